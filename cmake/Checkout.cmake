@@ -1,0 +1,49 @@
+# Checkout.cmake - the three kinds of thing this tree builds.
+
+set(CHECKOUT_WARNINGS -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes
+    -Wmissing-prototypes -Wformat=2 -Wvla)
+if(CHECKOUT_WERROR)
+  list(APPEND CHECKOUT_WARNINGS -Werror)
+endif()
+
+# checkout_protocol(TARGET): a library of the C generated from every proto/*.proto.
+function(checkout_protocol target)
+  file(GLOB protos CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/proto/*.proto)
+  set(out ${CMAKE_BINARY_DIR}/generated/proto)
+  file(MAKE_DIRECTORY ${out})
+  foreach(proto ${protos})
+    get_filename_component(name ${proto} NAME_WE)
+    add_custom_command(
+      OUTPUT ${out}/${name}.pb-c.c ${out}/${name}.pb-c.h
+      COMMAND ${PROTOC_C} --proto_path=${CMAKE_SOURCE_DIR}/proto --c_out=${out} ${proto}
+      DEPENDS ${proto} VERBATIM)
+    list(APPEND sources ${out}/${name}.pb-c.c)
+  endforeach()
+  add_library(${target} STATIC ${sources})
+  # Generated code is not ours to warn about.
+  target_include_directories(${target} SYSTEM PUBLIC ${CMAKE_BINARY_DIR}/generated)
+  target_link_libraries(${target} PUBLIC PkgConfig::PROTOBUF_C)
+endfunction()
+
+# checkout_library(TARGET FOLDER PUBLIC LIBRARY...): lib/<folder>/*.c, included as "folder/x.h".
+function(checkout_library target folder)
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.c)
+  add_library(${target} STATIC ${sources})
+  target_include_directories(${target} PUBLIC ${CMAKE_SOURCE_DIR}/lib)
+  target_compile_options(${target} PRIVATE ${CHECKOUT_WARNINGS})
+  target_link_libraries(${target} ${ARGN})
+endfunction()
+
+# checkout_program(NAME FOLDER LIBRARY...): folder/*.c.  All but main.c is a library of its
+# own, NAME_parts, so that unit tests can link it.
+function(checkout_program name folder)
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.c)
+  list(REMOVE_ITEM sources ${CMAKE_SOURCE_DIR}/${folder}/main.c)
+  add_library(${name}_parts STATIC ${sources})
+  target_include_directories(${name}_parts PUBLIC ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/lib)
+  target_compile_options(${name}_parts PRIVATE ${CHECKOUT_WARNINGS})
+  target_link_libraries(${name}_parts PUBLIC ${ARGN})
+  add_executable(${name} ${CMAKE_SOURCE_DIR}/${folder}/main.c)
+  target_compile_options(${name} PRIVATE ${CHECKOUT_WARNINGS})
+  target_link_libraries(${name} PRIVATE ${name}_parts)
+endfunction()

@@ -1,0 +1,48 @@
+/*
+ * conf.h - configuration as a table, read once into a plain struct.
+ *
+ * A program describes its settings in rows; each is looked for, the first found wins,
+ *   1. on the command line          --listen-url ipc:///run/x.sock   (not for secrets)
+ *   2. in the environment           CHECKOUT_INVENTORY_LISTEN_URL=...
+ *   3. in the file of --config FILE listen_url = ...                 (# starts a comment)
+ *   4. in the row's default.
+ * --help prints the table.  An unknown name anywhere is refused: a typing error must not
+ * silently leave a default in force.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+enum conf_type {
+    CONF_TEXT,   /* const char *; an empty default means "" */
+    CONF_NUMBER, /* int64_t between least and most */
+    CONF_SECRET, /* as CONF_TEXT, refused on the command line, never printed */
+    CONF_FLAG,   /* bool: true or false */
+};
+
+struct conf_row {
+    const char *name;     /* lower case with underscores */
+    enum conf_type type;
+    size_t offset;        /* of the field in the struct that is filled */
+    const char *fallback; /* as it would be written; NULL: it must be given */
+    int64_t least, most;  /* CONF_NUMBER only */
+    const char *help;     /* one line: meaning and unit */
+};
+
+struct conf_table {
+    const char *program; /* "inventory": the middle of the environment names */
+    const char *summary; /* one line for --help */
+    const struct conf_row *rows;
+    size_t count;
+};
+
+/*
+ * Fills `out` (as the offsets say).  Texts live until the process ends.
+ * INVALID_ARGUMENT names the setting, the value unless secret, and what is allowed.
+ * --help prints to standard output and exits 0.  Call once, from main.
+ */
+struct err conf_read(const struct conf_table *table, int argc, char **argv, void *out)
+    __attribute__((warn_unused_result));

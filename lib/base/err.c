@@ -1,0 +1,81 @@
+/* err.c - see err.h. */
+#include "base/err.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    unsigned grpc;
+    unsigned http;
+    const char *reason;
+    bool retryable;
+} CODES[] = {
+#define X(name, grpc, reason, http, retryable) [ERR_##name] = {grpc, http, reason, retryable},
+    ERR_CODES(X)
+#undef X
+};
+
+static struct err vmake(enum err_code code, enum err_effect effect, const char *format,
+                        va_list args)
+{
+    struct err e = {.code = code, .effect = effect};
+
+    vsnprintf(e.message, sizeof e.message, format, args);
+    return e;
+}
+
+struct err err_make(enum err_code code, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    struct err e = vmake(code, EFFECT_NONE, format, args);
+    va_end(args);
+    return e;
+}
+
+struct err err_unknown(enum err_code code, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    struct err e = vmake(code, EFFECT_UNKNOWN, format, args);
+    va_end(args);
+    return e;
+}
+
+struct err err_memory(void)
+{
+    return err_make(ERR_RESOURCE_EXHAUSTED,
+                    "The request needs more memory than it may have; send a smaller one or "
+                    "try again later.");
+}
+
+const char *err_reason(enum err_code code)
+{
+    return CODES[code].reason;
+}
+
+enum err_code err_of_reason(const char *reason)
+{
+    for (unsigned c = 0; c < ERR_CODES_COUNT; c++)
+        if (strcmp(CODES[c].reason, reason) == 0)
+            return (enum err_code)c;
+    return ERR_UNKNOWN;
+}
+
+unsigned err_grpc_status(enum err_code code)
+{
+    return CODES[code].grpc;
+}
+
+unsigned err_http_status(enum err_code code)
+{
+    return CODES[code].http;
+}
+
+bool err_retryable(enum err_code code)
+{
+    return CODES[code].retryable;
+}

@@ -1,0 +1,111 @@
+/* ids.c - see ids.h. */
+#include "base/ids.h"
+
+#include <jansson.h>
+#include <sodium.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+static const char CROCKFORD[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+void ulid_make(char out[ULID_SIZE])
+{
+    uint8_t random[10];
+    uint64_t time = (uint64_t)clock_wall_ms();
+
+    randombytes_buf(random, sizeof random);
+    for (int i = 9; i >= 0; i--, time >>= 5)
+        out[i] = CROCKFORD[time & 31];
+    for (int half = 0; half < 2; half++) {
+        uint64_t bits = 0;
+        for (int i = 0; i < 5; i++)
+            bits = bits << 8 | random[half * 5 + i];
+        for (int i = 7; i >= 0; i--, bits >>= 5)
+            out[10 + half * 8 + i] = CROCKFORD[bits & 31];
+    }
+    out[ULID_LENGTH] = '\0';
+}
+
+static bool digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static bool letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+bool ulid_valid(const char *text)
+{
+    return strlen(text) == ULID_LENGTH && text[0] <= '7' &&
+           strspn(text, CROCKFORD) == ULID_LENGTH;
+}
+
+bool uuid_valid(const char *text)
+{
+    if (strlen(text) != UUID_LENGTH)
+        return false;
+    for (int i = 0; i < UUID_LENGTH; i++) {
+        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+        bool hex = digit(text[i]) || (text[i] >= 'a' && text[i] <= 'f');
+        if (dash ? text[i] != '-' : !hex)
+            return false;
+    }
+    return true;
+}
+
+static bool made_of(const char *text, const char *others)
+{
+    size_t length = strnlen(text, 65);
+
+    if (length < 1 || length > 64)
+        return false;
+    for (size_t i = 0; i < length; i++)
+        if (!digit(text[i]) && !letter(text[i]) && strchr(others, text[i]) == NULL)
+            return false;
+    return true;
+}
+
+bool name_valid(const char *text)
+{
+    return made_of(text, "_-");
+}
+
+bool sku_valid(const char *text)
+{
+    return made_of(text, "._-");
+}
+
+bool visible_ascii(const char *text, size_t least, size_t most)
+{
+    size_t length = strnlen(text, most + 1);
+
+    if (length < least || length > most)
+        return false;
+    for (size_t i = 0; i < length; i++)
+        if (text[i] < 0x21 || text[i] > 0x7e)
+            return false;
+    return true;
+}
+
+bool utf8_valid(const char *text, size_t most)
+{
+    size_t length = strnlen(text, most + 1);
+
+    if (length > most)
+        return false;
+    for (size_t i = 0; i < length; i++)
+        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
+            return false;
+    json_t *string = json_stringn(text, length); /* NULL when it is not UTF-8 */
+    json_decref(string);
+    return string != NULL;
+}
+
+bool currency_valid(const char *text)
+{
+    return strlen(text) == 3 && strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 3;
+}

@@ -1,0 +1,36 @@
+/*
+ * ids.h - names for things: ULIDs, and the shapes an id from outside may have.
+ *
+ * A ULID is 26 characters of Crockford's base 32: 48 bits of Unix milliseconds, then 80
+ * random bits, so ids sort by the time they were made.  https://github.com/ulid/spec
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { ULID_LENGTH = 26, ULID_SIZE = ULID_LENGTH + 1, UUID_LENGTH = 36 };
+
+/* A new ULID, NUL-terminated.  Thread-safe; two calls never give the same. */
+void ulid_make(char out[ULID_SIZE]);
+
+/* Whether text is a ULID in canonical form: capitals, first character 0 to 7. */
+bool ulid_valid(const char *text);
+
+/* Whether text is a UUID in canonical form: lower case, 8-4-4-4-12, any version. */
+bool uuid_valid(const char *text);
+
+/* Whether text is 1 to 64 of A-Z a-z 0-9 _ - : carts, payment methods. */
+bool name_valid(const char *text);
+
+/* Whether text is 1 to 64 of A-Z a-z 0-9 . _ - : SKUs. */
+bool sku_valid(const char *text);
+
+/* Whether text is `least` to `most` visible ASCII characters (0x21 to 0x7e). */
+bool visible_ascii(const char *text, size_t least, size_t most);
+
+/* Whether text is 0 to `most` bytes of well-formed UTF-8 with no control character. */
+bool utf8_valid(const char *text, size_t most);
+
+/* Whether text is an ISO 4217 currency's shape: three capitals. */
+bool currency_valid(const char *text);

@@ -1,0 +1,61 @@
+/* log.c - see log.h. */
+#include "base/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char *const LEVELS[] = {"debug", "info", "warn", "error"};
+
+/* Written once by log_start, before any thread; then only read. */
+static const char *the_program = "unnamed";
+static enum log_level the_lowest = LOG_INFO;
+
+void log_start(const char *program, enum log_level lowest)
+{
+    the_program = program;
+    the_lowest = lowest;
+}
+
+static size_t clamp(int written, size_t room)
+{
+    return written < 0 ? 0 : (size_t)written < room ? (size_t)written : room - 1;
+}
+
+static size_t print_head(char *line, size_t room, enum log_level level, const char *event)
+{
+    struct timespec now;
+    struct tm utc;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &utc);
+    size_t used = strftime(line, room, "ts=%Y-%m-%dT%H:%M:%S", &utc);
+    used += clamp(snprintf(line + used, room - used, ".%03ldZ level=%s program=%s event=%s",
+                           now.tv_nsec / 1000000, LEVELS[level], the_program, event),
+                  room - used);
+    return used;
+}
+
+void log_line(enum log_level level, const char *event, const char *format, ...)
+{
+    char line[2000];
+    va_list args;
+
+    if (level < the_lowest)
+        return;
+    size_t used = print_head(line, sizeof line - 2, level, event);
+    size_t room = sizeof line - 2 - used;
+    line[used++] = ' ';
+    va_start(args, format);
+    used += clamp(vsnprintf(line + used, room, format, args), room);
+    va_end(args);
+    while (used > 0 && line[used - 1] == ' ')
+        used--;
+    for (size_t i = 0; i < used; i++)
+        if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
+            line[i] = '?';
+    line[used++] = '\n';
+    ssize_t ignored = write(STDERR_FILENO, line, used); /* nowhere left to report to */
+    (void)ignored;
+}

@@ -1,0 +1,27 @@
+/*
+ * log.h - one line an event on standard error: key=value, readable and greppable.
+ *
+ *     ts=2026-01-31T12:00:00.123Z level=info program=inventory event=listening url=...
+ *
+ * Each line is one write, so lines of several threads never mix.  Control characters
+ * are replaced, so no input can forge a line.  Never log a token, a key or a statement's
+ * parameter.
+ */
+#pragma once
+
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
+
+/* Sets the program's name and the lowest level written.  Call once, before threads. */
+void log_start(const char *program, enum log_level lowest);
+
+/*
+ * Writes one line; at most 2,000 bytes, the rest is cut.  `event` is a bare word;
+ * `format` gives the key=value pairs, values with blanks in double quotes; it may be "".
+ */
+void log_line(enum log_level level, const char *event, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#define log_debug(event, ...) log_line(LOG_DEBUG, event, __VA_ARGS__)
+#define log_info(event, ...)  log_line(LOG_INFO, event, __VA_ARGS__)
+#define log_warn(event, ...)  log_line(LOG_WARN, event, __VA_ARGS__)
+#define log_error(event, ...) log_line(LOG_ERROR, event, __VA_ARGS__)

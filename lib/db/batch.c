@@ -1,0 +1,421 @@
+/* batch.c - see batch.h. */
+#include "db/batch.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "db/sqlstate.h"
+
+enum {
+    PATIENCE_MS = 30000, /* above statement_timeout: past it the server is taken for dead */
+    COLUMNS_MAX = DB_HEAD_MAX + 1 + DB_LINES_MAX,
+};
+
+/* One statement that was sent, in order, and where its answer belongs. */
+enum sent_kind { SENT_OTHER, SENT_ANSWER, SENT_COMMIT };
+
+struct sent {
+    enum sent_kind kind;
+    size_t of_kind; /* index into config->kinds, for SENT_ANSWER */
+};
+
+struct attempt {
+    const struct db_config *config;
+    struct conn *conn;
+    struct slot *slots;
+    size_t count;
+    struct sent sent[3 + 2 * DB_KINDS_MAX + 1];
+    size_t sent_count;
+    PGresult **answers;
+    char state[6]; /* SQLSTATE of the first error, or "" */
+    bool committed, rolled_back;
+};
+
+/* ---- preparing ---------------------------------------------------------------------- */
+
+static struct err prepare_kind(const struct db_kind *kind, struct conn *conn, int64_t deadline)
+{
+    char name[64], types[COLUMNS_MAX + 1];
+    struct err e = ERR_NONE;
+
+    assert(strlen(kind->head) <= DB_HEAD_MAX);
+    assert(kind->lines == NULL || strlen(kind->lines) <= DB_LINES_MAX);
+    snprintf(types, sizeof types, "%s%s%s", kind->head, kind->lines != NULL ? "i" : "",
+             kind->lines != NULL ? kind->lines : "");
+    if (kind->write != NULL) {
+        snprintf(name, sizeof name, "%s_write", kind->name);
+        e = conn_prepare(conn, name, kind->write, types, true, deadline);
+    }
+    if (!failed(e) && kind->answer != NULL) {
+        snprintf(name, sizeof name, "%s_answer", kind->name);
+        e = conn_prepare(conn, name, kind->answer, types, true, deadline);
+    }
+    return e;
+}
+
+struct err batch_prepare(const struct db_config *config, struct conn *conn, int64_t deadline)
+{
+    struct err e = conn_prepare(conn, "begin", "BEGIN", "", true, deadline);
+
+    if (!failed(e))
+        e = conn_prepare(conn, "commit", "COMMIT", "", true, deadline);
+    /* Written into the log with a batch that is run again: its COMMIT then really waits
+     * for a synchronous standby, though the rows are already there. */
+    if (!failed(e))
+        e = conn_prepare(conn, "barrier",
+                         "SELECT pg_logical_emit_message(true, 'checkout', 'again')", "", true,
+                         deadline);
+    if (!failed(e) && config->lock != NULL)
+        e = conn_prepare(conn, "lock", config->lock, "tt", true, deadline);
+    for (size_t k = 0; k < config->kind_count && !failed(e); k++)
+        e = prepare_kind(config->kinds[k], conn, deadline);
+    if (!failed(e) && !PQenterPipelineMode(conn->pg))
+        e = err_make(ERR_UNAVAILABLE, "The database connection was lost in set-up.");
+    return e;
+}
+
+/* ---- sending ------------------------------------------------------------------------ */
+
+static bool send_statement(struct attempt *a, struct sent sent, const char *name, int count,
+                           const struct buffer *bytes, const size_t *ends)
+{
+    const char *values[COLUMNS_MAX];
+    int lengths[COLUMNS_MAX], formats[COLUMNS_MAX];
+
+    for (int i = 0; i < count; i++) {
+        size_t start = i == 0 ? 0 : ends[i - 1];
+        values[i] = bytes->bytes + start;
+        lengths[i] = (int)(ends[i] - start);
+        formats[i] = 1;
+    }
+    assert(a->sent_count < sizeof a->sent / sizeof *a->sent);
+    a->sent[a->sent_count++] = sent;
+    return PQsendQueryPrepared(a->conn->pg, name, count, values, lengths, formats, 1);
+}
+
+static bool send_plain(struct attempt *a, enum sent_kind kind, const char *name)
+{
+    return send_statement(a, (struct sent){kind, 0}, name, 0, NULL, NULL);
+}
+
+/* Of one kind, or of any when kind is NULL. */
+static bool belongs(const struct slot *slot, const struct db_kind *kind)
+{
+    return slot->op != NULL && (kind == NULL || slot->op->kind == kind);
+}
+
+static size_t line_columns(const struct db_op *op)
+{
+    return op->kind->lines == NULL ? 0 : strlen(op->kind->lines);
+}
+
+/* An array of column `c` of every head. */
+static void head_array(const struct attempt *a, const struct db_kind *kind, size_t c, char type,
+                       struct buffer *out)
+{
+    size_t length = 0;
+
+    for (size_t i = 0; i < a->count; i++)
+        length += belongs(&a->slots[i], kind) ? 1 : 0;
+    array_begin(out, type, length);
+    for (size_t i = 0; i < a->count; i++)
+        if (belongs(&a->slots[i], kind))
+            array_add(out, type, &a->slots[i].op->head[c]);
+}
+
+/* An array of column `c` of every line; c == -1 gives the operations' ordinals. */
+static void line_array(const struct attempt *a, const struct db_kind *kind, int c, char type,
+                       struct buffer *out)
+{
+    size_t length = 0;
+    int64_t ordinal = 0;
+
+    for (size_t i = 0; i < a->count; i++)
+        if (belongs(&a->slots[i], kind))
+            length += a->slots[i].op->line_count;
+    array_begin(out, type, length);
+    for (size_t i = 0; i < a->count; i++) {
+        if (!belongs(&a->slots[i], kind))
+            continue;
+        const struct db_op *op = a->slots[i].op;
+        struct db_value number = db_i(++ordinal);
+        for (size_t l = 0; l < op->line_count; l++)
+            array_add(out, type,
+                      c < 0 ? &number : &op->lines[l * line_columns(op) + (size_t)c]);
+    }
+}
+
+static bool send_lock(struct attempt *a, struct buffer *buffer)
+{
+    size_t ends[2];
+
+    buffer->size = 0;
+    head_array(a, NULL, 0, 't', buffer);
+    ends[0] = buffer->size;
+    line_array(a, NULL, 0, 't', buffer);
+    ends[1] = buffer->size;
+    return !buffer->failed &&
+           send_statement(a, (struct sent){SENT_OTHER, 0}, "lock", 2, buffer, ends);
+}
+
+static bool send_kind(struct attempt *a, size_t k, struct buffer *buffer)
+{
+    const struct db_kind *kind = a->config->kinds[k];
+    size_t ends[COLUMNS_MAX];
+    char name[64];
+    int count = 0;
+
+    buffer->size = 0;
+    for (size_t c = 0; kind->head[c] != '\0'; c++) {
+        head_array(a, kind, c, kind->head[c], buffer);
+        ends[count++] = buffer->size;
+    }
+    for (int c = -1; kind->lines != NULL && (c < 0 || kind->lines[c] != '\0'); c++) {
+        line_array(a, kind, c, c < 0 ? 'i' : kind->lines[c], buffer);
+        ends[count++] = buffer->size;
+    }
+    if (buffer->failed)
+        return false;
+    snprintf(name, sizeof name, "%s_write", kind->name);
+    if (kind->write != NULL &&
+        !send_statement(a, (struct sent){SENT_OTHER, 0}, name, count, buffer, ends))
+        return false;
+    snprintf(name, sizeof name, "%s_answer", kind->name);
+    return kind->answer == NULL ||
+           send_statement(a, (struct sent){SENT_ANSWER, k}, name, count, buffer, ends);
+}
+
+static bool send_all(struct attempt *a, struct buffer *buffer)
+{
+    bool in_doubt = false;
+
+    if (!send_plain(a, SENT_OTHER, "begin"))
+        return false;
+    if (a->config->lock != NULL && !send_lock(a, buffer))
+        return false;
+    for (size_t k = 0; k < a->config->kind_count; k++) {
+        bool any = false;
+        for (size_t i = 0; i < a->count; i++) {
+            any |= belongs(&a->slots[i], a->config->kinds[k]);
+            in_doubt |= a->slots[i].in_doubt;
+        }
+        if (any && !send_kind(a, k, buffer))
+            return false;
+    }
+    if (in_doubt && !send_plain(a, SENT_OTHER, "barrier"))
+        return false;
+    return send_plain(a, SENT_COMMIT, "commit") && PQpipelineSync(a->conn->pg);
+}
+
+/* ---- receiving ---------------------------------------------------------------------- */
+
+void slot_finish(struct slot *slot, struct err error, const struct db_rows *rows)
+{
+    static const struct db_rows NO_ROWS = {0};
+    struct db_op *op = slot->op;
+
+    slot->op = NULL;
+    op->done(op->arg, error, rows != NULL ? rows : &NO_ROWS);
+}
+
+/* Tells those whose time is up; gives the soonest deadline of the others. */
+static int64_t finish_late(const struct attempt *a, int64_t limit)
+{
+    int64_t now = clock_monotonic_ms();
+
+    for (size_t i = 0; i < a->count; i++) {
+        struct slot *slot = &a->slots[i];
+        if (slot->op == NULL)
+            continue;
+        if (slot->op->deadline_ms <= now)
+            slot_finish(slot,
+                        err_unknown(ERR_DEADLINE_EXCEEDED,
+                                    "The database did not answer in time; the outcome is "
+                                    "unknown."),
+                        NULL);
+        else if (slot->op->deadline_ms < limit)
+            limit = slot->op->deadline_ms;
+    }
+    return limit;
+}
+
+/* Waits for a result, watching the operations' deadlines meanwhile. */
+static bool wait_result(struct attempt *a, int64_t patience)
+{
+    for (;;) {
+        int ready = conn_wait(a->conn, finish_late(a, patience));
+        if (ready != 0)
+            return ready > 0;
+        if (clock_monotonic_ms() >= patience)
+            return false;
+    }
+}
+
+static void take_result(struct attempt *a, const struct sent *sent, PGresult *result)
+{
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
+    switch (PQresultStatus(result)) {
+    case PGRES_FATAL_ERROR:
+        if (a->state[0] == '\0')
+            snprintf(a->state, sizeof a->state, "%s", state != NULL ? state : "08006");
+        log_warn("database_error", "database=%s sqlstate=%s message=\"%s\"", a->config->name,
+                 state != NULL ? state : "none",
+                 PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
+        break;
+    case PGRES_TUPLES_OK:
+        if (sent->kind == SENT_ANSWER && a->answers[sent->of_kind] == NULL) {
+            a->answers[sent->of_kind] = result;
+            return; /* kept */
+        }
+        break;
+    case PGRES_COMMAND_OK:
+        if (sent->kind == SENT_COMMIT) {
+            a->committed = strcmp(PQcmdStatus(result), "COMMIT") == 0;
+            a->rolled_back = !a->committed;
+        }
+        break;
+    default:
+        break;
+    }
+    PQclear(result);
+}
+
+/* Reads until the Sync is answered.  False: the connection is of no more use. */
+static bool receive_all(struct attempt *a)
+{
+    int64_t patience = clock_monotonic_ms() + PATIENCE_MS;
+    size_t at = 0;
+
+    for (;;) {
+        if (!wait_result(a, patience))
+            return false;
+        PGresult *result = PQgetResult(a->conn->pg);
+        if (result == NULL) {
+            if (PQstatus(a->conn->pg) != CONNECTION_OK)
+                return false;
+            at++; /* the end of one statement's results */
+            continue;
+        }
+        if (PQresultStatus(result) == PGRES_PIPELINE_SYNC) {
+            PQclear(result);
+            return true;
+        }
+        if (at >= a->sent_count) { /* an error at the very end, with nothing to belong to */
+            PQclear(result);
+            return false;
+        }
+        take_result(a, &a->sent[at], result);
+    }
+}
+
+/* Ends a transaction that failed. */
+static bool roll_back(struct attempt *a)
+{
+    struct attempt undo = {.config = a->config, .conn = a->conn, .answers = a->answers};
+
+    if (PQtransactionStatus(a->conn->pg) == PQTRANS_IDLE)
+        return true;
+    undo.sent[undo.sent_count++] = (struct sent){SENT_OTHER, 0};
+    return PQsendQueryParams(a->conn->pg, "ROLLBACK", 0, NULL, NULL, NULL, NULL, 1) &&
+           PQpipelineSync(a->conn->pg) &&
+           conn_flush(a->conn, clock_monotonic_ms() + PATIENCE_MS) && receive_all(&undo) &&
+           undo.state[0] == '\0';
+}
+
+/* ---- finishing ---------------------------------------------------------------------- */
+
+/* Hands each operation of one kind its rows; those are sorted by ordinal. */
+static void finish_kind(struct attempt *a, const struct db_kind *kind, const PGresult *result)
+{
+    struct db_rows all = {.result = result, .count = result == NULL ? 0 : PQntuples(result)};
+    int row = 0;
+    int64_t ordinal = 0;
+
+    for (size_t i = 0; i < a->count; i++) {
+        struct slot *slot = &a->slots[i];
+        if (slot->kind != kind)
+            continue;
+        ordinal++; /* also of one that was told its time was up: it had been sent */
+        struct db_rows own = {.result = result, .first = row};
+        while (row < all.count && db_number(&all, row, 0) == ordinal)
+            row++;
+        own.count = row - own.first;
+        if (slot->op != NULL)
+            slot_finish(slot, ERR_NONE, &own);
+    }
+}
+
+static void clear_answers(PGresult **answers)
+{
+    for (size_t k = 0; k < DB_KINDS_MAX; k++) {
+        PQclear(answers[k]);
+        answers[k] = NULL;
+    }
+}
+
+static struct verdict in_doubt(struct attempt *a)
+{
+    for (size_t i = 0; i < a->count; i++)
+        a->slots[i].in_doubt = true;
+    return (struct verdict){VERDICT_LOST,
+                            err_unknown(ERR_UNAVAILABLE, "The database connection was lost; the "
+                                                         "outcome is unknown.")};
+}
+
+static struct verdict judge(struct attempt *a)
+{
+    enum sqlstate_meaning meaning = sqlstate_meaning(a->state);
+
+    if (a->committed && !a->conn->warned) {
+        for (size_t k = 0; k < a->config->kind_count; k++)
+            finish_kind(a, a->config->kinds[k], a->answers[k]);
+        return (struct verdict){VERDICT_COMMITTED, ERR_NONE};
+    }
+    /* A warning during COMMIT may be "canceling the wait for synchronous replication":
+     * committed here, perhaps nowhere else. */
+    if (a->committed || (a->state[0] != '\0' && meaning == SQLSTATE_CONNECTION))
+        return in_doubt(a);
+    if (!roll_back(a))
+        return in_doubt(a);
+    if (a->state[0] == '\0') /* COMMIT answered ROLLBACK */
+        return (struct verdict){VERDICT_AGAIN, err_make(ERR_UNAVAILABLE,
+                                                        "The database rolled back.")};
+    static const enum verdict_kind VERDICTS[] = {
+        [SQLSTATE_DATA] = VERDICT_DATA,
+        [SQLSTATE_RACE] = VERDICT_AGAIN,
+        [SQLSTATE_RESOURCES] = VERDICT_REFUSED,
+    };
+    return (struct verdict){VERDICTS[meaning], sqlstate_err(a->state)};
+}
+
+struct verdict batch_attempt(struct batch *batch, const struct db_config *config,
+                             struct conn *conn, struct slot *slots, size_t count)
+{
+    struct attempt a = {.config = config, .conn = conn, .slots = slots, .count = count,
+                        .answers = batch->answers};
+
+    conn->warned = false;
+    for (size_t i = 0; i < count; i++)
+        slots[i].kind = slots[i].op->kind;
+    if (!send_all(&a, &batch->parameters)) {
+        bool memory = batch->parameters.failed;
+        batch->parameters.failed = false;
+        struct verdict lost = in_doubt(&a);
+        return memory ? (struct verdict){VERDICT_DATA, err_memory()} : lost;
+    }
+    bool alive = conn_flush(conn, clock_monotonic_ms() + PATIENCE_MS) && receive_all(&a);
+    struct verdict verdict = alive ? judge(&a) : in_doubt(&a);
+    clear_answers(batch->answers);
+    return verdict;
+}
+
+void batch_free(struct batch *batch)
+{
+    free(batch->parameters.bytes);
+    clear_answers(batch->answers);
+}

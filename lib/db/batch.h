@@ -1,0 +1,55 @@
+/*
+ * batch.h - one group of operations through one transaction, in one round trip.
+ *
+ *   BEGIN; lock; {write; answer} a kind; COMMIT; Sync      all sent at once (pipeline mode)
+ *
+ * Private to lib/db.  A batch is attempted; the verdict says what to do with it.
+ */
+#pragma once
+
+#include "db/array.h"
+#include "db/conn.h"
+#include "db/db.h"
+
+/* An operation in the writer's hands. */
+struct slot {
+    struct db_op *op;           /* NULL once its `done` was called */
+    const struct db_kind *kind; /* the op's, kept for its place among the answers */
+    bool in_doubt;              /* an earlier attempt of it may have committed */
+};
+
+enum verdict_kind {
+    VERDICT_COMMITTED, /* every `done` was called */
+    VERDICT_DATA,      /* rolled back; some operation can never succeed: `error` */
+    VERDICT_AGAIN,     /* rolled back by a race: `error` */
+    VERDICT_REFUSED,   /* rolled back for want of disk or memory: `error` */
+    VERDICT_LOST,      /* the connection is gone; what was sent is in doubt */
+};
+
+struct verdict {
+    enum verdict_kind kind;
+    struct err error;
+};
+
+/* Buffers kept between batches; start zeroed. */
+struct batch {
+    struct buffer parameters;
+    PGresult *answers[DB_KINDS_MAX];
+};
+
+/* Prepares every statement and enters pipeline mode; the connection is then a batch's. */
+struct err batch_prepare(const struct db_config *config, struct conn *conn, int64_t deadline_ms)
+    __attribute__((warn_unused_result));
+
+/*
+ * One attempt, of slots that all hold an operation.  Operations whose deadline passes while the database works are told so
+ * (effect unknown) and their slots emptied; an attempt lasts at most the patience.
+ */
+struct verdict batch_attempt(struct batch *batch, const struct db_config *config,
+                             struct conn *conn, struct slot *slots, size_t count)
+    __attribute__((warn_unused_result));
+
+void batch_free(struct batch *batch);
+
+/* Calls an operation's `done` and empties its slot. */
+void slot_finish(struct slot *slot, struct err error, const struct db_rows *rows);

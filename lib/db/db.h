@@ -1,0 +1,137 @@
+/*
+ * db.h - one service's database: a writer that commits in groups, and a few readers.
+ *
+ *      db_submit --> queue --> [ lock; one set-based statement a kind; COMMIT ] --> done
+ *
+ * The writer takes everything queued, runs each kind's operations as one statement over
+ * arrays, all in one transaction, and calls each operation's `done` after COMMIT.  Under
+ * load batches form by themselves; a lone operation goes at once.
+ *
+ * What the writer guarantees:
+ *  - `done` is called exactly once, at the latest soon after the operation's deadline.
+ *  - success means COMMIT was acknowledged.  A failure with effect none means it never
+ *    will be; with effect unknown, that it may have been.
+ *  - one bad operation never fails its neighbours: a batch that fails for its data is
+ *    rolled back, halved and run again until the bad one stands alone.
+ *  - when the connection drops, also in mid-COMMIT, the batch is run again on a new one
+ *    until each operation's deadline.  So every statement must be idempotent by its ids.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+enum {
+    DB_HEAD_MAX = 12,  /* columns of an operation's own row */
+    DB_LINES_MAX = 4,  /* columns of its lines */
+    DB_KINDS_MAX = 16, /* kinds of operation a service has */
+};
+
+/*
+ * One kind of operation.  All statements of a kind get the same parameters, arrays with
+ * one element a row: $1... the head columns in order (element i is operation i); then,
+ * if there are lines, the operations' ordinals (bigint[], from 1) and the line columns.
+ * Column types are letters: t text, i bigint, b boolean, y bytea.
+ */
+struct db_kind {
+    const char *name;  /* of the prepared statements; a plain word */
+    const char *head;  /* types of the head columns, "tti" */
+    const char *lines; /* types of the line columns, or NULL */
+    const char *write; /* changes rows, returns none; or NULL */
+    /* Returns the answers, sorted by its first column, the ordinal (bigint); the rows of
+     * one operation are handed to its `done`.  NULL: none. */
+    const char *answer;
+};
+
+/* A result's rows, valid only while `done` runs; columns and rows count from 0. */
+struct db_rows {
+    const void *result;
+    int first, count;
+};
+
+struct db_value {
+    const char *text; /* t and y; NULL is SQL's NULL */
+    size_t size;      /* y only */
+    int64_t number;   /* i and b */
+};
+
+typedef void db_done(void *arg, struct err error, const struct db_rows *rows);
+
+/* One operation: the caller's memory, untouched by it until `done` is called. */
+struct db_op {
+    const struct db_kind *kind;
+    struct db_value head[DB_HEAD_MAX];
+    const struct db_value *lines; /* line_count rows, one after another */
+    size_t line_count;
+    int64_t deadline_ms; /* clock_monotonic_ms */
+    db_done *done;       /* on the writer's thread: it must not block */
+    void *arg;
+    struct db_op *next;  /* the queue's */
+};
+
+/* One read-only query: the caller's memory until `done` is called, as above. */
+struct db_query {
+    const char *name;  /* of the prepared statement; one name, one text */
+    const char *types; /* of the parameters $1..., letters as above */
+    const char *sql;
+    struct db_value values[DB_HEAD_MAX];
+    int64_t deadline_ms;
+    db_done *done;     /* on a reader's thread: it must not block */
+    void *arg;
+    struct db_query *next;
+};
+
+struct db_config {
+    const char *url;                  /* libpq URL; may hold a password: never logged */
+    const char *name;                 /* application_name, and in logs */
+    const struct db_kind *const *kinds; /* in the order they run in a batch */
+    size_t kind_count;
+    /* Run first in each transaction when not NULL: takes every lock the batch needs in one
+     * sorted statement.  $1 is column 0 of every head, $2 column 0 of every line, both
+     * text[] without order and with repeats. */
+    const char *lock;
+    size_t queue_max;                 /* operations waiting; past it RESOURCE_EXHAUSTED */
+    size_t batch_max;                 /* operations in one transaction */
+    size_t readers;                   /* reader threads, 0 to 16 */
+};
+
+struct db;
+
+/* Starts the threads and connects in the background; waits for nothing. */
+struct err db_open(const struct db_config *config, struct db **out)
+    __attribute__((warn_unused_result));
+
+/* Ends what is queued with CANCELLED, then the threads.  NULL is allowed. */
+void db_close(struct db *db);
+
+/* OK when the writer is connected; else UNAVAILABLE with the last connection's error. */
+struct err db_health(struct db *db) __attribute__((warn_unused_result));
+
+/* Hand over.  `done` may be called before these return (queue full, or closing). */
+void db_submit(struct db *db, struct db_op *op);
+void db_read(struct db *db, struct db_query *query);
+
+/* Cells.  Text is NULL for SQL's NULL and lives while `done` runs; numbers are then 0. */
+const char *db_text(const struct db_rows *rows, int row, int column);
+int64_t db_number(const struct db_rows *rows, int row, int column);
+bool db_bool(const struct db_rows *rows, int row, int column);
+size_t db_size(const struct db_rows *rows, int row, int column);
+
+/* Parameters, written short. */
+static inline struct db_value db_t(const char *text)
+{
+    return (struct db_value){.text = text};
+}
+
+static inline struct db_value db_i(int64_t number)
+{
+    return (struct db_value){.number = number};
+}
+
+static inline struct db_value db_y(const void *bytes, size_t size)
+{
+    return (struct db_value){.text = bytes, .size = size};
+}

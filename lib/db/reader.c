@@ -1,0 +1,235 @@
+/* reader.c - see reader.h. */
+#include "db/reader.h"
+
+#include <assert.h>
+#include <endian.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "db/conn.h"
+#include "db/sqlstate.h"
+
+enum {
+    READERS_MAX = 16,
+    PREPARED_MAX = 32, /* distinct queries a service has */
+    CONNECT_MS = 3000,
+};
+
+struct reader {
+    struct readers *pool;
+    pthread_t thread;
+    struct conn conn;
+    const char *prepared[PREPARED_MAX]; /* names, on this connection */
+    size_t prepared_count;
+};
+
+struct readers {
+    struct db_config config;
+    pthread_mutex_t lock; /* guards the queue */
+    pthread_cond_t wake;
+    struct db_query *first, **last;
+    size_t queued;
+    bool closing;
+    size_t count;
+    struct reader readers[READERS_MAX];
+};
+
+static void finish(struct db_query *query, struct err error, const PGresult *result)
+{
+    struct db_rows rows = {.result = result, .count = result == NULL ? 0 : PQntuples(result)};
+
+    query->done(query->arg, error, &rows);
+}
+
+void readers_submit(struct readers *pool, struct db_query *query)
+{
+    query->next = NULL;
+    pthread_mutex_lock(&pool->lock);
+    bool closing = pool->closing, full = pool->queued >= pool->config.queue_max;
+    if (!closing && !full) {
+        *pool->last = query;
+        pool->last = &query->next;
+        pool->queued++;
+        pthread_cond_signal(&pool->wake);
+    }
+    pthread_mutex_unlock(&pool->lock);
+    if (closing)
+        finish(query, err_make(ERR_CANCELLED, "The service is stopping."), NULL);
+    else if (full)
+        finish(query,
+               err_make(ERR_RESOURCE_EXHAUSTED,
+                        "Too many queries are waiting for the database; try again."),
+               NULL);
+}
+
+static struct db_query *take(struct readers *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    while (pool->first == NULL && !pool->closing)
+        pthread_cond_wait(&pool->wake, &pool->lock);
+    struct db_query *query = pool->first;
+    if (query != NULL) {
+        pool->first = query->next;
+        pool->queued--;
+        if (pool->first == NULL)
+            pool->last = &pool->first;
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return query;
+}
+
+/* Connects and prepares as needed. */
+static struct err make_ready(struct reader *reader, const struct db_query *query)
+{
+    int64_t limit = clock_monotonic_ms() + CONNECT_MS;
+    int64_t deadline = query->deadline_ms < limit ? query->deadline_ms : limit;
+    struct err e = ERR_NONE;
+
+    if (reader->conn.pg == NULL) {
+        reader->prepared_count = 0;
+        e = conn_open(&reader->conn, deadline);
+    }
+    for (size_t i = 0; i < reader->prepared_count && !failed(e); i++)
+        if (strcmp(reader->prepared[i], query->name) == 0)
+            return ERR_NONE;
+    if (failed(e))
+        return e;
+    assert(reader->prepared_count < PREPARED_MAX);
+    e = conn_prepare(&reader->conn, query->name, query->sql, query->types, false, deadline);
+    if (failed(e))
+        conn_close(&reader->conn);
+    else
+        reader->prepared[reader->prepared_count++] = query->name;
+    return e;
+}
+
+static bool send_query(struct reader *reader, const struct db_query *query)
+{
+    const char *values[DB_HEAD_MAX];
+    int lengths[DB_HEAD_MAX], formats[DB_HEAD_MAX], count = (int)strlen(query->types);
+    uint64_t numbers[DB_HEAD_MAX];
+    char truths[DB_HEAD_MAX];
+
+    for (int i = 0; i < count; i++) {
+        const struct db_value *value = &query->values[i];
+        numbers[i] = htobe64((uint64_t)value->number);
+        truths[i] = value->number != 0;
+        formats[i] = 1;
+        switch (query->types[i]) {
+        case 'i': values[i] = (char *)&numbers[i], lengths[i] = 8; break;
+        case 'b': values[i] = &truths[i], lengths[i] = 1; break;
+        case 'y': values[i] = value->text, lengths[i] = (int)value->size; break;
+        default:
+            values[i] = value->text;
+            lengths[i] = value->text == NULL ? 0 : (int)strlen(value->text);
+        }
+    }
+    return PQsendQueryPrepared(reader->conn.pg, query->name, count, values, lengths, formats,
+                               1) &&
+           conn_flush(&reader->conn, query->deadline_ms);
+}
+
+/* Runs a sent query to its end.  A lost connection is UNAVAILABLE and closed. */
+static struct err receive(struct reader *reader, const struct db_query *query, PGresult **out)
+{
+    struct err e = ERR_NONE;
+
+    for (;;) {
+        int ready = conn_wait(&reader->conn, query->deadline_ms);
+        if (ready != 1) {
+            conn_close(&reader->conn); /* closing tells the server to give up, in time */
+            return ready == 0 ? err_make(ERR_DEADLINE_EXCEEDED,
+                                         "The database did not answer in time.")
+                              : err_make(ERR_UNAVAILABLE, "The database connection was lost.");
+        }
+        PGresult *result = PQgetResult(reader->conn.pg);
+        if (result == NULL)
+            break;
+        if (PQresultStatus(result) == PGRES_TUPLES_OK && *out == NULL) {
+            *out = result;
+            continue;
+        }
+        const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+        e = sqlstate_err(state);
+        log_warn("query_failed", "query=%s sqlstate=%s", query->name,
+                 state != NULL ? state : "none");
+        PQclear(result);
+    }
+    if (e.code == ERR_UNAVAILABLE)
+        conn_close(&reader->conn);
+    return e;
+}
+
+static void run(struct reader *reader, struct db_query *query)
+{
+    PGresult *result = NULL;
+    struct err e = err_make(ERR_DEADLINE_EXCEEDED, "The database was too busy.");
+
+    /* A connection may have died while idle; that is found out by using it, so twice. */
+    for (int attempt = 0; attempt < 2 && clock_remaining_ms(query->deadline_ms) > 0; attempt++) {
+        e = make_ready(reader, query);
+        if (!failed(e) && !send_query(reader, query)) {
+            conn_close(&reader->conn);
+            e = err_make(ERR_UNAVAILABLE, "The database connection was lost.");
+        }
+        if (!failed(e))
+            e = receive(reader, query, &result);
+        if (e.code != ERR_UNAVAILABLE)
+            break;
+    }
+    finish(query, e, result);
+    PQclear(result);
+}
+
+static void *reader_main(void *arg)
+{
+    struct reader *reader = arg;
+
+    for (struct db_query *query; (query = take(reader->pool)) != NULL;)
+        run(reader, query);
+    conn_close(&reader->conn);
+    return NULL;
+}
+
+struct err readers_start(const struct db_config *config, struct readers **out)
+{
+    struct readers *pool = calloc(1, sizeof *pool);
+
+    assert(config->readers <= READERS_MAX);
+    if (pool == NULL)
+        return err_memory();
+    pool->config = *config;
+    pool->last = &pool->first;
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_cond_init(&pool->wake, NULL);
+    *out = pool;
+    while (pool->count < config->readers) {
+        struct reader *reader = &pool->readers[pool->count];
+        reader->pool = pool;
+        reader->conn =
+            (struct conn){.url = config->url, .name = config->name, .read_only = true};
+        if (pthread_create(&reader->thread, NULL, reader_main, reader) != 0)
+            return err_make(ERR_RESOURCE_EXHAUSTED, "Cannot start a database reader's thread.");
+        pthread_setname_np(reader->thread, "reader");
+        pool->count++;
+    }
+    return ERR_NONE;
+}
+
+void readers_stop(struct readers *pool)
+{
+    if (pool == NULL)
+        return;
+    pthread_mutex_lock(&pool->lock);
+    pool->closing = true;
+    pthread_cond_broadcast(&pool->wake);
+    pthread_mutex_unlock(&pool->lock);
+    for (size_t i = 0; i < pool->count; i++)
+        pthread_join(pool->readers[i].thread, NULL);
+    pthread_cond_destroy(&pool->wake);
+    pthread_mutex_destroy(&pool->lock);
+    free(pool);
+}

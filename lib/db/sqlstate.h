@@ -1,0 +1,21 @@
+/* sqlstate.h - what a PostgreSQL error means to us: retry, reconnect, or refuse. */
+#pragma once
+
+#include "base/err.h"
+
+enum sqlstate_meaning {
+    SQLSTATE_DATA,       /* this statement with these values can never succeed */
+    SQLSTATE_RACE,       /* another transaction was in the way: run it again */
+    SQLSTATE_CONNECTION, /* this server is going, gone or not for us: connect again */
+    SQLSTATE_RESOURCES,  /* disk, memory or connections are short: run it again later */
+};
+
+/* `state` is the five characters, or NULL when there were none (the connection died). */
+enum sqlstate_meaning sqlstate_meaning(const char *state);
+
+/*
+ * The error to answer with.  FAILED_PRECONDITION for a violated constraint, INVALID_ARGUMENT
+ * for values out of range, RESOURCE_EXHAUSTED and UNAVAILABLE as named above, else INTERNAL.
+ * The message never holds SQL or values; those go to the log by the caller's choice.
+ */
+struct err sqlstate_err(const char *state) __attribute__((warn_unused_result));

@@ -1,0 +1,360 @@
+/*
+ * writer.c - see writer.h.
+ *
+ *   submit --> queue --take--> batch --attempt--> committed: done
+ *                               ^  ^---again / lost: until each deadline
+ *                               |------data: halves, until the bad one stands alone
+ */
+#include "db/writer.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "db/batch.h"
+
+enum {
+    CONNECT_MS = 3000,       /* one attempt to connect */
+    BACKOFF_LEAST_MS = 20,   /* between attempts, doubling, with jitter */
+    BACKOFF_MOST_MS = 1000,
+    IDLE_MS = 1000,          /* how often an idle writer looks after its connection */
+};
+
+struct writer {
+    struct db_config config;
+    pthread_t thread;
+
+    pthread_mutex_t lock; /* guards what follows, up to the writer's own */
+    pthread_cond_t wake;
+    struct db_op *first, **last;
+    size_t queued;
+    bool closing;
+    bool connected;
+    struct err health;
+
+    struct conn conn; /* from here on the writer thread's own */
+    struct batch batch;
+    struct slot *slots;
+    int64_t backoff_ms;
+};
+
+/* ---- the queue ---------------------------------------------------------------------- */
+
+static void finish_op(struct db_op *op, struct err error)
+{
+    struct slot slot = {.op = op};
+
+    slot_finish(&slot, error, NULL);
+}
+
+void writer_submit(struct writer *w, struct db_op *op)
+{
+    op->next = NULL;
+    pthread_mutex_lock(&w->lock);
+    bool closing = w->closing, full = w->queued >= w->config.queue_max;
+    if (!closing && !full) {
+        *w->last = op;
+        w->last = &op->next;
+        if (w->queued++ == 0)
+            pthread_cond_signal(&w->wake);
+    }
+    pthread_mutex_unlock(&w->lock);
+    if (closing)
+        finish_op(op, err_make(ERR_CANCELLED, "The service is stopping."));
+    else if (full)
+        finish_op(op, err_make(ERR_RESOURCE_EXHAUSTED,
+                               "Too many operations are waiting for the database; try again."));
+}
+
+/* Waits on the queue's condition, at most so long.  Called with the lock held. */
+static void wait_ms(struct writer *w, int64_t ms)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += ms % 1000 * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    pthread_cond_timedwait(&w->wake, &w->lock, &until);
+}
+
+/* Takes up to batch_max operations, waiting a while for the first.  0 may be for closing. */
+static size_t take(struct writer *w)
+{
+    size_t count = 0;
+
+    pthread_mutex_lock(&w->lock);
+    if (w->first == NULL && !w->closing)
+        wait_ms(w, IDLE_MS);
+    while (w->first != NULL && count < w->config.batch_max) {
+        w->slots[count++] = (struct slot){.op = w->first};
+        w->first = w->first->next;
+        w->queued--;
+    }
+    if (w->first == NULL)
+        w->last = &w->first;
+    pthread_mutex_unlock(&w->lock);
+    return count;
+}
+
+/* Ends what waits in the queue past its deadline, or all of it. */
+static void expire_queue(struct writer *w, bool all, struct err error)
+{
+    int64_t now = clock_monotonic_ms();
+    struct db_op *late = NULL;
+
+    pthread_mutex_lock(&w->lock);
+    struct db_op **link = &w->first;
+    while (*link != NULL) {
+        struct db_op *op = *link;
+        if (all || op->deadline_ms <= now) {
+            *link = op->next;
+            op->next = late;
+            late = op;
+            w->queued--;
+        } else {
+            link = &op->next;
+        }
+    }
+    w->last = link;
+    pthread_mutex_unlock(&w->lock);
+    while (late != NULL) {
+        struct db_op *op = late;
+        late = op->next;
+        finish_op(op, error);
+    }
+}
+
+static bool is_closing(struct writer *w)
+{
+    pthread_mutex_lock(&w->lock);
+    bool closing = w->closing;
+    pthread_mutex_unlock(&w->lock);
+    return closing;
+}
+
+/* ---- the connection ----------------------------------------------------------------- */
+
+static void set_health(struct writer *w, bool connected, struct err error)
+{
+    pthread_mutex_lock(&w->lock);
+    bool changed = connected != w->connected || strcmp(error.message, w->health.message) != 0;
+    w->connected = connected;
+    w->health = error;
+    pthread_mutex_unlock(&w->lock);
+    if (!changed)
+        return;
+    if (connected)
+        log_info("database_connected", "database=%s", w->config.name);
+    else
+        log_error("database_unreachable", "database=%s error=\"%s\"", w->config.name,
+                  error.message);
+}
+
+static void disconnect(struct writer *w, struct err why)
+{
+    conn_close(&w->conn);
+    set_health(w, false, why);
+}
+
+/* Waits between attempts: capped, doubling, jittered, so that many do not come as one. */
+static void back_off(struct writer *w)
+{
+    int64_t ms = w->backoff_ms / 2 + randombytes_uniform((uint32_t)w->backoff_ms / 2 + 1);
+
+    w->backoff_ms = w->backoff_ms * 2 > BACKOFF_MOST_MS ? BACKOFF_MOST_MS : w->backoff_ms * 2;
+    pthread_mutex_lock(&w->lock);
+    if (!w->closing)
+        wait_ms(w, ms);
+    pthread_mutex_unlock(&w->lock);
+}
+
+static bool connect_once(struct writer *w)
+{
+    int64_t deadline = clock_monotonic_ms() + CONNECT_MS;
+
+    if (w->conn.pg != NULL)
+        return true;
+    struct err e = conn_open(&w->conn, deadline);
+    if (!failed(e))
+        e = batch_prepare(&w->config, &w->conn, deadline);
+    if (failed(e)) {
+        disconnect(w, e);
+        return false;
+    }
+    set_health(w, true, ERR_NONE);
+    return true;
+}
+
+/* ---- running ------------------------------------------------------------------------ */
+
+/* Drops finished slots, ending those past their deadline; gives how many are left. */
+static size_t compact(struct slot *slots, size_t count, bool closing)
+{
+    int64_t now = clock_monotonic_ms();
+    size_t kept = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        struct slot slot = slots[i];
+        if (slot.op == NULL)
+            continue;
+        if (slot.op->deadline_ms > now && !closing) {
+            slots[kept++] = slot;
+            continue;
+        }
+        enum err_code code = closing ? ERR_CANCELLED : ERR_DEADLINE_EXCEEDED;
+        slot_finish(&slot,
+                    slot.in_doubt
+                        ? err_unknown(code, "The database did not answer in time; the outcome "
+                                            "is unknown.")
+                        : err_make(code, "The database could not be reached in time; nothing "
+                                         "was done."),
+                    NULL);
+    }
+    return kept;
+}
+
+/* Run again, what had committed answers as it did; only a refusal to run leaves doubt. */
+static enum err_effect effect_of(const struct slot *slot, struct err error)
+{
+    return slot->in_doubt && error.code == ERR_RESOURCE_EXHAUSTED ? EFFECT_UNKNOWN
+                                                                 : EFFECT_NONE;
+}
+
+static void finish_all(struct slot *slots, size_t count, struct err error)
+{
+    for (size_t i = 0; i < count; i++)
+        if (slots[i].op != NULL) {
+            error.effect = effect_of(&slots[i], error);
+            slot_finish(&slots[i], error, NULL);
+        }
+}
+
+/* Runs operations to their ends: every `done` was called when it returns. */
+static void run(struct writer *w, struct slot *slots, size_t count)
+{
+    while ((count = compact(slots, count, is_closing(w))) > 0) {
+        expire_queue(w, false,
+                     err_make(ERR_DEADLINE_EXCEEDED, "The database was too busy; nothing was "
+                                                     "done."));
+        if (!connect_once(w)) {
+            back_off(w);
+            continue;
+        }
+        struct verdict v = batch_attempt(&w->batch, &w->config, &w->conn, slots, count);
+        switch (v.kind) {
+        case VERDICT_COMMITTED:
+            w->backoff_ms = BACKOFF_LEAST_MS;
+            return;
+        case VERDICT_LOST:
+            disconnect(w, v.error);
+            back_off(w);
+            break;
+        case VERDICT_AGAIN:
+            log_warn("batch_again", "database=%s operations=%zu error=\"%s\"", w->config.name,
+                     count, v.error.message);
+            back_off(w);
+            break;
+        case VERDICT_REFUSED:
+            finish_all(slots, count, v.error);
+            return;
+        case VERDICT_DATA:
+            if (count == 1) {
+                finish_all(slots, count, v.error);
+                return;
+            }
+            run(w, slots, count / 2);
+            run(w, slots + count / 2, count - count / 2);
+            return;
+        }
+    }
+}
+
+static void *writer_main(void *arg)
+{
+    struct writer *w = arg;
+
+    while (!is_closing(w)) {
+        size_t count = take(w);
+        if (count > 0)
+            run(w, w->slots, count);
+        else if (!connect_once(w))
+            back_off(w);
+    }
+    expire_queue(w, true, err_make(ERR_CANCELLED, "The service is stopping."));
+    conn_close(&w->conn);
+    return NULL;
+}
+
+/* ---- starting and stopping ---------------------------------------------------------- */
+
+static void init_lock(struct writer *w)
+{
+    pthread_condattr_t attributes;
+
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&w->wake, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+struct err writer_start(const struct db_config *config, struct writer **out)
+{
+    struct writer *w = calloc(1, sizeof *w);
+    struct slot *slots = calloc(config->batch_max, sizeof *slots);
+
+    assert(config->kind_count <= DB_KINDS_MAX);
+    if (w == NULL || slots == NULL) {
+        free(w);
+        free(slots);
+        return err_memory();
+    }
+    w->config = *config;
+    w->slots = slots;
+    w->last = &w->first;
+    w->backoff_ms = BACKOFF_LEAST_MS;
+    w->conn = (struct conn){.url = config->url, .name = config->name};
+    w->health = err_make(ERR_UNAVAILABLE, "Not yet connected to the database.");
+    init_lock(w);
+    if (pthread_create(&w->thread, NULL, writer_main, w) != 0) {
+        free(slots);
+        free(w);
+        return err_make(ERR_RESOURCE_EXHAUSTED, "Cannot start the database writer's thread.");
+    }
+    pthread_setname_np(w->thread, "writer");
+    *out = w;
+    return ERR_NONE;
+}
+
+void writer_stop(struct writer *w)
+{
+    if (w == NULL)
+        return;
+    pthread_mutex_lock(&w->lock);
+    w->closing = true;
+    pthread_cond_signal(&w->wake);
+    pthread_mutex_unlock(&w->lock);
+    pthread_join(w->thread, NULL);
+    batch_free(&w->batch);
+    pthread_cond_destroy(&w->wake);
+    pthread_mutex_destroy(&w->lock);
+    free(w->slots);
+    free(w);
+}
+
+struct err writer_health(struct writer *w)
+{
+    pthread_mutex_lock(&w->lock);
+    struct err health = w->connected ? ERR_NONE : w->health;
+    pthread_mutex_unlock(&w->lock);
+    return health;
+}

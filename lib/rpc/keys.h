@@ -1,0 +1,66 @@
+/*
+ * keys.h - who we are, whom we call, and who may call us.
+ *
+ * Three small text files, like SSH's; '#' starts a comment in each.
+ *   key file            name = inventory            (mode 0600, holds the secret)
+ *                       public = BASE64
+ *                       secret = BASE64
+ *   known_services      NAME PUBLIC                 (one line a service we may call)
+ *   authorized_callers  NAME PUBLIC METHOD[,METHOD] (one line a caller)
+ * A METHOD is a full name, or ends in '*': inventory.v1.Inventory/Get* or just *.
+ * Keys are X25519, as libsodium's crypto_box uses them.  Secrets live in memory that is
+ * never swapped or dumped.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+enum {
+    KEY_NAME_MAX = 32,   /* bytes of a name, A-Z a-z 0-9 _ - */
+    KEY_PUBLIC_SIZE = 32,
+    KEY_SHARED_SIZE = 32,
+};
+
+/* Our own key pair.  Thread-safe once read. */
+struct key;
+
+/* Another party, with the key we share with it already computed. */
+struct peer {
+    char name[KEY_NAME_MAX + 1];
+    uint8_t public_key[KEY_PUBLIC_SIZE];
+    uint8_t *shared; /* KEY_SHARED_SIZE guarded bytes, from crypto_box_beforenm */
+    char **methods;  /* patterns; callers only */
+    size_t method_count;
+};
+
+struct peers;
+
+/* Writes a new key file, mode 0600; ALREADY_EXISTS rather than replace one. */
+struct err key_create(const char *path, const char *name) __attribute__((warn_unused_result));
+
+/* INVALID_ARGUMENT names the file and line, and refuses files others can read. */
+struct err key_read(const char *path, struct key **out) __attribute__((warn_unused_result));
+void key_free(struct key *key);
+const char *key_name(const struct key *key);
+const uint8_t *key_public(const struct key *key);
+
+/* Reads known_services (callers == false) or authorized_callers (true). */
+struct err peers_read(const char *path, bool callers, const struct key *own, struct peers **out)
+    __attribute__((warn_unused_result));
+void peers_free(struct peers *peers);
+
+/* NULL when there is none of that name (`length` bytes, not NUL-terminated). */
+const struct peer *peers_find(const struct peers *peers, const char *name, size_t length);
+
+/* Whether one of the caller's patterns covers the method. */
+bool peer_may_call(const struct peer *caller, const char *method);
+
+/* Adds a line to authorized_callers or known_services (methods == NULL), creating the
+ * file; ALREADY_EXISTS when the name stands there with another key or other methods,
+ * nothing to do when it stands there just so. */
+struct err peers_allow(const char *path, const char *name, const uint8_t *public_key,
+                       const char *methods) __attribute__((warn_unused_result));

@@ -1,0 +1,62 @@
+/*
+ * server.h - an RPC server: sealed requests in, protobuf-c service methods run, replies out.
+ *
+ *      nng context:  receiving -> open, check, unpack -> handler ... -> sending -> receiving
+ *
+ * Handlers have the shape protobuf-c generates and run on an nng thread: they validate,
+ * submit a database operation or a call, and return; the reply may come later, from any
+ * thread, exactly once.  Refused without running anything: frames that do not open, from
+ * unknown callers, for methods the caller may not call, outside the replay window or seen
+ * before, past their deadline, or not well-formed.
+ *
+ * nng 1.5.2 stops accepting after an aborted handshake; a watch thread dials the server's
+ * own address and listens again when that fails.  Established connections live on.
+ */
+#pragma once
+
+#include <protobuf-c/protobuf-c.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "rpc/keys.h"
+
+enum {
+    RPC_MESSAGE_MAX = 1 << 20,     /* bytes of a sealed frame */
+    RPC_ARENA_MAX = 8 << 20,       /* bytes one call may hold; a message unpacks larger */
+    RPC_TIMEOUT_MAX_MS = 600000,
+};
+
+struct rpc_server;
+struct rpc_call; /* one request being served: the closure_data of a handler */
+
+struct rpc_server_config {
+    const char *url;                 /* ipc:///path or tcp://address:port */
+    const struct key *key;           /* borrowed, must outlive the server */
+    const struct peers *callers;     /* borrowed, must outlive the server */
+    ProtobufCService *const *services; /* borrowed; Health is added by the server itself */
+    size_t service_count;
+    size_t in_flight_max;            /* requests served at once; more wait in the socket */
+    /* Says whether the service can do its work; failed: NOT_SERVING with its message. */
+    struct err (*health)(void *arg);
+    void *health_arg;
+};
+
+/* Starts serving; UNAVAILABLE when the address cannot be listened on, saying which. */
+struct err rpc_server_start(const struct rpc_server_config *config, struct rpc_server **out)
+    __attribute__((warn_unused_result));
+
+/* Stops receiving, waits up to drain_ms for calls being served, closes.  NULL is allowed. */
+void rpc_server_stop(struct rpc_server *server, int64_t drain_ms);
+
+/* Of a call being served; all valid until its reply is given. */
+struct arena *rpc_call_arena(struct rpc_call *call);    /* dies when the reply is sent */
+int64_t rpc_call_deadline(const struct rpc_call *call); /* clock_monotonic_ms */
+const char *rpc_call_id(const struct rpc_call *call);
+const char *rpc_call_caller(const struct rpc_call *call);
+const char *rpc_call_traceparent(const struct rpc_call *call);
+
+/* Says that the answer to follow was given before (Response.replayed). */
+void rpc_call_replayed(struct rpc_call *call);
+
+/* Gives an error as the answer, in place of calling the handler's reply closure. */
+void rpc_call_fail(struct rpc_call *call, struct err error);
