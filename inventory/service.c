@@ -1,0 +1,202 @@
+/* service.c - see service.h.  Nothing from outside reaches the store unchecked. */
+#include "inventory/service.h"
+
+#include <string.h>
+
+#include "base/ids.h"
+#include "inventory/stock.h"
+#include "rpc/server.h"
+
+enum {
+    LINES_MAX = 100,
+    QUANTITY_MAX = 10000,
+    TEXT_MAX = 200,
+    PRODUCTS_MAX = 1000,
+};
+
+static const int64_t PRICE_MAX = 1000000000, DELTA_MAX = 1000000000;
+
+static struct db *db_of(Inventory__V1__Inventory_Service *service)
+{
+    return ((struct inventory *)service)->db;
+}
+
+static struct err check_id(const char *id)
+{
+    if (ulid_valid(id))
+        return ERR_NONE;
+    return err_make(ERR_INVALID_ARGUMENT, "reservation_id must be a ULID of 26 characters.");
+}
+
+static struct err check_sku(const char *sku)
+{
+    if (sku_valid(sku))
+        return ERR_NONE;
+    return err_make(ERR_INVALID_ARGUMENT,
+                    "sku must be 1 to 64 letters, digits, dots, dashes or underscores.");
+}
+
+/* ---- reservations ------------------------------------------------------------------- */
+
+static struct err check_lines(const Inventory__V1__ReserveRequest *in)
+{
+    if (in->n_lines < 1 || in->n_lines > LINES_MAX)
+        return err_make(ERR_INVALID_ARGUMENT, "A reservation has 1 to %d lines, not %zu.",
+                        LINES_MAX, in->n_lines);
+    for (size_t i = 0; i < in->n_lines; i++) {
+        struct err e = check_sku(in->lines[i]->sku);
+        if (failed(e))
+            return e;
+        int64_t quantity = 0;
+        for (size_t k = 0; k < in->n_lines; k++)
+            if (strcmp(in->lines[k]->sku, in->lines[i]->sku) == 0 &&
+                in->lines[k]->quantity <= QUANTITY_MAX)
+                quantity += in->lines[k]->quantity;
+        if (in->lines[i]->quantity < 1 || in->lines[i]->quantity > QUANTITY_MAX ||
+            quantity > QUANTITY_MAX)
+            return err_make(ERR_INVALID_ARGUMENT,
+                            "The quantity of %s must be 1 to %d, also in sum.",
+                            in->lines[i]->sku, QUANTITY_MAX);
+    }
+    return ERR_NONE;
+}
+
+static void reserve(Inventory__V1__Inventory_Service *service,
+                    const Inventory__V1__ReserveRequest *in,
+                    Inventory__V1__ReserveReply_Closure reply, void *call)
+{
+    struct err e = check_id(in->reservation_id);
+    struct scope scope;
+
+    if (!failed(e))
+        e = check_lines(in);
+    if (scope_open(&scope, call, (ProtobufCClosure)reply, e))
+        stock_reserve(db_of(service), &scope, in,
+                      ((struct inventory *)service)->reservation_ttl_ms);
+}
+
+static void confirm(Inventory__V1__Inventory_Service *service,
+                    const Inventory__V1__ConfirmRequest *in,
+                    Inventory__V1__ConfirmReply_Closure reply, void *call)
+{
+    struct scope scope;
+
+    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_id(in->reservation_id)))
+        stock_confirm(db_of(service), &scope, in);
+}
+
+static void release(Inventory__V1__Inventory_Service *service,
+                    const Inventory__V1__ReleaseRequest *in,
+                    Inventory__V1__ReleaseReply_Closure reply, void *call)
+{
+    struct scope scope;
+
+    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_id(in->reservation_id)))
+        stock_release(db_of(service), &scope, in);
+}
+
+static void get_reservation(Inventory__V1__Inventory_Service *service,
+                            const Inventory__V1__GetReservationRequest *in,
+                            Inventory__V1__GetReservationReply_Closure reply, void *call)
+{
+    struct scope scope;
+
+    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_id(in->reservation_id)))
+        stock_get_reservation(db_of(service), &scope, in);
+}
+
+/* ---- stock and products ------------------------------------------------------------- */
+
+static void get_stock(Inventory__V1__Inventory_Service *service,
+                      const Inventory__V1__GetStockRequest *in,
+                      Inventory__V1__GetStockReply_Closure reply, void *call)
+{
+    struct scope scope;
+
+    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_sku(in->sku)))
+        stock_get(db_of(service), &scope, in);
+}
+
+static struct err check_page(const Inventory__V1__ListProductsRequest *in)
+{
+    if (in->limit < 0 || in->limit > PRODUCTS_MAX)
+        return err_make(ERR_INVALID_ARGUMENT, "limit must be 0 to %d, not %d.", PRODUCTS_MAX,
+                        in->limit);
+    return in->after_sku[0] == '\0' ? ERR_NONE : check_sku(in->after_sku);
+}
+
+static void list_products(Inventory__V1__Inventory_Service *service,
+                          const Inventory__V1__ListProductsRequest *in,
+                          Inventory__V1__ListProductsReply_Closure reply, void *call)
+{
+    struct scope scope;
+
+    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_page(in)))
+        stock_list_products(db_of(service), &scope, in);
+}
+
+static struct err check_product(const Inventory__V1__PutProductRequest *in)
+{
+    if (in->title[0] == '\0' || !utf8_valid(in->title, TEXT_MAX))
+        return err_make(ERR_INVALID_ARGUMENT, "title must be 1 to %d bytes of plain UTF-8.",
+                        TEXT_MAX);
+    if (in->price_cents < 0 || in->price_cents > PRICE_MAX)
+        return err_make(ERR_INVALID_ARGUMENT, "price_cents must be 0 to %lld.",
+                        (long long)PRICE_MAX);
+    if (!currency_valid(in->currency))
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "currency must be three capital letters, such as EUR.");
+    return check_sku(in->sku);
+}
+
+static void put_product(Inventory__V1__Inventory_Service *service,
+                        const Inventory__V1__PutProductRequest *in,
+                        Inventory__V1__PutProductReply_Closure reply, void *call)
+{
+    struct scope scope;
+
+    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_product(in)))
+        stock_put_product(db_of(service), &scope, in);
+}
+
+static struct err check_adjustment(const Inventory__V1__AdjustStockRequest *in)
+{
+    if (in->delta == 0 || in->delta < -DELTA_MAX || in->delta > DELTA_MAX)
+        return err_make(ERR_INVALID_ARGUMENT, "delta must be -%lld to %lld pieces, and not 0.",
+                        (long long)DELTA_MAX, (long long)DELTA_MAX);
+    if (in->reason[0] == '\0' || !utf8_valid(in->reason, TEXT_MAX))
+        return err_make(ERR_INVALID_ARGUMENT, "reason must be 1 to %d bytes of plain UTF-8.",
+                        TEXT_MAX);
+    if (in->adjustment_id[0] != '\0' && !visible_ascii(in->adjustment_id, 1, 64))
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "adjustment_id must be 1 to 64 visible ASCII characters.");
+    return check_sku(in->sku);
+}
+
+static void adjust_stock(Inventory__V1__Inventory_Service *service,
+                         const Inventory__V1__AdjustStockRequest *in,
+                         Inventory__V1__AdjustStockReply_Closure reply, void *call)
+{
+    struct scope scope;
+
+    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_adjustment(in)))
+        stock_adjust(db_of(service), &scope, in,
+                     in->adjustment_id[0] != '\0' ? in->adjustment_id : rpc_call_id(call));
+}
+
+void inventory_init(struct inventory *inventory, struct db *db, int64_t reservation_ttl_ms)
+{
+    static const Inventory__V1__Inventory_Service METHODS = {
+        .base = INVENTORY__V1__INVENTORY__BASE_INIT,
+        .reserve = reserve,
+        .confirm = confirm,
+        .release = release,
+        .get_reservation = get_reservation,
+        .get_stock = get_stock,
+        .list_products = list_products,
+        .put_product = put_product,
+        .adjust_stock = adjust_stock,
+    };
+
+    *inventory = (struct inventory){METHODS, db, reservation_ttl_ms};
+}

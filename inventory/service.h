@@ -1,0 +1,14 @@
+/* service.h - the inventory's RPC methods: validate, call the store, reply. */
+#pragma once
+
+#include "db/db.h"
+#include "proto/inventory.pb-c.h"
+
+struct inventory {
+    Inventory__V1__Inventory_Service service; /* first: handlers get a pointer to it */
+    struct db *db;
+    int64_t reservation_ttl_ms;
+};
+
+/* Fills in the methods; `db` is borrowed and must outlive the service. */
+void inventory_init(struct inventory *inventory, struct db *db, int64_t reservation_ttl_ms);

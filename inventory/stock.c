@@ -1,0 +1,501 @@
+/* stock.c - see stock.h.  The changing half; the reading half is stock_read.c. */
+#include "inventory/stock.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* An operation under way: in the scope's arena. */
+struct work {
+    struct db_op op;
+    struct db *db; /* for one that asks again */
+    struct scope scope;
+    const char *id;
+    int64_t delta;
+    const char *sku;
+};
+
+static void finish(struct work *work, struct err error, const ProtobufCMessage *reply)
+{
+    work->scope.done(work->scope.arg, error, reply);
+}
+
+static struct work *begin(const struct scope *scope, const struct db_kind *kind, db_done *done)
+{
+    struct work *work = arena_alloc(scope->arena, sizeof *work);
+
+    if (work == NULL) {
+        scope->done(scope->arg, err_memory(), NULL);
+        return NULL;
+    }
+    work->scope = *scope;
+    work->op = (struct db_op){.kind = kind, .deadline_ms = scope->deadline_ms, .done = done,
+                              .arg = work};
+    return work;
+}
+
+/* ---- locks -------------------------------------------------------------------------- */
+
+/*
+ * All stock rows a batch will touch: named in lines ($2), or through reservations whose ids
+ * are heads ($1).  One sorted statement, so that replicas' batches cannot deadlock.
+ */
+static const char LOCK[] =
+    "SELECT count(*) FROM ("
+    "    SELECT FROM inventory.stock"
+    "    WHERE sku IN (SELECT unnest($2)"
+    "                  UNION"
+    "                  SELECT unnest(r.skus) FROM inventory.reservations r"
+    "                  WHERE r.id = ANY ($1))"
+    "    ORDER BY sku FOR UPDATE) AS locked";
+
+/* ---- reserve ------------------------------------------------------------------------ */
+
+/*
+ * Requests are looked at in the order they came.  One fits if all the requests up to it,
+ * together, find enough of each of its SKUs.  Those that fit are held.  Of the others, one
+ * is refused if a line asks for more than those that fit leave; one that would still go in
+ * (because a refused one before it was counted) gets no row, and asks again: each round
+ * settles at least the first, so this ends.
+ */
+static const struct db_kind RESERVE = {
+    .name = "reserve",
+    .head = "ti", /* id, ttl_ms */
+    .lines = "ti", /* sku, quantity */
+    .write =
+        "WITH ask AS ("
+        "    SELECT DISTINCT ON (a.id) a.id, a.ttl_ms, a.ordinal"
+        "    FROM unnest($1, $2) WITH ORDINALITY AS a(id, ttl_ms, ordinal)"
+        "    WHERE NOT EXISTS (SELECT FROM inventory.reservations r WHERE r.id = a.id)"
+        "    ORDER BY a.id, a.ordinal"
+        "), line AS ("
+        "    SELECT a.id, a.ordinal, a.ttl_ms, l.sku, l.quantity, s.available,"
+        "           p.price_cents, p.currency,"
+        "           sum(l.quantity) OVER (PARTITION BY l.sku ORDER BY a.ordinal) AS asked"
+        "    FROM ask a"
+        "    JOIN unnest($3, $4, $5) AS l(ordinal, sku, quantity) USING (ordinal)"
+        "    LEFT JOIN inventory.stock s ON s.sku = l.sku"
+        "    LEFT JOIN inventory.products p ON p.sku = l.sku"
+        "), verdict AS ("
+        "    SELECT id, min(ttl_ms) AS ttl_ms,"
+        "           bool_and(coalesce(asked <= available, false))"
+        "               AND min(currency) = max(currency) AS fits,"
+        "           min(currency) <> max(currency) AS mixed,"
+        "           string_agg(sku, ',' ORDER BY sku)"
+        "               FILTER (WHERE price_cents IS NULL) AS unknown,"
+        "           array_agg(sku ORDER BY sku) AS skus,"
+        "           array_agg(quantity ORDER BY sku) AS quantities,"
+        "           array_agg(price_cents ORDER BY sku) AS prices,"
+        "           coalesce(sum(quantity * price_cents), 0)::bigint AS total,"
+        "           min(currency) AS currency"
+        "    FROM line GROUP BY id"
+        "), taken AS ("
+        "    SELECT l.sku, sum(l.quantity)::bigint AS quantity"
+        "    FROM line l JOIN verdict v USING (id) WHERE v.fits GROUP BY l.sku"
+        "), short AS ("
+        "    SELECT l.id, string_agg(l.sku, ',' ORDER BY l.sku) AS skus"
+        "    FROM line l JOIN verdict v USING (id) LEFT JOIN taken t USING (sku)"
+        "    WHERE NOT v.fits AND l.quantity > l.available - coalesce(t.quantity, 0)"
+        "    GROUP BY l.id"
+        "), deducted AS ("
+        "    UPDATE inventory.stock s"
+        "    SET available = s.available - t.quantity, held = s.held + t.quantity"
+        "    FROM taken t WHERE s.sku = t.sku"
+        ")"
+        "INSERT INTO inventory.reservations (id, state, skus, quantities, unit_prices_cents,"
+        "                                    total_cents, currency, refusal, refused_skus,"
+        "                                    expires_at)"
+        "SELECT v.id, CASE WHEN v.fits THEN 'held' ELSE 'refused' END, v.skus, v.quantities,"
+        "       v.prices, v.total, v.currency,"
+        "       CASE WHEN v.fits THEN NULL"
+        "            WHEN v.unknown IS NOT NULL THEN 'unknown_sku'"
+        "            WHEN v.mixed THEN 'mixed_currencies'"
+        "            ELSE 'out_of_stock' END,"
+        "       CASE WHEN NOT v.fits THEN coalesce(v.unknown, short.skus) END,"
+        "       CASE WHEN v.fits THEN now() + v.ttl_ms * interval '1 ms' END "
+        "FROM verdict v LEFT JOIN short USING (id) "
+        "WHERE v.fits OR v.unknown IS NOT NULL OR v.mixed OR short.skus IS NOT NULL "
+        "ORDER BY v.id",
+    .answer =
+        "SELECT a.ordinal, r.state, r.refusal, r.refused_skus, r.total_cents, r.currency,"
+        "       (extract(epoch FROM r.expires_at) * 1000)::bigint,"
+        "       l.sku, l.quantity, l.price "
+        "FROM unnest($1) WITH ORDINALITY AS a(id, ordinal) "
+        "LEFT JOIN inventory.reservations r ON r.id = a.id "
+        "LEFT JOIN LATERAL unnest(r.skus, r.quantities, r.unit_prices_cents)"
+        "    AS l(sku, quantity, price) ON r.state IN ('held', 'confirmed') "
+        "ORDER BY a.ordinal",
+};
+
+/* What a refused reservation answers, the first time and every time after. */
+static struct err refusal(struct arena *arena, const char *reason, const char *skus)
+{
+    if (strcmp(reason, "mixed_currencies") == 0)
+        return err_make(ERR_FAILED_PRECONDITION,
+                        "The lines have prices in several currencies; order them apart.");
+    bool unknown = strcmp(reason, "unknown_sku") == 0;
+    struct err e = err_make(unknown ? ERR_UNKNOWN_SKU : ERR_OUT_OF_STOCK, "%s: %s.",
+                            unknown ? "There is no such product" : "Not enough stock of", skus);
+    e.subject = arena_strdup(arena, skus);
+    return e;
+}
+
+/* What a reservation that is no longer to be had answers; OK for held and confirmed. */
+static struct err gone(struct arena *arena, const char *id, const char *state,
+                       const char *reason, const char *skus)
+{
+    if (strcmp(state, "refused") == 0)
+        return refusal(arena, reason, skus);
+    if (strcmp(state, "released") == 0)
+        return err_make(ERR_ABORTED, "Reservation %s was released.", id);
+    if (strcmp(state, "expired") == 0)
+        return err_make(ERR_RESERVATION_EXPIRED, "Reservation %s ran out.", id);
+    return ERR_NONE;
+}
+
+static void fill_lines(struct arena *arena, Inventory__V1__ReserveReply *reply,
+                       Inventory__V1__PricedLine *lines, const struct db_rows *rows)
+{
+    for (int i = 0; i < rows->count; i++) {
+        inventory__v1__priced_line__init(&lines[i]);
+        lines[i].sku = arena_strdup(arena, db_text(rows, i, 7));
+        lines[i].quantity = db_number(rows, i, 8);
+        lines[i].unit_price_cents = db_number(rows, i, 9);
+        reply->lines[i] = &lines[i];
+    }
+    reply->n_lines = (size_t)rows->count;
+}
+
+static void answer_reserved(struct work *work, const struct db_rows *rows)
+{
+    struct arena *arena = work->scope.arena;
+    Inventory__V1__ReserveReply reply = INVENTORY__V1__RESERVE_REPLY__INIT;
+    Inventory__V1__PricedLine *lines =
+        arena_alloc(arena, sizeof *lines * (size_t)rows->count);
+
+    reply.lines = arena_alloc(arena, sizeof *reply.lines * (size_t)rows->count);
+    reply.currency = arena_strdup(arena, db_text(rows, 0, 5));
+    if (lines == NULL || reply.lines == NULL || reply.currency == NULL) {
+        finish(work, err_memory(), NULL);
+        return;
+    }
+    reply.reservation_id = (char *)work->id;
+    reply.total_cents = db_number(rows, 0, 4);
+    reply.expires_at_ms = db_number(rows, 0, 6);
+    fill_lines(arena, &reply, lines, rows);
+    finish(work, ERR_NONE, &reply.base);
+}
+
+static void on_reserved(void *arg, struct err error, const struct db_rows *rows)
+{
+    struct work *work = arg;
+
+    if (failed(error)) {
+        finish(work, error, NULL);
+        return;
+    }
+    const char *state = db_text(rows, 0, 1);
+    if (state == NULL) { /* undecided: see RESERVE */
+        db_submit(work->db, &work->op);
+        return;
+    }
+    struct err e = gone(work->scope.arena, work->id, state, db_text(rows, 0, 2),
+                        db_text(rows, 0, 3));
+    if (failed(e))
+        finish(work, e, NULL);
+    else
+        answer_reserved(work, rows);
+}
+
+static int by_sku(const void *a, const void *b)
+{
+    const struct db_value *x = a, *y = b;
+
+    return strcmp(x->text, y->text);
+}
+
+/* The request's lines as rows (sku, quantity), by SKU, those of one SKU summed. */
+static struct db_value *sum_lines(struct arena *arena, const Inventory__V1__ReserveRequest *in,
+                                  size_t *count)
+{
+    struct db_value *rows = arena_alloc(arena, 2 * sizeof *rows * in->n_lines);
+    size_t kept = 0;
+
+    if (rows == NULL)
+        return NULL;
+    for (size_t i = 0; i < in->n_lines; i++) {
+        rows[2 * i] = db_t(in->lines[i]->sku);
+        rows[2 * i + 1] = db_i(in->lines[i]->quantity);
+    }
+    qsort(rows, in->n_lines, 2 * sizeof *rows, by_sku);
+    for (size_t i = 0; i < in->n_lines; i++) {
+        if (kept > 0 && strcmp(rows[2 * kept - 2].text, rows[2 * i].text) == 0) {
+            rows[2 * kept - 1].number += rows[2 * i + 1].number;
+            continue;
+        }
+        rows[2 * kept] = rows[2 * i];
+        rows[2 * kept + 1] = rows[2 * i + 1];
+        kept++;
+    }
+    *count = kept;
+    return rows;
+}
+
+void stock_reserve(struct db *db, const struct scope *scope, const Inventory__V1__ReserveRequest *request,
+                   int64_t ttl_ms)
+{
+    struct work *work = begin(scope, &RESERVE, on_reserved);
+
+    if (work == NULL)
+        return;
+    work->db = db;
+    work->id = request->reservation_id;
+    work->op.head[0] = db_t(request->reservation_id);
+    work->op.head[1] = db_i(ttl_ms);
+    work->op.lines = sum_lines(scope->arena, request, &work->op.line_count);
+    if (work->op.lines == NULL)
+        finish(work, err_memory(), NULL);
+    else
+        db_submit(db, &work->op);
+}
+
+/* ---- confirm, release, expire ------------------------------------------------------- */
+
+static const struct db_kind CONFIRM = {
+    .name = "confirm",
+    .head = "t", /* id */
+    .write =
+        "WITH moved AS ("
+        "    UPDATE inventory.reservations SET state = 'confirmed', settled_at = now()"
+        "    WHERE id = ANY ($1) AND state = 'held' RETURNING skus, quantities"
+        "), pieces AS ("
+        "    SELECT l.sku, sum(l.quantity)::bigint AS quantity"
+        "    FROM moved, unnest(moved.skus, moved.quantities) AS l(sku, quantity)"
+        "    GROUP BY l.sku"
+        ")"
+        "UPDATE inventory.stock s SET held = s.held - p.quantity, sold = s.sold + p.quantity "
+        "FROM pieces p WHERE s.sku = p.sku",
+    .answer =
+        "SELECT a.ordinal, r.state, r.refusal, r.refused_skus "
+        "FROM unnest($1) WITH ORDINALITY AS a(id, ordinal) "
+        "LEFT JOIN inventory.reservations r ON r.id = a.id "
+        "ORDER BY a.ordinal",
+};
+
+/* An id never seen gets a row all the same, the tombstone that bars a late Reserve. */
+static const struct db_kind RELEASE = {
+    .name = "release",
+    .head = "t", /* id */
+    .write =
+        "WITH tombstone AS ("
+        "    INSERT INTO inventory.reservations (id, state, settled_at)"
+        "    SELECT DISTINCT a.id, 'released', now() FROM unnest($1) AS a(id)"
+        "    WHERE NOT EXISTS (SELECT FROM inventory.reservations r WHERE r.id = a.id)"
+        "    ORDER BY a.id"
+        "), before AS ("
+        "    SELECT id, state FROM inventory.reservations"
+        "    WHERE id = ANY ($1) AND state IN ('held', 'confirmed')"
+        "), moved AS ("
+        "    UPDATE inventory.reservations r SET state = 'released', settled_at = now()"
+        "    FROM before b WHERE r.id = b.id RETURNING r.skus, r.quantities, b.state AS was"
+        "), pieces AS ("
+        "    SELECT l.sku, sum(l.quantity)::bigint AS quantity,"
+        "           coalesce(sum(l.quantity) FILTER (WHERE was = 'held'), 0)::bigint AS held"
+        "    FROM moved, unnest(moved.skus, moved.quantities) AS l(sku, quantity)"
+        "    GROUP BY l.sku"
+        ")"
+        "UPDATE inventory.stock s"
+        " SET available = s.available + p.quantity, held = s.held - p.held,"
+        "     sold = s.sold - (p.quantity - p.held) "
+        "FROM pieces p WHERE s.sku = p.sku",
+};
+
+static const struct db_kind EXPIRE = {
+    .name = "expire",
+    .head = "t", /* id */
+    .write =
+        "WITH moved AS ("
+        "    UPDATE inventory.reservations SET state = 'expired', settled_at = now()"
+        "    WHERE id = ANY ($1) AND state = 'held' AND expires_at <= now()"
+        "    RETURNING skus, quantities"
+        "), pieces AS ("
+        "    SELECT l.sku, sum(l.quantity)::bigint AS quantity"
+        "    FROM moved, unnest(moved.skus, moved.quantities) AS l(sku, quantity)"
+        "    GROUP BY l.sku"
+        ")"
+        "UPDATE inventory.stock s"
+        " SET available = s.available + p.quantity, held = s.held - p.quantity "
+        "FROM pieces p WHERE s.sku = p.sku",
+};
+
+static void on_confirmed(void *arg, struct err error, const struct db_rows *rows)
+{
+    struct work *work = arg;
+    const Inventory__V1__ConfirmReply reply = INVENTORY__V1__CONFIRM_REPLY__INIT;
+
+    if (!failed(error)) {
+        const char *state = db_text(rows, 0, 1);
+        error = state == NULL
+                    ? err_make(ERR_NOT_FOUND, "There is no reservation %s.", work->id)
+                    : gone(work->scope.arena, work->id, state, db_text(rows, 0, 2),
+                           db_text(rows, 0, 3));
+    }
+    finish(work, error, &reply.base);
+}
+
+void stock_confirm(struct db *db, const struct scope *scope, const Inventory__V1__ConfirmRequest *request)
+{
+    struct work *work = begin(scope, &CONFIRM, on_confirmed);
+
+    if (work == NULL)
+        return;
+    work->id = request->reservation_id;
+    work->op.head[0] = db_t(work->id);
+    db_submit(db, &work->op);
+}
+
+static void on_released(void *arg, struct err error, const struct db_rows *rows)
+{
+    const Inventory__V1__ReleaseReply reply = INVENTORY__V1__RELEASE_REPLY__INIT;
+
+    (void)rows;
+    finish(arg, error, &reply.base);
+}
+
+void stock_release(struct db *db, const struct scope *scope, const Inventory__V1__ReleaseRequest *request)
+{
+    struct work *work = begin(scope, &RELEASE, on_released);
+
+    if (work == NULL)
+        return;
+    work->op.head[0] = db_t(request->reservation_id);
+    db_submit(db, &work->op);
+}
+
+void stock_expire(struct db_op *op, const char *id)
+{
+    op->kind = &EXPIRE;
+    op->head[0] = db_t(id);
+}
+
+/* ---- adjust, put -------------------------------------------------------------------- */
+
+static const struct db_kind ADJUST = {
+    .name = "adjust",
+    .head = "ttit", /* adjustment_id, sku, delta, reason */
+    .lines = "t",   /* sku again, for the lock */
+    .write =
+        "WITH ask AS ("
+        "    SELECT DISTINCT ON (a.id) a.id, a.sku, a.delta, a.reason"
+        "    FROM unnest($1, $2, $3, $4) WITH ORDINALITY AS a(id, sku, delta, reason, ordinal)"
+        "    JOIN inventory.stock s ON s.sku = a.sku"
+        "    WHERE NOT EXISTS (SELECT FROM inventory.ledger g WHERE g.adjustment_id = a.id)"
+        "    ORDER BY a.id, a.ordinal"
+        "), booked AS ("
+        "    INSERT INTO inventory.ledger (adjustment_id, sku, delta, reason)"
+        "    SELECT id, sku, delta, reason FROM ask ORDER BY id"
+        "), total AS ("
+        "    SELECT sku, sum(delta)::bigint AS delta FROM ask GROUP BY sku"
+        ")"
+        "UPDATE inventory.stock s"
+        " SET received = s.received + t.delta, available = s.available + t.delta "
+        "FROM total t WHERE s.sku = t.sku",
+    .answer =
+        "SELECT a.ordinal, s.available, g.sku = a.sku AND g.delta = a.delta "
+        "FROM unnest($1, $2, $3) WITH ORDINALITY AS a(id, sku, delta, ordinal) "
+        "LEFT JOIN inventory.ledger g ON g.adjustment_id = a.id "
+        "LEFT JOIN inventory.stock s ON s.sku = g.sku "
+        "ORDER BY a.ordinal",
+};
+
+static void on_adjusted(void *arg, struct err error, const struct db_rows *rows)
+{
+    struct work *work = arg;
+    Inventory__V1__AdjustStockReply reply = INVENTORY__V1__ADJUST_STOCK_REPLY__INIT;
+
+    if (error.code == ERR_FAILED_PRECONDITION) /* available >= 0 */
+        error = err_make(ERR_FAILED_PRECONDITION,
+                         "Fewer than %lld pieces of %s are available; reduce the adjustment.",
+                         (long long)-work->delta, work->sku);
+    else if (!failed(error) && db_text(rows, 0, 1) == NULL)
+        error = err_make(ERR_NOT_FOUND, "There is no product %s; create it with PutProduct.",
+                         work->sku);
+    else if (!failed(error) && !db_bool(rows, 0, 2))
+        error = err_make(ERR_ALREADY_EXISTS, "Adjustment %s booked something else; use a new id.",
+                         work->id);
+    if (!failed(error))
+        reply.available = db_number(rows, 0, 1);
+    finish(work, error, &reply.base);
+}
+
+void stock_adjust(struct db *db, const struct scope *scope, const Inventory__V1__AdjustStockRequest *request,
+                  const char *adjustment_id)
+{
+    struct work *work = begin(scope, &ADJUST, on_adjusted);
+
+    if (work == NULL)
+        return;
+    work->id = adjustment_id;
+    work->sku = request->sku;
+    work->delta = request->delta;
+    work->op.head[0] = db_t(adjustment_id);
+    work->op.head[1] = db_t(request->sku);
+    work->op.head[2] = db_i(request->delta);
+    work->op.head[3] = db_t(request->reason);
+    work->op.lines = &work->op.head[1];
+    work->op.line_count = 1;
+    db_submit(db, &work->op);
+}
+
+static const struct db_kind PUT_PRODUCT = {
+    .name = "put_product",
+    .head = "ttit", /* sku, title, price_cents, currency */
+    .lines = "t",   /* sku again, for the lock */
+    .write =
+        "WITH put AS ("
+        "    INSERT INTO inventory.products (sku, title, price_cents, currency)"
+        "    SELECT DISTINCT ON (a.sku) a.sku, a.title, a.price, a.currency"
+        "    FROM unnest($1, $2, $3, $4)"
+        "        WITH ORDINALITY AS a(sku, title, price, currency, ordinal)"
+        "    ORDER BY a.sku, a.ordinal DESC"
+        "    ON CONFLICT (sku) DO UPDATE SET title = EXCLUDED.title,"
+        "        price_cents = EXCLUDED.price_cents, currency = EXCLUDED.currency"
+        "    RETURNING sku"
+        ")"
+        "INSERT INTO inventory.stock (sku) SELECT sku FROM put ORDER BY sku "
+        "ON CONFLICT DO NOTHING",
+};
+
+static void on_product_put(void *arg, struct err error, const struct db_rows *rows)
+{
+    const Inventory__V1__PutProductReply reply = INVENTORY__V1__PUT_PRODUCT_REPLY__INIT;
+
+    (void)rows;
+    finish(arg, error, &reply.base);
+}
+
+void stock_put_product(struct db *db, const struct scope *scope,
+                       const Inventory__V1__PutProductRequest *request)
+{
+    struct work *work = begin(scope, &PUT_PRODUCT, on_product_put);
+
+    if (work == NULL)
+        return;
+    work->op.head[0] = db_t(request->sku);
+    work->op.head[1] = db_t(request->title);
+    work->op.head[2] = db_i(request->price_cents);
+    work->op.head[3] = db_t(request->currency);
+    work->op.lines = &work->op.head[0];
+    work->op.line_count = 1;
+    db_submit(db, &work->op);
+}
+
+void stock_configure(struct db_config *config)
+{
+    static const struct db_kind *const KINDS[] = {
+        &PUT_PRODUCT, &ADJUST, &RELEASE, &EXPIRE, &CONFIRM, &RESERVE,
+    };
+
+    config->kinds = KINDS;
+    config->kind_count = sizeof KINDS / sizeof *KINDS;
+    config->lock = LOCK;
+}

@@ -1,0 +1,62 @@
+/*
+ * stock.h - stock, reservations and products: all of the inventory's SQL.
+ *
+ *   (reserve) --> held --> confirmed --> released
+ *                  |  \--> released
+ *                  \-----> expired
+ *   (reserve) --> refused         (release first) --> released: the tombstone
+ *
+ * Promises: available never goes below zero; received = available + held + sold in every
+ * committed state; a reservation is all of its lines or none; each function may be repeated
+ * with the same ids and then answers what it answered.  Locks are taken on the stock rows a
+ * batch needs, in SKU order, before anything else.
+ *
+ * Every function takes a request already validated, and the scope it runs in.  The request
+ * must live until the scope's `done`, which is called on a database thread or before the
+ * function returns.
+ */
+#pragma once
+
+#include "db/db.h"
+#include "proto/inventory.pb-c.h"
+#include "rpc/scope.h"
+
+/* The inventory's kinds of operation and its lock, for db_open. */
+void stock_configure(struct db_config *config);
+
+/*
+ * Lines are summed by SKU, in the arena.  Errors: OUT_OF_STOCK and UNKNOWN_SKU (subject: the
+ * SKUs), FAILED_PRECONDITION for mixed currencies; ABORTED when the id was released before,
+ * RESERVATION_EXPIRED when it ran out.
+ */
+void stock_reserve(struct db *db, const struct scope *scope, const Inventory__V1__ReserveRequest *request,
+                   int64_t ttl_ms);
+
+/* RESERVATION_EXPIRED, ABORTED (released), NOT_FOUND, or what it was refused for. */
+void stock_confirm(struct db *db, const struct scope *scope, const Inventory__V1__ConfirmRequest *request);
+
+/* Never fails for the reservation's state; an unknown id is barred. */
+void stock_release(struct db *db, const struct scope *scope, const Inventory__V1__ReleaseRequest *request);
+
+/* Fills `op`: gives a held reservation past its end back; does nothing to any other. */
+void stock_expire(struct db_op *op, const char *id);
+
+/* Fills `query`: up to `limit` ids of held reservations past their end, for the reaper. */
+void stock_find_expired(struct db_query *query, int64_t limit);
+
+/* NOT_FOUND; ALREADY_EXISTS when the id booked something else; FAILED_PRECONDITION when
+ * fewer are available than the delta takes away. */
+void stock_adjust(struct db *db, const struct scope *scope, const Inventory__V1__AdjustStockRequest *request,
+                  const char *adjustment_id);
+
+void stock_put_product(struct db *db, const struct scope *scope,
+                       const Inventory__V1__PutProductRequest *request);
+
+/* NOT_FOUND. */
+void stock_get(struct db *db, const struct scope *scope, const Inventory__V1__GetStockRequest *request);
+void stock_get_reservation(struct db *db, const struct scope *scope,
+                           const Inventory__V1__GetReservationRequest *request);
+
+/* By SKU, after `after_sku`. */
+void stock_list_products(struct db *db, const struct scope *scope,
+                         const Inventory__V1__ListProductsRequest *request);

@@ -1,0 +1,205 @@
+/* stock_read.c - the inventory's read-only queries; run by readers, never by the writer. */
+#include <string.h>
+
+#include "inventory/stock.h"
+
+/* A query under way: in the scope's arena. */
+struct reading {
+    struct db_query query;
+    struct scope scope;
+    const char *what; /* the id or SKU asked for */
+};
+
+static void finish(struct reading *reading, struct err error, const ProtobufCMessage *reply)
+{
+    reading->scope.done(reading->scope.arg, error, reply);
+}
+
+static struct reading *begin(const struct scope *scope, struct db_query query, const char *what)
+{
+    struct reading *reading = arena_alloc(scope->arena, sizeof *reading);
+
+    if (reading == NULL) {
+        scope->done(scope->arg, err_memory(), NULL);
+        return NULL;
+    }
+    reading->query = query;
+    reading->query.deadline_ms = scope->deadline_ms;
+    reading->query.arg = reading;
+    reading->scope = *scope;
+    reading->what = what;
+    return reading;
+}
+
+/* ---- one SKU's stock ---------------------------------------------------------------- */
+
+static void on_stock(void *arg, struct err error, const struct db_rows *rows)
+{
+    struct reading *reading = arg;
+    Inventory__V1__GetStockReply reply = INVENTORY__V1__GET_STOCK_REPLY__INIT;
+
+    if (!failed(error) && rows->count == 0)
+        error = err_make(ERR_NOT_FOUND, "There is no product %s.", reading->what);
+    if (!failed(error)) {
+        reply.sku = (char *)reading->what;
+        reply.received = db_number(rows, 0, 0);
+        reply.available = db_number(rows, 0, 1);
+        reply.held = db_number(rows, 0, 2);
+        reply.sold = db_number(rows, 0, 3);
+    }
+    finish(reading, error, &reply.base);
+}
+
+void stock_get(struct db *db, const struct scope *scope, const Inventory__V1__GetStockRequest *request)
+{
+    const struct db_query query = {
+        .name = "get_stock",
+        .types = "t",
+        .sql = "SELECT received, available, held, sold FROM inventory.stock WHERE sku = $1",
+        .values = {db_t(request->sku)},
+        .done = on_stock,
+    };
+    struct reading *reading = begin(scope, query, request->sku);
+
+    if (reading != NULL)
+        db_read(db, &reading->query);
+}
+
+/* ---- one reservation ---------------------------------------------------------------- */
+
+static Inventory__V1__ReservationState state_of(const char *name)
+{
+    static const struct {
+        const char *name;
+        Inventory__V1__ReservationState state;
+    } STATES[] = {
+        {"held", INVENTORY__V1__RESERVATION_STATE__HELD},
+        {"confirmed", INVENTORY__V1__RESERVATION_STATE__CONFIRMED},
+        {"released", INVENTORY__V1__RESERVATION_STATE__RELEASED},
+        {"expired", INVENTORY__V1__RESERVATION_STATE__EXPIRED},
+        {"refused", INVENTORY__V1__RESERVATION_STATE__REFUSED},
+    };
+
+    for (size_t i = 0; i < sizeof STATES / sizeof *STATES; i++)
+        if (strcmp(name, STATES[i].name) == 0)
+            return STATES[i].state;
+    return INVENTORY__V1__RESERVATION_STATE__RESERVATION_UNSPECIFIED;
+}
+
+static struct err fill_reservation(struct arena *arena, const struct db_rows *rows,
+                                   Inventory__V1__GetReservationReply *reply)
+{
+    size_t count = db_text(rows, 0, 4) == NULL ? 0 : (size_t)rows->count;
+    Inventory__V1__PricedLine *lines = arena_alloc(arena, sizeof *lines * count);
+
+    reply->lines = arena_alloc(arena, sizeof *reply->lines * count);
+    if (lines == NULL || reply->lines == NULL)
+        return err_memory();
+    reply->state = state_of(db_text(rows, 0, 0));
+    reply->total_cents = db_number(rows, 0, 1);
+    if (db_text(rows, 0, 2) != NULL)
+        reply->currency = (char *)db_text(rows, 0, 2);
+    reply->expires_at_ms = db_number(rows, 0, 3);
+    reply->n_lines = count;
+    for (int i = 0; i < (int)count; i++) {
+        inventory__v1__priced_line__init(&lines[i]);
+        lines[i].sku = (char *)db_text(rows, i, 4);
+        lines[i].quantity = db_number(rows, i, 5);
+        lines[i].unit_price_cents = db_number(rows, i, 6);
+        reply->lines[i] = &lines[i];
+    }
+    return ERR_NONE;
+}
+
+static void on_reservation(void *arg, struct err error, const struct db_rows *rows)
+{
+    struct reading *reading = arg;
+    Inventory__V1__GetReservationReply reply = INVENTORY__V1__GET_RESERVATION_REPLY__INIT;
+
+    if (!failed(error) && rows->count == 0)
+        error = err_make(ERR_NOT_FOUND, "There is no reservation %s.", reading->what);
+    if (!failed(error))
+        error = fill_reservation(reading->scope.arena, rows, &reply);
+    reply.reservation_id = (char *)reading->what;
+    finish(reading, error, &reply.base);
+}
+
+void stock_get_reservation(struct db *db, const struct scope *scope,
+                           const Inventory__V1__GetReservationRequest *request)
+{
+    const struct db_query query = {
+        .name = "get_reservation",
+        .types = "t",
+        .sql = "SELECT r.state, r.total_cents, r.currency,"
+               "       (extract(epoch FROM r.expires_at) * 1000)::bigint,"
+               "       l.sku, l.quantity, l.price "
+               "FROM inventory.reservations r "
+               "LEFT JOIN LATERAL unnest(r.skus, r.quantities, r.unit_prices_cents)"
+               "    AS l(sku, quantity, price) ON true "
+               "WHERE r.id = $1",
+        .values = {db_t(request->reservation_id)},
+        .done = on_reservation,
+    };
+    struct reading *reading = begin(scope, query, request->reservation_id);
+
+    if (reading != NULL)
+        db_read(db, &reading->query);
+}
+
+/* ---- products ----------------------------------------------------------------------- */
+
+static void on_products(void *arg, struct err error, const struct db_rows *rows)
+{
+    struct reading *reading = arg;
+    Inventory__V1__ListProductsReply reply = INVENTORY__V1__LIST_PRODUCTS_REPLY__INIT;
+    size_t count = failed(error) ? 0 : (size_t)rows->count;
+    Inventory__V1__Product *products =
+        arena_alloc(reading->scope.arena, sizeof *products * count);
+
+    reply.products = arena_alloc(reading->scope.arena, sizeof *reply.products * count);
+    if (products == NULL || reply.products == NULL) {
+        finish(reading, err_memory(), NULL);
+        return;
+    }
+    for (int i = 0; i < (int)count; i++) {
+        inventory__v1__product__init(&products[i]);
+        products[i].sku = (char *)db_text(rows, i, 0);
+        products[i].title = (char *)db_text(rows, i, 1);
+        products[i].price_cents = db_number(rows, i, 2);
+        products[i].currency = (char *)db_text(rows, i, 3);
+        products[i].available = db_number(rows, i, 4);
+        reply.products[i] = &products[i];
+    }
+    reply.n_products = count;
+    finish(reading, error, &reply.base);
+}
+
+void stock_list_products(struct db *db, const struct scope *scope,
+                         const Inventory__V1__ListProductsRequest *request)
+{
+    const struct db_query query = {
+        .name = "list_products",
+        .types = "ti",
+        .sql = "SELECT p.sku, p.title, p.price_cents, p.currency, s.available "
+               "FROM inventory.products p JOIN inventory.stock s USING (sku) "
+               "WHERE p.sku > $1 ORDER BY p.sku LIMIT $2",
+        .values = {db_t(request->after_sku),
+                   db_i(request->limit == 0 ? 1000 : request->limit)},
+        .done = on_products,
+    };
+    struct reading *reading = begin(scope, query, NULL);
+
+    if (reading != NULL)
+        db_read(db, &reading->query);
+}
+
+/* ---- the reaper's ------------------------------------------------------------------- */
+
+void stock_find_expired(struct db_query *query, int64_t limit)
+{
+    query->name = "find_expired";
+    query->types = "i";
+    query->sql = "SELECT id FROM inventory.reservations "
+                 "WHERE state = 'held' AND expires_at <= now() ORDER BY expires_at LIMIT $1";
+    query->values[0] = db_i(limit);
+}

@@ -1,0 +1,39 @@
+/* process.c - see process.h. */
+#include "base/process.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+static void stop_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+}
+
+void process_start(void)
+{
+    const struct rlimit none = {0, 0};
+    sigset_t set;
+
+    umask(077);
+    setrlimit(RLIMIT_CORE, &none);
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* the limit does not bind a piped core_pattern */
+    signal(SIGPIPE, SIG_IGN);
+    stop_signals(&set);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+int process_wait_stop(void)
+{
+    sigset_t set;
+    int signal_number = 0;
+
+    stop_signals(&set);
+    while (sigwait(&set, &signal_number) != 0)
+        ;
+    return signal_number;
+}

@@ -1,0 +1,36 @@
+/* scope.c - see scope.h. */
+#include "rpc/scope.h"
+
+struct answer {
+    struct rpc_call *call;
+    ProtobufCClosure reply;
+};
+
+static void give(void *arg, struct err error, const ProtobufCMessage *reply)
+{
+    struct answer *answer = arg;
+
+    if (failed(error))
+        rpc_call_fail(answer->call, error);
+    else
+        answer->reply(reply, answer->call);
+}
+
+bool scope_open(struct scope *scope, struct rpc_call *call, ProtobufCClosure reply,
+                struct err invalid)
+{
+    struct answer *answer = NULL;
+
+    if (!failed(invalid)) {
+        answer = arena_alloc(rpc_call_arena(call), sizeof *answer);
+        if (answer == NULL)
+            invalid = err_memory();
+    }
+    if (answer == NULL) {
+        rpc_call_fail(call, invalid);
+        return false;
+    }
+    *answer = (struct answer){call, reply};
+    *scope = (struct scope){rpc_call_arena(call), rpc_call_deadline(call), give, answer};
+    return true;
+}
