@@ -1,0 +1,47 @@
+/* database.c - checkoutctl migrate. */
+#include "cli/commands.h"
+#include "db/migrate.h"
+
+struct progress {
+    FILE *out;
+    int applied;
+};
+
+/* At once, so that one sees how far it came when a later one fails or takes long. */
+static void on_applied(void *arg, const char *file)
+{
+    struct progress *progress = arg;
+
+    progress->applied++;
+    fprintf(progress->out, "applied %s\n", file);
+    fflush(progress->out);
+}
+
+struct outcome command_migrate(struct cli *cli)
+{
+    const char *wait = cli->options[OPT_LOCK_WAIT];
+    const char *folder = cli->options[OPT_DIR];
+    const char *roles = cli->options[OPT_ROLES];
+    struct progress progress = {.out = cli->out};
+    int64_t wait_s = 60;
+
+    struct err e = wait == NULL ? ERR_NONE : cli_number(wait, "--lock-wait", 1, 600, &wait_s);
+    if (failed(e))
+        return misused(e);
+    if (folder == NULL)
+        folder = cli->settings.migrations_dir;
+    e = cli_need(folder, "migrations_dir (or --dir)");
+    if (!failed(e))
+        e = cli_need(cli->settings.database_url, "database_url (or CHECKOUT_DATABASE_URL)");
+    if (!failed(e))
+        e = migrate(&(struct migrate_config){.url = cli->settings.database_url,
+                                             .folder = folder,
+                                             .lock_wait_ms = wait_s * 1000,
+                                             .applied = on_applied,
+                                             .arg = &progress});
+    if (!failed(e) && progress.applied == 0)
+        fprintf(cli->out, "up to date\n");
+    if (!failed(e) && roles != NULL)
+        e = migrate_roles(cli->settings.database_url, roles);
+    return local(e);
+}

@@ -1,0 +1,102 @@
+/* identity.c - checkoutctl key and token: who may speak, and to whom. */
+#include <sodium.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/ids.h"
+#include "cli/commands.h"
+#include "cli/issuer.h"
+#include "rpc/keys.h"
+
+struct outcome command_key_new(struct cli *cli)
+{
+    char text[sodium_base64_ENCODED_LEN(KEY_PUBLIC_SIZE, sodium_base64_VARIANT_ORIGINAL)];
+    const char *path = cli->options[OPT_OUT];
+    struct key *key = NULL;
+
+    struct err e = key_create(path, cli->words[0]);
+    if (!failed(e))
+        e = key_read(path, &key);
+    if (failed(e))
+        return local(e);
+    sodium_bin2base64(text, sizeof text, key_public(key), KEY_PUBLIC_SIZE,
+                      sodium_base64_VARIANT_ORIGINAL);
+    fprintf(cli->out, "%s %s\n", key_name(key), text);
+    key_free(key);
+    return done();
+}
+
+struct outcome command_key_allow(struct cli *cli)
+{
+    uint8_t public_key[KEY_PUBLIC_SIZE];
+    const char *text = cli->words[2];
+    const char *methods = cli->word_count > 3 ? cli->words[3] : NULL;
+    size_t size = 0;
+
+    if (sodium_base642bin(public_key, sizeof public_key, text, strlen(text), NULL, &size, NULL,
+                          sodium_base64_VARIANT_ORIGINAL) != 0 ||
+        size != sizeof public_key)
+        return misused(err_make(ERR_INVALID_ARGUMENT,
+                                "\"%s\" is not a public key; give the base64 that key new "
+                                "printed",
+                                text));
+    return local(peers_allow(cli->words[0], cli->words[1], public_key, methods));
+}
+
+/* Made unless it is there; its public part is written anew, so a lost one comes back. */
+struct outcome command_key_issuer(struct cli *cli)
+{
+    const char *path = cli->options[OPT_OUT];
+    struct issuer issuer;
+
+    struct err e = issuer_create(path, &issuer);
+    if (e.code == ERR_ALREADY_EXISTS)
+        e = issuer_read(path, &issuer);
+    if (!failed(e))
+        e = issuer_publish(&issuer, cli->options[OPT_JWKS]);
+    if (!failed(e))
+        fprintf(cli->out, "%s\n", issuer.id);
+    issuer_wipe(&issuer);
+    return local(e);
+}
+
+static struct err sign(const struct cli *cli, const struct claims *claims)
+{
+    char *token = NULL;
+    struct issuer issuer;
+
+    struct err e = issuer_read(cli->settings.jwt_key_file, &issuer);
+    if (!failed(e))
+        e = issuer_token(&issuer, claims, cli->arena, &token);
+    if (!failed(e))
+        fprintf(cli->out, "%s\n", token);
+    issuer_wipe(&issuer);
+    return e;
+}
+
+struct outcome command_token(struct cli *cli)
+{
+    int64_t ttl = 3600, now = clock_wall_ms() / 1000;
+    const char *issuer = cli->options[OPT_ISSUER], *audience = cli->options[OPT_AUDIENCE];
+    struct err e = ERR_NONE;
+
+    if (!uuid_valid(cli->options[OPT_USER]))
+        return misused(err_make(ERR_INVALID_ARGUMENT,
+                                "--user is \"%s\"; it must be a UUID in small letters, such as "
+                                "6f1f64a0-9d3b-4c56-8a34-1f0e6f6f2a11",
+                                cli->options[OPT_USER]));
+    if (cli->options[OPT_TTL] != NULL)
+        e = cli_number(cli->options[OPT_TTL], "--ttl", 1, TOKEN_TTL_MAX, &ttl);
+    if (failed(e))
+        return misused(e);
+    e = cli_need(cli->settings.jwt_key_file, "jwt_key_file");
+    if (failed(e))
+        return local(e);
+    return local(sign(cli, &(struct claims){
+                               .issuer = issuer != NULL ? issuer : cli->settings.jwt_issuer,
+                               .audience = audience != NULL ? audience : cli->settings.jwt_audience,
+                               .subject = cli->options[OPT_USER],
+                               .issued_at = now,
+                               .expires_at = now + ttl,
+                           }));
+}

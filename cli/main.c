@@ -1,0 +1,18 @@
+/* main.c - checkoutctl: what is common to all commands is in cli.c. */
+#include <signal.h>
+#include <sodium.h>
+
+#include "base/log.h"
+#include "cli/cli.h"
+
+int main(int argc, char **argv)
+{
+    /* A closed pipe is an error to report, not a reason to vanish. */
+    signal(SIGPIPE, SIG_IGN);
+    log_start("checkoutctl", LOG_ERROR);
+    if (sodium_init() < 0) {
+        fprintf(stderr, "checkoutctl: this system gives no random numbers\n");
+        return EXIT_LOCAL;
+    }
+    return cli_main(argc, argv, stdout, stderr);
+}

@@ -1,0 +1,29 @@
+/* print.h - what people and programs read: JSON, money, times, errors. */
+#pragma once
+
+#include <protobuf-c/protobuf-c.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "cli/cli.h"
+
+enum { MONEY_SIZE = 64, TIME_SIZE = 40 };
+
+/* "checkoutctl: ..." on one line, control characters replaced. */
+void print_error(FILE *err, struct outcome end);
+
+/* The message as JSON: indented on a terminal, on one line otherwise or with --json. */
+struct err print_message(const struct cli *cli, const ProtobufCMessage *message)
+    __attribute__((warn_unused_result));
+
+/* Text from elsewhere, control characters replaced by '?'. */
+void print_text(FILE *out, const char *text);
+
+/* 1234 EUR -> "12.34 EUR"; 1234 JPY -> "1234 JPY". */
+const char *money_text(int64_t minor_units, const char *currency, char out[MONEY_SIZE]);
+
+/* Unix milliseconds -> "2026-01-31 12:00:00 UTC". */
+const char *time_text(int64_t unix_ms, char out[TIME_SIZE]);
+
+/* "FAILED_PRECONDITION" for 9; "UNKNOWN" for what is no gRPC status. */
+const char *status_name(unsigned grpc_status);

@@ -1,0 +1,15 @@
+/*
+ * settings.h - finding the stack that checkoutctl is to talk to.
+ *
+ *   --config FILE, or else conf/checkoutctl.conf in the state folder:
+ *   --state DIR, or CHECKOUT_STATE, or the folder ./up uses by itself when there is one
+ *   (/var/lib/checkout as root, else ${XDG_STATE_HOME:-~/.local/state}/checkout).
+ *
+ * CHECKOUT_DATABASE_URL goes before the file's database_url; it is never an argument.
+ */
+#pragma once
+
+#include "cli/cli.h"
+
+/* Fills cli->settings.  INVALID_ARGUMENT when a stack was named and has no settings. */
+struct err settings_read(struct cli *cli) __attribute__((warn_unused_result));

@@ -1,0 +1,122 @@
+/*
+ * migrate_roles.c - passwords for login roles; see migrate.h.
+ *
+ * A password is turned into its SCRAM verifier here, so it is never in a statement, a
+ * server's log or a dump.  The line that held it is wiped.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "db/migrate.h"
+#include "db/migrate_session.h"
+
+static struct err alter(PGconn *conn, const char *role, const char *verifier)
+{
+    char sql[1024];
+    char *name = PQescapeIdentifier(conn, role, strlen(role));
+    char *literal = PQescapeLiteral(conn, verifier, strlen(verifier));
+    struct err e = err_memory();
+
+    if (name != NULL && literal != NULL) {
+        snprintf(sql, sizeof sql, "ALTER ROLE %s LOGIN PASSWORD %s", name, literal);
+        e = session_run(conn, sql);
+    }
+    PQfreemem(name);
+    PQfreemem(literal);
+    return e;
+}
+
+static struct err set_password(PGconn *conn, const char *role, const char *password)
+{
+    char *verifier = PQencryptPasswordConn(conn, password, role, "scram-sha-256");
+
+    if (verifier == NULL)
+        return err_make(ERR_UNKNOWN, "no SCRAM verifier could be made for the role %s", role);
+    struct err e = alter(conn, role, verifier);
+    PQfreemem(verifier);
+    if (!failed(e))
+        return e;
+    return err_make(e.code, "the role %s could not be given its password: %.90s", role,
+                    e.message);
+}
+
+static char *trim(char *text)
+{
+    text += strspn(text, " \t");
+    for (size_t n = strlen(text); n > 0 && isspace((unsigned char)text[n - 1]); n--)
+        text[n - 1] = '\0';
+    return text;
+}
+
+static struct err take_line(PGconn *conn, const char *path, int number, char *line)
+{
+    char *text = trim(line);
+
+    if (*text == '\0' || *text == '#')
+        return ERR_NONE;
+    char *equals = strchr(text, '=');
+    if (equals == NULL)
+        return err_make(ERR_INVALID_ARGUMENT, "%s line %d has no '='; write: role = password",
+                        path, number);
+    *equals = '\0';
+    const char *role = trim(text), *password = trim(equals + 1);
+    if (*role == '\0' || strlen(role) > 63 || *password == '\0')
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "%s line %d needs a role (1 to 63 characters) and a password", path,
+                        number);
+    return set_password(conn, role, password);
+}
+
+static struct err take_lines(PGconn *conn, const char *path, FILE *file)
+{
+    char line[1024];
+    struct err e = session_run(conn, "BEGIN");
+
+    for (int n = 1; !failed(e) && fgets(line, sizeof line, file) != NULL; n++) {
+        if (strlen(line) == sizeof line - 1)
+            e = err_make(ERR_INVALID_ARGUMENT, "%s line %d is too long", path, n);
+        else
+            e = take_line(conn, path, n, line);
+    }
+    sodium_memzero(line, sizeof line);
+    if (!failed(e) && ferror(file))
+        e = err_make(ERR_INVALID_ARGUMENT, "%s cannot be read whole", path);
+    return failed(e) ? e : session_commit(conn);
+}
+
+static struct err open_private(const char *path, FILE **out)
+{
+    struct stat status;
+
+    *out = fopen(path, "re");
+    if (*out == NULL)
+        return err_make(ERR_INVALID_ARGUMENT, "cannot open the passwords in %s: %s", path,
+                        strerror(errno));
+    /* No buffer of stdio's is left behind with passwords in it. */
+    setvbuf(*out, NULL, _IONBF, 0);
+    if (fstat(fileno(*out), &status) != 0 || (status.st_mode & 077) != 0)
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "%s holds passwords and others may read it; run: chmod 600 %s", path,
+                        path);
+    return ERR_NONE;
+}
+
+struct err migrate_roles(const char *url, const char *file)
+{
+    PGconn *conn = NULL;
+    FILE *opened = NULL;
+
+    struct err e = open_private(file, &opened);
+    if (!failed(e))
+        e = session_open(url, &conn);
+    if (!failed(e))
+        e = take_lines(conn, file, opened);
+    PQfinish(conn);
+    if (opened != NULL)
+        fclose(opened);
+    return e;
+}

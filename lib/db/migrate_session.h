@@ -1,0 +1,19 @@
+/* migrate_session.h - a blocking connection for the short-lived work of an operator. */
+#pragma once
+
+#include <libpq-fe.h>
+
+#include "base/err.h"
+
+/* Connects within 10 s a host; UNAVAILABLE with the server's words, never with the URL. */
+struct err session_open(const char *url, PGconn **out) __attribute__((warn_unused_result));
+
+/* Runs SQL without parameters, one statement or many.  UNKNOWN with the server's words. */
+struct err session_run(PGconn *conn, const char *sql) __attribute__((warn_unused_result));
+
+/* COMMIT, believed only when the server says COMMIT; effect unknown when it was not said. */
+struct err session_commit(PGconn *conn) __attribute__((warn_unused_result));
+
+/* The first line of the server's message for a result, or else of the connection's. */
+struct err session_error(const PGconn *conn, const PGresult *result)
+    __attribute__((warn_unused_result));
