@@ -1,0 +1,639 @@
+/*
+ * channel.c - see channel.h.
+ *
+ * A call goes through these states, one nng operation in each, all on one aio:
+ *
+ *      attempt -> SENDING --sent--> RECEIVING --answer--> done
+ *         ^          |                  |
+ *         |     nobody there       lost, too late, or told to come back
+ *         |          |                  |
+ *         +----------+---- PAUSING <----+       while there is time
+ *
+ * What is known of the call's effect.  Nothing was sent: none.  Sent, and no answer came:
+ * unknown, and it stays so until an attempt is answered for good.  An answer that only says
+ * that this attempt was not run (overloaded, not allowed, ...) settles nothing about an
+ * earlier one.
+ *
+ * A hung server must not eat the time of a call that a replica could answer: with another
+ * address connected an attempt gets half of what remains, at least 250 ms; alone, all of
+ * it.  A method that takes longer than half its deadline is then asked twice, which its id
+ * makes safe.
+ */
+#include "rpc/channel.h"
+
+#include <assert.h>
+#include <nng/nng.h>
+#include <pthread.h>
+#include <sodium.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/ids.h"
+#include "rpc/endpoint.h"
+#include "rpc/envelope.h"
+#include "rpc/seal.h"
+#include "rpc/server.h"
+
+enum {
+    ADDRESSES_MAX = 16,
+    SEND_WAIT_MS = 1000,    /* for a connection, before another address is tried */
+    ATTEMPT_LEAST_MS = 250, /* given to an attempt when another address is connected */
+    PAUSE_LEAST_MS = 5,
+    PAUSE_MOST_MS = 500,
+    KEPT_PAYLOAD_MAX = 64 << 10, /* a larger buffer is freed with its call */
+};
+
+enum call_state { SENDING, RECEIVING, PAUSING };
+
+struct call {
+    struct channel *channel;
+    struct call *next; /* free ones */
+    nng_aio *aio;
+    enum call_state state;
+    struct endpoint *endpoint; /* of the attempt; NULL between two */
+    nng_ctx context;
+    uint8_t nonce[SEAL_NONCE_SIZE];
+
+    char method[ENVELOPE_METHOD_MAX + 1];
+    char id[ENVELOPE_ID_MAX + 1];
+    char traceparent[ENVELOPE_TRACEPARENT_MAX + 1];
+    uint8_t *payload;
+    size_t payload_size, payload_room;
+    const ProtobufCMessageDescriptor *reply_type;
+    struct arena *arena;
+    int64_t deadline_ms;
+    channel_done *done;
+    void *arg;
+
+    int64_t pause_ms;  /* the most the next pause may take */
+    bool unknown;      /* an attempt was sent and not answered for good */
+    bool answered;     /* `error` is the callee's own */
+    struct err error;  /* of the latest attempt */
+};
+
+struct channel {
+    pthread_mutex_t lock;
+    pthread_cond_t idle;
+    struct call *free;
+    struct call **calls; /* all ever made, at most in_flight_max */
+    size_t call_count, in_flight, in_flight_max;
+    size_t turn;
+    atomic_bool closing;
+    const struct key *key;
+    const struct peer *callee;
+    struct seal_session session;
+    struct endpoint endpoints[ADDRESSES_MAX];
+    size_t endpoint_count;
+};
+
+static void attempt(struct call *call);
+
+/* --------------------------------------------------------------------------- the end */
+
+static struct err cancelled(void)
+{
+    return err_unknown(ERR_CANCELLED, "the channel was closed before the answer came");
+}
+
+/* Whether the answer only tells of its own attempt. */
+static bool settles_nothing(enum err_code code)
+{
+    switch (code) {
+    case ERR_CANCELLED:
+    case ERR_UNKNOWN:
+    case ERR_DEADLINE_EXCEEDED:
+    case ERR_PERMISSION_DENIED:
+    case ERR_RESOURCE_EXHAUSTED:
+    case ERR_INTERNAL:
+    case ERR_UNAVAILABLE:
+    case ERR_UNAUTHENTICATED:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Gives the call's memory back, then the answer: whoever is told may call again. */
+static void finish(struct call *call, struct err e, const ProtobufCMessage *reply,
+                   bool replayed)
+{
+    struct channel *channel = call->channel;
+    channel_done *done = call->done;
+    void *arg = call->arg;
+
+    assert(call->endpoint == NULL);
+    if (failed(e) && call->unknown && settles_nothing(e.code))
+        e.effect = EFFECT_UNKNOWN;
+    if (call->payload_room > KEPT_PAYLOAD_MAX) {
+        free(call->payload);
+        call->payload = NULL;
+        call->payload_room = 0;
+    }
+    pthread_mutex_lock(&channel->lock);
+    call->next = channel->free;
+    channel->free = call;
+    channel->in_flight--;
+    if (atomic_load(&channel->closing))
+        pthread_cond_broadcast(&channel->idle);
+    pthread_mutex_unlock(&channel->lock);
+    done(arg, e, reply, replayed);
+}
+
+/* No attempt is left: what do we know? */
+static void give_up(struct call *call)
+{
+    struct err e = call->error;
+
+    if (!call->answered && call->unknown)
+        e = err_unknown(ERR_DEADLINE_EXCEEDED, "no answer from %s in time%s%s",
+                        call->channel->callee->name, failed(e) ? "; last: " : "", e.message);
+    else if (!failed(e))
+        e = err_make(ERR_DEADLINE_EXCEEDED, "no time was left to call %s",
+                     call->channel->callee->name);
+    finish(call, e, NULL, false);
+}
+
+/* The attempt is over; says how its address did. */
+static void leave(struct call *call, bool well)
+{
+    struct channel *channel = call->channel;
+
+    pthread_mutex_lock(&channel->lock);
+    if (well)
+        endpoint_well(call->endpoint);
+    else
+        endpoint_failed(call->endpoint);
+    endpoint_give_back(call->endpoint, call->context);
+    pthread_mutex_unlock(&channel->lock);
+    call->endpoint = NULL;
+}
+
+/* --------------------------------------------------------------------------- retrying */
+
+/* Capped exponential backoff with full jitter: clients that failed together come back
+ * apart. */
+static void pause_then_retry(struct call *call)
+{
+    int64_t most = call->pause_ms;
+    int64_t pause = 1 + (int64_t)randombytes_uniform((uint32_t)most);
+
+    call->pause_ms = most * 2 < PAUSE_MOST_MS ? most * 2 : PAUSE_MOST_MS;
+    if (pause >= clock_remaining_ms(call->deadline_ms)) {
+        give_up(call);
+        return;
+    }
+    if (atomic_load(&call->channel->closing)) {
+        finish(call, cancelled(), NULL, false);
+        return;
+    }
+    call->state = PAUSING;
+    nng_sleep_aio((nng_duration)pause, call->aio);
+}
+
+/* Our own finding about an attempt that got no answer. */
+static void attempt_failed(struct call *call, struct err e)
+{
+    leave(call, false);
+    call->error = e;
+    call->answered = false;
+    if (e.effect == EFFECT_UNKNOWN)
+        call->unknown = true;
+    pause_then_retry(call);
+}
+
+/* The callee's error: final, unless it asks us to come back. */
+static void answered_error(struct call *call, struct err e)
+{
+    bool away = e.code == ERR_UNAVAILABLE;
+
+    leave(call, !away);
+    call->error = e;
+    call->answered = true;
+    if (e.effect == EFFECT_UNKNOWN)
+        call->unknown = true;
+    if (away || e.effect == EFFECT_UNKNOWN)
+        pause_then_retry(call);
+    else
+        finish(call, e, NULL, false);
+}
+
+/* --------------------------------------------------------------------------- the answer */
+
+/* Ends the call with what is not worth a retry: the next attempt would see the same. */
+static void fail_for_good(struct call *call, struct err e)
+{
+    leave(call, false);
+    finish(call, e, NULL, false);
+}
+
+static void take_response(struct call *call, const Rpc__V1__Response *response)
+{
+    struct err e = envelope_get_err(response);
+
+    if (strcmp(response->id, call->id) != 0) {
+        fail_for_good(call, err_unknown(ERR_DATA_LOSS, "the answer of %s is to another call",
+                                        call->endpoint->url));
+        return;
+    }
+    if (failed(e)) {
+        answered_error(call, e);
+        return;
+    }
+    ProtobufCMessage *reply =
+        protobuf_c_message_unpack(call->reply_type, arena_protobuf(call->arena),
+                                  response->payload.len, response->payload.data);
+    leave(call, true);
+    if (reply == NULL) {
+        e = err_make(ERR_DATA_LOSS, "the answer of %s does not unpack as %s, or is too large",
+                     call->method, call->reply_type->name);
+        e.effect = EFFECT_APPLIED;
+    }
+    finish(call, e, reply, response->replayed);
+}
+
+static void take_answer(struct call *call, nng_msg *frame)
+{
+    uint8_t *body = nng_msg_body(frame), *text = NULL;
+    size_t size = nng_msg_len(frame), text_size = 0;
+    struct err refused;
+    Rpc__V1__Response *response = NULL;
+
+    if (seal_is_refusal(body, size, &refused)) {
+        nng_msg_free(frame);
+        if (refused.code == ERR_UNAVAILABLE)
+            attempt_failed(call, refused);
+        else
+            fail_for_good(call, refused);
+        return;
+    }
+    bool opened = seal_open_response(body, size, call->nonce, call->channel->callee->shared,
+                                     &text, &text_size);
+    if (opened)
+        response = rpc__v1__response__unpack(arena_protobuf(call->arena), text_size, text);
+    nng_msg_free(frame);
+    if (response != NULL)
+        take_response(call, response);
+    else if (opened)
+        fail_for_good(call, err_unknown(ERR_DATA_LOSS, "the answer of %s does not unpack",
+                                        call->method));
+    else
+        fail_for_good(call, err_unknown(ERR_UNAUTHENTICATED,
+                                        "the answer from %s is not sealed with %s's key",
+                                        call->endpoint->url, call->channel->callee->name));
+}
+
+/* --------------------------------------------------------------------------- nng's side */
+
+static bool another_connected(const struct channel *channel, const struct endpoint *than)
+{
+    for (size_t i = 0; i < channel->endpoint_count; i++)
+        if (&channel->endpoints[i] != than && atomic_load(&channel->endpoints[i].connected) > 0)
+            return true;
+    return false;
+}
+
+static int64_t answer_wait_ms(const struct call *call)
+{
+    int64_t left = clock_remaining_ms(call->deadline_ms);
+    int64_t share = left / 2 > ATTEMPT_LEAST_MS ? left / 2 : ATTEMPT_LEAST_MS;
+
+    return share < left && another_connected(call->channel, call->endpoint) ? share : left;
+}
+
+static void on_sent(struct call *call, int result)
+{
+    if (result != 0) {
+        nng_msg_free(nng_aio_get_msg(call->aio));
+        nng_aio_set_msg(call->aio, NULL);
+        attempt_failed(call, err_make(ERR_UNAVAILABLE, "%s cannot be reached: %s",
+                                      call->endpoint->url,
+                                      result == NNG_ETIMEDOUT ? "no connection"
+                                                              : nng_strerror(result)));
+        return;
+    }
+    call->state = RECEIVING;
+    nng_aio_set_timeout(call->aio, (nng_duration)answer_wait_ms(call));
+    nng_ctx_recv(call->context, call->aio);
+}
+
+static void on_received(struct call *call, int result)
+{
+    if (result == 0) {
+        nng_msg *frame = nng_aio_get_msg(call->aio);
+        nng_aio_set_msg(call->aio, NULL);
+        take_answer(call, frame);
+    } else if (result == NNG_ETIMEDOUT) {
+        attempt_failed(call, err_unknown(ERR_DEADLINE_EXCEEDED, "%s did not answer in time",
+                                         call->endpoint->url));
+    } else {
+        attempt_failed(call, err_unknown(ERR_UNAVAILABLE, "the connection to %s was lost: %s",
+                                         call->endpoint->url, nng_strerror(result)));
+    }
+}
+
+static void on_aio(void *arg)
+{
+    struct call *call = arg;
+    int result = nng_aio_result(call->aio);
+
+    switch (call->state) {
+    case SENDING:
+        on_sent(call, result);
+        break;
+    case RECEIVING:
+        on_received(call, result);
+        break;
+    case PAUSING:
+        attempt(call);
+        break;
+    }
+}
+
+/* --------------------------------------------------------------------------- attempting */
+
+static nng_msg *seal_attempt(struct call *call, int64_t left_ms)
+{
+    struct channel *channel = call->channel;
+    const char *own = key_name(channel->key);
+    Rpc__V1__Request request = RPC__V1__REQUEST__INIT;
+
+    request.method = call->method;
+    request.id = call->id;
+    request.timeout_ms = (uint32_t)left_ms;
+    request.traceparent = call->traceparent;
+    request.sent_at_ms = clock_wall_ms();
+    request.payload.data = call->payload;
+    request.payload.len = call->payload_size;
+    nng_msg *frame = envelope_pack(&request.base, seal_request_overhead(own));
+    if (frame == NULL)
+        return NULL;
+    seal_session_next(&channel->session, call->nonce);
+    seal_request(nng_msg_body(frame), nng_msg_len(frame), own, call->nonce,
+                 channel->callee->shared);
+    return frame;
+}
+
+/* Takes the best address and a context of its socket; 0 or an nng error. */
+static int enter(struct call *call)
+{
+    struct channel *channel = call->channel;
+
+    pthread_mutex_lock(&channel->lock);
+    struct endpoint *e =
+        endpoint_pick(channel->endpoints, channel->endpoint_count, channel->turn++);
+    int rv = endpoint_take(e, &call->context);
+    pthread_mutex_unlock(&channel->lock);
+    call->endpoint = rv == 0 ? e : NULL;
+    return rv;
+}
+
+static void attempt(struct call *call)
+{
+    int64_t left = clock_remaining_ms(call->deadline_ms);
+
+    if (atomic_load(&call->channel->closing)) {
+        finish(call, cancelled(), NULL, false);
+        return;
+    }
+    if (left == 0) {
+        give_up(call);
+        return;
+    }
+    nng_msg *frame = seal_attempt(call, left);
+    if (frame == NULL || enter(call) != 0) {
+        nng_msg_free(frame);
+        finish(call, err_memory(), NULL, false);
+        return;
+    }
+    call->state = SENDING;
+    nng_aio_set_msg(call->aio, frame);
+    nng_aio_set_timeout(call->aio, (nng_duration)(left < SEND_WAIT_MS ? left : SEND_WAIT_MS));
+    nng_ctx_send(call->context, call->aio);
+}
+
+/* --------------------------------------------------------------------------- beginning */
+
+static struct call *call_new(struct channel *channel)
+{
+    struct call *call = calloc(1, sizeof *call);
+
+    if (call == NULL || nng_aio_alloc(&call->aio, on_aio, call) != 0) {
+        free(call);
+        return NULL;
+    }
+    call->channel = channel;
+    channel->calls[channel->call_count++] = call;
+    return call;
+}
+
+/* A call's memory, counted as in flight. */
+static struct err call_take(struct channel *channel, struct call **out)
+{
+    struct err e = ERR_NONE;
+
+    pthread_mutex_lock(&channel->lock);
+    if (atomic_load(&channel->closing)) {
+        e = err_make(ERR_CANCELLED, "the channel to %s is closed", channel->callee->name);
+    } else if (channel->in_flight == channel->in_flight_max) {
+        e = err_make(ERR_RESOURCE_EXHAUSTED, "%zu calls to %s are in flight already",
+                     channel->in_flight, channel->callee->name);
+    } else {
+        *out = channel->free;
+        if (*out != NULL)
+            channel->free = (*out)->next;
+        else if ((*out = call_new(channel)) == NULL)
+            e = err_memory();
+        if (*out != NULL)
+            channel->in_flight++;
+    }
+    pthread_mutex_unlock(&channel->lock);
+    return e;
+}
+
+static struct err check_call(const struct channel_call *call)
+{
+    int64_t left = clock_remaining_ms(call->deadline_ms);
+
+    if (!visible_ascii(call->method, 3, ENVELOPE_METHOD_MAX))
+        return err_make(ERR_INVALID_ARGUMENT, "a method is 3 to %d visible ASCII characters",
+                        ENVELOPE_METHOD_MAX);
+    if (call->id != NULL && !visible_ascii(call->id, 1, ENVELOPE_ID_MAX))
+        return err_make(ERR_INVALID_ARGUMENT, "a call's id is 1 to %d visible ASCII characters",
+                        ENVELOPE_ID_MAX);
+    if (call->traceparent != NULL &&
+        !visible_ascii(call->traceparent, 0, ENVELOPE_TRACEPARENT_MAX))
+        return err_make(ERR_INVALID_ARGUMENT, "a traceparent is at most %d visible characters",
+                        ENVELOPE_TRACEPARENT_MAX);
+    if (left == 0)
+        return err_make(ERR_DEADLINE_EXCEEDED, "the deadline was over before the call to %s",
+                        call->method);
+    if (left > RPC_TIMEOUT_MAX_MS)
+        return err_make(ERR_INVALID_ARGUMENT, "a deadline is at most %d ms ahead",
+                        RPC_TIMEOUT_MAX_MS);
+    if (protobuf_c_message_get_packed_size(call->request) > RPC_MESSAGE_MAX - 1024)
+        return err_make(ERR_INVALID_ARGUMENT, "the request of %s is larger than a message holds",
+                        call->method);
+    return ERR_NONE;
+}
+
+/* Packs the request into the call's own memory: it is needed for every attempt. */
+static bool keep_payload(struct call *call, const ProtobufCMessage *request)
+{
+    size_t size = protobuf_c_message_get_packed_size(request);
+
+    if (size > call->payload_room) {
+        uint8_t *larger = realloc(call->payload, size);
+        if (larger == NULL)
+            return false;
+        call->payload = larger;
+        call->payload_room = size;
+    }
+    call->payload_size = size == 0 ? 0 : protobuf_c_message_pack(request, call->payload);
+    return true;
+}
+
+static void fill(struct call *call, const struct channel_call *from, channel_done *done,
+                 void *arg)
+{
+    snprintf(call->method, sizeof call->method, "%s", from->method);
+    if (from->id != NULL)
+        snprintf(call->id, sizeof call->id, "%s", from->id);
+    else
+        ulid_make(call->id);
+    snprintf(call->traceparent, sizeof call->traceparent, "%s",
+             from->traceparent == NULL ? "" : from->traceparent);
+    call->reply_type = from->reply_type;
+    call->arena = from->arena;
+    call->deadline_ms = from->deadline_ms;
+    call->done = done;
+    call->arg = arg;
+    call->endpoint = NULL;
+    call->pause_ms = PAUSE_LEAST_MS;
+    call->unknown = call->answered = false;
+    call->error = ERR_NONE;
+}
+
+void channel_call(struct channel *channel, const struct channel_call *from, channel_done *done,
+                  void *arg)
+{
+    struct call *call = NULL;
+    struct err e = check_call(from);
+
+    if (!failed(e))
+        e = call_take(channel, &call);
+    if (failed(e)) {
+        done(arg, e, NULL, false);
+        return;
+    }
+    fill(call, from, done, arg);
+    if (keep_payload(call, from->request))
+        attempt(call);
+    else
+        finish(call, err_memory(), NULL, false);
+}
+
+/* --------------------------------------------------------------------------- lifecycle */
+
+static struct err open_endpoints(struct channel *channel, const char *addresses)
+{
+    char *list = strdup(addresses), *rest = list, *url;
+    struct err e = list == NULL ? err_memory() : ERR_NONE;
+
+    while (!failed(e) && (url = strsep(&rest, ",")) != NULL) {
+        url += strspn(url, " ");
+        url[strcspn(url, " ")] = '\0';
+        if (channel->endpoint_count == ADDRESSES_MAX)
+            e = err_make(ERR_INVALID_ARGUMENT, "a channel has at most %d addresses",
+                         ADDRESSES_MAX);
+        else
+            e = endpoint_open(&channel->endpoints[channel->endpoint_count++], url,
+                              channel->in_flight_max);
+    }
+    free(list);
+    return e;
+}
+
+struct err channel_open(const struct channel_config *config, struct channel **out)
+{
+    const struct peer *callee =
+        peers_find(config->services, config->service, strlen(config->service));
+
+    if (callee == NULL)
+        return err_make(ERR_INVALID_ARGUMENT, "'%s' is not among the known services",
+                        config->service);
+    if (config->in_flight_max < 1)
+        return err_make(ERR_INVALID_ARGUMENT, "a channel needs a call in flight");
+    struct channel *channel = calloc(1, sizeof *channel);
+    if (channel == NULL)
+        return err_memory();
+    pthread_mutex_init(&channel->lock, NULL);
+    pthread_cond_init(&channel->idle, NULL);
+    atomic_init(&channel->closing, false);
+    channel->key = config->key;
+    channel->callee = callee;
+    channel->in_flight_max = config->in_flight_max;
+    seal_session_start(&channel->session, key_public(config->key), callee->public_key);
+    channel->calls = calloc(config->in_flight_max, sizeof(struct call *));
+    struct err e = channel->calls == NULL ? err_memory()
+                                          : open_endpoints(channel, config->addresses);
+    if (failed(e)) {
+        channel_close(channel);
+        return e;
+    }
+    *out = channel;
+    return ERR_NONE;
+}
+
+/* Ends what every call waits for.  One between two waits is missed: asked repeatedly. */
+static void abort_all(struct channel *channel)
+{
+    for (size_t i = 0; i < channel->call_count; i++)
+        nng_aio_cancel(channel->calls[i]->aio);
+}
+
+static void wait_idle(struct channel *channel)
+{
+    const long step_ns = 10000000;
+    struct timespec until;
+
+    pthread_mutex_lock(&channel->lock);
+    while (channel->in_flight > 0) {
+        pthread_mutex_unlock(&channel->lock);
+        abort_all(channel);
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += step_ns;
+        if (until.tv_nsec >= 1000000000) {
+            until.tv_sec++;
+            until.tv_nsec -= 1000000000;
+        }
+        pthread_mutex_lock(&channel->lock);
+        if (channel->in_flight > 0)
+            pthread_cond_timedwait(&channel->idle, &channel->lock, &until);
+    }
+    pthread_mutex_unlock(&channel->lock);
+}
+
+void channel_close(struct channel *channel)
+{
+    if (channel == NULL)
+        return;
+    pthread_mutex_lock(&channel->lock);
+    atomic_store(&channel->closing, true);
+    pthread_mutex_unlock(&channel->lock);
+    wait_idle(channel);
+    for (size_t i = 0; i < channel->call_count; i++) {
+        nng_aio_free(channel->calls[i]->aio); /* waits until its last answer was given */
+        free(channel->calls[i]->payload);
+        free(channel->calls[i]);
+    }
+    free(channel->calls);
+    for (size_t i = 0; i < channel->endpoint_count; i++)
+        endpoint_close(&channel->endpoints[i]);
+    pthread_cond_destroy(&channel->idle);
+    pthread_mutex_destroy(&channel->lock);
+    free(channel);
+}

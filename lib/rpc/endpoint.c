@@ -1,0 +1,137 @@
+/* endpoint.c - see endpoint.h. */
+#include "rpc/endpoint.h"
+
+#include <assert.h>
+#include <nng/protocol/reqrep0/req.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "rpc/envelope.h"
+
+enum {
+    REDIAL_LEAST_MS = 10,
+    REDIAL_MOST_MS = 500,
+    REST_LEAST_MS = 50,
+    REST_DOUBLINGS = 6, /* 3.2 s at most */
+};
+
+static void on_connected(nng_pipe pipe, nng_pipe_ev event, void *arg)
+{
+    struct endpoint *endpoint = arg;
+
+    (void)pipe;
+    atomic_fetch_add(&endpoint->connected, event == NNG_PIPE_EV_ADD_POST ? 1 : -1);
+}
+
+/* nng's own resending is off: a repeated frame would be refused as a replay. */
+static int prepare(struct endpoint *endpoint)
+{
+    nng_socket socket = endpoint->socket;
+    int rv = nng_socket_set_ms(socket, NNG_OPT_REQ_RESENDTIME, NNG_DURATION_INFINITE);
+
+    if (rv == 0)
+        rv = nng_socket_set_size(socket, NNG_OPT_RECVMAXSZ, ENVELOPE_RECEIVE_MAX);
+    if (rv == 0)
+        rv = nng_socket_set_ms(socket, NNG_OPT_RECONNMINT, REDIAL_LEAST_MS);
+    if (rv == 0)
+        rv = nng_socket_set_ms(socket, NNG_OPT_RECONNMAXT, REDIAL_MOST_MS);
+    if (rv == 0)
+        rv = nng_pipe_notify(socket, NNG_PIPE_EV_ADD_POST, on_connected, endpoint);
+    if (rv == 0)
+        rv = nng_pipe_notify(socket, NNG_PIPE_EV_REM_POST, on_connected, endpoint);
+    return rv;
+}
+
+struct err endpoint_open(struct endpoint *endpoint, const char *url, size_t contexts_max)
+{
+    atomic_init(&endpoint->connected, 0);
+    if (strlen(url) >= ENDPOINT_URL_MAX)
+        return err_make(ERR_INVALID_ARGUMENT, "an address is at most %d bytes",
+                        ENDPOINT_URL_MAX - 1);
+    memcpy(endpoint->url, url, strlen(url) + 1);
+    endpoint->contexts = calloc(contexts_max, sizeof *endpoint->contexts);
+    if (endpoint->contexts == NULL)
+        return err_memory();
+    int rv = nng_req0_open(&endpoint->socket);
+    endpoint->open = rv == 0;
+    if (rv == 0)
+        rv = prepare(endpoint);
+    if (rv != 0)
+        return err_make(ERR_UNAVAILABLE, "no socket for %s: %s", url, nng_strerror(rv));
+    rv = nng_dial(endpoint->socket, url, NULL, NNG_FLAG_NONBLOCK);
+    if (rv != 0)
+        return err_make(ERR_INVALID_ARGUMENT, "'%s' cannot be dialled: %s", url,
+                        nng_strerror(rv));
+    return ERR_NONE;
+}
+
+void endpoint_close(struct endpoint *endpoint)
+{
+    if (endpoint->open)
+        nng_close(endpoint->socket);
+    free(endpoint->contexts);
+}
+
+int endpoint_take(struct endpoint *endpoint, nng_ctx *out)
+{
+    int rv = 0;
+
+    if (endpoint->context_count > 0)
+        *out = endpoint->contexts[--endpoint->context_count];
+    else
+        rv = nng_ctx_open(out, endpoint->socket);
+    if (rv == 0)
+        endpoint->outstanding++;
+    return rv;
+}
+
+void endpoint_give_back(struct endpoint *endpoint, nng_ctx context)
+{
+    assert(endpoint->outstanding > 0);
+    endpoint->outstanding--;
+    endpoint->contexts[endpoint->context_count++] = context;
+}
+
+void endpoint_well(struct endpoint *endpoint)
+{
+    endpoint->failures = 0;
+    endpoint->rest_until_ms = 0;
+}
+
+/* Calls that fail together say one thing, not many: while it rests nothing is added. */
+void endpoint_failed(struct endpoint *endpoint)
+{
+    int64_t now = clock_monotonic_ms();
+
+    if (now < endpoint->rest_until_ms)
+        return;
+    endpoint->rest_until_ms = now + ((int64_t)REST_LEAST_MS << endpoint->failures);
+    if (endpoint->failures < REST_DOUBLINGS)
+        endpoint->failures++;
+}
+
+/* Lower is better. */
+static unsigned rank(const struct endpoint *endpoint, int64_t now)
+{
+    return (atomic_load(&endpoint->connected) > 0 ? 0U : 2U) +
+           (now >= endpoint->rest_until_ms ? 0U : 1U);
+}
+
+struct endpoint *endpoint_pick(struct endpoint *endpoints, size_t count, size_t first)
+{
+    if (count == 1)
+        return endpoints;
+    int64_t now = clock_monotonic_ms();
+    struct endpoint *best = &endpoints[first % count];
+    unsigned best_rank = rank(best, now);
+    for (size_t i = 1; i < count; i++) {
+        struct endpoint *e = &endpoints[(first + i) % count];
+        unsigned r = rank(e, now);
+        if (r < best_rank || (r == best_rank && e->outstanding < best->outstanding)) {
+            best = e;
+            best_rank = r;
+        }
+    }
+    return best;
+}

@@ -1,0 +1,48 @@
+/*
+ * endpoint.h - one address of a channel: its socket, its contexts, how it is doing.
+ *
+ * All but `connected` is guarded by the channel's lock.
+ */
+#pragma once
+
+#include <nng/nng.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+enum { ENDPOINT_URL_MAX = 256 };
+
+struct endpoint {
+    char url[ENDPOINT_URL_MAX];
+    nng_socket socket;
+    bool open;
+    atomic_int connected;  /* connections that stand: 0 or 1 */
+    nng_ctx *contexts;     /* free ones, each opened when first needed */
+    size_t context_count;  /* of the free ones */
+    size_t outstanding;    /* attempts under way */
+    unsigned failures;     /* in a row */
+    int64_t rest_until_ms; /* not used before, unless all rest */
+};
+
+/* Starts dialling `url`; INVALID_ARGUMENT when it is no address.  Always endpoint_close. */
+struct err endpoint_open(struct endpoint *endpoint, const char *url, size_t contexts_max)
+    __attribute__((warn_unused_result));
+void endpoint_close(struct endpoint *endpoint);
+
+/* A context for one attempt, to be given back when it is over; 0 or an nng error. */
+int endpoint_take(struct endpoint *endpoint, nng_ctx *out) __attribute__((warn_unused_result));
+void endpoint_give_back(struct endpoint *endpoint, nng_ctx context);
+
+/* What an attempt's end says of the address. */
+void endpoint_well(struct endpoint *endpoint);
+void endpoint_failed(struct endpoint *endpoint);
+
+/*
+ * The best address for the next attempt: one that is connected before one that is not,
+ * one that does not rest before one that does, then the least outstanding.  `first` is where
+ * to begin, so that equals take turns.
+ */
+struct endpoint *endpoint_pick(struct endpoint *endpoints, size_t count, size_t first);

@@ -1,0 +1,68 @@
+/* envelope.c - see envelope.h. */
+#include "rpc/envelope.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/ids.h"
+#include "rpc/server.h"
+
+nng_msg *envelope_pack(const ProtobufCMessage *envelope, size_t overhead)
+{
+    nng_msg *message;
+    size_t size = protobuf_c_message_get_packed_size(envelope);
+
+    if (nng_msg_alloc(&message, overhead + size) != 0)
+        return NULL;
+    protobuf_c_message_pack(envelope, (uint8_t *)nng_msg_body(message) + overhead);
+    return message;
+}
+
+struct err envelope_check(const Rpc__V1__Request *request)
+{
+    if (!visible_ascii(request->method, 3, ENVELOPE_METHOD_MAX))
+        return err_make(ERR_INVALID_ARGUMENT, "method is 3 to %d visible ASCII characters",
+                        ENVELOPE_METHOD_MAX);
+    if (!visible_ascii(request->id, 1, ENVELOPE_ID_MAX))
+        return err_make(ERR_INVALID_ARGUMENT, "id is 1 to %d visible ASCII characters",
+                        ENVELOPE_ID_MAX);
+    if (request->timeout_ms < 1 || request->timeout_ms > RPC_TIMEOUT_MAX_MS)
+        return err_make(ERR_INVALID_ARGUMENT, "timeout_ms is 1 to %d, not %u",
+                        RPC_TIMEOUT_MAX_MS, request->timeout_ms);
+    if (!visible_ascii(request->traceparent, 0, ENVELOPE_TRACEPARENT_MAX))
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "traceparent is at most %d visible ASCII characters",
+                        ENVELOPE_TRACEPARENT_MAX);
+    return ERR_NONE;
+}
+
+void envelope_put_err(const struct err *error, Rpc__V1__Response *response)
+{
+    response->status = err_grpc_status(error->code);
+    response->message = (char *)error->message;
+    response->reason = (char *)err_reason(error->code);
+    if (error->subject != NULL)
+        response->subject = (char *)error->subject;
+    response->effect = (Rpc__V1__Effect)error->effect;
+}
+
+struct err envelope_get_err(const Rpc__V1__Response *response)
+{
+    if (response->status == 0)
+        return ERR_NONE;
+    struct err e = {.code = err_of_reason(response->reason)};
+    /* The first seventeen codes are the statuses themselves (err.h). */
+    if (e.code == ERR_OK || err_grpc_status(e.code) != response->status)
+        e.code = response->status <= ERR_UNAUTHENTICATED ? (enum err_code)response->status
+                                                         : ERR_UNKNOWN;
+    bool known = response->effect == RPC__V1__EFFECT__EFFECT_NONE ||
+                 response->effect == RPC__V1__EFFECT__EFFECT_APPLIED;
+    e.effect = known ? (enum err_effect)response->effect : EFFECT_UNKNOWN;
+    if (*response->subject != '\0' && utf8_valid(response->subject, RPC_MESSAGE_MAX))
+        e.subject = response->subject;
+    snprintf(e.message, sizeof e.message, "%s",
+             utf8_valid(response->message, sizeof e.message - 1)
+                 ? response->message
+                 : "the callee's message is not readable text");
+    return e;
+}

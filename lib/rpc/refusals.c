@@ -1,0 +1,26 @@
+/* refusals.c - see refusals.h. */
+#include "rpc/refusals.h"
+
+#include <inttypes.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+enum { LOG_EVERY_MS = 1000 };
+
+static const char *const NAMES[REFUSAL_COUNT] = {
+    "", "not_opened", "outside_time", "repeated", "too_early", "too_many_sessions",
+    "malformed", "expired", "forbidden", "unimplemented",
+};
+
+void refusals_count(struct refusals *refusals, int refusal, const char *caller)
+{
+    uint64_t total = atomic_fetch_add(&refusals->counts[refusal], 1) + 1;
+    int_fast64_t last = atomic_load(&refusals->logged_ms);
+    int_fast64_t now = clock_monotonic_ms();
+
+    if ((last != 0 && now - last < LOG_EVERY_MS) ||
+        !atomic_compare_exchange_strong(&refusals->logged_ms, &last, now))
+        return;
+    log_warn("refused", "reason=%s caller=%s total=%" PRIu64, NAMES[refusal], caller, total);
+}

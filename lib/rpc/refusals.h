@@ -1,0 +1,25 @@
+/*
+ * refusals.h - counts what a server refused to run, and says so in the log, at most once a
+ * second: a flood of bad frames must not become a flood of lines.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+enum refusal {
+    /* the first ones are enum seal_refusal's */
+    REFUSED_MALFORMED = 6,
+    REFUSED_EXPIRED,
+    REFUSED_FORBIDDEN,
+    REFUSED_UNIMPLEMENTED,
+    REFUSAL_COUNT,
+};
+
+struct refusals {
+    atomic_uint_fast64_t counts[REFUSAL_COUNT];
+    atomic_int_fast64_t logged_ms;
+};
+
+/* `caller` is "-" when not known. */
+void refusals_count(struct refusals *refusals, int refusal, const char *caller);

@@ -1,0 +1,580 @@
+/*
+ * server.c - see server.h.
+ *
+ * There are in_flight_max calls, made once, each with an nng context and an aio of its own:
+ *
+ *      RECEIVING --frame--> SERVING --reply--> SENDING --sent--> RECEIVING ...
+ *          |                                      |
+ *          +------------- stopping ---------------+--> IDLE
+ *
+ * While SERVING a call belongs to its handler, which gives it back with the reply;
+ * otherwise it belongs to nng.  Nothing touches a call after it passed it on.
+ *
+ * Every call that is not IDLE holds the server, and so does its owner until
+ * rpc_server_stop: a handler may thus answer even after a stop that would not wait for it.
+ */
+#include "rpc/server.h"
+
+#include <assert.h>
+#include <nng/nng.h>
+#include <nng/protocol/reqrep0/rep.h>
+#include <pthread.h>
+#include <sodium.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "rpc/envelope.h"
+#include "rpc/refusals.h"
+#include "rpc/seal.h"
+#include "rpc/watch.h"
+#include "rpc/window.h"
+
+enum {
+    SERVICES_MAX = 16,
+    SEND_WAIT_MS = 2000, /* a caller that does not read its answers is cut off */
+};
+
+enum call_state { IDLE, RECEIVING, SERVING, SENDING };
+
+struct rpc_call {
+    struct rpc_server *server;
+    nng_ctx context;
+    nng_aio *aio;
+    _Atomic enum call_state state;
+    nng_pipe pipe;
+    struct arena *arena;
+    struct seal_opened opened;
+    Rpc__V1__Request *request;
+    int64_t deadline_ms;
+    bool replayed;
+};
+
+/* The one service every server has. */
+struct health {
+    Rpc__V1__Health_Service service; /* first: protobuf-c passes a pointer to it */
+    struct err (*check)(void *arg);
+    void *arg;
+};
+
+struct rpc_server {
+    pthread_mutex_t lock;
+    pthread_cond_t idle;
+    size_t busy;      /* calls that are not IDLE; under the lock */
+    bool abandoned;   /* stopped while calls were being served: the last one frees */
+    atomic_bool stopping;
+    nng_socket socket;
+    bool open;
+    const struct key *key;
+    const struct peers *callers;
+    uint8_t salt[SEAL_SALT_SIZE];
+    struct window *window;
+    struct watch *watch;
+    struct refusals refusals;
+    struct health health;
+    ProtobufCService *services[SERVICES_MAX];
+    size_t service_count;
+    struct rpc_call *calls;
+    size_t call_count;
+};
+
+static void on_aio(void *arg);
+static void receive(struct rpc_call *call);
+
+/* --------------------------------------------------------------------------- replying */
+
+static void server_free(struct rpc_server *server)
+{
+    /* An abandoned server is freed inside the callback of its last aio, which therefore
+     * cannot wait for itself. */
+    for (size_t i = 0; i < server->call_count; i++)
+        (server->abandoned ? nng_aio_reap : nng_aio_free)(server->calls[i].aio);
+    free(server->calls);
+    window_free(server->window);
+    pthread_cond_destroy(&server->idle);
+    pthread_mutex_destroy(&server->lock);
+    free(server);
+}
+
+/* The call is over and no other begins; the last call out frees an abandoned server. */
+static void rest(struct rpc_call *call)
+{
+    struct rpc_server *server = call->server;
+
+    atomic_store(&call->state, IDLE);
+    pthread_mutex_lock(&server->lock);
+    server->busy--;
+    bool last = server->busy == 0 && server->abandoned;
+    pthread_cond_broadcast(&server->idle);
+    pthread_mutex_unlock(&server->lock);
+    if (last)
+        server_free(server);
+}
+
+/* Takes the frame.  The request's memory ends here. */
+static void send_frame(struct rpc_call *call, nng_msg *frame)
+{
+    arena_free(call->arena);
+    call->arena = NULL;
+    call->request = NULL;
+    enum call_state before = atomic_exchange(&call->state, SENDING);
+    assert(before == SERVING); /* a handler replies exactly once */
+    (void)before;
+    nng_aio_set_msg(call->aio, frame);
+    nng_aio_set_timeout(call->aio, SEND_WAIT_MS);
+    nng_ctx_send(call->context, call->aio);
+}
+
+/* Cannot answer: the caller learns it by its connection's end, and may ask again. */
+static void cut_off(struct rpc_call *call)
+{
+    nng_pipe pipe = call->pipe;
+
+    arena_free(call->arena);
+    call->arena = NULL;
+    call->request = NULL;
+    log_error("no_memory_to_answer", "%s", "");
+    nng_pipe_close(pipe);
+    enum call_state before = atomic_exchange(&call->state, RECEIVING);
+    assert(before == SERVING);
+    (void)before;
+    receive(call);
+}
+
+static void refuse_unsealed(struct rpc_call *call, enum seal_refusal reason, const char *caller)
+{
+    nng_msg *frame;
+
+    refusals_count(&call->server->refusals, (int)reason, caller);
+    if (nng_msg_alloc(&frame, SEAL_REFUSAL_SIZE) != 0) {
+        cut_off(call);
+        return;
+    }
+    seal_refusal(nng_msg_body(frame), reason);
+    send_frame(call, frame);
+}
+
+static void send_response(struct rpc_call *call, Rpc__V1__Response *response)
+{
+    response->id = call->request->id;
+    response->replayed = call->replayed;
+    nng_msg *frame = envelope_pack(&response->base, SEAL_RESPONSE_OVERHEAD);
+    if (frame == NULL) {
+        cut_off(call);
+        return;
+    }
+    seal_response(nng_msg_body(frame), nng_msg_len(frame), call->server->salt,
+                  call->opened.nonce, call->opened.caller->shared);
+    send_frame(call, frame);
+}
+
+/* What went wrong inside is for our log; the caller gets the name of it to ask about. */
+static void hide_internals(struct rpc_call *call, struct err *e)
+{
+    if (e->code != ERR_INTERNAL && e->code != ERR_UNKNOWN && e->code != ERR_DATA_LOSS)
+        return;
+    log_error("call_failed", "method=%s id=%s caller=%s reason=%s error=\"%s\"",
+              call->request->method, call->request->id, call->opened.caller->name,
+              err_reason(e->code), e->message);
+    struct err hidden = e->effect == EFFECT_NONE
+                            ? err_make(e->code, "internal error; see the log of call %s",
+                                       call->request->id)
+                            : err_unknown(e->code, "internal error; see the log of call %s",
+                                          call->request->id);
+    hidden.effect = e->effect;
+    *e = hidden;
+}
+
+void rpc_call_fail(struct rpc_call *call, struct err error)
+{
+    Rpc__V1__Response response = RPC__V1__RESPONSE__INIT;
+
+    assert(failed(error));
+    hide_internals(call, &error);
+    if (error.subject != NULL && strlen(error.subject) > RPC_MESSAGE_MAX / 2)
+        error.subject = NULL;
+    envelope_put_err(&error, &response);
+    send_response(call, &response);
+}
+
+/* The closure handlers are given. */
+static void reply(const ProtobufCMessage *message, void *closure_data)
+{
+    struct rpc_call *call = closure_data;
+    Rpc__V1__Response response = RPC__V1__RESPONSE__INIT;
+    struct err e = ERR_NONE;
+
+    assert(message != NULL); /* an error is given with rpc_call_fail */
+    size_t size = protobuf_c_message_get_packed_size(message);
+    if (size > RPC_MESSAGE_MAX - 1024)
+        e = err_make(ERR_OUT_OF_RANGE, "the answer would be %zu bytes, more than a message holds",
+                     size);
+    else if ((response.payload.data = arena_alloc(call->arena, size)) == NULL)
+        e = err_memory();
+    if (failed(e)) {
+        e.effect = EFFECT_APPLIED; /* the handler did its work */
+        rpc_call_fail(call, e);
+        return;
+    }
+    response.payload.len = protobuf_c_message_pack(message, response.payload.data);
+    send_response(call, &response);
+}
+
+/* --------------------------------------------------------------------------- serving */
+
+static void refuse(struct rpc_call *call, enum refusal refusal, struct err e)
+{
+    refusals_count(&call->server->refusals, (int)refusal, call->opened.caller->name);
+    rpc_call_fail(call, e);
+}
+
+static bool is_health(const char *method)
+{
+    return strcmp(method, "rpc.v1.Health/Check") == 0;
+}
+
+/* The service and its method's index; false when there is none. */
+static bool find_method(const struct rpc_server *server, const char *name,
+                        ProtobufCService **service, unsigned *index)
+{
+    const char *slash = strchr(name, '/');
+    size_t length = slash == NULL ? 0 : (size_t)(slash - name);
+
+    for (size_t i = 0; slash != NULL && i < server->service_count; i++) {
+        const ProtobufCServiceDescriptor *d = server->services[i]->descriptor;
+        if (strncmp(d->name, name, length) != 0 || d->name[length] != '\0')
+            continue;
+        const ProtobufCMethodDescriptor *m =
+            protobuf_c_service_descriptor_get_method_by_name(d, slash + 1);
+        if (m == NULL)
+            return false;
+        *service = server->services[i];
+        *index = (unsigned)(m - d->methods);
+        return true;
+    }
+    return false;
+}
+
+/* The last step: nothing may touch the call after the handler was given it. */
+static void invoke(struct rpc_call *call)
+{
+    const Rpc__V1__Request *request = call->request;
+    ProtobufCService *service;
+    unsigned index;
+
+    if (!find_method(call->server, request->method, &service, &index)) {
+        refuse(call, REFUSED_UNIMPLEMENTED,
+               err_make(ERR_UNIMPLEMENTED, "there is no method %s here", request->method));
+        return;
+    }
+    ProtobufCMessage *input = protobuf_c_message_unpack(
+        service->descriptor->methods[index].input, arena_protobuf(call->arena),
+        request->payload.len, request->payload.data);
+    if (input == NULL) {
+        refuse(call, REFUSED_MALFORMED,
+               err_make(ERR_INVALID_ARGUMENT,
+                        "the payload does not unpack as the request of %s, or is too large",
+                        request->method));
+        return;
+    }
+    service->invoke(service, index, input, reply, call);
+}
+
+/*
+ * How long the request was on its way counts against its time; the clocks of the two must
+ * agree better than its timeout for that, and a caller's that is ahead counts as no time.
+ */
+static bool in_time(struct rpc_call *call, int64_t now_ms)
+{
+    int64_t under_way = now_ms - call->request->sent_at_ms;
+
+    call->deadline_ms = clock_monotonic_ms() + call->request->timeout_ms;
+    if (under_way > 0)
+        call->deadline_ms -= under_way;
+    if (under_way < call->request->timeout_ms)
+        return true;
+    refuse(call, REFUSED_EXPIRED,
+           err_make(ERR_DEADLINE_EXCEEDED,
+                    "came %lld ms after it was sent, with %u ms allowed: overloaded, or "
+                    "clocks that differ",
+                    (long long)under_way, call->request->timeout_ms));
+    return false;
+}
+
+/* The frame was admitted: from here on the answers are sealed. */
+static void serve(struct rpc_call *call, int64_t now_ms)
+{
+    struct err e = envelope_check(call->request);
+
+    if (failed(e)) {
+        refuse(call, REFUSED_MALFORMED, e);
+        return;
+    }
+    if (!in_time(call, now_ms))
+        return;
+    const char *method = call->request->method;
+    if (!is_health(method) && !peer_may_call(call->opened.caller, method)) {
+        refuse(call, REFUSED_FORBIDDEN,
+               err_make(ERR_PERMISSION_DENIED, "%s may not call %s", call->opened.caller->name,
+                        method));
+        return;
+    }
+    invoke(call);
+}
+
+static void take_frame(struct rpc_call *call, nng_msg *frame)
+{
+    struct rpc_server *server = call->server;
+    int64_t now_ms = clock_wall_ms();
+
+    call->pipe = nng_msg_get_pipe(frame);
+    call->replayed = false;
+    atomic_store(&call->state, SERVING);
+    bool opened = seal_open_request(nng_msg_body(frame), nng_msg_len(frame), server->callers,
+                                    key_public(server->key), &call->opened);
+    if (opened && (call->arena = arena_new(RPC_ARENA_MAX)) != NULL)
+        call->request = rpc__v1__request__unpack(arena_protobuf(call->arena), call->opened.size,
+                                                 call->opened.text);
+    nng_msg_free(frame);
+    if (call->request == NULL) {
+        refuse_unsealed(call, SEAL_NOT_OPENED, opened ? call->opened.caller->name : "-");
+        return;
+    }
+    enum seal_refusal refusal =
+        window_admit(server->window, &call->opened, call->request->sent_at_ms, now_ms);
+    if (refusal != 0)
+        refuse_unsealed(call, refusal, call->opened.caller->name);
+    else
+        serve(call, now_ms);
+}
+
+/* --------------------------------------------------------------------------- nng's side */
+
+static void receive(struct rpc_call *call)
+{
+    if (atomic_load(&call->server->stopping)) {
+        rest(call);
+        return;
+    }
+    atomic_store(&call->state, RECEIVING);
+    nng_aio_set_timeout(call->aio, NNG_DURATION_INFINITE);
+    nng_ctx_recv(call->context, call->aio);
+}
+
+static void on_sent(struct rpc_call *call, int result)
+{
+    if (result != 0) {
+        nng_msg_free(nng_aio_get_msg(call->aio));
+        nng_aio_set_msg(call->aio, NULL);
+        if (result == NNG_ETIMEDOUT)
+            nng_pipe_close(call->pipe);
+    }
+    receive(call);
+}
+
+static void on_aio(void *arg)
+{
+    struct rpc_call *call = arg;
+    int result = nng_aio_result(call->aio);
+
+    if (atomic_load(&call->state) == SENDING) {
+        on_sent(call, result);
+    } else if (result == 0) {
+        nng_msg *frame = nng_aio_get_msg(call->aio);
+        nng_aio_set_msg(call->aio, NULL);
+        take_frame(call, frame);
+    } else if (result == NNG_ECLOSED) {
+        rest(call);
+    } else {
+        receive(call);
+    }
+}
+
+/* --------------------------------------------------------------------------- lifecycle */
+
+static void health_check(Rpc__V1__Health_Service *service,
+                         const Rpc__V1__HealthCheckRequest *request,
+                         Rpc__V1__HealthCheckReply_Closure closure, void *closure_data)
+{
+    const struct health *health = (const struct health *)(const void *)service;
+    Rpc__V1__HealthCheckReply answer = RPC__V1__HEALTH_CHECK_REPLY__INIT;
+    struct err e = health->check == NULL ? ERR_NONE : health->check(health->arg);
+
+    (void)request;
+    answer.status = failed(e) ? RPC__V1__HEALTH_CHECK_REPLY__STATUS__NOT_SERVING
+                              : RPC__V1__HEALTH_CHECK_REPLY__STATUS__SERVING;
+    answer.detail = e.message;
+    closure(&answer, closure_data);
+}
+
+static struct rpc_server *server_new(const struct rpc_server_config *config)
+{
+    pthread_condattr_t attributes;
+    struct rpc_server *server = calloc(1, sizeof *server);
+
+    if (server == NULL)
+        return NULL;
+    pthread_mutex_init(&server->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&server->idle, &attributes);
+    pthread_condattr_destroy(&attributes);
+    server->key = config->key;
+    server->callers = config->callers;
+    randombytes_buf(server->salt, sizeof server->salt);
+    server->health.service = (Rpc__V1__Health_Service)RPC__V1__HEALTH__INIT(health_);
+    server->health.check = config->health;
+    server->health.arg = config->health_arg;
+    for (size_t i = 0; i < config->service_count; i++)
+        server->services[server->service_count++] = config->services[i];
+    server->services[server->service_count++] = &server->health.service.base;
+    server->window = window_new(clock_wall_ms());
+    server->calls = calloc(config->in_flight_max, sizeof *server->calls);
+    if (server->window != NULL && server->calls != NULL)
+        return server;
+    server_free(server);
+    return NULL;
+}
+
+/* Makes the socket and the calls; each call's context ends with the socket. */
+static int open_socket(struct rpc_server *server, size_t in_flight_max)
+{
+    int rv = nng_rep0_open(&server->socket);
+
+    if (rv != 0)
+        return rv;
+    server->open = true;
+    rv = nng_socket_set_size(server->socket, NNG_OPT_RECVMAXSZ, ENVELOPE_RECEIVE_MAX);
+    for (size_t i = 0; rv == 0 && i < in_flight_max; i++) {
+        struct rpc_call *call = &server->calls[i];
+        call->server = server;
+        atomic_init(&call->state, IDLE);
+        rv = nng_ctx_open(&call->context, server->socket);
+        if (rv == 0)
+            rv = nng_aio_alloc(&call->aio, on_aio, call);
+        if (rv == 0)
+            server->call_count++;
+    }
+    return rv;
+}
+
+struct err rpc_server_start(const struct rpc_server_config *config, struct rpc_server **out)
+{
+    if (config->in_flight_max < 1 || config->service_count >= SERVICES_MAX)
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "a server needs a call in flight and has less than %d services",
+                        SERVICES_MAX);
+    struct rpc_server *server = server_new(config);
+    if (server == NULL)
+        return err_memory();
+    int rv = open_socket(server, config->in_flight_max);
+    struct err e = rv == 0 ? watch_start(server->socket, config->url, &server->watch)
+                           : err_make(ERR_UNAVAILABLE, "no socket: %s", nng_strerror(rv));
+    if (failed(e)) {
+        rpc_server_stop(server, 0);
+        return e;
+    }
+    server->busy = server->call_count;
+    for (size_t i = 0; i < server->call_count; i++)
+        receive(&server->calls[i]);
+    *out = server;
+    return ERR_NONE;
+}
+
+/* Waits for a call to end, at most until the deadline; the lock is held. */
+static void wait_idle(struct rpc_server *server, int64_t deadline_ms)
+{
+    int64_t left = clock_remaining_ms(deadline_ms);
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += left / 1000;
+    until.tv_nsec += left % 1000 * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    pthread_cond_timedwait(&server->idle, &server->lock, &until);
+}
+
+/* Ends the receives that are waiting.  One just beginning is missed, so ask repeatedly. */
+static void stop_receiving(struct rpc_server *server)
+{
+    for (size_t i = 0; i < server->call_count; i++)
+        if (atomic_load(&server->calls[i].state) == RECEIVING)
+            nng_aio_cancel(server->calls[i].aio);
+}
+
+static void drain(struct rpc_server *server, int64_t drain_ms)
+{
+    const int64_t step_ms = 20, deadline = clock_monotonic_ms() + drain_ms;
+
+    pthread_mutex_lock(&server->lock);
+    while (server->busy > 0 && clock_remaining_ms(deadline) > 0) {
+        int64_t step = clock_monotonic_ms() + step_ms;
+        pthread_mutex_unlock(&server->lock);
+        stop_receiving(server);
+        pthread_mutex_lock(&server->lock);
+        if (server->busy > 0)
+            wait_idle(server, step < deadline ? step : deadline);
+    }
+    pthread_mutex_unlock(&server->lock);
+}
+
+void rpc_server_stop(struct rpc_server *server, int64_t drain_ms)
+{
+    if (server == NULL)
+        return;
+    atomic_store(&server->stopping, true);
+    watch_stop(server->watch);
+    drain(server, drain_ms);
+    if (server->open)
+        nng_close(server->socket);
+    /* What nng still held has ended with the socket; what handlers hold, has not. */
+    for (size_t i = 0; i < server->call_count; i++)
+        if (atomic_load(&server->calls[i].state) != SERVING)
+            nng_aio_wait(server->calls[i].aio);
+    pthread_mutex_lock(&server->lock);
+    server->abandoned = server->busy > 0;
+    bool abandoned = server->abandoned;
+    pthread_mutex_unlock(&server->lock);
+    if (abandoned)
+        log_warn("stopped_while_serving", "%s", "");
+    else
+        server_free(server);
+}
+
+/* --------------------------------------------------------------------------- the call */
+
+struct arena *rpc_call_arena(struct rpc_call *call)
+{
+    return call->arena;
+}
+
+int64_t rpc_call_deadline(const struct rpc_call *call)
+{
+    return call->deadline_ms;
+}
+
+const char *rpc_call_id(const struct rpc_call *call)
+{
+    return call->request->id;
+}
+
+const char *rpc_call_caller(const struct rpc_call *call)
+{
+    return call->opened.caller->name;
+}
+
+const char *rpc_call_traceparent(const struct rpc_call *call)
+{
+    return call->request->traceparent;
+}
+
+void rpc_call_replayed(struct rpc_call *call)
+{
+    call->replayed = true;
+}

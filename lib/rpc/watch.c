@@ -1,0 +1,208 @@
+/*
+ * watch.c - see watch.h.
+ *
+ *      listening -> probe ----ok----> sleep -> probe ...
+ *                     |
+ *                  no pipe -> close listener -> listen, again until it works
+ */
+#include "rpc/watch.h"
+
+#include <errno.h>
+#include <nng/protocol/reqrep0/req.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+enum {
+    PROBE_EVERY_MS = 500,
+    PROBE_WAIT_MS = 500,
+    URL_MAX_SIZE = 256,
+};
+
+struct watch {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool stopping;
+    bool reached;  /* the probe's connection came about */
+    bool threaded;
+    pthread_t thread;
+    nng_socket socket;
+    nng_listener listener;
+    bool listening;
+    char url[URL_MAX_SIZE];
+    char probe_url[URL_MAX_SIZE];
+};
+
+/* nng before 1.6, by the library that is really loaded. */
+static bool watch_needed(void)
+{
+    int major = 0, minor = 0;
+
+    return sscanf(nng_version(), "%d.%d", &major, &minor) != 2 || major < 1 ||
+           (major == 1 && minor < 6);
+}
+
+/* Waits for a signal until the deadline; the lock is held.  False when time is up. */
+static bool wait_until(struct watch *watch, int64_t deadline_ms)
+{
+    int64_t left = clock_remaining_ms(deadline_ms);
+    struct timespec until;
+
+    if (left == 0)
+        return false;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += left / 1000;
+    until.tv_nsec += left % 1000 * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    pthread_cond_timedwait(&watch->changed, &watch->lock, &until);
+    return true;
+}
+
+static void on_probe_connected(nng_pipe pipe, nng_pipe_ev event, void *arg)
+{
+    struct watch *watch = arg;
+
+    (void)pipe;
+    (void)event;
+    pthread_mutex_lock(&watch->lock);
+    watch->reached = true;
+    pthread_cond_broadcast(&watch->changed);
+    pthread_mutex_unlock(&watch->lock);
+}
+
+/* Whether a newcomer gets in.  True too when we could not even try: no reason to act. */
+static bool probe(struct watch *watch)
+{
+    nng_socket socket;
+
+    if (nng_req0_open(&socket) != 0)
+        return true;
+    pthread_mutex_lock(&watch->lock);
+    watch->reached = false;
+    pthread_mutex_unlock(&watch->lock);
+    if (nng_pipe_notify(socket, NNG_PIPE_EV_ADD_POST, on_probe_connected, watch) != 0 ||
+        nng_dial(socket, watch->probe_url, NULL, NNG_FLAG_NONBLOCK) != 0) {
+        nng_close(socket);
+        return true;
+    }
+    int64_t deadline = clock_monotonic_ms() + PROBE_WAIT_MS;
+    pthread_mutex_lock(&watch->lock);
+    while (!watch->reached && !watch->stopping && wait_until(watch, deadline))
+        ;
+    bool well = watch->reached || watch->stopping;
+    pthread_mutex_unlock(&watch->lock);
+    nng_close(socket);
+    return well;
+}
+
+static int listen_again(struct watch *watch)
+{
+    if (watch->listening)
+        nng_listener_close(watch->listener);
+    int rv = nng_listen(watch->socket, watch->url, &watch->listener, 0);
+    watch->listening = rv == 0;
+    return rv;
+}
+
+static void *watch_run(void *arg)
+{
+    struct watch *watch = arg;
+    bool told = false;
+
+    for (;;) {
+        pthread_mutex_lock(&watch->lock);
+        int64_t next = clock_monotonic_ms() + PROBE_EVERY_MS;
+        while (!watch->stopping && wait_until(watch, next))
+            ;
+        bool stopping = watch->stopping;
+        pthread_mutex_unlock(&watch->lock);
+        if (stopping)
+            return NULL;
+        if (watch->listening && probe(watch))
+            continue;
+        int rv = listen_again(watch);
+        if (rv == 0)
+            log_warn("listening_again", "url=%s reason=\"nobody new could connect\"", watch->url);
+        else if (!told)
+            log_error("not_listening", "url=%s error=\"%s\"", watch->url, nng_strerror(rv));
+        told = rv != 0;
+    }
+}
+
+/* What to dial to reach ourselves: any address becomes the loopback one. */
+static void make_probe_url(const char *url, char out[URL_MAX_SIZE])
+{
+    const char *port = strrchr(url, ':');
+
+    if (strncmp(url, "tcp://*:", 8) == 0 || strncmp(url, "tcp://:", 7) == 0)
+        snprintf(out, URL_MAX_SIZE, "tcp://127.0.0.1%s", port);
+    else
+        snprintf(out, URL_MAX_SIZE, "%s", url);
+}
+
+static struct err start_thread(struct watch *watch)
+{
+    if (!watch_needed())
+        return ERR_NONE;
+    int rv = pthread_create(&watch->thread, NULL, watch_run, watch);
+    if (rv != 0)
+        return err_make(ERR_UNAVAILABLE, "the listener's watch thread cannot start: %s",
+                        strerror(rv));
+    watch->threaded = true;
+    return ERR_NONE;
+}
+
+struct err watch_start(nng_socket socket, const char *url, struct watch **out)
+{
+    pthread_condattr_t attributes;
+
+    if (strlen(url) >= URL_MAX_SIZE - 16)
+        return err_make(ERR_INVALID_ARGUMENT, "the address is longer than %d bytes",
+                        URL_MAX_SIZE - 17);
+    struct watch *watch = calloc(1, sizeof *watch);
+    if (watch == NULL)
+        return err_memory();
+    pthread_mutex_init(&watch->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&watch->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    watch->socket = socket;
+    snprintf(watch->url, sizeof watch->url, "%s", url);
+    make_probe_url(url, watch->probe_url);
+    int rv = listen_again(watch);
+    bool wrong = rv == NNG_EADDRINVAL || rv == NNG_ENOTSUP;
+    struct err e = rv == 0 ? start_thread(watch)
+                           : err_make(wrong ? ERR_INVALID_ARGUMENT : ERR_UNAVAILABLE,
+                                      "cannot listen on %s: %s", url, nng_strerror(rv));
+    if (failed(e))
+        watch_stop(watch);
+    else
+        *out = watch;
+    return e;
+}
+
+void watch_stop(struct watch *watch)
+{
+    if (watch == NULL)
+        return;
+    pthread_mutex_lock(&watch->lock);
+    watch->stopping = true;
+    pthread_cond_broadcast(&watch->changed);
+    pthread_mutex_unlock(&watch->lock);
+    if (watch->threaded)
+        pthread_join(watch->thread, NULL);
+    if (watch->listening)
+        nng_listener_close(watch->listener);
+    pthread_cond_destroy(&watch->changed);
+    pthread_mutex_destroy(&watch->lock);
+    free(watch);
+}
