@@ -1,0 +1,23 @@
+# build.sh - a build folder brought up to date; silent unless it fails.
+
+# build_folder PRESET FOLDER: configures once, then builds what changed.  Two at a time
+# would trample on each other, so the folder is locked meanwhile.
+build_folder() {
+    local preset=$1 folder=$2
+    mkdir -p "$folder"
+    exec 8>"$folder/.lock"
+    patiently flock 8
+    build_run "$preset" "$folder" || {
+        tail -n 40 "$folder/build.log" >&2
+        die "The $preset build failed; all of its output is in $folder/build.log."
+    }
+    exec 8>&-
+}
+
+build_run() {
+    local preset=$1 folder=$2
+    if [[ ! -e $folder/build.ninja ]]; then
+        patiently cmake -S "$REPO" --preset "$preset" >"$folder/build.log" 2>&1 || return 1
+    fi
+    patiently ninja -C "$folder" >"$folder/build.log" 2>&1
+}

@@ -1,0 +1,181 @@
+# processes.sh - the supervisor: starts the stack, starts again what dies, stops it all.
+#
+#     postgres -> migrate -> inventory, payment, orchestrator, gateway -> ready
+#     and back:   gateway -> orchestrator -> payment -> inventory -> postgres
+#
+# Every process is a child of the supervisor, in a session of its own, so that Ctrl-C in
+# the terminal reaches the supervisor alone and the order above holds.  If the supervisor
+# itself is killed, the kernel ends its children (pdeathsig): nothing outlives it.
+
+SERVICES=(inventory payment orchestrator gateway)
+PROCESSES=() # what this run starts, in order
+declare -A PID=() BORN=() DELAY=() DUE=()
+
+RESTART_FIRST_MS=100
+RESTART_MOST_MS=5000
+RESTART_CALM_MS=10000 # ran this long: the next delay is the first again
+
+# --- starting ----------------------------------------------------------------------
+
+process_start() {
+    local name=$1 log=$STATE/log/$1.log
+    log_rotate "$log"
+    if [[ $name == postgres ]]; then
+        cluster_exec </dev/null >>"$log" 2>&1 7>&- 8>&- 9>&- &
+    else
+        exec_service "$name" </dev/null >>"$log" 2>&1 7>&- 8>&- 9>&- &
+    fi
+    PID[$name]=$!
+    now_ms
+    BORN[$name]=$REPLY
+    DUE[$name]=
+    pid_file_write "$PIDS/$name.pid" "$!"
+}
+
+exec_service() {
+    unset CHECKOUT_DATABASE_URL # the owner's, not theirs
+    exec setsid setpriv --pdeathsig TERM "$BIN/$1" --config "$STATE/conf/$1.conf"
+}
+
+# Keeps one log before this one once it has grown past 64 MiB.
+log_rotate() {
+    local size
+    size=$(stat -c %s "$1" 2>/dev/null || echo 0)
+    ((size < 64 << 20)) || mv -f "$1" "$1.1"
+}
+
+last_line() {
+    grep -v '^[[:space:]]*$' "$1" 2>/dev/null | tail -n 1
+}
+
+# await NAME SECONDS CHECK...: until the check succeeds; ends everything when the process
+# dies first or the time is up.
+await() {
+    local name=$1 limit
+    now_ms
+    limit=$((REPLY + $2 * 1000))
+    while :; do
+        process_identity "${PID[$name]}" ||
+            die "$name ended while starting: $(last_line "$STATE/log/$name.log")"
+        ! "${@:3}" >/dev/null 2>&1 || return 0
+        now_ms
+        ((REPLY < limit)) ||
+            die "$name was not ready within $2 s: $(last_line "$STATE/log/$name.log")"
+        nap 0.05
+    done
+}
+
+service_ready() {
+    if [[ $1 == gateway ]]; then
+        curl -fsS -o /dev/null --max-time 2 "http://127.0.0.1:$PORT/healthz"
+    else
+        "${CTL[@]}" health "$1"
+    fi
+}
+
+port_check() {
+    if (exec 3<>"/dev/tcp/127.0.0.1/$PORT") 2>/dev/null; then
+        die "Port $PORT is taken by another program; choose another with --port."
+    fi
+}
+
+# What a supervisor that was killed has left is told to end by the kernel; wait for that.
+leftovers_end() {
+    local name
+    rm -f "$PIDS/ready"
+    for name in gateway orchestrator payment inventory; do
+        end_process "$PIDS/$name.pid" TERM 15
+    done
+    end_process "$PIDS/postgres.pid" INT 60
+}
+
+stack_start() {
+    local name
+    port_check
+    keys_make
+    database_roles_make
+    conf_write_all
+    if database_is_private; then
+        cluster_make
+        cluster_configure "$STATE/postgres"
+        PROCESSES=(postgres)
+        process_start postgres
+        await postgres 300 cluster_ready
+    fi
+    database_migrate
+    PROCESSES+=("${SERVICES[@]}")
+    for name in "${SERVICES[@]}"; do
+        process_start "$name"
+    done
+    for name in "${SERVICES[@]}"; do
+        await "$name" 60 service_ready "$name"
+    done
+    demo_load
+}
+
+# --- keeping it up -----------------------------------------------------------------
+
+# Returns never; a signal ends it through the traps.
+supervise() {
+    local name seconds
+    while :; do
+        LOOK_AGAIN_MS=1000
+        for name in "${PROCESSES[@]}"; do
+            process_keep "$name"
+        done
+        # `wait -n` returns as soon as a process ends; the sleep is for restarts due.
+        printf -v seconds '%d.%03d' $((LOOK_AGAIN_MS / 1000)) $((LOOK_AGAIN_MS % 1000))
+        sleep "$seconds" 7>&- 8>&- 9>&- &
+        BUSY=$!
+        wait -n 2>/dev/null || true
+        kill "$BUSY" 2>/dev/null || true
+        wait "$BUSY" 2>/dev/null || true
+        BUSY=
+    done
+}
+
+# Notices that it died, or starts it again when that is due.
+process_keep() {
+    local name=$1 left
+    now_ms
+    if [[ -n ${DUE[$name]} ]]; then
+        left=$((DUE[$name] - REPLY))
+        if ((left <= 0)); then
+            process_start "$name"
+        elif ((left < LOOK_AGAIN_MS)); then
+            LOOK_AGAIN_MS=$left
+        fi
+    elif ! process_identity "${PID[$name]}"; then
+        process_died "$name"
+    fi
+}
+
+process_died() {
+    local name=$1 status=0 delay how
+    wait "${PID[$name]}" 2>/dev/null || status=$?
+    ((status > 128)) && how="killed by signal $((status - 128))" || how="exit status $status"
+    now_ms
+    delay=$((${DELAY[$name]:-0} * 2))
+    ((delay > 0 && REPLY - BORN[$name] < RESTART_CALM_MS)) || delay=$RESTART_FIRST_MS
+    ((delay <= RESTART_MOST_MS)) || delay=$RESTART_MOST_MS
+    DELAY[$name]=$delay
+    DUE[$name]=$((REPLY + delay))
+    ((delay >= LOOK_AGAIN_MS)) || LOOK_AGAIN_MS=$delay
+    rm -f "$PIDS/$name.pid"
+    say "$name ended ($how); starting it again in $delay ms. Its last line: $(last_line "$STATE/log/$name.log")"
+}
+
+# --- stopping ----------------------------------------------------------------------
+
+# The EXIT trap of the supervisor: whatever was started, in reverse, then the lock.
+stack_stop() {
+    local i name signal seconds
+    for ((i = ${#PROCESSES[@]} - 1; i >= 0; i--)); do
+        name=${PROCESSES[i]} signal=TERM seconds=15
+        [[ -n ${PID[$name]:-} ]] || continue
+        [[ $name != postgres ]] || { signal=INT seconds=60; }
+        [[ -e $PIDS/$name.pid ]] || pid_file_write "$PIDS/$name.pid" "${PID[$name]}"
+        end_process "$PIDS/$name.pid" "$signal" "$seconds"
+    done
+    rm -f "$PIDS/ready" "$PIDS/up.pid"
+}

@@ -1,0 +1,96 @@
+# report.sh - the demo catalogue, what is printed when ready, and --status.
+
+DEMO_USER=00000000-0000-4000-8000-000000000001
+
+# sku, price in cents, pieces, title
+DEMO_PRODUCTS=(
+    "mug-blue        1290  5000  Mug, blue"
+    "mug-white       1190  5000  Mug, white"
+    "teapot          3450  1000  Teapot, 1.2 litres"
+    "tea-assam        890  8000  Assam tea, 250 g"
+    "tea-sencha      1150  8000  Sencha tea, 200 g"
+    "strainer         490  3000  Tea strainer, steel"
+    "kettle          5900   500  Kettle with thermometer"
+    "tea-first-flush 4200     3  Darjeeling first flush, 100 g, the last three"
+)
+
+# Once a state folder; each call may be repeated, so an interrupted start does no harm.
+demo_load() {
+    local sku price pieces title row
+    [[ ! -e $STATE/.demo ]] || return 0
+    for row in "${DEMO_PRODUCTS[@]}"; do
+        read -r sku price pieces title <<<"$row"
+        demo_call PutProduct \
+            "{\"sku\":\"$sku\",\"title\":\"$title\",\"price_cents\":$price,\"currency\":\"EUR\"}"
+        demo_call AdjustStock \
+            "{\"sku\":\"$sku\",\"delta\":$pieces,\"reason\":\"demo catalogue\",\"adjustment_id\":\"demo-$sku\"}"
+    done
+    : >"$STATE/.demo"
+}
+
+demo_call() {
+    patiently "${CTL[@]}" call "inventory.v1.Inventory/$1" "$2" >"$STATE/log/demo.log" 2>&1 ||
+        die "The demo catalogue could not be loaded: $(last_line "$STATE/log/demo.log")"
+}
+
+ready_print() {
+    local url=http://127.0.0.1:$PORT ctl="$BIN/checkoutctl --state $STATE"
+    cat <<END
+
+Ready: $url    (stop: $(ready_how_to_stop); logs: $STATE/log)
+
+Fill a cart and order it:
+
+  id=\$(cat /proc/sys/kernel/random/uuid) token=\$($ctl token --user $DEMO_USER); curl -sS -X PUT $url/v1/carts/\$id -H "Authorization: Bearer \$token" -H 'Content-Type: application/json' -d '{"lines":[{"sku":"mug-blue","quantity":2},{"sku":"tea-assam","quantity":1}]}' --next -sS -X POST $url/v1/orders -H "Authorization: Bearer \$token" -H "Idempotency-Key: \$id" -H 'Content-Type: application/json' -d '{"cart_id":"'\$id'","payment_method_id":"pm_card_visa"}'
+
+Show the newest order:
+
+  $ctl orders show "\$($ctl call orders.v1.Orders/ListOrders '{"user_id":"$DEMO_USER","limit":1}' | grep -oE '[0-7][0-9A-HJKMNP-TV-Z]{25}' | head -n 1)"
+
+END
+}
+
+ready_how_to_stop() {
+    if ((DETACH)); then
+        echo "./up --stop --state $STATE"
+    else
+        echo "Ctrl-C"
+    fi
+}
+
+# --- status ------------------------------------------------------------------------
+
+# One key=value a line; succeeds only when everything is ready.
+status_print() {
+    local name word
+    PORT=$(conf_read gateway port)
+    word=$(status_word)
+    printf 'state=%s\n' "$word"
+    printf 'gateway=%s\n' "${PORT:+http://127.0.0.1:$PORT}"
+    printf 'database=%s\n' "$(conf_read checkoutctl database_url)"
+    for name in gateway orchestrator inventory payment postgres; do
+        pid_file_read "$PIDS/$name.pid" || REPLY=
+        printf 'pid.%s=%s\n' "$name" "$REPLY"
+    done
+    [[ $word == ready ]]
+}
+
+# "ready", or what is missing.
+status_word() {
+    local name expected=("${SERVICES[@]}")
+    state_is_ours || { echo "nothing was ever started in $STATE"; return; }
+    pid_file_read "$PIDS/up.pid" || { echo "stopped"; return; }
+    [[ $(conf_read checkoutctl database_url) != *"host=$RUN"* ]] || expected=(postgres "${expected[@]}")
+    for name in "${expected[@]}"; do
+        pid_file_read "$PIDS/$name.pid" || { echo "$name is not running"; return; }
+    done
+    if [[ ${expected[0]} == postgres ]] && ! cluster_ready; then
+        echo "postgres is not ready"
+        return
+    fi
+    for name in "${SERVICES[@]}"; do
+        service_ready "$name" >/dev/null 2>&1 || { echo "$name is not ready"; return; }
+    done
+    [[ -e $PIDS/ready ]] || { echo "starting"; return; }
+    echo ready
+}

@@ -1,0 +1,192 @@
+# state.sh - the state folder: whose it is, its lock, keys and configuration.
+#
+#     STATE/.checkout   the marker: only a folder that has it is ever written to or reset
+#           lock        held by the one supervisor
+#           postgres/   the private cluster           run/    the sockets
+#           keys/       who may call whom             conf/   written at each start
+#           log/        one log a process         pids/   of what runs, and `ready`
+#
+# What takes more than one step to make is made beside its place and then renamed, so
+# that it is there in full or not at all.
+
+JWT_ISSUER=checkout-development
+JWT_AUDIENCE=checkout
+
+state_names() {
+    local longest="$STATE/run/orchestrator.sock"
+    MARKER=$STATE/.checkout
+    RUN=$STATE/run
+    PIDS=$STATE/pids
+    [[ $STATE =~ ^/[A-Za-z0-9/._+@-]+$ ]] ||
+        die "The state folder \"$STATE\" has a character that socket addresses cannot hold; use letters, digits and / . _ + @ - only."
+    ((${#longest} <= 107)) ||
+        die "The state folder $STATE is too long a path: its socket $longest would have ${#longest} characters and 107 is the most."
+}
+
+state_is_ours() {
+    [[ -f $MARKER ]]
+}
+
+# Makes the folder, or refuses one that holds something else.
+state_claim() {
+    if ! state_is_ours; then
+        [[ ! -e $STATE || -d $STATE ]] || die "$STATE is not a folder; choose another --state."
+        [[ -z $(ls -A "$STATE" 2>/dev/null) ]] ||
+            die "$STATE is not empty and was not made by ./up (it has no .checkout); choose another --state or empty it."
+        mkdir -p "$STATE" 2>/dev/null || die "The folder $STATE cannot be made; choose another --state."
+        chmod 711 "$STATE"
+        echo "A state folder of ./up; see README.md." >"$MARKER"
+    fi
+    [[ -w $STATE ]] || die "$STATE cannot be written to by $(id -un); it belongs to $(stat -c %U "$STATE")."
+    mkdir -p "$RUN" "$PIDS" "$STATE/conf" "$STATE/log"
+}
+
+# One supervisor a state folder, for as long as fd 9 is open.
+state_lock() {
+    exec 9>"$STATE/lock"
+    flock -n 9 || state_is_busy
+}
+
+# Says so before anything is looked at that a running stack has taken, such as the port.
+state_check_idle() {
+    ! pid_file_read "$PIDS/up.pid" || state_is_busy
+}
+
+state_is_busy() {
+    die "A stack is already running in $STATE; stop it with: ./up --stop --state $STATE"
+}
+
+# Deletes all of it, the marker last, so that an interrupted reset can be repeated.
+state_reset() {
+    [[ -e $STATE ]] || return 0
+    state_is_ours || die "$STATE was not made by ./up (it has no .checkout), so it is not deleted."
+    state_lock
+    find "$STATE" -mindepth 1 -maxdepth 1 ! -name .checkout -exec rm -rf -- {} +
+    rm -f "$MARKER"
+    rmdir "$STATE" 2>/dev/null || true
+    exec 9>&-
+}
+
+# --- keys --------------------------------------------------------------------------
+
+KEY_NAMES=(gateway orchestrator inventory payment operator)
+
+keys_make() {
+    local name new=$STATE/keys.new keys=$STATE/keys
+    if [[ -d $keys ]]; then
+        keys_complete
+        return 0
+    fi
+    rm -rf "$new"
+    mkdir -m 700 "$new"
+    for name in "${KEY_NAMES[@]}"; do
+        "${CTL[@]}" key new "$new/$name.key" "$name"
+    done
+    for name in orchestrator inventory payment; do
+        key_allow "$new" known_services "$name"
+    done
+    keys_allow_callers "$new"
+    "${CTL[@]}" key issuer "$new/jwt.key" "$new/jwks.json"
+    mv "$new" "$keys"
+}
+
+# Who may call what: the whole list.
+keys_allow_callers() {
+    local keys=$1 inventory=inventory.v1.Inventory payment=payment.v1.Payment service
+    key_allow "$keys" orchestrator.callers gateway "orders.v1.Orders/*"
+    key_allow "$keys" inventory.callers gateway "$inventory/ListProducts"
+    key_allow "$keys" inventory.callers orchestrator \
+        "$inventory/Reserve,$inventory/Confirm,$inventory/Release,$inventory/GetReservation"
+    key_allow "$keys" payment.callers gateway "$payment/ListPaymentMethods"
+    key_allow "$keys" payment.callers orchestrator \
+        "$payment/Charge,$payment/Refund,$payment/GetCharge"
+    for service in orchestrator inventory payment; do
+        key_allow "$keys" "$service.callers" operator "*"
+    done
+}
+
+# key_allow KEYS FILE NAME [METHODS]: the public half of NAME's key into FILE.
+key_allow() {
+    local public
+    public=$(sed -n 's/^public *= *//p' "$1/$3.key")
+    "${CTL[@]}" key allow "$1/$2" "$3" "$public" "${@:4}"
+}
+
+keys_complete() {
+    local file
+    for file in "${KEY_NAMES[@]/%/.key}" jwt.key jwks.json known_services \
+        orchestrator.callers inventory.callers payment.callers; do
+        [[ -s $STATE/keys/$file ]] ||
+            die "$STATE/keys lacks $file; put it back, or delete that folder and start again: no order is lost, but new keys are made and tokens already given out end."
+    done
+}
+
+# --- configuration -----------------------------------------------------------------
+
+# conf_write PROGRAM: its settings from standard input.
+conf_write() {
+    local file=$STATE/conf/$1.conf
+    {
+        echo "# Written by ./up at each start.  To change a setting, set the environment"
+        echo "# variable CHECKOUT_${1^^}_SETTING for ./up instead."
+        cat
+    } >"$file.new"
+    mv -f "$file.new" "$file"
+}
+
+conf_read() {
+    sed -n "s/^$2 = //p" "$STATE/conf/$1.conf" 2>/dev/null
+}
+
+conf_write_all() {
+    local keys=$STATE/keys name
+    local addresses="orchestrator_addresses = ipc://$RUN/orchestrator.sock
+inventory_addresses = ipc://$RUN/inventory.sock"
+    for name in inventory payment orchestrator; do
+        conf_write_service "$name" "$keys"
+    done
+    conf_write gateway <<END
+listen_address = 127.0.0.1
+port = $PORT
+key_file = $keys/gateway.key
+services_file = $keys/known_services
+$addresses
+jwks_file = $keys/jwks.json
+jwt_issuer = $JWT_ISSUER
+jwt_audience = $JWT_AUDIENCE
+END
+    conf_write checkoutctl <<END
+key_file = $keys/operator.key
+services_file = $keys/known_services
+$addresses
+payment_addresses = ipc://$RUN/payment.sock
+database_url = $(database_url_owner)
+migrations_dir = $REPO/migrations
+jwt_key_file = $keys/jwt.key
+jwt_issuer = $JWT_ISSUER
+jwt_audience = $JWT_AUDIENCE
+END
+}
+
+# conf_write_service NAME KEYS: what listens on RPC and has a database.
+conf_write_service() {
+    local name=$1 keys=$2
+    {
+        echo "listen_url = ipc://$RUN/$name.sock"
+        echo "key_file = $keys/$name.key"
+        echo "callers_file = $keys/$name.callers"
+        case $name in
+        inventory) echo "database_url = $(database_url_of inventory)" ;;
+        payment)
+            echo "database_url = $(database_url_of payment)"
+            echo "provider_database_url = $(database_url_of sandbox)"
+            ;;
+        orchestrator)
+            echo "database_url = $(database_url_of orders)"
+            echo "services_file = $keys/known_services"
+            echo "inventory_addresses = ipc://$RUN/inventory.sock"
+            echo "payment_addresses = ipc://$RUN/payment.sock"
+            ;;
+        esac
+    } | conf_write "$name"
+}
