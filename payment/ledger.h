@@ -1,0 +1,46 @@
+/*
+ * ledger.h - charges, refunds and payment methods: all of payment's SQL.
+ *
+ *   (charge) --> intent --> captured --> refunding --> refunded
+ *                  |  \--> declined         ^
+ *                  \-----------------------/         (refund first) --> refunded: tombstone
+ *
+ * Promises: an intent stands in the ledger before the provider is asked, so that no charge
+ * is ever unknown to us; an outcome is written once; a refunded or barred id is never
+ * charged.  Each function may be repeated with the same ids and then answers what it
+ * answered.
+ *
+ * Every function takes a request already validated, and the scope it runs in.  The request
+ * must live until the scope's `done`.
+ */
+#pragma once
+
+#include "db/db.h"
+#include "payment/provider.h"
+#include "proto/payment.pb-c.h"
+#include "rpc/scope.h"
+
+/* Payment's kinds of operation, for db_open. */
+void ledger_configure(struct db_config *config);
+
+/*
+ * Intent, then the provider, then the outcome.  PAYMENT_DECLINED, also for a method that is
+ * not the user's; ABORTED when the id was refunded; ALREADY_EXISTS when the id charged
+ * something else; effect unknown when the provider's answer did not come.
+ */
+void ledger_charge(struct db *db, struct provider *provider, const struct scope *scope,
+                   const Payment__V1__ChargeRequest *request);
+
+/* Bars the id, then gives back what the provider charged under it, if anything. */
+void ledger_refund(struct db *db, struct provider *provider, const struct scope *scope,
+                   const Payment__V1__RefundRequest *request);
+
+/* NOT_FOUND. */
+void ledger_get(struct db *db, const struct scope *scope,
+                const Payment__V1__GetChargeRequest *request);
+
+/* ALREADY_EXISTS when the id names another token. */
+void ledger_add_method(struct db *db, const struct scope *scope,
+                       const Payment__V1__AddPaymentMethodRequest *request);
+void ledger_list_methods(struct db *db, const struct scope *scope,
+                         const Payment__V1__ListPaymentMethodsRequest *request);

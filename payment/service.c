@@ -1,0 +1,139 @@
+/* service.c - see service.h.  Nothing from outside reaches the ledger unchecked. */
+#include "payment/service.h"
+
+#include "base/ids.h"
+#include "payment/ledger.h"
+#include "rpc/scope.h"
+#include "rpc/server.h"
+
+enum {
+    TOKEN_MAX = 200,
+    LABEL_MAX = 100,
+};
+
+static const int64_t AMOUNT_MAX = 100000000000;
+
+static struct payment *self(Payment__V1__Payment_Service *service)
+{
+    return (struct payment *)service;
+}
+
+static struct err check_id(const char *id)
+{
+    if (ulid_valid(id))
+        return ERR_NONE;
+    return err_make(ERR_INVALID_ARGUMENT, "charge_id must be a ULID of 26 characters.");
+}
+
+static struct err check_user(const char *user_id)
+{
+    if (uuid_valid(user_id))
+        return ERR_NONE;
+    return err_make(ERR_INVALID_ARGUMENT, "user_id must be a UUID in lower case.");
+}
+
+static struct err check_method(const char *id)
+{
+    if (name_valid(id))
+        return ERR_NONE;
+    return err_make(ERR_INVALID_ARGUMENT,
+                    "payment_method_id must be 1 to 64 letters, digits, dashes or underscores.");
+}
+
+static struct err check_charge(const Payment__V1__ChargeRequest *in)
+{
+    struct err e = check_id(in->charge_id);
+
+    if (!failed(e))
+        e = check_user(in->user_id);
+    if (!failed(e))
+        e = check_method(in->payment_method_id);
+    if (!failed(e) && (in->amount_cents < 0 || in->amount_cents > AMOUNT_MAX))
+        e = err_make(ERR_INVALID_ARGUMENT, "amount_cents must be 0 to %lld.",
+                     (long long)AMOUNT_MAX);
+    if (!failed(e) && !currency_valid(in->currency))
+        e = err_make(ERR_INVALID_ARGUMENT,
+                     "currency must be three capital letters, such as EUR.");
+    return e;
+}
+
+static void charge(Payment__V1__Payment_Service *service, const Payment__V1__ChargeRequest *in,
+                   Payment__V1__ChargeReply_Closure reply, void *call)
+{
+    struct scope scope;
+
+    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_charge(in)))
+        ledger_charge(self(service)->db, self(service)->provider, &scope, in);
+}
+
+static void refund(Payment__V1__Payment_Service *service, const Payment__V1__RefundRequest *in,
+                   Payment__V1__RefundReply_Closure reply, void *call)
+{
+    struct scope scope;
+
+    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_id(in->charge_id)))
+        ledger_refund(self(service)->db, self(service)->provider, &scope, in);
+}
+
+static void get_charge(Payment__V1__Payment_Service *service,
+                       const Payment__V1__GetChargeRequest *in,
+                       Payment__V1__GetChargeReply_Closure reply, void *call)
+{
+    struct scope scope;
+
+    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_id(in->charge_id)))
+        ledger_get(self(service)->db, &scope, in);
+}
+
+static struct err check_new_method(const Payment__V1__AddPaymentMethodRequest *in)
+{
+    struct err e = check_user(in->user_id);
+
+    if (!failed(e))
+        e = check_method(in->payment_method_id);
+    if (!failed(e) && !visible_ascii(in->provider_token, 1, TOKEN_MAX))
+        e = err_make(ERR_INVALID_ARGUMENT,
+                     "provider_token must be 1 to %d visible ASCII characters.", TOKEN_MAX);
+    if (!failed(e) && !utf8_valid(in->label, LABEL_MAX))
+        e = err_make(ERR_INVALID_ARGUMENT, "label must be at most %d bytes of plain UTF-8.",
+                     LABEL_MAX);
+    return e;
+}
+
+static void add_payment_method(Payment__V1__Payment_Service *service,
+                               const Payment__V1__AddPaymentMethodRequest *in,
+                               Payment__V1__AddPaymentMethodReply_Closure reply, void *call)
+{
+    struct err e = check_new_method(in);
+    struct scope scope;
+
+    if (!failed(e) && self(service)->provider->shared_method(in->payment_method_id) != NULL)
+        e = err_make(ERR_ALREADY_EXISTS, "%s is a method every user has; choose another id.",
+                     in->payment_method_id);
+    if (scope_open(&scope, call, (ProtobufCClosure)reply, e))
+        ledger_add_method(self(service)->db, &scope, in);
+}
+
+static void list_payment_methods(Payment__V1__Payment_Service *service,
+                                 const Payment__V1__ListPaymentMethodsRequest *in,
+                                 Payment__V1__ListPaymentMethodsReply_Closure reply, void *call)
+{
+    struct scope scope;
+
+    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_user(in->user_id)))
+        ledger_list_methods(self(service)->db, &scope, in);
+}
+
+void payment_init(struct payment *payment, struct db *db, struct provider *provider)
+{
+    static const Payment__V1__Payment_Service METHODS = {
+        .base = PAYMENT__V1__PAYMENT__BASE_INIT,
+        .charge = charge,
+        .refund = refund,
+        .get_charge = get_charge,
+        .add_payment_method = add_payment_method,
+        .list_payment_methods = list_payment_methods,
+    };
+
+    *payment = (struct payment){METHODS, db, provider};
+}
