@@ -1,0 +1,87 @@
+/* body.c - see body.h. */
+#include "gateway/body.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+struct err body_parse(const char *bytes, size_t size, json_t **out)
+{
+    json_error_t error;
+
+    *out = NULL;
+    if (size == 0)
+        return err_make(ERR_INVALID_ARGUMENT, "The body is empty; send a JSON object.");
+    *out = json_loadb(bytes, size, JSON_REJECT_DUPLICATES, &error);
+    if (*out == NULL)
+        return err_make(ERR_INVALID_ARGUMENT, "The body is not valid JSON at line %d, column %d: %s.",
+                        error.line, error.column, error.text);
+    return ERR_NONE;
+}
+
+struct err body_names(const json_t *value, const char *where, const char *const *names)
+{
+    const char *name;
+    json_t *member;
+
+    if (!json_is_object(value))
+        return err_make(ERR_INVALID_ARGUMENT, "%s must be a JSON object.", where);
+    json_object_foreach((json_t *)value, name, member)
+    {
+        size_t i = 0;
+        while (names[i] != NULL && strcmp(names[i], name) != 0)
+            i++;
+        if (names[i] == NULL)
+            return err_make(ERR_INVALID_ARGUMENT, "%s has an unknown field \"%.64s\".", where,
+                            name);
+    }
+    return ERR_NONE;
+}
+
+static struct err missing(const char *name)
+{
+    return err_make(ERR_INVALID_ARGUMENT, "%s is missing.", name);
+}
+
+struct err body_text(const json_t *object, const char *name, bool required, const char **out)
+{
+    const json_t *value = json_object_get(object, name);
+
+    *out = NULL;
+    if (value == NULL)
+        return required ? missing(name) : ERR_NONE;
+    if (!json_is_string(value))
+        return err_make(ERR_INVALID_ARGUMENT, "%s must be a string.", name);
+    *out = json_string_value(value);
+    return ERR_NONE;
+}
+
+struct err body_integer(const json_t *object, const char *name, int64_t least, int64_t most,
+                        bool *present, int64_t *out)
+{
+    const json_t *value = json_object_get(object, name);
+
+    *out = 0;
+    if (present != NULL)
+        *present = value != NULL;
+    if (value == NULL)
+        return present == NULL ? missing(name) : ERR_NONE;
+    if (json_is_integer(value))
+        *out = json_integer_value(value);
+    if (!json_is_integer(value) || *out < least || *out > most)
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "%s must be an integer from %" PRId64 " to %" PRId64
+                        ", written without fraction or exponent.",
+                        name, least, most);
+    return ERR_NONE;
+}
+
+struct err body_array(const json_t *object, const char *name, size_t most, const json_t **out)
+{
+    *out = json_object_get(object, name);
+    if (*out == NULL)
+        return missing(name);
+    if (!json_is_array(*out) || json_array_size(*out) > most)
+        return err_make(ERR_INVALID_ARGUMENT, "%s must be an array of at most %zu elements.",
+                        name, most);
+    return ERR_NONE;
+}

@@ -1,0 +1,131 @@
+/* conns.c - see conns.h. */
+#include "gateway/conns.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "base/clock.h"
+
+enum { SWEEP_MS = 250 };
+
+struct conn {
+    struct conn *prev, *next;
+    int fd;
+    _Atomic int64_t deadline_ms;
+};
+
+struct conns {
+    pthread_mutex_t mutex; /* guards the list and `closing` */
+    pthread_cond_t wake;
+    pthread_t thread;
+    bool closing;
+    struct conn *first;
+};
+
+/* Under the mutex, so that no socket here has been closed and its number used again. */
+static void sweep(struct conns *conns, int64_t now_ms)
+{
+    for (struct conn *c = conns->first; c != NULL; c = c->next) {
+        if (atomic_load(&c->deadline_ms) > now_ms)
+            continue;
+        atomic_store(&c->deadline_ms, INT64_MAX);
+        shutdown(c->fd, SHUT_RDWR);
+    }
+}
+
+static void *run(void *arg)
+{
+    struct conns *conns = arg;
+    struct timespec until;
+
+    pthread_mutex_lock(&conns->mutex);
+    while (!conns->closing) {
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += SWEEP_MS * 1000000L;
+        until.tv_sec += until.tv_nsec / 1000000000L;
+        until.tv_nsec %= 1000000000L;
+        pthread_cond_timedwait(&conns->wake, &conns->mutex, &until);
+        sweep(conns, clock_monotonic_ms());
+    }
+    pthread_mutex_unlock(&conns->mutex);
+    return NULL;
+}
+
+struct err conns_open(struct conns **out)
+{
+    pthread_condattr_t attr;
+    struct conns *conns = calloc(1, sizeof *conns);
+
+    *out = NULL;
+    if (conns == NULL)
+        return err_memory();
+    pthread_mutex_init(&conns->mutex, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&conns->wake, &attr);
+    pthread_condattr_destroy(&attr);
+    if (pthread_create(&conns->thread, NULL, run, conns) != 0) {
+        pthread_cond_destroy(&conns->wake);
+        pthread_mutex_destroy(&conns->mutex);
+        free(conns);
+        return err_make(ERR_RESOURCE_EXHAUSTED, "cannot start a thread for the deadlines");
+    }
+    *out = conns;
+    return ERR_NONE;
+}
+
+void conns_close(struct conns *conns)
+{
+    if (conns == NULL)
+        return;
+    pthread_mutex_lock(&conns->mutex);
+    conns->closing = true;
+    pthread_cond_signal(&conns->wake);
+    pthread_mutex_unlock(&conns->mutex);
+    pthread_join(conns->thread, NULL);
+    assert(conns->first == NULL);
+    pthread_cond_destroy(&conns->wake);
+    pthread_mutex_destroy(&conns->mutex);
+    free(conns);
+}
+
+struct conn *conns_add(struct conns *conns, int fd, int64_t deadline_ms)
+{
+    struct conn *c = calloc(1, sizeof *c);
+
+    if (c == NULL)
+        return NULL;
+    c->fd = fd;
+    atomic_store(&c->deadline_ms, deadline_ms);
+    pthread_mutex_lock(&conns->mutex);
+    c->next = conns->first;
+    if (c->next != NULL)
+        c->next->prev = c;
+    conns->first = c;
+    pthread_mutex_unlock(&conns->mutex);
+    return c;
+}
+
+void conns_remove(struct conns *conns, struct conn *c)
+{
+    pthread_mutex_lock(&conns->mutex);
+    if (c->prev != NULL)
+        c->prev->next = c->next;
+    else
+        conns->first = c->next;
+    if (c->next != NULL)
+        c->next->prev = c->prev;
+    pthread_mutex_unlock(&conns->mutex);
+    free(c);
+}
+
+void conn_deadline(struct conn *conn, int64_t deadline_ms)
+{
+    if (conn != NULL)
+        atomic_store(&conn->deadline_ms, deadline_ms);
+}

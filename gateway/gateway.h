@@ -1,0 +1,26 @@
+/*
+ * gateway.h - what every request handler may use: the environment main builds.
+ *
+ * The gateway verifies who asks, decodes strictly, forwards to a service and translates
+ * the answer.  It knows nothing of stock or cards, keeps no state that matters, and mints
+ * no order id: any number of gateways may run side by side.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "rpc/channel.h"
+
+struct jwt;
+struct answers;
+
+struct gateway {
+    struct channel *orchestrator;
+    struct channel *inventory;
+    struct jwt *jwt;           /* used by the HTTP thread alone */
+    struct answers *answers;
+    int64_t place_timeout_ms;  /* budget of POST /v1/orders */
+    int64_t call_timeout_ms;   /* budget of every other call */
+    bool access_log;           /* one line a request */
+};

@@ -1,0 +1,113 @@
+/* head.c - see head.h. */
+#include "gateway/head.h"
+
+#include <stddef.h>
+#include <string.h>
+#include <strings.h>
+
+/* The fields we read; each may come once. */
+static const struct {
+    const char *name;
+    size_t offset;
+} FIELDS[] = {
+    {"Host", offsetof(struct head, host)},
+    {"Content-Length", offsetof(struct head, content_length)},
+    {"Transfer-Encoding", offsetof(struct head, transfer_encoding)},
+    {"Authorization", offsetof(struct head, authorization)},
+    {"Content-Type", offsetof(struct head, content_type)},
+    {"Idempotency-Key", offsetof(struct head, idempotency_key)},
+    {"traceparent", offsetof(struct head, traceparent)},
+    {"Expect", offsetof(struct head, expect)},
+};
+
+/* Whether text is a token of RFC 9110, 5.6.2. */
+static bool token(const char *text)
+{
+    static const char CHARS[] = "!#$%&'*+-.^_`|~0123456789"
+                                "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
+    return *text != '\0' && text[strspn(text, CHARS)] == '\0';
+}
+
+static bool no_control(const char *text)
+{
+    for (; *text != '\0'; text++)
+        if (((unsigned char)*text < 0x20 && *text != '\t') || *text == 0x7f)
+            return false;
+    return true;
+}
+
+void head_add(struct head *head, const char *name, const char *value)
+{
+    if (value == NULL)
+        value = "";
+    if (!token(name) || !no_control(value))
+        head->malformed = true;
+    for (size_t i = 0; i < sizeof FIELDS / sizeof FIELDS[0]; i++) {
+        if (strcasecmp(name, FIELDS[i].name) != 0)
+            continue;
+        const char **field = (const char **)(void *)((char *)head + FIELDS[i].offset);
+        if (*field != NULL)
+            head->twice = FIELDS[i].name;
+        *field = value;
+        return;
+    }
+}
+
+/* Digits only, so no sign, space, hex or list; short enough for an int64_t. */
+static bool read_length(const char *text, int64_t *out)
+{
+    size_t digits = strspn(text, "0123456789");
+
+    *out = 0;
+    if (digits == 0 || digits > 18 || text[digits] != '\0')
+        return false;
+    for (; *text != '\0'; text++)
+        *out = *out * 10 + (*text - '0');
+    return true;
+}
+
+struct err head_check(struct head *head, const char *method, const char *version)
+{
+    bool http11 = strcmp(version, "HTTP/1.1") == 0;
+
+    head->length = -1;
+    if (head->malformed)
+        return err_make(ERR_INVALID_ARGUMENT, "A header field is malformed.");
+    if (head->twice != NULL)
+        return err_make(ERR_INVALID_ARGUMENT, "The header %s came twice.", head->twice);
+    if (http11 && head->host == NULL)
+        return err_make(ERR_INVALID_ARGUMENT, "The Host header is missing.");
+    if (head->content_length != NULL && !read_length(head->content_length, &head->length))
+        return err_make(ERR_INVALID_ARGUMENT, "Content-Length is not a plain number.");
+    if (head->transfer_encoding != NULL) {
+        if (head->content_length != NULL || !http11)
+            return err_make(ERR_INVALID_ARGUMENT,
+                            "Transfer-Encoding cannot stand with Content-Length or in HTTP/1.0.");
+        if (strcasecmp(head->transfer_encoding, "chunked") != 0)
+            return err_make(ERR_UNIMPLEMENTED, "The only Transfer-Encoding known is chunked.");
+    }
+    bool bare = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+    if (bare && (head->length > 0 || head->transfer_encoding != NULL))
+        return err_make(ERR_INVALID_ARGUMENT, "A %s request cannot have a body.", method);
+    return ERR_NONE;
+}
+
+bool content_type_valid(const char *type)
+{
+    static const char *const TYPES[] = {"application/json", "text/plain"};
+
+    if (type == NULL)
+        return true;
+    for (size_t i = 0; i < sizeof TYPES / sizeof TYPES[0]; i++) {
+        size_t length = strlen(TYPES[i]);
+        if (strncasecmp(type, TYPES[i], length) != 0)
+            continue;
+        const char *rest = type + length + strspn(type + length, " \t");
+        if (*rest == '\0')
+            return true;
+        rest += *rest == ';' ? 1 + strspn(rest + 1, " \t") : 0;
+        return strcasecmp(rest, "charset=utf-8") == 0 || strcasecmp(rest, "charset=\"utf-8\"") == 0;
+    }
+    return false;
+}

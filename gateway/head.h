@@ -1,0 +1,41 @@
+/*
+ * head.h - a request's header fields, looked at once, before any body is read.
+ *
+ * libmicrohttpd lets duplicates and odd framing through; whatever could make two readers
+ * of one connection disagree about where a request ends is refused here.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+/* Values are the connection's and live until the answer is sent; NULL: not there. */
+struct head {
+    const char *authorization;
+    const char *content_type;
+    const char *idempotency_key;
+    const char *traceparent;
+    const char *content_length;
+    const char *transfer_encoding;
+    const char *host;
+    const char *expect;
+    int64_t length;    /* of the body by Content-Length; -1 when not told */
+    const char *twice; /* the field that came twice, or NULL */
+    bool malformed;    /* a name that is no token, or a value with control characters */
+};
+
+/* Adds one field, as a walk over the header finds it. */
+void head_add(struct head *head, const char *name, const char *value);
+
+/*
+ * Judges the framing.  INVALID_ARGUMENT or UNIMPLEMENTED (unknown transfer coding): the
+ * connection must be closed after the answer.
+ */
+struct err head_check(struct head *head, const char *method, const char *version)
+    __attribute__((warn_unused_result));
+
+/* Whether a body of that type is taken as JSON: absent, application/json, or the
+ * text/plain a browser's fetch sends for a string. */
+bool content_type_valid(const char *type);

@@ -1,0 +1,409 @@
+/* http.c - see http.h. */
+#include "gateway/http.h"
+
+#include <inttypes.h>
+#include <microhttpd.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "gateway/conns.h"
+#include "gateway/jwt.h"
+#include "gateway/listen.h"
+#include "gateway/request.h"
+#include "gateway/trace.h"
+
+enum {
+    CONNECTION_MEMORY = 32 << 10, /* bytes: the head must fit, else 431 */
+    STOP_WAIT_MS = 1000,          /* for the last answers to leave */
+};
+
+struct http {
+    struct MHD_Daemon *daemon;
+    const struct gateway *gateway;
+    struct http_config config;
+    struct conns *conns;
+    int listen_fd; /* -1 once quiesced */
+    uint16_t port;
+    atomic_bool draining; /* answers close their connections */
+
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    size_t running;  /* requests whose head has come and whose answer has not left */
+    size_t handling; /* handlers on the stack */
+    bool closed;     /* no handler may start */
+};
+
+/* ---- what runs ---- */
+
+static void add(struct http *http, size_t *counter, int delta)
+{
+    pthread_mutex_lock(&http->mutex);
+    *counter += (size_t)delta;
+    if (*counter == 0)
+        pthread_cond_broadcast(&http->changed);
+    pthread_mutex_unlock(&http->mutex);
+}
+
+static bool enter_handler(struct http *http)
+{
+    pthread_mutex_lock(&http->mutex);
+    bool open = !http->closed;
+    http->handling += open;
+    pthread_mutex_unlock(&http->mutex);
+    return open;
+}
+
+/* Waits until the counter is 0, or the time is over. */
+static void wait_for_none(struct http *http, const size_t *counter, int64_t limit_ms)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += limit_ms / 1000;
+    until.tv_nsec += limit_ms % 1000 * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&http->mutex);
+    while (*counter > 0 && pthread_cond_timedwait(&http->changed, &http->mutex, &until) == 0)
+        ;
+    pthread_mutex_unlock(&http->mutex);
+}
+
+static struct conn *conn_of(struct MHD_Connection *connection)
+{
+    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)
+        ->socket_context;
+}
+
+static void set_deadline(struct request *r, int64_t after_ms)
+{
+    conn_deadline(conn_of(r->connection), clock_monotonic_ms() + after_ms);
+}
+
+/* ---- answering ---- */
+
+static void add_headers(const struct request *r, struct MHD_Response *response, bool close)
+{
+    const struct answer *a = &r->answer;
+    char seconds[16];
+
+    MHD_add_response_header(response, "X-Request-Id", r->id);
+    MHD_add_response_header(response, "Cache-Control", "no-store");
+    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    if (a->size > 0)
+        MHD_add_response_header(response, "Content-Type",
+                                a->status < 400 ? "application/json" : "application/problem+json");
+    if (a->location != NULL)
+        MHD_add_response_header(response, "Location", a->location);
+    if (a->allow != NULL)
+        MHD_add_response_header(response, "Allow", a->allow);
+    if (a->replayed)
+        MHD_add_response_header(response, "Idempotent-Replayed", "true");
+    if (a->status == 401)
+        MHD_add_response_header(response, "WWW-Authenticate", "Bearer realm=\"checkout\"");
+    if (a->retry_after_s > 0) {
+        snprintf(seconds, sizeof seconds, "%d", a->retry_after_s);
+        MHD_add_response_header(response, "Retry-After", seconds);
+    }
+    if (close)
+        MHD_add_response_header(response, "Connection", "close");
+}
+
+/* The body stays the arena's, which lives until on_completed. */
+static enum MHD_Result send_answer(struct http *http, struct request *r)
+{
+    const struct answer *a = &r->answer;
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(a->size, (void *)a->body, MHD_RESPMEM_PERSISTENT);
+
+    if (response == NULL)
+        return MHD_NO;
+    add_headers(r, response, a->close || atomic_load(&http->draining));
+    set_deadline(r, http->config.transfer_timeout_ms);
+    enum MHD_Result result = MHD_queue_response(r->connection, a->status, response);
+    MHD_destroy_response(response);
+    if (http->gateway->access_log)
+        log_info("access", "request=%s method=%.16s status=%u ms=%" PRId64 " path=\"%.256s\"",
+                 r->id, r->method, a->status, clock_monotonic_ms() - r->started_ms, r->path);
+    return result;
+}
+
+/* ---- the head ---- */
+
+static enum MHD_Result on_field(void *cls, enum MHD_ValueKind kind, const char *name,
+                                const char *value)
+{
+    (void)kind;
+    head_add(cls, name, value);
+    return MHD_YES;
+}
+
+static struct err authenticate(struct request *r)
+{
+    const char *given = r->head.authorization;
+    struct err e = err_make(ERR_UNAUTHENTICATED, "no bearer token");
+
+    if (given != NULL && strncasecmp(given, "Bearer ", 7) == 0)
+        e = jwt_verify(r->gateway->jwt, given + 7, strlen(given + 7), clock_wall_ms() / 1000,
+                       r->user);
+    if (failed(e))
+        log_info("refused", "request=%s code=%s reason=\"%s\"", r->id, err_reason(e.code),
+                 e.message);
+    return e;
+}
+
+/* Whether the request may go on to its body. */
+static struct err admit(struct request *r)
+{
+    enum method method = method_of(r->method);
+    struct err e = routes_find(method, r->path, &r->route, &r->path_id, &r->answer.allow);
+
+    if (failed(e) || r->route == NULL)
+        return e;
+    if (!r->route->public)
+        e = authenticate(r);
+    if (failed(e))
+        return e;
+    if (method != METHOD_GET && !content_type_valid(r->head.content_type))
+        return err_make(ERR_UNSUPPORTED_MEDIA_TYPE,
+                        "The body must be application/json in UTF-8.");
+    if (r->head.length > REQUEST_BODY_MAX)
+        return err_make(ERR_PAYLOAD_TOO_LARGE, "The body may be at most %d bytes.",
+                        REQUEST_BODY_MAX);
+    return ERR_NONE;
+}
+
+static enum MHD_Result hang_up(struct http *http, struct request *r, struct err e)
+{
+    r->answer.close = true;
+    request_fail(r, e);
+    return send_answer(http, r);
+}
+
+static struct err check_head(struct request *r, const char *version)
+{
+    MHD_get_connection_values(r->connection, MHD_HEADER_KIND, on_field, &r->head);
+    struct err e = head_check(&r->head, r->method, version);
+    if (!failed(e) && r->strange)
+        e = err_make(ERR_INVALID_ARGUMENT, "The request target is malformed.");
+    return e;
+}
+
+/*
+ * The first callback: nothing of the body is read yet.  What leaves doubt where the request
+ * ends is answered here and the connection closed.  Another refusal waits for the body to
+ * be read off, if it is not too long, so that the connection can go on and the client
+ * sees the answer.
+ */
+static enum MHD_Result on_head(struct http *http, struct request *r, const char *method,
+                               const char *version)
+{
+    r->method = arena_strdup(r->arena, method);
+    if (r->method == NULL)
+        return MHD_NO;
+    r->phase = REQUEST_BODY;
+    r->running = true;
+    add(http, &http->running, 1);
+    set_deadline(r, http->config.transfer_timeout_ms);
+    struct err e = check_head(r, version);
+    if (failed(e))
+        return hang_up(http, r, e);
+    trace_context(r->head.traceparent, r->traceparent);
+    r->error = admit(r);
+    if (failed(r->error) && (r->head.expect != NULL || r->head.length > REQUEST_DRAIN_MAX))
+        return hang_up(http, r, r->error);
+    return MHD_YES;
+}
+
+/* ---- the body is complete: run ---- */
+
+static void handle(struct http *http, struct request *r)
+{
+    if (!enter_handler(http)) {
+        r->answer.close = true;
+        request_fail(r, err_make(ERR_CANCELLED, "the gateway is stopping"));
+        return;
+    }
+    struct err e = r->route->handle(r);
+    if (failed(e))
+        request_fail(r, e);
+    add(http, &http->handling, -1);
+}
+
+static enum MHD_Result on_body(struct http *http, struct request *r)
+{
+    conn_deadline(conn_of(r->connection), INT64_MAX); /* the time is ours now */
+    if (failed(r->error))
+        request_fail(r, r->error);
+    else if (r->route == NULL)
+        r->answer.status = 204; /* OPTIONS */
+    else
+        handle(http, r);
+    return r->phase == REQUEST_WAITING ? MHD_YES : send_answer(http, r);
+}
+
+/* ---- libmicrohttpd's callbacks, all on its thread ---- */
+
+static void *on_target(void *cls, const char *target, struct MHD_Connection *connection)
+{
+    struct http *http = cls;
+
+    return request_new(http->gateway, connection, target);
+}
+
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *bytes,
+                                  size_t *size, void **state)
+{
+    struct http *http = cls;
+    struct request *r = *state;
+
+    (void)connection;
+    (void)url;
+    if (r == NULL)
+        return MHD_NO;
+    if (r->phase == REQUEST_HEAD)
+        return on_head(http, r, method, version);
+    if (r->phase == REQUEST_WAITING)
+        return send_answer(http, r);
+    if (*size == 0)
+        return on_body(http, r);
+    bool taken = request_take_body(r, bytes, *size);
+    *size = 0;
+    return taken ? MHD_YES : MHD_NO;
+}
+
+static void on_completed(void *cls, struct MHD_Connection *connection, void **state,
+                         enum MHD_RequestTerminationCode why)
+{
+    struct http *http = cls;
+    struct request *r = *state;
+
+    (void)why;
+    conn_deadline(conn_of(connection), clock_monotonic_ms() + http->config.idle_timeout_ms);
+    if (r == NULL)
+        return;
+    if (r->running)
+        add(http, &http->running, -1);
+    request_free(r);
+    *state = NULL;
+}
+
+static void on_connection(void *cls, struct MHD_Connection *connection, void **socket_context,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    struct http *http = cls;
+
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+        *socket_context =
+            conns_add(http->conns, fd, clock_monotonic_ms() + http->config.idle_timeout_ms);
+    } else if (*socket_context != NULL) {
+        conns_remove(http->conns, *socket_context);
+    }
+}
+
+__attribute__((format(printf, 2, 0))) static void on_log(void *cls, const char *format,
+                                                         va_list args)
+{
+    char line[512];
+
+    (void)cls;
+    vsnprintf(line, sizeof line, format, args);
+    log_debug("microhttpd", "message=\"%s\"", line);
+}
+
+/* ---- start and stop ---- */
+
+static struct err start_daemon(struct http *http)
+{
+    http->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+        on_request, http,
+        MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
+        MHD_OPTION_LISTEN_SOCKET, http->listen_fd,
+        MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_URI_LOG_CALLBACK, on_target, http,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, http,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+        MHD_OPTION_CONNECTION_LIMIT, http->config.connections_max,
+        MHD_OPTION_PER_IP_CONNECTION_LIMIT, http->config.per_address_max,
+        MHD_OPTION_END);
+    return http->daemon != NULL
+               ? ERR_NONE
+               : err_make(ERR_UNAVAILABLE, "the HTTP server cannot start on %s port %u",
+                          http->config.address, http->port);
+}
+
+static void destroy(struct http *http)
+{
+    if (http->listen_fd >= 0)
+        close(http->listen_fd);
+    conns_close(http->conns);
+    pthread_cond_destroy(&http->changed);
+    pthread_mutex_destroy(&http->mutex);
+    free(http);
+}
+
+struct err http_start(const struct http_config *config, const struct gateway *gateway,
+                      struct http **out)
+{
+    pthread_condattr_t attr;
+    struct http *http = calloc(1, sizeof *http);
+
+    *out = NULL;
+    if (http == NULL)
+        return err_memory();
+    http->gateway = gateway;
+    http->config = *config;
+    http->listen_fd = -1;
+    pthread_mutex_init(&http->mutex, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&http->changed, &attr);
+    pthread_condattr_destroy(&attr);
+    struct err e = listen_tcp(config->address, config->port, &http->listen_fd, &http->port);
+    if (!failed(e))
+        e = conns_open(&http->conns);
+    if (!failed(e))
+        e = start_daemon(http);
+    if (failed(e))
+        destroy(http);
+    else
+        *out = http;
+    return e;
+}
+
+uint16_t http_port(const struct http *http)
+{
+    return http->port;
+}
+
+void http_drain(struct http *http, int64_t limit_ms)
+{
+    atomic_store(&http->draining, true);
+    MHD_quiesce_daemon(http->daemon);
+    close(http->listen_fd);
+    http->listen_fd = -1;
+    wait_for_none(http, &http->running, limit_ms);
+    pthread_mutex_lock(&http->mutex);
+    http->closed = true;
+    pthread_mutex_unlock(&http->mutex);
+    wait_for_none(http, &http->handling, INT32_MAX); /* handlers never wait */
+}
+
+void http_stop(struct http *http)
+{
+    wait_for_none(http, &http->running, STOP_WAIT_MS);
+    MHD_stop_daemon(http->daemon);
+    destroy(http);
+}

@@ -1,0 +1,41 @@
+/*
+ * idempotency.h - the Idempotency-Key of a request, and the fingerprint of what it asks.
+ *
+ * https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+
+enum { KEY_LENGTH_MIN = 8, KEY_LENGTH_MAX = 255, FINGERPRINT_SIZE = 32 };
+
+/*
+ * The key, from the header (bare, or a quoted structured-field string) or the body field;
+ * either may be NULL.  INVALID_ARGUMENT when both are missing, they differ, or the key is
+ * not 8 to 255 visible ASCII characters.  *out lives in the arena.
+ */
+struct err idempotency_key(struct arena *arena, const char *header, const char *body_field,
+                           const char **out) __attribute__((warn_unused_result));
+
+/* What POST /v1/orders asks for, decoded. */
+struct order_request {
+    const char *cart_id;
+    const char *payment_method_id;
+    const char *idempotency_key; /* of the body, or NULL */
+    bool has_expected_total;
+    int64_t expected_total_cents;
+};
+
+/*
+ * BLAKE2b-256 over user, method, route and the canonical body, each with its length
+ * before it.  The canonical body is the decoded fields in fixed order: spelling, spacing,
+ * field order and where the key was given make no difference.
+ */
+void idempotency_fingerprint(const char *user, const char *method, const char *route,
+                             const struct order_request *request,
+                             uint8_t out[FINGERPRINT_SIZE]);

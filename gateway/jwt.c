@@ -1,0 +1,289 @@
+/* jwt.c - see jwt.h. */
+#include "gateway/jwt.h"
+
+#include <jansson.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "gateway/jwks.h"
+
+enum {
+    WAYS = 4,
+    HASH_SIZE = 32,
+};
+
+/* Past it a time is nonsense: the year 10000. */
+static const int64_t TIME_MAX = 253402300800;
+
+/* A token found good before. */
+struct remembered {
+    uint8_t hash[HASH_SIZE];
+    int64_t until_s; /* 0: the place is free */
+    char user[UUID_LENGTH + 1];
+};
+
+struct jwt {
+    struct jwks *jwks;
+    char *issuer;
+    char *audience;
+    size_t sets; /* a power of two */
+    struct remembered *table;
+};
+
+/* A token's three parts, and the first two decoded. */
+struct parts {
+    const char *token;
+    size_t signed_size; /* header '.' payload */
+    json_t *header, *claims;
+    uint8_t signature[64];
+    size_t signature_size;
+};
+
+#define refuse(...) err_make(ERR_UNAUTHENTICATED, __VA_ARGS__)
+
+struct err jwt_open(const struct jwt_config *config, struct jwt **out)
+{
+    struct jwt *jwt = calloc(1, sizeof *jwt);
+
+    *out = NULL;
+    if (jwt == NULL)
+        return err_memory();
+    for (jwt->sets = 1; jwt->sets * WAYS < config->remembered_max;)
+        jwt->sets *= 2;
+    jwt->table = calloc(jwt->sets * WAYS, sizeof *jwt->table);
+    jwt->issuer = strdup(config->issuer);
+    jwt->audience = strdup(config->audience);
+    struct err e = ERR_NONE;
+    if (jwt->table == NULL || jwt->issuer == NULL || jwt->audience == NULL)
+        e = err_memory();
+    if (!failed(e))
+        e = jwks_read(config->jwks_file, &jwt->jwks);
+    if (failed(e))
+        jwt_close(jwt);
+    else
+        *out = jwt;
+    return e;
+}
+
+void jwt_close(struct jwt *jwt)
+{
+    if (jwt == NULL)
+        return;
+    jwks_free(jwt->jwks);
+    free(jwt->table);
+    free(jwt->issuer);
+    free(jwt->audience);
+    free(jwt);
+}
+
+/* Strict base64url: no padding, no white space, no stray bits. */
+static bool decode(const char *text, size_t size, uint8_t *out, size_t room, size_t *out_size)
+{
+    return size > 0 && sodium_base642bin(out, room, text, size, NULL, out_size, NULL,
+                                         sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0;
+}
+
+static json_t *decode_json(const char *text, size_t size)
+{
+    uint8_t bytes[JWT_TOKEN_MAX];
+    size_t length;
+
+    if (!decode(text, size, bytes, sizeof bytes, &length))
+        return NULL;
+    json_t *json = json_loadb((const char *)bytes, length, JSON_REJECT_DUPLICATES, NULL);
+    if (json_is_object(json))
+        return json;
+    json_decref(json);
+    return NULL;
+}
+
+static struct err split(const char *token, size_t size, struct parts *parts)
+{
+    if (size > JWT_TOKEN_MAX)
+        return refuse("the token is longer than %d bytes", JWT_TOKEN_MAX);
+    const char *end = token + size;
+    const char *dot = memchr(token, '.', size);
+    const char *dot2 = dot == NULL ? NULL : memchr(dot + 1, '.', (size_t)(end - dot - 1));
+    if (dot2 == NULL || memchr(dot2 + 1, '.', (size_t)(end - dot2 - 1)) != NULL)
+        return refuse("the token has not three parts");
+    parts->token = token;
+    parts->signed_size = (size_t)(dot2 - token);
+    if (!decode(dot2 + 1, (size_t)(end - dot2 - 1), parts->signature, sizeof parts->signature,
+                &parts->signature_size))
+        return refuse("the signature is not base64url of at most 64 bytes");
+    parts->header = decode_json(token, (size_t)(dot - token));
+    parts->claims = decode_json(dot + 1, (size_t)(dot2 - dot - 1));
+    if (parts->header == NULL || parts->claims == NULL)
+        return refuse("the header or the claims are not base64url of a JSON object");
+    return ERR_NONE;
+}
+
+/* The key the header names, if the header is one we accept. */
+static struct err choose_key(const struct jwt *jwt, const json_t *header,
+                             const struct jwks_key **out)
+{
+    static const char *const BARRED[] = {"crit", "b64", "jwk", "jku", "x5u", "x5c", "zip", "enc"};
+    const char *alg = json_string_value(json_object_get(header, "alg"));
+    const char *kid = json_string_value(json_object_get(header, "kid"));
+    const json_t *typ = json_object_get(header, "typ");
+
+    for (size_t i = 0; i < sizeof BARRED / sizeof BARRED[0]; i++)
+        if (json_object_get(header, BARRED[i]) != NULL)
+            return refuse("the header has %s", BARRED[i]);
+    if (typ != NULL && (!json_is_string(typ) || (strcasecmp(json_string_value(typ), "JWT") != 0 &&
+                                                 strcasecmp(json_string_value(typ), "at+jwt") != 0)))
+        return refuse("the header's typ is not JWT");
+    if (kid == NULL)
+        return refuse("the header has no kid");
+    *out = jwks_find(jwt->jwks, kid);
+    if (*out == NULL)
+        return refuse("the kid names no key of ours");
+    if (alg == NULL || strcmp(alg, jwks_alg_name((*out)->alg)) != 0)
+        return refuse("the alg is not %s, the key's", jwks_alg_name((*out)->alg));
+    return ERR_NONE;
+}
+
+static bool hmac_good(const struct parts *parts, const struct jwks_key *key)
+{
+    uint8_t mac[crypto_auth_hmacsha256_BYTES];
+    crypto_auth_hmacsha256_state state;
+
+    crypto_auth_hmacsha256_init(&state, key->bytes, key->size);
+    crypto_auth_hmacsha256_update(&state, (const unsigned char *)parts->token,
+                                  parts->signed_size);
+    crypto_auth_hmacsha256_final(&state, mac);
+    return parts->signature_size == sizeof mac &&
+           sodium_memcmp(mac, parts->signature, sizeof mac) == 0;
+}
+
+static bool signature_good(const struct parts *parts, const struct jwks_key *key)
+{
+    if (key->alg == JWKS_HS256)
+        return hmac_good(parts, key);
+    return parts->signature_size == crypto_sign_BYTES &&
+           crypto_sign_verify_detached(parts->signature, (const unsigned char *)parts->token,
+                                       parts->signed_size, key->bytes) == 0;
+}
+
+/* A NumericDate: an exact, sensible integer, or missing when that is allowed (then 0). */
+static struct err read_time(const json_t *claims, const char *name, bool required, int64_t *out)
+{
+    const json_t *value = json_object_get(claims, name);
+
+    *out = 0;
+    if (value == NULL)
+        return required ? refuse("%s is missing", name) : ERR_NONE;
+    if (json_is_integer(value))
+        *out = json_integer_value(value);
+    if (!json_is_integer(value) || *out < 0 || *out >= TIME_MAX)
+        return refuse("%s is not a time in whole seconds", name);
+    return ERR_NONE;
+}
+
+static struct err check_times(const json_t *claims, int64_t now_s, int64_t *until_s)
+{
+    int64_t expires, not_before, issued;
+    struct err e = read_time(claims, "exp", true, &expires);
+
+    if (!failed(e))
+        e = read_time(claims, "nbf", false, &not_before);
+    if (!failed(e))
+        e = read_time(claims, "iat", false, &issued);
+    if (failed(e))
+        return e;
+    *until_s = expires + JWT_SKEW_S;
+    if (now_s >= *until_s)
+        return refuse("the token has expired");
+    if (not_before > now_s + JWT_SKEW_S || issued > now_s + JWT_SKEW_S)
+        return refuse("the token is not valid yet");
+    return ERR_NONE;
+}
+
+static bool equals(const json_t *value, const char *text)
+{
+    return json_is_string(value) && strcmp(json_string_value(value), text) == 0;
+}
+
+static bool audience_good(const json_t *aud, const char *audience)
+{
+    bool found = false;
+
+    if (!json_is_array(aud))
+        return equals(aud, audience);
+    for (size_t i = 0; i < json_array_size(aud); i++) {
+        if (!json_is_string(json_array_get(aud, i)))
+            return false;
+        found = found || equals(json_array_get(aud, i), audience);
+    }
+    return found;
+}
+
+static struct err check_claims(const struct jwt *jwt, const json_t *claims, int64_t now_s,
+                               struct remembered *out)
+{
+    const char *sub = json_string_value(json_object_get(claims, "sub"));
+
+    if (!equals(json_object_get(claims, "iss"), jwt->issuer))
+        return refuse("iss is not our issuer");
+    if (!audience_good(json_object_get(claims, "aud"), jwt->audience))
+        return refuse("aud does not name us");
+    if (sub == NULL || !uuid_valid(sub))
+        return refuse("sub is not a UUID in lower case");
+    memcpy(out->user, sub, sizeof out->user);
+    return check_times(claims, now_s, &out->until_s);
+}
+
+static struct err verify(const struct jwt *jwt, const char *token, size_t size, int64_t now_s,
+                         struct remembered *out)
+{
+    struct parts parts = {0};
+    const struct jwks_key *key = NULL;
+    struct err e = split(token, size, &parts);
+
+    if (!failed(e))
+        e = choose_key(jwt, parts.header, &key);
+    if (!failed(e) && !signature_good(&parts, key))
+        e = refuse("the signature is wrong");
+    if (!failed(e))
+        e = check_claims(jwt, parts.claims, now_s, out);
+    json_decref(parts.header);
+    json_decref(parts.claims);
+    return e;
+}
+
+/* The token's place: where it is remembered, else the one of its set that ends first. */
+static struct remembered *place_for(struct jwt *jwt, const uint8_t hash[HASH_SIZE])
+{
+    uint64_t index;
+
+    memcpy(&index, hash, sizeof index);
+    struct remembered *set = &jwt->table[(index & (jwt->sets - 1)) * WAYS];
+    struct remembered *first = set;
+    for (int i = 0; i < WAYS; i++) {
+        if (set[i].until_s != 0 && memcmp(set[i].hash, hash, HASH_SIZE) == 0)
+            return &set[i];
+        if (set[i].until_s < first->until_s)
+            first = &set[i];
+    }
+    return first;
+}
+
+struct err jwt_verify(struct jwt *jwt, const char *token, size_t size, int64_t now_s,
+                      char user[UUID_LENGTH + 1])
+{
+    struct remembered made = {0};
+
+    crypto_generichash(made.hash, HASH_SIZE, (const unsigned char *)token, size, NULL, 0);
+    struct remembered *place = place_for(jwt, made.hash);
+    bool known = place->until_s != 0 && memcmp(place->hash, made.hash, HASH_SIZE) == 0;
+    if (!known || now_s >= place->until_s) {
+        struct err e = verify(jwt, token, size, now_s, &made);
+        if (failed(e))
+            return e;
+        *place = made;
+    }
+    memcpy(user, place->user, sizeof place->user);
+    return ERR_NONE;
+}

@@ -1,0 +1,44 @@
+/*
+ * jwt.h - who asks: verifying a JSON Web Token (RFC 7519, RFC 8725).
+ *
+ * Signatures are EdDSA (Ed25519) or HS256, by the key the token's kid names and with that
+ * key's one algorithm.  iss and aud must match exactly, exp is required, nbf and iat are
+ * kept to when present, all with 60 s skew; sub must be a UUID in canonical form, since it
+ * becomes a user's id.  A verified token is remembered by its BLAKE2b hash until it
+ * expires, in a bounded table, since a verification costs 65 us.
+ *
+ * One thread at a time may use a struct jwt.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/ids.h"
+
+enum {
+    JWT_TOKEN_MAX = 4096, /* bytes */
+    JWT_SKEW_S = 60,
+};
+
+struct jwt_config {
+    const char *jwks_file;
+    const char *issuer;
+    const char *audience;
+    size_t remembered_max; /* verified tokens; rounded up to a power of two */
+};
+
+struct jwt;
+
+/* Reads the keys; INVALID_ARGUMENT says what is wrong with them. */
+struct err jwt_open(const struct jwt_config *config, struct jwt **out)
+    __attribute__((warn_unused_result));
+void jwt_close(struct jwt *jwt);
+
+/*
+ * Verifies at `now_s` (Unix seconds) and writes the subject.  The one error is
+ * UNAUTHENTICATED; its message is the reason, for the log and never for the client.
+ */
+struct err jwt_verify(struct jwt *jwt, const char *token, size_t size, int64_t now_s,
+                      char user[UUID_LENGTH + 1]) __attribute__((warn_unused_result));

@@ -1,0 +1,267 @@
+/*
+ * orders.c - /v1/orders: placing an order and reading orders back.
+ *
+ * What one key means is kept by the orchestrator.  Here its answer becomes HTTP, and final
+ * answers are remembered as a short cut.  The answer's bytes are a pure function of the
+ * order or the error, so that a repeat gives the same bytes at any gateway.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/ids.h"
+#include "gateway/body.h"
+#include "gateway/handlers.h"
+#include "gateway/problem.h"
+#include "proto/orders.pb-c.h"
+
+enum { LIST_LIMIT_MAX = 100 };
+
+static const int64_t TOTAL_MAX = 1000000000000;
+
+static void write_line(struct text *text, const Orders__V1__OrderLine *line)
+{
+    text_raw(text, "{\"sku\":");
+    text_string(text, line->sku);
+    text_raw(text, ",\"quantity\":");
+    text_number(text, line->quantity);
+    text_raw(text, ",\"unit_price_cents\":");
+    text_number(text, line->unit_price_cents);
+    text_raw(text, "}");
+}
+
+static void write_order(struct text *text, const Orders__V1__Order *order)
+{
+    text_raw(text, "{\"order_id\":");
+    text_string(text, order->order_id);
+    text_raw(text, ",\"status\":");
+    text_string(text, order->status);
+    text_raw(text, ",\"total_cents\":");
+    text_number(text, order->total_cents);
+    text_raw(text, ",\"currency\":");
+    text_string(text, order->currency);
+    text_raw(text, ",\"created_at\":");
+    text_time(text, order->created_at_ms);
+    text_raw(text, ",\"lines\":[");
+    for (size_t i = 0; i < order->n_lines; i++) {
+        text_raw(text, i > 0 ? "," : "");
+        write_line(text, order->lines[i]);
+    }
+    text_raw(text, "]}");
+}
+
+/* ---- POST /v1/orders ---- */
+
+static struct err check_order(const struct order_request *o)
+{
+    if (!name_valid(o->cart_id))
+        return err_make(ERR_INVALID_ARGUMENT, "cart_id must be 1 to 64 of A-Z a-z 0-9 _ -.");
+    if (!name_valid(o->payment_method_id))
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "payment_method_id must be 1 to 64 of A-Z a-z 0-9 _ -.");
+    return ERR_NONE;
+}
+
+/* Texts in `out` are borrowed from the JSON. */
+static struct err read_order(const json_t *json, struct order_request *out)
+{
+    static const char *const NAMES[] = {"cart_id", "payment_method_id", "idempotency_key",
+                                        "expected_total_cents", NULL};
+    struct err e = body_names(json, "The body", NAMES);
+
+    if (!failed(e))
+        e = body_text(json, "cart_id", true, &out->cart_id);
+    if (!failed(e))
+        e = body_text(json, "payment_method_id", true, &out->payment_method_id);
+    if (!failed(e))
+        e = body_text(json, "idempotency_key", false, &out->idempotency_key);
+    if (!failed(e))
+        e = body_integer(json, "expected_total_cents", 0, TOTAL_MAX, &out->has_expected_total,
+                         &out->expected_total_cents);
+    return failed(e) ? e : check_order(out);
+}
+
+static void on_placed(void *arg, struct err e, const ProtobufCMessage *message, bool replayed)
+{
+    struct request *r = arg;
+    const Orders__V1__PlaceReply *reply = (const Orders__V1__PlaceReply *)message;
+
+    if (!failed(e) && reply->order == NULL)
+        e = err_unknown(ERR_DATA_LOSS, "Place answered without an order");
+    bool final = !failed(e) || problem_is_final(e.code);
+    unsigned status = failed(e) ? err_http_status(e.code) : 201;
+    r->answer.replayed = final && replayed;
+    if (failed(e)) {
+        request_fail(r, problem_of_call(e, true));
+    } else {
+        struct text text = text_start(r->arena, 256 + 160 * reply->order->n_lines);
+        write_order(&text, reply->order);
+        r->answer.location = arena_printf(r->arena, "/v1/orders/%s", reply->order->order_id);
+        request_answer(r, status, &text);
+    }
+    if (final && r->answer.status == status) /* not when the arena was too small for it */
+        answers_put(r->gateway->answers, r->answer_id, clock_monotonic_ms(), &r->answer);
+    request_resume(r);
+}
+
+static void call_place(struct request *r, const struct order_request *order, const char *key)
+{
+    Orders__V1__PlaceRequest message = ORDERS__V1__PLACE_REQUEST__INIT;
+    Orders__V1__ExpectedTotal total = ORDERS__V1__EXPECTED_TOTAL__INIT;
+
+    message.user_id = r->user;
+    message.cart_id = (char *)order->cart_id;
+    message.payment_method_id = (char *)order->payment_method_id;
+    message.idempotency_key = (char *)key;
+    message.fingerprint = (ProtobufCBinaryData){FINGERPRINT_SIZE, r->fingerprint};
+    total.cents = order->expected_total_cents;
+    message.expected_total = order->has_expected_total ? &total : NULL;
+    request_call(r,
+                 &(struct request_call){
+                     .channel = r->gateway->orchestrator,
+                     .method = "orders.v1.Orders/Place",
+                     .message = &message.base,
+                     .reply_type = &orders__v1__place_reply__descriptor,
+                     .timeout_ms = r->gateway->place_timeout_ms,
+                 },
+                 on_placed);
+}
+
+static struct err place(struct request *r, const json_t *json)
+{
+    struct order_request order = {0};
+    const char *key = NULL;
+    struct err e = read_order(json, &order);
+
+    if (!failed(e))
+        e = idempotency_key(r->arena, r->head.idempotency_key, order.idempotency_key, &key);
+    if (failed(e))
+        return e;
+    idempotency_fingerprint(r->user, "POST", "/v1/orders", &order, r->fingerprint);
+    answers_id(key, r->fingerprint, r->answer_id);
+    if (answers_get(r->gateway->answers, r->answer_id, clock_monotonic_ms(), r->arena, &r->answer))
+        r->answered = true;
+    else
+        call_place(r, &order, key);
+    return ERR_NONE;
+}
+
+struct err orders_place(struct request *r)
+{
+    json_t *json;
+    struct err e = body_parse(r->body, r->body_size, &json);
+
+    if (!failed(e))
+        e = place(r, json); /* the call packs its message before it returns */
+    json_decref(json);
+    return e;
+}
+
+/* ---- GET /v1/orders/{id} ---- */
+
+static void on_order(void *arg, struct err e, const ProtobufCMessage *message, bool replayed)
+{
+    struct request *r = arg;
+    const Orders__V1__GetOrderReply *reply = (const Orders__V1__GetOrderReply *)message;
+
+    (void)replayed;
+    if (!failed(e) && reply->order == NULL)
+        e = err_make(ERR_DATA_LOSS, "GetOrder answered without an order");
+    if (failed(e)) {
+        request_fail(r, problem_of_call(e, false));
+    } else {
+        struct text text = text_start(r->arena, 256 + 160 * reply->order->n_lines);
+        write_order(&text, reply->order);
+        request_answer(r, 200, &text);
+    }
+    request_resume(r);
+}
+
+struct err orders_get(struct request *r)
+{
+    Orders__V1__GetOrderRequest message = ORDERS__V1__GET_ORDER_REQUEST__INIT;
+
+    if (!ulid_valid(r->path_id))
+        return err_make(ERR_NOT_FOUND, "There is no such order.");
+    message.order_id = (char *)r->path_id;
+    message.user_id = r->user;
+    request_call(r,
+                 &(struct request_call){
+                     .channel = r->gateway->orchestrator,
+                     .method = "orders.v1.Orders/GetOrder",
+                     .message = &message.base,
+                     .reply_type = &orders__v1__get_order_reply__descriptor,
+                     .timeout_ms = r->gateway->call_timeout_ms,
+                 },
+                 on_order);
+    return ERR_NONE;
+}
+
+/* ---- GET /v1/orders?limit=&cursor= ---- */
+
+static void on_orders(void *arg, struct err e, const ProtobufCMessage *message, bool replayed)
+{
+    struct request *r = arg;
+    const Orders__V1__ListOrdersReply *reply = (const Orders__V1__ListOrdersReply *)message;
+
+    (void)replayed;
+    if (failed(e)) {
+        request_fail(r, problem_of_call(e, false));
+        request_resume(r);
+        return;
+    }
+    struct text text = text_start(r->arena, 64 + 512 * reply->n_orders);
+    text_raw(&text, "{\"orders\":[");
+    for (size_t i = 0; i < reply->n_orders; i++) {
+        text_raw(&text, i > 0 ? "," : "");
+        write_order(&text, reply->orders[i]);
+    }
+    text_raw(&text, "],\"next_cursor\":");
+    if (reply->next_cursor[0] == '\0')
+        text_raw(&text, "null");
+    else
+        text_string(&text, reply->next_cursor);
+    text_raw(&text, "}");
+    request_answer(r, 200, &text);
+    request_resume(r);
+}
+
+/* 1 to LIST_LIMIT_MAX in plain digits; NULL is 0, the service's own page size. */
+static struct err read_limit(const char *text, int32_t *out)
+{
+    *out = 0;
+    if (text == NULL)
+        return ERR_NONE;
+    if (strlen(text) <= 3 && text[strspn(text, "0123456789")] == '\0')
+        for (const char *c = text; *c != '\0'; c++)
+            *out = *out * 10 + (*c - '0');
+    if (*out < 1 || *out > LIST_LIMIT_MAX || text[0] == '0')
+        return err_make(ERR_INVALID_ARGUMENT, "limit must be a number from 1 to %d.",
+                        LIST_LIMIT_MAX);
+    return ERR_NONE;
+}
+
+struct err orders_list(struct request *r)
+{
+    static const char *const NAMES[] = {"limit", "cursor", NULL};
+    Orders__V1__ListOrdersRequest message = ORDERS__V1__LIST_ORDERS_REQUEST__INIT;
+    const char *values[2];
+    struct err e = request_query(r, NAMES, values);
+
+    if (!failed(e))
+        e = read_limit(values[0], &message.limit);
+    if (failed(e))
+        return e;
+    message.user_id = r->user;
+    message.cursor = values[1] != NULL ? (char *)values[1] : (char *)"";
+    request_call(r,
+                 &(struct request_call){
+                     .channel = r->gateway->orchestrator,
+                     .method = "orders.v1.Orders/ListOrders",
+                     .message = &message.base,
+                     .reply_type = &orders__v1__list_orders_reply__descriptor,
+                     .timeout_ms = r->gateway->call_timeout_ms,
+                 },
+                 on_orders);
+    return ERR_NONE;
+}

@@ -1,0 +1,180 @@
+/* request.c - see request.h. */
+#include "gateway/request.h"
+
+#include <assert.h>
+#include <sodium.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "gateway/problem.h"
+
+/* Replaces what no target may hold, so that a logged path cannot pass for other fields. */
+static bool make_plain(char *target)
+{
+    bool strange = target[0] != '/';
+
+    for (; *target != '\0'; target++)
+        if (*target <= ' ' || *target >= 0x7f || *target == '"') {
+            *target = '?';
+            strange = true;
+        }
+    return strange;
+}
+
+struct request *request_new(const struct gateway *gateway, struct MHD_Connection *connection,
+                            const char *target)
+{
+    struct arena *arena = arena_new(REQUEST_ARENA_MAX);
+    struct request *r = arena == NULL ? NULL : arena_alloc(arena, sizeof *r);
+    char *path = r == NULL ? NULL : arena_strdup(arena, target);
+
+    if (path == NULL) {
+        arena_free(arena);
+        return NULL;
+    }
+    bool strange = make_plain(path);
+    char *query = strchr(path, '?');
+    if (query != NULL)
+        *query++ = '\0';
+    r->strange = strange;
+    r->arena = arena;
+    r->gateway = gateway;
+    r->connection = connection;
+    r->path = path;
+    r->query = query != NULL ? query : "";
+    r->method = "";
+    r->started_ms = clock_monotonic_ms();
+    ulid_make(r->id);
+    return r;
+}
+
+void request_free(struct request *request)
+{
+    arena_free(request->arena);
+}
+
+static bool grow(struct request *r, size_t more)
+{
+    if (r->body_room - r->body_size >= more)
+        return true;
+    size_t room = r->head.length > 0 ? (size_t)r->head.length : 2 * r->body_room + more;
+    char *body = arena_alloc(r->arena, room);
+    if (body == NULL)
+        return false;
+    if (r->body_size > 0)
+        memcpy(body, r->body, r->body_size);
+    r->body = body;
+    r->body_room = room;
+    return true;
+}
+
+bool request_take_body(struct request *r, const char *bytes, size_t size)
+{
+    if (!failed(r->error) && size > REQUEST_BODY_MAX - r->body_size)
+        r->error = err_make(ERR_PAYLOAD_TOO_LARGE, "The body may be at most %d bytes.",
+                            REQUEST_BODY_MAX);
+    if (!failed(r->error) && !grow(r, size))
+        r->error = err_memory();
+    if (failed(r->error)) {
+        r->drained += size;
+        return r->drained <= REQUEST_DRAIN_MAX;
+    }
+    memcpy(r->body + r->body_size, bytes, size);
+    r->body_size += size;
+    return true;
+}
+
+void request_answer(struct request *r, unsigned status, const struct text *text)
+{
+    if (text->broken) {
+        request_fail(r, err_make(ERR_INTERNAL, "the answer does not fit into the request's arena"));
+        return;
+    }
+    r->answer.status = status;
+    r->answer.body = text->bytes;
+    r->answer.size = text->size;
+    r->answered = true;
+}
+
+void request_fail(struct request *r, struct err error)
+{
+    bool close = r->answer.close, replayed = r->answer.replayed;
+    const char *allow = r->answer.allow;
+
+    if (err_http_status(error.code) >= 500)
+        log_warn("failed", "request=%s path=%s code=%s reason=\"%s\"", r->id, r->path,
+                 err_reason(error.code), error.message);
+    r->answer = problem_answer(r->arena, error);
+    r->answer.close = close;
+    r->answer.replayed = replayed;
+    r->answer.allow = allow;
+    r->answered = true;
+}
+
+void request_call(struct request *r, const struct request_call *call, channel_done *done)
+{
+    struct channel_call c = {
+        .method = call->method,
+        .request = call->message,
+        .reply_type = call->reply_type,
+        .arena = r->arena,
+        .deadline_ms = clock_monotonic_ms() + call->timeout_ms,
+        .id = r->id,
+        .traceparent = r->traceparent,
+    };
+
+    r->phase = REQUEST_WAITING;
+    MHD_suspend_connection(r->connection);
+    channel_call(call->channel, &c, done, r);
+}
+
+void request_resume(struct request *r)
+{
+    assert(r->answered);
+    MHD_resume_connection(r->connection);
+}
+
+static struct err take_pair(const char *const *names, const char **values, char *pair)
+{
+    static const char CHARS[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                "0123456789._~-";
+    char *equals = strchr(pair, '=');
+    size_t i = 0;
+
+    if (equals != NULL)
+        *equals++ = '\0';
+    while (names[i] != NULL && strcmp(names[i], pair) != 0)
+        i++;
+    if (names[i] == NULL)
+        return err_make(ERR_INVALID_ARGUMENT, "The query has an unknown parameter \"%.32s\".",
+                        pair);
+    if (values[i] != NULL)
+        return err_make(ERR_INVALID_ARGUMENT, "The query has %s twice.", names[i]);
+    if (equals == NULL || *equals == '\0' || equals[strspn(equals, CHARS)] != '\0')
+        return err_make(ERR_INVALID_ARGUMENT, "The value of %s in the query is malformed.",
+                        names[i]);
+    values[i] = equals;
+    return ERR_NONE;
+}
+
+struct err request_query(struct request *r, const char *const *names, const char **values)
+{
+    struct err e = ERR_NONE;
+
+    for (size_t i = 0; names[i] != NULL; i++)
+        values[i] = NULL;
+    if (r->query[0] == '\0')
+        return ERR_NONE;
+    char *at = arena_strdup(r->arena, r->query);
+    if (at == NULL)
+        return err_memory();
+    while (!failed(e) && at != NULL) {
+        char *next = strchr(at, '&');
+        if (next != NULL)
+            *next++ = '\0';
+        e = take_pair(names, values, at);
+        at = next;
+    }
+    return e;
+}

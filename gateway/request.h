@@ -1,0 +1,101 @@
+/*
+ * request.h - one HTTP request, from its request line to its answer.
+ *
+ *      HEAD -> BODY -> handler -> WAITING (suspended, a call runs) -> answered -> sent
+ *                         \___________________________________________/
+ *
+ * The request lives in its own arena and dies with it.  It belongs to the HTTP thread;
+ * while it is WAITING to the call's completion, all but `phase`, which stays the HTTP
+ * thread's.
+ */
+#pragma once
+
+#include <microhttpd.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/ids.h"
+#include "gateway/answers.h"
+#include "gateway/gateway.h"
+#include "gateway/head.h"
+#include "gateway/idempotency.h"
+#include "gateway/routes.h"
+#include "gateway/text.h"
+#include "gateway/trace.h"
+
+enum {
+    REQUEST_ARENA_MAX = 16 << 20, /* bytes: a full page of orders, unpacked and written */
+    REQUEST_BODY_MAX = 64 << 10,
+    REQUEST_DRAIN_MAX = 1 << 20, /* bytes of a refused body read before hanging up */
+};
+
+enum request_phase { REQUEST_HEAD, REQUEST_BODY, REQUEST_WAITING };
+
+struct request {
+    struct arena *arena;
+    const struct gateway *gateway;
+    struct MHD_Connection *connection;
+    enum request_phase phase;
+    bool answered;
+    bool running; /* its head has come: a drain waits for it */
+    bool strange; /* the target has characters no target has */
+    struct head head;
+    const char *method; /* as it was written; static or the arena's */
+    const char *path;   /* raw, without query */
+    const char *query;  /* raw, "" when there is none */
+    const struct route *route;
+    const char *path_id; /* the {id} of the path, or NULL */
+    char id[ULID_SIZE];  /* X-Request-Id */
+    char traceparent[TRACEPARENT_SIZE];
+    char user[UUID_LENGTH + 1];
+    int64_t started_ms; /* clock_monotonic_ms */
+    struct err error;   /* why it is refused, while the body is still read off */
+    char *body;
+    size_t body_size, body_room;
+    size_t drained; /* bytes of body thrown away */
+    struct answer answer;
+
+    /* of POST /v1/orders */
+    uint8_t fingerprint[FINGERPRINT_SIZE];
+    uint8_t answer_id[ANSWERS_ID_SIZE];
+};
+
+/* A new request for a raw request target; NULL when memory is short. */
+struct request *request_new(const struct gateway *gateway, struct MHD_Connection *connection,
+                            const char *target) __attribute__((warn_unused_result));
+void request_free(struct request *request);
+
+/* Takes a piece of body: keeps it, or throws it away once the request is refused.  False
+ * when more than is worth reading came. */
+bool request_take_body(struct request *request, const char *bytes, size_t size)
+    __attribute__((warn_unused_result));
+
+/* Answers with JSON that lives as long as the arena. */
+void request_answer(struct request *request, unsigned status, const struct text *text);
+
+/* Answers with a problem; logs what is ours to know. */
+void request_fail(struct request *request, struct err error);
+
+/* What to call, and with how much time. */
+struct request_call {
+    struct channel *channel;
+    const char *method;
+    const ProtobufCMessage *message;
+    const ProtobufCMessageDescriptor *reply_type;
+    int64_t timeout_ms;
+};
+
+/*
+ * Suspends the connection and calls.  `done` gets the request as its arg; it must answer
+ * or fail it, then call request_resume, and touch it no more.
+ */
+void request_call(struct request *request, const struct request_call *call, channel_done *done);
+void request_resume(struct request *request);
+
+/* The values of the query's `names` (NULL-terminated list); each at most once, nothing
+ * else, made of A-Z a-z 0-9 . _ ~ - only.  values[i] is NULL when it is not there. */
+struct err request_query(struct request *request, const char *const *names,
+                         const char **values) __attribute__((warn_unused_result));

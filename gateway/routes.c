@@ -1,0 +1,82 @@
+/* routes.c - see routes.h. */
+#include "gateway/routes.h"
+
+#include <string.h>
+
+#include "gateway/handlers.h"
+
+static const struct route ROUTES[] = {
+    {METHOD_POST, "/v1/orders", false, orders_place},
+    {METHOD_GET, "/v1/orders", false, orders_list},
+    {METHOD_GET, "/v1/orders/{id}", false, orders_get},
+    {METHOD_GET, "/v1/carts/{id}", false, carts_get},
+    {METHOD_PUT, "/v1/carts/{id}", false, carts_put},
+    {METHOD_GET, "/v1/products", true, products_list},
+    {METHOD_GET, "/healthz", true, health_check},
+};
+
+enum { ROUTE_COUNT = sizeof ROUTES / sizeof ROUTES[0] };
+
+/* By the set of methods of a path. */
+static const char *const ALLOW[] = {
+    [1 << METHOD_GET] = "GET, HEAD, OPTIONS",
+    [1 << METHOD_GET | 1 << METHOD_POST] = "GET, HEAD, OPTIONS, POST",
+    [1 << METHOD_GET | 1 << METHOD_PUT] = "GET, HEAD, OPTIONS, PUT",
+};
+
+enum method method_of(const char *name)
+{
+    static const struct {
+        const char *name;
+        enum method method;
+    } METHODS[] = {
+        {"POST", METHOD_POST}, {"GET", METHOD_GET},         {"PUT", METHOD_PUT},
+        {"HEAD", METHOD_GET},  {"OPTIONS", METHOD_OPTIONS},
+    };
+
+    for (size_t i = 0; i < sizeof METHODS / sizeof METHODS[0]; i++)
+        if (strcmp(METHODS[i].name, name) == 0)
+            return METHODS[i].method;
+    return METHOD_OTHER;
+}
+
+/* Whether the pattern covers the path; *id is where its {id} begins, or NULL. */
+static bool matches(const char *pattern, const char *path, const char **id)
+{
+    size_t fixed = strcspn(pattern, "{");
+
+    *id = NULL;
+    if (strncmp(pattern, path, fixed) != 0)
+        return false;
+    if (pattern[fixed] == '\0')
+        return path[fixed] == '\0';
+    *id = path + fixed;
+    return **id != '\0' && strchr(*id, '/') == NULL;
+}
+
+struct err routes_find(enum method method, const char *path, const struct route **out,
+                       const char **id, const char **allow)
+{
+    unsigned methods = 0;
+    const char *at;
+
+    *out = NULL;
+    *id = NULL;
+    *allow = NULL;
+    for (size_t i = 0; i < ROUTE_COUNT; i++) {
+        if (!matches(ROUTES[i].path, path, &at))
+            continue;
+        methods |= 1u << ROUTES[i].method;
+        if (ROUTES[i].method != method)
+            continue;
+        *out = &ROUTES[i];
+        *id = at;
+        return ERR_NONE;
+    }
+    if (methods == 0)
+        return err_make(ERR_NOT_FOUND, "There is nothing at this path.");
+    *allow = ALLOW[methods];
+    if (method == METHOD_OPTIONS)
+        return ERR_NONE;
+    return err_make(ERR_METHOD_NOT_ALLOWED, "This path answers to %s.", *allow);
+}

@@ -1,0 +1,144 @@
+/* text.c - see text.h. */
+#include "gateway/text.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+static bool reserve(struct text *text, size_t more)
+{
+    if (text->broken)
+        return false;
+    if (text->room - text->size >= more)
+        return true;
+    size_t room = 2 * text->room + more;
+    char *bytes = arena_alloc(text->arena, room);
+    text->broken = bytes == NULL;
+    if (text->broken)
+        return false;
+    if (text->size > 0)
+        memcpy(bytes, text->bytes, text->size);
+    text->bytes = bytes;
+    text->room = room;
+    return true;
+}
+
+static void append(struct text *text, const char *bytes, size_t size)
+{
+    if (!reserve(text, size))
+        return;
+    memcpy(text->bytes + text->size, bytes, size);
+    text->size += size;
+}
+
+struct text text_start(struct arena *arena, size_t room)
+{
+    struct text text = {.arena = arena, .room = room, .bytes = arena_alloc(arena, room)};
+
+    text.broken = text.bytes == NULL;
+    return text;
+}
+
+void text_raw(struct text *text, const char *raw)
+{
+    append(text, raw, strlen(raw));
+}
+
+/* How many bytes the well-formed UTF-8 character at `at` has, 0 when it is not one. */
+static size_t utf8_length(const unsigned char *at, size_t left)
+{
+    static const struct {
+        unsigned char first, last, low, high; /* of the first byte; of the second */
+        size_t length;
+    } FORMS[] = {
+        {0x00, 0x7f, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
+        {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
+        {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
+    };
+
+    for (size_t f = 0; f < sizeof FORMS / sizeof FORMS[0]; f++) {
+        if (at[0] < FORMS[f].first || at[0] > FORMS[f].last)
+            continue;
+        size_t length = FORMS[f].length;
+        if (length > left || (length > 1 && (at[1] < FORMS[f].low || at[1] > FORMS[f].high)))
+            return 0;
+        for (size_t i = 2; i < length; i++)
+            if (at[i] < 0x80 || at[i] > 0xbf)
+                return 0;
+        return length;
+    }
+    return 0;
+}
+
+static bool plain(unsigned char c)
+{
+    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
+static void append_escaped(struct text *text, unsigned char c)
+{
+    char escape[8];
+
+    if (c == '"' || c == '\\')
+        snprintf(escape, sizeof escape, "\\%c", c);
+    else
+        snprintf(escape, sizeof escape, "\\u%04x", c);
+    text_raw(text, escape);
+}
+
+void text_string_of(struct text *text, const char *value, size_t size)
+{
+    const unsigned char *at = (const unsigned char *)value;
+
+    text_raw(text, "\"");
+    while (size > 0) {
+        size_t run = 0;
+        while (run < size && plain(at[run]))
+            run++;
+        append(text, (const char *)at, run);
+        at += run;
+        size -= run;
+        if (size == 0)
+            break;
+        size_t length = utf8_length(at, size);
+        if (length > 1)
+            append(text, (const char *)at, length);
+        else if (length == 1)
+            append_escaped(text, *at);
+        else
+            text_raw(text, "\xef\xbf\xbd");
+        at += length > 0 ? length : 1;
+        size -= length > 0 ? length : 1;
+    }
+    text_raw(text, "\"");
+}
+
+void text_string(struct text *text, const char *value)
+{
+    text_string_of(text, value, value == NULL ? 0 : strlen(value));
+}
+
+void text_number(struct text *text, int64_t value)
+{
+    char digits[24];
+
+    snprintf(digits, sizeof digits, "%" PRId64, value);
+    text_raw(text, digits);
+}
+
+void text_time(struct text *text, int64_t unix_ms)
+{
+    char buffer[64];
+    struct tm utc;
+    int64_t ms = ((unix_ms % 1000) + 1000) % 1000;
+    time_t seconds = (time_t)((unix_ms - ms) / 1000);
+
+    if (gmtime_r(&seconds, &utc) == NULL) {
+        text->broken = true; /* a year beyond int */
+        return;
+    }
+    size_t used = strftime(buffer, sizeof buffer, "\"%Y-%m-%dT%H:%M:%S", &utc);
+    snprintf(buffer + used, sizeof buffer - used, ".%03dZ\"", (int)ms);
+    text_raw(text, buffer);
+}

@@ -1,0 +1,639 @@
+/* The gateway over real sockets, with a make-believe shop behind a real RPC server. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <sodium.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "gateway/answers.h"
+#include "gateway/http.h"
+#include "gateway/jwt.h"
+#include "unit/gateway/shop.h"
+#include "unit/gateway/token.h"
+#include "unit/gateway/wire.h"
+
+#define HOST  "Host: shop.test\r\n"
+#define ORDER "{\"cart_id\":\"ok\",\"payment_method_id\":\"pm_card_visa\"}"
+
+struct world {
+    char folder[64], url[128];
+    struct key *gateway_key, *shop_key;
+    struct peers *services, *callers;
+    struct shop shop;
+    struct gateway gateway;
+    struct http *http;
+    char token[1024];
+    struct wire_answer answer;
+};
+
+#define must(call)                     \
+    do {                               \
+        struct err e_ = (call);        \
+        if (failed(e_))                \
+            fail_msg("%s", e_.message); \
+    } while (0)
+
+static const char *in(const struct world *w, const char *name)
+{
+    static char path[2][128];
+    static int turn;
+
+    turn = !turn;
+    snprintf(path[turn], sizeof path[turn], "%s/%s", w->folder, name);
+    return path[turn];
+}
+
+static void make_keys(struct world *w)
+{
+    must(key_create(in(w, "gateway.key"), "gateway"));
+    must(key_create(in(w, "shop.key"), "shop"));
+    must(key_read(in(w, "gateway.key"), &w->gateway_key));
+    must(key_read(in(w, "shop.key"), &w->shop_key));
+    must(peers_allow(in(w, "services"), "shop", key_public(w->shop_key), NULL));
+    must(peers_allow(in(w, "callers"), "gateway", key_public(w->gateway_key), "*"));
+    must(peers_read(in(w, "services"), false, w->gateway_key, &w->services));
+    must(peers_read(in(w, "callers"), true, w->shop_key, &w->callers));
+}
+
+static struct channel *open_channel(const struct world *w)
+{
+    struct channel *channel;
+    struct channel_config config = {.service = "shop", .addresses = w->url,
+                                    .key = w->gateway_key, .services = w->services,
+                                    .in_flight_max = 64};
+
+    must(channel_open(&config, &channel));
+    return channel;
+}
+
+static int set_up(void **state)
+{
+    struct world *w = calloc(1, sizeof *w);
+    struct jwt_config jwt = {.issuer = TOKEN_ISSUER, .audience = TOKEN_AUDIENCE,
+                             .remembered_max = 64};
+    struct http_config http = {.address = "127.0.0.1", .connections_max = 64,
+                               .per_address_max = 64, .idle_timeout_ms = 60000,
+                               .transfer_timeout_ms = 60000};
+
+    assert_non_null(w);
+    strcpy(w->folder, "/tmp/gateway-test-XXXXXX");
+    assert_non_null(mkdtemp(w->folder));
+    snprintf(w->url, sizeof w->url, "ipc://%s/shop.sock", w->folder);
+    make_keys(w);
+    shop_start(&w->shop, w->url, w->shop_key, w->callers);
+    token_write_jwks(in(w, "jwks.json"));
+    jwt.jwks_file = in(w, "jwks.json");
+    must(jwt_open(&jwt, &w->gateway.jwt));
+    must(answers_open(64, &w->gateway.answers));
+    w->gateway.orchestrator = open_channel(w);
+    w->gateway.inventory = open_channel(w);
+    w->gateway.place_timeout_ms = 10000;
+    w->gateway.call_timeout_ms = 10000;
+    must(http_start(&http, &w->gateway, &w->http));
+    token_make(NULL, NULL, w->token);
+    *state = w;
+    return 0;
+}
+
+static void stop_gateway(struct world *w)
+{
+    if (w->http == NULL)
+        return;
+    http_drain(w->http, 10000);
+    channel_close(w->gateway.inventory);
+    channel_close(w->gateway.orchestrator);
+    http_stop(w->http);
+    w->http = NULL;
+}
+
+static int tear_down(void **state)
+{
+    static const char *const FILES[] = {"gateway.key", "shop.key", "services", "callers",
+                                        "jwks.json", "shop.sock"};
+    struct world *w = *state;
+
+    stop_gateway(w);
+    shop_let_go(&w->shop, true);
+    rpc_server_stop(w->shop.server, 5000);
+    answers_close(w->gateway.answers);
+    jwt_close(w->gateway.jwt);
+    peers_free(w->services);
+    peers_free(w->callers);
+    key_free(w->gateway_key);
+    key_free(w->shop_key);
+    for (size_t i = 0; i < sizeof FILES / sizeof FILES[0]; i++)
+        unlink(in(w, FILES[i]));
+    rmdir(w->folder);
+    free(w);
+    return 0;
+}
+
+/* ---- asking ---- */
+
+/* Sends bytes on a connection of their own and reads one answer. */
+static struct wire_answer *ask_raw(struct world *w, const char *bytes, size_t size)
+{
+    int fd = wire_connect(http_port(w->http));
+
+    wire_send(fd, bytes, size);
+    wire_read(fd, strncmp(bytes, "HEAD", 4) == 0, &w->answer);
+    close(fd);
+    return &w->answer;
+}
+
+/* `line` is "METHOD /path", `headers` whole lines; a token is added unless told not to. */
+static struct wire_answer *ask_as(struct world *w, const char *token, const char *line,
+                                  const char *headers, const char *body)
+{
+    static char bytes[200000];
+    char length[64] = "";
+
+    if (body != NULL)
+        snprintf(length, sizeof length, "Content-Length: %zu\r\n", strlen(body));
+    int size = snprintf(bytes, sizeof bytes, "%s HTTP/1.1\r\n" HOST "%s%s%s%s%s\r\n%s", line,
+                        token[0] != '\0' ? "Authorization: Bearer " : "", token,
+                        token[0] != '\0' ? "\r\n" : "", headers, length,
+                        body != NULL ? body : "");
+    return ask_raw(w, bytes, (size_t)size);
+}
+
+static struct wire_answer *ask(struct world *w, const char *line, const char *headers,
+                               const char *body)
+{
+    return ask_as(w, w->token, line, headers, body);
+}
+
+static struct wire_answer *place(struct world *w, const char *cart, const char *key)
+{
+    char body[256], header[300];
+
+    snprintf(body, sizeof body, "{\"cart_id\":\"%s\",\"payment_method_id\":\"pm_card_visa\"}", cart);
+    snprintf(header, sizeof header, "Idempotency-Key: %s\r\n", key);
+    return ask(w, "POST /v1/orders", header, body);
+}
+
+static void expect_header(const struct wire_answer *a, const char *name, const char *value)
+{
+    char got[512];
+
+    assert_string_equal(wire_header(a, name, got), value);
+}
+
+static void expect_problem(const struct wire_answer *a, int status, const char *code)
+{
+    char part[128];
+
+    if (a->status != status)
+        fail_msg("status %d instead of %d: %s", a->status, status, a->text);
+    expect_header(a, "Content-Type", "application/problem+json");
+    snprintf(part, sizeof part, "\"status\":%d,\"code\":\"%s\"", status, code);
+    if (strstr(a->body, part) == NULL)
+        fail_msg("no %s in %s", part, a->body);
+    assert_null(strstr(a->body, "db7")); /* what a service says of its inside stays there */
+}
+
+/* ---- orders ---- */
+
+static void a_first_order_is_201_with_its_location(void **state)
+{
+    char id[512];
+    struct wire_answer *a = place(*state, "ok", "key-00000001");
+
+    assert_int_equal(a->status, 201);
+    expect_header(a, "Location", "/v1/orders/01JD0000000000000000000000");
+    expect_header(a, "Content-Type", "application/json");
+    expect_header(a, "Idempotent-Replayed", "");
+    assert_int_equal(strlen(wire_header(a, "X-Request-Id", id)), ULID_LENGTH);
+    assert_string_equal(a->body,
+                        "{\"order_id\":\"01JD0000000000000000000000\",\"status\":\"created\","
+                        "\"total_cents\":900,\"currency\":\"EUR\","
+                        "\"created_at\":\"2026-01-31T12:00:00.123Z\","
+                        "\"lines\":[{\"sku\":\"TEA-1\",\"quantity\":2,\"unit_price_cents\":450}]}");
+}
+
+static void forget_answers(struct world *w)
+{
+    answers_close(w->gateway.answers);
+    must(answers_open(64, &w->gateway.answers));
+}
+
+static void a_repeat_has_the_same_bytes_with_and_without_the_short_cut(void **state)
+{
+    static const struct {
+        const char *cart;
+        int status;
+    } CASES[] = {{"ok", 201}, {"declined", 402}, {"short", 409}};
+    struct world *w = *state;
+
+    for (size_t i = 0; i < 3; i++) {
+        char key[32], first[4096], location[512], got[512];
+        snprintf(key, sizeof key, "repeat-%s", CASES[i].cart);
+        struct wire_answer *a = place(w, CASES[i].cart, key);
+        assert_int_equal(a->status, CASES[i].status);
+        expect_header(a, "Idempotent-Replayed", "");
+        strcpy(first, a->body);
+        wire_header(a, "Location", location);
+        for (int with_short_cut = 1; with_short_cut >= 0; with_short_cut--) {
+            int placed = w->shop.placed;
+            if (!with_short_cut)
+                forget_answers(w);
+            place(w, CASES[i].cart, key);
+            assert_int_equal(a->status, CASES[i].status);
+            assert_string_equal(a->body, first);
+            assert_string_equal(wire_header(a, "Location", got), location);
+            expect_header(a, "Idempotent-Replayed", "true");
+            assert_int_equal(w->shop.placed, placed + !with_short_cut);
+        }
+    }
+}
+
+static void another_users_key_is_not_answered_from_the_short_cut(void **state)
+{
+    struct world *w = *state;
+    char other[1024];
+
+    token_make("sub", "\"00000000-0000-4000-8000-00000000000b\"", other);
+    assert_int_equal(place(w, "ok", "key-of-both")->status, 201);
+    int placed = w->shop.placed;
+    ask_as(w, other, "POST /v1/orders", "Idempotency-Key: key-of-both\r\n", ORDER);
+    assert_int_equal(w->shop.placed, placed + 1);
+}
+
+static void refusals_become_their_problems(void **state)
+{
+    static const struct {
+        const char *cart;
+        int status;
+        const char *code;
+        const char *retry_after;
+    } CASES[] = {
+        {"declined", 402, "payment_declined", ""},
+        {"short", 409, "out_of_stock", ""},
+        {"nocart", 404, "not_found", ""},
+        {"busy", 503, "overloaded", "1"},
+        {"broken", 500, "internal", ""},
+        {"progress", 409, "checkout_in_progress", "1"},
+        {"reused", 422, "idempotency_key_reused", ""},
+    };
+    struct world *w = *state;
+
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        struct wire_answer *a = place(w, CASES[i].cart, CASES[i].code);
+        if (CASES[i].status == 404)
+            assert_int_equal(a->status, 404);
+        else
+            expect_problem(a, CASES[i].status, CASES[i].code);
+        expect_header(a, "Retry-After", CASES[i].retry_after);
+    }
+    assert_non_null(strstr(place(w, "short", "skus-told")->body, ",\"skus\":[\"TEA-1\",\"CUP-2\"]}"));
+}
+
+static void what_is_not_final_is_never_remembered(void **state)
+{
+    struct world *w = *state;
+
+    for (int i = 1; i <= 2; i++) {
+        struct wire_answer *a = place(w, "busy", "busy-twice");
+        expect_problem(a, 503, "overloaded");
+        expect_header(a, "Idempotent-Replayed", "");
+        assert_int_equal(w->shop.placed, i);
+    }
+}
+
+static void no_outcome_in_time_is_504_ask_again(void **state)
+{
+    struct world *w = *state;
+
+    w->gateway.place_timeout_ms = 400;
+    struct wire_answer *a = place(w, "held", "never-told");
+    expect_problem(a, 504, "outcome_unknown");
+    expect_header(a, "Retry-After", "1");
+    place(w, "unknown", "effect-unknown");
+    expect_problem(a, 504, "outcome_unknown");
+    shop_let_go(&w->shop, true);
+    shop_wait_held(&w->shop, 0);
+}
+
+static void a_dead_orchestrator_is_503(void **state)
+{
+    struct world *w = *state;
+
+    rpc_server_stop(w->shop.server, 1000);
+    w->shop.server = NULL;
+    w->gateway.call_timeout_ms = 400;
+    struct wire_answer *a = ask(w, "GET /v1/orders", "", NULL);
+    expect_problem(a, 503, "unavailable");
+    expect_header(a, "Retry-After", "1");
+}
+
+/* ---- the key ---- */
+
+static void the_key_may_be_bare_quoted_or_in_the_body(void **state)
+{
+    static const char BODY_KEY[] = "{\"cart_id\":\"ok\",\"payment_method_id\":\"pm_card_visa\","
+                                   "\"idempotency_key\":\"one-and-the-same\"}";
+    struct world *w = *state;
+
+    struct wire_answer *a = ask(w, "POST /v1/orders", "Idempotency-Key: one-and-the-same\r\n", ORDER);
+    expect_header(a, "Idempotent-Replayed", "");
+    ask(w, "POST /v1/orders", "Idempotency-Key: \"one-and-the-same\"\r\n", ORDER);
+    expect_header(a, "Idempotent-Replayed", "true");
+    ask(w, "POST /v1/orders", "", BODY_KEY);
+    expect_header(a, "Idempotent-Replayed", "true");
+    ask(w, "POST /v1/orders", "Idempotency-Key: one-and-the-same\r\n", BODY_KEY);
+    expect_header(a, "Idempotent-Replayed", "true");
+    assert_int_equal(w->shop.placed, 1);
+    ask(w, "POST /v1/orders", "Idempotency-Key: quite-another\r\n", BODY_KEY);
+    expect_problem(a, 400, "invalid_argument");
+}
+
+static void a_bad_request_is_refused_and_nothing_placed(void **state)
+{
+    static const struct {
+        const char *line, *headers, *body;
+        int status;
+        const char *code;
+    } CASES[] = {
+        {"POST /v1/orders", "", ORDER, 400, "invalid_argument"},
+        {"POST /v1/orders", "Idempotency-Key: short\r\n", ORDER, 400, "invalid_argument"},
+        {"POST /v1/orders", "Idempotency-Key: twice-123\r\nIdempotency-Key: twice-123\r\n", ORDER, 400,
+         "invalid_argument"},
+        {"POST /v1/orders", "Idempotency-Key: good-key\r\n", "", 400, "invalid_argument"},
+        {"POST /v1/orders", "Idempotency-Key: good-key\r\n", "{}x", 400, "invalid_argument"},
+        {"POST /v1/orders", "Idempotency-Key: good-key\r\n",
+         "{\"cart_id\":\"ok\",\"payment_method_id\":\"p\",\"tip\":1}", 400, "invalid_argument"},
+        {"POST /v1/orders", "Idempotency-Key: good-key\r\n",
+         "{\"cart_id\":\"ok\",\"cart_id\":\"ok\",\"payment_method_id\":\"p\"}", 400,
+         "invalid_argument"},
+        {"POST /v1/orders", "Idempotency-Key: good-key\r\nContent-Type: text/xml\r\n", ORDER, 415,
+         "unsupported_media_type"},
+        {"POST /v1/nothing", "", ORDER, 404, "not_found"},
+        {"DELETE /v1/orders", "", NULL, 405, "method_not_allowed"},
+        {"GET /v1/orders?limit=0", "", NULL, 400, "invalid_argument"},
+        {"GET /v1/orders?limit=101", "", NULL, 400, "invalid_argument"},
+        {"GET /v1/orders?limit=1&limit=2", "", NULL, 400, "invalid_argument"},
+        {"GET /v1/orders?page=1", "", NULL, 400, "invalid_argument"},
+        {"GET /v1/orders/nonsense", "", NULL, 404, "not_found"},
+        {"PUT /v1/carts/c1", "", "{\"lines\":[{\"sku\":\"A\",\"quantity\":1.0}]}", 400,
+         "invalid_argument"},
+        {"PUT /v1/carts/c1", "", "{\"lines\":[{\"sku\":\"A\",\"quantity\":0}]}", 400,
+         "invalid_argument"},
+        {"PUT /v1/carts/c%20", "", "{\"lines\":[]}", 400, "invalid_argument"},
+    };
+    struct world *w = *state;
+
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++)
+        expect_problem(ask(w, CASES[i].line, CASES[i].headers, CASES[i].body), CASES[i].status,
+                       CASES[i].code);
+    assert_int_equal(w->shop.placed, 0);
+    expect_header(ask(w, "DELETE /v1/orders", "", NULL), "Allow", "GET, HEAD, OPTIONS, POST");
+}
+
+static void without_a_good_token_all_is_one_401(void **state)
+{
+    struct world *w = *state;
+    char expired[1024];
+
+    token_make("exp", "1", expired);
+    const char *const tokens[] = {"", "nonsense", expired};
+    for (size_t i = 0; i < 3; i++) {
+        struct wire_answer *a =
+            ask_as(w, tokens[i], "POST /v1/orders", "Idempotency-Key: good-key\r\n", ORDER);
+        expect_problem(a, 401, "unauthenticated");
+        expect_header(a, "WWW-Authenticate", "Bearer realm=\"checkout\"");
+    }
+    assert_int_equal(w->shop.placed, 0);
+}
+
+static void a_body_past_64_kib_is_413(void **state)
+{
+    static char body[70000];
+    struct world *w = *state;
+
+    memset(body, ' ', sizeof body - 1);
+    expect_problem(ask(w, "PUT /v1/carts/c1", "", body), 413, "payload_too_large");
+    int fd = wire_connect(http_port(w->http));
+    char head[2048];
+    int size = snprintf(head, sizeof head,
+                        "PUT /v1/carts/c1 HTTP/1.1\r\n" HOST "Authorization: Bearer %s\r\n"
+                        "Transfer-Encoding: chunked\r\n\r\n%zx\r\n",
+                        w->token, sizeof body - 1);
+    wire_send(fd, head, (size_t)size);
+    wire_send(fd, body, sizeof body - 1);
+    wire_send(fd, "\r\n0\r\n\r\n", 7);
+    wire_read(fd, false, &w->answer);
+    expect_problem(&w->answer, 413, "payload_too_large");
+    close(fd);
+}
+
+/* ---- the rest of the routes ---- */
+
+static void carts_products_and_lists_are_told(void **state)
+{
+    static const char CART[] = "{\"lines\":[{\"sku\":\"A.b_c-1\",\"quantity\":3}]}";
+    struct world *w = *state;
+
+    struct wire_answer *a = ask(w, "PUT /v1/carts/new", "", CART);
+    assert_int_equal(a->status, 201);
+    assert_string_equal(a->body,
+                        "{\"cart_id\":\"new\",\"lines\":[{\"sku\":\"A.b_c-1\",\"quantity\":3}]}");
+    assert_int_equal(ask(w, "PUT /v1/carts/old", "", CART)->status, 200);
+    assert_int_equal(ask(w, "GET /v1/carts/none", "", NULL)->status, 404);
+    ask_as(w, "", "GET /v1/products", "", NULL);
+    assert_string_equal(a->body, "{\"products\":[{\"sku\":\"TEA-1\",\"title\":\"Tea \\\"Earl\\\"\","
+                                 "\"price_cents\":450,\"currency\":\"EUR\",\"available\":7}]}");
+    ask(w, "GET /v1/orders", "", NULL);
+    assert_string_equal(a->body, "{\"orders\":[],\"next_cursor\":null}");
+    ask(w, "GET /v1/orders?limit=1", "", NULL);
+    assert_string_equal(a->body, "{\"orders\":[],\"next_cursor\":\"next-page\"}");
+    ask(w, "HEAD /v1/orders", "", NULL);
+    assert_int_equal(a->status, 200);
+    expect_header(a, "Content-Length", "32");
+    ask(w, "OPTIONS /v1/orders", "", NULL);
+    assert_int_equal(a->status, 204);
+    expect_header(a, "Allow", "GET, HEAD, OPTIONS, POST");
+}
+
+static void health_is_the_orchestrators(void **state)
+{
+    struct world *w = *state;
+
+    assert_int_equal(ask_as(w, "", "GET /healthz", "", NULL)->status, 200);
+    w->shop.sick = true;
+    expect_problem(ask_as(w, "", "GET /healthz", "", NULL), 503, "unavailable");
+}
+
+static void a_trace_is_passed_on_or_made(void **state)
+{
+    static const char TRACE[] = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    struct world *w = *state;
+    char header[256];
+
+    snprintf(header, sizeof header, "Idempotency-Key: traced-01\r\ntraceparent: %s\r\n", TRACE);
+    assert_int_equal(ask(w, "POST /v1/orders", header, ORDER)->status, 201);
+    assert_string_equal(w->shop.traceparent, TRACE);
+    assert_int_equal(place(w, "ok", "traced-02")->status, 201);
+    assert_int_equal(strlen(w->shop.traceparent), 55);
+    assert_string_not_equal(w->shop.traceparent, TRACE);
+}
+
+/* ---- connections ---- */
+
+static void one_connection_serves_many_also_after_a_refusal(void **state)
+{
+    struct world *w = *state;
+    int fd = wire_connect(http_port(w->http));
+    static const char REFUSED[] = "POST /v1/orders HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nGET /";
+    static const char GOOD[] = "GET /v1/products HTTP/1.1\r\n" HOST "\r\n";
+
+    for (int i = 0; i < 3; i++) {
+        wire_send(fd, REFUSED, sizeof REFUSED - 1);
+        wire_read(fd, false, &w->answer);
+        expect_problem(&w->answer, 401, "unauthenticated");
+        wire_send(fd, GOOD, sizeof GOOD - 1);
+        wire_read(fd, false, &w->answer);
+        assert_int_equal(w->answer.status, 200);
+    }
+    close(fd);
+}
+
+static void two_requests_run_at_once(void **state)
+{
+    struct world *w = *state;
+    char bytes[2048];
+    int fds[2];
+
+    for (int i = 0; i < 2; i++) {
+        int size = snprintf(bytes, sizeof bytes,
+                            "POST /v1/orders HTTP/1.1\r\n" HOST "Authorization: Bearer %s\r\n"
+                            "Idempotency-Key: at-once-%d\r\nContent-Length: 53\r\n\r\n"
+                            "{\"cart_id\":\"held\",\"payment_method_id\":\"pm_card_visa\"}",
+                            w->token, i);
+        fds[i] = wire_connect(http_port(w->http));
+        wire_send(fds[i], bytes, (size_t)size);
+    }
+    shop_wait_held(&w->shop, 2);
+    shop_let_go(&w->shop, true);
+    for (int i = 0; i < 2; i++) {
+        wire_read(fds[i], false, &w->answer);
+        assert_int_equal(w->answer.status, 201);
+        close(fds[i]);
+    }
+    shop_wait_held(&w->shop, 0);
+}
+
+static void *let_go_when_refused(void *arg)
+{
+    struct world *w = arg;
+    uint16_t port = http_port(w->http);
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
+
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    for (;;) { /* until the drain has closed the listening socket */
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        int refused = connect(fd, (struct sockaddr *)(void *)&to, sizeof to);
+        close(fd);
+        if (refused != 0)
+            break;
+    }
+    shop_let_go(&w->shop, true);
+    return NULL;
+}
+
+static void a_drain_accepts_no_more_and_answers_what_runs(void **state)
+{
+    struct world *w = *state;
+    char bytes[2048];
+    pthread_t thread;
+    int fd = wire_connect(http_port(w->http));
+    int size = snprintf(bytes, sizeof bytes,
+                        "POST /v1/orders HTTP/1.1\r\n" HOST "Authorization: Bearer %s\r\n"
+                        "Idempotency-Key: drained-1\r\nContent-Length: 53\r\n\r\n"
+                        "{\"cart_id\":\"held\",\"payment_method_id\":\"pm_card_visa\"}",
+                        w->token);
+
+    wire_send(fd, bytes, (size_t)size);
+    shop_wait_held(&w->shop, 1);
+    assert_int_equal(pthread_create(&thread, NULL, let_go_when_refused, w), 0);
+    http_drain(w->http, 20000);
+    pthread_join(thread, NULL);
+    wire_read(fd, false, &w->answer);
+    assert_int_equal(w->answer.status, 201);
+    expect_header(&w->answer, "Connection", "close");
+    close(fd);
+    channel_close(w->gateway.inventory);
+    channel_close(w->gateway.orchestrator);
+    http_stop(w->http);
+    w->http = NULL;
+    shop_wait_held(&w->shop, 0);
+}
+
+static void doubtful_framing_is_refused_and_the_connection_closed(void **state)
+{
+    static const struct {
+        const char *bytes;
+        int status;
+    } CASES[] = {
+        {"POST /v1/orders HTTP/1.1\r\n" HOST "Content-Length: 5\r\nContent-Length: 5\r\n\r\nGET /", 400},
+        {"POST /v1/orders HTTP/1.1\r\n" HOST "Content-Length: +5\r\n\r\nGET /", 400},
+        {"POST /v1/orders HTTP/1.1\r\n" HOST "Content-Length: -5\r\n\r\nGET /", 400},
+        {"POST /v1/orders HTTP/1.1\r\n" HOST "Content-Length: 5, 5\r\n\r\nGET /", 400},
+        {"POST /v1/orders HTTP/1.1\r\n" HOST
+         "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+        {"POST /v1/orders HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip\r\n\r\nGET /", 501},
+        {"POST /v1/orders HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip, chunked\r\n\r\nGET /", 501},
+        {"POST /v1/orders HTTP/1.0\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+        {"POST /v1/orders HTTP/1.1\r\n" HOST "Content-Length : 5\r\n\r\nGET /", 400},
+        {"GET /v1/products HTTP/1.1\r\n" HOST HOST "\r\n", 400},
+        {"GET /v1/products HTTP/1.1\r\n\r\n", 400},
+        {"GET /v1/products HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nGET /", 400},
+    };
+    static const char NEXT[] = "GET /v1/products HTTP/1.1\r\n" HOST "\r\n";
+    struct world *w = *state;
+
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        int fd = wire_connect(http_port(w->http));
+        wire_send(fd, CASES[i].bytes, strlen(CASES[i].bytes));
+        wire_send(fd, NEXT, sizeof NEXT - 1);
+        wire_read(fd, false, &w->answer);
+        if (w->answer.status != CASES[i].status)
+            fail_msg("case %zu: status %d: %s", i, w->answer.status, w->answer.text);
+        assert_true(wire_ended(fd));
+        close(fd);
+    }
+}
+
+int main(void)
+{
+#define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        WITH_WORLD(a_first_order_is_201_with_its_location),
+        WITH_WORLD(a_repeat_has_the_same_bytes_with_and_without_the_short_cut),
+        WITH_WORLD(another_users_key_is_not_answered_from_the_short_cut),
+        WITH_WORLD(refusals_become_their_problems),
+        WITH_WORLD(what_is_not_final_is_never_remembered),
+        WITH_WORLD(no_outcome_in_time_is_504_ask_again),
+        WITH_WORLD(a_dead_orchestrator_is_503),
+        WITH_WORLD(the_key_may_be_bare_quoted_or_in_the_body),
+        WITH_WORLD(a_bad_request_is_refused_and_nothing_placed),
+        WITH_WORLD(without_a_good_token_all_is_one_401),
+        WITH_WORLD(a_body_past_64_kib_is_413),
+        WITH_WORLD(carts_products_and_lists_are_told),
+        WITH_WORLD(health_is_the_orchestrators),
+        WITH_WORLD(a_trace_is_passed_on_or_made),
+        WITH_WORLD(one_connection_serves_many_also_after_a_refusal),
+        WITH_WORLD(two_requests_run_at_once),
+        WITH_WORLD(a_drain_accepts_no_more_and_answers_what_runs),
+        WITH_WORLD(doubtful_framing_is_refused_and_the_connection_closed),
+    };
+
+    signal(SIGPIPE, SIG_IGN);
+    log_start("http_test", LOG_ERROR);
+    assert_true(sodium_init() >= 0);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
