@@ -4,7 +4,7 @@
 #include "cli/catalogue.h"
 #include "cli/commands.h"
 #include "cli/files.h"
-#include "cli/print.h"
+#include "cli/output.h"
 #include "cli/remote.h"
 #include "proto/rpc.pb-c.h"
 #include "rpc/json.h"
@@ -67,7 +67,7 @@ static struct outcome call(const struct cli *cli, const struct found_method *met
     snprintf(name, sizeof name, "%s/%s", method->service->name, method->method->name);
     struct outcome end = remote_call(cli, method->place, name, request, method->method->output,
                                      &reply);
-    return end.status != 0 ? end : local(print_message(cli, reply));
+    return end.status != 0 ? end : local(output_message(cli, reply));
 }
 
 struct outcome command_call(struct cli *cli)
@@ -124,7 +124,7 @@ static void print_health(const struct cli *cli, const struct place *place,
         json_decref(line);
     } else {
         fprintf(cli->out, "%-13s %-12s ", place->name, state);
-        print_text(cli->out, detail);
+        output_text(cli->out, detail);
     }
     fputc('\n', cli->out);
 }

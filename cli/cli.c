@@ -4,11 +4,10 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/print.h"
+#include "cli/output.h"
 #include "cli/settings.h"
 
 #define VERSION "0.1.0"
@@ -238,7 +237,7 @@ static struct err take_max_time(struct cli *cli)
     if (text != NULL && (end == text || *end != '\0' || !(seconds >= 0.001 && seconds <= 600)))
         return err_make(ERR_INVALID_ARGUMENT,
                         "--max-time is \"%s\"; it must be 0.001 to 600 seconds", text);
-    cli->max_time_ms = (int64_t)round(seconds * 1000);
+    cli->max_time_ms = (int64_t)(seconds * 1000 + 0.5);
     return ERR_NONE;
 }
 
@@ -334,7 +333,8 @@ int cli_main(int argc, char **argv, FILE *out, FILE *err)
     if (end.status == 0 && (fflush(out) != 0 || ferror(out)))
         end = local(err_make(ERR_DATA_LOSS, "the output could not be written"));
     if (end.status != 0)
-        print_error(err, end);
+        output_error(err, end);
+    settings_free(&cli);
     arena_free(cli.arena);
     return end.status;
 }

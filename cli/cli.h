@@ -47,16 +47,16 @@ enum option {
 
 /* Of conf/checkoutctl.conf; "" where nothing is set. */
 struct settings {
-    const char *key_file;
-    const char *services_file;
-    const char *orchestrator_addresses;
-    const char *inventory_addresses;
-    const char *payment_addresses;
-    const char *database_url;
-    const char *migrations_dir;
-    const char *jwt_key_file;
-    const char *jwt_issuer;
-    const char *jwt_audience;
+    char *key_file;
+    char *services_file;
+    char *orchestrator_addresses;
+    char *inventory_addresses;
+    char *payment_addresses;
+    char *database_url;
+    char *migrations_dir;
+    char *jwt_key_file;
+    char *jwt_issuer;
+    char *jwt_audience;
 };
 
 struct cli {

@@ -35,7 +35,7 @@ static struct err line_open(const struct cli *cli, const struct place *place, st
 {
     const struct settings *s = &cli->settings;
     const char *addresses =
-        *(const char *const *)(const void *)((const char *)s + place->addresses);
+        *(char *const *)(const void *)((const char *)s + place->addresses);
 
     struct err e = cli_need(addresses, place->setting);
     if (!failed(e))

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/conf.h"
@@ -83,7 +84,16 @@ struct err settings_read(struct cli *cli)
     struct err e = find_file(cli, file);
     if (!failed(e))
         e = conf_read(&TABLE, *file == '\0' ? 1 : 3, argv, &cli->settings);
-    if (!failed(e) && url != NULL && *url != '\0')
-        cli->settings.database_url = url;
+    if (!failed(e) && url != NULL && *url != '\0') {
+        free(cli->settings.database_url);
+        cli->settings.database_url = strdup(url);
+        if (cli->settings.database_url == NULL)
+            e = err_memory();
+    }
     return e;
+}
+
+void settings_free(struct cli *cli)
+{
+    conf_free(&TABLE, &cli->settings);
 }

@@ -13,3 +13,6 @@
 
 /* Fills cli->settings.  INVALID_ARGUMENT when a stack was named and has no settings. */
 struct err settings_read(struct cli *cli) __attribute__((warn_unused_result));
+
+/* Gives back what was read; also when nothing was. */
+void settings_free(struct cli *cli);

@@ -4,7 +4,7 @@
 
 #include "cli/catalogue.h"
 #include "cli/commands.h"
-#include "cli/print.h"
+#include "cli/output.h"
 #include "cli/remote.h"
 #include "proto/inventory.pb-c.h"
 #include "proto/orders.pb-c.h"
@@ -22,7 +22,7 @@ static struct outcome show(const struct cli *cli, const char *service, const cha
     if (end.status == 0 && cli->options[OPT_JSON] == NULL)
         print(cli->out, reply);
     else if (end.status == 0)
-        end = local(print_message(cli, reply));
+        end = local(output_message(cli, reply));
     return end;
 }
 
@@ -37,7 +37,7 @@ static char *borrow(const char *word)
 static void print_field(FILE *out, const char *name, const char *value)
 {
     fprintf(out, "  %-12s", name);
-    print_text(out, *value != '\0' ? value : "-");
+    output_text(out, *value != '\0' ? value : "-");
     fputc('\n', out);
 }
 

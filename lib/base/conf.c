@@ -150,6 +150,11 @@ static void read_environment(const struct conf_table *table, struct source *sour
     }
 }
 
+static bool is_text(const struct conf_row *row)
+{
+    return row->type == CONF_TEXT || row->type == CONF_SECRET;
+}
+
 static struct err store(const struct conf_row *row, const char *value, const char *from,
                         void *out)
 {
@@ -159,8 +164,8 @@ static struct err store(const struct conf_row *row, const char *value, const cha
     switch (row->type) {
     case CONF_TEXT:
     case CONF_SECRET:
-        *(const char **)field = value;
-        return ERR_NONE;
+        *(char **)field = strdup(value);
+        return *(char **)field == NULL ? err_memory() : ERR_NONE;
     case CONF_FLAG:
         *(bool *)field = strcmp(value, "true") == 0;
         if (*(bool *)field || strcmp(value, "false") == 0)
@@ -199,7 +204,6 @@ static struct err fill(const struct conf_table *table, const struct source *sour
 
 struct err conf_read(const struct conf_table *table, int argc, char **argv, void *out)
 {
-    /* Texts are kept for the life of the process: settings are read once. */
     struct source source = {
         .values = calloc(table->count, sizeof *source.values),
         .from = calloc(table->count, sizeof *source.from),
@@ -216,9 +220,27 @@ struct err conf_read(const struct conf_table *table, int argc, char **argv, void
         if (source.file != NULL)
             e = read_file(table, &source);
     }
+    for (size_t i = 0; i < table->count; i++)
+        if (is_text(&table->rows[i]))
+            *(char **)((char *)out + table->rows[i].offset) = NULL;
     if (!failed(e))
         e = fill(table, &source, out);
+    for (size_t i = 0; i < table->count; i++)
+        free(source.values[i]);
     free(source.values);
     free(source.from);
+    if (failed(e))
+        conf_free(table, out);
     return e;
+}
+
+void conf_free(const struct conf_table *table, void *out)
+{
+    for (size_t i = 0; i < table->count; i++) {
+        char **field = (char **)(void *)((char *)out + table->rows[i].offset);
+        if (!is_text(&table->rows[i]))
+            continue;
+        free(*field);
+        *field = NULL;
+    }
 }

@@ -40,9 +40,13 @@ struct conf_table {
 };
 
 /*
- * Fills `out` (as the offsets say).  Texts live until the process ends.
+ * Fills `out` (as the offsets say).  Its texts are given back with conf_free, or live
+ * until the process ends; when failed there are none.
  * INVALID_ARGUMENT names the setting, the value unless secret, and what is allowed.
  * --help prints to standard output and exits 0.  Call once, from main.
  */
 struct err conf_read(const struct conf_table *table, int argc, char **argv, void *out)
     __attribute__((warn_unused_result));
+
+/* Gives back the texts that conf_read put into `out`. */
+void conf_free(const struct conf_table *table, void *out);

@@ -61,18 +61,18 @@ static bool is_number(const char *text)
 /* 1e2 and 7.0 are whole numbers too; doubles hold them exactly or they are refused. */
 static bool whole_of_real(double value, int64_t *number)
 {
-    if (!(value >= -0x1p63 && value < 0x1p63) || value != trunc(value))
+    if (!(value >= -0x1p63 && value < 0x1p63))
         return false;
     *number = (int64_t)value;
-    return true;
+    return (double)*number == value;
 }
 
 static bool natural_of_real(double value, uint64_t *number)
 {
-    if (!(value >= 0 && value < 0x1p64) || value != trunc(value))
+    if (!(value >= 0 && value < 0x1p64))
         return false;
     *number = (uint64_t)value;
-    return true;
+    return (double)*number == value;
 }
 
 static bool signed_of_json(const json_t *json, int64_t *number)

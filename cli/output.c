@@ -1,5 +1,5 @@
-/* print.c - see print.h. */
-#include "cli/print.h"
+/* output.c - see output.h. */
+#include "cli/output.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -20,7 +20,7 @@ const char *status_name(unsigned grpc_status)
     return grpc_status <= 16 ? NAMES[grpc_status] : "UNKNOWN";
 }
 
-void print_text(FILE *out, const char *text)
+void output_text(FILE *out, const char *text)
 {
     for (; *text != '\0'; text++) {
         bool control = (unsigned char)*text < 0x20 || *text == 0x7f;
@@ -28,7 +28,7 @@ void print_text(FILE *out, const char *text)
     }
 }
 
-void print_error(FILE *err, struct outcome end)
+void output_error(FILE *err, struct outcome end)
 {
     const struct err *e = &end.error;
 
@@ -38,10 +38,10 @@ void print_error(FILE *err, struct outcome end)
         if (e->code > ERR_UNAUTHENTICATED)
             fprintf(err, "%s: ", err_reason(e->code));
     }
-    print_text(err, e->message);
+    output_text(err, e->message);
     if (e->subject != NULL && *e->subject != '\0') {
         fprintf(err, " [");
-        print_text(err, e->subject);
+        output_text(err, e->subject);
         fprintf(err, "]");
     }
     if (e->effect == EFFECT_UNKNOWN)
@@ -49,7 +49,7 @@ void print_error(FILE *err, struct outcome end)
     fprintf(err, "\n");
 }
 
-struct err print_message(const struct cli *cli, const ProtobufCMessage *message)
+struct err output_message(const struct cli *cli, const ProtobufCMessage *message)
 {
     const struct json_style style = {
         .original_names = true,

@@ -1,4 +1,4 @@
-/* print.h - what people and programs read: JSON, money, times, errors. */
+/* output.h - what people and programs read: JSON, money, times, errors. */
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>
@@ -10,14 +10,14 @@
 enum { MONEY_SIZE = 64, TIME_SIZE = 40 };
 
 /* "checkoutctl: ..." on one line, control characters replaced. */
-void print_error(FILE *err, struct outcome end);
+void output_error(FILE *err, struct outcome end);
 
 /* The message as JSON: indented on a terminal, on one line otherwise or with --json. */
-struct err print_message(const struct cli *cli, const ProtobufCMessage *message)
+struct err output_message(const struct cli *cli, const ProtobufCMessage *message)
     __attribute__((warn_unused_result));
 
 /* Text from elsewhere, control characters replaced by '?'. */
-void print_text(FILE *out, const char *text);
+void output_text(FILE *out, const char *text);
 
 /* 1234 EUR -> "12.34 EUR"; 1234 JPY -> "1234 JPY". */
 const char *money_text(int64_t minor_units, const char *currency, char out[MONEY_SIZE]);
