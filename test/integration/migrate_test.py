@@ -1,0 +1,263 @@
+"""checkoutctl migrate and its record, on a PostgreSQL cluster of this test's own."""
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+CTL = Path(os.environ["CHECKOUT_BUILD"]) / "bin" / "checkoutctl"
+MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
+CLUSTER = None
+
+
+def postgres_program(name):
+    found = shutil.which(name)
+    if found:
+        return found
+    versions = Path("/usr/lib/postgresql").glob(f"*/bin/{name}")
+    return str(sorted(versions, key=lambda path: float(path.parts[4]))[-1])
+
+
+class Cluster:
+    """A private cluster on a unix socket; PostgreSQL will not run as root."""
+
+    def __init__(self):
+        self.folder = tempfile.mkdtemp(prefix="checkout-migrate-", dir="/tmp")
+        self.prefix = []
+        if os.geteuid() == 0:
+            shutil.chown(self.folder, "postgres", "postgres")
+            self.prefix = ["runuser", "-u", "postgres", "--"]
+        os.chmod(self.folder, 0o755)
+        self.data = f"{self.folder}/data"
+        self.as_postgres("initdb", "-D", self.data, "-U", "postgres", "--auth=trust",
+                         "--no-sync")
+        with open(f"{self.data}/pg_hba.conf", "w", encoding="ascii") as hba:
+            hba.write("local all checkout_inventory scram-sha-256\nlocal all all trust\n")
+        options = f"-k {self.folder} -c listen_addresses= -c fsync=off"
+        self.as_postgres("pg_ctl", "-D", self.data, "-l", f"{self.folder}/log", "-o", options,
+                         "-w", "start")
+
+    def as_postgres(self, name, *words):
+        subprocess.run([*self.prefix, postgres_program(name), *words], check=True,
+                       stdout=subprocess.DEVNULL, cwd="/", timeout=120)
+
+    def stop(self):
+        self.as_postgres("pg_ctl", "-D", self.data, "-m", "immediate", "-w", "stop")
+        shutil.rmtree(self.folder)
+
+    def psql(self, sql, database="checkout", role="postgres", **more):
+        words = ["psql", "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", self.folder, "-U",
+                 role, "-d", database, "-c", sql]
+        return subprocess.run(words, check=more.pop("check", True), text=True, timeout=60,
+                              capture_output=True, **more)
+
+
+def setUpModule():
+    global CLUSTER
+    CLUSTER = Cluster()
+    CLUSTER.psql("CREATE ROLE checkout_owner LOGIN CREATEROLE", "postgres")
+
+
+def tearDownModule():
+    CLUSTER.stop()
+
+
+class Migrate(unittest.TestCase):
+    def setUp(self):
+        CLUSTER.psql("DROP DATABASE IF EXISTS checkout WITH (FORCE)", "postgres")
+        CLUSTER.psql("CREATE DATABASE checkout OWNER checkout_owner", "postgres")
+        self.folder = Path(tempfile.mkdtemp(prefix="checkout-files-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.url = f"postgresql://checkout_owner@/checkout?host={CLUSTER.folder}"
+
+    def write(self, **files):
+        for name, sql in files.items():
+            (self.folder / f"{name.lstrip('m')}.sql").write_text(sql, encoding="utf-8")
+
+    def words(self, folder=None):
+        return [str(CTL), "migrate", "--config", "/dev/null", "--dir", str(folder or self.folder)]
+
+    def migrate(self, *more, folder=None):
+        return subprocess.run([*self.words(folder), *more], text=True, capture_output=True,
+                              timeout=60, env={**os.environ, "CHECKOUT_DATABASE_URL": self.url})
+
+    def applies(self, *names, folder=None):
+        done = self.migrate(folder=folder)
+        self.assertEqual(done.stderr, "")
+        self.assertEqual(done.returncode, 0)
+        expected = "".join(f"applied {name}\n" for name in names) or "up to date\n"
+        self.assertEqual(done.stdout, expected)
+
+    def refuses(self, *words):
+        """Exit 1, one sentence with these words, and nothing applied."""
+        before = self.record()
+        done = self.migrate()
+        self.assertEqual(done.returncode, 1, done)
+        self.assertEqual(done.stdout, "")
+        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+        for word in words:
+            self.assertIn(word, done.stderr)
+        self.assertEqual(self.record(), before)
+
+    def record(self):
+        return CLUSTER.psql("SELECT number, name FROM checkout_meta.migrations ORDER BY 1",
+                            check=False).stdout
+
+    def exists(self, table):
+        return CLUSTER.psql(f"SELECT to_regclass('{table}') IS NOT NULL").stdout == "t\n"
+
+    def test_the_projects_own_migrations_apply_once(self):
+        self.applies(*sorted(path.name for path in MIGRATIONS.glob("*.sql")), folder=MIGRATIONS)
+        self.applies(folder=MIGRATIONS)
+
+    def test_only_what_is_new_is_applied(self):
+        self.write(m0001_a="CREATE TABLE a (); CREATE TABLE b ();")
+        self.applies("0001_a.sql")
+        self.write(m0002_b="CREATE TABLE c ()")
+        (self.folder / "README.md").write_text("passed over", encoding="utf-8")
+        self.applies("0002_b.sql")
+        self.assertEqual(self.record(), "1|0001_a.sql\n2|0002_b.sql\n")
+
+    def test_an_edited_old_migration_is_refused(self):
+        self.write(m0001_a="CREATE TABLE a ()")
+        self.applies("0001_a.sql")
+        self.write(m0001_a="CREATE TABLE a () -- harmless", m0002_b="CREATE TABLE b ()")
+        self.refuses("0001_a.sql", "edited")
+        self.assertFalse(self.exists("b"))
+
+    def test_a_renamed_old_migration_is_refused(self):
+        self.write(m0001_a="CREATE TABLE a ()")
+        self.applies("0001_a.sql")
+        (self.folder / "0001_a.sql").rename(self.folder / "0001_z.sql")
+        self.refuses("0001_z.sql", "0001_a.sql")
+
+    def test_a_database_newer_than_the_files_is_refused(self):
+        self.write(m0001_a="CREATE TABLE a ()", m0002_b="CREATE TABLE b ()")
+        self.applies("0001_a.sql", "0002_b.sql")
+        (self.folder / "0002_b.sql").unlink()
+        self.refuses("0002_b.sql", "newer")
+
+    def test_a_gap_is_refused(self):
+        self.write(m0001_a="", m0003_c="")
+        self.refuses("0003_c.sql", "0002")
+
+    def test_a_number_twice_is_refused(self):
+        self.write(m0001_a="", m0002_b="", m0002_c="")
+        self.refuses("0002_b.sql", "0002_c.sql", "same number")
+
+    def test_a_name_of_another_form_is_refused(self):
+        for name in ("one.sql", "1_a.sql", "0001-a.sql", "0001_.sql", "0001_A.sql", "0000_a.sql"):
+            with self.subTest(name):
+                path = self.folder / name
+                path.write_text("", encoding="utf-8")
+                self.refuses(name)
+                path.unlink()
+
+    def test_an_empty_or_missing_folder_is_refused(self):
+        self.refuses("no migrations")
+        self.folder.rmdir()
+        self.refuses("cannot open")
+        self.folder.mkdir()
+
+    def test_a_failing_migration_leaves_nothing_and_names_its_line(self):
+        self.write(m0001_a="CREATE TABLE a ()",
+                   m0002_b="CREATE TABLE b ();\n-- é\nSELECT nonsense;\n", m0003_c="")
+        done = self.migrate()
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.stdout, "applied 0001_a.sql\n")
+        self.assertIn("0002_b.sql failed at line 3", done.stderr)
+        self.assertIn("nonsense", done.stderr)
+        self.assertEqual(self.record(), "1|0001_a.sql\n")
+        self.assertFalse(self.exists("b"))
+        self.write(m0002_b="CREATE TABLE b ()")
+        self.applies("0002_b.sql", "0003_c.sql")
+
+    def test_a_migration_may_not_end_its_transaction(self):
+        for sql in ("CREATE TABLE a (); COMMIT", "COMMIT; BEGIN", "ROLLBACK", "COMMIT AND CHAIN"):
+            with self.subTest(sql):
+                self.write(m0001_a=sql)
+                self.refuses("0001_a.sql", "ends its transaction")
+
+    def test_one_migrations_settings_do_not_reach_the_next(self):
+        self.write(m0001_a="CREATE SCHEMA s; SET search_path = s; CREATE TABLE a ()",
+                   m0002_b="CREATE TABLE b ()")
+        self.applies("0001_a.sql", "0002_b.sql")
+        self.assertTrue(self.exists("s.a"))
+        self.assertTrue(self.exists("public.b"))
+
+    def test_many_migrators_at_once_apply_each_once(self):
+        self.write(m0001_a="CREATE TABLE a ()", m0002_b="CREATE TABLE b ()")
+        environment = {**os.environ, "CHECKOUT_DATABASE_URL": self.url}
+        running = [subprocess.Popen(self.words(), stdout=subprocess.PIPE, env=environment,
+                                    text=True) for _ in range(6)]
+        outputs = [process.communicate(timeout=60)[0] for process in running]
+        self.assertEqual([process.returncode for process in running], [0] * 6)
+        self.assertEqual(sorted(outputs),
+                         ["applied 0001_a.sql\napplied 0002_b.sql\n"] + ["up to date\n"] * 5)
+
+    def test_a_lock_held_too_long_is_a_clear_sentence(self):
+        self.write(m0001_a="")
+        holder = subprocess.Popen(["psql", "-X", "-A", "-t", "-h", CLUSTER.folder, "-U",
+                                   "postgres", "checkout"], stdin=subprocess.PIPE,
+                                  stdout=subprocess.PIPE, text=True)
+        holder.stdin.write("SELECT pg_advisory_lock(4850143087654321);\n\\echo locked\n")
+        holder.stdin.flush()
+        while holder.stdout.readline() != "locked\n":
+            pass
+        done = self.migrate("--lock-wait", "1")
+        holder.communicate("", timeout=30)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("another migrator holds this database's lock", done.stderr)
+        self.applies("0001_a.sql")
+
+    def test_a_database_that_is_away_is_a_clear_sentence_without_the_url(self):
+        self.write(m0001_a="")
+        self.url = f"postgresql://checkout_owner:secret@/checkout?host={self.folder}"
+        done = self.migrate()
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("cannot connect to the database", done.stderr)
+        self.assertNotIn("secret", done.stderr)
+
+    def test_roles_get_their_passwords_and_only_verifiers_travel(self):
+        self.applies(*sorted(path.name for path in MIGRATIONS.glob("*.sql")), folder=MIGRATIONS)
+        passwords = self.folder / "passwords"
+        passwords.write_text("# of this test\n\ncheckout_inventory = it's \"secret\"=\n",
+                             encoding="utf-8")
+        done = self.migrate("--roles", str(passwords), folder=MIGRATIONS)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("chmod 600", done.stderr)
+        passwords.chmod(0o600)
+        CLUSTER.psql("ALTER SYSTEM SET log_statement = 'all'", "postgres")
+        CLUSTER.psql("SELECT pg_reload_conf()", "postgres")
+        done = self.migrate("--roles", str(passwords), folder=MIGRATIONS)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        whoami = CLUSTER.psql("SELECT current_user", role="checkout_inventory",
+                              env={**os.environ, "PGPASSWORD": "it's \"secret\"="})
+        self.assertEqual(whoami.stdout, "checkout_inventory\n")
+        wrong = CLUSTER.psql("SELECT 1", role="checkout_inventory", check=False,
+                             env={**os.environ, "PGPASSWORD": "wrong"})
+        self.assertNotEqual(wrong.returncode, 0)
+        log = Path(CLUSTER.folder, "log").read_text(encoding="utf-8")
+        self.assertIn("ALTER ROLE", log)
+        self.assertNotIn("secret", log)
+
+    def test_roles_are_all_or_none_and_refused_with_their_line(self):
+        self.write(m0001_a="")
+        passwords = self.folder / "passwords"
+        for text, words in (("nonsense", "line 1 has no '='"), ("\na =", "line 2 needs a role"),
+                            ("checkout_owner = x\nnobody_at_all = y", "nobody_at_all")):
+            with self.subTest(text):
+                passwords.write_text(text, encoding="utf-8")
+                passwords.chmod(0o600)
+                done = self.migrate("--roles", str(passwords))
+                self.assertEqual(done.returncode, 1)
+                self.assertIn(words, done.stderr)
+        password = CLUSTER.psql("SELECT rolpassword IS NULL FROM pg_authid"
+                                " WHERE rolname = 'checkout_owner'").stdout
+        self.assertEqual(password, "t\n")
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0], "-v"])
