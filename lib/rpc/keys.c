@@ -431,7 +431,7 @@ const struct peer *peers_find(const struct peers *peers, const char *name, size_
         return NULL;
     for (size_t i = 0; i < peers->count; i++) {
         const struct peer *peer = &peers->list[i];
-        if (memcmp(peer->name, name, length) == 0 && peer->name[length] == '\0')
+        if (strlen(peer->name) == length && memcmp(peer->name, name, length) == 0)
             return peer;
     }
     return NULL;

@@ -179,7 +179,7 @@ struct err watch_start(nng_socket socket, const char *url, struct watch **out)
     snprintf(watch->url, sizeof watch->url, "%s", url);
     make_probe_url(url, watch->probe_url);
     int rv = listen_again(watch);
-    bool wrong = rv == NNG_EADDRINVAL || rv == NNG_ENOTSUP;
+    bool wrong = rv == NNG_EADDRINVAL || rv == NNG_EINVAL || rv == NNG_ENOTSUP;
     struct err e = rv == 0 ? start_thread(watch)
                            : err_make(wrong ? ERR_INVALID_ARGUMENT : ERR_UNAVAILABLE,
                                       "cannot listen on %s: %s", url, nng_strerror(rv));
