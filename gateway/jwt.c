@@ -20,7 +20,7 @@ static const int64_t TIME_MAX = 253402300800;
 /* A token found good before. */
 struct remembered {
     uint8_t hash[HASH_SIZE];
-    int64_t until_s; /* 0: the place is free */
+    int64_t from_s, until_s; /* good from, and before; until_s 0: the place is free */
     char user[UUID_LENGTH + 1];
 };
 
@@ -182,7 +182,7 @@ static struct err read_time(const json_t *claims, const char *name, bool require
     return ERR_NONE;
 }
 
-static struct err check_times(const json_t *claims, int64_t now_s, int64_t *until_s)
+static struct err check_times(const json_t *claims, int64_t now_s, struct remembered *out)
 {
     int64_t expires, not_before, issued;
     struct err e = read_time(claims, "exp", true, &expires);
@@ -193,10 +193,11 @@ static struct err check_times(const json_t *claims, int64_t now_s, int64_t *unti
         e = read_time(claims, "iat", false, &issued);
     if (failed(e))
         return e;
-    *until_s = expires + JWT_SKEW_S;
-    if (now_s >= *until_s)
+    out->until_s = expires + JWT_SKEW_S;
+    out->from_s = (not_before > issued ? not_before : issued) - JWT_SKEW_S;
+    if (now_s >= out->until_s)
         return refuse("the token has expired");
-    if (not_before > now_s + JWT_SKEW_S || issued > now_s + JWT_SKEW_S)
+    if (now_s < out->from_s)
         return refuse("the token is not valid yet");
     return ERR_NONE;
 }
@@ -232,7 +233,7 @@ static struct err check_claims(const struct jwt *jwt, const json_t *claims, int6
     if (sub == NULL || !uuid_valid(sub))
         return refuse("sub is not a UUID in lower case");
     memcpy(out->user, sub, sizeof out->user);
-    return check_times(claims, now_s, &out->until_s);
+    return check_times(claims, now_s, out);
 }
 
 static struct err verify(const struct jwt *jwt, const char *token, size_t size, int64_t now_s,
@@ -278,7 +279,7 @@ struct err jwt_verify(struct jwt *jwt, const char *token, size_t size, int64_t n
     crypto_generichash(made.hash, HASH_SIZE, (const unsigned char *)token, size, NULL, 0);
     struct remembered *place = place_for(jwt, made.hash);
     bool known = place->until_s != 0 && memcmp(place->hash, made.hash, HASH_SIZE) == 0;
-    if (!known || now_s >= place->until_s) {
+    if (!known || now_s < place->from_s || now_s >= place->until_s) {
         struct err e = verify(jwt, token, size, now_s, &made);
         if (failed(e))
             return e;

@@ -22,7 +22,10 @@ static const struct {
     [ERR_OUT_OF_RANGE] = {"A value is out of range", NULL, 0, false},
     [ERR_NOT_FOUND] = {"Not found", NULL, 0, false},
     [ERR_ALREADY_EXISTS] = {"It exists already", NULL, 0, false},
-    [ERR_FAILED_PRECONDITION] = {"Not possible in the present state", NULL, 0, false},
+    [ERR_FAILED_PRECONDITION] =
+        {"Not possible as it stands",
+         "These items cannot be ordered together, such as when their prices are in several "
+         "currencies.", 0, FINAL},
     [ERR_ABORTED] = {"The operation was aborted", NULL, 0, false},
     [ERR_UNAUTHENTICATED] =
         {"Not signed in",
@@ -71,6 +74,10 @@ static const struct {
     [ERR_PAYMENT_FAILED] =
         {"Payment failed",
          "The payment could not be made; nothing was ordered.  Try another one with a new key.",
+         0, FINAL},
+    [ERR_CHECKOUT_FAILED] =
+        {"The order could not be placed",
+         "The order could not be placed in time; nothing was charged.  Try again with a new key.",
          0, FINAL},
     [ERR_CART_EMPTY] = {"The cart is empty", "There is nothing in the cart to order.", 0, false},
     [ERR_CART_ALREADY_ORDERED] =

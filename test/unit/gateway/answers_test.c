@@ -1,0 +1,126 @@
+/* The short-cut cache of order answers. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <sodium.h>
+
+#include "gateway/answers.h"
+
+static const uint8_t FINGERPRINT[32] = {1, 2, 3}, OTHER[32] = {4, 5, 6};
+
+struct world {
+    struct answers *answers;
+    struct arena *arena;
+};
+
+static int set_up(void **state)
+{
+    static struct world w;
+
+    w.arena = arena_new(1 << 20);
+    assert_non_null(w.arena);
+    assert_false(failed(answers_open(16, &w.answers)));
+    *state = &w;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct world *w = *state;
+
+    answers_close(w->answers);
+    arena_free(w->arena);
+    return 0;
+}
+
+static void put(struct world *w, const char *key, int64_t now_ms, const char *body, size_t size)
+{
+    uint8_t id[ANSWERS_ID_SIZE];
+    struct answer a = {.status = 201, .body = body, .size = size, .location = "/v1/orders/X"};
+
+    answers_id(key, FINGERPRINT, id);
+    answers_put(w->answers, id, now_ms, &a);
+}
+
+static bool get(struct world *w, const char *key, const uint8_t fingerprint[32], int64_t now_ms,
+                struct answer *out)
+{
+    uint8_t id[ANSWERS_ID_SIZE];
+
+    answers_id(key, fingerprint, id);
+    return answers_get(w->answers, id, now_ms, w->arena, out);
+}
+
+static void what_was_put_is_found_and_marked_replayed(void **state)
+{
+    struct answer a;
+
+    put(*state, "key-1", 5, "{}", 2);
+    assert_true(get(*state, "key-1", FINGERPRINT, 6, &a));
+    assert_int_equal(a.status, 201);
+    assert_int_equal(a.size, 2);
+    assert_memory_equal(a.body, "{}", 2);
+    assert_string_equal(a.location, "/v1/orders/X");
+    assert_true(a.replayed);
+}
+
+static void another_key_or_fingerprint_is_another_answer(void **state)
+{
+    struct answer a;
+
+    put(*state, "key-1", 5, "{}", 2);
+    assert_false(get(*state, "key-2", FINGERPRINT, 6, &a));
+    assert_false(get(*state, "key-1", OTHER, 6, &a));
+}
+
+static void an_answer_past_its_age_or_size_is_not_found(void **state)
+{
+    static char big[ANSWERS_BODY_MAX + 1];
+    struct answer a;
+
+    put(*state, "old", 5, "{}", 2);
+    assert_true(get(*state, "old", FINGERPRINT, 4 + ANSWERS_AGE_MAX_MS, &a));
+    assert_false(get(*state, "old", FINGERPRINT, 5 + ANSWERS_AGE_MAX_MS, &a));
+    put(*state, "big", 5, big, sizeof big);
+    assert_false(get(*state, "big", FINGERPRINT, 6, &a));
+    put(*state, "fits", 5, big, sizeof big - 1);
+    assert_true(get(*state, "fits", FINGERPRINT, 6, &a));
+}
+
+static void it_never_holds_more_than_it_may_and_keeps_the_newest(void **state)
+{
+    struct answer a;
+    int found = 0;
+    char key[32];
+
+    for (int i = 0; i < 1000; i++) {
+        snprintf(key, sizeof key, "key-%d", i);
+        put(*state, key, i, "{}", 2);
+        assert_true(get(*state, key, FINGERPRINT, i, &a));
+    }
+    for (int i = 0; i < 1000; i++) {
+        snprintf(key, sizeof key, "key-%d", i);
+        found += get(*state, key, FINGERPRINT, 1000, &a);
+    }
+    assert_int_equal(found, 16);
+}
+
+int main(void)
+{
+#define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        WITH_WORLD(what_was_put_is_found_and_marked_replayed),
+        WITH_WORLD(another_key_or_fingerprint_is_another_answer),
+        WITH_WORLD(an_answer_past_its_age_or_size_is_not_found),
+        WITH_WORLD(it_never_holds_more_than_it_may_and_keeps_the_newest),
+    };
+
+    assert_true(sodium_init() >= 0);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

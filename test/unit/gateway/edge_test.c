@@ -1,0 +1,403 @@
+/* The small judgements at the edge: keys, fingerprints, bodies, heads, routes, problems. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <sodium.h>
+
+#include "gateway/body.h"
+#include "gateway/head.h"
+#include "gateway/idempotency.h"
+#include "gateway/problem.h"
+#include "gateway/routes.h"
+#include "gateway/text.h"
+#include "gateway/trace.h"
+
+static int set_up(void **state)
+{
+    *state = arena_new(1 << 20);
+    return *state == NULL;
+}
+
+static int tear_down(void **state)
+{
+    arena_free(*state);
+    return 0;
+}
+
+/* ---- keys and fingerprints ---- */
+
+static void keys_of_all_allowed_forms_are_taken(void **state)
+{
+    static const struct {
+        const char *header, *body, *key;
+    } CASES[] = {
+        {"12345678", NULL, "12345678"},
+        {"9b2d2f0c-8f5e-4c1e-9d7a-2f6f5a1c3b4d", NULL, "9b2d2f0c-8f5e-4c1e-9d7a-2f6f5a1c3b4d"},
+        {"\"0198d1f2-7c3a-7b1e-8000-9d7a2f6f5a1c\"", NULL, "0198d1f2-7c3a-7b1e-8000-9d7a2f6f5a1c"},
+        {"\"a\\\"b\\\\cdefgh\"", NULL, "a\"b\\cdefgh"},
+        {NULL, "in-the-body", "in-the-body"},
+        {"\"the-same-1\"", "the-same-1", "the-same-1"},
+    };
+
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        const char *key = NULL;
+        struct err e = idempotency_key(*state, CASES[i].header, CASES[i].body, &key);
+        assert_false(failed(e));
+        assert_string_equal(key, CASES[i].key);
+    }
+}
+
+static void other_keys_are_refused(void **state)
+{
+    static const struct {
+        const char *header, *body;
+    } CASES[] = {
+        {NULL, NULL}, {"", NULL}, {"1234567", NULL}, {"\"1234567\"", NULL}, {"has a blank", NULL},
+        {"\"unclosed", NULL}, {"\"closed\"twice\"", NULL}, {"\"param-one\";a=1", NULL},
+        {"\"bad\\escape\"", NULL}, {"\"ends-in\\", NULL}, {"not-\xc3\xa9-ascii", NULL},
+        {"one-of-two", "two-of-two"}, {"", "in-the-body"}, {"one-of-two", ""},
+    };
+    static char long_key[257];
+    const char *key;
+
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++)
+        assert_int_equal(idempotency_key(*state, CASES[i].header, CASES[i].body, &key).code,
+                         ERR_INVALID_ARGUMENT);
+    memset(long_key, 'k', 256);
+    assert_true(failed(idempotency_key(*state, long_key, NULL, &key)));
+    long_key[255] = '\0';
+    assert_false(failed(idempotency_key(*state, long_key, NULL, &key)));
+}
+
+static void a_fingerprint_differs_when_anything_asked_for_does(void **state)
+{
+    static const struct {
+        const char *user, *method, *route;
+        struct order_request order;
+    } CASES[] = {
+        {"u1", "POST", "/v1/orders", {"c", "p", NULL, false, 0}},
+        {"u2", "POST", "/v1/orders", {"c", "p", NULL, false, 0}},
+        {"u1", "PUT", "/v1/orders", {"c", "p", NULL, false, 0}},
+        {"u1", "POST", "/v1/other", {"c", "p", NULL, false, 0}},
+        {"u1", "POST", "/v1/orders", {"cp", "", NULL, false, 0}},
+        {"u1", "POST", "/v1/orders", {"", "cp", NULL, false, 0}},
+        {"u1", "POST", "/v1/orders", {"c", "p", NULL, true, 0}},
+        {"u1", "POST", "/v1/orders", {"c", "p", NULL, true, 10}},
+    };
+    enum { COUNT = sizeof CASES / sizeof CASES[0] };
+    uint8_t prints[COUNT][FINGERPRINT_SIZE], again[FINGERPRINT_SIZE];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT; i++) {
+        struct order_request order = CASES[i].order;
+        idempotency_fingerprint(CASES[i].user, CASES[i].method, CASES[i].route, &order, prints[i]);
+        order.idempotency_key = "where the key stood makes no difference";
+        idempotency_fingerprint(CASES[i].user, CASES[i].method, CASES[i].route, &order, again);
+        assert_memory_equal(prints[i], again, FINGERPRINT_SIZE);
+        for (size_t k = 0; k < i; k++)
+            assert_memory_not_equal(prints[i], prints[k], FINGERPRINT_SIZE);
+    }
+}
+
+/* ---- bodies ---- */
+
+static void bodies_that_are_not_strict_json_are_refused(void **state)
+{
+    static const char *const BODIES[] = {
+        "", " ", "{", "[]x", "{} {}", "{\"a\":1,\"a\":1}", "{\"a\":\"\xff\"}", "{\"a\":\"\\ud800\"}",
+        "{\"a\":\"\\u0000\"}", "{'a':1}", "{\"a\":01}", "{\"a\":1,}", "\xef\xbb\xbf{}", "nul", "1",
+        "{\"a\":99999999999999999999}",
+    };
+    json_t *json;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof BODIES / sizeof BODIES[0]; i++) {
+        struct err e = body_parse(BODIES[i], strlen(BODIES[i]), &json);
+        if (e.code != ERR_INVALID_ARGUMENT)
+            fail_msg("taken: %s", BODIES[i]);
+        assert_null(json);
+    }
+}
+
+static void nesting_without_end_is_refused(void **state)
+{
+    static char deep[65536];
+    json_t *json;
+
+    (void)state;
+    memset(deep, '[', sizeof deep);
+    assert_int_equal(body_parse(deep, sizeof deep, &json).code, ERR_INVALID_ARGUMENT);
+}
+
+static void fields_are_refused_by_name(void **state)
+{
+    static const char *const NAMES[] = {"text", "number", NULL};
+    static const struct {
+        const char *body, *named;
+    } CASES[] = {
+        {"{\"number\":1}", "text"},
+        {"{\"text\":1,\"number\":1}", "text"},
+        {"{\"text\":null,\"number\":1}", "text"},
+        {"{\"text\":\"a\"}", "number"},
+        {"{\"text\":\"a\",\"number\":1.0}", "number"},
+        {"{\"text\":\"a\",\"number\":1e1}", "number"},
+        {"{\"text\":\"a\",\"number\":\"1\"}", "number"},
+        {"{\"text\":\"a\",\"number\":true}", "number"},
+        {"{\"text\":\"a\",\"number\":-1}", "number"},
+        {"{\"text\":\"a\",\"number\":101}", "number"},
+        {"{\"text\":\"a\",\"number\":1,\"extra\":1}", "extra"},
+        {"[]", "The body"},
+    };
+    const char *text;
+    int64_t number;
+    json_t *json;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        assert_false(failed(body_parse(CASES[i].body, strlen(CASES[i].body), &json)));
+        struct err e = body_names(json, "The body", NAMES);
+        if (!failed(e))
+            e = body_text(json, "text", true, &text);
+        if (!failed(e))
+            e = body_integer(json, "number", 0, 100, NULL, &number);
+        assert_int_equal(e.code, ERR_INVALID_ARGUMENT);
+        assert_non_null(strstr(e.message, CASES[i].named));
+        json_decref(json);
+    }
+}
+
+/* ---- heads ---- */
+
+static void only_clear_framing_passes(void **state)
+{
+    static const struct {
+        const char *method, *version, *fields[6];
+        enum err_code code;
+    } CASES[] = {
+        {"GET", "HTTP/1.1", {"Host", "a"}, ERR_OK},
+        {"GET", "HTTP/1.0", {NULL}, ERR_OK},
+        {"GET", "HTTP/1.1", {NULL}, ERR_INVALID_ARGUMENT},
+        {"GET", "HTTP/1.1", {"Host", "a", "host", "a"}, ERR_INVALID_ARGUMENT},
+        {"GET", "HTTP/1.1", {"Host", "a", "Content-Length", "0"}, ERR_OK},
+        {"GET", "HTTP/1.1", {"Host", "a", "Content-Length", "1"}, ERR_INVALID_ARGUMENT},
+        {"HEAD", "HTTP/1.1", {"Host", "a", "Transfer-Encoding", "chunked"}, ERR_INVALID_ARGUMENT},
+        {"PUT", "HTTP/1.1", {"Host", "a", "Content-Length", "65536"}, ERR_OK},
+        {"PUT", "HTTP/1.1", {"Host", "a", "Content-Length", ""}, ERR_INVALID_ARGUMENT},
+        {"PUT", "HTTP/1.1", {"Host", "a", "Content-Length", "0x10"}, ERR_INVALID_ARGUMENT},
+        {"PUT", "HTTP/1.1", {"Host", "a", "Content-Length", "1 "}, ERR_INVALID_ARGUMENT},
+        {"PUT", "HTTP/1.1", {"Host", "a", "Content-Length", "9999999999999999999"},
+         ERR_INVALID_ARGUMENT},
+        {"PUT", "HTTP/1.1", {"Host", "a", "Transfer-Encoding", "Chunked"}, ERR_OK},
+        {"PUT", "HTTP/1.1", {"Host", "a", "Transfer-Encoding", "identity"}, ERR_UNIMPLEMENTED},
+        {"PUT", "HTTP/1.1", {"Host", "a", "Transfer-Encoding", "chunked", "Content-Length", "3"},
+         ERR_INVALID_ARGUMENT},
+        {"PUT", "HTTP/1.0", {"Transfer-Encoding", "chunked"}, ERR_INVALID_ARGUMENT},
+        {"PUT", "HTTP/1.1", {"Host", "a", "Content-Length ", "3"}, ERR_INVALID_ARGUMENT},
+        {"PUT", "HTTP/1.1", {"Host", "a", "", "3"}, ERR_INVALID_ARGUMENT},
+        {"PUT", "HTTP/1.1", {"Host", "a", "X", "a\nb"}, ERR_INVALID_ARGUMENT},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        struct head head = {0};
+        for (int f = 0; f < 6 && CASES[i].fields[f] != NULL; f += 2)
+            head_add(&head, CASES[i].fields[f], CASES[i].fields[f + 1]);
+        enum err_code code = head_check(&head, CASES[i].method, CASES[i].version).code;
+        if (code != CASES[i].code)
+            fail_msg("case %zu: %s", i, err_reason(code));
+    }
+}
+
+static void content_types_of_json_are_taken_and_no_other(void **state)
+{
+    static const char *const GOOD[] = {"application/json", "Application/JSON; charset=utf-8",
+                                       "application/json;charset=\"UTF-8\"",
+                                       "text/plain;charset=UTF-8"};
+    static const char *const BAD[] = {"", "application/jsonp", "application/json; charset=latin1",
+                                      "application/x-www-form-urlencoded", "text/html",
+                                      "application/json, text/html"};
+
+    (void)state;
+    assert_true(content_type_valid(NULL));
+    for (size_t i = 0; i < sizeof GOOD / sizeof GOOD[0]; i++)
+        assert_true(content_type_valid(GOOD[i]));
+    for (size_t i = 0; i < sizeof BAD / sizeof BAD[0]; i++)
+        assert_false(content_type_valid(BAD[i]));
+}
+
+static void a_trace_that_is_malformed_is_replaced(void **state)
+{
+    static const char GOOD[] = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    static const char *const BAD[] = {
+        "", "00", "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+        "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+        "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-",
+    };
+    char out[TRACEPARENT_SIZE];
+
+    (void)state;
+    trace_context(GOOD, out);
+    assert_string_equal(out, GOOD);
+    trace_context(NULL, out);
+    assert_true(trace_valid(out));
+    for (size_t i = 0; i < sizeof BAD / sizeof BAD[0]; i++) {
+        assert_false(trace_valid(BAD[i]));
+        trace_context(BAD[i], out);
+        assert_true(trace_valid(out));
+    }
+}
+
+/* ---- routes ---- */
+
+static void paths_find_their_row_and_nothing_else_does(void **state)
+{
+    static const struct {
+        const char *method, *path;
+        enum err_code code;
+        const char *id, *allow;
+    } CASES[] = {
+        {"POST", "/v1/orders", ERR_OK, NULL, NULL},
+        {"GET", "/v1/orders/X1", ERR_OK, "X1", NULL},
+        {"HEAD", "/v1/orders/X1", ERR_OK, "X1", NULL},
+        {"PUT", "/v1/carts/c-1", ERR_OK, "c-1", NULL},
+        {"OPTIONS", "/v1/carts/c-1", ERR_OK, NULL, "GET, HEAD, OPTIONS, PUT"},
+        {"DELETE", "/v1/orders", ERR_METHOD_NOT_ALLOWED, NULL, "GET, HEAD, OPTIONS, POST"},
+        {"POST", "/v1/orders/X1", ERR_METHOD_NOT_ALLOWED, NULL, "GET, HEAD, OPTIONS"},
+        {"get", "/v1/products", ERR_METHOD_NOT_ALLOWED, NULL, "GET, HEAD, OPTIONS"},
+        {"GET", "/v1/orders/", ERR_NOT_FOUND, NULL, NULL},
+        {"GET", "/v1/orders/X1/", ERR_NOT_FOUND, NULL, NULL},
+        {"GET", "/v1/orders/X1/lines", ERR_NOT_FOUND, NULL, NULL},
+        {"GET", "/v1/ordersX", ERR_NOT_FOUND, NULL, NULL},
+        {"GET", "//v1/orders", ERR_NOT_FOUND, NULL, NULL},
+        {"GET", "/", ERR_NOT_FOUND, NULL, NULL},
+        {"GET", "", ERR_NOT_FOUND, NULL, NULL},
+        {"OPTIONS", "*", ERR_NOT_FOUND, NULL, NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        const struct route *route;
+        const char *id, *allow;
+        struct err e = routes_find(method_of(CASES[i].method), CASES[i].path, &route, &id, &allow);
+        if (e.code != CASES[i].code)
+            fail_msg("%s %s: %s", CASES[i].method, CASES[i].path, err_reason(e.code));
+        assert_string_equal(id == NULL ? "" : id, CASES[i].id == NULL ? "" : CASES[i].id);
+        assert_string_equal(allow == NULL ? "" : allow,
+                            CASES[i].allow == NULL ? "" : CASES[i].allow);
+    }
+}
+
+/* ---- problems and text ---- */
+
+static void every_error_is_a_problem_that_parses(void **state)
+{
+    for (int code = ERR_OK + 1; code < ERR_CODES_COUNT; code++) {
+        struct err e = err_make((enum err_code)code, "a \"message\" cut in \xc3");
+        e.subject = "A,B";
+        struct answer a = problem_answer(*state, e);
+        json_t *json = NULL;
+        assert_false(failed(body_parse(a.body, a.size, &json)));
+        assert_int_equal(json_integer_value(json_object_get(json, "status")), a.status);
+        assert_int_equal(a.status, err_http_status((enum err_code)code));
+        assert_string_equal(json_string_value(json_object_get(json, "code")),
+                            err_reason((enum err_code)code));
+        if (strcmp(json_string_value(json_object_get(json, "title")), "Error") == 0)
+            fail_msg("%s has no title", err_reason((enum err_code)code));
+        json_decref(json);
+    }
+}
+
+static void a_final_failure_never_shows_words_that_may_change(void **state)
+{
+    for (int code = ERR_OK + 1; code < ERR_CODES_COUNT; code++) {
+        if (!problem_is_final((enum err_code)code))
+            continue;
+        struct answer one = problem_answer(*state, err_make((enum err_code)code, "one wording"));
+        struct answer two = problem_answer(*state, err_make((enum err_code)code, "another one"));
+        assert_int_equal(one.size, two.size);
+        assert_memory_equal(one.body, two.body, one.size);
+    }
+}
+
+static void a_change_of_unknown_outcome_is_never_told_as_failed(void **state)
+{
+    (void)state;
+    for (int code = ERR_OK + 1; code < ERR_CODES_COUNT; code++) {
+        struct err e = err_unknown((enum err_code)code, "x");
+        bool told = problem_is_final(e.code) || e.code == ERR_CHECKOUT_IN_PROGRESS;
+        assert_int_equal(problem_of_call(e, true).code, told ? e.code : ERR_DEADLINE_EXCEEDED);
+        assert_true(told || problem_of_call(e, false).code != ERR_DEADLINE_EXCEEDED);
+    }
+    assert_int_equal(problem_of_call(err_make(ERR_UNAUTHENTICATED, "x"), true).code, ERR_INTERNAL);
+    assert_int_equal(problem_of_call(err_make(ERR_PERMISSION_DENIED, "x"), false).code, ERR_INTERNAL);
+    assert_int_equal(problem_of_call(err_make(ERR_UNAVAILABLE, "x"), true).code, ERR_UNAVAILABLE);
+}
+
+static void text_is_escaped_and_made_well_formed(void **state)
+{
+    static const struct {
+        const char *value, *written;
+    } CASES[] = {
+        {"", "\"\""},
+        {"plain", "\"plain\""},
+        {"a\"b\\c\n\x7f", "\"a\\\"b\\\\c\\u000a\\u007f\""},
+        {"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\""},
+        {"\xff", "\"\xef\xbf\xbd\""},
+        {"\xc0\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\""},
+        {"\xed\xa0\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\""},
+        {"cut \xe2\x82", "\"cut \xef\xbf\xbd\xef\xbf\xbd\""},
+    };
+
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        struct text text = text_start(*state, 1);
+        text_string(&text, CASES[i].value);
+        assert_false(text.broken);
+        assert_int_equal(text.size, strlen(CASES[i].written));
+        assert_memory_equal(text.bytes, CASES[i].written, text.size);
+    }
+}
+
+static void a_text_the_arena_cannot_hold_says_so(void **state)
+{
+    struct arena *small = arena_new(8192);
+    struct text text = text_start(small, 16);
+
+    (void)state;
+    for (int i = 0; i < 1000; i++)
+        text_raw(&text, "0123456789");
+    assert_true(text.broken);
+    arena_free(small);
+}
+
+int main(void)
+{
+#define WITH_ARENA(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        WITH_ARENA(keys_of_all_allowed_forms_are_taken),
+        WITH_ARENA(other_keys_are_refused),
+        WITH_ARENA(a_fingerprint_differs_when_anything_asked_for_does),
+        WITH_ARENA(bodies_that_are_not_strict_json_are_refused),
+        WITH_ARENA(nesting_without_end_is_refused),
+        WITH_ARENA(fields_are_refused_by_name),
+        WITH_ARENA(only_clear_framing_passes),
+        WITH_ARENA(content_types_of_json_are_taken_and_no_other),
+        WITH_ARENA(a_trace_that_is_malformed_is_replaced),
+        WITH_ARENA(paths_find_their_row_and_nothing_else_does),
+        WITH_ARENA(every_error_is_a_problem_that_parses),
+        WITH_ARENA(a_final_failure_never_shows_words_that_may_change),
+        WITH_ARENA(a_change_of_unknown_outcome_is_never_told_as_failed),
+        WITH_ARENA(text_is_escaped_and_made_well_formed),
+        WITH_ARENA(a_text_the_arena_cannot_hold_says_so),
+    };
+
+    assert_true(sodium_init() >= 0);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,330 @@
+/* Which tokens are let in, and that every other one is not. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "gateway/jwks.h"
+#include "gateway/jwt.h"
+#include "unit/gateway/token.h"
+
+#define ED_HEADER "{\"alg\":\"EdDSA\",\"typ\":\"JWT\",\"kid\":\"ed\"}"
+#define HS_HEADER "{\"alg\":\"HS256\",\"kid\":\"hs\"}"
+
+static char *temporary(void)
+{
+    static char path[64];
+
+    strcpy(path, "/tmp/jwks-test-XXXXXX");
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    return path;
+}
+
+static int set_up(void **state)
+{
+    struct jwt *jwt;
+    struct jwt_config config = {.jwks_file = temporary(), .issuer = TOKEN_ISSUER,
+                                .audience = TOKEN_AUDIENCE, .remembered_max = 8};
+
+    token_write_jwks(config.jwks_file);
+    struct err e = jwt_open(&config, &jwt);
+    unlink(config.jwks_file);
+    if (failed(e))
+        fail_msg("%s", e.message);
+    *state = jwt;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    jwt_close(*state);
+    return 0;
+}
+
+static bool let_in_at(struct jwt *jwt, const char *token, int64_t now_s)
+{
+    char user[UUID_LENGTH + 1] = "";
+    struct err e = jwt_verify(jwt, token, strlen(token), now_s, user);
+
+    if (failed(e))
+        assert_int_equal(e.code, ERR_UNAUTHENTICATED);
+    else
+        assert_string_equal(user, TOKEN_USER);
+    return !failed(e);
+}
+
+static bool let_in(struct jwt *jwt, const char *token)
+{
+    return let_in_at(jwt, token, time(NULL));
+}
+
+static const char *signed_by(const char *kid, const char *header, const char *claims)
+{
+    static char token[4200];
+
+    token_sign(kid, header, claims, token);
+    return token;
+}
+
+static const char *good_claims(void)
+{
+    static char claims[1000];
+
+    token_claims(NULL, NULL, claims, sizeof claims);
+    return claims;
+}
+
+static void a_good_token_is_let_in_by_either_algorithm(void **state)
+{
+    assert_true(let_in(*state, signed_by("ed", ED_HEADER, good_claims())));
+    assert_true(let_in(*state, signed_by("hs", HS_HEADER, good_claims())));
+    assert_true(let_in(*state, signed_by("ed", "{\"kid\":\"ed\",\"alg\":\"EdDSA\"}", good_claims())));
+    assert_true(let_in(*state, signed_by("ed", "{\"alg\":\"EdDSA\",\"typ\":\"at+jwt\",\"kid\":\"ed\"}",
+                                         good_claims())));
+}
+
+static void headers_that_try_something_are_refused(void **state)
+{
+    static const struct {
+        const char *key, *header;
+    } CASES[] = {
+        {"ed", "{\"alg\":\"none\",\"kid\":\"ed\"}"},
+        {"ed", "{\"alg\":\"NoNe\",\"kid\":\"ed\"}"},
+        {"ed", "{\"alg\":\"eddsa\",\"kid\":\"ed\"}"},
+        {"ed", "{\"alg\":\"HS256\",\"kid\":\"ed\"}"},
+        {"hs", "{\"alg\":\"EdDSA\",\"kid\":\"hs\"}"},
+        {"hs", "{\"alg\":\"HS512\",\"kid\":\"hs\"}"},
+        {"ed", "{\"alg\":[\"EdDSA\"],\"kid\":\"ed\"}"},
+        {"ed", "{\"kid\":\"ed\"}"},
+        {"ed", "{\"alg\":\"EdDSA\"}"},
+        {"ed", "{\"alg\":\"EdDSA\",\"kid\":\"other\"}"},
+        {"ed", "{\"alg\":\"EdDSA\",\"kid\":\"\"}"},
+        {"ed", "{\"alg\":\"EdDSA\",\"kid\":\"../ed\"}"},
+        {"ed", "{\"alg\":\"EdDSA\",\"kid\":1}"},
+        {"ed", "{\"alg\":\"EdDSA\",\"kid\":\"rsa\"}"},
+        {"ed", "{\"alg\":\"EdDSA\",\"kid\":\"ed\",\"typ\":\"JWE\"}"},
+        {"ed", "{\"alg\":\"EdDSA\",\"kid\":\"ed\",\"typ\":1}"},
+        {"ed", "{\"alg\":\"EdDSA\",\"kid\":\"ed\",\"crit\":[\"b64\"]}"},
+        {"ed", "{\"alg\":\"EdDSA\",\"kid\":\"ed\",\"b64\":false}"},
+        {"ed", "{\"alg\":\"EdDSA\",\"kid\":\"ed\",\"jwk\":{}}"},
+        {"ed", "{\"alg\":\"EdDSA\",\"kid\":\"ed\",\"jku\":\"https://x\"}"},
+        {"ed", "{\"alg\":\"EdDSA\",\"kid\":\"ed\",\"x5u\":\"https://x\"}"},
+        {"ed", "{\"alg\":\"EdDSA\",\"kid\":\"ed\",\"kid\":\"ed\"}"},
+        {"ed", "{\"alg\":\"EdDSA\",\"kid\":\"ed\"} x"},
+        {"ed", "[\"EdDSA\",\"ed\"]"},
+    };
+
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++)
+        if (let_in(*state, signed_by(CASES[i].key, CASES[i].header, good_claims())))
+            fail_msg("let in with %s", CASES[i].header);
+}
+
+static void hmac_with_the_public_key_as_secret_is_refused(void **state)
+{
+    uint8_t public_key[32], secret_key[64], mac[32];
+    char token[4200];
+
+    token_key(public_key, secret_key);
+    token_sign("hs", "{\"alg\":\"HS256\",\"kid\":\"ed\"}", good_claims(), token);
+    char *dot = strrchr(token, '.');
+    crypto_auth_hmacsha256(mac, (unsigned char *)token, (size_t)(dot - token), public_key);
+    token_base64(mac, 32, dot + 1, 64);
+    assert_false(let_in(*state, token));
+}
+
+static void claims_that_do_not_fit_are_refused(void **state)
+{
+    static const struct {
+        const char *claim, *value;
+    } CASES[] = {
+        {"iss", "-"}, {"iss", "\"checkout\""}, {"iss", "[\"" TOKEN_ISSUER "\"]"},
+        {"aud", "-"}, {"aud", "\"checkout-admin\""}, {"aud", "\"check\""}, {"aud", "[]"},
+        {"aud", "[\"checkout2\"]"}, {"aud", "[\"checkout\",1]"}, {"aud", "{\"checkout\":1}"},
+        {"sub", "-"}, {"sub", "\"\""}, {"sub", "\"alice\""}, {"sub", "7"},
+        {"sub", "\"00000000-0000-4000-8000-00000000000A\""},
+        {"exp", "-"}, {"exp", "1"}, {"exp", "\"99999999999\""}, {"exp", "99999999999.5"},
+        {"exp", "-1"}, {"exp", "1e12"}, {"exp", "99999999999999999"}, {"exp", "null"},
+        {"exp", "999999999999999999999999"}, {"nbf", "99999999999"}, {"nbf", "\"1\""}, {"nbf", "1.0"},
+        {"iat", "99999999999"}, {"iat", "true"}, {"iat", "-5"},
+    };
+    char token[1024];
+
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        token_make(CASES[i].claim, CASES[i].value, token);
+        if (let_in(*state, token))
+            fail_msg("let in with %s %s", CASES[i].claim, CASES[i].value);
+    }
+}
+
+static void claims_that_fit_are_let_in(void **state)
+{
+    static const struct {
+        const char *claim, *value;
+    } CASES[] = {
+        {"aud", "[\"checkout\"]"}, {"aud", "[\"other\",\"checkout\"]"}, {"nbf", "-"}, {"iat", "-"},
+        {"nbf", "0"},
+    };
+    char token[1024];
+
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        token_make(CASES[i].claim, CASES[i].value, token);
+        if (!let_in(*state, token))
+            fail_msg("not let in with %s %s", CASES[i].claim, CASES[i].value);
+    }
+}
+
+static void times_have_sixty_seconds_of_skew(void **state)
+{
+    static const struct {
+        const char *claim;
+        int64_t now_s;
+        bool good;
+    } CASES[] = {
+        {"exp", 2000000059, true},  {"exp", 2000000060, false}, {"nbf", 1999999940, true},
+        {"nbf", 1999999939, false}, {"iat", 1999999940, true},  {"iat", 1999999939, false},
+    };
+
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        char claims[400];
+        snprintf(claims, sizeof claims,
+                 "{\"iss\":\"%s\",\"aud\":\"%s\",\"sub\":\"%s\",\"exp\":%d,\"%s\":2000000000}",
+                 TOKEN_ISSUER, TOKEN_AUDIENCE, TOKEN_USER, 2100000000, CASES[i].claim);
+        if (strcmp(CASES[i].claim, "exp") == 0)
+            snprintf(claims, sizeof claims,
+                     "{\"iss\":\"%s\",\"aud\":\"%s\",\"sub\":\"%s\",\"exp\":2000000000}",
+                     TOKEN_ISSUER, TOKEN_AUDIENCE, TOKEN_USER);
+        bool good = let_in_at(*state, signed_by("ed", ED_HEADER, claims), CASES[i].now_s);
+        if (good != CASES[i].good)
+            fail_msg("%s at %lld", CASES[i].claim, (long long)CASES[i].now_s);
+    }
+}
+
+static void a_token_changed_in_any_byte_is_refused(void **state)
+{
+    char token[4200];
+
+    token_sign("ed", ED_HEADER, good_claims(), token);
+    size_t length = strlen(token);
+    for (size_t i = 0; i < length; i++) {
+        char kept = token[i];
+        token[i] = kept == 'A' ? 'B' : 'A';
+        if (let_in(*state, token))
+            fail_msg("let in with byte %zu changed", i);
+        token[i] = kept;
+    }
+    assert_true(let_in(*state, token));
+}
+
+static void shapes_that_are_no_token_are_refused(void **state)
+{
+    char token[4200], long_token[5000];
+    static const char *const ENDS[] = {"=", "==", " ", "\n", ".", ".AAAA", "A", "AAAA"};
+
+    token_sign("ed", ED_HEADER, good_claims(), token);
+    for (size_t i = 0; i < sizeof ENDS / sizeof ENDS[0]; i++) {
+        snprintf(long_token, sizeof long_token, "%s%s", token, ENDS[i]);
+        assert_false(let_in(*state, long_token));
+        snprintf(long_token, sizeof long_token, "%s%s", ENDS[i], token);
+        assert_false(let_in(*state, long_token));
+    }
+    static const char *const SHAPES[] = {"", ".", "..", "...", "a.b", "a.b.c", "e30.e30.", "e30.e30.AA"};
+    for (size_t i = 0; i < sizeof SHAPES / sizeof SHAPES[0]; i++)
+        assert_false(let_in(*state, SHAPES[i]));
+    char *dot = strrchr(token, '.');
+    for (size_t cut = 1; cut <= strlen(dot); cut++) {
+        snprintf(long_token, sizeof long_token, "%.*s", (int)(strlen(token) - cut), token);
+        assert_false(let_in(*state, long_token));
+    }
+    memset(dot + 1, 'A', strlen(dot + 1));
+    assert_false(let_in(*state, token));
+    memset(long_token, 'a', 4098);
+    long_token[4098] = '\0';
+    assert_false(let_in(*state, long_token));
+}
+
+static void a_remembered_token_still_expires(void **state)
+{
+    char claims[400];
+
+    snprintf(claims, sizeof claims, "{\"iss\":\"%s\",\"aud\":\"%s\",\"sub\":\"%s\",\"exp\":2000000000}",
+             TOKEN_ISSUER, TOKEN_AUDIENCE, TOKEN_USER);
+    const char *token = signed_by("ed", ED_HEADER, claims);
+    assert_true(let_in_at(*state, token, 1999999999));
+    assert_true(let_in_at(*state, token, 2000000059));
+    assert_false(let_in_at(*state, token, 2000000060));
+}
+
+static void more_tokens_than_are_remembered_are_all_let_in(void **state)
+{
+    for (int round = 0; round < 2; round++)
+        for (int i = 0; i < 40; i++) {
+            char value[32], token[1024];
+            snprintf(value, sizeof value, "%d", 2000000000 + i);
+            token_make("exp", value, token);
+            assert_true(let_in(*state, token));
+        }
+}
+
+static void key_files_that_are_wrong_are_refused_by_name(void **state)
+{
+    static const char *const FILES[] = {
+        "", "[]", "{}", "{\"keys\":{}}", "{\"keys\":[]}",
+        "{\"keys\":[{\"kty\":\"RSA\",\"kid\":\"r\"}]}",
+        "{\"keys\":[{\"kty\":\"oct\",\"kid\":\"a\",\"k\":\"c2hvcnQ\"}]}",
+        "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"a\",\"x\":\"AAAA\"}]}",
+        "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":"
+        "\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}]}",
+        "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"a\",\"alg\":\"HS256\",\"x\":"
+        "\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}]}",
+        "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"a\",\"d\":\"AA\",\"x\":"
+        "\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}]}",
+        "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"a\",\"x\":"
+        "\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"},{\"kty\":\"OKP\",\"crv\":\"Ed25519\","
+        "\"kid\":\"a\",\"x\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}]}",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof FILES / sizeof FILES[0]; i++) {
+        struct jwks *jwks = NULL;
+        const char *path = temporary();
+        FILE *file = fopen(path, "we");
+        fputs(FILES[i], file);
+        fclose(file);
+        struct err e = jwks_read(path, &jwks);
+        unlink(path);
+        if (!failed(e))
+            fail_msg("taken: %s", FILES[i]);
+        assert_non_null(strstr(e.message, path));
+        assert_null(jwks);
+    }
+}
+
+int main(void)
+{
+#define WITH_KEYS(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        WITH_KEYS(a_good_token_is_let_in_by_either_algorithm),
+        WITH_KEYS(headers_that_try_something_are_refused),
+        WITH_KEYS(hmac_with_the_public_key_as_secret_is_refused),
+        WITH_KEYS(claims_that_do_not_fit_are_refused),
+        WITH_KEYS(claims_that_fit_are_let_in),
+        WITH_KEYS(times_have_sixty_seconds_of_skew),
+        WITH_KEYS(a_token_changed_in_any_byte_is_refused),
+        WITH_KEYS(shapes_that_are_no_token_are_refused),
+        WITH_KEYS(a_remembered_token_still_expires),
+        WITH_KEYS(more_tokens_than_are_remembered_are_all_let_in),
+        cmocka_unit_test(key_files_that_are_wrong_are_refused_by_name),
+    };
+
+    log_start("jwt_test", LOG_ERROR);
+    assert_true(sodium_init() >= 0);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
