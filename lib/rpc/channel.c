@@ -206,7 +206,7 @@ static void attempt_failed(struct call *call, struct err e)
 }
 
 /* The callee's error: final, unless it asks us to come back. */
-static void answered_error(struct call *call, struct err e)
+static void answered_error(struct call *call, struct err e, bool replayed)
 {
     bool away = e.code == ERR_UNAVAILABLE;
 
@@ -218,7 +218,7 @@ static void answered_error(struct call *call, struct err e)
     if (away || e.effect == EFFECT_UNKNOWN)
         pause_then_retry(call);
     else
-        finish(call, e, NULL, false);
+        finish(call, e, NULL, replayed);
 }
 
 /* --------------------------------------------------------------------------- the answer */
@@ -240,7 +240,7 @@ static void take_response(struct call *call, const Rpc__V1__Response *response)
         return;
     }
     if (failed(e)) {
-        answered_error(call, e);
+        answered_error(call, e, response->replayed);
         return;
     }
     ProtobufCMessage *reply =
