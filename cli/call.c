@@ -38,9 +38,9 @@ static struct err take_place(const struct cli *cli, struct found_method *method)
     const struct place *named = name != NULL ? place_find(name) : NULL;
 
     if (name != NULL && named == NULL)
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "--service is \"%s\"; it must be orchestrator, inventory or payment",
-                        name);
+        return err_make(
+            ERR_INVALID_ARGUMENT,
+            "--service is \"%s\"; it must be orchestrator, inventory or payment", name);
     if (method->place == NULL && named == NULL)
         return err_make(ERR_INVALID_ARGUMENT,
                         "every service has %s; say which with --service orchestrator, "
@@ -65,8 +65,8 @@ static struct outcome call(const struct cli *cli, const struct found_method *met
     if (failed(e))
         return misused(e);
     snprintf(name, sizeof name, "%s/%s", method->service->name, method->method->name);
-    struct outcome end = remote_call(cli, method->place, name, request, method->method->output,
-                                     &reply);
+    struct outcome end =
+        remote_call(cli, method->place, name, request, method->method->output, &reply);
     return end.status != 0 ? end : local(output_message(cli, reply));
 }
 
@@ -108,18 +108,20 @@ static struct outcome check(const struct cli *cli, const struct place *place,
 }
 
 static void print_health(const struct cli *cli, const struct place *place,
-                         const Rpc__V1__HealthCheckReply *reply, const struct outcome *end)
+                         const Rpc__V1__HealthCheckReply *reply,
+                         const struct outcome *end)
 {
     const char *state = "UNREACHABLE", *detail = end->error.message;
 
     if (end->status == 0) {
-        state = reply->status == RPC__V1__HEALTH_CHECK_REPLY__STATUS__SERVING ? "SERVING"
-                                                                             : "NOT_SERVING";
+        state = reply->status == RPC__V1__HEALTH_CHECK_REPLY__STATUS__SERVING
+                    ? "SERVING"
+                    : "NOT_SERVING";
         detail = reply->detail;
     }
     if (cli->options[OPT_JSON] != NULL) {
-        json_t *line = json_pack("{s:s, s:s, s:s}", "service", place->name, "status", state,
-                                 "detail", detail);
+        json_t *line = json_pack("{s:s, s:s, s:s}", "service", place->name, "status",
+                                 state, "detail", detail);
         json_dumpf(line, cli->out, JSON_COMPACT);
         json_decref(line);
     } else {
@@ -138,7 +140,8 @@ struct outcome command_health(struct cli *cli)
         const Rpc__V1__HealthCheckReply *reply = NULL;
         struct outcome end = check(cli, &PLACES[i], &reply);
         print_health(cli, &PLACES[i], reply, &end);
-        if (end.status == 0 && reply->status != RPC__V1__HEALTH_CHECK_REPLY__STATUS__SERVING)
+        if (end.status == 0 &&
+            reply->status != RPC__V1__HEALTH_CHECK_REPLY__STATUS__SERVING)
             end = local(err_make(ERR_UNAVAILABLE, "%s is not serving", PLACES[i].name));
         if (first.status == 0)
             first = end;

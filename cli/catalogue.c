@@ -78,9 +78,10 @@ struct err method_find(const char *name, struct found_method *out)
         return err_make(ERR_INVALID_ARGUMENT,
                         "there is no method \"%s\"; see checkoutctl list", name);
     if (search.count > 1)
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "%d methods are called \"%s\"; give more of the name, see checkoutctl "
-                        "list",
-                        search.count, name);
+        return err_make(
+            ERR_INVALID_ARGUMENT,
+            "%d methods are called \"%s\"; give more of the name, see checkoutctl "
+            "list",
+            search.count, name);
     return ERR_NONE;
 }

@@ -7,9 +7,9 @@
 
 /* One service that runs somewhere, as known_services and the settings name it. */
 struct place {
-    const char *name;      /* "inventory" */
-    size_t addresses;      /* offset of its setting in struct settings */
-    const char *setting;   /* that setting's name, for sentences */
+    const char *name;    /* "inventory" */
+    size_t addresses;    /* offset of its setting in struct settings */
+    const char *setting; /* that setting's name, for sentences */
     const ProtobufCServiceDescriptor *service;
 };
 
@@ -27,7 +27,8 @@ const struct place *place_find(const char *name);
 
 /*
  * The method of a name: inventory.v1.Inventory/GetStock, or its end where that is
- * unambiguous: Inventory/GetStock, GetStock.  INVALID_ARGUMENT when none or several match.
+ * unambiguous: Inventory/GetStock, GetStock.  INVALID_ARGUMENT when none or several
+ * match.
  */
 struct err method_find(const char *name, struct found_method *out)
     __attribute__((warn_unused_result));

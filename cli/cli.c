@@ -26,8 +26,10 @@ static const struct {
     [OPT_HELP] = {"help", NULL, "this text; also after each command"},
     [OPT_VERSION] = {"version", NULL, "the version"},
     [OPT_DIR] = {"dir", "DIR", "folder of the migrations [migrations_dir]"},
-    [OPT_ROLES] = {"roles", "FILE", "afterwards set the passwords of `role = password` lines"},
-    [OPT_LOCK_WAIT] = {"lock-wait", "SECONDS", "how long to wait for another migrator [60]"},
+    [OPT_ROLES] = {"roles", "FILE",
+                   "afterwards set the passwords of `role = password` lines"},
+    [OPT_LOCK_WAIT] = {"lock-wait", "SECONDS",
+                       "how long to wait for another migrator [60]"},
     [OPT_USER] = {"user", "UUID", "the subject"},
     [OPT_TTL] = {"ttl", "SECONDS", "how long it is good for [3600]"},
     [OPT_ISSUER] = {"issuer", "TEXT", "iss, instead of jwt_issuer"},
@@ -84,9 +86,10 @@ static void help_group(FILE *out, const char *group, size_t length)
     char left[80];
 
     if (length == 0)
-        fprintf(out, "checkoutctl " VERSION " - look into a checkout stack, and drive it\n\n");
-    fprintf(out, "usage: checkoutctl %.*s%sCOMMAND [WORDS] [OPTIONS]\n\n", (int)length, group,
-            length > 0 ? " " : "");
+        fprintf(out,
+                "checkoutctl " VERSION " - look into a checkout stack, and drive it\n\n");
+    fprintf(out, "usage: checkoutctl %.*s%sCOMMAND [WORDS] [OPTIONS]\n\n", (int)length,
+            group, length > 0 ? " " : "");
     for (size_t i = 0; i < COMMANDS_COUNT; i++) {
         if (strncmp(COMMANDS[i].path, group, length) != 0)
             continue;
@@ -95,8 +98,9 @@ static void help_group(FILE *out, const char *group, size_t length)
     }
     fprintf(out, "\n");
     help_options(out, GLOBAL);
-    fprintf(out, "\nExit status: 0 done, 2 wrong usage, 64 + gRPC status when a call failed, "
-                 "1 other failures.\n");
+    fprintf(out,
+            "\nExit status: 0 done, 2 wrong usage, 64 + gRPC status when a call failed, "
+            "1 other failures.\n");
 }
 
 /* ---- arguments ---- */
@@ -104,7 +108,8 @@ static void help_group(FILE *out, const char *group, size_t length)
 static int find_option(const char *name, size_t length)
 {
     for (int o = 0; o < OPT_COUNT; o++)
-        if (strlen(OPTIONS[o].name) == length && strncmp(OPTIONS[o].name, name, length) == 0)
+        if (strlen(OPTIONS[o].name) == length &&
+            strncmp(OPTIONS[o].name, name, length) == 0)
             return o;
     return -1;
 }
@@ -118,17 +123,21 @@ static struct err take_option(struct cli *cli, int argc, char **argv, int *i)
     int option = find_option(name, length);
 
     if (option < 0)
-        return err_make(ERR_INVALID_ARGUMENT, "there is no option --%.*s; see checkoutctl --help",
-                        (int)length, name);
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "there is no option --%.*s; see checkoutctl --help", (int)length,
+                        name);
     if (OPTIONS[option].value == NULL && value != NULL)
-        return err_make(ERR_INVALID_ARGUMENT, "--%s takes no value", OPTIONS[option].name);
+        return err_make(ERR_INVALID_ARGUMENT, "--%s takes no value",
+                        OPTIONS[option].name);
     if (OPTIONS[option].value != NULL && value == NULL && ++*i < argc)
         value = argv[*i];
     if (OPTIONS[option].value != NULL && value == NULL)
         return err_make(ERR_INVALID_ARGUMENT, "--%s needs a value: --%s %s",
-                        OPTIONS[option].name, OPTIONS[option].name, OPTIONS[option].value);
+                        OPTIONS[option].name, OPTIONS[option].name,
+                        OPTIONS[option].value);
     if (cli->options[option] != NULL && value != NULL)
-        return err_make(ERR_INVALID_ARGUMENT, "--%s is given twice", OPTIONS[option].name);
+        return err_make(ERR_INVALID_ARGUMENT, "--%s is given twice",
+                        OPTIONS[option].name);
     cli->options[option] = value != NULL ? value : "";
     return ERR_NONE;
 }
@@ -152,8 +161,8 @@ static struct err take_arguments(struct cli *cli, int argc, char **argv)
         else if (options && strncmp(argv[i], "--", 2) == 0)
             e = take_option(cli, argc, argv, &i);
         else if (options && is_short_option(argv[i]))
-            e = err_make(ERR_INVALID_ARGUMENT, "there is no option %s; see checkoutctl --help",
-                         argv[i]);
+            e = err_make(ERR_INVALID_ARGUMENT,
+                         "there is no option %s; see checkoutctl --help", argv[i]);
         else if (cli->word_count == CLI_WORDS_MAX)
             e = err_make(ERR_INVALID_ARGUMENT, "too many words, from \"%s\" on", argv[i]);
         else
@@ -169,7 +178,8 @@ static int match(const struct command *command, const struct cli *cli)
 
     for (int used = 0; used < cli->word_count; used++) {
         size_t length = strcspn(path, " ");
-        if (strlen(cli->words[used]) != length || strncmp(cli->words[used], path, length) != 0)
+        if (strlen(cli->words[used]) != length ||
+            strncmp(cli->words[used], path, length) != 0)
             return 0;
         path += length;
         if (*path == '\0')
@@ -187,7 +197,8 @@ static const struct command *take_command(struct cli *cli)
         if (used == 0)
             continue;
         cli->word_count -= used;
-        memmove(cli->words, cli->words + used, (size_t)cli->word_count * sizeof *cli->words);
+        memmove(cli->words, cli->words + used,
+                (size_t)cli->word_count * sizeof *cli->words);
         return &COMMANDS[i];
     }
     return NULL;
@@ -198,7 +209,8 @@ static bool is_group(const char *word)
     size_t length = strlen(word);
 
     for (size_t i = 0; i < COMMANDS_COUNT; i++)
-        if (strncmp(COMMANDS[i].path, word, length) == 0 && COMMANDS[i].path[length] == ' ')
+        if (strncmp(COMMANDS[i].path, word, length) == 0 &&
+            COMMANDS[i].path[length] == ' ')
             return true;
     return false;
 }
@@ -208,8 +220,9 @@ static struct err check_options(const struct command *command, const struct cli 
     for (int o = 0; o < OPT_COUNT; o++) {
         uint64_t bit = UINT64_C(1) << o;
         if (cli->options[o] != NULL && ((command->options | GLOBAL) & bit) == 0)
-            return err_make(ERR_INVALID_ARGUMENT, "%s takes no --%s; see checkoutctl %s --help",
-                            command->path, OPTIONS[o].name, command->path);
+            return err_make(ERR_INVALID_ARGUMENT,
+                            "%s takes no --%s; see checkoutctl %s --help", command->path,
+                            OPTIONS[o].name, command->path);
         if (cli->options[o] == NULL && (command->required & bit) != 0)
             return err_make(ERR_INVALID_ARGUMENT, "%s needs --%s %s", command->path,
                             OPTIONS[o].name, OPTIONS[o].value);
@@ -234,7 +247,8 @@ static struct err take_max_time(struct cli *cli)
     char *end = NULL;
     double seconds = text == NULL ? 10 : strtod(text, &end);
 
-    if (text != NULL && (end == text || *end != '\0' || !(seconds >= 0.001 && seconds <= 600)))
+    if (text != NULL &&
+        (end == text || *end != '\0' || !(seconds >= 0.001 && seconds <= 600)))
         return err_make(ERR_INVALID_ARGUMENT,
                         "--max-time is \"%s\"; it must be 0.001 to 600 seconds", text);
     cli->max_time_ms = (int64_t)(seconds * 1000 + 0.5);
@@ -250,7 +264,8 @@ struct err cli_number(const char *text, const char *what, int64_t least, int64_t
     long long number = strtoll(text, &end, 10);
     if (errno != 0 || end == text || *end != '\0' || number < least || number > most)
         return err_make(ERR_INVALID_ARGUMENT,
-                        "%s is \"%s\"; it must be a whole number from %" PRId64 " to %" PRId64,
+                        "%s is \"%s\"; it must be a whole number from %" PRId64
+                        " to %" PRId64,
                         what, text, least, most);
     *out = number;
     return ERR_NONE;
@@ -295,7 +310,8 @@ static struct outcome no_command(struct cli *cli)
     }
     if (*word != '\0' && !is_group(word))
         return misused(err_make(ERR_INVALID_ARGUMENT,
-                                "there is no command \"%s\"; see checkoutctl --help", word));
+                                "there is no command \"%s\"; see checkoutctl --help",
+                                word));
     if (help || cli->word_count < 2)
         help_group(help ? cli->out : cli->err, word, strlen(word));
     if (help)
@@ -303,8 +319,8 @@ static struct outcome no_command(struct cli *cli)
     if (cli->word_count < 2)
         return misused(err_make(ERR_INVALID_ARGUMENT, "give one of these commands"));
     return misused(err_make(ERR_INVALID_ARGUMENT,
-                            "there is no command \"%s %s\"; see checkoutctl %s --help", word,
-                            cli->words[1], word));
+                            "there is no command \"%s %s\"; see checkoutctl %s --help",
+                            word, cli->words[1], word));
 }
 
 static struct outcome dispatch(struct cli *cli, int argc, char **argv)

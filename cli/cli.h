@@ -62,7 +62,7 @@ struct settings {
 struct cli {
     const char *words[CLI_WORDS_MAX]; /* after the command's own */
     int word_count;
-    const char *options[OPT_COUNT];   /* NULL: not given; "" for a flag that is */
+    const char *options[OPT_COUNT]; /* NULL: not given; "" for a flag that is */
     struct settings settings;
     int64_t max_time_ms;
     struct arena *arena; /* of this run: messages, and what errors point at */
@@ -102,12 +102,12 @@ static inline struct outcome remote(struct err e)
 }
 
 struct command {
-    const char *path;     /* "key new" */
-    const char *args;     /* its words, as help shows them: "NAME [METHODS]" */
-    int least, most;      /* how many */
-    uint64_t options;     /* those it takes besides the global ones */
-    uint64_t required;    /* those of them that must be given */
-    bool settings;        /* whether it needs the stack's settings */
+    const char *path;  /* "key new" */
+    const char *args;  /* its words, as help shows them: "NAME [METHODS]" */
+    int least, most;   /* how many */
+    uint64_t options;  /* those it takes besides the global ones */
+    uint64_t required; /* those of them that must be given */
+    bool settings;     /* whether it needs the stack's settings */
     const char *help;
     struct outcome (*run)(struct cli *cli);
 };
@@ -123,4 +123,5 @@ struct err cli_number(const char *text, const char *what, int64_t least, int64_t
                       int64_t *out) __attribute__((warn_unused_result));
 
 /* The error for a setting a command cannot do without. */
-struct err cli_need(const char *value, const char *setting) __attribute__((warn_unused_result));
+struct err cli_need(const char *value, const char *setting)
+    __attribute__((warn_unused_result));

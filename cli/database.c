@@ -25,14 +25,16 @@ struct outcome command_migrate(struct cli *cli)
     struct progress progress = {.out = cli->out};
     int64_t wait_s = 60;
 
-    struct err e = wait == NULL ? ERR_NONE : cli_number(wait, "--lock-wait", 1, 600, &wait_s);
+    struct err e =
+        wait == NULL ? ERR_NONE : cli_number(wait, "--lock-wait", 1, 600, &wait_s);
     if (failed(e))
         return misused(e);
     if (folder == NULL)
         folder = cli->settings.migrations_dir;
     e = cli_need(folder, "migrations_dir (or --dir)");
     if (!failed(e))
-        e = cli_need(cli->settings.database_url, "database_url (or CHECKOUT_DATABASE_URL)");
+        e = cli_need(cli->settings.database_url,
+                     "database_url (or CHECKOUT_DATABASE_URL)");
     if (!failed(e))
         e = migrate(&(struct migrate_config){.url = cli->settings.database_url,
                                              .folder = folder,

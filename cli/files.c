@@ -17,14 +17,16 @@ struct err file_read(const char *path, size_t most, struct arena *arena, char **
     FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
 
     if (file == NULL)
-        return err_make(ERR_INVALID_ARGUMENT, "cannot open %s: %s", path, strerror(errno));
+        return err_make(ERR_INVALID_ARGUMENT, "cannot open %s: %s", path,
+                        strerror(errno));
     char *text = arena_alloc(arena, most + 1);
     struct err e = text == NULL ? err_memory() : ERR_NONE;
     if (!failed(e)) {
         *size = fread(text, 1, most, file);
         *out = text;
         if (ferror(file))
-            e = err_make(ERR_INVALID_ARGUMENT, "cannot read %s: %s", path, strerror(errno));
+            e = err_make(ERR_INVALID_ARGUMENT, "cannot read %s: %s", path,
+                         strerror(errno));
         else if (*size == most && fgetc(file) != EOF)
             e = err_make(ERR_INVALID_ARGUMENT, "%s is larger than %zu bytes", path, most);
     }
@@ -71,7 +73,8 @@ static struct err put_in_place(const char *temporary, const char *path, bool rep
     int moved = replace ? rename(temporary, path) : link(temporary, path);
 
     if (moved != 0 && errno == EEXIST)
-        return err_make(ERR_ALREADY_EXISTS, "%s is there already and is not replaced", path);
+        return err_make(ERR_ALREADY_EXISTS, "%s is there already and is not replaced",
+                        path);
     if (moved != 0 || !sync_folder(path))
         return cannot_write(path);
     return ERR_NONE;

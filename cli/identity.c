@@ -33,13 +33,14 @@ struct outcome command_key_allow(struct cli *cli)
     const char *methods = cli->word_count > 3 ? cli->words[3] : NULL;
     size_t size = 0;
 
-    if (sodium_base642bin(public_key, sizeof public_key, text, strlen(text), NULL, &size, NULL,
-                          sodium_base64_VARIANT_ORIGINAL) != 0 ||
+    if (sodium_base642bin(public_key, sizeof public_key, text, strlen(text), NULL, &size,
+                          NULL, sodium_base64_VARIANT_ORIGINAL) != 0 ||
         size != sizeof public_key)
-        return misused(err_make(ERR_INVALID_ARGUMENT,
-                                "\"%s\" is not a public key; give the base64 that key new "
-                                "printed",
-                                text));
+        return misused(
+            err_make(ERR_INVALID_ARGUMENT,
+                     "\"%s\" is not a public key; give the base64 that key new "
+                     "printed",
+                     text));
     return local(peers_allow(cli->words[0], cli->words[1], public_key, methods));
 }
 
@@ -81,10 +82,11 @@ struct outcome command_token(struct cli *cli)
     struct err e = ERR_NONE;
 
     if (!uuid_valid(cli->options[OPT_USER]))
-        return misused(err_make(ERR_INVALID_ARGUMENT,
-                                "--user is \"%s\"; it must be a UUID in small letters, such as "
-                                "6f1f64a0-9d3b-4c56-8a34-1f0e6f6f2a11",
-                                cli->options[OPT_USER]));
+        return misused(
+            err_make(ERR_INVALID_ARGUMENT,
+                     "--user is \"%s\"; it must be a UUID in small letters, such as "
+                     "6f1f64a0-9d3b-4c56-8a34-1f0e6f6f2a11",
+                     cli->options[OPT_USER]));
     if (cli->options[OPT_TTL] != NULL)
         e = cli_number(cli->options[OPT_TTL], "--ttl", 1, TOKEN_TTL_MAX, &ttl);
     if (failed(e))
@@ -92,11 +94,12 @@ struct outcome command_token(struct cli *cli)
     e = cli_need(cli->settings.jwt_key_file, "jwt_key_file");
     if (failed(e))
         return local(e);
-    return local(sign(cli, &(struct claims){
-                               .issuer = issuer != NULL ? issuer : cli->settings.jwt_issuer,
-                               .audience = audience != NULL ? audience : cli->settings.jwt_audience,
-                               .subject = cli->options[OPT_USER],
-                               .issued_at = now,
-                               .expires_at = now + ttl,
-                           }));
+    return local(sign(
+        cli, &(struct claims){
+                 .issuer = issuer != NULL ? issuer : cli->settings.jwt_issuer,
+                 .audience = audience != NULL ? audience : cli->settings.jwt_audience,
+                 .subject = cli->options[OPT_USER],
+                 .issued_at = now,
+                 .expires_at = now + ttl,
+             }));
 }

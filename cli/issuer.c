@@ -13,8 +13,8 @@
 
 enum {
     VARIANT = sodium_base64_VARIANT_URLSAFE_NO_PADDING,
-    HALF_SIZE = 32,                       /* bytes of x and of d */
-    HALF_TEXT = ISSUER_ID_SIZE,           /* base64url of 32 bytes, NUL-terminated */
+    HALF_SIZE = 32,             /* bytes of x and of d */
+    HALF_TEXT = ISSUER_ID_SIZE, /* base64url of 32 bytes, NUL-terminated */
     JWK_FILE_MAX = 4096,
 };
 
@@ -25,8 +25,8 @@ static void name_key(struct issuer *issuer)
     unsigned char hash[crypto_hash_sha256_BYTES];
 
     sodium_bin2base64(x, sizeof x, issuer->public_key, HALF_SIZE, VARIANT);
-    int length =
-        snprintf(text, sizeof text, "{\"crv\":\"Ed25519\",\"kty\":\"OKP\",\"x\":\"%s\"}", x);
+    int length = snprintf(text, sizeof text,
+                          "{\"crv\":\"Ed25519\",\"kty\":\"OKP\",\"x\":\"%s\"}", x);
     crypto_hash_sha256(hash, (const unsigned char *)text, (unsigned long long)length);
     sodium_bin2base64(issuer->id, sizeof issuer->id, hash, sizeof hash, VARIANT);
 }
@@ -37,10 +37,11 @@ static struct err write_private(const struct issuer *issuer, const char *path)
 
     sodium_bin2base64(x, sizeof x, issuer->public_key, HALF_SIZE, VARIANT);
     sodium_bin2base64(d, sizeof d, issuer->secret, HALF_SIZE, VARIANT);
-    int length = snprintf(text, sizeof text,
-                          "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"alg\":\"EdDSA\",\"use\":"
-                          "\"sig\",\"kid\":\"%s\",\"x\":\"%s\",\"d\":\"%s\"}\n",
-                          issuer->id, x, d);
+    int length =
+        snprintf(text, sizeof text,
+                 "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"alg\":\"EdDSA\",\"use\":"
+                 "\"sig\",\"kid\":\"%s\",\"x\":\"%s\",\"d\":\"%s\"}\n",
+                 issuer->id, x, d);
     struct err e = file_write(path, text, (size_t)length, 0600, false);
     sodium_memzero(d, sizeof d);
     sodium_memzero(text, sizeof text);
@@ -60,8 +61,8 @@ static bool half_of(const json_t *jwk, const char *member, uint8_t out[HALF_SIZE
     size_t size = 0;
 
     return text != NULL &&
-           sodium_base642bin(out, HALF_SIZE, text, strlen(text), NULL, &size, NULL, VARIANT) ==
-               0 &&
+           sodium_base642bin(out, HALF_SIZE, text, strlen(text), NULL, &size, NULL,
+                             VARIANT) == 0 &&
            size == HALF_SIZE;
 }
 
@@ -75,8 +76,8 @@ static bool is(const json_t *jwk, const char *member, const char *expected)
 static bool key_of(const json_t *jwk, struct issuer *out)
 {
     uint8_t seed[HALF_SIZE], x[HALF_SIZE];
-    bool good = is(jwk, "kty", "OKP") && is(jwk, "crv", "Ed25519") && half_of(jwk, "x", x) &&
-                half_of(jwk, "d", seed);
+    bool good = is(jwk, "kty", "OKP") && is(jwk, "crv", "Ed25519") &&
+                half_of(jwk, "x", x) && half_of(jwk, "d", seed);
 
     if (good) {
         crypto_sign_seed_keypair(out->public_key, out->secret, seed);
@@ -92,9 +93,10 @@ static struct err check_private(const char *path)
     struct stat status;
 
     if (stat(path, &status) == 0 && (status.st_mode & 077) != 0)
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "%s holds a private key and others may read it; run: chmod 600 %s", path,
-                        path);
+        return err_make(
+            ERR_INVALID_ARGUMENT,
+            "%s holds a private key and others may read it; run: chmod 600 %s", path,
+            path);
     return ERR_NONE;
 }
 
@@ -113,7 +115,8 @@ struct err issuer_read(const char *path, struct issuer *out)
         json_t *jwk = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
         if (!key_of(jwk, out))
             e = err_make(ERR_INVALID_ARGUMENT,
-                         "%s is not the JWK of an Ed25519 key pair (kty OKP, crv, x, d)", path);
+                         "%s is not the JWK of an Ed25519 key pair (kty OKP, crv, x, d)",
+                         path);
         json_decref(jwk);
         sodium_memzero(text, size);
     }
@@ -126,10 +129,11 @@ struct err issuer_publish(const struct issuer *issuer, const char *path)
     char x[HALF_TEXT], text[512];
 
     sodium_bin2base64(x, sizeof x, issuer->public_key, HALF_SIZE, VARIANT);
-    int length = snprintf(text, sizeof text,
-                          "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"alg\":\"EdDSA\","
-                          "\"use\":\"sig\",\"kid\":\"%s\",\"x\":\"%s\"}]}\n",
-                          issuer->id, x);
+    int length =
+        snprintf(text, sizeof text,
+                 "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"alg\":\"EdDSA\","
+                 "\"use\":\"sig\",\"kid\":\"%s\",\"x\":\"%s\"}]}\n",
+                 issuer->id, x);
     return file_write(path, text, (size_t)length, 0644, true);
 }
 
@@ -156,20 +160,21 @@ struct err issuer_token(const struct issuer *issuer, const struct claims *claims
     unsigned char signature[crypto_sign_BYTES];
     char signature_text[sodium_base64_ENCODED_LEN(sizeof signature, VARIANT)];
 
-    char *header = encode(json_pack("{s:s, s:s, s:s}", "alg", "EdDSA", "kid", issuer->id, "typ",
-                                    "JWT"),
-                          arena);
-    char *body = encode(json_pack("{s:s, s:s, s:s, s:I, s:I}", "iss", claims->issuer, "aud",
-                                  claims->audience, "sub", claims->subject, "iat",
+    char *header = encode(
+        json_pack("{s:s, s:s, s:s}", "alg", "EdDSA", "kid", issuer->id, "typ", "JWT"),
+        arena);
+    char *body = encode(json_pack("{s:s, s:s, s:s, s:I, s:I}", "iss", claims->issuer,
+                                  "aud", claims->audience, "sub", claims->subject, "iat",
                                   (json_int_t)claims->issued_at, "exp",
                                   (json_int_t)claims->expires_at),
                         arena);
-    char *signed_part =
-        header == NULL || body == NULL ? NULL : arena_printf(arena, "%s.%s", header, body);
+    char *signed_part = header == NULL || body == NULL
+                            ? NULL
+                            : arena_printf(arena, "%s.%s", header, body);
     if (signed_part == NULL)
         return err_memory();
-    crypto_sign_detached(signature, NULL, (unsigned char *)signed_part, strlen(signed_part),
-                         issuer->secret);
+    crypto_sign_detached(signature, NULL, (unsigned char *)signed_part,
+                         strlen(signed_part), issuer->secret);
     sodium_bin2base64(signature_text, sizeof signature_text, signature, sizeof signature,
                       VARIANT);
     *out = arena_printf(arena, "%s.%s", signed_part, signature_text);

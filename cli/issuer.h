@@ -15,7 +15,7 @@
 enum { ISSUER_ID_SIZE = 44, ISSUER_SECRET_SIZE = 64, TOKEN_TTL_MAX = 31536000 };
 
 struct issuer {
-    char id[ISSUER_ID_SIZE];            /* kid */
+    char id[ISSUER_ID_SIZE]; /* kid */
     uint8_t public_key[32];
     uint8_t secret[ISSUER_SECRET_SIZE]; /* libsodium's form; wipe with issuer_wipe */
 };
@@ -42,6 +42,7 @@ struct err issuer_publish(const struct issuer *issuer, const char *path)
 
 /* A signed JWT in the arena. */
 struct err issuer_token(const struct issuer *issuer, const struct claims *claims,
-                        struct arena *arena, char **out) __attribute__((warn_unused_result));
+                        struct arena *arena, char **out)
+    __attribute__((warn_unused_result));
 
 void issuer_wipe(struct issuer *issuer);

@@ -59,7 +59,8 @@ struct err output_message(const struct cli *cli, const ProtobufCMessage *message
     json_t *json = NULL;
 
     struct err e = message_to_json(message, style, &json);
-    if (!failed(e) && json_dumpf(json, cli->out, people ? JSON_INDENT(2) : JSON_COMPACT) != 0)
+    if (!failed(e) &&
+        json_dumpf(json, cli->out, people ? JSON_INDENT(2) : JSON_COMPACT) != 0)
         e = err_make(ERR_DATA_LOSS, "the output could not be written");
     json_decref(json);
     fputc('\n', cli->out);
@@ -69,8 +70,9 @@ struct err output_message(const struct cli *cli, const ProtobufCMessage *message
 /* ISO 4217's exceptions to two decimals. */
 static int decimals(const char *currency)
 {
-    static const char none[] = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF "
-                               "XOF XPF";
+    static const char none[] =
+        "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF "
+        "XOF XPF";
     static const char three[] = "BHD IQD JOD KWD LYD OMR TND";
 
     if (strlen(currency) != 3)

@@ -31,7 +31,8 @@ struct line {
     struct channel *channel;
 };
 
-static struct err line_open(const struct cli *cli, const struct place *place, struct line *line)
+static struct err line_open(const struct cli *cli, const struct place *place,
+                            struct line *line)
 {
     const struct settings *s = &cli->settings;
     const char *addresses =
@@ -64,7 +65,8 @@ static void line_close(struct line *line)
     key_free(line->key);
 }
 
-static void on_reply(void *arg, struct err error, const ProtobufCMessage *reply, bool replayed)
+static void on_reply(void *arg, struct err error, const ProtobufCMessage *reply,
+                     bool replayed)
 {
     struct waiter *waiter = arg;
 
@@ -109,8 +111,8 @@ static void waiter_destroy(struct waiter *waiter)
     pthread_mutex_destroy(&waiter->mutex);
 }
 
-struct outcome remote_call(const struct cli *cli, const struct place *place, const char *method,
-                           const ProtobufCMessage *request,
+struct outcome remote_call(const struct cli *cli, const struct place *place,
+                           const char *method, const ProtobufCMessage *request,
                            const ProtobufCMessageDescriptor *reply_type,
                            const ProtobufCMessage **reply)
 {

@@ -11,7 +11,8 @@
  * reply, and an error's subject, live in cli->arena.  Failures of settings and keys are
  * local outcomes, all others carry their gRPC status.
  */
-struct outcome remote_call(const struct cli *cli, const struct place *place, const char *method,
-                           const ProtobufCMessage *request,
+struct outcome remote_call(const struct cli *cli, const struct place *place,
+                           const char *method, const ProtobufCMessage *request,
                            const ProtobufCMessageDescriptor *reply_type,
-                           const ProtobufCMessage **reply) __attribute__((warn_unused_result));
+                           const ProtobufCMessage **reply)
+    __attribute__((warn_unused_result));

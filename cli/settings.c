@@ -9,7 +9,10 @@
 
 #include "base/conf.h"
 
-#define TEXT(field, type, help) {#field, type, offsetof(struct settings, field), "", 0, 0, help}
+#define TEXT(field, type, help)                                                          \
+    {                                                                                    \
+#field, type, offsetof(struct settings, field), "", 0, 0, help                   \
+    }
 
 static const struct conf_row ROWS[] = {
     TEXT(key_file, CONF_TEXT, "our own key, for RPC"),
@@ -67,10 +70,11 @@ static struct err find_file(const struct cli *cli, char out[PATH_MAX])
     if (access(out, R_OK) == 0)
         return ERR_NONE;
     if (named != NULL)
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "there is no stack in %s (no readable conf/checkoutctl.conf); make one "
-                        "with: ./up --state %s",
-                        named, named);
+        return err_make(
+            ERR_INVALID_ARGUMENT,
+            "there is no stack in %s (no readable conf/checkoutctl.conf); make one "
+            "with: ./up --state %s",
+            named, named);
     *out = '\0'; /* none: what needs a setting will say so */
     return ERR_NONE;
 }

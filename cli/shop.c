@@ -89,7 +89,8 @@ struct outcome command_orders_show(struct cli *cli)
 
 static void print_stock(FILE *out, const ProtobufCMessage *message)
 {
-    const Inventory__V1__GetStockReply *stock = (const Inventory__V1__GetStockReply *)message;
+    const Inventory__V1__GetStockReply *stock =
+        (const Inventory__V1__GetStockReply *)message;
 
     fprintf(out,
             "%s: %" PRId64 " available, %" PRId64 " held, %" PRId64 " sold, of %" PRId64
@@ -140,8 +141,8 @@ struct outcome command_products_put(struct cli *cli)
 {
     Inventory__V1__PutProductRequest request = INVENTORY__V1__PUT_PRODUCT_REQUEST__INIT;
 
-    struct err e =
-        cli_number(cli->options[OPT_PRICE], "--price", 0, 1000000000, &request.price_cents);
+    struct err e = cli_number(cli->options[OPT_PRICE], "--price", 0, 1000000000,
+                              &request.price_cents);
     if (failed(e))
         return misused(e);
     request.sku = borrow(cli->words[0]);

@@ -17,17 +17,19 @@ static struct err lock(PGconn *conn, const struct migrate_config *config)
 {
     char sql[160];
 
-    snprintf(sql, sizeof sql, "SET lock_timeout = %" PRId64 "; SELECT pg_advisory_lock(%s)",
+    snprintf(sql, sizeof sql,
+             "SET lock_timeout = %" PRId64 "; SELECT pg_advisory_lock(%s)",
              config->lock_wait_ms, MIGRATE_LOCK);
     PGresult *result = PQexec(conn, sql);
     struct err e = ERR_NONE;
     if (PQresultStatus(result) != PGRES_TUPLES_OK) {
         const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
         if (state != NULL && strcmp(state, "55P03") == 0)
-            e = err_make(ERR_ABORTED,
-                         "another migrator holds this database's lock for longer than %" PRId64
-                         " ms; wait until it is done, then run this again",
-                         config->lock_wait_ms);
+            e = err_make(
+                ERR_ABORTED,
+                "another migrator holds this database's lock for longer than %" PRId64
+                " ms; wait until it is done, then run this again",
+                config->lock_wait_ms);
         else
             e = session_error(conn, result);
     }
@@ -47,17 +49,18 @@ static struct err make_record(PGconn *conn)
 
 /* ---- the record against the files ---- */
 
-static struct err compare_row(const PGresult *record, int row, const struct migrations *all,
-                              const char *folder)
+static struct err compare_row(const PGresult *record, int row,
+                              const struct migrations *all, const char *folder)
 {
     int number = atoi(PQgetvalue(record, row, 0));
     const char *name = PQgetvalue(record, row, 1);
 
     if (number != row + 1)
-        return err_make(ERR_FAILED_PRECONDITION,
-                        "the database's record has %s but no migration %04d; restore the row "
-                        "in checkout_meta.migrations",
-                        name, row + 1);
+        return err_make(
+            ERR_FAILED_PRECONDITION,
+            "the database's record has %s but no migration %04d; restore the row "
+            "in checkout_meta.migrations",
+            name, row + 1);
     if ((size_t)number > all->count)
         return err_make(ERR_FAILED_PRECONDITION,
                         "the database has %s, which is not in %s: it is newer than these "
@@ -65,15 +68,17 @@ static struct err compare_row(const PGresult *record, int row, const struct migr
                         name, folder);
     const struct migration *file = &all->items[row];
     if (strcmp(file->file, name) != 0)
-        return err_make(ERR_FAILED_PRECONDITION,
-                        "%s was applied as %s; migrations keep their names, so call it that "
-                        "again",
-                        file->file, name);
+        return err_make(
+            ERR_FAILED_PRECONDITION,
+            "%s was applied as %s; migrations keep their names, so call it that "
+            "again",
+            file->file, name);
     if (strcmp(file->checksum, PQgetvalue(record, row, 2)) != 0)
-        return err_make(ERR_FAILED_PRECONDITION,
-                        "%s was edited after it was applied (%s); put it back as it was and "
-                        "write a new migration",
-                        name, PQgetvalue(record, row, 3));
+        return err_make(
+            ERR_FAILED_PRECONDITION,
+            "%s was edited after it was applied (%s); put it back as it was and "
+            "write a new migration",
+            name, PQgetvalue(record, row, 3));
     return ERR_NONE;
 }
 
@@ -103,7 +108,8 @@ static int line_of(const char *sql, const PGresult *result)
     const char *position = PQresultErrorField(result, PG_DIAG_STATEMENT_POSITION);
     int line = 1;
 
-    /* In characters, counted from 1: bytes that continue a UTF-8 character do not count. */
+    /* In characters, counted from 1: bytes that continue a UTF-8 character do not count.
+     */
     for (int left = position == NULL ? 0 : atoi(position); *sql != '\0'; sql++) {
         if (((unsigned char)*sql & 0xc0) != 0x80 && --left <= 0)
             break;
@@ -118,7 +124,8 @@ static struct err run_file(PGconn *conn, const struct migration *m)
     ExecStatusType status = PQresultStatus(result);
     struct err e = ERR_NONE;
 
-    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && status != PGRES_EMPTY_QUERY) {
+    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK &&
+        status != PGRES_EMPTY_QUERY) {
         e = session_error(conn, result);
         char message[sizeof e.message];
         memcpy(message, e.message, sizeof message);
@@ -149,11 +156,13 @@ static struct err check_transaction(PGconn *conn, const struct migration *m,
     char after[24] = "";
 
     struct err e = transaction_id(conn, after);
-    if (!failed(e) && (PQtransactionStatus(conn) != PQTRANS_INTRANS || strcmp(before, after) != 0))
-        e = err_make(ERR_INVALID_ARGUMENT,
-                     "%s ends its transaction (COMMIT or ROLLBACK), which is not allowed; take "
-                     "that out and look what it has left in the database",
-                     m->file);
+    if (!failed(e) &&
+        (PQtransactionStatus(conn) != PQTRANS_INTRANS || strcmp(before, after) != 0))
+        e = err_make(
+            ERR_INVALID_ARGUMENT,
+            "%s ends its transaction (COMMIT or ROLLBACK), which is not allowed; take "
+            "that out and look what it has left in the database",
+            m->file);
     return e;
 }
 
@@ -164,9 +173,10 @@ static struct err record(PGconn *conn, const struct migration *m)
     struct err e = ERR_NONE;
 
     snprintf(number, sizeof number, "%d", m->number);
-    PGresult *result = PQexecParams(
-        conn, "INSERT INTO checkout_meta.migrations (number, name, checksum) VALUES ($1, $2, $3)",
-        3, NULL, values, NULL, NULL, 0);
+    PGresult *result = PQexecParams(conn,
+                                    "INSERT INTO checkout_meta.migrations (number, name, "
+                                    "checksum) VALUES ($1, $2, $3)",
+                                    3, NULL, values, NULL, NULL, 0);
     if (PQresultStatus(result) != PGRES_COMMAND_OK)
         e = session_error(conn, result);
     PQclear(result);

@@ -19,9 +19,10 @@
 #include "base/err.h"
 
 struct migrate_config {
-    const char *url;      /* libpq URL of the database's owner; never logged */
+    const char *url; /* libpq URL of the database's owner; never logged */
     const char *folder;
-    /* How long to wait for another migrator, and each statement for a lock; 1 to 600000. */
+    /* How long to wait for another migrator, and each statement for a lock; 1 to 600000.
+     */
     int64_t lock_wait_ms;
     /* Called after each migration's COMMIT with its file's name. */
     void (*applied)(void *arg, const char *file);
@@ -37,11 +38,13 @@ struct migrate_config {
  * A statement may take 15 minutes; a migration that needs more says SET LOCAL
  * statement_timeout.
  */
-struct err migrate(const struct migrate_config *config) __attribute__((warn_unused_result));
+struct err migrate(const struct migrate_config *config)
+    __attribute__((warn_unused_result));
 
 /*
  * Gives login roles their passwords: `file` has lines "role = password" ('#' starts a
  * comment) and must be readable by its owner alone.  Only SCRAM verifiers are sent, never
  * a password.  All roles or none; may be repeated.  INVALID_ARGUMENT names file and line.
  */
-struct err migrate_roles(const char *url, const char *file) __attribute__((warn_unused_result));
+struct err migrate_roles(const char *url, const char *file)
+    __attribute__((warn_unused_result));

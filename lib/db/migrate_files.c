@@ -33,12 +33,12 @@ static struct err take_name(const char *folder, const char *name, struct migrati
     int number = number_of(name);
 
     if (number == 0)
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "%s in %s is not named like a migration; call it NNNN_what.sql, from "
-                        "0001, in small letters",
-                        name, folder);
-    struct migration *items =
-        reallocarray(out->items, out->count + 1, sizeof *items);
+        return err_make(
+            ERR_INVALID_ARGUMENT,
+            "%s in %s is not named like a migration; call it NNNN_what.sql, from "
+            "0001, in small letters",
+            name, folder);
+    struct migration *items = reallocarray(out->items, out->count + 1, sizeof *items);
     if (items == NULL)
         return err_memory();
     out->items = items;
@@ -55,8 +55,9 @@ static struct err list(const char *folder, struct migrations *out)
     DIR *dir = opendir(folder);
 
     if (dir == NULL)
-        return err_make(ERR_INVALID_ARGUMENT, "cannot open the folder of migrations %s: %s",
-                        folder, strerror(errno));
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "cannot open the folder of migrations %s: %s", folder,
+                        strerror(errno));
     for (struct dirent *entry; !failed(e) && (entry = readdir(dir)) != NULL;)
         if (entry->d_name[0] != '.' && ends_in_sql(entry->d_name))
             e = take_name(folder, entry->d_name, out);
@@ -66,7 +67,8 @@ static struct err list(const char *folder, struct migrations *out)
 
 static int by_file(const void *a, const void *b)
 {
-    return strcmp(((const struct migration *)a)->file, ((const struct migration *)b)->file);
+    return strcmp(((const struct migration *)a)->file,
+                  ((const struct migration *)b)->file);
 }
 
 static struct err check_order(const char *folder, const struct migrations *all)
@@ -74,13 +76,14 @@ static struct err check_order(const char *folder, const struct migrations *all)
     for (size_t i = 0; i < all->count; i++) {
         const struct migration *m = &all->items[i];
         if (i > 0 && m->number == m[-1].number)
-            return err_make(ERR_INVALID_ARGUMENT,
-                            "%s and %s in %s have the same number; give one the next free",
-                            m[-1].file, m->file, folder);
+            return err_make(
+                ERR_INVALID_ARGUMENT,
+                "%s and %s in %s have the same number; give one the next free",
+                m[-1].file, m->file, folder);
         if (m->number != (int)i + 1)
             return err_make(ERR_INVALID_ARGUMENT,
-                            "%s in %s comes after a gap: there is no migration %04zu", m->file,
-                            folder, i + 1);
+                            "%s in %s comes after a gap: there is no migration %04zu",
+                            m->file, folder, i + 1);
     }
     return ERR_NONE;
 }
@@ -95,9 +98,11 @@ static struct err read_bytes(FILE *file, const char *path, char **out, size_t *s
     *size = fread(text, 1, MIGRATION_BYTES_MAX, file);
     text[*size] = '\0';
     if (ferror(file) || fgetc(file) != EOF)
-        return err_make(ERR_INVALID_ARGUMENT, "%s cannot be read whole, or is over 4 MiB", path);
+        return err_make(ERR_INVALID_ARGUMENT, "%s cannot be read whole, or is over 4 MiB",
+                        path);
     if (strlen(text) != *size)
-        return err_make(ERR_INVALID_ARGUMENT, "%s holds a zero byte, so it is not SQL", path);
+        return err_make(ERR_INVALID_ARGUMENT, "%s holds a zero byte, so it is not SQL",
+                        path);
     char *fitted = realloc(text, *size + 1);
     if (fitted != NULL)
         *out = fitted;
@@ -118,7 +123,8 @@ static struct err load(const char *folder, struct migration *migration)
     size_t size = 0;
 
     if (snprintf(path, sizeof path, "%s/%s", folder, migration->file) >= (int)sizeof path)
-        return err_make(ERR_INVALID_ARGUMENT, "the path of %s is too long", migration->file);
+        return err_make(ERR_INVALID_ARGUMENT, "the path of %s is too long",
+                        migration->file);
     FILE *file = fopen(path, "re");
     if (file == NULL)
         return err_make(ERR_INVALID_ARGUMENT, "cannot open the migration %s: %s", path,
@@ -136,8 +142,8 @@ struct err migrations_read(const char *folder, struct migrations *out)
     struct err e = list(folder, out);
 
     if (!failed(e) && out->count == 0)
-        e = err_make(ERR_INVALID_ARGUMENT, "there are no migrations (NNNN_what.sql) in %s",
-                     folder);
+        e = err_make(ERR_INVALID_ARGUMENT,
+                     "there are no migrations (NNNN_what.sql) in %s", folder);
     if (failed(e))
         return e;
     qsort(out->items, out->count, sizeof *out->items, by_file);

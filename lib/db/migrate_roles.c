@@ -35,7 +35,8 @@ static struct err set_password(PGconn *conn, const char *role, const char *passw
     char *verifier = PQencryptPasswordConn(conn, password, role, "scram-sha-256");
 
     if (verifier == NULL)
-        return err_make(ERR_UNKNOWN, "no SCRAM verifier could be made for the role %s", role);
+        return err_make(ERR_UNKNOWN, "no SCRAM verifier could be made for the role %s",
+                        role);
     struct err e = alter(conn, role, verifier);
     PQfreemem(verifier);
     if (!failed(e))
@@ -60,14 +61,14 @@ static struct err take_line(PGconn *conn, const char *path, int number, char *li
         return ERR_NONE;
     char *equals = strchr(text, '=');
     if (equals == NULL)
-        return err_make(ERR_INVALID_ARGUMENT, "%s line %d has no '='; write: role = password",
-                        path, number);
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "%s line %d has no '='; write: role = password", path, number);
     *equals = '\0';
     const char *role = trim(text), *password = trim(equals + 1);
     if (*role == '\0' || strlen(role) > 63 || *password == '\0')
         return err_make(ERR_INVALID_ARGUMENT,
-                        "%s line %d needs a role (1 to 63 characters) and a password", path,
-                        number);
+                        "%s line %d needs a role (1 to 63 characters) and a password",
+                        path, number);
     return set_password(conn, role, password);
 }
 
@@ -100,8 +101,8 @@ static struct err open_private(const char *path, FILE **out)
     setvbuf(*out, NULL, _IONBF, 0);
     if (fstat(fileno(*out), &status) != 0 || (status.st_mode & 077) != 0)
         return err_make(ERR_INVALID_ARGUMENT,
-                        "%s holds passwords and others may read it; run: chmod 600 %s", path,
-                        path);
+                        "%s holds passwords and others may read it; run: chmod 600 %s",
+                        path, path);
     return ERR_NONE;
 }
 

@@ -5,13 +5,14 @@
 
 struct err session_open(const char *url, PGconn **out)
 {
-    /* The URL comes last, so what it says wins; a dead peer is noticed within a minute. */
-    const char *const names[] = {"connect_timeout",     "application_name",
-                                 "keepalives_idle",     "keepalives_interval",
-                                 "keepalives_count",    "tcp_user_timeout",
-                                 "client_encoding",     "dbname", NULL};
-    const char *const values[] = {"10", "checkoutctl", "20", "10", "4",
-                                  "60000", "UTF8", url, NULL};
+    /* The URL comes last, so what it says wins; a dead peer is noticed within a minute.
+     */
+    const char *const names[] = {
+        "connect_timeout",     "application_name", "keepalives_idle",
+        "keepalives_interval", "keepalives_count", "tcp_user_timeout",
+        "client_encoding",     "dbname",           NULL};
+    const char *const values[] = {"10",    "checkoutctl", "20", "10", "4",
+                                  "60000", "UTF8",        url,  NULL};
 
     *out = PQconnectdbParams(names, values, 1);
     if (*out == NULL)
@@ -39,7 +40,8 @@ struct err session_run(PGconn *conn, const char *sql)
     ExecStatusType status = PQresultStatus(result);
     struct err e = ERR_NONE;
 
-    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && status != PGRES_EMPTY_QUERY)
+    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK &&
+        status != PGRES_EMPTY_QUERY)
         e = session_error(conn, result);
     PQclear(result);
     return e;

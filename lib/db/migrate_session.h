@@ -5,13 +5,17 @@
 
 #include "base/err.h"
 
-/* Connects within 10 s a host; UNAVAILABLE with the server's words, never with the URL. */
-struct err session_open(const char *url, PGconn **out) __attribute__((warn_unused_result));
+/* Connects within 10 s a host; UNAVAILABLE with the server's words, never with the URL.
+ */
+struct err session_open(const char *url, PGconn **out)
+    __attribute__((warn_unused_result));
 
-/* Runs SQL without parameters, one statement or many.  UNKNOWN with the server's words. */
+/* Runs SQL without parameters, one statement or many.  UNKNOWN with the server's words.
+ */
 struct err session_run(PGconn *conn, const char *sql) __attribute__((warn_unused_result));
 
-/* COMMIT, believed only when the server says COMMIT; effect unknown when it was not said. */
+/* COMMIT, believed only when the server says COMMIT; effect unknown when it was not said.
+ */
 struct err session_commit(PGconn *conn) __attribute__((warn_unused_result));
 
 /* The first line of the server's message for a result, or else of the connection's. */

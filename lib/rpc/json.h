@@ -34,9 +34,9 @@
 enum { JSON_DEPTH_MAX = 32 }; /* messages within messages */
 
 struct json_style {
-    bool original_names;   /* price_cents rather than priceCents */
-    bool int64_as_number;  /* exact up to 2^53 for most readers; the mapping says string */
-    bool defaults;         /* write fields that have their default value, too */
+    bool original_names;  /* price_cents rather than priceCents */
+    bool int64_as_number; /* exact up to 2^53 for most readers; the mapping says string */
+    bool defaults;        /* write fields that have their default value, too */
 };
 
 /*

@@ -75,15 +75,16 @@ size_t json_value_size(ProtobufCType type)
     return sizeof(void *);
 }
 
-/* protoc names the entry of `map<..> unit_prices` in M: M.UnitPricesEntry {key, value}. */
+/* protoc names the entry of `map<..> unit_prices` in M: M.UnitPricesEntry {key, value}.
+ */
 bool json_is_map(const ProtobufCMessageDescriptor *owner,
                  const ProtobufCFieldDescriptor *field)
 {
     char camel[JSON_NAME_SIZE], entry[2 * JSON_NAME_SIZE];
     const ProtobufCMessageDescriptor *type = field->descriptor;
 
-    if (field->label != PROTOBUF_C_LABEL_REPEATED || field->type != PROTOBUF_C_TYPE_MESSAGE ||
-        type->n_fields != 2)
+    if (field->label != PROTOBUF_C_LABEL_REPEATED ||
+        field->type != PROTOBUF_C_TYPE_MESSAGE || type->n_fields != 2)
         return false;
     json_camel_name(field->name, camel);
     camel[0] = (char)toupper((unsigned char)camel[0]);

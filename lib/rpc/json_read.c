@@ -26,7 +26,8 @@ static struct err unfit(const struct json_place *place, const char *expected)
 {
     char path[JSON_PATH_SIZE];
 
-    return err_make(ERR_INVALID_ARGUMENT, "%s must be %s", json_path(place, path), expected);
+    return err_make(ERR_INVALID_ARGUMENT, "%s must be %s", json_path(place, path),
+                    expected);
 }
 
 /* ---- numbers ---- */
@@ -115,15 +116,17 @@ static bool unsigned_of_json(const json_t *json, uint64_t *number)
     return natural_of_real(strtod(text, NULL), number);
 }
 
-static struct err read_signed(const json_t *json, const struct json_place *place, int64_t least,
-                              int64_t most, const char *expected, int64_t *number)
+static struct err read_signed(const json_t *json, const struct json_place *place,
+                              int64_t least, int64_t most, const char *expected,
+                              int64_t *number)
 {
     if (!signed_of_json(json, number) || *number < least || *number > most)
         return unfit(place, expected);
     return ERR_NONE;
 }
 
-static struct err read_int32(const json_t *json, const struct json_place *place, int32_t *out)
+static struct err read_int32(const json_t *json, const struct json_place *place,
+                             int32_t *out)
 {
     int64_t number = 0;
     struct err e = read_signed(json, place, INT32_MIN, INT32_MAX,
@@ -133,7 +136,8 @@ static struct err read_int32(const json_t *json, const struct json_place *place,
     return e;
 }
 
-static struct err read_uint32(const json_t *json, const struct json_place *place, uint32_t *out)
+static struct err read_uint32(const json_t *json, const struct json_place *place,
+                              uint32_t *out)
 {
     int64_t number = 0;
     struct err e = read_signed(json, place, 0, UINT32_MAX,
@@ -143,7 +147,8 @@ static struct err read_uint32(const json_t *json, const struct json_place *place
     return e;
 }
 
-static struct err read_int64(const json_t *json, const struct json_place *place, int64_t *out)
+static struct err read_int64(const json_t *json, const struct json_place *place,
+                             int64_t *out)
 {
     return read_signed(json, place, INT64_MIN, INT64_MAX,
                        "a whole number from -9223372036854775808 to 9223372036854775807, "
@@ -151,7 +156,8 @@ static struct err read_int64(const json_t *json, const struct json_place *place,
                        out);
 }
 
-static struct err read_uint64(const json_t *json, const struct json_place *place, uint64_t *out)
+static struct err read_uint64(const json_t *json, const struct json_place *place,
+                              uint64_t *out)
 {
     if (!unsigned_of_json(json, out))
         return unfit(place, "a whole number from 0 to 18446744073709551615; past "
@@ -159,7 +165,8 @@ static struct err read_uint64(const json_t *json, const struct json_place *place
     return ERR_NONE;
 }
 
-static struct err read_double(const json_t *json, const struct json_place *place, double *out)
+static struct err read_double(const json_t *json, const struct json_place *place,
+                              double *out)
 {
     const char *text = json_string_value(json);
 
@@ -178,7 +185,8 @@ static struct err read_double(const json_t *json, const struct json_place *place
     return ERR_NONE;
 }
 
-static struct err read_float(const json_t *json, const struct json_place *place, float *out)
+static struct err read_float(const json_t *json, const struct json_place *place,
+                             float *out)
 {
     double value = 0;
     struct err e = read_double(json, place, &value);
@@ -206,9 +214,9 @@ static struct err unknown_name(const ProtobufCEnumDescriptor *type,
 {
     char path[JSON_PATH_SIZE];
 
-    return err_make(ERR_INVALID_ARGUMENT, "%s must be a name of %s, such as %s, or its number",
-                    json_path(place, path), type->short_name,
-                    type->values[type->n_values - 1].name);
+    return err_make(
+        ERR_INVALID_ARGUMENT, "%s must be a name of %s, such as %s, or its number",
+        json_path(place, path), type->short_name, type->values[type->n_values - 1].name);
 }
 
 static struct err read_enum(const json_t *json, const ProtobufCEnumDescriptor *type,
@@ -352,7 +360,8 @@ static struct err mark_present(const ProtobufCFieldDescriptor *field,
             return unfit(place, "left out: another member of the same oneof is given");
         *which = field->id;
     } else if (field->label == PROTOBUF_C_LABEL_OPTIONAL &&
-               field->type != PROTOBUF_C_TYPE_STRING && field->type != PROTOBUF_C_TYPE_MESSAGE) {
+               field->type != PROTOBUF_C_TYPE_STRING &&
+               field->type != PROTOBUF_C_TYPE_MESSAGE) {
         *(protobuf_c_boolean *)quantifier = true;
     }
     return ERR_NONE;
@@ -452,8 +461,8 @@ struct err message_from_json(const char *text, size_t length,
 
     *out = NULL;
     if (json == NULL)
-        return err_make(ERR_INVALID_ARGUMENT, "not JSON at line %d, column %d: %s", error.line,
-                        error.column, error.text);
+        return err_make(ERR_INVALID_ARGUMENT, "not JSON at line %d, column %d: %s",
+                        error.line, error.column, error.text);
     struct err e = read_message(&r, json, type, NULL, out);
     json_decref(json);
     if (failed(e))

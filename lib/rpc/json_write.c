@@ -72,13 +72,15 @@ static struct err string(const char *text, const struct json_place *place, json_
 
     *out = json_string(text == NULL ? "" : text);
     if (*out == NULL)
-        return err_make(ERR_INVALID_ARGUMENT, "%s is not UTF-8 text, which JSON cannot hold",
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "%s is not UTF-8 text, which JSON cannot hold",
                         json_path(place, path));
     return ERR_NONE;
 }
 
 static struct err write_value(struct writer *w, const ProtobufCFieldDescriptor *field,
-                              const void *value, const struct json_place *place, json_t **out)
+                              const void *value, const struct json_place *place,
+                              json_t **out)
 {
     switch (field->type) {
     case PROTOBUF_C_TYPE_INT32:
@@ -159,7 +161,8 @@ static bool is_default(ProtobufCType type, const void *value)
     }
 }
 
-/* Whether the field is to be written at all: it has presence and is set, or is no default. */
+/* Whether the field is to be written at all: it has presence and is set, or is no
+ * default. */
 static bool is_written(const struct writer *w, const ProtobufCMessage *message,
                        const ProtobufCFieldDescriptor *field)
 {
@@ -174,7 +177,8 @@ static bool is_written(const struct writer *w, const ProtobufCMessage *message,
         return *(void *const *)value != NULL;
     if (field->label == PROTOBUF_C_LABEL_OPTIONAL)
         return field->type == PROTOBUF_C_TYPE_STRING
-                   ? *(void *const *)value != NULL && *(void *const *)value != field->default_value
+                   ? *(void *const *)value != NULL &&
+                         *(void *const *)value != field->default_value
                    : *(const protobuf_c_boolean *)quantifier != 0;
     return w->style.defaults || !is_default(field->type, value);
 }
@@ -187,11 +191,11 @@ static struct err write_field(struct writer *w, const ProtobufCMessage *message,
     const void *quantifier = (const char *)message + field->quantifier_offset;
 
     if (json_is_map(message->descriptor, field))
-        return err_make(ERR_INVALID_ARGUMENT, "%s is a map, which cannot be written as JSON",
-                        field->name);
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "%s is a map, which cannot be written as JSON", field->name);
     if (field->label == PROTOBUF_C_LABEL_REPEATED)
-        return write_array(w, field, *(char *const *)value, *(const size_t *)quantifier, place,
-                           out);
+        return write_array(w, field, *(char *const *)value, *(const size_t *)quantifier,
+                           place, out);
     return write_value(w, field, value, place, out);
 }
 

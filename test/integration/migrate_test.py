@@ -9,6 +9,7 @@ from pathlib import Path
 
 CTL = Path(os.environ["CHECKOUT_BUILD"]) / "bin" / "checkoutctl"
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
+ALL = sorted(path.name for path in MIGRATIONS.glob("*.sql"))
 CLUSTER = None
 
 
@@ -36,8 +37,8 @@ class Cluster:
         with open(f"{self.data}/pg_hba.conf", "w", encoding="ascii") as hba:
             hba.write("local all checkout_inventory scram-sha-256\nlocal all all trust\n")
         options = f"-k {self.folder} -c listen_addresses= -c fsync=off"
-        self.as_postgres("pg_ctl", "-D", self.data, "-l", f"{self.folder}/log", "-o", options,
-                         "-w", "start")
+        self.as_postgres("pg_ctl", "-D", self.data, "-l", f"{self.folder}/log", "-o",
+                         options, "-w", "start")
 
     def as_postgres(self, name, *words):
         subprocess.run([*self.prefix, postgres_program(name), *words], check=True,
@@ -48,8 +49,8 @@ class Cluster:
         shutil.rmtree(self.folder)
 
     def psql(self, sql, database="checkout", role="postgres", **more):
-        words = ["psql", "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", self.folder, "-U",
-                 role, "-d", database, "-c", sql]
+        words = ["psql", "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", self.folder,
+                 "-U", role, "-d", database, "-c", sql]
         return subprocess.run(words, check=more.pop("check", True), text=True, timeout=60,
                               capture_output=True, **more)
 
@@ -77,11 +78,13 @@ class Migrate(unittest.TestCase):
             (self.folder / f"{name.lstrip('m')}.sql").write_text(sql, encoding="utf-8")
 
     def words(self, folder=None):
-        return [str(CTL), "migrate", "--config", "/dev/null", "--dir", str(folder or self.folder)]
+        return [str(CTL), "migrate", "--config", "/dev/null", "--dir",
+                str(folder or self.folder)]
 
     def migrate(self, *more, folder=None):
-        return subprocess.run([*self.words(folder), *more], text=True, capture_output=True,
-                              timeout=60, env={**os.environ, "CHECKOUT_DATABASE_URL": self.url})
+        environment = {**os.environ, "CHECKOUT_DATABASE_URL": self.url}
+        return subprocess.run([*self.words(folder), *more], env=environment, text=True,
+                              capture_output=True, timeout=60)
 
     def applies(self, *names, folder=None):
         done = self.migrate(folder=folder)
@@ -102,14 +105,14 @@ class Migrate(unittest.TestCase):
         self.assertEqual(self.record(), before)
 
     def record(self):
-        return CLUSTER.psql("SELECT number, name FROM checkout_meta.migrations ORDER BY 1",
-                            check=False).stdout
+        sql = "SELECT number, name FROM checkout_meta.migrations ORDER BY number"
+        return CLUSTER.psql(sql, check=False).stdout
 
     def exists(self, table):
         return CLUSTER.psql(f"SELECT to_regclass('{table}') IS NOT NULL").stdout == "t\n"
 
     def test_the_projects_own_migrations_apply_once(self):
-        self.applies(*sorted(path.name for path in MIGRATIONS.glob("*.sql")), folder=MIGRATIONS)
+        self.applies(*ALL, folder=MIGRATIONS)
         self.applies(folder=MIGRATIONS)
 
     def test_only_what_is_new_is_applied(self):
@@ -148,7 +151,8 @@ class Migrate(unittest.TestCase):
         self.refuses("0002_b.sql", "0002_c.sql", "same number")
 
     def test_a_name_of_another_form_is_refused(self):
-        for name in ("one.sql", "1_a.sql", "0001-a.sql", "0001_.sql", "0001_A.sql", "0000_a.sql"):
+        for name in ("one.sql", "1_a.sql", "0001-a.sql", "0001_.sql", "0001_A.sql",
+                     "0000_a.sql"):
             with self.subTest(name):
                 path = self.folder / name
                 path.write_text("", encoding="utf-8")
@@ -175,7 +179,8 @@ class Migrate(unittest.TestCase):
         self.applies("0002_b.sql", "0003_c.sql")
 
     def test_a_migration_may_not_end_its_transaction(self):
-        for sql in ("CREATE TABLE a (); COMMIT", "COMMIT; BEGIN", "ROLLBACK", "COMMIT AND CHAIN"):
+        for sql in ("CREATE TABLE a (); COMMIT", "COMMIT; BEGIN", "ROLLBACK",
+                    "COMMIT AND CHAIN"):
             with self.subTest(sql):
                 self.write(m0001_a=sql)
                 self.refuses("0001_a.sql", "ends its transaction")
@@ -194,8 +199,8 @@ class Migrate(unittest.TestCase):
                                     text=True) for _ in range(6)]
         outputs = [process.communicate(timeout=60)[0] for process in running]
         self.assertEqual([process.returncode for process in running], [0] * 6)
-        self.assertEqual(sorted(outputs),
-                         ["applied 0001_a.sql\napplied 0002_b.sql\n"] + ["up to date\n"] * 5)
+        one = "applied 0001_a.sql\napplied 0002_b.sql\n"
+        self.assertEqual(sorted(outputs), [one] + ["up to date\n"] * 5)
 
     def test_a_lock_held_too_long_is_a_clear_sentence(self):
         self.write(m0001_a="")
@@ -221,7 +226,7 @@ class Migrate(unittest.TestCase):
         self.assertNotIn("secret", done.stderr)
 
     def test_roles_get_their_passwords_and_only_verifiers_travel(self):
-        self.applies(*sorted(path.name for path in MIGRATIONS.glob("*.sql")), folder=MIGRATIONS)
+        self.applies(*ALL, folder=MIGRATIONS)
         passwords = self.folder / "passwords"
         passwords.write_text("# of this test\n\ncheckout_inventory = it's \"secret\"=\n",
                              encoding="utf-8")
@@ -246,7 +251,8 @@ class Migrate(unittest.TestCase):
     def test_roles_are_all_or_none_and_refused_with_their_line(self):
         self.write(m0001_a="")
         passwords = self.folder / "passwords"
-        for text, words in (("nonsense", "line 1 has no '='"), ("\na =", "line 2 needs a role"),
+        for text, words in (("nonsense", "line 1 has no '='"),
+                            ("\na =", "line 2 needs a role"),
                             ("checkout_owner = x\nnobody_at_all = y", "nobody_at_all")):
             with self.subTest(text):
                 passwords.write_text(text, encoding="utf-8")

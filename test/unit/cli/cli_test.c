@@ -66,7 +66,8 @@ static void get_stock(Inventory__V1__Inventory_Service *service,
 
 static void adjust_stock(Inventory__V1__Inventory_Service *service,
                          const Inventory__V1__AdjustStockRequest *request,
-                         Inventory__V1__AdjustStockReply_Closure closure, void *closure_data)
+                         Inventory__V1__AdjustStockReply_Closure closure,
+                         void *closure_data)
 {
     (void)service;
     (void)closure;
@@ -87,10 +88,10 @@ static void make_keys(void)
     char path[FOLDER_PATH_SIZE], other[FOLDER_PATH_SIZE];
     struct key *operator_key;
 
-    assert_int_equal(RUN("key", "new", "inventory", "--out", folder_path(folder, "inv.key", path)),
-                     0);
-    assert_int_equal(RUN("key", "new", "operator", "--out", folder_path(folder, "op.key", other)),
-                     0);
+    assert_int_equal(
+        RUN("key", "new", "inventory", "--out", folder_path(folder, "inv.key", path)), 0);
+    assert_int_equal(
+        RUN("key", "new", "operator", "--out", folder_path(folder, "op.key", other)), 0);
     assert_false(failed(key_read(path, &server_key)));
     assert_false(failed(key_read(other, &operator_key)));
     assert_false(failed(peers_allow(folder_path(folder, "known", path), "inventory",
@@ -253,7 +254,8 @@ static void the_database_url_is_no_option(void **state)
 static void a_call_prints_its_reply_as_json(void **state)
 {
     (void)state;
-    assert_int_equal(RUN("call", "Inventory/GetStock", "{\"sku\": \"a\"}", "--config", conf), 0);
+    assert_int_equal(
+        RUN("call", "Inventory/GetStock", "{\"sku\": \"a\"}", "--config", conf), 0);
     assert_string_equal(output,
                         "{\"sku\":\"a\",\"received\":\"5\",\"available\":\"5\"}\n");
     assert_int_equal(RUN("call", "--defaults", "--config", conf, "GetStock"), 0);
@@ -269,7 +271,8 @@ static void json_comes_from_a_file_too(void **state)
     folder_path(folder, "request.json", path);
     assert_false(failed(file_write(path, "{\"sku\":\"f\"}", 11, 0600, true)));
     snprintf(word, sizeof word, "@%s", path);
-    assert_int_equal(RUN("call", "inventory.v1.Inventory/GetStock", word, "--config", conf), 0);
+    assert_int_equal(
+        RUN("call", "inventory.v1.Inventory/GetStock", word, "--config", conf), 0);
     assert_non_null(strstr(output, "\"sku\":\"f\""));
 }
 
@@ -278,8 +281,8 @@ static void a_refused_call_exits_64_plus_its_status(void **state)
     (void)state;
     for (unsigned code = 1; code <= ERR_CHECKOUT_IN_PROGRESS; code++) {
         refusal = (enum err_code)code;
-        int status = RUN("stock", "adjust", "sku-1", "-5", "--reason", "why", "--config", conf,
-                         "--max-time", "0.3");
+        int status = RUN("stock", "adjust", "sku-1", "-5", "--reason", "why", "--config",
+                         conf, "--max-time", "0.3");
         /* What may be asked again is, until the time is up; then it may be that. */
         bool late = status == 64 + ERR_DEADLINE_EXCEEDED && err_retryable(refusal);
         if (status != 64 + (int)err_grpc_status(refusal) && !late)
@@ -287,9 +290,10 @@ static void a_refused_call_exits_64_plus_its_status(void **state)
         assert_string_equal(output, "");
     }
     refusal = ERR_OUT_OF_STOCK;
-    assert_int_equal(RUN("stock", "adjust", "a", "-5", "--reason", "why", "--config", conf), 73);
-    assert_string_equal(errors,
-                        "checkoutctl: FAILED_PRECONDITION: out_of_stock: No: why. [sku-1]\n");
+    assert_int_equal(
+        RUN("stock", "adjust", "a", "-5", "--reason", "why", "--config", conf), 73);
+    assert_string_equal(
+        errors, "checkoutctl: FAILED_PRECONDITION: out_of_stock: No: why. [sku-1]\n");
 }
 
 static void a_service_that_is_away_exits_78_within_the_time(void **state)
@@ -339,9 +343,12 @@ static void a_token_needs_the_issuer_and_is_one_line(void **state)
 static void a_method_is_found_by_any_unambiguous_end_of_its_name(void **state)
 {
     static const char *const good[] = {"inventory.v1.Inventory/GetStock",
-                                       "v1.Inventory/GetStock", "Inventory/GetStock", "GetStock"};
-    static const char *const bad[] = {"", "/", "Stock", "tory/GetStock", "getstock",
-                                      "x.inventory.v1.Inventory/GetStock", "Inventory/"};
+                                       "v1.Inventory/GetStock", "Inventory/GetStock",
+                                       "GetStock"};
+    static const char *const bad[] = {"",          "/",
+                                      "Stock",     "tory/GetStock",
+                                      "getstock",  "x.inventory.v1.Inventory/GetStock",
+                                      "Inventory/"};
     struct found_method method;
 
     (void)state;

@@ -69,17 +69,19 @@ static void a_token_is_signed_by_the_key_that_is_published(void **state)
     char *dot = strchr(token, '.'), *end = strrchr(token, '.');
     json_t *header = decode(token, (size_t)(dot - token));
     json_t *body = decode(dot + 1, (size_t)(end - dot - 1));
-    json_t *expected = json_pack("{s:s, s:s, s:s, s:i, s:i}", "iss", "the issuer", "aud", "shop",
-                                 "sub", "some user", "iat", 1000, "exp", 4600);
+    json_t *expected = json_pack("{s:s, s:s, s:s, s:i, s:i}", "iss", "the issuer", "aud",
+                                 "shop", "sub", "some user", "iat", 1000, "exp", 4600);
     assert_true(json_equal(body, expected));
     assert_string_equal(json_string_value(json_object_get(header, "alg")), "EdDSA");
     assert_string_equal(json_string_value(json_object_get(header, "typ")), "JWT");
     assert_string_equal(json_string_value(json_object_get(header, "kid")), made.id);
-    assert_int_equal(sodium_base642bin(signature, 64, end + 1, strlen(end + 1), NULL, &size, NULL,
+    assert_int_equal(sodium_base642bin(signature, 64, end + 1, strlen(end + 1), NULL,
+                                       &size, NULL,
                                        sodium_base64_VARIANT_URLSAFE_NO_PADDING),
                      0);
     assert_int_equal(crypto_sign_verify_detached(signature, (unsigned char *)token,
-                                                 (unsigned long long)(end - token), public_key),
+                                                 (unsigned long long)(end - token),
+                                                 public_key),
                      0);
     json_decref(set);
     json_decref(header);
@@ -114,11 +116,14 @@ static void what_is_no_key_pair_is_refused(void **state)
         "{}",
         "[]",
         /* RFC 8037's example, then with another x, another curve, and d cut short */
-        "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"d\":\"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A\""
+        "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"d\":\"nWGxne_"
+        "9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A\""
         ",\"x\":\"AAqYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}",
-        "{\"kty\":\"OKP\",\"crv\":\"X25519\",\"d\":\"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A\""
+        "{\"kty\":\"OKP\",\"crv\":\"X25519\",\"d\":\"nWGxne_"
+        "9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A\""
         ",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}",
-        "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"d\":\"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyu\""
+        "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"d\":\"nWGxne_"
+        "9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyu\""
         ",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}",
     };
     char key[FOLDER_PATH_SIZE];
@@ -135,9 +140,9 @@ static void what_is_no_key_pair_is_refused(void **state)
 static void a_keys_id_is_its_rfc7638_thumbprint(void **state)
 {
     /* RFC 8037, appendix A.3 */
-    static const char text[] =
-        "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"d\":\"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A\""
-        ",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}";
+    static const char text[] = "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"d\":\"nWGxne_"
+                               "9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A\""
+                               ",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}";
     char key[FOLDER_PATH_SIZE];
     struct issuer issuer;
 

@@ -15,16 +15,22 @@ static void money_has_its_currencys_decimals(void **state)
         int64_t units;
         const char *currency, *text;
     } cases[] = {
-        {1234, "EUR", "12.34 EUR"},  {5, "USD", "0.05 USD"},     {-5, "USD", "-0.05 USD"},
-        {0, "EUR", "0.00 EUR"},      {1234, "JPY", "1234 JPY"},  {1234, "KWD", "1.234 KWD"},
-        {100, "", "1.00 "},          {100, " ", "1.00  "},
+        {1234, "EUR", "12.34 EUR"},
+        {5, "USD", "0.05 USD"},
+        {-5, "USD", "-0.05 USD"},
+        {0, "EUR", "0.00 EUR"},
+        {1234, "JPY", "1234 JPY"},
+        {1234, "KWD", "1.234 KWD"},
+        {100, "", "1.00 "},
+        {100, " ", "1.00  "},
         {INT64_MIN, "EUR", "-92233720368547758.08 EUR"},
     };
     char out[MONEY_SIZE];
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        assert_string_equal(money_text(cases[i].units, cases[i].currency, out), cases[i].text);
+        assert_string_equal(money_text(cases[i].units, cases[i].currency, out),
+                            cases[i].text);
 }
 
 static void times_are_in_utc(void **state)
@@ -63,8 +69,9 @@ static void an_error_is_one_line_whatever_it_holds(void **state)
     e.subject = "sku-1,sku-2";
     char *text = error_text(remote(e));
 
-    assert_string_equal(text, "checkoutctl: FAILED_PRECONDITION: out_of_stock: Not enough?of "
-                              "?[31mit. [sku-1,sku-2]\n");
+    assert_string_equal(text,
+                        "checkoutctl: FAILED_PRECONDITION: out_of_stock: Not enough?of "
+                        "?[31mit. [sku-1,sku-2]\n");
     free(text);
     text = error_text(local(err_make(ERR_NOT_FOUND, "no such file")));
     assert_string_equal(text, "checkoutctl: no such file\n");

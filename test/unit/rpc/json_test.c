@@ -45,9 +45,11 @@ struct every {
 
 static const ProtobufCMessageDescriptor EVERY, ENTRY;
 
-#define FIELD(id, name, label, type, quantifier, member, descriptor, flags)               \
-    {name, id, PROTOBUF_C_LABEL_##label, PROTOBUF_C_TYPE_##type,                          \
-     quantifier, offsetof(struct every, member), descriptor, NULL, flags, 0, NULL, NULL}
+#define FIELD(id, name, label, type, quantifier, member, descriptor, flags)              \
+    {                                                                                    \
+        name, id, PROTOBUF_C_LABEL_##label, PROTOBUF_C_TYPE_##type, quantifier,          \
+            offsetof(struct every, member), descriptor, NULL, flags, 0, NULL, NULL       \
+    }
 #define AT(member) offsetof(struct every, member)
 
 static const ProtobufCFieldDescriptor EVERY_FIELDS[] = {
@@ -87,7 +89,8 @@ static const ProtobufCMessageDescriptor EVERY = {
 };
 
 /* As protoc shows map<string, int64> unit_prices: only its names are looked at. */
-static const ProtobufCFieldDescriptor ENTRY_FIELDS[] = {{.name = "key"}, {.name = "value"}};
+static const ProtobufCFieldDescriptor ENTRY_FIELDS[] = {{.name = "key"},
+                                                        {.name = "value"}};
 static const ProtobufCMessageDescriptor ENTRY = {
     .magic = PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
     .name = "test.Every.UnitPricesEntry",
@@ -113,7 +116,8 @@ static int tear_down(void **state)
     return 0;
 }
 
-static struct err try(const ProtobufCMessageDescriptor *type, const char *json, void **out)
+static struct err try(const ProtobufCMessageDescriptor *type, const char *json,
+                      void **out)
 {
     return message_from_json(json, strlen(json), type, arena, (ProtobufCMessage **)out);
 }
@@ -129,7 +133,8 @@ static void *read_json(const ProtobufCMessageDescriptor *type, const char *json)
 }
 
 /* Refused, and the sentence contains `words`. */
-static void refused(const ProtobufCMessageDescriptor *type, const char *json, const char *words)
+static void refused(const ProtobufCMessageDescriptor *type, const char *json,
+                    const char *words)
 {
     void *message = &message;
     struct err e = try(type, json, &message);
@@ -191,7 +196,8 @@ static void a_value_of_another_kind_is_refused_with_its_path(void **state)
         {"{\"lines\": [1]}", "lines[0] must be an object"},
         {"{\"lines\": [null]}", "lines[0] must be an object"},
         {"{\"lines\": [{\"sku\": 1}]}", "lines[0].sku must be a string"},
-        {"{\"lines\": [{\"quantity\": true}]}", "lines[0].quantity must be a whole number"},
+        {"{\"lines\": [{\"quantity\": true}]}",
+         "lines[0].quantity must be a whole number"},
         {"{\"lines\": [{\"quantity\": []}]}", "lines[0].quantity must be a whole number"},
         {"{\"reservation_id\": false}", "reservation_id must be a string"},
         {"[]", "the message must be an object"},
@@ -268,8 +274,10 @@ static void numbers_that_are_none_or_out_of_range_are_refused(void **state)
 static void the_bounds_of_each_integer_go_there_and_back(void **state)
 {
     (void)state;
-    writes(read_json(LIST, "{\"limit\": -2147483648}"), ORIGINAL, "{\"limit\":-2147483648}");
-    writes(read_json(LIST, "{\"limit\": \"2147483647\"}"), ORIGINAL, "{\"limit\":2147483647}");
+    writes(read_json(LIST, "{\"limit\": -2147483648}"), ORIGINAL,
+           "{\"limit\":-2147483648}");
+    writes(read_json(LIST, "{\"limit\": \"2147483647\"}"), ORIGINAL,
+           "{\"limit\":2147483647}");
     writes(read_json(REQUEST, "{\"timeout_ms\": 4294967295}"), ORIGINAL,
            "{\"timeout_ms\":4294967295}");
     writes(read_json(STOCK, "{\"held\": -9223372036854775808}"), ORIGINAL,
@@ -283,10 +291,12 @@ static void enums_are_read_by_name_or_number_and_written_by_name(void **state)
     (void)state;
     writes(read_json(RESPONSE, "{\"effect\": \"EFFECT_UNKNOWN\"}"), ORIGINAL,
            "{\"effect\":\"EFFECT_UNKNOWN\"}");
-    writes(read_json(RESPONSE, "{\"effect\": 1}"), ORIGINAL, "{\"effect\":\"EFFECT_APPLIED\"}");
+    writes(read_json(RESPONSE, "{\"effect\": 1}"), ORIGINAL,
+           "{\"effect\":\"EFFECT_APPLIED\"}");
     /* Open enums: a number without a name is kept. */
     writes(read_json(RESPONSE, "{\"effect\": 77}"), ORIGINAL, "{\"effect\":77}");
-    refused(RESPONSE, "{\"effect\": \"EFFECT_MAYBE\"}", "effect must be a name of Effect");
+    refused(RESPONSE, "{\"effect\": \"EFFECT_MAYBE\"}",
+            "effect must be a name of Effect");
     refused(RESPONSE, "{\"effect\": 4294967296}", "effect must be a name of Effect");
     refused(RESPONSE, "{\"effect\": true}", "effect must be a name of Effect");
 }
@@ -314,7 +324,8 @@ static void bytes_are_read_in_either_base64_and_written_padded(void **state)
 static void floats_are_read_in_every_form(void **state)
 {
     (void)state;
-    struct every *m = read_json(&EVERY, "{\"aDouble\": \"-Infinity\", \"a_float\": \"1.5\"}");
+    struct every *m =
+        read_json(&EVERY, "{\"aDouble\": \"-Infinity\", \"a_float\": \"1.5\"}");
 
     assert_true(isinf(m->a_double) && m->a_double < 0);
     assert_true(m->a_float == 1.5f);
@@ -337,7 +348,8 @@ static void null_and_the_default_are_the_same_as_nothing(void **state)
     assert_int_equal(r->n_lines, 0);
     writes(r, ORIGINAL, "{}");
     writes(read_json(STOCK, "{\"sku\": \"\", \"held\": 0}"), ORIGINAL, "{}");
-    writes(read_json(&EVERY, "{\"left\": null, \"right\": 0}"), ORIGINAL, "{\"right\":\"0\"}");
+    writes(read_json(&EVERY, "{\"left\": null, \"right\": 0}"), ORIGINAL,
+           "{\"right\":\"0\"}");
     writes(read_json(&EVERY, "{\"maybe\": 0}"), ORIGINAL, "{\"maybe\":0}");
     writes(read_json(&EVERY, "{\"maybe\": null}"), ORIGINAL, "{}");
 }
@@ -371,7 +383,8 @@ static void nested_and_repeated_values_go_there_and_back(void **state)
     writes(read_json(&orders__v1__get_order_reply__descriptor, order), ORIGINAL, order);
     writes(read_json(&EVERY, every), ORIGINAL, every);
     refused(&EVERY, "{\"numbers\": [1, null]}", "numbers[1] must be a whole number");
-    refused(&EVERY, "{\"inner\": {\"inner\": {\"flags\": [1]}}}", "inner.inner.flags[0] must");
+    refused(&EVERY, "{\"inner\": {\"inner\": {\"flags\": [1]}}}",
+            "inner.inner.flags[0] must");
 }
 
 static void two_members_of_a_oneof_are_refused(void **state)
