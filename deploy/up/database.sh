@@ -29,7 +29,7 @@ database_url_of() {
         echo "postgresql://$role@/checkout?host=$RUN"
         return
     fi
-    password=$(sed -n "s/^$role //p" "$STATE/keys/roles")
+    password=$(sed -n "s/^$role = //p" "$STATE/keys/roles")
     case $url in
     postgres://* | postgresql://*)
         # A '?' in the user or password is no separator: look behind the '@'.
@@ -47,7 +47,7 @@ database_roles_make() {
     local role file=$STATE/keys/roles
     ! database_is_private && [[ ! -s $file ]] || return 0
     for role in "${ROLES[@]}"; do
-        printf 'checkout_%s %s\n' "$role" "$(od -An -N 24 -t x1 /dev/urandom | tr -d ' \n')"
+        printf 'checkout_%s = %s\n' "$role" "$(od -An -N 24 -t x1 /dev/urandom | tr -d ' \n')"
     done >"$file.new"
     mv "$file.new" "$file"
 }

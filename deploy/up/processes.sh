@@ -69,7 +69,7 @@ service_ready() {
     if [[ $1 == gateway ]]; then
         curl -fsS -o /dev/null --max-time 2 "http://127.0.0.1:$PORT/healthz"
     else
-        "${CTL[@]}" health "$1"
+        "${CTL[@]}" call --service "$1" --max-time 2 rpc.v1.Health/Check | grep -qw SERVING
     fi
 }
 

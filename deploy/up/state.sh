@@ -80,13 +80,13 @@ keys_make() {
     rm -rf "$new"
     mkdir -m 700 "$new"
     for name in "${KEY_NAMES[@]}"; do
-        "${CTL[@]}" key new "$new/$name.key" "$name"
+        "${CTL[@]}" key new "$name" --out "$new/$name.key" >/dev/null
     done
     for name in orchestrator inventory payment; do
         key_allow "$new" known_services "$name"
     done
     keys_allow_callers "$new"
-    "${CTL[@]}" key issuer "$new/jwt.key" "$new/jwks.json"
+    "${CTL[@]}" key issuer --out "$new/jwt.key" --jwks "$new/jwks.json" >/dev/null
     mv "$new" "$keys"
 }
 

@@ -1,0 +1,240 @@
+"""A click becomes an order, or nothing: what one shopper sees through HTTP."""
+import threading
+import uuid
+
+from stack import StackTest, check_sums, main, wait_until
+
+
+def fresh(prefix="t"):
+    return f"{prefix}-{uuid.uuid4()}"
+
+
+class Order(StackTest):
+    # A shopper waits this long for an answer before it is "not known yet".
+    environment = {"CHECKOUT_GATEWAY_PLACE_TIMEOUT_MS": "3000"}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.stack.product("cup", 1000, price_cents=250)
+        cls.stack.product("pot", 1000, price_cents=1999)
+        cls.stack.product("last", 2, price_cents=5000)
+
+    def setUp(self):
+        self.shopper = self.stack.shopper()
+
+    def tearDown(self):
+        self.shopper.close()
+
+    def cart(self, lines=(("cup", 1),), shopper=None):
+        name = fresh("cart")
+        answer = (shopper or self.shopper).put_cart(name, lines)
+        self.assertIn(answer.status, (200, 201), repr(answer))
+        return name
+
+    def both(self, *asks):
+        """Runs the calls at once, each with its own connection; their answers in order."""
+        answers = [None] * len(asks)
+
+        def run(n):
+            answers[n] = asks[n]()
+
+        threads = [threading.Thread(target=run, args=(n,)) for n in range(len(asks))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        return answers
+
+    def count(self, table, where):
+        return self.stack.number(f"SELECT count(*) FROM {table} WHERE {where}")
+
+    # --- placing ---
+
+    def test_an_order_of_two_skus_is_created_with_the_right_total(self):
+        key = fresh()
+        answer = self.expect(self.shopper.order(
+            self.cart([("cup", 3), ("pot", 1)]), key), 201)
+        order = answer.json
+        self.assertEqual(order["total_cents"], 3 * 250 + 1999)
+        self.assertEqual((order["status"], order["currency"]), ("created", "EUR"))
+        self.assertEqual(
+            sorted((l["sku"], l["quantity"], l["unit_price_cents"]) for l in order["lines"]),
+            [("cup", 3, 250), ("pot", 1, 1999)])
+        self.assertEqual(answer.headers["location"], "/v1/orders/" + order["order_id"])
+        self.assertFalse(answer.replayed)
+        self.assertIn(order["order_id"], self.stack.ctl("orders", "show", order["order_id"]))
+
+    def test_lines_of_one_sku_are_summed(self):
+        answer = self.expect(self.shopper.order(
+            self.cart([("cup", 1), ("cup", 2)]), fresh()), 201)
+        self.assertEqual(answer.json["total_cents"], 750)
+
+    def test_the_same_request_again_gives_the_same_bytes_marked_replayed(self):
+        cart, key = self.cart(), fresh()
+        first = self.expect(self.shopper.order(cart, key), 201)
+        again = self.expect(self.shopper.order(cart, key), 201)
+        self.assertEqual(again.body, first.body)
+        self.assertTrue(again.replayed)
+        self.assertEqual(again.headers["location"], first.headers["location"])
+
+    def test_two_requests_at_once_with_one_key_make_one_order(self):
+        cart, key = self.cart(), fresh()
+        other = self.stack.shopper(self.shopper.user, token=self.shopper.token)
+        one, two = self.both(lambda: self.shopper.order(cart, key),
+                             lambda: other.order(cart, key))
+        other.close()
+        self.expect(one, 201)
+        self.expect(two, 201)
+        self.assertEqual(one.body, two.body)
+        self.assertEqual(sorted((one.replayed, two.replayed)), [False, True])
+        self.assertEqual(self.count("orders.orders", f"idempotency_key = '{key}'"), 1)
+
+    def test_a_request_joins_the_one_that_still_runs_with_its_key(self):
+        cart, key = self.cart(), fresh()
+        other = self.stack.shopper(self.shopper.user, token=self.shopper.token)
+
+        def join():
+            wait_until(lambda: self.count("orders.checkouts", f"idempotency_key = '{key}'"),
+                       10, "the first request has claimed its key")
+            return other.order(cart, key, method="pm_card_late")
+
+        one, two = self.both(lambda: self.shopper.order(cart, key, method="pm_card_late"), join)
+        other.close()
+        self.expect(one, 201)
+        self.expect(two, 201)
+        self.assertEqual(one.body, two.body)
+
+    # --- being refused ---
+
+    def test_a_declined_card_is_402_and_the_stock_is_back(self):
+        before = self.stack.stock("cup"), self.stack.stock("pot")
+        for method in ("pm_card_chargeDeclined", "pm_card_insufficientFunds"):
+            cart, key = self.cart([("cup", 5), ("pot", 2)]), fresh()
+            first = self.expect(self.shopper.order(cart, key, method), 402, "payment_declined")
+            self.assertFalse(first.json["retryable"])
+            wait_until(lambda: (self.stack.stock("cup"), self.stack.stock("pot")) == before,
+                       30, "the stock is back")
+            again = self.expect(self.shopper.order(cart, key, method), 402, "payment_declined")
+            self.assertEqual(again.body, first.body)
+            self.assertTrue(again.replayed)
+            # The cart is free again: a new key and a good card place it.
+            self.expect(self.shopper.order(cart, fresh()), 201)
+            before = self.stack.stock("cup"), self.stack.stock("pot")
+
+    def test_too_many_is_409_naming_the_sku_and_nothing_else_is_deducted(self):
+        before = self.stack.stock("cup")
+        answer = self.expect(self.shopper.order(
+            self.cart([("cup", 1), ("last", 3)]), fresh()), 409, "out_of_stock")
+        self.assertEqual(answer.json["skus"], ["last"])
+        self.assertEqual(self.stack.stock("cup"), before)
+        self.assertEqual(self.stack.stock("last"), (2, 0, 0))
+
+    def test_an_unknown_sku_is_refused_by_name(self):
+        answer = self.shopper.put_cart(fresh("cart"), [("no-such-thing", 1)])
+        if answer.status < 400:
+            answer = self.shopper.order(self.cart([("no-such-thing", 1)]), fresh())
+        self.expect(answer, 422, "unknown_sku")
+        self.assertEqual(answer.json["skus"], ["no-such-thing"])
+
+    def test_another_total_than_expected_is_refused(self):
+        cart = self.cart([("cup", 2)])
+        self.expect(self.shopper.order(cart, fresh(), expected_total_cents=499), 409,
+                    "price_changed")
+        self.expect(self.shopper.order(cart, fresh(), expected_total_cents=500), 201)
+
+    # --- one key, one order ---
+
+    def test_a_key_with_another_body_is_422_and_tells_nothing(self):
+        key = fresh()
+        first = self.expect(self.shopper.order(self.cart(), key), 201)
+        answer = self.expect(self.shopper.order(self.cart(), key), 422,
+                             "idempotency_key_reused")
+        self.assertNotIn(first.json["order_id"].encode(), answer.body)
+
+    def test_a_key_of_another_user_is_422_and_tells_nothing(self):
+        cart, key = self.cart(), fresh()
+        first = self.expect(self.shopper.order(cart, key), 201)
+        other = self.stack.shopper()
+        other.put_cart(cart, [("cup", 1)])
+        answer = self.expect(other.order(cart, key), 422, "idempotency_key_reused")
+        other.close()
+        self.assertNotIn(first.json["order_id"].encode(), answer.body)
+
+    def test_a_cart_is_ordered_once_whatever_the_key(self):
+        cart = self.cart()
+        self.expect(self.shopper.order(cart, fresh()), 201)
+        self.expect(self.shopper.order(cart, fresh()), 409, "cart_already_ordered")
+        self.assertEqual(self.count("orders.orders", f"cart_id = '{cart}'"), 1)
+
+    def test_a_card_that_answers_too_late_is_504_and_the_same_key_finds_out(self):
+        cart, key = self.cart(), fresh()
+        first = self.expect(self.shopper.order(cart, key, "pm_card_unreachable"), 504,
+                            "outcome_unknown")
+        self.assertTrue(first.json["retryable"])
+        final = self.shopper.order_until_final(cart, key, "pm_card_unreachable", 90)
+        self.assertEqual((final.status, final.code), (402, "payment_failed"), repr(final))
+
+    def test_an_answer_that_got_lost_is_asked_again_and_charged_once(self):
+        for method in ("pm_card_timeout", "pm_card_failOnce"):
+            cart, key = self.cart([("cup", 1)]), fresh()
+            answer = self.expect(self.shopper.order_until_final(cart, key, method), 201)
+            self.assertEqual(self.count(
+                "sandbox.charges", f"idempotency_key LIKE '%{answer.json['order_id']}%' "
+                "AND status = 'captured'"), 1)
+
+    # --- reading ---
+
+    def test_an_order_is_shown_to_its_user_alone(self):
+        placed = self.expect(self.shopper.order(self.cart(), fresh()), 201).json
+        path = "/v1/orders/" + placed["order_id"]
+        self.assertEqual(self.expect(self.shopper.ask("GET", path), 200).json["order_id"],
+                         placed["order_id"])
+        other = self.stack.shopper()
+        self.expect(other.ask("GET", path), 404, "not_found")
+        other.close()
+
+    def test_orders_are_listed_newest_first_in_pages(self):
+        placed = [self.expect(self.shopper.order(self.cart(), fresh()), 201).json["order_id"]
+                  for _ in range(3)]
+        page = self.expect(self.shopper.ask("GET", "/v1/orders?limit=2"), 200).json
+        rest = self.expect(self.shopper.ask(
+            "GET", f"/v1/orders?limit=2&cursor={page['next_cursor']}"), 200).json
+        self.assertEqual([o["order_id"] for o in page["orders"] + rest["orders"]], placed[::-1])
+
+    def test_products_are_public_and_carts_are_not(self):
+        nobody = self.stack.anonymous()
+        nobody.token = None
+        products = {p["sku"]: p for p in
+                    self.expect(nobody.ask("GET", "/v1/products"), 200).json["products"]}
+        self.assertEqual((products["pot"]["price_cents"], products["pot"]["currency"]),
+                         (1999, "EUR"))
+        self.expect(nobody.ask("GET", "/v1/carts/x"), 401, "unauthenticated")
+        self.expect(nobody.order("x", fresh()), 401, "unauthenticated")
+        nobody.close()
+
+    def test_a_cart_is_read_back_and_replaced(self):
+        cart = fresh("cart")
+        self.expect(self.shopper.put_cart(cart, [("cup", 1)]), 201)
+        self.expect(self.shopper.put_cart(cart, [("pot", 2)]), 200)
+        lines = self.expect(self.shopper.ask("GET", f"/v1/carts/{cart}"), 200).json["lines"]
+        self.assertEqual(lines, [{"sku": "pot", "quantity": 2}])
+
+    def test_a_request_without_a_key_is_400(self):
+        answer = self.shopper.ask("POST", "/v1/orders",
+                                  {"cart_id": self.cart(), "payment_method_id": "pm_card_visa"})
+        self.assertEqual(answer.status, 400, repr(answer))
+        self.assertEqual(answer.headers["content-type"], "application/problem+json")
+
+    # --- after all of it (unittest runs tests by name) ---
+
+    def test_zz_the_sums_come_out(self):
+        wait_until(lambda: self.stack.unfinished() == 0, 60, "every checkout is finished")
+        wait_until(lambda: self.stack.number(
+            "SELECT count(*) FROM inventory.reservations WHERE state = 'held'") == 0,
+            60, "nothing is held")
+        check_sums(self, self.stack)
+
+
+if __name__ == "__main__":
+    main()
