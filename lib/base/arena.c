@@ -34,6 +34,15 @@ static void protobuf_free(void *data, void *pointer)
     (void)pointer;
 }
 
+static void free_blocks(struct block *block)
+{
+    while (block != NULL) {
+        struct block *next = block->next;
+        free(block);
+        block = next;
+    }
+}
+
 static struct block *add_block(struct arena *arena, size_t at_least)
 {
     size_t size = at_least > BLOCK_SIZE ? at_least : BLOCK_SIZE;
@@ -68,11 +77,20 @@ void arena_free(struct arena *arena)
 {
     if (arena == NULL)
         return;
-    for (struct block *b = arena->blocks, *next; b != NULL; b = next) {
-        next = b->next;
-        free(b);
-    }
+    free_blocks(arena->blocks);
     free(arena);
+}
+
+void arena_reset(struct arena *arena)
+{
+    struct block *kept = arena->blocks;
+
+    if (kept == NULL)
+        return;
+    free_blocks(kept->next);
+    kept->next = NULL;
+    kept->used = 0;
+    arena->held = kept->size;
 }
 
 void *arena_alloc(struct arena *arena, size_t size)

@@ -18,6 +18,9 @@ struct arena *arena_new(size_t cap) __attribute__((warn_unused_result));
 /* Gives back everything ever allocated from it.  NULL is allowed. */
 void arena_free(struct arena *arena);
 
+/* Forgets everything allocated, keeping the memory of one block for what comes next. */
+void arena_reset(struct arena *arena);
+
 /* Zeroed bytes aligned for any type, living as long as the arena; NULL past the cap. */
 void *arena_alloc(struct arena *arena, size_t size) __attribute__((warn_unused_result));
 

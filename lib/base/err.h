@@ -46,6 +46,7 @@
     X(CART_ALREADY_ORDERED,    6, "cart_already_ordered",    409, false)     \
     X(IDEMPOTENCY_KEY_REUSED,  9, "idempotency_key_reused",  422, false)     \
     X(CHECKOUT_IN_PROGRESS,   10, "checkout_in_progress",    409, true)      \
+    X(CHECKOUT_FAILED,        10, "checkout_failed",         409, false)     \
     /* what only the gateway says */                                         \
     X(PAYLOAD_TOO_LARGE,       8, "payload_too_large",       413, false)     \
     X(METHOD_NOT_ALLOWED,     12, "method_not_allowed",      405, false)     \

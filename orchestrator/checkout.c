@@ -1,0 +1,118 @@
+/* checkout.c - see checkout.h. */
+#include "orchestrator/checkout.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { LINE_TEXT_MAX = 64 + 96 }; /* a SKU, two numbers and the names around them */
+
+enum checkout_state checkout_state_of(const char *name)
+{
+    static const char *const NAMES[] = {
+        [CHECKOUT_RUNNING] = "running",
+        [CHECKOUT_ABORTING] = "aborting",
+        [CHECKOUT_COMPLETED] = "completed",
+        [CHECKOUT_FAILED] = "failed",
+    };
+
+    for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)
+        if (strcmp(name, NAMES[i]) == 0)
+            return (enum checkout_state)i;
+    assert(!"the column's CHECK allows no other state");
+    return CHECKOUT_FAILED;
+}
+
+char *lines_to_json(struct arena *arena, const struct lines *lines, bool prices)
+{
+    size_t room = lines->count * LINE_TEXT_MAX + 3, used = 0;
+    char *json = arena_alloc(arena, room);
+
+    if (json == NULL)
+        return NULL;
+    json[used++] = '[';
+    for (size_t i = 0; i < lines->count; i++) {
+        const struct line *line = &lines->items[i];
+        /* SKUs are of a set that needs no escaping: sku_valid. */
+        used += (size_t)snprintf(json + used, room - used,
+                                 "%s{\"sku\":\"%s\",\"quantity\":%" PRId64, i > 0 ? "," : "",
+                                 line->sku, line->quantity);
+        if (prices)
+            used += (size_t)snprintf(json + used, room - used,
+                                     ",\"unit_price_cents\":%" PRId64, line->unit_price_cents);
+        json[used++] = '}';
+    }
+    json[used++] = ']';
+    assert(used < room);
+    return json;
+}
+
+static struct err read_lines(struct arena *arena, const json_t *array, struct lines *out)
+{
+    size_t i;
+    json_t *item;
+
+    out->count = json_array_size(array);
+    out->items = arena_alloc(arena, out->count * sizeof *out->items);
+    if (out->items == NULL)
+        return err_memory();
+    json_array_foreach (array, i, item) {
+        const char *sku = json_string_value(json_object_get(item, "sku"));
+        if (sku == NULL)
+            return err_make(ERR_DATA_LOSS, "A stored line has no SKU.");
+        out->items[i] = (struct line){
+            arena_strdup(arena, sku),
+            json_integer_value(json_object_get(item, "quantity")),
+            json_integer_value(json_object_get(item, "unit_price_cents")),
+        };
+        if (out->items[i].sku == NULL)
+            return err_memory();
+    }
+    return ERR_NONE;
+}
+
+struct err lines_from_json(struct arena *arena, const char *json, struct lines *out)
+{
+    json_error_t ignored;
+    json_t *array = json_loads(json, 0, &ignored);
+
+    if (!json_is_array(array)) {
+        json_decref(array);
+        return err_make(ERR_DATA_LOSS, "Stored lines are not a JSON array.");
+    }
+    struct err e = read_lines(arena, array, out);
+    json_decref(array);
+    return e;
+}
+
+Orders__V1__Order *checkout_order(struct arena *arena, const struct checkout *c)
+{
+    Orders__V1__Order *order = arena_alloc(arena, sizeof *order);
+    Orders__V1__OrderLine *lines = arena_alloc(arena, c->lines.count * sizeof *lines);
+    Orders__V1__OrderLine **pointers = arena_alloc(arena, c->lines.count * sizeof *pointers);
+
+    if (order == NULL || lines == NULL || pointers == NULL)
+        return NULL;
+    for (size_t i = 0; i < c->lines.count; i++) {
+        orders__v1__order_line__init(&lines[i]);
+        lines[i].sku = (char *)c->lines.items[i].sku;
+        lines[i].quantity = c->lines.items[i].quantity;
+        lines[i].unit_price_cents = c->lines.items[i].unit_price_cents;
+        pointers[i] = &lines[i];
+    }
+    orders__v1__order__init(order);
+    order->order_id = (char *)c->order_id;
+    order->user_id = (char *)c->user_id;
+    order->status = (char *)"created";
+    order->total_cents = c->total_cents;
+    order->currency = (char *)c->currency;
+    order->created_at_ms = c->created_at_ms;
+    order->n_lines = c->lines.count;
+    order->lines = pointers;
+    order->cart_id = (char *)c->cart_id;
+    order->reservation_id = (char *)c->order_id;
+    order->charge_id = (char *)c->order_id;
+    return order;
+}

@@ -1,0 +1,74 @@
+/*
+ * checkout.h - one checkout as its row says it is: the saga's memory.
+ *
+ *   running --> completed                 an order stands beside it
+ *      |  \---> failed                    nothing had been done that needs undoing
+ *      \------> aborting --> failed       its effects are being undone
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/ids.h"
+#include "proto/orders.pb-c.h"
+
+enum { FINGERPRINT_SIZE = 32 };
+
+enum checkout_state {
+    CHECKOUT_RUNNING,
+    CHECKOUT_ABORTING,
+    CHECKOUT_COMPLETED,
+    CHECKOUT_FAILED,
+};
+
+/* A line of a cart, or of an order once it has a price.  The SKU is borrowed. */
+struct line {
+    const char *sku;
+    int64_t quantity;         /* pieces */
+    int64_t unit_price_cents; /* 0 in a cart */
+};
+
+struct lines {
+    struct line *items;
+    size_t count;
+};
+
+/* Texts live in the arena of whoever holds the checkout. */
+struct checkout {
+    const char *order_id; /* every id of its effects derives from it */
+    const char *idempotency_key;
+    const char *user_id;
+    const char *cart_id;
+    const char *payment_method_id;
+    const uint8_t *fingerprint; /* FINGERPRINT_SIZE bytes */
+    struct lines cart;          /* as it was when the checkout was claimed */
+    int64_t expected_total_cents; /* -1: the client named none */
+    enum checkout_state state;
+    int64_t epoch;      /* raised by each take-over */
+    int64_t age_ms;     /* since it was claimed, by the database's clock */
+    struct err failure; /* when aborting or failed */
+
+    /* Of its order, once known. */
+    struct lines lines;
+    int64_t total_cents;
+    const char *currency;
+    int64_t created_at_ms;
+};
+
+/* "running" and so on, as in the column. */
+enum checkout_state checkout_state_of(const char *name);
+
+/* Lines as the JSON of the columns cart and lines; NULL when memory is short. */
+char *lines_to_json(struct arena *arena, const struct lines *lines, bool prices)
+    __attribute__((warn_unused_result));
+
+/* And back; DATA_LOSS when the text is not what lines_to_json makes. */
+struct err lines_from_json(struct arena *arena, const char *json, struct lines *out)
+    __attribute__((warn_unused_result));
+
+/* The order of a completed checkout as a message in the arena; NULL when memory is short. */
+Orders__V1__Order *checkout_order(struct arena *arena, const struct checkout *checkout)
+    __attribute__((warn_unused_result));

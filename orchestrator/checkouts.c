@@ -1,0 +1,299 @@
+/* checkouts.c - the saga's rows: claim, turn, persist, leases.  See orders.h. */
+#include <string.h>
+
+#include "orchestrator/orders.h"
+
+/*
+ * The columns of a checkout and, once completed, of its order, as read by read_checkout.
+ * `first` is the number of the first of them.
+ */
+#define CHECKOUT_COLUMNS                                                                      \
+    "c.order_id, c.idempotency_key, c.user_id::text, c.cart_id, c.payment_method_id,"         \
+    " c.fingerprint, c.cart::text, coalesce(c.expected_total_cents, -1), c.state, c.epoch,"   \
+    " (extract(epoch FROM clock_timestamp() - c.created_at) * 1000)::bigint,"                 \
+    " c.failure_reason, c.failure_message, c.failure_subject,"                                \
+    " o.lines::text, o.total_cents, o.currency,"                                              \
+    " (extract(epoch FROM o.created_at) * 1000)::bigint "
+
+static struct err read_checkout(const struct db_rows *rows, int row, int first,
+                                struct arena *arena, struct checkout *out)
+{
+    const char *reason = db_text(rows, row, first + 11), *lines = db_text(rows, row, first + 14);
+
+    *out = (struct checkout){
+        .order_id = arena_strdup(arena, db_text(rows, row, first)),
+        .idempotency_key = arena_strdup(arena, db_text(rows, row, first + 1)),
+        .user_id = arena_strdup(arena, db_text(rows, row, first + 2)),
+        .cart_id = arena_strdup(arena, db_text(rows, row, first + 3)),
+        .payment_method_id = arena_strdup(arena, db_text(rows, row, first + 4)),
+        .fingerprint = arena_copy(arena, db_text(rows, row, first + 5), FINGERPRINT_SIZE),
+        .expected_total_cents = db_number(rows, row, first + 7),
+        .state = checkout_state_of(db_text(rows, row, first + 8)),
+        .epoch = db_number(rows, row, first + 9),
+        .age_ms = db_number(rows, row, first + 10),
+        .total_cents = db_number(rows, row, first + 15),
+        .currency = arena_strdup(arena, db_text(rows, row, first + 16)),
+        .created_at_ms = db_number(rows, row, first + 17),
+    };
+    if (out->order_id == NULL || out->idempotency_key == NULL || out->user_id == NULL ||
+        out->cart_id == NULL || out->payment_method_id == NULL || out->fingerprint == NULL)
+        return err_memory();
+    if (reason != NULL) {
+        out->failure = err_make(err_of_reason(reason), "%s", db_text(rows, row, first + 12));
+        out->failure.subject = arena_strdup(arena, db_text(rows, row, first + 13));
+    }
+    struct err e = lines_from_json(arena, db_text(rows, row, first + 6), &out->cart);
+    return failed(e) || lines == NULL ? e : lines_from_json(arena, lines, &out->lines);
+}
+
+/* ---- claim -------------------------------------------------------------------------- */
+
+/* The unique indexes on key and cart decide; what they decided is read back. */
+static const struct db_kind CLAIM = {
+    .name = "claim",
+    .head = "tttttyiti", /* key, order, user, cart, method, fingerprint, expected, owner, lease */
+    .write =
+        "INSERT INTO orders.checkouts (order_id, idempotency_key, user_id, cart_id,"
+        "                              payment_method_id, fingerprint, cart,"
+        "                              expected_total_cents, owner, lease_until)"
+        "SELECT DISTINCT ON (a.key) a.order_id, a.key, c.user_id, c.id, a.method,"
+        "       a.fingerprint, c.lines, nullif(a.expected, -1), a.owner,"
+        "       now() + a.lease_ms * interval '1 ms' "
+        "FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9) WITH ORDINALITY"
+        "    AS a(key, order_id, user_id, cart_id, method, fingerprint, expected, owner,"
+        "         lease_ms, ordinal) "
+        "JOIN orders.carts c ON c.user_id = a.user_id::uuid AND c.id = a.cart_id "
+        "WHERE jsonb_array_length(c.lines) > 0 "
+        "ORDER BY a.key, a.ordinal "
+        "ON CONFLICT DO NOTHING",
+    .answer =
+        "SELECT a.ordinal, jsonb_array_length(k.lines)::bigint,"
+        "       c.user_id = a.user_id::uuid AND c.fingerprint = a.fingerprint," CHECKOUT_COLUMNS
+        "FROM unnest($1, $3, $4, $6) WITH ORDINALITY"
+        "    AS a(key, user_id, cart_id, fingerprint, ordinal) "
+        "LEFT JOIN orders.checkouts c ON c.idempotency_key = a.key "
+        "LEFT JOIN orders.orders o ON c.state = 'completed' AND o.id = c.order_id "
+        "LEFT JOIN orders.carts k"
+        "    ON c.order_id IS NULL AND k.user_id = a.user_id::uuid AND k.id = a.cart_id "
+        "ORDER BY a.ordinal",
+};
+
+void orders_claim(struct db_op *op, const struct checkout *c, const char *owner,
+                  int64_t lease_ms)
+{
+    op->kind = &CLAIM;
+    op->head[0] = db_t(c->idempotency_key);
+    op->head[1] = db_t(c->order_id);
+    op->head[2] = db_t(c->user_id);
+    op->head[3] = db_t(c->cart_id);
+    op->head[4] = db_t(c->payment_method_id);
+    op->head[5] = db_y(c->fingerprint, FINGERPRINT_SIZE);
+    op->head[6] = db_i(c->expected_total_cents);
+    op->head[7] = db_t(owner);
+    op->head[8] = db_i(lease_ms);
+}
+
+struct err orders_claimed(const struct db_rows *rows, struct arena *arena,
+                          const struct checkout *c, enum claim_result *result,
+                          struct checkout *out)
+{
+    const char *order_id = db_text(rows, 0, 3);
+
+    if (order_id == NULL) {
+        bool cart_there = db_size(rows, 0, 1) > 0;
+        *result = !cart_there                  ? CLAIM_CART_NOT_FOUND
+                  : db_number(rows, 0, 1) == 0 ? CLAIM_CART_EMPTY
+                                               : CLAIM_ALREADY_ORDERED;
+        return ERR_NONE;
+    }
+    if (!db_bool(rows, 0, 2)) {
+        *result = CLAIM_KEY_REUSED;
+        return ERR_NONE;
+    }
+    *result = strcmp(order_id, c->order_id) == 0 ? CLAIM_OURS : CLAIM_KNOWN;
+    return read_checkout(rows, 0, 3, arena, out);
+}
+
+void orders_find(struct db_query *query, const char *idempotency_key)
+{
+    query->name = "find_checkout";
+    query->types = "t";
+    query->sql = "SELECT " CHECKOUT_COLUMNS "FROM orders.checkouts c "
+                 "LEFT JOIN orders.orders o ON c.state = 'completed' AND o.id = c.order_id "
+                 "WHERE c.idempotency_key = $1";
+    query->values[0] = db_t(idempotency_key);
+}
+
+struct err orders_found(const struct db_rows *rows, struct arena *arena, struct checkout *out)
+{
+    return read_checkout(rows, 0, 0, arena, out);
+}
+
+/* ---- turn --------------------------------------------------------------------------- */
+
+/* The reason is written once: an aborting checkout keeps the one it aborted for. */
+static const struct db_kind TURN = {
+    .name = "turn",
+    .head = "titttt", /* order, epoch, to, reason, message, subject */
+    .write =
+        "UPDATE orders.checkouts c"
+        " SET state = a.state,"
+        "     failure_reason = coalesce(c.failure_reason, a.reason),"
+        "     failure_message = coalesce(c.failure_message, a.message),"
+        "     failure_subject = coalesce(c.failure_subject, a.subject),"
+        "     finished_at = CASE WHEN a.state = 'failed' THEN now() END "
+        "FROM unnest($1, $2, $3, $4, $5, $6)"
+        "    AS a(order_id, epoch, state, reason, message, subject) "
+        "WHERE c.order_id = a.order_id AND c.epoch = a.epoch"
+        "  AND (c.state = 'running' OR c.state = 'aborting' AND a.state = 'failed')",
+    .answer =
+        "SELECT a.ordinal, c.state, c.epoch, NULL::bigint "
+        "FROM unnest($1) WITH ORDINALITY AS a(order_id, ordinal) "
+        "JOIN orders.checkouts c ON c.order_id = a.order_id "
+        "ORDER BY a.ordinal",
+};
+
+void orders_turn(struct db_op *op, const struct checkout *c, enum checkout_state to)
+{
+    op->kind = &TURN;
+    op->head[0] = db_t(c->order_id);
+    op->head[1] = db_i(c->epoch);
+    op->head[2] = db_t(to == CHECKOUT_ABORTING ? "aborting" : "failed");
+    op->head[3] = db_t(err_reason(c->failure.code));
+    op->head[4] = db_t(c->failure.message);
+    op->head[5] = db_t(c->failure.subject);
+}
+
+struct turned orders_turned(const struct db_rows *rows)
+{
+    return (struct turned){checkout_state_of(db_text(rows, 0, 1)), db_number(rows, 0, 2),
+                           db_number(rows, 0, 3)};
+}
+
+/* ---- persist: the pivot ------------------------------------------------------------- */
+
+static const struct db_kind PERSIST = {
+    .name = "persist",
+    .head = "tiitt", /* order, epoch, total, currency, lines */
+    .write =
+        "WITH done AS ("
+        "    UPDATE orders.checkouts c SET state = 'completed', finished_at = now()"
+        "    FROM unnest($1, $2, $3, $4, $5) AS a(order_id, epoch, total, currency, lines)"
+        "    WHERE c.order_id = a.order_id AND c.epoch = a.epoch AND c.state = 'running'"
+        "    RETURNING c.order_id, c.user_id, c.idempotency_key, c.cart_id, a.total,"
+        "              a.currency, a.lines::jsonb AS lines"
+        "), placed AS ("
+        "    INSERT INTO orders.orders (id, user_id, total_cents, idempotency_key, currency,"
+        "                               cart_id, reservation_id, charge_id, lines)"
+        "    SELECT order_id, user_id, total, idempotency_key, currency, cart_id, order_id,"
+        "           order_id, lines FROM done"
+        ")"
+        "INSERT INTO orders.outbox (order_id, sequence, type, payload)"
+        "SELECT order_id, 1, 'order.created',"
+        "       jsonb_build_object('order_id', order_id, 'user_id', user_id, 'total_cents',"
+        "                          total, 'currency', currency, 'lines', lines) "
+        "FROM done",
+    .answer =
+        "SELECT a.ordinal, c.state, c.epoch,"
+        "       (extract(epoch FROM o.created_at) * 1000)::bigint "
+        "FROM unnest($1) WITH ORDINALITY AS a(order_id, ordinal) "
+        "JOIN orders.checkouts c ON c.order_id = a.order_id "
+        "LEFT JOIN orders.orders o ON o.id = a.order_id "
+        "ORDER BY a.ordinal",
+};
+
+void orders_persist(struct db_op *op, const struct checkout *c, const char *lines_json)
+{
+    op->kind = &PERSIST;
+    op->head[0] = db_t(c->order_id);
+    op->head[1] = db_i(c->epoch);
+    op->head[2] = db_i(c->total_cents);
+    op->head[3] = db_t(c->currency);
+    op->head[4] = db_t(lines_json);
+}
+
+/* ---- leases ------------------------------------------------------------------------- */
+
+static const struct db_kind RENEW = {
+    .name = "renew",
+    .head = "tii", /* order, epoch, lease */
+    .write =
+        "UPDATE orders.checkouts c SET lease_until = now() + a.lease_ms * interval '1 ms' "
+        "FROM unnest($1, $2, $3) AS a(order_id, epoch, lease_ms) "
+        "WHERE c.order_id = a.order_id AND c.epoch = a.epoch"
+        "  AND c.state IN ('running', 'aborting')",
+};
+
+void orders_renew(struct db_op *op, const char *order_id, int64_t epoch, int64_t lease_ms)
+{
+    op->kind = &RENEW;
+    op->head[0] = db_t(order_id);
+    op->head[1] = db_i(epoch);
+    op->head[2] = db_i(lease_ms);
+}
+
+static const struct db_kind NEED_ATTENTION = {
+    .name = "need_attention",
+    .head = "ti", /* order, epoch */
+    .write = "UPDATE orders.checkouts c SET needs_attention = true "
+             "FROM unnest($1, $2) AS a(order_id, epoch) "
+             "WHERE c.order_id = a.order_id AND c.epoch = a.epoch",
+};
+
+void orders_need_attention(struct db_op *op, const char *order_id, int64_t epoch)
+{
+    op->kind = &NEED_ATTENTION;
+    op->head[0] = db_t(order_id);
+    op->head[1] = db_i(epoch);
+}
+
+/*
+ * now() is the transaction's: rows marked with it were taken in this very transaction.  If
+ * the answer to its COMMIT is lost, nobody knows of the taking; the leases then run out and
+ * the rows are taken again.
+ */
+static const struct db_kind TAKE_OVER = {
+    .name = "take_over",
+    .head = "tii", /* owner, lease, limit */
+    .write =
+        "WITH ask AS (SELECT * FROM unnest($1, $2, $3) AS a(owner, lease_ms, most) LIMIT 1),"
+        " late AS ("
+        "    SELECT order_id FROM orders.checkouts"
+        "    WHERE state IN ('running', 'aborting') AND lease_until < now()"
+        "    ORDER BY lease_until LIMIT (SELECT most FROM ask) FOR UPDATE SKIP LOCKED"
+        ")"
+        "UPDATE orders.checkouts c"
+        " SET owner = ask.owner, epoch = c.epoch + 1, taken_over_at = now(),"
+        "     lease_until = now() + ask.lease_ms * interval '1 ms' "
+        "FROM ask, late WHERE c.order_id = late.order_id",
+    .answer =
+        "SELECT 1::bigint, " CHECKOUT_COLUMNS
+        "FROM orders.checkouts c "
+        "LEFT JOIN orders.orders o ON c.state = 'completed' AND o.id = c.order_id "
+        "WHERE c.state IN ('running', 'aborting') AND c.taken_over_at = now()"
+        "  AND c.owner = $1[1]",
+};
+
+void orders_take_over(struct db_op *op, const char *owner, int64_t lease_ms, int64_t limit)
+{
+    op->kind = &TAKE_OVER;
+    op->head[0] = db_t(owner);
+    op->head[1] = db_i(lease_ms);
+    op->head[2] = db_i(limit);
+}
+
+struct err orders_taken(const struct db_rows *rows, int row, struct arena *arena,
+                        struct checkout *out)
+{
+    return read_checkout(rows, row, 1, arena, out);
+}
+
+void orders_configure(struct db_config *config)
+{
+    static const struct db_kind *const KINDS[] = {
+        &CARTS_PUT, &CLAIM, &PERSIST, &TURN, &RENEW, &NEED_ATTENTION, &TAKE_OVER,
+    };
+
+    config->kinds = KINDS;
+    config->kind_count = sizeof KINDS / sizeof *KINDS;
+}

@@ -1,0 +1,185 @@
+/* claim.c - see claim.h. */
+#include "orchestrator/claim.h"
+
+#include "orchestrator/orders.h"
+#include "orchestrator/waiter.h"
+
+enum { SAGA_ARENA_MAX = 1 << 20 };
+
+/* A Place call until its checkout runs or is known: in the call's arena. */
+struct placing {
+    struct sagas *sagas;
+    struct rpc_call *call;
+    struct waiter *waiter;
+    struct checkout asked;
+    char order_id[ULID_SIZE];
+    struct arena *arena; /* the saga's, if it comes to one */
+    struct db_op op;
+};
+
+static struct err key_reused(void)
+{
+    return err_make(ERR_IDEMPOTENCY_KEY_REUSED,
+                    "This idempotency key belongs to another request; use a new key.");
+}
+
+/*
+ * The three ways to end without a saga of our own.  Once the call is answered, or handed to
+ * a saga that may answer it at any moment, nothing in its arena may be touched: what is
+ * ours is taken out of the placing first.
+ */
+static void leave(struct sagas *sagas, struct arena *arena)
+{
+    arena_free(arena);
+    sagas_leave(sagas);
+}
+
+static void refuse(struct placing *p, struct err error)
+{
+    struct sagas *sagas = p->sagas;
+    struct arena *arena = p->arena;
+
+    waiter_fail(p->waiter, error);
+    leave(sagas, arena);
+}
+
+static void replay(struct placing *p, const struct checkout *known)
+{
+    struct sagas *sagas = p->sagas;
+    struct arena *arena = p->arena; /* `known` lives in it */
+
+    waiter_finish(p->waiter, known);
+    leave(sagas, arena);
+}
+
+static enum saga_join join(struct placing *p)
+{
+    struct sagas *sagas = p->sagas;
+    struct arena *arena = p->arena;
+    enum saga_join joined = sagas_join(sagas, p->asked.idempotency_key, p->asked.user_id,
+                                       p->asked.fingerprint, p->waiter);
+
+    if (joined == SAGA_JOINED)
+        leave(sagas, arena);
+    return joined;
+}
+
+/* The key's checkout was there before us: give its end, or wait for it. */
+static void follow(struct placing *p, const struct checkout *known)
+{
+    struct sagas *sagas = p->sagas;
+    struct arena *arena = p->arena;
+
+    p->waiter->joined = true;
+    if (known->state == CHECKOUT_COMPLETED || known->state == CHECKOUT_FAILED) {
+        replay(p, known);
+    } else if (join(p) != SAGA_JOINED) {
+        waiter_poll(p->waiter); /* it runs in another process, or ended just now */
+        leave(sagas, arena);
+    }
+}
+
+static void run(struct placing *p, const struct checkout *claimed)
+{
+    const char *traceparent = arena_strdup(p->arena, rpc_call_traceparent(p->call));
+
+    sagas_run(p->sagas, claimed, p->arena, traceparent, p->waiter);
+}
+
+static void on_claimed(void *arg, struct err error, const struct db_rows *rows)
+{
+    struct placing *p = arg;
+    enum claim_result result = CLAIM_OURS;
+    struct checkout row;
+
+    if (!failed(error))
+        error = orders_claimed(rows, p->arena, &p->asked, &result, &row);
+    if (failed(error)) {
+        refuse(p, error);
+        return;
+    }
+    switch (result) {
+    case CLAIM_OURS:
+        run(p, &row);
+        return;
+    case CLAIM_KNOWN:
+        follow(p, &row);
+        return;
+    case CLAIM_KEY_REUSED:
+        refuse(p, key_reused());
+        return;
+    case CLAIM_CART_NOT_FOUND:
+        refuse(p, err_make(ERR_NOT_FOUND, "There is no cart %s.", p->asked.cart_id));
+        return;
+    case CLAIM_CART_EMPTY:
+        refuse(p, err_make(ERR_CART_EMPTY, "Cart %s is empty.", p->asked.cart_id));
+        return;
+    case CLAIM_ALREADY_ORDERED:
+        refuse(p, err_make(ERR_CART_ALREADY_ORDERED, "Cart %s is already ordered.",
+                           p->asked.cart_id));
+        return;
+    }
+}
+
+static struct placing *new_placing(struct sagas *sagas, struct rpc_call *call,
+                                   const Orders__V1__PlaceRequest *in,
+                                   Orders__V1__PlaceReply_Closure reply)
+{
+    struct placing *p = arena_alloc(rpc_call_arena(call), sizeof *p);
+
+    if (p == NULL)
+        return NULL;
+    ulid_make(p->order_id);
+    p->sagas = sagas;
+    p->call = call;
+    p->waiter = waiter_new(call, reply, in->idempotency_key, sagas_config(sagas)->db);
+    p->asked = (struct checkout){
+        .order_id = p->order_id,
+        .idempotency_key = in->idempotency_key,
+        .user_id = in->user_id,
+        .cart_id = in->cart_id,
+        .payment_method_id = in->payment_method_id,
+        .fingerprint = in->fingerprint.data,
+        .expected_total_cents = in->expected_total == NULL ? -1 : in->expected_total->cents,
+    };
+    p->arena = arena_new(SAGA_ARENA_MAX);
+    if (p->waiter != NULL && p->arena != NULL)
+        return p;
+    arena_free(p->arena);
+    return NULL;
+}
+
+static void submit(struct placing *p)
+{
+    orders_claim(&p->op, &p->asked, sagas_owner(p->sagas), sagas_config(p->sagas)->lease_ms);
+    p->op.deadline_ms = p->waiter->deadline_ms;
+    p->op.done = on_claimed;
+    p->op.arg = p;
+    db_submit(sagas_config(p->sagas)->db, &p->op);
+}
+
+void claim_place(struct sagas *sagas, struct rpc_call *call, const Orders__V1__PlaceRequest *in,
+                 Orders__V1__PlaceReply_Closure reply)
+{
+    if (!sagas_admit(sagas)) {
+        rpc_call_fail(call, err_make(ERR_RESOURCE_EXHAUSTED,
+                                     "Too many checkouts are under way; try again shortly."));
+        return;
+    }
+    struct placing *p = new_placing(sagas, call, in, reply);
+    if (p == NULL) {
+        sagas_leave(sagas);
+        rpc_call_fail(call, err_memory());
+        return;
+    }
+    switch (join(p)) {
+    case SAGA_JOINED:
+        return;
+    case SAGA_NOT_HERE:
+        submit(p);
+        return;
+    case SAGA_OTHER_REQUEST:
+        refuse(p, key_reused());
+        return;
+    }
+}

@@ -1,0 +1,94 @@
+/*
+ * orders.h - checkouts, orders, carts and the outbox: all of the orchestrator's SQL.
+ *
+ * Promises: a key names one checkout and one order for good; a cart is ordered once; a
+ * checkout changes only under the epoch its owner knows; an order, its event and its
+ * checkout's end commit together.  Every function may be repeated and then gives the same.
+ *
+ * Functions that change rows fill an operation for db_submit; what its rows say is read by
+ * the function beside it.  Functions of the RPC service take a scope (rpc/scope.h).
+ */
+#pragma once
+
+#include "db/db.h"
+#include "orchestrator/checkout.h"
+#include "rpc/scope.h"
+
+/* The orchestrator's kinds of operation, for db_open. */
+void orders_configure(struct db_config *config);
+
+/* ---- claim: one key, one checkout ---------------------------------------------------- */
+
+enum claim_result {
+    CLAIM_OURS,            /* claimed now: run it */
+    CLAIM_KNOWN,           /* the key's checkout, of the same request: `out` tells its state */
+    CLAIM_KEY_REUSED,      /* the key belongs to another request or user */
+    CLAIM_CART_NOT_FOUND,
+    CLAIM_CART_EMPTY,
+    CLAIM_ALREADY_ORDERED, /* another key's checkout has the cart */
+};
+
+/* Of `c`: order_id (new), idempotency_key, user_id, cart_id, payment_method_id, fingerprint,
+ * expected_total_cents.  The operation borrows them. */
+void orders_claim(struct db_op *op, const struct checkout *c, const char *owner,
+                  int64_t lease_ms);
+
+/* `c` is what was claimed; on CLAIM_OURS and CLAIM_KNOWN `out` is the row, in the arena. */
+struct err orders_claimed(const struct db_rows *rows, struct arena *arena,
+                          const struct checkout *c, enum claim_result *result,
+                          struct checkout *out) __attribute__((warn_unused_result));
+
+/* Fills `query`: the key's checkout, read like a claim's answer by orders_found; no row when
+ * there is none. */
+void orders_find(struct db_query *query, const char *idempotency_key);
+struct err orders_found(const struct db_rows *rows, struct arena *arena, struct checkout *out)
+    __attribute__((warn_unused_result));
+
+/* ---- the owner's changes, each conditional on epoch ---------------------------------- */
+
+/* To aborting or failed, with c->failure. */
+void orders_turn(struct db_op *op, const struct checkout *c, enum checkout_state to);
+
+/* Order, event and the checkout's end.  `lines_json` is borrowed. */
+void orders_persist(struct db_op *op, const struct checkout *c, const char *lines_json);
+
+/* What a turn or persist found: the row's state and epoch now, and the order's time. */
+struct turned {
+    enum checkout_state state;
+    int64_t epoch;
+    int64_t created_at_ms;
+};
+struct turned orders_turned(const struct db_rows *rows);
+
+/* Puts off the lease's end.  `order_id` is borrowed. */
+void orders_renew(struct db_op *op, const char *order_id, int64_t epoch, int64_t lease_ms);
+
+/* Raises a flag for operators: undoing this checkout keeps failing. */
+void orders_need_attention(struct db_op *op, const char *order_id, int64_t epoch);
+
+/* Takes over up to `limit` unfinished checkouts past their lease; one row each, read by
+ * orders_taken into the arena. */
+void orders_take_over(struct db_op *op, const char *owner, int64_t lease_ms, int64_t limit);
+struct err orders_taken(const struct db_rows *rows, int row, struct arena *arena,
+                        struct checkout *out) __attribute__((warn_unused_result));
+
+/* ---- the service's -------------------------------------------------------------------- */
+
+/* NOT_FOUND; with a user_id only that user's. */
+void orders_get(struct db *db, const struct scope *scope,
+                const Orders__V1__GetOrderRequest *request);
+
+/* Newest first; INVALID_ARGUMENT for a cursor that was not ours. */
+void orders_list(struct db *db, const struct scope *scope,
+                 const Orders__V1__ListOrdersRequest *request);
+
+/* CART_ALREADY_ORDERED once a checkout runs or has succeeded on it. */
+void carts_put(struct db *db, const struct scope *scope,
+               const Orders__V1__PutCartRequest *request);
+
+/* NOT_FOUND. */
+void carts_get(struct db *db, const struct scope *scope,
+               const Orders__V1__GetCartRequest *request);
+
+/* Carts' kind of operation. */
+extern const struct db_kind CARTS_PUT;

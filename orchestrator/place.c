@@ -1,0 +1,217 @@
+/*
+ * place.c - turn one checkout into one order, or into nothing at all.
+ *
+ * No transaction spans three services.  This holds together because every step is keyed by
+ * the order id and may be repeated, and because undoing what never happened is a no-op that
+ * also bars a late arrival.
+ *
+ *      claim -> reserve -> charge -> confirm -> persist -> (reply)
+ *                  |          |
+ *               release     refund
+ *
+ * The claim is made before the saga exists (claim.c); the engine that runs the table is
+ * saga.c.
+ */
+#include "orchestrator/place.h"
+
+#include "orchestrator/orders.h"
+#include "proto/inventory.pb-c.h"
+#include "proto/payment.pb-c.h"
+
+static void call(struct saga *s, struct channel *channel, const char *method,
+                 const ProtobufCMessage *request, const ProtobufCMessageDescriptor *reply_type,
+                 channel_done *done)
+{
+    const struct channel_call c = {
+        .method = method,
+        .request = request,
+        .reply_type = reply_type,
+        .arena = s->scratch,
+        .deadline_ms = saga_deadline(s),
+        .id = s->checkout.order_id,
+        .traceparent = s->traceparent,
+    };
+
+    channel_call(channel, &c, done, s);
+}
+
+/* ---- reserve, and its undoing ------------------------------------------------------- */
+
+/* The reservation is the price snapshot: what it says is what is charged. */
+static struct err keep_reserved(struct saga *s, const Inventory__V1__ReserveReply *reply)
+{
+    struct checkout *c = &s->checkout;
+
+    c->total_cents = reply->total_cents;
+    c->currency = arena_strdup(s->arena, reply->currency);
+    c->lines.count = reply->n_lines;
+    c->lines.items = arena_alloc(s->arena, reply->n_lines * sizeof *c->lines.items);
+    if (c->currency == NULL || c->lines.items == NULL)
+        return err_memory();
+    for (size_t i = 0; i < reply->n_lines; i++) {
+        const Inventory__V1__PricedLine *line = reply->lines[i];
+        c->lines.items[i] = (struct line){arena_strdup(s->arena, line->sku), line->quantity,
+                                          line->unit_price_cents};
+        if (c->lines.items[i].sku == NULL)
+            return err_memory();
+    }
+    return ERR_NONE;
+}
+
+static struct err check_total(const struct checkout *c)
+{
+    struct err e;
+
+    if (c->expected_total_cents < 0 || c->expected_total_cents == c->total_cents)
+        return ERR_NONE;
+    e = err_make(ERR_PRICE_CHANGED, "The total is now %lld, not the %lld expected.",
+                 (long long)c->total_cents, (long long)c->expected_total_cents);
+    e.effect = EFFECT_APPLIED; /* the stock is held */
+    return e;
+}
+
+static void on_reserved(void *arg, struct err e, const ProtobufCMessage *reply, bool replayed)
+{
+    struct saga *s = arg;
+
+    (void)replayed;
+    if (!failed(e)) {
+        e = keep_reserved(s, (const Inventory__V1__ReserveReply *)reply);
+        if (failed(e))
+            e.effect = EFFECT_UNKNOWN;
+        else
+            e = check_total(&s->checkout);
+    }
+    saga_step_done(s, e);
+}
+
+static void reserve(struct saga *s)
+{
+    const struct lines *cart = &s->checkout.cart;
+    Inventory__V1__ReserveRequest req = INVENTORY__V1__RESERVE_REQUEST__INIT;
+    Inventory__V1__Line *lines = arena_alloc(s->scratch, cart->count * sizeof *lines);
+
+    req.lines = arena_alloc(s->scratch, cart->count * sizeof *req.lines);
+    if (lines == NULL || req.lines == NULL) {
+        saga_step_done(s, err_memory());
+        return;
+    }
+    for (size_t i = 0; i < cart->count; i++) {
+        inventory__v1__line__init(&lines[i]);
+        lines[i].sku = (char *)cart->items[i].sku;
+        lines[i].quantity = cart->items[i].quantity;
+        req.lines[i] = &lines[i];
+    }
+    req.n_lines = cart->count;
+    req.reservation_id = (char *)s->checkout.order_id;
+    call(s, sagas_config(s->sagas)->inventory, "inventory.v1.Inventory/Reserve", &req.base,
+         &inventory__v1__reserve_reply__descriptor, on_reserved);
+}
+
+static void on_undone(void *arg, struct err e, const ProtobufCMessage *reply, bool replayed)
+{
+    (void)reply;
+    (void)replayed;
+    saga_undo_done(arg, e);
+}
+
+static void release(struct saga *s)
+{
+    Inventory__V1__ReleaseRequest req = INVENTORY__V1__RELEASE_REQUEST__INIT;
+
+    req.reservation_id = (char *)s->checkout.order_id;
+    call(s, sagas_config(s->sagas)->inventory, "inventory.v1.Inventory/Release", &req.base,
+         &inventory__v1__release_reply__descriptor, on_undone);
+}
+
+/* ---- charge, and its undoing -------------------------------------------------------- */
+
+static void on_done(void *arg, struct err e, const ProtobufCMessage *reply, bool replayed)
+{
+    (void)reply;
+    (void)replayed;
+    saga_step_done(arg, e);
+}
+
+static void charge(struct saga *s)
+{
+    const struct checkout *c = &s->checkout;
+    Payment__V1__ChargeRequest req = PAYMENT__V1__CHARGE_REQUEST__INIT;
+
+    req.charge_id = (char *)c->order_id;
+    req.user_id = (char *)c->user_id;
+    req.payment_method_id = (char *)c->payment_method_id;
+    req.amount_cents = c->total_cents;
+    req.currency = (char *)c->currency;
+    call(s, sagas_config(s->sagas)->payment, "payment.v1.Payment/Charge", &req.base,
+         &payment__v1__charge_reply__descriptor, on_done);
+}
+
+static void refund(struct saga *s)
+{
+    Payment__V1__RefundRequest req = PAYMENT__V1__REFUND_REQUEST__INIT;
+
+    req.charge_id = (char *)s->checkout.order_id;
+    call(s, sagas_config(s->sagas)->payment, "payment.v1.Payment/Refund", &req.base,
+         &payment__v1__refund_reply__descriptor, on_undone);
+}
+
+/* ---- confirm ------------------------------------------------------------------------ */
+
+/* Before persist: an order is only acknowledged when its stock can no longer run out. */
+static void confirm(struct saga *s)
+{
+    Inventory__V1__ConfirmRequest req = INVENTORY__V1__CONFIRM_REQUEST__INIT;
+
+    req.reservation_id = (char *)s->checkout.order_id;
+    call(s, sagas_config(s->sagas)->inventory, "inventory.v1.Inventory/Confirm", &req.base,
+         &inventory__v1__confirm_reply__descriptor, on_done);
+}
+
+/* ---- persist: the pivot ------------------------------------------------------------- */
+
+static void on_persisted(void *arg, struct err e, const struct db_rows *rows)
+{
+    struct saga *s = arg;
+
+    if (failed(e)) {
+        e.effect = EFFECT_UNKNOWN; /* asked again, it answers what became of it */
+        saga_step_done(s, e);
+        return;
+    }
+    struct turned now = orders_turned(rows);
+    s->checkout.created_at_ms = now.created_at_ms;
+    if (now.state == CHECKOUT_COMPLETED)
+        saga_step_done(s, ERR_NONE);
+    else
+        saga_lost(s);
+}
+
+static void persist(struct saga *s)
+{
+    const char *lines = lines_to_json(s->scratch, &s->checkout.lines, true);
+
+    if (lines == NULL) {
+        saga_step_done(s, err_memory());
+        return;
+    }
+    orders_persist(&s->op, &s->checkout, lines);
+    s->op.deadline_ms = saga_deadline(s);
+    s->op.done = on_persisted;
+    s->op.arg = s;
+    db_submit(sagas_config(s->sagas)->db, &s->op);
+}
+
+static const struct saga_step PLACE[] = {
+    /* name        act       undo      */
+    {"reserve", reserve, release, NULL, false},
+    {"charge", charge, refund, NULL, false},
+    {"confirm", confirm, SAGA_UNDONE_BY("reserve")},
+    {"persist", persist, SAGA_PIVOT},
+};
+
+const struct saga_step *place_steps(int *count)
+{
+    *count = (int)(sizeof PLACE / sizeof *PLACE);
+    return PLACE;
+}

@@ -1,0 +1,122 @@
+/*
+ * saga.h - the engine: runs a checkout's steps, or undoes them, to one end or the other.
+ *
+ *            act, act, act ... pivot --> completed
+ *   running -----| refused
+ *                +--> [aborting is written] --> undo, undo ... --> failed
+ *
+ * Promises: a step is repeated until its outcome is known; aborting, with its reason, is
+ * durable before the first compensation, and a failure is told to nobody before that;
+ * compensations are repeated with capped, jittered backoff, whatever happens to this
+ * process; a saga whose checkout was taken over by another owner changes nothing more.
+ *
+ * One thread at a time touches a saga: each continuation ends by starting the next.  The
+ * table of running sagas, and their waiters, are shared, under one lock.
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "db/db.h"
+#include "orchestrator/checkout.h"
+#include "rpc/channel.h"
+
+struct saga;
+struct sagas;
+struct waiter;
+
+/* A step: how it is done and how it is undone. */
+struct saga_step {
+    const char *name;
+    void (*act)(struct saga *saga);  /* ends in saga_step_done */
+    void (*undo)(struct saga *saga); /* ends in saga_undo_done */
+    const char *undone_by;           /* the earlier step whose undo covers this one */
+    bool pivot;                      /* nothing is undone after it */
+};
+#define SAGA_UNDONE_BY(step) NULL, step, false
+#define SAGA_PIVOT           NULL, NULL, true
+
+struct saga {
+    struct sagas *sagas;
+    struct checkout checkout;
+    const char *traceparent; /* of the call that began it, or NULL */
+    struct arena *arena;     /* the saga's own: it outlives its callers */
+    struct arena *scratch;   /* of the step under way; reset before each */
+    struct db_op op;         /* of the step under way */
+
+    /* The engine's. */
+    int step;                /* being done, or being undone */
+    int undo_from;           /* the last step that may need undoing; -1: none */
+    int attempts;            /* of this step, so far */
+    int64_t give_up_ms;      /* clock_monotonic_ms: past it, a step that fails is refused */
+    struct waiter *waiters;
+    struct saga *next;
+};
+
+struct sagas_config {
+    struct db *db;               /* all borrowed; they must outlive the sagas */
+    struct channel *inventory;
+    struct channel *payment;
+    const struct saga_step *steps;
+    int step_count;
+    int64_t lease_ms;
+    int64_t step_timeout_ms;     /* of one attempt at a step */
+    int64_t give_up_ms;          /* age at which a checkout that cannot go on is aborted */
+    size_t most;                 /* sagas at once */
+};
+
+struct err sagas_open(const struct sagas_config *config, struct sagas **out)
+    __attribute__((warn_unused_result));
+
+/* Lets each saga end its step and drop out, to be taken over when its lease runs out; waits
+ * up to drain_ms for them.  False when some are still under way: nothing they use may then
+ * be freed. */
+bool sagas_stop(struct sagas *sagas, int64_t drain_ms) __attribute__((warn_unused_result));
+
+const struct sagas_config *sagas_config(const struct sagas *sagas);
+
+/* This process as an owner of checkouts: a ULID made when it started. */
+const char *sagas_owner(const struct sagas *sagas);
+
+/* Room for one more; every true is given back by sagas_leave or sagas_run. */
+bool sagas_admit(struct sagas *sagas) __attribute__((warn_unused_result));
+void sagas_leave(struct sagas *sagas);
+
+/*
+ * Runs a checkout this process owns, after sagas_admit.  Takes ownership of the arena its
+ * texts live in, also on failure.  `waiter` (or NULL) is answered at its end.
+ */
+void sagas_run(struct sagas *sagas, const struct checkout *checkout, struct arena *arena,
+               const char *traceparent, struct waiter *waiter);
+
+enum saga_join { SAGA_JOINED, SAGA_NOT_HERE, SAGA_OTHER_REQUEST };
+
+/* Adds a waiter to the saga of this key, if it runs here and is of the same request. */
+enum saga_join sagas_join(struct sagas *sagas, const char *key, const char *user_id,
+                          const uint8_t *fingerprint, struct waiter *waiter)
+    __attribute__((warn_unused_result));
+
+/* ---- for steps ------------------------------------------------------------------------ */
+
+/*
+ * Ends an attempt.  OK: the next step.  Effect unknown, or retryable: again after a pause,
+ * until the checkout is too old, then as refused.  Otherwise refused: compensation, of this
+ * step too unless the effect is none.
+ */
+void saga_step_done(struct saga *saga, struct err error);
+
+/* Ends an attempt to undo; on failure it is repeated, without end. */
+void saga_undo_done(struct saga *saga, struct err error);
+
+/* The checkout belongs to another owner now: waiters are told what that one makes of it. */
+void saga_lost(struct saga *saga);
+
+/* When the attempt under way must have its answer, clock_monotonic_ms. */
+int64_t saga_deadline(const struct saga *saga);
+
+/* ---- for chores (workers; sagas is a struct sagas) ------------------------------------- */
+
+/* Tells waiters whose time is up. */
+void sagas_expire_waiters(void *sagas);
+
+/* Renews the lease of every saga that runs here; blocks. */
+void sagas_renew_leases(void *sagas);

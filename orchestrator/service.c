@@ -1,0 +1,176 @@
+/* service.c - see service.h.  Nothing from outside goes further unchecked. */
+#include "orchestrator/service.h"
+
+#include <string.h>
+
+#include "base/ids.h"
+#include "orchestrator/claim.h"
+#include "orchestrator/orders.h"
+
+enum {
+    LINES_MAX = 100,
+    QUANTITY_MAX = 10000,
+    PAGE_MAX = 100,
+    CURSOR_MAX = 100,
+};
+
+static const int64_t TOTAL_MAX = 1000000000000;
+
+static struct orchestrator *self(Orders__V1__Orders_Service *service)
+{
+    return (struct orchestrator *)service;
+}
+
+static struct err check_user(const char *user_id)
+{
+    if (uuid_valid(user_id))
+        return ERR_NONE;
+    return err_make(ERR_INVALID_ARGUMENT, "user_id must be a UUID in lower case.");
+}
+
+static struct err check_name(const char *field, const char *name)
+{
+    if (name_valid(name))
+        return ERR_NONE;
+    return err_make(ERR_INVALID_ARGUMENT,
+                    "%s must be 1 to 64 letters, digits, dashes or underscores.", field);
+}
+
+/* ---- place -------------------------------------------------------------------------- */
+
+static struct err check_place(const Orders__V1__PlaceRequest *in)
+{
+    struct err e = check_user(in->user_id);
+
+    if (!failed(e))
+        e = check_name("cart_id", in->cart_id);
+    if (!failed(e))
+        e = check_name("payment_method_id", in->payment_method_id);
+    if (!failed(e) && !visible_ascii(in->idempotency_key, 8, 255))
+        e = err_make(ERR_INVALID_ARGUMENT,
+                     "idempotency_key must be 8 to 255 visible ASCII characters.");
+    if (!failed(e) && in->fingerprint.len != FINGERPRINT_SIZE)
+        e = err_make(ERR_INVALID_ARGUMENT, "fingerprint must be %d bytes, not %zu.",
+                     FINGERPRINT_SIZE, in->fingerprint.len);
+    if (!failed(e) && in->expected_total != NULL &&
+        (in->expected_total->cents < 0 || in->expected_total->cents > TOTAL_MAX))
+        e = err_make(ERR_INVALID_ARGUMENT, "expected_total must be 0 to %lld cents.",
+                     (long long)TOTAL_MAX);
+    return e;
+}
+
+static void place(Orders__V1__Orders_Service *service, const Orders__V1__PlaceRequest *in,
+                  Orders__V1__PlaceReply_Closure reply, void *call)
+{
+    struct err e = check_place(in);
+
+    if (failed(e))
+        rpc_call_fail(call, e);
+    else
+        claim_place(self(service)->sagas, call, in, reply);
+}
+
+/* ---- orders ------------------------------------------------------------------------- */
+
+static struct err check_get_order(const Orders__V1__GetOrderRequest *in)
+{
+    if (!ulid_valid(in->order_id))
+        return err_make(ERR_NOT_FOUND, "There is no such order.");
+    return in->user_id[0] == '\0' ? ERR_NONE : check_user(in->user_id);
+}
+
+static void get_order(Orders__V1__Orders_Service *service,
+                      const Orders__V1__GetOrderRequest *in,
+                      Orders__V1__GetOrderReply_Closure reply, void *call)
+{
+    struct scope scope;
+
+    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_get_order(in)))
+        orders_get(self(service)->db, &scope, in);
+}
+
+static struct err check_list_orders(const Orders__V1__ListOrdersRequest *in)
+{
+    if (in->limit < 0 || in->limit > PAGE_MAX)
+        return err_make(ERR_INVALID_ARGUMENT, "limit must be 1 to %d, not %d.", PAGE_MAX,
+                        in->limit);
+    if (strlen(in->cursor) > CURSOR_MAX)
+        return err_make(ERR_INVALID_ARGUMENT, "cursor is not one that was given.");
+    return check_user(in->user_id);
+}
+
+static void list_orders(Orders__V1__Orders_Service *service,
+                        const Orders__V1__ListOrdersRequest *in,
+                        Orders__V1__ListOrdersReply_Closure reply, void *call)
+{
+    struct scope scope;
+
+    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_list_orders(in)))
+        orders_list(self(service)->db, &scope, in);
+}
+
+/* ---- carts -------------------------------------------------------------------------- */
+
+static struct err check_put_cart(const Orders__V1__PutCartRequest *in)
+{
+    struct err e = check_user(in->user_id);
+
+    if (!failed(e) && in->cart == NULL)
+        e = err_make(ERR_INVALID_ARGUMENT, "cart is missing.");
+    if (!failed(e))
+        e = check_name("cart_id", in->cart->cart_id);
+    if (!failed(e) && in->cart->n_lines > LINES_MAX)
+        e = err_make(ERR_INVALID_ARGUMENT, "A cart has at most %d lines, not %zu.", LINES_MAX,
+                     in->cart->n_lines);
+    for (size_t i = 0; !failed(e) && i < in->cart->n_lines; i++) {
+        const Orders__V1__CartLine *line = in->cart->lines[i];
+        if (!sku_valid(line->sku))
+            e = err_make(ERR_INVALID_ARGUMENT,
+                         "lines[%zu].sku must be 1 to 64 letters, digits, dots, dashes or "
+                         "underscores.",
+                         i);
+        else if (line->quantity < 1 || line->quantity > QUANTITY_MAX)
+            e = err_make(ERR_INVALID_ARGUMENT, "lines[%zu].quantity must be 1 to %d.", i,
+                         QUANTITY_MAX);
+    }
+    return e;
+}
+
+static void put_cart(Orders__V1__Orders_Service *service, const Orders__V1__PutCartRequest *in,
+                     Orders__V1__PutCartReply_Closure reply, void *call)
+{
+    struct scope scope;
+
+    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_put_cart(in)))
+        carts_put(self(service)->db, &scope, in);
+}
+
+static struct err check_get_cart(const Orders__V1__GetCartRequest *in)
+{
+    struct err e = check_user(in->user_id);
+
+    return failed(e) ? e : check_name("cart_id", in->cart_id);
+}
+
+static void get_cart(Orders__V1__Orders_Service *service, const Orders__V1__GetCartRequest *in,
+                     Orders__V1__GetCartReply_Closure reply, void *call)
+{
+    struct scope scope;
+
+    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_get_cart(in)))
+        carts_get(self(service)->db, &scope, in);
+}
+
+void orchestrator_init(struct orchestrator *orchestrator, struct db *db, struct sagas *sagas)
+{
+    static const Orders__V1__Orders_Service METHODS = {
+        .base = ORDERS__V1__ORDERS__BASE_INIT,
+        .place = place,
+        .get_order = get_order,
+        .list_orders = list_orders,
+        .put_cart = put_cart,
+        .get_cart = get_cart,
+    };
+
+    *orchestrator = (struct orchestrator){METHODS, db, sagas};
+}

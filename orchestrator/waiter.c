@@ -1,0 +1,104 @@
+/* waiter.c - see waiter.h. */
+#include "orchestrator/waiter.h"
+
+#include "base/clock.h"
+#include "orchestrator/orders.h"
+#include "rpc/timer.h"
+
+enum {
+    MARGIN_MS = 150,      /* for the answer to reach a caller that waits no longer */
+    PAUSE_LEAST_MS = 20,  /* between looks at the row, doubling */
+    PAUSE_MOST_MS = 320,
+};
+
+struct waiter *waiter_new(struct rpc_call *call, Orders__V1__PlaceReply_Closure reply,
+                          const char *key, struct db *db)
+{
+    struct waiter *waiter = arena_alloc(rpc_call_arena(call), sizeof *waiter);
+
+    if (waiter != NULL)
+        *waiter = (struct waiter){.call = call,
+                                  .reply = reply,
+                                  .key = key,
+                                  .deadline_ms = rpc_call_deadline(call) - MARGIN_MS,
+                                  .db = db,
+                                  .pause_ms = PAUSE_LEAST_MS};
+    return waiter;
+}
+
+void waiter_finish(struct waiter *waiter, const struct checkout *checkout)
+{
+    Orders__V1__PlaceReply reply = ORDERS__V1__PLACE_REPLY__INIT;
+
+    if (waiter->joined)
+        rpc_call_replayed(waiter->call);
+    if (checkout->state != CHECKOUT_COMPLETED) {
+        rpc_call_fail(waiter->call, checkout->failure);
+        return;
+    }
+    reply.order = checkout_order(rpc_call_arena(waiter->call), checkout);
+    if (reply.order == NULL)
+        rpc_call_fail(waiter->call, err_memory());
+    else
+        waiter->reply(&reply, waiter->call);
+}
+
+void waiter_fail(struct waiter *waiter, struct err error)
+{
+    rpc_call_fail(waiter->call, error);
+}
+
+void waiter_expire(struct waiter *waiter)
+{
+    waiter_fail(waiter,
+                waiter->joined
+                    ? err_make(ERR_CHECKOUT_IN_PROGRESS,
+                               "An earlier request with this key is still running; ask again.")
+                    : err_unknown(ERR_DEADLINE_EXCEEDED,
+                                  "The outcome is not known yet; ask again with the same key."));
+}
+
+static void look(void *arg);
+
+static void look_again(struct waiter *waiter)
+{
+    int64_t pause = waiter->pause_ms;
+
+    if (clock_monotonic_ms() + pause >= waiter->deadline_ms) {
+        waiter_expire(waiter);
+        return;
+    }
+    waiter->pause_ms = pause * 2 > PAUSE_MOST_MS ? PAUSE_MOST_MS : pause * 2;
+    if (failed(timer_after(pause, look, waiter)))
+        waiter_expire(waiter);
+}
+
+static void on_found(void *arg, struct err error, const struct db_rows *rows)
+{
+    struct waiter *waiter = arg;
+    struct checkout checkout = {.state = CHECKOUT_RUNNING};
+
+    if (!failed(error) && rows->count > 0)
+        error = orders_found(rows, rpc_call_arena(waiter->call), &checkout);
+    if (failed(error))
+        waiter_expire(waiter);
+    else if (checkout.state == CHECKOUT_COMPLETED || checkout.state == CHECKOUT_FAILED)
+        waiter_finish(waiter, &checkout);
+    else
+        look_again(waiter);
+}
+
+static void look(void *arg)
+{
+    struct waiter *waiter = arg;
+
+    waiter->query = (struct db_query){
+        .deadline_ms = waiter->deadline_ms, .done = on_found, .arg = waiter};
+    orders_find(&waiter->query, waiter->key);
+    db_read(waiter->db, &waiter->query);
+}
+
+void waiter_poll(struct waiter *waiter)
+{
+    look(waiter);
+}

@@ -1,0 +1,39 @@
+/*
+ * waiter.h - a Place call waiting for its checkout's end, here or in another process.
+ *
+ *   waiting on a saga here --------> answered
+ *   polling the checkout's row ----> answered, or told that its time is up
+ */
+#pragma once
+
+#include "db/db.h"
+#include "orchestrator/checkout.h"
+#include "rpc/server.h"
+
+struct waiter {
+    struct rpc_call *call;
+    Orders__V1__PlaceReply_Closure reply;
+    const char *key;
+    bool joined;         /* not the call that began the checkout */
+    int64_t deadline_ms; /* clock_monotonic_ms; a little before the caller's own */
+    struct db *db;
+    struct db_query query;
+    int64_t pause_ms;
+    struct waiter *next; /* in its saga's list */
+};
+
+/* A waiter in the call's arena; NULL when memory is short.  `key` is borrowed. */
+struct waiter *waiter_new(struct rpc_call *call, Orders__V1__PlaceReply_Closure reply,
+                          const char *key, struct db *db) __attribute__((warn_unused_result));
+
+/* Answers with a checkout's end: completed, or aborting or failed with its failure. */
+void waiter_finish(struct waiter *waiter, const struct checkout *checkout);
+
+/* Answers with an error that is not the checkout's end. */
+void waiter_fail(struct waiter *waiter, struct err error);
+
+/* Tells it that its time is up: the outcome is not yet known. */
+void waiter_expire(struct waiter *waiter);
+
+/* Watches the checkout's row until it has an end or the waiter's time is up. */
+void waiter_poll(struct waiter *waiter);
