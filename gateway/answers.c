@@ -11,9 +11,9 @@ enum { WAYS = 4 };
 /* One kept answer: its body, then its location, in `bytes`. */
 struct entry {
     uint8_t id[ANSWERS_ID_SIZE];
-    int64_t put_ms; /* clock_monotonic_ms */
-    char *bytes;    /* NULL: the entry is free */
-    size_t size;    /* of the body */
+    int64_t put_ms;       /* clock_monotonic_ms */
+    char *bytes;          /* NULL: the entry is free */
+    size_t size;          /* of the body */
     size_t location_size; /* with its NUL; 0: none */
     unsigned status;
 };
@@ -48,11 +48,12 @@ void answers_close(struct answers *answers)
     free(answers);
 }
 
-void answers_id(const char *key, const uint8_t fingerprint[32], uint8_t id[ANSWERS_ID_SIZE])
+void answers_id(const char *key, const uint8_t fingerprint[32],
+                uint8_t id[ANSWERS_ID_SIZE])
 {
     /* The fingerprint is a uniform 32 bytes: it serves as the hash's key. */
-    crypto_generichash(id, ANSWERS_ID_SIZE, (const unsigned char *)key, strlen(key), fingerprint,
-                       32);
+    crypto_generichash(id, ANSWERS_ID_SIZE, (const unsigned char *)key, strlen(key),
+                       fingerprint, 32);
 }
 
 static struct entry *set_of(struct answers *answers, const uint8_t id[ANSWERS_ID_SIZE])
@@ -78,10 +79,11 @@ static struct entry *place_for(struct answers *answers, const uint8_t id[ANSWERS
     return best;
 }
 
-void answers_put(struct answers *answers, const uint8_t id[ANSWERS_ID_SIZE], int64_t now_ms,
-                 const struct answer *answer)
+void answers_put(struct answers *answers, const uint8_t id[ANSWERS_ID_SIZE],
+                 int64_t now_ms, const struct answer *answer)
 {
-    struct entry made = {.put_ms = now_ms, .size = answer->size, .status = answer->status};
+    struct entry made = {
+        .put_ms = now_ms, .size = answer->size, .status = answer->status};
 
     if (answer->size > ANSWERS_BODY_MAX)
         return;
@@ -118,8 +120,8 @@ static bool copy_out(const struct entry *entry, struct arena *arena, struct answ
     return true;
 }
 
-bool answers_get(struct answers *answers, const uint8_t id[ANSWERS_ID_SIZE], int64_t now_ms,
-                 struct arena *arena, struct answer *out)
+bool answers_get(struct answers *answers, const uint8_t id[ANSWERS_ID_SIZE],
+                 int64_t now_ms, struct arena *arena, struct answer *out)
 {
     bool found = false;
 

@@ -16,8 +16,8 @@
 #include "base/err.h"
 
 enum {
-    ANSWERS_BODY_MAX = 4096,        /* bytes; a longer answer is not kept */
-    ANSWERS_AGE_MAX_MS = 3600000,   /* well below what a key is kept for */
+    ANSWERS_BODY_MAX = 4096,      /* bytes; a longer answer is not kept */
+    ANSWERS_AGE_MAX_MS = 3600000, /* well below what a key is kept for */
     ANSWERS_ID_SIZE = 32,
 };
 
@@ -28,8 +28,8 @@ struct answer {
     size_t size;
     const char *location;
     const char *allow;
-    bool replayed;    /* it was given before, to the same key */
-    bool close;       /* end the connection after it */
+    bool replayed; /* it was given before, to the same key */
+    bool close;    /* end the connection after it */
     int retry_after_s;
 };
 
@@ -42,12 +42,14 @@ void answers_close(struct answers *answers);
 
 /* The name of an answer: BLAKE2b over the key and the request's fingerprint, which
  * covers the user. */
-void answers_id(const char *key, const uint8_t fingerprint[32], uint8_t id[ANSWERS_ID_SIZE]);
+void answers_id(const char *key, const uint8_t fingerprint[32],
+                uint8_t id[ANSWERS_ID_SIZE]);
 
 /* Keeps a copy of status, body and location; forgets another answer when it must. */
-void answers_put(struct answers *answers, const uint8_t id[ANSWERS_ID_SIZE], int64_t now_ms,
-                 const struct answer *answer);
+void answers_put(struct answers *answers, const uint8_t id[ANSWERS_ID_SIZE],
+                 int64_t now_ms, const struct answer *answer);
 
-/* Finds an answer and copies it into the arena, marked replayed; false when there is none. */
-bool answers_get(struct answers *answers, const uint8_t id[ANSWERS_ID_SIZE], int64_t now_ms,
-                 struct arena *arena, struct answer *out);
+/* Finds an answer and copies it into the arena, marked replayed; false when there is
+ * none. */
+bool answers_get(struct answers *answers, const uint8_t id[ANSWERS_ID_SIZE],
+                 int64_t now_ms, struct arena *arena, struct answer *out);

@@ -13,7 +13,8 @@ struct err body_parse(const char *bytes, size_t size, json_t **out)
         return err_make(ERR_INVALID_ARGUMENT, "The body is empty; send a JSON object.");
     *out = json_loadb(bytes, size, JSON_REJECT_DUPLICATES, &error);
     if (*out == NULL)
-        return err_make(ERR_INVALID_ARGUMENT, "The body is not valid JSON at line %d, column %d: %s.",
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "The body is not valid JSON at line %d, column %d: %s.",
                         error.line, error.column, error.text);
     return ERR_NONE;
 }
@@ -31,8 +32,8 @@ struct err body_names(const json_t *value, const char *where, const char *const 
         while (names[i] != NULL && strcmp(names[i], name) != 0)
             i++;
         if (names[i] == NULL)
-            return err_make(ERR_INVALID_ARGUMENT, "%s has an unknown field \"%.64s\".", where,
-                            name);
+            return err_make(ERR_INVALID_ARGUMENT, "%s has an unknown field \"%.64s\".",
+                            where, name);
     }
     return ERR_NONE;
 }
@@ -42,7 +43,8 @@ static struct err missing(const char *name)
     return err_make(ERR_INVALID_ARGUMENT, "%s is missing.", name);
 }
 
-struct err body_text(const json_t *object, const char *name, bool required, const char **out)
+struct err body_text(const json_t *object, const char *name, bool required,
+                     const char **out)
 {
     const json_t *value = json_object_get(object, name);
 
@@ -55,8 +57,8 @@ struct err body_text(const json_t *object, const char *name, bool required, cons
     return ERR_NONE;
 }
 
-struct err body_integer(const json_t *object, const char *name, int64_t least, int64_t most,
-                        bool *present, int64_t *out)
+struct err body_integer(const json_t *object, const char *name, int64_t least,
+                        int64_t most, bool *present, int64_t *out)
 {
     const json_t *value = json_object_get(object, name);
 
@@ -75,13 +77,14 @@ struct err body_integer(const json_t *object, const char *name, int64_t least, i
     return ERR_NONE;
 }
 
-struct err body_array(const json_t *object, const char *name, size_t most, const json_t **out)
+struct err body_array(const json_t *object, const char *name, size_t most,
+                      const json_t **out)
 {
     *out = json_object_get(object, name);
     if (*out == NULL)
         return missing(name);
     if (!json_is_array(*out) || json_array_size(*out) > most)
-        return err_make(ERR_INVALID_ARGUMENT, "%s must be an array of at most %zu elements.",
-                        name, most);
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "%s must be an array of at most %zu elements.", name, most);
     return ERR_NONE;
 }

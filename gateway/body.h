@@ -24,14 +24,15 @@ struct err body_names(const json_t *value, const char *where, const char *const 
     __attribute__((warn_unused_result));
 
 /* A text field; borrowed from the object.  Missing: an error when required, else NULL. */
-struct err body_text(const json_t *object, const char *name, bool required, const char **out)
-    __attribute__((warn_unused_result));
+struct err body_text(const json_t *object, const char *name, bool required,
+                     const char **out) __attribute__((warn_unused_result));
 
 /* An exact integer from `least` to `most`.  Missing: *present is false, or an error when
  * `present` is NULL. */
-struct err body_integer(const json_t *object, const char *name, int64_t least, int64_t most,
-                        bool *present, int64_t *out) __attribute__((warn_unused_result));
+struct err body_integer(const json_t *object, const char *name, int64_t least,
+                        int64_t most, bool *present, int64_t *out)
+    __attribute__((warn_unused_result));
 
 /* A required array of at most `most` elements; borrowed. */
-struct err body_array(const json_t *object, const char *name, size_t most, const json_t **out)
-    __attribute__((warn_unused_result));
+struct err body_array(const json_t *object, const char *name, size_t most,
+                      const json_t **out) __attribute__((warn_unused_result));

@@ -34,7 +34,8 @@ static void answer_cart(struct request *r, unsigned status, const Orders__V1__Ca
 
 /* ---- GET ---- */
 
-static void on_cart(void *arg, struct err e, const ProtobufCMessage *message, bool replayed)
+static void on_cart(void *arg, struct err e, const ProtobufCMessage *message,
+                    bool replayed)
 {
     struct request *r = arg;
     const Orders__V1__GetCartReply *reply = (const Orders__V1__GetCartReply *)message;
@@ -71,7 +72,8 @@ struct err carts_get(struct request *r)
 
 /* ---- PUT {"lines":[{"sku","quantity"}]} ---- */
 
-static void on_put(void *arg, struct err e, const ProtobufCMessage *message, bool replayed)
+static void on_put(void *arg, struct err e, const ProtobufCMessage *message,
+                   bool replayed)
 {
     struct request *r = arg;
     const Orders__V1__PutCartReply *reply = (const Orders__V1__PutCartReply *)message;
@@ -119,7 +121,8 @@ static struct err read_cart(struct request *r, const json_t *json, Orders__V1__C
     if (!failed(e))
         e = body_text(json, "cart_id", false, &cart_id);
     if (!failed(e) && cart_id != NULL && strcmp(cart_id, r->path_id) != 0)
-        e = err_make(ERR_INVALID_ARGUMENT, "cart_id is not the one of the path; leave it out.");
+        e = err_make(ERR_INVALID_ARGUMENT,
+                     "cart_id is not the one of the path; leave it out.");
     if (!failed(e))
         e = body_array(json, "lines", LINES_MAX, &lines);
     if (failed(e))
@@ -127,7 +130,8 @@ static struct err read_cart(struct request *r, const json_t *json, Orders__V1__C
     cart->cart_id = (char *)r->path_id;
     cart->n_lines = json_array_size(lines);
     cart->lines = arena_alloc(r->arena, (cart->n_lines + 1) * sizeof *cart->lines);
-    Orders__V1__CartLine *rows = arena_alloc(r->arena, (cart->n_lines + 1) * sizeof *rows);
+    Orders__V1__CartLine *rows =
+        arena_alloc(r->arena, (cart->n_lines + 1) * sizeof *rows);
     if (cart->lines == NULL || rows == NULL)
         return err_memory();
     for (size_t i = 0; !failed(e) && i < cart->n_lines; i++) {

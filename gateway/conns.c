@@ -73,7 +73,8 @@ struct err conns_open(struct conns **out)
         pthread_cond_destroy(&conns->wake);
         pthread_mutex_destroy(&conns->mutex);
         free(conns);
-        return err_make(ERR_RESOURCE_EXHAUSTED, "cannot start a thread for the deadlines");
+        return err_make(ERR_RESOURCE_EXHAUSTED,
+                        "cannot start a thread for the deadlines");
     }
     *out = conns;
     return ERR_NONE;

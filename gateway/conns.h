@@ -1,9 +1,9 @@
 /*
  * conns.h - absolute deadlines for connections.
  *
- * libmicrohttpd's own time-out starts anew with every byte, so a client that sends one byte
- * a second holds its connection for ever.  Here each connection has one deadline at a
- * time, and a thread that shuts down the sockets of those past theirs; the server then
+ * libmicrohttpd's own time-out starts anew with every byte, so a client that sends one
+ * byte a second holds its connection for ever.  Here each connection has one deadline at
+ * a time, and a thread that shuts down the sockets of those past theirs; the server then
  * sees the end of the connection.
  */
 #pragma once

@@ -18,9 +18,9 @@ struct answers;
 struct gateway {
     struct channel *orchestrator;
     struct channel *inventory;
-    struct jwt *jwt;           /* used by the HTTP thread alone */
+    struct jwt *jwt; /* used by the HTTP thread alone */
     struct answers *answers;
-    int64_t place_timeout_ms;  /* budget of POST /v1/orders */
-    int64_t call_timeout_ms;   /* budget of every other call */
-    bool access_log;           /* one line a request */
+    int64_t place_timeout_ms; /* budget of POST /v1/orders */
+    int64_t call_timeout_ms;  /* budget of every other call */
+    bool access_log;          /* one line a request */
 };

@@ -69,7 +69,7 @@ static bool read_length(const char *text, int64_t *out)
 
 struct err head_check(struct head *head, const char *method, const char *version)
 {
-    bool http11 = strcmp(version, "HTTP/1.1") == 0;
+    bool http11 = strcmp(version, "HTTP/1.0") != 0;
 
     head->length = -1;
     if (head->malformed)
@@ -82,10 +82,12 @@ struct err head_check(struct head *head, const char *method, const char *version
         return err_make(ERR_INVALID_ARGUMENT, "Content-Length is not a plain number.");
     if (head->transfer_encoding != NULL) {
         if (head->content_length != NULL || !http11)
-            return err_make(ERR_INVALID_ARGUMENT,
-                            "Transfer-Encoding cannot stand with Content-Length or in HTTP/1.0.");
+            return err_make(
+                ERR_INVALID_ARGUMENT,
+                "Transfer-Encoding cannot stand with Content-Length or in HTTP/1.0.");
         if (strcasecmp(head->transfer_encoding, "chunked") != 0)
-            return err_make(ERR_UNIMPLEMENTED, "The only Transfer-Encoding known is chunked.");
+            return err_make(ERR_UNIMPLEMENTED,
+                            "The only Transfer-Encoding known is chunked.");
     }
     bool bare = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
     if (bare && (head->length > 0 || head->transfer_encoding != NULL))
@@ -107,7 +109,8 @@ bool content_type_valid(const char *type)
         if (*rest == '\0')
             return true;
         rest += *rest == ';' ? 1 + strspn(rest + 1, " \t") : 0;
-        return strcasecmp(rest, "charset=utf-8") == 0 || strcasecmp(rest, "charset=\"utf-8\"") == 0;
+        return strcasecmp(rest, "charset=utf-8") == 0 ||
+               strcasecmp(rest, "charset=\"utf-8\"") == 0;
     }
     return false;
 }

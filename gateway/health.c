@@ -5,14 +5,16 @@
 
 enum { HEALTH_TIMEOUT_MS = 2000 };
 
-static void on_health(void *arg, struct err e, const ProtobufCMessage *message, bool replayed)
+static void on_health(void *arg, struct err e, const ProtobufCMessage *message,
+                      bool replayed)
 {
     struct request *r = arg;
     const Rpc__V1__HealthCheckReply *reply = (const Rpc__V1__HealthCheckReply *)message;
 
     (void)replayed;
     if (!failed(e) && reply->status != RPC__V1__HEALTH_CHECK_REPLY__STATUS__SERVING)
-        e = err_make(ERR_UNAVAILABLE, "the orchestrator is not serving: %s", reply->detail);
+        e = err_make(ERR_UNAVAILABLE, "the orchestrator is not serving: %s",
+                     reply->detail);
     if (failed(e)) {
         request_fail(r, problem_of_call(e, false));
     } else {

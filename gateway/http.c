@@ -72,7 +72,8 @@ static void wait_for_none(struct http *http, const size_t *counter, int64_t limi
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
     pthread_mutex_lock(&http->mutex);
-    while (*counter > 0 && pthread_cond_timedwait(&http->changed, &http->mutex, &until) == 0)
+    while (*counter > 0 &&
+           pthread_cond_timedwait(&http->changed, &http->mutex, &until) == 0)
         ;
     pthread_mutex_unlock(&http->mutex);
 }
@@ -90,7 +91,8 @@ static void set_deadline(struct request *r, int64_t after_ms)
 
 /* ---- answering ---- */
 
-static void add_headers(const struct request *r, struct MHD_Response *response, bool close)
+static void add_headers(const struct request *r, struct MHD_Response *response,
+                        bool close)
 {
     const struct answer *a = &r->answer;
     char seconds[16];
@@ -100,7 +102,8 @@ static void add_headers(const struct request *r, struct MHD_Response *response, 
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     if (a->size > 0)
         MHD_add_response_header(response, "Content-Type",
-                                a->status < 400 ? "application/json" : "application/problem+json");
+                                a->status < 400 ? "application/json"
+                                                : "application/problem+json");
     if (a->location != NULL)
         MHD_add_response_header(response, "Location", a->location);
     if (a->allow != NULL)
@@ -108,7 +111,8 @@ static void add_headers(const struct request *r, struct MHD_Response *response, 
     if (a->replayed)
         MHD_add_response_header(response, "Idempotent-Replayed", "true");
     if (a->status == 401)
-        MHD_add_response_header(response, "WWW-Authenticate", "Bearer realm=\"checkout\"");
+        MHD_add_response_header(response, "WWW-Authenticate",
+                                "Bearer realm=\"checkout\"");
     if (a->retry_after_s > 0) {
         snprintf(seconds, sizeof seconds, "%d", a->retry_after_s);
         MHD_add_response_header(response, "Retry-After", seconds);
@@ -131,8 +135,9 @@ static enum MHD_Result send_answer(struct http *http, struct request *r)
     enum MHD_Result result = MHD_queue_response(r->connection, a->status, response);
     MHD_destroy_response(response);
     if (http->gateway->access_log)
-        log_info("access", "request=%s method=%.16s status=%u ms=%" PRId64 " path=\"%.256s\"",
-                 r->id, r->method, a->status, clock_monotonic_ms() - r->started_ms, r->path);
+        log_info(
+            "access", "request=%s method=%.16s status=%u ms=%" PRId64 " path=\"%.256s\"",
+            r->id, r->method, a->status, clock_monotonic_ms() - r->started_ms, r->path);
     return result;
 }
 
@@ -152,8 +157,8 @@ static struct err authenticate(struct request *r)
     struct err e = err_make(ERR_UNAUTHENTICATED, "no bearer token");
 
     if (given != NULL && strncasecmp(given, "Bearer ", 7) == 0)
-        e = jwt_verify(r->gateway->jwt, given + 7, strlen(given + 7), clock_wall_ms() / 1000,
-                       r->user);
+        e = jwt_verify(r->gateway->jwt, given + 7, strlen(given + 7),
+                       clock_wall_ms() / 1000, r->user);
     if (failed(e))
         log_info("refused", "request=%s code=%s reason=\"%s\"", r->id, err_reason(e.code),
                  e.message);
@@ -198,10 +203,10 @@ static struct err check_head(struct request *r, const char *version)
 }
 
 /*
- * The first callback: nothing of the body is read yet.  What leaves doubt where the request
- * ends is answered here and the connection closed.  Another refusal waits for the body to
- * be read off, if it is not too long, so that the connection can go on and the client
- * sees the answer.
+ * The first callback: nothing of the body is read yet.  What leaves doubt where the
+ * request ends is answered here and the connection closed.  Another refusal waits for the
+ * body to be read off, if it is not too long, so that the connection can go on and the
+ * client sees the answer.
  */
 static enum MHD_Result on_head(struct http *http, struct request *r, const char *method,
                                const char *version)
@@ -218,7 +223,8 @@ static enum MHD_Result on_head(struct http *http, struct request *r, const char 
         return hang_up(http, r, e);
     trace_context(r->head.traceparent, r->traceparent);
     r->error = admit(r);
-    if (failed(r->error) && (r->head.expect != NULL || r->head.length > REQUEST_DRAIN_MAX))
+    if (failed(r->error) &&
+        (r->head.expect != NULL || r->head.length > REQUEST_DRAIN_MAX))
         return hang_up(http, r, r->error);
     return MHD_YES;
 }
@@ -259,9 +265,10 @@ static void *on_target(void *cls, const char *target, struct MHD_Connection *con
     return request_new(http->gateway, connection, target);
 }
 
-static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url,
-                                  const char *method, const char *version, const char *bytes,
-                                  size_t *size, void **state)
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection,
+                                  const char *url, const char *method,
+                                  const char *version, const char *bytes, size_t *size,
+                                  void **state)
 {
     struct http *http = cls;
     struct request *r = *state;
@@ -288,7 +295,8 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **st
     struct request *r = *state;
 
     (void)why;
-    conn_deadline(conn_of(connection), clock_monotonic_ms() + http->config.idle_timeout_ms);
+    conn_deadline(conn_of(connection),
+                  clock_monotonic_ms() + http->config.idle_timeout_ms);
     if (r == NULL)
         return;
     if (r->running)
@@ -297,15 +305,16 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **st
     *state = NULL;
 }
 
-static void on_connection(void *cls, struct MHD_Connection *connection, void **socket_context,
-                          enum MHD_ConnectionNotificationCode code)
+static void on_connection(void *cls, struct MHD_Connection *connection,
+                          void **socket_context, enum MHD_ConnectionNotificationCode code)
 {
     struct http *http = cls;
 
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-        int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-        *socket_context =
-            conns_add(http->conns, fd, clock_monotonic_ms() + http->config.idle_timeout_ms);
+        int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)
+                     ->connect_fd;
+        *socket_context = conns_add(http->conns, fd,
+                                    clock_monotonic_ms() + http->config.idle_timeout_ms);
     } else if (*socket_context != NULL) {
         conns_remove(http->conns, *socket_context);
     }
@@ -323,14 +332,16 @@ __attribute__((format(printf, 2, 0))) static void on_log(void *cls, const char *
 
 /* ---- start and stop ---- */
 
+/* Not MHD_OPTION_STRICT_FOR_CLIENT: it answers a missing Host with a page of its own, and
+ * twice at that; head_check refuses what it would. */
 static struct err start_daemon(struct http *http)
 {
+    /* clang-format off */
     http->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
-        on_request, http,
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0,
+        NULL, NULL, on_request, http,
         MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
         MHD_OPTION_LISTEN_SOCKET, http->listen_fd,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1,
         MHD_OPTION_URI_LOG_CALLBACK, on_target, http,
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, http,
@@ -338,6 +349,7 @@ static struct err start_daemon(struct http *http)
         MHD_OPTION_CONNECTION_LIMIT, http->config.connections_max,
         MHD_OPTION_PER_IP_CONNECTION_LIMIT, http->config.per_address_max,
         MHD_OPTION_END);
+    /* clang-format on */
     return http->daemon != NULL
                ? ERR_NONE
                : err_make(ERR_UNAVAILABLE, "the HTTP server cannot start on %s port %u",
@@ -371,7 +383,8 @@ struct err http_start(const struct http_config *config, const struct gateway *ga
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&http->changed, &attr);
     pthread_condattr_destroy(&attr);
-    struct err e = listen_tcp(config->address, config->port, &http->listen_fd, &http->port);
+    struct err e =
+        listen_tcp(config->address, config->port, &http->listen_fd, &http->port);
     if (!failed(e))
         e = conns_open(&http->conns);
     if (!failed(e))

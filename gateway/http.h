@@ -5,9 +5,9 @@
  *      runs -> resumed by its completion -> answered
  *
  * One epoll thread serves every connection and never waits.  Bounded: connections, in all
- * and per address; a head's and a body's bytes; and by deadlines that count from the start,
- * not from the last byte, the time a client may take to send a request and to take an
- * answer.
+ * and per address; a head's and a body's bytes; and by deadlines that count from the
+ * start, not from the last byte, the time a client may take to send a request and to take
+ * an answer.
  */
 #pragma once
 
@@ -18,12 +18,12 @@
 #include "gateway/gateway.h"
 
 struct http_config {
-    const char *address;          /* numeric, IPv4 or IPv6 */
-    uint16_t port;                /* 0: a free one */
+    const char *address; /* numeric, IPv4 or IPv6 */
+    uint16_t port;       /* 0: a free one */
     unsigned connections_max;
     unsigned per_address_max;
-    int64_t idle_timeout_ms;      /* from connecting, or the last answer, to a whole head */
-    int64_t transfer_timeout_ms;  /* to send a body; to take an answer */
+    int64_t idle_timeout_ms; /* from connecting, or the last answer, to a whole head */
+    int64_t transfer_timeout_ms; /* to send a body; to take an answer */
 };
 
 struct http;

@@ -42,8 +42,8 @@ static struct err key_of_header(struct arena *arena, const char *header, const c
                     "Idempotency-Key opens with a quote but is not a quoted string.");
 }
 
-struct err idempotency_key(struct arena *arena, const char *header, const char *body_field,
-                           const char **out)
+struct err idempotency_key(struct arena *arena, const char *header,
+                           const char *body_field, const char **out)
 {
     const char *key = NULL;
 
@@ -53,13 +53,15 @@ struct err idempotency_key(struct arena *arena, const char *header, const char *
             return e;
     }
     if (key != NULL && body_field != NULL && strcmp(key, body_field) != 0)
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "The Idempotency-Key header and idempotency_key in the body differ; send "
-                        "one of them.");
+        return err_make(
+            ERR_INVALID_ARGUMENT,
+            "The Idempotency-Key header and idempotency_key in the body differ; send "
+            "one of them.");
     key = key != NULL ? key : body_field;
     if (key == NULL)
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "The Idempotency-Key header is missing; send a fresh UUID a click.");
+        return err_make(
+            ERR_INVALID_ARGUMENT,
+            "The Idempotency-Key header is missing; send a fresh UUID a click.");
     if (!visible_ascii(key, KEY_LENGTH_MIN, KEY_LENGTH_MAX))
         return err_make(ERR_INVALID_ARGUMENT,
                         "The idempotency key must be %d to %d visible ASCII characters.",

@@ -19,8 +19,9 @@ enum { KEY_LENGTH_MIN = 8, KEY_LENGTH_MAX = 255, FINGERPRINT_SIZE = 32 };
  * either may be NULL.  INVALID_ARGUMENT when both are missing, they differ, or the key is
  * not 8 to 255 visible ASCII characters.  *out lives in the arena.
  */
-struct err idempotency_key(struct arena *arena, const char *header, const char *body_field,
-                           const char **out) __attribute__((warn_unused_result));
+struct err idempotency_key(struct arena *arena, const char *header,
+                           const char *body_field, const char **out)
+    __attribute__((warn_unused_result));
 
 /* What POST /v1/orders asks for, decoded. */
 struct order_request {

@@ -48,21 +48,23 @@ static const char *member(const json_t *object, const char *name)
     return text != NULL ? text : "";
 }
 
-static struct err decode(const char *base64, size_t least, size_t most, struct jwks_key *key)
+static struct err decode(const char *base64, size_t least, size_t most,
+                         struct jwks_key *key)
 {
     size_t room = strlen(base64) + 1;
 
     key->bytes = malloc(room);
     if (key->bytes == NULL)
         return err_memory();
-    if (sodium_base642bin(key->bytes, room, base64, strlen(base64), NULL, &key->size, NULL,
-                          sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0 &&
+    if (sodium_base642bin(key->bytes, room, base64, strlen(base64), NULL, &key->size,
+                          NULL, sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0 &&
         key->size >= least && key->size <= most)
         return ERR_NONE;
     free(key->bytes);
     key->bytes = NULL;
     return err_make(ERR_INVALID_ARGUMENT,
-                    "its material is not %zu to %zu bytes of unpadded base64url", least, most);
+                    "its material is not %zu to %zu bytes of unpadded base64url", least,
+                    most);
 }
 
 /* Fills `key` from JSON; *known is false for a type we do not verify with. */
@@ -76,8 +78,8 @@ static struct err read_key(const json_t *json, struct jwks_key *key, bool *known
         return ERR_NONE;
     const char *kid = member(json, "kid");
     if (!visible_ascii(kid, 1, JWKS_KID_MAX))
-        return err_make(ERR_INVALID_ARGUMENT, "its kid is not 1 to %d visible ASCII characters",
-                        JWKS_KID_MAX);
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "its kid is not 1 to %d visible ASCII characters", JWKS_KID_MAX);
     memcpy(key->kid, kid, strlen(kid) + 1);
     key->alg = okp ? JWKS_EDDSA : JWKS_HS256;
     if (json_object_get(json, "alg") != NULL &&
@@ -87,24 +89,27 @@ static struct err read_key(const json_t *json, struct jwks_key *key, bool *known
     if (json_object_get(json, "use") != NULL && strcmp(member(json, "use"), "sig") != 0)
         return err_make(ERR_INVALID_ARGUMENT, "its use is not sig");
     if (okp && json_object_get(json, "d") != NULL)
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "it holds a private part (d); give the gateway the public part only");
+        return err_make(
+            ERR_INVALID_ARGUMENT,
+            "it holds a private part (d); give the gateway the public part only");
     return okp ? decode(member(json, "x"), crypto_sign_PUBLICKEYBYTES,
                         crypto_sign_PUBLICKEYBYTES, key)
                : decode(member(json, "k"), SECRET_MIN, SECRET_MAX, key);
 }
 
-static struct err add_key(struct jwks *jwks, const json_t *json, const char *path, size_t index)
+static struct err add_key(struct jwks *jwks, const json_t *json, const char *path,
+                          size_t index)
 {
     struct jwks_key *key = &jwks->keys[jwks->count];
     bool known;
 
     if (jwks->count == JWKS_KEYS_MAX)
-        return err_make(ERR_INVALID_ARGUMENT, "%s has more than %d keys", path, JWKS_KEYS_MAX);
+        return err_make(ERR_INVALID_ARGUMENT, "%s has more than %d keys", path,
+                        JWKS_KEYS_MAX);
     struct err e = read_key(json, key, &known);
     if (failed(e))
-        return err_make(ERR_INVALID_ARGUMENT, "%s: key %zu cannot be used: %s", path, index + 1,
-                        e.message);
+        return err_make(ERR_INVALID_ARGUMENT, "%s: key %zu cannot be used: %s", path,
+                        index + 1, e.message);
     if (!known) {
         log_warn("key_passed_over", "file=%s key=%zu reason=\"unknown kty or crv\"", path,
                  index + 1);
@@ -112,8 +117,8 @@ static struct err add_key(struct jwks *jwks, const json_t *json, const char *pat
     }
     bool twice = jwks_find(jwks, key->kid) != NULL;
     jwks->count++;
-    return twice ? err_make(ERR_INVALID_ARGUMENT, "%s: two keys have the kid \"%s\"", path,
-                            key->kid)
+    return twice ? err_make(ERR_INVALID_ARGUMENT, "%s: two keys have the kid \"%s\"",
+                            path, key->kid)
                  : ERR_NONE;
 }
 
@@ -127,8 +132,8 @@ static struct err fill(struct jwks *jwks, const json_t *json, const char *path)
     for (size_t i = 0; !failed(e) && i < json_array_size(keys); i++)
         e = add_key(jwks, json_array_get(keys, i), path, i);
     if (!failed(e) && jwks->count == 0)
-        e = err_make(ERR_INVALID_ARGUMENT, "%s has no key we can verify with (Ed25519 or oct)",
-                     path);
+        e = err_make(ERR_INVALID_ARGUMENT,
+                     "%s has no key we can verify with (Ed25519 or oct)", path);
     return e;
 }
 
@@ -139,8 +144,8 @@ struct err jwks_read(const char *path, struct jwks **out)
 
     *out = NULL;
     if (json == NULL)
-        return err_make(ERR_INVALID_ARGUMENT, "cannot read the keys of %s: line %d: %s", path,
-                        error.line, error.text);
+        return err_make(ERR_INVALID_ARGUMENT, "cannot read the keys of %s: line %d: %s",
+                        path, error.line, error.text);
     struct jwks *jwks = calloc(1, sizeof *jwks);
     struct err e = jwks == NULL ? err_memory() : fill(jwks, json, path);
     json_decref(json);

@@ -25,8 +25,10 @@ struct jwks_key {
 
 struct jwks;
 
-/* INVALID_ARGUMENT names the file, the key and what is wrong; private parts are refused. */
-struct err jwks_read(const char *path, struct jwks **out) __attribute__((warn_unused_result));
+/* INVALID_ARGUMENT names the file, the key and what is wrong; private parts are refused.
+ */
+struct err jwks_read(const char *path, struct jwks **out)
+    __attribute__((warn_unused_result));
 void jwks_free(struct jwks *jwks);
 
 /* NULL when there is none of that id. */

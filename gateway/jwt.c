@@ -79,7 +79,8 @@ void jwt_close(struct jwt *jwt)
 }
 
 /* Strict base64url: no padding, no white space, no stray bits. */
-static bool decode(const char *text, size_t size, uint8_t *out, size_t room, size_t *out_size)
+static bool decode(const char *text, size_t size, uint8_t *out, size_t room,
+                   size_t *out_size)
 {
     return size > 0 && sodium_base642bin(out, room, text, size, NULL, out_size, NULL,
                                          sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0;
@@ -110,8 +111,8 @@ static struct err split(const char *token, size_t size, struct parts *parts)
         return refuse("the token has not three parts");
     parts->token = token;
     parts->signed_size = (size_t)(dot2 - token);
-    if (!decode(dot2 + 1, (size_t)(end - dot2 - 1), parts->signature, sizeof parts->signature,
-                &parts->signature_size))
+    if (!decode(dot2 + 1, (size_t)(end - dot2 - 1), parts->signature,
+                sizeof parts->signature, &parts->signature_size))
         return refuse("the signature is not base64url of at most 64 bytes");
     parts->header = decode_json(token, (size_t)(dot - token));
     parts->claims = decode_json(dot + 1, (size_t)(dot2 - dot - 1));
@@ -124,7 +125,8 @@ static struct err split(const char *token, size_t size, struct parts *parts)
 static struct err choose_key(const struct jwt *jwt, const json_t *header,
                              const struct jwks_key **out)
 {
-    static const char *const BARRED[] = {"crit", "b64", "jwk", "jku", "x5u", "x5c", "zip", "enc"};
+    static const char *const BARRED[] = {"crit", "b64", "jwk", "jku",
+                                         "x5u",  "x5c", "zip", "enc"};
     const char *alg = json_string_value(json_object_get(header, "alg"));
     const char *kid = json_string_value(json_object_get(header, "kid"));
     const json_t *typ = json_object_get(header, "typ");
@@ -132,8 +134,9 @@ static struct err choose_key(const struct jwt *jwt, const json_t *header,
     for (size_t i = 0; i < sizeof BARRED / sizeof BARRED[0]; i++)
         if (json_object_get(header, BARRED[i]) != NULL)
             return refuse("the header has %s", BARRED[i]);
-    if (typ != NULL && (!json_is_string(typ) || (strcasecmp(json_string_value(typ), "JWT") != 0 &&
-                                                 strcasecmp(json_string_value(typ), "at+jwt") != 0)))
+    if (typ != NULL &&
+        (!json_is_string(typ) || (strcasecmp(json_string_value(typ), "JWT") != 0 &&
+                                  strcasecmp(json_string_value(typ), "at+jwt") != 0)))
         return refuse("the header's typ is not JWT");
     if (kid == NULL)
         return refuse("the header has no kid");
@@ -163,12 +166,14 @@ static bool signature_good(const struct parts *parts, const struct jwks_key *key
     if (key->alg == JWKS_HS256)
         return hmac_good(parts, key);
     return parts->signature_size == crypto_sign_BYTES &&
-           crypto_sign_verify_detached(parts->signature, (const unsigned char *)parts->token,
+           crypto_sign_verify_detached(parts->signature,
+                                       (const unsigned char *)parts->token,
                                        parts->signed_size, key->bytes) == 0;
 }
 
 /* A NumericDate: an exact, sensible integer, or missing when that is allowed (then 0). */
-static struct err read_time(const json_t *claims, const char *name, bool required, int64_t *out)
+static struct err read_time(const json_t *claims, const char *name, bool required,
+                            int64_t *out)
 {
     const json_t *value = json_object_get(claims, name);
 
@@ -236,8 +241,8 @@ static struct err check_claims(const struct jwt *jwt, const json_t *claims, int6
     return check_times(claims, now_s, out);
 }
 
-static struct err verify(const struct jwt *jwt, const char *token, size_t size, int64_t now_s,
-                         struct remembered *out)
+static struct err verify(const struct jwt *jwt, const char *token, size_t size,
+                         int64_t now_s, struct remembered *out)
 {
     struct parts parts = {0};
     const struct jwks_key *key = NULL;

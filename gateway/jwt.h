@@ -3,8 +3,8 @@
  *
  * Signatures are EdDSA (Ed25519) or HS256, by the key the token's kid names and with that
  * key's one algorithm.  iss and aud must match exactly, exp is required, nbf and iat are
- * kept to when present, all with 60 s skew; sub must be a UUID in canonical form, since it
- * becomes a user's id.  A verified token is remembered by its BLAKE2b hash until it
+ * kept to when present, all with 60 s skew; sub must be a UUID in canonical form, since
+ * it becomes a user's id.  A verified token is remembered by its BLAKE2b hash until it
  * expires, in a bounded table, since a verification costs 65 us.
  *
  * One thread at a time may use a struct jwt.

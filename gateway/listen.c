@@ -14,7 +14,8 @@ enum { BACKLOG = 1024 };
 
 static struct err resolve(const char *address, uint16_t port, struct addrinfo **out)
 {
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM,
+    struct addrinfo hints = {.ai_family = AF_UNSPEC,
+                             .ai_socktype = SOCK_STREAM,
                              .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE};
     char service[8];
 
@@ -22,8 +23,9 @@ static struct err resolve(const char *address, uint16_t port, struct addrinfo **
     int status = getaddrinfo(address, service, &hints, out);
     if (status == 0)
         return ERR_NONE;
-    return err_make(ERR_INVALID_ARGUMENT, "listen_address \"%s\" is not an IPv4 or IPv6 address: %s",
-                    address, gai_strerror(status));
+    return err_make(ERR_INVALID_ARGUMENT,
+                    "listen_address \"%s\" is not an IPv4 or IPv6 address: %s", address,
+                    gai_strerror(status));
 }
 
 static int bind_and_listen(int fd, const struct addrinfo *info)
@@ -63,8 +65,9 @@ struct err listen_tcp(const char *address, uint16_t port, int *fd, uint16_t *bou
     if (made < 0 || bind_and_listen(made, info) != 0) {
         e = err_make(ERR_UNAVAILABLE, "cannot listen on %s port %u: %s%s", address, port,
                      strerror(errno),
-                     errno == EADDRINUSE ? "; stop the program that has it or choose another port"
-                                         : "");
+                     errno == EADDRINUSE
+                         ? "; stop the program that has it or choose another port"
+                         : "");
         if (made >= 0)
             close(made);
     } else {

@@ -5,7 +5,7 @@
 
 #include "base/err.h"
 
-/* Listens on a numeric IPv4 or IPv6 address; port 0 takes a free one.  The socket, *fd, is
- * non-blocking and the caller's; *bound is its port. */
+/* Listens on a numeric IPv4 or IPv6 address; port 0 takes a free one.  The socket, *fd,
+ * is non-blocking and the caller's; *bound is its port. */
 struct err listen_tcp(const char *address, uint16_t port, int *fd, uint16_t *bound)
     __attribute__((warn_unused_result));

@@ -2,7 +2,8 @@
  * main.c - the gateway: HTTP and JSON outside, RPC inside.
  *
  * Reads its settings and keys, opens a channel to the orchestrator and one to the
- * inventory, serves until SIGTERM, then drains: accepts no more, answers what runs, exits 0.
+ * inventory, serves until SIGTERM, then drains: accepts no more, answers what runs, and
+ * exits 0.
  */
 #include <signal.h>
 #include <sodium.h>
@@ -61,8 +62,10 @@ static const struct conf_row ROWS[] = {
     NUMBER(calls_max, "4096", 1, 65536, "calls in flight to one service; past it 503"),
     NUMBER(connections_max, "4096", 1, 65536, "connections in all"),
     NUMBER(per_address_max, "1024", 1, 65536, "connections from one address"),
-    NUMBER(idle_timeout_ms, "30000", 100, 3600000, "from connecting to a whole request head"),
-    NUMBER(transfer_timeout_ms, "15000", 100, 3600000, "to send a body, or to take an answer"),
+    NUMBER(idle_timeout_ms, "30000", 100, 3600000,
+           "from connecting to a whole request head"),
+    NUMBER(transfer_timeout_ms, "15000", 100, 3600000,
+           "to send a body, or to take an answer"),
     NUMBER(answers_max, "16384", 4, 1048576, "order answers remembered as a short cut"),
     NUMBER(tokens_max, "16384", 4, 1048576, "verified tokens remembered"),
     {"access_log", CONF_FLAG, offsetof(struct settings, access_log), "true", 0, 0,
@@ -102,7 +105,8 @@ static struct err open_keys(const struct settings *s, struct parts *p)
 }
 
 static struct err open_channel(const struct settings *s, const struct parts *p,
-                               const char *service, const char *addresses, struct channel **out)
+                               const char *service, const char *addresses,
+                               struct channel **out)
 {
     struct channel_config config = {
         .service = service,
@@ -142,7 +146,8 @@ static struct err start(const struct settings *s, struct parts *p)
         e = open_channel(s, p, "orchestrator", s->orchestrator_addresses,
                          &p->gateway.orchestrator);
     if (!failed(e))
-        e = open_channel(s, p, "inventory", s->inventory_addresses, &p->gateway.inventory);
+        e = open_channel(s, p, "inventory", s->inventory_addresses,
+                         &p->gateway.inventory);
     if (!failed(e))
         e = start_http(s, p);
     return e;
@@ -199,7 +204,8 @@ int main(int argc, char **argv)
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before any thread: only main takes them */
+    /* Before any thread starts, so that only main takes them. */
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
     raise_file_limit();
     struct err e = conf_read(&TABLE, argc, argv, &settings);
     if (!failed(e) && sodium_init() < 0)

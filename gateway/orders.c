@@ -1,9 +1,9 @@
 /*
  * orders.c - /v1/orders: placing an order and reading orders back.
  *
- * What one key means is kept by the orchestrator.  Here its answer becomes HTTP, and final
- * answers are remembered as a short cut.  The answer's bytes are a pure function of the
- * order or the error, so that a repeat gives the same bytes at any gateway.
+ * What one key means is kept by the orchestrator.  Here its answer becomes HTTP, and
+ * final answers are remembered as a short cut.  The answer's bytes are a pure function of
+ * the order or the error, so that a repeat gives the same bytes at any gateway.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -55,7 +55,8 @@ static void write_order(struct text *text, const Orders__V1__Order *order)
 static struct err check_order(const struct order_request *o)
 {
     if (!name_valid(o->cart_id))
-        return err_make(ERR_INVALID_ARGUMENT, "cart_id must be 1 to 64 of A-Z a-z 0-9 _ -.");
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "cart_id must be 1 to 64 of A-Z a-z 0-9 _ -.");
     if (!name_valid(o->payment_method_id))
         return err_make(ERR_INVALID_ARGUMENT,
                         "payment_method_id must be 1 to 64 of A-Z a-z 0-9 _ -.");
@@ -76,12 +77,13 @@ static struct err read_order(const json_t *json, struct order_request *out)
     if (!failed(e))
         e = body_text(json, "idempotency_key", false, &out->idempotency_key);
     if (!failed(e))
-        e = body_integer(json, "expected_total_cents", 0, TOTAL_MAX, &out->has_expected_total,
-                         &out->expected_total_cents);
+        e = body_integer(json, "expected_total_cents", 0, TOTAL_MAX,
+                         &out->has_expected_total, &out->expected_total_cents);
     return failed(e) ? e : check_order(out);
 }
 
-static void on_placed(void *arg, struct err e, const ProtobufCMessage *message, bool replayed)
+static void on_placed(void *arg, struct err e, const ProtobufCMessage *message,
+                      bool replayed)
 {
     struct request *r = arg;
     const Orders__V1__PlaceReply *reply = (const Orders__V1__PlaceReply *)message;
@@ -96,7 +98,8 @@ static void on_placed(void *arg, struct err e, const ProtobufCMessage *message, 
     } else {
         struct text text = text_start(r->arena, 256 + 160 * reply->order->n_lines);
         write_order(&text, reply->order);
-        r->answer.location = arena_printf(r->arena, "/v1/orders/%s", reply->order->order_id);
+        r->answer.location =
+            arena_printf(r->arena, "/v1/orders/%s", reply->order->order_id);
         request_answer(r, status, &text);
     }
     if (final && r->answer.status == status) /* not when the arena was too small for it */
@@ -104,7 +107,8 @@ static void on_placed(void *arg, struct err e, const ProtobufCMessage *message, 
     request_resume(r);
 }
 
-static void call_place(struct request *r, const struct order_request *order, const char *key)
+static void call_place(struct request *r, const struct order_request *order,
+                       const char *key)
 {
     Orders__V1__PlaceRequest message = ORDERS__V1__PLACE_REQUEST__INIT;
     Orders__V1__ExpectedTotal total = ORDERS__V1__EXPECTED_TOTAL__INIT;
@@ -134,12 +138,14 @@ static struct err place(struct request *r, const json_t *json)
     struct err e = read_order(json, &order);
 
     if (!failed(e))
-        e = idempotency_key(r->arena, r->head.idempotency_key, order.idempotency_key, &key);
+        e = idempotency_key(r->arena, r->head.idempotency_key, order.idempotency_key,
+                            &key);
     if (failed(e))
         return e;
     idempotency_fingerprint(r->user, "POST", "/v1/orders", &order, r->fingerprint);
     answers_id(key, r->fingerprint, r->answer_id);
-    if (answers_get(r->gateway->answers, r->answer_id, clock_monotonic_ms(), r->arena, &r->answer))
+    if (answers_get(r->gateway->answers, r->answer_id, clock_monotonic_ms(), r->arena,
+                    &r->answer))
         r->answered = true;
     else
         call_place(r, &order, key);
@@ -159,7 +165,8 @@ struct err orders_place(struct request *r)
 
 /* ---- GET /v1/orders/{id} ---- */
 
-static void on_order(void *arg, struct err e, const ProtobufCMessage *message, bool replayed)
+static void on_order(void *arg, struct err e, const ProtobufCMessage *message,
+                     bool replayed)
 {
     struct request *r = arg;
     const Orders__V1__GetOrderReply *reply = (const Orders__V1__GetOrderReply *)message;
@@ -199,10 +206,12 @@ struct err orders_get(struct request *r)
 
 /* ---- GET /v1/orders?limit=&cursor= ---- */
 
-static void on_orders(void *arg, struct err e, const ProtobufCMessage *message, bool replayed)
+static void on_orders(void *arg, struct err e, const ProtobufCMessage *message,
+                      bool replayed)
 {
     struct request *r = arg;
-    const Orders__V1__ListOrdersReply *reply = (const Orders__V1__ListOrdersReply *)message;
+    const Orders__V1__ListOrdersReply *reply =
+        (const Orders__V1__ListOrdersReply *)message;
 
     (void)replayed;
     if (failed(e)) {

@@ -22,74 +22,90 @@ static const struct {
     [ERR_OUT_OF_RANGE] = {"A value is out of range", NULL, 0, false},
     [ERR_NOT_FOUND] = {"Not found", NULL, 0, false},
     [ERR_ALREADY_EXISTS] = {"It exists already", NULL, 0, false},
-    [ERR_FAILED_PRECONDITION] =
-        {"Not possible as it stands",
-         "These items cannot be ordered together, such as when their prices are in several "
-         "currencies.", 0, FINAL},
+    [ERR_FAILED_PRECONDITION] = {"Not possible as it stands",
+                                 "These items cannot be ordered together, such as when "
+                                 "their prices are in several "
+                                 "currencies.",
+                                 0, FINAL},
     [ERR_ABORTED] = {"The operation was aborted", NULL, 0, false},
     [ERR_UNAUTHENTICATED] =
         {"Not signed in",
-         "Send a valid token as \"Authorization: Bearer TOKEN\"; this one is missing, malformed, "
-         "expired or not from our issuer.",
+         "Send a valid token as \"Authorization: Bearer TOKEN\"; this one is missing, "
+         "malformed, expired or not from our issuer.",
          0, false},
     [ERR_PERMISSION_DENIED] = {"Not allowed", "You may not do this.", 0, false},
     [ERR_UNIMPLEMENTED] = {"Not implemented", NULL, 0, false},
     [ERR_METHOD_NOT_ALLOWED] = {"Method not allowed", NULL, 0, false},
     [ERR_UNSUPPORTED_MEDIA_TYPE] = {"Unsupported media type", NULL, 0, false},
     [ERR_PAYLOAD_TOO_LARGE] = {"The body is too large", NULL, 0, false},
-    [ERR_RESOURCE_EXHAUSTED] =
-        {"Too busy", "There is too much to do just now; nothing was changed.  Try again with the "
-                     "same key.", 1, false},
-    [ERR_UNAVAILABLE] =
-        {"Unavailable", "A part of the shop cannot be reached just now; nothing was changed.  Try "
-                        "again with the same key.", 1, false},
-    [ERR_CANCELLED] =
-        {"Unavailable", "The shop is restarting.  Try again with the same key.", 1, false},
-    [ERR_DEADLINE_EXCEEDED] =
-        {"The outcome is not known yet",
-         "It may have succeeded.  Ask again with the same key and body to learn the outcome; "
-         "nothing happens twice.", 1, false},
-    [ERR_INTERNAL] = {"Internal error",
-                      "Something went wrong here.  Try again with the same key; if it persists, "
-                      "report the X-Request-Id.", 0, false},
-    [ERR_UNKNOWN] = {"Internal error",
-                     "Something went wrong here.  Try again with the same key; if it persists, "
-                     "report the X-Request-Id.", 0, false},
+    [ERR_RESOURCE_EXHAUSTED] = {"Too busy",
+                                "There is too much to do just now; nothing was changed.  "
+                                "Try again with the same "
+                                "key.",
+                                1, false},
+    [ERR_UNAVAILABLE] = {"Unavailable",
+                         "A part of the shop cannot be reached just now; nothing was "
+                         "changed.  Try again with "
+                         "the same key.",
+                         1, false},
+    [ERR_CANCELLED] = {"Unavailable",
+                       "The shop is restarting.  Try again with the same key.", 1, false},
+    [ERR_DEADLINE_EXCEEDED] = {"The outcome is not known yet",
+                               "It may have succeeded.  Ask again with the same key and "
+                               "body to learn the outcome; "
+                               "nothing happens twice.",
+                               1, false},
+    [ERR_INTERNAL] =
+        {"Internal error",
+         "Something went wrong here.  Try again with the same key; if it persists, "
+         "report the X-Request-Id.",
+         0, false},
+    [ERR_UNKNOWN] =
+        {"Internal error",
+         "Something went wrong here.  Try again with the same key; if it persists, "
+         "report the X-Request-Id.",
+         0, false},
     [ERR_DATA_LOSS] = {"Internal error",
                        "Something went wrong here; report the X-Request-Id.", 0, false},
-    [ERR_OUT_OF_STOCK] = {"Out of stock", "There is not enough stock for some items.", 0, FINAL},
+    [ERR_OUT_OF_STOCK] = {"Out of stock", "There is not enough stock for some items.", 0,
+                          FINAL},
     [ERR_UNKNOWN_SKU] = {"Unknown items", "Some items do not exist.", 0, FINAL},
-    [ERR_RESERVATION_EXPIRED] =
-        {"The reservation ran out",
-         "The items set aside ran out of time before the payment was done; nothing was charged.",
-         0, FINAL},
-    [ERR_PRICE_CHANGED] =
-        {"The total has changed",
-         "The total is not the expected one; nothing was charged.  Look at the cart again and "
-         "order with a new key.", 0, FINAL},
-    [ERR_PAYMENT_DECLINED] =
-        {"Payment declined",
-         "The payment method was declined; nothing was ordered.  Try another one with a new key.",
-         0, FINAL},
-    [ERR_PAYMENT_FAILED] =
-        {"Payment failed",
-         "The payment could not be made; nothing was ordered.  Try another one with a new key.",
-         0, FINAL},
-    [ERR_CHECKOUT_FAILED] =
-        {"The order could not be placed",
-         "The order could not be placed in time; nothing was charged.  Try again with a new key.",
-         0, FINAL},
-    [ERR_CART_EMPTY] = {"The cart is empty", "There is nothing in the cart to order.", 0, false},
+    [ERR_RESERVATION_EXPIRED] = {"The reservation ran out",
+                                 "The items set aside ran out of time before the payment "
+                                 "was done; nothing was charged.",
+                                 0, FINAL},
+    [ERR_PRICE_CHANGED] = {"The total has changed",
+                           "The total is not the expected one; nothing was charged.  "
+                           "Look at the cart again and "
+                           "order with a new key.",
+                           0, FINAL},
+    [ERR_PAYMENT_DECLINED] = {"Payment declined",
+                              "The payment method was declined; nothing was ordered.  "
+                              "Try another one with a new "
+                              "key.",
+                              0, FINAL},
+    [ERR_PAYMENT_FAILED] = {"Payment failed",
+                            "The payment could not be made; nothing was ordered.  Try "
+                            "another one with a new "
+                            "key.",
+                            0, FINAL},
+    [ERR_CHECKOUT_FAILED] = {"The order could not be placed",
+                             "The order could not be placed in time; nothing was "
+                             "charged.  Try again with a new "
+                             "key.",
+                             0, FINAL},
+    [ERR_CART_EMPTY] = {"The cart is empty", "There is nothing in the cart to order.", 0,
+                        false},
     [ERR_CART_ALREADY_ORDERED] =
         {"The cart was ordered already",
          "This cart has been ordered, or is being ordered, under another key.", 0, false},
     [ERR_IDEMPOTENCY_KEY_REUSED] =
         {"The idempotency key was used before",
          "This key belongs to another request; use a new key for a new order.", 0, false},
-    [ERR_CHECKOUT_IN_PROGRESS] =
-        {"The order is being placed",
-         "The first request with this key is still running.  Ask again with the same key.", 1,
-         false},
+    [ERR_CHECKOUT_IN_PROGRESS] = {"The order is being placed",
+                                  "The first request with this key is still running.  "
+                                  "Ask again with the same key.",
+                                  1, false},
 };
 
 /* "A,B" becomes ["A","B"]. */
@@ -120,7 +136,8 @@ static void write_problem(struct text *text, struct err error)
     text_number(text, err_http_status(error.code));
     text_raw(text, ",\"code\":");
     text_string(text, err_reason(error.code));
-    text_raw(text, err_retryable(error.code) ? ",\"retryable\":true" : ",\"retryable\":false");
+    text_raw(text,
+             err_retryable(error.code) ? ",\"retryable\":true" : ",\"retryable\":false");
     text_raw(text, ",\"detail\":");
     text_string(text, detail != NULL ? detail : error.message);
     if (error.subject != NULL && error.subject[0] != '\0' &&
@@ -131,14 +148,15 @@ static void write_problem(struct text *text, struct err error)
 
 struct answer problem_answer(struct arena *arena, struct err error)
 {
-    static const char FULL[] = "{\"type\":\"urn:checkout:problem:overloaded\",\"title\":\"Too busy\","
-                               "\"status\":503,\"code\":\"overloaded\",\"retryable\":true}";
+    static const char FULL[] =
+        "{\"type\":\"urn:checkout:problem:overloaded\",\"title\":\"Too busy\","
+        "\"status\":503,\"code\":\"overloaded\",\"retryable\":true}";
     struct text text = text_start(arena, 512);
 
     write_problem(&text, error);
     if (text.broken)
-        return (struct answer){.status = 503, .body = FULL, .size = sizeof FULL - 1,
-                               .retry_after_s = 1};
+        return (struct answer){
+            .status = 503, .body = FULL, .size = sizeof FULL - 1, .retry_after_s = 1};
     return (struct answer){
         .status = err_http_status(error.code),
         .body = text.bytes,

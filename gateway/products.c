@@ -18,7 +18,8 @@ static void write_product(struct text *text, const Inventory__V1__Product *produ
     text_raw(text, "}");
 }
 
-static void on_products(void *arg, struct err e, const ProtobufCMessage *message, bool replayed)
+static void on_products(void *arg, struct err e, const ProtobufCMessage *message,
+                        bool replayed)
 {
     struct request *r = arg;
     const Inventory__V1__ListProductsReply *reply =
@@ -44,7 +45,8 @@ static void on_products(void *arg, struct err e, const ProtobufCMessage *message
 struct err products_list(struct request *r)
 {
     static const char *const NAMES[] = {NULL};
-    Inventory__V1__ListProductsRequest message = INVENTORY__V1__LIST_PRODUCTS_REQUEST__INIT;
+    Inventory__V1__ListProductsRequest message =
+        INVENTORY__V1__LIST_PRODUCTS_REQUEST__INIT;
     struct err e = request_query(r, NAMES, NULL);
 
     if (failed(e))

@@ -9,7 +9,8 @@
 #include "base/log.h"
 #include "gateway/problem.h"
 
-/* Replaces what no target may hold, so that a logged path cannot pass for other fields. */
+/* Replaces what no target may hold, so that a logged path cannot pass for other fields.
+ */
 static bool make_plain(char *target)
 {
     bool strange = target[0] != '/';
@@ -22,8 +23,8 @@ static bool make_plain(char *target)
     return strange;
 }
 
-struct request *request_new(const struct gateway *gateway, struct MHD_Connection *connection,
-                            const char *target)
+struct request *request_new(const struct gateway *gateway,
+                            struct MHD_Connection *connection, const char *target)
 {
     struct arena *arena = arena_new(REQUEST_ARENA_MAX);
     struct request *r = arena == NULL ? NULL : arena_alloc(arena, sizeof *r);
@@ -88,7 +89,8 @@ bool request_take_body(struct request *r, const char *bytes, size_t size)
 void request_answer(struct request *r, unsigned status, const struct text *text)
 {
     if (text->broken) {
-        request_fail(r, err_make(ERR_INTERNAL, "the answer does not fit into the request's arena"));
+        request_fail(r, err_make(ERR_INTERNAL,
+                                 "the answer does not fit into the request's arena"));
         return;
     }
     r->answer.status = status;
@@ -147,13 +149,13 @@ static struct err take_pair(const char *const *names, const char **values, char 
     while (names[i] != NULL && strcmp(names[i], pair) != 0)
         i++;
     if (names[i] == NULL)
-        return err_make(ERR_INVALID_ARGUMENT, "The query has an unknown parameter \"%.32s\".",
-                        pair);
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "The query has an unknown parameter \"%.32s\".", pair);
     if (values[i] != NULL)
         return err_make(ERR_INVALID_ARGUMENT, "The query has %s twice.", names[i]);
     if (equals == NULL || *equals == '\0' || equals[strspn(equals, CHARS)] != '\0')
-        return err_make(ERR_INVALID_ARGUMENT, "The value of %s in the query is malformed.",
-                        names[i]);
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "The value of %s in the query is malformed.", names[i]);
     values[i] = equals;
     return ERR_NONE;
 }

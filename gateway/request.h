@@ -64,8 +64,9 @@ struct request {
 };
 
 /* A new request for a raw request target; NULL when memory is short. */
-struct request *request_new(const struct gateway *gateway, struct MHD_Connection *connection,
-                            const char *target) __attribute__((warn_unused_result));
+struct request *request_new(const struct gateway *gateway,
+                            struct MHD_Connection *connection, const char *target)
+    __attribute__((warn_unused_result));
 void request_free(struct request *request);
 
 /* Takes a piece of body: keeps it, or throws it away once the request is refused.  False
@@ -92,7 +93,8 @@ struct request_call {
  * Suspends the connection and calls.  `done` gets the request as its arg; it must answer
  * or fail it, then call request_resume, and touch it no more.
  */
-void request_call(struct request *request, const struct request_call *call, channel_done *done);
+void request_call(struct request *request, const struct request_call *call,
+                  channel_done *done);
 void request_resume(struct request *request);
 
 /* The values of the query's `names` (NULL-terminated list); each at most once, nothing

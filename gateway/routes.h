@@ -28,4 +28,5 @@ enum method method_of(const char *name);
  * a NULL row).
  */
 struct err routes_find(enum method method, const char *path, const struct route **out,
-                       const char **id, const char **allow) __attribute__((warn_unused_result));
+                       const char **id, const char **allow)
+    __attribute__((warn_unused_result));

@@ -8,7 +8,8 @@
 
 bool trace_valid(const char *text)
 {
-    static const char PATTERN[] = "00-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-xxxxxxxxxxxxxxxx-xx";
+    static const char PATTERN[] =
+        "00-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-xxxxxxxxxxxxxxxx-xx";
 
     if (strlen(text) != sizeof PATTERN - 1)
         return false;

@@ -39,17 +39,19 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void put(struct world *w, const char *key, int64_t now_ms, const char *body, size_t size)
+static void put(struct world *w, const char *key, int64_t now_ms, const char *body,
+                size_t size)
 {
     uint8_t id[ANSWERS_ID_SIZE];
-    struct answer a = {.status = 201, .body = body, .size = size, .location = "/v1/orders/X"};
+    struct answer a = {
+        .status = 201, .body = body, .size = size, .location = "/v1/orders/X"};
 
     answers_id(key, FINGERPRINT, id);
     answers_put(w->answers, id, now_ms, &a);
 }
 
-static bool get(struct world *w, const char *key, const uint8_t fingerprint[32], int64_t now_ms,
-                struct answer *out)
+static bool get(struct world *w, const char *key, const uint8_t fingerprint[32],
+                int64_t now_ms, struct answer *out)
 {
     uint8_t id[ANSWERS_ID_SIZE];
 

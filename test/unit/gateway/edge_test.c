@@ -1,4 +1,5 @@
-/* The small judgements at the edge: keys, fingerprints, bodies, heads, routes, problems. */
+/* The small judgements at the edge: keys, fingerprints, bodies, heads, routes, problems.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -38,8 +39,10 @@ static void keys_of_all_allowed_forms_are_taken(void **state)
         const char *header, *body, *key;
     } CASES[] = {
         {"12345678", NULL, "12345678"},
-        {"9b2d2f0c-8f5e-4c1e-9d7a-2f6f5a1c3b4d", NULL, "9b2d2f0c-8f5e-4c1e-9d7a-2f6f5a1c3b4d"},
-        {"\"0198d1f2-7c3a-7b1e-8000-9d7a2f6f5a1c\"", NULL, "0198d1f2-7c3a-7b1e-8000-9d7a2f6f5a1c"},
+        {"9b2d2f0c-8f5e-4c1e-9d7a-2f6f5a1c3b4d", NULL,
+         "9b2d2f0c-8f5e-4c1e-9d7a-2f6f5a1c3b4d"},
+        {"\"0198d1f2-7c3a-7b1e-8000-9d7a2f6f5a1c\"", NULL,
+         "0198d1f2-7c3a-7b1e-8000-9d7a2f6f5a1c"},
         {"\"a\\\"b\\\\cdefgh\"", NULL, "a\"b\\cdefgh"},
         {NULL, "in-the-body", "in-the-body"},
         {"\"the-same-1\"", "the-same-1", "the-same-1"},
@@ -58,17 +61,28 @@ static void other_keys_are_refused(void **state)
     static const struct {
         const char *header, *body;
     } CASES[] = {
-        {NULL, NULL}, {"", NULL}, {"1234567", NULL}, {"\"1234567\"", NULL}, {"has a blank", NULL},
-        {"\"unclosed", NULL}, {"\"closed\"twice\"", NULL}, {"\"param-one\";a=1", NULL},
-        {"\"bad\\escape\"", NULL}, {"\"ends-in\\", NULL}, {"not-\xc3\xa9-ascii", NULL},
-        {"one-of-two", "two-of-two"}, {"", "in-the-body"}, {"one-of-two", ""},
+        {NULL, NULL},
+        {"", NULL},
+        {"1234567", NULL},
+        {"\"1234567\"", NULL},
+        {"has a blank", NULL},
+        {"\"unclosed", NULL},
+        {"\"closed\"twice\"", NULL},
+        {"\"param-one\";a=1", NULL},
+        {"\"bad\\escape\"", NULL},
+        {"\"ends-in\\", NULL},
+        {"not-\xc3\xa9-ascii", NULL},
+        {"one-of-two", "two-of-two"},
+        {"", "in-the-body"},
+        {"one-of-two", ""},
     };
     static char long_key[257];
     const char *key;
 
     for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++)
-        assert_int_equal(idempotency_key(*state, CASES[i].header, CASES[i].body, &key).code,
-                         ERR_INVALID_ARGUMENT);
+        assert_int_equal(
+            idempotency_key(*state, CASES[i].header, CASES[i].body, &key).code,
+            ERR_INVALID_ARGUMENT);
     memset(long_key, 'k', 256);
     assert_true(failed(idempotency_key(*state, long_key, NULL, &key)));
     long_key[255] = '\0';
@@ -96,9 +110,11 @@ static void a_fingerprint_differs_when_anything_asked_for_does(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT; i++) {
         struct order_request order = CASES[i].order;
-        idempotency_fingerprint(CASES[i].user, CASES[i].method, CASES[i].route, &order, prints[i]);
+        idempotency_fingerprint(CASES[i].user, CASES[i].method, CASES[i].route, &order,
+                                prints[i]);
         order.idempotency_key = "where the key stood makes no difference";
-        idempotency_fingerprint(CASES[i].user, CASES[i].method, CASES[i].route, &order, again);
+        idempotency_fingerprint(CASES[i].user, CASES[i].method, CASES[i].route, &order,
+                                again);
         assert_memory_equal(prints[i], again, FINGERPRINT_SIZE);
         for (size_t k = 0; k < i; k++)
             assert_memory_not_equal(prints[i], prints[k], FINGERPRINT_SIZE);
@@ -110,8 +126,21 @@ static void a_fingerprint_differs_when_anything_asked_for_does(void **state)
 static void bodies_that_are_not_strict_json_are_refused(void **state)
 {
     static const char *const BODIES[] = {
-        "", " ", "{", "[]x", "{} {}", "{\"a\":1,\"a\":1}", "{\"a\":\"\xff\"}", "{\"a\":\"\\ud800\"}",
-        "{\"a\":\"\\u0000\"}", "{'a':1}", "{\"a\":01}", "{\"a\":1,}", "\xef\xbb\xbf{}", "nul", "1",
+        "",
+        " ",
+        "{",
+        "[]x",
+        "{} {}",
+        "{\"a\":1,\"a\":1}",
+        "{\"a\":\"\xff\"}",
+        "{\"a\":\"\\ud800\"}",
+        "{\"a\":\"\\u0000\"}",
+        "{'a':1}",
+        "{\"a\":01}",
+        "{\"a\":1,}",
+        "\xef\xbb\xbf{}",
+        "nul",
+        "1",
         "{\"a\":99999999999999999999}",
     };
     json_t *json;
@@ -186,16 +215,29 @@ static void only_clear_framing_passes(void **state)
         {"GET", "HTTP/1.1", {"Host", "a", "host", "a"}, ERR_INVALID_ARGUMENT},
         {"GET", "HTTP/1.1", {"Host", "a", "Content-Length", "0"}, ERR_OK},
         {"GET", "HTTP/1.1", {"Host", "a", "Content-Length", "1"}, ERR_INVALID_ARGUMENT},
-        {"HEAD", "HTTP/1.1", {"Host", "a", "Transfer-Encoding", "chunked"}, ERR_INVALID_ARGUMENT},
+        {"HEAD",
+         "HTTP/1.1",
+         {"Host", "a", "Transfer-Encoding", "chunked"},
+         ERR_INVALID_ARGUMENT},
         {"PUT", "HTTP/1.1", {"Host", "a", "Content-Length", "65536"}, ERR_OK},
         {"PUT", "HTTP/1.1", {"Host", "a", "Content-Length", ""}, ERR_INVALID_ARGUMENT},
-        {"PUT", "HTTP/1.1", {"Host", "a", "Content-Length", "0x10"}, ERR_INVALID_ARGUMENT},
+        {"PUT",
+         "HTTP/1.1",
+         {"Host", "a", "Content-Length", "0x10"},
+         ERR_INVALID_ARGUMENT},
         {"PUT", "HTTP/1.1", {"Host", "a", "Content-Length", "1 "}, ERR_INVALID_ARGUMENT},
-        {"PUT", "HTTP/1.1", {"Host", "a", "Content-Length", "9999999999999999999"},
+        {"PUT",
+         "HTTP/1.1",
+         {"Host", "a", "Content-Length", "9999999999999999999"},
          ERR_INVALID_ARGUMENT},
         {"PUT", "HTTP/1.1", {"Host", "a", "Transfer-Encoding", "Chunked"}, ERR_OK},
-        {"PUT", "HTTP/1.1", {"Host", "a", "Transfer-Encoding", "identity"}, ERR_UNIMPLEMENTED},
-        {"PUT", "HTTP/1.1", {"Host", "a", "Transfer-Encoding", "chunked", "Content-Length", "3"},
+        {"PUT",
+         "HTTP/1.1",
+         {"Host", "a", "Transfer-Encoding", "identity"},
+         ERR_UNIMPLEMENTED},
+        {"PUT",
+         "HTTP/1.1",
+         {"Host", "a", "Transfer-Encoding", "chunked", "Content-Length", "3"},
          ERR_INVALID_ARGUMENT},
         {"PUT", "HTTP/1.0", {"Transfer-Encoding", "chunked"}, ERR_INVALID_ARGUMENT},
         {"PUT", "HTTP/1.1", {"Host", "a", "Content-Length ", "3"}, ERR_INVALID_ARGUMENT},
@@ -216,11 +258,14 @@ static void only_clear_framing_passes(void **state)
 
 static void content_types_of_json_are_taken_and_no_other(void **state)
 {
-    static const char *const GOOD[] = {"application/json", "Application/JSON; charset=utf-8",
-                                       "application/json;charset=\"UTF-8\"",
-                                       "text/plain;charset=UTF-8"};
-    static const char *const BAD[] = {"", "application/jsonp", "application/json; charset=latin1",
-                                      "application/x-www-form-urlencoded", "text/html",
+    static const char *const GOOD[] = {
+        "application/json", "Application/JSON; charset=utf-8",
+        "application/json;charset=\"UTF-8\"", "text/plain;charset=UTF-8"};
+    static const char *const BAD[] = {"",
+                                      "application/jsonp",
+                                      "application/json; charset=latin1",
+                                      "application/x-www-form-urlencoded",
+                                      "text/html",
                                       "application/json, text/html"};
 
     (void)state;
@@ -235,7 +280,9 @@ static void a_trace_that_is_malformed_is_replaced(void **state)
 {
     static const char GOOD[] = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     static const char *const BAD[] = {
-        "", "00", "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "",
+        "00",
+        "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         "00-00000000000000000000000000000000-b7ad6b7169203331-01",
         "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
         "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
@@ -269,7 +316,8 @@ static void paths_find_their_row_and_nothing_else_does(void **state)
         {"HEAD", "/v1/orders/X1", ERR_OK, "X1", NULL},
         {"PUT", "/v1/carts/c-1", ERR_OK, "c-1", NULL},
         {"OPTIONS", "/v1/carts/c-1", ERR_OK, NULL, "GET, HEAD, OPTIONS, PUT"},
-        {"DELETE", "/v1/orders", ERR_METHOD_NOT_ALLOWED, NULL, "GET, HEAD, OPTIONS, POST"},
+        {"DELETE", "/v1/orders", ERR_METHOD_NOT_ALLOWED, NULL,
+         "GET, HEAD, OPTIONS, POST"},
         {"POST", "/v1/orders/X1", ERR_METHOD_NOT_ALLOWED, NULL, "GET, HEAD, OPTIONS"},
         {"get", "/v1/products", ERR_METHOD_NOT_ALLOWED, NULL, "GET, HEAD, OPTIONS"},
         {"GET", "/v1/orders/", ERR_NOT_FOUND, NULL, NULL},
@@ -286,7 +334,8 @@ static void paths_find_their_row_and_nothing_else_does(void **state)
     for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
         const struct route *route;
         const char *id, *allow;
-        struct err e = routes_find(method_of(CASES[i].method), CASES[i].path, &route, &id, &allow);
+        struct err e =
+            routes_find(method_of(CASES[i].method), CASES[i].path, &route, &id, &allow);
         if (e.code != CASES[i].code)
             fail_msg("%s %s: %s", CASES[i].method, CASES[i].path, err_reason(e.code));
         assert_string_equal(id == NULL ? "" : id, CASES[i].id == NULL ? "" : CASES[i].id);
@@ -320,8 +369,10 @@ static void a_final_failure_never_shows_words_that_may_change(void **state)
     for (int code = ERR_OK + 1; code < ERR_CODES_COUNT; code++) {
         if (!problem_is_final((enum err_code)code))
             continue;
-        struct answer one = problem_answer(*state, err_make((enum err_code)code, "one wording"));
-        struct answer two = problem_answer(*state, err_make((enum err_code)code, "another one"));
+        struct answer one =
+            problem_answer(*state, err_make((enum err_code)code, "one wording"));
+        struct answer two =
+            problem_answer(*state, err_make((enum err_code)code, "another one"));
         assert_int_equal(one.size, two.size);
         assert_memory_equal(one.body, two.body, one.size);
     }
@@ -333,12 +384,16 @@ static void a_change_of_unknown_outcome_is_never_told_as_failed(void **state)
     for (int code = ERR_OK + 1; code < ERR_CODES_COUNT; code++) {
         struct err e = err_unknown((enum err_code)code, "x");
         bool told = problem_is_final(e.code) || e.code == ERR_CHECKOUT_IN_PROGRESS;
-        assert_int_equal(problem_of_call(e, true).code, told ? e.code : ERR_DEADLINE_EXCEEDED);
+        assert_int_equal(problem_of_call(e, true).code,
+                         told ? e.code : ERR_DEADLINE_EXCEEDED);
         assert_true(told || problem_of_call(e, false).code != ERR_DEADLINE_EXCEEDED);
     }
-    assert_int_equal(problem_of_call(err_make(ERR_UNAUTHENTICATED, "x"), true).code, ERR_INTERNAL);
-    assert_int_equal(problem_of_call(err_make(ERR_PERMISSION_DENIED, "x"), false).code, ERR_INTERNAL);
-    assert_int_equal(problem_of_call(err_make(ERR_UNAVAILABLE, "x"), true).code, ERR_UNAVAILABLE);
+    assert_int_equal(problem_of_call(err_make(ERR_UNAUTHENTICATED, "x"), true).code,
+                     ERR_INTERNAL);
+    assert_int_equal(problem_of_call(err_make(ERR_PERMISSION_DENIED, "x"), false).code,
+                     ERR_INTERNAL);
+    assert_int_equal(problem_of_call(err_make(ERR_UNAVAILABLE, "x"), true).code,
+                     ERR_UNAVAILABLE);
 }
 
 static void text_is_escaped_and_made_well_formed(void **state)
@@ -349,7 +404,8 @@ static void text_is_escaped_and_made_well_formed(void **state)
         {"", "\"\""},
         {"plain", "\"plain\""},
         {"a\"b\\c\n\x7f", "\"a\\\"b\\\\c\\u000a\\u007f\""},
-        {"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\""},
+        {"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80",
+         "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\""},
         {"\xff", "\"\xef\xbf\xbd\""},
         {"\xc0\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\""},
         {"\xed\xa0\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\""},

@@ -1,12 +1,14 @@
 /* The gateway over real sockets, with a make-believe shop behind a real RPC server. */
+#include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <sodium.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
-#include <sodium.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -31,11 +33,11 @@ struct world {
     struct wire_answer answer;
 };
 
-#define must(call)                     \
-    do {                               \
-        struct err e_ = (call);        \
-        if (failed(e_))                \
-            fail_msg("%s", e_.message); \
+#define must(call)                                                                       \
+    do {                                                                                 \
+        struct err e_ = (call);                                                          \
+        if (failed(e_))                                                                  \
+            fail_msg("%s", e_.message);                                                  \
     } while (0)
 
 static const char *in(const struct world *w, const char *name)
@@ -63,22 +65,26 @@ static void make_keys(struct world *w)
 static struct channel *open_channel(const struct world *w)
 {
     struct channel *channel;
-    struct channel_config config = {.service = "shop", .addresses = w->url,
-                                    .key = w->gateway_key, .services = w->services,
+    struct channel_config config = {.service = "shop",
+                                    .addresses = w->url,
+                                    .key = w->gateway_key,
+                                    .services = w->services,
                                     .in_flight_max = 64};
 
     must(channel_open(&config, &channel));
     return channel;
 }
 
-static int set_up(void **state)
+static int set_up_with(void **state, int64_t idle_ms, int64_t transfer_ms)
 {
     struct world *w = calloc(1, sizeof *w);
-    struct jwt_config jwt = {.issuer = TOKEN_ISSUER, .audience = TOKEN_AUDIENCE,
-                             .remembered_max = 64};
-    struct http_config http = {.address = "127.0.0.1", .connections_max = 64,
-                               .per_address_max = 64, .idle_timeout_ms = 60000,
-                               .transfer_timeout_ms = 60000};
+    struct jwt_config jwt = {
+        .issuer = TOKEN_ISSUER, .audience = TOKEN_AUDIENCE, .remembered_max = 64};
+    struct http_config http = {.address = "127.0.0.1",
+                               .connections_max = 64,
+                               .per_address_max = 64,
+                               .idle_timeout_ms = idle_ms,
+                               .transfer_timeout_ms = transfer_ms};
 
     assert_non_null(w);
     strcpy(w->folder, "/tmp/gateway-test-XXXXXX");
@@ -100,6 +106,16 @@ static int set_up(void **state)
     return 0;
 }
 
+static int set_up(void **state)
+{
+    return set_up_with(state, 60000, 60000);
+}
+
+static int set_up_impatient(void **state)
+{
+    return set_up_with(state, 300, 300);
+}
+
 static void stop_gateway(struct world *w)
 {
     if (w->http == NULL)
@@ -113,8 +129,8 @@ static void stop_gateway(struct world *w)
 
 static int tear_down(void **state)
 {
-    static const char *const FILES[] = {"gateway.key", "shop.key", "services", "callers",
-                                        "jwks.json", "shop.sock"};
+    static const char *const FILES[] = {"gateway.key", "shop.key",  "services",
+                                        "callers",     "jwks.json", "shop.sock"};
     struct world *w = *state;
 
     stop_gateway(w);
@@ -146,7 +162,8 @@ static struct wire_answer *ask_raw(struct world *w, const char *bytes, size_t si
     return &w->answer;
 }
 
-/* `line` is "METHOD /path", `headers` whole lines; a token is added unless told not to. */
+/* `line` is "METHOD /path", `headers` whole lines; a token is added unless told not to.
+ */
 static struct wire_answer *ask_as(struct world *w, const char *token, const char *line,
                                   const char *headers, const char *body)
 {
@@ -155,8 +172,8 @@ static struct wire_answer *ask_as(struct world *w, const char *token, const char
 
     if (body != NULL)
         snprintf(length, sizeof length, "Content-Length: %zu\r\n", strlen(body));
-    int size = snprintf(bytes, sizeof bytes, "%s HTTP/1.1\r\n" HOST "%s%s%s%s%s\r\n%s", line,
-                        token[0] != '\0' ? "Authorization: Bearer " : "", token,
+    int size = snprintf(bytes, sizeof bytes, "%s HTTP/1.1\r\n" HOST "%s%s%s%s%s\r\n%s",
+                        line, token[0] != '\0' ? "Authorization: Bearer " : "", token,
                         token[0] != '\0' ? "\r\n" : "", headers, length,
                         body != NULL ? body : "");
     return ask_raw(w, bytes, (size_t)size);
@@ -172,12 +189,14 @@ static struct wire_answer *place(struct world *w, const char *cart, const char *
 {
     char body[256], header[300];
 
-    snprintf(body, sizeof body, "{\"cart_id\":\"%s\",\"payment_method_id\":\"pm_card_visa\"}", cart);
+    snprintf(body, sizeof body,
+             "{\"cart_id\":\"%s\",\"payment_method_id\":\"pm_card_visa\"}", cart);
     snprintf(header, sizeof header, "Idempotency-Key: %s\r\n", key);
     return ask(w, "POST /v1/orders", header, body);
 }
 
-static void expect_header(const struct wire_answer *a, const char *name, const char *value)
+static void expect_header(const struct wire_answer *a, const char *name,
+                          const char *value)
 {
     char got[512];
 
@@ -194,7 +213,8 @@ static void expect_problem(const struct wire_answer *a, int status, const char *
     snprintf(part, sizeof part, "\"status\":%d,\"code\":\"%s\"", status, code);
     if (strstr(a->body, part) == NULL)
         fail_msg("no %s in %s", part, a->body);
-    assert_null(strstr(a->body, "db7")); /* what a service says of its inside stays there */
+    assert_null(
+        strstr(a->body, "db7")); /* what a service says of its inside stays there */
 }
 
 /* ---- orders ---- */
@@ -209,11 +229,12 @@ static void a_first_order_is_201_with_its_location(void **state)
     expect_header(a, "Content-Type", "application/json");
     expect_header(a, "Idempotent-Replayed", "");
     assert_int_equal(strlen(wire_header(a, "X-Request-Id", id)), ULID_LENGTH);
-    assert_string_equal(a->body,
-                        "{\"order_id\":\"01JD0000000000000000000000\",\"status\":\"created\","
-                        "\"total_cents\":900,\"currency\":\"EUR\","
-                        "\"created_at\":\"2026-01-31T12:00:00.123Z\","
-                        "\"lines\":[{\"sku\":\"TEA-1\",\"quantity\":2,\"unit_price_cents\":450}]}");
+    assert_string_equal(
+        a->body,
+        "{\"order_id\":\"01JD0000000000000000000000\",\"status\":\"created\","
+        "\"total_cents\":900,\"currency\":\"EUR\","
+        "\"created_at\":\"2026-01-31T12:00:00.123Z\","
+        "\"lines\":[{\"sku\":\"TEA-1\",\"quantity\":2,\"unit_price_cents\":450}]}");
 }
 
 static void forget_answers(struct world *w)
@@ -290,7 +311,8 @@ static void refusals_become_their_problems(void **state)
             expect_problem(a, CASES[i].status, CASES[i].code);
         expect_header(a, "Retry-After", CASES[i].retry_after);
     }
-    assert_non_null(strstr(place(w, "short", "skus-told")->body, ",\"skus\":[\"TEA-1\",\"CUP-2\"]}"));
+    assert_non_null(
+        strstr(place(w, "short", "skus-told")->body, ",\"skus\":[\"TEA-1\",\"CUP-2\"]}"));
 }
 
 static void what_is_not_final_is_never_remembered(void **state)
@@ -335,11 +357,13 @@ static void a_dead_orchestrator_is_503(void **state)
 
 static void the_key_may_be_bare_quoted_or_in_the_body(void **state)
 {
-    static const char BODY_KEY[] = "{\"cart_id\":\"ok\",\"payment_method_id\":\"pm_card_visa\","
-                                   "\"idempotency_key\":\"one-and-the-same\"}";
+    static const char BODY_KEY[] =
+        "{\"cart_id\":\"ok\",\"payment_method_id\":\"pm_card_visa\","
+        "\"idempotency_key\":\"one-and-the-same\"}";
     struct world *w = *state;
 
-    struct wire_answer *a = ask(w, "POST /v1/orders", "Idempotency-Key: one-and-the-same\r\n", ORDER);
+    struct wire_answer *a =
+        ask(w, "POST /v1/orders", "Idempotency-Key: one-and-the-same\r\n", ORDER);
     expect_header(a, "Idempotent-Replayed", "");
     ask(w, "POST /v1/orders", "Idempotency-Key: \"one-and-the-same\"\r\n", ORDER);
     expect_header(a, "Idempotent-Replayed", "true");
@@ -361,17 +385,20 @@ static void a_bad_request_is_refused_and_nothing_placed(void **state)
     } CASES[] = {
         {"POST /v1/orders", "", ORDER, 400, "invalid_argument"},
         {"POST /v1/orders", "Idempotency-Key: short\r\n", ORDER, 400, "invalid_argument"},
-        {"POST /v1/orders", "Idempotency-Key: twice-123\r\nIdempotency-Key: twice-123\r\n", ORDER, 400,
+        {"POST /v1/orders",
+         "Idempotency-Key: twice-123\r\nIdempotency-Key: twice-123\r\n", ORDER, 400,
          "invalid_argument"},
         {"POST /v1/orders", "Idempotency-Key: good-key\r\n", "", 400, "invalid_argument"},
-        {"POST /v1/orders", "Idempotency-Key: good-key\r\n", "{}x", 400, "invalid_argument"},
+        {"POST /v1/orders", "Idempotency-Key: good-key\r\n", "{}x", 400,
+         "invalid_argument"},
         {"POST /v1/orders", "Idempotency-Key: good-key\r\n",
-         "{\"cart_id\":\"ok\",\"payment_method_id\":\"p\",\"tip\":1}", 400, "invalid_argument"},
+         "{\"cart_id\":\"ok\",\"payment_method_id\":\"p\",\"tip\":1}", 400,
+         "invalid_argument"},
         {"POST /v1/orders", "Idempotency-Key: good-key\r\n",
          "{\"cart_id\":\"ok\",\"cart_id\":\"ok\",\"payment_method_id\":\"p\"}", 400,
          "invalid_argument"},
-        {"POST /v1/orders", "Idempotency-Key: good-key\r\nContent-Type: text/xml\r\n", ORDER, 415,
-         "unsupported_media_type"},
+        {"POST /v1/orders", "Idempotency-Key: good-key\r\nContent-Type: text/xml\r\n",
+         ORDER, 415, "unsupported_media_type"},
         {"POST /v1/nothing", "", ORDER, 404, "not_found"},
         {"DELETE /v1/orders", "", NULL, 405, "method_not_allowed"},
         {"GET /v1/orders?limit=0", "", NULL, 400, "invalid_argument"},
@@ -388,10 +415,11 @@ static void a_bad_request_is_refused_and_nothing_placed(void **state)
     struct world *w = *state;
 
     for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++)
-        expect_problem(ask(w, CASES[i].line, CASES[i].headers, CASES[i].body), CASES[i].status,
-                       CASES[i].code);
+        expect_problem(ask(w, CASES[i].line, CASES[i].headers, CASES[i].body),
+                       CASES[i].status, CASES[i].code);
     assert_int_equal(w->shop.placed, 0);
-    expect_header(ask(w, "DELETE /v1/orders", "", NULL), "Allow", "GET, HEAD, OPTIONS, POST");
+    expect_header(ask(w, "DELETE /v1/orders", "", NULL), "Allow",
+                  "GET, HEAD, OPTIONS, POST");
 }
 
 static void without_a_good_token_all_is_one_401(void **state)
@@ -402,8 +430,8 @@ static void without_a_good_token_all_is_one_401(void **state)
     token_make("exp", "1", expired);
     const char *const tokens[] = {"", "nonsense", expired};
     for (size_t i = 0; i < 3; i++) {
-        struct wire_answer *a =
-            ask_as(w, tokens[i], "POST /v1/orders", "Idempotency-Key: good-key\r\n", ORDER);
+        struct wire_answer *a = ask_as(w, tokens[i], "POST /v1/orders",
+                                       "Idempotency-Key: good-key\r\n", ORDER);
         expect_problem(a, 401, "unauthenticated");
         expect_header(a, "WWW-Authenticate", "Bearer realm=\"checkout\"");
     }
@@ -419,10 +447,11 @@ static void a_body_past_64_kib_is_413(void **state)
     expect_problem(ask(w, "PUT /v1/carts/c1", "", body), 413, "payload_too_large");
     int fd = wire_connect(http_port(w->http));
     char head[2048];
-    int size = snprintf(head, sizeof head,
-                        "PUT /v1/carts/c1 HTTP/1.1\r\n" HOST "Authorization: Bearer %s\r\n"
-                        "Transfer-Encoding: chunked\r\n\r\n%zx\r\n",
-                        w->token, sizeof body - 1);
+    int size =
+        snprintf(head, sizeof head,
+                 "PUT /v1/carts/c1 HTTP/1.1\r\n" HOST "Authorization: Bearer %s\r\n"
+                 "Transfer-Encoding: chunked\r\n\r\n%zx\r\n",
+                 w->token, sizeof body - 1);
     wire_send(fd, head, (size_t)size);
     wire_send(fd, body, sizeof body - 1);
     wire_send(fd, "\r\n0\r\n\r\n", 7);
@@ -440,13 +469,15 @@ static void carts_products_and_lists_are_told(void **state)
 
     struct wire_answer *a = ask(w, "PUT /v1/carts/new", "", CART);
     assert_int_equal(a->status, 201);
-    assert_string_equal(a->body,
-                        "{\"cart_id\":\"new\",\"lines\":[{\"sku\":\"A.b_c-1\",\"quantity\":3}]}");
+    assert_string_equal(
+        a->body,
+        "{\"cart_id\":\"new\",\"lines\":[{\"sku\":\"A.b_c-1\",\"quantity\":3}]}");
     assert_int_equal(ask(w, "PUT /v1/carts/old", "", CART)->status, 200);
     assert_int_equal(ask(w, "GET /v1/carts/none", "", NULL)->status, 404);
     ask_as(w, "", "GET /v1/products", "", NULL);
-    assert_string_equal(a->body, "{\"products\":[{\"sku\":\"TEA-1\",\"title\":\"Tea \\\"Earl\\\"\","
-                                 "\"price_cents\":450,\"currency\":\"EUR\",\"available\":7}]}");
+    assert_string_equal(
+        a->body, "{\"products\":[{\"sku\":\"TEA-1\",\"title\":\"Tea \\\"Earl\\\"\","
+                 "\"price_cents\":450,\"currency\":\"EUR\",\"available\":7}]}");
     ask(w, "GET /v1/orders", "", NULL);
     assert_string_equal(a->body, "{\"orders\":[],\"next_cursor\":null}");
     ask(w, "GET /v1/orders?limit=1", "", NULL);
@@ -474,7 +505,8 @@ static void a_trace_is_passed_on_or_made(void **state)
     struct world *w = *state;
     char header[256];
 
-    snprintf(header, sizeof header, "Idempotency-Key: traced-01\r\ntraceparent: %s\r\n", TRACE);
+    snprintf(header, sizeof header, "Idempotency-Key: traced-01\r\ntraceparent: %s\r\n",
+             TRACE);
     assert_int_equal(ask(w, "POST /v1/orders", header, ORDER)->status, 201);
     assert_string_equal(w->shop.traceparent, TRACE);
     assert_int_equal(place(w, "ok", "traced-02")->status, 201);
@@ -488,7 +520,8 @@ static void one_connection_serves_many_also_after_a_refusal(void **state)
 {
     struct world *w = *state;
     int fd = wire_connect(http_port(w->http));
-    static const char REFUSED[] = "POST /v1/orders HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nGET /";
+    static const char REFUSED[] =
+        "POST /v1/orders HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nGET /";
     static const char GOOD[] = "GET /v1/products HTTP/1.1\r\n" HOST "\r\n";
 
     for (int i = 0; i < 3; i++) {
@@ -509,11 +542,12 @@ static void two_requests_run_at_once(void **state)
     int fds[2];
 
     for (int i = 0; i < 2; i++) {
-        int size = snprintf(bytes, sizeof bytes,
-                            "POST /v1/orders HTTP/1.1\r\n" HOST "Authorization: Bearer %s\r\n"
-                            "Idempotency-Key: at-once-%d\r\nContent-Length: 53\r\n\r\n"
-                            "{\"cart_id\":\"held\",\"payment_method_id\":\"pm_card_visa\"}",
-                            w->token, i);
+        int size =
+            snprintf(bytes, sizeof bytes,
+                     "POST /v1/orders HTTP/1.1\r\n" HOST "Authorization: Bearer %s\r\n"
+                     "Idempotency-Key: at-once-%d\r\nContent-Length: 53\r\n\r\n"
+                     "{\"cart_id\":\"held\",\"payment_method_id\":\"pm_card_visa\"}",
+                     w->token, i);
         fds[i] = wire_connect(http_port(w->http));
         wire_send(fds[i], bytes, (size_t)size);
     }
@@ -573,21 +607,56 @@ static void a_drain_accepts_no_more_and_answers_what_runs(void **state)
     shop_wait_held(&w->shop, 0);
 }
 
+/* Each byte comes well within the limit; the whole does not. */
+static void a_head_or_body_that_trickles_in_is_cut_off(void **state)
+{
+    static const char *const BEGINS[] = {
+        "GET /v1/products HTTP/1.1\r\n" HOST "X: ",
+        "PUT /v1/carts/c1 HTTP/1.1\r\n" HOST "Content-Length: 60000\r\n\r\n",
+    };
+    struct world *w = *state;
+    struct timeval patience = {.tv_usec = 50000};
+
+    for (size_t i = 0; i < 2; i++) {
+        int fd = wire_connect(http_port(w->http));
+        char byte;
+        ssize_t got;
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+        wire_send(fd, BEGINS[i], strlen(BEGINS[i]));
+        int sent = 0;
+        for (; (got = recv(fd, &byte, 1, 0)) < 0 && errno == EAGAIN && sent < 1000;
+             sent++)
+            wire_send(fd, "y", 1);
+        assert_true(got <= 0 && sent < 1000);
+        close(fd);
+    }
+    int fd = wire_connect(http_port(w->http));
+    assert_true(wire_ended(fd)); /* a connection that says nothing, too */
+    close(fd);
+}
+
 static void doubtful_framing_is_refused_and_the_connection_closed(void **state)
 {
     static const struct {
         const char *bytes;
         int status;
     } CASES[] = {
-        {"POST /v1/orders HTTP/1.1\r\n" HOST "Content-Length: 5\r\nContent-Length: 5\r\n\r\nGET /", 400},
+        {"POST /v1/orders HTTP/1.1\r\n" HOST
+         "Content-Length: 5\r\nContent-Length: 5\r\n\r\nGET /",
+         400},
         {"POST /v1/orders HTTP/1.1\r\n" HOST "Content-Length: +5\r\n\r\nGET /", 400},
         {"POST /v1/orders HTTP/1.1\r\n" HOST "Content-Length: -5\r\n\r\nGET /", 400},
         {"POST /v1/orders HTTP/1.1\r\n" HOST "Content-Length: 5, 5\r\n\r\nGET /", 400},
         {"POST /v1/orders HTTP/1.1\r\n" HOST
-         "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+         "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+         400},
         {"POST /v1/orders HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip\r\n\r\nGET /", 501},
-        {"POST /v1/orders HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip, chunked\r\n\r\nGET /", 501},
-        {"POST /v1/orders HTTP/1.0\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+        {"POST /v1/orders HTTP/1.1\r\n" HOST
+         "Transfer-Encoding: gzip, chunked\r\n\r\nGET /",
+         501},
+        {"POST /v1/orders HTTP/1.0\r\n" HOST
+         "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+         400},
         {"POST /v1/orders HTTP/1.1\r\n" HOST "Content-Length : 5\r\n\r\nGET /", 400},
         {"GET /v1/products HTTP/1.1\r\n" HOST HOST "\r\n", 400},
         {"GET /v1/products HTTP/1.1\r\n\r\n", 400},
@@ -629,6 +698,8 @@ int main(void)
         WITH_WORLD(one_connection_serves_many_also_after_a_refusal),
         WITH_WORLD(two_requests_run_at_once),
         WITH_WORLD(a_drain_accepts_no_more_and_answers_what_runs),
+        cmocka_unit_test_setup_teardown(a_head_or_body_that_trickles_in_is_cut_off,
+                                        set_up_impatient, tear_down),
         WITH_WORLD(doubtful_framing_is_refused_and_the_connection_closed),
     };
 

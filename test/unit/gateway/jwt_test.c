@@ -31,8 +31,10 @@ static char *temporary(void)
 static int set_up(void **state)
 {
     struct jwt *jwt;
-    struct jwt_config config = {.jwks_file = temporary(), .issuer = TOKEN_ISSUER,
-                                .audience = TOKEN_AUDIENCE, .remembered_max = 8};
+    struct jwt_config config = {.jwks_file = temporary(),
+                                .issuer = TOKEN_ISSUER,
+                                .audience = TOKEN_AUDIENCE,
+                                .remembered_max = 8};
 
     token_write_jwks(config.jwks_file);
     struct err e = jwt_open(&config, &jwt);
@@ -86,9 +88,11 @@ static void a_good_token_is_let_in_by_either_algorithm(void **state)
 {
     assert_true(let_in(*state, signed_by("ed", ED_HEADER, good_claims())));
     assert_true(let_in(*state, signed_by("hs", HS_HEADER, good_claims())));
-    assert_true(let_in(*state, signed_by("ed", "{\"kid\":\"ed\",\"alg\":\"EdDSA\"}", good_claims())));
-    assert_true(let_in(*state, signed_by("ed", "{\"alg\":\"EdDSA\",\"typ\":\"at+jwt\",\"kid\":\"ed\"}",
-                                         good_claims())));
+    assert_true(let_in(
+        *state, signed_by("ed", "{\"kid\":\"ed\",\"alg\":\"EdDSA\"}", good_claims())));
+    assert_true(let_in(
+        *state, signed_by("ed", "{\"alg\":\"EdDSA\",\"typ\":\"at+jwt\",\"kid\":\"ed\"}",
+                          good_claims())));
 }
 
 static void headers_that_try_something_are_refused(void **state)
@@ -135,7 +139,8 @@ static void hmac_with_the_public_key_as_secret_is_refused(void **state)
     token_key(public_key, secret_key);
     token_sign("hs", "{\"alg\":\"HS256\",\"kid\":\"ed\"}", good_claims(), token);
     char *dot = strrchr(token, '.');
-    crypto_auth_hmacsha256(mac, (unsigned char *)token, (size_t)(dot - token), public_key);
+    crypto_auth_hmacsha256(mac, (unsigned char *)token, (size_t)(dot - token),
+                           public_key);
     token_base64(mac, 32, dot + 1, 64);
     assert_false(let_in(*state, token));
 }
@@ -145,15 +150,36 @@ static void claims_that_do_not_fit_are_refused(void **state)
     static const struct {
         const char *claim, *value;
     } CASES[] = {
-        {"iss", "-"}, {"iss", "\"checkout\""}, {"iss", "[\"" TOKEN_ISSUER "\"]"},
-        {"aud", "-"}, {"aud", "\"checkout-admin\""}, {"aud", "\"check\""}, {"aud", "[]"},
-        {"aud", "[\"checkout2\"]"}, {"aud", "[\"checkout\",1]"}, {"aud", "{\"checkout\":1}"},
-        {"sub", "-"}, {"sub", "\"\""}, {"sub", "\"alice\""}, {"sub", "7"},
+        {"iss", "-"},
+        {"iss", "\"checkout\""},
+        {"iss", "[\"" TOKEN_ISSUER "\"]"},
+        {"aud", "-"},
+        {"aud", "\"checkout-admin\""},
+        {"aud", "\"check\""},
+        {"aud", "[]"},
+        {"aud", "[\"checkout2\"]"},
+        {"aud", "[\"checkout\",1]"},
+        {"aud", "{\"checkout\":1}"},
+        {"sub", "-"},
+        {"sub", "\"\""},
+        {"sub", "\"alice\""},
+        {"sub", "7"},
         {"sub", "\"00000000-0000-4000-8000-00000000000A\""},
-        {"exp", "-"}, {"exp", "1"}, {"exp", "\"99999999999\""}, {"exp", "99999999999.5"},
-        {"exp", "-1"}, {"exp", "1e12"}, {"exp", "99999999999999999"}, {"exp", "null"},
-        {"exp", "999999999999999999999999"}, {"nbf", "99999999999"}, {"nbf", "\"1\""}, {"nbf", "1.0"},
-        {"iat", "99999999999"}, {"iat", "true"}, {"iat", "-5"},
+        {"exp", "-"},
+        {"exp", "1"},
+        {"exp", "\"99999999999\""},
+        {"exp", "99999999999.5"},
+        {"exp", "-1"},
+        {"exp", "1e12"},
+        {"exp", "99999999999999999"},
+        {"exp", "null"},
+        {"exp", "999999999999999999999999"},
+        {"nbf", "99999999999"},
+        {"nbf", "\"1\""},
+        {"nbf", "1.0"},
+        {"iat", "99999999999"},
+        {"iat", "true"},
+        {"iat", "-5"},
     };
     char token[1024];
 
@@ -169,7 +195,10 @@ static void claims_that_fit_are_let_in(void **state)
     static const struct {
         const char *claim, *value;
     } CASES[] = {
-        {"aud", "[\"checkout\"]"}, {"aud", "[\"other\",\"checkout\"]"}, {"nbf", "-"}, {"iat", "-"},
+        {"aud", "[\"checkout\"]"},
+        {"aud", "[\"other\",\"checkout\"]"},
+        {"nbf", "-"},
+        {"iat", "-"},
         {"nbf", "0"},
     };
     char token[1024];
@@ -188,15 +217,17 @@ static void times_have_sixty_seconds_of_skew(void **state)
         int64_t now_s;
         bool good;
     } CASES[] = {
-        {"exp", 2000000059, true},  {"exp", 2000000060, false}, {"nbf", 1999999940, true},
-        {"nbf", 1999999939, false}, {"iat", 1999999940, true},  {"iat", 1999999939, false},
+        {"exp", 2000000059, true}, {"exp", 2000000060, false},
+        {"nbf", 1999999940, true}, {"nbf", 1999999939, false},
+        {"iat", 1999999940, true}, {"iat", 1999999939, false},
     };
 
     for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
         char claims[400];
-        snprintf(claims, sizeof claims,
-                 "{\"iss\":\"%s\",\"aud\":\"%s\",\"sub\":\"%s\",\"exp\":%d,\"%s\":2000000000}",
-                 TOKEN_ISSUER, TOKEN_AUDIENCE, TOKEN_USER, 2100000000, CASES[i].claim);
+        snprintf(
+            claims, sizeof claims,
+            "{\"iss\":\"%s\",\"aud\":\"%s\",\"sub\":\"%s\",\"exp\":%d,\"%s\":2000000000}",
+            TOKEN_ISSUER, TOKEN_AUDIENCE, TOKEN_USER, 2100000000, CASES[i].claim);
         if (strcmp(CASES[i].claim, "exp") == 0)
             snprintf(claims, sizeof claims,
                      "{\"iss\":\"%s\",\"aud\":\"%s\",\"sub\":\"%s\",\"exp\":2000000000}",
@@ -235,12 +266,14 @@ static void shapes_that_are_no_token_are_refused(void **state)
         snprintf(long_token, sizeof long_token, "%s%s", ENDS[i], token);
         assert_false(let_in(*state, long_token));
     }
-    static const char *const SHAPES[] = {"", ".", "..", "...", "a.b", "a.b.c", "e30.e30.", "e30.e30.AA"};
+    static const char *const SHAPES[] = {"",    ".",     "..",       "...",
+                                         "a.b", "a.b.c", "e30.e30.", "e30.e30.AA"};
     for (size_t i = 0; i < sizeof SHAPES / sizeof SHAPES[0]; i++)
         assert_false(let_in(*state, SHAPES[i]));
     char *dot = strrchr(token, '.');
     for (size_t cut = 1; cut <= strlen(dot); cut++) {
-        snprintf(long_token, sizeof long_token, "%.*s", (int)(strlen(token) - cut), token);
+        snprintf(long_token, sizeof long_token, "%.*s", (int)(strlen(token) - cut),
+                 token);
         assert_false(let_in(*state, long_token));
     }
     memset(dot + 1, 'A', strlen(dot + 1));
@@ -254,7 +287,8 @@ static void a_remembered_token_still_expires(void **state)
 {
     char claims[400];
 
-    snprintf(claims, sizeof claims, "{\"iss\":\"%s\",\"aud\":\"%s\",\"sub\":\"%s\",\"exp\":2000000000}",
+    snprintf(claims, sizeof claims,
+             "{\"iss\":\"%s\",\"aud\":\"%s\",\"sub\":\"%s\",\"exp\":2000000000}",
              TOKEN_ISSUER, TOKEN_AUDIENCE, TOKEN_USER);
     const char *token = signed_by("ed", ED_HEADER, claims);
     assert_true(let_in_at(*state, token, 1999999999));
@@ -276,18 +310,25 @@ static void more_tokens_than_are_remembered_are_all_let_in(void **state)
 static void key_files_that_are_wrong_are_refused_by_name(void **state)
 {
     static const char *const FILES[] = {
-        "", "[]", "{}", "{\"keys\":{}}", "{\"keys\":[]}",
+        "",
+        "[]",
+        "{}",
+        "{\"keys\":{}}",
+        "{\"keys\":[]}",
         "{\"keys\":[{\"kty\":\"RSA\",\"kid\":\"r\"}]}",
         "{\"keys\":[{\"kty\":\"oct\",\"kid\":\"a\",\"k\":\"c2hvcnQ\"}]}",
         "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"a\",\"x\":\"AAAA\"}]}",
         "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":"
         "\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}]}",
-        "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"a\",\"alg\":\"HS256\",\"x\":"
+        "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"a\",\"alg\":\"HS256\","
+        "\"x\":"
         "\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}]}",
-        "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"a\",\"d\":\"AA\",\"x\":"
+        "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"a\",\"d\":\"AA\","
+        "\"x\":"
         "\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}]}",
         "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"a\",\"x\":"
-        "\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"},{\"kty\":\"OKP\",\"crv\":\"Ed25519\","
+        "\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"},{\"kty\":\"OKP\",\"crv\":"
+        "\"Ed25519\","
         "\"kid\":\"a\",\"x\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}]}",
     };
 

@@ -1,9 +1,9 @@
 /*
  * shop.h - a make-believe orchestrator and inventory behind a real RPC server.
  *
- * What Place answers is told by the cart's id: "ok..." an order, "declined", "short", "busy",
- * "broken", "unknown", "progress", "nocart"; "held" waits until shop_let_go.  A key seen
- * before is answered as replayed.
+ * What Place answers is told by the cart's id: "ok..." an order, "declined", "short",
+ * "busy", "broken", "unknown", "progress", "nocart"; "held" waits until shop_let_go.  A
+ * key seen before is answered as replayed.
  */
 #pragma once
 
@@ -78,7 +78,8 @@ static void *shop_answer_held(void *arg)
     return NULL;
 }
 
-static void shop_hold(struct shop *shop, Orders__V1__PlaceReply_Closure closure, void *call)
+static void shop_hold(struct shop *shop, Orders__V1__PlaceReply_Closure closure,
+                      void *call)
 {
     pthread_t thread;
     struct shop_held *held = malloc(sizeof *held);
@@ -150,7 +151,8 @@ static void shop_place(Orders__V1__Orders_Service *service,
 
     if (shop_seen(shop, request->idempotency_key))
         rpc_call_replayed(call);
-    snprintf(shop->traceparent, sizeof shop->traceparent, "%s", rpc_call_traceparent(call));
+    snprintf(shop->traceparent, sizeof shop->traceparent, "%s",
+             rpc_call_traceparent(call));
     for (size_t i = 0; i < sizeof SHOP_REFUSALS / sizeof SHOP_REFUSALS[0]; i++) {
         if (strcmp(request->cart_id, SHOP_REFUSALS[i].cart) != 0)
             continue;
@@ -207,7 +209,8 @@ static void shop_get_cart(Orders__V1__Orders_Service *service,
 
 static void shop_list_products(Inventory__V1__Inventory_Service *service,
                                const Inventory__V1__ListProductsRequest *request,
-                               Inventory__V1__ListProductsReply_Closure closure, void *call)
+                               Inventory__V1__ListProductsReply_Closure closure,
+                               void *call)
 {
     Inventory__V1__Product product = INVENTORY__V1__PRODUCT__INIT;
     Inventory__V1__Product *products[] = {&product};
@@ -237,8 +240,14 @@ static void shop_start(struct shop *shop, const char *url, const struct key *key
 {
     static ProtobufCService *services[2];
     struct rpc_server_config config = {
-        .url = url, .key = key, .callers = callers, .services = services, .service_count = 2,
-        .in_flight_max = 256, .health = shop_health, .health_arg = shop,
+        .url = url,
+        .key = key,
+        .callers = callers,
+        .services = services,
+        .service_count = 2,
+        .in_flight_max = 256,
+        .health = shop_health,
+        .health_arg = shop,
     };
 
     *shop = (struct shop){

@@ -14,8 +14,8 @@
 #define TOKEN_AUDIENCE "checkout"
 #define TOKEN_USER     "00000000-0000-4000-8000-00000000000a"
 
-#define TOKEN_SEED     "an Ed25519 seed has 32 bytes ..."
-#define TOKEN_SECRET   "a secret of HMAC: thirty-two bytes"
+#define TOKEN_SEED   "an Ed25519 seed has 32 bytes ..."
+#define TOKEN_SECRET "a secret of HMAC: thirty-two bytes"
 
 static void token_base64(const void *bytes, size_t size, char *out, size_t room)
 {
@@ -36,16 +36,18 @@ static void token_write_jwks(const char *path)
     token_key(public_key, secret_key);
     token_base64(public_key, 32, x, sizeof x);
     token_base64(TOKEN_SECRET, strlen(TOKEN_SECRET), k, sizeof k);
-    fprintf(file,
-            "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"ed\",\"x\":\"%s\"},"
-            "{\"kty\":\"RSA\",\"kid\":\"rsa\",\"n\":\"AQ\",\"e\":\"AQAB\"},"
-            "{\"kty\":\"oct\",\"kid\":\"hs\",\"alg\":\"HS256\",\"k\":\"%s\"}]}",
-            x, k);
+    fprintf(
+        file,
+        "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"ed\",\"x\":\"%s\"},"
+        "{\"kty\":\"RSA\",\"kid\":\"rsa\",\"n\":\"AQ\",\"e\":\"AQAB\"},"
+        "{\"kty\":\"oct\",\"kid\":\"hs\",\"alg\":\"HS256\",\"k\":\"%s\"}]}",
+        x, k);
     fclose(file);
 }
 
 /* Signs header and claims, both JSON text, by the named key; adds nothing of its own. */
-static void token_sign(const char *kid, const char *header, const char *claims, char out[4200])
+static void token_sign(const char *kid, const char *header, const char *claims,
+                       char out[4200])
 {
     uint8_t public_key[32], secret_key[64], signature[64];
     size_t size = 64;
@@ -55,7 +57,8 @@ static void token_sign(const char *kid, const char *header, const char *claims, 
     token_base64(claims, strlen(claims), out + strlen(out), 2000);
     if (strcmp(kid, "ed") == 0) {
         token_key(public_key, secret_key);
-        crypto_sign_detached(signature, NULL, (unsigned char *)out, strlen(out), secret_key);
+        crypto_sign_detached(signature, NULL, (unsigned char *)out, strlen(out),
+                             secret_key);
     } else {
         crypto_auth_hmacsha256_state state;
         crypto_auth_hmacsha256_init(&state, (const unsigned char *)TOKEN_SECRET,
@@ -73,8 +76,12 @@ static void token_claims(const char *claim, const char *value, char *out, size_t
 {
     const char *names[] = {"iss", "aud", "sub", "exp", "iat", "nbf"};
     char expires[32], issued[32];
-    const char *values[] = {"\"" TOKEN_ISSUER "\"", "\"" TOKEN_AUDIENCE "\"", "\"" TOKEN_USER "\"",
-                            expires, issued, issued};
+    const char *values[] = {"\"" TOKEN_ISSUER "\"",
+                            "\"" TOKEN_AUDIENCE "\"",
+                            "\"" TOKEN_USER "\"",
+                            expires,
+                            issued,
+                            issued};
     size_t used = 0;
 
     snprintf(expires, sizeof expires, "%lld", (long long)time(NULL) + 600);
@@ -82,8 +89,8 @@ static void token_claims(const char *claim, const char *value, char *out, size_t
     for (size_t i = 0; i < 6; i++) {
         const char *v = claim != NULL && strcmp(claim, names[i]) == 0 ? value : values[i];
         if (strcmp(v, "-") != 0)
-            used += (size_t)snprintf(out + used, room - used, "%s\"%s\":%s", used > 0 ? "," : "{",
-                                     names[i], v);
+            used += (size_t)snprintf(out + used, room - used, "%s\"%s\":%s",
+                                     used > 0 ? "," : "{", names[i], v);
     }
     snprintf(out + used, room - used, "}");
 }

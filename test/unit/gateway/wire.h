@@ -44,13 +44,14 @@ static void wire_send(int fd, const char *bytes, size_t size)
 }
 
 /* The value of a header of the answer, copied to `out`; "" when it is not there. */
-static const char *wire_header(const struct wire_answer *answer, const char *name, char out[512])
+static const char *wire_header(const struct wire_answer *answer, const char *name,
+                               char out[512])
 {
     size_t length = strlen(name);
 
     out[0] = '\0';
-    for (const char *line = strstr(answer->text, "\r\n"); line != NULL && line + 2 < answer->body;
-         line = strstr(line + 2, "\r\n"))
+    for (const char *line = strstr(answer->text, "\r\n");
+         line != NULL && line + 2 < answer->body; line = strstr(line + 2, "\r\n"))
         if (strncasecmp(line + 2, name, length) == 0 && line[2 + length] == ':') {
             const char *value = line + 3 + length;
             value += strspn(value, " ");
