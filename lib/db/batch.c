@@ -83,8 +83,8 @@ struct err batch_prepare(const struct db_config *config, struct conn *conn, int6
 static bool send_statement(struct attempt *a, struct sent sent, const char *name, int count,
                            const struct buffer *bytes, const size_t *ends)
 {
-    const char *values[COLUMNS_MAX];
-    int lengths[COLUMNS_MAX], formats[COLUMNS_MAX];
+    const char *values[COLUMNS_MAX] = {0};
+    int lengths[COLUMNS_MAX] = {0}, formats[COLUMNS_MAX] = {0};
 
     for (int i = 0; i < count; i++) {
         size_t start = i == 0 ? 0 : ends[i - 1];
