@@ -278,16 +278,26 @@ static void run(struct writer *w, struct slot *slots, size_t count)
     }
 }
 
+static bool has_work(struct writer *w)
+{
+    pthread_mutex_lock(&w->lock);
+    bool work = w->first != NULL;
+    pthread_mutex_unlock(&w->lock);
+    return work;
+}
+
 static void *writer_main(void *arg)
 {
     struct writer *w = arg;
 
     while (!is_closing(w)) {
+        if (!connect_once(w) && !has_work(w)) {
+            back_off(w);
+            continue;
+        }
         size_t count = take(w);
         if (count > 0)
             run(w, w->slots, count);
-        else if (!connect_once(w))
-            back_off(w);
     }
     expire_queue(w, true, err_make(ERR_CANCELLED, "The service is stopping."));
     conn_close(&w->conn);
