@@ -1,7 +1,7 @@
 /*
  * channel.c - see channel.h.
  *
- * A call goes through these states, one nng operation in each, all on one aio:
+ * A call goes through these states, one nng operation in each:
  *
  *      attempt -> SENDING --sent--> RECEIVING --answer--> done
  *         ^          |                  |
@@ -47,12 +47,14 @@ enum {
     KEPT_PAYLOAD_MAX = 64 << 10, /* a larger buffer is freed with its call */
 };
 
-enum call_state { SENDING, RECEIVING, PAUSING };
+enum call_state { SENDING, RECEIVING };
 
 struct call {
     struct channel *channel;
     struct call *next; /* free ones */
     nng_aio *aio;
+    nng_aio *pause; /* of its own: in nng 1.5.2 an aio that has slept takes every later
+                       time-out for success */
     enum call_state state;
     struct endpoint *endpoint; /* of the attempt; NULL between two */
     nng_ctx context;
@@ -190,8 +192,7 @@ static void pause_then_retry(struct call *call)
         finish(call, cancelled(), NULL, false);
         return;
     }
-    call->state = PAUSING;
-    nng_sleep_aio((nng_duration)pause, call->aio);
+    nng_sleep_aio((nng_duration)pause, call->pause);
 }
 
 /* Our own finding about an attempt that got no answer. */
@@ -340,17 +341,15 @@ static void on_aio(void *arg)
     struct call *call = arg;
     int result = nng_aio_result(call->aio);
 
-    switch (call->state) {
-    case SENDING:
+    if (call->state == SENDING)
         on_sent(call, result);
-        break;
-    case RECEIVING:
+    else
         on_received(call, result);
-        break;
-    case PAUSING:
-        attempt(call);
-        break;
-    }
+}
+
+static void on_paused(void *arg)
+{
+    attempt(arg);
 }
 
 /* --------------------------------------------------------------------------- attempting */
@@ -417,12 +416,23 @@ static void attempt(struct call *call)
 
 /* --------------------------------------------------------------------------- beginning */
 
+static void call_free(struct call *call)
+{
+    if (call == NULL)
+        return;
+    nng_aio_free(call->pause); /* each waits until its callback is over */
+    nng_aio_free(call->aio);
+    free(call->payload);
+    free(call);
+}
+
 static struct call *call_new(struct channel *channel)
 {
     struct call *call = calloc(1, sizeof *call);
 
-    if (call == NULL || nng_aio_alloc(&call->aio, on_aio, call) != 0) {
-        free(call);
+    if (call == NULL || nng_aio_alloc(&call->aio, on_aio, call) != 0 ||
+        nng_aio_alloc(&call->pause, on_paused, call) != 0) {
+        call_free(call);
         return NULL;
     }
     call->channel = channel;
@@ -591,8 +601,10 @@ struct err channel_open(const struct channel_config *config, struct channel **ou
 /* Ends what every call waits for.  One between two waits is missed: asked repeatedly. */
 static void abort_all(struct channel *channel)
 {
-    for (size_t i = 0; i < channel->call_count; i++)
+    for (size_t i = 0; i < channel->call_count; i++) {
         nng_aio_cancel(channel->calls[i]->aio);
+        nng_aio_cancel(channel->calls[i]->pause);
+    }
 }
 
 static void wait_idle(struct channel *channel)
@@ -625,11 +637,8 @@ void channel_close(struct channel *channel)
     atomic_store(&channel->closing, true);
     pthread_mutex_unlock(&channel->lock);
     wait_idle(channel);
-    for (size_t i = 0; i < channel->call_count; i++) {
-        nng_aio_free(channel->calls[i]->aio); /* waits until its last answer was given */
-        free(channel->calls[i]->payload);
-        free(channel->calls[i]);
-    }
+    for (size_t i = 0; i < channel->call_count; i++)
+        call_free(channel->calls[i]);
     free(channel->calls);
     for (size_t i = 0; i < channel->endpoint_count; i++)
         endpoint_close(&channel->endpoints[i]);

@@ -533,6 +533,7 @@ void rpc_server_stop(struct rpc_server *server, int64_t drain_ms)
     drain(server, drain_ms);
     if (server->open)
         nng_close(server->socket);
+    watch_free(server->watch);
     /* What nng still held has ended with the socket; what handlers hold, has not. */
     for (size_t i = 0; i < server->call_count; i++)
         if (atomic_load(&server->calls[i].state) != SERVING)

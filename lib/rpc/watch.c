@@ -1,9 +1,9 @@
 /*
  * watch.c - see watch.h.
  *
- *      listening -> probe ----ok----> sleep -> probe ...
+ *      listening -> probe --somebody came in--> sleep -> probe ...
  *                     |
- *                  no pipe -> close listener -> listen, again until it works
+ *                   nobody -> close listener -> listen, again until it works
  */
 #include "rpc/watch.h"
 
@@ -28,7 +28,8 @@ struct watch {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool stopping;
-    bool reached;  /* the probe's connection came about */
+    unsigned arrivals; /* connections the server's socket was given */
+    bool dialled;      /* the probe's side of its connection stands */
     bool threaded;
     pthread_t thread;
     nng_socket socket;
@@ -66,39 +67,62 @@ static bool wait_until(struct watch *watch, int64_t deadline_ms)
     return true;
 }
 
-static void on_probe_connected(nng_pipe pipe, nng_pipe_ev event, void *arg)
+static void on_arrival(nng_pipe pipe, nng_pipe_ev event, void *arg)
 {
     struct watch *watch = arg;
 
     (void)pipe;
     (void)event;
     pthread_mutex_lock(&watch->lock);
-    watch->reached = true;
+    watch->arrivals++;
     pthread_cond_broadcast(&watch->changed);
     pthread_mutex_unlock(&watch->lock);
 }
 
-/* Whether a newcomer gets in.  True too when we could not even try: no reason to act. */
+static void on_dialled(nng_pipe pipe, nng_pipe_ev event, void *arg)
+{
+    struct watch *watch = arg;
+
+    (void)pipe;
+    (void)event;
+    pthread_mutex_lock(&watch->lock);
+    watch->dialled = true;
+    pthread_cond_broadcast(&watch->changed);
+    pthread_mutex_unlock(&watch->lock);
+}
+
+/*
+ * Dials and waits until somebody, we or another, came in; and then for our own side, since
+ * leaving earlier would be just the aborted handshake that we guard against.
+ */
+static bool come_in(struct watch *watch, nng_socket socket)
+{
+    int64_t deadline = clock_monotonic_ms() + PROBE_WAIT_MS;
+
+    pthread_mutex_lock(&watch->lock);
+    unsigned before = watch->arrivals;
+    watch->dialled = false;
+    pthread_mutex_unlock(&watch->lock);
+    if (nng_pipe_notify(socket, NNG_PIPE_EV_ADD_POST, on_dialled, watch) != 0 ||
+        nng_dial(socket, watch->probe_url, NULL, NNG_FLAG_NONBLOCK) != 0)
+        return true;
+    pthread_mutex_lock(&watch->lock);
+    while ((watch->arrivals == before || !watch->dialled) && !watch->stopping &&
+           wait_until(watch, deadline))
+        ;
+    bool well = watch->arrivals != before || watch->stopping;
+    pthread_mutex_unlock(&watch->lock);
+    return well;
+}
+
+/* Whether newcomers get in.  True too when we could not even try: no reason to act. */
 static bool probe(struct watch *watch)
 {
     nng_socket socket;
 
     if (nng_req0_open(&socket) != 0)
         return true;
-    pthread_mutex_lock(&watch->lock);
-    watch->reached = false;
-    pthread_mutex_unlock(&watch->lock);
-    if (nng_pipe_notify(socket, NNG_PIPE_EV_ADD_POST, on_probe_connected, watch) != 0 ||
-        nng_dial(socket, watch->probe_url, NULL, NNG_FLAG_NONBLOCK) != 0) {
-        nng_close(socket);
-        return true;
-    }
-    int64_t deadline = clock_monotonic_ms() + PROBE_WAIT_MS;
-    pthread_mutex_lock(&watch->lock);
-    while (!watch->reached && !watch->stopping && wait_until(watch, deadline))
-        ;
-    bool well = watch->reached || watch->stopping;
-    pthread_mutex_unlock(&watch->lock);
+    bool well = come_in(watch, socket);
     nng_close(socket);
     return well;
 }
@@ -178,15 +202,14 @@ struct err watch_start(nng_socket socket, const char *url, struct watch **out)
     watch->socket = socket;
     snprintf(watch->url, sizeof watch->url, "%s", url);
     make_probe_url(url, watch->probe_url);
-    int rv = listen_again(watch);
+    int rv = nng_pipe_notify(socket, NNG_PIPE_EV_ADD_POST, on_arrival, watch);
+    if (rv == 0)
+        rv = listen_again(watch);
     bool wrong = rv == NNG_EADDRINVAL || rv == NNG_EINVAL || rv == NNG_ENOTSUP;
     struct err e = rv == 0 ? start_thread(watch)
                            : err_make(wrong ? ERR_INVALID_ARGUMENT : ERR_UNAVAILABLE,
                                       "cannot listen on %s: %s", url, nng_strerror(rv));
-    if (failed(e))
-        watch_stop(watch);
-    else
-        *out = watch;
+    *out = watch; /* also when it failed: nng knows of it now */
     return e;
 }
 
@@ -200,8 +223,16 @@ void watch_stop(struct watch *watch)
     pthread_mutex_unlock(&watch->lock);
     if (watch->threaded)
         pthread_join(watch->thread, NULL);
+    watch->threaded = false;
     if (watch->listening)
         nng_listener_close(watch->listener);
+    watch->listening = false;
+}
+
+void watch_free(struct watch *watch)
+{
+    if (watch == NULL)
+        return;
     pthread_cond_destroy(&watch->changed);
     pthread_mutex_destroy(&watch->lock);
     free(watch);

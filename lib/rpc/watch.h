@@ -2,10 +2,12 @@
  * watch.h - keeps a server's address open to newcomers.
  *
  * nng before 1.6 takes an aborted handshake (connect, then close or reset) for the end of
- * its listener: established connections live on, and nobody new gets in, without any
- * error.  A thread therefore dials the server's own address every half second, and when
- * no connection comes about closes the listener and makes a new one.  From nng 1.6 on
- * there is no thread.
+ * its listener.  Established connections live on, and newcomers even get their
+ * handshake, but no connection is ever handed to the socket again and nobody reports an
+ * error.  A thread therefore dials the server's own address every half second; when the
+ * server's socket is not given a connection by that, it closes the listener and makes a new
+ * one.  (That the dialling side is connected proves nothing.)  From nng 1.6 on there is
+ * no thread.
  */
 #pragma once
 
@@ -15,10 +17,16 @@
 
 struct watch;
 
-/* Listens; the socket is borrowed and must outlive the watch.  UNAVAILABLE when the address
- * cannot be listened on, INVALID_ARGUMENT when it is none. */
+/*
+ * Listens.  The socket is borrowed, and its NNG_PIPE_EV_ADD_POST is the watch's.
+ * UNAVAILABLE when the address cannot be listened on, INVALID_ARGUMENT when it is none.
+ * Whatever is put in `out`, also when failed, is to be stopped and freed.
+ */
 struct err watch_start(nng_socket socket, const char *url, struct watch **out)
     __attribute__((warn_unused_result));
 
 /* Stops listening; takes at most a second.  NULL is allowed. */
 void watch_stop(struct watch *watch);
+
+/* After the socket was closed: until then nng may still tell us of connections. */
+void watch_free(struct watch *watch);

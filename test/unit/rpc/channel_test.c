@@ -177,6 +177,21 @@ static void without_a_server_the_call_is_unavailable_and_did_nothing(void **stat
     world_end(&s.w);
 }
 
+/* Longer than one attempt: what a pause leaves behind must not pass for "sent". */
+static void without_a_server_a_second_attempt_did_nothing_either(void **state)
+{
+    struct scene s;
+
+    (void)state;
+    scene_make(&s);
+    struct channel *channel = open_channel(&s.w, in(&s.w.folder, "ipc://", "none.sock"), 4);
+    struct err e = ask_error(channel, "now", 1200);
+    assert_int_equal(e.code, ERR_UNAVAILABLE);
+    assert_int_equal(e.effect, EFFECT_NONE);
+    channel_close(channel);
+    world_end(&s.w);
+}
+
 static void without_an_answer_in_time_the_effect_is_unknown(void **state)
 {
     struct scene s;
@@ -496,6 +511,7 @@ int main(void)
         cmocka_unit_test(a_request_too_large_is_refused_before_it_is_sent),
         cmocka_unit_test(a_channel_that_cannot_work_is_not_opened),
         cmocka_unit_test(without_a_server_the_call_is_unavailable_and_did_nothing),
+        cmocka_unit_test(without_a_server_a_second_attempt_did_nothing_either),
         cmocka_unit_test(without_an_answer_in_time_the_effect_is_unknown),
         cmocka_unit_test(a_deadline_already_over_is_not_sent),
         cmocka_unit_test(an_unavailable_callee_is_asked_again_and_others_are_not),

@@ -512,24 +512,6 @@ static void a_handler_may_answer_after_an_impatient_stop(void **state)
     scene_end(&s);
 }
 
-static void an_address_in_use_is_a_clear_error(void **state)
-{
-    struct scene s;
-    struct rpc_server *second;
-
-    (void)state;
-    scene_make(&s, 4);
-    struct rpc_server_config config = {
-        .url = s.url, .key = s.w.server, .callers = s.w.callers, .in_flight_max = 1};
-    struct err e = rpc_server_start(&config, &second);
-    assert_int_equal(e.code, ERR_UNAVAILABLE);
-    assert_non_null(strstr(e.message, s.url));
-    config.url = "nonsense";
-    assert_code(rpc_server_start(&config, &second), ERR_INVALID_ARGUMENT);
-    assert_ok(ask_error(s.channel, "now", 10000));
-    scene_end(&s);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -550,7 +532,6 @@ int main(void)
         cmocka_unit_test(an_oversized_message_ends_its_own_connection_only),
         cmocka_unit_test(a_stopping_server_lets_its_calls_end),
         cmocka_unit_test(a_handler_may_answer_after_an_impatient_stop),
-        cmocka_unit_test(an_address_in_use_is_a_clear_error),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,179 @@
+/* watch_test.c - a server's address stays open to newcomers, whatever they do to it. */
+#include "unit/rpc/fixture.h"
+
+#include <errno.h>
+
+enum { ABORTED = 50 };
+
+struct scene {
+    struct world w;
+    struct shop shop;
+};
+
+static int connect_ipc(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
+        return fd;
+    close(fd); /* while it listens again there is nobody for a moment */
+    return -1;
+}
+
+static int connect_tcp(int port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+static void close_with_reset(int fd)
+{
+    struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    close(fd);
+}
+
+/* A channel that was there before lives on; one that comes after gets in. */
+static void assert_open(struct world *w, struct channel *before, const char *url)
+{
+    assert_ok(ask_error(before, "now", 30000));
+    struct channel *after = open_channel(w, url, 1);
+    assert_ok(ask_error(after, "now", 30000));
+    channel_close(after);
+}
+
+static void an_ipc_listener_survives_aborted_handshakes(void **state)
+{
+    struct scene s;
+
+    (void)state;
+    world_make(&s.w);
+    shop_make(&s.shop);
+    const char *url = in(&s.w.folder, "ipc://", "a.sock");
+    struct rpc_server *server = serve_shop(&s.w, &s.shop, url, 4);
+    struct channel *before = open_channel(&s.w, url, 1);
+    assert_ok(ask_error(before, "now", 10000));
+    for (int i = 0; i < ABORTED; i++) {
+        int fd = connect_ipc(url + strlen("ipc://"));
+        if (fd >= 0)
+            close(fd);
+    }
+    assert_open(&s.w, before, url);
+    channel_close(before);
+    rpc_server_stop(server, 1000);
+    world_end(&s.w);
+}
+
+static void a_tcp_listener_survives_resets_in_the_handshake(void **state)
+{
+    struct scene s;
+    char url[64];
+    int port = free_port();
+
+    (void)state;
+    world_make(&s.w);
+    shop_make(&s.shop);
+    snprintf(url, sizeof url, "tcp://127.0.0.1:%d", port);
+    struct rpc_server *server = serve_shop(&s.w, &s.shop, url, 4);
+    struct channel *before = open_channel(&s.w, url, 1);
+    assert_ok(ask_error(before, "now", 10000));
+    for (int i = 0; i < ABORTED; i++) {
+        int fd = connect_tcp(port);
+        if (fd < 0)
+            continue;
+        if (i % 2 == 0)
+            shutdown(fd, SHUT_WR); /* FIN, then RST */
+        close_with_reset(fd);
+    }
+    assert_open(&s.w, before, url);
+    channel_close(before);
+    rpc_server_stop(server, 1000);
+    world_end(&s.w);
+}
+
+static void a_server_on_every_address_is_watched_through_the_loopback(void **state)
+{
+    struct scene s;
+    char url[64], dial[64];
+    int port = free_port();
+
+    (void)state;
+    world_make(&s.w);
+    shop_make(&s.shop);
+    snprintf(url, sizeof url, "tcp://*:%d", port);
+    snprintf(dial, sizeof dial, "tcp://127.0.0.1:%d", port);
+    struct rpc_server *server = serve_shop(&s.w, &s.shop, url, 4);
+    struct channel *before = open_channel(&s.w, dial, 1);
+    assert_ok(ask_error(before, "now", 10000));
+    for (int i = 0; i < ABORTED; i++) {
+        int fd = connect_tcp(port);
+        if (fd >= 0)
+            close_with_reset(fd);
+    }
+    assert_open(&s.w, before, dial);
+    channel_close(before);
+    rpc_server_stop(server, 1000);
+    world_end(&s.w);
+}
+
+static void a_stopped_server_leaves_its_address_free(void **state)
+{
+    struct scene s;
+
+    (void)state;
+    world_make(&s.w);
+    shop_make(&s.shop);
+    const char *url = in(&s.w.folder, "ipc://", "a.sock");
+    for (int i = 0; i < 5; i++)
+        rpc_server_stop(serve_shop(&s.w, &s.shop, url, 4), 1000);
+    assert_int_equal(access(url + strlen("ipc://"), F_OK), -1);
+    assert_int_equal(errno, ENOENT);
+    world_end(&s.w);
+}
+
+static void an_address_in_use_is_a_clear_error(void **state)
+{
+    struct scene s;
+    struct rpc_server *second;
+
+    (void)state;
+    world_make(&s.w);
+    shop_make(&s.shop);
+    const char *url = in(&s.w.folder, "ipc://", "a.sock");
+    struct rpc_server *server = serve_shop(&s.w, &s.shop, url, 4);
+    struct channel *channel = open_channel(&s.w, url, 1);
+    struct rpc_server_config config = {
+        .url = url, .key = s.w.server, .callers = s.w.callers, .in_flight_max = 1};
+    struct err e = rpc_server_start(&config, &second);
+    assert_int_equal(e.code, ERR_UNAVAILABLE);
+    assert_non_null(strstr(e.message, url));
+    config.url = "nonsense";
+    assert_code(rpc_server_start(&config, &second), ERR_INVALID_ARGUMENT);
+    assert_ok(ask_error(channel, "now", 30000));
+    channel_close(channel);
+    rpc_server_stop(server, 1000);
+    world_end(&s.w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_ipc_listener_survives_aborted_handshakes),
+        cmocka_unit_test(a_tcp_listener_survives_resets_in_the_handshake),
+        cmocka_unit_test(a_server_on_every_address_is_watched_through_the_loopback),
+        cmocka_unit_test(a_stopped_server_leaves_its_address_free),
+        cmocka_unit_test(an_address_in_use_is_a_clear_error),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
