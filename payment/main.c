@@ -7,6 +7,7 @@
 #include "base/process.h"
 #include "db/db.h"
 #include "payment/ledger.h"
+#include "payment/provider_faults.h"
 #include "payment/sandbox.h"
 #include "payment/service.h"
 #include "rpc/server.h"
@@ -98,7 +99,11 @@ static struct err start(struct environment *env)
         e = sandbox_open(env->settings.provider_database_url, &env->provider);
     if (failed(e))
         return e;
-    payment_init(&env->payment, env->db, env->provider);
+    struct provider *provider = env->provider;
+#ifdef CHECKOUT_FAILPOINTS
+    provider = provider_faults(provider);
+#endif
+    payment_init(&env->payment, env->db, provider);
     return serve(env);
 }
 

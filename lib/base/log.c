@@ -18,6 +18,11 @@ void log_start(const char *program, enum log_level lowest)
     the_lowest = lowest;
 }
 
+const char *log_program(void)
+{
+    return the_program;
+}
+
 static size_t clamp(int written, size_t room)
 {
     return written < 0 ? 0 : (size_t)written < room ? (size_t)written : room - 1;

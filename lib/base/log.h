@@ -14,6 +14,9 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 /* Sets the program's name and the lowest level written.  Call once, before threads. */
 void log_start(const char *program, enum log_level lowest);
 
+/* The program's name as log_start was given it. */
+const char *log_program(void);
+
 /*
  * Writes one line; at most 2,000 bytes, the rest is cut.  `event` is a bare word;
  * `format` gives the key=value pairs, values with blanks in double quotes; it may be "".

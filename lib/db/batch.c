@@ -5,8 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "db/sqlstate.h"
 
@@ -393,6 +395,33 @@ static struct verdict judge(struct attempt *a)
     return (struct verdict){VERDICTS[meaning], sqlstate_err(a->state)};
 }
 
+static void finish_unknown(const struct attempt *a)
+{
+    for (size_t i = 0; i < a->count; i++)
+        if (a->slots[i].op != NULL)
+            slot_finish(&a->slots[i],
+                        err_unknown(ERR_UNAVAILABLE, "The outcome is unknown."), NULL);
+}
+
+/*
+ * Faults of test builds.  Before: refused; or the connection is cut unsent; or, repeated,
+ * it is sent and its answer lost.  After: told of no outcome; or the answer is lost.
+ */
+static struct fault pass_commit(const struct attempt *a, const char *edge)
+{
+    struct fault fault = {FAULT_NONE, 0};
+
+    for (size_t k = 0; k < a->config->kind_count && fault.kind == FAULT_NONE; k++)
+        for (size_t i = 0; i < a->count; i++)
+            if (a->slots[i].kind == a->config->kinds[k]) {
+                fault = failpoint("commit", a->config->kinds[k]->name, edge);
+                break;
+            }
+    if (fault.kind == FAULT_LATE)
+        usleep((useconds_t)fault.late_ms * 1000);
+    return fault;
+}
+
 struct verdict batch_attempt(struct batch *batch, const struct db_config *config,
                              struct conn *conn, struct slot *slots, size_t count)
 {
@@ -402,6 +431,11 @@ struct verdict batch_attempt(struct batch *batch, const struct db_config *config
     conn->warned = false;
     for (size_t i = 0; i < count; i++)
         slots[i].kind = slots[i].op->kind;
+    struct fault before = pass_commit(&a, "before");
+    if (before.kind == FAULT_ERROR)
+        return (struct verdict){VERDICT_REFUSED, sqlstate_err("53100")};
+    if (before.kind == FAULT_DROP)
+        return in_doubt(&a);
     if (!send_all(&a, &batch->parameters)) {
         bool memory = batch->parameters.failed;
         batch->parameters.failed = false;
@@ -409,6 +443,11 @@ struct verdict batch_attempt(struct batch *batch, const struct db_config *config
         return memory ? (struct verdict){VERDICT_DATA, err_memory()} : lost;
     }
     bool alive = conn_flush(conn, clock_monotonic_ms() + PATIENCE_MS) && receive_all(&a);
+    struct fault after = pass_commit(&a, "after");
+    if (after.kind == FAULT_DROP || after.kind == FAULT_REPEAT || before.kind == FAULT_REPEAT)
+        alive = false;
+    if (after.kind == FAULT_ERROR)
+        finish_unknown(&a);
     struct verdict verdict = alive ? judge(&a) : in_doubt(&a);
     clear_answers(batch->answers);
     return verdict;
