@@ -50,6 +50,8 @@ class Load:
                 self._place(self.shoppers[number], dice)
         except BaseException as trouble:  # whatever it is, the test must see it
             self.troubles.append(f"client {number}: {trouble!r}")
+        finally:
+            self.shoppers[number].close()
 
     def _take(self):
         with self.lock:

@@ -173,7 +173,7 @@ class Order(StackTest):
                             "outcome_unknown")
         self.assertTrue(first.json["retryable"])
         final = self.shopper.order_until_final(cart, key, "pm_card_unreachable", 90)
-        self.assertEqual((final.status, final.code), (402, "payment_failed"), repr(final))
+        self.assertEqual((final.status, final.code), (409, "checkout_failed"), repr(final))
 
     def test_an_answer_that_got_lost_is_asked_again_and_charged_once(self):
         for method in ("pm_card_timeout", "pm_card_failOnce"):
