@@ -10,14 +10,14 @@
  *         +----------+---- PAUSING <----+       while there is time
  *
  * What is known of the call's effect.  Nothing was sent: none.  Sent, and no answer came:
- * unknown, and it stays so until an attempt is answered for good.  An answer that only says
- * that this attempt was not run (overloaded, not allowed, ...) settles nothing about an
- * earlier one.
+ * unknown, and it stays so until an attempt is answered for good.  An answer that only
+ * says that this attempt was not run (overloaded, not allowed, ...) settles nothing about
+ * an earlier one.
  *
  * A hung server must not eat the time of a call that a replica could answer: with another
  * address connected an attempt gets half of what remains, at least 250 ms; alone, all of
- * it.  A method that takes longer than half its deadline is then asked twice, which its id
- * makes safe.
+ * it.  A method that takes longer than half its deadline is then asked twice, which its
+ * id makes safe.
  */
 #include "rpc/channel.h"
 
@@ -32,6 +32,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/ids.h"
 #include "rpc/endpoint.h"
 #include "rpc/envelope.h"
@@ -71,10 +72,10 @@ struct call {
     channel_done *done;
     void *arg;
 
-    int64_t pause_ms;  /* the most the next pause may take */
-    bool unknown;      /* an attempt was sent and not answered for good */
-    bool answered;     /* `error` is the callee's own */
-    struct err error;  /* of the latest attempt */
+    int64_t pause_ms; /* the most the next pause may take */
+    bool unknown;     /* an attempt was sent and not answered for good */
+    bool answered;    /* `error` is the callee's own */
+    struct err error; /* of the latest attempt */
 };
 
 struct channel {
@@ -94,7 +95,7 @@ struct channel {
 
 static void attempt(struct call *call);
 
-/* --------------------------------------------------------------------------- the end */
+/* ---------------------------------------------------------- the end */
 
 static struct err cancelled(void)
 {
@@ -119,7 +120,28 @@ static bool settles_nothing(enum err_code code)
     }
 }
 
-/* Gives the call's memory back, then the answer: whoever is told may call again. */
+/* The attempt is over; says how its address did.  The lock is held. */
+static void leave_locked(struct call *call, bool well)
+{
+    if (well)
+        endpoint_well(call->endpoint);
+    else
+        endpoint_failed(call->endpoint);
+    endpoint_give_back(call->endpoint, call->context);
+    call->endpoint = NULL;
+}
+
+static void leave(struct call *call, bool well)
+{
+    pthread_mutex_lock(&call->channel->lock);
+    leave_locked(call, well);
+    pthread_mutex_unlock(&call->channel->lock);
+}
+
+/*
+ * Gives back the call's memory, and its address after an answer, in one locking; then
+ * gives the answer: whoever is told may call again.
+ */
 static void finish(struct call *call, struct err e, const ProtobufCMessage *reply,
                    bool replayed)
 {
@@ -127,7 +149,6 @@ static void finish(struct call *call, struct err e, const ProtobufCMessage *repl
     channel_done *done = call->done;
     void *arg = call->arg;
 
-    assert(call->endpoint == NULL);
     if (failed(e) && call->unknown && settles_nothing(e.code))
         e.effect = EFFECT_UNKNOWN;
     if (call->payload_room > KEPT_PAYLOAD_MAX) {
@@ -136,6 +157,8 @@ static void finish(struct call *call, struct err e, const ProtobufCMessage *repl
         call->payload_room = 0;
     }
     pthread_mutex_lock(&channel->lock);
+    if (call->endpoint != NULL)
+        leave_locked(call, !failed(e));
     call->next = channel->free;
     channel->free = call;
     channel->in_flight--;
@@ -152,29 +175,15 @@ static void give_up(struct call *call)
 
     if (!call->answered && call->unknown)
         e = err_unknown(ERR_DEADLINE_EXCEEDED, "no answer from %s in time%s%s",
-                        call->channel->callee->name, failed(e) ? "; last: " : "", e.message);
+                        call->channel->callee->name, failed(e) ? "; last: " : "",
+                        call->error.message);
     else if (!failed(e))
         e = err_make(ERR_DEADLINE_EXCEEDED, "no time was left to call %s",
                      call->channel->callee->name);
     finish(call, e, NULL, false);
 }
 
-/* The attempt is over; says how its address did. */
-static void leave(struct call *call, bool well)
-{
-    struct channel *channel = call->channel;
-
-    pthread_mutex_lock(&channel->lock);
-    if (well)
-        endpoint_well(call->endpoint);
-    else
-        endpoint_failed(call->endpoint);
-    endpoint_give_back(call->endpoint, call->context);
-    pthread_mutex_unlock(&channel->lock);
-    call->endpoint = NULL;
-}
-
-/* --------------------------------------------------------------------------- retrying */
+/* ---------------------------------------------------------- retrying */
 
 /* Capped exponential backoff with full jitter: clients that failed together come back
  * apart. */
@@ -222,7 +231,7 @@ static void answered_error(struct call *call, struct err e, bool replayed)
         finish(call, e, NULL, replayed);
 }
 
-/* --------------------------------------------------------------------------- the answer */
+/* ---------------------------------------------------------- the answer */
 
 /* Ends the call with what is not worth a retry: the next attempt would see the same. */
 static void fail_for_good(struct call *call, struct err e)
@@ -236,8 +245,9 @@ static void take_response(struct call *call, const Rpc__V1__Response *response)
     struct err e = envelope_get_err(response);
 
     if (strcmp(response->id, call->id) != 0) {
-        fail_for_good(call, err_unknown(ERR_DATA_LOSS, "the answer of %s is to another call",
-                                        call->endpoint->url));
+        fail_for_good(call,
+                      err_unknown(ERR_DATA_LOSS, "the answer of %s is to another call",
+                                  call->endpoint->url));
         return;
     }
     if (failed(e)) {
@@ -247,9 +257,9 @@ static void take_response(struct call *call, const Rpc__V1__Response *response)
     ProtobufCMessage *reply =
         protobuf_c_message_unpack(call->reply_type, arena_protobuf(call->arena),
                                   response->payload.len, response->payload.data);
-    leave(call, true);
     if (reply == NULL) {
-        e = err_make(ERR_DATA_LOSS, "the answer of %s does not unpack as %s, or is too large",
+        e = err_make(ERR_DATA_LOSS,
+                     "the answer of %s does not unpack as %s, or is too large",
                      call->method, call->reply_type->name);
         e.effect = EFFECT_APPLIED;
     }
@@ -271,10 +281,11 @@ static void take_answer(struct call *call, nng_msg *frame)
             fail_for_good(call, refused);
         return;
     }
-    bool opened = seal_open_response(body, size, call->nonce, call->channel->callee->shared,
-                                     &text, &text_size);
+    bool opened = seal_open_response(body, size, call->nonce,
+                                     call->channel->callee->shared, &text, &text_size);
     if (opened)
-        response = rpc__v1__response__unpack(arena_protobuf(call->arena), text_size, text);
+        response =
+            rpc__v1__response__unpack(arena_protobuf(call->arena), text_size, text);
     nng_msg_free(frame);
     if (response != NULL)
         take_response(call, response);
@@ -282,17 +293,19 @@ static void take_answer(struct call *call, nng_msg *frame)
         fail_for_good(call, err_unknown(ERR_DATA_LOSS, "the answer of %s does not unpack",
                                         call->method));
     else
-        fail_for_good(call, err_unknown(ERR_UNAUTHENTICATED,
-                                        "the answer from %s is not sealed with %s's key",
-                                        call->endpoint->url, call->channel->callee->name));
+        fail_for_good(call,
+                      err_unknown(ERR_UNAUTHENTICATED,
+                                  "the answer from %s is not sealed with %s's key",
+                                  call->endpoint->url, call->channel->callee->name));
 }
 
-/* --------------------------------------------------------------------------- nng's side */
+/* ---------------------------------------------------------- nng's side */
 
 static bool another_connected(const struct channel *channel, const struct endpoint *than)
 {
     for (size_t i = 0; i < channel->endpoint_count; i++)
-        if (&channel->endpoints[i] != than && atomic_load(&channel->endpoints[i].connected) > 0)
+        if (&channel->endpoints[i] != than &&
+            atomic_load(&channel->endpoints[i].connected) > 0)
             return true;
     return false;
 }
@@ -302,7 +315,8 @@ static int64_t answer_wait_ms(const struct call *call)
     int64_t left = clock_remaining_ms(call->deadline_ms);
     int64_t share = left / 2 > ATTEMPT_LEAST_MS ? left / 2 : ATTEMPT_LEAST_MS;
 
-    return share < left && another_connected(call->channel, call->endpoint) ? share : left;
+    return share < left && another_connected(call->channel, call->endpoint) ? share
+                                                                            : left;
 }
 
 static void on_sent(struct call *call, int result)
@@ -310,10 +324,10 @@ static void on_sent(struct call *call, int result)
     if (result != 0) {
         nng_msg_free(nng_aio_get_msg(call->aio));
         nng_aio_set_msg(call->aio, NULL);
-        attempt_failed(call, err_make(ERR_UNAVAILABLE, "%s cannot be reached: %s",
-                                      call->endpoint->url,
-                                      result == NNG_ETIMEDOUT ? "no connection"
-                                                              : nng_strerror(result)));
+        attempt_failed(
+            call,
+            err_make(ERR_UNAVAILABLE, "%s cannot be reached: %s", call->endpoint->url,
+                     result == NNG_ETIMEDOUT ? "no connection" : nng_strerror(result)));
         return;
     }
     call->state = RECEIVING;
@@ -328,11 +342,13 @@ static void on_received(struct call *call, int result)
         nng_aio_set_msg(call->aio, NULL);
         take_answer(call, frame);
     } else if (result == NNG_ETIMEDOUT) {
-        attempt_failed(call, err_unknown(ERR_DEADLINE_EXCEEDED, "%s did not answer in time",
-                                         call->endpoint->url));
+        attempt_failed(call,
+                       err_unknown(ERR_DEADLINE_EXCEEDED, "%s did not answer in time",
+                                   call->endpoint->url));
     } else {
-        attempt_failed(call, err_unknown(ERR_UNAVAILABLE, "the connection to %s was lost: %s",
-                                         call->endpoint->url, nng_strerror(result)));
+        attempt_failed(call,
+                       err_unknown(ERR_UNAVAILABLE, "the connection to %s was lost: %s",
+                                   call->endpoint->url, nng_strerror(result)));
     }
 }
 
@@ -352,7 +368,7 @@ static void on_paused(void *arg)
     attempt(arg);
 }
 
-/* --------------------------------------------------------------------------- attempting */
+/* ---------------------------------------------------------- attempting */
 
 static nng_msg *seal_attempt(struct call *call, int64_t left_ms)
 {
@@ -376,18 +392,25 @@ static nng_msg *seal_attempt(struct call *call, int64_t left_ms)
     return frame;
 }
 
-/* Takes the best address and a context of its socket; 0 or an nng error. */
-static int enter(struct call *call)
+/* Takes the best address and a context of its socket, if it can.  The lock is held. */
+static void enter_locked(struct call *call)
 {
     struct channel *channel = call->channel;
-
-    pthread_mutex_lock(&channel->lock);
     struct endpoint *e =
         endpoint_pick(channel->endpoints, channel->endpoint_count, channel->turn++);
-    int rv = endpoint_take(e, &call->context);
-    pthread_mutex_unlock(&channel->lock);
-    call->endpoint = rv == 0 ? e : NULL;
-    return rv;
+
+    call->endpoint = endpoint_take(e, &call->context) == 0 ? e : NULL;
+}
+
+/* The first attempt's address was taken with the call. */
+static bool enter(struct call *call)
+{
+    if (call->endpoint != NULL)
+        return true;
+    pthread_mutex_lock(&call->channel->lock);
+    enter_locked(call);
+    pthread_mutex_unlock(&call->channel->lock);
+    return call->endpoint != NULL;
 }
 
 static void attempt(struct call *call)
@@ -403,18 +426,19 @@ static void attempt(struct call *call)
         return;
     }
     nng_msg *frame = seal_attempt(call, left);
-    if (frame == NULL || enter(call) != 0) {
+    if (frame == NULL || !enter(call)) {
         nng_msg_free(frame);
         finish(call, err_memory(), NULL, false);
         return;
     }
     call->state = SENDING;
     nng_aio_set_msg(call->aio, frame);
-    nng_aio_set_timeout(call->aio, (nng_duration)(left < SEND_WAIT_MS ? left : SEND_WAIT_MS));
+    nng_aio_set_timeout(call->aio,
+                        (nng_duration)(left < SEND_WAIT_MS ? left : SEND_WAIT_MS));
     nng_ctx_send(call->context, call->aio);
 }
 
-/* --------------------------------------------------------------------------- beginning */
+/* ---------------------------------------------------------- beginning */
 
 static void call_free(struct call *call)
 {
@@ -440,7 +464,7 @@ static struct call *call_new(struct channel *channel)
     return call;
 }
 
-/* A call's memory, counted as in flight. */
+/* A call's memory, counted as in flight, and the address of its first attempt. */
 static struct err call_take(struct channel *channel, struct call **out)
 {
     struct err e = ERR_NONE;
@@ -457,8 +481,10 @@ static struct err call_take(struct channel *channel, struct call **out)
             channel->free = (*out)->next;
         else if ((*out = call_new(channel)) == NULL)
             e = err_memory();
-        if (*out != NULL)
+        if (*out != NULL) {
             channel->in_flight++;
+            enter_locked(*out);
+        }
     }
     pthread_mutex_unlock(&channel->lock);
     return e;
@@ -469,24 +495,27 @@ static struct err check_call(const struct channel_call *call)
     int64_t left = clock_remaining_ms(call->deadline_ms);
 
     if (!visible_ascii(call->method, 3, ENVELOPE_METHOD_MAX))
-        return err_make(ERR_INVALID_ARGUMENT, "a method is 3 to %d visible ASCII characters",
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "a method is 3 to %d visible ASCII characters",
                         ENVELOPE_METHOD_MAX);
     if (call->id != NULL && !visible_ascii(call->id, 1, ENVELOPE_ID_MAX))
-        return err_make(ERR_INVALID_ARGUMENT, "a call's id is 1 to %d visible ASCII characters",
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "a call's id is 1 to %d visible ASCII characters",
                         ENVELOPE_ID_MAX);
     if (call->traceparent != NULL &&
         !visible_ascii(call->traceparent, 0, ENVELOPE_TRACEPARENT_MAX))
-        return err_make(ERR_INVALID_ARGUMENT, "a traceparent is at most %d visible characters",
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "a traceparent is at most %d visible characters",
                         ENVELOPE_TRACEPARENT_MAX);
     if (left == 0)
-        return err_make(ERR_DEADLINE_EXCEEDED, "the deadline was over before the call to %s",
-                        call->method);
+        return err_make(ERR_DEADLINE_EXCEEDED,
+                        "the deadline was over before the call to %s", call->method);
     if (left > RPC_TIMEOUT_MAX_MS)
         return err_make(ERR_INVALID_ARGUMENT, "a deadline is at most %d ms ahead",
                         RPC_TIMEOUT_MAX_MS);
     if (protobuf_c_message_get_packed_size(call->request) > RPC_MESSAGE_MAX - 1024)
-        return err_make(ERR_INVALID_ARGUMENT, "the request of %s is larger than a message holds",
-                        call->method);
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "the request of %s is larger than a message holds", call->method);
     return ERR_NONE;
 }
 
@@ -521,14 +550,13 @@ static void fill(struct call *call, const struct channel_call *from, channel_don
     call->deadline_ms = from->deadline_ms;
     call->done = done;
     call->arg = arg;
-    call->endpoint = NULL;
     call->pause_ms = PAUSE_LEAST_MS;
     call->unknown = call->answered = false;
     call->error = ERR_NONE;
 }
 
-void channel_call(struct channel *channel, const struct channel_call *from, channel_done *done,
-                  void *arg)
+void channel_call(struct channel *channel, const struct channel_call *from,
+                  channel_done *done, void *arg)
 {
     struct call *call = NULL;
     struct err e = check_call(from);
@@ -546,7 +574,7 @@ void channel_call(struct channel *channel, const struct channel_call *from, chan
         finish(call, err_memory(), NULL, false);
 }
 
-/* --------------------------------------------------------------------------- lifecycle */
+/* ---------------------------------------------------------- lifecycle */
 
 static struct err open_endpoints(struct channel *channel, const char *addresses)
 {

@@ -27,13 +27,14 @@ struct endpoint {
     int64_t rest_until_ms; /* not used before, unless all rest */
 };
 
-/* Starts dialling `url`; INVALID_ARGUMENT when it is no address.  Always endpoint_close. */
+/* Starts dialling; INVALID_ARGUMENT when it is no address.  Always endpoint_close it. */
 struct err endpoint_open(struct endpoint *endpoint, const char *url, size_t contexts_max)
     __attribute__((warn_unused_result));
 void endpoint_close(struct endpoint *endpoint);
 
 /* A context for one attempt, to be given back when it is over; 0 or an nng error. */
-int endpoint_take(struct endpoint *endpoint, nng_ctx *out) __attribute__((warn_unused_result));
+int endpoint_take(struct endpoint *endpoint, nng_ctx *out)
+    __attribute__((warn_unused_result));
 void endpoint_give_back(struct endpoint *endpoint, nng_ctx context);
 
 /* What an attempt's end says of the address. */
@@ -42,7 +43,7 @@ void endpoint_failed(struct endpoint *endpoint);
 
 /*
  * The best address for the next attempt: one that is connected before one that is not,
- * one that does not rest before one that does, then the least outstanding.  `first` is where
- * to begin, so that equals take turns.
+ * one that does not rest before one that does, then the least outstanding.  `first` is
+ * where to begin, so that equals take turns.
  */
 struct endpoint *endpoint_pick(struct endpoint *endpoints, size_t count, size_t first);

@@ -21,7 +21,8 @@ nng_msg *envelope_pack(const ProtobufCMessage *envelope, size_t overhead)
 struct err envelope_check(const Rpc__V1__Request *request)
 {
     if (!visible_ascii(request->method, 3, ENVELOPE_METHOD_MAX))
-        return err_make(ERR_INVALID_ARGUMENT, "method is 3 to %d visible ASCII characters",
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "method is 3 to %d visible ASCII characters",
                         ENVELOPE_METHOD_MAX);
     if (!visible_ascii(request->id, 1, ENVELOPE_ID_MAX))
         return err_make(ERR_INVALID_ARGUMENT, "id is 1 to %d visible ASCII characters",

@@ -23,7 +23,8 @@ nng_msg *envelope_pack(const ProtobufCMessage *envelope, size_t overhead)
     __attribute__((warn_unused_result));
 
 /* Whether every field is within the bounds of rpc.proto: INVALID_ARGUMENT says which. */
-struct err envelope_check(const Rpc__V1__Request *request) __attribute__((warn_unused_result));
+struct err envelope_check(const Rpc__V1__Request *request)
+    __attribute__((warn_unused_result));
 
 /* The error as an answer; borrows its texts. */
 void envelope_put_err(const struct err *error, Rpc__V1__Response *response);

@@ -19,7 +19,8 @@
 
 enum {
     SECRET_SIZE = crypto_box_SECRETKEYBYTES,
-    BASE64_SIZE = sodium_base64_ENCODED_LEN(KEY_PUBLIC_SIZE, sodium_base64_VARIANT_ORIGINAL),
+    BASE64_SIZE =
+        sodium_base64_ENCODED_LEN(KEY_PUBLIC_SIZE, sodium_base64_VARIANT_ORIGINAL),
     FILE_MAX = 1 << 20, /* bytes of a key file or an access list */
     PEERS_MAX = 1024,
 };
@@ -45,7 +46,8 @@ static bool key_name_valid(const char *name)
 {
     size_t length = strlen(name);
 
-    return length >= 1 && length <= KEY_NAME_MAX && strspn(name, NAME_CHARACTERS) == length;
+    return length >= 1 && length <= KEY_NAME_MAX &&
+           strspn(name, NAME_CHARACTERS) == length;
 }
 
 /* A full method name or its beginning with a '*' at the end. */
@@ -62,14 +64,15 @@ static bool decode(const char *base64, uint8_t out[KEY_PUBLIC_SIZE])
 {
     size_t size;
 
-    return sodium_base642bin(out, KEY_PUBLIC_SIZE, base64, strlen(base64), NULL, &size, NULL,
-                             sodium_base64_VARIANT_ORIGINAL) == 0 &&
+    return sodium_base642bin(out, KEY_PUBLIC_SIZE, base64, strlen(base64), NULL, &size,
+                             NULL, sodium_base64_VARIANT_ORIGINAL) == 0 &&
            size == KEY_PUBLIC_SIZE;
 }
 
 static void encode(const uint8_t *key, char out[BASE64_SIZE])
 {
-    sodium_bin2base64(out, BASE64_SIZE, key, KEY_PUBLIC_SIZE, sodium_base64_VARIANT_ORIGINAL);
+    sodium_bin2base64(out, BASE64_SIZE, key, KEY_PUBLIC_SIZE,
+                      sodium_base64_VARIANT_ORIGINAL);
 }
 
 static bool write_all(int fd, const char *text, size_t size)
@@ -92,7 +95,8 @@ static struct err read_text(int fd, const char *path, char **out)
     struct stat info;
 
     if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode) || info.st_size >= FILE_MAX)
-        return err_make(ERR_INVALID_ARGUMENT, "%s is not a file of less than 1 MiB", path);
+        return err_make(ERR_INVALID_ARGUMENT, "%s is not a file of less than 1 MiB",
+                        path);
     size_t size = 0, room = (size_t)info.st_size;
     char *text = sodium_malloc(room + 1);
     if (text == NULL)
@@ -134,7 +138,7 @@ static bool next_line(char **rest, char **line)
     return true;
 }
 
-/* -------------------------------------------------------------------- our own key */
+/* ---------------------------------------------------------- our own key */
 
 static struct err write_key(int fd, const char *path, const char *name)
 {
@@ -153,7 +157,8 @@ static struct err write_key(int fd, const char *path, const char *name)
                             public_text, secret_text);
         e = ERR_NONE;
         if (!write_all(fd, text, (size_t)size) || fsync(fd) != 0)
-            e = err_make(ERR_UNAVAILABLE, "%s could not be written: %s", path, strerror(errno));
+            e = err_make(ERR_UNAVAILABLE, "%s could not be written: %s", path,
+                         strerror(errno));
     }
     sodium_free(secret);
     sodium_free(text);
@@ -167,16 +172,18 @@ struct err key_create(const char *path, const char *name)
         return err_make(ERR_INTERNAL, "libsodium could not be initialised");
     if (!key_name_valid(name))
         return err_make(ERR_INVALID_ARGUMENT,
-                        "a key's name is 1 to %d of A-Z a-z 0-9 _ -, not '%s'", KEY_NAME_MAX,
-                        name);
+                        "a key's name is 1 to %d of A-Z a-z 0-9 _ -, not '%s'",
+                        KEY_NAME_MAX, name);
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0 && errno == EEXIST)
         return err_make(ERR_ALREADY_EXISTS, "%s exists; a key is never replaced", path);
     if (fd < 0)
-        return err_make(ERR_UNAVAILABLE, "%s could not be created: %s", path, strerror(errno));
+        return err_make(ERR_UNAVAILABLE, "%s could not be created: %s", path,
+                        strerror(errno));
     struct err e = write_key(fd, path, name);
     if (close(fd) != 0 && !failed(e))
-        e = err_make(ERR_UNAVAILABLE, "%s could not be written: %s", path, strerror(errno));
+        e = err_make(ERR_UNAVAILABLE, "%s could not be written: %s", path,
+                     strerror(errno));
     if (failed(e))
         unlink(path);
     return e;
@@ -214,10 +221,11 @@ static struct err parse_key(const char *path, char *text, struct key *key)
 
     for (int number = 1; next_line(&text, &line); number++)
         if (*line != '\0' && !take_setting(line, key, &have))
-            return err_make(ERR_INVALID_ARGUMENT,
-                            "%s:%d: expected 'name', 'public' or 'secret', once each, with "
-                            "a value",
-                            path, number);
+            return err_make(
+                ERR_INVALID_ARGUMENT,
+                "%s:%d: expected 'name', 'public' or 'secret', once each, with "
+                "a value",
+                path, number);
     if (have != 7)
         return err_make(ERR_INVALID_ARGUMENT, "%s lacks name, public or secret", path);
     if (crypto_scalarmult_base(public_key, key->secret) != 0 ||
@@ -252,9 +260,10 @@ struct err key_read(const char *path, struct key **out)
         return err_memory();
     }
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct err e = fd < 0 ? err_make(ERR_INVALID_ARGUMENT, "key file %s cannot be opened: %s",
-                                     path, strerror(errno))
-                          : read_key(fd, path, key);
+    struct err e =
+        fd < 0 ? err_make(ERR_INVALID_ARGUMENT, "key file %s cannot be opened: %s", path,
+                          strerror(errno))
+               : read_key(fd, path, key);
     if (fd >= 0)
         close(fd);
     if (failed(e)) {
@@ -283,7 +292,7 @@ const uint8_t *key_public(const struct key *key)
     return key->public_key;
 }
 
-/* -------------------------------------------------------------------- other parties */
+/* ---------------------------------------------------------- other parties */
 
 /* Fills peer->methods from "a,b,c". */
 static bool take_methods(char *list, struct peer *peer)
@@ -346,8 +355,8 @@ static void clear_peer(struct peer *peer)
     sodium_free(peer->shared);
 }
 
-static struct err add_peer(struct peers *peers, const char *where, char *line, bool callers,
-                           const struct key *own)
+static struct err add_peer(struct peers *peers, const char *where, char *line,
+                           bool callers, const struct key *own)
 {
     struct peer *peer = &peers->list[peers->count];
     struct err e = ERR_NONE;
@@ -356,8 +365,8 @@ static struct err add_peer(struct peers *peers, const char *where, char *line, b
         e = err_make(ERR_INVALID_ARGUMENT, "%s: expected NAME PUBLIC%s", where,
                      callers ? " METHOD[,METHOD]" : "");
     else if (!distinct(peers, peer, callers))
-        e = err_make(ERR_INVALID_ARGUMENT, "%s: '%s' or its key stands there already", where,
-                     peer->name);
+        e = err_make(ERR_INVALID_ARGUMENT, "%s: '%s' or its key stands there already",
+                     where, peer->name);
     else if ((peer->shared = sodium_malloc(KEY_SHARED_SIZE)) == NULL)
         e = err_memory();
     else if (crypto_box_beforenm(peer->shared, peer->public_key, own->secret) != 0)
@@ -372,8 +381,8 @@ static struct err add_peer(struct peers *peers, const char *where, char *line, b
     return e;
 }
 
-static struct err parse_peers(struct peers *peers, const char *path, char *text, bool callers,
-                              const struct key *own)
+static struct err parse_peers(struct peers *peers, const char *path, char *text,
+                              bool callers, const struct key *own)
 {
     char *line, where[128];
 
@@ -381,7 +390,8 @@ static struct err parse_peers(struct peers *peers, const char *path, char *text,
         if (*line == '\0')
             continue;
         if (peers->count == PEERS_MAX)
-            return err_make(ERR_INVALID_ARGUMENT, "%s has more than %d lines", path, PEERS_MAX);
+            return err_make(ERR_INVALID_ARGUMENT, "%s has more than %d lines", path,
+                            PEERS_MAX);
         snprintf(where, sizeof where, "%s:%d", path, number);
         struct err e = add_peer(peers, where, line, callers, own);
         if (failed(e))
@@ -390,13 +400,15 @@ static struct err parse_peers(struct peers *peers, const char *path, char *text,
     return ERR_NONE;
 }
 
-struct err peers_read(const char *path, bool callers, const struct key *own, struct peers **out)
+struct err peers_read(const char *path, bool callers, const struct key *own,
+                      struct peers **out)
 {
     char *text = NULL;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
 
     if (fd < 0)
-        return err_make(ERR_INVALID_ARGUMENT, "%s cannot be opened: %s", path, strerror(errno));
+        return err_make(ERR_INVALID_ARGUMENT, "%s cannot be opened: %s", path,
+                        strerror(errno));
     struct err e = read_text(fd, path, &text);
     close(fd);
     if (failed(e))
@@ -449,7 +461,7 @@ bool peer_may_call(const struct peer *caller, const char *method)
     return false;
 }
 
-/* -------------------------------------------------------------------- letting one in */
+/* ---------------------------------------------------------- letting one in */
 
 enum standing { ABSENT, SAME, OTHER };
 
@@ -463,8 +475,8 @@ static enum standing find_standing(char *text, const char *name, const char *wan
         size_t used = 0;
         for (char *word = strtok_r(line, BLANKS, &rest); word != NULL;
              word = strtok_r(NULL, BLANKS, &rest)) {
-            int n = snprintf(found + used, sizeof found - used, "%s%s", used > 0 ? " " : "",
-                             word);
+            int n = snprintf(found + used, sizeof found - used, "%s%s",
+                             used > 0 ? " " : "", word);
             used += (size_t)n < sizeof found - used ? (size_t)n : sizeof found - used - 1;
         }
         size_t length = strlen(name);
@@ -474,7 +486,8 @@ static enum standing find_standing(char *text, const char *name, const char *wan
     return ABSENT;
 }
 
-static struct err append_peer(int fd, const char *path, const char *name, const char *line)
+static struct err append_peer(int fd, const char *path, const char *name,
+                              const char *line)
 {
     char *text;
     struct err e = read_text(fd, path, &text);
@@ -489,12 +502,14 @@ static struct err append_peer(int fd, const char *path, const char *name, const 
         return ERR_NONE;
     if (standing == OTHER)
         return err_make(ERR_ALREADY_EXISTS,
-                        "%s has '%s' with another key or other methods; edit that line", path,
-                        name);
+                        "%s has '%s' with another key or other methods; edit that line",
+                        path, name);
     char whole[1200];
     int length = snprintf(whole, sizeof whole, "%s%s\n", open_line ? "\n" : "", line);
-    if (lseek(fd, 0, SEEK_END) < 0 || !write_all(fd, whole, (size_t)length) || fsync(fd) != 0)
-        return err_make(ERR_UNAVAILABLE, "%s could not be written: %s", path, strerror(errno));
+    if (lseek(fd, 0, SEEK_END) < 0 || !write_all(fd, whole, (size_t)length) ||
+        fsync(fd) != 0)
+        return err_make(ERR_UNAVAILABLE, "%s could not be written: %s", path,
+                        strerror(errno));
     return ERR_NONE;
 }
 
@@ -521,21 +536,23 @@ struct err peers_allow(const char *path, const char *name, const uint8_t *public
     if (!key_name_valid(name))
         return err_make(ERR_INVALID_ARGUMENT, "'%s' is not a key's name", name);
     if (methods != NULL && !methods_valid(methods))
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "'%s' are not methods: full names or beginnings with '*', separated "
-                        "by commas",
-                        methods);
+        return err_make(
+            ERR_INVALID_ARGUMENT,
+            "'%s' are not methods: full names or beginnings with '*', separated "
+            "by commas",
+            methods);
     encode(public_key, public_text);
-    snprintf(line, sizeof line, "%s %s%s%s", name, public_text, methods != NULL ? " " : "",
-             methods != NULL ? methods : "");
+    snprintf(line, sizeof line, "%s %s%s%s", name, public_text,
+             methods != NULL ? " " : "", methods != NULL ? methods : "");
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (fd < 0)
-        return err_make(ERR_UNAVAILABLE, "%s cannot be opened: %s", path, strerror(errno));
+        return err_make(ERR_UNAVAILABLE, "%s cannot be opened: %s", path,
+                        strerror(errno));
     /* Two who add at once must not both find the name absent. */
-    struct err e = flock(fd, LOCK_EX) != 0
-                       ? err_make(ERR_UNAVAILABLE, "%s cannot be locked: %s", path,
-                                  strerror(errno))
-                       : append_peer(fd, path, name, line);
+    struct err e =
+        flock(fd, LOCK_EX) != 0
+            ? err_make(ERR_UNAVAILABLE, "%s cannot be locked: %s", path, strerror(errno))
+            : append_peer(fd, path, name, line);
     close(fd);
     return e;
 }

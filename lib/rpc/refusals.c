@@ -9,8 +9,9 @@
 enum { LOG_EVERY_MS = 1000 };
 
 static const char *const NAMES[REFUSAL_COUNT] = {
-    "", "not_opened", "outside_time", "repeated", "too_early", "too_many_sessions",
-    "malformed", "expired", "forbidden", "unimplemented",
+    "",          "not_opened",        "outside_time", "repeated",
+    "too_early", "too_many_sessions", "malformed",    "expired",
+    "forbidden", "unimplemented",
 };
 
 void refusals_count(struct refusals *refusals, int refusal, const char *caller)
@@ -22,5 +23,6 @@ void refusals_count(struct refusals *refusals, int refusal, const char *caller)
     if ((last != 0 && now - last < LOG_EVERY_MS) ||
         !atomic_compare_exchange_strong(&refusals->logged_ms, &last, now))
         return;
-    log_warn("refused", "reason=%s caller=%s total=%" PRIu64, NAMES[refusal], caller, total);
+    log_warn("refused", "reason=%s caller=%s total=%" PRIu64, NAMES[refusal], caller,
+             total);
 }

@@ -1,6 +1,6 @@
 /*
- * refusals.h - counts what a server refused to run, and says so in the log, at most once a
- * second: a flood of bad frames must not become a flood of lines.
+ * refusals.h - counts what a server refused to run, and says so in the log, at most once
+ * a second: a flood of bad frames must not become a flood of lines.
  */
 #pragma once
 

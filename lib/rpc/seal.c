@@ -17,7 +17,8 @@ static uint8_t greater_bit(const uint8_t *caller, const uint8_t *callee)
     return memcmp(caller, callee, KEY_PUBLIC_SIZE) > 0 ? BIT_GREATER : 0;
 }
 
-void seal_session_start(struct seal_session *session, const uint8_t *own, const uint8_t *callee)
+void seal_session_start(struct seal_session *session, const uint8_t *own,
+                        const uint8_t *callee)
 {
     randombytes_buf(session->id, sizeof session->id);
     session->id[0] &= (uint8_t) ~(BIT_RESPONSE | BIT_GREATER);
@@ -55,16 +56,19 @@ size_t seal_request_overhead(const char *caller)
 }
 
 /* tag | text: encrypts the text where it stands. */
-static void close_box(uint8_t *tag, size_t size, const uint8_t *nonce, const uint8_t *shared)
+static void close_box(uint8_t *tag, size_t size, const uint8_t *nonce,
+                      const uint8_t *shared)
 {
     uint8_t *text = tag + SEAL_TAG_SIZE;
-    int rv = crypto_box_detached_afternm(text, tag, text, size - SEAL_TAG_SIZE, nonce, shared);
+    int rv =
+        crypto_box_detached_afternm(text, tag, text, size - SEAL_TAG_SIZE, nonce, shared);
 
     assert(rv == 0);
     (void)rv;
 }
 
-static bool open_box(uint8_t *tag, size_t size, const uint8_t *nonce, const uint8_t *shared)
+static bool open_box(uint8_t *tag, size_t size, const uint8_t *nonce,
+                     const uint8_t *shared)
 {
     uint8_t *text = tag + SEAL_TAG_SIZE;
 
@@ -131,8 +135,8 @@ void seal_response(uint8_t *frame, size_t size, const uint8_t salt[SEAL_SALT_SIZ
 }
 
 bool seal_open_response(uint8_t *frame, size_t size,
-                        const uint8_t request_nonce[SEAL_NONCE_SIZE], const uint8_t *shared,
-                        uint8_t **text, size_t *text_size)
+                        const uint8_t request_nonce[SEAL_NONCE_SIZE],
+                        const uint8_t *shared, uint8_t **text, size_t *text_size)
 {
     uint8_t nonce[SEAL_NONCE_SIZE];
 
@@ -158,8 +162,9 @@ bool seal_is_refusal(const uint8_t *frame, size_t size, struct err *out)
         return false;
     switch ((enum seal_refusal)frame[1]) {
     case SEAL_OUTSIDE_TIME:
-        *out = err_unknown(ERR_UNAUTHENTICATED,
-                           "refused: our clock and the callee's differ by more than 30 s");
+        *out =
+            err_unknown(ERR_UNAUTHENTICATED,
+                        "refused: our clock and the callee's differ by more than 30 s");
         return true;
     case SEAL_TOO_EARLY:
         *out = err_unknown(ERR_UNAVAILABLE, "refused: sent before the callee started");
@@ -168,7 +173,8 @@ bool seal_is_refusal(const uint8_t *frame, size_t size, struct err *out)
         *out = err_unknown(ERR_RESOURCE_EXHAUSTED, "refused: too many callers at once");
         return true;
     case SEAL_REPEATED:
-        *out = err_unknown(ERR_UNAUTHENTICATED, "refused: the callee has seen the frame before");
+        *out = err_unknown(ERR_UNAUTHENTICATED,
+                           "refused: the callee has seen the frame before");
         return true;
     case SEAL_NOT_OPENED:
         break;

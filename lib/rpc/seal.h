@@ -11,11 +11,12 @@
  *   no two callers of a server share a key (keys.h sees to it).
  * - A request's nonce is its session (16 bytes: random, chosen once a channel) and a
  *   counter from 1 (8 bytes, big-endian), so it never repeats and costs no randomness.
- * - The response's nonce is a hash of the request's nonce and the server's salt (16 random
- *   bytes, chosen once a server).  That binds an answer to the one request it answers, and
- *   no two servers, nor one before and after a restart, ever use one nonce for two answers
- *   even if the same request is played to both.  A server must therefore seal at most one
- *   response a request: what the replay window does not admit is refused unsealed.
+ * - The response's nonce is a hash of the request's nonce and the server's salt (16
+ *   random bytes, chosen once a server).  That binds an answer to the one request it
+ *   answers, and no two servers, nor one before and after a restart, ever use one nonce
+ *   for two answers even if the same request is played to both.  A server must therefore
+ *   seal at most one response a request: what the replay window does not admit is refused
+ *   unsealed.
  * - Two parties that call each other have one key.  The first bits of a nonce say what a
  *   frame is, so that none opens as another: 0x80 a response, 0x40 a request
  *   from the party with the greater public key.  A frame sent back to where it came
@@ -47,11 +48,12 @@ enum {
 
 /* Why a request was refused unsealed.  The numbers are on the wire. */
 enum seal_refusal {
-    SEAL_NOT_OPENED = 1,   /* unknown caller, or not sealed with its key, or no envelope */
-    SEAL_OUTSIDE_TIME = 2, /* sent more than 30 s before or after, by the server's clock */
-    SEAL_REPEATED = 3,     /* seen before */
-    SEAL_TOO_EARLY = 4,    /* sent before the server started: seal it anew */
-    SEAL_TOO_MANY = 5,     /* more sessions than the server remembers */
+    SEAL_NOT_OPENED = 1, /* unknown caller, or not sealed with its key, or no envelope */
+    SEAL_OUTSIDE_TIME =
+        2,              /* sent more than 30 s before or after, by the server's clock */
+    SEAL_REPEATED = 3,  /* seen before */
+    SEAL_TOO_EARLY = 4, /* sent before the server started: seal it anew */
+    SEAL_TOO_MANY = 5,  /* more sessions than the server remembers */
 };
 
 /* Where a channel's nonces come from.  Thread-safe. */
@@ -95,8 +97,9 @@ void seal_response(uint8_t *frame, size_t size, const uint8_t salt[SEAL_SALT_SIZ
 
 /* Opens the answer to the request of that nonce, in place. */
 bool seal_open_response(uint8_t *frame, size_t size,
-                        const uint8_t request_nonce[SEAL_NONCE_SIZE], const uint8_t *shared,
-                        uint8_t **text, size_t *text_size) __attribute__((warn_unused_result));
+                        const uint8_t request_nonce[SEAL_NONCE_SIZE],
+                        const uint8_t *shared, uint8_t **text, size_t *text_size)
+    __attribute__((warn_unused_result));
 
 void seal_refusal(uint8_t frame[SEAL_REFUSAL_SIZE], enum seal_refusal reason);
 

@@ -1,7 +1,7 @@
 /*
  * server.c - see server.h.
  *
- * There are in_flight_max calls, made once, each with an nng context and an aio of its own:
+ * There are in_flight_max calls, made once, each with its own nng context and aio:
  *
  *      RECEIVING --frame--> SERVING --reply--> SENDING --sent--> RECEIVING ...
  *          |                                      |
@@ -11,7 +11,7 @@
  * otherwise it belongs to nng.  Nothing touches a call after it passed it on.
  *
  * Every call that is not IDLE holds the server, and so does its owner until
- * rpc_server_stop: a handler may thus answer even after a stop that would not wait for it.
+ * rpc_server_stop: a handler may answer even after a stop that would not wait for it.
  */
 #include "rpc/server.h"
 
@@ -63,8 +63,8 @@ struct health {
 struct rpc_server {
     pthread_mutex_t lock;
     pthread_cond_t idle;
-    size_t busy;      /* calls that are not IDLE; under the lock */
-    bool abandoned;   /* stopped while calls were being served: the last one frees */
+    size_t busy;    /* calls that are not IDLE; under the lock */
+    bool abandoned; /* stopped while calls were being served: the last one frees */
     atomic_bool stopping;
     nng_socket socket;
     bool open;
@@ -84,7 +84,7 @@ struct rpc_server {
 static void on_aio(void *arg);
 static void receive(struct rpc_call *call);
 
-/* --------------------------------------------------------------------------- replying */
+/* ---------------------------------------------------------- replying */
 
 static void server_free(struct rpc_server *server)
 {
@@ -144,7 +144,8 @@ static void cut_off(struct rpc_call *call)
     receive(call);
 }
 
-static void refuse_unsealed(struct rpc_call *call, enum seal_refusal reason, const char *caller)
+static void refuse_unsealed(struct rpc_call *call, enum seal_refusal reason,
+                            const char *caller)
 {
     nng_msg *frame;
 
@@ -179,11 +180,12 @@ static void hide_internals(struct rpc_call *call, struct err *e)
     log_error("call_failed", "method=%s id=%s caller=%s reason=%s error=\"%s\"",
               call->request->method, call->request->id, call->opened.caller->name,
               err_reason(e->code), e->message);
-    struct err hidden = e->effect == EFFECT_NONE
-                            ? err_make(e->code, "internal error; see the log of call %s",
-                                       call->request->id)
-                            : err_unknown(e->code, "internal error; see the log of call %s",
-                                          call->request->id);
+    struct err hidden =
+        e->effect == EFFECT_NONE
+            ? err_make(e->code, "internal error; see the log of call %s",
+                       call->request->id)
+            : err_unknown(e->code, "internal error; see the log of call %s",
+                          call->request->id);
     hidden.effect = e->effect;
     *e = hidden;
 }
@@ -210,8 +212,8 @@ static void reply(const ProtobufCMessage *message, void *closure_data)
     assert(message != NULL); /* an error is given with rpc_call_fail */
     size_t size = protobuf_c_message_get_packed_size(message);
     if (size > RPC_MESSAGE_MAX - 1024)
-        e = err_make(ERR_OUT_OF_RANGE, "the answer would be %zu bytes, more than a message holds",
-                     size);
+        e = err_make(ERR_OUT_OF_RANGE,
+                     "the answer would be %zu bytes, more than a message holds", size);
     else if ((response.payload.data = arena_alloc(call->arena, size)) == NULL)
         e = err_memory();
     if (failed(e)) {
@@ -223,7 +225,7 @@ static void reply(const ProtobufCMessage *message, void *closure_data)
     send_response(call, &response);
 }
 
-/* --------------------------------------------------------------------------- serving */
+/* ---------------------------------------------------------- serving */
 
 static void refuse(struct rpc_call *call, enum refusal refusal, struct err e)
 {
@@ -266,18 +268,20 @@ static void invoke(struct rpc_call *call)
     unsigned index;
 
     if (!find_method(call->server, request->method, &service, &index)) {
-        refuse(call, REFUSED_UNIMPLEMENTED,
-               err_make(ERR_UNIMPLEMENTED, "there is no method %s here", request->method));
+        refuse(
+            call, REFUSED_UNIMPLEMENTED,
+            err_make(ERR_UNIMPLEMENTED, "there is no method %s here", request->method));
         return;
     }
     ProtobufCMessage *input = protobuf_c_message_unpack(
         service->descriptor->methods[index].input, arena_protobuf(call->arena),
         request->payload.len, request->payload.data);
     if (input == NULL) {
-        refuse(call, REFUSED_MALFORMED,
-               err_make(ERR_INVALID_ARGUMENT,
-                        "the payload does not unpack as the request of %s, or is too large",
-                        request->method));
+        refuse(
+            call, REFUSED_MALFORMED,
+            err_make(ERR_INVALID_ARGUMENT,
+                     "the payload does not unpack as the request of %s, or is too large",
+                     request->method));
         return;
     }
     service->invoke(service, index, input, reply, call);
@@ -318,8 +322,8 @@ static void serve(struct rpc_call *call, int64_t now_ms)
     const char *method = call->request->method;
     if (!is_health(method) && !peer_may_call(call->opened.caller, method)) {
         refuse(call, REFUSED_FORBIDDEN,
-               err_make(ERR_PERMISSION_DENIED, "%s may not call %s", call->opened.caller->name,
-                        method));
+               err_make(ERR_PERMISSION_DENIED, "%s may not call %s",
+                        call->opened.caller->name, method));
         return;
     }
     invoke(call);
@@ -333,11 +337,12 @@ static void take_frame(struct rpc_call *call, nng_msg *frame)
     call->pipe = nng_msg_get_pipe(frame);
     call->replayed = false;
     atomic_store(&call->state, SERVING);
-    bool opened = seal_open_request(nng_msg_body(frame), nng_msg_len(frame), server->callers,
-                                    key_public(server->key), &call->opened);
+    bool opened =
+        seal_open_request(nng_msg_body(frame), nng_msg_len(frame), server->callers,
+                          key_public(server->key), &call->opened);
     if (opened && (call->arena = arena_new(RPC_ARENA_MAX)) != NULL)
-        call->request = rpc__v1__request__unpack(arena_protobuf(call->arena), call->opened.size,
-                                                 call->opened.text);
+        call->request = rpc__v1__request__unpack(arena_protobuf(call->arena),
+                                                 call->opened.size, call->opened.text);
     nng_msg_free(frame);
     if (call->request == NULL) {
         refuse_unsealed(call, SEAL_NOT_OPENED, opened ? call->opened.caller->name : "-");
@@ -351,7 +356,7 @@ static void take_frame(struct rpc_call *call, nng_msg *frame)
         serve(call, now_ms);
 }
 
-/* --------------------------------------------------------------------------- nng's side */
+/* ---------------------------------------------------------- nng's side */
 
 static void receive(struct rpc_call *call)
 {
@@ -393,7 +398,7 @@ static void on_aio(void *arg)
     }
 }
 
-/* --------------------------------------------------------------------------- lifecycle */
+/* ---------------------------------------------------------- lifecycle */
 
 static void health_check(Rpc__V1__Health_Service *service,
                          const Rpc__V1__HealthCheckRequest *request,
@@ -461,7 +466,8 @@ static int open_socket(struct rpc_server *server, size_t in_flight_max)
     return rv;
 }
 
-struct err rpc_server_start(const struct rpc_server_config *config, struct rpc_server **out)
+struct err rpc_server_start(const struct rpc_server_config *config,
+                            struct rpc_server **out)
 {
     if (config->in_flight_max < 1 || config->service_count >= SERVICES_MAX)
         return err_make(ERR_INVALID_ARGUMENT,
@@ -500,7 +506,7 @@ static void wait_idle(struct rpc_server *server, int64_t deadline_ms)
     pthread_cond_timedwait(&server->idle, &server->lock, &until);
 }
 
-/* Ends the receives that are waiting.  One just beginning is missed, so ask repeatedly. */
+/* Ends the receives that wait.  One just beginning is missed, so this is repeated. */
 static void stop_receiving(struct rpc_server *server)
 {
     for (size_t i = 0; i < server->call_count; i++)
@@ -548,7 +554,7 @@ void rpc_server_stop(struct rpc_server *server, int64_t drain_ms)
         server_free(server);
 }
 
-/* --------------------------------------------------------------------------- the call */
+/* ---------------------------------------------------------- the call */
 
 struct arena *rpc_call_arena(struct rpc_call *call)
 {

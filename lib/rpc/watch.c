@@ -92,8 +92,8 @@ static void on_dialled(nng_pipe pipe, nng_pipe_ev event, void *arg)
 }
 
 /*
- * Dials and waits until somebody, we or another, came in; and then for our own side, since
- * leaving earlier would be just the aborted handshake that we guard against.
+ * Dials and waits until somebody, we or another, came in; and then for our own side,
+ * since leaving earlier would be just the aborted handshake that we guard against.
  */
 static bool come_in(struct watch *watch, nng_socket socket)
 {
@@ -154,9 +154,11 @@ static void *watch_run(void *arg)
             continue;
         int rv = listen_again(watch);
         if (rv == 0)
-            log_warn("listening_again", "url=%s reason=\"nobody new could connect\"", watch->url);
+            log_warn("listening_again", "url=%s reason=\"nobody new could connect\"",
+                     watch->url);
         else if (!told)
-            log_error("not_listening", "url=%s error=\"%s\"", watch->url, nng_strerror(rv));
+            log_error("not_listening", "url=%s error=\"%s\"", watch->url,
+                      nng_strerror(rv));
         told = rv != 0;
     }
 }

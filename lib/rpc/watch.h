@@ -5,9 +5,9 @@
  * its listener.  Established connections live on, and newcomers even get their
  * handshake, but no connection is ever handed to the socket again and nobody reports an
  * error.  A thread therefore dials the server's own address every half second; when the
- * server's socket is not given a connection by that, it closes the listener and makes a new
- * one.  (That the dialling side is connected proves nothing.)  From nng 1.6 on there is
- * no thread.
+ * server's socket is not given a connection by that, it closes the listener and makes a
+ * new one.  (That the dialling side is connected proves nothing.)  From nng 1.6 on there
+ * is no thread.
  */
 #pragma once
 

@@ -14,7 +14,7 @@ struct session {
     const struct peer *caller;
     uint8_t id[SEAL_SESSION_SIZE];
     uint64_t highest;
-    int64_t newest_ms; /* the latest sent_at_ms admitted */
+    int64_t newest_ms;    /* the latest sent_at_ms admitted */
     uint64_t seen[WORDS]; /* bit c % WINDOW_COUNTERS, for the counters up to highest */
 };
 
@@ -88,8 +88,7 @@ static struct session *remember(struct window *window, const struct seal_opened 
 
     if (window->count == WINDOW_SESSIONS)
         forget_old(window, now_ms);
-    struct session *s =
-        window->count == WINDOW_SESSIONS ? NULL : calloc(1, sizeof *s);
+    struct session *s = window->count == WINDOW_SESSIONS ? NULL : calloc(1, sizeof *s);
     if (s == NULL)
         return NULL;
     memcpy(s->id, seal_session_of(opened), SEAL_SESSION_SIZE);
@@ -118,7 +117,8 @@ static bool mark(struct session *s, uint64_t counter)
     uint64_t *word = &s->seen[counter % WINDOW_COUNTERS / 64];
     uint64_t bit = UINT64_C(1) << counter % 64;
 
-    if (counter == 0 || (counter <= s->highest && s->highest - counter >= WINDOW_COUNTERS))
+    if (counter == 0 ||
+        (counter <= s->highest && s->highest - counter >= WINDOW_COUNTERS))
         return false;
     if (counter > s->highest)
         advance(s, counter);

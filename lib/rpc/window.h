@@ -1,12 +1,13 @@
 /*
  * window.h - the replay window: each sealed request is admitted once.
  *
- * A session (seal.h) is remembered as its highest counter and a bitmap of the 8,192 below;
- * what is older than that counts as seen.  A session belongs to the first caller that used
- * it.  At most 1,024 sessions are remembered; one is forgotten only to make room, and only
- * when none of its frames could still be within the 30 s.  No frame sent at or before
- * the newest one forgotten is admitted in an unknown session, even if the clock is set back;
- * the same floor starts at the server's own start, as what came before that is not known.
+ * A session (seal.h) is remembered as its highest counter and a bitmap of the 8,192
+ * below; what is older than that counts as seen.  A session belongs to the first caller
+ * that used it.  At most 1,024 sessions are remembered; one is forgotten only to make
+ * room, and only when none of its frames could still be within the 30 s.  No frame sent
+ * at or before the newest one forgotten is admitted in an unknown session, even if the
+ * clock is set back; the same floor starts at the server's own start, as what came before
+ * that is not known.
  *
  * So while a server runs nothing is admitted twice.  Over a restart, a frame can be
  * admitted twice only if its caller's clock was ahead by more than the restart took.

@@ -15,7 +15,7 @@ static void scene_make(struct scene *s)
     shop_make(&s->shop);
 }
 
-/* ------------------------------------------------------------------------- nng's facts */
+/* ---------------------------------------------------------- nng's facts */
 
 static nng_socket raw_request_socket(const char *url)
 {
@@ -67,7 +67,7 @@ static void nng_tells_a_waiting_request_that_its_server_died(void **state)
     folder_remove(&f);
 }
 
-/* ------------------------------------------------------------------------- limits */
+/* ---------------------------------------------------------- limits */
 
 static void five_hundred_calls_at_once_are_each_answered(void **state)
 {
@@ -161,7 +161,7 @@ static void a_channel_that_cannot_work_is_not_opened(void **state)
     world_end(&s.w);
 }
 
-/* ------------------------------------------------------------------------- deadlines */
+/* ---------------------------------------------------------- deadlines */
 
 static void without_a_server_the_call_is_unavailable_and_did_nothing(void **state)
 {
@@ -169,7 +169,8 @@ static void without_a_server_the_call_is_unavailable_and_did_nothing(void **stat
 
     (void)state;
     scene_make(&s);
-    struct channel *channel = open_channel(&s.w, in(&s.w.folder, "ipc://", "none.sock"), 4);
+    struct channel *channel =
+        open_channel(&s.w, in(&s.w.folder, "ipc://", "none.sock"), 4);
     struct err e = ask_error(channel, "now", 100);
     assert_int_equal(e.code, ERR_UNAVAILABLE);
     assert_int_equal(e.effect, EFFECT_NONE);
@@ -184,7 +185,8 @@ static void without_a_server_a_second_attempt_did_nothing_either(void **state)
 
     (void)state;
     scene_make(&s);
-    struct channel *channel = open_channel(&s.w, in(&s.w.folder, "ipc://", "none.sock"), 4);
+    struct channel *channel =
+        open_channel(&s.w, in(&s.w.folder, "ipc://", "none.sock"), 4);
     struct err e = ask_error(channel, "now", 1200);
     assert_int_equal(e.code, ERR_UNAVAILABLE);
     assert_int_equal(e.effect, EFFECT_NONE);
@@ -230,7 +232,7 @@ static void a_deadline_already_over_is_not_sent(void **state)
     world_end(&s.w);
 }
 
-/* ------------------------------------------------------------------------- retries */
+/* ---------------------------------------------------------- retries */
 
 static void an_unavailable_callee_is_asked_again_and_others_are_not(void **state)
 {
@@ -339,7 +341,7 @@ static void a_lost_attempt_stays_unknown_though_the_next_is_refused(void **state
     world_end(&s.w);
 }
 
-/* ------------------------------------------------------------------------- addresses */
+/* ---------------------------------------------------------- addresses */
 
 static void a_dead_address_is_passed_over(void **state)
 {
@@ -422,7 +424,7 @@ static void calls_are_spread_over_the_replicas(void **state)
     world_end(&s.w);
 }
 
-/* ------------------------------------------------------------------------- false answers */
+/* ---------------------------------------------------------- false answers */
 
 struct liar {
     nng_socket socket;
@@ -448,7 +450,9 @@ static void an_answer_nobody_sealed_proves_nothing(void **state)
     static const struct {
         const char *bytes;
         size_t size;
-    } answers[] = {{"", 0}, {"\0\1", 2}, {"\1garbage", 8},
+    } answers[] = {{"", 0},
+                   {"\0\1", 2},
+                   {"\1garbage", 8},
                    {"\1ggggggggggggggggttttttttttttttttcccccccc", 41}};
     struct scene s;
 
@@ -472,7 +476,7 @@ static void an_answer_nobody_sealed_proves_nothing(void **state)
     world_end(&s.w);
 }
 
-/* ------------------------------------------------------------------------- closing */
+/* ---------------------------------------------------------- closing */
 
 static void closing_ends_every_call_with_cancelled(void **state)
 {
@@ -484,7 +488,8 @@ static void closing_ends_every_call_with_cancelled(void **state)
     const char *url = in(&s.w.folder, "ipc://", "a.sock");
     struct rpc_server *server = serve_shop(&s.w, &s.shop, url, 40);
     struct channel *served = open_channel(&s.w, url, 20);
-    struct channel *alone = open_channel(&s.w, in(&s.w.folder, "ipc://", "none.sock"), 20);
+    struct channel *alone =
+        open_channel(&s.w, in(&s.w.folder, "ipc://", "none.sock"), 20);
     for (int i = 0; i < 40; i++)
         ask(i < 20 ? served : alone, "park", 60000, &answers[i]);
     shop_wait_asked(&s.shop, 20);
@@ -515,7 +520,8 @@ int main(void)
         cmocka_unit_test(without_an_answer_in_time_the_effect_is_unknown),
         cmocka_unit_test(a_deadline_already_over_is_not_sent),
         cmocka_unit_test(an_unavailable_callee_is_asked_again_and_others_are_not),
-        cmocka_unit_test(a_callee_that_stays_unavailable_is_believed_to_have_done_nothing),
+        cmocka_unit_test(
+            a_callee_that_stays_unavailable_is_believed_to_have_done_nothing),
         cmocka_unit_test(a_server_that_comes_back_answers_the_calls_in_flight),
         cmocka_unit_test(a_lost_attempt_stays_unknown_though_the_next_is_refused),
         cmocka_unit_test(a_dead_address_is_passed_over),

@@ -4,10 +4,11 @@
  */
 #pragma once
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 #include <arpa/inet.h>
@@ -57,7 +58,7 @@ const char *__lsan_default_suppressions(void)
     return "leak:nng_listen\nleak:nng_dial\n";
 }
 
-/* ------------------------------------------------------------------------- folder */
+/* ---------------------------------------------------------- folder */
 
 struct folder {
     char path[64];
@@ -121,7 +122,7 @@ static inline int free_port(void)
     return ntohs(address.sin_port);
 }
 
-/* ------------------------------------------------------------------------- a world */
+/* ---------------------------------------------------------- a world */
 
 /* Two parties that know each other, and one nobody knows. */
 struct world {
@@ -140,9 +141,10 @@ static inline void world_make(struct world *w)
     w->stranger = make_key(&w->folder, "stranger");
     const char *callers = in(&w->folder, "", "callers");
     const char *services = in(&w->folder, "", "services");
-    assert_ok(peers_allow(callers, "client", key_public(w->client),
-                          "inventory.v1.Inventory/Get*,inventory.v1.Inventory/ListProducts,"
-                          "none.v1.None/*"));
+    assert_ok(
+        peers_allow(callers, "client", key_public(w->client),
+                    "inventory.v1.Inventory/Get*,inventory.v1.Inventory/ListProducts,"
+                    "none.v1.None/*"));
     assert_ok(peers_allow(services, "server", key_public(w->server), NULL));
     assert_ok(peers_read(callers, true, w->server, &w->callers));
     assert_ok(peers_read(services, false, w->client, &w->services));
@@ -160,7 +162,7 @@ static inline void world_end(struct world *w)
     folder_remove(&w->folder);
 }
 
-/* ------------------------------------------------------------------------- the service */
+/* ---------------------------------------------------------- the service */
 
 enum { PARKED_MAX = 1024 };
 
@@ -178,8 +180,8 @@ struct shop {
     size_t parked_count;
 };
 
-static inline void answer_stock(const char *sku, Inventory__V1__GetStockReply_Closure closure,
-                                void *data)
+static inline void answer_stock(const char *sku,
+                                Inventory__V1__GetStockReply_Closure closure, void *data)
 {
     Inventory__V1__GetStockReply answer = INVENTORY__V1__GET_STOCK_REPLY__INIT;
 
@@ -261,13 +263,15 @@ static inline void get_stock(Inventory__V1__Inventory_Service *service,
     else if (strcmp(sku, "later") == 0)
         answer_on_another_thread(closure, data);
     else
-        answer_stock(strcmp(sku, "caller") == 0 ? rpc_call_caller(data) : sku, closure, data);
+        answer_stock(strcmp(sku, "caller") == 0 ? rpc_call_caller(data) : sku, closure,
+                     data);
 }
 
 /* An answer larger than a message may be. */
 static inline void list_products(Inventory__V1__Inventory_Service *service,
                                  const Inventory__V1__ListProductsRequest *request,
-                                 Inventory__V1__ListProductsReply_Closure closure, void *data)
+                                 Inventory__V1__ListProductsReply_Closure closure,
+                                 void *data)
 {
     Inventory__V1__ListProductsReply answer = INVENTORY__V1__LIST_PRODUCTS_REPLY__INIT;
     Inventory__V1__Product product = INVENTORY__V1__PRODUCT__INIT, *list[1] = {&product};
@@ -315,8 +319,8 @@ static inline void shop_answer_parked(struct shop *shop, size_t count)
     shop->parked_count = 0;
 }
 
-static inline struct rpc_server *serve_shop(struct world *w, struct shop *shop, const char *url,
-                                            size_t in_flight_max)
+static inline struct rpc_server *serve_shop(struct world *w, struct shop *shop,
+                                            const char *url, size_t in_flight_max)
 {
     struct rpc_server *server;
     ProtobufCService *services[] = {&shop->service.base};
@@ -345,7 +349,7 @@ static inline struct channel *open_channel(struct world *w, const char *addresse
     return channel;
 }
 
-/* ------------------------------------------------------------------------- waited calls */
+/* ---------------------------------------------------------- waited calls */
 
 struct answer {
     pthread_mutex_t lock;
@@ -414,7 +418,8 @@ static inline void ask(struct channel *channel, const char *sku, int64_t timeout
 }
 
 /* Calls and waits; only the error is wanted. */
-static inline struct err ask_error(struct channel *channel, const char *sku, int64_t timeout_ms)
+static inline struct err ask_error(struct channel *channel, const char *sku,
+                                   int64_t timeout_ms)
 {
     struct answer a;
 

@@ -86,7 +86,7 @@ static void a_key_file_with_anything_wrong_is_refused(void **state)
     snprintf(bad[1], sizeof bad[1], "%sname = again\n", text);         /* twice */
     snprintf(bad[2], sizeof bad[2], "name = a\npublic = %s\n", other); /* no secret */
     snprintf(bad[3], sizeof bad[3], "name = a\npublic = %s%s", other,
-             strstr(text, "\nsecret"));                   /* another's public key */
+             strstr(text, "\nsecret")); /* another's public key */
     snprintf(bad[4], sizeof bad[4], "name = a b\n%s", strstr(text, "public"));
     for (int i = 0; i < 5; i++) {
         write_file(in(&f, "", "bad"), bad[i], 0600);
@@ -137,7 +137,8 @@ static void a_pattern_allows_a_full_name_or_what_begins_so(void **state)
     (void)state;
     folder_make(&f);
     struct key *own = make_key(&f, "own"), *key = make_key(&f, "key");
-    assert_ok(peers_allow(in(&f, "", "list"), "key", key_public(key), "a.v1.A/Get*,a.v1.A/Put"));
+    assert_ok(peers_allow(in(&f, "", "list"), "key", key_public(key),
+                          "a.v1.A/Get*,a.v1.A/Put"));
     assert_ok(peers_read(in(&f, "", "list"), true, own, &peers));
     const struct peer *caller = peers_find(peers, "key", 3);
     assert_true(peer_may_call(caller, "a.v1.A/GetThis"));
@@ -163,11 +164,11 @@ static void an_access_list_with_a_bad_line_is_refused_naming_the_line(void **sta
     struct key *own = make_key(&f, "own"), *key = make_key(&f, "key");
     const char *k = base64_of(key);
     char lines[7][256];
-    snprintf(lines[0], 256, "key %s", k);              /* no methods */
-    snprintf(lines[1], 256, "key %s a/B c/D", k);      /* a word too many */
-    snprintf(lines[2], 256, "key %.40s a/B", k);       /* key cut short */
-    snprintf(lines[3], 256, "k/y %s a/B", k);          /* not a name */
-    snprintf(lines[4], 256, "key %s a/*B", k);         /* '*' in the middle */
+    snprintf(lines[0], 256, "key %s", k);         /* no methods */
+    snprintf(lines[1], 256, "key %s a/B c/D", k); /* a word too many */
+    snprintf(lines[2], 256, "key %.40s a/B", k);  /* key cut short */
+    snprintf(lines[3], 256, "k/y %s a/B", k);     /* not a name */
+    snprintf(lines[4], 256, "key %s a/*B", k);    /* '*' in the middle */
     snprintf(lines[5], 256, "key %s a/B\nkey %s a/B", k, k);
     snprintf(lines[6], 256, "key %s a/B\nyek %s *", k, k); /* one key, two names */
     for (int i = 0; i < 7; i++) {

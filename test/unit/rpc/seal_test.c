@@ -1,4 +1,4 @@
-/* seal_test.c - a frame opens for whom it was sealed, once, unchanged, and as what it is. */
+/* seal_test.c - a frame opens for whom it was sealed, unchanged, and as what it is. */
 #include "unit/rpc/fixture.h"
 
 #include "rpc/seal.h"
@@ -26,7 +26,8 @@ static void scene_make(struct scene *s)
     seal_request(s->frame, s->size, "client", s->nonce, s->server->shared);
 }
 
-static bool opens(struct scene *s, const uint8_t *frame, size_t size, struct seal_opened *out)
+static bool opens(struct scene *s, const uint8_t *frame, size_t size,
+                  struct seal_opened *out)
 {
     static uint8_t copy[FRAME_MAX];
 
@@ -92,15 +93,17 @@ static void a_response_opens_only_as_the_answer_to_its_request(void **state)
     memset(response, 'y', sizeof response);
     seal_response(response, sizeof response, salt, s.nonce, s.server->shared);
     memcpy(copy, response, sizeof copy);
-    assert_false(seal_open_response(copy, sizeof copy, other, s.server->shared, &text, &size));
+    assert_false(
+        seal_open_response(copy, sizeof copy, other, s.server->shared, &text, &size));
     for (size_t i = 0; i < sizeof response; i++) {
         memcpy(copy, response, sizeof copy);
         copy[i] ^= 1;
-        assert_false(
-            seal_open_response(copy, sizeof copy, s.nonce, s.server->shared, &text, &size));
+        assert_false(seal_open_response(copy, sizeof copy, s.nonce, s.server->shared,
+                                        &text, &size));
     }
     memcpy(copy, response, sizeof copy);
-    assert_true(seal_open_response(copy, sizeof copy, s.nonce, s.server->shared, &text, &size));
+    assert_true(
+        seal_open_response(copy, sizeof copy, s.nonce, s.server->shared, &text, &size));
     assert_int_equal(size, TEXT_SIZE);
     assert_int_equal(text[0], 'y');
     world_end(&s.w);
@@ -118,7 +121,8 @@ static void two_servers_answer_one_request_under_different_nonces(void **state)
     memset(b, 'y', sizeof b);
     seal_response(a, sizeof a, salt_a, s.nonce, s.server->shared);
     seal_response(b, sizeof b, salt_b, s.nonce, s.server->shared);
-    assert_memory_not_equal(a + SEAL_RESPONSE_OVERHEAD, b + SEAL_RESPONSE_OVERHEAD, TEXT_SIZE);
+    assert_memory_not_equal(a + SEAL_RESPONSE_OVERHEAD, b + SEAL_RESPONSE_OVERHEAD,
+                            TEXT_SIZE);
     world_end(&s.w);
 }
 
@@ -137,7 +141,8 @@ static void a_request_sent_back_under_the_callees_name_does_not_open(void **stat
     assert_ok(peers_read(list, true, s.w.client, &callers));
     memcpy(reflected, s.frame, s.size);
     memcpy(reflected + 2, "server", 6);
-    assert_false(seal_open_request(reflected, s.size, callers, key_public(s.w.client), &opened));
+    assert_false(
+        seal_open_request(reflected, s.size, callers, key_public(s.w.client), &opened));
     peers_free(callers);
     world_end(&s.w);
 }
@@ -151,7 +156,8 @@ static void a_request_and_a_response_do_not_open_as_each_other(void **state)
     (void)state;
     scene_make(&s);
     memcpy(copy, s.frame, s.size);
-    assert_false(seal_open_response(copy, s.size, s.nonce, s.server->shared, &text, &size));
+    assert_false(
+        seal_open_response(copy, s.size, s.nonce, s.server->shared, &text, &size));
     world_end(&s.w);
 }
 

@@ -1,6 +1,6 @@
 /*
- * server_test.c - what a server runs, what it refuses, and that nothing sent to it makes it
- * stop.  Frames are made by hand here where a channel would not make them.
+ * server_test.c - what a server runs, what it refuses, and that nothing sent to it makes
+ * it stop.  Frames are made by hand here where a channel would not make them.
  */
 #include "unit/rpc/fixture.h"
 
@@ -209,7 +209,8 @@ static void health_is_served_to_every_caller_and_says_what_is_missing(void **sta
     (void)state;
     scene_make(&s, 4);
     for (int sick = 0; sick < 2; sick++) {
-        struct rpc_server_config config = {.url = in(&s.w.folder, "ipc://", "health.sock"),
+        struct rpc_server_config config = {.url =
+                                               in(&s.w.folder, "ipc://", "health.sock"),
                                            .key = s.w.server,
                                            .callers = s.w.callers,
                                            .in_flight_max = 2,
@@ -225,8 +226,9 @@ static void health_is_served_to_every_caller_and_says_what_is_missing(void **sta
         answer_wait(&a);
         assert_ok(a.error);
         const Rpc__V1__HealthCheckReply *reply = (const void *)a.reply;
-        assert_int_equal(reply->status, sick ? RPC__V1__HEALTH_CHECK_REPLY__STATUS__NOT_SERVING
-                                             : RPC__V1__HEALTH_CHECK_REPLY__STATUS__SERVING);
+        assert_int_equal(reply->status,
+                         sick ? RPC__V1__HEALTH_CHECK_REPLY__STATUS__NOT_SERVING
+                              : RPC__V1__HEALTH_CHECK_REPLY__STATUS__SERVING);
         assert_string_equal(reply->detail, sick ? "the database is away" : "");
         answer_end(&a);
         channel_close(channel);
@@ -274,7 +276,8 @@ static nng_msg *raw_seal(struct raw *r, const Rpc__V1__Request *request)
     nng_msg *frame = envelope_pack(&request->base, seal_request_overhead("client"));
 
     seal_session_next(&r->session, r->nonce);
-    seal_request(nng_msg_body(frame), nng_msg_len(frame), "client", r->nonce, r->server->shared);
+    seal_request(nng_msg_body(frame), nng_msg_len(frame), "client", r->nonce,
+                 r->server->shared);
     return frame;
 }
 
@@ -306,8 +309,8 @@ static int raw_status(struct raw *r, nng_msg *frame)
     if (seal_is_refusal(body, nng_msg_len(frame), &e)) {
         status = 1000 + body[1];
     } else {
-        assert_true(seal_open_response(body, nng_msg_len(frame), r->nonce, r->server->shared,
-                                       &text, &size));
+        assert_true(seal_open_response(body, nng_msg_len(frame), r->nonce,
+                                       r->server->shared, &text, &size));
         Rpc__V1__Response *response = rpc__v1__response__unpack(NULL, size, text);
         assert_non_null(response);
         status = (int)response->status;
@@ -412,7 +415,8 @@ static void a_frame_sent_again_is_not_run_again(void **state)
     raw_make(&r, &s);
     raw_request(&request);
     nng_msg *frame = raw_seal(&r, &request);
-    assert_int_equal(raw_status(&r, raw_send(&r, nng_msg_body(frame), nng_msg_len(frame))), 0);
+    assert_int_equal(
+        raw_status(&r, raw_send(&r, nng_msg_body(frame), nng_msg_len(frame))), 0);
     for (int i = 0; i < 3; i++)
         assert_int_equal(
             raw_status(&r, raw_send(&r, nng_msg_body(frame), nng_msg_len(frame))),
@@ -440,7 +444,8 @@ static void garbage_is_refused_and_disturbs_nobody(void **state)
             garbage[0] = 1;
         if (size > 8 && size % 4 == 0)
             memcpy(garbage + 1, "\6client", 7);
-        assert_int_equal(raw_status(&r, raw_send(&r, garbage, size)), 1000 + SEAL_NOT_OPENED);
+        assert_int_equal(raw_status(&r, raw_send(&r, garbage, size)),
+                         1000 + SEAL_NOT_OPENED);
     }
     assert_ok(ask_error(s.channel, "now", 10000));
     assert_int_equal(s.shop.asked, 1);

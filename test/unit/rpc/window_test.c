@@ -18,7 +18,8 @@ static struct seal_opened frame_of(uint32_t session, uint64_t counter)
     return o;
 }
 
-static int admit(struct window *w, uint32_t session, uint64_t counter, int64_t sent, int64_t now)
+static int admit(struct window *w, uint32_t session, uint64_t counter, int64_t sent,
+                 int64_t now)
 {
     struct seal_opened o = frame_of(session, counter);
 
@@ -117,7 +118,8 @@ int main(void)
         cmocka_unit_test(a_session_belongs_to_its_first_caller),
         cmocka_unit_test(a_frame_is_admitted_within_thirty_seconds_only),
         cmocka_unit_test(what_was_sent_before_the_start_is_refused),
-        cmocka_unit_test(a_session_is_forgotten_only_when_nothing_of_it_could_be_admitted),
+        cmocka_unit_test(
+            a_session_is_forgotten_only_when_nothing_of_it_could_be_admitted),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
