@@ -102,20 +102,97 @@ static struct err connection_err(const PGconn *pg)
     return err_make(ERR_UNAVAILABLE, "Cannot connect to the database: %.*s", length, text);
 }
 
+/* The i-th part of a comma-separated list, or its only part for all; in `room` bytes. */
+static const char *part_of(const char *list, size_t i, char *out, size_t room)
+{
+    const char *part = list;
+
+    if (strchr(list, ',') == NULL)
+        return list;
+    for (; i > 0; i--) {
+        const char *comma = strchr(part, ',');
+        if (comma == NULL)
+            break;
+        part = comma + 1;
+    }
+    snprintf(out, room, "%.*s", (int)strcspn(part, ","), part);
+    return out;
+}
+
+static size_t count_hosts(const PQconninfoOption *options)
+{
+    size_t count = 1;
+
+    for (; options->keyword != NULL; options++)
+        if (strcmp(options->keyword, "host") == 0 && options->val != NULL)
+            for (const char *c = options->val; *c != '\0'; c++)
+                count += *c == ',' ? 1 : 0;
+    return count;
+}
+
+/* Starts connecting to one of the URL's hosts. */
+static PGconn *start_host(const struct conn *conn, const PQconninfoOption *options, size_t i)
+{
+    enum { KEYS_MAX = 64, PART_SIZE = 256 };
+    const char *keys[KEYS_MAX], *values[KEYS_MAX];
+    char parts[3][PART_SIZE];
+    size_t count = 0, split = 0;
+
+    for (; options->keyword != NULL && count < KEYS_MAX - 4; options++) {
+        const char *key = options->keyword;
+        if (options->val == NULL || strcmp(key, "target_session_attrs") == 0)
+            continue;
+        bool list = strcmp(key, "host") == 0 || strcmp(key, "hostaddr") == 0 ||
+                    strcmp(key, "port") == 0;
+        keys[count] = key;
+        values[count] = list ? part_of(options->val, i, parts[split], PART_SIZE) : options->val;
+        split += list ? 1 : 0;
+        count++;
+    }
+    keys[count] = "fallback_application_name";
+    values[count++] = conn->name;
+    keys[count] = "client_encoding";
+    values[count++] = "UTF8";
+    /* A standby would show readers the past, and refuse the writer. */
+    keys[count] = "target_session_attrs";
+    values[count++] = "read-write";
+    keys[count] = NULL;
+    return PQconnectStartParams(keys, values, 0);
+}
+
+/* libpq watches no clock when it connects without blocking, and a host that hangs would
+ * take all the time of those after it: so each gets its share. */
+static struct err connect_any(struct conn *conn, const PQconninfoOption *options,
+                              int64_t deadline_ms)
+{
+    size_t hosts = count_hosts(options);
+    struct err e = ERR_NONE;
+
+    for (size_t i = 0; i < hosts; i++) {
+        int64_t share = clock_remaining_ms(deadline_ms) / (int64_t)(hosts - i);
+        conn->pg = start_host(conn, options, i);
+        if (conn->pg == NULL)
+            return err_memory();
+        if (connect_within(conn->pg, clock_monotonic_ms() + share))
+            return ERR_NONE;
+        e = connection_err(conn->pg);
+        conn_close(conn);
+    }
+    return e;
+}
+
 struct err conn_open(struct conn *conn, int64_t deadline_ms)
 {
-    const char *keys[] = {"dbname", "fallback_application_name", "target_session_attrs",
-                          "client_encoding", NULL};
-    const char *values[] = {conn->url, conn->name, conn->read_only ? "any" : "read-write",
-                            "UTF8", NULL};
+    char *problem = NULL; /* may quote the URL: not for anybody's eyes */
+    PQconninfoOption *options = PQconninfoParse(conn->url, &problem);
 
     conn_close(conn);
-    conn->pg = PQconnectStartParams(keys, values, 1);
-    if (conn->pg == NULL)
-        return err_memory();
-    struct err e = ERR_NONE;
-    if (!connect_within(conn->pg, deadline_ms))
-        e = connection_err(conn->pg);
+    if (options == NULL) {
+        PQfreemem(problem);
+        return err_make(ERR_UNAVAILABLE, "The database URL is not one libpq understands.");
+    }
+    struct err e = connect_any(conn, options, deadline_ms);
+    PQconninfoFree(options);
     if (!failed(e)) {
         PQsetNoticeReceiver(conn->pg, on_notice, conn);
         PQsetnonblocking(conn->pg, 1);
