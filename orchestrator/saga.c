@@ -44,13 +44,17 @@ static struct saga **bucket_of(struct sagas *sagas, const char *key)
     return &sagas->buckets[hash % BUCKETS];
 }
 
-static struct saga **find_link(struct sagas *sagas, const char *key)
+/*
+ * The newest of this key.  There are two while a checkout that this very process let slip
+ * and took over again runs on: the older one then finds itself lost.
+ */
+static struct saga *find(struct sagas *sagas, const char *key)
 {
-    struct saga **link = bucket_of(sagas, key);
+    struct saga *saga = *bucket_of(sagas, key);
 
-    while (*link != NULL && strcmp((*link)->checkout.idempotency_key, key) != 0)
-        link = &(*link)->next;
-    return link;
+    while (saga != NULL && strcmp(saga->checkout.idempotency_key, key) != 0)
+        saga = saga->next;
+    return saga;
 }
 
 bool sagas_admit(struct sagas *sagas)
@@ -76,7 +80,7 @@ enum saga_join sagas_join(struct sagas *sagas, const char *key, const char *user
     enum saga_join result = SAGA_NOT_HERE;
 
     pthread_mutex_lock(&sagas->lock);
-    struct saga *saga = *find_link(sagas, key);
+    struct saga *saga = find(sagas, key);
     if (saga != NULL) {
         const struct checkout *c = &saga->checkout;
         bool same = strcmp(c->user_id, user_id) == 0 &&
@@ -107,8 +111,9 @@ static struct waiter *take_out(struct saga *saga)
     struct sagas *sagas = saga->sagas;
 
     pthread_mutex_lock(&sagas->lock);
-    struct saga **link = find_link(sagas, saga->checkout.idempotency_key);
-    assert(*link == saga);
+    struct saga **link = bucket_of(sagas, saga->checkout.idempotency_key);
+    while (*link != saga)
+        link = &(*link)->next;
     *link = saga->next;
     struct waiter *waiters = saga->waiters;
     pthread_mutex_unlock(&sagas->lock);
