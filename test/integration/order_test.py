@@ -10,8 +10,10 @@ def fresh(prefix="t"):
 
 
 class Order(StackTest):
-    # A shopper waits this long for an answer before it is "not known yet".
-    environment = {"CHECKOUT_GATEWAY_PLACE_TIMEOUT_MS": "3000"}
+    # How long a shopper waits before the outcome is "not known yet", and how long a step
+    # is repeated before the checkout is given up and undone.
+    environment = {"CHECKOUT_GATEWAY_PLACE_TIMEOUT_MS": "3000",
+                   "CHECKOUT_ORCHESTRATOR_GIVE_UP_MS": "6000"}
 
     @classmethod
     def setUpClass(cls):
