@@ -27,3 +27,25 @@ int64_t clock_remaining_ms(int64_t deadline_ms)
 
     return left > 0 ? left : 0;
 }
+
+void clock_cond_init(pthread_cond_t *condition)
+{
+    pthread_condattr_t attributes;
+
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(condition, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+bool clock_cond_wait(pthread_cond_t *condition, pthread_mutex_t *lock,
+                     int64_t deadline_ms)
+{
+    struct timespec until = {.tv_sec = deadline_ms / 1000,
+                             .tv_nsec = deadline_ms % 1000 * 1000000};
+
+    if (clock_remaining_ms(deadline_ms) == 0)
+        return false;
+    pthread_cond_timedwait(condition, lock, &until);
+    return true;
+}

@@ -29,7 +29,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -609,7 +608,7 @@ struct err channel_open(const struct channel_config *config, struct channel **ou
     if (channel == NULL)
         return err_memory();
     pthread_mutex_init(&channel->lock, NULL);
-    pthread_cond_init(&channel->idle, NULL);
+    clock_cond_init(&channel->idle);
     atomic_init(&channel->closing, false);
     channel->key = config->key;
     channel->callee = callee;
@@ -637,22 +636,16 @@ static void abort_all(struct channel *channel)
 
 static void wait_idle(struct channel *channel)
 {
-    const long step_ns = 10000000;
-    struct timespec until;
+    const int64_t step_ms = 10;
 
     pthread_mutex_lock(&channel->lock);
     while (channel->in_flight > 0) {
         pthread_mutex_unlock(&channel->lock);
         abort_all(channel);
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += step_ns;
-        if (until.tv_nsec >= 1000000000) {
-            until.tv_sec++;
-            until.tv_nsec -= 1000000000;
-        }
         pthread_mutex_lock(&channel->lock);
         if (channel->in_flight > 0)
-            pthread_cond_timedwait(&channel->idle, &channel->lock, &until);
+            clock_cond_wait(&channel->idle, &channel->lock,
+                            clock_monotonic_ms() + step_ms);
     }
     pthread_mutex_unlock(&channel->lock);
 }

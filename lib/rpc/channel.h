@@ -50,7 +50,8 @@ typedef void channel_done(void *arg, struct err error, const ProtobufCMessage *r
 struct err channel_open(const struct channel_config *config, struct channel **out)
     __attribute__((warn_unused_result));
 
-/* Ends every call in flight with CANCELLED (effect unknown) and waits for their ends. */
+/* Ends every call in flight with CANCELLED (effect unknown) and waits for their ends; so it
+ * is not to be called from a channel_done. */
 void channel_close(struct channel *channel);
 
 /*

@@ -8,6 +8,7 @@
  *   known_services      NAME PUBLIC                 (one line a service we may call)
  *   authorized_callers  NAME PUBLIC METHOD[,METHOD] (one line a caller)
  * A METHOD is a full name, or ends in '*': inventory.v1.Inventory/Get* or just *.
+ * No two callers in a list may have one key: each could pass for the other (seal.h).
  * Keys are X25519, as libsodium's crypto_box uses them.  Secrets live in memory that is
  * never swapped or dumped.
  */

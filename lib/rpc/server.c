@@ -23,7 +23,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -46,7 +45,7 @@ struct rpc_call {
     nng_aio *aio;
     _Atomic enum call_state state;
     nng_pipe pipe;
-    struct arena *arena;
+    struct arena *arena; /* kept from request to request, emptied between */
     struct seal_opened opened;
     Rpc__V1__Request *request;
     int64_t deadline_ms;
@@ -90,8 +89,10 @@ static void server_free(struct rpc_server *server)
 {
     /* An abandoned server is freed inside the callback of its last aio, which therefore
      * cannot wait for itself. */
-    for (size_t i = 0; i < server->call_count; i++)
+    for (size_t i = 0; i < server->call_count; i++) {
         (server->abandoned ? nng_aio_reap : nng_aio_free)(server->calls[i].aio);
+        arena_free(server->calls[i].arena);
+    }
     free(server->calls);
     window_free(server->window);
     pthread_cond_destroy(&server->idle);
@@ -117,8 +118,8 @@ static void rest(struct rpc_call *call)
 /* Takes the frame.  The request's memory ends here. */
 static void send_frame(struct rpc_call *call, nng_msg *frame)
 {
-    arena_free(call->arena);
-    call->arena = NULL;
+    if (call->arena != NULL)
+        arena_reset(call->arena);
     call->request = NULL;
     enum call_state before = atomic_exchange(&call->state, SENDING);
     assert(before == SERVING); /* a handler replies exactly once */
@@ -133,8 +134,8 @@ static void cut_off(struct rpc_call *call)
 {
     nng_pipe pipe = call->pipe;
 
-    arena_free(call->arena);
-    call->arena = NULL;
+    if (call->arena != NULL)
+        arena_reset(call->arena);
     call->request = NULL;
     log_error("no_memory_to_answer", "%s", "");
     nng_pipe_close(pipe);
@@ -340,7 +341,9 @@ static void take_frame(struct rpc_call *call, nng_msg *frame)
     bool opened =
         seal_open_request(nng_msg_body(frame), nng_msg_len(frame), server->callers,
                           key_public(server->key), &call->opened);
-    if (opened && (call->arena = arena_new(RPC_ARENA_MAX)) != NULL)
+    if (opened && call->arena == NULL)
+        call->arena = arena_new(RPC_ARENA_MAX);
+    if (opened && call->arena != NULL)
         call->request = rpc__v1__request__unpack(arena_protobuf(call->arena),
                                                  call->opened.size, call->opened.text);
     nng_msg_free(frame);
@@ -417,16 +420,12 @@ static void health_check(Rpc__V1__Health_Service *service,
 
 static struct rpc_server *server_new(const struct rpc_server_config *config)
 {
-    pthread_condattr_t attributes;
     struct rpc_server *server = calloc(1, sizeof *server);
 
     if (server == NULL)
         return NULL;
     pthread_mutex_init(&server->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&server->idle, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_cond_init(&server->idle);
     server->key = config->key;
     server->callers = config->callers;
     randombytes_buf(server->salt, sizeof server->salt);
@@ -490,22 +489,6 @@ struct err rpc_server_start(const struct rpc_server_config *config,
     return ERR_NONE;
 }
 
-/* Waits for a call to end, at most until the deadline; the lock is held. */
-static void wait_idle(struct rpc_server *server, int64_t deadline_ms)
-{
-    int64_t left = clock_remaining_ms(deadline_ms);
-    struct timespec until;
-
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += left / 1000;
-    until.tv_nsec += left % 1000 * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
-    pthread_cond_timedwait(&server->idle, &server->lock, &until);
-}
-
 /* Ends the receives that wait.  One just beginning is missed, so this is repeated. */
 static void stop_receiving(struct rpc_server *server)
 {
@@ -525,7 +508,8 @@ static void drain(struct rpc_server *server, int64_t drain_ms)
         stop_receiving(server);
         pthread_mutex_lock(&server->lock);
         if (server->busy > 0)
-            wait_idle(server, step < deadline ? step : deadline);
+            clock_cond_wait(&server->idle, &server->lock,
+                            step < deadline ? step : deadline);
     }
     pthread_mutex_unlock(&server->lock);
 }

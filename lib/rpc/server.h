@@ -36,7 +36,8 @@ struct rpc_server_config {
     ProtobufCService *const *services; /* borrowed; Health is added by the server itself */
     size_t service_count;
     size_t in_flight_max;            /* requests served at once; more wait in the socket */
-    /* Says whether the service can do its work; failed: NOT_SERVING with its message. */
+    /* Says whether the service can do its work; failed: NOT_SERVING with its message.  NULL:
+     * it always can.  Called on an nng thread: must not wait. */
     struct err (*health)(void *arg);
     void *health_arg;
 };

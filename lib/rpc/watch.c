@@ -7,13 +7,11 @@
  */
 #include "rpc/watch.h"
 
-#include <errno.h>
 #include <nng/protocol/reqrep0/req.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -48,23 +46,10 @@ static bool watch_needed(void)
            (major == 1 && minor < 6);
 }
 
-/* Waits for a signal until the deadline; the lock is held.  False when time is up. */
+/* Waits for a change until the deadline; the lock is held.  False when time is up. */
 static bool wait_until(struct watch *watch, int64_t deadline_ms)
 {
-    int64_t left = clock_remaining_ms(deadline_ms);
-    struct timespec until;
-
-    if (left == 0)
-        return false;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += left / 1000;
-    until.tv_nsec += left % 1000 * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
-    pthread_cond_timedwait(&watch->changed, &watch->lock, &until);
-    return true;
+    return clock_cond_wait(&watch->changed, &watch->lock, deadline_ms);
 }
 
 static void on_arrival(nng_pipe pipe, nng_pipe_ev event, void *arg)
@@ -188,8 +173,6 @@ static struct err start_thread(struct watch *watch)
 
 struct err watch_start(nng_socket socket, const char *url, struct watch **out)
 {
-    pthread_condattr_t attributes;
-
     if (strlen(url) >= URL_MAX_SIZE - 16)
         return err_make(ERR_INVALID_ARGUMENT, "the address is longer than %d bytes",
                         URL_MAX_SIZE - 17);
@@ -197,10 +180,7 @@ struct err watch_start(nng_socket socket, const char *url, struct watch **out)
     if (watch == NULL)
         return err_memory();
     pthread_mutex_init(&watch->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&watch->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_cond_init(&watch->changed);
     watch->socket = socket;
     snprintf(watch->url, sizeof watch->url, "%s", url);
     make_probe_url(url, watch->probe_url);
