@@ -37,6 +37,7 @@
 #include "rpc/envelope.h"
 #include "rpc/seal.h"
 #include "rpc/server.h"
+#include "rpc/timer.h"
 
 enum {
     ADDRESSES_MAX = 16,
@@ -334,12 +335,60 @@ static void on_sent(struct call *call, int result)
     nng_ctx_recv(call->context, call->aio);
 }
 
+static void stray(const struct call *of, int64_t late_ms);
+
+struct late_answer {
+    struct call *call;
+    nng_msg *frame;
+};
+
+static void on_late_answer(void *arg)
+{
+    struct late_answer *late = arg;
+
+    take_answer(late->call, late->frame);
+    free(late);
+}
+
+/*
+ * Faults of test builds, after receiving: the answer is lost, the request is sent again
+ * behind it, or it is late.  True: the frame was dealt with.
+ */
+static bool answer_faulted(struct call *call, nng_msg *frame)
+{
+    struct fault fault = failpoint("call", call->method, "after");
+    struct late_answer *late;
+    struct err e;
+
+    switch (fault.kind) {
+    case FAULT_NONE:
+        return false;
+    case FAULT_REPEAT:
+        stray(call, 0);
+        return false;
+    case FAULT_LATE:
+        late = malloc(sizeof *late);
+        assert(late != NULL);
+        *late = (struct late_answer){call, frame};
+        e = timer_after(fault.late_ms, on_late_answer, late);
+        assert(!failed(e));
+        return true;
+    case FAULT_ERROR:
+    case FAULT_DROP:
+        break;
+    }
+    nng_msg_free(frame);
+    attempt_failed(call, err_unknown(ERR_UNAVAILABLE, "a fault was armed here"));
+    return true;
+}
+
 static void on_received(struct call *call, int result)
 {
     if (result == 0) {
         nng_msg *frame = nng_aio_get_msg(call->aio);
         nng_aio_set_msg(call->aio, NULL);
-        take_answer(call, frame);
+        if (!answer_faulted(call, frame))
+            take_answer(call, frame);
     } else if (result == NNG_ETIMEDOUT) {
         attempt_failed(call,
                        err_unknown(ERR_DEADLINE_EXCEEDED, "%s did not answer in time",
@@ -412,6 +461,25 @@ static bool enter(struct call *call)
     return call->endpoint != NULL;
 }
 
+static void stray(const struct call *of, int64_t late_ms);
+
+/*
+ * Faults of test builds, before sending: nobody is there; the message is lost; it is sent
+ * twice; or it is taken for lost and arrives late.  True: the attempt has failed.
+ */
+static bool attempt_faulted(struct call *call)
+{
+    struct fault fault = failpoint("call", call->method, "before");
+
+    if (fault.kind == FAULT_REPEAT || fault.kind == FAULT_LATE)
+        stray(call, fault.late_ms);
+    if (fault.kind == FAULT_ERROR)
+        attempt_failed(call, err_make(ERR_UNAVAILABLE, "a fault was armed here"));
+    else if (fault.kind == FAULT_DROP || fault.kind == FAULT_LATE)
+        attempt_failed(call, err_unknown(ERR_DEADLINE_EXCEEDED, "a fault was armed here"));
+    return fault.kind != FAULT_NONE && fault.kind != FAULT_REPEAT;
+}
+
 static void attempt(struct call *call)
 {
     int64_t left = clock_remaining_ms(call->deadline_ms);
@@ -428,6 +496,10 @@ static void attempt(struct call *call)
     if (frame == NULL || !enter(call)) {
         nng_msg_free(frame);
         finish(call, err_memory(), NULL, false);
+        return;
+    }
+    if (attempt_faulted(call)) {
+        nng_msg_free(frame);
         return;
     }
     call->state = SENDING;
@@ -572,6 +644,59 @@ void channel_call(struct channel *channel, const struct channel_call *from,
     else
         finish(call, err_memory(), NULL, false);
 }
+
+/* ---------------------------------------------------------- faults */
+
+#ifdef CHECKOUT_FAILPOINTS
+
+static void on_stray_done(void *arena, struct err error, const ProtobufCMessage *reply,
+                          bool replayed)
+{
+    (void)error;
+    (void)reply;
+    (void)replayed;
+    arena_free(arena);
+}
+
+static void on_stray_time(void *call)
+{
+    attempt(call);
+}
+
+/* Sends a call's request once more, now or late, with nobody waiting for its answer. */
+static void stray(const struct call *of, int64_t late_ms)
+{
+    struct channel_call from = {
+        .method = of->method,
+        .id = of->id,
+        .traceparent = of->traceparent,
+        .reply_type = of->reply_type,
+        .arena = arena_new(RPC_ARENA_MAX),
+        .deadline_ms = clock_monotonic_ms() + late_ms + 2000,
+    };
+    struct call *call = NULL;
+
+    if (from.arena == NULL || failed(call_take(of->channel, &call)))
+        abort(); /* a test build has nothing better to say */
+    fill(call, &from, on_stray_done, from.arena);
+    call->payload = realloc(call->payload, of->payload_size + 1);
+    assert(call->payload != NULL);
+    memcpy(call->payload, of->payload, of->payload_size);
+    call->payload_size = of->payload_size;
+    call->payload_room = of->payload_size + 1;
+    struct err e = timer_after(late_ms, on_stray_time, call);
+    assert(!failed(e));
+}
+
+#else
+
+static void stray(const struct call *of, int64_t late_ms)
+{
+    (void)of;
+    (void)late_ms;
+}
+
+#endif
 
 /* ---------------------------------------------------------- lifecycle */
 

@@ -25,10 +25,12 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "rpc/envelope.h"
 #include "rpc/refusals.h"
 #include "rpc/seal.h"
+#include "rpc/timer.h"
 #include "rpc/watch.h"
 #include "rpc/window.h"
 
@@ -159,8 +161,62 @@ static void refuse_unsealed(struct rpc_call *call, enum seal_refusal reason,
     send_frame(call, frame);
 }
 
+/*
+ * Faults of test builds, after the handler: the answer is an error that tells of no outcome,
+ * is dropped, or comes late.
+ */
+static struct fault pass_answer(struct rpc_call *call, Rpc__V1__Response *response)
+{
+    struct fault fault = failpoint("serve", call->request->method, "after");
+
+    if (fault.kind == FAULT_ERROR) {
+        struct err e = err_unknown(ERR_UNAVAILABLE, "a fault was armed here");
+        rpc__v1__response__init(response);
+        envelope_put_err(&e, response);
+    }
+    return fault;
+}
+
+/* No answer is given; the caller is left to its own clock. */
+static void forget(struct rpc_call *call)
+{
+    arena_reset(call->arena);
+    call->request = NULL;
+    atomic_store(&call->state, RECEIVING);
+    receive(call);
+}
+
+struct late_frame {
+    struct rpc_call *call;
+    nng_msg *frame;
+};
+
+static void on_late_frame(void *arg)
+{
+    struct late_frame *late = arg;
+
+    send_frame(late->call, late->frame);
+    free(late);
+}
+
+static void send_late(struct rpc_call *call, nng_msg *frame, int64_t ms)
+{
+    struct late_frame *late = malloc(sizeof *late);
+
+    assert(late != NULL);
+    *late = (struct late_frame){call, frame};
+    struct err e = timer_after(ms, on_late_frame, late);
+    assert(!failed(e));
+}
+
 static void send_response(struct rpc_call *call, Rpc__V1__Response *response)
 {
+    struct fault fault = pass_answer(call, response);
+
+    if (fault.kind == FAULT_DROP) {
+        forget(call);
+        return;
+    }
     response->id = call->request->id;
     response->replayed = call->replayed;
     nng_msg *frame = envelope_pack(&response->base, SEAL_RESPONSE_OVERHEAD);
@@ -170,7 +226,10 @@ static void send_response(struct rpc_call *call, Rpc__V1__Response *response)
     }
     seal_response(nng_msg_body(frame), nng_msg_len(frame), call->server->salt,
                   call->opened.nonce, call->opened.caller->shared);
-    send_frame(call, frame);
+    if (fault.kind == FAULT_LATE)
+        send_late(call, frame, fault.late_ms);
+    else
+        send_frame(call, frame);
 }
 
 /* What went wrong inside is for our log; the caller gets the name of it to ask about. */
@@ -261,6 +320,50 @@ static bool find_method(const struct rpc_server *server, const char *name,
     return false;
 }
 
+struct invocation {
+    ProtobufCService *service;
+    unsigned index;
+    const ProtobufCMessage *input;
+    struct rpc_call *call;
+};
+
+static void run(const struct invocation *i)
+{
+    i->service->invoke(i->service, i->index, i->input, reply, i->call);
+}
+
+static void on_late_request(void *arg)
+{
+    run(arg);
+    free(arg);
+}
+
+/* Faults of test builds, before the handler: refused, never answered, or late. */
+static bool pass_request(const struct invocation *i)
+{
+    struct fault fault = failpoint("serve", i->call->request->method, "before");
+    struct invocation *late;
+    struct err e;
+
+    switch (fault.kind) {
+    case FAULT_ERROR:
+        rpc_call_fail(i->call, err_make(ERR_UNAVAILABLE, "a fault was armed here"));
+        return false;
+    case FAULT_DROP:
+        forget(i->call);
+        return false;
+    case FAULT_LATE:
+        late = malloc(sizeof *late);
+        assert(late != NULL);
+        *late = *i;
+        e = timer_after(fault.late_ms, on_late_request, late);
+        assert(!failed(e));
+        return false;
+    default:
+        return true;
+    }
+}
+
 /* The last step: nothing may touch the call after the handler was given it. */
 static void invoke(struct rpc_call *call)
 {
@@ -285,7 +388,9 @@ static void invoke(struct rpc_call *call)
                      request->method));
         return;
     }
-    service->invoke(service, index, input, reply, call);
+    const struct invocation invocation = {service, index, input, call};
+    if (pass_request(&invocation))
+        run(&invocation);
 }
 
 /*
