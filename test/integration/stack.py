@@ -32,6 +32,7 @@ SERVICES = ("inventory", "payment", "orchestrator", "gateway")
 PROCESSES = SERVICES + ("postgres",)
 START_SECONDS = 120  # sanitizer builds on a busy machine
 STOP_SECONDS = 120
+FAULTS = ("Sanitizer", "runtime error:", "Assertion `", "PANIC")
 
 _live = []
 
@@ -152,6 +153,7 @@ class Stack:
         self.port = free_port()
         self.environment = environment
         self.process = None
+        self.kills = 0
         self.out = self.base / "up.out"
         _live.append(self)
 
@@ -172,6 +174,7 @@ class Stack:
                    if not name.startswith(("PG", "CHECKOUT_"))}
         if BUILD != REPO / "build":
             environ["CHECKOUT_BUILD"] = str(BUILD)
+        environ["LSAN_OPTIONS"] = f"suppressions={REPO}/test/lsan.supp:print_suppressions=0"
         return {**environ, **self.environment}
 
     def spawn(self):
@@ -205,7 +208,7 @@ class Stack:
             self.process.wait(STOP_SECONDS)
         if (self.state / "pids" / "up.pid").exists():
             self.up("--stop", timeout=STOP_SECONDS)
-        left = self.leftovers()
+        left, faults = self.leftovers(), self.faults()
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -215,6 +218,17 @@ class Stack:
             shutil.rmtree(self.base, ignore_errors=True)
         if left:
             raise AssertionError(f"still running after the stop: {left}")
+        if faults:
+            raise AssertionError("faults in the logs:\n" + "\n".join(faults[:20]))
+
+    def faults(self):
+        """What a restart would hide: sanitizer reports, failed asserts, deaths not ours."""
+        lines = [f"{log.name}: {line}" for log in sorted((self.state / "log").glob("*.log"))
+                 for line in log.read_text(errors="replace").splitlines()
+                 if any(word in line for word in FAULTS)]
+        said = (self.output() if self.out.exists() else "") + self.log("up")
+        deaths = [line for line in said.splitlines() if "; starting it again in" in line]
+        return lines + (deaths if len(deaths) > self.kills else [])
 
     def leftovers(self):
         """Processes that name this stack's state folder, other than ourselves."""
@@ -247,6 +261,7 @@ class Stack:
     def kill(self, name):
         """kill -9, and wait until it was started again."""
         old = self.pid(name)
+        self.kills += 1
         os.kill(old, signal.SIGKILL)
         wait_until(lambda: self.pid(name) not in (None, old), 60, f"{name} is started again")
 
