@@ -14,6 +14,7 @@
 
 enum {
     PATIENCE_MS = 30000, /* above statement_timeout: past it the server is taken for dead */
+    TICK_MS = 50,        /* how often those who wait behind the batch are looked after */
     COLUMNS_MAX = DB_HEAD_MAX + 1 + DB_LINES_MAX,
 };
 
@@ -26,6 +27,7 @@ struct sent {
 };
 
 struct attempt {
+    const struct batch *batch;
     const struct db_config *config;
     struct conn *conn;
     struct slot *slots;
@@ -224,11 +226,15 @@ void slot_finish(struct slot *slot, struct err error, const struct db_rows *rows
     op->done(op->arg, error, rows != NULL ? rows : &NO_ROWS);
 }
 
-/* Tells those whose time is up; gives the soonest deadline of the others. */
+/* Tells those whose time is up; gives when to look again, at the latest at the limit. */
 static int64_t finish_late(const struct attempt *a, int64_t limit)
 {
     int64_t now = clock_monotonic_ms();
 
+    if (a->batch->meanwhile != NULL)
+        a->batch->meanwhile(a->batch->arg);
+    if (now + TICK_MS < limit)
+        limit = now + TICK_MS;
     for (size_t i = 0; i < a->count; i++) {
         struct slot *slot = &a->slots[i];
         if (slot->op == NULL)
@@ -245,11 +251,12 @@ static int64_t finish_late(const struct attempt *a, int64_t limit)
     return limit;
 }
 
-/* Waits for a result, watching the operations' deadlines meanwhile. */
-static bool wait_result(struct attempt *a, int64_t patience)
+/* Sends (conn_push) or waits for a result (conn_wait), watching the operations' deadlines meanwhile. */
+static bool wait_for(struct attempt *a, int (*wait)(struct conn *conn, int64_t deadline_ms),
+                     int64_t patience)
 {
     for (;;) {
-        int ready = conn_wait(a->conn, finish_late(a, patience));
+        int ready = wait(a->conn, finish_late(a, patience));
         if (ready != 0)
             return ready > 0;
         if (clock_monotonic_ms() >= patience)
@@ -294,7 +301,7 @@ static bool receive_all(struct attempt *a)
     size_t at = 0;
 
     for (;;) {
-        if (!wait_result(a, patience))
+        if (!wait_for(a, conn_wait, patience))
             return false;
         PGresult *result = PQgetResult(a->conn->pg);
         if (result == NULL) {
@@ -318,14 +325,15 @@ static bool receive_all(struct attempt *a)
 /* Ends a transaction that failed. */
 static bool roll_back(struct attempt *a)
 {
-    struct attempt undo = {.config = a->config, .conn = a->conn, .answers = a->answers};
+    struct attempt undo = {.batch = a->batch, .config = a->config, .conn = a->conn,
+                           .slots = a->slots, .count = a->count, .answers = a->answers};
 
     if (PQtransactionStatus(a->conn->pg) == PQTRANS_IDLE)
         return true;
     undo.sent[undo.sent_count++] = (struct sent){SENT_OTHER, 0};
     return PQsendQueryParams(a->conn->pg, "ROLLBACK", 0, NULL, NULL, NULL, NULL, 1) &&
            PQpipelineSync(a->conn->pg) &&
-           conn_flush(a->conn, clock_monotonic_ms() + PATIENCE_MS) && receive_all(&undo) &&
+           wait_for(&undo, conn_push, clock_monotonic_ms() + PATIENCE_MS) && receive_all(&undo) &&
            undo.state[0] == '\0';
 }
 
@@ -390,6 +398,7 @@ static struct verdict judge(struct attempt *a)
     static const enum verdict_kind VERDICTS[] = {
         [SQLSTATE_DATA] = VERDICT_DATA,
         [SQLSTATE_RACE] = VERDICT_AGAIN,
+        [SQLSTATE_TWIN] = VERDICT_TWIN,
         [SQLSTATE_RESOURCES] = VERDICT_REFUSED,
     };
     return (struct verdict){VERDICTS[meaning], sqlstate_err(a->state)};
@@ -425,8 +434,8 @@ static struct fault pass_commit(const struct attempt *a, const char *edge)
 struct verdict batch_attempt(struct batch *batch, const struct db_config *config,
                              struct conn *conn, struct slot *slots, size_t count)
 {
-    struct attempt a = {.config = config, .conn = conn, .slots = slots, .count = count,
-                        .answers = batch->answers};
+    struct attempt a = {.batch = batch, .config = config, .conn = conn, .slots = slots,
+                        .count = count, .answers = batch->answers};
 
     conn->warned = false;
     for (size_t i = 0; i < count; i++)
@@ -437,12 +446,13 @@ struct verdict batch_attempt(struct batch *batch, const struct db_config *config
     if (before.kind == FAULT_DROP)
         return in_doubt(&a);
     if (!send_all(&a, &batch->parameters)) {
-        bool memory = batch->parameters.failed;
+        if (!batch->parameters.failed)
+            return in_doubt(&a);
         batch->parameters.failed = false;
-        struct verdict lost = in_doubt(&a);
-        return memory ? (struct verdict){VERDICT_DATA, err_memory()} : lost;
+        conn_close(conn); /* half a batch is in its buffer, without a COMMIT */
+        return (struct verdict){VERDICT_DATA, err_memory()};
     }
-    bool alive = conn_flush(conn, clock_monotonic_ms() + PATIENCE_MS) && receive_all(&a);
+    bool alive = wait_for(&a, conn_push, clock_monotonic_ms() + PATIENCE_MS) && receive_all(&a);
     struct fault after = pass_commit(&a, "after");
     if (after.kind == FAULT_DROP || after.kind == FAULT_REPEAT || before.kind == FAULT_REPEAT)
         alive = false;

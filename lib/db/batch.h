@@ -22,6 +22,7 @@ enum verdict_kind {
     VERDICT_COMMITTED, /* every `done` was called */
     VERDICT_DATA,      /* rolled back; some operation can never succeed: `error` */
     VERDICT_AGAIN,     /* rolled back by a race: `error` */
+    VERDICT_TWIN,      /* rolled back; a key is taken: again, and if that stays, DATA */
     VERDICT_REFUSED,   /* rolled back for want of disk or memory: `error` */
     VERDICT_LOST,      /* the connection is gone; what was sent is in doubt */
 };
@@ -35,6 +36,9 @@ struct verdict {
 struct batch {
     struct buffer parameters;
     PGresult *answers[DB_KINDS_MAX];
+    /* Called every so often while the database is waited for. */
+    void (*meanwhile)(void *arg);
+    void *arg;
 };
 
 /* Prepares every statement and enters pipeline mode; the connection is then a batch's. */

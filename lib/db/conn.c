@@ -236,15 +236,33 @@ struct err conn_prepare(struct conn *conn, const char *name, const char *sql, co
     }
 }
 
-bool conn_flush(struct conn *conn, int64_t deadline_ms)
+int conn_push(struct conn *conn, int64_t deadline_ms)
 {
     for (;;) {
         int left = PQflush(conn->pg);
-        if (left == 0)
-            return true;
-        if (left < 0 || wait_socket(conn->pg, POLLIN | POLLOUT, deadline_ms) <= 0)
-            return false;
+        if (left <= 0)
+            return left == 0 ? 1 : -1;
+        int ready = wait_socket(conn->pg, POLLIN | POLLOUT, deadline_ms);
+        if (ready <= 0)
+            return ready;
         if (!PQconsumeInput(conn->pg))
+            return -1;
+    }
+}
+
+bool conn_flush(struct conn *conn, int64_t deadline_ms)
+{
+    return conn_push(conn, deadline_ms) == 1;
+}
+
+/* A server that goes says so and hangs up; both can be read. */
+bool conn_alive(struct conn *conn)
+{
+    for (;;) {
+        int ready = wait_socket(conn->pg, POLLIN, 0);
+        if (ready <= 0)
+            return ready == 0;
+        if (!PQconsumeInput(conn->pg) || PQisBusy(conn->pg))
             return false;
     }
 }

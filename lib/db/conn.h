@@ -33,6 +33,12 @@ struct err conn_prepare(struct conn *conn, const char *name, const char *sql, co
  * by the other side, or the deadline passed; the connection is then of no more use. */
 bool conn_flush(struct conn *conn, int64_t deadline_ms) __attribute__((warn_unused_result));
 
+/* The same, telling apart: 1 all is sent, 0 the deadline passed (call again), -1 lost. */
+int conn_push(struct conn *conn, int64_t deadline_ms) __attribute__((warn_unused_result));
+
+/* Whether an idle connection still stands, as far as can be told without asking. */
+bool conn_alive(struct conn *conn) __attribute__((warn_unused_result));
+
 /* Waits until PQgetResult will not block.  1 ready, 0 the deadline passed, -1 lost. */
 int conn_wait(struct conn *conn, int64_t deadline_ms) __attribute__((warn_unused_result));
 

@@ -12,7 +12,7 @@ static const struct {
     {"40001", SQLSTATE_RACE},       /* serialization_failure */
     {"40P01", SQLSTATE_RACE},       /* deadlock_detected */
     {"55P03", SQLSTATE_RACE},       /* lock_not_available: lock_timeout */
-    {"23505", SQLSTATE_RACE},       /* unique_violation: a twin committed under our snapshot;
+    {"23505", SQLSTATE_TWIN},       /* unique_violation: a twin committed under our snapshot;
                                        run again it is seen, and answered as it was */
     {"25006", SQLSTATE_CONNECTION}, /* read_only_sql_transaction: this is a standby now */
     {"57P", SQLSTATE_CONNECTION},   /* admin_shutdown, crash_shutdown, cannot_connect_now */
@@ -44,6 +44,7 @@ struct err sqlstate_err(const char *state)
     case SQLSTATE_RACE:
         return err_make(ERR_UNAVAILABLE,
                         "Another transaction was in the way several times; try again.");
+    case SQLSTATE_TWIN:
     case SQLSTATE_DATA:
         break;
     }

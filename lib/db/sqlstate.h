@@ -6,6 +6,7 @@
 enum sqlstate_meaning {
     SQLSTATE_DATA,       /* this statement with these values can never succeed */
     SQLSTATE_RACE,       /* another transaction was in the way: run it again */
+    SQLSTATE_TWIN,       /* a key is taken: by a twin, who is seen when run again, or for good */
     SQLSTATE_CONNECTION, /* this server is going, gone or not for us: connect again */
     SQLSTATE_RESOURCES,  /* disk, memory or connections are short: run it again later */
 };

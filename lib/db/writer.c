@@ -23,6 +23,7 @@ enum {
     BACKOFF_LEAST_MS = 20,   /* between attempts, doubling, with jitter */
     BACKOFF_MOST_MS = 1000,
     IDLE_MS = 1000,          /* how often an idle writer looks after its connection */
+    TWINS_MOST = 2,          /* how often a taken key is believed to be a twin's */
 };
 
 struct writer {
@@ -133,6 +134,14 @@ static void expire_queue(struct writer *w, bool all, struct err error)
     }
 }
 
+/* While the database has the batch, those behind it are told in time as well. */
+static void expire_waiting(void *arg)
+{
+    expire_queue(arg, false,
+                 err_make(ERR_DEADLINE_EXCEEDED,
+                          "The database was too busy; nothing was done."));
+}
+
 static bool is_closing(struct writer *w)
 {
     pthread_mutex_lock(&w->lock);
@@ -241,10 +250,10 @@ static void finish_all(struct slot *slots, size_t count, struct err error)
 /* Runs operations to their ends: every `done` was called when it returns. */
 static void run(struct writer *w, struct slot *slots, size_t count)
 {
+    int twins = 0;
+
     while ((count = compact(slots, count, is_closing(w))) > 0) {
-        expire_queue(w, false,
-                     err_make(ERR_DEADLINE_EXCEEDED, "The database was too busy; nothing was "
-                                                     "done."));
+        expire_waiting(w);
         if (!connect_once(w)) {
             back_off(w);
             continue;
@@ -266,6 +275,10 @@ static void run(struct writer *w, struct slot *slots, size_t count)
         case VERDICT_REFUSED:
             finish_all(slots, count, v.error);
             return;
+        case VERDICT_TWIN:
+            if (twins++ < TWINS_MOST)
+                break;
+            /* fall through */
         case VERDICT_DATA:
             if (count == 1) {
                 finish_all(slots, count, v.error);
@@ -298,6 +311,8 @@ static void *writer_main(void *arg)
         size_t count = take(w);
         if (count > 0)
             run(w, w->slots, count);
+        else if (w->conn.pg != NULL && !conn_alive(&w->conn))
+            disconnect(w, err_make(ERR_UNAVAILABLE, "The database connection was lost."));
     }
     expire_queue(w, true, err_make(ERR_CANCELLED, "The service is stopping."));
     conn_close(&w->conn);
@@ -332,6 +347,7 @@ struct err writer_start(const struct db_config *config, struct writer **out)
     w->slots = slots;
     w->last = &w->first;
     w->backoff_ms = BACKOFF_LEAST_MS;
+    w->batch = (struct batch){.meanwhile = expire_waiting, .arg = w};
     w->conn = (struct conn){.url = config->url, .name = config->name};
     w->health = err_make(ERR_UNAVAILABLE, "Not yet connected to the database.");
     init_lock(w);
