@@ -11,7 +11,8 @@ enum {
     LINES_MAX = 100,
     QUANTITY_MAX = 10000,
     TEXT_MAX = 200,
-    PRODUCTS_MAX = 1000,
+    PAGE_MAX = 1000,
+    CURSOR_MAX = 64,
 };
 
 static const int64_t PRICE_MAX = 1000000000, DELTA_MAX = 1000000000;
@@ -117,12 +118,18 @@ static void get_stock(Inventory__V1__Inventory_Service *service,
         stock_get(db_of(service), &scope, in);
 }
 
-static struct err check_page(const Inventory__V1__ListProductsRequest *in)
+static struct err check_limit(int32_t limit)
 {
-    if (in->limit < 0 || in->limit > PRODUCTS_MAX)
-        return err_make(ERR_INVALID_ARGUMENT, "limit must be 0 to %d, not %d.", PRODUCTS_MAX,
-                        in->limit);
-    return in->after_sku[0] == '\0' ? ERR_NONE : check_sku(in->after_sku);
+    if (limit >= 0 && limit <= PAGE_MAX)
+        return ERR_NONE;
+    return err_make(ERR_INVALID_ARGUMENT, "limit must be 0 to %d, not %d.", PAGE_MAX, limit);
+}
+
+static struct err check_page(int32_t limit, const char *after_sku)
+{
+    struct err e = check_limit(limit);
+
+    return failed(e) || after_sku[0] == '\0' ? e : check_sku(after_sku);
 }
 
 static void list_products(Inventory__V1__Inventory_Service *service,
@@ -131,7 +138,8 @@ static void list_products(Inventory__V1__Inventory_Service *service,
 {
     struct scope scope;
 
-    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_page(in)))
+    if (scope_open(&scope, call, (ProtobufCClosure)reply,
+                   check_page(in->limit, in->after_sku)))
         stock_list_products(db_of(service), &scope, in);
 }
 
@@ -184,6 +192,39 @@ static void adjust_stock(Inventory__V1__Inventory_Service *service,
                      in->adjustment_id[0] != '\0' ? in->adjustment_id : rpc_call_id(call));
 }
 
+/* ---- audits ------------------------------------------------------------------------- */
+
+static struct err check_reservations(const Inventory__V1__ListReservationsRequest *in)
+{
+    struct err e = check_limit(in->limit);
+
+    if (!failed(e) && in->after_id[0] != '\0' && !visible_ascii(in->after_id, 1, CURSOR_MAX))
+        e = err_make(ERR_INVALID_ARGUMENT,
+                     "after_id must be at most %d visible ASCII characters.", CURSOR_MAX);
+    return failed(e) || in->only_id[0] == '\0' ? e : check_id(in->only_id);
+}
+
+static void list_reservations(Inventory__V1__Inventory_Service *service,
+                              const Inventory__V1__ListReservationsRequest *in,
+                              Inventory__V1__ListReservationsReply_Closure reply, void *call)
+{
+    struct scope scope;
+
+    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_reservations(in)))
+        stock_list_reservations(db_of(service), &scope, in);
+}
+
+static void list_stock(Inventory__V1__Inventory_Service *service,
+                       const Inventory__V1__ListStockRequest *in,
+                       Inventory__V1__ListStockReply_Closure reply, void *call)
+{
+    struct scope scope;
+
+    if (scope_open(&scope, call, (ProtobufCClosure)reply,
+                   check_page(in->limit, in->after_sku)))
+        stock_list(db_of(service), &scope, in);
+}
+
 void inventory_init(struct inventory *inventory, struct db *db, int64_t reservation_ttl_ms)
 {
     static const Inventory__V1__Inventory_Service METHODS = {
@@ -196,6 +237,8 @@ void inventory_init(struct inventory *inventory, struct db *db, int64_t reservat
         .list_products = list_products,
         .put_product = put_product,
         .adjust_stock = adjust_stock,
+        .list_reservations = list_reservations,
+        .list_stock = list_stock,
     };
 
     *inventory = (struct inventory){METHODS, db, reservation_ttl_ms};

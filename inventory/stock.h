@@ -60,3 +60,16 @@ void stock_get_reservation(struct db *db, const struct scope *scope,
 /* By SKU, after `after_sku`. */
 void stock_list_products(struct db *db, const struct scope *scope,
                          const Inventory__V1__ListProductsRequest *request);
+
+/* ---- for audits: stock_audit.c ------------------------------------------------------- */
+
+/* A page by id, after `after_id`, or the one of `only_id` if it is there. */
+void stock_list_reservations(struct db *db, const struct scope *scope,
+                             const Inventory__V1__ListReservationsRequest *request);
+
+/* A page by SKU, with the same figures computed afresh in the same snapshot. */
+void stock_list(struct db *db, const struct scope *scope,
+                const Inventory__V1__ListStockRequest *request);
+
+/* "held" and so on, as in the column. */
+Inventory__V1__ReservationState stock_state(const char *name);

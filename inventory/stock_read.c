@@ -67,7 +67,7 @@ void stock_get(struct db *db, const struct scope *scope, const Inventory__V1__Ge
 
 /* ---- one reservation ---------------------------------------------------------------- */
 
-static Inventory__V1__ReservationState state_of(const char *name)
+Inventory__V1__ReservationState stock_state(const char *name)
 {
     static const struct {
         const char *name;
@@ -95,11 +95,13 @@ static struct err fill_reservation(struct arena *arena, const struct db_rows *ro
     reply->lines = arena_alloc(arena, sizeof *reply->lines * count);
     if (lines == NULL || reply->lines == NULL)
         return err_memory();
-    reply->state = state_of(db_text(rows, 0, 0));
+    reply->state = stock_state(db_text(rows, 0, 0));
     reply->total_cents = db_number(rows, 0, 1);
     if (db_text(rows, 0, 2) != NULL)
         reply->currency = (char *)db_text(rows, 0, 2);
     reply->expires_at_ms = db_number(rows, 0, 3);
+    reply->created_at_ms = db_number(rows, 0, 7);
+    reply->settled_at_ms = db_number(rows, 0, 8);
     reply->n_lines = count;
     for (int i = 0; i < (int)count; i++) {
         inventory__v1__priced_line__init(&lines[i]);
@@ -132,7 +134,10 @@ void stock_get_reservation(struct db *db, const struct scope *scope,
         .types = "t",
         .sql = "SELECT r.state, r.total_cents, r.currency,"
                "       (extract(epoch FROM r.expires_at) * 1000)::bigint,"
-               "       l.sku, l.quantity, l.price "
+               "       l.sku, l.quantity, l.price,"
+               "       (extract(epoch FROM r.created_at) * 1000)::bigint,"
+               "       (extract(epoch FROM CASE WHEN r.state = 'refused' THEN r.created_at"
+               "                                ELSE r.settled_at END) * 1000)::bigint "
                "FROM inventory.reservations r "
                "LEFT JOIN LATERAL unnest(r.skus, r.quantities, r.unit_prices_cents)"
                "    AS l(sku, quantity, price) ON true "

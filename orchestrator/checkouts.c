@@ -134,18 +134,26 @@ struct err orders_found(const struct db_rows *rows, struct arena *arena, struct 
 /* The reason is written once: an aborting checkout keeps the one it aborted for. */
 static const struct db_kind TURN = {
     .name = "turn",
-    .head = "titttt", /* order, epoch, to, reason, message, subject */
+    .head = "tittttti" /* order, epoch, to, reason, message, subject, step, tries */
+            "t",       /* cause */
     .write =
-        "UPDATE orders.checkouts c"
-        " SET state = a.state,"
-        "     failure_reason = coalesce(c.failure_reason, a.reason),"
-        "     failure_message = coalesce(c.failure_message, a.message),"
-        "     failure_subject = coalesce(c.failure_subject, a.subject),"
-        "     finished_at = CASE WHEN a.state = 'failed' THEN now() END "
-        "FROM unnest($1, $2, $3, $4, $5, $6)"
-        "    AS a(order_id, epoch, state, reason, message, subject) "
-        "WHERE c.order_id = a.order_id AND c.epoch = a.epoch"
-        "  AND (c.state = 'running' OR c.state = 'aborting' AND a.state = 'failed')",
+        "WITH turned AS ("
+        "    UPDATE orders.checkouts c"
+        "    SET state = a.state,"
+        "        failure_reason = coalesce(c.failure_reason, a.reason),"
+        "        failure_message = coalesce(c.failure_message, a.message),"
+        "        failure_subject = coalesce(c.failure_subject, a.subject),"
+        "        finished_at = CASE WHEN a.state = 'failed' THEN now() END"
+        "    FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+        "        AS a(order_id, epoch, state, reason, message, subject, step, tries, cause)"
+        "    WHERE c.order_id = a.order_id AND c.epoch = a.epoch"
+        "      AND (c.state = 'running' OR c.state = 'aborting' AND a.state = 'failed')"
+        "    RETURNING c.order_id, c.epoch, a.step, a.tries, a.cause"
+        ")"
+        "INSERT INTO orders.incidents (order_id, epoch, kind, step, tries, cause)"
+        "SELECT order_id, epoch, 'refused', step, tries, cause FROM turned "
+        "WHERE step IS NOT NULL "
+        "ON CONFLICT DO NOTHING",
     .answer =
         "SELECT a.ordinal, c.state, c.epoch, NULL::bigint "
         "FROM unnest($1) WITH ORDINALITY AS a(order_id, ordinal) "
@@ -153,7 +161,8 @@ static const struct db_kind TURN = {
         "ORDER BY a.ordinal",
 };
 
-void orders_turn(struct db_op *op, const struct checkout *c, enum checkout_state to)
+void orders_turn(struct db_op *op, const struct checkout *c, enum checkout_state to,
+                 const struct incident *why)
 {
     op->kind = &TURN;
     op->head[0] = db_t(c->order_id);
@@ -162,6 +171,9 @@ void orders_turn(struct db_op *op, const struct checkout *c, enum checkout_state
     op->head[3] = db_t(err_reason(c->failure.code));
     op->head[4] = db_t(c->failure.message);
     op->head[5] = db_t(c->failure.subject);
+    op->head[6] = db_t(why == NULL ? NULL : why->step);
+    op->head[7] = db_i(why == NULL ? 0 : why->tries);
+    op->head[8] = db_t(why == NULL ? NULL : why->cause);
 }
 
 struct turned orders_turned(const struct db_rows *rows)
@@ -234,17 +246,28 @@ void orders_renew(struct db_op *op, const char *order_id, int64_t epoch, int64_t
 
 static const struct db_kind NEED_ATTENTION = {
     .name = "need_attention",
-    .head = "ti", /* order, epoch */
-    .write = "UPDATE orders.checkouts c SET needs_attention = true "
-             "FROM unnest($1, $2) AS a(order_id, epoch) "
-             "WHERE c.order_id = a.order_id AND c.epoch = a.epoch",
+    .head = "titit", /* order, epoch, step, tries, cause */
+    .write =
+        "WITH flagged AS ("
+        "    UPDATE orders.checkouts c SET needs_attention = true"
+        "    FROM unnest($1, $2, $3, $4, $5) AS a(order_id, epoch, step, tries, cause)"
+        "    WHERE c.order_id = a.order_id AND c.epoch = a.epoch"
+        "    RETURNING c.order_id, c.epoch, a.step, a.tries, a.cause"
+        ")"
+        "INSERT INTO orders.incidents (order_id, epoch, kind, step, tries, cause)"
+        "SELECT order_id, epoch, 'needs_attention', step, tries, cause FROM flagged "
+        "ON CONFLICT DO NOTHING",
 };
 
-void orders_need_attention(struct db_op *op, const char *order_id, int64_t epoch)
+void orders_need_attention(struct db_op *op, const char *order_id, int64_t epoch,
+                           const struct incident *why)
 {
     op->kind = &NEED_ATTENTION;
     op->head[0] = db_t(order_id);
     op->head[1] = db_i(epoch);
+    op->head[2] = db_t(why->step);
+    op->head[3] = db_i(why->tries);
+    op->head[4] = db_t(why->cause);
 }
 
 /*
@@ -261,11 +284,16 @@ static const struct db_kind TAKE_OVER = {
         "    SELECT order_id FROM orders.checkouts"
         "    WHERE state IN ('running', 'aborting') AND lease_until < now()"
         "    ORDER BY lease_until LIMIT (SELECT most FROM ask) FOR UPDATE SKIP LOCKED"
+        "), taken AS ("
+        "    UPDATE orders.checkouts c"
+        "    SET owner = ask.owner, epoch = c.epoch + 1, taken_over_at = now(),"
+        "        lease_until = now() + ask.lease_ms * interval '1 ms'"
+        "    FROM ask, late WHERE c.order_id = late.order_id"
+        "    RETURNING c.order_id, c.epoch, c.owner"
         ")"
-        "UPDATE orders.checkouts c"
-        " SET owner = ask.owner, epoch = c.epoch + 1, taken_over_at = now(),"
-        "     lease_until = now() + ask.lease_ms * interval '1 ms' "
-        "FROM ask, late WHERE c.order_id = late.order_id",
+        "INSERT INTO orders.incidents (order_id, epoch, kind, owner)"
+        "SELECT order_id, epoch, 'taken_over', owner FROM taken "
+        "ON CONFLICT DO NOTHING",
     .answer =
         "SELECT 1::bigint, " CHECKOUT_COLUMNS
         "FROM orders.checkouts c "
@@ -292,6 +320,7 @@ void orders_configure(struct db_config *config)
 {
     static const struct db_kind *const KINDS[] = {
         &CARTS_PUT, &CLAIM, &PERSIST, &TURN, &RENEW, &NEED_ATTENTION, &TAKE_OVER,
+        &CHECKOUTS_RETRY,
     };
 
     config->kinds = KINDS;

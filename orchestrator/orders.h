@@ -46,8 +46,17 @@ struct err orders_found(const struct db_rows *rows, struct arena *arena, struct 
 
 /* ---- the owner's changes, each conditional on epoch ---------------------------------- */
 
-/* To aborting or failed, with c->failure. */
-void orders_turn(struct db_op *op, const struct checkout *c, enum checkout_state to);
+/* Why a checkout did not go straight to its end, for operators; the texts are borrowed. */
+struct incident {
+    const char *step;
+    int64_t tries;
+    const char *cause; /* a sentence */
+};
+
+/* To aborting or failed, with c->failure.  `why` tells of the step that was refused; NULL
+ * when that was told before. */
+void orders_turn(struct db_op *op, const struct checkout *c, enum checkout_state to,
+                 const struct incident *why);
 
 /* Order, event and the checkout's end.  `lines_json` is borrowed. */
 void orders_persist(struct db_op *op, const struct checkout *c, const char *lines_json);
@@ -64,7 +73,8 @@ struct turned orders_turned(const struct db_rows *rows);
 void orders_renew(struct db_op *op, const char *order_id, int64_t epoch, int64_t lease_ms);
 
 /* Raises a flag for operators: undoing this checkout keeps failing. */
-void orders_need_attention(struct db_op *op, const char *order_id, int64_t epoch);
+void orders_need_attention(struct db_op *op, const char *order_id, int64_t epoch,
+                           const struct incident *why);
 
 /* Takes over up to `limit` unfinished checkouts past their lease; one row each, read by
  * orders_taken into the arena. */
@@ -92,3 +102,21 @@ void carts_get(struct db *db, const struct scope *scope,
 
 /* Carts' kind of operation. */
 extern const struct db_kind CARTS_PUT;
+
+/* ---- for operators and audits: orders_audit.c ------------------------------------------ */
+
+/* A page by id of checkouts, and of orders without one; or the one of `only_id`. */
+void orders_list_checkouts(struct db *db, const struct scope *scope,
+                           const Orders__V1__ListCheckoutsRequest *request, int64_t lease_ms);
+
+/* NOT_FOUND. */
+void orders_get_checkout(struct db *db, const struct scope *scope,
+                         const Orders__V1__GetCheckoutRequest *request, int64_t lease_ms);
+
+/* Ends the owner's lease and raises the epoch, so that the owner, should it live, changes
+ * nothing more.  NOT_FOUND; FAILED_PRECONDITION when the checkout is finished. */
+void orders_retry(struct db *db, const struct scope *scope,
+                  const Orders__V1__RetryCheckoutRequest *request);
+
+/* Retry's kind of operation. */
+extern const struct db_kind CHECKOUTS_RETRY;

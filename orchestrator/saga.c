@@ -211,6 +211,20 @@ static void submit(struct saga *saga, db_done *done)
     db_submit(saga->sagas->config.db, &saga->op);
 }
 
+/* Keeps what an attempt came to: the shopper is told less than an operator wants to know. */
+static void note_trouble(struct saga *saga, struct err error)
+{
+    saga->trouble = error;
+    saga->troubled_step = saga->step;
+    saga->tries = saga->attempts + 1;
+}
+
+static struct incident incident_of(const struct saga *saga)
+{
+    return (struct incident){saga->sagas->config.steps[saga->troubled_step].name, saga->tries,
+                             saga->trouble.message};
+}
+
 /* ---- undoing ------------------------------------------------------------------------ */
 
 static void write_turn(void *arg);
@@ -251,6 +265,7 @@ void saga_undo_done(struct saga *saga, struct err error)
         undo_next(saga);
         return;
     }
+    note_trouble(saga, error);
     log_warn("undo_failed", "order=%s step=%s attempt=%d reason=%s error=\"%s\"",
              saga->checkout.order_id, saga->sagas->config.steps[saga->step].name,
              saga->attempts + 1, err_reason(error.code), error.message);
@@ -262,7 +277,8 @@ void saga_undo_done(struct saga *saga, struct err error)
     }
     log_error("needs_attention", "order=%s step=%s", saga->checkout.order_id,
               saga->sagas->config.steps[saga->step].name);
-    orders_need_attention(&saga->op, saga->checkout.order_id, saga->checkout.epoch);
+    const struct incident why = incident_of(saga);
+    orders_need_attention(&saga->op, saga->checkout.order_id, saga->checkout.epoch, &why);
     submit(saga, on_flagged);
 }
 
@@ -310,7 +326,9 @@ static void write_turn(void *arg)
         drop(saga);
         return;
     }
-    orders_turn(&saga->op, &saga->checkout, turn_to(saga));
+    const struct incident why = incident_of(saga);
+    orders_turn(&saga->op, &saga->checkout, turn_to(saga),
+                saga->checkout.state == CHECKOUT_RUNNING ? &why : NULL);
     submit(saga, on_turn_written);
 }
 
@@ -375,6 +393,7 @@ void saga_step_done(struct saga *saga, struct err error)
         return;
     }
     bool open = error.effect == EFFECT_UNKNOWN || err_retryable(error.code);
+    note_trouble(saga, error);
     log_info("step_failed", "order=%s step=%s attempt=%d reason=%s effect=%d",
              saga->checkout.order_id, config->steps[saga->step].name, saga->attempts + 1,
              err_reason(error.code), (int)error.effect);

@@ -47,6 +47,9 @@ struct saga {
     int step;                /* being done, or being undone */
     int undo_from;           /* the last step that may need undoing; -1: none */
     int attempts;            /* of this step, so far */
+    struct err trouble;      /* what the last attempt that failed came to */
+    int troubled_step;       /* of that attempt */
+    int tries;               /* of that step, with it */
     int64_t give_up_ms;      /* clock_monotonic_ms: past it, a step that fails is refused */
     struct waiter *waiters;
     struct saga *next;

@@ -12,6 +12,8 @@ enum {
     QUANTITY_MAX = 10000,
     PAGE_MAX = 100,
     CURSOR_MAX = 100,
+    CHECKOUTS_MAX = 1000,
+    AFTER_MAX = 64,
 };
 
 static const int64_t TOTAL_MAX = 1000000000000;
@@ -161,6 +163,61 @@ static void get_cart(Orders__V1__Orders_Service *service, const Orders__V1__GetC
         carts_get(self(service)->db, &scope, in);
 }
 
+/* ---- for operators and audits --------------------------------------------------------- */
+
+static int64_t lease_of(Orders__V1__Orders_Service *service)
+{
+    return sagas_config(self(service)->sagas)->lease_ms;
+}
+
+static struct err check_order_id(const char *id)
+{
+    if (ulid_valid(id))
+        return ERR_NONE;
+    return err_make(ERR_INVALID_ARGUMENT, "An order's id is a ULID of 26 characters.");
+}
+
+static struct err check_list_checkouts(const Orders__V1__ListCheckoutsRequest *in)
+{
+    if (in->limit < 0 || in->limit > CHECKOUTS_MAX)
+        return err_make(ERR_INVALID_ARGUMENT, "limit must be 0 to %d, not %d.", CHECKOUTS_MAX,
+                        in->limit);
+    if (in->after_id[0] != '\0' && !visible_ascii(in->after_id, 1, AFTER_MAX))
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "after_id must be at most %d visible ASCII characters.", AFTER_MAX);
+    return in->only_id[0] == '\0' ? ERR_NONE : check_order_id(in->only_id);
+}
+
+static void list_checkouts(Orders__V1__Orders_Service *service,
+                           const Orders__V1__ListCheckoutsRequest *in,
+                           Orders__V1__ListCheckoutsReply_Closure reply, void *call)
+{
+    struct scope scope;
+
+    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_list_checkouts(in)))
+        orders_list_checkouts(self(service)->db, &scope, in, lease_of(service));
+}
+
+static void get_checkout(Orders__V1__Orders_Service *service,
+                         const Orders__V1__GetCheckoutRequest *in,
+                         Orders__V1__GetCheckoutReply_Closure reply, void *call)
+{
+    struct scope scope;
+
+    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_order_id(in->order_id)))
+        orders_get_checkout(self(service)->db, &scope, in, lease_of(service));
+}
+
+static void retry_checkout(Orders__V1__Orders_Service *service,
+                           const Orders__V1__RetryCheckoutRequest *in,
+                           Orders__V1__RetryCheckoutReply_Closure reply, void *call)
+{
+    struct scope scope;
+
+    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_order_id(in->order_id)))
+        orders_retry(self(service)->db, &scope, in);
+}
+
 void orchestrator_init(struct orchestrator *orchestrator, struct db *db, struct sagas *sagas)
 {
     static const Orders__V1__Orders_Service METHODS = {
@@ -170,6 +227,9 @@ void orchestrator_init(struct orchestrator *orchestrator, struct db *db, struct 
         .list_orders = list_orders,
         .put_cart = put_cart,
         .get_cart = get_cart,
+        .list_checkouts = list_checkouts,
+        .get_checkout = get_checkout,
+        .retry_checkout = retry_checkout,
     };
 
     *orchestrator = (struct orchestrator){METHODS, db, sagas};

@@ -27,7 +27,7 @@ static struct work *begin(struct db *db, struct provider *provider, const struct
                           const char *id)
 {
     struct work *work = arena_alloc(scope->arena, sizeof *work);
-    const char *key = arena_printf(scope->arena, "chg_%s", id);
+    const char *key = ledger_key(scope->arena, id);
 
     if (work == NULL || key == NULL) {
         scope->done(scope->arg, err_memory(), NULL);

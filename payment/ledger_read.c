@@ -32,7 +32,7 @@ static void start(struct db *db, const struct scope *scope, struct db_query quer
 
 /* ---- one charge --------------------------------------------------------------------- */
 
-static Payment__V1__ChargeState state_of(const char *name)
+Payment__V1__ChargeState ledger_state(const char *name)
 {
     static const struct {
         const char *name;
@@ -67,13 +67,15 @@ static void on_charge(void *arg, struct err error, const struct db_rows *rows)
         error = err_make(ERR_NOT_FOUND, "There is no charge %s.", reading->what);
     if (!failed(error)) {
         reply.charge_id = (char *)reading->what;
-        reply.state = state_of(db_text(rows, 0, 0));
+        reply.state = ledger_state(db_text(rows, 0, 0));
         reply.user_id = text_or_empty(rows, 0, 1);
         reply.amount_cents = db_number(rows, 0, 2);
         reply.refunded_cents = db_number(rows, 0, 3);
         reply.currency = text_or_empty(rows, 0, 4);
         reply.provider_charge_id = text_or_empty(rows, 0, 5);
         reply.decline_code = text_or_empty(rows, 0, 6);
+        reply.created_at_ms = db_number(rows, 0, 7);
+        reply.settled_at_ms = db_number(rows, 0, 8);
     }
     finish(reading, error, &reply.base);
 }
@@ -86,7 +88,9 @@ void ledger_get(struct db *db, const struct scope *scope,
               .name = "get_charge",
               .types = "t",
               .sql = "SELECT state, user_id::text, amount_cents, refunded_cents, currency,"
-                     "       provider_charge_id, decline_code "
+                     "       provider_charge_id, decline_code,"
+                     "       (extract(epoch FROM created_at) * 1000)::bigint,"
+                     "       (extract(epoch FROM settled_at) * 1000)::bigint "
                      "FROM payment.charges WHERE id = $1",
               .values = {db_t(request->charge_id)},
               .done = on_charge,

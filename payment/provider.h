@@ -1,5 +1,5 @@
 /*
- * provider.h - a card provider as payment sees one: charge by key, refund by key.
+ * provider.h - a card provider as payment sees one: charge by key, refund by key, and list.
  *
  * The key is ours and derived from the charge's id; the provider promises that one key is
  * charged at most once and that asking again answers what it answered.  An answer that
@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -30,6 +31,42 @@ struct provider_outcome {
 /* ABORTED: the key was refunded before it was charged, and is barred. */
 typedef void provider_done(void *arg, struct err error, const struct provider_outcome *outcome);
 
+enum provider_status {
+    PROVIDER_CAPTURED, /* it took the money */
+    PROVIDER_DECLINED,
+    PROVIDER_REFUNDED, /* it gave the money back */
+    PROVIDER_VOIDED,   /* barred before it was ever charged */
+};
+
+/* What the provider says of one key; texts are "" where it has none. */
+struct provider_entry {
+    const char *key;
+    const char *provider_charge_id;
+    enum provider_status status;
+    int64_t amount_cents;
+    int64_t refunded_cents;
+    const char *currency;
+    int64_t created_at_ms;  /* Unix milliseconds, by the provider's clock */
+    int64_t refunded_at_ms; /* or 0 */
+};
+
+/* A page of them, by key; it lives while the function it is passed to runs. */
+struct provider_list {
+    const struct provider_entry *entries;
+    size_t count;   /* fewer than the limit: there are no more */
+    int64_t now_ms; /* the provider's clock; 0 when there are none */
+};
+
+/* Which page; the texts need not outlive the call. */
+struct provider_page {
+    const char *after_key; /* "": from the first; at most 64 bytes */
+    const char *only_key;  /* when not NULL, this one alone */
+    int64_t limit;         /* 1 to 1000 */
+    int64_t deadline_ms;   /* clock_monotonic_ms */
+};
+
+typedef void provider_listed(void *arg, struct err error, const struct provider_list *list);
+
 /* A provider is a table of functions and its own state; all may be called from any thread
  * and call `done` exactly once, from any thread, maybe before they return. */
 struct provider {
@@ -40,4 +77,7 @@ struct provider {
                    provider_done *done, void *arg);
     /* The token to charge for a method every user may use, or NULL for any other. */
     const char *(*shared_method)(const char *method_id);
+    /* What it did, by key in byte order: for audits, which compare it with our books. */
+    void (*list)(struct provider *provider, const struct provider_page *page,
+                 provider_listed *done, void *arg);
 };

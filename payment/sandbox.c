@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/ids.h"
 #include "db/db.h"
+#include "payment/sandbox_list.h"
 #include "rpc/timer.h"
 
 enum {
@@ -285,6 +286,14 @@ static void refund(struct provider *provider, const char *key, int64_t deadline_
     db_submit(r->db, &r->op);
 }
 
+/* ---- listing ------------------------------------------------------------------------ */
+
+static void list(struct provider *provider, const struct provider_page *page,
+                 provider_listed *done, void *arg)
+{
+    sandbox_list(((struct sandbox *)provider)->db, page, done, arg);
+}
+
 /* ---- opening ------------------------------------------------------------------------ */
 
 static const char *shared_method(const char *method_id)
@@ -304,12 +313,13 @@ struct err sandbox_open(const char *database_url, struct provider **out)
         .kind_count = sizeof KINDS / sizeof *KINDS,
         .queue_max = 8192,
         .batch_max = 512,
+        .readers = 1,
     };
     struct sandbox *sandbox = calloc(1, sizeof *sandbox);
 
     if (sandbox == NULL)
         return err_memory();
-    sandbox->provider = (struct provider){charge, refund, shared_method};
+    sandbox->provider = (struct provider){charge, refund, shared_method, list};
     struct err e = db_open(&config, &sandbox->db);
     if (failed(e))
         free(sandbox);

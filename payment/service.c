@@ -9,6 +9,8 @@
 enum {
     TOKEN_MAX = 200,
     LABEL_MAX = 100,
+    PAGE_MAX = 1000,
+    CURSOR_MAX = 64,
 };
 
 static const int64_t AMOUNT_MAX = 100000000000;
@@ -124,6 +126,41 @@ static void list_payment_methods(Payment__V1__Payment_Service *service,
         ledger_list_methods(self(service)->db, &scope, in);
 }
 
+/* ---- audits ------------------------------------------------------------------------- */
+
+static struct err check_page(int32_t limit, const char *after, const char *only_id)
+{
+    if (limit < 0 || limit > PAGE_MAX)
+        return err_make(ERR_INVALID_ARGUMENT, "limit must be 0 to %d, not %d.", PAGE_MAX, limit);
+    if (after[0] != '\0' && !visible_ascii(after, 1, CURSOR_MAX))
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "A page begins after at most %d visible ASCII characters.", CURSOR_MAX);
+    return only_id[0] == '\0' ? ERR_NONE : check_id(only_id);
+}
+
+static void list_charges(Payment__V1__Payment_Service *service,
+                         const Payment__V1__ListChargesRequest *in,
+                         Payment__V1__ListChargesReply_Closure reply, void *call)
+{
+    struct scope scope;
+
+    if (scope_open(&scope, call, (ProtobufCClosure)reply,
+                   check_page(in->limit, in->after_id, in->only_id)))
+        ledger_list(self(service)->db, &scope, in);
+}
+
+static void list_provider_charges(Payment__V1__Payment_Service *service,
+                                  const Payment__V1__ListProviderChargesRequest *in,
+                                  Payment__V1__ListProviderChargesReply_Closure reply,
+                                  void *call)
+{
+    struct scope scope;
+
+    if (scope_open(&scope, call, (ProtobufCClosure)reply,
+                   check_page(in->limit, in->after_key, in->only_id)))
+        ledger_list_provider(self(service)->provider, &scope, in);
+}
+
 void payment_init(struct payment *payment, struct db *db, struct provider *provider)
 {
     static const Payment__V1__Payment_Service METHODS = {
@@ -133,6 +170,8 @@ void payment_init(struct payment *payment, struct db *db, struct provider *provi
         .get_charge = get_charge,
         .add_payment_method = add_payment_method,
         .list_payment_methods = list_payment_methods,
+        .list_charges = list_charges,
+        .list_provider_charges = list_provider_charges,
     };
 
     *payment = (struct payment){METHODS, db, provider};

@@ -92,8 +92,10 @@ keys_make() {
 
 # Who may call what: the whole list.
 keys_allow_callers() {
-    local keys=$1 inventory=inventory.v1.Inventory payment=payment.v1.Payment service
-    key_allow "$keys" orchestrator.callers gateway "orders.v1.Orders/*"
+    local keys=$1 service
+    local orders=orders.v1.Orders inventory=inventory.v1.Inventory payment=payment.v1.Payment
+    key_allow "$keys" orchestrator.callers gateway \
+        "$orders/Place,$orders/GetOrder,$orders/ListOrders,$orders/PutCart,$orders/GetCart"
     key_allow "$keys" inventory.callers gateway "$inventory/ListProducts"
     key_allow "$keys" inventory.callers orchestrator \
         "$inventory/Reserve,$inventory/Confirm,$inventory/Release,$inventory/GetReservation"

@@ -1,0 +1,176 @@
+/*
+ * stock_audit.c - the inventory's books as an audit reads them: in pages, by key, read-only.
+ *
+ * Pages of reservations are range scans of the primary key.  A page of stock is one
+ * statement, so its figures and what they are computed from are of one snapshot: a
+ * difference is a real one, also while orders are being placed.
+ */
+#include <string.h>
+
+#include "inventory/stock.h"
+
+enum { PAGE_MOST = 1000 };
+
+/* A query under way: in the scope's arena. */
+struct reading {
+    struct db_query query;
+    struct scope scope;
+};
+
+static void finish(struct reading *reading, struct err error, const ProtobufCMessage *reply)
+{
+    reading->scope.done(reading->scope.arg, error, reply);
+}
+
+static void start(struct db *db, const struct scope *scope, struct db_query query)
+{
+    struct reading *reading = arena_alloc(scope->arena, sizeof *reading);
+
+    if (reading == NULL) {
+        scope->done(scope->arg, err_memory(), NULL);
+        return;
+    }
+    *reading = (struct reading){query, *scope};
+    reading->query.deadline_ms = scope->deadline_ms;
+    reading->query.arg = reading;
+    db_read(db, &reading->query);
+}
+
+/* Room for the rows of a page and the pointers to them: `*entries`, or NULL. */
+static void *page(struct reading *reading, struct err *error, const struct db_rows *rows,
+                  size_t entry_size, void *entries)
+{
+    size_t count = failed(*error) ? 0 : (size_t)rows->count;
+    void *pointers = arena_alloc(reading->scope.arena, sizeof(void *) * count);
+    void *room = arena_alloc(reading->scope.arena, entry_size * count);
+
+    if (pointers == NULL || room == NULL)
+        *error = err_memory();
+    memcpy(entries, &room, sizeof room);
+    return pointers;
+}
+
+/* ---- reservations ------------------------------------------------------------------- */
+
+#define ENTRY                                                                                 \
+    "SELECT id, state, total_cents, coalesce(currency, ''),"                                  \
+    "       (extract(epoch FROM created_at) * 1000)::bigint,"                                 \
+    "       (extract(epoch FROM now()) * 1000)::bigint "                                      \
+    "FROM inventory.reservations "
+
+static void fill_entry(Inventory__V1__ReservationEntry *entry, const struct db_rows *rows,
+                       int row)
+{
+    inventory__v1__reservation_entry__init(entry);
+    entry->reservation_id = (char *)db_text(rows, row, 0);
+    entry->state = stock_state(db_text(rows, row, 1));
+    entry->total_cents = db_number(rows, row, 2);
+    entry->currency = (char *)db_text(rows, row, 3);
+    entry->created_at_ms = db_number(rows, row, 4);
+}
+
+static void on_reservations(void *arg, struct err error, const struct db_rows *rows)
+{
+    struct reading *reading = arg;
+    Inventory__V1__ListReservationsReply reply = INVENTORY__V1__LIST_RESERVATIONS_REPLY__INIT;
+    Inventory__V1__ReservationEntry *entries;
+
+    reply.reservations = page(reading, &error, rows, sizeof *entries, &entries);
+    if (!failed(error)) {
+        reply.n_reservations = (size_t)rows->count;
+        for (int i = 0; i < rows->count; i++) {
+            fill_entry(&entries[i], rows, i);
+            reply.reservations[i] = &entries[i];
+        }
+        reply.now_ms = rows->count > 0 ? db_number(rows, 0, 5) : 0;
+    }
+    finish(reading, error, &reply.base);
+}
+
+void stock_list_reservations(struct db *db, const struct scope *scope,
+                             const Inventory__V1__ListReservationsRequest *request)
+{
+    if (request->only_id[0] != '\0')
+        start(db, scope,
+              (struct db_query){.name = "one_reservation",
+                                .types = "t",
+                                .sql = ENTRY "WHERE id = $1",
+                                .values = {db_t(request->only_id)},
+                                .done = on_reservations});
+    else
+        start(db, scope,
+              (struct db_query){.name = "list_reservations",
+                                .types = "ti",
+                                .sql = ENTRY "WHERE id > $1 ORDER BY id LIMIT $2",
+                                .values = {db_t(request->after_id),
+                                           db_i(request->limit == 0 ? PAGE_MOST : request->limit)},
+                                .done = on_reservations});
+}
+
+/* ---- stock -------------------------------------------------------------------------- */
+
+static void fill_stock(Inventory__V1__StockEntry *entry, const struct db_rows *rows, int row)
+{
+    inventory__v1__stock_entry__init(entry);
+    entry->sku = (char *)db_text(rows, row, 0);
+    entry->received = db_number(rows, row, 1);
+    entry->available = db_number(rows, row, 2);
+    entry->held = db_number(rows, row, 3);
+    entry->sold = db_number(rows, row, 4);
+    entry->booked = db_number(rows, row, 5);
+    entry->held_reserved = db_number(rows, row, 6);
+    entry->sold_reserved = db_number(rows, row, 7);
+}
+
+static void on_stock(void *arg, struct err error, const struct db_rows *rows)
+{
+    struct reading *reading = arg;
+    Inventory__V1__ListStockReply reply = INVENTORY__V1__LIST_STOCK_REPLY__INIT;
+    Inventory__V1__StockEntry *entries;
+
+    reply.stock = page(reading, &error, rows, sizeof *entries, &entries);
+    if (!failed(error)) {
+        reply.n_stock = (size_t)rows->count;
+        for (int i = 0; i < rows->count; i++) {
+            fill_stock(&entries[i], rows, i);
+            reply.stock[i] = &entries[i];
+        }
+    }
+    finish(reading, error, &reply.base);
+}
+
+void stock_list(struct db *db, const struct scope *scope,
+                const Inventory__V1__ListStockRequest *request)
+{
+    start(db, scope,
+          (struct db_query){
+              .name = "list_stock",
+              .types = "ti",
+              .sql = "WITH page AS MATERIALIZED ("
+                     "    SELECT sku, received, available, held, sold FROM inventory.stock"
+                     "    WHERE sku > $1 ORDER BY sku LIMIT $2"
+                     "), booked AS ("
+                     "    SELECT l.sku, sum(l.delta)::bigint AS pieces"
+                     "    FROM inventory.ledger l JOIN page USING (sku) GROUP BY l.sku"
+                     "), reserved AS ("
+                     "    SELECT l.sku,"
+                     "           sum(l.quantity) FILTER (WHERE r.state = 'held')::bigint AS held,"
+                     "           sum(l.quantity) FILTER (WHERE r.state = 'confirmed')::bigint"
+                     "               AS sold"
+                     "    FROM inventory.reservations r,"
+                     "         unnest(r.skus, r.quantities) AS l(sku, quantity)"
+                     "    WHERE r.state IN ('held', 'confirmed')"
+                     "      AND l.sku BETWEEN (SELECT min(sku) FROM page)"
+                     "                    AND (SELECT max(sku) FROM page)"
+                     "    GROUP BY l.sku"
+                     ")"
+                     "SELECT p.sku, p.received, p.available, p.held, p.sold,"
+                     "       coalesce(b.pieces, 0), coalesce(r.held, 0), coalesce(r.sold, 0) "
+                     "FROM page p LEFT JOIN booked b USING (sku)"
+                     "            LEFT JOIN reserved r USING (sku) "
+                     "ORDER BY p.sku",
+              .values = {db_t(request->after_sku),
+                         db_i(request->limit == 0 ? PAGE_MOST : request->limit)},
+              .done = on_stock,
+          });
+}

@@ -1,0 +1,349 @@
+/*
+ * orders_audit.c - checkouts as operators and audits look at them, and their retry.
+ *
+ * A page is a range scan of two primary keys merged: checkouts, and orders whose checkout is
+ * gone; what stands beside each is found by index.  Read-only, on the readers.
+ */
+#include <string.h>
+
+#include "orchestrator/orders.h"
+
+enum { PAGE_MOST = 1000 };
+
+/* What read_checkout reads, in this order, of an id in `ids`. */
+#define COLUMNS                                                                               \
+    "ids.id, c.state, coalesce(c.idempotency_key, o.idempotency_key),"                        \
+    " coalesce(c.user_id, o.user_id)::text, coalesce(c.cart_id, o.cart_id), c.epoch,"         \
+    " (CASE WHEN c.state IN ('running', 'aborting')"                                          \
+    "       THEN extract(epoch FROM c.lease_until - now()) * 1000 END)::bigint,"              \
+    " (extract(epoch FROM coalesce(c.created_at, o.created_at)) * 1000)::bigint,"             \
+    " (extract(epoch FROM c.finished_at) * 1000)::bigint, coalesce(c.needs_attention, false),"\
+    " coalesce(c.failure_reason, ''), o.id IS NOT NULL, o.total_cents,"                       \
+    " coalesce(o.currency, ''),"                                                              \
+    " coalesce(o.user_id = c.user_id AND o.cart_id = c.cart_id"                               \
+    "          AND o.idempotency_key = c.idempotency_key, false),"                            \
+    " (SELECT count(*) FROM orders.outbox e"                                                  \
+    "  WHERE e.order_id = ids.id AND e.type = 'order.created'),"                              \
+    " (SELECT count(*) FROM orders.orders k"                                                  \
+    "  WHERE k.idempotency_key = coalesce(c.idempotency_key, o.idempotency_key)),"            \
+    " (SELECT count(*) FROM orders.checkouts k WHERE k.user_id = c.user_id"                   \
+    "  AND k.cart_id = c.cart_id AND k.state <> 'failed'),"                                   \
+    " (extract(epoch FROM now()) * 1000)::bigint "
+
+#define JOINS                                                                                 \
+    "LEFT JOIN orders.checkouts c ON c.order_id = ids.id "                                    \
+    "LEFT JOIN orders.orders o ON o.id = ids.id "
+
+enum { COLUMN_NOW = 18, COLUMNS_END };
+
+static Orders__V1__CheckoutState state_of(const char *name)
+{
+    if (name == NULL)
+        return ORDERS__V1__CHECKOUT_STATE__CHECKOUT_UNSPECIFIED;
+    switch (checkout_state_of(name)) {
+    case CHECKOUT_RUNNING: return ORDERS__V1__CHECKOUT_STATE__RUNNING;
+    case CHECKOUT_ABORTING: return ORDERS__V1__CHECKOUT_STATE__ABORTING;
+    case CHECKOUT_COMPLETED: return ORDERS__V1__CHECKOUT_STATE__COMPLETED;
+    case CHECKOUT_FAILED: return ORDERS__V1__CHECKOUT_STATE__FAILED;
+    }
+    return ORDERS__V1__CHECKOUT_STATE__CHECKOUT_UNSPECIFIED;
+}
+
+static void read_checkout(Orders__V1__Checkout *out, const struct db_rows *rows, int row)
+{
+    orders__v1__checkout__init(out);
+    out->order_id = (char *)db_text(rows, row, 0);
+    out->state = state_of(db_text(rows, row, 1));
+    out->idempotency_key = (char *)db_text(rows, row, 2);
+    out->user_id = (char *)db_text(rows, row, 3);
+    out->cart_id = (char *)db_text(rows, row, 4);
+    out->epoch = db_number(rows, row, 5);
+    out->lease_left_ms = db_number(rows, row, 6);
+    out->created_at_ms = db_number(rows, row, 7);
+    out->finished_at_ms = db_number(rows, row, 8);
+    out->needs_attention = db_bool(rows, row, 9);
+    out->failure_reason = (char *)db_text(rows, row, 10);
+    out->ordered = db_bool(rows, row, 11);
+    out->order_total_cents = db_number(rows, row, 12);
+    out->order_currency = (char *)db_text(rows, row, 13);
+    out->order_matches = db_bool(rows, row, 14);
+    out->created_events = (int32_t)db_number(rows, row, 15);
+    out->orders_of_key = (int32_t)db_number(rows, row, 16);
+    out->live_of_cart = (int32_t)db_number(rows, row, 17);
+}
+
+/* A query under way: in the scope's arena. */
+struct reading {
+    struct db_query query;
+    struct scope scope;
+    const char *order_id;
+    int64_t lease_ms;
+};
+
+static void finish(struct reading *reading, struct err error, const ProtobufCMessage *reply)
+{
+    reading->scope.done(reading->scope.arg, error, reply);
+}
+
+static void start(struct db *db, const struct scope *scope, struct db_query query,
+                  const char *order_id, int64_t lease_ms)
+{
+    struct reading *reading = arena_alloc(scope->arena, sizeof *reading);
+
+    if (reading == NULL) {
+        scope->done(scope->arg, err_memory(), NULL);
+        return;
+    }
+    *reading = (struct reading){query, *scope, order_id, lease_ms};
+    reading->query.deadline_ms = scope->deadline_ms;
+    reading->query.arg = reading;
+    db_read(db, &reading->query);
+}
+
+/* ---- pages -------------------------------------------------------------------------- */
+
+static void on_page(void *arg, struct err error, const struct db_rows *rows)
+{
+    struct reading *reading = arg;
+    Orders__V1__ListCheckoutsReply reply = ORDERS__V1__LIST_CHECKOUTS_REPLY__INIT;
+    size_t count = failed(error) ? 0 : (size_t)rows->count;
+    Orders__V1__Checkout *entries = arena_alloc(reading->scope.arena, sizeof *entries * count);
+
+    reply.checkouts = arena_alloc(reading->scope.arena, sizeof *reply.checkouts * count);
+    if (entries == NULL || reply.checkouts == NULL)
+        error = err_memory();
+    for (size_t i = 0; !failed(error) && i < count; i++) {
+        read_checkout(&entries[i], rows, (int)i);
+        reply.checkouts[i] = &entries[i];
+        reply.now_ms = db_number(rows, 0, COLUMN_NOW);
+    }
+    reply.n_checkouts = count;
+    reply.lease_ms = reading->lease_ms;
+    finish(reading, error, &reply.base);
+}
+
+/* The limits within are constants, so that the planner knows a page is small. */
+static const char PAGE[] =
+    "SELECT " COLUMNS "FROM ("
+    "    (SELECT order_id AS id FROM orders.checkouts"
+    "     WHERE order_id > $1 ORDER BY order_id LIMIT 1000)"
+    "    UNION"
+    "    (SELECT id FROM orders.orders WHERE id > $1 ORDER BY id LIMIT 1000)"
+    "    ORDER BY id LIMIT $2"
+    ") AS ids " JOINS "ORDER BY ids.id";
+
+/* All that are unfinished stand in one small index; there are as many as run at once. */
+static const char UNFINISHED[] =
+    "WITH unfinished AS MATERIALIZED ("
+    "    SELECT order_id AS id FROM orders.checkouts WHERE state IN ('running', 'aborting')"
+    "), ids AS (SELECT id FROM unfinished WHERE id > $1 ORDER BY id LIMIT $2)"
+    "SELECT " COLUMNS "FROM ids " JOINS "ORDER BY ids.id";
+
+static const char ONE[] =
+    "SELECT " COLUMNS "FROM (SELECT $1 AS id) AS ids " JOINS
+    "WHERE c.order_id IS NOT NULL OR o.id IS NOT NULL";
+
+void orders_list_checkouts(struct db *db, const struct scope *scope,
+                           const Orders__V1__ListCheckoutsRequest *request, int64_t lease_ms)
+{
+    bool one = request->only_id[0] != '\0', unfinished = request->unfinished;
+
+    start(db, scope,
+          (struct db_query){
+              .name = one ? "one_checkout" : unfinished ? "list_unfinished" : "list_checkouts",
+              .types = one ? "t" : "ti",
+              .sql = one ? ONE : unfinished ? UNFINISHED : PAGE,
+              .values = {db_t(one ? request->only_id : request->after_id),
+                         db_i(request->limit == 0 ? PAGE_MOST : request->limit)},
+              .done = on_page,
+          },
+          NULL, lease_ms);
+}
+
+/* ---- one, with its past ------------------------------------------------------------- */
+
+/* The rows are one checkout, repeated beside each of its incidents and events. */
+static const char DETAIL[] =
+    "SELECT " COLUMNS ", coalesce(c.payment_method_id, ''), coalesce(c.owner, ''),"
+    " coalesce(c.failure_message, ''), coalesce(c.failure_subject, ''),"
+    " (extract(epoch FROM o.created_at) * 1000)::bigint,"
+    " n.is_event, n.name, n.number, n.owner, n.step, n.tries, n.cause,"
+    " (extract(epoch FROM n.at) * 1000)::bigint,"
+    " (extract(epoch FROM n.published_at) * 1000)::bigint "
+    "FROM (SELECT $1 AS id) AS ids " JOINS
+    "LEFT JOIN LATERAL ("
+    "    (SELECT false AS is_event, i.kind AS name, i.epoch AS number,"
+    "            coalesce(i.owner, '') AS owner, coalesce(i.step, '') AS step, i.tries,"
+    "            coalesce(i.cause, '') AS cause, i.at, NULL::timestamptz AS published_at"
+    "     FROM orders.incidents i WHERE i.order_id = ids.id ORDER BY i.epoch, i.at LIMIT 100)"
+    "    UNION ALL"
+    "    (SELECT true, e.type, e.sequence, '', '', 0, '', e.created_at, e.published_at"
+    "     FROM orders.outbox e WHERE e.order_id = ids.id ORDER BY e.sequence LIMIT 100)"
+    ") AS n ON true "
+    "WHERE c.order_id IS NOT NULL OR o.id IS NOT NULL "
+    "ORDER BY n.is_event, n.at, n.number";
+
+enum {
+    COLUMN_METHOD = COLUMNS_END,
+    COLUMN_OWNER,
+    COLUMN_MESSAGE,
+    COLUMN_SUBJECT,
+    COLUMN_ORDERED_AT,
+    COLUMN_IS_EVENT,
+    COLUMN_NAME,
+    COLUMN_NUMBER,
+    COLUMN_NEW_OWNER,
+    COLUMN_STEP,
+    COLUMN_TRIES,
+    COLUMN_CAUSE,
+    COLUMN_AT,
+    COLUMN_PUBLISHED_AT,
+};
+
+static bool add_event(struct arena *arena, Orders__V1__GetCheckoutReply *reply,
+                      const struct db_rows *rows, int row)
+{
+    Orders__V1__CheckoutEvent *event = arena_alloc(arena, sizeof *event);
+
+    if (event == NULL)
+        return false;
+    orders__v1__checkout_event__init(event);
+    event->type = (char *)db_text(rows, row, COLUMN_NAME);
+    event->sequence = db_number(rows, row, COLUMN_NUMBER);
+    event->created_at_ms = db_number(rows, row, COLUMN_AT);
+    event->published_at_ms = db_number(rows, row, COLUMN_PUBLISHED_AT);
+    reply->events[reply->n_events++] = event;
+    return true;
+}
+
+static bool add_incident(struct arena *arena, Orders__V1__GetCheckoutReply *reply,
+                         const struct db_rows *rows, int row)
+{
+    Orders__V1__CheckoutIncident *incident = arena_alloc(arena, sizeof *incident);
+
+    if (incident == NULL)
+        return false;
+    orders__v1__checkout_incident__init(incident);
+    incident->kind = (char *)db_text(rows, row, COLUMN_NAME);
+    incident->epoch = db_number(rows, row, COLUMN_NUMBER);
+    incident->owner = (char *)db_text(rows, row, COLUMN_NEW_OWNER);
+    incident->step = (char *)db_text(rows, row, COLUMN_STEP);
+    incident->tries = db_number(rows, row, COLUMN_TRIES);
+    incident->cause = (char *)db_text(rows, row, COLUMN_CAUSE);
+    incident->at_ms = db_number(rows, row, COLUMN_AT);
+    reply->incidents[reply->n_incidents++] = incident;
+    return true;
+}
+
+static struct err fill_detail(struct arena *arena, const struct db_rows *rows,
+                              Orders__V1__GetCheckoutReply *reply)
+{
+    size_t count = (size_t)rows->count;
+
+    reply->checkout = arena_alloc(arena, sizeof *reply->checkout);
+    reply->incidents = arena_alloc(arena, sizeof *reply->incidents * count);
+    reply->events = arena_alloc(arena, sizeof *reply->events * count);
+    if (reply->checkout == NULL || reply->incidents == NULL || reply->events == NULL)
+        return err_memory();
+    read_checkout(reply->checkout, rows, 0);
+    reply->payment_method_id = (char *)db_text(rows, 0, COLUMN_METHOD);
+    reply->owner = (char *)db_text(rows, 0, COLUMN_OWNER);
+    reply->failure_message = (char *)db_text(rows, 0, COLUMN_MESSAGE);
+    reply->failure_subject = (char *)db_text(rows, 0, COLUMN_SUBJECT);
+    reply->ordered_at_ms = db_number(rows, 0, COLUMN_ORDERED_AT);
+    for (int i = 0; i < rows->count && db_text(rows, i, COLUMN_NAME) != NULL; i++) {
+        bool event = db_bool(rows, i, COLUMN_IS_EVENT);
+        if (!(event ? add_event : add_incident)(arena, reply, rows, i))
+            return err_memory();
+    }
+    return ERR_NONE;
+}
+
+static void on_detail(void *arg, struct err error, const struct db_rows *rows)
+{
+    struct reading *reading = arg;
+    Orders__V1__GetCheckoutReply reply = ORDERS__V1__GET_CHECKOUT_REPLY__INIT;
+
+    if (!failed(error) && rows->count == 0)
+        error = err_make(ERR_NOT_FOUND, "There is no checkout or order %s.", reading->order_id);
+    if (!failed(error))
+        error = fill_detail(reading->scope.arena, rows, &reply);
+    reply.lease_ms = reading->lease_ms;
+    finish(reading, error, &reply.base);
+}
+
+void orders_get_checkout(struct db *db, const struct scope *scope,
+                         const Orders__V1__GetCheckoutRequest *request, int64_t lease_ms)
+{
+    start(db, scope,
+          (struct db_query){.name = "get_checkout",
+                            .types = "t",
+                            .sql = DETAIL,
+                            .values = {db_t(request->order_id)},
+                            .done = on_detail},
+          request->order_id, lease_ms);
+}
+
+/* ---- retry -------------------------------------------------------------------------- */
+
+/* A repeat raises the epoch once more, and the next take-over again: no harm in either. */
+const struct db_kind CHECKOUTS_RETRY = {
+    .name = "retry_checkout",
+    .head = "t", /* order */
+    .write =
+        "WITH retried AS ("
+        "    UPDATE orders.checkouts SET epoch = epoch + 1, needs_attention = false,"
+        "        lease_until = now() - interval '1 ms'"
+        "    WHERE order_id = ANY ($1) AND state IN ('running', 'aborting')"
+        "    RETURNING order_id, epoch"
+        ")"
+        "INSERT INTO orders.incidents (order_id, epoch, kind)"
+        "SELECT order_id, epoch, 'retried' FROM retried "
+        "ON CONFLICT DO NOTHING",
+    .answer =
+        "SELECT a.ordinal, c.state "
+        "FROM unnest($1) WITH ORDINALITY AS a(order_id, ordinal) "
+        "LEFT JOIN orders.checkouts c ON c.order_id = a.order_id "
+        "ORDER BY a.ordinal",
+};
+
+/* A retry under way: in the scope's arena. */
+struct retry {
+    struct db_op op;
+    struct scope scope;
+    const char *order_id;
+};
+
+static void on_retried(void *arg, struct err error, const struct db_rows *rows)
+{
+    struct retry *retry = arg;
+    const Orders__V1__RetryCheckoutReply reply = ORDERS__V1__RETRY_CHECKOUT_REPLY__INIT;
+    const char *state = failed(error) ? NULL : db_text(rows, 0, 1);
+
+    if (!failed(error) && state == NULL)
+        error = err_make(ERR_NOT_FOUND, "There is no checkout %s.", retry->order_id);
+    else if (!failed(error) && strcmp(state, "running") != 0 && strcmp(state, "aborting") != 0)
+        error = err_make(ERR_FAILED_PRECONDITION,
+                         "Checkout %s is %s: it is finished, and there is nothing to retry.",
+                         retry->order_id, state);
+    retry->scope.done(retry->scope.arg, error, &reply.base);
+}
+
+void orders_retry(struct db *db, const struct scope *scope,
+                  const Orders__V1__RetryCheckoutRequest *request)
+{
+    struct retry *retry = arena_alloc(scope->arena, sizeof *retry);
+
+    if (retry == NULL) {
+        scope->done(scope->arg, err_memory(), NULL);
+        return;
+    }
+    retry->scope = *scope;
+    retry->order_id = request->order_id;
+    retry->op = (struct db_op){.kind = &CHECKOUTS_RETRY,
+                               .head = {db_t(request->order_id)},
+                               .deadline_ms = scope->deadline_ms,
+                               .done = on_retried,
+                               .arg = retry};
+    db_submit(db, &retry->op);
+}

@@ -1,0 +1,172 @@
+/*
+ * ledger_audit.c - both books of money as an audit reads them: ours, and the provider's.
+ *
+ * Pages by key, read-only.  Ours are range scans of the primary key; the provider's come
+ * through its interface, whoever it is.
+ */
+#include <string.h>
+
+#include "base/ids.h"
+#include "payment/ledger.h"
+
+enum { PAGE_MOST = 1000 };
+
+static const char KEY_PREFIX[] = "chg_";
+
+char *ledger_key(struct arena *arena, const char *charge_id)
+{
+    return arena_printf(arena, "%s%s", KEY_PREFIX, charge_id);
+}
+
+/* The charge a key of the provider's stands for; "" when we cannot have made it. */
+static const char *charge_of(const char *key)
+{
+    const char *id = key + strlen(KEY_PREFIX);
+
+    return strncmp(key, KEY_PREFIX, strlen(KEY_PREFIX)) == 0 && ulid_valid(id) ? id : "";
+}
+
+/* ---- ours --------------------------------------------------------------------------- */
+
+/* A query under way: in the scope's arena. */
+struct reading {
+    struct db_query query;
+    struct scope scope;
+};
+
+#define ENTRY                                                                                 \
+    "SELECT id, state, amount_cents, refunded_cents, coalesce(currency, ''),"                 \
+    "       coalesce(provider_charge_id, ''),"                                                \
+    "       (extract(epoch FROM created_at) * 1000)::bigint,"                                 \
+    "       (extract(epoch FROM now()) * 1000)::bigint "                                      \
+    "FROM payment.charges "
+
+static void fill_charge(Payment__V1__ChargeEntry *entry, const struct db_rows *rows, int row)
+{
+    payment__v1__charge_entry__init(entry);
+    entry->charge_id = (char *)db_text(rows, row, 0);
+    entry->state = ledger_state(db_text(rows, row, 1));
+    entry->amount_cents = db_number(rows, row, 2);
+    entry->refunded_cents = db_number(rows, row, 3);
+    entry->currency = (char *)db_text(rows, row, 4);
+    entry->provider_charge_id = (char *)db_text(rows, row, 5);
+    entry->created_at_ms = db_number(rows, row, 6);
+}
+
+static void on_charges(void *arg, struct err error, const struct db_rows *rows)
+{
+    struct reading *reading = arg;
+    Payment__V1__ListChargesReply reply = PAYMENT__V1__LIST_CHARGES_REPLY__INIT;
+    size_t count = failed(error) ? 0 : (size_t)rows->count;
+    Payment__V1__ChargeEntry *entries =
+        arena_alloc(reading->scope.arena, sizeof *entries * count);
+
+    reply.charges = arena_alloc(reading->scope.arena, sizeof *reply.charges * count);
+    if (entries == NULL || reply.charges == NULL)
+        error = err_memory();
+    for (size_t i = 0; !failed(error) && i < count; i++) {
+        fill_charge(&entries[i], rows, (int)i);
+        reply.charges[i] = &entries[i];
+        reply.now_ms = db_number(rows, 0, 7);
+    }
+    reply.n_charges = count;
+    reading->scope.done(reading->scope.arg, error, &reply.base);
+}
+
+static void start(struct db *db, const struct scope *scope, struct db_query query)
+{
+    struct reading *reading = arena_alloc(scope->arena, sizeof *reading);
+
+    if (reading == NULL) {
+        scope->done(scope->arg, err_memory(), NULL);
+        return;
+    }
+    *reading = (struct reading){query, *scope};
+    reading->query.deadline_ms = scope->deadline_ms;
+    reading->query.done = on_charges;
+    reading->query.arg = reading;
+    db_read(db, &reading->query);
+}
+
+void ledger_list(struct db *db, const struct scope *scope,
+                 const Payment__V1__ListChargesRequest *request)
+{
+    if (request->only_id[0] != '\0')
+        start(db, scope,
+              (struct db_query){.name = "one_charge",
+                                .types = "t",
+                                .sql = ENTRY "WHERE id = $1",
+                                .values = {db_t(request->only_id)}});
+    else
+        start(db, scope,
+              (struct db_query){.name = "list_charges",
+                                .types = "ti",
+                                .sql = ENTRY "WHERE id > $1 ORDER BY id LIMIT $2",
+                                .values = {db_t(request->after_id),
+                                           db_i(request->limit == 0 ? PAGE_MOST
+                                                                    : request->limit)}});
+}
+
+/* ---- the provider's ----------------------------------------------------------------- */
+
+static Payment__V1__ProviderStatus status_of(enum provider_status status)
+{
+    switch (status) {
+    case PROVIDER_CAPTURED: return PAYMENT__V1__PROVIDER_STATUS__PROVIDER_CAPTURED;
+    case PROVIDER_DECLINED: return PAYMENT__V1__PROVIDER_STATUS__PROVIDER_DECLINED;
+    case PROVIDER_REFUNDED: return PAYMENT__V1__PROVIDER_STATUS__PROVIDER_REFUNDED;
+    case PROVIDER_VOIDED: return PAYMENT__V1__PROVIDER_STATUS__PROVIDER_VOIDED;
+    }
+    return PAYMENT__V1__PROVIDER_STATUS__PROVIDER_UNSPECIFIED;
+}
+
+static void fill_entry(Payment__V1__ProviderEntry *out, const struct provider_entry *entry)
+{
+    payment__v1__provider_entry__init(out);
+    out->key = (char *)entry->key;
+    out->charge_id = (char *)charge_of(entry->key);
+    out->status = status_of(entry->status);
+    out->amount_cents = entry->amount_cents;
+    out->refunded_cents = entry->refunded_cents;
+    out->currency = (char *)entry->currency;
+    out->provider_charge_id = (char *)entry->provider_charge_id;
+    out->created_at_ms = entry->created_at_ms;
+    out->refunded_at_ms = entry->refunded_at_ms;
+}
+
+static void on_listed(void *arg, struct err error, const struct provider_list *list)
+{
+    const struct scope *scope = arg;
+    Payment__V1__ListProviderChargesReply reply = PAYMENT__V1__LIST_PROVIDER_CHARGES_REPLY__INIT;
+    size_t count = failed(error) ? 0 : list->count;
+    Payment__V1__ProviderEntry *entries = arena_alloc(scope->arena, sizeof *entries * count);
+
+    reply.charges = arena_alloc(scope->arena, sizeof *reply.charges * count);
+    if (entries == NULL || reply.charges == NULL)
+        error = err_memory();
+    for (size_t i = 0; !failed(error) && i < count; i++) {
+        fill_entry(&entries[i], &list->entries[i]);
+        reply.charges[i] = &entries[i];
+        reply.now_ms = list->now_ms;
+    }
+    reply.n_charges = count;
+    scope->done(scope->arg, error, &reply.base);
+}
+
+void ledger_list_provider(struct provider *provider, const struct scope *scope,
+                          const Payment__V1__ListProviderChargesRequest *request)
+{
+    struct scope *own = arena_copy(scope->arena, scope, sizeof *scope);
+    struct provider_page page = {
+        .after_key = request->after_key,
+        .limit = request->limit == 0 ? PAGE_MOST : request->limit,
+        .deadline_ms = scope->deadline_ms,
+    };
+
+    if (request->only_id[0] != '\0')
+        page.only_key = ledger_key(scope->arena, request->only_id);
+    if (own == NULL || (request->only_id[0] != '\0' && page.only_key == NULL))
+        scope->done(scope->arg, err_memory(), NULL);
+    else
+        provider->list(provider, &page, on_listed, own);
+}
