@@ -9,7 +9,6 @@ enum { SAGA_ARENA_MAX = 1 << 20 };
 /* A Place call until its checkout runs or is known: in the call's arena. */
 struct placing {
     struct sagas *sagas;
-    struct rpc_call *call;
     struct waiter *waiter;
     struct checkout asked;
     char order_id[ULID_SIZE];
@@ -79,13 +78,6 @@ static void follow(struct placing *p, const struct checkout *known)
     }
 }
 
-static void run(struct placing *p, const struct checkout *claimed)
-{
-    const char *traceparent = arena_strdup(p->arena, rpc_call_traceparent(p->call));
-
-    sagas_run(p->sagas, claimed, p->arena, traceparent, p->waiter);
-}
-
 static void on_claimed(void *arg, struct err error, const struct db_rows *rows)
 {
     struct placing *p = arg;
@@ -100,7 +92,7 @@ static void on_claimed(void *arg, struct err error, const struct db_rows *rows)
     }
     switch (result) {
     case CLAIM_OURS:
-        run(p, &row);
+        sagas_run(p->sagas, &row, p->arena, p->waiter);
         return;
     case CLAIM_KNOWN:
         follow(p, &row);
@@ -131,7 +123,6 @@ static struct placing *new_placing(struct sagas *sagas, struct rpc_call *call,
         return NULL;
     ulid_make(p->order_id);
     p->sagas = sagas;
-    p->call = call;
     p->waiter = waiter_new(call, reply, in->idempotency_key, sagas_config(sagas)->db);
     p->asked = (struct checkout){
         .order_id = p->order_id,

@@ -25,7 +25,7 @@ static void run_taken(struct sagas *sagas, const struct db_rows *rows, int row)
     if (!failed(e) && sagas_admit(sagas)) {
         log_info("checkout_taken_over", "order=%s epoch=%lld age_ms=%lld", checkout.order_id,
                  (long long)checkout.epoch, (long long)checkout.age_ms);
-        sagas_run(sagas, &checkout, arena, NULL, NULL);
+        sagas_run(sagas, &checkout, arena, NULL);
         return;
     }
     if (failed(e))

@@ -87,7 +87,8 @@ enum saga_join sagas_join(struct sagas *sagas, const char *key, const char *user
                     memcmp(c->fingerprint, fingerprint, FINGERPRINT_SIZE) == 0;
         result = same ? SAGA_JOINED : SAGA_OTHER_REQUEST;
         if (same) {
-            waiter->joined = true;
+            waiter->joined = saga->call_id == NULL ||
+                             strcmp(saga->call_id, rpc_call_id(waiter->call)) != 0;
             waiter->next = saga->waiters;
             saga->waiters = waiter;
         }
@@ -419,8 +420,14 @@ static void start(struct saga *saga)
     undo_next(saga);
 }
 
+static void note_call(struct saga *saga, const struct rpc_call *call)
+{
+    saga->call_id = arena_strdup(saga->arena, rpc_call_id(call));
+    saga->traceparent = arena_strdup(saga->arena, rpc_call_traceparent(call));
+}
+
 void sagas_run(struct sagas *sagas, const struct checkout *checkout, struct arena *arena,
-               const char *traceparent, struct waiter *waiter)
+               struct waiter *waiter)
 {
     struct saga *saga = calloc(1, sizeof *saga);
     struct arena *scratch = arena_new(SCRATCH_MAX);
@@ -437,12 +444,13 @@ void sagas_run(struct sagas *sagas, const struct checkout *checkout, struct aren
     *saga = (struct saga){
         .sagas = sagas,
         .checkout = *checkout,
-        .traceparent = traceparent,
         .arena = arena,
         .scratch = scratch,
         .give_up_ms = clock_monotonic_ms() + sagas->config.give_up_ms - checkout->age_ms,
         .waiters = waiter,
     };
+    if (waiter != NULL)
+        note_call(saga, waiter->call);
     pthread_mutex_lock(&sagas->lock);
     struct saga **link = bucket_of(sagas, checkout->idempotency_key);
     saga->next = *link;

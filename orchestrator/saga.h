@@ -38,7 +38,8 @@ struct saga_step {
 struct saga {
     struct sagas *sagas;
     struct checkout checkout;
-    const char *traceparent; /* of the call that began it, or NULL */
+    const char *call_id;     /* of the call that began it, or NULL */
+    const char *traceparent; /* and its traceparent, or NULL */
     struct arena *arena;     /* the saga's own: it outlives its callers */
     struct arena *scratch;   /* of the step under way; reset before each */
     struct db_op op;         /* of the step under way */
@@ -86,14 +87,18 @@ void sagas_leave(struct sagas *sagas);
 
 /*
  * Runs a checkout this process owns, after sagas_admit.  Takes ownership of the arena its
- * texts live in, also on failure.  `waiter` (or NULL) is answered at its end.
+ * texts live in, also on failure.  `waiter` is answered at its end; NULL when it was taken
+ * over, for nobody.
  */
 void sagas_run(struct sagas *sagas, const struct checkout *checkout, struct arena *arena,
-               const char *traceparent, struct waiter *waiter);
+               struct waiter *waiter);
 
 enum saga_join { SAGA_JOINED, SAGA_NOT_HERE, SAGA_OTHER_REQUEST };
 
-/* Adds a waiter to the saga of this key, if it runs here and is of the same request. */
+/*
+ * Adds a waiter to the saga of this key, if it runs here and is of the same request.  An
+ * attempt of the very call that began it (the channel retries) has not joined another's.
+ */
 enum saga_join sagas_join(struct sagas *sagas, const char *key, const char *user_id,
                           const uint8_t *fingerprint, struct waiter *waiter)
     __attribute__((warn_unused_result));
