@@ -5,10 +5,7 @@
  * inventory, serves until SIGTERM, then drains: accepts no more, answers what runs, and
  * exits 0.
  */
-#include <signal.h>
 #include <sodium.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/resource.h>
 
 #include "base/conf.h"
@@ -18,7 +15,7 @@
 #include "gateway/http.h"
 #include "gateway/jwt.h"
 #include "rpc/channel.h"
-#include "rpc/keys.h"
+#include "rpc/host.h"
 
 struct settings {
     const char *listen_address;
@@ -42,32 +39,31 @@ struct settings {
     bool access_log;
 };
 
-#define TEXT(field, fallback, help) \
-    {#field, CONF_TEXT, offsetof(struct settings, field), fallback, 0, 0, help}
-#define NUMBER(field, fallback, least, most, help) \
-    {#field, CONF_NUMBER, offsetof(struct settings, field), fallback, least, most, help}
-
 static const struct conf_row ROWS[] = {
-    TEXT(listen_address, "127.0.0.1", "numeric address to listen on"),
-    NUMBER(port, "8080", 0, 65535, "TCP port; 0 takes a free one"),
-    TEXT(key_file, NULL, "our key pair"),
-    TEXT(services_file, NULL, "public keys of the services we call"),
-    TEXT(orchestrator_addresses, NULL, "nng URLs, separated by commas"),
-    TEXT(inventory_addresses, NULL, "nng URLs, separated by commas"),
-    TEXT(jwks_file, NULL, "keys that tokens are verified with, a JWKS file"),
-    TEXT(jwt_issuer, NULL, "the iss a token must have"),
-    TEXT(jwt_audience, NULL, "the aud a token must have"),
-    NUMBER(place_timeout_ms, "10000", 100, 60000, "how long placing an order may take"),
-    NUMBER(call_timeout_ms, "5000", 100, 60000, "how long another call may take"),
-    NUMBER(calls_max, "4096", 1, 65536, "calls in flight to one service; past it 503"),
-    NUMBER(connections_max, "4096", 1, 65536, "connections in all"),
-    NUMBER(per_address_max, "1024", 1, 65536, "connections from one address"),
-    NUMBER(idle_timeout_ms, "30000", 100, 3600000,
-           "from connecting to a whole request head"),
-    NUMBER(transfer_timeout_ms, "15000", 100, 3600000,
-           "to send a body, or to take an answer"),
-    NUMBER(answers_max, "16384", 4, 1048576, "order answers remembered as a short cut"),
-    NUMBER(tokens_max, "16384", 4, 1048576, "verified tokens remembered"),
+    CONF_ROW_TEXT(listen_address, "127.0.0.1", "numeric address to listen on"),
+    CONF_ROW_NUMBER(port, "8080", 0, 65535, "TCP port; 0 takes a free one"),
+    CONF_ROW_TEXT(key_file, NULL, "our key pair"),
+    CONF_ROW_TEXT(services_file, NULL, "public keys of the services we call"),
+    CONF_ROW_TEXT(orchestrator_addresses, NULL, "nng URLs, separated by commas"),
+    CONF_ROW_TEXT(inventory_addresses, NULL, "nng URLs, separated by commas"),
+    CONF_ROW_TEXT(jwks_file, NULL, "keys that tokens are verified with, a JWKS file"),
+    CONF_ROW_TEXT(jwt_issuer, NULL, "the iss a token must have"),
+    CONF_ROW_TEXT(jwt_audience, NULL, "the aud a token must have"),
+    CONF_ROW_NUMBER(place_timeout_ms, "10000", 100, 60000,
+                    "how long placing an order may take"),
+    CONF_ROW_NUMBER(call_timeout_ms, "5000", 100, 60000,
+                    "how long another call may take"),
+    CONF_ROW_NUMBER(calls_max, "4096", 1, 65536,
+                    "calls in flight to one service; past it 503"),
+    CONF_ROW_NUMBER(connections_max, "4096", 1, 65536, "connections in all"),
+    CONF_ROW_NUMBER(per_address_max, "1024", 1, 65536, "connections from one address"),
+    CONF_ROW_NUMBER(idle_timeout_ms, "30000", 100, 3600000,
+                    "from connecting to a whole request head"),
+    CONF_ROW_NUMBER(transfer_timeout_ms, "15000", 100, 3600000,
+                    "to send a body, or to take an answer"),
+    CONF_ROW_NUMBER(answers_max, "16384", 4, 1048576,
+                    "order answers remembered as a short cut"),
+    CONF_ROW_NUMBER(tokens_max, "16384", 4, 1048576, "verified tokens remembered"),
     {"access_log", CONF_FLAG, offsetof(struct settings, access_log), "true", 0, 0,
      "one log line a request: true or false"},
 };
@@ -81,6 +77,7 @@ static const struct conf_table TABLE = {
 
 /* All that serving needs, in the order it is opened. */
 struct parts {
+    struct settings settings;
     struct key *key;
     struct peers *services;
     struct gateway gateway;
@@ -136,42 +133,6 @@ static struct err start_http(const struct settings *s, struct parts *p)
     return http_start(&config, &p->gateway, &p->http);
 }
 
-static struct err start(const struct settings *s, struct parts *p)
-{
-    struct err e = open_keys(s, p);
-
-    if (!failed(e))
-        e = answers_open((size_t)s->answers_max, &p->gateway.answers);
-    if (!failed(e))
-        e = open_channel(s, p, "orchestrator", s->orchestrator_addresses,
-                         &p->gateway.orchestrator);
-    if (!failed(e))
-        e = open_channel(s, p, "inventory", s->inventory_addresses,
-                         &p->gateway.inventory);
-    if (!failed(e))
-        e = start_http(s, p);
-    return e;
-}
-
-/* Calls end before the server does: it cannot stop while a connection is suspended. */
-static void stop(const struct settings *s, struct parts *p)
-{
-    if (p->http != NULL)
-        http_drain(p->http, s->place_timeout_ms + s->transfer_timeout_ms);
-    if (p->gateway.inventory != NULL)
-        channel_close(p->gateway.inventory);
-    if (p->gateway.orchestrator != NULL)
-        channel_close(p->gateway.orchestrator);
-    if (p->http != NULL)
-        http_stop(p->http);
-    answers_close(p->gateway.answers);
-    jwt_close(p->gateway.jwt);
-    if (p->services != NULL)
-        peers_free(p->services);
-    if (p->key != NULL)
-        key_free(p->key);
-}
-
 /* A connection is a file; the usual soft limit of 1024 is too low. */
 static void raise_file_limit(void)
 {
@@ -184,41 +145,53 @@ static void raise_file_limit(void)
         log_warn("file_limit", "reason=\"the limit of open files stays as it is\"");
 }
 
-static void wait_for_signal(const sigset_t *signals)
+static struct err start(void *arg)
 {
-    int number;
+    struct parts *p = arg;
+    const struct settings *s = &p->settings;
+    struct err e = ERR_NONE;
 
-    while (sigwait(signals, &number) != 0)
-        ;
-    log_info("stopping", "signal=%d", number);
+    raise_file_limit();
+    if (sodium_init() < 0)
+        e = err_make(ERR_INTERNAL, "libsodium cannot start: no randomness");
+    if (!failed(e))
+        e = open_keys(s, p);
+    if (!failed(e))
+        e = answers_open((size_t)s->answers_max, &p->gateway.answers);
+    if (!failed(e))
+        e = open_channel(s, p, "orchestrator", s->orchestrator_addresses,
+                         &p->gateway.orchestrator);
+    if (!failed(e))
+        e = open_channel(s, p, "inventory", s->inventory_addresses,
+                         &p->gateway.inventory);
+    if (!failed(e))
+        e = start_http(s, p);
+    if (!failed(e))
+        log_info("serving", "address=%s port=%u", s->listen_address, http_port(p->http));
+    return e;
+}
+
+/* Calls end before the server does: it cannot stop while a connection is suspended. */
+static void stop(void *arg)
+{
+    struct parts *p = arg;
+
+    if (p->http != NULL)
+        http_drain(p->http,
+                   p->settings.place_timeout_ms + p->settings.transfer_timeout_ms);
+    channel_close(p->gateway.inventory);
+    channel_close(p->gateway.orchestrator);
+    if (p->http != NULL)
+        http_stop(p->http);
+    answers_close(p->gateway.answers);
+    jwt_close(p->gateway.jwt);
+    peers_free(p->services);
+    key_free(p->key);
 }
 
 int main(int argc, char **argv)
 {
-    struct settings settings = {0};
     struct parts parts = {0};
-    sigset_t signals;
 
-    log_start("gateway", LOG_INFO);
-    signal(SIGPIPE, SIG_IGN);
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    /* Before any thread starts, so that only main takes them. */
-    pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    raise_file_limit();
-    struct err e = conf_read(&TABLE, argc, argv, &settings);
-    if (!failed(e) && sodium_init() < 0)
-        e = err_make(ERR_INTERNAL, "libsodium cannot start: no randomness");
-    if (!failed(e))
-        e = start(&settings, &parts);
-    if (!failed(e)) {
-        log_info("listening", "address=%s port=%u", settings.listen_address,
-                 http_port(parts.http));
-        wait_for_signal(&signals);
-    } else {
-        log_error("cannot_start", "reason=\"%s\"", e.message);
-    }
-    stop(&settings, &parts);
-    return failed(e) ? 1 : 0;
+    return host_main(&TABLE, argc, argv, &parts.settings, start, stop, &parts);
 }

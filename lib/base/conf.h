@@ -24,13 +24,28 @@ enum conf_type {
 };
 
 struct conf_row {
-    const char *name;     /* lower case with underscores */
+    const char *name; /* lower case with underscores */
     enum conf_type type;
     size_t offset;        /* of the field in the struct that is filled */
     const char *fallback; /* as it would be written; NULL: it must be given */
     int64_t least, most;  /* CONF_NUMBER only */
     const char *help;     /* one line: meaning and unit */
 };
+
+/* A row for a field of `struct settings`, named as the field. */
+#define CONF_ROW_TEXT(field, fallback, help)                                             \
+    {                                                                                    \
+#field, CONF_TEXT, offsetof(struct settings, field), fallback, 0, 0, help        \
+    }
+#define CONF_ROW_SECRET(field, help)                                                     \
+    {                                                                                    \
+#field, CONF_SECRET, offsetof(struct settings, field), NULL, 0, 0, help          \
+    }
+#define CONF_ROW_NUMBER(field, fallback, least, most, help)                              \
+    {                                                                                    \
+#field, CONF_NUMBER, offsetof(struct settings, field), fallback, least, most,    \
+            help                                                                         \
+    }
 
 struct conf_table {
     const char *program; /* "inventory": the middle of the environment names */
