@@ -1,0 +1,48 @@
+/*
+ * host.h - the frame of a service's process: settings, keys, one server, an orderly end.
+ *
+ *   settings -> start (opens keys, database, server) -> serving -> SIGTERM -> stop
+ */
+#pragma once
+
+#include "base/conf.h"
+#include "rpc/keys.h"
+#include "rpc/server.h"
+
+/* What a service that is called by RPC listens with. */
+struct host {
+    struct key *key;
+    struct peers *callers;
+    struct rpc_server *server;
+};
+
+/* Settings every such service has. */
+struct host_settings {
+    const char *listen_url, *key_file, *callers_file;
+    int64_t in_flight_max; /* requests served at once */
+};
+
+/* Reads the key and the callers. */
+struct err host_open(struct host *host, const struct host_settings *settings)
+    __attribute__((warn_unused_result));
+
+/* Serves one service (borrowed) until host_stop_serving.  `health` says whether it can do
+ * its work; see server.h. */
+struct err host_serve(struct host *host, const struct host_settings *settings,
+                      ProtobufCService *service, struct err (*health)(void *arg),
+                      void *arg) __attribute__((warn_unused_result));
+
+/* Lets calls being served end, at most drain_ms; then receives no more. */
+void host_stop_serving(struct host *host, int64_t drain_ms);
+
+/* Frees the keys; last, for channels borrow them. */
+void host_close(struct host *host);
+
+/*
+ * A program's main: no core dumps, settings into `settings`, start(environment), wait for
+ * SIGTERM or SIGINT, stop(environment), which must cope with a start that failed half
+ * way. Gives main's exit status.
+ */
+int host_main(const struct conf_table *table, int argc, char **argv, void *settings,
+              struct err (*start)(void *environment), void (*stop)(void *environment),
+              void *environment);
