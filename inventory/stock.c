@@ -123,7 +123,7 @@ static const struct db_kind RESERVE = {
         "LEFT JOIN inventory.reservations r ON r.id = a.id "
         "LEFT JOIN LATERAL unnest(r.skus, r.quantities, r.unit_prices_cents)"
         "    AS l(sku, quantity, price) ON r.state IN ('held', 'confirmed') "
-        "ORDER BY a.ordinal",
+        "ORDER BY a.ordinal, l.sku",
 };
 
 /* What a refused reservation answers, the first time and every time after. */
@@ -293,7 +293,7 @@ static const struct db_kind RELEASE = {
         "    ORDER BY a.id"
         "), before AS ("
         "    SELECT id, state FROM inventory.reservations"
-        "    WHERE id = ANY ($1) AND state IN ('held', 'confirmed')"
+        "    WHERE id = ANY ($1) AND state IN ('held', 'confirmed') FOR UPDATE"
         "), moved AS ("
         "    UPDATE inventory.reservations r SET state = 'released', settled_at = now()"
         "    FROM before b WHERE r.id = b.id RETURNING r.skus, r.quantities, b.state AS was"

@@ -251,7 +251,7 @@ static int64_t finish_late(const struct attempt *a, int64_t limit)
     return limit;
 }
 
-/* Sends (conn_push) or waits for a result (conn_wait), watching the operations' deadlines meanwhile. */
+/* Sends (conn_push) or waits for a result (conn_wait), and watches deadlines meanwhile. */
 static bool wait_for(struct attempt *a, int (*wait)(struct conn *conn, int64_t deadline_ms),
                      int64_t patience)
 {
