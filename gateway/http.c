@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "gateway/conns.h"
 #include "gateway/jwt.h"
@@ -121,9 +122,27 @@ static void add_headers(const struct request *r, struct MHD_Response *response,
         MHD_add_response_header(response, "Connection", "close");
 }
 
-/* The body stays the arena's, which lives until on_completed. */
+/*
+ * Faults of test builds, where the answer leaves: it becomes "the outcome is not known", or
+ * it is late, and with it whatever else this thread serves.  False: it is lost.
+ */
+static bool pass_answer(struct request *r)
+{
+    if (r->route == NULL)
+        return true;
+    struct fault fault = failpoint("answer", r->route->name, "before");
+    if (fault.kind == FAULT_ERROR)
+        request_fail(r, err_make(ERR_DEADLINE_EXCEEDED, "a fault was armed here"));
+    if (fault.kind == FAULT_LATE)
+        usleep((useconds_t)fault.late_ms * 1000);
+    return fault.kind != FAULT_DROP;
+}
+
+/* The body stays the arena's, which lives until on_completed.  MHD_NO hangs up. */
 static enum MHD_Result send_answer(struct http *http, struct request *r)
 {
+    if (!pass_answer(r))
+        return MHD_NO;
     const struct answer *a = &r->answer;
     struct MHD_Response *response =
         MHD_create_response_from_buffer(a->size, (void *)a->body, MHD_RESPMEM_PERSISTENT);

@@ -6,13 +6,13 @@
 #include "gateway/handlers.h"
 
 static const struct route ROUTES[] = {
-    {METHOD_POST, "/v1/orders", false, orders_place},
-    {METHOD_GET, "/v1/orders", false, orders_list},
-    {METHOD_GET, "/v1/orders/{id}", false, orders_get},
-    {METHOD_GET, "/v1/carts/{id}", false, carts_get},
-    {METHOD_PUT, "/v1/carts/{id}", false, carts_put},
-    {METHOD_GET, "/v1/products", true, products_list},
-    {METHOD_GET, "/healthz", true, health_check},
+    {METHOD_POST, "/v1/orders", "place_order", false, orders_place},
+    {METHOD_GET, "/v1/orders", "list_orders", false, orders_list},
+    {METHOD_GET, "/v1/orders/{id}", "get_order", false, orders_get},
+    {METHOD_GET, "/v1/carts/{id}", "get_cart", false, carts_get},
+    {METHOD_PUT, "/v1/carts/{id}", "put_cart", false, carts_put},
+    {METHOD_GET, "/v1/products", "list_products", true, products_list},
+    {METHOD_GET, "/healthz", "health", true, health_check},
 };
 
 enum { ROUTE_COUNT = sizeof ROUTES / sizeof ROUTES[0] };

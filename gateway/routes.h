@@ -13,6 +13,7 @@ enum method { METHOD_GET, METHOD_POST, METHOD_PUT, METHOD_OPTIONS, METHOD_OTHER 
 struct route {
     enum method method;
     const char *path; /* the last segment may be {id} */
+    const char *name;
     bool public;      /* needs no token */
     /* Answers, starts a call (request_call), or returns the error to answer. */
     struct err (*handle)(struct request *request);

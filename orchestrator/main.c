@@ -16,8 +16,8 @@
 struct settings {
     const char *listen_url, *key_file, *callers_file, *services_file;
     const char *inventory_addresses, *payment_addresses, *database_url;
-    int64_t lease_ms, recover_every_ms, step_timeout_ms, give_up_ms, in_flight_max,
-        readers;
+    int64_t lease_ms, recover_every_ms, step_timeout_ms, give_up_ms, attention_after,
+        in_flight_max, readers;
 };
 
 static const struct conf_row ROWS[] = {
@@ -36,6 +36,8 @@ static const struct conf_row ROWS[] = {
                     "how long one attempt at a step may take, milliseconds"),
     CONF_ROW_NUMBER(give_up_ms, "30000", 100, 3600000,
                     "age at which a checkout that cannot go on is aborted, milliseconds"),
+    CONF_ROW_NUMBER(attention_after, "10", 1, 1000000,
+                    "failed attempts to undo a step, before an operator is called"),
     CONF_ROW_NUMBER(in_flight_max, "4096", 1, 65536, "requests and checkouts at once"),
     CONF_ROW_NUMBER(readers, "2", 1, 16, "database connections for read-only queries"),
 };
@@ -102,6 +104,7 @@ static struct err open_sagas(struct environment *env)
         .lease_ms = env->settings.lease_ms,
         .step_timeout_ms = env->settings.step_timeout_ms,
         .give_up_ms = env->settings.give_up_ms,
+        .attention_after = env->settings.attention_after,
         .most = (size_t)env->settings.in_flight_max,
     };
 

@@ -20,7 +20,6 @@ enum {
     SCRATCH_MAX = 1 << 20,
     BACKOFF_LEAST_MS = 50,   /* between attempts, doubling, with jitter */
     BACKOFF_MOST_MS = 5000,
-    ATTENTION_AFTER = 10,    /* attempts to undo, before an operator is called */
 };
 
 struct sagas {
@@ -272,7 +271,7 @@ void saga_undo_done(struct saga *saga, struct err error)
              saga->attempts + 1, err_reason(error.code), error.message);
     /* The failure is durable: nobody need wait for the rest. */
     finish_waiters(take_waiters(saga), &saga->checkout);
-    if (++saga->attempts != ATTENTION_AFTER) {
+    if (++saga->attempts != saga->sagas->config.attention_after) {
         pause_then(saga, undo_next);
         return;
     }

@@ -65,6 +65,7 @@ struct sagas_config {
     int64_t lease_ms;
     int64_t step_timeout_ms;     /* of one attempt at a step */
     int64_t give_up_ms;          /* age at which a checkout that cannot go on is aborted */
+    int64_t attention_after;     /* attempts to undo, before an operator is called */
     size_t most;                 /* sagas at once */
 };
 
