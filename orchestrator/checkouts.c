@@ -110,8 +110,13 @@ struct err orders_claimed(const struct db_rows *rows, struct arena *arena,
         *result = CLAIM_KEY_REUSED;
         return ERR_NONE;
     }
-    *result = strcmp(order_id, c->order_id) == 0 ? CLAIM_OURS : CLAIM_KNOWN;
-    return read_checkout(rows, 0, 3, arena, out);
+    struct err e = read_checkout(rows, 0, 3, arena, out);
+    /* A claim whose answer was lost may run again after its lease: by then it may have been
+     * taken over, and has an owner. */
+    *result = !failed(e) && strcmp(order_id, c->order_id) == 0 && out->epoch == 1
+                  ? CLAIM_OURS
+                  : CLAIM_KNOWN;
+    return e;
 }
 
 void orders_find(struct db_query *query, const char *idempotency_key)
