@@ -1,0 +1,778 @@
+/* checkouts_test.c - the promises of orchestrator/orders.h, against PostgreSQL. */
+#include "unit/db/scoped.h"
+
+#include "orchestrator/orders.h"
+
+static const char ALICE[] = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa";
+static const char BOB[] = "bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb";
+
+enum { LEASE_MS = 600000, TAKEN_MAX = 64 };
+
+static struct db *the_db, *the_other; /* of the test under way: two replicas */
+static struct arena *the_arena;
+
+static struct db *open_db(const char *name)
+{
+    struct db_config config = {
+        .url = database_url(), .name = name, .queue_max = 8192, .batch_max = 512, .readers = 2,
+    };
+    struct db *db = NULL;
+
+    orders_configure(&config);
+    assert_ok(db_open(&config, &db));
+    return db;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()");
+    sql("TRUNCATE orders.users, orders.carts, orders.checkouts, orders.orders, orders.outbox"
+        " CASCADE");
+    the_db = open_db("checkouts_test");
+    the_other = open_db("checkouts_test_2");
+    the_arena = arena_new(8 << 20);
+    return 0;
+}
+
+/* After each test: an order stands for each completed checkout, with one event each. */
+static int tear_down(void **state)
+{
+    (void)state;
+    db_close(the_db);
+    db_close(the_other);
+    arena_free(the_arena);
+    int64_t wrong = sql_number(
+        "SELECT count(*) FROM orders.checkouts c FULL JOIN orders.orders o ON o.id = c.order_id "
+        "WHERE (c.state = 'completed') IS DISTINCT FROM (o.id IS NOT NULL)"
+        "   OR (SELECT count(*) FROM orders.outbox e WHERE e.order_id = c.order_id)"
+        "      <> (c.state = 'completed')::int");
+    return wrong == 0 ? 0 : -1;
+}
+
+/* ---- doing ----------------------------------------------------------------------------- */
+
+struct run {
+    struct db_op op;
+    struct latch *latch, own;
+    atomic_int calls;
+    struct err error;
+    struct checkout asked;
+    char order_id[ULID_SIZE];
+    uint8_t fingerprint[FINGERPRINT_SIZE];
+    enum claim_result result;
+    struct checkout row;
+    struct turned turned;
+    struct checkout taken[TAKEN_MAX];
+    int taken_count;
+    struct arena *arena;
+};
+
+static void start(struct db *db, struct run *run, struct latch *latch, db_done *done)
+{
+    run->latch = latch;
+    if (latch == NULL) {
+        latch_set(&run->own, 1);
+        run->latch = &run->own;
+    }
+    run->op.deadline_ms = in_ms(CALL_DEADLINE_MS);
+    run->op.done = done;
+    run->op.arg = run;
+    db_submit(db, &run->op);
+}
+
+static void on_claimed(void *arg, struct err error, const struct db_rows *rows)
+{
+    struct run *run = arg;
+
+    run->calls++;
+    run->error = error;
+    if (!failed(error))
+        run->error = orders_claimed(rows, run->arena, &run->asked, &run->result, &run->row);
+    latch_count(run->latch);
+}
+
+static void claim_new(struct run *run, const char *key, const char *user, const char *cart)
+{
+    memset(run, 0, sizeof *run);
+    ulid_make(run->order_id);
+    memset(run->fingerprint, 7, sizeof run->fingerprint);
+    run->arena = arena_new(1 << 20);
+    run->asked = (struct checkout){
+        .order_id = run->order_id,
+        .idempotency_key = key,
+        .user_id = user,
+        .cart_id = cart,
+        .payment_method_id = "pm_card_visa",
+        .fingerprint = run->fingerprint,
+        .expected_total_cents = -1,
+    };
+    orders_claim(&run->op, &run->asked, "owner-1", LEASE_MS);
+}
+
+static enum claim_result claim_on(struct db *db, struct run *run)
+{
+    start(db, run, NULL, on_claimed);
+    latch_wait(run->latch, 0);
+    assert_ok(run->error);
+    return run->result;
+}
+
+static enum claim_result claim(struct run *run, const char *key, const char *user,
+                               const char *cart)
+{
+    claim_new(run, key, user, cart);
+    return claim_on(the_db, run);
+}
+
+static void run_end(struct run *run)
+{
+    arena_free(run->arena);
+    run->arena = NULL;
+}
+
+static void on_turned(void *arg, struct err error, const struct db_rows *rows)
+{
+    struct run *run = arg;
+
+    run->calls++;
+    run->error = error;
+    if (!failed(error) && rows->count > 0)
+        run->turned = orders_turned(rows);
+    latch_count(run->latch);
+}
+
+static struct turned finish(struct run *run)
+{
+    start(the_db, run, NULL, on_turned);
+    latch_wait(run->latch, 0);
+    assert_ok(run->error);
+    return run->turned;
+}
+
+static struct turned turn(const struct checkout *c, enum checkout_state to, enum err_code code)
+{
+    struct run run = {.calls = 0};
+    struct checkout failing = *c;
+
+    failing.failure = err_make(code, "Because of %s.", err_reason(code));
+    failing.failure.subject = "sku-1";
+    orders_turn(&run.op, &failing, to, NULL);
+    return finish(&run);
+}
+
+static const char LINES[] = "[{\"sku\": \"a\", \"quantity\": 2, \"unit_price_cents\": 50}]";
+
+static struct turned persist(const struct checkout *c)
+{
+    struct run run = {.calls = 0};
+    struct checkout priced = *c;
+
+    priced.total_cents = 100;
+    priced.currency = "EUR";
+    orders_persist(&run.op, &priced, LINES);
+    return finish(&run);
+}
+
+static void on_taken(void *arg, struct err error, const struct db_rows *rows)
+{
+    struct run *run = arg;
+
+    run->calls++;
+    run->error = error;
+    for (int i = 0; i < rows->count && !failed(run->error); i++)
+        run->error = orders_taken(rows, i, run->arena, &run->taken[run->taken_count++]);
+    latch_count(run->latch);
+}
+
+static void start_take_over(struct db *db, struct run *run, const char *owner, int64_t limit)
+{
+    memset(run, 0, sizeof *run);
+    run->arena = arena_new(1 << 20);
+    orders_take_over(&run->op, owner, LEASE_MS, limit);
+    start(db, run, NULL, on_taken);
+}
+
+static int take_over(struct run *run, const char *owner, int64_t limit)
+{
+    start_take_over(the_db, run, owner, limit);
+    latch_wait(run->latch, 0);
+    assert_ok(run->error);
+    return run->taken_count;
+}
+
+static void cart_of(const char *user, const char *cart_id, const char *lines)
+{
+    sql("INSERT INTO orders.users (id) VALUES ('%s') ON CONFLICT DO NOTHING;"
+        "INSERT INTO orders.carts (user_id, id, lines) VALUES ('%s', '%s', '%s')",
+        user, user, cart_id, lines);
+}
+
+static const char CART[] = "[{\"sku\": \"a\", \"quantity\": 2}]";
+
+static void late(void)
+{
+    sql("UPDATE orders.checkouts SET lease_until = now() - interval '1 s'");
+}
+
+/* ---- claim ----------------------------------------------------------------------------- */
+
+static void a_key_claims_its_checkout_once(void **state)
+{
+    struct run first, again;
+
+    (void)state;
+    cart_of(ALICE, "cart", CART);
+    assert_int_equal(claim(&first, "key", ALICE, "cart"), CLAIM_OURS);
+    assert_string_equal(first.row.order_id, first.order_id);
+    assert_int_equal(first.row.state, CHECKOUT_RUNNING);
+    assert_int_equal(first.row.epoch, 1);
+    assert_int_equal(first.row.expected_total_cents, -1);
+    assert_int_equal(first.row.cart.count, 1);
+    assert_string_equal(first.row.cart.items[0].sku, "a");
+    assert_int_equal(first.row.cart.items[0].quantity, 2);
+    assert_memory_equal(first.row.fingerprint, first.fingerprint, FINGERPRINT_SIZE);
+    /* The same operation again, as after a COMMIT whose answer was lost. */
+    assert_int_equal(claim_on(the_db, &first), CLAIM_OURS);
+    assert_int_equal(claim(&again, "key", ALICE, "cart"), CLAIM_KNOWN);
+    assert_string_equal(again.row.order_id, first.order_id);
+    run_end(&first);
+    run_end(&again);
+}
+
+static void a_claim_run_again_after_a_take_over_is_no_longer_ours(void **state)
+{
+    struct run first, taker;
+
+    (void)state;
+    cart_of(ALICE, "cart", CART);
+    assert_int_equal(claim(&first, "key", ALICE, "cart"), CLAIM_OURS);
+    late();
+    assert_int_equal(take_over(&taker, "owner-2", 10), 1);
+    assert_int_equal(claim_on(the_db, &first), CLAIM_KNOWN);
+    run_end(&first);
+    run_end(&taker);
+}
+
+struct claims {
+    struct run *runs;
+    int count;
+    struct latch latch;
+};
+
+static void submit_claims(void *arg)
+{
+    struct claims *claims = arg;
+
+    for (int i = 0; i < claims->count; i++)
+        start(the_db, &claims->runs[i], &claims->latch, on_claimed);
+}
+
+static void claim_together(struct run *runs, int count)
+{
+    struct claims claims = {.runs = runs, .count = count};
+    struct batcher batcher = {.submit = submit_claims, .arg = &claims};
+    struct db_op op = {.deadline_ms = in_ms(CALL_DEADLINE_MS)};
+
+    latch_set(&claims.latch, count);
+    latch_set(&batcher.latch, 1);
+    orders_renew(&op, "nobody", 1, LEASE_MS);
+    op.done = batcher_on_op;
+    op.arg = &batcher;
+    db_submit(the_db, &op);
+    latch_wait(&batcher.latch, 0);
+    latch_wait(&claims.latch, 0);
+}
+
+static void one_key_and_one_cart_in_one_batch_are_one_checkout(void **state)
+{
+    struct run runs[4];
+
+    (void)state;
+    cart_of(ALICE, "cart", CART);
+    claim_new(&runs[0], "key", ALICE, "cart");
+    claim_new(&runs[1], "key", ALICE, "cart");
+    claim_new(&runs[2], "other-key", ALICE, "cart");
+    claim_new(&runs[3], "key", ALICE, "cart");
+    memset(runs[3].fingerprint, 8, FINGERPRINT_SIZE); /* another request */
+    claim_together(runs, 4);
+    for (int i = 0; i < 4; i++) {
+        static const enum claim_result EXPECTED[] = {CLAIM_OURS, CLAIM_KNOWN,
+                                                     CLAIM_ALREADY_ORDERED, CLAIM_KEY_REUSED};
+        assert_ok(runs[i].error);
+        assert_int_equal(runs[i].calls, 1);
+        assert_int_equal(runs[i].result, EXPECTED[i]);
+        run_end(&runs[i]);
+    }
+    assert_int_equal(sql_number("SELECT count(*) FROM orders.checkouts"), 1);
+}
+
+static void replicas_that_claim_at_once_agree_on_one_owner(void **state)
+{
+    enum { KEYS = 150 };
+    static struct run here[KEYS], there[KEYS];
+    static char keys[KEYS][32], carts[KEYS][32];
+    struct latch latch;
+    int ours = 0;
+
+    (void)state;
+    latch_set(&latch, 2 * KEYS);
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(keys[i], sizeof keys[i], "key-%d", i);
+        snprintf(carts[i], sizeof carts[i], "cart-%d", i);
+        cart_of(ALICE, carts[i], CART);
+        claim_new(&here[i], keys[i], ALICE, carts[i]);
+        claim_new(&there[i], keys[i], ALICE, carts[i]);
+    }
+    for (int i = 0; i < KEYS; i++) {
+        start(the_db, &here[i], &latch, on_claimed);
+        start(the_other, &there[i], &latch, on_claimed);
+    }
+    latch_wait(&latch, 0);
+    for (int i = 0; i < KEYS; i++) {
+        assert_ok(here[i].error);
+        assert_ok(there[i].error);
+        ours += here[i].result == CLAIM_OURS;
+        assert_true((here[i].result == CLAIM_OURS) != (there[i].result == CLAIM_OURS));
+        assert_true(here[i].result == CLAIM_KNOWN || there[i].result == CLAIM_KNOWN);
+        assert_string_equal(here[i].row.order_id, there[i].row.order_id);
+        run_end(&here[i]);
+        run_end(&there[i]);
+    }
+    print_message("  %d here, %d there\n", ours, KEYS - ours);
+}
+
+static void a_key_is_of_one_user_and_one_request(void **state)
+{
+    struct run run;
+
+    (void)state;
+    cart_of(ALICE, "cart", CART);
+    cart_of(BOB, "cart", CART);
+    assert_int_equal(claim(&run, "key", ALICE, "cart"), CLAIM_OURS);
+    run_end(&run);
+    assert_int_equal(claim(&run, "key", BOB, "cart"), CLAIM_KEY_REUSED);
+    assert_null(run.row.order_id); /* nothing told about the first */
+    run_end(&run);
+    claim_new(&run, "key", ALICE, "cart");
+    run.fingerprint[FINGERPRINT_SIZE - 1] = 0;
+    assert_int_equal(claim_on(the_db, &run), CLAIM_KEY_REUSED);
+    run_end(&run);
+    assert_int_equal(claim(&run, "key-2", BOB, "cart"), CLAIM_OURS); /* a cart of his own */
+    run_end(&run);
+}
+
+static void a_cart_must_be_there_with_lines_and_free(void **state)
+{
+    struct run run, running;
+
+    (void)state;
+    cart_of(ALICE, "cart", CART);
+    cart_of(ALICE, "empty", "[]");
+    assert_int_equal(claim(&run, "k1", ALICE, "none"), CLAIM_CART_NOT_FOUND);
+    run_end(&run);
+    assert_int_equal(claim(&run, "k2", BOB, "cart"), CLAIM_CART_NOT_FOUND);
+    run_end(&run);
+    assert_int_equal(claim(&run, "k3", ALICE, "empty"), CLAIM_CART_EMPTY);
+    run_end(&run);
+    assert_int_equal(claim(&running, "k4", ALICE, "cart"), CLAIM_OURS);
+    assert_int_equal(claim(&run, "k5", ALICE, "cart"), CLAIM_ALREADY_ORDERED);
+    run_end(&run);
+    /* Aborting still holds it; failed frees it; completed keeps it. */
+    turn(&running.row, CHECKOUT_ABORTING, ERR_OUT_OF_STOCK);
+    assert_int_equal(claim(&run, "k5", ALICE, "cart"), CLAIM_ALREADY_ORDERED);
+    run_end(&run);
+    turn(&running.row, CHECKOUT_FAILED, ERR_OUT_OF_STOCK);
+    run_end(&running);
+    assert_int_equal(claim(&running, "k5", ALICE, "cart"), CLAIM_OURS);
+    assert_int_equal(persist(&running.row).state, CHECKOUT_COMPLETED);
+    assert_int_equal(claim(&run, "k6", ALICE, "cart"), CLAIM_ALREADY_ORDERED);
+    run_end(&run);
+    assert_int_equal(claim(&run, "k4", ALICE, "cart"), CLAIM_KNOWN);
+    assert_int_equal(run.row.state, CHECKOUT_FAILED);
+    assert_int_equal(run.row.failure.code, ERR_OUT_OF_STOCK);
+    assert_string_equal(run.row.failure.subject, "sku-1");
+    run_end(&run);
+    run_end(&running);
+}
+
+/* ---- turn and persist ------------------------------------------------------------------ */
+
+static void persisting_twice_is_one_order_and_one_event(void **state)
+{
+    struct run run;
+
+    (void)state;
+    cart_of(ALICE, "cart", CART);
+    assert_int_equal(claim(&run, "key", ALICE, "cart"), CLAIM_OURS);
+    struct turned first = persist(&run.row), second = persist(&run.row);
+    assert_int_equal(first.state, CHECKOUT_COMPLETED);
+    assert_true(first.created_at_ms > 0);
+    assert_int_equal(second.state, CHECKOUT_COMPLETED);
+    assert_int_equal(second.created_at_ms, first.created_at_ms);
+    assert_int_equal(sql_number("SELECT count(*) FROM orders.orders"), 1);
+    assert_int_equal(sql_number("SELECT count(*) FROM orders.outbox"), 1);
+    assert_sql_text("order.created 1 100 EUR", "SELECT type || ' ' || sequence || ' ' ||"
+                                               " (payload->>'total_cents') || ' ' ||"
+                                               " (payload->>'currency') FROM orders.outbox");
+    /* It is the end: nothing turns it. */
+    assert_int_equal(turn(&run.row, CHECKOUT_ABORTING, ERR_INTERNAL).state, CHECKOUT_COMPLETED);
+    assert_int_equal(turn(&run.row, CHECKOUT_FAILED, ERR_INTERNAL).state, CHECKOUT_COMPLETED);
+    /* And a repeated request finds the order. */
+    assert_int_equal(claim_on(the_db, &run), CLAIM_OURS);
+    assert_int_equal(run.row.total_cents, 100);
+    assert_string_equal(run.row.currency, "EUR");
+    assert_int_equal(run.row.lines.count, 1);
+    assert_int_equal(run.row.lines.items[0].unit_price_cents, 50);
+    run_end(&run);
+}
+
+static void what_is_aborting_keeps_its_reason_and_is_never_persisted(void **state)
+{
+    struct run run;
+
+    (void)state;
+    cart_of(ALICE, "cart", CART);
+    assert_int_equal(claim(&run, "key", ALICE, "cart"), CLAIM_OURS);
+    assert_int_equal(turn(&run.row, CHECKOUT_ABORTING, ERR_PAYMENT_DECLINED).state,
+                     CHECKOUT_ABORTING);
+    assert_int_equal(turn(&run.row, CHECKOUT_ABORTING, ERR_INTERNAL).state, CHECKOUT_ABORTING);
+    assert_int_equal(persist(&run.row).state, CHECKOUT_ABORTING);
+    assert_int_equal(turn(&run.row, CHECKOUT_FAILED, ERR_INTERNAL).state, CHECKOUT_FAILED);
+    assert_int_equal(turn(&run.row, CHECKOUT_ABORTING, ERR_INTERNAL).state, CHECKOUT_FAILED);
+    assert_int_equal(persist(&run.row).state, CHECKOUT_FAILED);
+    assert_sql_text("payment_declined", "SELECT failure_reason FROM orders.checkouts");
+    run_end(&run);
+}
+
+/* ---- leases ---------------------------------------------------------------------------- */
+
+static void only_what_is_past_its_lease_is_taken_over(void **state)
+{
+    struct run run, taker;
+
+    (void)state;
+    cart_of(ALICE, "cart", CART);
+    assert_int_equal(claim(&run, "key", ALICE, "cart"), CLAIM_OURS);
+    assert_int_equal(take_over(&taker, "owner-2", 10), 0);
+    run_end(&taker);
+    late();
+    assert_int_equal(take_over(&taker, "owner-2", 10), 1);
+    assert_string_equal(taker.taken[0].order_id, run.order_id);
+    assert_int_equal(taker.taken[0].epoch, 2);
+    assert_int_equal(taker.taken[0].cart.count, 1);
+    run_end(&taker);
+    assert_int_equal(take_over(&taker, "owner-2", 10), 0); /* it has a new lease */
+    run_end(&taker);
+    run_end(&run);
+}
+
+static void renewing_puts_the_lease_off_for_its_owner_alone(void **state)
+{
+    struct run run, taker, renewal = {.calls = 0};
+
+    (void)state;
+    cart_of(ALICE, "cart", CART);
+    assert_int_equal(claim(&run, "key", ALICE, "cart"), CLAIM_OURS);
+    late();
+    orders_renew(&renewal.op, run.order_id, 2, LEASE_MS); /* another's epoch */
+    finish(&renewal);
+    assert_int_equal(sql_number("SELECT (lease_until < now())::int FROM orders.checkouts"), 1);
+    orders_renew(&renewal.op, run.order_id, 1, LEASE_MS);
+    finish(&renewal);
+    assert_int_equal(take_over(&taker, "owner-2", 10), 0);
+    run_end(&taker);
+    run_end(&run);
+}
+
+static void a_zombie_changes_nothing_after_a_take_over(void **state)
+{
+    struct run zombie, taker, renewal = {.calls = 0};
+
+    (void)state;
+    cart_of(ALICE, "cart", CART);
+    assert_int_equal(claim(&zombie, "key", ALICE, "cart"), CLAIM_OURS);
+    late();
+    assert_int_equal(take_over(&taker, "owner-2", 10), 1);
+    struct turned t = persist(&zombie.row);
+    assert_int_equal(t.state, CHECKOUT_RUNNING);
+    assert_int_equal(t.epoch, 2);
+    assert_int_equal(turn(&zombie.row, CHECKOUT_ABORTING, ERR_INTERNAL).state, CHECKOUT_RUNNING);
+    assert_int_equal(turn(&zombie.row, CHECKOUT_FAILED, ERR_INTERNAL).state, CHECKOUT_RUNNING);
+    late();
+    orders_renew(&renewal.op, zombie.order_id, 1, LEASE_MS);
+    finish(&renewal);
+    assert_int_equal(sql_number("SELECT (lease_until < now())::int FROM orders.checkouts"), 1);
+    assert_int_equal(sql_number("SELECT count(*) FROM orders.orders"), 0);
+    assert_int_equal(persist(&taker.taken[0]).state, CHECKOUT_COMPLETED);
+    assert_int_equal(sql_number("SELECT count(*) FROM orders.orders"), 1);
+    run_end(&zombie);
+    run_end(&taker);
+}
+
+static void instances_that_take_over_at_once_take_each_checkout_once(void **state)
+{
+    enum { LATE = 100 };
+    struct run takers[20];
+    int taken = 0;
+
+    (void)state;
+    for (int i = 0; i < LATE; i++)
+        sql("INSERT INTO orders.checkouts (order_id, idempotency_key, user_id, cart_id,"
+            " payment_method_id, fingerprint, cart, owner, lease_until) VALUES"
+            " ('o%d', 'k%d', '%s', 'c%d', 'pm', decode(repeat('00', 32), 'hex'), '%s', 'dead',"
+            "  now() - interval '1 s')",
+            i, i, ALICE, i, CART);
+    for (int i = 0; i < 20; i++)
+        start_take_over(i % 2 == 0 ? the_db : the_other, &takers[i],
+                        i % 2 == 0 ? "even" : "odd", 30);
+    for (int i = 0; i < 20; i++)
+        latch_wait(takers[i].latch, 0);
+    for (int i = 0; i < 20; i++) {
+        assert_ok(takers[i].error);
+        for (int k = 0; k < takers[i].taken_count; k++)
+            assert_int_equal(takers[i].taken[k].epoch, 2);
+        taken += takers[i].taken_count;
+        run_end(&takers[i]);
+    }
+    /* Those of one batch act as one. */
+    while (taken < LATE) {
+        struct run taker;
+        int more = take_over(&taker, "even", 30);
+        assert_true(more > 0);
+        taken += more;
+        run_end(&taker);
+    }
+    assert_int_equal(taken, LATE);
+    assert_int_equal(sql_number("SELECT count(*) FROM orders.checkouts WHERE epoch <> 2"), 0);
+}
+
+/* ---- carts ----------------------------------------------------------------------------- */
+
+static enum err_code put_cart(const char *user, const char *id, const char *sku,
+                              int64_t quantity, bool *created)
+{
+    Orders__V1__PutCartRequest in = ORDERS__V1__PUT_CART_REQUEST__INIT;
+    Orders__V1__Cart cart = ORDERS__V1__CART__INIT;
+    Orders__V1__CartLine line = ORDERS__V1__CART_LINE__INIT, *lines = &line;
+    struct call call;
+
+    line.sku = (char *)sku;
+    line.quantity = quantity;
+    cart.cart_id = (char *)id;
+    cart.n_lines = sku == NULL ? 0 : 1;
+    cart.lines = &lines;
+    in.user_id = (char *)user;
+    in.cart = &cart;
+    carts_put(the_db, call_begin(&call, NULL), &in);
+    call_wait(&call);
+    if (call.reply != NULL)
+        *created = ((const Orders__V1__PutCartReply *)(void *)call.reply)->created;
+    return call_code(&call);
+}
+
+static enum err_code get_cart(const char *user, const char *id, int64_t *quantity)
+{
+    Orders__V1__GetCartRequest in = ORDERS__V1__GET_CART_REQUEST__INIT;
+    struct call call;
+
+    in.user_id = (char *)user;
+    in.cart_id = (char *)id;
+    carts_get(the_db, call_begin(&call, NULL), &in);
+    call_wait(&call);
+    if (call.reply != NULL) {
+        const Orders__V1__Cart *cart = ((const Orders__V1__GetCartReply *)(void *)call.reply)->cart;
+        assert_string_equal(cart->cart_id, id);
+        *quantity = cart->n_lines == 0 ? 0 : cart->lines[0]->quantity;
+    }
+    return call_code(&call);
+}
+
+static void a_cart_holds_what_was_put_last_until_it_is_ordered(void **state)
+{
+    bool created = false;
+    int64_t quantity = -1;
+    struct run run;
+
+    (void)state;
+    assert_int_equal(get_cart(ALICE, "c", &quantity), ERR_NOT_FOUND);
+    assert_int_equal(put_cart(ALICE, "c", "a", 3, &created), ERR_OK);
+    assert_true(created);
+    assert_int_equal(put_cart(ALICE, "c", "a", 5, &created), ERR_OK);
+    assert_false(created);
+    assert_int_equal(get_cart(ALICE, "c", &quantity), ERR_OK);
+    assert_int_equal(quantity, 5);
+    assert_int_equal(get_cart(BOB, "c", &quantity), ERR_NOT_FOUND);
+    assert_int_equal(put_cart(ALICE, "e", NULL, 0, &created), ERR_OK);
+    assert_int_equal(get_cart(ALICE, "e", &quantity), ERR_OK);
+    assert_int_equal(quantity, 0);
+
+    assert_int_equal(claim(&run, "key", ALICE, "c"), CLAIM_OURS);
+    assert_int_equal(put_cart(ALICE, "c", "a", 9, &created), ERR_CART_ALREADY_ORDERED);
+    assert_int_equal(get_cart(ALICE, "c", &quantity), ERR_OK);
+    assert_int_equal(quantity, 5);
+    turn(&run.row, CHECKOUT_FAILED, ERR_OUT_OF_STOCK);
+    assert_int_equal(put_cart(ALICE, "c", "a", 9, &created), ERR_OK);
+    run_end(&run);
+}
+
+/* ---- orders ---------------------------------------------------------------------------- */
+
+static void orders_are_paged_without_gap_or_repetition_over_equal_times(void **state)
+{
+    enum { ORDERS = 25, PAGE = 4 };
+    Orders__V1__ListOrdersRequest in = ORDERS__V1__LIST_ORDERS_REQUEST__INIT;
+    char cursor[128] = "", seen[1024] = "";
+    struct call call;
+    int pages = 0, orders = 0;
+
+    (void)state;
+    sql("INSERT INTO orders.users (id) VALUES ('%s'), ('%s')", ALICE, BOB);
+    /* Five orders at each of five times, with microseconds; ids not in order of time. */
+    sql("INSERT INTO orders.orders (id, user_id, total_cents, idempotency_key, created_at,"
+        " currency, cart_id, reservation_id, charge_id, lines)"
+        " SELECT '01ARZ3NDEKTSV4RRFFQ69G' || lpad((i * 7 %% 25)::text, 4, '0'), '%s', i,"
+        "  'k' || i, timestamptz '2026-03-29 00:59:59.123457Z' + (i / 5) * interval '1 us',"
+        "  'EUR', 'c', 'r', 'h', '[]' FROM generate_series(0, 24) AS i",
+        ALICE);
+    sql("INSERT INTO orders.orders (id, user_id, total_cents, idempotency_key, currency,"
+        " cart_id, reservation_id, charge_id, lines)"
+        " VALUES ('01ARZ3NDEKTSV4RRFFQ69GZZZZ', '%s', 1, 'bob', 'EUR', 'c', 'r', 'h', '[]')",
+        BOB);
+    in.user_id = (char *)ALICE;
+    in.limit = PAGE;
+    do {
+        in.cursor = cursor;
+        orders_list(the_db, call_begin(&call, NULL), &in);
+        call_wait(&call);
+        assert_ok(call.error);
+        const Orders__V1__ListOrdersReply *page = (void *)call.reply;
+        for (size_t i = 0; i < page->n_orders; i++, orders++) {
+            assert_string_equal(page->orders[i]->user_id, ALICE);
+            strncat(seen, page->orders[i]->order_id + 22, 4);
+            strncat(seen, " ", 2);
+        }
+        snprintf(cursor, sizeof cursor, "%s", page->next_cursor);
+        call_end(&call);
+        pages++;
+    } while (cursor[0] != '\0' && pages < 2 * ORDERS);
+    assert_int_equal(orders, ORDERS);
+    assert_int_equal(pages, (ORDERS + PAGE - 1) / PAGE);
+    assert_sql_text(seen, "SELECT string_agg(right(id, 4) || ' ', '' ORDER BY created_at DESC,"
+                          " id DESC) FROM orders.orders WHERE idempotency_key <> 'bob'");
+}
+
+static void a_cursor_that_was_not_given_is_refused(void **state)
+{
+    static const char *const CURSORS[] = {"x", "!!!", "MTIz", "MTIzLmFiYw", "LQ", "====",
+                                          "LTEuMDFBUlozTkRFS1RTVjRSUkZGUTY5RzAwMDA"};
+    Orders__V1__ListOrdersRequest in = ORDERS__V1__LIST_ORDERS_REQUEST__INIT;
+    struct call call;
+
+    (void)state;
+    in.user_id = (char *)ALICE;
+    for (size_t i = 0; i < sizeof CURSORS / sizeof *CURSORS; i++) {
+        in.cursor = (char *)CURSORS[i];
+        orders_list(the_db, call_begin(&call, NULL), &in);
+        assert_int_equal(call_code(&call), ERR_INVALID_ARGUMENT);
+    }
+}
+
+static void an_order_is_found_by_its_user_alone(void **state)
+{
+    Orders__V1__GetOrderRequest in = ORDERS__V1__GET_ORDER_REQUEST__INIT;
+    struct run run;
+    struct call call;
+
+    (void)state;
+    cart_of(ALICE, "cart", CART);
+    assert_int_equal(claim(&run, "key", ALICE, "cart"), CLAIM_OURS);
+    struct turned t = persist(&run.row);
+    in.order_id = run.order_id;
+    for (int who = 0; who < 3; who++) {
+        in.user_id = (char *)(who == 0 ? ALICE : who == 1 ? "" : BOB);
+        orders_get(the_db, call_begin(&call, NULL), &in);
+        if (who == 2) {
+            assert_int_equal(call_code(&call), ERR_NOT_FOUND);
+            continue;
+        }
+        call_wait(&call);
+        assert_ok(call.error);
+        const Orders__V1__Order *order =
+            ((const Orders__V1__GetOrderReply *)(void *)call.reply)->order;
+        assert_string_equal(order->order_id, run.order_id);
+        assert_int_equal(order->total_cents, 100);
+        assert_int_equal(order->created_at_ms, t.created_at_ms);
+        assert_int_equal(order->n_lines, 1);
+        assert_string_equal(order->lines[0]->sku, "a");
+        call_end(&call);
+    }
+    run_end(&run);
+}
+
+/* ---- lines ----------------------------------------------------------------------------- */
+
+static void lines_survive_their_json(void **state)
+{
+    enum { LINES_COUNT = 100 };
+    struct line items[LINES_COUNT];
+    struct lines lines = {items, LINES_COUNT}, back;
+    char skus[LINES_COUNT][65];
+
+    (void)state;
+    for (int i = 0; i < LINES_COUNT; i++) {
+        memset(skus[i], 'A' + i % 26, 64);
+        skus[i][64] = '\0';
+        items[i] = (struct line){skus[i], INT64_MAX, INT64_MAX - i};
+    }
+    char *json = lines_to_json(the_arena, &lines, true);
+    assert_non_null(json);
+    assert_ok(lines_from_json(the_arena, json, &back));
+    assert_int_equal(back.count, LINES_COUNT);
+    for (int i = 0; i < LINES_COUNT; i++) {
+        assert_string_equal(back.items[i].sku, skus[i]);
+        assert_int_equal(back.items[i].quantity, INT64_MAX);
+        assert_int_equal(back.items[i].unit_price_cents, INT64_MAX - i);
+    }
+    lines.count = 0;
+    assert_string_equal(lines_to_json(the_arena, &lines, false), "[]");
+    assert_int_equal(lines_from_json(the_arena, "{}", &back).code, ERR_DATA_LOSS);
+    assert_int_equal(lines_from_json(the_arena, "[{}]", &back).code, ERR_DATA_LOSS);
+    assert_int_equal(lines_from_json(the_arena, "[", &back).code, ERR_DATA_LOSS);
+}
+
+static int migrate_first(void **state)
+{
+    (void)state;
+    migrate_all();
+    return 0;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_key_claims_its_checkout_once),
+        TEST(a_claim_run_again_after_a_take_over_is_no_longer_ours),
+        TEST(one_key_and_one_cart_in_one_batch_are_one_checkout),
+        TEST(replicas_that_claim_at_once_agree_on_one_owner),
+        TEST(a_key_is_of_one_user_and_one_request),
+        TEST(a_cart_must_be_there_with_lines_and_free),
+        TEST(persisting_twice_is_one_order_and_one_event),
+        TEST(what_is_aborting_keeps_its_reason_and_is_never_persisted),
+        TEST(only_what_is_past_its_lease_is_taken_over),
+        TEST(renewing_puts_the_lease_off_for_its_owner_alone),
+        TEST(a_zombie_changes_nothing_after_a_take_over),
+        TEST(instances_that_take_over_at_once_take_each_checkout_once),
+        TEST(a_cart_holds_what_was_put_last_until_it_is_ordered),
+        cmocka_unit_test_setup_teardown(
+            orders_are_paged_without_gap_or_repetition_over_equal_times, set_up, NULL),
+        TEST(a_cursor_that_was_not_given_is_refused),
+        TEST(an_order_is_found_by_its_user_alone),
+        TEST(lines_survive_their_json),
+    };
+
+    return cmocka_run_group_tests_name("checkouts", tests, migrate_first, NULL);
+}
