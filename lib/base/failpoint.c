@@ -72,7 +72,7 @@ struct fault failpoint(const char *seam, const char *what, const char *edge)
     if (strcmp(word, "crash") == 0)
         kill(getpid(), SIGKILL);
     if (strcmp(word, "hang") == 0)
-        kill(getpid(), SIGSTOP);
+        raise(SIGSTOP); /* to this thread: sent to the process, it may first run on */
     for (int k = FAULT_ERROR; k <= FAULT_LATE; k++)
         if (strcmp(word, KINDS[k]) == 0)
             fault = (struct fault){(enum fault_kind)k, ms};
