@@ -43,6 +43,10 @@ static const struct {
     [OPT_TITLE] = {"title", "TEXT", "what shoppers read"},
     [OPT_PRICE] = {"price", "CENTS", "in minor units"},
     [OPT_CURRENCY] = {"currency", "CODE", "ISO 4217, three capitals"},
+    [OPT_GRACE] = {"grace", "MS", "how long a suspect is left alone [5000]"},
+    [OPT_LIMIT] = {"limit", "N", "how many at most [100]"},
+    [OPT_AFTER] = {"after", "ID", "begin after this one"},
+    [OPT_UNFINISHED] = {"unfinished", NULL, "only those running or aborting"},
 };
 
 static const uint64_t GLOBAL =

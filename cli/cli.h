@@ -40,6 +40,10 @@ enum option {
     OPT_TITLE,
     OPT_PRICE,
     OPT_CURRENCY,
+    OPT_GRACE,
+    OPT_LIMIT,
+    OPT_AFTER,
+    OPT_UNFINISHED,
     OPT_COUNT
 };
 

@@ -22,3 +22,14 @@ struct outcome command_orders_show(struct cli *cli);
 struct outcome command_stock_show(struct cli *cli);
 struct outcome command_stock_adjust(struct cli *cli);
 struct outcome command_products_put(struct cli *cli);
+
+/* audit.c */
+struct outcome command_audit(struct cli *cli);
+
+/* explain.c */
+struct outcome command_explain(struct cli *cli);
+
+/* checkouts.c */
+struct outcome command_checkouts_list(struct cli *cli);
+struct outcome command_checkouts_show(struct cli *cli);
+struct outcome command_checkouts_retry(struct cli *cli);

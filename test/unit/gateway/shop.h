@@ -251,7 +251,12 @@ static void shop_start(struct shop *shop, const char *url, const struct key *key
     };
 
     *shop = (struct shop){
-        .orders = ORDERS__V1__ORDERS__INIT(shop_),
+        .orders = {.base = ORDERS__V1__ORDERS__BASE_INIT,
+                   .place = shop_place,
+                   .get_order = shop_get_order,
+                   .list_orders = shop_list_orders,
+                   .put_cart = shop_put_cart,
+                   .get_cart = shop_get_cart},
         .inventory = {.base = INVENTORY__V1__INVENTORY__BASE_INIT,
                       .list_products = shop_list_products},
     };

@@ -1,0 +1,278 @@
+/*
+ * audit.c - checkoutctl audit: do all the books agree, on a live system, by reading alone?
+ *
+ *      four books, merged by id --> rules --> fine: counted
+ *                                        \--> suspect --> [grace] --> looked at by itself
+ *                                                                --> still so: a violation
+ *
+ * The books are read at different moments, so a difference seen in passing proves nothing.
+ * A suspect is therefore looked at again by itself once the grace has passed: its checkout,
+ * then its reservation, its charge and what the provider says, then its checkout again.
+ * When the checkout did not change meanwhile and is final, what was read between is final
+ * too, and a difference is a real one.  The same for one that is unfinished and past its
+ * lease by more than the grace, which nobody is working on.  One that is being worked on is
+ * counted as under way, and not judged; nor is what has no checkout and is younger than a
+ * lease.
+ *
+ * Stock is judged as it is read: a product's figures, and what they are computed from, are
+ * of one snapshot.
+ *
+ * Memory is bounded: two pages a book, SUSPECTS_MAX ids, FINDINGS_LISTED_MAX violations.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/ids.h"
+#include "cli/books.h"
+#include "cli/commands.h"
+#include "cli/findings.h"
+
+enum {
+    CALL_MS = 60000, /* a call of a page, unless --max-time says otherwise */
+    SUSPECTS_MAX = 4096,
+    LOOKS = 5,      /* at one that keeps changing hands */
+    LOOK_EVERY_MS = 200,
+    LOOK_MEMORY_MAX = 1 << 20,
+    STOCK_PAGE = 1000,
+    PAGE_MEMORY_MAX = 16 << 20,
+};
+
+struct suspect {
+    char id[ULID_SIZE];
+    int64_t seen_ms; /* clock_monotonic_ms */
+};
+
+struct audit {
+    struct cli *cli;
+    int64_t grace_ms;
+    int64_t timeout_ms;
+    struct books *books;
+    struct suspect suspects[SUSPECTS_MAX];
+    size_t suspect_count;
+    struct arena *scratch; /* of one look */
+    struct findings findings;
+};
+
+static void sleep_ms(int64_t ms)
+{
+    const struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+
+    if (ms > 0)
+        nanosleep(&time, NULL);
+}
+
+/* ---- suspects ----------------------------------------------------------------------- */
+
+static struct outcome report(struct audit *audit, const struct view *view, uint32_t mask)
+{
+    char what[FINDING_SIZE];
+
+    for (enum check c = 0; c < CHECK_COUNT; c++) {
+        if ((mask >> c & 1) == 0)
+            continue;
+        view_describe(view, c, what);
+        struct err e = findings_add(&audit->findings, c, view->id, what);
+        if (failed(e))
+            return local(e);
+    }
+    return done();
+}
+
+/* Looks until it holds still; what never does is being worked on. */
+static struct outcome look_again(struct audit *audit, const struct suspect *suspect)
+{
+    for (int look = 0; look < LOOKS; look++) {
+        struct view view;
+        bool moved = false;
+        sleep_ms(look == 0 ? suspect->seen_ms + audit->grace_ms - clock_monotonic_ms()
+                           : LOOK_EVERY_MS);
+        arena_reset(audit->scratch);
+        struct outcome end =
+            books_look(audit->books, suspect->id, audit->scratch, &view, &moved);
+        if (end.status != 0)
+            return end;
+        enum standing standing = view_standing(&view, audit->grace_ms);
+        if (!moved && standing != STANDING_UNDER_WAY)
+            return report(audit, &view, view_violates(&view, standing));
+    }
+    audit->findings.under_way++;
+    return done();
+}
+
+static struct outcome look_at_suspects(struct audit *audit)
+{
+    struct outcome end = done();
+
+    for (size_t i = 0; i < audit->suspect_count && end.status == 0; i++)
+        end = look_again(audit, &audit->suspects[i]);
+    audit->suspect_count = 0;
+    return end;
+}
+
+static struct outcome suspect(struct audit *audit, const char *id)
+{
+    struct outcome end =
+        audit->suspect_count == SUSPECTS_MAX ? look_at_suspects(audit) : done();
+    struct suspect *s = &audit->suspects[audit->suspect_count++];
+
+    memcpy(s->id, id, ULID_SIZE);
+    s->seen_ms = clock_monotonic_ms();
+    return end;
+}
+
+/* ---- the four books ----------------------------------------------------------------- */
+
+static void count(struct findings *findings, uint32_t mask)
+{
+    for (int c = 0; c < CHECK_COUNT; c++)
+        findings->looked_at[c] += mask >> c & 1;
+}
+
+static struct outcome judge(struct audit *audit, const struct view *view)
+{
+    enum standing standing = view_standing(view, 0);
+    uint32_t mask = view_violates(view, standing);
+
+    count(&audit->findings, view_applies(view));
+    if (standing == STANDING_UNDER_WAY)
+        audit->findings.under_way++;
+    if (mask == 0)
+        return done();
+    /* Of an id that none of us makes there is nothing more to be asked. */
+    return ulid_valid(view->id) ? suspect(audit, view->id) : report(audit, view, mask);
+}
+
+static struct outcome audit_books(struct audit *audit)
+{
+    struct outcome end = books_open(audit->cli, audit->timeout_ms, &audit->books);
+    struct view view;
+
+    while (end.status == 0) {
+        end = books_next(audit->books, &view);
+        if (end.status != 0 || view.id == NULL)
+            break;
+        end = judge(audit, &view);
+    }
+    return end.status != 0 ? end : look_at_suspects(audit);
+}
+
+/* ---- stock -------------------------------------------------------------------------- */
+
+static struct outcome judge_stock(struct audit *audit, const Inventory__V1__StockEntry *stock)
+{
+    uint32_t mask = stock_violates(stock);
+    char what[FINDING_SIZE];
+
+    count(&audit->findings, CHECK(STOCK_CONSERVED) | CHECK(STOCK_BOOKED) |
+                                CHECK(STOCK_HELD) | CHECK(STOCK_SOLD));
+    for (enum check c = 0; c < CHECK_COUNT; c++) {
+        if ((mask >> c & 1) == 0)
+            continue;
+        stock_describe(stock, c, what);
+        struct err e = findings_add(&audit->findings, c, stock->sku, what);
+        if (failed(e))
+            return local(e);
+    }
+    return done();
+}
+
+static struct outcome audit_stock_page(struct audit *audit, struct line *line,
+                                       struct arena *arena, char *after, bool *more)
+{
+    Inventory__V1__ListStockRequest request = INVENTORY__V1__LIST_STOCK_REQUEST__INIT;
+    const ProtobufCMessage *message = NULL;
+    struct line_call call;
+
+    request.limit = STOCK_PAGE;
+    request.after_sku = after;
+    line_start(line, &call, "inventory.v1.Inventory/ListStock", &request.base,
+               &inventory__v1__list_stock_reply__descriptor, arena, audit->timeout_ms);
+    struct outcome end = line_wait(&call, &message);
+    const Inventory__V1__ListStockReply *reply = (const Inventory__V1__ListStockReply *)message;
+    for (size_t i = 0; end.status == 0 && i < reply->n_stock; i++) {
+        const char *sku = reply->stock[i]->sku;
+        if (strlen(sku) > 64 || strcmp(after, sku) >= 0)
+            return remote(err_make(ERR_DATA_LOSS, "ListStock is not in order at \"%s\".", sku));
+        strcpy(after, sku);
+        end = judge_stock(audit, reply->stock[i]);
+    }
+    *more = end.status == 0 && reply->n_stock == STOCK_PAGE;
+    return end;
+}
+
+static struct outcome audit_stock(struct audit *audit)
+{
+    struct arena *arena = arena_new(PAGE_MEMORY_MAX);
+    struct line *line = NULL;
+    char after[65] = "";
+    bool more = true;
+    struct outcome end = arena == NULL
+                             ? local(err_memory())
+                             : line_open(audit->cli, place_find("inventory"), &line);
+
+    while (more && end.status == 0) {
+        arena_reset(arena);
+        end = audit_stock_page(audit, line, arena, after, &more);
+    }
+    line_close(line);
+    arena_free(arena);
+    return end;
+}
+
+/* ---- the command -------------------------------------------------------------------- */
+
+static struct outcome conclude(const struct audit *audit)
+{
+    const struct findings *f = &audit->findings;
+
+    if (audit->cli->options[OPT_JSON] == NULL) {
+        findings_print(f, audit->cli->out);
+    } else {
+        struct err e = findings_json(f, audit->cli->out);
+        if (failed(e))
+            return local(e);
+    }
+    if (f->total == 0)
+        return done();
+    return local(err_make(ERR_FAILED_PRECONDITION, "%lld violation%s found",
+                          (long long)f->total, f->total == 1 ? " was" : "s were"));
+}
+
+static struct outcome run(struct audit *audit)
+{
+    struct outcome end;
+
+    audit->scratch = arena_new(LOOK_MEMORY_MAX);
+    audit->findings.arena = audit->cli->arena;
+    if (audit->scratch == NULL)
+        return local(err_memory());
+    end = audit_stock(audit);
+    if (end.status == 0)
+        end = audit_books(audit);
+    if (end.status == 0)
+        end = conclude(audit);
+    books_close(audit->books);
+    arena_free(audit->scratch);
+    return end;
+}
+
+struct outcome command_audit(struct cli *cli)
+{
+    const char *grace = cli->options[OPT_GRACE];
+    int64_t grace_ms = 5000;
+    struct err e = grace == NULL ? ERR_NONE : cli_number(grace, "--grace", 0, 600000, &grace_ms);
+
+    if (failed(e))
+        return misused(e);
+    struct audit *audit = calloc(1, sizeof *audit);
+    if (audit == NULL)
+        return local(err_memory());
+    audit->cli = cli;
+    audit->grace_ms = grace_ms;
+    audit->timeout_ms = cli->options[OPT_MAX_TIME] == NULL ? CALL_MS : cli->max_time_ms;
+    struct outcome end = run(audit);
+    free(audit);
+    return end;
+}

@@ -1,0 +1,407 @@
+/* books.c - see books.h. */
+#include "cli/books.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { PAGE = 1000, PAGE_MEMORY_MAX = 16 << 20 };
+
+/* How one book is asked for, and how its rows are shown. */
+struct book_kind {
+    const char *place;
+    const char *method;
+    const ProtobufCMessageDescriptor *reply_type;
+    /* Asks for the page after a key, or for one id alone. */
+    void (*ask)(const struct book_kind *kind, struct line *line, struct line_call *call,
+                const char *after, const char *only, struct arena *arena, int64_t timeout_ms);
+    size_t (*count)(const ProtobufCMessage *reply);
+    const char *(*key)(const ProtobufCMessage *reply, size_t row); /* what pages go by */
+    const char *(*id)(const ProtobufCMessage *reply, size_t row);  /* what books share */
+    void (*show)(const ProtobufCMessage *reply, size_t row, struct view *view);
+};
+
+/* Requests borrow texts; protobuf-c's structs only lack the const. */
+static char *borrow(const char *text)
+{
+    return (char *)(uintptr_t)text;
+}
+
+static void younger(struct view *view, int64_t now_ms, int64_t created_at_ms)
+{
+    if (now_ms - created_at_ms < view->effect_age_ms)
+        view->effect_age_ms = now_ms - created_at_ms;
+}
+
+/* ---- checkouts ---------------------------------------------------------------------- */
+
+static void ask_checkouts(const struct book_kind *kind, struct line *line,
+                          struct line_call *call, const char *after, const char *only,
+                          struct arena *arena, int64_t timeout_ms)
+{
+    Orders__V1__ListCheckoutsRequest request = ORDERS__V1__LIST_CHECKOUTS_REQUEST__INIT;
+
+    request.limit = PAGE;
+    request.after_id = borrow(after);
+    request.only_id = borrow(only);
+    line_start(line, call, kind->method, &request.base, kind->reply_type, arena, timeout_ms);
+}
+
+static size_t count_checkouts(const ProtobufCMessage *reply)
+{
+    return ((const Orders__V1__ListCheckoutsReply *)reply)->n_checkouts;
+}
+
+static const char *id_of_checkout(const ProtobufCMessage *reply, size_t row)
+{
+    return ((const Orders__V1__ListCheckoutsReply *)reply)->checkouts[row]->order_id;
+}
+
+static void show_checkout(const ProtobufCMessage *message, size_t row, struct view *view)
+{
+    const Orders__V1__ListCheckoutsReply *reply =
+        (const Orders__V1__ListCheckoutsReply *)message;
+
+    view->checkout = reply->checkouts[row];
+}
+
+/* ---- reservations ------------------------------------------------------------------- */
+
+static void ask_reservations(const struct book_kind *kind, struct line *line,
+                             struct line_call *call, const char *after, const char *only,
+                             struct arena *arena, int64_t timeout_ms)
+{
+    Inventory__V1__ListReservationsRequest request =
+        INVENTORY__V1__LIST_RESERVATIONS_REQUEST__INIT;
+
+    request.limit = PAGE;
+    request.after_id = borrow(after);
+    request.only_id = borrow(only);
+    line_start(line, call, kind->method, &request.base, kind->reply_type, arena, timeout_ms);
+}
+
+static size_t count_reservations(const ProtobufCMessage *reply)
+{
+    return ((const Inventory__V1__ListReservationsReply *)reply)->n_reservations;
+}
+
+static const char *id_of_reservation(const ProtobufCMessage *reply, size_t row)
+{
+    return ((const Inventory__V1__ListReservationsReply *)reply)
+        ->reservations[row]
+        ->reservation_id;
+}
+
+static void show_reservation(const ProtobufCMessage *message, size_t row, struct view *view)
+{
+    const Inventory__V1__ListReservationsReply *reply =
+        (const Inventory__V1__ListReservationsReply *)message;
+
+    view->reservation = reply->reservations[row];
+    younger(view, reply->now_ms, view->reservation->created_at_ms);
+}
+
+/* ---- charges ------------------------------------------------------------------------ */
+
+static void ask_charges(const struct book_kind *kind, struct line *line,
+                        struct line_call *call, const char *after, const char *only,
+                        struct arena *arena, int64_t timeout_ms)
+{
+    Payment__V1__ListChargesRequest request = PAYMENT__V1__LIST_CHARGES_REQUEST__INIT;
+
+    request.limit = PAGE;
+    request.after_id = borrow(after);
+    request.only_id = borrow(only);
+    line_start(line, call, kind->method, &request.base, kind->reply_type, arena, timeout_ms);
+}
+
+static size_t count_charges(const ProtobufCMessage *reply)
+{
+    return ((const Payment__V1__ListChargesReply *)reply)->n_charges;
+}
+
+static const char *id_of_charge(const ProtobufCMessage *reply, size_t row)
+{
+    return ((const Payment__V1__ListChargesReply *)reply)->charges[row]->charge_id;
+}
+
+static void show_charge(const ProtobufCMessage *message, size_t row, struct view *view)
+{
+    const Payment__V1__ListChargesReply *reply = (const Payment__V1__ListChargesReply *)message;
+
+    view->charge = reply->charges[row];
+    younger(view, reply->now_ms, view->charge->created_at_ms);
+}
+
+/* ---- the provider's ----------------------------------------------------------------- */
+
+static void ask_provider(const struct book_kind *kind, struct line *line,
+                         struct line_call *call, const char *after, const char *only,
+                         struct arena *arena, int64_t timeout_ms)
+{
+    Payment__V1__ListProviderChargesRequest request =
+        PAYMENT__V1__LIST_PROVIDER_CHARGES_REQUEST__INIT;
+
+    request.limit = PAGE;
+    request.after_key = borrow(after);
+    request.only_id = borrow(only);
+    line_start(line, call, kind->method, &request.base, kind->reply_type, arena, timeout_ms);
+}
+
+static size_t count_provider(const ProtobufCMessage *reply)
+{
+    return ((const Payment__V1__ListProviderChargesReply *)reply)->n_charges;
+}
+
+static const char *key_of_provider(const ProtobufCMessage *reply, size_t row)
+{
+    return ((const Payment__V1__ListProviderChargesReply *)reply)->charges[row]->key;
+}
+
+/* Keys are "chg_" and the id, so those that are ours are in the order of ids. */
+static const char *id_of_provider(const ProtobufCMessage *reply, size_t row)
+{
+    return ((const Payment__V1__ListProviderChargesReply *)reply)->charges[row]->charge_id;
+}
+
+static void show_provider(const ProtobufCMessage *message, size_t row, struct view *view)
+{
+    const Payment__V1__ListProviderChargesReply *reply =
+        (const Payment__V1__ListProviderChargesReply *)message;
+
+    view->provider = reply->charges[row];
+    younger(view, reply->now_ms, view->provider->created_at_ms);
+}
+
+static const struct book_kind KINDS[BOOK_COUNT] = {
+    [BOOK_CHECKOUTS] = {"orchestrator", "orders.v1.Orders/ListCheckouts",
+                        &orders__v1__list_checkouts_reply__descriptor, ask_checkouts,
+                        count_checkouts, id_of_checkout, id_of_checkout, show_checkout},
+    [BOOK_RESERVATIONS] = {"inventory", "inventory.v1.Inventory/ListReservations",
+                           &inventory__v1__list_reservations_reply__descriptor,
+                           ask_reservations, count_reservations, id_of_reservation,
+                           id_of_reservation, show_reservation},
+    [BOOK_CHARGES] = {"payment", "payment.v1.Payment/ListCharges",
+                      &payment__v1__list_charges_reply__descriptor, ask_charges,
+                      count_charges, id_of_charge, id_of_charge, show_charge},
+    [BOOK_PROVIDER] = {"payment", "payment.v1.Payment/ListProviderCharges",
+                       &payment__v1__list_provider_charges_reply__descriptor, ask_provider,
+                       count_provider, key_of_provider, id_of_provider, show_provider},
+};
+
+/* ---- one book, page by page ---------------------------------------------------------- */
+
+struct reader {
+    const struct book_kind *kind;
+    struct line *line;
+    struct arena *arenas[2]; /* of the page looked at, and of the one under way */
+    int current;             /* which of them is looked at */
+    const ProtobufCMessage *page;
+    size_t row, count; /* equal at the book's end */
+    struct line_call call; /* of the page under way */
+    bool asked;            /* whether there is one */
+};
+
+struct books {
+    struct reader readers[BOOK_COUNT];
+    int64_t timeout_ms;
+    int64_t lease_ms;
+    unsigned shown; /* books whose row was shown last: they move on at the next */
+};
+
+static void ask_next(struct reader *r, const char *after, int64_t timeout_ms)
+{
+    struct arena *arena = r->arenas[!r->current];
+
+    arena_reset(arena);
+    r->kind->ask(r->kind, r->line, &r->call, after, "", arena, timeout_ms);
+    r->asked = true;
+}
+
+/* Pages go by key; a service that did not keep the order could keep us here for ever. */
+static struct err check_order(const struct reader *r, const ProtobufCMessage *page)
+{
+    const char *last = r->count == 0 ? "" : r->kind->key(r->page, r->count - 1);
+
+    for (size_t i = 0; i < r->kind->count(page); i++) {
+        const char *key = r->kind->key(page, i);
+        if (strcmp(last, key) >= 0)
+            return err_make(ERR_DATA_LOSS, "%s is not in order: \"%s\" comes after \"%s\".",
+                            r->kind->method, key, last);
+        last = key;
+    }
+    return ERR_NONE;
+}
+
+/* Takes the page under way, and asks for the one after it. */
+static struct outcome turn_page(struct reader *r, int64_t timeout_ms)
+{
+    const ProtobufCMessage *page = NULL;
+
+    if (!r->asked) {
+        r->row = r->count = 0;
+        return done();
+    }
+    r->asked = false;
+    struct outcome end = line_wait(&r->call, &page);
+    if (end.status == 0)
+        end = remote(check_order(r, page));
+    if (end.status != 0)
+        return end;
+    r->current = !r->current;
+    r->row = 0;
+    r->count = r->kind->count(page);
+    r->page = page;
+    if (r->count == PAGE)
+        ask_next(r, r->kind->key(page, PAGE - 1), timeout_ms);
+    return done();
+}
+
+static struct outcome move_on(struct reader *r, int64_t timeout_ms)
+{
+    return ++r->row < r->count ? done() : turn_page(r, timeout_ms);
+}
+
+/* ---- all of them --------------------------------------------------------------------- */
+
+static struct outcome open_reader(const struct cli *cli, const struct book_kind *kind,
+                                  struct reader *r)
+{
+    r->kind = kind;
+    for (int i = 0; i < 2; i++) {
+        r->arenas[i] = arena_new(PAGE_MEMORY_MAX);
+        if (r->arenas[i] == NULL)
+            return local(err_memory());
+    }
+    return line_open(cli, place_find(kind->place), &r->line);
+}
+
+struct outcome books_open(const struct cli *cli, int64_t timeout_ms, struct books **out)
+{
+    struct books *books = calloc(1, sizeof *books);
+    struct outcome end = done();
+
+    if (books == NULL)
+        return local(err_memory());
+    books->timeout_ms = timeout_ms;
+    for (int i = 0; i < BOOK_COUNT && end.status == 0; i++)
+        end = open_reader(cli, &KINDS[i], &books->readers[i]);
+    for (int i = 0; i < BOOK_COUNT && end.status == 0; i++)
+        ask_next(&books->readers[i], "", timeout_ms);
+    for (int i = 0; i < BOOK_COUNT && end.status == 0; i++) {
+        end = turn_page(&books->readers[i], timeout_ms);
+        if (end.status == 0 && i == BOOK_CHECKOUTS)
+            books->lease_ms =
+                ((const Orders__V1__ListCheckoutsReply *)books->readers[i].page)->lease_ms;
+    }
+    if (end.status != 0)
+        books_close(books);
+    else
+        *out = books;
+    return end;
+}
+
+void books_close(struct books *books)
+{
+    if (books == NULL)
+        return;
+    for (int i = 0; i < BOOK_COUNT; i++) {
+        line_close(books->readers[i].line); /* before the arenas its calls are using */
+        arena_free(books->readers[i].arenas[0]);
+        arena_free(books->readers[i].arenas[1]);
+    }
+    free(books);
+}
+
+/* The row's id, or for a key nobody here has made, the key, which stands alone. */
+static const char *id_at(const struct reader *r, bool *alone)
+{
+    const char *id = r->kind->id(r->page, r->row);
+
+    *alone = *id == '\0';
+    return *alone ? r->kind->key(r->page, r->row) : id;
+}
+
+/* Which books have a row of the next id, as bits; the id in `view`. */
+static unsigned find_next(const struct books *books, struct view *view)
+{
+    unsigned which = 0;
+
+    for (unsigned i = 0; i < BOOK_COUNT; i++) {
+        const struct reader *r = &books->readers[i];
+        bool alone = false;
+        if (r->row == r->count)
+            continue;
+        const char *id = id_at(r, &alone);
+        int order = view->id == NULL ? -1 : strcmp(id, view->id);
+        if (alone || order < 0) {
+            view->id = id;
+            which = 1u << i;
+        } else if (order == 0) {
+            which |= 1u << i;
+        }
+        if (alone)
+            break;
+    }
+    return which;
+}
+
+struct outcome books_next(struct books *books, struct view *view)
+{
+    struct outcome end = done();
+
+    for (unsigned i = 0; i < BOOK_COUNT && end.status == 0; i++)
+        if ((books->shown >> i & 1) != 0)
+            end = move_on(&books->readers[i], books->timeout_ms);
+    if (end.status != 0)
+        return end;
+    *view = (struct view){.effect_age_ms = INT64_MAX, .lease_ms = books->lease_ms};
+    books->shown = find_next(books, view);
+    for (unsigned i = 0; i < BOOK_COUNT; i++)
+        if ((books->shown >> i & 1) != 0)
+            KINDS[i].show(books->readers[i].page, books->readers[i].row, view);
+    return end;
+}
+
+/* ---- one id -------------------------------------------------------------------------- */
+
+/* One book's row of the id, if it has one, shown in `view`. */
+static struct outcome look_into(struct books *books, enum book book, struct view *view,
+                                struct arena *arena)
+{
+    struct reader *r = &books->readers[book];
+    const ProtobufCMessage *reply = NULL;
+    struct line_call call;
+
+    r->kind->ask(r->kind, r->line, &call, "", view->id, arena, books->timeout_ms);
+    struct outcome end = line_wait(&call, &reply);
+    if (end.status == 0 && r->kind->count(reply) > 0)
+        r->kind->show(reply, 0, view);
+    return end;
+}
+
+static bool has_moved(const Orders__V1__Checkout *before, const Orders__V1__Checkout *after)
+{
+    if (before == NULL || after == NULL)
+        return before != after;
+    return before->state != after->state || before->epoch != after->epoch ||
+           before->ordered != after->ordered;
+}
+
+struct outcome books_look(struct books *books, const char *id, struct arena *arena,
+                          struct view *view, bool *moved)
+{
+    struct view before = {.id = arena_strdup(arena, id), .effect_age_ms = INT64_MAX};
+
+    if (before.id == NULL)
+        return local(err_memory());
+    *view = before;
+    view->lease_ms = books->lease_ms;
+    struct outcome end = look_into(books, BOOK_CHECKOUTS, &before, arena);
+    for (enum book b = BOOK_RESERVATIONS; b < BOOK_COUNT && end.status == 0; b++)
+        end = look_into(books, b, view, arena);
+    if (end.status == 0)
+        end = look_into(books, BOOK_CHECKOUTS, view, arena);
+    if (end.status == 0)
+        *moved = has_moved(before.checkout, view->checkout);
+    return end;
+}

@@ -1,0 +1,158 @@
+/* checkouts.c - checkoutctl checkouts: look at them, and have one taken over. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "cli/catalogue.h"
+#include "cli/commands.h"
+#include "cli/output.h"
+#include "cli/remote.h"
+#include "cli/view.h"
+
+static char *borrow(const char *word)
+{
+    return (char *)(uintptr_t)word;
+}
+
+/* Calls the orchestrator, and has `print` (or, with --json, the JSON mapping) show it. */
+static struct outcome show(const struct cli *cli, const char *method,
+                           const ProtobufCMessage *request,
+                           const ProtobufCMessageDescriptor *reply_type,
+                           void (*print)(const struct cli *cli, const ProtobufCMessage *reply))
+{
+    const ProtobufCMessage *reply = NULL;
+    struct outcome end = remote_call(cli, place_find("orchestrator"), method, request,
+                                     reply_type, &reply);
+
+    if (end.status == 0 && cli->options[OPT_JSON] == NULL)
+        print(cli, reply);
+    else if (end.status == 0)
+        end = local(output_message(cli, reply));
+    return end;
+}
+
+/* ---- list --------------------------------------------------------------------------- */
+
+static bool unfinished(const Orders__V1__Checkout *c)
+{
+    return c->state == ORDERS__V1__CHECKOUT_STATE__RUNNING ||
+           c->state == ORDERS__V1__CHECKOUT_STATE__ABORTING;
+}
+
+/* How far off the lease's end is, or that there is none. */
+static const char *lease_text(const Orders__V1__Checkout *c, char out[TIME_SIZE])
+{
+    if (!unfinished(c))
+        return "-";
+    snprintf(out, TIME_SIZE, "%s%.1f s", c->lease_left_ms < 0 ? "over by " : "",
+             (double)(c->lease_left_ms < 0 ? -c->lease_left_ms : c->lease_left_ms) / 1000);
+    return out;
+}
+
+static void print_list(const struct cli *cli, const ProtobufCMessage *message)
+{
+    const Orders__V1__ListCheckoutsReply *reply =
+        (const Orders__V1__ListCheckoutsReply *)message;
+    char time[TIME_SIZE], lease[TIME_SIZE];
+
+    fprintf(cli->out, "%-26s %-10s %-23s %5s %-14s %s\n", "order", "state", "claimed", "epoch",
+            "lease", "reason");
+    for (size_t i = 0; i < reply->n_checkouts; i++) {
+        const Orders__V1__Checkout *c = reply->checkouts[i];
+        fprintf(cli->out, "%-26s %-10s %-23s %5" PRId64 " %-14s ", c->order_id,
+                checkout_state_text(c->state), time_text(c->created_at_ms, time), c->epoch,
+                lease_text(c, lease));
+        output_text(cli->out, c->failure_reason);
+        fprintf(cli->out, "%s\n", c->needs_attention ? " NEEDS ATTENTION" : "");
+    }
+}
+
+struct outcome command_checkouts_list(struct cli *cli)
+{
+    Orders__V1__ListCheckoutsRequest request = ORDERS__V1__LIST_CHECKOUTS_REQUEST__INIT;
+    const char *limit = cli->options[OPT_LIMIT], *after = cli->options[OPT_AFTER];
+    int64_t most = 100;
+    struct err e = limit == NULL ? ERR_NONE : cli_number(limit, "--limit", 1, 1000, &most);
+
+    if (failed(e))
+        return misused(e);
+    request.limit = (int32_t)most;
+    request.after_id = borrow(after != NULL ? after : "");
+    request.unfinished = cli->options[OPT_UNFINISHED] != NULL;
+    return show(cli, "orders.v1.Orders/ListCheckouts", &request.base,
+                &orders__v1__list_checkouts_reply__descriptor, print_list);
+}
+
+/* ---- show --------------------------------------------------------------------------- */
+
+static void print_field(FILE *out, const char *name, const char *value)
+{
+    if (*value == '\0')
+        return;
+    fprintf(out, "  %-14s ", name);
+    output_text(out, value);
+    fputc('\n', out);
+}
+
+static void print_time(FILE *out, const char *name, int64_t unix_ms)
+{
+    char time[TIME_SIZE];
+
+    if (unix_ms != 0)
+        print_field(out, name, time_text(unix_ms, time));
+}
+
+static void print_checkout(const struct cli *cli, const ProtobufCMessage *message)
+{
+    const Orders__V1__GetCheckoutReply *reply = (const Orders__V1__GetCheckoutReply *)message;
+    const Orders__V1__Checkout *c = reply->checkout;
+    char text[MONEY_SIZE];
+    FILE *out = cli->out;
+
+    fprintf(out, "checkout %s, %s%s\n\n", c->order_id, checkout_state_text(c->state),
+            c->needs_attention ? ", NEEDS ATTENTION" : "");
+    print_time(out, "claimed", c->created_at_ms);
+    print_time(out, "finished", c->finished_at_ms);
+    print_field(out, "key", c->idempotency_key);
+    print_field(out, "user", c->user_id);
+    print_field(out, "cart", c->cart_id);
+    print_field(out, "method", reply->payment_method_id);
+    print_field(out, "owner", reply->owner);
+    snprintf(text, sizeof text, "%" PRId64, c->epoch);
+    print_field(out, "epoch", text);
+    if (unfinished(c))
+        print_field(out, "lease", lease_text(c, text));
+    print_field(out, "failed for", c->failure_reason);
+    print_field(out, "", reply->failure_message);
+    if (c->ordered)
+        print_field(out, "order of",
+                    money_text(c->order_total_cents, c->order_currency, text));
+    fprintf(out, "\nWhat happened to it: checkoutctl explain %s\n", c->order_id);
+}
+
+struct outcome command_checkouts_show(struct cli *cli)
+{
+    Orders__V1__GetCheckoutRequest request = ORDERS__V1__GET_CHECKOUT_REQUEST__INIT;
+
+    request.order_id = borrow(cli->words[0]);
+    return show(cli, "orders.v1.Orders/GetCheckout", &request.base,
+                &orders__v1__get_checkout_reply__descriptor, print_checkout);
+}
+
+/* ---- retry -------------------------------------------------------------------------- */
+
+static void print_retried(const struct cli *cli, const ProtobufCMessage *message)
+{
+    (void)message;
+    fprintf(cli->out, "Its lease has ended: the next orchestrator that looks takes it over.\n"
+                      "See what becomes of it: checkoutctl explain %s\n",
+            cli->words[0]);
+}
+
+struct outcome command_checkouts_retry(struct cli *cli)
+{
+    Orders__V1__RetryCheckoutRequest request = ORDERS__V1__RETRY_CHECKOUT_REQUEST__INIT;
+
+    request.order_id = borrow(cli->words[0]);
+    return show(cli, "orders.v1.Orders/RetryCheckout", &request.base,
+                &orders__v1__retry_checkout_reply__descriptor, print_retried);
+}

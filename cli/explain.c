@@ -1,0 +1,389 @@
+/*
+ * explain.c - checkoutctl explain: one order's past in one timeline, and what happens next.
+ *
+ * Asks the orchestrator for the claim, its incidents, order and events, inventory for the
+ * reservation, payment for the charge and for what the provider says of it; sorts all that
+ * by time.  Each service's times are by its own database's clock.
+ */
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/catalogue.h"
+#include "cli/commands.h"
+#include "cli/output.h"
+#include "cli/remote.h"
+#include "cli/view.h"
+
+enum { MOMENTS_MAX = 220, TEXT_SIZE = 480 };
+
+struct moment {
+    int64_t at_ms;
+    int order; /* among those of one millisecond */
+    const char *service;
+    char text[TEXT_SIZE];
+};
+
+struct story {
+    const struct cli *cli;
+    const Orders__V1__GetCheckoutReply *checkout;
+    const Inventory__V1__GetReservationReply *reservation; /* or NULL */
+    const Payment__V1__GetChargeReply *charge;             /* or NULL */
+    const Payment__V1__ProviderEntry *provider;            /* or NULL */
+    struct moment moments[MOMENTS_MAX];
+    int count;
+    char next[TEXT_SIZE];
+};
+
+static void tell(struct story *story, int64_t at_ms, const char *service, const char *format,
+                 ...) __attribute__((format(printf, 4, 5)));
+
+static void tell(struct story *story, int64_t at_ms, const char *service, const char *format,
+                 ...)
+{
+    va_list args;
+
+    if (at_ms == 0 || story->count == MOMENTS_MAX)
+        return;
+    struct moment *m = &story->moments[story->count];
+    *m = (struct moment){.at_ms = at_ms, .order = story->count++, .service = service};
+    va_start(args, format);
+    vsnprintf(m->text, sizeof m->text, format, args);
+    va_end(args);
+}
+
+/* ---- asking ------------------------------------------------------------------------- */
+
+/* A service that has nothing under the id has nothing to tell: no failure. */
+static struct outcome ask(const struct cli *cli, const char *service, const char *method,
+                          const ProtobufCMessage *request,
+                          const ProtobufCMessageDescriptor *reply_type,
+                          const ProtobufCMessage **reply)
+{
+    struct outcome end =
+        remote_call(cli, place_find(service), method, request, reply_type, reply);
+
+    if (end.status == EXIT_RPC + (int)ERR_NOT_FOUND) {
+        *reply = NULL;
+        return done();
+    }
+    return end;
+}
+
+static struct outcome ask_inventory(struct story *story, char *id)
+{
+    Inventory__V1__GetReservationRequest request = INVENTORY__V1__GET_RESERVATION_REQUEST__INIT;
+    const ProtobufCMessage *reply = NULL;
+
+    request.reservation_id = id;
+    struct outcome end = ask(story->cli, "inventory", "inventory.v1.Inventory/GetReservation",
+                             &request.base, &inventory__v1__get_reservation_reply__descriptor,
+                             &reply);
+    story->reservation = (const Inventory__V1__GetReservationReply *)reply;
+    return end;
+}
+
+static struct outcome ask_payment(struct story *story, char *id)
+{
+    Payment__V1__GetChargeRequest request = PAYMENT__V1__GET_CHARGE_REQUEST__INIT;
+    const ProtobufCMessage *reply = NULL;
+
+    request.charge_id = id;
+    struct outcome end = ask(story->cli, "payment", "payment.v1.Payment/GetCharge",
+                             &request.base, &payment__v1__get_charge_reply__descriptor, &reply);
+    story->charge = (const Payment__V1__GetChargeReply *)reply;
+    return end;
+}
+
+static struct outcome ask_provider(struct story *story, char *id)
+{
+    Payment__V1__ListProviderChargesRequest request =
+        PAYMENT__V1__LIST_PROVIDER_CHARGES_REQUEST__INIT;
+    const ProtobufCMessage *reply = NULL;
+
+    request.only_id = id;
+    struct outcome end = ask(story->cli, "payment", "payment.v1.Payment/ListProviderCharges",
+                             &request.base,
+                             &payment__v1__list_provider_charges_reply__descriptor, &reply);
+    const Payment__V1__ListProviderChargesReply *list =
+        (const Payment__V1__ListProviderChargesReply *)reply;
+    if (end.status == 0 && list != NULL && list->n_charges > 0)
+        story->provider = list->charges[0];
+    return end;
+}
+
+static struct outcome ask_all(struct story *story, char *id)
+{
+    Orders__V1__GetCheckoutRequest request = ORDERS__V1__GET_CHECKOUT_REQUEST__INIT;
+    const ProtobufCMessage *reply = NULL;
+
+    request.order_id = id;
+    struct outcome end = remote_call(story->cli, place_find("orchestrator"),
+                                     "orders.v1.Orders/GetCheckout", &request.base,
+                                     &orders__v1__get_checkout_reply__descriptor, &reply);
+    story->checkout = (const Orders__V1__GetCheckoutReply *)reply;
+    if (end.status == 0 && story->checkout->checkout == NULL)
+        end = remote(err_make(ERR_DATA_LOSS, "The reply holds no checkout."));
+    if (end.status == 0)
+        end = ask_inventory(story, id);
+    if (end.status == 0)
+        end = ask_payment(story, id);
+    return end.status == 0 ? ask_provider(story, id) : end;
+}
+
+/* ---- what the orchestrator tells ------------------------------------------------------ */
+
+static void tell_incident(struct story *story, const Orders__V1__CheckoutIncident *i)
+{
+    if (strcmp(i->kind, "taken_over") == 0)
+        tell(story, i->at_ms, "orchestrator",
+             "taken over by %s, as epoch %" PRId64 ": its owner was silent past its lease",
+             i->owner, i->epoch);
+    else if (strcmp(i->kind, "retried") == 0)
+        tell(story, i->at_ms, "orchestrator", "an operator ended its lease (checkouts retry)");
+    else if (strcmp(i->kind, "needs_attention") == 0)
+        tell(story, i->at_ms, "orchestrator",
+             "needs attention: undoing %s failed %" PRId64 " times, last: %s", i->step, i->tries,
+             i->cause);
+    else
+        tell(story, i->at_ms, "orchestrator", "%s at attempt %" PRId64 " at %s: %s", i->kind,
+             i->tries, i->step, i->cause);
+}
+
+static void tell_checkout(struct story *story)
+{
+    const Orders__V1__GetCheckoutReply *r = story->checkout;
+    const Orders__V1__Checkout *c = r->checkout;
+
+    if (c->state != ORDERS__V1__CHECKOUT_STATE__CHECKOUT_UNSPECIFIED)
+        tell(story, c->created_at_ms, "orchestrator",
+             "claimed: cart %s of user %s, to be paid with %s, key %s", c->cart_id, c->user_id,
+             r->payment_method_id, c->idempotency_key);
+    for (size_t i = 0; i < r->n_incidents; i++)
+        tell_incident(story, r->incidents[i]);
+}
+
+static void tell_end(struct story *story)
+{
+    const Orders__V1__GetCheckoutReply *r = story->checkout;
+    const Orders__V1__Checkout *c = r->checkout;
+    char total[MONEY_SIZE];
+
+    if (c->ordered)
+        tell(story, r->ordered_at_ms, "orchestrator", "order written, of %s",
+             money_text(c->order_total_cents, c->order_currency, total));
+    for (size_t i = 0; i < r->n_events; i++) {
+        tell(story, r->events[i]->created_at_ms, "orchestrator", "event %s written",
+             r->events[i]->type);
+        tell(story, r->events[i]->published_at_ms, "orchestrator", "event %s published",
+             r->events[i]->type);
+    }
+    if (c->state == ORDERS__V1__CHECKOUT_STATE__FAILED)
+        tell(story, c->finished_at_ms, "orchestrator", "failed: %s (%s)", c->failure_reason,
+             r->failure_message);
+    else
+        tell(story, c->finished_at_ms, "orchestrator", "completed");
+}
+
+/* ---- what the others tell ------------------------------------------------------------- */
+
+static void tell_reservation(struct story *story)
+{
+    const Inventory__V1__GetReservationReply *r = story->reservation;
+    char total[MONEY_SIZE], until[TIME_SIZE];
+
+    if (r == NULL)
+        return;
+    if (r->expires_at_ms != 0)
+        tell(story, r->created_at_ms, "inventory",
+             "reserved: %zu SKU%s for %s, held until %s", r->n_lines, r->n_lines == 1 ? "" : "s",
+             money_text(r->total_cents, r->currency, total), time_text(r->expires_at_ms, until));
+    else if (r->state == INVENTORY__V1__RESERVATION_STATE__RELEASED)
+        tell(story, r->created_at_ms, "inventory", "barred: released before it was ever held");
+    if (r->state == INVENTORY__V1__RESERVATION_STATE__REFUSED)
+        tell(story, r->created_at_ms, "inventory", "refused: not enough stock, or no such SKU");
+    else if (r->expires_at_ms != 0)
+        tell(story, r->settled_at_ms, "inventory", "reservation %s",
+             reservation_state_text(r->state));
+}
+
+static void tell_charge(struct story *story)
+{
+    const Payment__V1__GetChargeReply *c = story->charge;
+    char amount[MONEY_SIZE], refunded[MONEY_SIZE];
+
+    if (c == NULL)
+        return;
+    if (*c->user_id == '\0') {
+        tell(story, c->created_at_ms, "payment", "barred: refunded before it was ever charged");
+        return;
+    }
+    tell(story, c->created_at_ms, "payment", "charge of %s intended",
+         money_text(c->amount_cents, c->currency, amount));
+    if (c->state == PAYMENT__V1__CHARGE_STATE__REFUNDED)
+        tell(story, c->settled_at_ms, "payment", "charge %s refunded, %s given back",
+             c->provider_charge_id, money_text(c->refunded_cents, c->currency, refunded));
+    else
+        tell(story, c->settled_at_ms, "payment", "charge %s%s%s",
+             c->state == PAYMENT__V1__CHARGE_STATE__DECLINED ? "declined: " : "captured, as ",
+             c->state == PAYMENT__V1__CHARGE_STATE__DECLINED ? c->decline_code
+                                                             : c->provider_charge_id,
+             c->state == PAYMENT__V1__CHARGE_STATE__REFUNDING ? "; being refunded now" : "");
+}
+
+static void tell_provider(struct story *story)
+{
+    const Payment__V1__ProviderEntry *p = story->provider;
+    char amount[MONEY_SIZE];
+
+    if (p == NULL)
+        return;
+    money_text(p->amount_cents, p->currency, amount);
+    if (p->status == PAYMENT__V1__PROVIDER_STATUS__PROVIDER_VOIDED)
+        tell(story, p->created_at_ms, "provider", "barred: refunded before it was ever charged");
+    else if (p->status == PAYMENT__V1__PROVIDER_STATUS__PROVIDER_DECLINED)
+        tell(story, p->created_at_ms, "provider", "declined to charge %s", amount);
+    else
+        tell(story, p->created_at_ms, "provider", "charged %s, as %s", amount,
+             p->provider_charge_id);
+    tell(story, p->refunded_at_ms, "provider", "gave back %s",
+         money_text(p->refunded_cents, p->currency, amount));
+}
+
+/* ---- what happens next ---------------------------------------------------------------- */
+
+/* The first step that is not known to be done; running the earlier ones again only finds
+ * what they left. */
+static const char *next_step(const struct story *story)
+{
+    const Inventory__V1__GetReservationReply *r = story->reservation;
+    const Payment__V1__GetChargeReply *c = story->charge;
+
+    if (r == NULL)
+        return "reserve";
+    if (r->state == INVENTORY__V1__RESERVATION_STATE__CONFIRMED)
+        return "persist";
+    if (r->state != INVENTORY__V1__RESERVATION_STATE__HELD)
+        return "reserve, which will be refused";
+    if (c == NULL || c->state == PAYMENT__V1__CHARGE_STATE__INTENT)
+        return "charge";
+    return c->state == PAYMENT__V1__CHARGE_STATE__CAPTURED ? "confirm"
+                                                           : "charge, which will be refused";
+}
+
+static const char *next_undoing(const struct story *story)
+{
+    const Payment__V1__GetChargeReply *c = story->charge;
+    const Inventory__V1__GetReservationReply *r = story->reservation;
+
+    if (c != NULL && c->state != PAYMENT__V1__CHARGE_STATE__REFUNDED &&
+        c->state != PAYMENT__V1__CHARGE_STATE__DECLINED)
+        return "refund, then release";
+    if (r != NULL && (r->state == INVENTORY__V1__RESERVATION_STATE__HELD ||
+                      r->state == INVENTORY__V1__RESERVATION_STATE__CONFIRMED))
+        return "release";
+    return "its end: nothing is left to be undone";
+}
+
+static void foretell(struct story *story)
+{
+    const Orders__V1__Checkout *c = story->checkout->checkout;
+    bool aborting = c->state == ORDERS__V1__CHECKOUT_STATE__ABORTING;
+    const char *step = aborting ? next_undoing(story) : next_step(story);
+    double seconds = (double)c->lease_left_ms / 1000;
+
+    if (!aborting && c->state != ORDERS__V1__CHECKOUT_STATE__RUNNING)
+        snprintf(story->next, TEXT_SIZE, "Nothing more: it is %s.",
+                 checkout_state_text(c->state));
+    else if (c->lease_left_ms > 0)
+        snprintf(story->next, TEXT_SIZE,
+                 "Its owner %s it, at %s.  Should the owner fall silent, the lease ends in "
+                 "%.1f s, then any orchestrator resumes it there.%s",
+                 aborting ? "undoes" : "runs", step, seconds,
+                 c->needs_attention ? "  It needs attention: undoing it keeps failing; once the "
+                                      "cause is gone: checkoutctl checkouts retry ID."
+                                    : "");
+    else
+        snprintf(story->next, TEXT_SIZE,
+                 "Its lease ended %.1f s ago: the next orchestrator that looks resumes it at "
+                 "%s.",
+                 -seconds, step);
+}
+
+/* ---- telling -------------------------------------------------------------------------- */
+
+static int by_time(const void *a, const void *b)
+{
+    const struct moment *x = a, *y = b;
+
+    if (x->at_ms != y->at_ms)
+        return x->at_ms < y->at_ms ? -1 : 1;
+    return x->order - y->order;
+}
+
+static void print_story(const struct story *story)
+{
+    const Orders__V1__Checkout *c = story->checkout->checkout;
+    FILE *out = story->cli->out;
+    char time[TIME_SIZE];
+
+    fprintf(out, "order %s, %s\n\n", c->order_id, checkout_state_text(c->state));
+    for (int i = 0; i < story->count; i++) {
+        const struct moment *m = &story->moments[i];
+        int64_t since = m->at_ms - story->moments[0].at_ms;
+        /* "2026-01-31 12:00:00 UTC": the milliseconds go before the zone. */
+        fprintf(out, "  %.19s.%03d  %+9.3f s  %-12s ", time_text(m->at_ms, time),
+                (int)(m->at_ms % 1000), (double)since / 1000, m->service);
+        output_text(out, m->text);
+        fputc('\n', out);
+    }
+    fprintf(out, "\nNext: %s\n", story->next);
+}
+
+static struct err json_story(const struct story *story)
+{
+    const Orders__V1__Checkout *c = story->checkout->checkout;
+    json_t *moments = json_array();
+
+    for (int i = 0; i < story->count; i++)
+        json_array_append_new(moments,
+                              json_pack("{s:I, s:s, s:s}", "at_ms",
+                                        (json_int_t)story->moments[i].at_ms, "service",
+                                        story->moments[i].service, "what",
+                                        story->moments[i].text));
+    json_t *all = json_pack("{s:s, s:s, s:o, s:s}", "order_id", c->order_id, "state",
+                            checkout_state_text(c->state), "timeline", moments, "next",
+                            story->next);
+    if (all == NULL)
+        return err_memory();
+    int rc = json_dumpf(all, story->cli->out, JSON_COMPACT);
+    json_decref(all);
+    fputc('\n', story->cli->out);
+    return rc == 0 ? ERR_NONE : err_make(ERR_DATA_LOSS, "the output could not be written");
+}
+
+struct outcome command_explain(struct cli *cli)
+{
+    struct story *story = arena_alloc(cli->arena, sizeof *story);
+
+    if (story == NULL)
+        return local(err_memory());
+    story->cli = cli;
+    struct outcome end = ask_all(story, (char *)(uintptr_t)cli->words[0]);
+    if (end.status != 0)
+        return end;
+    tell_checkout(story);
+    tell_reservation(story);
+    tell_charge(story);
+    tell_provider(story);
+    tell_end(story);
+    qsort(story->moments, (size_t)story->count, sizeof *story->moments, by_time);
+    foretell(story);
+    if (cli->options[OPT_JSON] != NULL)
+        return local(json_story(story));
+    print_story(story);
+    return done();
+}
