@@ -1,0 +1,170 @@
+/* conf_test.c - settings: each source, which one wins, and what is refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/conf.h"
+
+struct settings {
+    char *url, *password;
+    int64_t limit;
+    bool fast;
+};
+
+static const struct conf_row ROWS[] = {
+    {"listen_url", CONF_TEXT, offsetof(struct settings, url), "ipc:///x", 0, 0, "where"},
+    {"password", CONF_SECRET, offsetof(struct settings, password), "", 0, 0, "secret"},
+    {"limit", CONF_NUMBER, offsetof(struct settings, limit), "5", 1, 10, "how many"},
+    {"fast", CONF_FLAG, offsetof(struct settings, fast), "false", 0, 0, "or slow"},
+};
+static const struct conf_table TABLE = {"testing", "a test", ROWS, 4};
+
+static char path[] = "/tmp/checkout-conf-XXXXXX";
+
+static int make_file(void **state)
+{
+    (void)state;
+    int fd = mkstemp(path);
+    if (fd < 0)
+        return -1;
+    close(fd);
+    return 0;
+}
+
+static int remove_file(void **state)
+{
+    (void)state;
+    return unlink(path);
+}
+
+static int clean(void **state)
+{
+    (void)state;
+    unsetenv("CHECKOUT_TESTING_LISTEN_URL");
+    unsetenv("CHECKOUT_TESTING_PASSWORD");
+    unsetenv("CHECKOUT_TESTING_LIMIT");
+    return 0;
+}
+
+static void write_file(const char *text)
+{
+    FILE *file = fopen(path, "w");
+
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+/* Up to three arguments. */
+static struct err read_with(struct settings *out, const char *a, const char *b, const char *c)
+{
+    const char *args[] = {"testing", a, b, c, NULL};
+    int count = 1 + (a != NULL) + (b != NULL) + (c != NULL);
+
+    memset(out, 0, sizeof *out);
+    return conf_read(&TABLE, count, (char **)args, out);
+}
+
+static void settings_have_defaults(void **state)
+{
+    struct settings s;
+
+    (void)state;
+    assert_false(failed(read_with(&s, NULL, NULL, NULL)));
+    assert_string_equal(s.url, "ipc:///x");
+    assert_string_equal(s.password, "");
+    assert_int_equal(s.limit, 5);
+    assert_false(s.fast);
+    conf_free(&TABLE, &s);
+}
+
+static void the_command_line_beats_the_environment_beats_the_file(void **state)
+{
+    struct settings s;
+    char config[64];
+
+    (void)state;
+    snprintf(config, sizeof config, "--config=%s", path);
+    write_file("# comment\n\n  listen_url =  from file \nlimit=2\nfast = true\n"
+               "password = p = w # not a comment\n");
+    assert_false(failed(read_with(&s, config, NULL, NULL)));
+    assert_string_equal(s.url, "from file");
+    assert_string_equal(s.password, "p = w # not a comment");
+    assert_int_equal(s.limit, 2);
+    assert_true(s.fast);
+    conf_free(&TABLE, &s);
+    setenv("CHECKOUT_TESTING_LISTEN_URL", "from environment", 1);
+    setenv("CHECKOUT_TESTING_LIMIT", "3", 1);
+    setenv("CHECKOUT_TESTING_PASSWORD", "environment's", 1);
+    assert_false(failed(read_with(&s, config, "--listen-url", "from line")));
+    assert_string_equal(s.url, "from line");
+    assert_string_equal(s.password, "environment's");
+    assert_int_equal(s.limit, 3);
+    conf_free(&TABLE, &s);
+}
+
+static void assert_refused(const char *word, const char *a, const char *b)
+{
+    struct settings s;
+    struct err e = read_with(&s, a, b, NULL);
+
+    assert_int_equal(e.code, ERR_INVALID_ARGUMENT);
+    if (strstr(e.message, word) == NULL)
+        fail_msg("\"%s\" does not say %s", e.message, word);
+    assert_null(s.url);
+}
+
+static void what_is_unknown_or_out_of_bounds_is_refused_by_name(void **state)
+{
+    char config[64];
+
+    (void)state;
+    snprintf(config, sizeof config, "--config=%s", path);
+    assert_refused("--lissen-url", "--lissen-url", "x");
+    assert_refused("--limit", "--limit", NULL);
+    assert_refused("stray", "stray", NULL);
+    assert_refused("from 1 to 10", "--limit=11", NULL);
+    assert_refused("from 1 to 10", "--limit=0", NULL);
+    assert_refused("from 1 to 10", "--limit=3x", NULL);
+    assert_refused("from 1 to 10", "--limit=", NULL);
+    assert_refused("from 1 to 10", "--limit=99999999999999999999", NULL);
+    assert_refused("true or false", "--fast=yes", NULL);
+    assert_refused("/no/such/file", "--config=/no/such/file", NULL);
+    write_file("listen = x\n");
+    assert_refused("line 1", config, NULL);
+    write_file("\nlimit 3\n");
+    assert_refused("line 2", config, NULL);
+}
+
+static void a_secret_on_the_command_line_is_refused_and_not_repeated(void **state)
+{
+    struct settings s;
+
+    (void)state;
+    for (int form = 0; form < 2; form++) {
+        struct err e = form == 0 ? read_with(&s, "--password", "hunter2", NULL)
+                                 : read_with(&s, "--password=hunter2", NULL, NULL);
+        assert_int_equal(e.code, ERR_INVALID_ARGUMENT);
+        assert_null(strstr(e.message, "hunter2"));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(settings_have_defaults, clean),
+        cmocka_unit_test_teardown(the_command_line_beats_the_environment_beats_the_file, clean),
+        cmocka_unit_test_teardown(what_is_unknown_or_out_of_bounds_is_refused_by_name, clean),
+        cmocka_unit_test_teardown(a_secret_on_the_command_line_is_refused_and_not_repeated,
+                                  clean),
+    };
+
+    return cmocka_run_group_tests_name("conf", tests, make_file, remove_file);
+}
