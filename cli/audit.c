@@ -1,21 +1,23 @@
 /*
- * audit.c - checkoutctl audit: do all the books agree, on a live system, by reading alone?
+ * audit.c - checkoutctl audit: do all the books agree, on a live system, by reading
+ * alone?
  *
  *      four books, merged by id --> rules --> fine: counted
  *                                        \--> suspect --> [grace] --> looked at by itself
- *                                                                --> still so: a violation
+ *                                                                --> still so: a
+ * violation
  *
- * The books are read at different moments, so a difference seen in passing proves nothing.
- * A suspect is therefore looked at again by itself once the grace has passed: its checkout,
- * then its reservation, its charge and what the provider says, then its checkout again.
- * When the checkout did not change meanwhile and is final, what was read between is final
- * too, and a difference is a real one.  The same for one that is unfinished and past its
- * lease by more than the grace, which nobody is working on.  One that is being worked on is
- * counted as under way, and not judged; nor is what has no checkout and is younger than a
- * lease.
+ * The books are read at different moments, so a difference seen in passing proves
+ * nothing. A suspect is therefore looked at again by itself once the grace has passed:
+ * its checkout, then its reservation, its charge and what the provider says, then its
+ * checkout again. When the checkout did not change meanwhile and is final, what was read
+ * between is final too, and a difference is a real one.  The same for one that is
+ * unfinished and past its lease by more than the grace, which nobody is working on.  One
+ * that is being worked on is counted as under way, and not judged; nor is what has no
+ * checkout and is younger than a lease.
  *
- * Stock is judged as it is read: a product's figures, and what they are computed from, are
- * of one snapshot.
+ * Stock is judged as it is read: a product's figures, and what they are computed from,
+ * are of one snapshot.
  *
  * Memory is bounded: two pages a book, SUSPECTS_MAX ids, FINDINGS_LISTED_MAX violations.
  */
@@ -32,7 +34,7 @@
 enum {
     CALL_MS = 60000, /* a call of a page, unless --max-time says otherwise */
     SUSPECTS_MAX = 4096,
-    LOOKS = 5,      /* at one that keeps changing hands */
+    LOOKS = 5, /* at one that keeps changing hands */
     LOOK_EVERY_MS = 200,
     LOOK_MEMORY_MAX = 1 << 20,
     STOCK_PAGE = 1000,
@@ -63,7 +65,8 @@ static void sleep_ms(int64_t ms)
         nanosleep(&time, NULL);
 }
 
-/* ---- suspects ----------------------------------------------------------------------- */
+/* ---- suspects -----------------------------------------------------------------------
+ */
 
 static struct outcome report(struct audit *audit, const struct view *view, uint32_t mask)
 {
@@ -122,7 +125,8 @@ static struct outcome suspect(struct audit *audit, const char *id)
     return end;
 }
 
-/* ---- the four books ----------------------------------------------------------------- */
+/* ---- the four books -----------------------------------------------------------------
+ */
 
 static void count(struct findings *findings, uint32_t mask)
 {
@@ -158,9 +162,11 @@ static struct outcome audit_books(struct audit *audit)
     return end.status != 0 ? end : look_at_suspects(audit);
 }
 
-/* ---- stock -------------------------------------------------------------------------- */
+/* ---- stock --------------------------------------------------------------------------
+ */
 
-static struct outcome judge_stock(struct audit *audit, const Inventory__V1__StockEntry *stock)
+static struct outcome judge_stock(struct audit *audit,
+                                  const Inventory__V1__StockEntry *stock)
 {
     uint32_t mask = stock_violates(stock);
     char what[FINDING_SIZE];
@@ -190,11 +196,13 @@ static struct outcome audit_stock_page(struct audit *audit, struct line *line,
     line_start(line, &call, "inventory.v1.Inventory/ListStock", &request.base,
                &inventory__v1__list_stock_reply__descriptor, arena, audit->timeout_ms);
     struct outcome end = line_wait(&call, &message);
-    const Inventory__V1__ListStockReply *reply = (const Inventory__V1__ListStockReply *)message;
+    const Inventory__V1__ListStockReply *reply =
+        (const Inventory__V1__ListStockReply *)message;
     for (size_t i = 0; end.status == 0 && i < reply->n_stock; i++) {
         const char *sku = reply->stock[i]->sku;
         if (strlen(sku) > 64 || strcmp(after, sku) >= 0)
-            return remote(err_make(ERR_DATA_LOSS, "ListStock is not in order at \"%s\".", sku));
+            return remote(
+                err_make(ERR_DATA_LOSS, "ListStock is not in order at \"%s\".", sku));
         strcpy(after, sku);
         end = judge_stock(audit, reply->stock[i]);
     }
@@ -221,7 +229,8 @@ static struct outcome audit_stock(struct audit *audit)
     return end;
 }
 
-/* ---- the command -------------------------------------------------------------------- */
+/* ---- the command --------------------------------------------------------------------
+ */
 
 static struct outcome conclude(const struct audit *audit)
 {
@@ -262,7 +271,8 @@ struct outcome command_audit(struct cli *cli)
 {
     const char *grace = cli->options[OPT_GRACE];
     int64_t grace_ms = 5000;
-    struct err e = grace == NULL ? ERR_NONE : cli_number(grace, "--grace", 0, 600000, &grace_ms);
+    struct err e =
+        grace == NULL ? ERR_NONE : cli_number(grace, "--grace", 0, 600000, &grace_ms);
 
     if (failed(e))
         return misused(e);

@@ -13,7 +13,8 @@ struct book_kind {
     const ProtobufCMessageDescriptor *reply_type;
     /* Asks for the page after a key, or for one id alone. */
     void (*ask)(const struct book_kind *kind, struct line *line, struct line_call *call,
-                const char *after, const char *only, struct arena *arena, int64_t timeout_ms);
+                const char *after, const char *only, struct arena *arena,
+                int64_t timeout_ms);
     size_t (*count)(const ProtobufCMessage *reply);
     const char *(*key)(const ProtobufCMessage *reply, size_t row); /* what pages go by */
     const char *(*id)(const ProtobufCMessage *reply, size_t row);  /* what books share */
@@ -32,7 +33,8 @@ static void younger(struct view *view, int64_t now_ms, int64_t created_at_ms)
         view->effect_age_ms = now_ms - created_at_ms;
 }
 
-/* ---- checkouts ---------------------------------------------------------------------- */
+/* ---- checkouts ----------------------------------------------------------------------
+ */
 
 static void ask_checkouts(const struct book_kind *kind, struct line *line,
                           struct line_call *call, const char *after, const char *only,
@@ -43,7 +45,8 @@ static void ask_checkouts(const struct book_kind *kind, struct line *line,
     request.limit = PAGE;
     request.after_id = borrow(after);
     request.only_id = borrow(only);
-    line_start(line, call, kind->method, &request.base, kind->reply_type, arena, timeout_ms);
+    line_start(line, call, kind->method, &request.base, kind->reply_type, arena,
+               timeout_ms);
 }
 
 static size_t count_checkouts(const ProtobufCMessage *reply)
@@ -64,7 +67,8 @@ static void show_checkout(const ProtobufCMessage *message, size_t row, struct vi
     view->checkout = reply->checkouts[row];
 }
 
-/* ---- reservations ------------------------------------------------------------------- */
+/* ---- reservations -------------------------------------------------------------------
+ */
 
 static void ask_reservations(const struct book_kind *kind, struct line *line,
                              struct line_call *call, const char *after, const char *only,
@@ -76,7 +80,8 @@ static void ask_reservations(const struct book_kind *kind, struct line *line,
     request.limit = PAGE;
     request.after_id = borrow(after);
     request.only_id = borrow(only);
-    line_start(line, call, kind->method, &request.base, kind->reply_type, arena, timeout_ms);
+    line_start(line, call, kind->method, &request.base, kind->reply_type, arena,
+               timeout_ms);
 }
 
 static size_t count_reservations(const ProtobufCMessage *reply)
@@ -91,7 +96,8 @@ static const char *id_of_reservation(const ProtobufCMessage *reply, size_t row)
         ->reservation_id;
 }
 
-static void show_reservation(const ProtobufCMessage *message, size_t row, struct view *view)
+static void show_reservation(const ProtobufCMessage *message, size_t row,
+                             struct view *view)
 {
     const Inventory__V1__ListReservationsReply *reply =
         (const Inventory__V1__ListReservationsReply *)message;
@@ -100,7 +106,8 @@ static void show_reservation(const ProtobufCMessage *message, size_t row, struct
     younger(view, reply->now_ms, view->reservation->created_at_ms);
 }
 
-/* ---- charges ------------------------------------------------------------------------ */
+/* ---- charges ------------------------------------------------------------------------
+ */
 
 static void ask_charges(const struct book_kind *kind, struct line *line,
                         struct line_call *call, const char *after, const char *only,
@@ -111,7 +118,8 @@ static void ask_charges(const struct book_kind *kind, struct line *line,
     request.limit = PAGE;
     request.after_id = borrow(after);
     request.only_id = borrow(only);
-    line_start(line, call, kind->method, &request.base, kind->reply_type, arena, timeout_ms);
+    line_start(line, call, kind->method, &request.base, kind->reply_type, arena,
+               timeout_ms);
 }
 
 static size_t count_charges(const ProtobufCMessage *reply)
@@ -126,13 +134,15 @@ static const char *id_of_charge(const ProtobufCMessage *reply, size_t row)
 
 static void show_charge(const ProtobufCMessage *message, size_t row, struct view *view)
 {
-    const Payment__V1__ListChargesReply *reply = (const Payment__V1__ListChargesReply *)message;
+    const Payment__V1__ListChargesReply *reply =
+        (const Payment__V1__ListChargesReply *)message;
 
     view->charge = reply->charges[row];
     younger(view, reply->now_ms, view->charge->created_at_ms);
 }
 
-/* ---- the provider's ----------------------------------------------------------------- */
+/* ---- the provider's -----------------------------------------------------------------
+ */
 
 static void ask_provider(const struct book_kind *kind, struct line *line,
                          struct line_call *call, const char *after, const char *only,
@@ -144,7 +154,8 @@ static void ask_provider(const struct book_kind *kind, struct line *line,
     request.limit = PAGE;
     request.after_key = borrow(after);
     request.only_id = borrow(only);
-    line_start(line, call, kind->method, &request.base, kind->reply_type, arena, timeout_ms);
+    line_start(line, call, kind->method, &request.base, kind->reply_type, arena,
+               timeout_ms);
 }
 
 static size_t count_provider(const ProtobufCMessage *reply)
@@ -160,7 +171,9 @@ static const char *key_of_provider(const ProtobufCMessage *reply, size_t row)
 /* Keys are "chg_" and the id, so those that are ours are in the order of ids. */
 static const char *id_of_provider(const ProtobufCMessage *reply, size_t row)
 {
-    return ((const Payment__V1__ListProviderChargesReply *)reply)->charges[row]->charge_id;
+    return ((const Payment__V1__ListProviderChargesReply *)reply)
+        ->charges[row]
+        ->charge_id;
 }
 
 static void show_provider(const ProtobufCMessage *message, size_t row, struct view *view)
@@ -184,11 +197,13 @@ static const struct book_kind KINDS[BOOK_COUNT] = {
                       &payment__v1__list_charges_reply__descriptor, ask_charges,
                       count_charges, id_of_charge, id_of_charge, show_charge},
     [BOOK_PROVIDER] = {"payment", "payment.v1.Payment/ListProviderCharges",
-                       &payment__v1__list_provider_charges_reply__descriptor, ask_provider,
-                       count_provider, key_of_provider, id_of_provider, show_provider},
+                       &payment__v1__list_provider_charges_reply__descriptor,
+                       ask_provider, count_provider, key_of_provider, id_of_provider,
+                       show_provider},
 };
 
-/* ---- one book, page by page ---------------------------------------------------------- */
+/* ---- one book, page by page ----------------------------------------------------------
+ */
 
 struct reader {
     const struct book_kind *kind;
@@ -196,7 +211,7 @@ struct reader {
     struct arena *arenas[2]; /* of the page looked at, and of the one under way */
     int current;             /* which of them is looked at */
     const ProtobufCMessage *page;
-    size_t row, count; /* equal at the book's end */
+    size_t row, count;     /* equal at the book's end */
     struct line_call call; /* of the page under way */
     bool asked;            /* whether there is one */
 };
@@ -225,7 +240,8 @@ static struct err check_order(const struct reader *r, const ProtobufCMessage *pa
     for (size_t i = 0; i < r->kind->count(page); i++) {
         const char *key = r->kind->key(page, i);
         if (strcmp(last, key) >= 0)
-            return err_make(ERR_DATA_LOSS, "%s is not in order: \"%s\" comes after \"%s\".",
+            return err_make(ERR_DATA_LOSS,
+                            "%s is not in order: \"%s\" comes after \"%s\".",
                             r->kind->method, key, last);
         last = key;
     }
@@ -261,7 +277,8 @@ static struct outcome move_on(struct reader *r, int64_t timeout_ms)
     return ++r->row < r->count ? done() : turn_page(r, timeout_ms);
 }
 
-/* ---- all of them --------------------------------------------------------------------- */
+/* ---- all of them ---------------------------------------------------------------------
+ */
 
 static struct outcome open_reader(const struct cli *cli, const struct book_kind *kind,
                                   struct reader *r)
@@ -291,7 +308,8 @@ struct outcome books_open(const struct cli *cli, int64_t timeout_ms, struct book
         end = turn_page(&books->readers[i], timeout_ms);
         if (end.status == 0 && i == BOOK_CHECKOUTS)
             books->lease_ms =
-                ((const Orders__V1__ListCheckoutsReply *)books->readers[i].page)->lease_ms;
+                ((const Orders__V1__ListCheckoutsReply *)books->readers[i].page)
+                    ->lease_ms;
     }
     if (end.status != 0)
         books_close(books);
@@ -362,7 +380,8 @@ struct outcome books_next(struct books *books, struct view *view)
     return end;
 }
 
-/* ---- one id -------------------------------------------------------------------------- */
+/* ---- one id --------------------------------------------------------------------------
+ */
 
 /* One book's row of the id, if it has one, shown in `view`. */
 static struct outcome look_into(struct books *books, enum book book, struct view *view,
@@ -379,7 +398,8 @@ static struct outcome look_into(struct books *books, enum book book, struct view
     return end;
 }
 
-static bool has_moved(const Orders__V1__Checkout *before, const Orders__V1__Checkout *after)
+static bool has_moved(const Orders__V1__Checkout *before,
+                      const Orders__V1__Checkout *after)
 {
     if (before == NULL || after == NULL)
         return before != after;

@@ -22,7 +22,7 @@ struct outcome books_open(const struct cli *cli, int64_t timeout_ms, struct book
 void books_close(struct books *books); /* NULL is allowed */
 
 /*
- * The next id in order and what the books say of it; `view->id` is NULL at the end.  Valid
+ * The next id in order and what the books say of it; `view->id` is NULL at the end. Valid
  * until the next call.  The moments the books were read at differ by a page or two.
  * DATA_LOSS when a service does not keep the order.
  */
@@ -30,8 +30,10 @@ struct outcome books_next(struct books *books, struct view *view)
     __attribute__((warn_unused_result));
 
 /*
- * One id looked at by itself: the checkout both before and after the other books, `*moved`
- * when it changed meanwhile.  The texts live in `arena`, also those of `view->id`.
+ * One id looked at by itself: the checkout both before and after the other books,
+ * `*moved` when it changed meanwhile.  The texts live in `arena`, also those of
+ * `view->id`.
  */
 struct outcome books_look(struct books *books, const char *id, struct arena *arena,
-                          struct view *view, bool *moved) __attribute__((warn_unused_result));
+                          struct view *view, bool *moved)
+    __attribute__((warn_unused_result));

@@ -14,14 +14,14 @@ static char *borrow(const char *word)
 }
 
 /* Calls the orchestrator, and has `print` (or, with --json, the JSON mapping) show it. */
-static struct outcome show(const struct cli *cli, const char *method,
-                           const ProtobufCMessage *request,
-                           const ProtobufCMessageDescriptor *reply_type,
-                           void (*print)(const struct cli *cli, const ProtobufCMessage *reply))
+static struct outcome
+show(const struct cli *cli, const char *method, const ProtobufCMessage *request,
+     const ProtobufCMessageDescriptor *reply_type,
+     void (*print)(const struct cli *cli, const ProtobufCMessage *reply))
 {
     const ProtobufCMessage *reply = NULL;
-    struct outcome end = remote_call(cli, place_find("orchestrator"), method, request,
-                                     reply_type, &reply);
+    struct outcome end =
+        remote_call(cli, place_find("orchestrator"), method, request, reply_type, &reply);
 
     if (end.status == 0 && cli->options[OPT_JSON] == NULL)
         print(cli, reply);
@@ -30,7 +30,8 @@ static struct outcome show(const struct cli *cli, const char *method,
     return end;
 }
 
-/* ---- list --------------------------------------------------------------------------- */
+/* ---- list ---------------------------------------------------------------------------
+ */
 
 static bool unfinished(const Orders__V1__Checkout *c)
 {
@@ -44,7 +45,8 @@ static const char *lease_text(const Orders__V1__Checkout *c, char out[TIME_SIZE]
     if (!unfinished(c))
         return "-";
     snprintf(out, TIME_SIZE, "%s%.1f s", c->lease_left_ms < 0 ? "over by " : "",
-             (double)(c->lease_left_ms < 0 ? -c->lease_left_ms : c->lease_left_ms) / 1000);
+             (double)(c->lease_left_ms < 0 ? -c->lease_left_ms : c->lease_left_ms) /
+                 1000);
     return out;
 }
 
@@ -54,13 +56,13 @@ static void print_list(const struct cli *cli, const ProtobufCMessage *message)
         (const Orders__V1__ListCheckoutsReply *)message;
     char time[TIME_SIZE], lease[TIME_SIZE];
 
-    fprintf(cli->out, "%-26s %-10s %-23s %5s %-14s %s\n", "order", "state", "claimed", "epoch",
-            "lease", "reason");
+    fprintf(cli->out, "%-26s %-10s %-23s %5s %-14s %s\n", "order", "state", "claimed",
+            "epoch", "lease", "reason");
     for (size_t i = 0; i < reply->n_checkouts; i++) {
         const Orders__V1__Checkout *c = reply->checkouts[i];
         fprintf(cli->out, "%-26s %-10s %-23s %5" PRId64 " %-14s ", c->order_id,
-                checkout_state_text(c->state), time_text(c->created_at_ms, time), c->epoch,
-                lease_text(c, lease));
+                checkout_state_text(c->state), time_text(c->created_at_ms, time),
+                c->epoch, lease_text(c, lease));
         output_text(cli->out, c->failure_reason);
         fprintf(cli->out, "%s\n", c->needs_attention ? " NEEDS ATTENTION" : "");
     }
@@ -71,7 +73,8 @@ struct outcome command_checkouts_list(struct cli *cli)
     Orders__V1__ListCheckoutsRequest request = ORDERS__V1__LIST_CHECKOUTS_REQUEST__INIT;
     const char *limit = cli->options[OPT_LIMIT], *after = cli->options[OPT_AFTER];
     int64_t most = 100;
-    struct err e = limit == NULL ? ERR_NONE : cli_number(limit, "--limit", 1, 1000, &most);
+    struct err e =
+        limit == NULL ? ERR_NONE : cli_number(limit, "--limit", 1, 1000, &most);
 
     if (failed(e))
         return misused(e);
@@ -82,7 +85,8 @@ struct outcome command_checkouts_list(struct cli *cli)
                 &orders__v1__list_checkouts_reply__descriptor, print_list);
 }
 
-/* ---- show --------------------------------------------------------------------------- */
+/* ---- show ---------------------------------------------------------------------------
+ */
 
 static void print_field(FILE *out, const char *name, const char *value)
 {
@@ -103,7 +107,8 @@ static void print_time(FILE *out, const char *name, int64_t unix_ms)
 
 static void print_checkout(const struct cli *cli, const ProtobufCMessage *message)
 {
-    const Orders__V1__GetCheckoutReply *reply = (const Orders__V1__GetCheckoutReply *)message;
+    const Orders__V1__GetCheckoutReply *reply =
+        (const Orders__V1__GetCheckoutReply *)message;
     const Orders__V1__Checkout *c = reply->checkout;
     char text[MONEY_SIZE];
     FILE *out = cli->out;
@@ -138,13 +143,15 @@ struct outcome command_checkouts_show(struct cli *cli)
                 &orders__v1__get_checkout_reply__descriptor, print_checkout);
 }
 
-/* ---- retry -------------------------------------------------------------------------- */
+/* ---- retry --------------------------------------------------------------------------
+ */
 
 static void print_retried(const struct cli *cli, const ProtobufCMessage *message)
 {
     (void)message;
-    fprintf(cli->out, "Its lease has ended: the next orchestrator that looks takes it over.\n"
-                      "See what becomes of it: checkoutctl explain %s\n",
+    fprintf(cli->out,
+            "Its lease has ended: the next orchestrator that looks takes it over.\n"
+            "See what becomes of it: checkoutctl explain %s\n",
             cli->words[0]);
 }
 

@@ -1,9 +1,10 @@
 /*
- * explain.c - checkoutctl explain: one order's past in one timeline, and what happens next.
+ * explain.c - checkoutctl explain: one order's past in one timeline, and what happens
+ * next.
  *
  * Asks the orchestrator for the claim, its incidents, order and events, inventory for the
- * reservation, payment for the charge and for what the provider says of it; sorts all that
- * by time.  Each service's times are by its own database's clock.
+ * reservation, payment for the charge and for what the provider says of it; sorts all
+ * that by time.  Each service's times are by its own database's clock.
  */
 #include <inttypes.h>
 #include <jansson.h>
@@ -38,11 +39,11 @@ struct story {
     char next[TEXT_SIZE];
 };
 
-static void tell(struct story *story, int64_t at_ms, const char *service, const char *format,
-                 ...) __attribute__((format(printf, 4, 5)));
+static void tell(struct story *story, int64_t at_ms, const char *service,
+                 const char *format, ...) __attribute__((format(printf, 4, 5)));
 
-static void tell(struct story *story, int64_t at_ms, const char *service, const char *format,
-                 ...)
+static void tell(struct story *story, int64_t at_ms, const char *service,
+                 const char *format, ...)
 {
     va_list args;
 
@@ -55,7 +56,8 @@ static void tell(struct story *story, int64_t at_ms, const char *service, const 
     va_end(args);
 }
 
-/* ---- asking ------------------------------------------------------------------------- */
+/* ---- asking -------------------------------------------------------------------------
+ */
 
 /* A service that has nothing under the id has nothing to tell: no failure. */
 static struct outcome ask(const struct cli *cli, const char *service, const char *method,
@@ -75,13 +77,14 @@ static struct outcome ask(const struct cli *cli, const char *service, const char
 
 static struct outcome ask_inventory(struct story *story, char *id)
 {
-    Inventory__V1__GetReservationRequest request = INVENTORY__V1__GET_RESERVATION_REQUEST__INIT;
+    Inventory__V1__GetReservationRequest request =
+        INVENTORY__V1__GET_RESERVATION_REQUEST__INIT;
     const ProtobufCMessage *reply = NULL;
 
     request.reservation_id = id;
-    struct outcome end = ask(story->cli, "inventory", "inventory.v1.Inventory/GetReservation",
-                             &request.base, &inventory__v1__get_reservation_reply__descriptor,
-                             &reply);
+    struct outcome end =
+        ask(story->cli, "inventory", "inventory.v1.Inventory/GetReservation",
+            &request.base, &inventory__v1__get_reservation_reply__descriptor, &reply);
     story->reservation = (const Inventory__V1__GetReservationReply *)reply;
     return end;
 }
@@ -92,8 +95,9 @@ static struct outcome ask_payment(struct story *story, char *id)
     const ProtobufCMessage *reply = NULL;
 
     request.charge_id = id;
-    struct outcome end = ask(story->cli, "payment", "payment.v1.Payment/GetCharge",
-                             &request.base, &payment__v1__get_charge_reply__descriptor, &reply);
+    struct outcome end =
+        ask(story->cli, "payment", "payment.v1.Payment/GetCharge", &request.base,
+            &payment__v1__get_charge_reply__descriptor, &reply);
     story->charge = (const Payment__V1__GetChargeReply *)reply;
     return end;
 }
@@ -105,9 +109,9 @@ static struct outcome ask_provider(struct story *story, char *id)
     const ProtobufCMessage *reply = NULL;
 
     request.only_id = id;
-    struct outcome end = ask(story->cli, "payment", "payment.v1.Payment/ListProviderCharges",
-                             &request.base,
-                             &payment__v1__list_provider_charges_reply__descriptor, &reply);
+    struct outcome end =
+        ask(story->cli, "payment", "payment.v1.Payment/ListProviderCharges",
+            &request.base, &payment__v1__list_provider_charges_reply__descriptor, &reply);
     const Payment__V1__ListProviderChargesReply *list =
         (const Payment__V1__ListProviderChargesReply *)reply;
     if (end.status == 0 && list != NULL && list->n_charges > 0)
@@ -134,23 +138,26 @@ static struct outcome ask_all(struct story *story, char *id)
     return end.status == 0 ? ask_provider(story, id) : end;
 }
 
-/* ---- what the orchestrator tells ------------------------------------------------------ */
+/* ---- what the orchestrator tells ------------------------------------------------------
+ */
 
 static void tell_incident(struct story *story, const Orders__V1__CheckoutIncident *i)
 {
     if (strcmp(i->kind, "taken_over") == 0)
         tell(story, i->at_ms, "orchestrator",
-             "taken over by %s, as epoch %" PRId64 ": its owner was silent past its lease",
+             "taken over by %s, as epoch %" PRId64
+             ": its owner was silent past its lease",
              i->owner, i->epoch);
     else if (strcmp(i->kind, "retried") == 0)
-        tell(story, i->at_ms, "orchestrator", "an operator ended its lease (checkouts retry)");
+        tell(story, i->at_ms, "orchestrator",
+             "an operator ended its lease (checkouts retry)");
     else if (strcmp(i->kind, "needs_attention") == 0)
         tell(story, i->at_ms, "orchestrator",
-             "needs attention: undoing %s failed %" PRId64 " times, last: %s", i->step, i->tries,
-             i->cause);
+             "needs attention: undoing %s failed %" PRId64 " times, last: %s", i->step,
+             i->tries, i->cause);
     else
-        tell(story, i->at_ms, "orchestrator", "%s at attempt %" PRId64 " at %s: %s", i->kind,
-             i->tries, i->step, i->cause);
+        tell(story, i->at_ms, "orchestrator", "%s at attempt %" PRId64 " at %s: %s",
+             i->kind, i->tries, i->step, i->cause);
 }
 
 static void tell_checkout(struct story *story)
@@ -160,8 +167,8 @@ static void tell_checkout(struct story *story)
 
     if (c->state != ORDERS__V1__CHECKOUT_STATE__CHECKOUT_UNSPECIFIED)
         tell(story, c->created_at_ms, "orchestrator",
-             "claimed: cart %s of user %s, to be paid with %s, key %s", c->cart_id, c->user_id,
-             r->payment_method_id, c->idempotency_key);
+             "claimed: cart %s of user %s, to be paid with %s, key %s", c->cart_id,
+             c->user_id, r->payment_method_id, c->idempotency_key);
     for (size_t i = 0; i < r->n_incidents; i++)
         tell_incident(story, r->incidents[i]);
 }
@@ -182,13 +189,14 @@ static void tell_end(struct story *story)
              r->events[i]->type);
     }
     if (c->state == ORDERS__V1__CHECKOUT_STATE__FAILED)
-        tell(story, c->finished_at_ms, "orchestrator", "failed: %s (%s)", c->failure_reason,
-             r->failure_message);
+        tell(story, c->finished_at_ms, "orchestrator", "failed: %s (%s)",
+             c->failure_reason, r->failure_message);
     else
         tell(story, c->finished_at_ms, "orchestrator", "completed");
 }
 
-/* ---- what the others tell ------------------------------------------------------------- */
+/* ---- what the others tell -------------------------------------------------------------
+ */
 
 static void tell_reservation(struct story *story)
 {
@@ -199,12 +207,15 @@ static void tell_reservation(struct story *story)
         return;
     if (r->expires_at_ms != 0)
         tell(story, r->created_at_ms, "inventory",
-             "reserved: %zu SKU%s for %s, held until %s", r->n_lines, r->n_lines == 1 ? "" : "s",
-             money_text(r->total_cents, r->currency, total), time_text(r->expires_at_ms, until));
+             "reserved: %zu SKU%s for %s, held until %s", r->n_lines,
+             r->n_lines == 1 ? "" : "s", money_text(r->total_cents, r->currency, total),
+             time_text(r->expires_at_ms, until));
     else if (r->state == INVENTORY__V1__RESERVATION_STATE__RELEASED)
-        tell(story, r->created_at_ms, "inventory", "barred: released before it was ever held");
+        tell(story, r->created_at_ms, "inventory",
+             "barred: released before it was ever held");
     if (r->state == INVENTORY__V1__RESERVATION_STATE__REFUSED)
-        tell(story, r->created_at_ms, "inventory", "refused: not enough stock, or no such SKU");
+        tell(story, r->created_at_ms, "inventory",
+             "refused: not enough stock, or no such SKU");
     else if (r->expires_at_ms != 0)
         tell(story, r->settled_at_ms, "inventory", "reservation %s",
              reservation_state_text(r->state));
@@ -218,7 +229,8 @@ static void tell_charge(struct story *story)
     if (c == NULL)
         return;
     if (*c->user_id == '\0') {
-        tell(story, c->created_at_ms, "payment", "barred: refunded before it was ever charged");
+        tell(story, c->created_at_ms, "payment",
+             "barred: refunded before it was ever charged");
         return;
     }
     tell(story, c->created_at_ms, "payment", "charge of %s intended",
@@ -228,10 +240,12 @@ static void tell_charge(struct story *story)
              c->provider_charge_id, money_text(c->refunded_cents, c->currency, refunded));
     else
         tell(story, c->settled_at_ms, "payment", "charge %s%s%s",
-             c->state == PAYMENT__V1__CHARGE_STATE__DECLINED ? "declined: " : "captured, as ",
+             c->state == PAYMENT__V1__CHARGE_STATE__DECLINED ? "declined: "
+                                                             : "captured, as ",
              c->state == PAYMENT__V1__CHARGE_STATE__DECLINED ? c->decline_code
                                                              : c->provider_charge_id,
-             c->state == PAYMENT__V1__CHARGE_STATE__REFUNDING ? "; being refunded now" : "");
+             c->state == PAYMENT__V1__CHARGE_STATE__REFUNDING ? "; being refunded now"
+                                                              : "");
 }
 
 static void tell_provider(struct story *story)
@@ -243,7 +257,8 @@ static void tell_provider(struct story *story)
         return;
     money_text(p->amount_cents, p->currency, amount);
     if (p->status == PAYMENT__V1__PROVIDER_STATUS__PROVIDER_VOIDED)
-        tell(story, p->created_at_ms, "provider", "barred: refunded before it was ever charged");
+        tell(story, p->created_at_ms, "provider",
+             "barred: refunded before it was ever charged");
     else if (p->status == PAYMENT__V1__PROVIDER_STATUS__PROVIDER_DECLINED)
         tell(story, p->created_at_ms, "provider", "declined to charge %s", amount);
     else
@@ -253,7 +268,8 @@ static void tell_provider(struct story *story)
          money_text(p->refunded_cents, p->currency, amount));
 }
 
-/* ---- what happens next ---------------------------------------------------------------- */
+/* ---- what happens next ----------------------------------------------------------------
+ */
 
 /* The first step that is not known to be done; running the earlier ones again only finds
  * what they left. */
@@ -270,8 +286,9 @@ static const char *next_step(const struct story *story)
         return "reserve, which will be refused";
     if (c == NULL || c->state == PAYMENT__V1__CHARGE_STATE__INTENT)
         return "charge";
-    return c->state == PAYMENT__V1__CHARGE_STATE__CAPTURED ? "confirm"
-                                                           : "charge, which will be refused";
+    return c->state == PAYMENT__V1__CHARGE_STATE__CAPTURED
+               ? "confirm"
+               : "charge, which will be refused";
 }
 
 static const char *next_undoing(const struct story *story)
@@ -299,21 +316,25 @@ static void foretell(struct story *story)
         snprintf(story->next, TEXT_SIZE, "Nothing more: it is %s.",
                  checkout_state_text(c->state));
     else if (c->lease_left_ms > 0)
-        snprintf(story->next, TEXT_SIZE,
-                 "Its owner %s it, at %s.  Should the owner fall silent, the lease ends in "
-                 "%.1f s, then any orchestrator resumes it there.%s",
-                 aborting ? "undoes" : "runs", step, seconds,
-                 c->needs_attention ? "  It needs attention: undoing it keeps failing; once the "
-                                      "cause is gone: checkoutctl checkouts retry ID."
-                                    : "");
+        snprintf(
+            story->next, TEXT_SIZE,
+            "Its owner %s it, at %s.  Should the owner fall silent, the lease ends in "
+            "%.1f s, then any orchestrator resumes it there.%s",
+            aborting ? "undoes" : "runs", step, seconds,
+            c->needs_attention
+                ? "  It needs attention: undoing it keeps failing; once the "
+                  "cause is gone: checkoutctl checkouts retry ID."
+                : "");
     else
-        snprintf(story->next, TEXT_SIZE,
-                 "Its lease ended %.1f s ago: the next orchestrator that looks resumes it at "
-                 "%s.",
-                 -seconds, step);
+        snprintf(
+            story->next, TEXT_SIZE,
+            "Its lease ended %.1f s ago: the next orchestrator that looks resumes it at "
+            "%s.",
+            -seconds, step);
 }
 
-/* ---- telling -------------------------------------------------------------------------- */
+/* ---- telling --------------------------------------------------------------------------
+ */
 
 static int by_time(const void *a, const void *b)
 {
@@ -349,11 +370,10 @@ static struct err json_story(const struct story *story)
     json_t *moments = json_array();
 
     for (int i = 0; i < story->count; i++)
-        json_array_append_new(moments,
-                              json_pack("{s:I, s:s, s:s}", "at_ms",
-                                        (json_int_t)story->moments[i].at_ms, "service",
-                                        story->moments[i].service, "what",
-                                        story->moments[i].text));
+        json_array_append_new(moments, json_pack("{s:I, s:s, s:s}", "at_ms",
+                                                 (json_int_t)story->moments[i].at_ms,
+                                                 "service", story->moments[i].service,
+                                                 "what", story->moments[i].text));
     json_t *all = json_pack("{s:s, s:s, s:o, s:s}", "order_id", c->order_id, "state",
                             checkout_state_text(c->state), "timeline", moments, "next",
                             story->next);
@@ -362,7 +382,8 @@ static struct err json_story(const struct story *story)
     int rc = json_dumpf(all, story->cli->out, JSON_COMPACT);
     json_decref(all);
     fputc('\n', story->cli->out);
-    return rc == 0 ? ERR_NONE : err_make(ERR_DATA_LOSS, "the output could not be written");
+    return rc == 0 ? ERR_NONE
+                   : err_make(ERR_DATA_LOSS, "the output could not be written");
 }
 
 struct outcome command_explain(struct cli *cli)

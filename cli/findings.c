@@ -45,7 +45,8 @@ struct err findings_add(struct findings *findings, enum check check, const char 
     return ERR_NONE;
 }
 
-/* ---- for people --------------------------------------------------------------------- */
+/* ---- for people ---------------------------------------------------------------------
+ */
 
 static void print_finding(const struct finding *f, FILE *out)
 {
@@ -76,24 +77,24 @@ void findings_print(const struct findings *findings, FILE *out)
         fprintf(out, "\nAll of it holds.\n");
 }
 
-/* ---- for programs ------------------------------------------------------------------- */
+/* ---- for programs -------------------------------------------------------------------
+ */
 
 struct err findings_json(const struct findings *findings, FILE *out)
 {
     json_t *checks = json_array(), *violations = json_array();
 
     for (int c = 0; c < CHECK_COUNT; c++)
-        json_array_append_new(
-            checks, json_pack("{s:s, s:s, s:I, s:I}", "check", CHECKS[c].name, "holds",
-                              CHECKS[c].holds, "looked_at",
-                              (json_int_t)findings->looked_at[c], "violations",
-                              (json_int_t)findings->violations[c]));
+        json_array_append_new(checks,
+                              json_pack("{s:s, s:s, s:I, s:I}", "check", CHECKS[c].name,
+                                        "holds", CHECKS[c].holds, "looked_at",
+                                        (json_int_t)findings->looked_at[c], "violations",
+                                        (json_int_t)findings->violations[c]));
     for (size_t i = 0; i < findings->listed; i++) {
         const struct finding *f = &findings->list[i];
-        json_array_append_new(violations,
-                              json_pack("{s:s, s:s, s:s, s:s}", "check",
-                                        CHECKS[f->check].name, "id", f->id, "what", f->what,
-                                        "todo", f->todo));
+        json_array_append_new(violations, json_pack("{s:s, s:s, s:s, s:s}", "check",
+                                                    CHECKS[f->check].name, "id", f->id,
+                                                    "what", f->what, "todo", f->todo));
     }
     json_t *all = json_pack("{s:b, s:I, s:I, s:o, s:o}", "holds", findings->total == 0,
                             "under_way", (json_int_t)findings->under_way, "not_listed",
@@ -104,5 +105,6 @@ struct err findings_json(const struct findings *findings, FILE *out)
     int rc = json_dumpf(all, out, JSON_COMPACT);
     json_decref(all);
     fputc('\n', out);
-    return rc == 0 ? ERR_NONE : err_make(ERR_DATA_LOSS, "the output could not be written");
+    return rc == 0 ? ERR_NONE
+                   : err_make(ERR_DATA_LOSS, "the output could not be written");
 }

@@ -1,8 +1,8 @@
 /* findings.h - what an audit looked at and what it found, and how that is told. */
 #pragma once
 
-#include "cli/view.h"
 #include "cli/cli.h"
+#include "cli/view.h"
 
 enum { FINDINGS_LISTED_MAX = 1000 }; /* more are counted, not listed */
 

@@ -44,7 +44,8 @@ static struct err open_channel(const struct cli *cli, const struct place *place,
     return e;
 }
 
-struct outcome line_open(const struct cli *cli, const struct place *place, struct line **out)
+struct outcome line_open(const struct cli *cli, const struct place *place,
+                         struct line **out)
 {
     struct line *line = calloc(1, sizeof *line);
 
@@ -89,8 +90,9 @@ static void on_reply(void *arg, struct err error, const ProtobufCMessage *reply,
 }
 
 void line_start(struct line *line, struct line_call *call, const char *method,
-                const ProtobufCMessage *request, const ProtobufCMessageDescriptor *reply_type,
-                struct arena *arena, int64_t timeout_ms)
+                const ProtobufCMessage *request,
+                const ProtobufCMessageDescriptor *reply_type, struct arena *arena,
+                int64_t timeout_ms)
 {
     *call = (struct line_call){.line = line,
                                .deadline_ms = clock_monotonic_ms() + timeout_ms};

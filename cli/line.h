@@ -25,8 +25,8 @@ struct line_call {
 };
 
 /* Opens a line; local outcomes for settings and keys.  Free with line_close. */
-struct outcome line_open(const struct cli *cli, const struct place *place, struct line **out)
-    __attribute__((warn_unused_result));
+struct outcome line_open(const struct cli *cli, const struct place *place,
+                         struct line **out) __attribute__((warn_unused_result));
 
 /* Ends every call under way, and the line.  NULL is allowed. */
 void line_close(struct line *line);
@@ -34,8 +34,9 @@ void line_close(struct line *line);
 /* Starts a call that may take `timeout_ms`.  The reply, and an error's subject, will live
  * in `arena`, which is the call's until line_wait. */
 void line_start(struct line *line, struct line_call *call, const char *method,
-                const ProtobufCMessage *request, const ProtobufCMessageDescriptor *reply_type,
-                struct arena *arena, int64_t timeout_ms);
+                const ProtobufCMessage *request,
+                const ProtobufCMessageDescriptor *reply_type, struct arena *arena,
+                int64_t timeout_ms);
 
 /* Waits for its end: the reply, or an outcome that carries the gRPC status. */
 struct outcome line_wait(struct line_call *call, const ProtobufCMessage **reply)

@@ -13,7 +13,8 @@ struct outcome remote_call(const struct cli *cli, const struct place *place,
     struct outcome end = line_open(cli, place, &line);
 
     if (end.status == 0) {
-        line_start(line, &call, method, request, reply_type, cli->arena, cli->max_time_ms);
+        line_start(line, &call, method, request, reply_type, cli->arena,
+                   cli->max_time_ms);
         end = line_wait(&call, reply);
     }
     line_close(line);

@@ -9,48 +9,69 @@
 
 /* clang-format off */
 const struct check_row CHECKS[CHECK_COUNT] = {
-    [CHECK_STOCK_CONSERVED] = {"stock.conserved",
-        "received = available + held + sold, none below zero",
-        "somebody wrote to inventory.stock by hand; compare with: checkoutctl stock show %s"},
-    [CHECK_STOCK_BOOKED] = {"stock.booked", "received is the sum of the ledger",
-        "find what was received but not booked, then: checkoutctl stock adjust %s DELTA "
-        "--reason TEXT"},
-    [CHECK_STOCK_HELD] = {"stock.held", "held is what held reservations say",
-        "somebody wrote to inventory's tables by hand; compare with: checkoutctl stock show %s"},
-    [CHECK_STOCK_SOLD] = {"stock.sold", "sold is what confirmed reservations say",
-        "somebody wrote to inventory's tables by hand; compare with: checkoutctl stock show %s"},
-    [CHECK_ORDER_CHECKOUT] = {"order.checkout", "an order and its completed checkout are one",
+    [CHECK_STOCK_CONSERVED] = {
+        "stock.conserved", "received = available + held + sold, none below zero",
+        "somebody wrote to inventory.stock by hand; compare with: checkoutctl stock "
+        "show %s"},
+    [CHECK_STOCK_BOOKED] = {
+        "stock.booked", "received is the sum of the ledger",
+        "find what was received but not booked, then: checkoutctl stock adjust %s "
+        "DELTA --reason TEXT"},
+    [CHECK_STOCK_HELD] = {
+        "stock.held", "held is what held reservations say",
+        "somebody wrote to inventory's tables by hand; compare with: checkoutctl "
+        "stock show %s"},
+    [CHECK_STOCK_SOLD] = {
+        "stock.sold", "sold is what confirmed reservations say",
+        "somebody wrote to inventory's tables by hand; compare with: checkoutctl "
+        "stock show %s"},
+    [CHECK_ORDER_CHECKOUT] = {
+        "order.checkout", "an order and its completed checkout are one",
         "see both with: checkoutctl explain %s"},
-    [CHECK_ORDER_KEY] = {"order.key", "a key has at most one order",
+    [CHECK_ORDER_KEY] = {
+        "order.key", "a key has at most one order",
         "keep one order, refund the other: checkoutctl explain %s"},
-    [CHECK_ORDER_CART] = {"order.cart", "a cart has at most one live checkout",
+    [CHECK_ORDER_CART] = {
+        "order.cart", "a cart has at most one live checkout",
         "keep one order, refund the other: checkoutctl explain %s"},
-    [CHECK_ORDER_CHARGE] = {"order.charge", "an order has one captured charge of its amount",
+    [CHECK_ORDER_CHARGE] = {
+        "order.charge", "an order has one captured charge of its amount",
         "see what was charged with: checkoutctl explain %s"},
-    [CHECK_ORDER_RESERVATION] = {"order.reservation",
-        "an order has one confirmed reservation of its total",
-        "see what became of it with: checkoutctl explain %s; when it is held still: checkoutctl "
-        "call Inventory/Confirm '{\"reservation_id\":\"%s\"}'"},
-    [CHECK_ORDER_EVENT] = {"order.event", "an order has one order.created event",
-        "tell those who listen of it by hand; what it said: checkoutctl orders show %s"},
-    [CHECK_CHARGE_ORDER] = {"charge.order", "money that is kept is of an order",
+    [CHECK_ORDER_RESERVATION] = {
+        "order.reservation", "an order has one confirmed reservation of its total",
+        "see what became of it with: checkoutctl explain %s; when it is held still: "
+        "checkoutctl call Inventory/Confirm '{\"reservation_id\":\"%s\"}'"},
+    [CHECK_ORDER_EVENT] = {
+        "order.event", "an order has one order.created event",
+        "tell those who listen of it by hand; what it said: checkoutctl orders show "
+        "%s"},
+    [CHECK_CHARGE_ORDER] = {
+        "charge.order", "money that is kept is of an order",
         "give it back: checkoutctl call Payment/Refund '{\"charge_id\":\"%s\"}'"},
-    [CHECK_CHARGE_REFUND] = {"charge.refund", "no more is refunded than was charged",
+    [CHECK_CHARGE_REFUND] = {
+        "charge.refund", "no more is refunded than was charged",
         "see both books with: checkoutctl explain %s"},
-    [CHECK_RESERVATION_ORDER] = {"reservation.order", "stock that is set aside is of an order",
-        "give it back: checkoutctl call Inventory/Release '{\"reservation_id\":\"%s\"}'"},
-    [CHECK_FAILED_UNDONE] = {"failed.undone", "a failed checkout keeps no stock and no money",
-        "undo it: checkoutctl call Payment/Refund '{\"charge_id\":\"%s\"}' and checkoutctl call "
-        "Inventory/Release '{\"reservation_id\":\"%s\"}'"},
-    [CHECK_FINISHED] = {"checkout.finished", "no checkout is unfinished past its lease",
-        "see that an orchestrator runs (checkoutctl health), then: checkoutctl checkouts "
-        "retry %s"},
-    [CHECK_BOOKS_EQUAL] = {"books.equal", "payment's books and the provider's say the same",
-        "see both with: checkoutctl explain %s; what the provider says is what happened"},
+    [CHECK_RESERVATION_ORDER] = {
+        "reservation.order", "stock that is set aside is of an order",
+        "give it back: checkoutctl call Inventory/Release "
+        "'{\"reservation_id\":\"%s\"}'"},
+    [CHECK_FAILED_UNDONE] = {
+        "failed.undone", "a failed checkout keeps no stock and no money",
+        "undo it: checkoutctl call Payment/Refund '{\"charge_id\":\"%s\"}' and "
+        "checkoutctl call Inventory/Release '{\"reservation_id\":\"%s\"}'"},
+    [CHECK_FINISHED] = {
+        "checkout.finished", "no checkout is unfinished past its lease",
+        "see that an orchestrator runs (checkoutctl health), then: checkoutctl "
+        "checkouts retry %s"},
+    [CHECK_BOOKS_EQUAL] = {
+        "books.equal", "payment's books and the provider's say the same",
+        "see both with: checkoutctl explain %s; what the provider says is what "
+        "happened"},
 };
 /* clang-format on */
 
-/* ---- words -------------------------------------------------------------------------- */
+/* ---- words --------------------------------------------------------------------------
+ */
 
 const char *checkout_state_text(Orders__V1__CheckoutState state)
 {
@@ -120,7 +141,8 @@ const char *provider_status_text(Payment__V1__ProviderStatus status)
     }
 }
 
-/* ---- small questions ---------------------------------------------------------------- */
+/* ---- small questions ----------------------------------------------------------------
+ */
 
 static bool checkout_is(const struct view *v, Orders__V1__CheckoutState state)
 {
@@ -177,7 +199,8 @@ static bool stock_kept(const struct view *v)
            reservation_is(v, INVENTORY__V1__RESERVATION_STATE__CONFIRMED);
 }
 
-/* ---- standing ----------------------------------------------------------------------- */
+/* ---- standing -----------------------------------------------------------------------
+ */
 
 enum standing view_standing(const struct view *v, int64_t grace_ms)
 {
@@ -191,7 +214,8 @@ enum standing view_standing(const struct view *v, int64_t grace_ms)
                : STANDING_UNDER_WAY;
 }
 
-/* ---- the rules ---------------------------------------------------------------------- */
+/* ---- the rules ----------------------------------------------------------------------
+ */
 
 static bool charge_is_the_orders(const struct view *v)
 {
@@ -227,11 +251,14 @@ static bool refunds_are_within(const struct view *v)
     const Payment__V1__ChargeEntry *c = v->charge;
     const Payment__V1__ProviderEntry *p = v->provider;
 
-    return (c == NULL || (c->refunded_cents >= 0 && c->refunded_cents <= c->amount_cents)) &&
-           (p == NULL || (p->refunded_cents >= 0 && p->refunded_cents <= p->amount_cents));
+    return (c == NULL ||
+            (c->refunded_cents >= 0 && c->refunded_cents <= c->amount_cents)) &&
+           (p == NULL ||
+            (p->refunded_cents >= 0 && p->refunded_cents <= p->amount_cents));
 }
 
-static bool same_capture(const Payment__V1__ChargeEntry *c, const Payment__V1__ProviderEntry *p)
+static bool same_capture(const Payment__V1__ChargeEntry *c,
+                         const Payment__V1__ProviderEntry *p)
 {
     return c->amount_cents == p->amount_cents && strcmp(c->currency, p->currency) == 0 &&
            strcmp(c->provider_charge_id, p->provider_charge_id) == 0 &&
@@ -253,8 +280,8 @@ static bool books_agree(const struct view *v)
     case PAYMENT__V1__CHARGE_STATE__DECLINED:
         return !captured && !refunded;
     case PAYMENT__V1__CHARGE_STATE__REFUNDED:
-        return !captured && v->charge->refunded_cents ==
-                                (refunded ? v->provider->refunded_cents : 0);
+        return !captured &&
+               v->charge->refunded_cents == (refunded ? v->provider->refunded_cents : 0);
     case PAYMENT__V1__CHARGE_STATE__INTENT:
     case PAYMENT__V1__CHARGE_STATE__REFUNDING: /* the answer is still to be written */
         return unfinished(v) || (!captured && !refunded);
@@ -337,7 +364,8 @@ uint32_t stock_violates(const Inventory__V1__StockEntry *s)
     return mask;
 }
 
-/* ---- sentences ---------------------------------------------------------------------- */
+/* ---- sentences ----------------------------------------------------------------------
+ */
 
 /* "captured for 12.34 EUR", "none". */
 static const char *charge_words(const struct view *v, char out[MONEY_SIZE + 32])
@@ -368,7 +396,8 @@ static const char *reservation_words(const struct view *v, char out[MONEY_SIZE +
 
     if (v->reservation == NULL)
         return "none";
-    snprintf(out, MONEY_SIZE + 32, "%s for %s", reservation_state_text(v->reservation->state),
+    snprintf(out, MONEY_SIZE + 32, "%s for %s",
+             reservation_state_text(v->reservation->state),
              money_text(v->reservation->total_cents, v->reservation->currency, money));
     return out;
 }
@@ -389,7 +418,8 @@ static void describe_finished(const struct view *v, char out[FINDING_SIZE])
                  checkout_state_text(c->state));
     else
         snprintf(out, FINDING_SIZE,
-                 "The checkout is %s; its lease ran out %" PRId64 " ms ago and nobody took it "
+                 "The checkout is %s; its lease ran out %" PRId64
+                 " ms ago and nobody took it "
                  "over.",
                  checkout_state_text(c->state), -c->lease_left_ms);
 }
@@ -414,14 +444,16 @@ static void describe_order(const struct view *v, enum check check, char out[FIND
                  c->created_events);
         return;
     case CHECK_ORDER_KEY:
-        snprintf(out, FINDING_SIZE, "%d orders have the key of this one.", c->orders_of_key);
+        snprintf(out, FINDING_SIZE, "%d orders have the key of this one.",
+                 c->orders_of_key);
         return;
     case CHECK_ORDER_CART:
         snprintf(out, FINDING_SIZE, "%d checkouts of cart %s of user %s have not failed.",
                  c->live_of_cart, c->cart_id, c->user_id);
         return;
     default:
-        snprintf(out, FINDING_SIZE, "The checkout is %s, %s.", checkout_state_text(c->state),
+        snprintf(out, FINDING_SIZE, "The checkout is %s, %s.",
+                 checkout_state_text(c->state),
                  !c->ordered         ? "but there is no order"
                  : !c->order_matches ? "but its order is of another key, user or cart"
                                      : "but there is an order");
@@ -437,24 +469,26 @@ void view_describe(const struct view *v, enum check check, char out[FINDING_SIZE
         describe_finished(v, out);
         return;
     case CHECK_RESERVATION_ORDER:
-        snprintf(out, FINDING_SIZE, "Reservation: %s; %s.", reservation_words(v, reserved),
-                 checkout_words(v));
+        snprintf(out, FINDING_SIZE, "Reservation: %s; %s.",
+                 reservation_words(v, reserved), checkout_words(v));
         return;
     case CHECK_FAILED_UNDONE:
-        snprintf(out, FINDING_SIZE,
-                 "The checkout failed (%s), but - reservation: %s; charge: %s; provider: %s.",
-                 v->checkout->failure_reason, reservation_words(v, reserved),
-                 charge_words(v, charge), provider_words(v, provider));
+        snprintf(
+            out, FINDING_SIZE,
+            "The checkout failed (%s), but - reservation: %s; charge: %s; provider: %s.",
+            v->checkout->failure_reason, reservation_words(v, reserved),
+            charge_words(v, charge), provider_words(v, provider));
         return;
     case CHECK_CHARGE_ORDER:
     case CHECK_CHARGE_REFUND:
     case CHECK_BOOKS_EQUAL:
-        snprintf(out, FINDING_SIZE,
-                 "Charge: %s, %" PRId64 " cents refunded; provider: %s, %" PRId64
-                 " cents refunded; %s.",
-                 charge_words(v, charge), v->charge == NULL ? 0 : v->charge->refunded_cents,
-                 provider_words(v, provider),
-                 v->provider == NULL ? 0 : v->provider->refunded_cents, checkout_words(v));
+        snprintf(
+            out, FINDING_SIZE,
+            "Charge: %s, %" PRId64 " cents refunded; provider: %s, %" PRId64
+            " cents refunded; %s.",
+            charge_words(v, charge), v->charge == NULL ? 0 : v->charge->refunded_cents,
+            provider_words(v, provider),
+            v->provider == NULL ? 0 : v->provider->refunded_cents, checkout_words(v));
         return;
     default:
         describe_order(v, check, out);
@@ -467,8 +501,8 @@ void stock_describe(const Inventory__V1__StockEntry *s, enum check check,
     switch (check) {
     case CHECK_STOCK_BOOKED:
         snprintf(out, FINDING_SIZE,
-                 "%" PRId64 " received, but the ledger's sum is %" PRId64 ".", s->received,
-                 s->booked);
+                 "%" PRId64 " received, but the ledger's sum is %" PRId64 ".",
+                 s->received, s->booked);
         return;
     case CHECK_STOCK_HELD:
         snprintf(out, FINDING_SIZE,
@@ -477,8 +511,8 @@ void stock_describe(const Inventory__V1__StockEntry *s, enum check check,
         return;
     case CHECK_STOCK_SOLD:
         snprintf(out, FINDING_SIZE,
-                 "%" PRId64 " sold, but confirmed reservations are of %" PRId64 ".", s->sold,
-                 s->sold_reserved);
+                 "%" PRId64 " sold, but confirmed reservations are of %" PRId64 ".",
+                 s->sold, s->sold_reserved);
         return;
     default:
         snprintf(out, FINDING_SIZE,

@@ -1,8 +1,8 @@
 /*
  * view.h - one id as all services see it, and the rules that must hold of it.
  *
- * Pure: no call is made here.  What is under way is not judged: of a live system only what
- * has come to rest says anything.
+ * Pure: no call is made here.  What is under way is not judged: of a live system only
+ * what has come to rest says anything.
  *
  *   checkout final ----------------------> judged
  *   checkout unfinished, lease runs -----> under way: its effects come and go
