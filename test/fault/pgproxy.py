@@ -16,6 +16,7 @@ input.  https://www.postgresql.org/docs/15/protocol-message-formats.html
 """
 import asyncio
 import contextlib
+import logging
 import os
 import sys
 
@@ -120,6 +121,7 @@ def obey(doors, line):
 
 
 async def main():
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # of connections that broke
     if len(sys.argv) < 3:
         raise SystemExit(__doc__)
     target, *sockets = sys.argv[1:]

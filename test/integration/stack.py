@@ -294,11 +294,15 @@ class Stack:
             self.call("inventory.v1.Inventory/AdjustStock", sku=sku, delta=pieces,
                       reason="test", adjustment_id=f"test-{sku}")
 
+    def database(self):
+        """The URL of the database's owner."""
+        return f"postgresql://checkout_owner@/checkout?host={self.state}/run"
+
     def sql(self, statement):
         """Rows as lists of texts, as the database's owner."""
         done = subprocess.run(
             ["psql", "-XAtq", "-F", "\t", "-v", "ON_ERROR_STOP=1",
-             f"postgresql://checkout_owner@/checkout?host={self.state}/run", "-c", statement],
+             self.database(), "-c", statement],
             capture_output=True, text=True, timeout=60)
         if done.returncode != 0:
             raise AssertionError(f"{statement}: {done.stderr}")
