@@ -128,6 +128,15 @@ static void refund(struct provider *provider, const char *key, int64_t deadline_
     pass(passing(provider, "refund", key, deadline_ms, done, arg));
 }
 
+/* A read: handed on as it is, to the provider whose state it is. */
+static void list(struct provider *provider, const struct provider_page *page,
+                 provider_listed *done, void *arg)
+{
+    struct provider *real = ((struct faulty *)provider)->real;
+
+    real->list(real, page, done, arg);
+}
+
 struct provider *provider_faults(struct provider *real)
 {
     struct faulty *faulty = calloc(1, sizeof *faulty);
@@ -137,6 +146,7 @@ struct provider *provider_faults(struct provider *real)
     faulty->provider = *real;
     faulty->provider.charge = charge;
     faulty->provider.refund = refund;
+    faulty->provider.list = list;
     faulty->real = real;
     return &faulty->provider;
 }
