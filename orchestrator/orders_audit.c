@@ -27,7 +27,7 @@ enum { PAGE_MOST = 1000 };
     " (SELECT count(*) FROM orders.orders k"                                                  \
     "  WHERE k.idempotency_key = coalesce(c.idempotency_key, o.idempotency_key)),"            \
     " (SELECT count(*) FROM orders.checkouts k WHERE k.user_id = c.user_id"                   \
-    "  AND k.cart_id = c.cart_id AND k.state <> 'failed'),"                                   \
+    "  AND k.cart_id = c.cart_id AND k.state IN ('running', 'completed')),"                   \
     " (extract(epoch FROM now()) * 1000)::bigint "
 
 #define JOINS                                                                                 \
