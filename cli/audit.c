@@ -65,8 +65,7 @@ static void sleep_ms(int64_t ms)
         nanosleep(&time, NULL);
 }
 
-/* ---- suspects -----------------------------------------------------------------------
- */
+/* ---- suspects ----------------------------------------------------------------- */
 
 static struct outcome report(struct audit *audit, const struct view *view, uint32_t mask)
 {
@@ -125,8 +124,7 @@ static struct outcome suspect(struct audit *audit, const char *id)
     return end;
 }
 
-/* ---- the four books -----------------------------------------------------------------
- */
+/* ---- the four books ----------------------------------------------------------- */
 
 static void count(struct findings *findings, uint32_t mask)
 {
@@ -162,8 +160,7 @@ static struct outcome audit_books(struct audit *audit)
     return end.status != 0 ? end : look_at_suspects(audit);
 }
 
-/* ---- stock --------------------------------------------------------------------------
- */
+/* ---- stock -------------------------------------------------------------------- */
 
 static struct outcome judge_stock(struct audit *audit,
                                   const Inventory__V1__StockEntry *stock)
@@ -229,8 +226,7 @@ static struct outcome audit_stock(struct audit *audit)
     return end;
 }
 
-/* ---- the command --------------------------------------------------------------------
- */
+/* ---- the command -------------------------------------------------------------- */
 
 static struct outcome conclude(const struct audit *audit)
 {

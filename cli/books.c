@@ -33,8 +33,7 @@ static void younger(struct view *view, int64_t now_ms, int64_t created_at_ms)
         view->effect_age_ms = now_ms - created_at_ms;
 }
 
-/* ---- checkouts ----------------------------------------------------------------------
- */
+/* ---- checkouts ---------------------------------------------------------------- */
 
 static void ask_checkouts(const struct book_kind *kind, struct line *line,
                           struct line_call *call, const char *after, const char *only,
@@ -67,8 +66,7 @@ static void show_checkout(const ProtobufCMessage *message, size_t row, struct vi
     view->checkout = reply->checkouts[row];
 }
 
-/* ---- reservations -------------------------------------------------------------------
- */
+/* ---- reservations ------------------------------------------------------------- */
 
 static void ask_reservations(const struct book_kind *kind, struct line *line,
                              struct line_call *call, const char *after, const char *only,
@@ -106,8 +104,7 @@ static void show_reservation(const ProtobufCMessage *message, size_t row,
     younger(view, reply->now_ms, view->reservation->created_at_ms);
 }
 
-/* ---- charges ------------------------------------------------------------------------
- */
+/* ---- charges ------------------------------------------------------------------ */
 
 static void ask_charges(const struct book_kind *kind, struct line *line,
                         struct line_call *call, const char *after, const char *only,
@@ -141,8 +138,7 @@ static void show_charge(const ProtobufCMessage *message, size_t row, struct view
     younger(view, reply->now_ms, view->charge->created_at_ms);
 }
 
-/* ---- the provider's -----------------------------------------------------------------
- */
+/* ---- the provider's ----------------------------------------------------------- */
 
 static void ask_provider(const struct book_kind *kind, struct line *line,
                          struct line_call *call, const char *after, const char *only,
@@ -202,8 +198,7 @@ static const struct book_kind KINDS[BOOK_COUNT] = {
                        show_provider},
 };
 
-/* ---- one book, page by page ----------------------------------------------------------
- */
+/* ---- one book, page by page --------------------------------------------------- */
 
 struct reader {
     const struct book_kind *kind;
@@ -277,8 +272,7 @@ static struct outcome move_on(struct reader *r, int64_t timeout_ms)
     return ++r->row < r->count ? done() : turn_page(r, timeout_ms);
 }
 
-/* ---- all of them ---------------------------------------------------------------------
- */
+/* ---- all of them -------------------------------------------------------------- */
 
 static struct outcome open_reader(const struct cli *cli, const struct book_kind *kind,
                                   struct reader *r)
@@ -380,8 +374,7 @@ struct outcome books_next(struct books *books, struct view *view)
     return end;
 }
 
-/* ---- one id --------------------------------------------------------------------------
- */
+/* ---- one id ------------------------------------------------------------------- */
 
 /* One book's row of the id, if it has one, shown in `view`. */
 static struct outcome look_into(struct books *books, enum book book, struct view *view,

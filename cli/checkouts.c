@@ -30,8 +30,7 @@ show(const struct cli *cli, const char *method, const ProtobufCMessage *request,
     return end;
 }
 
-/* ---- list ---------------------------------------------------------------------------
- */
+/* ---- list --------------------------------------------------------------------- */
 
 static bool unfinished(const Orders__V1__Checkout *c)
 {
@@ -85,8 +84,7 @@ struct outcome command_checkouts_list(struct cli *cli)
                 &orders__v1__list_checkouts_reply__descriptor, print_list);
 }
 
-/* ---- show ---------------------------------------------------------------------------
- */
+/* ---- show --------------------------------------------------------------------- */
 
 static void print_field(FILE *out, const char *name, const char *value)
 {
@@ -143,8 +141,7 @@ struct outcome command_checkouts_show(struct cli *cli)
                 &orders__v1__get_checkout_reply__descriptor, print_checkout);
 }
 
-/* ---- retry --------------------------------------------------------------------------
- */
+/* ---- retry -------------------------------------------------------------------- */
 
 static void print_retried(const struct cli *cli, const ProtobufCMessage *message)
 {

@@ -56,8 +56,7 @@ static void tell(struct story *story, int64_t at_ms, const char *service,
     va_end(args);
 }
 
-/* ---- asking -------------------------------------------------------------------------
- */
+/* ---- asking ------------------------------------------------------------------- */
 
 /* A service that has nothing under the id has nothing to tell: no failure. */
 static struct outcome ask(const struct cli *cli, const char *service, const char *method,
@@ -138,8 +137,7 @@ static struct outcome ask_all(struct story *story, char *id)
     return end.status == 0 ? ask_provider(story, id) : end;
 }
 
-/* ---- what the orchestrator tells ------------------------------------------------------
- */
+/* ---- what the orchestrator tells ---------------------------------------------- */
 
 static void tell_incident(struct story *story, const Orders__V1__CheckoutIncident *i)
 {
@@ -195,8 +193,7 @@ static void tell_end(struct story *story)
         tell(story, c->finished_at_ms, "orchestrator", "completed");
 }
 
-/* ---- what the others tell -------------------------------------------------------------
- */
+/* ---- what the others tell ----------------------------------------------------- */
 
 static void tell_reservation(struct story *story)
 {
@@ -268,8 +265,7 @@ static void tell_provider(struct story *story)
          money_text(p->refunded_cents, p->currency, amount));
 }
 
-/* ---- what happens next ----------------------------------------------------------------
- */
+/* ---- what happens next -------------------------------------------------------- */
 
 /* The first step that is not known to be done; running the earlier ones again only finds
  * what they left. */
@@ -315,16 +311,17 @@ static void foretell(struct story *story)
     if (!aborting && c->state != ORDERS__V1__CHECKOUT_STATE__RUNNING)
         snprintf(story->next, TEXT_SIZE, "Nothing more: it is %s.",
                  checkout_state_text(c->state));
-    else if (c->lease_left_ms > 0)
+    else if (c->needs_attention)
         snprintf(
             story->next, TEXT_SIZE,
-            "Its owner %s it, at %s.  Should the owner fall silent, the lease ends in "
-            "%.1f s, then any orchestrator resumes it there.%s",
-            aborting ? "undoes" : "runs", step, seconds,
-            c->needs_attention
-                ? "  It needs attention: undoing it keeps failing; once the "
-                  "cause is gone: checkoutctl checkouts retry ID."
-                : "");
+            "It needs attention: undoing it keeps failing, at %s.  Once the cause is "
+            "gone: checkoutctl checkouts retry %s",
+            step, c->order_id);
+    else if (c->lease_left_ms > 0)
+        snprintf(story->next, TEXT_SIZE,
+                 "Its owner %s it, at %s.  Should the owner fall silent, the lease ends "
+                 "in %.1f s, then any orchestrator resumes it there.",
+                 aborting ? "undoes" : "runs", step, seconds);
     else
         snprintf(
             story->next, TEXT_SIZE,
@@ -333,8 +330,7 @@ static void foretell(struct story *story)
             -seconds, step);
 }
 
-/* ---- telling --------------------------------------------------------------------------
- */
+/* ---- telling ------------------------------------------------------------------ */
 
 static int by_time(const void *a, const void *b)
 {

@@ -45,8 +45,7 @@ struct err findings_add(struct findings *findings, enum check check, const char 
     return ERR_NONE;
 }
 
-/* ---- for people ---------------------------------------------------------------------
- */
+/* ---- for people --------------------------------------------------------------- */
 
 static void print_finding(const struct finding *f, FILE *out)
 {
@@ -77,8 +76,7 @@ void findings_print(const struct findings *findings, FILE *out)
         fprintf(out, "\nAll of it holds.\n");
 }
 
-/* ---- for programs -------------------------------------------------------------------
- */
+/* ---- for programs ------------------------------------------------------------- */
 
 struct err findings_json(const struct findings *findings, FILE *out)
 {

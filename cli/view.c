@@ -70,8 +70,7 @@ const struct check_row CHECKS[CHECK_COUNT] = {
 };
 /* clang-format on */
 
-/* ---- words --------------------------------------------------------------------------
- */
+/* ---- words -------------------------------------------------------------------- */
 
 const char *checkout_state_text(Orders__V1__CheckoutState state)
 {
@@ -141,8 +140,7 @@ const char *provider_status_text(Payment__V1__ProviderStatus status)
     }
 }
 
-/* ---- small questions ----------------------------------------------------------------
- */
+/* ---- small questions ---------------------------------------------------------- */
 
 static bool checkout_is(const struct view *v, Orders__V1__CheckoutState state)
 {
@@ -199,8 +197,7 @@ static bool stock_kept(const struct view *v)
            reservation_is(v, INVENTORY__V1__RESERVATION_STATE__CONFIRMED);
 }
 
-/* ---- standing -----------------------------------------------------------------------
- */
+/* ---- standing ----------------------------------------------------------------- */
 
 enum standing view_standing(const struct view *v, int64_t grace_ms)
 {
@@ -214,8 +211,7 @@ enum standing view_standing(const struct view *v, int64_t grace_ms)
                : STANDING_UNDER_WAY;
 }
 
-/* ---- the rules ----------------------------------------------------------------------
- */
+/* ---- the rules ---------------------------------------------------------------- */
 
 static bool charge_is_the_orders(const struct view *v)
 {
@@ -364,8 +360,7 @@ uint32_t stock_violates(const Inventory__V1__StockEntry *s)
     return mask;
 }
 
-/* ---- sentences ----------------------------------------------------------------------
- */
+/* ---- sentences ---------------------------------------------------------------- */
 
 /* "captured for 12.34 EUR", "none". */
 static const char *charge_words(const struct view *v, char out[MONEY_SIZE + 32])
