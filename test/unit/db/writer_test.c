@@ -17,7 +17,8 @@
 enum {
     MANY = 100,
     STREAM = 1500,
-    SOON_MS = 150,  /* deadlines that are meant to pass */
+    SOON_MS = 150,  /* deadlines that are meant to pass, in a queue */
+    IN_TIME_MS = 2000, /* and in the database: enough to get there first */
     LATER_MS = 50000,
 };
 
@@ -282,6 +283,19 @@ static void assert_each_took_effect_once(const char *prefix, int count)
     assert_int_equal(sql_number("SELECT sum - (SELECT sum(n) FROM w.ops) FROM w.total"), 0);
 }
 
+static void wait_health(struct db *db, enum err_code code, const char *words)
+{
+    int64_t until = in_ms(PATIENCE_MS);
+    struct err e = db_health(db);
+
+    while (e.code != code || strstr(e.message, words) == NULL) {
+        if (clock_monotonic_ms() > until)
+            fail_msg("health stays %s: %s", err_reason(e.code), e.message);
+        breathe();
+        e = db_health(db);
+    }
+}
+
 /* ---- groups ---------------------------------------------------------------------------- */
 
 static void queued_operations_share_one_transaction(void **state)
@@ -481,9 +495,9 @@ static void a_deadline_that_passes_in_the_database_leaves_it_unknown(void **stat
     PGconn *holder = hold_total();
 
     (void)state;
+    wait_health(db, ERR_OK, "");
     latch_set(&latch, 1);
-    fill(&one, &PUT, &latch, "late", 1, LATER_MS);
-    one.op.deadline_ms = in_ms(SOON_MS);
+    fill(&one, &PUT, &latch, "late", 1, IN_TIME_MS);
     db_submit(db, &one.op);
     latch_wait(&latch, 0);
     wait_blocked("writer_test", 1); /* it was told while the statement still waits */
@@ -554,7 +568,7 @@ static void a_server_that_hangs_makes_nobody_wait_past_the_deadline(void **state
                                      " WHERE application_name = 'writer_test'");
     assert_int_equal(kill(server, SIGSTOP), 0);
     latch_set(&latch, 2);
-    fill(&ones[0], &PUT, &latch, "large", 1, SOON_MS);
+    fill(&ones[0], &PUT, &latch, "large", 1, IN_TIME_MS);
     ones[0].op.head[4] = db_t(large);
     db_submit(db, &ones[0].op);
     latch_wait(&latch, 1);
@@ -600,9 +614,10 @@ static void answers_stay_in_step_when_some_of_a_batch_are_late(void **state)
     struct db *db = open_db();
 
     (void)state;
+    wait_health(db, ERR_OK, "");
     fill_many(ones, 5, &latch, "a");
     for (int i = 0; i < 5; i += 2) /* the first, the middle, the last */
-        ones[i].op.deadline_ms = in_ms(1000);
+        ones[i].op.deadline_ms = in_ms(IN_TIME_MS);
     PGconn *holder = submit_together_held(db, ones, 5);
     latch_wait(&latch, 2);
     let_go(holder);
@@ -739,19 +754,6 @@ static void a_server_that_crashes_and_returns_loses_and_doubles_nothing(void **s
     (void)state;
     stream(db, ones, restart_server);
     db_close(db);
-}
-
-static void wait_health(struct db *db, enum err_code code, const char *words)
-{
-    int64_t until = in_ms(PATIENCE_MS);
-    struct err e = db_health(db);
-
-    while (e.code != code || strstr(e.message, words) == NULL) {
-        if (clock_monotonic_ms() > until)
-            fail_msg("health stays %s: %s", err_reason(e.code), e.message);
-        breathe();
-        e = db_health(db);
-    }
 }
 
 static void a_database_that_is_down_at_the_start_is_told_and_waited_for(void **state)
@@ -938,7 +940,7 @@ static void a_commit_whose_answer_never_comes_is_unknown(void **state)
     proxy_start(&proxy);
     struct db *db = open_on(proxy.url, 100, 100, 0);
     wait_health(db, ERR_OK, "");
-    fill(&one, &PUT, &latch, "lost", 1, 1000);
+    fill(&one, &PUT, &latch, "lost", 1, IN_TIME_MS);
     latch_set(&latch, 1);
     proxy.deaf = true;
     db_submit(db, &one.op);
