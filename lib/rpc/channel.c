@@ -444,6 +444,9 @@ static nng_msg *seal_attempt(struct call *call, int64_t left_ms)
 static void enter_locked(struct call *call)
 {
     struct channel *channel = call->channel;
+
+    for (size_t i = 0; i < channel->endpoint_count; i++)
+        endpoint_keep_dialling(&channel->endpoints[i]);
     struct endpoint *e =
         endpoint_pick(channel->endpoints, channel->endpoint_count, channel->turn++);
 

@@ -7,11 +7,13 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "rpc/envelope.h"
 
 enum {
     REDIAL_LEAST_MS = 10,
     REDIAL_MOST_MS = 500,
+    GIVEN_UP_MS = 3 * REDIAL_MOST_MS, /* without a connection: the dialer does not try */
     REST_LEAST_MS = 50,
     REST_DOUBLINGS = 6, /* 3.2 s at most */
 };
@@ -21,6 +23,7 @@ static void on_connected(nng_pipe pipe, nng_pipe_ev event, void *arg)
     struct endpoint *endpoint = arg;
 
     (void)pipe;
+    atomic_store(&endpoint->alone_since_ms, clock_monotonic_ms());
     atomic_fetch_add(&endpoint->connected, event == NNG_PIPE_EV_ADD_POST ? 1 : -1);
 }
 
@@ -43,9 +46,16 @@ static int prepare(struct endpoint *endpoint)
     return rv;
 }
 
+static int dial(struct endpoint *endpoint)
+{
+    endpoint->dialled_ms = clock_monotonic_ms();
+    return nng_dial(endpoint->socket, endpoint->url, &endpoint->dialer, NNG_FLAG_NONBLOCK);
+}
+
 struct err endpoint_open(struct endpoint *endpoint, const char *url, size_t contexts_max)
 {
     atomic_init(&endpoint->connected, 0);
+    atomic_init(&endpoint->alone_since_ms, clock_monotonic_ms());
     if (strlen(url) >= ENDPOINT_URL_MAX)
         return err_make(ERR_INVALID_ARGUMENT, "an address is at most %d bytes",
                         ENDPOINT_URL_MAX - 1);
@@ -59,11 +69,24 @@ struct err endpoint_open(struct endpoint *endpoint, const char *url, size_t cont
         rv = prepare(endpoint);
     if (rv != 0)
         return err_make(ERR_UNAVAILABLE, "no socket for %s: %s", url, nng_strerror(rv));
-    rv = nng_dial(endpoint->socket, url, NULL, NNG_FLAG_NONBLOCK);
+    rv = dial(endpoint);
     if (rv != 0)
         return err_make(ERR_INVALID_ARGUMENT, "'%s' cannot be dialled: %s", url,
                         nng_strerror(rv));
     return ERR_NONE;
+}
+
+/* One that was not given up is cut off while it waits to try again: nobody is there. */
+void endpoint_keep_dialling(struct endpoint *endpoint)
+{
+    int64_t before = clock_monotonic_ms() - GIVEN_UP_MS;
+
+    if (atomic_load(&endpoint->connected) > 0 || endpoint->dialled_ms > before ||
+        atomic_load(&endpoint->alone_since_ms) > before)
+        return;
+    nng_dialer_close(endpoint->dialer);
+    if (dial(endpoint) != 0)
+        log_warn("not_dialled", "url=%s", endpoint->url); /* no memory; at the next call */
 }
 
 void endpoint_close(struct endpoint *endpoint)

@@ -1,7 +1,10 @@
 /*
  * endpoint.h - one address of a channel: its socket, its contexts, how it is doing.
  *
- * All but `connected` is guarded by the channel's lock.
+ * A dialer of nng 1.5.2 gives up for good when its peer dies in the middle of a handshake
+ * (it takes EPIPE for its own closing), so one that stays without a connection is replaced.
+ *
+ * All but `connected` and `alone_since_ms` is guarded by the channel's lock.
  */
 #pragma once
 
@@ -18,8 +21,11 @@ enum { ENDPOINT_URL_MAX = 256 };
 struct endpoint {
     char url[ENDPOINT_URL_MAX];
     nng_socket socket;
+    nng_dialer dialer;
+    int64_t dialled_ms; /* when it was made */
     bool open;
     atomic_int connected;  /* connections that stand: 0 or 1 */
+    atomic_int_least64_t alone_since_ms; /* when the last one ended */
     nng_ctx *contexts;     /* free ones, each opened when first needed */
     size_t context_count;  /* of the free ones */
     size_t outstanding;    /* attempts under way */
@@ -36,6 +42,9 @@ void endpoint_close(struct endpoint *endpoint);
 int endpoint_take(struct endpoint *endpoint, nng_ctx *out)
     __attribute__((warn_unused_result));
 void endpoint_give_back(struct endpoint *endpoint, nng_ctx context);
+
+/* Dials anew when there has been no connection for longer than a dialer needs that tries. */
+void endpoint_keep_dialling(struct endpoint *endpoint);
 
 /* What an attempt's end says of the address. */
 void endpoint_well(struct endpoint *endpoint);

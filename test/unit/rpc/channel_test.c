@@ -363,6 +363,51 @@ static void a_dead_address_is_passed_over(void **state)
     world_end(&s.w);
 }
 
+/* Takes one connection at a Unix address and ends it, as a server that dies just then. */
+static void cut_short_a_handshake(int listener, const char *path)
+{
+    int fd = accept(listener, NULL, NULL);
+
+    assert_true(fd >= 0);
+    close(fd);
+    close(listener);
+    unlink(path);
+}
+
+static int listen_at(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    assert_return_code(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    assert_return_code(listen(fd, 8), 0);
+    return fd;
+}
+
+/* More often than not that ends nng's dialler for good; of ten, one surely. */
+static void a_server_that_dies_in_a_handshake_is_found_when_it_is_back(void **state)
+{
+    struct scene s;
+    char name[16];
+
+    (void)state;
+    scene_make(&s);
+    for (int i = 0; i < 10; i++) {
+        snprintf(name, sizeof name, "%d.sock", i);
+        const char *path = in(&s.w.folder, "", name);
+        int listener = listen_at(path);
+        const char *url = in(&s.w.folder, "ipc://", name);
+        struct channel *channel = open_channel(&s.w, url, 4);
+        cut_short_a_handshake(listener, path);
+        struct rpc_server *server = serve_shop(&s.w, &s.shop, url, 4);
+        assert_ok(ask_error(channel, "now", 20000));
+        channel_close(channel);
+        rpc_server_stop(server, 1000);
+    }
+    world_end(&s.w);
+}
+
 static void a_hung_address_does_not_take_the_time_of_another(void **state)
 {
     struct scene s;
@@ -525,6 +570,7 @@ int main(void)
         cmocka_unit_test(a_server_that_comes_back_answers_the_calls_in_flight),
         cmocka_unit_test(a_lost_attempt_stays_unknown_though_the_next_is_refused),
         cmocka_unit_test(a_dead_address_is_passed_over),
+        cmocka_unit_test(a_server_that_dies_in_a_handshake_is_found_when_it_is_back),
         cmocka_unit_test(a_hung_address_does_not_take_the_time_of_another),
         cmocka_unit_test(calls_are_spread_over_the_replicas),
         cmocka_unit_test(an_answer_nobody_sealed_proves_nothing),
