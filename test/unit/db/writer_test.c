@@ -31,7 +31,12 @@ static const char SCHEMA[] =
     "CREATE TABLE w.total (sum bigint NOT NULL);"
     "INSERT INTO w.total VALUES (0);"
     "CREATE TABLE w.rows (id text PRIMARY KEY, n bigint NOT NULL);"
-    "INSERT INTO w.rows VALUES ('x', 0), ('y', 0)";
+    "INSERT INTO w.rows VALUES ('x', 0), ('y', 0);"
+    "CREATE FUNCTION w.refuse() RETURNS trigger LANGUAGE plpgsql AS"
+    " 'BEGIN IF NEW.note = ''refused by COMMIT'' THEN RAISE check_violation; END IF;"
+    "  RETURN NULL; END';"
+    "CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON w.ops DEFERRABLE INITIALLY DEFERRED"
+    " FOR EACH ROW EXECUTE FUNCTION w.refuse()";
 
 /* A note "cast..." is read as a number, which it is not. */
 static const struct db_kind PUT = {
@@ -451,6 +456,12 @@ static void break_cast(struct one *one)
     one->op.head[4] = db_t("cast of no number");
 }
 
+/* Every statement succeeds and has its answer; only COMMIT does not. */
+static void break_commit(struct one *one)
+{
+    one->op.head[4] = db_t("refused by COMMIT");
+}
+
 static void break_utf8(struct one *one)
 {
     one->op.head[4] = db_t("\xff\xfe");
@@ -462,6 +473,7 @@ static void one_bad_operation_in_a_hundred_fails_alone(void **state)
     fails_alone("a violated check", break_check, ERR_FAILED_PRECONDITION);
     fails_alone("a value that is no number", break_cast, ERR_INVALID_ARGUMENT);
     fails_alone("text that is not UTF-8", break_utf8, ERR_INVALID_ARGUMENT);
+    fails_alone("what COMMIT refuses", break_commit, ERR_FAILED_PRECONDITION);
     fails_alone("a unique key that is taken", break_unique, ERR_FAILED_PRECONDITION);
 }
 
