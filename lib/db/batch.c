@@ -255,8 +255,12 @@ static int64_t finish_late(const struct attempt *a, int64_t limit)
 static bool wait_for(struct attempt *a, int (*wait)(struct conn *conn, int64_t deadline_ms),
                      int64_t patience)
 {
+    int ready = wait(a->conn, 0); /* mostly it is there already */
+
+    if (ready != 0)
+        return ready > 0;
     for (;;) {
-        int ready = wait(a->conn, finish_late(a, patience));
+        ready = wait(a->conn, finish_late(a, patience));
         if (ready != 0)
             return ready > 0;
         if (clock_monotonic_ms() >= patience)
@@ -381,7 +385,8 @@ static struct verdict judge(struct attempt *a)
 {
     enum sqlstate_meaning meaning = sqlstate_meaning(a->state);
 
-    if (a->committed && !a->conn->warned) {
+    /* An error beside a COMMIT is libpq's own: it had no memory for an answer. */
+    if (a->committed && !a->conn->warned && a->state[0] == '\0') {
         for (size_t k = 0; k < a->config->kind_count; k++)
             finish_kind(a, a->config->kinds[k], a->answers[k]);
         return (struct verdict){VERDICT_COMMITTED, ERR_NONE};
