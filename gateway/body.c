@@ -4,19 +4,17 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/json.h"
+
 struct err body_parse(const char *bytes, size_t size, json_t **out)
 {
-    json_error_t error;
-
     *out = NULL;
     if (size == 0)
         return err_make(ERR_INVALID_ARGUMENT, "The body is empty; send a JSON object.");
-    *out = json_loadb(bytes, size, JSON_REJECT_DUPLICATES, &error);
-    if (*out == NULL)
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "The body is not valid JSON at line %d, column %d: %s.",
-                        error.line, error.column, error.text);
-    return ERR_NONE;
+    struct err e = json_parse(bytes, size, out);
+    if (e.code == ERR_INVALID_ARGUMENT)
+        e = err_make(e.code, "The body is %s", e.message);
+    return e;
 }
 
 struct err body_names(const json_t *value, const char *where, const char *const *names)

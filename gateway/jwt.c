@@ -1,12 +1,12 @@
 /* jwt.c - see jwt.h. */
 #include "gateway/jwt.h"
 
-#include <jansson.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "base/json.h"
 #include "gateway/jwks.h"
 
 enum {
@@ -86,18 +86,17 @@ static bool decode(const char *text, size_t size, uint8_t *out, size_t room,
                                          sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0;
 }
 
-static json_t *decode_json(const char *text, size_t size)
+static struct err decode_json(const char *text, size_t size, json_t **out)
 {
     uint8_t bytes[JWT_TOKEN_MAX];
     size_t length;
+    struct err e = ERR_NONE;
 
-    if (!decode(text, size, bytes, sizeof bytes, &length))
-        return NULL;
-    json_t *json = json_loadb((const char *)bytes, length, JSON_REJECT_DUPLICATES, NULL);
-    if (json_is_object(json))
-        return json;
-    json_decref(json);
-    return NULL;
+    if (decode(text, size, bytes, sizeof bytes, &length))
+        e = json_parse((const char *)bytes, length, out);
+    if (e.code == ERR_RESOURCE_EXHAUSTED || json_is_object(*out))
+        return e;
+    return refuse("the header or the claims are not base64url of a JSON object");
 }
 
 static struct err split(const char *token, size_t size, struct parts *parts)
@@ -114,11 +113,8 @@ static struct err split(const char *token, size_t size, struct parts *parts)
     if (!decode(dot2 + 1, (size_t)(end - dot2 - 1), parts->signature,
                 sizeof parts->signature, &parts->signature_size))
         return refuse("the signature is not base64url of at most 64 bytes");
-    parts->header = decode_json(token, (size_t)(dot - token));
-    parts->claims = decode_json(dot + 1, (size_t)(dot2 - dot - 1));
-    if (parts->header == NULL || parts->claims == NULL)
-        return refuse("the header or the claims are not base64url of a JSON object");
-    return ERR_NONE;
+    struct err e = decode_json(token, (size_t)(dot - token), &parts->header);
+    return failed(e) ? e : decode_json(dot + 1, (size_t)(dot2 - dot - 1), &parts->claims);
 }
 
 /* The key the header names, if the header is one we accept. */

@@ -3,9 +3,10 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "base/json.h"
 
 enum { LINE_TEXT_MAX = 64 + 96 }; /* a SKU, two numbers and the names around them */
 
@@ -75,14 +76,16 @@ static struct err read_lines(struct arena *arena, const json_t *array, struct li
 
 struct err lines_from_json(struct arena *arena, const char *json, struct lines *out)
 {
-    json_error_t ignored;
-    json_t *array = json_loads(json, 0, &ignored);
+    json_t *array;
+    struct err e = json_parse(json, strlen(json), &array);
 
+    if (e.code == ERR_RESOURCE_EXHAUSTED)
+        return e;
     if (!json_is_array(array)) {
         json_decref(array);
         return err_make(ERR_DATA_LOSS, "Stored lines are not a JSON array.");
     }
-    struct err e = read_lines(arena, array, out);
+    e = read_lines(arena, array, out);
     json_decref(array);
     return e;
 }

@@ -7,6 +7,8 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "base/json.h"
+
 static void stop_signals(sigset_t *set)
 {
     sigemptyset(set);
@@ -20,6 +22,7 @@ void process_start(void)
     sigset_t set;
 
     umask(077);
+    json_memory_watch();
     setrlimit(RLIMIT_CORE, &none);
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* the limit does not bind a piped core_pattern */
     signal(SIGPIPE, SIG_IGN);
