@@ -51,70 +51,78 @@ static const char LOCK[] =
 /* ---- reserve ------------------------------------------------------------------------ */
 
 /*
- * Requests are looked at in the order they came.  One fits if all the requests up to it,
- * together, find enough of each of its SKUs.  Those that fit are held.  Of the others, one
- * is refused if a line asks for more than those that fit leave; one that would still go in
- * (because a refused one before it was counted) gets no row, and asks again: each round
- * settles at least the first, so this ends.
+ * Requests are looked at in the order they came.  One that could not be served even alone is
+ * refused and counts for nothing.  Of the others, one fits if all of them up to it,
+ * together, find enough of each of its SKUs, and is held.  One that does not fit is refused
+ * if a line asks for more than those that fit leave; else it gets no row, and asks again:
+ * each round holds at least the first that could be served, so this ends.
+ *
+ * A line finds its request by subscript, not by a join: on arrays of unknown length the
+ * planner would loop over all pairs.
  */
 static const struct db_kind RESERVE = {
     .name = "reserve",
     .head = "ti", /* id, ttl_ms */
     .lines = "ti", /* sku, quantity */
     .write =
-        "WITH ask AS ("
-        "    SELECT DISTINCT ON (a.id) a.id, a.ttl_ms, a.ordinal"
-        "    FROM unnest($1, $2) WITH ORDINALITY AS a(id, ttl_ms, ordinal)"
-        "    WHERE NOT EXISTS (SELECT FROM inventory.reservations r WHERE r.id = a.id)"
-        "    ORDER BY a.id, a.ordinal"
-        "), line AS ("
-        "    SELECT a.id, a.ordinal, a.ttl_ms, l.sku, l.quantity, s.available,"
-        "           p.price_cents, p.currency,"
-        "           sum(l.quantity) OVER (PARTITION BY l.sku ORDER BY a.ordinal) AS asked"
-        "    FROM ask a"
-        "    JOIN unnest($3, $4, $5) AS l(ordinal, sku, quantity) USING (ordinal)"
+        "WITH line AS ("
+        "    SELECT ($1)[l.ordinal] AS id, ($2)[l.ordinal] AS ttl_ms, l.ordinal, l.sku,"
+        "           l.quantity, s.available, p.price_cents, p.currency"
+        "    FROM unnest($3, $4, $5) AS l(ordinal, sku, quantity)"
         "    LEFT JOIN inventory.stock s ON s.sku = l.sku"
         "    LEFT JOIN inventory.products p ON p.sku = l.sku"
+        "    WHERE NOT EXISTS (SELECT FROM inventory.reservations r"
+        "                      WHERE r.id = ($1)[l.ordinal])"
+        "), alone AS (" /* could it be served if nobody else asked? */
+        "    SELECT *, min(ordinal) OVER same AS first,"
+        "           bool_and(coalesce(quantity <= available, false)) OVER same"
+        "               AND min(currency) OVER same = max(currency) OVER same AS possible"
+        "    FROM line WINDOW same AS (PARTITION BY id)"
+        "), queued AS (" /* what is asked of the SKU up to here, by those that could */
+        "    SELECT *, sum(quantity) FILTER (WHERE possible)"
+        "                  OVER (PARTITION BY sku ORDER BY ordinal) AS asked"
+        "    FROM alone WHERE ordinal = first"
+        "), fitted AS ("
+        "    SELECT *, bool_and(possible AND asked <= available)"
+        "                  OVER (PARTITION BY id) AS fits FROM queued"
+        "), served AS (" /* what those that fit leave */
+        "    SELECT *, available - coalesce(sum(quantity) FILTER (WHERE fits)"
+        "                                       OVER (PARTITION BY sku), 0) AS remaining"
+        "    FROM fitted"
         "), verdict AS ("
-        "    SELECT id, min(ttl_ms) AS ttl_ms,"
-        "           bool_and(coalesce(asked <= available, false))"
-        "               AND min(currency) = max(currency) AS fits,"
+        "    SELECT id, min(ttl_ms) AS ttl_ms, bool_and(fits) AS fits,"
         "           min(currency) <> max(currency) AS mixed,"
         "           string_agg(sku, ',' ORDER BY sku)"
         "               FILTER (WHERE price_cents IS NULL) AS unknown,"
+        "           string_agg(sku, ',' ORDER BY sku)"
+        "               FILTER (WHERE quantity > remaining) AS short,"
         "           array_agg(sku ORDER BY sku) AS skus,"
         "           array_agg(quantity ORDER BY sku) AS quantities,"
         "           array_agg(price_cents ORDER BY sku) AS prices,"
         "           coalesce(sum(quantity * price_cents), 0)::bigint AS total,"
         "           min(currency) AS currency"
-        "    FROM line GROUP BY id"
-        "), taken AS ("
-        "    SELECT l.sku, sum(l.quantity)::bigint AS quantity"
-        "    FROM line l JOIN verdict v USING (id) WHERE v.fits GROUP BY l.sku"
-        "), short AS ("
-        "    SELECT l.id, string_agg(l.sku, ',' ORDER BY l.sku) AS skus"
-        "    FROM line l JOIN verdict v USING (id) LEFT JOIN taken t USING (sku)"
-        "    WHERE NOT v.fits AND l.quantity > l.available - coalesce(t.quantity, 0)"
-        "    GROUP BY l.id"
+        "    FROM served GROUP BY id"
         "), deducted AS ("
         "    UPDATE inventory.stock s"
         "    SET available = s.available - t.quantity, held = s.held + t.quantity"
-        "    FROM taken t WHERE s.sku = t.sku"
+        "    FROM (SELECT sku, sum(quantity)::bigint AS quantity FROM served WHERE fits"
+        "          GROUP BY sku) AS t"
+        "    WHERE s.sku = t.sku"
         ")"
         "INSERT INTO inventory.reservations (id, state, skus, quantities, unit_prices_cents,"
         "                                    total_cents, currency, refusal, refused_skus,"
         "                                    expires_at)"
-        "SELECT v.id, CASE WHEN v.fits THEN 'held' ELSE 'refused' END, v.skus, v.quantities,"
-        "       v.prices, v.total, v.currency,"
-        "       CASE WHEN v.fits THEN NULL"
-        "            WHEN v.unknown IS NOT NULL THEN 'unknown_sku'"
-        "            WHEN v.mixed THEN 'mixed_currencies'"
+        "SELECT id, CASE WHEN fits THEN 'held' ELSE 'refused' END, skus, quantities, prices,"
+        "       total, currency,"
+        "       CASE WHEN fits THEN NULL"
+        "            WHEN unknown IS NOT NULL THEN 'unknown_sku'"
+        "            WHEN mixed THEN 'mixed_currencies'"
         "            ELSE 'out_of_stock' END,"
-        "       CASE WHEN NOT v.fits THEN coalesce(v.unknown, short.skus) END,"
-        "       CASE WHEN v.fits THEN now() + v.ttl_ms * interval '1 ms' END "
-        "FROM verdict v LEFT JOIN short USING (id) "
-        "WHERE v.fits OR v.unknown IS NOT NULL OR v.mixed OR short.skus IS NOT NULL "
-        "ORDER BY v.id",
+        "       CASE WHEN NOT fits THEN coalesce(unknown, short) END,"
+        "       CASE WHEN fits THEN now() + ttl_ms * interval '1 ms' END "
+        "FROM verdict "
+        "WHERE fits OR unknown IS NOT NULL OR mixed OR short IS NOT NULL "
+        "ORDER BY id",
     .answer =
         "SELECT a.ordinal, r.state, r.refusal, r.refused_skus, r.total_cents, r.currency,"
         "       (extract(epoch FROM r.expires_at) * 1000)::bigint,"
@@ -136,7 +144,7 @@ static struct err refusal(struct arena *arena, const char *reason, const char *s
     struct err e = err_make(unknown ? ERR_UNKNOWN_SKU : ERR_OUT_OF_STOCK, "%s: %s.",
                             unknown ? "There is no such product" : "Not enough stock of", skus);
     e.subject = arena_strdup(arena, skus);
-    return e;
+    return e.subject == NULL ? err_memory() : e;
 }
 
 /* What a reservation that is no longer to be had answers; OK for held and confirmed. */
@@ -152,7 +160,8 @@ static struct err gone(struct arena *arena, const char *id, const char *state,
     return ERR_NONE;
 }
 
-static void fill_lines(struct arena *arena, Inventory__V1__ReserveReply *reply,
+/* False when memory is short. */
+static bool fill_lines(struct arena *arena, Inventory__V1__ReserveReply *reply,
                        Inventory__V1__PricedLine *lines, const struct db_rows *rows)
 {
     for (int i = 0; i < rows->count; i++) {
@@ -161,8 +170,11 @@ static void fill_lines(struct arena *arena, Inventory__V1__ReserveReply *reply,
         lines[i].quantity = db_number(rows, i, 8);
         lines[i].unit_price_cents = db_number(rows, i, 9);
         reply->lines[i] = &lines[i];
+        if (lines[i].sku == NULL)
+            return false;
     }
     reply->n_lines = (size_t)rows->count;
+    return true;
 }
 
 static void answer_reserved(struct work *work, const struct db_rows *rows)
@@ -174,14 +186,16 @@ static void answer_reserved(struct work *work, const struct db_rows *rows)
 
     reply.lines = arena_alloc(arena, sizeof *reply.lines * (size_t)rows->count);
     reply.currency = arena_strdup(arena, db_text(rows, 0, 5));
-    if (lines == NULL || reply.lines == NULL || reply.currency == NULL) {
-        finish(work, err_memory(), NULL);
+    if (lines == NULL || reply.lines == NULL || reply.currency == NULL ||
+        !fill_lines(arena, &reply, lines, rows)) {
+        struct err e = err_memory();
+        e.effect = EFFECT_APPLIED; /* the stock is held */
+        finish(work, e, NULL);
         return;
     }
     reply.reservation_id = (char *)work->id;
     reply.total_cents = db_number(rows, 0, 4);
     reply.expires_at_ms = db_number(rows, 0, 6);
-    fill_lines(arena, &reply, lines, rows);
     finish(work, ERR_NONE, &reply.base);
 }
 

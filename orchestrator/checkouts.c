@@ -19,6 +19,8 @@ static struct err read_checkout(const struct db_rows *rows, int row, int first,
                                 struct arena *arena, struct checkout *out)
 {
     const char *reason = db_text(rows, row, first + 11), *lines = db_text(rows, row, first + 14);
+    const char *subject = db_text(rows, row, first + 13);
+    const char *currency = db_text(rows, row, first + 16);
 
     *out = (struct checkout){
         .order_id = arena_strdup(arena, db_text(rows, row, first)),
@@ -32,16 +34,19 @@ static struct err read_checkout(const struct db_rows *rows, int row, int first,
         .epoch = db_number(rows, row, first + 9),
         .age_ms = db_number(rows, row, first + 10),
         .total_cents = db_number(rows, row, first + 15),
-        .currency = arena_strdup(arena, db_text(rows, row, first + 16)),
+        .currency = arena_strdup(arena, currency),
         .created_at_ms = db_number(rows, row, first + 17),
     };
     if (out->order_id == NULL || out->idempotency_key == NULL || out->user_id == NULL ||
-        out->cart_id == NULL || out->payment_method_id == NULL || out->fingerprint == NULL)
+        out->cart_id == NULL || out->payment_method_id == NULL || out->fingerprint == NULL ||
+        (out->currency == NULL && currency != NULL))
         return err_memory();
     if (reason != NULL) {
         out->failure = err_make(err_of_reason(reason), "%s", db_text(rows, row, first + 12));
-        out->failure.subject = arena_strdup(arena, db_text(rows, row, first + 13));
+        out->failure.subject = arena_strdup(arena, subject);
     }
+    if (out->failure.subject == NULL && subject != NULL)
+        return err_memory();
     struct err e = lines_from_json(arena, db_text(rows, row, first + 6), &out->cart);
     return failed(e) || lines == NULL ? e : lines_from_json(arena, lines, &out->lines);
 }
@@ -68,6 +73,8 @@ static const struct db_kind CLAIM = {
         "ON CONFLICT DO NOTHING",
     .answer =
         "SELECT a.ordinal, jsonb_array_length(k.lines)::bigint,"
+        "       EXISTS (SELECT FROM orders.checkouts t WHERE t.user_id = k.user_id"
+        "               AND t.cart_id = k.id AND t.state IN ('running', 'completed')),"
         "       c.user_id = a.user_id::uuid AND c.fingerprint = a.fingerprint," CHECKOUT_COLUMNS
         "FROM unnest($1, $3, $4, $6) WITH ORDINALITY"
         "    AS a(key, user_id, cart_id, fingerprint, ordinal) "
@@ -97,20 +104,21 @@ struct err orders_claimed(const struct db_rows *rows, struct arena *arena,
                           const struct checkout *c, enum claim_result *result,
                           struct checkout *out)
 {
-    const char *order_id = db_text(rows, 0, 3);
+    const char *order_id = db_text(rows, 0, 4);
 
     if (order_id == NULL) {
         bool cart_there = db_size(rows, 0, 1) > 0;
         *result = !cart_there                  ? CLAIM_CART_NOT_FOUND
                   : db_number(rows, 0, 1) == 0 ? CLAIM_CART_EMPTY
-                                               : CLAIM_ALREADY_ORDERED;
+                  : db_bool(rows, 0, 2)        ? CLAIM_ALREADY_ORDERED
+                                               : CLAIM_AGAIN;
         return ERR_NONE;
     }
-    if (!db_bool(rows, 0, 2)) {
+    if (!db_bool(rows, 0, 3)) {
         *result = CLAIM_KEY_REUSED;
         return ERR_NONE;
     }
-    struct err e = read_checkout(rows, 0, 3, arena, out);
+    struct err e = read_checkout(rows, 0, 4, arena, out);
     /* A claim whose answer was lost may run again after its lease: by then it may have been
      * taken over, and has an owner. */
     *result = !failed(e) && strcmp(order_id, c->order_id) == 0 && out->epoch == 1
@@ -136,7 +144,12 @@ struct err orders_found(const struct db_rows *rows, struct arena *arena, struct 
 
 /* ---- turn --------------------------------------------------------------------------- */
 
-/* The reason is written once: an aborting checkout keeps the one it aborted for. */
+/*
+ * The reason is written once: an aborting checkout keeps the one it aborted for.  Here and
+ * below, states are compared with IS NOT DISTINCT FROM so that the row is found by its key:
+ * `state = 'running'` would let the planner read the whole index of unfinished checkouts,
+ * dead entries and all.
+ */
 static const struct db_kind TURN = {
     .name = "turn",
     .head = "tittttti" /* order, epoch, to, reason, message, subject, step, tries */
@@ -148,11 +161,13 @@ static const struct db_kind TURN = {
         "        failure_reason = coalesce(c.failure_reason, a.reason),"
         "        failure_message = coalesce(c.failure_message, a.message),"
         "        failure_subject = coalesce(c.failure_subject, a.subject),"
-        "        finished_at = CASE WHEN a.state = 'failed' THEN now() END"
+        "        finished_at = CASE WHEN a.state = 'failed' THEN now() END,"
+        "        needs_attention = c.needs_attention AND a.state <> 'failed'"
         "    FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)"
         "        AS a(order_id, epoch, state, reason, message, subject, step, tries, cause)"
         "    WHERE c.order_id = a.order_id AND c.epoch = a.epoch"
-        "      AND (c.state = 'running' OR c.state = 'aborting' AND a.state = 'failed')"
+        "      AND (c.state IS NOT DISTINCT FROM 'running'"
+        "           OR c.state IS NOT DISTINCT FROM 'aborting' AND a.state = 'failed')"
         "    RETURNING c.order_id, c.epoch, a.step, a.tries, a.cause"
         ")"
         "INSERT INTO orders.incidents (order_id, epoch, kind, step, tries, cause)"
@@ -196,7 +211,8 @@ static const struct db_kind PERSIST = {
         "WITH done AS ("
         "    UPDATE orders.checkouts c SET state = 'completed', finished_at = now()"
         "    FROM unnest($1, $2, $3, $4, $5) AS a(order_id, epoch, total, currency, lines)"
-        "    WHERE c.order_id = a.order_id AND c.epoch = a.epoch AND c.state = 'running'"
+        "    WHERE c.order_id = a.order_id AND c.epoch = a.epoch"
+        "      AND c.state IS NOT DISTINCT FROM 'running'"
         "    RETURNING c.order_id, c.user_id, c.idempotency_key, c.cart_id, a.total,"
         "              a.currency, a.lines::jsonb AS lines"
         "), placed AS ("
@@ -237,8 +253,7 @@ static const struct db_kind RENEW = {
     .write =
         "UPDATE orders.checkouts c SET lease_until = now() + a.lease_ms * interval '1 ms' "
         "FROM unnest($1, $2, $3) AS a(order_id, epoch, lease_ms) "
-        "WHERE c.order_id = a.order_id AND c.epoch = a.epoch"
-        "  AND c.state IN ('running', 'aborting')",
+        "WHERE c.order_id = a.order_id AND c.epoch = a.epoch AND c.finished_at IS NULL",
 };
 
 void orders_renew(struct db_op *op, const char *order_id, int64_t epoch, int64_t lease_ms)
