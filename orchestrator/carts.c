@@ -92,10 +92,10 @@ void carts_put(struct db *db, const struct scope *scope,
                const Orders__V1__PutCartRequest *request)
 {
     struct work *work = begin(scope, request->cart->cart_id);
-    const char *json = cart_json(scope->arena, request->cart);
 
     if (work == NULL)
         return;
+    const char *json = cart_json(scope->arena, request->cart);
     if (json == NULL) {
         finish(work, err_memory(), NULL);
         return;

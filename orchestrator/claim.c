@@ -51,16 +51,13 @@ static void replay(struct placing *p, const struct checkout *known)
     leave(sagas, arena);
 }
 
-static enum saga_join join(struct placing *p)
+/* The failure is durable: told as a replay, whatever is still being undone. */
+static void give_refusal(struct waiter *waiter, struct err refusal)
 {
-    struct sagas *sagas = p->sagas;
-    struct arena *arena = p->arena;
-    enum saga_join joined = sagas_join(sagas, p->asked.idempotency_key, p->asked.user_id,
-                                       p->asked.fingerprint, p->waiter);
+    const struct checkout aborting = {.state = CHECKOUT_ABORTING, .failure = refusal};
 
-    if (joined == SAGA_JOINED)
-        leave(sagas, arena);
-    return joined;
+    waiter->joined = true;
+    waiter_finish(waiter, &aborting);
 }
 
 /* The key's checkout was there before us: give its end, or wait for it. */
@@ -68,15 +65,30 @@ static void follow(struct placing *p, const struct checkout *known)
 {
     struct sagas *sagas = p->sagas;
     struct arena *arena = p->arena;
+    struct waiter *waiter = p->waiter;
+    struct err refusal;
 
-    p->waiter->joined = true;
+    waiter->joined = true;
     if (known->state == CHECKOUT_COMPLETED || known->state == CHECKOUT_FAILED) {
         replay(p, known);
-    } else if (join(p) != SAGA_JOINED) {
-        waiter_poll(p->waiter); /* it runs in another process, or ended just now */
-        leave(sagas, arena);
+        return;
     }
+    switch (sagas_join(sagas, p->asked.idempotency_key, p->asked.user_id,
+                       p->asked.fingerprint, waiter, &refusal)) {
+    case SAGA_JOINED:
+        break;
+    case SAGA_REFUSED:
+        give_refusal(waiter, refusal);
+        break;
+    case SAGA_NOT_HERE: /* it runs in another process, or ended just now */
+    case SAGA_OTHER_REQUEST:
+        waiter_poll(waiter);
+        break;
+    }
+    leave(sagas, arena);
 }
+
+static void submit(struct placing *p);
 
 static void on_claimed(void *arg, struct err error, const struct db_rows *rows)
 {
@@ -106,38 +118,14 @@ static void on_claimed(void *arg, struct err error, const struct db_rows *rows)
     case CLAIM_CART_EMPTY:
         refuse(p, err_make(ERR_CART_EMPTY, "Cart %s is empty.", p->asked.cart_id));
         return;
+    case CLAIM_AGAIN:
+        submit(p);
+        return;
     case CLAIM_ALREADY_ORDERED:
         refuse(p, err_make(ERR_CART_ALREADY_ORDERED, "Cart %s is already ordered.",
                            p->asked.cart_id));
         return;
     }
-}
-
-static struct placing *new_placing(struct sagas *sagas, struct rpc_call *call,
-                                   const Orders__V1__PlaceRequest *in,
-                                   Orders__V1__PlaceReply_Closure reply)
-{
-    struct placing *p = arena_alloc(rpc_call_arena(call), sizeof *p);
-
-    if (p == NULL)
-        return NULL;
-    ulid_make(p->order_id);
-    p->sagas = sagas;
-    p->waiter = waiter_new(call, reply, in->idempotency_key, sagas_config(sagas)->db);
-    p->asked = (struct checkout){
-        .order_id = p->order_id,
-        .idempotency_key = in->idempotency_key,
-        .user_id = in->user_id,
-        .cart_id = in->cart_id,
-        .payment_method_id = in->payment_method_id,
-        .fingerprint = in->fingerprint.data,
-        .expected_total_cents = in->expected_total == NULL ? -1 : in->expected_total->cents,
-    };
-    p->arena = arena_new(SAGA_ARENA_MAX);
-    if (p->waiter != NULL && p->arena != NULL)
-        return p;
-    arena_free(p->arena);
-    return NULL;
 }
 
 static void submit(struct placing *p)
@@ -149,28 +137,70 @@ static void submit(struct placing *p)
     db_submit(sagas_config(p->sagas)->db, &p->op);
 }
 
+static struct placing *new_placing(struct sagas *sagas, struct waiter *waiter,
+                                   const Orders__V1__PlaceRequest *in)
+{
+    struct placing *p = arena_alloc(rpc_call_arena(waiter->call), sizeof *p);
+
+    if (p == NULL)
+        return NULL;
+    ulid_make(p->order_id);
+    p->sagas = sagas;
+    p->waiter = waiter;
+    p->asked = (struct checkout){
+        .order_id = p->order_id,
+        .idempotency_key = in->idempotency_key,
+        .user_id = in->user_id,
+        .cart_id = in->cart_id,
+        .payment_method_id = in->payment_method_id,
+        .fingerprint = in->fingerprint.data,
+        .expected_total_cents = in->expected_total == NULL ? -1 : in->expected_total->cents,
+    };
+    p->arena = arena_new(SAGA_ARENA_MAX);
+    return p->arena == NULL ? NULL : p;
+}
+
+/* Nobody here runs the key: claim it. */
+static void begin(struct sagas *sagas, struct waiter *waiter,
+                  const Orders__V1__PlaceRequest *in)
+{
+    if (!sagas_admit(sagas)) {
+        waiter_fail(waiter, err_make(ERR_RESOURCE_EXHAUSTED, "Too many checkouts are under "
+                                                             "way; try again shortly."));
+        return;
+    }
+    struct placing *p = new_placing(sagas, waiter, in);
+    if (p != NULL) {
+        submit(p);
+        return;
+    }
+    sagas_leave(sagas);
+    waiter_fail(waiter, err_memory());
+}
+
 void claim_place(struct sagas *sagas, struct rpc_call *call, const Orders__V1__PlaceRequest *in,
                  Orders__V1__PlaceReply_Closure reply)
 {
-    if (!sagas_admit(sagas)) {
-        rpc_call_fail(call, err_make(ERR_RESOURCE_EXHAUSTED,
-                                     "Too many checkouts are under way; try again shortly."));
-        return;
-    }
-    struct placing *p = new_placing(sagas, call, in, reply);
-    if (p == NULL) {
-        sagas_leave(sagas);
+    struct waiter *waiter =
+        waiter_new(call, reply, in->idempotency_key, sagas_config(sagas)->db);
+    struct err refusal;
+
+    if (waiter == NULL) {
         rpc_call_fail(call, err_memory());
         return;
     }
-    switch (join(p)) {
+    switch (sagas_join(sagas, in->idempotency_key, in->user_id, in->fingerprint.data, waiter,
+                       &refusal)) {
     case SAGA_JOINED:
         return;
-    case SAGA_NOT_HERE:
-        submit(p);
+    case SAGA_REFUSED:
+        give_refusal(waiter, refusal);
         return;
     case SAGA_OTHER_REQUEST:
-        refuse(p, key_reused());
+        waiter_fail(waiter, key_reused());
+        return;
+    case SAGA_NOT_HERE:
+        begin(sagas, waiter, in);
         return;
     }
 }

@@ -59,7 +59,7 @@ struct environment {
     struct channel *inventory, *payment;
     struct sagas *sagas;
     struct orchestrator orchestrator;
-    struct worker *expirer, *renewer, *recoverer;
+    struct worker *expirer, *recoverer;
 };
 
 static struct err health(void *db)
@@ -72,7 +72,7 @@ static struct err open_database(struct environment *env)
     struct db_config config = {
         .url = env->settings.database_url,
         .name = "orchestrator",
-        .queue_max = 8192,
+        .queue_max = 2 * (size_t)env->settings.in_flight_max + 1024,
         .batch_max = 512,
         .readers = (size_t)env->settings.readers,
     };
@@ -105,7 +105,8 @@ static struct err open_sagas(struct environment *env)
         .step_timeout_ms = env->settings.step_timeout_ms,
         .give_up_ms = env->settings.give_up_ms,
         .attention_after = env->settings.attention_after,
-        .most = (size_t)env->settings.in_flight_max,
+        /* Calls that wait for a checkout leave room for those that do not. */
+        .most = (size_t)env->settings.in_flight_max * 3 / 4 + 1,
     };
 
     config.steps = place_steps(&config.step_count);
@@ -114,14 +115,16 @@ static struct err open_sagas(struct environment *env)
 
 static struct err start_workers(struct environment *env)
 {
+    /* Often enough, too, to keep the leases of what runs here. */
+    int64_t quarter = env->settings.lease_ms / 4, every_ms = env->settings.recover_every_ms;
+
+    if (every_ms > quarter)
+        every_ms = quarter;
     struct err e = worker_start("expirer", EXPIRE_WAITERS_EVERY_MS, sagas_expire_waiters,
                                 env->sagas, &env->expirer);
 
     if (!failed(e))
-        e = worker_start("renewer", env->settings.lease_ms / 4, sagas_renew_leases,
-                         env->sagas, &env->renewer);
-    if (!failed(e))
-        e = worker_start("recoverer", env->settings.recover_every_ms, recover_checkouts,
+        e = worker_start("recoverer", every_ms, recover_checkouts,
                          env->sagas, &env->recoverer);
     return e;
 }
@@ -163,7 +166,6 @@ static void stop(void *arg)
 
     host_stop_serving(&env->host, 10000);
     worker_stop(env->recoverer);
-    worker_stop(env->renewer);
     worker_stop(env->expirer);
     if (!sagas_stop(env->sagas, 10000)) {
         log_warn("stopped_with_checkouts_running", "note=\"they will be taken over\"");

@@ -8,7 +8,7 @@
 #include "orchestrator/saga.h"
 
 enum {
-    BATCH = 64,
+    BATCH = 256,
     PATIENCE_MS = 5000,
     ARENA_MAX = 1 << 20,
 };
@@ -33,20 +33,45 @@ static void run_taken(struct sagas *sagas, const struct db_rows *rows, int row)
     arena_free(arena);
 }
 
+struct taking {
+    struct sagas *sagas;
+    size_t count;
+};
+
 static void on_taken(void *arg, const struct db_rows *rows)
 {
+    struct taking *taking = arg;
+
+    taking->count = (size_t)rows->count;
     for (int i = 0; i < rows->count; i++)
-        run_taken(arg, rows, i);
+        run_taken(taking->sagas, rows, i);
+}
+
+/* Takes as many as fit; true when there may be more. */
+static struct err take_some(struct sagas *sagas, bool *more)
+{
+    const struct sagas_config *config = sagas_config(sagas);
+    struct taking taking = {.sagas = sagas};
+    struct db_op op = {.deadline_ms = clock_monotonic_ms() + PATIENCE_MS};
+    size_t room = sagas_room(sagas), limit = room < BATCH ? room : BATCH;
+
+    *more = false;
+    if (limit == 0)
+        return ERR_NONE;
+    orders_take_over(&op, sagas_owner(sagas), config->lease_ms, (int64_t)limit);
+    struct err e = db_submit_wait(config->db, &op, 1, on_taken, &taking);
+    *more = !failed(e) && taking.count == limit;
+    return e;
 }
 
 void recover_checkouts(void *arg)
 {
     struct sagas *sagas = arg;
-    const struct sagas_config *config = sagas_config(sagas);
-    struct db_op op = {.deadline_ms = clock_monotonic_ms() + PATIENCE_MS};
+    struct err e = sagas_renew_leases(sagas);
+    bool more = !failed(e);
 
-    orders_take_over(&op, sagas_owner(sagas), config->lease_ms, BATCH);
-    struct err e = db_submit_wait(config->db, &op, 1, on_taken, sagas);
+    while (more)
+        e = take_some(sagas, &more);
     if (failed(e))
         log_warn("recovery_failed", "error=\"%s\"", e.message);
 }

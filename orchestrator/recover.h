@@ -1,12 +1,13 @@
 /*
- * recover.h - takes over checkouts whose owner is silent past its lease, and runs them on.
+ * recover.h - keeps our leases, and takes over checkouts whose owner is silent past its own.
  *
- *   every so often: unfinished and past lease --> ours, epoch + 1 --> saga, from the start
+ *   every so often: renew ours --> unfinished and past lease --> ours, epoch + 1 --> saga
  *
  * Running the steps again is safe: each participant answers what it answered.  Any number
- * of processes may recover at once; each row is taken by one (FOR UPDATE SKIP LOCKED).
+ * of processes may recover at once; each row is taken by one (FOR UPDATE SKIP LOCKED), and
+ * none takes more than it has room to run.
  */
 #pragma once
 
-/* One round, at most 64 checkouts; `sagas` is a struct sagas.  A worker's chore. */
+/* One round, until nothing is left to take; `sagas` is a struct sagas.  A worker's chore. */
 void recover_checkouts(void *sagas);

@@ -65,6 +65,14 @@ bool sagas_admit(struct sagas *sagas)
     return room;
 }
 
+size_t sagas_room(struct sagas *sagas)
+{
+    pthread_mutex_lock(&sagas->lock);
+    size_t room = sagas->stopping ? 0 : sagas->config.most - sagas->count;
+    pthread_mutex_unlock(&sagas->lock);
+    return room;
+}
+
 void sagas_leave(struct sagas *sagas)
 {
     pthread_mutex_lock(&sagas->lock);
@@ -73,27 +81,49 @@ void sagas_leave(struct sagas *sagas)
     pthread_mutex_unlock(&sagas->lock);
 }
 
-enum saga_join sagas_join(struct sagas *sagas, const char *key, const char *user_id,
-                          const uint8_t *fingerprint, struct waiter *waiter)
+static void join(struct saga *saga, struct waiter *waiter)
 {
-    enum saga_join result = SAGA_NOT_HERE;
+    waiter->joined = saga->call_id == NULL ||
+                     strcmp(saga->call_id, rpc_call_id(waiter->call)) != 0;
+    waiter->next = saga->waiters;
+    saga->waiters = waiter;
+}
+
+static bool same_request(const struct checkout *c, const char *user_id,
+                         const uint8_t *fingerprint)
+{
+    return strcmp(c->user_id, user_id) == 0 &&
+           memcmp(c->fingerprint, fingerprint, FINGERPRINT_SIZE) == 0;
+}
+
+enum saga_join sagas_join(struct sagas *sagas, const char *key, const char *user_id,
+                          const uint8_t *fingerprint, struct waiter *waiter,
+                          struct err *refusal)
+{
+    enum saga_join result = SAGA_JOINED;
 
     pthread_mutex_lock(&sagas->lock);
     struct saga *saga = find(sagas, key);
-    if (saga != NULL) {
-        const struct checkout *c = &saga->checkout;
-        bool same = strcmp(c->user_id, user_id) == 0 &&
-                    memcmp(c->fingerprint, fingerprint, FINGERPRINT_SIZE) == 0;
-        result = same ? SAGA_JOINED : SAGA_OTHER_REQUEST;
-        if (same) {
-            waiter->joined = saga->call_id == NULL ||
-                             strcmp(saga->call_id, rpc_call_id(waiter->call)) != 0;
-            waiter->next = saga->waiters;
-            saga->waiters = waiter;
-        }
+    if (saga == NULL) {
+        result = SAGA_NOT_HERE;
+    } else if (!same_request(&saga->checkout, user_id, fingerprint)) {
+        result = SAGA_OTHER_REQUEST;
+    } else if (saga->refused) {
+        *refusal = saga->checkout.failure;
+        refusal->subject = arena_strdup(rpc_call_arena(waiter->call), refusal->subject);
+        result = SAGA_REFUSED;
+    } else {
+        join(saga, waiter);
     }
     pthread_mutex_unlock(&sagas->lock);
     return result;
+}
+
+static void set_refused(struct saga *saga)
+{
+    pthread_mutex_lock(&saga->sagas->lock);
+    saga->refused = true;
+    pthread_mutex_unlock(&saga->sagas->lock);
 }
 
 static struct waiter *take_waiters(struct saga *saga)
@@ -269,7 +299,8 @@ void saga_undo_done(struct saga *saga, struct err error)
     log_warn("undo_failed", "order=%s step=%s attempt=%d reason=%s error=\"%s\"",
              saga->checkout.order_id, saga->sagas->config.steps[saga->step].name,
              saga->attempts + 1, err_reason(error.code), error.message);
-    /* The failure is durable: nobody need wait for the rest. */
+    /* The failure is durable: nobody need wait for the rest, now or later. */
+    set_refused(saga);
     finish_waiters(take_waiters(saga), &saga->checkout);
     if (++saga->attempts != saga->sagas->config.attention_after) {
         pause_then(saga, undo_next);
@@ -299,6 +330,9 @@ static void on_turn_written(void *arg, struct err error, const struct db_rows *r
     enum checkout_state to = turn_to(saga);
 
     if (failed(error)) {
+        log_warn("turn_not_written", "order=%s to=%s attempt=%d error=\"%s\"",
+                 saga->checkout.order_id, to == CHECKOUT_ABORTING ? "aborting" : "failed",
+                 saga->attempts + 1, error.message);
         saga->attempts++;
         pause_then(saga, write_turn);
         return;
@@ -373,8 +407,8 @@ static struct err final_failure(struct err error)
         return error;
     default:
         return err_make(ERR_CHECKOUT_FAILED,
-                        "The order could not be completed in time; nothing was charged. Place "
-                        "it again with a new key.");
+                        "The order could not be completed and is undone. Place it again "
+                        "with a new key.");
     }
 }
 
@@ -384,6 +418,7 @@ void saga_step_done(struct saga *saga, struct err error)
 
     if (!failed(error)) {
         saga->attempts = 0;
+        saga->touched = false;
         if (++saga->step < config->step_count) {
             act(saga);
         } else {
@@ -393,6 +428,8 @@ void saga_step_done(struct saga *saga, struct err error)
         return;
     }
     bool open = error.effect == EFFECT_UNKNOWN || err_retryable(error.code);
+    /* What one attempt may have done, a later one's answer does not take back. */
+    saga->touched |= error.effect != EFFECT_NONE;
     note_trouble(saga, error);
     log_info("step_failed", "order=%s step=%s attempt=%d reason=%s effect=%d",
              saga->checkout.order_id, config->steps[saga->step].name, saga->attempts + 1,
@@ -402,8 +439,8 @@ void saga_step_done(struct saga *saga, struct err error)
         pause_then(saga, act);
         return;
     }
-    bool touched = open || error.effect != EFFECT_NONE;
-    abort_saga(saga, final_failure(error), touched ? saga->step : saga->step - 1);
+    abort_saga(saga, final_failure(error),
+               open || saga->touched ? saga->step : saga->step - 1);
 }
 
 /* ---- running ------------------------------------------------------------------------ */
@@ -445,6 +482,7 @@ void sagas_run(struct sagas *sagas, const struct checkout *checkout, struct aren
         .checkout = *checkout,
         .arena = arena,
         .scratch = scratch,
+        .renewed_ms = clock_monotonic_ms(),
         .give_up_ms = clock_monotonic_ms() + sagas->config.give_up_ms - checkout->age_ms,
         .waiters = waiter,
     };
@@ -489,40 +527,54 @@ void sagas_expire_waiters(void *arg)
 
 typedef char order_name[ULID_SIZE];
 
-/* Copies who runs here; the sagas themselves go on meanwhile. */
-static size_t list_running(struct sagas *sagas, order_name *ids, struct db_op *ops)
+/* Copies whose lease is to be renewed; the sagas themselves go on meanwhile. */
+static size_t list_due(struct sagas *sagas, order_name *ids, struct db_op *ops)
 {
+    int64_t now = clock_monotonic_ms();
     size_t count = 0;
 
     pthread_mutex_lock(&sagas->lock);
     for (size_t b = 0; b < BUCKETS; b++)
         for (struct saga *s = sagas->buckets[b]; s != NULL; s = s->next) {
+            if (now - s->renewed_ms < sagas->config.lease_ms / 4)
+                continue;
             assert(count < sagas->config.most);
+            s->renewed_ms = now;
             memcpy(ids[count], s->checkout.order_id, ULID_SIZE);
             orders_renew(&ops[count], ids[count], s->checkout.epoch, sagas->config.lease_ms);
+            ops[count].deadline_ms = now + sagas->config.lease_ms;
             count++;
         }
     pthread_mutex_unlock(&sagas->lock);
     return count;
 }
 
-void sagas_renew_leases(void *arg)
+/* A round failed: who was in it is due again. */
+static void all_are_due(struct sagas *sagas)
 {
-    struct sagas *sagas = arg;
+    pthread_mutex_lock(&sagas->lock);
+    for (size_t b = 0; b < BUCKETS; b++)
+        for (struct saga *s = sagas->buckets[b]; s != NULL; s = s->next)
+            s->renewed_ms = 0;
+    pthread_mutex_unlock(&sagas->lock);
+}
+
+struct err sagas_renew_leases(struct sagas *sagas)
+{
     order_name *ids = calloc(sagas->config.most, sizeof *ids);
     struct db_op *ops = calloc(sagas->config.most, sizeof *ops);
+    struct err e = ids == NULL || ops == NULL ? err_memory() : ERR_NONE;
 
-    if (ids != NULL && ops != NULL) {
-        size_t count = list_running(sagas, ids, ops);
-        for (size_t i = 0; i < count; i++)
-            ops[i].deadline_ms = clock_monotonic_ms() + sagas->config.lease_ms;
-        struct err e = count == 0 ? ERR_NONE
-                                  : db_submit_wait(sagas->config.db, ops, count, NULL, NULL);
-        if (failed(e))
-            log_warn("leases_not_renewed", "count=%zu error=\"%s\"", count, e.message);
+    if (!failed(e)) {
+        size_t count = list_due(sagas, ids, ops);
+        if (count > 0)
+            e = db_submit_wait(sagas->config.db, ops, count, NULL, NULL);
     }
+    if (failed(e))
+        all_are_due(sagas);
     free(ids);
     free(ops);
+    return e;
 }
 
 /* ---- opening and stopping ----------------------------------------------------------- */

@@ -46,7 +46,10 @@ struct saga {
 
     /* The engine's. */
     int step;                /* being done, or being undone */
+    bool touched;            /* an attempt of this step may have taken effect */
     int undo_from;           /* the last step that may need undoing; -1: none */
+    bool refused;            /* aborting is durable; under the sagas' lock */
+    int64_t renewed_ms;      /* when its lease was last renewed; likewise */
     int attempts;            /* of this step, so far */
     struct err trouble;      /* what the last attempt that failed came to */
     int troubled_step;       /* of that attempt */
@@ -84,6 +87,7 @@ const char *sagas_owner(const struct sagas *sagas);
 
 /* Room for one more; every true is given back by sagas_leave or sagas_run. */
 bool sagas_admit(struct sagas *sagas) __attribute__((warn_unused_result));
+size_t sagas_room(struct sagas *sagas); /* how many more would be admitted now */
 void sagas_leave(struct sagas *sagas);
 
 /*
@@ -94,15 +98,17 @@ void sagas_leave(struct sagas *sagas);
 void sagas_run(struct sagas *sagas, const struct checkout *checkout, struct arena *arena,
                struct waiter *waiter);
 
-enum saga_join { SAGA_JOINED, SAGA_NOT_HERE, SAGA_OTHER_REQUEST };
+enum saga_join { SAGA_JOINED, SAGA_NOT_HERE, SAGA_OTHER_REQUEST, SAGA_REFUSED };
 
 /*
  * Adds a waiter to the saga of this key, if it runs here and is of the same request.  An
  * attempt of the very call that began it (the channel retries) has not joined another's.
+ * SAGA_REFUSED: its failure is durable, though not all is undone; `refusal` is set to it,
+ * in the waiter's arena, and the waiter is left to the caller.
  */
 enum saga_join sagas_join(struct sagas *sagas, const char *key, const char *user_id,
-                          const uint8_t *fingerprint, struct waiter *waiter)
-    __attribute__((warn_unused_result));
+                          const uint8_t *fingerprint, struct waiter *waiter,
+                          struct err *refusal) __attribute__((warn_unused_result));
 
 /* ---- for steps ------------------------------------------------------------------------ */
 
@@ -127,5 +133,9 @@ int64_t saga_deadline(const struct saga *saga);
 /* Tells waiters whose time is up. */
 void sagas_expire_waiters(void *sagas);
 
-/* Renews the lease of every saga that runs here; blocks. */
-void sagas_renew_leases(void *sagas);
+/*
+ * Renews the leases of the sagas that run here and have not been renewed for a quarter of
+ * one; blocks, at most as long as a lease.  Before each taking over: an owner that was only
+ * cut off from the database for a while must not lose its checkouts to itself.
+ */
+struct err sagas_renew_leases(struct sagas *sagas) __attribute__((warn_unused_result));

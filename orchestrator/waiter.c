@@ -60,16 +60,18 @@ void waiter_expire(struct waiter *waiter)
 
 static void look(void *arg);
 
-static void look_again(struct waiter *waiter)
+/* Looks again after a pause; without time for that, tells what was `seen` last. */
+static void look_again(struct waiter *waiter, const struct checkout *seen)
 {
     int64_t pause = waiter->pause_ms;
 
-    if (clock_monotonic_ms() + pause >= waiter->deadline_ms) {
-        waiter_expire(waiter);
-        return;
-    }
     waiter->pause_ms = pause * 2 > PAUSE_MOST_MS ? PAUSE_MOST_MS : pause * 2;
-    if (failed(timer_after(pause, look, waiter)))
+    if (clock_monotonic_ms() + pause < waiter->deadline_ms &&
+        !failed(timer_after(pause, look, waiter)))
+        return;
+    if (seen->state == CHECKOUT_ABORTING)
+        waiter_finish(waiter, seen); /* its failure is durable, if not yet undone */
+    else
         waiter_expire(waiter);
 }
 
@@ -80,12 +82,11 @@ static void on_found(void *arg, struct err error, const struct db_rows *rows)
 
     if (!failed(error) && rows->count > 0)
         error = orders_found(rows, rpc_call_arena(waiter->call), &checkout);
-    if (failed(error))
-        waiter_expire(waiter);
-    else if (checkout.state == CHECKOUT_COMPLETED || checkout.state == CHECKOUT_FAILED)
+    if (!failed(error) &&
+        (checkout.state == CHECKOUT_COMPLETED || checkout.state == CHECKOUT_FAILED))
         waiter_finish(waiter, &checkout);
-    else
-        look_again(waiter);
+    else /* also when the database is away for the moment: nothing is wrong with it */
+        look_again(waiter, &checkout);
 }
 
 static void look(void *arg)

@@ -174,8 +174,10 @@ static void on_intended(void *arg, struct err error, const struct db_rows *rows)
     const char *state = db_text(rows, 0, 1), *token = db_text(rows, 0, 4);
     bool barred = token == NULL && strcmp(state, "declined") != 0;
     if (!barred && !db_bool(rows, 0, 5)) {
-        finish(work, err_make(ERR_ALREADY_EXISTS, "Charge %s is of something else.", work->id),
-               NULL);
+        struct err e =
+            err_make(ERR_ALREADY_EXISTS, "Charge %s is of something else.", work->id);
+        e.effect = EFFECT_APPLIED; /* under this id, something may have been charged */
+        finish(work, e, NULL);
         return;
     }
     if (strcmp(state, "intent") != 0) {

@@ -7,7 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK_SIZE = 4096 };
+enum {
+    BLOCK_SIZE = 4096,
+    KEPT_MAX = 64 << 10, /* of a block that a reset keeps */
+};
 
 struct block {
     struct block *next;
@@ -20,6 +23,7 @@ struct arena {
     struct block *blocks; /* the one in use first */
     size_t cap;
     size_t held; /* bytes of all blocks */
+    bool memory_short;
     ProtobufCAllocator protobuf;
 };
 
@@ -52,8 +56,10 @@ static struct block *add_block(struct arena *arena, size_t at_least)
     if (size > arena->cap - arena->held)
         return NULL;
     struct block *block = malloc(sizeof *block + size);
-    if (block == NULL)
+    if (block == NULL) {
+        arena->memory_short = true;
         return NULL;
+    }
     block->size = size;
     block->used = 0;
     block->next = arena->blocks;
@@ -85,12 +91,24 @@ void arena_reset(struct arena *arena)
 {
     struct block *kept = arena->blocks;
 
+    arena->memory_short = false;
     if (kept == NULL)
         return;
+    if (kept->size > KEPT_MAX) { /* one large request must not make a pool large for good */
+        free_blocks(kept);
+        arena->blocks = NULL;
+        arena->held = 0;
+        return;
+    }
     free_blocks(kept->next);
     kept->next = NULL;
     kept->used = 0;
     arena->held = kept->size;
+}
+
+bool arena_memory_short(const struct arena *arena)
+{
+    return arena->memory_short;
 }
 
 void *arena_alloc(struct arena *arena, size_t size)

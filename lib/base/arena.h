@@ -8,6 +8,7 @@
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 struct arena;
@@ -18,8 +19,11 @@ struct arena *arena_new(size_t cap) __attribute__((warn_unused_result));
 /* Gives back everything ever allocated from it.  NULL is allowed. */
 void arena_free(struct arena *arena);
 
-/* Forgets everything allocated, keeping the memory of one block for what comes next. */
+/* Forgets everything allocated, keeping one block of at most 64 KiB for what comes next. */
 void arena_reset(struct arena *arena);
+
+/* Whether an allocation failed for want of memory, not for the cap, since the reset. */
+bool arena_memory_short(const struct arena *arena) __attribute__((warn_unused_result));
 
 /* Zeroed bytes aligned for any type, living as long as the arena; NULL past the cap. */
 void *arena_alloc(struct arena *arena, size_t size) __attribute__((warn_unused_result));

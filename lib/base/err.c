@@ -16,12 +16,25 @@ static const struct {
 #undef X
 };
 
+/* Takes off a UTF-8 character of which the end is missing. */
+static void cut_at_character(char *text, size_t length)
+{
+    size_t start = length;
+
+    while (start > 0 && ((unsigned char)text[start - 1] & 0xc0) == 0x80)
+        start--;
+    if (start > 0 && (unsigned char)text[start - 1] >= 0xc0)
+        text[start - 1] = '\0';
+}
+
 static struct err vmake(enum err_code code, enum err_effect effect, const char *format,
                         va_list args)
 {
     struct err e = {.code = code, .effect = effect};
 
-    vsnprintf(e.message, sizeof e.message, format, args);
+    int length = vsnprintf(e.message, sizeof e.message, format, args);
+    if (length >= (int)sizeof e.message)
+        cut_at_character(e.message, sizeof e.message - 1);
     return e;
 }
 

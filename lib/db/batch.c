@@ -298,6 +298,14 @@ static void take_result(struct attempt *a, const struct sent *sent, PGresult *re
     PQclear(result);
 }
 
+/* Not the server's: the connection is gone, or there was no memory for a result.  Of what
+ * follows even the answer to the Sync may be missing. */
+static bool is_libpqs_own(const PGresult *result)
+{
+    return PQresultStatus(result) == PGRES_FATAL_ERROR &&
+           PQresultErrorField(result, PG_DIAG_SQLSTATE) == NULL;
+}
+
 /* Reads until the Sync is answered.  False: the connection is of no more use. */
 static bool receive_all(struct attempt *a)
 {
@@ -322,7 +330,10 @@ static bool receive_all(struct attempt *a)
             PQclear(result);
             return false;
         }
+        bool own = is_libpqs_own(result);
         take_result(a, &a->sent[at], result);
+        if (own)
+            return false;
     }
 }
 
@@ -385,8 +396,7 @@ static struct verdict judge(struct attempt *a)
 {
     enum sqlstate_meaning meaning = sqlstate_meaning(a->state);
 
-    /* An error beside a COMMIT is libpq's own: it had no memory for an answer. */
-    if (a->committed && !a->conn->warned && a->state[0] == '\0') {
+    if (a->committed && !a->conn->warned) {
         for (size_t k = 0; k < a->config->kind_count; k++)
             finish_kind(a, a->config->kinds[k], a->answers[k]);
         return (struct verdict){VERDICT_COMMITTED, ERR_NONE};

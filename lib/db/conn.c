@@ -16,7 +16,15 @@
  * in a way we could take for success: a warning during COMMIT counts as unknown.
  */
 static const char SESSION[] = "SET lock_timeout = '5s'; SET statement_timeout = '20s';"
-                              "SET idle_in_transaction_session_timeout = '20s'";
+                              "SET idle_in_transaction_session_timeout = '20s';"
+                              "SET client_connection_check_interval = '1s'";
+
+static const char READER_SESSION[] = "SET default_transaction_read_only = on";
+
+/* All of a writer's statements find their rows by key.  Plans made while the tables were
+ * still empty would read them from end to end, and be kept.  What can only be read so costs
+ * ten thousand million then, for which JIT would compile each run: half a second. */
+static const char WRITER_SESSION[] = "SET enable_seqscan = off; SET jit = off";
 
 Oid conn_oid(char type, bool array)
 {
@@ -198,8 +206,8 @@ struct err conn_open(struct conn *conn, int64_t deadline_ms)
         PQsetnonblocking(conn->pg, 1);
         e = run_command(conn, SESSION, deadline_ms);
     }
-    if (!failed(e) && conn->read_only)
-        e = run_command(conn, "SET default_transaction_read_only = on", deadline_ms);
+    if (!failed(e))
+        e = run_command(conn, conn->read_only ? READER_SESSION : WRITER_SESSION, deadline_ms);
     if (failed(e))
         conn_close(conn);
     return e;

@@ -65,7 +65,8 @@ void readers_submit(struct readers *pool, struct db_query *query)
                NULL);
 }
 
-static struct db_query *take(struct readers *pool)
+/* The next query, and whether the pool is closing; NULL when it is and none is left. */
+static struct db_query *take(struct readers *pool, bool *closing)
 {
     pthread_mutex_lock(&pool->lock);
     while (pool->first == NULL && !pool->closing)
@@ -77,6 +78,7 @@ static struct db_query *take(struct readers *pool)
         if (pool->first == NULL)
             pool->last = &pool->first;
     }
+    *closing = pool->closing;
     pthread_mutex_unlock(&pool->lock);
     return query;
 }
@@ -177,6 +179,10 @@ static void run(struct reader *reader, struct db_query *query)
         }
         if (!failed(e))
             e = receive(reader, query, &result);
+        if (failed(e)) {
+            PQclear(result);
+            result = NULL;
+        }
         if (e.code != ERR_UNAVAILABLE)
             break;
     }
@@ -188,8 +194,13 @@ static void *reader_main(void *arg)
 {
     struct reader *reader = arg;
 
-    for (struct db_query *query; (query = take(reader->pool)) != NULL;)
-        run(reader, query);
+    bool closing;
+
+    for (struct db_query *query; (query = take(reader->pool, &closing)) != NULL;)
+        if (closing)
+            finish(query, err_make(ERR_CANCELLED, "The service is stopping."), NULL);
+        else
+            run(reader, query);
     conn_close(&reader->conn);
     return NULL;
 }

@@ -16,7 +16,8 @@ static const struct {
                                        run again it is seen, and answered as it was */
     {"25006", SQLSTATE_CONNECTION}, /* read_only_sql_transaction: this is a standby now */
     {"57P", SQLSTATE_CONNECTION},   /* admin_shutdown, crash_shutdown, cannot_connect_now */
-    {"57014", SQLSTATE_RACE},       /* query_canceled: statement_timeout */
+    {"57014", SQLSTATE_DATA},       /* query_canceled: too slow for statement_timeout, so in
+                                       halves it may be fast enough */
     {"08", SQLSTATE_CONNECTION},
     {"26", SQLSTATE_CONNECTION},    /* invalid_sql_statement_name: the session was reset */
     {"53", SQLSTATE_RESOURCES},     /* disk_full, out_of_memory, too_many_connections */

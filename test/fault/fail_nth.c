@@ -1,0 +1,85 @@
+/*
+ * fail_nth.c - a library to preload: the nth allocation from now on fails, once.
+ *
+ * Works in processes for which there is a file $FAIL_NTH_DIR/PROGRAM; whoever wants an
+ * allocation to fail maps that file too, and writes `left`.  Counted are malloc, calloc and
+ * realloc, of the program and of its libraries, on every thread.  The one that fails
+ * returns NULL, and tells whose it was.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+struct shared {
+    atomic_int_fast64_t left; /* allocations until the one that fails, itself included */
+    char whose[120];          /* the file whose code asked for it, and where in it */
+};
+
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t count, size_t size);
+void *__libc_realloc(void *old, size_t size);
+
+static _Atomic(struct shared *) the_shared;
+
+__attribute__((constructor)) static void open_shared(void)
+{
+    const char *folder = getenv("FAIL_NTH_DIR");
+    char path[512];
+
+    if (folder == NULL)
+        return;
+    snprintf(path, sizeof path, "%s/%s", folder, program_invocation_short_name);
+    int file = open(path, O_RDWR | O_CLOEXEC);
+    if (file < 0)
+        return;
+    void *map = mmap(NULL, sizeof(struct shared), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    close(file);
+    if (map != MAP_FAILED)
+        atomic_store(&the_shared, (struct shared *)map);
+}
+
+static void note(struct shared *shared, const char *caller)
+{
+    Dl_info info;
+
+    if (dladdr(caller, &info) == 0)
+        return;
+    const char *slash = strrchr(info.dli_fname, '/');
+    snprintf(shared->whose, sizeof shared->whose, "%s+0x%tx",
+             slash == NULL ? info.dli_fname : slash + 1, caller - (char *)info.dli_fbase);
+}
+
+static bool fails(const void *caller)
+{
+    struct shared *shared = atomic_load(&the_shared);
+
+    if (shared == NULL || atomic_load(&shared->left) <= 0 ||
+        atomic_fetch_sub(&shared->left, 1) != 1)
+        return false;
+    note(shared, caller);
+    errno = ENOMEM;
+    return true;
+}
+
+void *malloc(size_t size)
+{
+    return fails(__builtin_return_address(0)) ? NULL : __libc_malloc(size);
+}
+
+void *calloc(size_t count, size_t size)
+{
+    return fails(__builtin_return_address(0)) ? NULL : __libc_calloc(count, size);
+}
+
+void *realloc(void *old, size_t size)
+{
+    return fails(__builtin_return_address(0)) ? NULL : __libc_realloc(old, size);
+}
