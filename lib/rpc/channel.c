@@ -257,7 +257,10 @@ static void take_response(struct call *call, const Rpc__V1__Response *response)
     ProtobufCMessage *reply =
         protobuf_c_message_unpack(call->reply_type, arena_protobuf(call->arena),
                                   response->payload.len, response->payload.data);
-    if (reply == NULL) {
+    if (reply == NULL && arena_memory_short(call->arena)) {
+        e = err_memory();
+        e.effect = EFFECT_UNKNOWN; /* it was done; asked again, it says so again */
+    } else if (reply == NULL) {
         e = err_make(ERR_DATA_LOSS,
                      "the answer of %s does not unpack as %s, or is too large",
                      call->method, call->reply_type->name);
@@ -289,6 +292,9 @@ static void take_answer(struct call *call, nng_msg *frame)
     nng_msg_free(frame);
     if (response != NULL)
         take_response(call, response);
+    else if (opened && arena_memory_short(call->arena))
+        fail_for_good(call, err_unknown(ERR_UNAVAILABLE, "no memory for the answer of %s",
+                                        call->method));
     else if (opened)
         fail_for_good(call, err_unknown(ERR_DATA_LOSS, "the answer of %s does not unpack",
                                         call->method));

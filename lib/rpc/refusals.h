@@ -9,7 +9,7 @@
 
 enum refusal {
     /* the first ones are enum seal_refusal's */
-    REFUSED_MALFORMED = 6,
+    REFUSED_MALFORMED = 7,
     REFUSED_EXPIRED,
     REFUSED_FORBIDDEN,
     REFUSED_UNIMPLEMENTED,

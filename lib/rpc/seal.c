@@ -172,6 +172,9 @@ bool seal_is_refusal(const uint8_t *frame, size_t size, struct err *out)
     case SEAL_TOO_MANY:
         *out = err_unknown(ERR_RESOURCE_EXHAUSTED, "refused: too many callers at once");
         return true;
+    case SEAL_NO_MEMORY:
+        *out = err_unknown(ERR_UNAVAILABLE, "refused: the callee has no memory left");
+        return true;
     case SEAL_REPEATED:
         *out = err_unknown(ERR_UNAUTHENTICATED,
                            "refused: the callee has seen the frame before");

@@ -54,6 +54,7 @@ enum seal_refusal {
     SEAL_REPEATED = 3,  /* seen before */
     SEAL_TOO_EARLY = 4, /* sent before the server started: seal it anew */
     SEAL_TOO_MANY = 5,  /* more sessions than the server remembers */
+    SEAL_NO_MEMORY = 6, /* to look at it */
 };
 
 /* Where a channel's nonces come from.  Thread-safe. */

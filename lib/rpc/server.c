@@ -380,6 +380,10 @@ static void invoke(struct rpc_call *call)
     ProtobufCMessage *input = protobuf_c_message_unpack(
         service->descriptor->methods[index].input, arena_protobuf(call->arena),
         request->payload.len, request->payload.data);
+    if (input == NULL && arena_memory_short(call->arena)) {
+        refuse(call, (enum refusal)SEAL_NO_MEMORY, err_memory());
+        return;
+    }
     if (input == NULL) {
         refuse(
             call, REFUSED_MALFORMED,
@@ -453,7 +457,9 @@ static void take_frame(struct rpc_call *call, nng_msg *frame)
                                                  call->opened.size, call->opened.text);
     nng_msg_free(frame);
     if (call->request == NULL) {
-        refuse_unsealed(call, SEAL_NOT_OPENED, opened ? call->opened.caller->name : "-");
+        bool memory = opened && (call->arena == NULL || arena_memory_short(call->arena));
+        refuse_unsealed(call, memory ? SEAL_NO_MEMORY : SEAL_NOT_OPENED,
+                        opened ? call->opened.caller->name : "-");
         return;
     }
     enum seal_refusal refusal =

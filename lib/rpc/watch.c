@@ -167,6 +167,7 @@ static struct err start_thread(struct watch *watch)
     if (rv != 0)
         return err_make(ERR_UNAVAILABLE, "the listener's watch thread cannot start: %s",
                         strerror(rv));
+    pthread_setname_np(watch->thread, "watch");
     watch->threaded = true;
     return ERR_NONE;
 }

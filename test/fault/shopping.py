@@ -35,6 +35,7 @@ class Shopping:
         self.answers = {}  # key -> the final Answer
         self.asked = {}    # key -> (shopper's user, token, cart, method)
         self.codes = {}    # (status, code) -> count, of everything answered
+        self.impolite = []  # 503 without Retry-After
         self.troubles = []
         self.threads = [threading.Thread(target=self._shop, args=(seed * 1000 + n,), daemon=True)
                         for n in range(clients)]
@@ -139,6 +140,8 @@ class Shopping:
         with self.lock:
             name = (answer.status, answer.code)
             self.codes[name] = self.codes.get(name, 0) + 1
+            if answer.status == 503 and "retry-after" not in answer.headers:
+                self.impolite.append(answer)
 
     def keep_if_final(self, key, answer):
         if answer.status < 400 or not answer.json.get("retryable", False):

@@ -367,7 +367,7 @@ static void styles_change_names_integers_and_defaults(void **state)
     reply.state = 0;
     writes(&reply, (struct json_style){.original_names = true, .defaults = true},
            "{\"reservation_id\":\"\",\"state\":\"RESERVATION_UNSPECIFIED\",\"lines\":[],"
-           "\"total_cents\":\"5\",\"currency\":\"\",\"expires_at_ms\":\"0\"}");
+           "\"total_cents\":\"5\",\"currency\":\"\",\"expires_at_ms\":\"0\",\"created_at_ms\":\"0\",\"settled_at_ms\":\"0\"}");
 }
 
 static void nested_and_repeated_values_go_there_and_back(void **state)

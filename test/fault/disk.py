@@ -1,0 +1,124 @@
+"""PostgreSQL's disk is full: clear errors that can be asked again, no crash, nothing lost.
+
+The stack's cluster lies on a small file system of its own, which needs the right to mount
+one; elsewhere the test is skipped and says so.  It is filled twice: up to the last byte
+(no statement can write), and after that while orders run.
+"""
+import os
+import shutil
+import subprocess
+import unittest
+import uuid
+
+from chaos import ChaosStack, check_end
+from shopping import Shopping, stock_up
+from stack import StackTest, main, wait_until
+
+SIZE = "320m"  # the cluster as made, and some log
+
+
+class SmallDisk(ChaosStack):
+    """A stack whose state folder is a file system of SIZE."""
+
+    def __init__(self):
+        super().__init__()
+        self.state.mkdir(mode=0o711)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=0711", "checkout-test",
+                        str(self.state)], check=True)
+
+    def stop(self):
+        keep, self.owns_base = self.owns_base, False
+        try:
+            super().stop()
+        finally:
+            subprocess.run(["umount", "-l", str(self.state)], check=False)
+            if keep:
+                shutil.rmtree(self.base, ignore_errors=True)
+
+    def log(self, name):
+        """PostgreSQL panics when its log has no space, and recovers: that is its way."""
+        return "\n".join(line for line in super().log(name).splitlines()
+                         if "PANIC" not in line or "No space left" not in line)
+
+    def faults(self):
+        said = self.output() if self.out.exists() else ""
+        self.kills += sum("postgres ended (" in line for line in said.splitlines())
+        return [line for line in super().faults()
+                if not line.startswith("postgres.log:") or "No space left" not in line]
+
+    @property
+    def filler(self):
+        return self.state / "filler"
+
+    def fill(self):
+        """Leaves no byte; the log of a service may stop as well, and that is part of it."""
+        with open(self.filler, "ab", buffering=0) as file:
+            block = bytes(1 << 20)
+            while block:
+                try:
+                    if file.write(block) < len(block):
+                        block = block[:len(block) // 2]
+                except OSError:
+                    block = block[:len(block) // 2]
+
+    def free(self):
+        self.filler.unlink()
+
+
+def may_mount():
+    if os.geteuid() != 0:
+        return False
+    folder = f"/tmp/checkout-mount-{uuid.uuid4()}"
+    os.mkdir(folder)
+    try:
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder],
+                                 capture_output=True).returncode == 0
+        return mounted and subprocess.run(["umount", folder]).returncode == 0
+    finally:
+        os.rmdir(folder)
+
+
+@unittest.skipUnless(may_mount(), "a small file system cannot be mounted here")
+class DiskFull(StackTest):
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = SmallDisk()
+        cls.addClassCleanup(cls.stack.stop)
+        cls.stack.start()
+
+    def goes_on(self, shopping, orders, what):
+        goal = shopping.acknowledged() + orders
+        wait_until(lambda: shopping.acknowledged() >= goal or shopping.troubles, 90, what)
+
+    def full(self, shopping):
+        """Until nobody is given an order any more; gives what they are answered."""
+        before = dict(shopping.codes)
+        self.stack.fill()
+        wait_until(lambda: shopping.troubles or
+                   shopping.codes.get((503, "overloaded"), 0) +
+                   shopping.codes.get((503, "unavailable"), 0) >
+                   before.get((503, "overloaded"), 0) + before.get((503, "unavailable"), 0) + 5,
+                   120, "orders are refused for want of space")
+        return {code: count for code, count in shopping.codes.items()
+                if count > before.get(code, 0)}
+
+    def test_a_full_disk_gives_clear_errors_and_goes_on_once_there_is_space(self):
+        stock_up(self.stack, scarce=100_000)
+        shopping = Shopping(self.stack, clients=6, seed=1,
+                            methods=["pm_card_visa", "pm_card_chargeDeclined"]).start()
+        for _ in range(2):
+            self.goes_on(shopping, 30, "orders are placed")
+            answered = self.full(shopping)
+            self.assertEqual({status for status, _ in answered
+                              if status not in (201, 402, 409, 503, 504)}, set(), answered)
+            self.assertEqual(shopping.impolite, [])
+            self.stack.free()
+        self.goes_on(shopping, 30, "orders are placed again")
+        shopping.end()
+        self.assertEqual(shopping.troubles, [])
+        self.stack.calm()
+        check_end(self, self.stack, shopping.answers)
+
+
+if __name__ == "__main__":
+    main()
