@@ -14,6 +14,7 @@
 
 enum {
     PATIENCE_MS = 30000, /* above statement_timeout: past it the server is taken for dead */
+    SYNC_MS = 1000,      /* for the end of an answer of which all else is there */
     TICK_MS = 50,        /* how often those who wait behind the batch are looked after */
     COLUMNS_MAX = DB_HEAD_MAX + 1 + DB_LINES_MAX,
 };
@@ -319,7 +320,10 @@ static bool receive_all(struct attempt *a)
         if (result == NULL) {
             if (PQstatus(a->conn->pg) != CONNECTION_OK)
                 return false;
-            at++; /* the end of one statement's results */
+            /* The end of one statement's results.  The answer to the Sync comes with the last;
+             * had libpq no memory for it, it says nothing and waits. */
+            if (++at == a->sent_count)
+                patience = clock_monotonic_ms() + SYNC_MS;
             continue;
         }
         if (PQresultStatus(result) == PGRES_PIPELINE_SYNC) {
