@@ -123,7 +123,6 @@ class World(Stack):
         self.twins = [Replica(self, "orchestrator"), TwinGateway(self)]
         for twin in self.twins:
             twin.start()
-        self.twin_port = self.twins[1].port
         self.db = Database(self.state)
         threading.Thread(target=self._wake, daemon=True).start()
         for sku, pieces, price in (("m-cup", 1_000_000, 250), ("m-pot", 1_000_000, 1999),
@@ -131,9 +130,8 @@ class World(Stack):
             self.product(sku, pieces, price_cents=price)
         self.sql(TRIGGER)
         self.buyer = self.shopper(timeout=10)
-        self.elsewhere = Shopper(self, self.buyer.user, self.buyer.token, timeout=10)
-        self.elsewhere.port = self.twin_port
-        self.elsewhere.stack = _At(self, self.twin_port)
+        self.elsewhere = Shopper(_At(self, self.twins[1].port), self.buyer.user,
+                                 self.buyer.token, timeout=10)
         return self
 
     def stop(self):
