@@ -1,0 +1,26 @@
+/*
+ * bounds.h - how much one request may ask for: the contract's bounds.
+ *
+ * They are those of the .proto files and of the HTTP interface.  Every process that
+ * checks one takes it from here, so that none refuses what another let in.
+ */
+#pragma once
+
+#include <stdint.h>
+
+enum {
+    LINES_MAX = 100,         /* lines of a cart, an order or a reservation */
+    QUANTITY_MAX = 10000,    /* pieces of one SKU, in sum over its lines */
+    SKU_LENGTH_MAX = 64,     /* characters */
+    NAME_LENGTH_MAX = 64,    /* characters of a cart's or a payment method's id */
+    IDEMPOTENCY_KEY_MIN = 8, /* visible ASCII characters */
+    IDEMPOTENCY_KEY_MAX = 255,
+    FINGERPRINT_SIZE = 32,   /* bytes: BLAKE2b over what a request asks */
+    ORDERS_PAGE_MAX = 100,   /* orders a page, in the HTTP interface too */
+    ENTRIES_PAGE_MAX = 1000, /* entries a page of every other list */
+};
+
+static const int64_t PRICE_CENTS_MAX = 1000000000; /* of one piece */
+
+/* Of an order: LINES_MAX lines of QUANTITY_MAX pieces at PRICE_CENTS_MAX. */
+static const int64_t TOTAL_CENTS_MAX = 1000000000000000;
