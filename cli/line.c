@@ -3,17 +3,20 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "rpc/channel.h"
 #include "rpc/keys.h"
 
-enum { GRACE_MS = 1000, CALLS_MAX = 8 };
+enum { GRACE_MS = 1000, CALLS_MAX = 8, HANDSHAKE_MS = 50 };
 
 struct line {
     struct key *key;
     struct peers *services;
     struct channel *channel; /* NULL once a call outlived its deadline */
+    int64_t opened_ms;       /* clock_monotonic_ms */
+    bool answered;           /* whether a call ever was */
     pthread_mutex_t lock;    /* guards what calls came to */
     pthread_cond_t ended;
 };
@@ -53,6 +56,7 @@ struct outcome line_open(const struct cli *cli, const struct place *place,
         return local(err_memory());
     pthread_mutex_init(&line->lock, NULL);
     clock_cond_init(&line->ended);
+    line->opened_ms = clock_monotonic_ms();
     struct err e = open_channel(cli, place, line);
     if (failed(e))
         line_close(line);
@@ -61,12 +65,33 @@ struct outcome line_open(const struct cli *cli, const struct place *place,
     return local(e);
 }
 
+/*
+ * nng 1.5.2 can wait for ever when a socket is closed in the middle of its handshake
+ * (https://github.com/nanomsg/nng/issues/1543): measured, with --max-time 0.001, once in
+ * 20 calls.  So a line that was given up at once is left alone until that is over.
+ */
+static void outlast_handshake(const struct line *line)
+{
+    int64_t ms = clock_remaining_ms(line->opened_ms + HANDSHAKE_MS);
+
+    if (!line->answered && ms > 0)
+        nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL);
+}
+
+static void close_channel(struct line *line)
+{
+    if (line->channel == NULL)
+        return;
+    outlast_handshake(line);
+    channel_close(line->channel);
+    line->channel = NULL;
+}
+
 void line_close(struct line *line)
 {
     if (line == NULL)
         return;
-    if (line->channel != NULL)
-        channel_close(line->channel);
+    close_channel(line);
     peers_free(line->services);
     key_free(line->key);
     pthread_cond_destroy(&line->ended);
@@ -120,10 +145,9 @@ struct outcome line_wait(struct line_call *call, const ProtobufCMessage **reply)
         ;
     bool ended = call->ended;
     pthread_mutex_unlock(&line->lock);
-    if (!ended) {
-        channel_close(line->channel); /* ends the call, and waits for that */
-        line->channel = NULL;
-    }
+    if (!ended)
+        close_channel(line); /* ends the call, and waits for that */
+    line->answered |= !failed(call->error);
     *reply = call->reply;
     return remote(call->error);
 }

@@ -2,6 +2,8 @@
 tells what happened to an order; checkouts retry has one taken over."""
 import contextlib
 import json
+import os
+import signal
 import threading
 import uuid
 
@@ -140,18 +142,20 @@ class Audit(StackTest):
         self.stack.sql(f"""
             INSERT INTO orders.users VALUES ({user}) ON CONFLICT DO NOTHING;
             INSERT INTO orders.checkouts (order_id, idempotency_key, user_id, cart_id,
-                payment_method_id, fingerprint, cart, state, owner, lease_until)
-            SELECT id, {key}, {user}, {key}, 'pm_card_visa', ''::bytea, '[]', 'completed', '',
-                now() FROM {series};
+                payment_method_id, fingerprint, cart, state, owner, lease_until, finished_at)
+            SELECT id, {key}, {user}, {key}, 'pm_card_visa', sha256('x'), '[]', 'completed', '',
+                now(), now() FROM {series};
             INSERT INTO orders.orders (id, user_id, total_cents, idempotency_key, currency,
                 cart_id, reservation_id, charge_id, lines)
             SELECT id, {user}, 0, {key}, 'EUR', {key}, id, id, '[]' FROM {series};
             INSERT INTO orders.outbox (order_id, sequence, type, payload)
             SELECT id, 1, 'order.created', '{{}}' FROM {series};
-            INSERT INTO inventory.reservations (id, state, currency)
-            SELECT id, 'confirmed', 'EUR' FROM {series};
-            INSERT INTO payment.charges (id, state, currency, provider_charge_id)
-            SELECT id, 'captured', 'EUR', 'x' FROM {series};
+            INSERT INTO inventory.reservations (id, state, currency, skus, quantities,
+                unit_prices_cents, expires_at)
+            SELECT id, 'confirmed', 'EUR', '{{gone}}', '{{1}}', '{{0}}', now() FROM {series};
+            INSERT INTO payment.charges (id, state, user_id, method_id, currency,
+                provider_charge_id)
+            SELECT id, 'captured', {user}, 'pm_card_visa', 'EUR', 'x' FROM {series};
             INSERT INTO sandbox.charges (idempotency_key, status, currency, provider_charge_id)
             SELECT 'chg_' || id, 'captured', 'EUR', 'x' FROM {series}""")
         try:
@@ -172,9 +176,20 @@ class Audit(StackTest):
                 DELETE FROM orders.orders WHERE id LIKE '0000%';
                 DELETE FROM orders.checkouts WHERE order_id LIKE '0000%'""")
 
-    def test_a_service_that_is_away_is_an_rpc_error_not_a_violation(self):
-        done = self.stack.ctl("audit", "--max-time", "0.001", check=False)
-        self.assertGreaterEqual(done.returncode, 64, done.stdout)
+    def test_a_service_that_does_not_answer_is_an_rpc_error_not_a_violation(self):
+        for name in ("inventory", "payment", "orchestrator"):
+            os.kill(self.stack.pid(name), signal.SIGSTOP)
+            try:
+                done = self.stack.ctl("audit", "--max-time", "0.5", check=False)
+            finally:
+                os.kill(self.stack.pid(name), signal.SIGCONT)
+            self.assertEqual((done.returncode, done.stdout), (64 + 14, ""), done.stderr)
+            self.assertIn(name, done.stderr)
+
+    def test_giving_up_at_once_ends_at_once(self):
+        for _ in range(20):
+            done = self.stack.ctl("audit", "--max-time", "0.001", check=False)
+            self.assertGreaterEqual(done.returncode, 64, done.stdout)
 
     # --- orders ---
 
@@ -260,10 +275,10 @@ class Audit(StackTest):
                 f"FROM orders.checkouts o WHERE o.order_id = '{self.ordered}' "
                 f"AND c.order_id = '{self.declined}';"
                 "UPDATE orders.checkouts SET state = 'running', failure_reason = NULL,"
-                "    lease_until = now() + interval '1 hour' "
+                "    finished_at = NULL, lease_until = now() + interval '1 hour' "
                 f"WHERE order_id = '{self.declined}'",
                 "UPDATE orders.checkouts SET state = 'failed', cart_id = 'free',"
-                "    failure_reason = 'payment_declined' "
+                "    finished_at = now(), failure_reason = 'payment_declined' "
                 f"WHERE order_id = '{self.declined}';"
                 "CREATE UNIQUE INDEX checkouts_cart ON orders.checkouts (user_id, cart_id)"
                 "    WHERE state IN ('running', 'completed')"):
@@ -295,9 +310,10 @@ class Audit(StackTest):
         charge = made_up(1)
 
         def ours(at):
-            return ("INSERT INTO payment.charges (id, state, amount_cents, currency,"
-                    " provider_charge_id, created_at) "
-                    f"VALUES ('{charge}', 'captured', 100, 'EUR', 'x', {at});")
+            return ("INSERT INTO payment.charges (id, state, user_id, method_id, amount_cents,"
+                    " currency, provider_charge_id, created_at) "
+                    f"VALUES ('{charge}', 'captured', '{self.shopper.user}', 'pm_card_visa',"
+                    f" 100, 'EUR', 'x', {at});")
 
         def theirs(at, key=f"chg_{charge}"):
             return ("INSERT INTO sandbox.charges (idempotency_key, status, amount_cents,"
@@ -338,17 +354,20 @@ class Audit(StackTest):
     def test_stock_set_aside_for_nothing_is_named(self):
         lost = made_up(2)
         with self.done_and_undone(
-                "INSERT INTO inventory.reservations (id, state, created_at) "
-                f"VALUES ('{lost}', 'confirmed', {LONG_AGO})",
+                "INSERT INTO inventory.reservations (id, state, skus, quantities,"
+                "    unit_prices_cents, currency, expires_at, created_at) "
+                f"VALUES ('{lost}', 'confirmed', '{{gone}}', '{{1}}', '{{0}}', 'EUR', now(),"
+                f"    {LONG_AGO})",
                 f"DELETE FROM inventory.reservations WHERE id = '{lost}'"):
             self.expect_violations(("reservation.order", lost))
 
     def test_a_checkout_that_needs_attention_is_named(self):
         with self.done_and_undone(
-                "UPDATE orders.checkouts SET state = 'aborting',"
+                "UPDATE orders.checkouts SET state = 'aborting', finished_at = NULL,"
                 "    needs_attention = true, lease_until = now() + interval '1 hour' "
                 f"WHERE order_id = '{self.declined}'",
-                "UPDATE orders.checkouts SET state = 'failed', needs_attention = false "
+                "UPDATE orders.checkouts SET state = 'failed', needs_attention = false,"
+                "    finished_at = now() "
                 f"WHERE order_id = '{self.declined}'"):
             self.expect_violations(("checkout.finished", self.declined))
 
