@@ -126,11 +126,13 @@ class Audit(StackTest):
         threads = [threading.Thread(target=shop) for _ in range(8)]
         for thread in threads:
             thread.start()
-        for _ in range(5):
-            self.expect_clean()
-        stop.set()
-        for thread in threads:
-            thread.join(60)
+        try:
+            for _ in range(5):
+                self.expect_clean()
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join(60)
         self.assertEqual(troubles, [])
         self.expect_clean()
 
