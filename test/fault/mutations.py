@@ -2,6 +2,7 @@
 """mutations.py - a build that breaks a promise is caught.
 
     mutations.py [NAME ...]
+    mutations.py --apply     only whether each still applies, in a second
 
 mutations/NAME.patch breaks one promise of the services; its first lines say which, and
 "Cells:" which cells of the matrix must then fail.  Each is applied to a copy of the tree,
@@ -97,13 +98,25 @@ def healthy(copy, patches):
     return None if done.returncode == 0 else done.stdout[-3000:]
 
 
+def apply_all(copy, patches):
+    """The names of those that do not."""
+    wrong = []
+    for patch in patches:
+        if (said := copy.apply(patch, "--check")).returncode != 0:
+            wrong.append(patch.stem)
+            print(f"{patch.stem} does not apply:\n{said.stdout}")
+    return wrong
+
+
 def main():
-    names = sys.argv[1:]
+    names = [word for word in sys.argv[1:] if word != "--apply"]
     patches = [patch for patch in sorted((HERE / "mutations").glob("*.patch"))
                if not names or patch.stem in names]
     wrong = []
     with tempfile.TemporaryDirectory(prefix="checkout-mutations-") as folder:
         copy = Copy(folder)
+        if "--apply" in sys.argv:
+            sys.exit(1 if apply_all(copy, patches) or not patches else 0)
         if (trouble := healthy(copy, patches)) is not None:
             sys.exit(f"the tree is not well without any mutation:\n{trouble}")
         print(f"the tree holds as it is in the cells of {len(patches)} mutations", flush=True)
