@@ -1,11 +1,12 @@
 # base.sh - words to the user, processes, waiting.  Sourced by ./up and ./check.
 
 # One sentence for people.  A detached supervisor writes to a log and so adds the time.
+# That it cannot be said (the disk is full, nobody reads) ends nothing.
 say() {
     if [[ -n ${UP_DETACHED:-} ]]; then
-        printf '%(%FT%TZ)T up: %s\n' -1 "$*"
+        printf '%(%FT%TZ)T up: %s\n' -1 "$*" || true
     else
-        printf '%s\n' "$*"
+        printf '%s\n' "$*" || true
     fi
 }
 
@@ -58,10 +59,10 @@ process_identity() {
     REPLY="$1 ${fields[19]} $boot"
 }
 
+# On a full disk there is no file for now; the supervisor writes it when there is space.
 pid_file_write() {
     process_identity "$2" || return 0
-    printf '%s\n' "$REPLY" >"$1.new"
-    mv -f "$1.new" "$1"
+    { printf '%s\n' "$REPLY" >"$1.new" && mv -f "$1.new" "$1"; } 2>/dev/null || rm -f "$1.new"
 }
 
 # pid_file_read FILE: sets REPLY to the pid when that very process still runs.

@@ -147,6 +147,8 @@ process_keep() {
         fi
     elif ! process_identity "${PID[$name]}"; then
         process_died "$name"
+    elif [[ ! -e $PIDS/$name.pid ]]; then
+        pid_file_write "$PIDS/$name.pid" "${PID[$name]}"
     fi
 }
 
