@@ -35,7 +35,7 @@ class Shopping:
         self.answers = {}  # key -> the final Answer
         self.asked = {}    # key -> (shopper's user, token, cart, method)
         self.codes = {}    # (status, code) -> count, of everything answered
-        self.impolite = []  # 503 without Retry-After
+        self.impolite = []  # retryable, without Retry-After
         self.troubles = []
         self.threads = [threading.Thread(target=self._shop, args=(seed * 1000 + n,), daemon=True)
                         for n in range(clients)]
@@ -78,7 +78,8 @@ class Shopping:
         lines = [(sku, dice.randint(1, 3)) for sku in dice.sample(SKUS, dice.randint(1, 4))]
         if dice.random() < 0.15:
             lines.append((SCARCE, dice.randint(1, 2)))
-        filled = shopper.until_final(lambda: shopper.put_cart(cart, lines), self.patience)
+        filled = shopper.until_final(lambda: self.count(shopper.put_cart(cart, lines)),
+                                     self.patience)
         if filled.status not in (200, 201):
             raise AssertionError(f"PUT cart: {filled!r}")
         method = dice.choice(self.methods)
@@ -103,11 +104,8 @@ class Shopping:
         return answers[0]
 
     def _until_final(self, shopper, cart, key, method):
-        def ask():
-            answer = shopper.order(cart, key, method)
-            self._count(answer)
-            return answer
-        return shopper.until_final(ask, self.patience)
+        return shopper.until_final(lambda: self.count(shopper.order(cart, key, method)),
+                                   self.patience)
 
     def _twice(self, shopper, twin, cart, key, method):
         """Both at once, each to its end."""
@@ -136,12 +134,14 @@ class Shopping:
 
     # --- what was answered ---
 
-    def _count(self, answer):
+    def count(self, answer):
         with self.lock:
             name = (answer.status, answer.code)
             self.codes[name] = self.codes.get(name, 0) + 1
-            if answer.status == 503 and "retry-after" not in answer.headers:
+            if (answer.status >= 400 and answer.json.get("retryable")
+                    and "retry-after" not in answer.headers):
                 self.impolite.append(answer)
+        return answer
 
     def keep_if_final(self, key, answer):
         if answer.status < 400 or not answer.json.get("retryable", False):
