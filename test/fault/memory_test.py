@@ -46,8 +46,9 @@ class EachAllocation(StackTest):
     @classmethod
     def setUpClass(cls):
         cls.stack = ChaosStack(
-            CHECKOUT_ORCHESTRATOR_LEASE_MS="500", CHECKOUT_ORCHESTRATOR_STEP_TIMEOUT_MS="500",
-            CHECKOUT_GATEWAY_PLACE_TIMEOUT_MS="1000", CHECKOUT_GATEWAY_CALL_TIMEOUT_MS="1000")
+            CHECKOUT_ORCHESTRATOR_LEASE_MS="500", CHECKOUT_ORCHESTRATOR_RECOVER_EVERY_MS="50",
+            CHECKOUT_ORCHESTRATOR_STEP_TIMEOUT_MS="300",
+            CHECKOUT_GATEWAY_PLACE_TIMEOUT_MS="500", CHECKOUT_GATEWAY_CALL_TIMEOUT_MS="500")
         folder = cls.stack.base / "memory"
         folder.mkdir()
         cls.memory = {name: Memory(folder, name)
@@ -118,7 +119,7 @@ class EachAllocation(StackTest):
     def call_until_done(self, method, message):
         for _ in range(20):
             done = self.stack.ctl("call", f"payment.v1.Payment/{method}", json.dumps(message),
-                                  "--max-time", "2", check=False)
+                                  "--max-time", "1", check=False)
             if done.returncode == 0:
                 return
             self.assertIn(done.returncode, (64 + 4, 64 + 8, 64 + 14), done.stderr)
