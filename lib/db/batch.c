@@ -14,7 +14,7 @@
 
 enum {
     PATIENCE_MS = 30000, /* above statement_timeout: past it the server is taken for dead */
-    SYNC_MS = 1000,      /* for the end of an answer of which all else is there */
+    SYNC_MS = 250,       /* for the end of an answer of which all else is there */
     TICK_MS = 50,        /* how often those who wait behind the batch are looked after */
     COLUMNS_MAX = DB_HEAD_MAX + 1 + DB_LINES_MAX,
 };
