@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import uuid
 from pathlib import Path
 
 from chaos import ChaosStack, check_end
@@ -125,9 +126,20 @@ class HighAvailability(StackTest):
         pair.run("a")
         pair.ha("pair")
         self.lose_primary(shopping, "b", "a")
-
         shopping.end()
         self.assertEqual(shopping.troubles, [])
+
+        # Nothing is acknowledged that is in one place alone.
+        pair.ha("rejoin", "b")
+        pair.run("b")
+        pair.ha("pair")
+        shopper, cart = self.stack.shopper(), str(uuid.uuid4())
+        self.addCleanup(shopper.close)
+        self.expect(shopper.put_cart(cart, [("soak-0", 1)]), 201)
+        pair.lose("b")
+        self.expect(shopper.order(cart, cart), 504, "outcome_unknown")
+        pair.run("b")
+        shopping.answers[cart] = self.expect(shopper.order_until_final(cart, cart), 201)
         check_end(self, self.stack, shopping.answers)
 
 

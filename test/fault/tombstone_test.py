@@ -11,7 +11,7 @@ from stack import StackTest, main, wait_until
 ABORTED = 64 + 10        # checkoutctl's exit status for an RPC that answers ABORTED
 EXPIRED = 64 + 9         # FAILED_PRECONDITION: reservation_expired
 LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-RACERS, RACING = 16, 4   # reservations, and how many checkoutctl at once
+RACERS, RACING = 10, 4   # reservations, and how many checkoutctl at once
 ZOMBIES = 3              # times an orchestrator sleeps past its lease
 USER = str(uuid.uuid4())
 INVENTORY, PAYMENT = "inventory.v1.Inventory", "payment.v1.Payment"
