@@ -120,7 +120,8 @@ class ChaosStack(Stack):
         self.proxy = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", sys.executable, str(HERE / "pgproxy.py"),
              "s/run/.s.PGSQL.5432", *sockets],
-            cwd=self.base, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+            cwd=self.base, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            start_new_session=True)
         if self.proxy.stdout.readline() != "ready\n":
             raise AssertionError("the proxy did not start")
         threading.Thread(target=self._hear_proxy, daemon=True).start()
