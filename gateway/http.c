@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -423,9 +424,10 @@ uint16_t http_port(const struct http *http)
 void http_drain(struct http *http, int64_t limit_ms)
 {
     atomic_store(&http->draining, true);
+    /* Newcomers are refused from here on; closing waits for the end (destroy), as the
+     * daemon's thread may still be looking at the socket. */
     MHD_quiesce_daemon(http->daemon);
-    close(http->listen_fd);
-    http->listen_fd = -1;
+    shutdown(http->listen_fd, SHUT_RDWR);
     wait_for_none(http, &http->running, limit_ms);
     pthread_mutex_lock(&http->mutex);
     http->closed = true;

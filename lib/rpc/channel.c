@@ -11,8 +11,12 @@
  *
  * What is known of the call's effect.  Nothing was sent: none.  Sent, and no answer came:
  * unknown, and it stays so until an attempt is answered for good.  An answer that only
- * says that this attempt was not run (overloaded, not allowed, ...) settles nothing about
- * an earlier one.
+ * tells of this attempt (marked as not run; overloaded, internal, ...) settles nothing
+ * about an earlier one.
+ *
+ * A server that will not have us (an old list of callers, or no such method yet) need not
+ * speak for its replicas: its address is rested, and its refusal is final when every
+ * connected one has refused the call.
  *
  * A hung server must not eat the time of a call that a replica could answer: with another
  * address connected an attempt gets half of what remains, at least 250 ms; alone, all of
@@ -75,7 +79,9 @@ struct call {
     int64_t pause_ms; /* the most the next pause may take */
     bool unknown;     /* an attempt was sent and not answered for good */
     bool answered;    /* `error` is the callee's own */
+    bool not_run;     /* the latest attempt was refused before its handler */
     struct err error; /* of the latest attempt */
+    uint32_t refused; /* addresses that will not have us, a bit each */
 };
 
 struct channel {
@@ -102,7 +108,7 @@ static struct err cancelled(void)
     return err_unknown(ERR_CANCELLED, "the channel was closed before the answer came");
 }
 
-/* Whether the answer only tells of its own attempt. */
+/* Whether an error that a handler gave, or we, only tells of its own attempt. */
 static bool settles_nothing(enum err_code code)
 {
     switch (code) {
@@ -149,7 +155,7 @@ static void finish(struct call *call, struct err e, const ProtobufCMessage *repl
     channel_done *done = call->done;
     void *arg = call->arg;
 
-    if (failed(e) && call->unknown && settles_nothing(e.code))
+    if (failed(e) && call->unknown && (call->not_run || settles_nothing(e.code)))
         e.effect = EFFECT_UNKNOWN;
     if (call->payload_room > KEPT_PAYLOAD_MAX) {
         free(call->payload);
@@ -209,26 +215,49 @@ static void attempt_failed(struct call *call, struct err e)
 {
     leave(call, false);
     call->error = e;
-    call->answered = false;
+    call->answered = call->not_run = false;
     if (e.effect == EFFECT_UNKNOWN)
         call->unknown = true;
     pause_then_retry(call);
 }
 
-/* The callee's error: final, unless it asks us to come back. */
-static void answered_error(struct call *call, struct err e, bool replayed)
+/* Notes that the attempt's address refused us; whether one is left that may not. */
+static bool ask_elsewhere(struct call *call)
 {
-    bool away = e.code == ERR_UNAVAILABLE;
+    struct channel *channel = call->channel;
 
-    leave(call, !away);
+    call->refused |= UINT32_C(1) << (call->endpoint - channel->endpoints);
+    for (size_t i = 0; i < channel->endpoint_count; i++)
+        if ((call->refused >> i & 1) == 0 &&
+            atomic_load(&channel->endpoints[i].connected) > 0)
+            return true;
+    return false;
+}
+
+/* Whether a replica may see the caller, or the method, otherwise. */
+static bool may_differ(enum err_code code)
+{
+    return code == ERR_UNAUTHENTICATED || code == ERR_PERMISSION_DENIED ||
+           code == ERR_UNIMPLEMENTED;
+}
+
+/* The callee's error: final, unless it asks us to come back, or another may answer. */
+static void answered_error(struct call *call, struct err e,
+                           const Rpc__V1__Response *response)
+{
+    bool elsewhere = response->not_run && may_differ(e.code) && ask_elsewhere(call);
+    bool again = e.code == ERR_UNAVAILABLE || elsewhere;
+
+    leave(call, !again);
     call->error = e;
     call->answered = true;
+    call->not_run = response->not_run;
     if (e.effect == EFFECT_UNKNOWN)
         call->unknown = true;
-    if (away || e.effect == EFFECT_UNKNOWN)
+    if (again || e.effect == EFFECT_UNKNOWN)
         pause_then_retry(call);
     else
-        finish(call, e, NULL, replayed);
+        finish(call, e, NULL, response->replayed);
 }
 
 /* ---------------------------------------------------------- the answer */
@@ -251,7 +280,7 @@ static void take_response(struct call *call, const Rpc__V1__Response *response)
         return;
     }
     if (failed(e)) {
-        answered_error(call, e, response->replayed);
+        answered_error(call, e, response);
         return;
     }
     ProtobufCMessage *reply =
@@ -278,7 +307,7 @@ static void take_answer(struct call *call, nng_msg *frame)
 
     if (seal_is_refusal(body, size, &refused)) {
         nng_msg_free(frame);
-        if (refused.code == ERR_UNAVAILABLE)
+        if (refused.code == ERR_UNAVAILABLE || ask_elsewhere(call))
             attempt_failed(call, refused);
         else
             fail_for_good(call, refused);
@@ -631,7 +660,8 @@ static void fill(struct call *call, const struct channel_call *from, channel_don
     call->done = done;
     call->arg = arg;
     call->pause_ms = PAUSE_LEAST_MS;
-    call->unknown = call->answered = false;
+    call->unknown = call->answered = call->not_run = false;
+    call->refused = 0;
     call->error = ERR_NONE;
 }
 

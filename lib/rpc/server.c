@@ -52,6 +52,7 @@ struct rpc_call {
     Rpc__V1__Request *request;
     int64_t deadline_ms;
     bool replayed;
+    bool not_run; /* refused before its handler */
 };
 
 /* The one service every server has. */
@@ -219,6 +220,7 @@ static void send_response(struct rpc_call *call, Rpc__V1__Response *response)
     }
     response->id = call->request->id;
     response->replayed = call->replayed;
+    response->not_run = call->not_run;
     nng_msg *frame = envelope_pack(&response->base, SEAL_RESPONSE_OVERHEAD);
     if (frame == NULL) {
         cut_off(call);
@@ -290,6 +292,7 @@ static void reply(const ProtobufCMessage *message, void *closure_data)
 static void refuse(struct rpc_call *call, enum refusal refusal, struct err e)
 {
     refusals_count(&call->server->refusals, (int)refusal, call->opened.caller->name);
+    call->not_run = true;
     rpc_call_fail(call, e);
 }
 
@@ -347,6 +350,7 @@ static bool pass_request(const struct invocation *i)
 
     switch (fault.kind) {
     case FAULT_ERROR:
+        i->call->not_run = true;
         rpc_call_fail(i->call, err_make(ERR_UNAVAILABLE, "a fault was armed here"));
         return false;
     case FAULT_DROP:
@@ -445,7 +449,7 @@ static void take_frame(struct rpc_call *call, nng_msg *frame)
     int64_t now_ms = clock_wall_ms();
 
     call->pipe = nng_msg_get_pipe(frame);
-    call->replayed = false;
+    call->replayed = call->not_run = false;
     atomic_store(&call->state, SERVING);
     bool opened =
         seal_open_request(nng_msg_body(frame), nng_msg_len(frame), server->callers,

@@ -308,36 +308,64 @@ static void a_server_that_comes_back_answers_the_calls_in_flight(void **state)
     world_end(&s.w);
 }
 
+/* A list in which the client may call nothing of this. */
+static struct peers *old_list(struct world *w)
+{
+    struct peers *peers;
+    const char *list = in(&w->folder, "", "fewer");
+
+    assert_ok(peers_allow(list, "client", key_public(w->client), "none.v1.None/*"));
+    assert_ok(peers_read(list, true, w->server, &peers));
+    return peers;
+}
+
+static struct err count_health(void *asked)
+{
+    atomic_fetch_add((atomic_int *)asked, 1);
+    return ERR_NONE;
+}
+
+/* A replica that refuses every GetStock: by an old list, or having no such method. */
+static struct rpc_server *serve_nothing(struct world *w, const char *url,
+                                        const struct peers *callers, atomic_int *asked)
+{
+    struct rpc_server_config config = {.url = url,
+                                       .key = w->server,
+                                       .callers = callers,
+                                       .in_flight_max = 4,
+                                       .health = asked == NULL ? NULL : count_health,
+                                       .health_arg = asked};
+
+    return serve(&config);
+}
+
 /* What a later refusal says of itself is no news of the attempt that was lost. */
 static void a_lost_attempt_stays_unknown_though_the_next_is_refused(void **state)
 {
+    static const enum err_code refusals[] = {ERR_PERMISSION_DENIED, ERR_UNIMPLEMENTED};
     struct scene s;
-    struct answer a;
-    struct rpc_server *server;
 
     (void)state;
     scene_make(&s);
+    struct peers *fewer = old_list(&s.w);
     const char *url = in(&s.w.folder, "ipc://", "a.sock");
-    server = serve_shop(&s.w, &s.shop, url, 4);
-    struct channel *channel = open_channel(&s.w, url, 4);
-    ask(channel, "park", 60000, &a);
-    shop_wait_asked(&s.shop, 1);
-    rpc_server_stop(server, 0);
-    shop_answer_parked(&s.shop, 1);
-    struct peers *nobody_may; /* a list in which the client may call nothing of this */
-    const char *list = in(&s.w.folder, "", "fewer");
-    assert_ok(peers_allow(list, "client", key_public(s.w.client), "none.v1.None/*"));
-    assert_ok(peers_read(list, true, s.w.server, &nobody_may));
-    struct rpc_server_config config = {
-        .url = url, .key = s.w.server, .callers = nobody_may, .in_flight_max = 4};
-    assert_ok(rpc_server_start(&config, &server));
-    answer_wait(&a);
-    assert_int_equal(a.error.code, ERR_PERMISSION_DENIED);
-    assert_int_equal(a.error.effect, EFFECT_UNKNOWN);
-    answer_end(&a);
-    channel_close(channel);
-    rpc_server_stop(server, 1000);
-    peers_free(nobody_may);
+    for (size_t i = 0; i < 2; i++) {
+        struct answer a;
+        struct rpc_server *server = serve_shop(&s.w, &s.shop, url, 4);
+        struct channel *channel = open_channel(&s.w, url, 4);
+        ask(channel, "park", 60000, &a);
+        shop_wait_asked(&s.shop, (int)i + 1);
+        rpc_server_stop(server, 0);
+        shop_answer_parked(&s.shop, 1);
+        server = serve_nothing(&s.w, url, i == 0 ? fewer : s.w.callers, NULL);
+        answer_wait(&a);
+        assert_int_equal(a.error.code, refusals[i]);
+        assert_int_equal(a.error.effect, EFFECT_UNKNOWN);
+        answer_end(&a);
+        channel_close(channel);
+        rpc_server_stop(server, 1000);
+    }
+    peers_free(fewer);
     world_end(&s.w);
 }
 
@@ -431,6 +459,83 @@ static void a_hung_address_does_not_take_the_time_of_another(void **state)
     channel_close(channel);
     rpc_server_stop(well, 1000);
     nng_close(silent);
+    world_end(&s.w);
+}
+
+/* Asks for health until the replica that counts in `asked` was the one that answered: it
+ * is connected then, and does not rest. */
+static void wait_healthy(struct channel *channel, atomic_int *asked)
+{
+    Rpc__V1__HealthCheckRequest request = RPC__V1__HEALTH_CHECK_REQUEST__INIT;
+
+    for (int before = atomic_load(asked); atomic_load(asked) == before;) {
+        struct answer a;
+        answer_make(&a);
+        struct channel_call call = {.method = "rpc.v1.Health/Check",
+                                    .request = &request.base,
+                                    .reply_type =
+                                        &rpc__v1__health_check_reply__descriptor,
+                                    .arena = a.arena,
+                                    .deadline_ms = clock_monotonic_ms() + 20000};
+        channel_call(channel, &call, on_answer, &a);
+        answer_wait(&a);
+        assert_ok(a.error);
+        answer_end(&a);
+    }
+}
+
+static void a_replica_that_will_not_have_us_is_passed_over(void **state)
+{
+    struct scene s;
+    char addresses[400];
+    atomic_int asked = 0;
+
+    (void)state;
+    scene_make(&s);
+    struct peers *fewer = old_list(&s.w);
+    const char *a = in(&s.w.folder, "ipc://", "a.sock");
+    const char *b = in(&s.w.folder, "ipc://", "b.sock");
+    snprintf(addresses, sizeof addresses, "%s,%s", a, b);
+    struct rpc_server *well = serve_shop(&s.w, &s.shop, a, 4);
+    for (int i = 0; i < 2; i++) {
+        struct rpc_server *old = serve_nothing(&s.w, b, i ? fewer : s.w.callers, &asked);
+        struct channel *channel = open_channel(&s.w, addresses, 4);
+        for (int before = s.shop.asked; s.shop.asked == before;)
+            (void)ask_error(channel, "now", 20000); /* until the other is connected */
+        for (int n = 0; n < 20; n++) {
+            wait_healthy(channel, &asked);
+            assert_ok(ask_error(channel, "now", 20000));
+            assert_ok(ask_error(channel, "now", 20000));
+        }
+        channel_close(channel);
+        rpc_server_stop(old, 1000);
+    }
+    rpc_server_stop(well, 1000);
+    peers_free(fewer);
+    world_end(&s.w);
+}
+
+static void what_every_replica_refuses_is_refused_before_the_deadline(void **state)
+{
+    struct scene s;
+    char addresses[400];
+
+    (void)state;
+    scene_make(&s);
+    struct peers *fewer = old_list(&s.w);
+    const char *a = in(&s.w.folder, "ipc://", "a.sock");
+    const char *b = in(&s.w.folder, "ipc://", "b.sock");
+    snprintf(addresses, sizeof addresses, "%s,%s", a, b);
+    struct rpc_server *one = serve_nothing(&s.w, a, fewer, NULL);
+    struct rpc_server *two = serve_nothing(&s.w, b, fewer, NULL);
+    struct channel *channel = open_channel(&s.w, addresses, 4);
+    struct err e = ask_error(channel, "now", 600000); /* longer than a test may take */
+    assert_int_equal(e.code, ERR_PERMISSION_DENIED);
+    assert_int_equal(e.effect, EFFECT_NONE);
+    channel_close(channel);
+    rpc_server_stop(one, 1000);
+    rpc_server_stop(two, 1000);
+    peers_free(fewer);
     world_end(&s.w);
 }
 
@@ -572,6 +677,8 @@ int main(void)
         cmocka_unit_test(a_dead_address_is_passed_over),
         cmocka_unit_test(a_server_that_dies_in_a_handshake_is_found_when_it_is_back),
         cmocka_unit_test(a_hung_address_does_not_take_the_time_of_another),
+        cmocka_unit_test(a_replica_that_will_not_have_us_is_passed_over),
+        cmocka_unit_test(what_every_replica_refuses_is_refused_before_the_deadline),
         cmocka_unit_test(calls_are_spread_over_the_replicas),
         cmocka_unit_test(an_answer_nobody_sealed_proves_nothing),
         cmocka_unit_test(closing_ends_every_call_with_cancelled),
