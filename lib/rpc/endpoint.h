@@ -3,6 +3,9 @@
  *
  * A dialer of nng 1.5.2 gives up for good when its peer dies in the middle of a handshake
  * (it takes EPIPE for its own closing), so one that stays without a connection is replaced.
+ * And a connection that ends between two writes of one message may never be given back: the
+ * next write waits for ever on a closed stream (ipc_send, tcp_send), and every nng_close of
+ * the process behind it.
  *
  * All but `connected` and `alone_since_ms` is guarded by the channel's lock.
  */

@@ -5,7 +5,7 @@
  *
  *      RECEIVING --frame--> SERVING --reply--> SENDING --sent--> RECEIVING ...
  *          |                                      |
- *          +------------- stopping ---------------+--> IDLE
+ *          +-------------- closed ----------------+--> IDLE
  *
  * While SERVING a call belongs to its handler, which gives it back with the reply;
  * otherwise it belongs to nng.  Nothing touches a call after it passed it on.
@@ -18,6 +18,7 @@
 #include <assert.h>
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/rep.h>
+#include <nng/supplemental/util/platform.h>
 #include <pthread.h>
 #include <sodium.h>
 #include <stdatomic.h>
@@ -37,6 +38,8 @@
 enum {
     SERVICES_MAX = 16,
     SEND_WAIT_MS = 2000, /* a caller that does not read its answers is cut off */
+    DRAIN_STEP_MS = 10,  /* between looks whether all are served */
+    LINGER_MS = 100,     /* between the last answer and the end of the connections */
 };
 
 enum call_state { IDLE, RECEIVING, SERVING, SENDING };
@@ -64,10 +67,10 @@ struct health {
 
 struct rpc_server {
     pthread_mutex_t lock;
-    pthread_cond_t idle;
     size_t busy;    /* calls that are not IDLE; under the lock */
     bool abandoned; /* stopped while calls were being served: the last one frees */
-    atomic_bool stopping;
+    atomic_bool stopping; /* what comes now is sent elsewhere */
+    atomic_bool closed;   /* nothing is received any more */
     nng_socket socket;
     bool open;
     const struct key *key;
@@ -98,7 +101,6 @@ static void server_free(struct rpc_server *server)
     }
     free(server->calls);
     window_free(server->window);
-    pthread_cond_destroy(&server->idle);
     pthread_mutex_destroy(&server->lock);
     free(server);
 }
@@ -112,7 +114,6 @@ static void rest(struct rpc_call *call)
     pthread_mutex_lock(&server->lock);
     server->busy--;
     bool last = server->busy == 0 && server->abandoned;
-    pthread_cond_broadcast(&server->idle);
     pthread_mutex_unlock(&server->lock);
     if (last)
         server_free(server);
@@ -433,6 +434,11 @@ static void serve(struct rpc_call *call, int64_t now_ms)
     }
     if (!in_time(call, now_ms))
         return;
+    if (atomic_load(&call->server->stopping)) {
+        call->not_run = true;
+        rpc_call_fail(call, err_make(ERR_UNAVAILABLE, "the server is stopping"));
+        return;
+    }
     const char *method = call->request->method;
     if (!is_health(method) && !peer_may_call(call->opened.caller, method)) {
         refuse(call, REFUSED_FORBIDDEN,
@@ -478,7 +484,7 @@ static void take_frame(struct rpc_call *call, nng_msg *frame)
 
 static void receive(struct rpc_call *call)
 {
-    if (atomic_load(&call->server->stopping)) {
+    if (atomic_load(&call->server->closed)) {
         rest(call);
         return;
     }
@@ -540,7 +546,6 @@ static struct rpc_server *server_new(const struct rpc_server_config *config)
     if (server == NULL)
         return NULL;
     pthread_mutex_init(&server->lock, NULL);
-    clock_cond_init(&server->idle);
     server->key = config->key;
     server->callers = config->callers;
     randombytes_buf(server->salt, sizeof server->salt);
@@ -604,29 +609,31 @@ struct err rpc_server_start(const struct rpc_server_config *config,
     return ERR_NONE;
 }
 
-/* Ends the receives that wait.  One just beginning is missed, so this is repeated. */
-static void stop_receiving(struct rpc_server *server)
+static bool is_serving(struct rpc_server *server)
 {
-    for (size_t i = 0; i < server->call_count; i++)
-        if (atomic_load(&server->calls[i].state) == RECEIVING)
-            nng_aio_cancel(server->calls[i].aio);
+    for (size_t i = 0; i < server->call_count; i++) {
+        enum call_state state = atomic_load(&server->calls[i].state);
+        if (state == SERVING || state == SENDING)
+            return true;
+    }
+    return false;
 }
 
+/* Until every call served has its answer.  The listener stays: closing it would end the
+ * connections that the answers go to (nng_listener_close). */
 static void drain(struct rpc_server *server, int64_t drain_ms)
 {
-    const int64_t step_ms = 20, deadline = clock_monotonic_ms() + drain_ms;
+    const int64_t deadline = clock_monotonic_ms() + drain_ms;
 
-    pthread_mutex_lock(&server->lock);
-    while (server->busy > 0 && clock_remaining_ms(deadline) > 0) {
-        int64_t step = clock_monotonic_ms() + step_ms;
-        pthread_mutex_unlock(&server->lock);
-        stop_receiving(server);
-        pthread_mutex_lock(&server->lock);
-        if (server->busy > 0)
-            clock_cond_wait(&server->idle, &server->lock,
-                            step < deadline ? step : deadline);
-    }
-    pthread_mutex_unlock(&server->lock);
+    while (is_serving(server) && clock_remaining_ms(deadline) > 0)
+        nng_msleep(DRAIN_STEP_MS);
+}
+
+/* nng 1.5.2 throws away what its side has not read yet when the other hangs up (ipc_cb looks
+ * for HUP first), so the last answers are given a moment to be read. */
+static void linger(int64_t drain_ms)
+{
+    nng_msleep((nng_duration)(drain_ms < LINGER_MS ? drain_ms : LINGER_MS));
 }
 
 void rpc_server_stop(struct rpc_server *server, int64_t drain_ms)
@@ -636,6 +643,8 @@ void rpc_server_stop(struct rpc_server *server, int64_t drain_ms)
     atomic_store(&server->stopping, true);
     watch_stop(server->watch);
     drain(server, drain_ms);
+    linger(drain_ms);
+    atomic_store(&server->closed, true);
     if (server->open)
         nng_close(server->socket);
     watch_free(server->watch);

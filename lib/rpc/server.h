@@ -46,7 +46,10 @@ struct rpc_server_config {
 struct err rpc_server_start(const struct rpc_server_config *config, struct rpc_server **out)
     __attribute__((warn_unused_result));
 
-/* Stops receiving, waits up to drain_ms for calls being served, closes.  NULL is allowed. */
+/*
+ * Refuses what comes from now on with UNAVAILABLE, waits up to drain_ms for the calls being
+ * served and a tenth of a second for their answers to be read, and closes.  NULL is allowed.
+ */
 void rpc_server_stop(struct rpc_server *server, int64_t drain_ms);
 
 /* Of a call being served; all valid until its reply is given. */

@@ -207,9 +207,6 @@ void watch_stop(struct watch *watch)
     if (watch->threaded)
         pthread_join(watch->thread, NULL);
     watch->threaded = false;
-    if (watch->listening)
-        nng_listener_close(watch->listener);
-    watch->listening = false;
 }
 
 void watch_free(struct watch *watch)

@@ -25,7 +25,10 @@ struct watch;
 struct err watch_start(nng_socket socket, const char *url, struct watch **out)
     __attribute__((warn_unused_result));
 
-/* Stops listening; takes at most a second.  NULL is allowed. */
+/*
+ * Ends the thread; takes at most a second.  The listener stays until the socket is closed,
+ * as with it end all connections it ever accepted.  NULL is allowed.
+ */
 void watch_stop(struct watch *watch);
 
 /* After the socket was closed: until then nng may still tell us of connections. */

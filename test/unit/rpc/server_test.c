@@ -453,20 +453,38 @@ static void garbage_is_refused_and_disturbs_nobody(void **state)
     scene_end(&s);
 }
 
+/* A caller made of a plain socket: nng 1.5.2's own would now and then hang for good when its
+ * connection ends while it is sending (endpoint.h). */
+static int plain_caller(const char *url)
+{
+    static const uint8_t hello[8] = {0, 'S', 'P', 0, 0, 0x30};
+    const struct timeval patience = {.tv_sec = 10};
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    uint8_t greeting[8];
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", url + strlen("ipc://"));
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
+    assert_int_equal(write(fd, hello, sizeof hello), sizeof hello);
+    assert_int_equal(recv(fd, greeting, sizeof greeting, MSG_WAITALL), sizeof greeting);
+    return fd;
+}
+
 static void an_oversized_message_ends_its_own_connection_only(void **state)
 {
+    static const uint8_t four_mebibytes[9] = {1, 0, 0, 0, 0, 0, 0x40};
     struct scene s;
-    struct raw r;
-    size_t size = 4 << 20;
-    char *large = calloc(1, size);
+    uint8_t byte;
 
     (void)state;
     scene_make(&s, 2);
-    raw_make(&r, &s);
-    assert_null(raw_send(&r, large, size));
+    int fd = plain_caller(s.url);
+    assert_int_equal(write(fd, four_mebibytes, sizeof four_mebibytes),
+                     sizeof four_mebibytes);
+    assert_int_equal(read(fd, &byte, 1), 0);
+    close(fd);
     assert_ok(ask_error(s.channel, "now", 10000));
-    nng_close(r.socket);
-    free(large);
     scene_end(&s);
 }
 
