@@ -145,6 +145,14 @@ class Order(StackTest):
                     "price_changed")
         self.expect(self.shopper.order(cart, fresh(), expected_total_cents=500), 201)
 
+    def test_what_one_service_lets_in_none_of_the_others_refuses(self):
+        """The largest price times the largest quantity is a total like any other."""
+        self.stack.product("diamond", 10000, price_cents=1000000000)
+        total = 10000 * 1000000000
+        placed = self.expect(self.shopper.order(
+            self.cart([("diamond", 10000)]), fresh(), expected_total_cents=total), 201)
+        self.assertEqual(placed.json["total_cents"], total)
+
     # --- one key, one order ---
 
     def test_a_key_with_another_body_is_422_and_tells_nothing(self):
