@@ -110,6 +110,22 @@ static struct err read_line(const json_t *json, size_t index, Orders__V1__CartLi
     return ERR_NONE;
 }
 
+/* The lines of one SKU are one wish; those up to the i-th are read. */
+static struct err check_sum(const Orders__V1__Cart *cart, size_t i)
+{
+    int64_t sum = 0;
+
+    for (size_t k = 0; k <= i; k++)
+        if (strcmp(cart->lines[k]->sku, cart->lines[i]->sku) == 0)
+            sum += cart->lines[k]->quantity;
+    if (sum <= QUANTITY_MAX)
+        return ERR_NONE;
+    return err_make(
+        ERR_INVALID_ARGUMENT,
+        "lines[%zu]: quantity must be from 1 to %d in sum over the lines of %s.", i,
+        QUANTITY_MAX, cart->lines[i]->sku);
+}
+
 /* The cart's texts are borrowed from the JSON. */
 static struct err read_cart(struct request *r, const json_t *json, Orders__V1__Cart *cart)
 {
@@ -137,6 +153,8 @@ static struct err read_cart(struct request *r, const json_t *json, Orders__V1__C
     for (size_t i = 0; !failed(e) && i < cart->n_lines; i++) {
         cart->lines[i] = &rows[i];
         e = read_line(json_array_get(lines, i), i, &rows[i]);
+        if (!failed(e))
+            e = check_sum(cart, i);
     }
     return e;
 }

@@ -108,6 +108,35 @@ static void list_orders(Orders__V1__Orders_Service *service,
 
 /* ---- carts -------------------------------------------------------------------------- */
 
+static struct err check_cart_line(const Orders__V1__CartLine *line, size_t i)
+{
+    if (!sku_valid(line->sku))
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "lines[%zu].sku must be 1 to %d letters, digits, dots, dashes or "
+                        "underscores.",
+                        i, SKU_LENGTH_MAX);
+    if (line->quantity < 1 || line->quantity > QUANTITY_MAX)
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "lines[%zu].quantity, of %s, must be 1 to %d.", i, line->sku,
+                        QUANTITY_MAX);
+    return ERR_NONE;
+}
+
+/* The lines of one SKU are one wish; those up to the i-th are each in bounds. */
+static struct err check_cart_sum(const Orders__V1__Cart *cart, size_t i)
+{
+    int64_t sum = 0;
+
+    for (size_t k = 0; k <= i; k++)
+        if (strcmp(cart->lines[k]->sku, cart->lines[i]->sku) == 0)
+            sum += cart->lines[k]->quantity;
+    if (sum <= QUANTITY_MAX)
+        return ERR_NONE;
+    return err_make(ERR_INVALID_ARGUMENT,
+                    "lines[%zu].quantity: the lines of %s must be 1 to %d in sum.", i,
+                    cart->lines[i]->sku, QUANTITY_MAX);
+}
+
 static struct err check_put_cart(const Orders__V1__PutCartRequest *in)
 {
     struct err e = check_user(in->user_id);
@@ -117,18 +146,12 @@ static struct err check_put_cart(const Orders__V1__PutCartRequest *in)
     if (!failed(e))
         e = check_name("cart_id", in->cart->cart_id);
     if (!failed(e) && in->cart->n_lines > LINES_MAX)
-        e = err_make(ERR_INVALID_ARGUMENT, "A cart has at most %d lines, not %zu.", LINES_MAX,
-                     in->cart->n_lines);
+        e = err_make(ERR_INVALID_ARGUMENT, "A cart has at most %d lines, not %zu.",
+                     LINES_MAX, in->cart->n_lines);
     for (size_t i = 0; !failed(e) && i < in->cart->n_lines; i++) {
-        const Orders__V1__CartLine *line = in->cart->lines[i];
-        if (!sku_valid(line->sku))
-            e = err_make(ERR_INVALID_ARGUMENT,
-                         "lines[%zu].sku must be 1 to 64 letters, digits, dots, dashes or "
-                         "underscores.",
-                         i);
-        else if (line->quantity < 1 || line->quantity > QUANTITY_MAX)
-            e = err_make(ERR_INVALID_ARGUMENT, "lines[%zu].quantity must be 1 to %d.", i,
-                         QUANTITY_MAX);
+        e = check_cart_line(in->cart->lines[i], i);
+        if (!failed(e))
+            e = check_cart_sum(in->cart, i);
     }
     return e;
 }
