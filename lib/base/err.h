@@ -41,7 +41,6 @@
     X(RESERVATION_EXPIRED,     9, "reservation_expired",     409, false)     \
     X(PRICE_CHANGED,           9, "price_changed",           409, false)     \
     X(PAYMENT_DECLINED,        9, "payment_declined",        402, false)     \
-    X(PAYMENT_FAILED,          9, "payment_failed",          402, false)     \
     X(CART_EMPTY,              9, "cart_empty",              422, false)     \
     X(CART_ALREADY_ORDERED,    6, "cart_already_ordered",    409, false)     \
     X(IDEMPOTENCY_KEY_REUSED,  9, "idempotency_key_reused",  422, false)     \
