@@ -12,7 +12,6 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -72,21 +71,6 @@ void writer_submit(struct writer *w, struct db_op *op)
                                "Too many operations are waiting for the database; try again."));
 }
 
-/* Waits on the queue's condition, at most so long.  Called with the lock held. */
-static void wait_ms(struct writer *w, int64_t ms)
-{
-    struct timespec until;
-
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += ms / 1000;
-    until.tv_nsec += ms % 1000 * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
-    pthread_cond_timedwait(&w->wake, &w->lock, &until);
-}
-
 /* Takes up to batch_max operations, waiting a while for the first.  0 may be for closing. */
 static size_t take(struct writer *w)
 {
@@ -94,7 +78,7 @@ static size_t take(struct writer *w)
 
     pthread_mutex_lock(&w->lock);
     if (w->first == NULL && !w->closing)
-        wait_ms(w, IDLE_MS);
+        (void)clock_cond_wait(&w->wake, &w->lock, clock_monotonic_ms() + IDLE_MS);
     while (w->first != NULL && count < w->config.batch_max) {
         w->slots[count++] = (struct slot){.op = w->first};
         w->first = w->first->next;
@@ -182,7 +166,7 @@ static void back_off(struct writer *w)
     w->backoff_ms = w->backoff_ms * 2 > BACKOFF_MOST_MS ? BACKOFF_MOST_MS : w->backoff_ms * 2;
     pthread_mutex_lock(&w->lock);
     if (!w->closing)
-        wait_ms(w, ms);
+        (void)clock_cond_wait(&w->wake, &w->lock, clock_monotonic_ms() + ms);
     pthread_mutex_unlock(&w->lock);
 }
 
@@ -321,17 +305,6 @@ static void *writer_main(void *arg)
 
 /* ---- starting and stopping ---------------------------------------------------------- */
 
-static void init_lock(struct writer *w)
-{
-    pthread_condattr_t attributes;
-
-    pthread_mutex_init(&w->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&w->wake, &attributes);
-    pthread_condattr_destroy(&attributes);
-}
-
 struct err writer_start(const struct db_config *config, struct writer **out)
 {
     struct writer *w = calloc(1, sizeof *w);
@@ -350,7 +323,8 @@ struct err writer_start(const struct db_config *config, struct writer **out)
     w->batch = (struct batch){.meanwhile = expire_waiting, .arg = w};
     w->conn = (struct conn){.url = config->url, .name = config->name};
     w->health = err_make(ERR_UNAVAILABLE, "Not yet connected to the database.");
-    init_lock(w);
+    pthread_mutex_init(&w->lock, NULL);
+    clock_cond_init(&w->wake);
     if (pthread_create(&w->thread, NULL, writer_main, w) != 0) {
         free(slots);
         free(w);
