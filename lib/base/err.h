@@ -17,6 +17,7 @@
  * The first seventeen are gRPC's own, in its order, so that code == status.
  * https://grpc.io/docs/guides/status-codes/
  */
+/* clang-format off: a table */
 #define ERR_CODES(X)                                                         \
     X(OK,                      0, "ok",                      200, false)     \
     X(CANCELLED,               1, "cancelled",               503, true)      \
@@ -50,6 +51,7 @@
     X(PAYLOAD_TOO_LARGE,       8, "payload_too_large",       413, false)     \
     X(METHOD_NOT_ALLOWED,     12, "method_not_allowed",      405, false)     \
     X(UNSUPPORTED_MEDIA_TYPE,  3, "unsupported_media_type",  415, false)
+/* clang-format on */
 
 enum err_code {
 #define X(name, grpc, reason, http, retryable) ERR_##name,
