@@ -17,7 +17,7 @@
  * The first seventeen are gRPC's own, in its order, so that code == status.
  * https://grpc.io/docs/guides/status-codes/
  */
-/* clang-format off: a table */
+/* clang-format off */
 #define ERR_CODES(X)                                                         \
     X(OK,                      0, "ok",                      200, false)     \
     X(CANCELLED,               1, "cancelled",               503, true)      \
@@ -51,7 +51,6 @@
     X(PAYLOAD_TOO_LARGE,       8, "payload_too_large",       413, false)     \
     X(METHOD_NOT_ALLOWED,     12, "method_not_allowed",      405, false)     \
     X(UNSUPPORTED_MEDIA_TYPE,  3, "unsupported_media_type",  415, false)
-/* clang-format on */
 
 enum err_code {
 #define X(name, grpc, reason, http, retryable) ERR_##name,
@@ -59,12 +58,14 @@ enum err_code {
 #undef X
     ERR_CODES_COUNT
 };
+/* clang-format on */
 
 /* What a failed call may have done; the values are those of rpc.v1.Effect. */
 enum err_effect {
     EFFECT_NONE = 0,    /* nothing happened, and nothing will */
     EFFECT_APPLIED = 1, /* it happened */
-    EFFECT_UNKNOWN = 2, /* it may have happened, or may yet: ask again under the same id */
+    /* It may have happened, or may yet: ask again under the same id. */
+    EFFECT_UNKNOWN = 2,
 };
 
 struct err {
