@@ -25,6 +25,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/bounds.h"
 #include "base/clock.h"
 #include "base/ids.h"
 #include "cli/books.h"
@@ -37,7 +38,6 @@ enum {
     LOOKS = 5, /* at one that keeps changing hands */
     LOOK_EVERY_MS = 200,
     LOOK_MEMORY_MAX = 1 << 20,
-    STOCK_PAGE = 1000,
     PAGE_MEMORY_MAX = 16 << 20,
 };
 
@@ -188,7 +188,7 @@ static struct outcome audit_stock_page(struct audit *audit, struct line *line,
     const ProtobufCMessage *message = NULL;
     struct line_call call;
 
-    request.limit = STOCK_PAGE;
+    request.limit = ENTRIES_PAGE_MAX;
     request.after_sku = after;
     line_start(line, &call, "inventory.v1.Inventory/ListStock", &request.base,
                &inventory__v1__list_stock_reply__descriptor, arena, audit->timeout_ms);
@@ -203,7 +203,7 @@ static struct outcome audit_stock_page(struct audit *audit, struct line *line,
         strcpy(after, sku);
         end = judge_stock(audit, reply->stock[i]);
     }
-    *more = end.status == 0 && reply->n_stock == STOCK_PAGE;
+    *more = end.status == 0 && reply->n_stock == ENTRIES_PAGE_MAX;
     return end;
 }
 

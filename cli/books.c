@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PAGE = 1000, PAGE_MEMORY_MAX = 16 << 20 };
+#include "base/bounds.h"
+
+enum { PAGE_MEMORY_MAX = 16 << 20 };
 
 /* How one book is asked for, and how its rows are shown. */
 struct book_kind {
@@ -41,7 +43,7 @@ static void ask_checkouts(const struct book_kind *kind, struct line *line,
 {
     Orders__V1__ListCheckoutsRequest request = ORDERS__V1__LIST_CHECKOUTS_REQUEST__INIT;
 
-    request.limit = PAGE;
+    request.limit = ENTRIES_PAGE_MAX;
     request.after_id = borrow(after);
     request.only_id = borrow(only);
     line_start(line, call, kind->method, &request.base, kind->reply_type, arena,
@@ -75,7 +77,7 @@ static void ask_reservations(const struct book_kind *kind, struct line *line,
     Inventory__V1__ListReservationsRequest request =
         INVENTORY__V1__LIST_RESERVATIONS_REQUEST__INIT;
 
-    request.limit = PAGE;
+    request.limit = ENTRIES_PAGE_MAX;
     request.after_id = borrow(after);
     request.only_id = borrow(only);
     line_start(line, call, kind->method, &request.base, kind->reply_type, arena,
@@ -112,7 +114,7 @@ static void ask_charges(const struct book_kind *kind, struct line *line,
 {
     Payment__V1__ListChargesRequest request = PAYMENT__V1__LIST_CHARGES_REQUEST__INIT;
 
-    request.limit = PAGE;
+    request.limit = ENTRIES_PAGE_MAX;
     request.after_id = borrow(after);
     request.only_id = borrow(only);
     line_start(line, call, kind->method, &request.base, kind->reply_type, arena,
@@ -147,7 +149,7 @@ static void ask_provider(const struct book_kind *kind, struct line *line,
     Payment__V1__ListProviderChargesRequest request =
         PAYMENT__V1__LIST_PROVIDER_CHARGES_REQUEST__INIT;
 
-    request.limit = PAGE;
+    request.limit = ENTRIES_PAGE_MAX;
     request.after_key = borrow(after);
     request.only_id = borrow(only);
     line_start(line, call, kind->method, &request.base, kind->reply_type, arena,
@@ -262,8 +264,8 @@ static struct outcome turn_page(struct reader *r, int64_t timeout_ms)
     r->row = 0;
     r->count = r->kind->count(page);
     r->page = page;
-    if (r->count == PAGE)
-        ask_next(r, r->kind->key(page, PAGE - 1), timeout_ms);
+    if (r->count == ENTRIES_PAGE_MAX)
+        ask_next(r, r->kind->key(page, ENTRIES_PAGE_MAX - 1), timeout_ms);
     return done();
 }
 

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/bounds.h"
 #include "cli/catalogue.h"
 #include "cli/commands.h"
 #include "cli/output.h"
@@ -72,8 +73,9 @@ struct outcome command_checkouts_list(struct cli *cli)
     Orders__V1__ListCheckoutsRequest request = ORDERS__V1__LIST_CHECKOUTS_REQUEST__INIT;
     const char *limit = cli->options[OPT_LIMIT], *after = cli->options[OPT_AFTER];
     int64_t most = 100;
-    struct err e =
-        limit == NULL ? ERR_NONE : cli_number(limit, "--limit", 1, 1000, &most);
+    struct err e = limit == NULL
+                       ? ERR_NONE
+                       : cli_number(limit, "--limit", 1, ENTRIES_PAGE_MAX, &most);
 
     if (failed(e))
         return misused(e);

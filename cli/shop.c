@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/bounds.h"
 #include "cli/catalogue.h"
 #include "cli/commands.h"
 #include "cli/output.h"
@@ -126,8 +127,8 @@ struct outcome command_stock_adjust(struct cli *cli)
     Inventory__V1__AdjustStockRequest request = INVENTORY__V1__ADJUST_STOCK_REQUEST__INIT;
     const char *id = cli->options[OPT_ID];
 
-    struct err e =
-        cli_number(cli->words[1], "DELTA", -1000000000, 1000000000, &request.delta);
+    struct err e = cli_number(cli->words[1], "DELTA", -STOCK_DELTA_MAX, STOCK_DELTA_MAX,
+                              &request.delta);
     if (failed(e))
         return misused(e);
     request.sku = borrow(cli->words[0]);
@@ -141,7 +142,7 @@ struct outcome command_products_put(struct cli *cli)
 {
     Inventory__V1__PutProductRequest request = INVENTORY__V1__PUT_PRODUCT_REQUEST__INIT;
 
-    struct err e = cli_number(cli->options[OPT_PRICE], "--price", 0, 1000000000,
+    struct err e = cli_number(cli->options[OPT_PRICE], "--price", 0, PRICE_CENTS_MAX,
                               &request.price_cents);
     if (failed(e))
         return misused(e);

@@ -6,13 +6,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/bounds.h"
 #include "base/ids.h"
 #include "gateway/body.h"
 #include "gateway/handlers.h"
 #include "gateway/problem.h"
 #include "proto/orders.pb-c.h"
-
-enum { LINES_MAX = 100, QUANTITY_MAX = 10000 };
 
 static void answer_cart(struct request *r, unsigned status, const Orders__V1__Cart *cart)
 {
@@ -103,11 +102,28 @@ static struct err read_line(const json_t *json, size_t index, Orders__V1__CartLi
     if (!failed(e))
         e = body_integer(json, "quantity", 1, QUANTITY_MAX, NULL, &out->quantity);
     if (!failed(e) && !sku_valid(sku))
-        e = err_make(ERR_INVALID_ARGUMENT, "sku must be 1 to 64 of A-Z a-z 0-9 . _ -.");
+        e = err_make(ERR_INVALID_ARGUMENT, "sku must be 1 to %d of A-Z a-z 0-9 . _ -.",
+                     SKU_LENGTH_MAX);
     if (failed(e))
         return err_make(e.code, "%s: %s", where, e.message);
     out->sku = (char *)sku;
     return ERR_NONE;
+}
+
+/* The lines of one SKU are one wish; those up to the i-th are read. */
+static struct err check_sum(const Orders__V1__Cart *cart, size_t i)
+{
+    int64_t sum = 0;
+
+    for (size_t k = 0; k <= i; k++)
+        if (strcmp(cart->lines[k]->sku, cart->lines[i]->sku) == 0)
+            sum += cart->lines[k]->quantity;
+    if (sum <= QUANTITY_MAX)
+        return ERR_NONE;
+    return err_make(
+        ERR_INVALID_ARGUMENT,
+        "lines[%zu]: quantity must be from 1 to %d in sum over the lines of %s.", i,
+        QUANTITY_MAX, cart->lines[i]->sku);
 }
 
 /* The cart's texts are borrowed from the JSON. */
@@ -137,6 +153,8 @@ static struct err read_cart(struct request *r, const json_t *json, Orders__V1__C
     for (size_t i = 0; !failed(e) && i < cart->n_lines; i++) {
         cart->lines[i] = &rows[i];
         e = read_line(json_array_get(lines, i), i, &rows[i]);
+        if (!failed(e))
+            e = check_sum(cart, i);
     }
     return e;
 }
@@ -169,7 +187,8 @@ struct err carts_put(struct request *r)
 
     if (!name_valid(r->path_id))
         return err_make(ERR_INVALID_ARGUMENT,
-                        "The cart's id in the path must be 1 to 64 of A-Z a-z 0-9 _ -.");
+                        "The cart's id in the path must be 1 to %d of A-Z a-z 0-9 _ -.",
+                        NAME_LENGTH_MAX);
     struct err e = body_parse(r->body, r->body_size, &json);
     if (!failed(e))
         e = put(r, json); /* the call packs its message before it returns */

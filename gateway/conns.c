@@ -7,7 +7,6 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "base/clock.h"
 
@@ -41,15 +40,11 @@ static void sweep(struct conns *conns, int64_t now_ms)
 static void *run(void *arg)
 {
     struct conns *conns = arg;
-    struct timespec until;
 
     pthread_mutex_lock(&conns->mutex);
     while (!conns->closing) {
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += SWEEP_MS * 1000000L;
-        until.tv_sec += until.tv_nsec / 1000000000L;
-        until.tv_nsec %= 1000000000L;
-        pthread_cond_timedwait(&conns->wake, &conns->mutex, &until);
+        (void)clock_cond_wait(&conns->wake, &conns->mutex,
+                              clock_monotonic_ms() + SWEEP_MS);
         sweep(conns, clock_monotonic_ms());
     }
     pthread_mutex_unlock(&conns->mutex);
@@ -58,17 +53,13 @@ static void *run(void *arg)
 
 struct err conns_open(struct conns **out)
 {
-    pthread_condattr_t attr;
     struct conns *conns = calloc(1, sizeof *conns);
 
     *out = NULL;
     if (conns == NULL)
         return err_memory();
     pthread_mutex_init(&conns->mutex, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&conns->wake, &attr);
-    pthread_condattr_destroy(&attr);
+    clock_cond_init(&conns->wake);
     if (pthread_create(&conns->thread, NULL, run, conns) != 0) {
         pthread_cond_destroy(&conns->wake);
         pthread_mutex_destroy(&conns->mutex);

@@ -10,7 +10,6 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -66,16 +65,10 @@ static bool enter_handler(struct http *http)
 /* Waits until the counter is 0, or the time is over. */
 static void wait_for_none(struct http *http, const size_t *counter, int64_t limit_ms)
 {
-    struct timespec until;
+    int64_t until = clock_monotonic_ms() + limit_ms;
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += limit_ms / 1000;
-    until.tv_nsec += limit_ms % 1000 * 1000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
     pthread_mutex_lock(&http->mutex);
-    while (*counter > 0 &&
-           pthread_cond_timedwait(&http->changed, &http->mutex, &until) == 0)
+    while (*counter > 0 && clock_cond_wait(&http->changed, &http->mutex, until))
         ;
     pthread_mutex_unlock(&http->mutex);
 }
@@ -389,7 +382,6 @@ static void destroy(struct http *http)
 struct err http_start(const struct http_config *config, const struct gateway *gateway,
                       struct http **out)
 {
-    pthread_condattr_t attr;
     struct http *http = calloc(1, sizeof *http);
 
     *out = NULL;
@@ -399,10 +391,7 @@ struct err http_start(const struct http_config *config, const struct gateway *ga
     http->config = *config;
     http->listen_fd = -1;
     pthread_mutex_init(&http->mutex, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&http->changed, &attr);
-    pthread_condattr_destroy(&attr);
+    clock_cond_init(&http->changed);
     struct err e =
         listen_tcp(config->address, config->port, &http->listen_fd, &http->port);
     if (!failed(e))

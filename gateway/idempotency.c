@@ -62,10 +62,10 @@ struct err idempotency_key(struct arena *arena, const char *header,
         return err_make(
             ERR_INVALID_ARGUMENT,
             "The Idempotency-Key header is missing; send a fresh UUID a click.");
-    if (!visible_ascii(key, KEY_LENGTH_MIN, KEY_LENGTH_MAX))
+    if (!visible_ascii(key, IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX))
         return err_make(ERR_INVALID_ARGUMENT,
                         "The idempotency key must be %d to %d visible ASCII characters.",
-                        KEY_LENGTH_MIN, KEY_LENGTH_MAX);
+                        IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX);
     *out = arena_strdup(arena, key);
     return *out == NULL ? err_memory() : ERR_NONE;
 }

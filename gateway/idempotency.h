@@ -10,14 +10,13 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "base/bounds.h"
 #include "base/err.h"
-
-enum { KEY_LENGTH_MIN = 8, KEY_LENGTH_MAX = 255, FINGERPRINT_SIZE = 32 };
 
 /*
  * The key, from the header (bare, or a quoted structured-field string) or the body field;
  * either may be NULL.  INVALID_ARGUMENT when both are missing, they differ, or the key is
- * not 8 to 255 visible ASCII characters.  *out lives in the arena.
+ * not IDEMPOTENCY_KEY_MIN to _MAX visible ASCII characters.  *out lives in the arena.
  */
 struct err idempotency_key(struct arena *arena, const char *header,
                            const char *body_field, const char **out)

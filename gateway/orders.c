@@ -8,16 +8,13 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/bounds.h"
 #include "base/clock.h"
 #include "base/ids.h"
 #include "gateway/body.h"
 #include "gateway/handlers.h"
 #include "gateway/problem.h"
 #include "proto/orders.pb-c.h"
-
-enum { LIST_LIMIT_MAX = 100 };
-
-static const int64_t TOTAL_MAX = 1000000000000;
 
 static void write_line(struct text *text, const Orders__V1__OrderLine *line)
 {
@@ -56,10 +53,11 @@ static struct err check_order(const struct order_request *o)
 {
     if (!name_valid(o->cart_id))
         return err_make(ERR_INVALID_ARGUMENT,
-                        "cart_id must be 1 to 64 of A-Z a-z 0-9 _ -.");
+                        "cart_id must be 1 to %d of A-Z a-z 0-9 _ -.", NAME_LENGTH_MAX);
     if (!name_valid(o->payment_method_id))
         return err_make(ERR_INVALID_ARGUMENT,
-                        "payment_method_id must be 1 to 64 of A-Z a-z 0-9 _ -.");
+                        "payment_method_id must be 1 to %d of A-Z a-z 0-9 _ -.",
+                        NAME_LENGTH_MAX);
     return ERR_NONE;
 }
 
@@ -77,7 +75,7 @@ static struct err read_order(const json_t *json, struct order_request *out)
     if (!failed(e))
         e = body_text(json, "idempotency_key", false, &out->idempotency_key);
     if (!failed(e))
-        e = body_integer(json, "expected_total_cents", 0, TOTAL_MAX,
+        e = body_integer(json, "expected_total_cents", 0, TOTAL_CENTS_MAX,
                          &out->has_expected_total, &out->expected_total_cents);
     return failed(e) ? e : check_order(out);
 }
@@ -235,7 +233,7 @@ static void on_orders(void *arg, struct err e, const ProtobufCMessage *message,
     request_resume(r);
 }
 
-/* 1 to LIST_LIMIT_MAX in plain digits; NULL is 0, the service's own page size. */
+/* 1 to ORDERS_PAGE_MAX in plain digits; NULL is 0, the service's own page size. */
 static struct err read_limit(const char *text, int32_t *out)
 {
     *out = 0;
@@ -244,9 +242,9 @@ static struct err read_limit(const char *text, int32_t *out)
     if (strlen(text) <= 3 && text[strspn(text, "0123456789")] == '\0')
         for (const char *c = text; *c != '\0'; c++)
             *out = *out * 10 + (*c - '0');
-    if (*out < 1 || *out > LIST_LIMIT_MAX || text[0] == '0')
+    if (*out < 1 || *out > ORDERS_PAGE_MAX || text[0] == '0')
         return err_make(ERR_INVALID_ARGUMENT, "limit must be a number from 1 to %d.",
-                        LIST_LIMIT_MAX);
+                        ORDERS_PAGE_MAX);
     return ERR_NONE;
 }
 

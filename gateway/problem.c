@@ -84,11 +84,6 @@ static const struct {
                               "Try another one with a new "
                               "key.",
                               0, FINAL},
-    [ERR_PAYMENT_FAILED] = {"Payment failed",
-                            "The payment could not be made; nothing was ordered.  Try "
-                            "another one with a new "
-                            "key.",
-                            0, FINAL},
     [ERR_CHECKOUT_FAILED] = {"The order could not be placed",
                              "The order could not be placed in time; nothing was "
                              "charged.  Try again with a new "

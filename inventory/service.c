@@ -3,19 +3,10 @@
 
 #include <string.h>
 
+#include "base/bounds.h"
 #include "base/ids.h"
 #include "inventory/stock.h"
 #include "rpc/server.h"
-
-enum {
-    LINES_MAX = 100,
-    QUANTITY_MAX = 10000,
-    TEXT_MAX = 200,
-    PAGE_MAX = 1000,
-    CURSOR_MAX = 64,
-};
-
-static const int64_t PRICE_MAX = 1000000000, DELTA_MAX = 1000000000;
 
 static struct db *db_of(Inventory__V1__Inventory_Service *service)
 {
@@ -34,7 +25,8 @@ static struct err check_sku(const char *sku)
     if (sku_valid(sku))
         return ERR_NONE;
     return err_make(ERR_INVALID_ARGUMENT,
-                    "sku must be 1 to 64 letters, digits, dots, dashes or underscores.");
+                    "sku must be 1 to %d letters, digits, dots, dashes or underscores.",
+                    SKU_LENGTH_MAX);
 }
 
 /* ---- reservations ------------------------------------------------------------------- */
@@ -120,9 +112,10 @@ static void get_stock(Inventory__V1__Inventory_Service *service,
 
 static struct err check_limit(int32_t limit)
 {
-    if (limit >= 0 && limit <= PAGE_MAX)
+    if (limit >= 0 && limit <= ENTRIES_PAGE_MAX)
         return ERR_NONE;
-    return err_make(ERR_INVALID_ARGUMENT, "limit must be 0 to %d, not %d.", PAGE_MAX, limit);
+    return err_make(ERR_INVALID_ARGUMENT, "limit must be 0 to %d, not %d.",
+                    ENTRIES_PAGE_MAX, limit);
 }
 
 static struct err check_page(int32_t limit, const char *after_sku)
@@ -145,12 +138,12 @@ static void list_products(Inventory__V1__Inventory_Service *service,
 
 static struct err check_product(const Inventory__V1__PutProductRequest *in)
 {
-    if (in->title[0] == '\0' || !utf8_valid(in->title, TEXT_MAX))
-        return err_make(ERR_INVALID_ARGUMENT, "title must be 1 to %d bytes of plain UTF-8.",
-                        TEXT_MAX);
-    if (in->price_cents < 0 || in->price_cents > PRICE_MAX)
+    if (in->title[0] == '\0' || !utf8_valid(in->title, TITLE_SIZE_MAX))
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "title must be 1 to %d bytes of plain UTF-8.", TITLE_SIZE_MAX);
+    if (in->price_cents < 0 || in->price_cents > PRICE_CENTS_MAX)
         return err_make(ERR_INVALID_ARGUMENT, "price_cents must be 0 to %lld.",
-                        (long long)PRICE_MAX);
+                        (long long)PRICE_CENTS_MAX);
     if (!currency_valid(in->currency))
         return err_make(ERR_INVALID_ARGUMENT,
                         "currency must be three capital letters, such as EUR.");
@@ -169,15 +162,18 @@ static void put_product(Inventory__V1__Inventory_Service *service,
 
 static struct err check_adjustment(const Inventory__V1__AdjustStockRequest *in)
 {
-    if (in->delta == 0 || in->delta < -DELTA_MAX || in->delta > DELTA_MAX)
-        return err_make(ERR_INVALID_ARGUMENT, "delta must be -%lld to %lld pieces, and not 0.",
-                        (long long)DELTA_MAX, (long long)DELTA_MAX);
-    if (in->reason[0] == '\0' || !utf8_valid(in->reason, TEXT_MAX))
-        return err_make(ERR_INVALID_ARGUMENT, "reason must be 1 to %d bytes of plain UTF-8.",
-                        TEXT_MAX);
-    if (in->adjustment_id[0] != '\0' && !visible_ascii(in->adjustment_id, 1, 64))
+    if (in->delta == 0 || in->delta < -STOCK_DELTA_MAX || in->delta > STOCK_DELTA_MAX)
         return err_make(ERR_INVALID_ARGUMENT,
-                        "adjustment_id must be 1 to 64 visible ASCII characters.");
+                        "delta must be -%lld to %lld pieces, and not 0.",
+                        (long long)STOCK_DELTA_MAX, (long long)STOCK_DELTA_MAX);
+    if (in->reason[0] == '\0' || !utf8_valid(in->reason, REASON_SIZE_MAX))
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "reason must be 1 to %d bytes of plain UTF-8.", REASON_SIZE_MAX);
+    if (in->adjustment_id[0] != '\0' &&
+        !visible_ascii(in->adjustment_id, 1, ADJUSTMENT_ID_MAX))
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "adjustment_id must be 1 to %d visible ASCII characters.",
+                        ADJUSTMENT_ID_MAX);
     return check_sku(in->sku);
 }
 
@@ -198,9 +194,11 @@ static struct err check_reservations(const Inventory__V1__ListReservationsReques
 {
     struct err e = check_limit(in->limit);
 
-    if (!failed(e) && in->after_id[0] != '\0' && !visible_ascii(in->after_id, 1, CURSOR_MAX))
+    if (!failed(e) && in->after_id[0] != '\0' &&
+        !visible_ascii(in->after_id, 1, PAGE_AFTER_MAX))
         e = err_make(ERR_INVALID_ARGUMENT,
-                     "after_id must be at most %d visible ASCII characters.", CURSOR_MAX);
+                     "after_id must be at most %d visible ASCII characters.",
+                     PAGE_AFTER_MAX);
     return failed(e) || in->only_id[0] == '\0' ? e : check_id(in->only_id);
 }
 

@@ -11,11 +11,10 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "base/bounds.h"
 #include "base/err.h"
 #include "base/ids.h"
 #include "proto/orders.pb-c.h"
-
-enum { FINGERPRINT_SIZE = 32 };
 
 enum checkout_state {
     CHECKOUT_RUNNING,

@@ -6,7 +6,6 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -590,7 +589,6 @@ static void check_steps(const struct sagas_config *config)
 struct err sagas_open(const struct sagas_config *config, struct sagas **out)
 {
     struct sagas *sagas = calloc(1, sizeof *sagas);
-    pthread_condattr_t attributes;
 
     if (sagas == NULL)
         return err_memory();
@@ -598,26 +596,20 @@ struct err sagas_open(const struct sagas_config *config, struct sagas **out)
     sagas->config = *config;
     ulid_make(sagas->owner);
     pthread_mutex_init(&sagas->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&sagas->emptied, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_cond_init(&sagas->emptied);
     *out = sagas;
     return ERR_NONE;
 }
 
 bool sagas_stop(struct sagas *sagas, int64_t drain_ms)
 {
-    struct timespec until;
+    int64_t until = clock_monotonic_ms() + drain_ms;
 
     if (sagas == NULL)
         return true;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += (drain_ms + 999) / 1000;
     pthread_mutex_lock(&sagas->lock);
     sagas->stopping = true;
-    while (sagas->count > 0 &&
-           pthread_cond_timedwait(&sagas->emptied, &sagas->lock, &until) == 0)
+    while (sagas->count > 0 && clock_cond_wait(&sagas->emptied, &sagas->lock, until))
         ;
     bool empty = sagas->count == 0;
     pthread_mutex_unlock(&sagas->lock);

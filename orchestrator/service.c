@@ -3,20 +3,10 @@
 
 #include <string.h>
 
+#include "base/bounds.h"
 #include "base/ids.h"
 #include "orchestrator/claim.h"
 #include "orchestrator/orders.h"
-
-enum {
-    LINES_MAX = 100,
-    QUANTITY_MAX = 10000,
-    PAGE_MAX = 100,
-    CURSOR_MAX = 100,
-    CHECKOUTS_MAX = 1000,
-    AFTER_MAX = 64,
-};
-
-static const int64_t TOTAL_MAX = 1000000000000;
 
 static struct orchestrator *self(Orders__V1__Orders_Service *service)
 {
@@ -35,7 +25,8 @@ static struct err check_name(const char *field, const char *name)
     if (name_valid(name))
         return ERR_NONE;
     return err_make(ERR_INVALID_ARGUMENT,
-                    "%s must be 1 to 64 letters, digits, dashes or underscores.", field);
+                    "%s must be 1 to %d letters, digits, dashes or underscores.", field,
+                    NAME_LENGTH_MAX);
 }
 
 /* ---- place -------------------------------------------------------------------------- */
@@ -48,16 +39,18 @@ static struct err check_place(const Orders__V1__PlaceRequest *in)
         e = check_name("cart_id", in->cart_id);
     if (!failed(e))
         e = check_name("payment_method_id", in->payment_method_id);
-    if (!failed(e) && !visible_ascii(in->idempotency_key, 8, 255))
+    if (!failed(e) &&
+        !visible_ascii(in->idempotency_key, IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX))
         e = err_make(ERR_INVALID_ARGUMENT,
-                     "idempotency_key must be 8 to 255 visible ASCII characters.");
+                     "idempotency_key must be %d to %d visible ASCII characters.",
+                     IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX);
     if (!failed(e) && in->fingerprint.len != FINGERPRINT_SIZE)
         e = err_make(ERR_INVALID_ARGUMENT, "fingerprint must be %d bytes, not %zu.",
                      FINGERPRINT_SIZE, in->fingerprint.len);
     if (!failed(e) && in->expected_total != NULL &&
-        (in->expected_total->cents < 0 || in->expected_total->cents > TOTAL_MAX))
+        (in->expected_total->cents < 0 || in->expected_total->cents > TOTAL_CENTS_MAX))
         e = err_make(ERR_INVALID_ARGUMENT, "expected_total must be 0 to %lld cents.",
-                     (long long)TOTAL_MAX);
+                     (long long)TOTAL_CENTS_MAX);
     return e;
 }
 
@@ -93,11 +86,13 @@ static void get_order(Orders__V1__Orders_Service *service,
 
 static struct err check_list_orders(const Orders__V1__ListOrdersRequest *in)
 {
-    if (in->limit < 0 || in->limit > PAGE_MAX)
-        return err_make(ERR_INVALID_ARGUMENT, "limit must be 1 to %d, not %d.", PAGE_MAX,
-                        in->limit);
-    if (strlen(in->cursor) > CURSOR_MAX)
-        return err_make(ERR_INVALID_ARGUMENT, "cursor is not one that was given.");
+    if (in->limit < 0 || in->limit > ORDERS_PAGE_MAX)
+        return err_make(ERR_INVALID_ARGUMENT, "limit must be 0 to %d, not %d.",
+                        ORDERS_PAGE_MAX, in->limit);
+    if (strlen(in->cursor) > ORDERS_CURSOR_SIZE_MAX)
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "cursor must be one that was given, of at most %d bytes.",
+                        ORDERS_CURSOR_SIZE_MAX);
     return check_user(in->user_id);
 }
 
@@ -113,6 +108,35 @@ static void list_orders(Orders__V1__Orders_Service *service,
 
 /* ---- carts -------------------------------------------------------------------------- */
 
+static struct err check_cart_line(const Orders__V1__CartLine *line, size_t i)
+{
+    if (!sku_valid(line->sku))
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "lines[%zu].sku must be 1 to %d letters, digits, dots, dashes or "
+                        "underscores.",
+                        i, SKU_LENGTH_MAX);
+    if (line->quantity < 1 || line->quantity > QUANTITY_MAX)
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "lines[%zu].quantity, of %s, must be 1 to %d.", i, line->sku,
+                        QUANTITY_MAX);
+    return ERR_NONE;
+}
+
+/* The lines of one SKU are one wish; those up to the i-th are each in bounds. */
+static struct err check_cart_sum(const Orders__V1__Cart *cart, size_t i)
+{
+    int64_t sum = 0;
+
+    for (size_t k = 0; k <= i; k++)
+        if (strcmp(cart->lines[k]->sku, cart->lines[i]->sku) == 0)
+            sum += cart->lines[k]->quantity;
+    if (sum <= QUANTITY_MAX)
+        return ERR_NONE;
+    return err_make(ERR_INVALID_ARGUMENT,
+                    "lines[%zu].quantity: the lines of %s must be 1 to %d in sum.", i,
+                    cart->lines[i]->sku, QUANTITY_MAX);
+}
+
 static struct err check_put_cart(const Orders__V1__PutCartRequest *in)
 {
     struct err e = check_user(in->user_id);
@@ -122,18 +146,12 @@ static struct err check_put_cart(const Orders__V1__PutCartRequest *in)
     if (!failed(e))
         e = check_name("cart_id", in->cart->cart_id);
     if (!failed(e) && in->cart->n_lines > LINES_MAX)
-        e = err_make(ERR_INVALID_ARGUMENT, "A cart has at most %d lines, not %zu.", LINES_MAX,
-                     in->cart->n_lines);
+        e = err_make(ERR_INVALID_ARGUMENT, "A cart has at most %d lines, not %zu.",
+                     LINES_MAX, in->cart->n_lines);
     for (size_t i = 0; !failed(e) && i < in->cart->n_lines; i++) {
-        const Orders__V1__CartLine *line = in->cart->lines[i];
-        if (!sku_valid(line->sku))
-            e = err_make(ERR_INVALID_ARGUMENT,
-                         "lines[%zu].sku must be 1 to 64 letters, digits, dots, dashes or "
-                         "underscores.",
-                         i);
-        else if (line->quantity < 1 || line->quantity > QUANTITY_MAX)
-            e = err_make(ERR_INVALID_ARGUMENT, "lines[%zu].quantity must be 1 to %d.", i,
-                         QUANTITY_MAX);
+        e = check_cart_line(in->cart->lines[i], i);
+        if (!failed(e))
+            e = check_cart_sum(in->cart, i);
     }
     return e;
 }
@@ -179,12 +197,13 @@ static struct err check_order_id(const char *id)
 
 static struct err check_list_checkouts(const Orders__V1__ListCheckoutsRequest *in)
 {
-    if (in->limit < 0 || in->limit > CHECKOUTS_MAX)
-        return err_make(ERR_INVALID_ARGUMENT, "limit must be 0 to %d, not %d.", CHECKOUTS_MAX,
-                        in->limit);
-    if (in->after_id[0] != '\0' && !visible_ascii(in->after_id, 1, AFTER_MAX))
+    if (in->limit < 0 || in->limit > ENTRIES_PAGE_MAX)
+        return err_make(ERR_INVALID_ARGUMENT, "limit must be 0 to %d, not %d.",
+                        ENTRIES_PAGE_MAX, in->limit);
+    if (in->after_id[0] != '\0' && !visible_ascii(in->after_id, 1, PAGE_AFTER_MAX))
         return err_make(ERR_INVALID_ARGUMENT,
-                        "after_id must be at most %d visible ASCII characters.", AFTER_MAX);
+                        "after_id must be at most %d visible ASCII characters.",
+                        PAGE_AFTER_MAX);
     return in->only_id[0] == '\0' ? ERR_NONE : check_order_id(in->only_id);
 }
 

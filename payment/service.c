@@ -1,19 +1,11 @@
 /* service.c - see service.h.  Nothing from outside reaches the ledger unchecked. */
 #include "payment/service.h"
 
+#include "base/bounds.h"
 #include "base/ids.h"
 #include "payment/ledger.h"
 #include "rpc/scope.h"
 #include "rpc/server.h"
-
-enum {
-    TOKEN_MAX = 200,
-    LABEL_MAX = 100,
-    PAGE_MAX = 1000,
-    CURSOR_MAX = 64,
-};
-
-static const int64_t AMOUNT_MAX = 100000000000;
 
 static struct payment *self(Payment__V1__Payment_Service *service)
 {
@@ -39,7 +31,9 @@ static struct err check_method(const char *id)
     if (name_valid(id))
         return ERR_NONE;
     return err_make(ERR_INVALID_ARGUMENT,
-                    "payment_method_id must be 1 to 64 letters, digits, dashes or underscores.");
+                    "payment_method_id must be 1 to %d letters, digits, dashes or "
+                    "underscores.",
+                    NAME_LENGTH_MAX);
 }
 
 static struct err check_charge(const Payment__V1__ChargeRequest *in)
@@ -50,9 +44,9 @@ static struct err check_charge(const Payment__V1__ChargeRequest *in)
         e = check_user(in->user_id);
     if (!failed(e))
         e = check_method(in->payment_method_id);
-    if (!failed(e) && (in->amount_cents < 0 || in->amount_cents > AMOUNT_MAX))
+    if (!failed(e) && (in->amount_cents < 0 || in->amount_cents > TOTAL_CENTS_MAX))
         e = err_make(ERR_INVALID_ARGUMENT, "amount_cents must be 0 to %lld.",
-                     (long long)AMOUNT_MAX);
+                     (long long)TOTAL_CENTS_MAX);
     if (!failed(e) && !currency_valid(in->currency))
         e = err_make(ERR_INVALID_ARGUMENT,
                      "currency must be three capital letters, such as EUR.");
@@ -93,12 +87,13 @@ static struct err check_new_method(const Payment__V1__AddPaymentMethodRequest *i
 
     if (!failed(e))
         e = check_method(in->payment_method_id);
-    if (!failed(e) && !visible_ascii(in->provider_token, 1, TOKEN_MAX))
+    if (!failed(e) && !visible_ascii(in->provider_token, 1, PROVIDER_TOKEN_MAX))
         e = err_make(ERR_INVALID_ARGUMENT,
-                     "provider_token must be 1 to %d visible ASCII characters.", TOKEN_MAX);
-    if (!failed(e) && !utf8_valid(in->label, LABEL_MAX))
-        e = err_make(ERR_INVALID_ARGUMENT, "label must be at most %d bytes of plain UTF-8.",
-                     LABEL_MAX);
+                     "provider_token must be 1 to %d visible ASCII characters.",
+                     PROVIDER_TOKEN_MAX);
+    if (!failed(e) && !utf8_valid(in->label, LABEL_SIZE_MAX))
+        e = err_make(ERR_INVALID_ARGUMENT,
+                     "label must be at most %d bytes of plain UTF-8.", LABEL_SIZE_MAX);
     return e;
 }
 
@@ -130,11 +125,13 @@ static void list_payment_methods(Payment__V1__Payment_Service *service,
 
 static struct err check_page(int32_t limit, const char *after, const char *only_id)
 {
-    if (limit < 0 || limit > PAGE_MAX)
-        return err_make(ERR_INVALID_ARGUMENT, "limit must be 0 to %d, not %d.", PAGE_MAX, limit);
-    if (after[0] != '\0' && !visible_ascii(after, 1, CURSOR_MAX))
+    if (limit < 0 || limit > ENTRIES_PAGE_MAX)
+        return err_make(ERR_INVALID_ARGUMENT, "limit must be 0 to %d, not %d.",
+                        ENTRIES_PAGE_MAX, limit);
+    if (after[0] != '\0' && !visible_ascii(after, 1, PAGE_AFTER_MAX))
         return err_make(ERR_INVALID_ARGUMENT,
-                        "A page begins after at most %d visible ASCII characters.", CURSOR_MAX);
+                        "A page begins after at most %d visible ASCII characters.",
+                        PAGE_AFTER_MAX);
     return only_id[0] == '\0' ? ERR_NONE : check_id(only_id);
 }
 

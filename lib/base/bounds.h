@@ -15,12 +15,20 @@ enum {
     NAME_LENGTH_MAX = 64,    /* characters of a cart's or a payment method's id */
     IDEMPOTENCY_KEY_MIN = 8, /* visible ASCII characters */
     IDEMPOTENCY_KEY_MAX = 255,
-    FINGERPRINT_SIZE = 32,   /* bytes: BLAKE2b over what a request asks */
-    ORDERS_PAGE_MAX = 100,   /* orders a page, in the HTTP interface too */
-    ENTRIES_PAGE_MAX = 1000, /* entries a page of every other list */
+    FINGERPRINT_SIZE = 32,        /* bytes: BLAKE2b over what a request asks */
+    ADJUSTMENT_ID_MAX = 64,       /* visible ASCII characters */
+    REASON_SIZE_MAX = 200,        /* bytes of UTF-8: why stock was adjusted */
+    TITLE_SIZE_MAX = 200,         /* bytes of UTF-8: a product's */
+    LABEL_SIZE_MAX = 100,         /* bytes of UTF-8: a payment method's */
+    PROVIDER_TOKEN_MAX = 200,     /* visible ASCII characters */
+    ORDERS_PAGE_MAX = 100,        /* orders a page, in the HTTP interface too */
+    ORDERS_CURSOR_SIZE_MAX = 100, /* bytes of a next_cursor */
+    ENTRIES_PAGE_MAX = 1000,      /* entries a page of every other list */
+    PAGE_AFTER_MAX = 64,          /* visible ASCII characters: where a page begins */
 };
 
 static const int64_t PRICE_CENTS_MAX = 1000000000; /* of one piece */
+static const int64_t STOCK_DELTA_MAX = 1000000000; /* pieces, booked in or out at once */
 
 /* Of an order: LINES_MAX lines of QUANTITY_MAX pieces at PRICE_CENTS_MAX. */
 static const int64_t TOTAL_CENTS_MAX = 1000000000000000;

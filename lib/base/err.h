@@ -17,6 +17,7 @@
  * The first seventeen are gRPC's own, in its order, so that code == status.
  * https://grpc.io/docs/guides/status-codes/
  */
+/* clang-format off */
 #define ERR_CODES(X)                                                         \
     X(OK,                      0, "ok",                      200, false)     \
     X(CANCELLED,               1, "cancelled",               503, true)      \
@@ -41,7 +42,6 @@
     X(RESERVATION_EXPIRED,     9, "reservation_expired",     409, false)     \
     X(PRICE_CHANGED,           9, "price_changed",           409, false)     \
     X(PAYMENT_DECLINED,        9, "payment_declined",        402, false)     \
-    X(PAYMENT_FAILED,          9, "payment_failed",          402, false)     \
     X(CART_EMPTY,              9, "cart_empty",              422, false)     \
     X(CART_ALREADY_ORDERED,    6, "cart_already_ordered",    409, false)     \
     X(IDEMPOTENCY_KEY_REUSED,  9, "idempotency_key_reused",  422, false)     \
@@ -58,12 +58,14 @@ enum err_code {
 #undef X
     ERR_CODES_COUNT
 };
+/* clang-format on */
 
 /* What a failed call may have done; the values are those of rpc.v1.Effect. */
 enum err_effect {
     EFFECT_NONE = 0,    /* nothing happened, and nothing will */
     EFFECT_APPLIED = 1, /* it happened */
-    EFFECT_UNKNOWN = 2, /* it may have happened, or may yet: ask again under the same id */
+    /* It may have happened, or may yet: ask again under the same id. */
+    EFFECT_UNKNOWN = 2,
 };
 
 struct err {

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/bounds.h"
 #include "base/clock.h"
 
 static const char CROCKFORD[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -57,11 +58,11 @@ bool uuid_valid(const char *text)
     return true;
 }
 
-static bool made_of(const char *text, const char *others)
+static bool made_of(const char *text, const char *others, size_t most)
 {
-    size_t length = strnlen(text, 65);
+    size_t length = strnlen(text, most + 1);
 
-    if (length < 1 || length > 64)
+    if (length < 1 || length > most)
         return false;
     for (size_t i = 0; i < length; i++)
         if (!digit(text[i]) && !letter(text[i]) && strchr(others, text[i]) == NULL)
@@ -71,12 +72,12 @@ static bool made_of(const char *text, const char *others)
 
 bool name_valid(const char *text)
 {
-    return made_of(text, "_-");
+    return made_of(text, "_-", NAME_LENGTH_MAX);
 }
 
 bool sku_valid(const char *text)
 {
-    return made_of(text, "._-");
+    return made_of(text, "._-", SKU_LENGTH_MAX);
 }
 
 bool visible_ascii(const char *text, size_t least, size_t most)

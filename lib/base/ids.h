@@ -20,10 +20,10 @@ bool ulid_valid(const char *text);
 /* Whether text is a UUID in canonical form: lower case, 8-4-4-4-12, any version. */
 bool uuid_valid(const char *text);
 
-/* Whether text is 1 to 64 of A-Z a-z 0-9 _ - : carts, payment methods. */
+/* Whether text is 1 to NAME_LENGTH_MAX of A-Z a-z 0-9 _ - : carts, payment methods. */
 bool name_valid(const char *text);
 
-/* Whether text is 1 to 64 of A-Z a-z 0-9 . _ - : SKUs. */
+/* Whether text is 1 to SKU_LENGTH_MAX of A-Z a-z 0-9 . _ - : SKUs. */
 bool sku_valid(const char *text);
 
 /* Whether text is `least` to `most` visible ASCII characters (0x21 to 0x7e). */

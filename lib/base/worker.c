@@ -4,7 +4,8 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <time.h>
+
+#include "base/clock.h"
 
 struct worker {
     pthread_t thread;
@@ -19,17 +20,10 @@ struct worker {
 /* Waits; true when it is time to stop. */
 static bool pause_worker(struct worker *w)
 {
-    struct timespec until;
+    int64_t until = clock_monotonic_ms() + w->every_ms;
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += w->every_ms / 1000;
-    until.tv_nsec += w->every_ms % 1000 * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
     pthread_mutex_lock(&w->lock);
-    while (!w->stopping && pthread_cond_timedwait(&w->wake, &w->lock, &until) == 0)
+    while (!w->stopping && clock_cond_wait(&w->wake, &w->lock, until))
         ;
     bool stopping = w->stopping;
     pthread_mutex_unlock(&w->lock);
@@ -50,7 +44,6 @@ struct err worker_start(const char *name, int64_t every_ms, void (*chore)(void *
                         struct worker **out)
 {
     struct worker *w = calloc(1, sizeof *w);
-    pthread_condattr_t attributes;
 
     if (w == NULL)
         return err_memory();
@@ -58,10 +51,7 @@ struct err worker_start(const char *name, int64_t every_ms, void (*chore)(void *
     w->chore = chore;
     w->arg = arg;
     pthread_mutex_init(&w->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&w->wake, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_cond_init(&w->wake);
     if (pthread_create(&w->thread, NULL, worker_main, w) != 0) {
         free(w);
         return err_make(ERR_RESOURCE_EXHAUSTED, "Cannot start the thread %s.", name);

@@ -13,9 +13,9 @@
 #include "db/sqlstate.h"
 
 enum {
-    PATIENCE_MS = 30000, /* above statement_timeout: past it the server is taken for dead */
-    SYNC_MS = 250,       /* for the end of an answer of which all else is there */
-    TICK_MS = 50,        /* how often those who wait behind the batch are looked after */
+    PATIENCE_MS =
+        30000,     /* above statement_timeout: past it the server is taken for dead */
+    SYNC_MS = 250, /* for the end of an answer of which all else is there */
     COLUMNS_MAX = DB_HEAD_MAX + 1 + DB_LINES_MAX,
 };
 
@@ -232,10 +232,6 @@ static int64_t finish_late(const struct attempt *a, int64_t limit)
 {
     int64_t now = clock_monotonic_ms();
 
-    if (a->batch->meanwhile != NULL)
-        a->batch->meanwhile(a->batch->arg);
-    if (now + TICK_MS < limit)
-        limit = now + TICK_MS;
     for (size_t i = 0; i < a->count; i++) {
         struct slot *slot = &a->slots[i];
         if (slot->op == NULL)

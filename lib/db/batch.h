@@ -36,9 +36,6 @@ struct verdict {
 struct batch {
     struct buffer parameters;
     PGresult *answers[DB_KINDS_MAX];
-    /* Called every so often while the database is waited for. */
-    void (*meanwhile)(void *arg);
-    void *arg;
 };
 
 /* Prepares every statement and enters pipeline mode; the connection is then a batch's. */

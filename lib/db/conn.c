@@ -19,6 +19,8 @@ static const char SESSION[] = "SET lock_timeout = '5s'; SET statement_timeout = 
                               "SET idle_in_transaction_session_timeout = '20s';"
                               "SET client_connection_check_interval = '1s'";
 
+enum { TICK_MS = 50 }; /* how often those who wait behind a connection are looked after */
+
 static const char READER_SESSION[] = "SET default_transaction_read_only = on";
 
 /* All of a writer's statements find their rows by key.  Plans made while the tables were
@@ -50,31 +52,48 @@ static void on_notice(void *arg, const PGresult *notice)
              PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY));
 }
 
-/* Polls the socket.  1: ready, 0: time is up, -1: broken. */
-static int wait_socket(PGconn *pg, short events, int64_t deadline_ms)
+/* Looks after those who wait elsewhere, if it is time; gives when to do so again. */
+static int64_t look_after(struct conn *conn)
 {
-    struct pollfd poll_for = {.fd = PQsocket(pg), .events = events};
+    int64_t now = clock_monotonic_ms();
+
+    if (conn->meanwhile == NULL)
+        return INT64_MAX;
+    if (now >= conn->look_at_ms) {
+        conn->look_at_ms = now + TICK_MS;
+        conn->meanwhile(conn->arg);
+    }
+    return conn->look_at_ms;
+}
+
+/* Polls the socket.  1: ready, 0: time is up, -1: broken. */
+static int wait_socket(struct conn *conn, short events, int64_t deadline_ms)
+{
+    struct pollfd poll_for = {.fd = PQsocket(conn->pg), .events = events};
 
     if (poll_for.fd < 0)
         return -1;
     for (;;) {
-        int n = poll(&poll_for, 1, (int)clock_remaining_ms(deadline_ms));
-        if (n >= 0 || errno != EINTR)
+        int64_t tick = look_after(conn), until = tick < deadline_ms ? tick : deadline_ms;
+        int n = poll(&poll_for, 1, (int)clock_remaining_ms(until));
+        if (n > 0 || (n < 0 && errno != EINTR))
             return n;
+        if (n == 0 && until == deadline_ms)
+            return 0;
     }
 }
 
-static bool connect_within(PGconn *pg, int64_t deadline_ms)
+static bool connect_within(struct conn *conn, int64_t deadline_ms)
 {
     PostgresPollingStatusType next = PGRES_POLLING_WRITING;
 
-    if (PQstatus(pg) == CONNECTION_BAD)
+    if (PQstatus(conn->pg) == CONNECTION_BAD)
         return false;
     while (next != PGRES_POLLING_OK) {
         short events = next == PGRES_POLLING_READING ? POLLIN : POLLOUT;
-        if (next == PGRES_POLLING_FAILED || wait_socket(pg, events, deadline_ms) <= 0)
+        if (next == PGRES_POLLING_FAILED || wait_socket(conn, events, deadline_ms) <= 0)
             return false;
-        next = PQconnectPoll(pg);
+        next = PQconnectPoll(conn->pg);
     }
     return true;
 }
@@ -181,7 +200,7 @@ static struct err connect_any(struct conn *conn, const PQconninfoOption *options
         conn->pg = start_host(conn, options, i);
         if (conn->pg == NULL)
             return err_memory();
-        if (connect_within(conn->pg, clock_monotonic_ms() + share))
+        if (connect_within(conn, clock_monotonic_ms() + share))
             return ERR_NONE;
         e = connection_err(conn->pg);
         conn_close(conn);
@@ -250,7 +269,7 @@ int conn_push(struct conn *conn, int64_t deadline_ms)
         int left = PQflush(conn->pg);
         if (left <= 0)
             return left == 0 ? 1 : -1;
-        int ready = wait_socket(conn->pg, POLLIN | POLLOUT, deadline_ms);
+        int ready = wait_socket(conn, POLLIN | POLLOUT, deadline_ms);
         if (ready <= 0)
             return ready;
         if (!PQconsumeInput(conn->pg))
@@ -267,7 +286,7 @@ bool conn_flush(struct conn *conn, int64_t deadline_ms)
 bool conn_alive(struct conn *conn)
 {
     for (;;) {
-        int ready = wait_socket(conn->pg, POLLIN, 0);
+        int ready = wait_socket(conn, POLLIN, 0);
         if (ready <= 0)
             return ready == 0;
         if (!PQconsumeInput(conn->pg) || PQisBusy(conn->pg))
@@ -278,7 +297,7 @@ bool conn_alive(struct conn *conn)
 int conn_wait(struct conn *conn, int64_t deadline_ms)
 {
     while (PQisBusy(conn->pg)) {
-        int ready = wait_socket(conn->pg, POLLIN, deadline_ms);
+        int ready = wait_socket(conn, POLLIN, deadline_ms);
         if (ready <= 0)
             return ready;
         if (!PQconsumeInput(conn->pg))

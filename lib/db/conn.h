@@ -18,6 +18,10 @@ struct conn {
     bool read_only;
     PGconn *pg;       /* NULL while not connected */
     bool warned;      /* a WARNING came since it was last cleared */
+    /* Called every so often while the server is waited for, also to connect; or NULL. */
+    void (*meanwhile)(void *arg);
+    void *arg;
+    int64_t look_at_ms; /* when next */
 };
 
 /* Connects within the deadline; on failure stays closed and tells why, without the URL. */

@@ -65,6 +65,36 @@ void readers_submit(struct readers *pool, struct db_query *query)
                NULL);
 }
 
+/* Ends what waits in the queue past its deadline: all readers may be held up. */
+static void expire_queue(void *arg)
+{
+    struct readers *pool = arg;
+    int64_t now = clock_monotonic_ms();
+    struct db_query *late = NULL;
+
+    pthread_mutex_lock(&pool->lock);
+    struct db_query **link = &pool->first;
+    while (*link != NULL) {
+        struct db_query *query = *link;
+        if (query->deadline_ms <= now) {
+            *link = query->next;
+            query->next = late;
+            late = query;
+            pool->queued--;
+        } else {
+            link = &query->next;
+        }
+    }
+    pool->last = link;
+    pthread_mutex_unlock(&pool->lock);
+    while (late != NULL) {
+        struct db_query *query = late;
+        late = query->next;
+        finish(query, err_make(ERR_DEADLINE_EXCEEDED, "The database was too busy."),
+               NULL);
+    }
+}
+
 /* The next query, and whether the pool is closing; NULL when it is and none is left. */
 static struct db_query *take(struct readers *pool, bool *closing)
 {
@@ -220,8 +250,11 @@ struct err readers_start(const struct db_config *config, struct readers **out)
     while (pool->count < config->readers) {
         struct reader *reader = &pool->readers[pool->count];
         reader->pool = pool;
-        reader->conn =
-            (struct conn){.url = config->url, .name = config->name, .read_only = true};
+        reader->conn = (struct conn){.url = config->url,
+                                     .name = config->name,
+                                     .read_only = true,
+                                     .meanwhile = expire_queue,
+                                     .arg = pool};
         if (pthread_create(&reader->thread, NULL, reader_main, reader) != 0)
             return err_make(ERR_RESOURCE_EXHAUSTED, "Cannot start a database reader's thread.");
         pthread_setname_np(reader->thread, "reader");

@@ -12,18 +12,18 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "db/batch.h"
 
 enum {
-    CONNECT_MS = 3000,       /* one attempt to connect */
-    BACKOFF_LEAST_MS = 20,   /* between attempts, doubling, with jitter */
+    CONNECT_MS = 3000,     /* one attempt to connect */
+    BACKOFF_LEAST_MS = 20, /* between attempts, doubling, with jitter */
     BACKOFF_MOST_MS = 1000,
-    IDLE_MS = 1000,          /* how often an idle writer looks after its connection */
-    TWINS_MOST = 2,          /* how often a taken key is believed to be a twin's */
+    TICK_MS = 50,   /* how often late operations are looked for meanwhile */
+    IDLE_MS = 1000, /* how often an idle writer looks after its connection */
+    TWINS_MOST = 2, /* how often a taken key is believed to be a twin's */
 };
 
 struct writer {
@@ -40,7 +40,9 @@ struct writer {
 
     struct conn conn; /* from here on the writer thread's own */
     struct batch batch;
-    struct slot *slots;
+    struct slot *slots;           /* batch_max; those without an operation are free */
+    const struct slot *attempted; /* so many of them are with the database: the batch's */
+    size_t attempted_count;
     int64_t backoff_ms;
 };
 
@@ -72,21 +74,6 @@ void writer_submit(struct writer *w, struct db_op *op)
                                "Too many operations are waiting for the database; try again."));
 }
 
-/* Waits on the queue's condition, at most so long.  Called with the lock held. */
-static void wait_ms(struct writer *w, int64_t ms)
-{
-    struct timespec until;
-
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += ms / 1000;
-    until.tv_nsec += ms % 1000 * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
-    pthread_cond_timedwait(&w->wake, &w->lock, &until);
-}
-
 /* Takes up to batch_max operations, waiting a while for the first.  0 may be for closing. */
 static size_t take(struct writer *w)
 {
@@ -94,7 +81,7 @@ static size_t take(struct writer *w)
 
     pthread_mutex_lock(&w->lock);
     if (w->first == NULL && !w->closing)
-        wait_ms(w, IDLE_MS);
+        (void)clock_cond_wait(&w->wake, &w->lock, clock_monotonic_ms() + IDLE_MS);
     while (w->first != NULL && count < w->config.batch_max) {
         w->slots[count++] = (struct slot){.op = w->first};
         w->first = w->first->next;
@@ -134,12 +121,33 @@ static void expire_queue(struct writer *w, bool all, struct err error)
     }
 }
 
-/* While the database has the batch, those behind it are told in time as well. */
+static void finish_slot(struct slot *slot, enum err_code code)
+{
+    slot_finish(slot,
+                slot->in_doubt
+                    ? err_unknown(code,
+                                  "The database did not answer in time; the outcome "
+                                  "is unknown.")
+                    : err_make(code, "The database could not be reached in time; nothing "
+                                     "was done."),
+                NULL);
+}
+
+/* While the database is waited for, to connect or to answer, all those it does not have
+ * are told in time as well. */
 static void expire_waiting(void *arg)
 {
-    expire_queue(arg, false,
-                 err_make(ERR_DEADLINE_EXCEEDED,
-                          "The database was too busy; nothing was done."));
+    struct writer *w = arg;
+    int64_t now = clock_monotonic_ms();
+
+    for (struct slot *slot = w->slots; slot < w->slots + w->config.batch_max; slot++) {
+        bool attempted = slot >= w->attempted && slot < w->attempted + w->attempted_count;
+        if (slot->op != NULL && !attempted && slot->op->deadline_ms <= now)
+            finish_slot(slot, ERR_DEADLINE_EXCEEDED);
+    }
+    expire_queue(
+        w, false,
+        err_make(ERR_DEADLINE_EXCEEDED, "The database was too busy; nothing was done."));
 }
 
 static bool is_closing(struct writer *w)
@@ -180,9 +188,16 @@ static void back_off(struct writer *w)
     int64_t ms = w->backoff_ms / 2 + randombytes_uniform((uint32_t)w->backoff_ms / 2 + 1);
 
     w->backoff_ms = w->backoff_ms * 2 > BACKOFF_MOST_MS ? BACKOFF_MOST_MS : w->backoff_ms * 2;
+    int64_t until = clock_monotonic_ms() + ms;
     pthread_mutex_lock(&w->lock);
-    if (!w->closing)
-        wait_ms(w, ms);
+    bool idle = w->first == NULL; /* the first to come ends it */
+    while (!w->closing && clock_remaining_ms(until) > 0 && (!idle || w->first == NULL)) {
+        int64_t tick = clock_monotonic_ms() + TICK_MS;
+        (void)clock_cond_wait(&w->wake, &w->lock, tick < until ? tick : until);
+        pthread_mutex_unlock(&w->lock);
+        expire_waiting(w);
+        pthread_mutex_lock(&w->lock);
+    }
     pthread_mutex_unlock(&w->lock);
 }
 
@@ -213,20 +228,13 @@ static size_t compact(struct slot *slots, size_t count, bool closing)
 
     for (size_t i = 0; i < count; i++) {
         struct slot slot = slots[i];
+        slots[i].op = NULL;
         if (slot.op == NULL)
             continue;
-        if (slot.op->deadline_ms > now && !closing) {
+        if (slot.op->deadline_ms > now && !closing)
             slots[kept++] = slot;
-            continue;
-        }
-        enum err_code code = closing ? ERR_CANCELLED : ERR_DEADLINE_EXCEEDED;
-        slot_finish(&slot,
-                    slot.in_doubt
-                        ? err_unknown(code, "The database did not answer in time; the outcome "
-                                            "is unknown.")
-                        : err_make(code, "The database could not be reached in time; nothing "
-                                         "was done."),
-                    NULL);
+        else
+            finish_slot(&slot, closing ? ERR_CANCELLED : ERR_DEADLINE_EXCEEDED);
     }
     return kept;
 }
@@ -247,6 +255,15 @@ static void finish_all(struct slot *slots, size_t count, struct err error)
         }
 }
 
+static struct verdict attempt(struct writer *w, struct slot *slots, size_t count)
+{
+    w->attempted = slots;
+    w->attempted_count = count;
+    struct verdict v = batch_attempt(&w->batch, &w->config, &w->conn, slots, count);
+    w->attempted_count = 0;
+    return v;
+}
+
 /* Runs operations to their ends: every `done` was called when it returns. */
 static void run(struct writer *w, struct slot *slots, size_t count)
 {
@@ -254,11 +271,12 @@ static void run(struct writer *w, struct slot *slots, size_t count)
 
     while ((count = compact(slots, count, is_closing(w))) > 0) {
         expire_waiting(w);
-        if (!connect_once(w)) {
-            back_off(w);
+        if (w->conn.pg == NULL) { /* takes its time: see then who is left */
+            if (!connect_once(w))
+                back_off(w);
             continue;
         }
-        struct verdict v = batch_attempt(&w->batch, &w->config, &w->conn, slots, count);
+        struct verdict v = attempt(w, slots, count);
         switch (v.kind) {
         case VERDICT_COMMITTED:
             w->backoff_ms = BACKOFF_LEAST_MS;
@@ -321,17 +339,6 @@ static void *writer_main(void *arg)
 
 /* ---- starting and stopping ---------------------------------------------------------- */
 
-static void init_lock(struct writer *w)
-{
-    pthread_condattr_t attributes;
-
-    pthread_mutex_init(&w->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&w->wake, &attributes);
-    pthread_condattr_destroy(&attributes);
-}
-
 struct err writer_start(const struct db_config *config, struct writer **out)
 {
     struct writer *w = calloc(1, sizeof *w);
@@ -345,12 +352,14 @@ struct err writer_start(const struct db_config *config, struct writer **out)
     }
     w->config = *config;
     w->slots = slots;
+    w->attempted = slots;
     w->last = &w->first;
     w->backoff_ms = BACKOFF_LEAST_MS;
-    w->batch = (struct batch){.meanwhile = expire_waiting, .arg = w};
-    w->conn = (struct conn){.url = config->url, .name = config->name};
+    w->conn = (struct conn){
+        .url = config->url, .name = config->name, .meanwhile = expire_waiting, .arg = w};
     w->health = err_make(ERR_UNAVAILABLE, "Not yet connected to the database.");
-    init_lock(w);
+    pthread_mutex_init(&w->lock, NULL);
+    clock_cond_init(&w->wake);
     if (pthread_create(&w->thread, NULL, writer_main, w) != 0) {
         free(slots);
         free(w);

@@ -1,4 +1,5 @@
 """A click becomes an order, or nothing: what one shopper sees through HTTP."""
+import json
 import threading
 import uuid
 
@@ -144,6 +145,28 @@ class Order(StackTest):
         self.expect(self.shopper.order(cart, fresh(), expected_total_cents=499), 409,
                     "price_changed")
         self.expect(self.shopper.order(cart, fresh(), expected_total_cents=500), 201)
+
+    def test_a_cart_holds_so_many_of_a_sku_in_all_its_lines(self):
+        lines = [("cup", 6000), ("pot", 10000), ("cup", 4000)]
+        self.cart(lines)
+        more = [*lines, ("cup", 1)]
+        answer = self.expect(self.shopper.put_cart(fresh("cart"), more), 400,
+                             "invalid_argument")
+        self.assertIn("lines[3]: quantity", answer.json["detail"])
+        # The service refuses it too, whoever asks.
+        done = self.stack.ctl("call", "orders.v1.Orders/PutCart", json.dumps(
+            {"user_id": self.shopper.user, "cart": {"cart_id": fresh("cart"), "lines": [
+                {"sku": sku, "quantity": quantity} for sku, quantity in more]}}), check=False)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertRegex(done.stderr, r"INVALID_ARGUMENT.*lines\[3\]\.quantity.*cup.*10000")
+
+    def test_what_one_service_lets_in_none_of_the_others_refuses(self):
+        """The largest price times the largest quantity is a total like any other."""
+        self.stack.product("diamond", 10000, price_cents=1000000000)
+        total = 10000 * 1000000000
+        placed = self.expect(self.shopper.order(
+            self.cart([("diamond", 10000)]), fresh(), expected_total_cents=total), 201)
+        self.assertEqual(placed.json["total_cents"], total)
 
     # --- one key, one order ---
 

@@ -136,6 +136,27 @@ static void a_query_is_told_when_its_time_is_up(void **state)
     db_close(db);
 }
 
+static void a_waiting_query_is_told_while_every_reader_is_held_up(void **state)
+{
+    struct ask slow, waiting;
+    struct db *db = open_db(1, 1000);
+    PGconn *holder = hold();
+
+    (void)state;
+    start_blocked(db, &slow, LATER_MS);
+    wait_blocked("reader_test", 1);
+    start(db, &waiting, "echo", "SELECT $1", 1, SOON_MS);
+    finish(&waiting);
+    assert_int_equal(slow.calls, 0);
+    assert_int_equal(waiting.error.code, ERR_DEADLINE_EXCEEDED);
+    assert_int_equal(waiting.error.effect, EFFECT_NONE);
+    wait_blocked("reader_test", 1);
+    PQfinish(holder);
+    finish(&slow);
+    assert_ok(slow.error);
+    db_close(db);
+}
+
 static void a_connection_that_died_idle_or_at_work_is_replaced(void **state)
 {
     static const char KILL[] = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -274,6 +295,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_slow_query_delays_no_other),
         TEST(a_query_is_told_when_its_time_is_up),
+        TEST(a_waiting_query_is_told_while_every_reader_is_held_up),
         TEST(a_connection_that_died_idle_or_at_work_is_replaced),
         TEST(errors_say_what_they_mean),
         TEST(a_query_writes_nothing),

@@ -6,6 +6,7 @@
  */
 #include "unit/db/database.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -882,7 +883,8 @@ static void *proxy_main(void *arg)
     return NULL;
 }
 
-static void proxy_start(struct proxy *p)
+/* Listens where libpq looks for a server of p->folder, which is made. */
+static void proxy_listen(struct proxy *p)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     PGconn *conn = admin_connect();
@@ -899,16 +901,71 @@ static void proxy_start(struct proxy *p)
     p->listener = socket(AF_UNIX, SOCK_STREAM, 0);
     assert_int_equal(bind(p->listener, (struct sockaddr *)&address, sizeof address), 0);
     assert_int_equal(listen(p->listener, 8), 0);
+}
+
+static void proxy_start(struct proxy *p)
+{
+    proxy_listen(p);
     assert_int_equal(pthread_create(&p->thread, NULL, proxy_main, p), 0);
+}
+
+static void proxy_unlisten(struct proxy *p)
+{
+    close(p->listener);
+    unlink(p->socket);
+    rmdir(p->folder);
 }
 
 static void proxy_stop(struct proxy *p)
 {
     p->stop = true;
     pthread_join(p->thread, NULL);
-    close(p->listener);
-    unlink(p->socket);
-    rmdir(p->folder);
+    proxy_unlisten(p);
+}
+
+/* Whether the writer still waits on this connection, of which it has sent the start-up.
+ */
+static bool is_waited_on(int connection)
+{
+    char bytes[1024];
+    ssize_t count;
+
+    while ((count = recv(connection, bytes, sizeof bytes, MSG_DONTWAIT)) > 0)
+        ;
+    return count < 0 && errno == EAGAIN;
+}
+
+/* The server accepts and says nothing more: one attempt to connect lasts 3 s. */
+static void an_operation_is_told_in_time_while_a_hung_server_is_connected_to(void **state)
+{
+    struct one queued, taken;
+    struct latch latch;
+    struct proxy hung;
+
+    (void)state;
+    proxy_listen(&hung);
+    struct db *db = open_on(hung.url, 100, 100, 0);
+    int connection = accept(hung.listener, NULL, NULL);
+    latch_set(&latch, 1);
+    fill(&queued, &PUT, &latch, "queued", 1, SOON_MS);
+    db_submit(db, &queued.op);
+    latch_wait(&latch, 0);
+    assert_true(is_waited_on(connection));
+    assert_int_equal(queued.error.code, ERR_DEADLINE_EXCEEDED);
+    assert_int_equal(queued.error.effect, EFFECT_NONE);
+
+    latch_set(&latch, 1);
+    fill(&taken, &PUT, &latch, "taken", 1, SOON_MS);
+    db_submit(db, &taken.op);
+    close(connection); /* so that it is in the writer's hands at the next attempt */
+    connection = accept(hung.listener, NULL, NULL);
+    latch_wait(&latch, 0);
+    assert_true(is_waited_on(connection));
+    assert_int_equal(taken.error.code, ERR_DEADLINE_EXCEEDED);
+    assert_int_equal(taken.error.effect, EFFECT_NONE);
+    close(connection);
+    db_close(db);
+    proxy_unlisten(&hung);
 }
 
 static void a_commit_whose_answer_is_lost_is_run_again_without_a_second_effect(void **state)
@@ -1067,22 +1124,29 @@ int main(void)
         cmocka_unit_test_setup(several_bad_operations_fail_alone, new_schema),
         cmocka_unit_test_setup(a_deadline_that_passes_in_the_database_leaves_it_unknown,
                                new_schema),
-        cmocka_unit_test_setup(those_who_wait_behind_it_are_told_in_time_as_well, new_schema),
+        cmocka_unit_test_setup(those_who_wait_behind_it_are_told_in_time_as_well,
+                               new_schema),
         cmocka_unit_test_setup(a_server_that_hangs_makes_nobody_wait_past_the_deadline,
                                new_schema),
-        cmocka_unit_test_setup(an_operation_that_expired_in_the_queue_never_runs, new_schema),
-        cmocka_unit_test_setup(answers_stay_in_step_when_some_of_a_batch_are_late, new_schema),
+        cmocka_unit_test_setup(an_operation_that_expired_in_the_queue_never_runs,
+                               new_schema),
+        cmocka_unit_test_setup(answers_stay_in_step_when_some_of_a_batch_are_late,
+                               new_schema),
         cmocka_unit_test_setup(a_full_queue_refuses_at_once, new_schema),
         cmocka_unit_test_setup(closing_cancels_each_queued_operation_once, new_schema),
         cmocka_unit_test_setup(a_killed_connection_loses_and_doubles_nothing, new_schema),
-        cmocka_unit_test_setup(a_server_that_crashes_and_returns_loses_and_doubles_nothing,
-                               new_schema),
-        cmocka_unit_test_setup(a_database_that_is_down_at_the_start_is_told_and_waited_for,
-                               new_schema),
-        cmocka_unit_test_setup(an_idle_writer_notices_that_its_database_went_away, new_schema),
         cmocka_unit_test_setup(
-            a_commit_whose_answer_is_lost_is_run_again_without_a_second_effect, new_schema),
+            a_server_that_crashes_and_returns_loses_and_doubles_nothing, new_schema),
+        cmocka_unit_test_setup(
+            a_database_that_is_down_at_the_start_is_told_and_waited_for, new_schema),
+        cmocka_unit_test_setup(an_idle_writer_notices_that_its_database_went_away,
+                               new_schema),
+        cmocka_unit_test_setup(
+            a_commit_whose_answer_is_lost_is_run_again_without_a_second_effect,
+            new_schema),
         cmocka_unit_test_setup(a_commit_whose_answer_never_comes_is_unknown, new_schema),
+        cmocka_unit_test_setup(
+            an_operation_is_told_in_time_while_a_hung_server_is_connected_to, new_schema),
         cmocka_unit_test_setup(deadlocks_are_run_again_and_nothing_is_lost, new_schema),
         cmocka_unit_test_setup(a_serialization_failure_is_run_again, new_schema),
         cmocka_unit_test_setup(db_submit_wait_gives_every_answer_and_the_first_error,

@@ -410,6 +410,10 @@ static void a_bad_request_is_refused_and_nothing_placed(void **state)
          "invalid_argument"},
         {"PUT /v1/carts/c1", "", "{\"lines\":[{\"sku\":\"A\",\"quantity\":0}]}", 400,
          "invalid_argument"},
+        {"PUT /v1/carts/c1", "",
+         "{\"lines\":[{\"sku\":\"A\",\"quantity\":6000},{\"sku\":\"B\",\"quantity\":1},"
+         "{\"sku\":\"A\",\"quantity\":4001}]}",
+         400, "invalid_argument"},
         {"PUT /v1/carts/c%20", "", "{\"lines\":[]}", 400, "invalid_argument"},
     };
     struct world *w = *state;
