@@ -81,7 +81,7 @@ end_process() {
     kill "-$signal" "$REPLY" 2>/dev/null || true
     while pid_file_read "$file"; do
         if ((tenths-- == 0)); then
-            say "$(basename "$file" .pid) did not end in $3 s and was killed" >&2
+            say "$(basename "$file" .pid) did not end within $3 s and was killed" >&2
             kill -KILL "$REPLY" 2>/dev/null || true
         fi
         sleep 0.05
