@@ -116,12 +116,14 @@ cluster_make() {
     mkdir -m 700 "$new"
     ((EUID != 0)) || chown postgres:postgres "$new"
     patiently "${AS_DATABASE[@]}" "$PG_BIN/initdb" -D "$new" -U postgres --encoding=UTF8 \
-        --locale=C --data-checksums --auth=peer >"$STATE/log/initdb.log" 2>&1 ||
+        --locale=C --data-checksums --auth=peer --no-sync >"$STATE/log/initdb.log" 2>&1 ||
         die "The database could not be initialised: $(last_line "$STATE/log/initdb.log")"
     cluster_configure "$new"
     cluster_make_owner "$new" >>"$STATE/log/initdb.log" 2>&1 ||
         die "The database's owner could not be created: $(last_line "$STATE/log/initdb.log")"
-    sync -f "$new"
+    # Once, when all is in it, and not everything else that waits for this disk.
+    patiently "${AS_DATABASE[@]}" "$PG_BIN/initdb" --sync-only -D "$new" >>"$STATE/log/initdb.log" 2>&1 ||
+        die "The database could not be written to disk: $(last_line "$STATE/log/initdb.log")"
     mv "$new" "$data"
 }
 
