@@ -294,7 +294,7 @@ class Up(unittest.TestCase):
             trap 'family_end "$BUSY"; exit 130' TERM
             family_run bash -c '
                 trap "sleep 0.2; echo stopped; exit" TERM
-                setsid bash -c "echo \\$\\$; exec sleep 1000" &
+                setsid bash -c "echo \\$\\$; exec sleep 1000 >&-" &
                 wait'"""
         with subprocess.Popen(["bash", "-c", script], stdout=subprocess.PIPE, text=True) as check:
             stray = int(check.stdout.readline())
