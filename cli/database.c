@@ -43,6 +43,7 @@ struct outcome command_migrate(struct cli *cli)
                                              .arg = &progress});
     if (!failed(e) && progress.applied == 0)
         fprintf(cli->out, "up to date\n");
+    fflush(cli->out); /* before what may be said of the roles, in a log of both */
     if (!failed(e) && roles != NULL)
         e = migrate_roles(cli->settings.database_url, roles);
     return local(e);

@@ -76,13 +76,15 @@ pid_file_read() {
 
 # end_process PIDFILE SIGNAL SECONDS: asks it to end, waits, then makes it.
 end_process() {
-    local file=$1 signal=$2 tenths=$(($3 * 20))
+    local file=$1 signal=$2 tenths=$(($3 * 20)) children
     pid_file_read "$file" || { rm -f "$file"; return 0; }
     kill "-$signal" "$REPLY" 2>/dev/null || true
     while pid_file_read "$file"; do
         if ((tenths-- == 0)); then
-            say "$(basename "$file" .pid) did not end in $3 s and was killed" >&2
-            kill -KILL "$REPLY" 2>/dev/null || true
+            say "$(basename "$file" .pid) did not end within $3 s and was killed" >&2
+            # With its children: PostgreSQL's would finish what they are doing.
+            mapfile -t -d ' ' children < <(cat "/proc/$REPLY/task/$REPLY/children" 2>/dev/null)
+            kill -KILL "$REPLY" "${children[@]}" 2>/dev/null || true
         fi
         sleep 0.05
     done

@@ -4,7 +4,9 @@
 # would trample on each other, so the folder is locked meanwhile.
 build_folder() {
     local preset=$1 folder=$2
-    mkdir -p "$folder"
+    mkdir -p "$folder" 2>/dev/null || true
+    [[ -w $folder ]] ||
+        die "$(id -un) cannot write to the build folder $folder; run this as the owner of the tree, or set CHECKOUT_BUILD to a finished build."
     exec 8>"$folder/.lock"
     patiently flock 8
     build_run "$preset" "$folder" || {

@@ -12,6 +12,15 @@ database_is_private() {
     [[ -z ${CHECKOUT_DATABASE_URL:-} ]]
 }
 
+# A state is made for one kind of database and stays with it: its orders are in there.
+database_check_kind() {
+    if database_is_private && [[ -e $STATE/outside && ! -e $STATE/postgres ]]; then
+        die "$STATE was made with an outside database, and CHECKOUT_DATABASE_URL is not set; set it, or choose another --state."
+    elif ! database_is_private && [[ -e $STATE/postgres ]]; then
+        die "$STATE was made with a private PostgreSQL cluster, so CHECKOUT_DATABASE_URL must not be set; unset it, or choose another --state."
+    fi
+}
+
 database_url_owner() {
     if database_is_private; then
         echo "postgresql://checkout_owner@/checkout?host=$RUN"
@@ -42,25 +51,30 @@ database_url_of() {
     esac
 }
 
-# Random passwords for an outside database's service roles; made once.
+# Random passwords for an outside database's service roles; made once.  The first line
+# says whose the roles are: a second state would change the first one's passwords, so
+# `checkoutctl migrate` refuses roles that belong to another.
 database_roles_make() {
     local role file=$STATE/keys/roles
     ! database_is_private && [[ ! -s $file ]] || return 0
+    echo "@owner = $(</proc/sys/kernel/random/uuid) $STATE on ${HOSTNAME:-this host}" >"$file.new"
     for role in "${ROLES[@]}"; do
         printf 'checkout_%s = %s\n' "$role" "$(od -An -N 24 -t x1 /dev/urandom | tr -d ' \n')"
-    done >"$file.new"
+    done >>"$file.new"
     mv "$file.new" "$file"
 }
 
 database_migrate() {
     local arguments=(migrate)
     database_is_private || arguments+=(--roles "$STATE/keys/roles")
-    patiently "${CTL[@]}" "${arguments[@]}" >"$STATE/log/migrate.log" 2>&1 && return
-    if database_is_private; then
-        die "The migrations failed: $(last_line "$STATE/log/migrate.log")"
-    else
-        die "The database of CHECKOUT_DATABASE_URL could not be prepared: $(last_line "$STATE/log/migrate.log")"
+    if ! patiently "$BIN/checkoutctl" "${arguments[@]}" >"$STATE/log/migrate.log" 2>&1; then
+        if database_is_private; then
+            die "The migrations failed: $(last_line "$STATE/log/migrate.log")"
+        else
+            die "The database of CHECKOUT_DATABASE_URL could not be prepared: $(last_line "$STATE/log/migrate.log")"
+        fi
     fi
+    database_is_private || : >"$STATE/outside"
 }
 
 # --- the private cluster -----------------------------------------------------------
@@ -102,12 +116,14 @@ cluster_make() {
     mkdir -m 700 "$new"
     ((EUID != 0)) || chown postgres:postgres "$new"
     patiently "${AS_DATABASE[@]}" "$PG_BIN/initdb" -D "$new" -U postgres --encoding=UTF8 \
-        --locale=C --data-checksums --auth=peer >"$STATE/log/initdb.log" 2>&1 ||
+        --locale=C --data-checksums --auth=peer --no-sync >"$STATE/log/initdb.log" 2>&1 ||
         die "The database could not be initialised: $(last_line "$STATE/log/initdb.log")"
     cluster_configure "$new"
     cluster_make_owner "$new" >>"$STATE/log/initdb.log" 2>&1 ||
         die "The database's owner could not be created: $(last_line "$STATE/log/initdb.log")"
-    sync -f "$new"
+    # Once, when all is in it, and not everything else that waits for this disk.
+    patiently "${AS_DATABASE[@]}" "$PG_BIN/initdb" --sync-only -D "$new" >>"$STATE/log/initdb.log" 2>&1 ||
+        die "The database could not be written to disk: $(last_line "$STATE/log/initdb.log")"
     mv "$new" "$data"
 }
 

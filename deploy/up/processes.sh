@@ -11,6 +11,10 @@ SERVICES=(inventory payment orchestrator gateway)
 PROCESSES=() # what this run starts, in order
 declare -A PID=() BORN=() DELAY=() DUE=()
 
+LOG_BYTES=${CHECKOUT_LOG_BYTES:-$((64 << 20))}
+STOP_SECONDS=${CHECKOUT_STOP_SECONDS:-30} # for all of them together
+STOP_BY_MS=0                              # when those are over; 0: nothing is stopping
+
 RESTART_FIRST_MS=100
 RESTART_MOST_MS=5000
 RESTART_CALM_MS=10000 # ran this long: the next delay is the first again
@@ -19,7 +23,6 @@ RESTART_CALM_MS=10000 # ran this long: the next delay is the first again
 
 process_start() {
     local name=$1 log=$STATE/log/$1.log
-    log_rotate "$log"
     if [[ $name == postgres ]]; then
         cluster_exec </dev/null >>"$log" 2>&1 7>&- 8>&- 9>&- &
     else
@@ -37,12 +40,33 @@ exec_service() {
     exec setsid setpriv --pdeathsig TERM "$BIN/$1" --config "$STATE/conf/$1.conf"
 }
 
-# Keeps one log before this one once it has grown past 64 MiB.
-log_rotate() {
-    local size
-    size=$(stat -c %s "$1" 2>/dev/null || echo 0)
-    ((size < 64 << 20)) || mv -f "$1" "$1.1"
+# Moves what a log holds to LOG.1 once that is past LOG_BYTES, so that a process has at
+# most twice that and what it says in a second.
+logs_bound() {
+    local size log
+    while read -r size log; do
+        ((size < LOG_BYTES)) || log_cut "$log" "$size" || true
+    done < <(stat -c '%s %n' "$STATE"/log/*.log 2>/dev/null)
 }
+
+# log_cut LOG SIZE: its processes go on appending meanwhile.  The file system takes the
+# whole blocks off the front in one step, so no line is lost; one line may begin in LOG.1
+# and end in LOG.  Where it cannot (tmpfs), the log is copied and emptied, and what is
+# said in the instant between is lost.
+log_cut() {
+    local log=$1 size=$2 block whole
+    block=$(stat -f -c %S "$log")
+    whole=$(((size - 1) / block * block))
+    if ((whole > 0)) && head -c "$whole" "$log" >"$log.1.new" &&
+        fallocate --collapse-range --offset 0 --length "$whole" "$log"; then
+        mv -f "$log.1.new" "$log.1"
+    elif cp "$log" "$log.1.new"; then
+        : >"$log"
+        mv -f "$log.1.new" "$log.1"
+    else
+        rm -f "$log.1.new" # the disk is full; later, then
+    fi
+} 2>/dev/null
 
 last_line() {
     grep -v '^[[:space:]]*$' "$1" 2>/dev/null | tail -n 1
@@ -67,9 +91,9 @@ await() {
 
 service_ready() {
     if [[ $1 == gateway ]]; then
-        curl -fsS -o /dev/null --max-time 2 "http://127.0.0.1:$PORT/healthz"
+        curl --noproxy '*' -fsS -o /dev/null --max-time 2 "http://127.0.0.1:$PORT/healthz"
     else
-        "${CTL[@]}" call --service "$1" --max-time 2 rpc.v1.Health/Check | grep -qw SERVING
+        "$BIN/checkoutctl" call --service "$1" --max-time 2 rpc.v1.Health/Check | grep -qw SERVING
     fi
 }
 
@@ -83,10 +107,10 @@ port_check() {
 leftovers_end() {
     local name
     rm -f "$PIDS/ready"
-    for name in gateway orchestrator payment inventory; do
-        end_process "$PIDS/$name.pid" TERM 15
+    STOP_BY_MS=0
+    for name in gateway orchestrator payment inventory postgres; do
+        process_stop "$name"
     done
-    end_process "$PIDS/postgres.pid" INT 60
 }
 
 stack_start() {
@@ -123,6 +147,7 @@ supervise() {
         for name in "${PROCESSES[@]}"; do
             process_keep "$name"
         done
+        logs_bound
         # `wait -n` returns as soon as a process ends; the sleep is for restarts due.
         printf -v seconds '%d.%03d' $((LOOK_AGAIN_MS / 1000)) $((LOOK_AGAIN_MS % 1000))
         sleep "$seconds" 7>&- 8>&- 9>&- &
@@ -169,15 +194,31 @@ process_died() {
 
 # --- stopping ----------------------------------------------------------------------
 
+# process_stop NAME: asks it to end, and makes it when it has not ended in time.  The time
+# is for all together: a gateway that waits for its last answers takes most of it, and a
+# third is kept for PostgreSQL.  Killed, PostgreSQL repairs itself when it starts again.
+process_stop() {
+    local left third=$((STOP_SECONDS / 3))
+    now_ms
+    ((STOP_BY_MS > 0)) || STOP_BY_MS=$((REPLY + STOP_SECONDS * 1000))
+    left=$(((STOP_BY_MS - REPLY) / 1000))
+    if [[ $1 == postgres ]]; then
+        end_process "$PIDS/$1.pid" INT $((left > third ? left : third))
+    else
+        left=$((left - third))
+        end_process "$PIDS/$1.pid" TERM $((left > 1 ? left : 1))
+    fi
+}
+
 # The EXIT trap of the supervisor: whatever was started, in reverse, then the lock.
 stack_stop() {
-    local i name signal seconds
+    local i name
+    STOP_BY_MS=0
     for ((i = ${#PROCESSES[@]} - 1; i >= 0; i--)); do
-        name=${PROCESSES[i]} signal=TERM seconds=15
+        name=${PROCESSES[i]}
         [[ -n ${PID[$name]:-} ]] || continue
-        [[ $name != postgres ]] || { signal=INT seconds=60; }
         [[ -e $PIDS/$name.pid ]] || pid_file_write "$PIDS/$name.pid" "${PID[$name]}"
-        end_process "$PIDS/$name.pid" "$signal" "$seconds"
+        process_stop "$name"
     done
     rm -f "$PIDS/ready" "$PIDS/up.pid"
 }

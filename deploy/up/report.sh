@@ -29,7 +29,7 @@ demo_load() {
 }
 
 demo_call() {
-    patiently "${CTL[@]}" call "inventory.v1.Inventory/$1" "$2" >"$STATE/log/demo.log" 2>&1 ||
+    patiently "$BIN/checkoutctl" call "inventory.v1.Inventory/$1" "$2" >"$STATE/log/demo.log" 2>&1 ||
         die "The demo catalogue could not be loaded: $(last_line "$STATE/log/demo.log")"
 }
 
@@ -41,7 +41,7 @@ Ready: $url    (stop: $(ready_how_to_stop); logs: $STATE/log)
 
 Fill a cart and order it:
 
-  id=\$(cat /proc/sys/kernel/random/uuid) token=\$($ctl token --user $DEMO_USER); curl -sS -X PUT $url/v1/carts/\$id -H "Authorization: Bearer \$token" -H 'Content-Type: application/json' -d '{"lines":[{"sku":"mug-blue","quantity":2},{"sku":"tea-assam","quantity":1}]}' --next -sS -X POST $url/v1/orders -H "Authorization: Bearer \$token" -H "Idempotency-Key: \$id" -H 'Content-Type: application/json' -d '{"cart_id":"'\$id'","payment_method_id":"pm_card_visa"}'
+  id=\$(cat /proc/sys/kernel/random/uuid) token=\$($ctl token --user $DEMO_USER); curl --noproxy '*' -sS -X PUT $url/v1/carts/\$id -H "Authorization: Bearer \$token" -H 'Content-Type: application/json' -d '{"lines":[{"sku":"mug-blue","quantity":2},{"sku":"tea-assam","quantity":1}]}' --next --noproxy '*' -sS -X POST $url/v1/orders -H "Authorization: Bearer \$token" -H "Idempotency-Key: \$id" -H 'Content-Type: application/json' -d '{"cart_id":"'\$id'","payment_method_id":"pm_card_visa"}'
 
 Show the newest order:
 

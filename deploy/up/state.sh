@@ -3,6 +3,7 @@
 #     STATE/.checkout   the marker: only a folder that has it is ever written to or reset
 #           lock        held by the one supervisor
 #           postgres/   the private cluster           run/    the sockets
+#           outside     there when an outside database is used, not postgres/
 #           keys/       who may call whom             conf/   written at each start
 #           log/        one log a process         pids/   of what runs, and `ready`
 #
@@ -27,13 +28,35 @@ state_is_ours() {
     [[ -f $MARKER ]]
 }
 
-# Makes the folder, or refuses one that holds something else.
+# Ends with one sentence when we may not see what is in the state folder: what cannot be
+# seen must not be reported as not there.
+state_check_visible() {
+    local folder=$STATE
+    while [[ $folder != / ]]; do
+        [[ ! -d $folder || -x $folder ]] ||
+            die "$(id -un) cannot enter $folder, which belongs to $(stat -c %U "$folder"); run ./up as that user or as root."
+        folder=$(dirname "$folder")
+    done
+    ! state_is_ours || [[ -r $PIDS && -x $PIDS || ! -e $PIDS && -r $STATE ]] ||
+        die "The state folder $STATE belongs to $(stat -c %U "$STATE"), and $(id -un) may not look into it; run ./up as that user or as root."
+}
+
+# Only the user who made it runs it: files of two users in one state would stop both.
+state_check_owner() {
+    [[ ! -d $STATE || -O $STATE ]] ||
+        die "The state folder $STATE belongs to $(stat -c %U "$STATE"); only that user can start it, not $(id -un)."
+}
+
+# Makes the folder, or refuses one that holds something else.  Its parents are made as
+# everybody makes folders; what is in it is for its owner alone.
 state_claim() {
+    local why
     if ! state_is_ours; then
         [[ ! -e $STATE || -d $STATE ]] || die "$STATE is not a folder; choose another --state."
         [[ -z $(ls -A "$STATE" 2>/dev/null) ]] ||
             die "$STATE is not empty and was not made by ./up (it has no .checkout); choose another --state or empty it."
-        mkdir -p "$STATE" 2>/dev/null || die "The folder $STATE cannot be made; choose another --state."
+        why=$( (umask 022 && mkdir -p "$STATE") 2>&1) ||
+            die "The state folder $STATE cannot be made (${why##*: }); choose another --state."
         chmod 711 "$STATE"
         echo "A state folder of ./up; see README.md." >"$MARKER"
     fi
@@ -45,6 +68,13 @@ state_claim() {
 state_lock() {
     exec 9>"$STATE/lock"
     flock -n 9 || state_is_busy
+}
+
+# The programs that run here are those to ask, whatever CHECKOUT_BUILD is by now.
+state_programs() {
+    local bin
+    { read -r bin <"$PIDS/programs"; } 2>/dev/null || return 0
+    [[ ! -x $bin/checkoutctl ]] || BIN=$bin
 }
 
 # Says so before anything is looked at that a running stack has taken, such as the port.
@@ -80,13 +110,13 @@ keys_make() {
     rm -rf "$new"
     mkdir -m 700 "$new"
     for name in "${KEY_NAMES[@]}"; do
-        "${CTL[@]}" key new "$name" --out "$new/$name.key" >/dev/null
+        "$BIN/checkoutctl" key new "$name" --out "$new/$name.key" >/dev/null
     done
     for name in orchestrator inventory payment; do
         key_allow "$new" known_services "$name"
     done
     keys_allow_callers "$new"
-    "${CTL[@]}" key issuer --out "$new/jwt.key" --jwks "$new/jwks.json" >/dev/null
+    "$BIN/checkoutctl" key issuer --out "$new/jwt.key" --jwks "$new/jwks.json" >/dev/null
     mv "$new" "$keys"
 }
 
@@ -111,7 +141,7 @@ keys_allow_callers() {
 key_allow() {
     local public
     public=$(sed -n 's/^public *= *//p' "$1/$3.key")
-    "${CTL[@]}" key allow "$1/$2" "$3" "$public" "${@:4}"
+    "$BIN/checkoutctl" key allow "$1/$2" "$3" "$public" "${@:4}"
 }
 
 keys_complete() {

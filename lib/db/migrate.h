@@ -45,6 +45,10 @@ struct err migrate(const struct migrate_config *config)
  * Gives login roles their passwords: `file` has lines "role = password" ('#' starts a
  * comment) and must be readable by its owner alone.  Only SCRAM verifiers are sent, never
  * a password.  All roles or none; may be repeated.  INVALID_ARGUMENT names file and line.
+ *
+ * A line "@owner = ID PLACE" (at most 399 bytes, before the roles) makes the comment on
+ * each role that follows name its owner; FAILED_PRECONDITION when it names another, of
+ * which neither ID nor PLACE is the same.
  */
 struct err migrate_roles(const char *url, const char *file)
     __attribute__((warn_unused_result));

@@ -3,16 +3,77 @@
  *
  * A password is turned into its SCRAM verifier here, so it is never in a statement, a
  * server's log or a dump.  The line that held it is wiped.
+ *
+ * Roles belong to a whole server, and so does the comment on a role: there each remembers
+ * its owner.  It is compared after the password was set, in that transaction: by then
+ * nobody else can change the role until we are done.
  */
 #include <ctype.h>
 #include <errno.h>
 #include <sodium.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "db/migrate.h"
 #include "db/migrate_session.h"
+
+#define OWNER_MAX 400
+
+/* "ID PLACE": the same when either is.  (An id may get lost, and a place may change.) */
+static bool same_owner(const char *a, const char *b)
+{
+    size_t a_id = strcspn(a, " "), b_id = strcspn(b, " ");
+
+    return (a_id == b_id && strncmp(a, b, a_id) == 0) || strcmp(a + a_id, b + b_id) == 0;
+}
+
+static struct err compare_owner(const char *role, const char *has, const char *owner)
+{
+    const char *place = has + strcspn(has, " ");
+
+    if (*has == '\0' || same_owner(has, owner))
+        return ERR_NONE;
+    return err_make(ERR_FAILED_PRECONDITION,
+                    "the role %s belongs to another state folder:%.80s; see README.md",
+                    role, *place != '\0' ? place : " unknown");
+}
+
+/* The role must be nobody's or this owner's. */
+static struct err check_owner(PGconn *conn, const char *role, const char *owner)
+{
+    const char *const values[] = {role};
+    struct err e = ERR_NONE;
+    PGresult *result =
+        PQexecParams(conn,
+                     "SELECT coalesce(shobj_description(oid, 'pg_authid'), '') "
+                     "FROM pg_roles WHERE rolname = $1",
+                     1, NULL, values, NULL, NULL, 0);
+
+    if (PQresultStatus(result) != PGRES_TUPLES_OK)
+        e = session_error(conn, result);
+    else if (PQntuples(result) == 1)
+        e = compare_owner(role, PQgetvalue(result, 0, 0), owner);
+    PQclear(result);
+    return e;
+}
+
+static struct err remember_owner(PGconn *conn, const char *role, const char *owner)
+{
+    char sql[OWNER_MAX * 2 + 256];
+    char *name = PQescapeIdentifier(conn, role, strlen(role));
+    char *literal = PQescapeLiteral(conn, owner, strlen(owner));
+    struct err e = err_memory();
+
+    if (name != NULL && literal != NULL) {
+        snprintf(sql, sizeof sql, "COMMENT ON ROLE %s IS %s", name, literal);
+        e = session_run(conn, sql);
+    }
+    PQfreemem(name);
+    PQfreemem(literal);
+    return e;
+}
 
 static struct err alter(PGconn *conn, const char *role, const char *verifier)
 {
@@ -53,7 +114,21 @@ static char *trim(char *text)
     return text;
 }
 
-static struct err take_line(PGconn *conn, const char *path, int number, char *line)
+static struct err take_role(PGconn *conn, const char *role, const char *password,
+                            const char *owner)
+{
+    struct err e = set_password(conn, role, password);
+
+    if (!failed(e) && *owner != '\0')
+        e = check_owner(conn, role, owner);
+    if (!failed(e) && *owner != '\0')
+        e = remember_owner(conn, role, owner);
+    return e;
+}
+
+/* `owner` has OWNER_MAX bytes, and is set by the line "@owner = ...". */
+static struct err take_line(PGconn *conn, const char *path, int number, char *line,
+                            char *owner)
 {
     char *text = trim(line);
 
@@ -69,19 +144,24 @@ static struct err take_line(PGconn *conn, const char *path, int number, char *li
         return err_make(ERR_INVALID_ARGUMENT,
                         "%s line %d needs a role (1 to 63 characters) and a password",
                         path, number);
-    return set_password(conn, role, password);
+    if (strcmp(role, "@owner") != 0)
+        return take_role(conn, role, password, owner);
+    if (strlen(password) >= OWNER_MAX)
+        return err_make(ERR_INVALID_ARGUMENT, "%s line %d is too long", path, number);
+    strcpy(owner, password);
+    return ERR_NONE;
 }
 
 static struct err take_lines(PGconn *conn, const char *path, FILE *file)
 {
-    char line[1024];
+    char line[1024], owner[OWNER_MAX] = "";
     struct err e = session_run(conn, "BEGIN");
 
     for (int n = 1; !failed(e) && fgets(line, sizeof line, file) != NULL; n++) {
         if (strlen(line) == sizeof line - 1)
             e = err_make(ERR_INVALID_ARGUMENT, "%s line %d is too long", path, n);
         else
-            e = take_line(conn, path, n, line);
+            e = take_line(conn, path, n, line, owner);
     }
     sodium_memzero(line, sizeof line);
     if (!failed(e) && ferror(file))

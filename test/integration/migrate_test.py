@@ -248,6 +248,27 @@ class Migrate(unittest.TestCase):
         self.assertIn("ALTER ROLE", log)
         self.assertNotIn("secret", log)
 
+    def test_a_role_has_one_owner_whose_password_no_other_changes(self):
+        self.applies(*ALL, folder=MIGRATIONS)
+        passwords = self.folder / "passwords"
+        passwords.touch(0o600)
+        for owner, password, works in (("id-1 /one on host", "first", "first"),
+                                       ("id-2 /two on host", "second", "first"),
+                                       ("id-1 /moved on host", "third", "third"),
+                                       ("id-3 /moved on host", "fourth", "fourth"),
+                                       ("id-1 /one on host", "fifth", "fourth")):
+            with self.subTest(owner):
+                passwords.write_text(f"@owner = {owner}\ncheckout_sandbox = {password}\n",
+                                     encoding="utf-8")
+                done = self.migrate("--roles", str(passwords), folder=MIGRATIONS)
+                self.assertEqual(done.returncode == 0, works == password, done.stderr)
+                if works != password:
+                    self.assertIn("checkout_sandbox belongs to another state folder: /",
+                                  done.stderr)
+                who = CLUSTER.psql("SELECT current_user", role="checkout_sandbox",
+                                   env={**os.environ, "PGPASSWORD": works})
+                self.assertEqual(who.stdout, "checkout_sandbox\n", who.stderr)
+
     def test_roles_are_all_or_none_and_refused_with_their_line(self):
         self.write(m0001_a="")
         passwords = self.folder / "passwords"

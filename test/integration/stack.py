@@ -223,7 +223,7 @@ class Stack:
 
     def faults(self):
         """What a restart would hide: sanitizer reports, failed asserts, deaths not ours."""
-        lines = [f"{log.name}: {line}" for log in sorted((self.state / "log").glob("*.log"))
+        lines = [f"{log.name}: {line}" for log in sorted((self.state / "log").glob("*.log*"))
                  for line in log.read_text(errors="replace").splitlines()
                  if any(word in line for word in FAULTS)]
         said = (self.output() if self.out.exists() else "") + self.log("up")
