@@ -269,8 +269,11 @@ static void run(struct writer *w, struct slot *slots, size_t count)
 {
     int twins = 0;
 
-    while ((count = compact(slots, count, is_closing(w))) > 0) {
-        expire_waiting(w);
+    for (;;) {
+        expire_waiting(w); /* first: it may end some of ours, and an attempt wants none ended */
+        count = compact(slots, count, is_closing(w));
+        if (count == 0)
+            return;
         if (w->conn.pg == NULL) { /* takes its time: see then who is left */
             if (!connect_once(w))
                 back_off(w);
