@@ -7,6 +7,9 @@
 #include "base/ids.h"
 #include "rpc/server.h"
 
+/* For who was turned away by a full queue that knows no better. */
+enum { RETRY_OVERLOADED_MS = 100 };
+
 nng_msg *envelope_pack(const ProtobufCMessage *envelope, size_t overhead)
 {
     nng_msg *message;
@@ -45,13 +48,19 @@ void envelope_put_err(const struct err *error, Rpc__V1__Response *response)
     if (error->subject != NULL)
         response->subject = (char *)error->subject;
     response->effect = (Rpc__V1__Effect)error->effect;
+    response->retry_after_ms = error->retry_after_ms;
+    if (response->retry_after_ms == 0 && error->code == ERR_RESOURCE_EXHAUSTED)
+        response->retry_after_ms = RETRY_OVERLOADED_MS;
 }
 
 struct err envelope_get_err(const Rpc__V1__Response *response)
 {
     if (response->status == 0)
         return ERR_NONE;
-    struct err e = {.code = err_of_reason(response->reason)};
+    struct err e = {.code = err_of_reason(response->reason),
+                    .retry_after_ms = response->retry_after_ms < RPC_TIMEOUT_MAX_MS
+                                          ? response->retry_after_ms
+                                          : RPC_TIMEOUT_MAX_MS};
     /* The first seventeen codes are the statuses themselves (err.h). */
     if (e.code == ERR_OK || err_grpc_status(e.code) != response->status)
         e.code = response->status <= ERR_UNAUTHENTICATED ? (enum err_code)response->status
