@@ -802,6 +802,14 @@ const char *rpc_call_traceparent(const struct rpc_call *call)
     return call->request->traceparent;
 }
 
+const char *rpc_call_metadata(const struct rpc_call *call, const char *key)
+{
+    for (size_t i = 0; i < call->request->n_metadata; i++)
+        if (strcmp(call->request->metadata[i]->key, key) == 0)
+            return call->request->metadata[i]->value;
+    return NULL;
+}
+
 void rpc_call_replayed(struct rpc_call *call)
 {
     call->replayed = true;

@@ -60,6 +60,9 @@ const char *rpc_call_id(const struct rpc_call *call);
 const char *rpc_call_caller(const struct rpc_call *call);
 const char *rpc_call_traceparent(const struct rpc_call *call);
 
+/* The caller's metadata of that key; NULL when there is none. */
+const char *rpc_call_metadata(const struct rpc_call *call, const char *key);
+
 /*
  * Whether nobody waits for the answer any more: the caller has said so (rpc.v1.Calls/Cancel)
  * or its connection is gone.  Work that has not begun to change anything may then end with
