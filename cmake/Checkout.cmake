@@ -31,6 +31,16 @@ function(checkout_protocol target)
       DEPENDS ${proto} VERBATIM)
     list(APPEND sources ${out}/${name}.pb-c.c)
   endforeach()
+  # What reflection answers: all of the contract, comments too.  protoc-c is protoc with
+  # one more output.
+  add_custom_command(
+    OUTPUT ${out}/descriptors.c
+    COMMAND ${PROTOC_C} --proto_path=${CMAKE_SOURCE_DIR}/proto --include_imports
+            --include_source_info --descriptor_set_out=${out}/descriptors.bin ${protos}
+    COMMAND ${CMAKE_COMMAND} -DIN=${out}/descriptors.bin -DOUT=${out}/descriptors.c
+            -DNAME=rpc_descriptors -DMOST=524288 -P ${CMAKE_SOURCE_DIR}/cmake/Embed.cmake
+    DEPENDS ${protos} ${CMAKE_SOURCE_DIR}/cmake/Embed.cmake VERBATIM)
+  list(APPEND sources ${out}/descriptors.c)
   add_library(${target} STATIC ${sources})
   # Generated code is not ours to warn about.
   target_include_directories(${target} SYSTEM PUBLIC ${CMAKE_BINARY_DIR}/generated)

@@ -3,9 +3,11 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/json.h"
 
@@ -39,4 +41,16 @@ int process_wait_stop(void)
     while (sigwait(&set, &signal_number) != 0)
         ;
     return signal_number;
+}
+
+static void on_alarm(int signal)
+{
+    (void)signal;
+    _exit(EXIT_SUCCESS);
+}
+
+void process_end_within(unsigned seconds)
+{
+    signal(SIGALRM, on_alarm);
+    alarm(seconds);
 }

@@ -12,3 +12,7 @@ void process_start(void);
 
 /* Blocks until SIGTERM or SIGINT; gives which. */
 int process_wait_stop(void);
+
+/* Ends the process with success so many seconds from now, whatever hangs: for its orderly end,
+ * when all it owes anybody is durable. */
+void process_end_within(unsigned seconds);

@@ -9,6 +9,9 @@
  *         |          |                  |
  *         +----------+---- PAUSING <----+       while there is time
  *
+ * Each operation begins under the call's lock, if the call was not cancelled; whoever
+ * cancels does so and ends the operation under it.  So no cancellation falls between two.
+ *
  * What is known of the call's effect.  Nothing was sent: none.  Sent, and no answer came:
  * unknown, and it stays so until an attempt is answered for good.  An answer that only
  * tells of this attempt (marked as not run; overloaded, internal, ...) settles nothing
@@ -27,13 +30,16 @@
 
 #include <assert.h>
 #include <nng/nng.h>
+#include <nng/supplemental/util/platform.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sodium.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cancel.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/ids.h"
@@ -41,15 +47,22 @@
 #include "rpc/envelope.h"
 #include "rpc/seal.h"
 #include "rpc/server.h"
+#include "rpc/stats.h"
 #include "rpc/timer.h"
 
 enum {
     ADDRESSES_MAX = 16,
+    IN_FLIGHT_MOST = 65536,
     SEND_WAIT_MS = 1000,    /* for a connection, before another address is tried */
     ATTEMPT_LEAST_MS = 250, /* given to an attempt when another address is connected */
     PAUSE_LEAST_MS = 5,
     PAUSE_MOST_MS = 500,
+    LINGER_MS = 20, /* between the end of the last call and that of the connections */
     KEPT_PAYLOAD_MAX = 64 << 10, /* a larger buffer is freed with its call */
+    CANCELS_MAX = 8,             /* Cancel messages beside the calls in flight */
+    CANCEL_WAIT_MS = 1000,
+    TOLD_ARENA_MAX = 64 << 10,
+    TICKET_INDEX_BITS = 20,
 };
 
 enum call_state { SENDING, RECEIVING };
@@ -60,8 +73,13 @@ struct call {
     nng_aio *aio;
     nng_aio *pause; /* of its own: in nng 1.5.2 an aio that has slept takes every later
                        time-out for success */
+    pthread_mutex_t lock; /* see above; the call's own, so hardly ever waited for */
+    struct cancel cancel;
+    size_t index; /* in channel->calls */
     enum call_state state;
+    struct endpoint *pin;      /* the only address that will do, or NULL */
     struct endpoint *endpoint; /* of the attempt; NULL between two */
+    struct callee *callee;     /* of the attempt */
     nng_ctx context;
     uint8_t nonce[SEAL_NONCE_SIZE];
 
@@ -70,6 +88,8 @@ struct call {
     char traceparent[ENVELOPE_TRACEPARENT_MAX + 1];
     uint8_t *payload;
     size_t payload_size, payload_room;
+    struct packed_metadata *metadata; /* NULL: none */
+    int64_t begun_us;
     const ProtobufCMessageDescriptor *reply_type;
     struct arena *arena;
     int64_t deadline_ms;
@@ -84,6 +104,14 @@ struct call {
     uint32_t refused; /* addresses that will not have us, a bit each */
 };
 
+/* Whose answers we accept, and the session our requests to it are sealed in. */
+struct callee {
+    struct peers *list; /* a share; what `peer` lives in */
+    const struct peer *peer;
+    struct seal_session session;
+    size_t users; /* attempts, and the channel; under its lock */
+};
+
 struct channel {
     pthread_mutex_t lock;
     pthread_cond_t idle;
@@ -92,20 +120,37 @@ struct channel {
     size_t call_count, in_flight, in_flight_max;
     size_t turn;
     atomic_bool closing;
+    atomic_size_t inside; /* threads in channel_call or channel_cancel */
+    struct stats stats;
+    struct counter *retries, *rested;
     const struct key *key;
-    const struct peer *callee;
-    struct seal_session session;
+    struct callee *callee;
+    char service[KEY_NAME_MAX + 1];
     struct endpoint endpoints[ADDRESSES_MAX];
     size_t endpoint_count;
 };
 
+/* A call's metadata as the envelope wants it, in one block. */
+struct packed_metadata {
+    Rpc__V1__Metadata entries[ENVELOPE_METADATA_MAX];
+    Rpc__V1__Metadata *list[ENVELOPE_METADATA_MAX];
+    size_t count;
+    char texts[]; /* keys and values */
+};
+
 static void attempt(struct call *call);
+static void tell_callee(const struct call *call);
 
 /* ---------------------------------------------------------- the end */
 
 static struct err cancelled(void)
 {
     return err_unknown(ERR_CANCELLED, "the channel was closed before the answer came");
+}
+
+static struct err called_off(void)
+{
+    return err_make(ERR_CANCELLED, "the caller no longer waits for the answer");
 }
 
 /* Whether an error that a handler gave, or we, only tells of its own attempt. */
@@ -126,21 +171,31 @@ static bool settles_nothing(enum err_code code)
     }
 }
 
-/* The attempt is over; says how its address did.  The lock is held. */
-static void leave_locked(struct call *call, bool well)
+/* The lock is held. */
+static void callee_leave(struct callee *callee)
 {
-    if (well)
-        endpoint_well(call->endpoint);
-    else
-        endpoint_failed(call->endpoint);
-    endpoint_give_back(call->endpoint, call->context);
-    call->endpoint = NULL;
+    if (callee == NULL || --callee->users > 0)
+        return;
+    peers_free(callee->list);
+    free(callee);
 }
 
-static void leave(struct call *call, bool well)
+/* The attempt is over; says how its address did.  The lock is held. */
+static void leave_locked(struct call *call, enum endpoint_report report)
+{
+    if (report == ENDPOINT_FAILED)
+        counter_add(call->channel->rested, 1);
+    endpoint_report(call->endpoint, report);
+    endpoint_give_back(call->endpoint, call->context);
+    call->endpoint = NULL;
+    callee_leave(call->callee);
+    call->callee = NULL;
+}
+
+static void leave(struct call *call, enum endpoint_report report)
 {
     pthread_mutex_lock(&call->channel->lock);
-    leave_locked(call, well);
+    leave_locked(call, report);
     pthread_mutex_unlock(&call->channel->lock);
 }
 
@@ -162,9 +217,13 @@ static void finish(struct call *call, struct err e, const ProtobufCMessage *repl
         call->payload = NULL;
         call->payload_room = 0;
     }
+    free(call->metadata);
+    call->metadata = NULL;
+    cancel_end(&call->cancel);
+    stats_end(&channel->stats, call->begun_us, err_grpc_status(e.code));
     pthread_mutex_lock(&channel->lock);
     if (call->endpoint != NULL)
-        leave_locked(call, !failed(e));
+        leave_locked(call, failed(e) ? ENDPOINT_FAILED : ENDPOINT_WELL);
     call->next = channel->free;
     channel->free = call;
     channel->in_flight--;
@@ -181,11 +240,11 @@ static void give_up(struct call *call)
 
     if (!call->answered && call->unknown)
         e = err_unknown(ERR_DEADLINE_EXCEEDED, "no answer from %s in time%s%s",
-                        call->channel->callee->name, failed(e) ? "; last: " : "",
+                        call->channel->service, failed(e) ? "; last: " : "",
                         call->error.message);
     else if (!failed(e))
         e = err_make(ERR_DEADLINE_EXCEEDED, "no time was left to call %s",
-                     call->channel->callee->name);
+                     call->channel->service);
     finish(call, e, NULL, false);
 }
 
@@ -196,7 +255,8 @@ static void give_up(struct call *call)
 static void pause_then_retry(struct call *call)
 {
     int64_t most = call->pause_ms;
-    int64_t pause = 1 + (int64_t)randombytes_uniform((uint32_t)most);
+    int64_t pause = 1 + (int64_t)randombytes_uniform((uint32_t)most) +
+                    call->error.retry_after_ms;
 
     call->pause_ms = most * 2 < PAUSE_MOST_MS ? most * 2 : PAUSE_MOST_MS;
     if (pause >= clock_remaining_ms(call->deadline_ms)) {
@@ -207,13 +267,20 @@ static void pause_then_retry(struct call *call)
         finish(call, cancelled(), NULL, false);
         return;
     }
-    nng_sleep_aio((nng_duration)pause, call->pause);
+    counter_add(call->channel->retries, 1);
+    pthread_mutex_lock(&call->lock);
+    bool cancelled_meanwhile = cancel_asked(&call->cancel);
+    if (!cancelled_meanwhile)
+        nng_sleep_aio((nng_duration)pause, call->pause);
+    pthread_mutex_unlock(&call->lock);
+    if (cancelled_meanwhile)
+        finish(call, called_off(), NULL, false);
 }
 
 /* Our own finding about an attempt that got no answer. */
 static void attempt_failed(struct call *call, struct err e)
 {
-    leave(call, false);
+    leave(call, ENDPOINT_FAILED);
     call->error = e;
     call->answered = call->not_run = false;
     if (e.effect == EFFECT_UNKNOWN)
@@ -248,7 +315,7 @@ static void answered_error(struct call *call, struct err e,
     bool elsewhere = response->not_run && may_differ(e.code) && ask_elsewhere(call);
     bool again = e.code == ERR_UNAVAILABLE || elsewhere;
 
-    leave(call, !again);
+    leave(call, again ? ENDPOINT_FAILED : ENDPOINT_WELL);
     call->error = e;
     call->answered = true;
     call->not_run = response->not_run;
@@ -265,7 +332,7 @@ static void answered_error(struct call *call, struct err e,
 /* Ends the call with what is not worth a retry: the next attempt would see the same. */
 static void fail_for_good(struct call *call, struct err e)
 {
-    leave(call, false);
+    leave(call, ENDPOINT_FAILED);
     finish(call, e, NULL, false);
 }
 
@@ -314,7 +381,7 @@ static void take_answer(struct call *call, nng_msg *frame)
         return;
     }
     bool opened = seal_open_response(body, size, call->nonce,
-                                     call->channel->callee->shared, &text, &text_size);
+                                     call->callee->peer->shared, &text, &text_size);
     if (opened)
         response =
             rpc__v1__response__unpack(arena_protobuf(call->arena), text_size, text);
@@ -331,7 +398,7 @@ static void take_answer(struct call *call, nng_msg *frame)
         fail_for_good(call,
                       err_unknown(ERR_UNAUTHENTICATED,
                                   "the answer from %s is not sealed with %s's key",
-                                  call->endpoint->url, call->channel->callee->name));
+                                  call->endpoint->url, call->channel->service));
 }
 
 /* ---------------------------------------------------------- nng's side */
@@ -354,20 +421,44 @@ static int64_t answer_wait_ms(const struct call *call)
                                                                             : left;
 }
 
+/* The call was cancelled in the middle of an attempt, which says nothing of its address. */
+static void end_cancelled(struct call *call, bool sent)
+{
+    struct err e = called_off();
+
+    if (sent) {
+        tell_callee(call);
+        e.effect = EFFECT_UNKNOWN;
+    }
+    leave(call, ENDPOINT_NOT_SAID);
+    finish(call, e, NULL, false);
+}
+
 static void on_sent(struct call *call, int result)
 {
     if (result != 0) {
         nng_msg_free(nng_aio_get_msg(call->aio));
         nng_aio_set_msg(call->aio, NULL);
+        if (cancel_asked(&call->cancel)) {
+            end_cancelled(call, false);
+            return;
+        }
         attempt_failed(
             call,
             err_make(ERR_UNAVAILABLE, "%s cannot be reached: %s", call->endpoint->url,
                      result == NNG_ETIMEDOUT ? "no connection" : nng_strerror(result)));
         return;
     }
-    call->state = RECEIVING;
-    nng_aio_set_timeout(call->aio, (nng_duration)answer_wait_ms(call));
-    nng_ctx_recv(call->context, call->aio);
+    pthread_mutex_lock(&call->lock);
+    bool cancelled_meanwhile = cancel_asked(&call->cancel);
+    if (!cancelled_meanwhile) {
+        call->state = RECEIVING;
+        nng_aio_set_timeout(call->aio, (nng_duration)answer_wait_ms(call));
+        nng_ctx_recv(call->context, call->aio);
+    }
+    pthread_mutex_unlock(&call->lock);
+    if (cancelled_meanwhile)
+        end_cancelled(call, true);
 }
 
 static void stray(const struct call *of, int64_t late_ms);
@@ -424,6 +515,8 @@ static void on_received(struct call *call, int result)
         nng_aio_set_msg(call->aio, NULL);
         if (!answer_faulted(call, frame))
             take_answer(call, frame);
+    } else if (cancel_asked(&call->cancel)) {
+        end_cancelled(call, true);
     } else if (result == NNG_ETIMEDOUT) {
         attempt_failed(call,
                        err_unknown(ERR_DEADLINE_EXCEEDED, "%s did not answer in time",
@@ -455,8 +548,7 @@ static void on_paused(void *arg)
 
 static nng_msg *seal_attempt(struct call *call, int64_t left_ms)
 {
-    struct channel *channel = call->channel;
-    const char *own = key_name(channel->key);
+    const char *own = key_name(call->channel->key);
     Rpc__V1__Request request = RPC__V1__REQUEST__INIT;
 
     request.method = call->method;
@@ -466,12 +558,16 @@ static nng_msg *seal_attempt(struct call *call, int64_t left_ms)
     request.sent_at_ms = clock_wall_ms();
     request.payload.data = call->payload;
     request.payload.len = call->payload_size;
+    if (call->metadata != NULL) {
+        request.metadata = call->metadata->list;
+        request.n_metadata = call->metadata->count;
+    }
     nng_msg *frame = envelope_pack(&request.base, seal_request_overhead(own));
     if (frame == NULL)
         return NULL;
-    seal_session_next(&channel->session, call->nonce);
+    seal_session_next(&call->callee->session, call->nonce);
     seal_request(nng_msg_body(frame), nng_msg_len(frame), own, call->nonce,
-                 channel->callee->shared);
+                 call->callee->peer->shared);
     return frame;
 }
 
@@ -482,10 +578,16 @@ static void enter_locked(struct call *call)
 
     for (size_t i = 0; i < channel->endpoint_count; i++)
         endpoint_keep_dialling(&channel->endpoints[i]);
-    struct endpoint *e =
-        endpoint_pick(channel->endpoints, channel->endpoint_count, channel->turn++);
+    struct endpoint *e = call->pin != NULL
+                             ? call->pin
+                             : endpoint_pick(channel->endpoints, channel->endpoint_count,
+                                             channel->turn++);
 
     call->endpoint = endpoint_take(e, &call->context) == 0 ? e : NULL;
+    if (call->endpoint == NULL)
+        return;
+    call->callee = channel->callee;
+    call->callee->users++;
 }
 
 /* The first attempt's address was taken with the call. */
@@ -526,13 +628,18 @@ static void attempt(struct call *call)
         finish(call, cancelled(), NULL, false);
         return;
     }
+    if (cancel_asked(&call->cancel)) {
+        finish(call, called_off(), NULL, false);
+        return;
+    }
     if (left == 0) {
         give_up(call);
         return;
     }
-    nng_msg *frame = seal_attempt(call, left);
-    if (frame == NULL || !enter(call)) {
-        nng_msg_free(frame);
+    nng_msg *frame = enter(call) ? seal_attempt(call, left) : NULL;
+    if (frame == NULL) {
+        if (call->endpoint != NULL)
+            leave(call, ENDPOINT_NOT_SAID);
         finish(call, err_memory(), NULL, false);
         return;
     }
@@ -540,11 +647,20 @@ static void attempt(struct call *call)
         nng_msg_free(frame);
         return;
     }
-    call->state = SENDING;
-    nng_aio_set_msg(call->aio, frame);
-    nng_aio_set_timeout(call->aio,
-                        (nng_duration)(left < SEND_WAIT_MS ? left : SEND_WAIT_MS));
-    nng_ctx_send(call->context, call->aio);
+    pthread_mutex_lock(&call->lock);
+    bool cancelled_meanwhile = cancel_asked(&call->cancel);
+    if (!cancelled_meanwhile) {
+        call->state = SENDING;
+        nng_aio_set_msg(call->aio, frame);
+        nng_aio_set_timeout(call->aio,
+                            (nng_duration)(left < SEND_WAIT_MS ? left : SEND_WAIT_MS));
+        nng_ctx_send(call->context, call->aio);
+    }
+    pthread_mutex_unlock(&call->lock);
+    if (cancelled_meanwhile) {
+        nng_msg_free(frame);
+        end_cancelled(call, false);
+    }
 }
 
 /* ---------------------------------------------------------- beginning */
@@ -555,6 +671,7 @@ static void call_free(struct call *call)
         return;
     nng_aio_free(call->pause); /* each waits until its callback is over */
     nng_aio_free(call->aio);
+    pthread_mutex_destroy(&call->lock);
     free(call->payload);
     free(call);
 }
@@ -563,27 +680,33 @@ static struct call *call_new(struct channel *channel)
 {
     struct call *call = calloc(1, sizeof *call);
 
-    if (call == NULL || nng_aio_alloc(&call->aio, on_aio, call) != 0 ||
+    if (call == NULL)
+        return NULL;
+    pthread_mutex_init(&call->lock, NULL);
+    if (nng_aio_alloc(&call->aio, on_aio, call) != 0 ||
         nng_aio_alloc(&call->pause, on_paused, call) != 0) {
         call_free(call);
         return NULL;
     }
     call->channel = channel;
+    call->index = channel->call_count;
     channel->calls[channel->call_count++] = call;
     return call;
 }
 
-/* A call's memory, counted as in flight, and the address of its first attempt. */
-static struct err call_take(struct channel *channel, struct call **out)
+/* A call's memory, counted as in flight, and the address of its first attempt: `pin`, or
+ * when that is NULL the best. */
+static struct err call_take(struct channel *channel, struct endpoint *pin, struct call **out)
 {
+    size_t most = channel->in_flight_max + (pin != NULL ? CANCELS_MAX : 0);
     struct err e = ERR_NONE;
 
     pthread_mutex_lock(&channel->lock);
     if (atomic_load(&channel->closing)) {
-        e = err_make(ERR_CANCELLED, "the channel to %s is closed", channel->callee->name);
-    } else if (channel->in_flight == channel->in_flight_max) {
+        e = err_make(ERR_CANCELLED, "the channel to %s is closed", channel->service);
+    } else if (channel->in_flight >= most) {
         e = err_make(ERR_RESOURCE_EXHAUSTED, "%zu calls to %s are in flight already",
-                     channel->in_flight, channel->callee->name);
+                     channel->in_flight, channel->service);
     } else {
         *out = channel->free;
         if (*out != NULL)
@@ -592,6 +715,7 @@ static struct err call_take(struct channel *channel, struct call **out)
             e = err_memory();
         if (*out != NULL) {
             channel->in_flight++;
+            (*out)->pin = pin;
             enter_locked(*out);
         }
     }
@@ -616,6 +740,9 @@ static struct err check_call(const struct channel_call *call)
         return err_make(ERR_INVALID_ARGUMENT,
                         "a traceparent is at most %d visible characters",
                         ENVELOPE_TRACEPARENT_MAX);
+    struct err e = envelope_check_metadata(call->metadata, call->metadata_count);
+    if (failed(e))
+        return e;
     if (left == 0)
         return err_make(ERR_DEADLINE_EXCEEDED,
                         "the deadline was over before the call to %s", call->method);
@@ -644,6 +771,32 @@ static bool keep_payload(struct call *call, const ProtobufCMessage *request)
     return true;
 }
 
+/* Copies the metadata into one block, for every attempt. */
+static bool keep_metadata(struct call *call, const struct channel_call *from)
+{
+    size_t size = 0;
+
+    if (from->metadata_count == 0)
+        return true;
+    for (size_t i = 0; i < from->metadata_count; i++)
+        size += strlen(from->metadata[i].key) + strlen(from->metadata[i].value) + 2;
+    struct packed_metadata *m = malloc(sizeof *m + size);
+    if (m == NULL)
+        return false;
+    char *at = m->texts;
+    m->count = from->metadata_count;
+    for (size_t i = 0; i < m->count; i++) {
+        rpc__v1__metadata__init(&m->entries[i]);
+        m->list[i] = &m->entries[i];
+        m->entries[i].key = at;
+        at = stpcpy(at, from->metadata[i].key) + 1;
+        m->entries[i].value = at;
+        at = stpcpy(at, from->metadata[i].value) + 1;
+    }
+    call->metadata = m;
+    return true;
+}
+
 static void fill(struct call *call, const struct channel_call *from, channel_done *done,
                  void *arg)
 {
@@ -665,23 +818,89 @@ static void fill(struct call *call, const struct channel_call *from, channel_don
     call->error = ERR_NONE;
 }
 
-void channel_call(struct channel *channel, const struct channel_call *from,
-                  channel_done *done, void *arg)
+/* Begins the call that was taken; the ticket stays good until its end. */
+static channel_ticket begin(struct call *call, const struct channel_call *from,
+                            channel_done *done, void *arg)
 {
-    struct call *call = NULL;
-    struct err e = check_call(from);
-
-    if (!failed(e))
-        e = call_take(channel, &call);
-    if (failed(e)) {
-        done(arg, e, NULL, false);
-        return;
-    }
     fill(call, from, done, arg);
-    if (keep_payload(call, from->request))
+    call->begun_us = stats_begin(&call->channel->stats);
+    cancel_begin(&call->cancel);
+    channel_ticket ticket =
+        cancel_token(&call->cancel) << TICKET_INDEX_BITS | (call->index + 1);
+    if (keep_payload(call, from->request) && keep_metadata(call, from))
         attempt(call);
     else
         finish(call, err_memory(), NULL, false);
+    return ticket;
+}
+
+channel_ticket channel_call(struct channel *channel, const struct channel_call *from,
+                            channel_done *done, void *arg)
+{
+    struct call *call = NULL;
+    channel_ticket ticket = 0;
+
+    atomic_fetch_add(&channel->inside, 1);
+    struct err e = check_call(from);
+    if (!failed(e))
+        e = call_take(channel, NULL, &call);
+    if (failed(e))
+        done(arg, e, NULL, false);
+    else
+        ticket = begin(call, from, done, arg);
+    atomic_fetch_sub(&channel->inside, 1);
+    return ticket;
+}
+
+/* ---------------------------------------------------------- cancelling */
+
+static void on_told(void *arena, struct err error, const ProtobufCMessage *reply,
+                    bool replayed)
+{
+    (void)error; /* it was a courtesy */
+    (void)reply;
+    (void)replayed;
+    arena_free(arena);
+}
+
+/* Tells the server that has the call's request that nobody waits for its answer. */
+static void tell_callee(const struct call *of)
+{
+    Rpc__V1__CancelRequest request = RPC__V1__CANCEL_REQUEST__INIT;
+    struct call *call = NULL;
+    const struct channel_call from = {
+        .method = "rpc.v1.Calls/Cancel",
+        .request = &request.base,
+        .reply_type = &rpc__v1__cancel_reply__descriptor,
+        .arena = arena_new(TOLD_ARENA_MAX),
+        .deadline_ms = clock_monotonic_ms() + CANCEL_WAIT_MS,
+    };
+
+    request.id = (char *)of->id;
+    if (from.arena == NULL || failed(call_take(of->channel, of->endpoint, &call)))
+        arena_free(from.arena);
+    else
+        begin(call, &from, on_told, from.arena);
+}
+
+void channel_cancel(struct channel *channel, channel_ticket ticket)
+{
+    size_t index = ticket & ((1U << TICKET_INDEX_BITS) - 1);
+
+    if (index == 0)
+        return;
+    atomic_fetch_add(&channel->inside, 1);
+    pthread_mutex_lock(&channel->lock);
+    struct call *call = index <= channel->call_count ? channel->calls[index - 1] : NULL;
+    pthread_mutex_unlock(&channel->lock);
+    assert(call != NULL);
+    pthread_mutex_lock(&call->lock);
+    if (cancel_ask(&call->cancel, ticket >> TICKET_INDEX_BITS)) {
+        nng_aio_cancel(call->aio);
+        nng_aio_cancel(call->pause);
+    }
+    pthread_mutex_unlock(&call->lock);
+    atomic_fetch_sub(&channel->inside, 1);
 }
 
 /* ---------------------------------------------------------- faults */
@@ -715,9 +934,10 @@ static void stray(const struct call *of, int64_t late_ms)
     };
     struct call *call = NULL;
 
-    if (from.arena == NULL || failed(call_take(of->channel, &call)))
+    if (from.arena == NULL || failed(call_take(of->channel, NULL, &call)))
         abort(); /* a test build has nothing better to say */
     fill(call, &from, on_stray_done, from.arena);
+    call->begun_us = stats_begin(&call->channel->stats);
     call->payload = realloc(call->payload, of->payload_size + 1);
     assert(call->payload != NULL);
     memcpy(call->payload, of->payload, of->payload_size);
@@ -739,9 +959,10 @@ static void stray(const struct call *of, int64_t late_ms)
 
 /* ---------------------------------------------------------- lifecycle */
 
-static struct err open_endpoints(struct channel *channel, const char *addresses)
+static struct err open_endpoints(struct channel *channel,
+                                 const struct channel_config *config)
 {
-    char *list = strdup(addresses), *rest = list, *url;
+    char *list = strdup(config->addresses), *rest = list, *url;
     struct err e = list == NULL ? err_memory() : ERR_NONE;
 
     while (!failed(e) && (url = strsep(&rest, ",")) != NULL) {
@@ -752,35 +973,89 @@ static struct err open_endpoints(struct channel *channel, const char *addresses)
                          ADDRESSES_MAX);
         else
             e = endpoint_open(&channel->endpoints[channel->endpoint_count++], url,
-                              channel->in_flight_max);
+                              &config->tls, channel->in_flight_max + CANCELS_MAX);
     }
     free(list);
     return e;
 }
 
-struct err channel_open(const struct channel_config *config, struct channel **out)
+static void open_metrics(struct channel *channel, const struct channel_config *config)
 {
-    const struct peer *callee =
-        peers_find(config->services, config->service, strlen(config->service));
+    char label[METRIC_LABELS_SIZE];
 
-    if (callee == NULL)
+    snprintf(label, sizeof label, "service=%s", config->service);
+    stats_open(&channel->stats, config->metrics, "rpc_client", label);
+    channel->retries = metrics_counter(config->metrics, "rpc_client_retries", label);
+    channel->rested =
+        metrics_counter(config->metrics, "rpc_client_failed_attempts", label);
+}
+
+/* The service as the list has it, and a new session with it. */
+static struct err callee_new(const struct channel *channel, const struct peers *services,
+                             struct callee **out)
+{
+    const struct peer *peer =
+        peers_find(services, channel->service, strlen(channel->service));
+
+    if (peer == NULL)
         return err_make(ERR_INVALID_ARGUMENT, "'%s' is not among the known services",
-                        config->service);
-    if (config->in_flight_max < 1)
-        return err_make(ERR_INVALID_ARGUMENT, "a channel needs a call in flight");
-    struct channel *channel = calloc(1, sizeof *channel);
-    if (channel == NULL)
+                        channel->service);
+    struct callee *callee = calloc(1, sizeof *callee);
+    if (callee == NULL)
         return err_memory();
+    callee->list = peers_share(services);
+    callee->peer = peer;
+    callee->users = 1;
+    seal_session_start(&callee->session, key_public(channel->key), peer->public_key);
+    *out = callee;
+    return ERR_NONE;
+}
+
+struct err channel_set_services(struct channel *channel, const struct peers *services)
+{
+    struct callee *callee;
+    struct err e = callee_new(channel, services, &callee);
+
+    if (failed(e))
+        return e;
+    pthread_mutex_lock(&channel->lock);
+    struct callee *before = channel->callee;
+    channel->callee = callee;
+    callee_leave(before);
+    pthread_mutex_unlock(&channel->lock);
+    return ERR_NONE;
+}
+
+static struct channel *channel_new(const struct channel_config *config)
+{
+    struct channel *channel = calloc(1, sizeof *channel);
+
+    if (channel == NULL)
+        return NULL;
     pthread_mutex_init(&channel->lock, NULL);
     clock_cond_init(&channel->idle);
     atomic_init(&channel->closing, false);
     channel->key = config->key;
-    channel->callee = callee;
     channel->in_flight_max = config->in_flight_max;
-    seal_session_start(&channel->session, key_public(config->key), callee->public_key);
-    channel->calls = calloc(config->in_flight_max, sizeof(struct call *));
-    struct err e = channel->calls == NULL ? err_memory()
-                                          : open_endpoints(channel, config->addresses);
+    snprintf(channel->service, sizeof channel->service, "%s", config->service);
+    open_metrics(channel, config);
+    channel->calls = calloc(config->in_flight_max + CANCELS_MAX, sizeof(struct call *));
+    return channel;
+}
+
+struct err channel_open(const struct channel_config *config, struct channel **out)
+{
+    if (config->in_flight_max < 1 || config->in_flight_max > IN_FLIGHT_MOST)
+        return err_make(ERR_INVALID_ARGUMENT, "a channel has 1 to %d calls in flight",
+                        IN_FLIGHT_MOST);
+    struct channel *channel = channel_new(config);
+    if (channel == NULL)
+        return err_memory();
+    struct err e = channel->calls == NULL
+                       ? err_memory()
+                       : callee_new(channel, config->services, &channel->callee);
+    if (!failed(e))
+        e = open_endpoints(channel, config);
     if (failed(e)) {
         channel_close(channel);
         return e;
@@ -822,11 +1097,17 @@ void channel_close(struct channel *channel)
     atomic_store(&channel->closing, true);
     pthread_mutex_unlock(&channel->lock);
     wait_idle(channel);
+    while (atomic_load(&channel->inside) > 0) /* a caller on its way out */
+        sched_yield();
     for (size_t i = 0; i < channel->call_count; i++)
         call_free(channel->calls[i]);
     free(channel->calls);
+    /* A late answer that comes in while its connection is closed can make nng 1.5.2 hang
+     * (watch.c): let those come that are on their way. */
+    nng_msleep(LINGER_MS);
     for (size_t i = 0; i < channel->endpoint_count; i++)
         endpoint_close(&channel->endpoints[i]);
+    callee_leave(channel->callee);
     pthread_cond_destroy(&channel->idle);
     pthread_mutex_destroy(&channel->lock);
     free(channel);

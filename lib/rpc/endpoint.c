@@ -49,10 +49,11 @@ static int prepare(struct endpoint *endpoint)
 static int dial(struct endpoint *endpoint)
 {
     endpoint->dialled_ms = clock_monotonic_ms();
-    return nng_dial(endpoint->socket, endpoint->url, &endpoint->dialer, NNG_FLAG_NONBLOCK);
+    return tls_dial(endpoint->socket, endpoint->url, endpoint->tls, &endpoint->dialer);
 }
 
-struct err endpoint_open(struct endpoint *endpoint, const char *url, size_t contexts_max)
+struct err endpoint_open(struct endpoint *endpoint, const char *url,
+                         const struct tls_files *tls, size_t contexts_max)
 {
     atomic_init(&endpoint->connected, 0);
     atomic_init(&endpoint->alone_since_ms, clock_monotonic_ms());
@@ -63,6 +64,9 @@ struct err endpoint_open(struct endpoint *endpoint, const char *url, size_t cont
     endpoint->contexts = calloc(contexts_max, sizeof *endpoint->contexts);
     if (endpoint->contexts == NULL)
         return err_memory();
+    struct err e = tls_config(tls, TLS_CALL, url, &endpoint->tls);
+    if (failed(e))
+        return e;
     int rv = nng_req0_open(&endpoint->socket);
     endpoint->open = rv == 0;
     if (rv == 0)
@@ -93,6 +97,8 @@ void endpoint_close(struct endpoint *endpoint)
 {
     if (endpoint->open)
         nng_close(endpoint->socket);
+    if (endpoint->tls != NULL)
+        nng_tls_config_free(endpoint->tls);
     free(endpoint->contexts);
 }
 
@@ -104,8 +110,10 @@ int endpoint_take(struct endpoint *endpoint, nng_ctx *out)
         *out = endpoint->contexts[--endpoint->context_count];
     else
         rv = nng_ctx_open(out, endpoint->socket);
-    if (rv == 0)
+    if (rv == 0) {
         endpoint->outstanding++;
+        endpoint->probing = endpoint->failures > 0;
+    }
     return rv;
 }
 
@@ -116,14 +124,8 @@ void endpoint_give_back(struct endpoint *endpoint, nng_ctx context)
     endpoint->contexts[endpoint->context_count++] = context;
 }
 
-void endpoint_well(struct endpoint *endpoint)
-{
-    endpoint->failures = 0;
-    endpoint->rest_until_ms = 0;
-}
-
 /* Calls that fail together say one thing, not many: while it rests nothing is added. */
-void endpoint_failed(struct endpoint *endpoint)
+static void rest(struct endpoint *endpoint)
 {
     int64_t now = clock_monotonic_ms();
 
@@ -134,11 +136,27 @@ void endpoint_failed(struct endpoint *endpoint)
         endpoint->failures++;
 }
 
+void endpoint_report(struct endpoint *endpoint, enum endpoint_report report)
+{
+    endpoint->probing = false;
+    if (report == ENDPOINT_FAILED) {
+        rest(endpoint);
+    } else if (report == ENDPOINT_WELL) {
+        endpoint->failures = 0;
+        endpoint->rest_until_ms = 0;
+    }
+}
+
+bool endpoint_rests(const struct endpoint *endpoint, int64_t now_ms)
+{
+    return endpoint->probing || now_ms < endpoint->rest_until_ms;
+}
+
 /* Lower is better. */
 static unsigned rank(const struct endpoint *endpoint, int64_t now)
 {
     return (atomic_load(&endpoint->connected) > 0 ? 0U : 2U) +
-           (now >= endpoint->rest_until_ms ? 0U : 1U);
+           (endpoint_rests(endpoint, now) ? 1U : 0U);
 }
 
 struct endpoint *endpoint_pick(struct endpoint *endpoints, size_t count, size_t first)

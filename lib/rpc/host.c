@@ -5,14 +5,24 @@
 
 #include "base/log.h"
 #include "base/process.h"
+#include "rpc/follow.h"
+
+enum { STOP_SECONDS = 25 }; /* less than the supervisor's patience */
 
 struct err host_open(struct host *host, const struct host_settings *settings)
 {
     struct err e = key_read(settings->key_file, &host->key);
 
+    host->metrics = metrics_new();
     return failed(e)
                ? e
                : peers_read(settings->callers_file, true, host->key, &host->callers);
+}
+
+static struct err use_callers(void *server, const struct peers *callers)
+{
+    rpc_server_set_callers(server, callers);
+    return ERR_NONE;
 }
 
 struct err host_serve(struct host *host, const struct host_settings *settings,
@@ -21,6 +31,7 @@ struct err host_serve(struct host *host, const struct host_settings *settings,
 {
     const struct rpc_server_config config = {
         .url = settings->listen_url,
+        .tls = settings->tls,
         .key = host->key,
         .callers = host->callers,
         .services = &service,
@@ -28,9 +39,20 @@ struct err host_serve(struct host *host, const struct host_settings *settings,
         .in_flight_max = (size_t)settings->in_flight_max,
         .health = health,
         .health_arg = arg,
+        .metrics = host->metrics,
+        .caller_in_flight_max = (size_t)settings->caller_in_flight_max,
+        .caller_per_second = (uint32_t)settings->caller_per_second,
     };
     struct err e = rpc_server_start(&config, &host->server);
 
+    if (!failed(e))
+        e = follow_start(&(struct follow_config){.path = settings->callers_file,
+                                                 .callers = true,
+                                                 .key = host->key,
+                                                 .every_ms = FOLLOW_EVERY_MS,
+                                                 .use = use_callers,
+                                                 .arg = host->server},
+                         &host->follow);
     if (!failed(e))
         log_info("serving", "url=%s", settings->listen_url);
     return e;
@@ -38,6 +60,8 @@ struct err host_serve(struct host *host, const struct host_settings *settings,
 
 void host_stop_serving(struct host *host, int64_t drain_ms)
 {
+    follow_stop(host->follow);
+    host->follow = NULL;
     rpc_server_stop(host->server, drain_ms);
     host->server = NULL;
 }
@@ -46,6 +70,7 @@ void host_close(struct host *host)
 {
     peers_free(host->callers);
     key_free(host->key);
+    metrics_free(host->metrics);
 }
 
 int host_main(const struct conf_table *table, int argc, char **argv, void *settings,
@@ -59,6 +84,7 @@ int host_main(const struct conf_table *table, int argc, char **argv, void *setti
         e = start(environment);
         if (!failed(e))
             log_info("stopping", "signal=%d", process_wait_stop());
+        process_end_within(STOP_SECONDS);
         stop(environment);
     }
     if (failed(e))

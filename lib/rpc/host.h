@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/conf.h"
+#include "base/metrics.h"
 #include "rpc/keys.h"
 #include "rpc/server.h"
 
@@ -13,20 +14,38 @@
 struct host {
     struct key *key;
     struct peers *callers;
+    struct follow *follow; /* keeps the server's callers as their file is */
     struct rpc_server *server;
+    struct metrics *metrics; /* what the process counts; NULL when there was no memory */
 };
 
 /* Settings every such service has. */
 struct host_settings {
     const char *listen_url, *key_file, *callers_file;
     int64_t in_flight_max; /* requests served at once */
+    int64_t caller_in_flight_max, caller_per_second; /* of one caller; 0: no limit */
+    struct tls_files tls;
 };
 
-/* Reads the key and the callers. */
+/* The rows of a program that serves or calls at tls+tcp://. */
+#define HOST_ROWS_TLS                                                                    \
+    CONF_ROW_TEXT(tls_cert, "", "for tls+tcp: our certificate, a PEM file"),             \
+        CONF_ROW_TEXT(tls_key, "", "for tls+tcp: its key, a PEM file of mode 0600"),     \
+        CONF_ROW_TEXT(tls_ca, "", "for tls+tcp: who may have signed the others', PEM")
+
+/* The rows of the limits. */
+#define HOST_ROWS_LIMITS                                                                 \
+    CONF_ROW_NUMBER(caller_in_flight_max, "0", 0, 65536,                                 \
+                    "requests of one caller served at once; 0: no limit of its own"),    \
+        CONF_ROW_NUMBER(caller_per_second, "0", 0, 1000000,                              \
+                        "requests a second of one caller; 0: no limit")
+
+/* Reads the key and the callers, and makes the registry of metrics. */
 struct err host_open(struct host *host, const struct host_settings *settings)
     __attribute__((warn_unused_result));
 
-/* Serves one service (borrowed) until host_stop_serving.  `health` says whether it can do
+/* Serves one service (borrowed) until host_stop_serving, to whom the callers' file names,
+ * also when it changes.  `health` says whether it can do
  * its work; see server.h. */
 struct err host_serve(struct host *host, const struct host_settings *settings,
                       ProtobufCService *service, struct err (*health)(void *arg),
@@ -35,7 +54,7 @@ struct err host_serve(struct host *host, const struct host_settings *settings,
 /* Lets calls being served end, at most drain_ms; then receives no more. */
 void host_stop_serving(struct host *host, int64_t drain_ms);
 
-/* Frees the keys; last, for channels borrow them. */
+/* Frees the keys and metrics; last, for channels and databases borrow them. */
 void host_close(struct host *host);
 
 /*

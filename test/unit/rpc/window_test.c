@@ -5,7 +5,7 @@
 
 static const int64_t NOW = 1700000000000;
 
-static struct peer CALLER = {.name = "one"}, OTHER = {.name = "two"};
+static struct peer CALLER = {.name = "one"}, OTHER = {.name = "two", .public_key = {2}};
 
 static struct seal_opened frame_of(uint32_t session, uint64_t counter)
 {
