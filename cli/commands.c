@@ -1,15 +1,53 @@
 /* commands.c - the command tree, as a table. */
 #include "cli/commands.h"
 
+/* Which server; and where its types come from. */
+#define SERVER (OPT(SERVICE) | OPT(URL) | OPT(SERVICE_KEY) | OPT(KEY))
+#define TYPES  (SERVER | OPT(REFLECT) | OPT(PROTOSET))
+
 /* clang-format off */
+const struct chapter CHAPTERS[] = {
+    {"Explore and call", "list"},
+    {"Look after a stack", "orders show"},
+    {"Set up", "token"},
+};
+
+const size_t CHAPTERS_COUNT = sizeof CHAPTERS / sizeof *CHAPTERS;
+
 const struct command COMMANDS[] = {
+    {.path = "list", .args = "[SERVICE]", .least = 0, .most = 1,
+     .options = TYPES, .settings = true,
+     .help = "list the services, or the methods of one",
+     .about = "Without --url or --reflect these are the services of the contract checkoutctl\n"
+              "was built with; with them, what the server says of itself.",
+     .example = "list orders.v1.Orders", .run = command_list},
+    {.path = "describe", .args = "SYMBOL", .least = 1, .most = 1,
+     .options = TYPES, .settings = true,
+     .help = "show a service, method, message or enum, with its comments",
+     .about = "SYMBOL is a full name or its end: orders.v1.Orders/Place, Place, Order.",
+     .example = "describe Orders/Place", .run = command_describe},
     {.path = "call", .args = "SERVICE/METHOD [JSON|@FILE|-]", .least = 1, .most = 2,
-     .options = OPT(SERVICE) | OPT(DEFAULTS), .settings = true,
-     .help = "call a method, print its reply as JSON", .run = command_call},
-    {.path = "list", .args = "", .least = 0, .most = 0,
-     .help = "list the methods that call knows", .run = command_list},
-    {.path = "health", .args = "", .least = 0, .most = 0, .settings = true,
-     .help = "ask every service whether it can do its work", .run = command_health},
+     .options = TYPES | OPT(TEMPLATE) | OPT(DEFAULTS), .settings = true,
+     .help = "call a method, print its reply as JSON",
+     .about = "The request is protobuf's JSON: names as in the .proto or in lowerCamelCase,\n"
+              "int64 as number or string, enums by name or number, bytes in base64.\n"
+              "Fields that do not exist are refused.  - or @- reads standard input.",
+     .example = "call inventory.v1.Inventory/GetStock '{\"sku\": \"teapot\"}'",
+     .run = command_call},
+    {.path = "bench", .args = "SERVICE/METHOD [JSON|@FILE|-]", .least = 1, .most = 2,
+     .options = TYPES | OPT(CONCURRENCY) | OPT(SECONDS), .settings = true,
+     .help = "call a method over and over, print rate and percentiles",
+     .about = "{{ulid}} in the JSON becomes a new ULID in each call.",
+     .example = "bench GetStock '{\"sku\": \"teapot\"}' --concurrency 16 --seconds 5",
+     .run = command_bench},
+    {.path = "health", .args = "", .least = 0, .most = 0,
+     .options = SERVER | OPT(WATCH) | OPT(INTERVAL) | OPT(TIMES), .settings = true,
+     .help = "ask every service whether it can do its work",
+     .about = "With --watch it goes on and prints a line when one changes.",
+     .example = "health --watch", .run = command_health},
+    {.path = "ping", .args = "", .least = 0, .most = 0,
+     .options = SERVER | OPT(TIMES), .settings = true,
+     .help = "measure how long connecting and a round trip take", .run = command_ping},
     {.path = "orders show", .args = "ID", .least = 1, .most = 1,
      .options = OPT(DEFAULTS), .settings = true,
      .help = "show one order", .run = command_orders_show},
@@ -25,17 +63,19 @@ const struct command COMMANDS[] = {
      .options = OPT(DEFAULTS), .settings = true,
      .help = "show one checkout", .run = command_checkouts_show},
     {.path = "checkouts retry", .args = "ID", .least = 1, .most = 1, .settings = true,
+     .changes = true,
      .help = "have an unfinished one taken over at once", .run = command_checkouts_retry},
     {.path = "stock show", .args = "SKU", .least = 1, .most = 1,
      .options = OPT(DEFAULTS), .settings = true,
      .help = "show a product's stock", .run = command_stock_show},
     {.path = "stock adjust", .args = "SKU DELTA", .least = 2, .most = 2,
      .options = OPT(REASON) | OPT(ID) | OPT(DEFAULTS), .required = OPT(REASON),
-     .settings = true,
+     .settings = true, .changes = true,
      .help = "book pieces in (5) or out (-5)", .run = command_stock_adjust},
     {.path = "products put", .args = "SKU", .least = 1, .most = 1,
      .options = OPT(TITLE) | OPT(PRICE) | OPT(CURRENCY),
      .required = OPT(TITLE) | OPT(PRICE) | OPT(CURRENCY), .settings = true,
+     .changes = true,
      .help = "create a product, or change its title and price",
      .run = command_products_put},
     {.path = "token", .args = "", .least = 0, .most = 0,
@@ -52,6 +92,7 @@ const struct command COMMANDS[] = {
      .help = "make the development issuer's key and JWK set", .run = command_key_issuer},
     {.path = "migrate", .args = "", .least = 0, .most = 0,
      .options = OPT(DIR) | OPT(ROLES) | OPT(LOCK_WAIT), .settings = true,
+     .changes = true,
      .help = "bring the database's schema up to date", .run = command_migrate},
 };
 /* clang-format on */

@@ -12,10 +12,19 @@ struct outcome command_key_new(struct cli *cli);
 struct outcome command_key_allow(struct cli *cli);
 struct outcome command_key_issuer(struct cli *cli);
 
-/* call.c */
+/* describe.c */
 struct outcome command_list(struct cli *cli);
+struct outcome command_describe(struct cli *cli);
+
+/* call.c */
 struct outcome command_call(struct cli *cli);
+
+/* bench.c */
+struct outcome command_bench(struct cli *cli);
+
+/* health.c */
 struct outcome command_health(struct cli *cli);
+struct outcome command_ping(struct cli *cli);
 
 /* shop.c */
 struct outcome command_orders_show(struct cli *cli);

@@ -25,6 +25,8 @@ static const struct conf_row ROWS[] = {
     TEXT(jwt_key_file, CONF_TEXT, "the development issuer's private JWK, for token"),
     TEXT(jwt_issuer, CONF_TEXT, "iss of tokens"),
     TEXT(jwt_audience, CONF_TEXT, "aud of tokens"),
+    {"production", CONF_FLAG, offsetof(struct settings, production), "false", 0, 0,
+     "true: ask before changing commands"},
 };
 
 static const struct conf_table TABLE = {

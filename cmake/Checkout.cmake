@@ -19,8 +19,33 @@ function(checkout_protocol target)
       DEPENDS ${proto} VERBATIM)
     list(APPEND sources ${out}/${name}.pb-c.c)
   endforeach()
+  # What reflection answers: all of the contract, comments too.  protoc-c is protoc with
+  # one more output.
+  add_custom_command(
+    OUTPUT ${out}/descriptors.c
+    COMMAND ${PROTOC_C} --proto_path=${CMAKE_SOURCE_DIR}/proto --include_imports
+            --include_source_info --descriptor_set_out=${out}/descriptors.bin ${protos}
+    COMMAND ${CMAKE_COMMAND} -DIN=${out}/descriptors.bin -DOUT=${out}/descriptors.c
+            -DNAME=rpc_descriptors -DMOST=524288 -P ${CMAKE_SOURCE_DIR}/cmake/Embed.cmake
+    DEPENDS ${protos} ${CMAKE_SOURCE_DIR}/cmake/Embed.cmake VERBATIM)
+  list(APPEND sources ${out}/descriptors.c)
   add_library(${target} STATIC ${sources})
   # Generated code is not ours to warn about.
+  target_include_directories(${target} SYSTEM PUBLIC ${CMAKE_BINARY_DIR}/generated)
+  target_link_libraries(${target} PUBLIC PkgConfig::PROTOBUF_C)
+endfunction()
+
+# checkout_messages(TARGET FOLDER): the same of the one FOLDER/TARGET.proto, which is no part
+# of the contract; included as "FOLDER/TARGET.pb-c.h".
+function(checkout_messages target folder)
+  set(proto ${CMAKE_SOURCE_DIR}/${folder}/${target}.proto)
+  set(out ${CMAKE_BINARY_DIR}/generated/${folder})
+  file(MAKE_DIRECTORY ${out})
+  add_custom_command(
+    OUTPUT ${out}/${target}.pb-c.c ${out}/${target}.pb-c.h
+    COMMAND ${PROTOC_C} --proto_path=${CMAKE_SOURCE_DIR}/${folder} --c_out=${out} ${proto}
+    DEPENDS ${proto} VERBATIM)
+  add_library(${target} STATIC ${out}/${target}.pb-c.c)
   target_include_directories(${target} SYSTEM PUBLIC ${CMAKE_BINARY_DIR}/generated)
   target_link_libraries(${target} PUBLIC PkgConfig::PROTOBUF_C)
 endfunction()

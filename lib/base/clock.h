@@ -8,6 +8,9 @@
 /* Milliseconds since some fixed point; never steps back.  Deadlines are in this. */
 int64_t clock_monotonic_ms(void);
 
+/* The same clock in microseconds, for measuring. */
+int64_t clock_monotonic_us(void);
+
 /* Unix milliseconds, UTC; may step when the machine's clock is set. */
 int64_t clock_wall_ms(void);
 

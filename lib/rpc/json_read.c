@@ -429,6 +429,28 @@ static struct err read_members(struct reader *r, const json_t *object,
     return ERR_NONE;
 }
 
+/* As protobuf-c's unpacking does it: types made at run time have no message_init. */
+static ProtobufCMessage *new_message(struct reader *r,
+                                     const ProtobufCMessageDescriptor *type)
+{
+    ProtobufCMessage *message = arena_alloc(r->arena, type->sizeof_message);
+
+    if (message == NULL)
+        return NULL;
+    if (type->message_init != NULL) {
+        type->message_init(message);
+        return message;
+    }
+    message->descriptor = type;
+    for (unsigned i = 0; i < type->n_fields; i++)
+        if (type->fields[i].type == PROTOBUF_C_TYPE_STRING &&
+            type->fields[i].label == PROTOBUF_C_LABEL_NONE &&
+            (type->fields[i].flags & PROTOBUF_C_FIELD_FLAG_ONEOF) == 0)
+            *(const void **)((char *)message + type->fields[i].offset) =
+                type->fields[i].default_value;
+    return message;
+}
+
 static struct err read_message(struct reader *r, const json_t *json,
                                const ProtobufCMessageDescriptor *type,
                                const struct json_place *place, ProtobufCMessage **out)
@@ -440,10 +462,9 @@ static struct err read_message(struct reader *r, const json_t *json,
     if (r->depth == JSON_DEPTH_MAX)
         return err_make(ERR_INVALID_ARGUMENT, "%s is nested deeper than %d messages",
                         json_path(place, path), JSON_DEPTH_MAX);
-    ProtobufCMessage *message = arena_alloc(r->arena, type->sizeof_message);
+    ProtobufCMessage *message = new_message(r, type);
     if (message == NULL)
         return err_memory();
-    protobuf_c_message_init(type, message);
     r->depth++;
     struct err e = read_members(r, json, place, message);
     r->depth--;

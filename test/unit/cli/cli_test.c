@@ -350,15 +350,20 @@ static void a_method_is_found_by_any_unambiguous_end_of_its_name(void **state)
                                       "getstock",  "x.inventory.v1.Inventory/GetStock",
                                       "Inventory/"};
     struct found_method method;
+    struct catalogue catalogue;
+    struct cli cli = {.arena = arena_new(16 << 20)};
 
     (void)state;
+    assert_int_equal(catalogue_open(&cli, &catalogue).status, 0);
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
-        assert_false(failed(method_find(good[i], &method)));
+        assert_false(failed(method_find(&catalogue, good[i], &method)));
         assert_string_equal(method.place->name, "inventory");
         assert_string_equal(method.method->name, "GetStock");
     }
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        assert_int_equal(method_find(bad[i], &method).code, ERR_INVALID_ARGUMENT);
+        assert_int_equal(method_find(&catalogue, bad[i], &method).code,
+                         ERR_INVALID_ARGUMENT);
+    arena_free(cli.arena);
 }
 
 int main(void)
