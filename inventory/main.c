@@ -52,6 +52,7 @@ static struct err open_database(struct environment *env)
         .queue_max = 8192,
         .batch_max = 512,
         .readers = (size_t)env->settings.readers,
+        .metrics = env->host.metrics,
     };
 
     stock_configure(&config);

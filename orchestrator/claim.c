@@ -132,6 +132,7 @@ static void submit(struct placing *p)
 {
     orders_claim(&p->op, &p->asked, sagas_owner(p->sagas), sagas_config(p->sagas)->lease_ms);
     p->op.deadline_ms = p->waiter->deadline_ms;
+    p->op.cancel = rpc_call_cancel(p->waiter->call);
     p->op.done = on_claimed;
     p->op.arg = p;
     db_submit(sagas_config(p->sagas)->db, &p->op);

@@ -75,6 +75,7 @@ static struct err open_database(struct environment *env)
         .queue_max = 2 * (size_t)env->settings.in_flight_max + 1024,
         .batch_max = 512,
         .readers = (size_t)env->settings.readers,
+        .metrics = env->host.metrics,
     };
 
     orders_configure(&config);
@@ -95,6 +96,11 @@ static struct err open_channel(struct environment *env, const char *service,
     return channel_open(&config, out);
 }
 
+static int64_t count_sagas(void *sagas)
+{
+    return (int64_t)(sagas_config(sagas)->most - sagas_room(sagas));
+}
+
 static struct err open_sagas(struct environment *env)
 {
     struct sagas_config config = {
@@ -110,7 +116,10 @@ static struct err open_sagas(struct environment *env)
     };
 
     config.steps = place_steps(&config.step_count);
-    return sagas_open(&config, &env->sagas);
+    struct err e = sagas_open(&config, &env->sagas);
+    if (!failed(e))
+        metrics_gauge_read(env->host.metrics, "sagas_running", "", count_sagas, env->sagas);
+    return e;
 }
 
 static struct err start_workers(struct environment *env)
@@ -167,6 +176,7 @@ static void stop(void *arg)
     host_stop_serving(&env->host, 10000);
     worker_stop(env->recoverer);
     worker_stop(env->expirer);
+    metrics_forget(env->host.metrics, env->sagas);
     if (!sagas_stop(env->sagas, 10000)) {
         log_warn("stopped_with_checkouts_running", "note=\"they will be taken over\"");
         _exit(EXIT_SUCCESS); /* they hold what would be freed below */

@@ -35,6 +35,7 @@ static struct work *begin(struct db *db, struct provider *provider, const struct
     }
     *work = (struct work){.db = db, .provider = provider, .scope = *scope, .id = id, .key = key};
     work->op.deadline_ms = scope->deadline_ms;
+    work->op.cancel = scope->cancel; /* until the provider was asked */
     work->op.arg = work;
     work->op.head[0] = db_t(id);
     return work;
@@ -52,6 +53,7 @@ static void submit_outcome(struct work *work, const struct db_kind *kind, db_don
 {
     int64_t least = clock_monotonic_ms() + OUTCOME_PATIENCE_MS;
 
+    work->op.cancel = NULL;
     if (work->op.deadline_ms < least)
         work->op.deadline_ms = least;
     submit(work, kind, done);

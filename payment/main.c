@@ -50,6 +50,7 @@ static struct err open_database(struct environment *env)
         .queue_max = 8192,
         .batch_max = 512,
         .readers = (size_t)env->settings.readers,
+        .metrics = env->host.metrics,
     };
 
     ledger_configure(&config);

@@ -69,6 +69,8 @@ enum err_effect {
 struct err {
     enum err_code code;
     enum err_effect effect;
+    /* When asking again can help: not before so many milliseconds; 0 when not known. */
+    uint32_t retry_after_ms;
     /* SKUs and the like, separated by commas, or NULL; lives in the request's arena. */
     const char *subject;
     char message[192]; /* a sentence, cut if longer; never a secret */

@@ -22,7 +22,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/cancel.h"
 #include "base/err.h"
+#include "base/metrics.h"
 
 enum {
     DB_HEAD_MAX = 12,  /* columns of an operation's own row */
@@ -67,6 +69,8 @@ struct db_op {
     const struct db_value *lines; /* line_count rows, one after another */
     size_t line_count;
     int64_t deadline_ms; /* clock_monotonic_ms */
+    /* Once asked, an operation that was not begun ends with CANCELLED.  NULL: never. */
+    const struct cancel *cancel;
     db_done *done;       /* on the writer's thread: it must not block */
     void *arg;
     struct db_op *next;  /* the queue's */
@@ -79,6 +83,7 @@ struct db_query {
     const char *sql;
     struct db_value values[DB_HEAD_MAX];
     int64_t deadline_ms;
+    const struct cancel *cancel; /* as above */
     db_done *done;     /* on a reader's thread: it must not block */
     void *arg;
     struct db_query *next;
@@ -96,6 +101,8 @@ struct db_config {
     size_t queue_max;                 /* operations waiting; past it RESOURCE_EXHAUSTED */
     size_t batch_max;                 /* operations in one transaction */
     size_t readers;                   /* reader threads, 0 to 16 */
+    /* Where db_queue_operations, db_batch_operations and db_batch_us go; borrowed, or NULL. */
+    struct metrics *metrics;
 };
 
 struct db;

@@ -10,6 +10,7 @@
 #include <assert.h>
 #include <pthread.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -42,6 +43,7 @@ struct writer {
     struct batch batch;
     struct slot *slots;
     int64_t backoff_ms;
+    struct histogram *batch_operations, *batch_us;
 };
 
 /* ---- the queue ---------------------------------------------------------------------- */
@@ -215,6 +217,11 @@ static size_t compact(struct slot *slots, size_t count, bool closing)
         struct slot slot = slots[i];
         if (slot.op == NULL)
             continue;
+        if (!slot.in_doubt && cancel_asked(slot.op->cancel)) {
+            slot_finish(&slot, err_make(ERR_CANCELLED, "Nobody waits for it; not done."),
+                        NULL);
+            continue;
+        }
         if (slot.op->deadline_ms > now && !closing) {
             slots[kept++] = slot;
             continue;
@@ -258,7 +265,10 @@ static void run(struct writer *w, struct slot *slots, size_t count)
             back_off(w);
             continue;
         }
+        int64_t begun_us = clock_monotonic_us();
         struct verdict v = batch_attempt(&w->batch, &w->config, &w->conn, slots, count);
+        histogram_record(w->batch_operations, count);
+        histogram_record(w->batch_us, (uint64_t)(clock_monotonic_us() - begun_us));
         switch (v.kind) {
         case VERDICT_COMMITTED:
             w->backoff_ms = BACKOFF_LEAST_MS;
@@ -319,6 +329,29 @@ static void *writer_main(void *arg)
     return NULL;
 }
 
+/* ---- what is counted --'*63  */
+
+static int64_t queue_length(void *arg)
+{
+    struct writer *w = arg;
+
+    pthread_mutex_lock(&w->lock);
+    size_t queued = w->queued;
+    pthread_mutex_unlock(&w->lock);
+    return (int64_t)queued;
+}
+
+static void open_metrics(struct writer *w)
+{
+    struct metrics *metrics = w->config.metrics;
+    char label[METRIC_LABELS_SIZE];
+
+    snprintf(label, sizeof label, "database=%s", w->config.name);
+    w->batch_operations = metrics_histogram(metrics, "db_batch_operations", label);
+    w->batch_us = metrics_histogram(metrics, "db_batch_us", label);
+    metrics_gauge_read(metrics, "db_queue_operations", label, queue_length, w);
+}
+
 /* ---- starting and stopping ---------------------------------------------------------- */
 
 static void init_lock(struct writer *w)
@@ -351,7 +384,9 @@ struct err writer_start(const struct db_config *config, struct writer **out)
     w->conn = (struct conn){.url = config->url, .name = config->name};
     w->health = err_make(ERR_UNAVAILABLE, "Not yet connected to the database.");
     init_lock(w);
+    open_metrics(w);
     if (pthread_create(&w->thread, NULL, writer_main, w) != 0) {
+        metrics_forget(config->metrics, w);
         free(slots);
         free(w);
         return err_make(ERR_RESOURCE_EXHAUSTED, "Cannot start the database writer's thread.");
@@ -370,6 +405,7 @@ void writer_stop(struct writer *w)
     pthread_cond_signal(&w->wake);
     pthread_mutex_unlock(&w->lock);
     pthread_join(w->thread, NULL);
+    metrics_forget(w->config.metrics, w);
     batch_free(&w->batch);
     pthread_cond_destroy(&w->wake);
     pthread_mutex_destroy(&w->lock);

@@ -9,6 +9,9 @@
  *         |          |                  |
  *         +----------+---- PAUSING <----+       while there is time
  *
+ * Each operation begins under the call's lock, if the call was not cancelled; whoever
+ * cancels does so and ends the operation under it.  So no cancellation falls between two.
+ *
  * What is known of the call's effect.  Nothing was sent: none.  Sent, and no answer came:
  * unknown, and it stays so until an attempt is answered for good.  An answer that only
  * tells of this attempt (marked as not run; overloaded, internal, ...) settles nothing
@@ -28,12 +31,14 @@
 #include <assert.h>
 #include <nng/nng.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sodium.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cancel.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/ids.h"
@@ -41,15 +46,21 @@
 #include "rpc/envelope.h"
 #include "rpc/seal.h"
 #include "rpc/server.h"
+#include "rpc/stats.h"
 #include "rpc/timer.h"
 
 enum {
     ADDRESSES_MAX = 16,
+    IN_FLIGHT_MOST = 65536,
     SEND_WAIT_MS = 1000,    /* for a connection, before another address is tried */
     ATTEMPT_LEAST_MS = 250, /* given to an attempt when another address is connected */
     PAUSE_LEAST_MS = 5,
     PAUSE_MOST_MS = 500,
     KEPT_PAYLOAD_MAX = 64 << 10, /* a larger buffer is freed with its call */
+    CANCELS_MAX = 8,             /* Cancel messages beside the calls in flight */
+    CANCEL_WAIT_MS = 1000,
+    TOLD_ARENA_MAX = 64 << 10,
+    TICKET_INDEX_BITS = 20,
 };
 
 enum call_state { SENDING, RECEIVING };
@@ -60,7 +71,11 @@ struct call {
     nng_aio *aio;
     nng_aio *pause; /* of its own: in nng 1.5.2 an aio that has slept takes every later
                        time-out for success */
+    pthread_mutex_t lock; /* see above; the call's own, so hardly ever waited for */
+    struct cancel cancel;
+    size_t index; /* in channel->calls */
     enum call_state state;
+    struct endpoint *pin;      /* the only address that will do, or NULL */
     struct endpoint *endpoint; /* of the attempt; NULL between two */
     nng_ctx context;
     uint8_t nonce[SEAL_NONCE_SIZE];
@@ -70,6 +85,8 @@ struct call {
     char traceparent[ENVELOPE_TRACEPARENT_MAX + 1];
     uint8_t *payload;
     size_t payload_size, payload_room;
+    struct packed_metadata *metadata; /* NULL: none */
+    int64_t begun_us;
     const ProtobufCMessageDescriptor *reply_type;
     struct arena *arena;
     int64_t deadline_ms;
@@ -92,6 +109,9 @@ struct channel {
     size_t call_count, in_flight, in_flight_max;
     size_t turn;
     atomic_bool closing;
+    atomic_size_t inside; /* threads in channel_call or channel_cancel */
+    struct stats stats;
+    struct counter *retries, *rested;
     const struct key *key;
     const struct peer *callee;
     struct seal_session session;
@@ -99,13 +119,27 @@ struct channel {
     size_t endpoint_count;
 };
 
+/* A call's metadata as the envelope wants it, in one block. */
+struct packed_metadata {
+    Rpc__V1__Metadata entries[ENVELOPE_METADATA_MAX];
+    Rpc__V1__Metadata *list[ENVELOPE_METADATA_MAX];
+    size_t count;
+    char texts[]; /* keys and values */
+};
+
 static void attempt(struct call *call);
+static void tell_callee(const struct call *call);
 
 /* ---------------------------------------------------------- the end */
 
 static struct err cancelled(void)
 {
     return err_unknown(ERR_CANCELLED, "the channel was closed before the answer came");
+}
+
+static struct err called_off(void)
+{
+    return err_make(ERR_CANCELLED, "the caller no longer waits for the answer");
 }
 
 /* Whether an error that a handler gave, or we, only tells of its own attempt. */
@@ -127,20 +161,19 @@ static bool settles_nothing(enum err_code code)
 }
 
 /* The attempt is over; says how its address did.  The lock is held. */
-static void leave_locked(struct call *call, bool well)
+static void leave_locked(struct call *call, enum endpoint_report report)
 {
-    if (well)
-        endpoint_well(call->endpoint);
-    else
-        endpoint_failed(call->endpoint);
+    if (report == ENDPOINT_FAILED)
+        counter_add(call->channel->rested, 1);
+    endpoint_report(call->endpoint, report);
     endpoint_give_back(call->endpoint, call->context);
     call->endpoint = NULL;
 }
 
-static void leave(struct call *call, bool well)
+static void leave(struct call *call, enum endpoint_report report)
 {
     pthread_mutex_lock(&call->channel->lock);
-    leave_locked(call, well);
+    leave_locked(call, report);
     pthread_mutex_unlock(&call->channel->lock);
 }
 
@@ -162,9 +195,13 @@ static void finish(struct call *call, struct err e, const ProtobufCMessage *repl
         call->payload = NULL;
         call->payload_room = 0;
     }
+    free(call->metadata);
+    call->metadata = NULL;
+    cancel_end(&call->cancel);
+    stats_end(&channel->stats, call->begun_us, err_grpc_status(e.code));
     pthread_mutex_lock(&channel->lock);
     if (call->endpoint != NULL)
-        leave_locked(call, !failed(e));
+        leave_locked(call, failed(e) ? ENDPOINT_FAILED : ENDPOINT_WELL);
     call->next = channel->free;
     channel->free = call;
     channel->in_flight--;
@@ -196,7 +233,8 @@ static void give_up(struct call *call)
 static void pause_then_retry(struct call *call)
 {
     int64_t most = call->pause_ms;
-    int64_t pause = 1 + (int64_t)randombytes_uniform((uint32_t)most);
+    int64_t pause = 1 + (int64_t)randombytes_uniform((uint32_t)most) +
+                    call->error.retry_after_ms;
 
     call->pause_ms = most * 2 < PAUSE_MOST_MS ? most * 2 : PAUSE_MOST_MS;
     if (pause >= clock_remaining_ms(call->deadline_ms)) {
@@ -207,13 +245,20 @@ static void pause_then_retry(struct call *call)
         finish(call, cancelled(), NULL, false);
         return;
     }
-    nng_sleep_aio((nng_duration)pause, call->pause);
+    counter_add(call->channel->retries, 1);
+    pthread_mutex_lock(&call->lock);
+    bool cancelled_meanwhile = cancel_asked(&call->cancel);
+    if (!cancelled_meanwhile)
+        nng_sleep_aio((nng_duration)pause, call->pause);
+    pthread_mutex_unlock(&call->lock);
+    if (cancelled_meanwhile)
+        finish(call, called_off(), NULL, false);
 }
 
 /* Our own finding about an attempt that got no answer. */
 static void attempt_failed(struct call *call, struct err e)
 {
-    leave(call, false);
+    leave(call, ENDPOINT_FAILED);
     call->error = e;
     call->answered = call->not_run = false;
     if (e.effect == EFFECT_UNKNOWN)
@@ -248,7 +293,7 @@ static void answered_error(struct call *call, struct err e,
     bool elsewhere = response->not_run && may_differ(e.code) && ask_elsewhere(call);
     bool again = e.code == ERR_UNAVAILABLE || elsewhere;
 
-    leave(call, !again);
+    leave(call, again ? ENDPOINT_FAILED : ENDPOINT_WELL);
     call->error = e;
     call->answered = true;
     call->not_run = response->not_run;
@@ -265,7 +310,7 @@ static void answered_error(struct call *call, struct err e,
 /* Ends the call with what is not worth a retry: the next attempt would see the same. */
 static void fail_for_good(struct call *call, struct err e)
 {
-    leave(call, false);
+    leave(call, ENDPOINT_FAILED);
     finish(call, e, NULL, false);
 }
 
@@ -354,20 +399,44 @@ static int64_t answer_wait_ms(const struct call *call)
                                                                             : left;
 }
 
+/* The call was cancelled in the middle of an attempt, which says nothing of its address. */
+static void end_cancelled(struct call *call, bool sent)
+{
+    struct err e = called_off();
+
+    if (sent) {
+        tell_callee(call);
+        e.effect = EFFECT_UNKNOWN;
+    }
+    leave(call, ENDPOINT_NOT_SAID);
+    finish(call, e, NULL, false);
+}
+
 static void on_sent(struct call *call, int result)
 {
     if (result != 0) {
         nng_msg_free(nng_aio_get_msg(call->aio));
         nng_aio_set_msg(call->aio, NULL);
+        if (cancel_asked(&call->cancel)) {
+            end_cancelled(call, false);
+            return;
+        }
         attempt_failed(
             call,
             err_make(ERR_UNAVAILABLE, "%s cannot be reached: %s", call->endpoint->url,
                      result == NNG_ETIMEDOUT ? "no connection" : nng_strerror(result)));
         return;
     }
-    call->state = RECEIVING;
-    nng_aio_set_timeout(call->aio, (nng_duration)answer_wait_ms(call));
-    nng_ctx_recv(call->context, call->aio);
+    pthread_mutex_lock(&call->lock);
+    bool cancelled_meanwhile = cancel_asked(&call->cancel);
+    if (!cancelled_meanwhile) {
+        call->state = RECEIVING;
+        nng_aio_set_timeout(call->aio, (nng_duration)answer_wait_ms(call));
+        nng_ctx_recv(call->context, call->aio);
+    }
+    pthread_mutex_unlock(&call->lock);
+    if (cancelled_meanwhile)
+        end_cancelled(call, true);
 }
 
 static void stray(const struct call *of, int64_t late_ms);
@@ -424,6 +493,8 @@ static void on_received(struct call *call, int result)
         nng_aio_set_msg(call->aio, NULL);
         if (!answer_faulted(call, frame))
             take_answer(call, frame);
+    } else if (cancel_asked(&call->cancel)) {
+        end_cancelled(call, true);
     } else if (result == NNG_ETIMEDOUT) {
         attempt_failed(call,
                        err_unknown(ERR_DEADLINE_EXCEEDED, "%s did not answer in time",
@@ -466,6 +537,10 @@ static nng_msg *seal_attempt(struct call *call, int64_t left_ms)
     request.sent_at_ms = clock_wall_ms();
     request.payload.data = call->payload;
     request.payload.len = call->payload_size;
+    if (call->metadata != NULL) {
+        request.metadata = call->metadata->list;
+        request.n_metadata = call->metadata->count;
+    }
     nng_msg *frame = envelope_pack(&request.base, seal_request_overhead(own));
     if (frame == NULL)
         return NULL;
@@ -482,8 +557,10 @@ static void enter_locked(struct call *call)
 
     for (size_t i = 0; i < channel->endpoint_count; i++)
         endpoint_keep_dialling(&channel->endpoints[i]);
-    struct endpoint *e =
-        endpoint_pick(channel->endpoints, channel->endpoint_count, channel->turn++);
+    struct endpoint *e = call->pin != NULL
+                             ? call->pin
+                             : endpoint_pick(channel->endpoints, channel->endpoint_count,
+                                             channel->turn++);
 
     call->endpoint = endpoint_take(e, &call->context) == 0 ? e : NULL;
 }
@@ -526,6 +603,10 @@ static void attempt(struct call *call)
         finish(call, cancelled(), NULL, false);
         return;
     }
+    if (cancel_asked(&call->cancel)) {
+        finish(call, called_off(), NULL, false);
+        return;
+    }
     if (left == 0) {
         give_up(call);
         return;
@@ -540,11 +621,20 @@ static void attempt(struct call *call)
         nng_msg_free(frame);
         return;
     }
-    call->state = SENDING;
-    nng_aio_set_msg(call->aio, frame);
-    nng_aio_set_timeout(call->aio,
-                        (nng_duration)(left < SEND_WAIT_MS ? left : SEND_WAIT_MS));
-    nng_ctx_send(call->context, call->aio);
+    pthread_mutex_lock(&call->lock);
+    bool cancelled_meanwhile = cancel_asked(&call->cancel);
+    if (!cancelled_meanwhile) {
+        call->state = SENDING;
+        nng_aio_set_msg(call->aio, frame);
+        nng_aio_set_timeout(call->aio,
+                            (nng_duration)(left < SEND_WAIT_MS ? left : SEND_WAIT_MS));
+        nng_ctx_send(call->context, call->aio);
+    }
+    pthread_mutex_unlock(&call->lock);
+    if (cancelled_meanwhile) {
+        nng_msg_free(frame);
+        end_cancelled(call, false);
+    }
 }
 
 /* ---------------------------------------------------------- beginning */
@@ -555,6 +645,7 @@ static void call_free(struct call *call)
         return;
     nng_aio_free(call->pause); /* each waits until its callback is over */
     nng_aio_free(call->aio);
+    pthread_mutex_destroy(&call->lock);
     free(call->payload);
     free(call);
 }
@@ -563,25 +654,31 @@ static struct call *call_new(struct channel *channel)
 {
     struct call *call = calloc(1, sizeof *call);
 
-    if (call == NULL || nng_aio_alloc(&call->aio, on_aio, call) != 0 ||
+    if (call == NULL)
+        return NULL;
+    pthread_mutex_init(&call->lock, NULL);
+    if (nng_aio_alloc(&call->aio, on_aio, call) != 0 ||
         nng_aio_alloc(&call->pause, on_paused, call) != 0) {
         call_free(call);
         return NULL;
     }
     call->channel = channel;
+    call->index = channel->call_count;
     channel->calls[channel->call_count++] = call;
     return call;
 }
 
-/* A call's memory, counted as in flight, and the address of its first attempt. */
-static struct err call_take(struct channel *channel, struct call **out)
+/* A call's memory, counted as in flight, and the address of its first attempt: `pin`, or
+ * when that is NULL the best. */
+static struct err call_take(struct channel *channel, struct endpoint *pin, struct call **out)
 {
+    size_t most = channel->in_flight_max + (pin != NULL ? CANCELS_MAX : 0);
     struct err e = ERR_NONE;
 
     pthread_mutex_lock(&channel->lock);
     if (atomic_load(&channel->closing)) {
         e = err_make(ERR_CANCELLED, "the channel to %s is closed", channel->callee->name);
-    } else if (channel->in_flight == channel->in_flight_max) {
+    } else if (channel->in_flight >= most) {
         e = err_make(ERR_RESOURCE_EXHAUSTED, "%zu calls to %s are in flight already",
                      channel->in_flight, channel->callee->name);
     } else {
@@ -592,6 +689,7 @@ static struct err call_take(struct channel *channel, struct call **out)
             e = err_memory();
         if (*out != NULL) {
             channel->in_flight++;
+            (*out)->pin = pin;
             enter_locked(*out);
         }
     }
@@ -616,6 +714,9 @@ static struct err check_call(const struct channel_call *call)
         return err_make(ERR_INVALID_ARGUMENT,
                         "a traceparent is at most %d visible characters",
                         ENVELOPE_TRACEPARENT_MAX);
+    struct err e = envelope_check_metadata(call->metadata, call->metadata_count);
+    if (failed(e))
+        return e;
     if (left == 0)
         return err_make(ERR_DEADLINE_EXCEEDED,
                         "the deadline was over before the call to %s", call->method);
@@ -644,6 +745,32 @@ static bool keep_payload(struct call *call, const ProtobufCMessage *request)
     return true;
 }
 
+/* Copies the metadata into one block, for every attempt. */
+static bool keep_metadata(struct call *call, const struct channel_call *from)
+{
+    size_t size = 0;
+
+    if (from->metadata_count == 0)
+        return true;
+    for (size_t i = 0; i < from->metadata_count; i++)
+        size += strlen(from->metadata[i].key) + strlen(from->metadata[i].value) + 2;
+    struct packed_metadata *m = malloc(sizeof *m + size);
+    if (m == NULL)
+        return false;
+    char *at = m->texts;
+    m->count = from->metadata_count;
+    for (size_t i = 0; i < m->count; i++) {
+        rpc__v1__metadata__init(&m->entries[i]);
+        m->list[i] = &m->entries[i];
+        m->entries[i].key = at;
+        at = stpcpy(at, from->metadata[i].key) + 1;
+        m->entries[i].value = at;
+        at = stpcpy(at, from->metadata[i].value) + 1;
+    }
+    call->metadata = m;
+    return true;
+}
+
 static void fill(struct call *call, const struct channel_call *from, channel_done *done,
                  void *arg)
 {
@@ -665,23 +792,89 @@ static void fill(struct call *call, const struct channel_call *from, channel_don
     call->error = ERR_NONE;
 }
 
-void channel_call(struct channel *channel, const struct channel_call *from,
-                  channel_done *done, void *arg)
+/* Begins the call that was taken; the ticket stays good until its end. */
+static channel_ticket begin(struct call *call, const struct channel_call *from,
+                            channel_done *done, void *arg)
 {
-    struct call *call = NULL;
-    struct err e = check_call(from);
-
-    if (!failed(e))
-        e = call_take(channel, &call);
-    if (failed(e)) {
-        done(arg, e, NULL, false);
-        return;
-    }
     fill(call, from, done, arg);
-    if (keep_payload(call, from->request))
+    call->begun_us = stats_begin(&call->channel->stats);
+    cancel_begin(&call->cancel);
+    channel_ticket ticket =
+        cancel_token(&call->cancel) << TICKET_INDEX_BITS | (call->index + 1);
+    if (keep_payload(call, from->request) && keep_metadata(call, from))
         attempt(call);
     else
         finish(call, err_memory(), NULL, false);
+    return ticket;
+}
+
+channel_ticket channel_call(struct channel *channel, const struct channel_call *from,
+                            channel_done *done, void *arg)
+{
+    struct call *call = NULL;
+    channel_ticket ticket = 0;
+
+    atomic_fetch_add(&channel->inside, 1);
+    struct err e = check_call(from);
+    if (!failed(e))
+        e = call_take(channel, NULL, &call);
+    if (failed(e))
+        done(arg, e, NULL, false);
+    else
+        ticket = begin(call, from, done, arg);
+    atomic_fetch_sub(&channel->inside, 1);
+    return ticket;
+}
+
+/* ---------------------------------------------------------- cancelling */
+
+static void on_told(void *arena, struct err error, const ProtobufCMessage *reply,
+                    bool replayed)
+{
+    (void)error; /* it was a courtesy */
+    (void)reply;
+    (void)replayed;
+    arena_free(arena);
+}
+
+/* Tells the server that has the call's request that nobody waits for its answer. */
+static void tell_callee(const struct call *of)
+{
+    Rpc__V1__CancelRequest request = RPC__V1__CANCEL_REQUEST__INIT;
+    struct call *call = NULL;
+    const struct channel_call from = {
+        .method = "rpc.v1.Calls/Cancel",
+        .request = &request.base,
+        .reply_type = &rpc__v1__cancel_reply__descriptor,
+        .arena = arena_new(TOLD_ARENA_MAX),
+        .deadline_ms = clock_monotonic_ms() + CANCEL_WAIT_MS,
+    };
+
+    request.id = (char *)of->id;
+    if (from.arena == NULL || failed(call_take(of->channel, of->endpoint, &call)))
+        arena_free(from.arena);
+    else
+        begin(call, &from, on_told, from.arena);
+}
+
+void channel_cancel(struct channel *channel, channel_ticket ticket)
+{
+    size_t index = ticket & ((1U << TICKET_INDEX_BITS) - 1);
+
+    if (index == 0)
+        return;
+    atomic_fetch_add(&channel->inside, 1);
+    pthread_mutex_lock(&channel->lock);
+    struct call *call = index <= channel->call_count ? channel->calls[index - 1] : NULL;
+    pthread_mutex_unlock(&channel->lock);
+    assert(call != NULL);
+    pthread_mutex_lock(&call->lock);
+    if (cancel_ask(&call->cancel, ticket >> TICKET_INDEX_BITS)) {
+        nng_aio_cancel(call->aio);
+        nng_aio_cancel(call->pause);
+    }
+    pthread_mutex_unlock(&call->lock);
+    atomic_fetch_sub(&channel->inside, 1);
 }
 
 /* ---------------------------------------------------------- faults */
@@ -715,9 +908,10 @@ static void stray(const struct call *of, int64_t late_ms)
     };
     struct call *call = NULL;
 
-    if (from.arena == NULL || failed(call_take(of->channel, &call)))
+    if (from.arena == NULL || failed(call_take(of->channel, NULL, &call)))
         abort(); /* a test build has nothing better to say */
     fill(call, &from, on_stray_done, from.arena);
+    call->begun_us = stats_begin(&call->channel->stats);
     call->payload = realloc(call->payload, of->payload_size + 1);
     assert(call->payload != NULL);
     memcpy(call->payload, of->payload, of->payload_size);
@@ -752,10 +946,21 @@ static struct err open_endpoints(struct channel *channel, const char *addresses)
                          ADDRESSES_MAX);
         else
             e = endpoint_open(&channel->endpoints[channel->endpoint_count++], url,
-                              channel->in_flight_max);
+                              channel->in_flight_max + CANCELS_MAX);
     }
     free(list);
     return e;
+}
+
+static void open_metrics(struct channel *channel, const struct channel_config *config)
+{
+    char label[METRIC_LABELS_SIZE];
+
+    snprintf(label, sizeof label, "service=%s", config->service);
+    stats_open(&channel->stats, config->metrics, "rpc_client", label);
+    channel->retries = metrics_counter(config->metrics, "rpc_client_retries", label);
+    channel->rested =
+        metrics_counter(config->metrics, "rpc_client_failed_attempts", label);
 }
 
 struct err channel_open(const struct channel_config *config, struct channel **out)
@@ -766,8 +971,9 @@ struct err channel_open(const struct channel_config *config, struct channel **ou
     if (callee == NULL)
         return err_make(ERR_INVALID_ARGUMENT, "'%s' is not among the known services",
                         config->service);
-    if (config->in_flight_max < 1)
-        return err_make(ERR_INVALID_ARGUMENT, "a channel needs a call in flight");
+    if (config->in_flight_max < 1 || config->in_flight_max > IN_FLIGHT_MOST)
+        return err_make(ERR_INVALID_ARGUMENT, "a channel has 1 to %d calls in flight",
+                        IN_FLIGHT_MOST);
     struct channel *channel = calloc(1, sizeof *channel);
     if (channel == NULL)
         return err_memory();
@@ -778,7 +984,8 @@ struct err channel_open(const struct channel_config *config, struct channel **ou
     channel->callee = callee;
     channel->in_flight_max = config->in_flight_max;
     seal_session_start(&channel->session, key_public(config->key), callee->public_key);
-    channel->calls = calloc(config->in_flight_max, sizeof(struct call *));
+    open_metrics(channel, config);
+    channel->calls = calloc(config->in_flight_max + CANCELS_MAX, sizeof(struct call *));
     struct err e = channel->calls == NULL ? err_memory()
                                           : open_endpoints(channel, config->addresses);
     if (failed(e)) {
@@ -822,6 +1029,8 @@ void channel_close(struct channel *channel)
     atomic_store(&channel->closing, true);
     pthread_mutex_unlock(&channel->lock);
     wait_idle(channel);
+    while (atomic_load(&channel->inside) > 0) /* a caller on its way out */
+        sched_yield();
     for (size_t i = 0; i < channel->call_count; i++)
         call_free(channel->calls[i]);
     free(channel->calls);

@@ -6,7 +6,8 @@
  *                        +---- backoff <-- UNAVAILABLE or effect unknown, time left
  *
  * The channel alone retries, and only what is UNAVAILABLE or of unknown effect: every
- * method is keyed by an id, so asking again is safe.  An address that fails is rested.
+ * method is keyed by an id, so asking again is safe.  A callee's retry_after_ms is waited
+ * for.  An address that fails is rested, and comes back when one attempt at it went well.
  * nng's own resending is off.
  */
 #pragma once
@@ -15,6 +16,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "base/metrics.h"
 #include "rpc/keys.h"
 
 struct channel;
@@ -24,7 +26,12 @@ struct channel_config {
     const char *addresses;       /* nng URLs separated by commas, 1 to 16 */
     const struct key *key;       /* ours; borrowed, must outlive the channel */
     const struct peers *services; /* known_services; borrowed, must outlive the channel */
-    size_t in_flight_max;        /* calls at once; past it RESOURCE_EXHAUSTED */
+    size_t in_flight_max;        /* calls at once, at most 65536; past it RESOURCE_EXHAUSTED */
+    struct metrics *metrics;     /* where rpc_client_* go; borrowed, or NULL */
+};
+
+struct rpc_metadata {
+    const char *key, *value; /* bounds: Metadata in rpc.proto */
 };
 
 struct channel_call {
@@ -36,6 +43,8 @@ struct channel_call {
     int64_t deadline_ms;             /* clock_monotonic_ms; at most 600 s ahead */
     const char *id;                  /* names the call in logs; NULL: a new ULID */
     const char *traceparent;         /* or NULL */
+    const struct rpc_metadata *metadata;
+    size_t metadata_count;
 };
 
 /*
@@ -54,11 +63,22 @@ struct err channel_open(const struct channel_config *config, struct channel **ou
  * is not to be called from a channel_done. */
 void channel_close(struct channel *channel);
 
+/* Names a call under way; 0 names none. */
+typedef uint64_t channel_ticket;
+
 /*
  * Calls.  Errors: the callee's own; UNAVAILABLE (effect none) when no address could be
  * reached in time; DEADLINE_EXCEEDED (effect unknown) when an answer did not come in
  * time; RESOURCE_EXHAUSTED at once past in_flight_max; DATA_LOSS when an answer does not
- * unpack.  Everything in `call` is copied or used before it returns.
+ * unpack.  Everything in `call` is copied or used before it returns.  Gives what channel_cancel
+ * takes; 0 when it could not even start, and `done` was called.
  */
-void channel_call(struct channel *channel, const struct channel_call *call, channel_done *done,
-                  void *arg);
+channel_ticket channel_call(struct channel *channel, const struct channel_call *call,
+                            channel_done *done, void *arg);
+
+/*
+ * Nobody waits for the call any more: it ends soon with CANCELLED, unless its answer is just
+ * coming; the effect is unknown if it was sent.  The callee is told, and drops what it has
+ * not begun.  A ticket of a call that has ended, or 0, does nothing.
+ */
+void channel_cancel(struct channel *channel, channel_ticket ticket);

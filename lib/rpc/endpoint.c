@@ -104,8 +104,10 @@ int endpoint_take(struct endpoint *endpoint, nng_ctx *out)
         *out = endpoint->contexts[--endpoint->context_count];
     else
         rv = nng_ctx_open(out, endpoint->socket);
-    if (rv == 0)
+    if (rv == 0) {
         endpoint->outstanding++;
+        endpoint->probing = endpoint->failures > 0;
+    }
     return rv;
 }
 
@@ -116,14 +118,8 @@ void endpoint_give_back(struct endpoint *endpoint, nng_ctx context)
     endpoint->contexts[endpoint->context_count++] = context;
 }
 
-void endpoint_well(struct endpoint *endpoint)
-{
-    endpoint->failures = 0;
-    endpoint->rest_until_ms = 0;
-}
-
 /* Calls that fail together say one thing, not many: while it rests nothing is added. */
-void endpoint_failed(struct endpoint *endpoint)
+static void rest(struct endpoint *endpoint)
 {
     int64_t now = clock_monotonic_ms();
 
@@ -134,11 +130,27 @@ void endpoint_failed(struct endpoint *endpoint)
         endpoint->failures++;
 }
 
+void endpoint_report(struct endpoint *endpoint, enum endpoint_report report)
+{
+    endpoint->probing = false;
+    if (report == ENDPOINT_FAILED) {
+        rest(endpoint);
+    } else if (report == ENDPOINT_WELL) {
+        endpoint->failures = 0;
+        endpoint->rest_until_ms = 0;
+    }
+}
+
+bool endpoint_rests(const struct endpoint *endpoint, int64_t now_ms)
+{
+    return endpoint->probing || now_ms < endpoint->rest_until_ms;
+}
+
 /* Lower is better. */
 static unsigned rank(const struct endpoint *endpoint, int64_t now)
 {
     return (atomic_load(&endpoint->connected) > 0 ? 0U : 2U) +
-           (now >= endpoint->rest_until_ms ? 0U : 1U);
+           (endpoint_rests(endpoint, now) ? 1U : 0U);
 }
 
 struct endpoint *endpoint_pick(struct endpoint *endpoints, size_t count, size_t first)

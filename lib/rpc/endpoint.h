@@ -31,7 +31,11 @@ struct endpoint {
     size_t outstanding;    /* attempts under way */
     unsigned failures;     /* in a row */
     int64_t rest_until_ms; /* not used before, unless all rest */
+    bool probing;          /* after its rest, one attempt finds out for all how it is */
 };
+
+/* How an address did in one attempt. */
+enum endpoint_report { ENDPOINT_WELL, ENDPOINT_FAILED, ENDPOINT_NOT_SAID };
 
 /* Starts dialling; INVALID_ARGUMENT when it is no address.  Always endpoint_close it. */
 struct err endpoint_open(struct endpoint *endpoint, const char *url, size_t contexts_max)
@@ -43,12 +47,18 @@ int endpoint_take(struct endpoint *endpoint, nng_ctx *out)
     __attribute__((warn_unused_result));
 void endpoint_give_back(struct endpoint *endpoint, nng_ctx context);
 
+/* Whether attempts go elsewhere if they can. */
+bool endpoint_rests(const struct endpoint *endpoint, int64_t now_ms);
+
 /* Dials anew when there has been no connection for longer than a dialer needs that tries. */
 void endpoint_keep_dialling(struct endpoint *endpoint);
 
-/* What an attempt's end says of the address. */
-void endpoint_well(struct endpoint *endpoint);
-void endpoint_failed(struct endpoint *endpoint);
+/*
+ * What an attempt's end says of the address.  One that fails is rested, each time in a row
+ * for twice as long (50 ms to 3.2 s); then one attempt alone is let through, and only when
+ * that goes well the others are.
+ */
+void endpoint_report(struct endpoint *endpoint, enum endpoint_report report);
 
 /*
  * The best address for the next attempt: one that is connected before one that is not,

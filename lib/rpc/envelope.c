@@ -7,6 +7,9 @@
 #include "base/ids.h"
 #include "rpc/server.h"
 
+/* For who was turned away by a full queue that knows no better. */
+enum { RETRY_OVERLOADED_MS = 100 };
+
 nng_msg *envelope_pack(const ProtobufCMessage *envelope, size_t overhead)
 {
     nng_msg *message;
@@ -34,6 +37,44 @@ struct err envelope_check(const Rpc__V1__Request *request)
         return err_make(ERR_INVALID_ARGUMENT,
                         "traceparent is at most %d visible ASCII characters",
                         ENVELOPE_TRACEPARENT_MAX);
+    if (request->n_metadata > ENVELOPE_METADATA_MAX)
+        return err_make(ERR_INVALID_ARGUMENT, "metadata has at most %d entries",
+                        ENVELOPE_METADATA_MAX);
+    struct rpc_metadata metadata[ENVELOPE_METADATA_MAX];
+    for (size_t i = 0; i < request->n_metadata; i++)
+        metadata[i] = (struct rpc_metadata){request->metadata[i]->key,
+                                            request->metadata[i]->value};
+    return envelope_check_metadata(metadata, request->n_metadata);
+}
+
+static bool metadata_key_valid(const char *key)
+{
+    size_t length = strlen(key);
+
+    return length >= 1 && length <= ENVELOPE_METADATA_KEY_MAX &&
+           strspn(key, "abcdefghijklmnopqrstuvwxyz0123456789-_.") == length;
+}
+
+struct err envelope_check_metadata(const struct rpc_metadata *metadata, size_t count)
+{
+    if (count > ENVELOPE_METADATA_MAX)
+        return err_make(ERR_INVALID_ARGUMENT, "metadata has at most %d entries",
+                        ENVELOPE_METADATA_MAX);
+    for (size_t i = 0; i < count; i++) {
+        if (!metadata_key_valid(metadata[i].key))
+            return err_make(ERR_INVALID_ARGUMENT,
+                            "a key of metadata is 1 to %d of a-z 0-9 - _ .",
+                            ENVELOPE_METADATA_KEY_MAX);
+        if (!utf8_valid(metadata[i].value, ENVELOPE_METADATA_VALUE_MAX))
+            return err_make(ERR_INVALID_ARGUMENT,
+                            "the value of metadata %s is at most %d bytes of UTF-8 without "
+                            "control characters",
+                            metadata[i].key, ENVELOPE_METADATA_VALUE_MAX);
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(metadata[i].key, metadata[j].key) == 0)
+                return err_make(ERR_INVALID_ARGUMENT, "metadata has %s twice",
+                                metadata[i].key);
+    }
     return ERR_NONE;
 }
 
@@ -45,13 +86,19 @@ void envelope_put_err(const struct err *error, Rpc__V1__Response *response)
     if (error->subject != NULL)
         response->subject = (char *)error->subject;
     response->effect = (Rpc__V1__Effect)error->effect;
+    response->retry_after_ms = error->retry_after_ms;
+    if (response->retry_after_ms == 0 && error->code == ERR_RESOURCE_EXHAUSTED)
+        response->retry_after_ms = RETRY_OVERLOADED_MS;
 }
 
 struct err envelope_get_err(const Rpc__V1__Response *response)
 {
     if (response->status == 0)
         return ERR_NONE;
-    struct err e = {.code = err_of_reason(response->reason)};
+    struct err e = {.code = err_of_reason(response->reason),
+                    .retry_after_ms = response->retry_after_ms < RPC_TIMEOUT_MAX_MS
+                                          ? response->retry_after_ms
+                                          : RPC_TIMEOUT_MAX_MS};
     /* The first seventeen codes are the statuses themselves (err.h). */
     if (e.code == ERR_OK || err_grpc_status(e.code) != response->status)
         e.code = response->status <= ERR_UNAUTHENTICATED ? (enum err_code)response->status

@@ -8,11 +8,15 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "rpc/channel.h"
 
 enum {
     ENVELOPE_METHOD_MAX = 128,
     ENVELOPE_ID_MAX = 64,
     ENVELOPE_TRACEPARENT_MAX = 64,
+    ENVELOPE_METADATA_MAX = 16,       /* entries */
+    ENVELOPE_METADATA_KEY_MAX = 64,   /* bytes */
+    ENVELOPE_METADATA_VALUE_MAX = 512,
     /* What nng may receive: a sealed frame behind its own headers. */
     ENVELOPE_RECEIVE_MAX = (1 << 20) + 64,
 };
@@ -24,6 +28,10 @@ nng_msg *envelope_pack(const ProtobufCMessage *envelope, size_t overhead)
 
 /* Whether every field is within the bounds of rpc.proto: INVALID_ARGUMENT says which. */
 struct err envelope_check(const Rpc__V1__Request *request)
+    __attribute__((warn_unused_result));
+
+/* Whether it is within the bounds of Metadata: INVALID_ARGUMENT says how not. */
+struct err envelope_check_metadata(const struct rpc_metadata *metadata, size_t count)
     __attribute__((warn_unused_result));
 
 /* The error as an answer; borrows its texts. */

@@ -10,6 +10,7 @@ struct err host_open(struct host *host, const struct host_settings *settings)
 {
     struct err e = key_read(settings->key_file, &host->key);
 
+    host->metrics = metrics_new();
     return failed(e)
                ? e
                : peers_read(settings->callers_file, true, host->key, &host->callers);
@@ -28,6 +29,7 @@ struct err host_serve(struct host *host, const struct host_settings *settings,
         .in_flight_max = (size_t)settings->in_flight_max,
         .health = health,
         .health_arg = arg,
+        .metrics = host->metrics,
     };
     struct err e = rpc_server_start(&config, &host->server);
 
@@ -46,6 +48,7 @@ void host_close(struct host *host)
 {
     peers_free(host->callers);
     key_free(host->key);
+    metrics_free(host->metrics);
 }
 
 int host_main(const struct conf_table *table, int argc, char **argv, void *settings,

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/conf.h"
+#include "base/metrics.h"
 #include "rpc/keys.h"
 #include "rpc/server.h"
 
@@ -14,6 +15,7 @@ struct host {
     struct key *key;
     struct peers *callers;
     struct rpc_server *server;
+    struct metrics *metrics; /* what the process counts; NULL when there was no memory */
 };
 
 /* Settings every such service has. */
@@ -22,7 +24,7 @@ struct host_settings {
     int64_t in_flight_max; /* requests served at once */
 };
 
-/* Reads the key and the callers. */
+/* Reads the key and the callers, and makes the registry of metrics. */
 struct err host_open(struct host *host, const struct host_settings *settings)
     __attribute__((warn_unused_result));
 
@@ -35,7 +37,7 @@ struct err host_serve(struct host *host, const struct host_settings *settings,
 /* Lets calls being served end, at most drain_ms; then receives no more. */
 void host_stop_serving(struct host *host, int64_t drain_ms);
 
-/* Frees the keys; last, for channels borrow them. */
+/* Frees the keys and metrics; last, for channels and databases borrow them. */
 void host_close(struct host *host);
 
 /*

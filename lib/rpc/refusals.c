@@ -2,6 +2,7 @@
 #include "rpc/refusals.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -14,9 +15,21 @@ static const char *const NAMES[REFUSAL_COUNT] = {
     "expired",   "forbidden",         "unimplemented",
 };
 
+void refusals_open(struct refusals *refusals, struct metrics *metrics)
+{
+    char label[METRIC_LABELS_SIZE];
+
+    for (int r = 1; r < REFUSAL_COUNT; r++) {
+        snprintf(label, sizeof label, "reason=%s", NAMES[r]);
+        refusals->counts[r] = metrics_counter(metrics, "rpc_server_refusals", label);
+    }
+}
+
 void refusals_count(struct refusals *refusals, int refusal, const char *caller)
 {
-    uint64_t total = atomic_fetch_add(&refusals->counts[refusal], 1) + 1;
+    uint64_t total = atomic_fetch_add(&refusals->total, 1) + 1;
+
+    counter_add(refusals->counts[refusal], 1);
     int_fast64_t last = atomic_load(&refusals->logged_ms);
     int_fast64_t now = clock_monotonic_ms();
 

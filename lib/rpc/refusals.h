@@ -7,6 +7,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "base/metrics.h"
+
 enum refusal {
     /* the first ones are enum seal_refusal's */
     REFUSED_MALFORMED = 7,
@@ -17,9 +19,12 @@ enum refusal {
 };
 
 struct refusals {
-    atomic_uint_fast64_t counts[REFUSAL_COUNT];
+    struct counter *counts[REFUSAL_COUNT]; /* rpc_server_refusals{reason=} */
+    atomic_uint_fast64_t total;
     atomic_int_fast64_t logged_ms;
 };
+
+void refusals_open(struct refusals *refusals, struct metrics *metrics);
 
 /* `caller` is "-" when not known. */
 void refusals_count(struct refusals *refusals, int refusal, const char *caller);

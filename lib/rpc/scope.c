@@ -31,6 +31,10 @@ bool scope_open(struct scope *scope, struct rpc_call *call, ProtobufCClosure rep
         return false;
     }
     *answer = (struct answer){call, reply};
-    *scope = (struct scope){rpc_call_arena(call), rpc_call_deadline(call), give, answer};
+    *scope = (struct scope){.arena = rpc_call_arena(call),
+                            .deadline_ms = rpc_call_deadline(call),
+                            .cancel = rpc_call_cancel(call),
+                            .done = give,
+                            .arg = answer};
     return true;
 }

@@ -21,6 +21,7 @@
 #include <pthread.h>
 #include <sodium.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,6 +31,8 @@
 #include "rpc/envelope.h"
 #include "rpc/refusals.h"
 #include "rpc/seal.h"
+#include "rpc/standard.h"
+#include "rpc/stats.h"
 #include "rpc/timer.h"
 #include "rpc/watch.h"
 #include "rpc/window.h"
@@ -53,13 +56,20 @@ struct rpc_call {
     int64_t deadline_ms;
     bool replayed;
     bool not_run; /* refused before its handler */
+    /* Who asked for what is being served, for whoever wants to cancel it; written before
+     * `cancel` begins, so that who sees its token sees these. */
+    atomic_uint_fast64_t owner; /* hash_owner */
+    atomic_uint pipe_id;
+    struct cancel cancel;
+    const struct stats *stats; /* of the method, once its handler runs */
+    int64_t begun_us;
 };
 
-/* The one service every server has. */
-struct health {
-    Rpc__V1__Health_Service service; /* first: protobuf-c passes a pointer to it */
-    struct err (*check)(void *arg);
-    void *arg;
+/* A service and the counts of its methods. */
+struct served {
+    const ProtobufCServiceDescriptor *descriptor;
+    ProtobufCService *service;
+    struct stats *stats; /* one a method */
 };
 
 struct rpc_server {
@@ -76,8 +86,11 @@ struct rpc_server {
     struct window *window;
     struct watch *watch;
     struct refusals refusals;
-    struct health health;
+    uint8_t hash_key[crypto_shorthash_KEYBYTES];
+    struct metrics *metrics, *own_metrics; /* the latter when nobody gave us any */
+    struct standard *standard;
     ProtobufCService *services[SERVICES_MAX];
+    struct served served[SERVICES_MAX];
     size_t service_count;
     struct rpc_call *calls;
     size_t call_count;
@@ -97,6 +110,10 @@ static void server_free(struct rpc_server *server)
         arena_free(server->calls[i].arena);
     }
     free(server->calls);
+    for (size_t i = 0; i < server->service_count; i++)
+        free(server->served[i].stats);
+    standard_free(server->standard);
+    metrics_free(server->own_metrics);
     window_free(server->window);
     pthread_cond_destroy(&server->idle);
     pthread_mutex_destroy(&server->lock);
@@ -178,9 +195,19 @@ static struct fault pass_answer(struct rpc_call *call, Rpc__V1__Response *respon
     return fault;
 }
 
+/* The handler is done: nobody can cancel it any more, and it counts. */
+static void end_work(struct rpc_call *call, unsigned status)
+{
+    cancel_end(&call->cancel);
+    if (call->stats != NULL)
+        stats_end(call->stats, call->begun_us, status);
+    call->stats = NULL;
+}
+
 /* No answer is given; the caller is left to its own clock. */
 static void forget(struct rpc_call *call)
 {
+    end_work(call, ERR_CANCELLED);
     arena_reset(call->arena);
     call->request = NULL;
     atomic_store(&call->state, RECEIVING);
@@ -214,6 +241,7 @@ static void send_response(struct rpc_call *call, Rpc__V1__Response *response)
 {
     struct fault fault = pass_answer(call, response);
 
+    end_work(call, response->status);
     if (fault.kind == FAULT_DROP) {
         forget(call);
         return;
@@ -296,27 +324,22 @@ static void refuse(struct rpc_call *call, enum refusal refusal, struct err e)
     rpc_call_fail(call, e);
 }
 
-static bool is_health(const char *method)
-{
-    return strcmp(method, "rpc.v1.Health/Check") == 0;
-}
-
 /* The service and its method's index; false when there is none. */
 static bool find_method(const struct rpc_server *server, const char *name,
-                        ProtobufCService **service, unsigned *index)
+                        const struct served **service, unsigned *index)
 {
     const char *slash = strchr(name, '/');
     size_t length = slash == NULL ? 0 : (size_t)(slash - name);
 
     for (size_t i = 0; slash != NULL && i < server->service_count; i++) {
-        const ProtobufCServiceDescriptor *d = server->services[i]->descriptor;
+        const ProtobufCServiceDescriptor *d = server->served[i].descriptor;
         if (strncmp(d->name, name, length) != 0 || d->name[length] != '\0')
             continue;
         const ProtobufCMethodDescriptor *m =
             protobuf_c_service_descriptor_get_method_by_name(d, slash + 1);
         if (m == NULL)
             return false;
-        *service = server->services[i];
+        *service = &server->served[i];
         *index = (unsigned)(m - d->methods);
         return true;
     }
@@ -368,21 +391,76 @@ static bool pass_request(const struct invocation *i)
     }
 }
 
+/* One number for who calls and how it names the call, which nobody outside can foresee. */
+static uint64_t hash_owner(const struct rpc_server *server, const struct peer *caller,
+                           const char *id)
+{
+    char text[KEY_NAME_MAX + 1 + ENVELOPE_ID_MAX + 1];
+    uint64_t hash;
+
+    int length = snprintf(text, sizeof text, "%s %s", caller->name, id);
+    crypto_shorthash((uint8_t *)&hash, (const uint8_t *)text,
+                     (unsigned long long)length, server->hash_key);
+    return hash;
+}
+
+/* From here on the call can be cancelled. */
+static void begin_work(struct rpc_call *call)
+{
+    atomic_store(&call->owner,
+                 hash_owner(call->server, call->opened.caller, call->request->id));
+    atomic_store(&call->pipe_id, (unsigned)nng_pipe_id(call->pipe));
+    cancel_begin(&call->cancel);
+}
+
+/* Cancels the caller's calls under way of that id; how many. */
+static unsigned cancel_of_caller(struct rpc_call *by, const char *id)
+{
+    struct rpc_server *server = by->server;
+    uint64_t owner = strlen(id) > ENVELOPE_ID_MAX
+                         ? 0
+                         : hash_owner(server, by->opened.caller, id);
+    unsigned count = 0;
+
+    for (size_t i = 0; i < server->call_count; i++) {
+        struct rpc_call *call = &server->calls[i];
+        uint64_t token = cancel_token(&call->cancel);
+        if (token != 0 && call != by && atomic_load(&call->owner) == owner)
+            count += cancel_ask(&call->cancel, token);
+    }
+    return count;
+}
+
+/* Nobody can be answered through a connection that is gone. */
+static void on_pipe_gone(nng_pipe pipe, nng_pipe_ev event, void *arg)
+{
+    struct rpc_server *server = arg;
+    unsigned gone = (unsigned)nng_pipe_id(pipe);
+
+    (void)event;
+    for (size_t i = 0; i < server->call_count; i++) {
+        struct rpc_call *call = &server->calls[i];
+        uint64_t token = cancel_token(&call->cancel);
+        if (token != 0 && atomic_load(&call->pipe_id) == gone)
+            cancel_ask(&call->cancel, token);
+    }
+}
+
 /* The last step: nothing may touch the call after the handler was given it. */
 static void invoke(struct rpc_call *call)
 {
     const Rpc__V1__Request *request = call->request;
-    ProtobufCService *service;
+    const struct served *served;
     unsigned index;
 
-    if (!find_method(call->server, request->method, &service, &index)) {
+    if (!find_method(call->server, request->method, &served, &index)) {
         refuse(
             call, REFUSED_UNIMPLEMENTED,
             err_make(ERR_UNIMPLEMENTED, "there is no method %s here", request->method));
         return;
     }
     ProtobufCMessage *input = protobuf_c_message_unpack(
-        service->descriptor->methods[index].input, arena_protobuf(call->arena),
+        served->descriptor->methods[index].input, arena_protobuf(call->arena),
         request->payload.len, request->payload.data);
     if (input == NULL && arena_memory_short(call->arena)) {
         refuse(call, (enum refusal)SEAL_NO_MEMORY, err_memory());
@@ -396,7 +474,10 @@ static void invoke(struct rpc_call *call)
                      request->method));
         return;
     }
-    const struct invocation invocation = {service, index, input, call};
+    const struct invocation invocation = {served->service, index, input, call};
+    call->stats = &served->stats[index];
+    call->begun_us = stats_begin(call->stats);
+    begin_work(call);
     if (pass_request(&invocation))
         run(&invocation);
 }
@@ -434,7 +515,7 @@ static void serve(struct rpc_call *call, int64_t now_ms)
     if (!in_time(call, now_ms))
         return;
     const char *method = call->request->method;
-    if (!is_health(method) && !peer_may_call(call->opened.caller, method)) {
+    if (!standard_is_open(method) && !peer_may_call(call->opened.caller, method)) {
         refuse(call, REFUSED_FORBIDDEN,
                err_make(ERR_PERMISSION_DENIED, "%s may not call %s",
                         call->opened.caller->name, method));
@@ -518,19 +599,52 @@ static void on_aio(void *arg)
 
 /* ---------------------------------------------------------- lifecycle */
 
-static void health_check(Rpc__V1__Health_Service *service,
-                         const Rpc__V1__HealthCheckRequest *request,
-                         Rpc__V1__HealthCheckReply_Closure closure, void *closure_data)
+static const struct peer *caller_of(const struct rpc_call *call)
 {
-    const struct health *health = (const struct health *)(const void *)service;
-    Rpc__V1__HealthCheckReply answer = RPC__V1__HEALTH_CHECK_REPLY__INIT;
-    struct err e = health->check == NULL ? ERR_NONE : health->check(health->arg);
+    return call->opened.caller;
+}
 
-    (void)request;
-    answer.status = failed(e) ? RPC__V1__HEALTH_CHECK_REPLY__STATUS__NOT_SERVING
-                              : RPC__V1__HEALTH_CHECK_REPLY__STATUS__SERVING;
-    answer.detail = e.message;
-    closure(&answer, closure_data);
+/* Makes the standard services and puts them behind the config's. */
+static bool add_services(struct rpc_server *server, const struct rpc_server_config *config)
+{
+    const struct standard_config standard = {
+        .health = config->health,
+        .health_arg = config->health_arg,
+        .metrics = server->metrics,
+        .services = server->services,
+        .service_count = &server->service_count,
+        .cancel = cancel_of_caller,
+        .caller = caller_of,
+    };
+
+    for (size_t i = 0; i < config->service_count; i++)
+        server->services[i] = config->services[i];
+    server->standard = standard_new(&standard, &server->services[config->service_count]);
+    if (server->standard == NULL)
+        return false;
+    server->service_count = config->service_count + STANDARD_SERVICES;
+    return true;
+}
+
+/* What is counted of each method of each service. */
+static bool open_stats(struct rpc_server *server)
+{
+    char label[METRIC_LABELS_SIZE];
+
+    for (size_t i = 0; i < server->service_count; i++) {
+        struct served *served = &server->served[i];
+        const ProtobufCServiceDescriptor *d = server->services[i]->descriptor;
+        served->service = server->services[i];
+        served->descriptor = d;
+        served->stats = calloc(d->n_methods, sizeof *served->stats);
+        if (served->stats == NULL)
+            return false;
+        for (unsigned m = 0; m < d->n_methods; m++) {
+            snprintf(label, sizeof label, "method=%s/%s", d->name, d->methods[m].name);
+            stats_open(&served->stats[m], server->metrics, "rpc_server", label);
+        }
+    }
+    return true;
 }
 
 static struct rpc_server *server_new(const struct rpc_server_config *config)
@@ -544,15 +658,15 @@ static struct rpc_server *server_new(const struct rpc_server_config *config)
     server->key = config->key;
     server->callers = config->callers;
     randombytes_buf(server->salt, sizeof server->salt);
-    server->health.service = (Rpc__V1__Health_Service)RPC__V1__HEALTH__INIT(health_);
-    server->health.check = config->health;
-    server->health.arg = config->health_arg;
-    for (size_t i = 0; i < config->service_count; i++)
-        server->services[server->service_count++] = config->services[i];
-    server->services[server->service_count++] = &server->health.service.base;
+    crypto_shorthash_keygen(server->hash_key);
+    server->metrics = config->metrics;
+    if (server->metrics == NULL)
+        server->metrics = server->own_metrics = metrics_new();
+    refusals_open(&server->refusals, server->metrics);
     server->window = window_new(clock_wall_ms());
     server->calls = calloc(config->in_flight_max, sizeof *server->calls);
-    if (server->window != NULL && server->calls != NULL)
+    if (server->window != NULL && server->calls != NULL && add_services(server, config) &&
+        open_stats(server))
         return server;
     server_free(server);
     return NULL;
@@ -567,6 +681,8 @@ static int open_socket(struct rpc_server *server, size_t in_flight_max)
         return rv;
     server->open = true;
     rv = nng_socket_set_size(server->socket, NNG_OPT_RECVMAXSZ, ENVELOPE_RECEIVE_MAX);
+    if (rv == 0)
+        rv = nng_pipe_notify(server->socket, NNG_PIPE_EV_REM_POST, on_pipe_gone, server);
     for (size_t i = 0; rv == 0 && i < in_flight_max; i++) {
         struct rpc_call *call = &server->calls[i];
         call->server = server;
@@ -583,10 +699,11 @@ static int open_socket(struct rpc_server *server, size_t in_flight_max)
 struct err rpc_server_start(const struct rpc_server_config *config,
                             struct rpc_server **out)
 {
-    if (config->in_flight_max < 1 || config->service_count >= SERVICES_MAX)
+    if (config->in_flight_max < 1 ||
+        config->service_count > SERVICES_MAX - STANDARD_SERVICES)
         return err_make(ERR_INVALID_ARGUMENT,
-                        "a server needs a call in flight and has less than %d services",
-                        SERVICES_MAX);
+                        "a server needs a call in flight and has at most %d services",
+                        SERVICES_MAX - STANDARD_SERVICES);
     struct rpc_server *server = server_new(config);
     if (server == NULL)
         return err_memory();
@@ -675,9 +792,22 @@ const char *rpc_call_caller(const struct rpc_call *call)
     return call->opened.caller->name;
 }
 
+const struct cancel *rpc_call_cancel(const struct rpc_call *call)
+{
+    return &call->cancel;
+}
+
 const char *rpc_call_traceparent(const struct rpc_call *call)
 {
     return call->request->traceparent;
+}
+
+const char *rpc_call_metadata(const struct rpc_call *call, const char *key)
+{
+    for (size_t i = 0; i < call->request->n_metadata; i++)
+        if (strcmp(call->request->metadata[i]->key, key) == 0)
+            return call->request->metadata[i]->value;
+    return NULL;
 }
 
 void rpc_call_replayed(struct rpc_call *call)

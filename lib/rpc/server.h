@@ -17,7 +17,9 @@
 #include <protobuf-c/protobuf-c.h>
 
 #include "base/arena.h"
+#include "base/cancel.h"
 #include "base/err.h"
+#include "base/metrics.h"
 #include "rpc/keys.h"
 
 enum {
@@ -33,13 +35,15 @@ struct rpc_server_config {
     const char *url;                 /* ipc:///path or tcp://address:port */
     const struct key *key;           /* borrowed, must outlive the server */
     const struct peers *callers;     /* borrowed, must outlive the server */
-    ProtobufCService *const *services; /* borrowed; Health is added by the server itself */
+    /* Borrowed; Health, Reflection, Metrics and Calls are added by the server itself. */
+    ProtobufCService *const *services;
     size_t service_count;
     size_t in_flight_max;            /* requests served at once; more wait in the socket */
     /* Says whether the service can do its work; failed: NOT_SERVING with its message.  NULL:
      * it always can.  Called on an nng thread: must not wait. */
     struct err (*health)(void *arg);
     void *health_arg;
+    struct metrics *metrics; /* borrowed, must outlive the server; NULL: one of its own */
 };
 
 /* Starts serving; UNAVAILABLE when the address cannot be listened on, saying which. */
@@ -55,6 +59,17 @@ int64_t rpc_call_deadline(const struct rpc_call *call); /* clock_monotonic_ms */
 const char *rpc_call_id(const struct rpc_call *call);
 const char *rpc_call_caller(const struct rpc_call *call);
 const char *rpc_call_traceparent(const struct rpc_call *call);
+
+/* The caller's metadata of that key; NULL when there is none. */
+const char *rpc_call_metadata(const struct rpc_call *call, const char *key);
+
+/*
+ * Whether nobody waits for the answer any more: the caller has said so (rpc.v1.Calls/Cancel)
+ * or its connection is gone.  Work that has not begun to change anything may then end with
+ * CANCELLED; the reply must be given all the same.  The pointer is for whoever does the
+ * work elsewhere, and good until the reply is given.
+ */
+const struct cancel *rpc_call_cancel(const struct rpc_call *call);
 
 /* Says that the answer to follow was given before (Response.replayed). */
 void rpc_call_replayed(struct rpc_call *call);

@@ -28,6 +28,8 @@ KNOWN = {
 NOT_CELLS = {
     r"^checkoutctl\.": "the operator's client: it keeps nothing, and is asked again",
     r"\.serve\.Check\.": "health: it has no effect, and ./up itself asks it while starting",
+    r"\.serve\.(Describe|Read)\.": "reflection and metrics: for people, they have no effect",
+    r"\.(serve|call)\.Cancel\.": "a courtesy: a server that never hears it runs to the end",
 }
 
 # Passed all the time, or when the machine is slow, or before an order: only their own

@@ -51,7 +51,10 @@ UNUSED static struct scope *call_begin(struct call *call, struct latch *latch)
         latch_set(&call->own, 1);
         call->latch = &call->own;
     }
-    call->scope = (struct scope){arena_new(1 << 20), in_ms(CALL_DEADLINE_MS), on_answer, call};
+    call->scope = (struct scope){.arena = arena_new(1 << 20),
+                                 .deadline_ms = in_ms(CALL_DEADLINE_MS),
+                                 .done = on_answer,
+                                 .arg = call};
     return &call->scope;
 }
 

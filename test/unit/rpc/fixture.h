@@ -413,8 +413,8 @@ static inline void answer_end(struct answer *a)
 }
 
 /* Calls GetStock; the answer is to be waited for. */
-static inline void ask(struct channel *channel, const char *sku, int64_t timeout_ms,
-                       struct answer *a)
+static inline channel_ticket ask(struct channel *channel, const char *sku,
+                                 int64_t timeout_ms, struct answer *a)
 {
     Inventory__V1__GetStockRequest request = INVENTORY__V1__GET_STOCK_REQUEST__INIT;
 
@@ -425,7 +425,7 @@ static inline void ask(struct channel *channel, const char *sku, int64_t timeout
                                 .reply_type = &inventory__v1__get_stock_reply__descriptor,
                                 .arena = a->arena,
                                 .deadline_ms = clock_monotonic_ms() + timeout_ms};
-    channel_call(channel, &call, on_answer, a);
+    return channel_call(channel, &call, on_answer, a);
 }
 
 /* Calls and waits; only the error is wanted. */

@@ -1,0 +1,28 @@
+/*
+ * stats.h - what is counted of the calls of one method: how they ended, how long they
+ * took, how many are under way.  The same for a server's and for a channel's.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/metrics.h"
+
+enum { STATS_STATUSES = 17 };
+
+struct stats {
+    struct counter *calls[STATS_STATUSES]; /* SIDE_calls{...,status=} */
+    struct histogram *latency;             /* SIDE_latency_us */
+    struct gauge *in_flight;               /* SIDE_in_flight */
+};
+
+/* `side` is "rpc_server" or "rpc_client"; `label` names what is counted, "method=a.B/C". */
+void stats_open(struct stats *stats, struct metrics *metrics, const char *side,
+                const char *label);
+
+/* Gives the time, to be handed to the end. */
+int64_t stats_begin(const struct stats *stats);
+void stats_end(const struct stats *stats, int64_t begun_us, unsigned status);
+
+/* "OK", "DEADLINE_EXCEEDED": a gRPC status by name; "UNKNOWN" for what is none. */
+const char *stats_status_name(unsigned status);
