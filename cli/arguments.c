@@ -24,6 +24,7 @@ static int find_letter(char letter)
 static struct err keep_header(struct cli *cli, const char *header)
 {
     const char *colon = strchr(header, ':');
+    struct cli_header *kept = &cli->headers[cli->header_count];
 
     if (colon == NULL || colon == header)
         return err_make(ERR_INVALID_ARGUMENT,
@@ -32,7 +33,13 @@ static struct err keep_header(struct cli *cli, const char *header)
     if (cli->header_count == CLI_HEADERS_MAX)
         return err_make(ERR_INVALID_ARGUMENT, "-H may be given %d times at most",
                         CLI_HEADERS_MAX);
-    cli->headers[cli->header_count++] = header;
+    char *name = arena_strdup(cli->arena, header);
+    if (name == NULL)
+        return err_memory();
+    name[colon - header] = '\0';
+    kept->name = name;
+    kept->value = name + (colon - header) + 1 + strspn(colon + 1, " ");
+    cli->header_count++;
     cli->options[OPT_HEADER] = header;
     return ERR_NONE;
 }

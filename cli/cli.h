@@ -98,7 +98,9 @@ struct cli {
     const char *words[CLI_WORDS_MAX]; /* after the command's own */
     int word_count;
     const char *options[OPT_COUNT];       /* NULL: not given; "" for a flag that is */
-    const char *headers[CLI_HEADERS_MAX]; /* "name:value" of each -H */
+    struct cli_header {
+        const char *name, *value;
+    } headers[CLI_HEADERS_MAX]; /* of each -H */
     int header_count;
     struct settings settings;
     const char *stack; /* what the settings are of, for questions: a profile, a folder */

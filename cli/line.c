@@ -18,7 +18,9 @@ struct line {
     struct channel *channel; /* NULL once a call outlived its deadline */
     int64_t opened_ms;       /* clock_monotonic_ms */
     atomic_bool answered;    /* whether a call ever was */
-    pthread_mutex_t lock;    /* guards what calls came to */
+    struct rpc_metadata metadata[CLI_HEADERS_MAX];
+    size_t metadata_count;
+    pthread_mutex_t lock; /* guards what calls came to */
 };
 
 /* Who we are, and whom we call: from the settings, or --key and --service-key. */
@@ -73,6 +75,9 @@ struct outcome line_open(const struct cli *cli, const struct place *place,
         return local(err_memory());
     pthread_mutex_init(&line->lock, NULL);
     line->opened_ms = clock_monotonic_ms();
+    for (int i = 0; i < cli->header_count; i++)
+        line->metadata[line->metadata_count++] =
+            (struct rpc_metadata){cli->headers[i].name, cli->headers[i].value};
     struct err e = open_channel(cli, place, line);
     if (failed(e))
         line_close(line);
@@ -147,7 +152,9 @@ void line_start(struct line *line, struct line_call *call, const char *method,
                                         .request = request,
                                         .reply_type = reply_type,
                                         .arena = arena,
-                                        .deadline_ms = call->deadline_ms},
+                                        .deadline_ms = call->deadline_ms,
+                                        .metadata = line->metadata,
+                                        .metadata_count = line->metadata_count},
                  on_reply, call);
 }
 
