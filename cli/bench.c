@@ -70,7 +70,7 @@ static int64_t bucket_top(size_t bucket)
     return (int64_t)(((bucket - shift * FINE + 1) << shift) - 1);
 }
 
-static double percentile_ms(const struct worker *sum, double part)
+static int64_t percentile_us(const struct worker *sum, double part)
 {
     uint64_t wanted = (uint64_t)((double)sum->calls * part), seen = 0;
 
@@ -78,7 +78,7 @@ static double percentile_ms(const struct worker *sum, double part)
         seen += sum->histogram[i];
         if (seen > wanted || (seen == sum->calls && seen > 0)) {
             int64_t top = bucket_top(i);
-            return (double)(top < sum->most_us ? top : sum->most_us) / 1000;
+            return top < sum->most_us ? top : sum->most_us;
         }
     }
     return 0;
@@ -151,8 +151,10 @@ static void *work(void *arg)
         w->calls++;
         w->most_us = us > w->most_us ? us : w->most_us;
         w->statuses[err_grpc_status(end.error.code)]++;
-        if (end.status != 0)
+        if (end.status != 0) {
             w->failure = end;
+            w->failure.error.subject = NULL; /* lives in an arena that is reset */
+        }
         now_us = after_us;
     }
     return NULL;
@@ -176,11 +178,11 @@ static void add(struct worker *sum, const struct worker *w)
 static const struct {
     const char *name, *json;
     double part;
-} PERCENTILES[] = {{"p50", "p50_ms", 0.5},
-                   {"p90", "p90_ms", 0.9},
-                   {"p95", "p95_ms", 0.95},
-                   {"p99", "p99_ms", 0.99},
-                   {"p99.9", "p999_ms", 0.999}};
+} PERCENTILES[] = {{"p50", "p50_us", 0.5},
+                   {"p90", "p90_us", 0.9},
+                   {"p95", "p95_us", 0.95},
+                   {"p99", "p99_us", 0.99},
+                   {"p99.9", "p999_us", 0.999}};
 
 static struct err print_json(const struct bench *b, const struct worker *sum,
                              int64_t concurrency, double seconds)
@@ -191,14 +193,15 @@ static struct err print_json(const struct bench *b, const struct worker *sum,
         if (sum->statuses[i] > 0)
             json_object_set_new(statuses, status_name(i),
                                 json_integer((json_int_t)sum->statuses[i]));
-    all = json_pack("{s:s, s:I, s:f, s:I, s:f, s:o}", "method", b->method.name,
-                    "concurrency", (json_int_t)concurrency, "seconds", seconds, "calls",
-                    (json_int_t)sum->calls, "calls_per_second",
-                    (double)sum->calls / seconds, "statuses", statuses);
+    all = json_pack("{s:s, s:I, s:I, s:I, s:I, s:o}", "method", b->method.name,
+                    "concurrency", (json_int_t)concurrency, "elapsed_ms",
+                    (json_int_t)(seconds * 1000), "calls", (json_int_t)sum->calls,
+                    "calls_per_second", (json_int_t)((double)sum->calls / seconds),
+                    "statuses", statuses);
     for (size_t i = 0; i < sizeof PERCENTILES / sizeof *PERCENTILES; i++)
         json_object_set_new(all, PERCENTILES[i].json,
-                            json_real(percentile_ms(sum, PERCENTILES[i].part)));
-    json_object_set_new(all, "most_ms", json_real((double)sum->most_us / 1000));
+                            json_integer(percentile_us(sum, PERCENTILES[i].part)));
+    json_object_set_new(all, "most_us", json_integer(sum->most_us));
     return output_json(b->cli, all);
 }
 
@@ -214,7 +217,7 @@ static void print_words(const struct bench *b, const struct worker *sum,
     fprintf(out, "  latency in ms:");
     for (size_t i = 0; i < sizeof PERCENTILES / sizeof *PERCENTILES; i++)
         fprintf(out, "  %s %.3f", PERCENTILES[i].name,
-                percentile_ms(sum, PERCENTILES[i].part));
+                (double)percentile_us(sum, PERCENTILES[i].part) / 1000);
     fprintf(out, "  most %.3f\n", (double)sum->most_us / 1000);
     for (unsigned i = 1; i < STATUSES; i++)
         if (sum->statuses[i] > 0)

@@ -103,7 +103,7 @@ struct cli {
     } headers[CLI_HEADERS_MAX]; /* of each -H */
     int header_count;
     struct settings settings;
-    const char *stack; /* what the settings are of, for questions: a profile, a folder */
+    char stack[128]; /* what the settings are of, for questions: a profile, a folder */
     int64_t max_time_ms;
     int64_t connect_timeout_ms; /* 0: none of its own */
     struct arena *arena;        /* of this run: messages, and what errors point at */

@@ -82,6 +82,14 @@ const struct command COMMANDS[] = {
      .options = OPT(USER) | OPT(TTL) | OPT(ISSUER) | OPT(AUDIENCE), .required = OPT(USER),
      .settings = true,
      .help = "print a JWT of the development issuer", .run = command_token},
+    {.path = "profiles", .args = "", .least = 0, .most = 0,
+     .help = "list the stacks that --profile knows",
+     .about = "They stand in ~/.config/checkout/profiles.conf (or CHECKOUT_PROFILES):\n\n"
+              "  [shop]\n"
+              "  state = /var/lib/checkout\n"
+              "  production = true       # changing commands ask first, or want --yes\n\n"
+              "Every setting of conf/checkoutctl.conf may stand there too.",
+     .run = command_profiles},
     {.path = "key new", .args = "NAME", .least = 1, .most = 1,
      .options = OPT(OUT), .required = OPT(OUT),
      .help = "make an RPC key, print NAME PUBLIC", .run = command_key_new},

@@ -19,6 +19,9 @@ struct outcome command_describe(struct cli *cli);
 /* call.c */
 struct outcome command_call(struct cli *cli);
 
+/* profiles.c */
+struct outcome command_profiles(struct cli *cli);
+
 /* bench.c */
 struct outcome command_bench(struct cli *cli);
 
