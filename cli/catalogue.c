@@ -113,10 +113,11 @@ struct err method_find(const struct catalogue *catalogue, const char *name,
     out->method = out->symbol->of.method;
     out->place = catalogue->place;
     if (!catalogue_serves(catalogue, out->symbol->owner->name))
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "the server asked does not serve %s; see checkoutctl list with the "
-                        "same options",
-                        out->symbol->owner->name);
+        return err_make(
+            ERR_INVALID_ARGUMENT,
+            "the server asked does not serve %s; see checkoutctl list with the "
+            "same options",
+            out->symbol->owner->name);
     if (!schema_may_unpack(catalogue->schema, out->method->output))
         return err_make(ERR_INVALID_ARGUMENT,
                         "%s answers with messages that contain themselves, which "

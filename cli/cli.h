@@ -97,7 +97,7 @@ struct settings {
 struct cli {
     const char *words[CLI_WORDS_MAX]; /* after the command's own */
     int word_count;
-    const char *options[OPT_COUNT];       /* NULL: not given; "" for a flag that is */
+    const char *options[OPT_COUNT]; /* NULL: not given; "" for a flag that is */
     struct cli_header {
         const char *name, *value;
     } headers[CLI_HEADERS_MAX]; /* of each -H */

@@ -8,7 +8,7 @@
 /* clang-format off */
 const struct chapter CHAPTERS[] = {
     {"Explore and call", "list"},
-    {"Look after a stack", "orders show"},
+    {"Look after a stack", "top"},
     {"Set up", "token"},
 };
 
@@ -48,6 +48,17 @@ const struct command COMMANDS[] = {
     {.path = "ping", .args = "", .least = 0, .most = 0,
      .options = SERVER | OPT(TIMES), .settings = true,
      .help = "measure how long connecting and a round trip take", .run = command_ping},
+    {.path = "top", .args = "", .least = 0, .most = 0,
+     .options = OPT(INTERVAL) | OPT(TIMES), .settings = true,
+     .help = "watch rates, latencies, queues, batches, unfinished checkouts",
+     .about = "On a terminal it draws the screen anew each time; elsewhere it prints one block,\n"
+              "or with --json one line, after the other.  Rates and means are of the time\n"
+              "between two looks; percentiles since the server started.  Ctrl-C ends it.",
+     .example = "top --interval 2", .run = command_top},
+    {.path = "orders list", .args = "", .least = 0, .most = 0,
+     .options = OPT(USER) | OPT(LIMIT) | OPT(AFTER) | OPT(DEFAULTS), .required = OPT(USER),
+     .settings = true,
+     .help = "list a user's orders, newest first", .run = command_orders_list},
     {.path = "orders show", .args = "ID", .least = 1, .most = 1,
      .options = OPT(DEFAULTS), .settings = true,
      .help = "show one order", .run = command_orders_show},
@@ -65,6 +76,24 @@ const struct command COMMANDS[] = {
     {.path = "checkouts retry", .args = "ID", .least = 1, .most = 1, .settings = true,
      .changes = true,
      .help = "have an unfinished one taken over at once", .run = command_checkouts_retry},
+    {.path = "reservations list", .args = "", .least = 0, .most = 0,
+     .options = OPT(LIMIT) | OPT(AFTER) | OPT(DEFAULTS), .settings = true,
+     .help = "list reservations of stock, oldest first", .run = command_reservations_list},
+    {.path = "reservations show", .args = "ID", .least = 1, .most = 1,
+     .options = OPT(DEFAULTS), .settings = true,
+     .help = "show one reservation and its lines", .run = command_reservations_show},
+    {.path = "charges list", .args = "", .least = 0, .most = 0,
+     .options = OPT(LIMIT) | OPT(AFTER) | OPT(DEFAULTS), .settings = true,
+     .help = "list charges, oldest first", .run = command_charges_list},
+    {.path = "charges show", .args = "ID", .least = 1, .most = 1,
+     .options = OPT(DEFAULTS), .settings = true,
+     .help = "show one charge", .run = command_charges_show},
+    {.path = "refund", .args = "CHARGE", .least = 1, .most = 1, .settings = true,
+     .changes = true,
+     .help = "give back all of what was charged",
+     .about = "Its order stays as it is.  A charge that is not known is barred for good.\n"
+              "Repeating it gives nothing more.",
+     .run = command_refund},
     {.path = "stock show", .args = "SKU", .least = 1, .most = 1,
      .options = OPT(DEFAULTS), .settings = true,
      .help = "show a product's stock", .run = command_stock_show},
@@ -72,6 +101,10 @@ const struct command COMMANDS[] = {
      .options = OPT(REASON) | OPT(ID) | OPT(DEFAULTS), .required = OPT(REASON),
      .settings = true, .changes = true,
      .help = "book pieces in (5) or out (-5)", .run = command_stock_adjust},
+    {.path = "products list", .args = "", .least = 0, .most = 0,
+     .options = OPT(LIMIT) | OPT(AFTER) | OPT(DEFAULTS), .settings = true,
+     .help = "list products with prices and what is available",
+     .run = command_products_list},
     {.path = "products put", .args = "SKU", .least = 1, .most = 1,
      .options = OPT(TITLE) | OPT(PRICE) | OPT(CURRENCY),
      .required = OPT(TITLE) | OPT(PRICE) | OPT(CURRENCY), .settings = true,
@@ -102,6 +135,14 @@ const struct command COMMANDS[] = {
      .options = OPT(DIR) | OPT(ROLES) | OPT(LOCK_WAIT), .settings = true,
      .changes = true,
      .help = "bring the database's schema up to date", .run = command_migrate},
+    {.path = "completion", .args = "bash|zsh", .least = 1, .most = 1,
+     .help = "print a shell's completion script",
+     .about = "For bash, in ~/.bashrc:  source <(checkoutctl completion bash)\n"
+              "For zsh, in ~/.zshrc, after compinit:  source <(checkoutctl completion zsh)",
+     .run = command_completion},
+    {.path = "manual", .args = "", .least = 0, .most = 0,
+     .help = "print the man page, for man -l",
+     .example = "manual | man -l -", .run = command_manual},
 };
 /* clang-format on */
 

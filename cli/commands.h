@@ -30,10 +30,22 @@ struct outcome command_health(struct cli *cli);
 struct outcome command_ping(struct cli *cli);
 
 /* shop.c */
+struct outcome command_orders_list(struct cli *cli);
 struct outcome command_orders_show(struct cli *cli);
 struct outcome command_stock_show(struct cli *cli);
 struct outcome command_stock_adjust(struct cli *cli);
+struct outcome command_products_list(struct cli *cli);
 struct outcome command_products_put(struct cli *cli);
+
+/* effects.c */
+struct outcome command_reservations_list(struct cli *cli);
+struct outcome command_reservations_show(struct cli *cli);
+struct outcome command_charges_list(struct cli *cli);
+struct outcome command_charges_show(struct cli *cli);
+struct outcome command_refund(struct cli *cli);
+
+/* top.c */
+struct outcome command_top(struct cli *cli);
 
 /* audit.c */
 struct outcome command_audit(struct cli *cli);
@@ -45,3 +57,7 @@ struct outcome command_explain(struct cli *cli);
 struct outcome command_checkouts_list(struct cli *cli);
 struct outcome command_checkouts_show(struct cli *cli);
 struct outcome command_checkouts_retry(struct cli *cli);
+
+/* completion.c, manual.c */
+struct outcome command_completion(struct cli *cli);
+struct outcome command_manual(struct cli *cli);

@@ -12,7 +12,7 @@
 #include "cli/remote.h"
 #include "proto/rpc.pb-c.h"
 
-enum { PLACES_MAX = 8, PING_MAX = 1000, STATE_SIZE = 256 };
+enum { PLACES_MAX = 8, PING_MAX = 1000, STATE_SIZE = 256, LOOK_MEMORY_MAX = 1 << 20 };
 
 /* The servers asked: that of --service or --url, else all of the stack's. */
 static struct err places_asked(const struct cli *cli, const struct place **out,
@@ -96,20 +96,25 @@ static struct outcome look_once(const struct cli *cli, const struct place *const
 }
 
 /* For ever, or --count times, or until nobody reads: a line for each change. */
-static struct outcome watch(struct cli *cli, const struct place *const *places,
+static struct outcome watch(const struct cli *cli, const struct place *const *places,
                             size_t count, int64_t interval_ms, int64_t times)
 {
+    struct cli look_cli = *cli; /* with memory of one look */
     struct look last[PLACES_MAX] = {{.state = NULL}};
     struct timespec pause = {.tv_sec = interval_ms / 1000,
                              .tv_nsec = interval_ms % 1000 * 1000000};
 
+    look_cli.arena = arena_new(LOOK_MEMORY_MAX);
+    if (look_cli.arena == NULL)
+        return local(err_memory());
     for (int64_t round = 0; times == 0 || round < times; round++) {
         if (round > 0)
             nanosleep(&pause, NULL);
         for (size_t i = 0; i < count; i++) {
             struct look look;
-            look_at(cli, places[i], &look);
-            arena_reset(cli->arena);
+            look_at(&look_cli, places[i], &look);
+            look.end.error.subject = NULL;
+            arena_reset(look_cli.arena);
             if (last[i].state == NULL || strcmp(last[i].state, look.state) != 0)
                 print_look(cli, places[i], &look, clock_wall_ms());
             last[i] = look;
@@ -117,6 +122,7 @@ static struct outcome watch(struct cli *cli, const struct place *const *places,
         if (fflush(cli->out) != 0)
             break;
     }
+    arena_free(look_cli.arena);
     return done();
 }
 

@@ -101,7 +101,8 @@ static struct err parse(char *text, const char *path,
 }
 
 struct err profiles_each(struct arena *arena,
-                         void (*each)(void *arg, const struct profile *profile), void *arg)
+                         void (*each)(void *arg, const struct profile *profile),
+                         void *arg)
 {
     const char *path = profiles_path(arena);
     char *text = NULL;
@@ -144,12 +145,14 @@ struct err profile_read(const char *name, struct arena *arena, struct profile *o
 
     if (failed(e) || search.found)
         return e;
-    return err_make(ERR_INVALID_ARGUMENT, "there is no profile \"%.40s\" in %.80s; %s%.60s",
-                    name, profiles_path(arena), search.used > 0 ? "there are: " : "it has none",
+    return err_make(ERR_INVALID_ARGUMENT,
+                    "there is no profile \"%.40s\" in %.80s; %s%.60s", name,
+                    profiles_path(arena), search.used > 0 ? "there are: " : "it has none",
                     search.names);
 }
 
-/* ---- checkoutctl profiles ----------------------------------------------------------- */
+/* ---- checkoutctl profiles -----------------------------------------------------------
+ */
 
 static void print_profile(void *arg, const struct profile *p)
 {

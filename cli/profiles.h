@@ -30,15 +30,16 @@ struct profile {
     int count;
 };
 
-/* The profile of that name, in the arena.  INVALID_ARGUMENT names the file, and the line or
- * the profiles there are. */
+/* The profile of that name, in the arena.  INVALID_ARGUMENT names the file, and the line
+ * or the profiles there are. */
 struct err profile_read(const char *name, struct arena *arena, struct profile *out)
     __attribute__((warn_unused_result));
 
 /* Calls `each` with every profile of the file; none when there is no file. */
 struct err profiles_each(struct arena *arena,
-                         void (*each)(void *arg, const struct profile *profile), void *arg)
-    __attribute__((warn_unused_result));
+                         void (*each)(void *arg, const struct profile *profile),
+                         void *arg) __attribute__((warn_unused_result));
 
-/* Where the file is, whether it is there or not; in the arena, NULL when memory is short. */
+/* Where the file is, whether it is there or not; in the arena, NULL when memory is short.
+ */
 const char *profiles_path(struct arena *arena);

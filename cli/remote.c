@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "cli/line.h"
+#include "cli/output.h"
 #include "proto/rpc.pb-c.h"
 
 /*
@@ -72,5 +73,21 @@ struct outcome remote_call(const struct cli *cli, const struct place *place,
     if (end.status == 0)
         end = ask(cli, line, method, request, reply_type, reply);
     line_close(line);
+    return end;
+}
+
+struct outcome
+remote_show(const struct cli *cli, const char *service, const char *method,
+            const ProtobufCMessage *request, const ProtobufCMessageDescriptor *reply_type,
+            void (*print)(const struct cli *cli, const ProtobufCMessage *reply))
+{
+    const ProtobufCMessage *reply = NULL;
+    struct outcome end =
+        remote_call(cli, place_find(service), method, request, reply_type, &reply);
+
+    if (end.status == 0 && cli->options[OPT_JSON] == NULL)
+        print(cli, reply);
+    else if (end.status == 0)
+        end = local(output_message(cli, reply));
     return end;
 }

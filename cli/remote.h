@@ -24,3 +24,18 @@ struct outcome remote_call(const struct cli *cli, const struct place *place,
                            const ProtobufCMessageDescriptor *reply_type,
                            const ProtobufCMessage **reply)
     __attribute__((warn_unused_result));
+
+/* The same at the stack's service of that name, and shows the reply: `print` to people,
+ * with
+ * --json its JSON to programs. */
+struct outcome
+remote_show(const struct cli *cli, const char *service, const char *method,
+            const ProtobufCMessage *request, const ProtobufCMessageDescriptor *reply_type,
+            void (*print)(const struct cli *cli, const ProtobufCMessage *reply))
+    __attribute__((warn_unused_result));
+
+/* Requests borrow words; protobuf-c's structs only lack the const.  NULL gives "". */
+static inline char *borrow(const char *word)
+{
+    return (char *)(uintptr_t)(word != NULL ? word : "");
+}

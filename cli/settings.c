@@ -59,10 +59,11 @@ static struct err file_of_state(struct cli *cli, const char *state, char out[PAT
         return err_make(ERR_INVALID_ARGUMENT, "the state folder's path is too long");
     if (access(out, R_OK) == 0)
         return ERR_NONE;
-    return err_make(ERR_INVALID_ARGUMENT,
-                    "there is no stack in %.60s (no readable conf/checkoutctl.conf); make one "
-                    "with: ./up --state %.60s",
-                    state, state);
+    return err_make(
+        ERR_INVALID_ARGUMENT,
+        "there is no stack in %.60s (no readable conf/checkoutctl.conf); make one "
+        "with: ./up --state %.60s",
+        state, state);
 }
 
 static struct err file_of_profile(struct cli *cli, const char *name,
@@ -113,7 +114,8 @@ static struct err find_file(struct cli *cli, struct profile *profile, char out[P
     return ERR_NONE;
 }
 
-/* A profile's settings as options, which go before the file's; --key-file for key_file. */
+/* A profile's settings as options, which go before the file's; --key-file for key_file.
+ */
 static struct err add_options(struct cli *cli, const struct profile *profile, char **argv,
                               int *argc)
 {

@@ -15,6 +15,7 @@
 #include "gateway/http.h"
 #include "gateway/jwt.h"
 #include "rpc/channel.h"
+#include "rpc/follow.h"
 #include "rpc/host.h"
 
 struct settings {
@@ -82,6 +83,7 @@ struct parts {
     struct peers *services;
     struct gateway gateway;
     struct http *http;
+    struct follow *follow; /* keeps the channels' keys as the services' file is */
 };
 
 static struct err open_keys(const struct settings *s, struct parts *p)
@@ -114,6 +116,24 @@ static struct err open_channel(const struct settings *s, const struct parts *p,
     };
 
     return channel_open(&config, out);
+}
+
+static struct err use_services(void *arg, const struct peers *services)
+{
+    struct parts *p = arg;
+    struct err e = channel_set_services(p->gateway.orchestrator, services);
+
+    return failed(e) ? e : channel_set_services(p->gateway.inventory, services);
+}
+
+static struct err follow_services(const struct settings *s, struct parts *p)
+{
+    return follow_start(&(struct follow_config){.path = s->services_file,
+                                                .key = p->key,
+                                                .every_ms = FOLLOW_EVERY_MS,
+                                                .use = use_services,
+                                                .arg = p},
+                        &p->follow);
 }
 
 static struct err start_http(const struct settings *s, struct parts *p)
@@ -165,6 +185,8 @@ static struct err start(void *arg)
         e = open_channel(s, p, "inventory", s->inventory_addresses,
                          &p->gateway.inventory);
     if (!failed(e))
+        e = follow_services(s, p);
+    if (!failed(e))
         e = start_http(s, p);
     if (!failed(e))
         log_info("serving", "address=%s port=%u", s->listen_address, http_port(p->http));
@@ -179,6 +201,7 @@ static void stop(void *arg)
     if (p->http != NULL)
         http_drain(p->http,
                    p->settings.place_timeout_ms + p->settings.transfer_timeout_ms);
+    follow_stop(p->follow);
     channel_close(p->gateway.inventory);
     channel_close(p->gateway.orchestrator);
     if (p->http != NULL)

@@ -8,7 +8,8 @@
 
 struct settings {
     const char *listen_url, *key_file, *callers_file, *database_url;
-    int64_t reservation_ttl_ms, reap_every_ms, in_flight_max, readers;
+    int64_t reservation_ttl_ms, reap_every_ms, in_flight_max,
+        caller_in_flight_max, caller_per_second, readers;
 };
 
 static const struct conf_row ROWS[] = {
@@ -21,6 +22,7 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_NUMBER(reap_every_ms, "1000", 10, 3600000,
                     "how often expired reservations are given back, milliseconds"),
     CONF_ROW_NUMBER(in_flight_max, "1024", 1, 65536, "requests served at once"),
+    HOST_ROWS_LIMITS,
     CONF_ROW_NUMBER(readers, "2", 1, 16, "database connections for read-only queries"),
 };
 
@@ -63,8 +65,9 @@ static struct err start(void *arg)
 {
     struct environment *env = arg;
     const struct settings *s = &env->settings;
-    const struct host_settings host = {s->listen_url, s->key_file, s->callers_file,
-                                       s->in_flight_max};
+    const struct host_settings host = {s->listen_url,    s->key_file,
+                                       s->callers_file,  s->in_flight_max,
+                                       s->caller_in_flight_max, s->caller_per_second};
     struct err e = host_open(&env->host, &host);
 
     if (!failed(e))

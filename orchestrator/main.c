@@ -11,13 +11,15 @@
 #include "orchestrator/saga.h"
 #include "orchestrator/service.h"
 #include "rpc/channel.h"
+#include "rpc/follow.h"
 #include "rpc/host.h"
 
 struct settings {
     const char *listen_url, *key_file, *callers_file, *services_file;
     const char *inventory_addresses, *payment_addresses, *database_url;
     int64_t lease_ms, recover_every_ms, step_timeout_ms, give_up_ms, attention_after,
-        in_flight_max, readers;
+        in_flight_max,
+        caller_in_flight_max, caller_per_second, readers;
 };
 
 static const struct conf_row ROWS[] = {
@@ -39,6 +41,7 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_NUMBER(attention_after, "10", 1, 1000000,
                     "failed attempts to undo a step, before an operator is called"),
     CONF_ROW_NUMBER(in_flight_max, "4096", 1, 65536, "requests and checkouts at once"),
+    HOST_ROWS_LIMITS,
     CONF_ROW_NUMBER(readers, "2", 1, 16, "database connections for read-only queries"),
 };
 
@@ -60,6 +63,7 @@ struct environment {
     struct sagas *sagas;
     struct orchestrator orchestrator;
     struct worker *expirer, *recoverer;
+    struct follow *follow; /* keeps the channels' keys as the services' file is */
 };
 
 static struct err health(void *db)
@@ -91,9 +95,28 @@ static struct err open_channel(struct environment *env, const char *service,
         .key = env->host.key,
         .services = env->services,
         .in_flight_max = (size_t)env->settings.in_flight_max,
+        .metrics = env->host.metrics,
     };
 
     return channel_open(&config, out);
+}
+
+static struct err use_services(void *arg, const struct peers *services)
+{
+    struct environment *env = arg;
+    struct err e = channel_set_services(env->inventory, services);
+
+    return failed(e) ? e : channel_set_services(env->payment, services);
+}
+
+static struct err follow_services(struct environment *env)
+{
+    return follow_start(&(struct follow_config){.path = env->settings.services_file,
+                                                .key = env->host.key,
+                                                .every_ms = FOLLOW_EVERY_MS,
+                                                .use = use_services,
+                                                .arg = env},
+                        &env->follow);
 }
 
 static int64_t count_sagas(void *sagas)
@@ -142,8 +165,9 @@ static struct err start(void *arg)
 {
     struct environment *env = arg;
     const struct settings *s = &env->settings;
-    const struct host_settings host = {s->listen_url, s->key_file, s->callers_file,
-                                       s->in_flight_max};
+    const struct host_settings host = {s->listen_url,    s->key_file,
+                                       s->callers_file,  s->in_flight_max,
+                                       s->caller_in_flight_max, s->caller_per_second};
     struct err e = host_open(&env->host, &host);
 
     if (!failed(e))
@@ -154,6 +178,8 @@ static struct err start(void *arg)
         e = open_channel(env, "inventory", s->inventory_addresses, &env->inventory);
     if (!failed(e))
         e = open_channel(env, "payment", s->payment_addresses, &env->payment);
+    if (!failed(e))
+        e = follow_services(env);
     if (!failed(e))
         e = open_sagas(env);
     if (!failed(e))
@@ -181,6 +207,7 @@ static void stop(void *arg)
         log_warn("stopped_with_checkouts_running", "note=\"they will be taken over\"");
         _exit(EXIT_SUCCESS); /* they hold what would be freed below */
     }
+    follow_stop(env->follow);
     channel_close(env->inventory);
     channel_close(env->payment);
     db_close(env->db);

@@ -9,7 +9,8 @@
 struct settings {
     const char *listen_url, *key_file, *callers_file, *database_url,
         *provider_database_url;
-    int64_t in_flight_max, readers;
+    int64_t in_flight_max,
+        caller_in_flight_max, caller_per_second, readers;
 };
 
 static const struct conf_row ROWS[] = {
@@ -19,6 +20,7 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_SECRET(database_url, "libpq URL of payment's database"),
     CONF_ROW_SECRET(provider_database_url, "libpq URL of the sandbox provider's ledger"),
     CONF_ROW_NUMBER(in_flight_max, "1024", 1, 65536, "requests served at once"),
+    HOST_ROWS_LIMITS,
     CONF_ROW_NUMBER(readers, "2", 1, 16, "database connections for read-only queries"),
 };
 
@@ -61,8 +63,9 @@ static struct err start(void *arg)
 {
     struct environment *env = arg;
     const struct settings *s = &env->settings;
-    const struct host_settings host = {s->listen_url, s->key_file, s->callers_file,
-                                       s->in_flight_max};
+    const struct host_settings host = {s->listen_url,    s->key_file,
+                                       s->callers_file,  s->in_flight_max,
+                                       s->caller_in_flight_max, s->caller_per_second};
     struct err e = host_open(&env->host, &host);
 
     if (!failed(e))

@@ -77,6 +77,7 @@ struct call {
     enum call_state state;
     struct endpoint *pin;      /* the only address that will do, or NULL */
     struct endpoint *endpoint; /* of the attempt; NULL between two */
+    struct callee *callee;     /* of the attempt */
     nng_ctx context;
     uint8_t nonce[SEAL_NONCE_SIZE];
 
@@ -101,6 +102,14 @@ struct call {
     uint32_t refused; /* addresses that will not have us, a bit each */
 };
 
+/* Whose answers we accept, and the session our requests to it are sealed in. */
+struct callee {
+    struct peers *list; /* a share; what `peer` lives in */
+    const struct peer *peer;
+    struct seal_session session;
+    size_t users; /* attempts, and the channel; under its lock */
+};
+
 struct channel {
     pthread_mutex_t lock;
     pthread_cond_t idle;
@@ -113,8 +122,8 @@ struct channel {
     struct stats stats;
     struct counter *retries, *rested;
     const struct key *key;
-    const struct peer *callee;
-    struct seal_session session;
+    struct callee *callee;
+    char service[KEY_NAME_MAX + 1];
     struct endpoint endpoints[ADDRESSES_MAX];
     size_t endpoint_count;
 };
@@ -160,6 +169,15 @@ static bool settles_nothing(enum err_code code)
     }
 }
 
+/* The lock is held. */
+static void callee_leave(struct callee *callee)
+{
+    if (callee == NULL || --callee->users > 0)
+        return;
+    peers_free(callee->list);
+    free(callee);
+}
+
 /* The attempt is over; says how its address did.  The lock is held. */
 static void leave_locked(struct call *call, enum endpoint_report report)
 {
@@ -168,6 +186,8 @@ static void leave_locked(struct call *call, enum endpoint_report report)
     endpoint_report(call->endpoint, report);
     endpoint_give_back(call->endpoint, call->context);
     call->endpoint = NULL;
+    callee_leave(call->callee);
+    call->callee = NULL;
 }
 
 static void leave(struct call *call, enum endpoint_report report)
@@ -218,11 +238,11 @@ static void give_up(struct call *call)
 
     if (!call->answered && call->unknown)
         e = err_unknown(ERR_DEADLINE_EXCEEDED, "no answer from %s in time%s%s",
-                        call->channel->callee->name, failed(e) ? "; last: " : "",
+                        call->channel->service, failed(e) ? "; last: " : "",
                         call->error.message);
     else if (!failed(e))
         e = err_make(ERR_DEADLINE_EXCEEDED, "no time was left to call %s",
-                     call->channel->callee->name);
+                     call->channel->service);
     finish(call, e, NULL, false);
 }
 
@@ -359,7 +379,7 @@ static void take_answer(struct call *call, nng_msg *frame)
         return;
     }
     bool opened = seal_open_response(body, size, call->nonce,
-                                     call->channel->callee->shared, &text, &text_size);
+                                     call->callee->peer->shared, &text, &text_size);
     if (opened)
         response =
             rpc__v1__response__unpack(arena_protobuf(call->arena), text_size, text);
@@ -376,7 +396,7 @@ static void take_answer(struct call *call, nng_msg *frame)
         fail_for_good(call,
                       err_unknown(ERR_UNAUTHENTICATED,
                                   "the answer from %s is not sealed with %s's key",
-                                  call->endpoint->url, call->channel->callee->name));
+                                  call->endpoint->url, call->channel->service));
 }
 
 /* ---------------------------------------------------------- nng's side */
@@ -526,8 +546,7 @@ static void on_paused(void *arg)
 
 static nng_msg *seal_attempt(struct call *call, int64_t left_ms)
 {
-    struct channel *channel = call->channel;
-    const char *own = key_name(channel->key);
+    const char *own = key_name(call->channel->key);
     Rpc__V1__Request request = RPC__V1__REQUEST__INIT;
 
     request.method = call->method;
@@ -544,9 +563,9 @@ static nng_msg *seal_attempt(struct call *call, int64_t left_ms)
     nng_msg *frame = envelope_pack(&request.base, seal_request_overhead(own));
     if (frame == NULL)
         return NULL;
-    seal_session_next(&channel->session, call->nonce);
+    seal_session_next(&call->callee->session, call->nonce);
     seal_request(nng_msg_body(frame), nng_msg_len(frame), own, call->nonce,
-                 channel->callee->shared);
+                 call->callee->peer->shared);
     return frame;
 }
 
@@ -563,6 +582,10 @@ static void enter_locked(struct call *call)
                                              channel->turn++);
 
     call->endpoint = endpoint_take(e, &call->context) == 0 ? e : NULL;
+    if (call->endpoint == NULL)
+        return;
+    call->callee = channel->callee;
+    call->callee->users++;
 }
 
 /* The first attempt's address was taken with the call. */
@@ -611,9 +634,10 @@ static void attempt(struct call *call)
         give_up(call);
         return;
     }
-    nng_msg *frame = seal_attempt(call, left);
-    if (frame == NULL || !enter(call)) {
-        nng_msg_free(frame);
+    nng_msg *frame = enter(call) ? seal_attempt(call, left) : NULL;
+    if (frame == NULL) {
+        if (call->endpoint != NULL)
+            leave(call, ENDPOINT_NOT_SAID);
         finish(call, err_memory(), NULL, false);
         return;
     }
@@ -677,10 +701,10 @@ static struct err call_take(struct channel *channel, struct endpoint *pin, struc
 
     pthread_mutex_lock(&channel->lock);
     if (atomic_load(&channel->closing)) {
-        e = err_make(ERR_CANCELLED, "the channel to %s is closed", channel->callee->name);
+        e = err_make(ERR_CANCELLED, "the channel to %s is closed", channel->service);
     } else if (channel->in_flight >= most) {
         e = err_make(ERR_RESOURCE_EXHAUSTED, "%zu calls to %s are in flight already",
-                     channel->in_flight, channel->callee->name);
+                     channel->in_flight, channel->service);
     } else {
         *out = channel->free;
         if (*out != NULL)
@@ -963,31 +987,72 @@ static void open_metrics(struct channel *channel, const struct channel_config *c
         metrics_counter(config->metrics, "rpc_client_failed_attempts", label);
 }
 
-struct err channel_open(const struct channel_config *config, struct channel **out)
+/* The service as the list has it, and a new session with it. */
+static struct err callee_new(const struct channel *channel, const struct peers *services,
+                             struct callee **out)
 {
-    const struct peer *callee =
-        peers_find(config->services, config->service, strlen(config->service));
+    const struct peer *peer =
+        peers_find(services, channel->service, strlen(channel->service));
 
-    if (callee == NULL)
+    if (peer == NULL)
         return err_make(ERR_INVALID_ARGUMENT, "'%s' is not among the known services",
-                        config->service);
-    if (config->in_flight_max < 1 || config->in_flight_max > IN_FLIGHT_MOST)
-        return err_make(ERR_INVALID_ARGUMENT, "a channel has 1 to %d calls in flight",
-                        IN_FLIGHT_MOST);
-    struct channel *channel = calloc(1, sizeof *channel);
-    if (channel == NULL)
+                        channel->service);
+    struct callee *callee = calloc(1, sizeof *callee);
+    if (callee == NULL)
         return err_memory();
+    callee->list = peers_share(services);
+    callee->peer = peer;
+    callee->users = 1;
+    seal_session_start(&callee->session, key_public(channel->key), peer->public_key);
+    *out = callee;
+    return ERR_NONE;
+}
+
+struct err channel_set_services(struct channel *channel, const struct peers *services)
+{
+    struct callee *callee;
+    struct err e = callee_new(channel, services, &callee);
+
+    if (failed(e))
+        return e;
+    pthread_mutex_lock(&channel->lock);
+    struct callee *before = channel->callee;
+    channel->callee = callee;
+    callee_leave(before);
+    pthread_mutex_unlock(&channel->lock);
+    return ERR_NONE;
+}
+
+static struct channel *channel_new(const struct channel_config *config)
+{
+    struct channel *channel = calloc(1, sizeof *channel);
+
+    if (channel == NULL)
+        return NULL;
     pthread_mutex_init(&channel->lock, NULL);
     clock_cond_init(&channel->idle);
     atomic_init(&channel->closing, false);
     channel->key = config->key;
-    channel->callee = callee;
     channel->in_flight_max = config->in_flight_max;
-    seal_session_start(&channel->session, key_public(config->key), callee->public_key);
+    snprintf(channel->service, sizeof channel->service, "%s", config->service);
     open_metrics(channel, config);
     channel->calls = calloc(config->in_flight_max + CANCELS_MAX, sizeof(struct call *));
-    struct err e = channel->calls == NULL ? err_memory()
-                                          : open_endpoints(channel, config->addresses);
+    return channel;
+}
+
+struct err channel_open(const struct channel_config *config, struct channel **out)
+{
+    if (config->in_flight_max < 1 || config->in_flight_max > IN_FLIGHT_MOST)
+        return err_make(ERR_INVALID_ARGUMENT, "a channel has 1 to %d calls in flight",
+                        IN_FLIGHT_MOST);
+    struct channel *channel = channel_new(config);
+    if (channel == NULL)
+        return err_memory();
+    struct err e = channel->calls == NULL
+                       ? err_memory()
+                       : callee_new(channel, config->services, &channel->callee);
+    if (!failed(e))
+        e = open_endpoints(channel, config->addresses);
     if (failed(e)) {
         channel_close(channel);
         return e;
@@ -1036,6 +1101,7 @@ void channel_close(struct channel *channel)
     free(channel->calls);
     for (size_t i = 0; i < channel->endpoint_count; i++)
         endpoint_close(&channel->endpoints[i]);
+    callee_leave(channel->callee);
     pthread_cond_destroy(&channel->idle);
     pthread_mutex_destroy(&channel->lock);
     free(channel);

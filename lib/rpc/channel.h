@@ -25,7 +25,7 @@ struct channel_config {
     const char *service;         /* the callee's name in known_services */
     const char *addresses;       /* nng URLs separated by commas, 1 to 16 */
     const struct key *key;       /* ours; borrowed, must outlive the channel */
-    const struct peers *services; /* known_services; borrowed, must outlive the channel */
+    const struct peers *services; /* known_services; the channel takes a share of it */
     size_t in_flight_max;        /* calls at once, at most 65536; past it RESOURCE_EXHAUSTED */
     struct metrics *metrics;     /* where rpc_client_* go; borrowed, or NULL */
 };
@@ -57,6 +57,11 @@ typedef void channel_done(void *arg, struct err error, const ProtobufCMessage *r
 
 /* Starts dialling, waits for nothing.  INVALID_ARGUMENT for a bad or unknown address. */
 struct err channel_open(const struct channel_config *config, struct channel **out)
+    __attribute__((warn_unused_result));
+
+/* The callee's key is this list's from the next attempt on; takes a share.  INVALID_ARGUMENT
+ * when the service is not in it: the one before stays. */
+struct err channel_set_services(struct channel *channel, const struct peers *services)
     __attribute__((warn_unused_result));
 
 /* Ends every call in flight with CANCELLED (effect unknown) and waits for their ends; so it

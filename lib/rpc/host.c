@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/process.h"
+#include "rpc/follow.h"
 
 struct err host_open(struct host *host, const struct host_settings *settings)
 {
@@ -14,6 +15,12 @@ struct err host_open(struct host *host, const struct host_settings *settings)
     return failed(e)
                ? e
                : peers_read(settings->callers_file, true, host->key, &host->callers);
+}
+
+static struct err use_callers(void *server, const struct peers *callers)
+{
+    rpc_server_set_callers(server, callers);
+    return ERR_NONE;
 }
 
 struct err host_serve(struct host *host, const struct host_settings *settings,
@@ -30,9 +37,19 @@ struct err host_serve(struct host *host, const struct host_settings *settings,
         .health = health,
         .health_arg = arg,
         .metrics = host->metrics,
+        .caller_in_flight_max = (size_t)settings->caller_in_flight_max,
+        .caller_per_second = (uint32_t)settings->caller_per_second,
     };
     struct err e = rpc_server_start(&config, &host->server);
 
+    if (!failed(e))
+        e = follow_start(&(struct follow_config){.path = settings->callers_file,
+                                                 .callers = true,
+                                                 .key = host->key,
+                                                 .every_ms = FOLLOW_EVERY_MS,
+                                                 .use = use_callers,
+                                                 .arg = host->server},
+                         &host->follow);
     if (!failed(e))
         log_info("serving", "url=%s", settings->listen_url);
     return e;
@@ -40,6 +57,8 @@ struct err host_serve(struct host *host, const struct host_settings *settings,
 
 void host_stop_serving(struct host *host, int64_t drain_ms)
 {
+    follow_stop(host->follow);
+    host->follow = NULL;
     rpc_server_stop(host->server, drain_ms);
     host->server = NULL;
 }

@@ -14,6 +14,7 @@
 struct host {
     struct key *key;
     struct peers *callers;
+    struct follow *follow; /* keeps the server's callers as their file is */
     struct rpc_server *server;
     struct metrics *metrics; /* what the process counts; NULL when there was no memory */
 };
@@ -22,13 +23,22 @@ struct host {
 struct host_settings {
     const char *listen_url, *key_file, *callers_file;
     int64_t in_flight_max; /* requests served at once */
+    int64_t caller_in_flight_max, caller_per_second; /* of one caller; 0: no limit */
 };
+
+/* The rows of the last two. */
+#define HOST_ROWS_LIMITS                                                                 \
+    CONF_ROW_NUMBER(caller_in_flight_max, "0", 0, 65536,                                 \
+                    "requests of one caller served at once; 0: no limit of its own"),    \
+        CONF_ROW_NUMBER(caller_per_second, "0", 0, 1000000,                              \
+                        "requests a second of one caller; 0: no limit")
 
 /* Reads the key and the callers, and makes the registry of metrics. */
 struct err host_open(struct host *host, const struct host_settings *settings)
     __attribute__((warn_unused_result));
 
-/* Serves one service (borrowed) until host_stop_serving.  `health` says whether it can do
+/* Serves one service (borrowed) until host_stop_serving, to whom the callers' file names,
+ * also when it changes.  `health` says whether it can do
  * its work; see server.h. */
 struct err host_serve(struct host *host, const struct host_settings *settings,
                       ProtobufCService *service, struct err (*health)(void *arg),

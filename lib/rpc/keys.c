@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,7 @@ struct key {
 struct peers {
     struct peer *list;
     size_t count;
+    atomic_size_t shares;
 };
 
 static bool key_name_valid(const char *name)
@@ -414,6 +416,8 @@ struct err peers_read(const char *path, bool callers, const struct key *own,
     if (failed(e))
         return e;
     struct peers *peers = calloc(1, sizeof *peers);
+    if (peers != NULL)
+        atomic_init(&peers->shares, 1);
     if (peers == NULL || (peers->list = calloc(PEERS_MAX, sizeof *peers->list)) == NULL)
         e = err_memory();
     else
@@ -434,6 +438,8 @@ struct err peers_of_service(const char *name, const char *public_base64,
     struct peers *peers = calloc(1, sizeof *peers);
     struct err e = ERR_NONE;
 
+    if (peers != NULL)
+        atomic_init(&peers->shares, 1);
     if (peers == NULL || (peers->list = calloc(PEERS_MAX, sizeof *peers->list)) == NULL)
         e = err_memory();
     else if (strlen(public_base64) >= BASE64_SIZE ||
@@ -454,12 +460,25 @@ struct err peers_of_service(const char *name, const char *public_base64,
 
 void peers_free(struct peers *peers)
 {
-    if (peers == NULL)
+    if (peers == NULL || atomic_fetch_sub(&peers->shares, 1) > 1)
         return;
     for (size_t i = 0; i < peers->count; i++)
         clear_peer(&peers->list[i]);
     free(peers->list);
     free(peers);
+}
+
+struct peers *peers_share(const struct peers *peers)
+{
+    struct peers *shared = (struct peers *)(uintptr_t)peers; /* only the count changes */
+
+    atomic_fetch_add(&shared->shares, 1);
+    return shared;
+}
+
+size_t peers_count(const struct peers *peers)
+{
+    return peers->count;
 }
 
 const struct peer *peers_find(const struct peers *peers, const char *name, size_t length)

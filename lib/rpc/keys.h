@@ -56,7 +56,13 @@ struct err peers_read(const char *path, bool callers, const struct key *own, str
 struct err peers_of_service(const char *name, const char *public_base64,
                             const struct key *own, struct peers **out)
     __attribute__((warn_unused_result));
-void peers_free(struct peers *peers);
+void peers_free(struct peers *peers); /* NULL is allowed */
+
+/* A share of the list: it lives until peers_free was called once for each, and for
+ * peers_read.  Thread-safe. */
+struct peers *peers_share(const struct peers *peers);
+
+size_t peers_count(const struct peers *peers);
 
 /* NULL when there is none of that name (`length` bytes, not NUL-terminated). */
 const struct peer *peers_find(const struct peers *peers, const char *name, size_t length);

@@ -29,6 +29,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "rpc/envelope.h"
+#include "rpc/limits.h"
 #include "rpc/refusals.h"
 #include "rpc/seal.h"
 #include "rpc/standard.h"
@@ -61,6 +62,8 @@ struct rpc_call {
     atomic_uint_fast64_t owner; /* hash_owner */
     atomic_uint pipe_id;
     struct cancel cancel;
+    struct peers *callers;   /* the list the latest frame was opened with; a share */
+    struct limited *limited; /* what the caller is counted in, while it is served */
     const struct stats *stats; /* of the method, once its handler runs */
     int64_t begun_us;
 };
@@ -81,7 +84,8 @@ struct rpc_server {
     nng_socket socket;
     bool open;
     const struct key *key;
-    const struct peers *callers;
+    struct peers *_Atomic callers; /* a share; replaced under the lock */
+    struct limits *limits;
     uint8_t salt[SEAL_SALT_SIZE];
     struct window *window;
     struct watch *watch;
@@ -108,6 +112,7 @@ static void server_free(struct rpc_server *server)
     for (size_t i = 0; i < server->call_count; i++) {
         (server->abandoned ? nng_aio_reap : nng_aio_free)(server->calls[i].aio);
         arena_free(server->calls[i].arena);
+        peers_free(server->calls[i].callers);
     }
     free(server->calls);
     for (size_t i = 0; i < server->service_count; i++)
@@ -115,6 +120,8 @@ static void server_free(struct rpc_server *server)
     standard_free(server->standard);
     metrics_free(server->own_metrics);
     window_free(server->window);
+    limits_free(server->limits);
+    peers_free(atomic_load(&server->callers));
     pthread_cond_destroy(&server->idle);
     pthread_mutex_destroy(&server->lock);
     free(server);
@@ -199,6 +206,8 @@ static struct fault pass_answer(struct rpc_call *call, Rpc__V1__Response *respon
 static void end_work(struct rpc_call *call, unsigned status)
 {
     cancel_end(&call->cancel);
+    limits_leave(call->server->limits, call->limited);
+    call->limited = NULL;
     if (call->stats != NULL)
         stats_end(call->stats, call->begun_us, status);
     call->stats = NULL;
@@ -521,7 +530,30 @@ static void serve(struct rpc_call *call, int64_t now_ms)
                         call->opened.caller->name, method));
         return;
     }
+    if (!standard_is_free(method)) {
+        e = limits_enter(call->server->limits, call->opened.caller->name,
+                         clock_monotonic_us(), &call->limited);
+        if (failed(e)) {
+            refuse(call, REFUSED_LIMITED, e);
+            return;
+        }
+    }
     invoke(call);
+}
+
+/* The list in force now.  The call keeps its share of it until it needs another, so what
+ * handlers use of it stays, and nothing is locked or counted while the list is the same. */
+static const struct peers *current_callers(struct rpc_call *call)
+{
+    struct rpc_server *server = call->server;
+
+    if (call->callers == atomic_load(&server->callers))
+        return call->callers;
+    peers_free(call->callers);
+    pthread_mutex_lock(&server->lock);
+    call->callers = peers_share(atomic_load(&server->callers));
+    pthread_mutex_unlock(&server->lock);
+    return call->callers;
 }
 
 static void take_frame(struct rpc_call *call, nng_msg *frame)
@@ -533,7 +565,7 @@ static void take_frame(struct rpc_call *call, nng_msg *frame)
     call->replayed = call->not_run = false;
     atomic_store(&call->state, SERVING);
     bool opened =
-        seal_open_request(nng_msg_body(frame), nng_msg_len(frame), server->callers,
+        seal_open_request(nng_msg_body(frame), nng_msg_len(frame), current_callers(call),
                           key_public(server->key), &call->opened);
     if (opened && call->arena == NULL)
         call->arena = arena_new(RPC_ARENA_MAX);
@@ -656,7 +688,8 @@ static struct rpc_server *server_new(const struct rpc_server_config *config)
     pthread_mutex_init(&server->lock, NULL);
     clock_cond_init(&server->idle);
     server->key = config->key;
-    server->callers = config->callers;
+    atomic_init(&server->callers, peers_share(config->callers));
+    server->limits = limits_new(config->caller_in_flight_max, config->caller_per_second);
     randombytes_buf(server->salt, sizeof server->salt);
     crypto_shorthash_keygen(server->hash_key);
     server->metrics = config->metrics;
@@ -665,7 +698,7 @@ static struct rpc_server *server_new(const struct rpc_server_config *config)
     refusals_open(&server->refusals, server->metrics);
     server->window = window_new(clock_wall_ms());
     server->calls = calloc(config->in_flight_max, sizeof *server->calls);
-    if (server->window != NULL && server->calls != NULL && add_services(server, config) &&
+    if (server->window != NULL && server->calls != NULL && server->limits != NULL && add_services(server, config) &&
         open_stats(server))
         return server;
     server_free(server);
@@ -719,6 +752,16 @@ struct err rpc_server_start(const struct rpc_server_config *config,
         receive(&server->calls[i]);
     *out = server;
     return ERR_NONE;
+}
+
+void rpc_server_set_callers(struct rpc_server *server, const struct peers *callers)
+{
+    struct peers *share = peers_share(callers);
+
+    pthread_mutex_lock(&server->lock);
+    struct peers *before = atomic_exchange(&server->callers, share);
+    pthread_mutex_unlock(&server->lock);
+    peers_free(before);
 }
 
 /* Ends the receives that wait.  One just beginning is missed, so this is repeated. */

@@ -34,7 +34,7 @@ struct rpc_call; /* one request being served: the closure_data of a handler */
 struct rpc_server_config {
     const char *url;                 /* ipc:///path or tcp://address:port */
     const struct key *key;           /* borrowed, must outlive the server */
-    const struct peers *callers;     /* borrowed, must outlive the server */
+    const struct peers *callers;     /* the server takes a share of it */
     /* Borrowed; Health, Reflection, Metrics and Calls are added by the server itself. */
     ProtobufCService *const *services;
     size_t service_count;
@@ -43,12 +43,19 @@ struct rpc_server_config {
      * it always can.  Called on an nng thread: must not wait. */
     struct err (*health)(void *arg);
     void *health_arg;
+    /* What one caller may have of in_flight_max, and calls it may make a second; past
+     * either RESOURCE_EXHAUSTED.  0: no such limit.  Health and Cancel are free. */
+    size_t caller_in_flight_max;
+    uint32_t caller_per_second;
     struct metrics *metrics; /* borrowed, must outlive the server; NULL: one of its own */
 };
 
 /* Starts serving; UNAVAILABLE when the address cannot be listened on, saying which. */
 struct err rpc_server_start(const struct rpc_server_config *config, struct rpc_server **out)
     __attribute__((warn_unused_result));
+
+/* Who may call from the next request on; takes a share.  Those being served go on. */
+void rpc_server_set_callers(struct rpc_server *server, const struct peers *callers);
 
 /* Stops receiving, waits up to drain_ms for calls being served, closes.  NULL is allowed. */
 void rpc_server_stop(struct rpc_server *server, int64_t drain_ms);

@@ -268,9 +268,13 @@ void standard_free(struct standard *standard)
     free(standard);
 }
 
-bool standard_is_open(const char *method)
+bool standard_is_free(const char *method)
 {
     return strcmp(method, "rpc.v1.Health/Check") == 0 ||
-           strcmp(method, "rpc.v1.Reflection/Describe") == 0 ||
            strcmp(method, "rpc.v1.Calls/Cancel") == 0;
+}
+
+bool standard_is_open(const char *method)
+{
+    return standard_is_free(method) || strcmp(method, "rpc.v1.Reflection/Describe") == 0;
 }

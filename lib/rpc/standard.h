@@ -30,5 +30,8 @@ struct standard *standard_new(const struct standard_config *config,
                               ProtobufCService *out[STANDARD_SERVICES]);
 void standard_free(struct standard *standard);
 
+/* Whether the method costs so little, and is so needed, that no limit holds for it. */
+bool standard_is_free(const char *method);
+
 /* Whether every authorized caller may call the method, whatever its patterns. */
 bool standard_is_open(const char *method);

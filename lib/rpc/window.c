@@ -11,7 +11,7 @@ static const enum seal_refusal ADMITTED = 0;
 
 struct session {
     struct session *next; /* in its bucket */
-    const struct peer *caller;
+    uint8_t caller[KEY_PUBLIC_SIZE]; /* its key: the list it stands in may be replaced */
     uint8_t id[SEAL_SESSION_SIZE];
     uint64_t highest;
     int64_t newest_ms;    /* the latest sent_at_ms admitted */
@@ -92,7 +92,7 @@ static struct session *remember(struct window *window, const struct seal_opened 
     if (s == NULL)
         return NULL;
     memcpy(s->id, seal_session_of(opened), SEAL_SESSION_SIZE);
-    s->caller = opened->caller;
+    memcpy(s->caller, opened->caller->public_key, KEY_PUBLIC_SIZE);
     s->next = *bucket;
     *bucket = s;
     window->count++;
@@ -139,7 +139,8 @@ static enum seal_refusal admit(struct window *window, const struct seal_opened *
         s = remember(window, opened, now_ms);
     if (s == NULL)
         return SEAL_TOO_MANY;
-    if (s->caller != opened->caller || !mark(s, seal_counter_of(opened)))
+    if (memcmp(s->caller, opened->caller->public_key, KEY_PUBLIC_SIZE) != 0 ||
+        !mark(s, seal_counter_of(opened)))
         return SEAL_REPEATED;
     if (s->newest_ms < sent_at_ms)
         s->newest_ms = sent_at_ms;

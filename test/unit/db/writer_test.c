@@ -650,6 +650,41 @@ static void answers_stay_in_step_when_some_of_a_batch_are_late(void **state)
 
 /* ---- the queue ------------------------------------------------------------------------- */
 
+/* The first is in the database already when all three are cancelled; the others wait. */
+static void what_nobody_waits_for_is_dropped_until_it_has_begun(void **state)
+{
+    static struct one begun, waiting[2];
+    struct latch first, others;
+    struct cancel cancels[3];
+    struct db *db = open_db();
+
+    (void)state;
+    memset(cancels, 0, sizeof cancels);
+    for (int i = 0; i < 3; i++)
+        cancel_begin(&cancels[i]);
+    latch_set(&first, 1);
+    fill(&begun, &PUT, &first, "begun", 1, LATER_MS);
+    begun.op.cancel = &cancels[0];
+    PGconn *holder = submit_together_held(db, &begun, 1);
+    wait_blocked("writer_test", 1);
+    fill_many(waiting, 2, &others, "c");
+    waiting[0].op.cancel = &cancels[1];
+    waiting[1].op.cancel = &cancels[2];
+    db_submit(db, &waiting[0].op);
+    db_submit(db, &waiting[1].op);
+    assert_true(cancel_ask(&cancels[0], cancel_token(&cancels[0])));
+    assert_true(cancel_ask(&cancels[1], cancel_token(&cancels[1])));
+    let_go(holder);
+    latch_wait(&first, 0);
+    latch_wait(&others, 0);
+    assert_all_ok(&begun, 1);
+    assert_int_equal(waiting[0].error.code, ERR_CANCELLED);
+    assert_int_equal(waiting[0].error.effect, EFFECT_NONE);
+    assert_all_ok(&waiting[1], 1);
+    assert_each_took_effect_once("c", 1);
+    db_close(db);
+}
+
 static void a_full_queue_refuses_at_once(void **state)
 {
     static struct one ones[6];
@@ -1072,6 +1107,8 @@ int main(void)
                                new_schema),
         cmocka_unit_test_setup(an_operation_that_expired_in_the_queue_never_runs, new_schema),
         cmocka_unit_test_setup(answers_stay_in_step_when_some_of_a_batch_are_late, new_schema),
+        cmocka_unit_test_setup(what_nobody_waits_for_is_dropped_until_it_has_begun,
+                               new_schema),
         cmocka_unit_test_setup(a_full_queue_refuses_at_once, new_schema),
         cmocka_unit_test_setup(closing_cancels_each_queued_operation_once, new_schema),
         cmocka_unit_test_setup(a_killed_connection_loses_and_doubles_nothing, new_schema),

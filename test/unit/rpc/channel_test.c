@@ -308,6 +308,29 @@ static void a_server_that_comes_back_answers_the_calls_in_flight(void **state)
     world_end(&s.w);
 }
 
+/* Told to come back in a minute, a call of ten seconds does not ask again. */
+static void a_callee_s_hint_is_waited_for(void **state)
+{
+    struct scene s;
+
+    (void)state;
+    scene_make(&s);
+    const char *url = in(&s.w.folder, "ipc://", "a.sock");
+    struct rpc_server *server = serve_shop(&s.w, &s.shop, url, 4);
+    struct channel *channel = open_channel(&s.w, url, 4);
+    s.shop.unavailable_for = 1;
+    s.shop.hint_ms = 60000;
+    assert_code(ask_error(channel, "flaky", 10000), ERR_UNAVAILABLE);
+    assert_int_equal(s.shop.asked, 1);
+    s.shop.unavailable_for = 1;
+    s.shop.hint_ms = 1;
+    assert_ok(ask_error(channel, "flaky", 10000));
+    assert_int_equal(s.shop.asked, 3);
+    channel_close(channel);
+    rpc_server_stop(server, 1000);
+    world_end(&s.w);
+}
+
 /* A list in which the client may call nothing of this. */
 static struct peers *old_list(struct world *w)
 {
@@ -673,6 +696,7 @@ int main(void)
         cmocka_unit_test(
             a_callee_that_stays_unavailable_is_believed_to_have_done_nothing),
         cmocka_unit_test(a_server_that_comes_back_answers_the_calls_in_flight),
+        cmocka_unit_test(a_callee_s_hint_is_waited_for),
         cmocka_unit_test(a_lost_attempt_stays_unknown_though_the_next_is_refused),
         cmocka_unit_test(a_dead_address_is_passed_over),
         cmocka_unit_test(a_server_that_dies_in_a_handshake_is_found_when_it_is_back),

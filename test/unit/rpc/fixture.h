@@ -174,6 +174,7 @@ struct shop {
     pthread_cond_t changed;
     int asked;           /* GetStock calls that reached the handler */
     int unavailable_for; /* "flaky" is UNAVAILABLE that many times */
+    uint32_t hint_ms;    /* and says to come back after so long */
     struct {
         Inventory__V1__GetStockReply_Closure closure;
         void *data;
@@ -231,7 +232,26 @@ static inline struct err shop_error(const char *sku)
         return err_make(ERR_INTERNAL, "syntax error at or near \"SELECT password\"");
     if (strcmp(sku, "busy") == 0)
         return err_make(ERR_RESOURCE_EXHAUSTED, "the queue is full");
+    if (strcmp(sku, "hint") == 0) {
+        struct err e = err_make(ERR_RESOURCE_EXHAUSTED, "come back later");
+        e.retry_after_ms = 1234;
+        return e;
+    }
     return ERR_NONE;
+}
+
+/* What is answered as the SKU: itself, or what the server knows of the call. */
+static inline const char *told(struct rpc_call *call, const char *sku)
+{
+    const char *value = NULL;
+
+    if (strcmp(sku, "caller") == 0)
+        return rpc_call_caller(call);
+    if (strncmp(sku, "metadata:", 9) == 0) {
+        value = rpc_call_metadata(call, sku + 9);
+        return value != NULL ? value : "(none)";
+    }
+    return sku;
 }
 
 static inline void get_stock(Inventory__V1__Inventory_Service *service,
@@ -256,7 +276,7 @@ static inline void get_stock(Inventory__V1__Inventory_Service *service,
     if (parked)
         return;
     if (away)
-        e = err_make(ERR_UNAVAILABLE, "not just now");
+        e = err_make(ERR_UNAVAILABLE, "not just now"), e.retry_after_ms = shop->hint_ms;
     if (strcmp(sku, "replayed") == 0)
         rpc_call_replayed(data);
     if (failed(e))
@@ -264,8 +284,7 @@ static inline void get_stock(Inventory__V1__Inventory_Service *service,
     else if (strcmp(sku, "later") == 0)
         answer_on_another_thread(closure, data);
     else
-        answer_stock(strcmp(sku, "caller") == 0 ? rpc_call_caller(data) : sku, closure,
-                     data);
+        answer_stock(told(data, sku), closure, data);
 }
 
 /* An answer larger than a message may be. */

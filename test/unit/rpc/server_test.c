@@ -119,6 +119,90 @@ static void a_repeated_answer_says_that_it_is_one(void **state)
     scene_end(&s);
 }
 
+static void an_error_says_when_to_come_back(void **state)
+{
+    struct scene s;
+
+    (void)state;
+    scene_make(&s, 4);
+    assert_int_equal(ask_error(s.channel, "hint", 10000).retry_after_ms, 1234);
+    assert_true(ask_error(s.channel, "busy", 10000).retry_after_ms > 0);
+    assert_int_equal(ask_error(s.channel, "applied", 10000).retry_after_ms, 0);
+    scene_end(&s);
+}
+
+static void ask_with(struct scene *s, const char *sku, const struct rpc_metadata *metadata,
+                     size_t count, struct answer *a)
+{
+    Inventory__V1__GetStockRequest request = INVENTORY__V1__GET_STOCK_REQUEST__INIT;
+
+    answer_make(a);
+    request.sku = (char *)sku;
+    channel_call(s->channel,
+                 &(struct channel_call){.method = GET_STOCK,
+                                        .request = &request.base,
+                                        .reply_type = &inventory__v1__get_stock_reply__descriptor,
+                                        .arena = a->arena,
+                                        .deadline_ms = clock_monotonic_ms() + 10000,
+                                        .metadata = metadata,
+                                        .metadata_count = count},
+                 on_answer, a);
+    answer_wait(a);
+}
+
+static void metadata_reaches_the_handler_of_its_own_call(void **state)
+{
+    const struct rpc_metadata some[] = {{"tenant", "Łódź 7"}, {"x-empty", ""}};
+    static const struct {
+        const char *sku, *told;
+        size_t count;
+    } cases[] = {{"metadata:tenant", "Łódź 7", 2},
+                 {"metadata:x-empty", "", 2},
+                 {"metadata:other", "(none)", 2},
+                 {"metadata:tenant", "(none)", 0}};
+    struct scene s;
+
+    (void)state;
+    scene_make(&s, 1);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct answer a;
+        ask_with(&s, cases[i].sku, some, cases[i].count, &a);
+        assert_ok(a.error);
+        assert_string_equal(a.stock->sku, cases[i].told);
+        answer_end(&a);
+    }
+    scene_end(&s);
+}
+
+static void metadata_out_of_bounds_is_refused_before_it_is_sent(void **state)
+{
+    static char large[600];
+    struct rpc_metadata many[17];
+    const struct rpc_metadata bad[][2] = {
+        {{"", "x"}, {"ok", ""}},   {{"Upper", "x"}, {"ok", ""}}, {{"a b", "x"}, {"ok", ""}},
+        {{"a", "x\n"}, {"ok", ""}}, {{"a", "\xff"}, {"ok", ""}}, {{"a", large}, {"ok", ""}},
+        {{"same", "1"}, {"same", "2"}},
+    };
+    struct scene s;
+    struct answer a;
+
+    (void)state;
+    memset(large, 'x', sizeof large - 1);
+    scene_make(&s, 1);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        ask_with(&s, "now", bad[i], 2, &a);
+        assert_code(a.error, ERR_INVALID_ARGUMENT);
+        answer_end(&a);
+    }
+    for (int i = 0; i < 17; i++)
+        many[i] = (struct rpc_metadata){"k", "v"};
+    ask_with(&s, "now", many, 17, &a);
+    assert_code(a.error, ERR_INVALID_ARGUMENT);
+    answer_end(&a);
+    assert_int_equal(s.shop.asked, 0);
+    scene_end(&s);
+}
+
 static void what_went_wrong_inside_is_not_told_outside(void **state)
 {
     struct scene s;
@@ -333,7 +417,8 @@ static void an_envelope_out_of_bounds_is_refused_and_nothing_runs(void **state)
 {
     struct scene s;
     struct raw r;
-    Rpc__V1__Request ok, bad[9];
+    Rpc__V1__Metadata upper = RPC__V1__METADATA__INIT, *one[] = {&upper}, *many[17];
+    Rpc__V1__Request ok, bad[11];
     char long_text[200];
 
     (void)state;
@@ -342,8 +427,15 @@ static void an_envelope_out_of_bounds_is_refused_and_nothing_runs(void **state)
     raw_request(&ok);
     memset(long_text, 'a', sizeof long_text);
     long_text[199] = '\0';
-    for (int i = 0; i < 9; i++)
+    for (int i = 0; i < 11; i++)
         bad[i] = ok;
+    upper.key = "Upper";
+    for (int i = 0; i < 17; i++)
+        many[i] = &upper;
+    bad[9].metadata = one;
+    bad[9].n_metadata = 1;
+    bad[10].metadata = many;
+    bad[10].n_metadata = 17;
     bad[0].method = "";
     bad[1].method = long_text;
     bad[2].id = "";
@@ -354,7 +446,7 @@ static void an_envelope_out_of_bounds_is_refused_and_nothing_runs(void **state)
     bad[7].traceparent = long_text;
     bad[8].payload.data = (uint8_t *)"\x0a\xff";
     bad[8].payload.len = 2;
-    for (int i = 0; i < 9; i++)
+    for (int i = 0; i < 11; i++)
         assert_int_equal(raw_call(&r, &bad[i]), ERR_INVALID_ARGUMENT);
     assert_int_equal(s.shop.asked, 0);
     assert_int_equal(raw_call(&r, &ok), 0);
@@ -524,6 +616,9 @@ int main(void)
         cmocka_unit_test(the_handler_knows_who_calls),
         cmocka_unit_test(an_error_comes_with_its_name_subject_and_effect),
         cmocka_unit_test(a_repeated_answer_says_that_it_is_one),
+        cmocka_unit_test(an_error_says_when_to_come_back),
+        cmocka_unit_test(metadata_reaches_the_handler_of_its_own_call),
+        cmocka_unit_test(metadata_out_of_bounds_is_refused_before_it_is_sent),
         cmocka_unit_test(what_went_wrong_inside_is_not_told_outside),
         cmocka_unit_test(an_unknown_method_is_unimplemented_and_a_forbidden_one_denied),
         cmocka_unit_test(an_unknown_caller_is_unauthenticated_and_nothing_runs),

@@ -1,0 +1,100 @@
+/* follow.c - see follow.h. */
+#include "rpc/follow.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/log.h"
+#include "base/worker.h"
+
+/* What tells one state of a file from another without reading it. */
+struct look {
+    int error; /* errno, when it cannot be looked at */
+    dev_t device;
+    ino_t inode;
+    off_t size;
+    struct timespec changed;
+};
+
+struct follow {
+    struct follow_config config;
+    struct look used, last;
+    struct worker *worker;
+};
+
+static struct look look_at(const char *path)
+{
+    struct look look;
+    struct stat info;
+
+    memset(&look, 0, sizeof look); /* compared as bytes */
+    if (stat(path, &info) != 0) {
+        look.error = errno;
+        return look;
+    }
+    look.device = info.st_dev;
+    look.inode = info.st_ino;
+    look.size = info.st_size;
+    look.changed = info.st_mtim;
+    return look;
+}
+
+static bool same(const struct look *a, const struct look *b)
+{
+    return memcmp(a, b, sizeof *a) == 0;
+}
+
+static void read_again(const struct follow_config *config)
+{
+    struct peers *peers = NULL;
+    struct err e = peers_read(config->path, config->callers, config->key, &peers);
+
+    if (!failed(e))
+        e = config->use(config->arg, peers);
+    if (failed(e))
+        log_error("list_not_read_again", "path=%s error=\"%s\" note=\"the last one stays\"",
+                  config->path, e.message);
+    else
+        log_info("list_read_again", "path=%s entries=%zu", config->path,
+                 peers_count(peers));
+    peers_free(peers);
+}
+
+static void chore(void *arg)
+{
+    struct follow *follow = arg;
+    struct look now = look_at(follow->config.path);
+
+    if (!same(&now, &follow->used) && same(&now, &follow->last)) {
+        follow->used = now;
+        read_again(&follow->config);
+    }
+    follow->last = now;
+}
+
+struct err follow_start(const struct follow_config *config, struct follow **out)
+{
+    struct follow *follow = calloc(1, sizeof *follow);
+
+    if (follow == NULL)
+        return err_memory();
+    follow->config = *config;
+    follow->used = follow->last = look_at(config->path);
+    struct err e =
+        worker_start("follow", config->every_ms, chore, follow, &follow->worker);
+    if (failed(e))
+        free(follow);
+    else
+        *out = follow;
+    return e;
+}
+
+void follow_stop(struct follow *follow)
+{
+    if (follow == NULL)
+        return;
+    worker_stop(follow->worker);
+    free(follow);
+}
