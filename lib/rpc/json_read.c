@@ -223,31 +223,35 @@ static struct err read_enum(const json_t *json, const ProtobufCEnumDescriptor *t
                             const struct json_place *place, int *out)
 {
     const char *name = json_string_value(json);
+    const ProtobufCEnumValue *value =
+        name != NULL ? protobuf_c_enum_descriptor_get_value_by_name(type, name) : NULL;
     int64_t number;
 
-    if (name != NULL) {
-        const ProtobufCEnumValue *value =
-            protobuf_c_enum_descriptor_get_value_by_name(type, name);
-        if (value == NULL)
-            return unknown_name(type, place);
+    if (value != NULL) {
         *out = value->value;
         return ERR_NONE;
     }
-    /* Numbers without a name are kept: enums are open in proto3. */
+    /* A number may stand in a string, as everywhere in the mapping.  Numbers without a
+     * name are kept: enums are open in proto3. */
     if (!signed_of_json(json, &number) || number < INT32_MIN || number > INT32_MAX)
         return unknown_name(type, place);
     *out = (int)number;
     return ERR_NONE;
 }
 
-/* base64url to base64, padding off; false when padding stands where it may not. */
+/*
+ * base64url to base64, padding off; false when padding stands where it may not, or what
+ * is no letter of either: libsodium 1.0.18 takes bytes past 0x7f for slashes.
+ */
 static bool plain_base64(char *text, size_t *length)
 {
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                  "0123456789+/-_";
     size_t padded = *length;
 
     while (*length > 0 && padded - *length < 2 && text[*length - 1] == '=')
         (*length)--;
-    if (padded != *length && padded % 4 != 0)
+    if ((padded != *length && padded % 4 != 0) || strspn(text, letters) != *length)
         return false;
     for (size_t i = 0; i < *length; i++)
         text[i] = (char)(text[i] == '-' ? '+' : text[i] == '_' ? '/' : text[i]);
