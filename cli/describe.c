@@ -10,6 +10,8 @@
 #include "cli/commands.h"
 #include "cli/output.h"
 
+enum { TYPES_MAX = 128 /* shown by one describe */ };
+
 /* ---- list ------------------------------------------------------------------------ */
 
 /* The first sentence of a comment, at most `most` bytes of it, on one line. */
@@ -240,34 +242,62 @@ static void print_service(FILE *out, const struct schema *schema,
                                                : "METHOD");
 }
 
-/* A message, and the types of its fields. */
-static void print_message_whole(FILE *out, const struct schema *schema,
-                                const ProtobufCMessageDescriptor *type)
+/* Types to be shown, each once: those of the fields of those before. */
+struct types {
+    const void *list[TYPES_MAX];
+    bool is_enum[TYPES_MAX];
+    size_t count;
+};
+
+static void add_type(struct types *types, const void *type, bool is_enum)
 {
-    print_message(out, schema, schema_get(schema, type->name));
-    for (unsigned i = 0; i < type->n_fields; i++) {
-        const ProtobufCFieldDescriptor *field = &type->fields[i];
-        bool before = false;
-        for (unsigned k = 0; k < i; k++)
-            before |= type->fields[k].descriptor == field->descriptor;
-        if (field->descriptor == NULL || before || field->descriptor == type)
-            continue;
-        fputc('\n', out);
-        if (field->type == PROTOBUF_C_TYPE_MESSAGE)
-            print_message(out, schema, schema_get(schema, type_name(field)));
-        else
-            print_enum(out, schema, schema_get(schema, type_name(field)));
+    for (size_t i = 0; i < types->count; i++)
+        if (types->list[i] == type)
+            return;
+    if (types->count == TYPES_MAX)
+        return;
+    types->list[types->count] = type;
+    types->is_enum[types->count++] = is_enum;
+}
+
+static void add_types_of(struct types *types, const ProtobufCMessageDescriptor *message)
+{
+    for (unsigned i = 0; i < message->n_fields; i++)
+        if (message->fields[i].descriptor != NULL)
+            add_type(types, message->fields[i].descriptor,
+                     message->fields[i].type == PROTOBUF_C_TYPE_ENUM);
+}
+
+/* A message and all it is made of, a blank line before each but the first. */
+static void print_whole(FILE *out, const struct schema *schema, struct types *types,
+                        const ProtobufCMessageDescriptor *type)
+{
+    size_t from = types->count;
+
+    add_type(types, type, false);
+    for (size_t i = from; i < types->count; i++) {
+        if (i > 0)
+            fputc('\n', out);
+        if (types->is_enum[i]) {
+            const ProtobufCEnumDescriptor *of = types->list[i];
+            print_enum(out, schema, schema_get(schema, of->name));
+        } else {
+            const ProtobufCMessageDescriptor *of = types->list[i];
+            print_message(out, schema, schema_get(schema, of->name));
+            add_types_of(types, of);
+        }
     }
 }
 
 static void print_method(FILE *out, const struct schema *schema,
                          const struct symbol *method)
 {
+    struct types types = {.count = 0};
+
     print_rpc(out, "", method);
     fputc('\n', out);
-    print_message_whole(out, schema, method->of.method->input);
-    fputc('\n', out);
-    print_message_whole(out, schema, method->of.method->output);
+    print_whole(out, schema, &types, method->of.method->input);
+    print_whole(out, schema, &types, method->of.method->output);
     fprintf(out,
             "\nAn example request: checkoutctl call %s --template\n"
             "To call it:         checkoutctl call %s '{...}'\n",
@@ -337,6 +367,8 @@ static json_t *json_of_symbol(const struct schema *schema, const struct symbol *
 static void print_symbol(FILE *out, const struct schema *schema,
                          const struct symbol *symbol)
 {
+    struct types types = {.count = 0};
+
     switch (symbol->kind) {
     case SYMBOL_SERVICE:
         print_service(out, schema, symbol);
@@ -345,7 +377,7 @@ static void print_symbol(FILE *out, const struct schema *schema,
         print_method(out, schema, symbol);
         return;
     case SYMBOL_MESSAGE:
-        print_message_whole(out, schema, symbol->of.message);
+        print_whole(out, schema, &types, symbol->of.message);
         return;
     case SYMBOL_ENUM:
         print_enum(out, schema, symbol);
