@@ -19,6 +19,7 @@
 #include "rpc/host.h"
 
 struct settings {
+    const char *tls_cert, *tls_key, *tls_ca;
     const char *listen_address;
     int64_t port;
     const char *key_file;
@@ -47,6 +48,7 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_TEXT(services_file, NULL, "public keys of the services we call"),
     CONF_ROW_TEXT(orchestrator_addresses, NULL, "nng URLs, separated by commas"),
     CONF_ROW_TEXT(inventory_addresses, NULL, "nng URLs, separated by commas"),
+    HOST_ROWS_TLS,
     CONF_ROW_TEXT(jwks_file, NULL, "keys that tokens are verified with, a JWKS file"),
     CONF_ROW_TEXT(jwt_issuer, NULL, "the iss a token must have"),
     CONF_ROW_TEXT(jwt_audience, NULL, "the aud a token must have"),
@@ -113,6 +115,7 @@ static struct err open_channel(const struct settings *s, const struct parts *p,
         .key = p->key,
         .services = p->services,
         .in_flight_max = (size_t)s->calls_max,
+        .tls = {s->tls_cert, s->tls_key, s->tls_ca},
     };
 
     return channel_open(&config, out);

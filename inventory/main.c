@@ -7,6 +7,7 @@
 #include "rpc/host.h"
 
 struct settings {
+    const char *tls_cert, *tls_key, *tls_ca;
     const char *listen_url, *key_file, *callers_file, *database_url;
     int64_t reservation_ttl_ms, reap_every_ms, in_flight_max,
         caller_in_flight_max, caller_per_second, readers;
@@ -23,6 +24,7 @@ static const struct conf_row ROWS[] = {
                     "how often expired reservations are given back, milliseconds"),
     CONF_ROW_NUMBER(in_flight_max, "1024", 1, 65536, "requests served at once"),
     HOST_ROWS_LIMITS,
+    HOST_ROWS_TLS,
     CONF_ROW_NUMBER(readers, "2", 1, 16, "database connections for read-only queries"),
 };
 
@@ -65,9 +67,15 @@ static struct err start(void *arg)
 {
     struct environment *env = arg;
     const struct settings *s = &env->settings;
-    const struct host_settings host = {s->listen_url,    s->key_file,
-                                       s->callers_file,  s->in_flight_max,
-                                       s->caller_in_flight_max, s->caller_per_second};
+    const struct host_settings host = {
+        .listen_url = s->listen_url,
+        .key_file = s->key_file,
+        .callers_file = s->callers_file,
+        .in_flight_max = s->in_flight_max,
+        .caller_in_flight_max = s->caller_in_flight_max,
+        .caller_per_second = s->caller_per_second,
+        .tls = {s->tls_cert, s->tls_key, s->tls_ca},
+    };
     struct err e = host_open(&env->host, &host);
 
     if (!failed(e))

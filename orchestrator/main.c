@@ -15,6 +15,7 @@
 #include "rpc/host.h"
 
 struct settings {
+    const char *tls_cert, *tls_key, *tls_ca;
     const char *listen_url, *key_file, *callers_file, *services_file;
     const char *inventory_addresses, *payment_addresses, *database_url;
     int64_t lease_ms, recover_every_ms, step_timeout_ms, give_up_ms, attention_after,
@@ -42,6 +43,7 @@ static const struct conf_row ROWS[] = {
                     "failed attempts to undo a step, before an operator is called"),
     CONF_ROW_NUMBER(in_flight_max, "4096", 1, 65536, "requests and checkouts at once"),
     HOST_ROWS_LIMITS,
+    HOST_ROWS_TLS,
     CONF_ROW_NUMBER(readers, "2", 1, 16, "database connections for read-only queries"),
 };
 
@@ -95,6 +97,7 @@ static struct err open_channel(struct environment *env, const char *service,
         .key = env->host.key,
         .services = env->services,
         .in_flight_max = (size_t)env->settings.in_flight_max,
+        .tls = {env->settings.tls_cert, env->settings.tls_key, env->settings.tls_ca},
         .metrics = env->host.metrics,
     };
 
@@ -165,9 +168,15 @@ static struct err start(void *arg)
 {
     struct environment *env = arg;
     const struct settings *s = &env->settings;
-    const struct host_settings host = {s->listen_url,    s->key_file,
-                                       s->callers_file,  s->in_flight_max,
-                                       s->caller_in_flight_max, s->caller_per_second};
+    const struct host_settings host = {
+        .listen_url = s->listen_url,
+        .key_file = s->key_file,
+        .callers_file = s->callers_file,
+        .in_flight_max = s->in_flight_max,
+        .caller_in_flight_max = s->caller_in_flight_max,
+        .caller_per_second = s->caller_per_second,
+        .tls = {s->tls_cert, s->tls_key, s->tls_ca},
+    };
     struct err e = host_open(&env->host, &host);
 
     if (!failed(e))

@@ -7,6 +7,7 @@
 #include "rpc/host.h"
 
 struct settings {
+    const char *tls_cert, *tls_key, *tls_ca;
     const char *listen_url, *key_file, *callers_file, *database_url,
         *provider_database_url;
     int64_t in_flight_max,
@@ -21,6 +22,7 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_SECRET(provider_database_url, "libpq URL of the sandbox provider's ledger"),
     CONF_ROW_NUMBER(in_flight_max, "1024", 1, 65536, "requests served at once"),
     HOST_ROWS_LIMITS,
+    HOST_ROWS_TLS,
     CONF_ROW_NUMBER(readers, "2", 1, 16, "database connections for read-only queries"),
 };
 
@@ -63,9 +65,15 @@ static struct err start(void *arg)
 {
     struct environment *env = arg;
     const struct settings *s = &env->settings;
-    const struct host_settings host = {s->listen_url,    s->key_file,
-                                       s->callers_file,  s->in_flight_max,
-                                       s->caller_in_flight_max, s->caller_per_second};
+    const struct host_settings host = {
+        .listen_url = s->listen_url,
+        .key_file = s->key_file,
+        .callers_file = s->callers_file,
+        .in_flight_max = s->in_flight_max,
+        .caller_in_flight_max = s->caller_in_flight_max,
+        .caller_per_second = s->caller_per_second,
+        .tls = {s->tls_cert, s->tls_key, s->tls_ca},
+    };
     struct err e = host_open(&env->host, &host);
 
     if (!failed(e))

@@ -957,9 +957,10 @@ static void stray(const struct call *of, int64_t late_ms)
 
 /* ---------------------------------------------------------- lifecycle */
 
-static struct err open_endpoints(struct channel *channel, const char *addresses)
+static struct err open_endpoints(struct channel *channel,
+                                 const struct channel_config *config)
 {
-    char *list = strdup(addresses), *rest = list, *url;
+    char *list = strdup(config->addresses), *rest = list, *url;
     struct err e = list == NULL ? err_memory() : ERR_NONE;
 
     while (!failed(e) && (url = strsep(&rest, ",")) != NULL) {
@@ -970,7 +971,7 @@ static struct err open_endpoints(struct channel *channel, const char *addresses)
                          ADDRESSES_MAX);
         else
             e = endpoint_open(&channel->endpoints[channel->endpoint_count++], url,
-                              channel->in_flight_max + CANCELS_MAX);
+                              &config->tls, channel->in_flight_max + CANCELS_MAX);
     }
     free(list);
     return e;
@@ -1052,7 +1053,7 @@ struct err channel_open(const struct channel_config *config, struct channel **ou
                        ? err_memory()
                        : callee_new(channel, config->services, &channel->callee);
     if (!failed(e))
-        e = open_endpoints(channel, config->addresses);
+        e = open_endpoints(channel, config);
     if (failed(e)) {
         channel_close(channel);
         return e;

@@ -18,6 +18,7 @@
 #include "base/err.h"
 #include "base/metrics.h"
 #include "rpc/keys.h"
+#include "rpc/tls.h"
 
 struct channel;
 
@@ -27,6 +28,7 @@ struct channel_config {
     const struct key *key;       /* ours; borrowed, must outlive the channel */
     const struct peers *services; /* known_services; the channel takes a share of it */
     size_t in_flight_max;        /* calls at once, at most 65536; past it RESOURCE_EXHAUSTED */
+    struct tls_files tls;        /* for addresses of tls+tcp:// */
     struct metrics *metrics;     /* where rpc_client_* go; borrowed, or NULL */
 };
 

@@ -49,10 +49,11 @@ static int prepare(struct endpoint *endpoint)
 static int dial(struct endpoint *endpoint)
 {
     endpoint->dialled_ms = clock_monotonic_ms();
-    return nng_dial(endpoint->socket, endpoint->url, &endpoint->dialer, NNG_FLAG_NONBLOCK);
+    return tls_dial(endpoint->socket, endpoint->url, endpoint->tls, &endpoint->dialer);
 }
 
-struct err endpoint_open(struct endpoint *endpoint, const char *url, size_t contexts_max)
+struct err endpoint_open(struct endpoint *endpoint, const char *url,
+                         const struct tls_files *tls, size_t contexts_max)
 {
     atomic_init(&endpoint->connected, 0);
     atomic_init(&endpoint->alone_since_ms, clock_monotonic_ms());
@@ -63,6 +64,9 @@ struct err endpoint_open(struct endpoint *endpoint, const char *url, size_t cont
     endpoint->contexts = calloc(contexts_max, sizeof *endpoint->contexts);
     if (endpoint->contexts == NULL)
         return err_memory();
+    struct err e = tls_config(tls, TLS_CALL, url, &endpoint->tls);
+    if (failed(e))
+        return e;
     int rv = nng_req0_open(&endpoint->socket);
     endpoint->open = rv == 0;
     if (rv == 0)
@@ -93,6 +97,8 @@ void endpoint_close(struct endpoint *endpoint)
 {
     if (endpoint->open)
         nng_close(endpoint->socket);
+    if (endpoint->tls != NULL)
+        nng_tls_config_free(endpoint->tls);
     free(endpoint->contexts);
 }
 

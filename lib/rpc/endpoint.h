@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "rpc/tls.h"
 
 enum { ENDPOINT_URL_MAX = 256 };
 
@@ -22,6 +23,7 @@ struct endpoint {
     char url[ENDPOINT_URL_MAX];
     nng_socket socket;
     nng_dialer dialer;
+    nng_tls_config *tls; /* NULL: none */
     int64_t dialled_ms; /* when it was made */
     bool open;
     atomic_int connected;  /* connections that stand: 0 or 1 */
@@ -38,7 +40,8 @@ struct endpoint {
 enum endpoint_report { ENDPOINT_WELL, ENDPOINT_FAILED, ENDPOINT_NOT_SAID };
 
 /* Starts dialling; INVALID_ARGUMENT when it is no address.  Always endpoint_close it. */
-struct err endpoint_open(struct endpoint *endpoint, const char *url, size_t contexts_max)
+struct err endpoint_open(struct endpoint *endpoint, const char *url,
+                         const struct tls_files *tls, size_t contexts_max)
     __attribute__((warn_unused_result));
 void endpoint_close(struct endpoint *endpoint);
 

@@ -29,6 +29,7 @@ struct err host_serve(struct host *host, const struct host_settings *settings,
 {
     const struct rpc_server_config config = {
         .url = settings->listen_url,
+        .tls = settings->tls,
         .key = host->key,
         .callers = host->callers,
         .services = &service,

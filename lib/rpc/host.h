@@ -24,9 +24,16 @@ struct host_settings {
     const char *listen_url, *key_file, *callers_file;
     int64_t in_flight_max; /* requests served at once */
     int64_t caller_in_flight_max, caller_per_second; /* of one caller; 0: no limit */
+    struct tls_files tls;
 };
 
-/* The rows of the last two. */
+/* The rows of a program that serves or calls at tls+tcp://. */
+#define HOST_ROWS_TLS                                                                    \
+    CONF_ROW_TEXT(tls_cert, "", "for tls+tcp: our certificate, a PEM file"),             \
+        CONF_ROW_TEXT(tls_key, "", "for tls+tcp: its key, a PEM file of mode 0600"),     \
+        CONF_ROW_TEXT(tls_ca, "", "for tls+tcp: who may have signed the others', PEM")
+
+/* The rows of the limits. */
 #define HOST_ROWS_LIMITS                                                                 \
     CONF_ROW_NUMBER(caller_in_flight_max, "0", 0, 65536,                                 \
                     "requests of one caller served at once; 0: no limit of its own"),    \

@@ -741,7 +741,8 @@ struct err rpc_server_start(const struct rpc_server_config *config,
     if (server == NULL)
         return err_memory();
     int rv = open_socket(server, config->in_flight_max);
-    struct err e = rv == 0 ? watch_start(server->socket, config->url, &server->watch)
+    struct err e = rv == 0 ? watch_start(server->socket, config->url, &config->tls,
+                                           &server->watch)
                            : err_make(ERR_UNAVAILABLE, "no socket: %s", nng_strerror(rv));
     if (failed(e)) {
         rpc_server_stop(server, 0);

@@ -21,6 +21,7 @@
 #include "base/err.h"
 #include "base/metrics.h"
 #include "rpc/keys.h"
+#include "rpc/tls.h"
 
 enum {
     RPC_MESSAGE_MAX = 1 << 20,     /* bytes of a sealed frame */
@@ -32,7 +33,8 @@ struct rpc_server;
 struct rpc_call; /* one request being served: the closure_data of a handler */
 
 struct rpc_server_config {
-    const char *url;                 /* ipc:///path or tcp://address:port */
+    const char *url;     /* ipc:///path, tcp://address:port or tls+tcp://address:port */
+    struct tls_files tls; /* for the last */
     const struct key *key;           /* borrowed, must outlive the server */
     const struct peers *callers;     /* the server takes a share of it */
     /* Borrowed; Health, Reflection, Metrics and Calls are added by the server itself. */

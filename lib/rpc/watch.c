@@ -32,6 +32,7 @@ struct watch {
     pthread_t thread;
     nng_socket socket;
     nng_listener listener;
+    nng_tls_config *tls, *probe_tls; /* NULL: none */
     bool listening;
     char url[URL_MAX_SIZE];
     char probe_url[URL_MAX_SIZE];
@@ -88,8 +89,9 @@ static bool come_in(struct watch *watch, nng_socket socket)
     unsigned before = watch->arrivals;
     watch->dialled = false;
     pthread_mutex_unlock(&watch->lock);
+    nng_dialer dialer;
     if (nng_pipe_notify(socket, NNG_PIPE_EV_ADD_POST, on_dialled, watch) != 0 ||
-        nng_dial(socket, watch->probe_url, NULL, NNG_FLAG_NONBLOCK) != 0)
+        tls_dial(socket, watch->probe_url, watch->probe_tls, &dialer) != 0)
         return true;
     pthread_mutex_lock(&watch->lock);
     while ((watch->arrivals == before || !watch->dialled) && !watch->stopping &&
@@ -116,7 +118,7 @@ static int listen_again(struct watch *watch)
 {
     if (watch->listening)
         nng_listener_close(watch->listener);
-    int rv = nng_listen(watch->socket, watch->url, &watch->listener, 0);
+    int rv = tls_listen(watch->socket, watch->url, watch->tls, &watch->listener);
     watch->listening = rv == 0;
     return rv;
 }
@@ -151,10 +153,11 @@ static void *watch_run(void *arg)
 /* What to dial to reach ourselves: any address becomes the loopback one. */
 static void make_probe_url(const char *url, char out[URL_MAX_SIZE])
 {
-    const char *port = strrchr(url, ':');
+    const char *port = strrchr(url, ':'), *host = strstr(url, "://");
 
-    if (strncmp(url, "tcp://*:", 8) == 0 || strncmp(url, "tcp://:", 7) == 0)
-        snprintf(out, URL_MAX_SIZE, "tcp://127.0.0.1%s", port);
+    host = host == NULL ? url : host + 3;
+    if (strncmp(url, "ipc", 3) != 0 && (strncmp(host, "*:", 2) == 0 || *host == ':'))
+        snprintf(out, URL_MAX_SIZE, "%.*s127.0.0.1%s", (int)(host - url), url, port);
     else
         snprintf(out, URL_MAX_SIZE, "%s", url);
 }
@@ -172,7 +175,20 @@ static struct err start_thread(struct watch *watch)
     return ERR_NONE;
 }
 
-struct err watch_start(nng_socket socket, const char *url, struct watch **out)
+static struct err listen_first(struct watch *watch)
+{
+    int rv = nng_pipe_notify(watch->socket, NNG_PIPE_EV_ADD_POST, on_arrival, watch);
+
+    if (rv == 0)
+        rv = listen_again(watch);
+    bool wrong = rv == NNG_EADDRINVAL || rv == NNG_EINVAL || rv == NNG_ENOTSUP;
+    return rv == 0 ? start_thread(watch)
+                   : err_make(wrong ? ERR_INVALID_ARGUMENT : ERR_UNAVAILABLE,
+                              "cannot listen on %s: %s", watch->url, nng_strerror(rv));
+}
+
+struct err watch_start(nng_socket socket, const char *url, const struct tls_files *tls,
+                       struct watch **out)
 {
     if (strlen(url) >= URL_MAX_SIZE - 16)
         return err_make(ERR_INVALID_ARGUMENT, "the address is longer than %d bytes",
@@ -185,13 +201,11 @@ struct err watch_start(nng_socket socket, const char *url, struct watch **out)
     watch->socket = socket;
     snprintf(watch->url, sizeof watch->url, "%s", url);
     make_probe_url(url, watch->probe_url);
-    int rv = nng_pipe_notify(socket, NNG_PIPE_EV_ADD_POST, on_arrival, watch);
-    if (rv == 0)
-        rv = listen_again(watch);
-    bool wrong = rv == NNG_EADDRINVAL || rv == NNG_EINVAL || rv == NNG_ENOTSUP;
-    struct err e = rv == 0 ? start_thread(watch)
-                           : err_make(wrong ? ERR_INVALID_ARGUMENT : ERR_UNAVAILABLE,
-                                      "cannot listen on %s: %s", url, nng_strerror(rv));
+    struct err e = tls_config(tls, TLS_SERVE, url, &watch->tls);
+    if (!failed(e))
+        e = tls_config(tls, TLS_PROBE, url, &watch->probe_tls);
+    if (!failed(e))
+        e = listen_first(watch);
     *out = watch; /* also when it failed: nng knows of it now */
     return e;
 }
@@ -216,6 +230,10 @@ void watch_free(struct watch *watch)
 {
     if (watch == NULL)
         return;
+    if (watch->tls != NULL)
+        nng_tls_config_free(watch->tls);
+    if (watch->probe_tls != NULL)
+        nng_tls_config_free(watch->probe_tls);
     pthread_cond_destroy(&watch->changed);
     pthread_mutex_destroy(&watch->lock);
     free(watch);

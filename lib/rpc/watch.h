@@ -14,6 +14,7 @@
 #include <nng/nng.h>
 
 #include "base/err.h"
+#include "rpc/tls.h"
 
 struct watch;
 
@@ -22,7 +23,8 @@ struct watch;
  * UNAVAILABLE when the address cannot be listened on, INVALID_ARGUMENT when it is none.
  * Whatever is put in `out`, also when failed, is to be stopped and freed.
  */
-struct err watch_start(nng_socket socket, const char *url, struct watch **out)
+struct err watch_start(nng_socket socket, const char *url, const struct tls_files *tls,
+                       struct watch **out)
     __attribute__((warn_unused_result));
 
 /* Stops listening; takes at most a second.  NULL is allowed. */

@@ -126,6 +126,100 @@ static void a_server_on_every_address_is_watched_through_the_loopback(void **sta
     world_end(&s.w);
 }
 
+/* ---------------------------------------------------------- a thousand of them */
+
+enum { THOUSAND = 1000 };
+
+/* One server, somebody who was there before, and who aborts a thousand handshakes. */
+struct siege {
+    struct scene s;
+    char url[80];
+    int port; /* 0: ipc */
+    struct rpc_server *server;
+    struct channel *before;
+    atomic_int aborted;
+};
+
+/* In turn: nothing was said, or the half of SP's header (which is eight bytes); and then a
+ * close, a reset, or an end followed by a reset. */
+static void abort_one(struct siege *siege, int i)
+{
+    int fd = siege->port == 0 ? connect_ipc(siege->url + strlen("ipc://"))
+                              : connect_tcp(siege->port);
+
+    if (fd < 0)
+        return;
+    if (i % 2 == 1)
+        (void)!send(fd, "\0SP\0", 4, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (i % 3 == 2)
+        shutdown(fd, SHUT_WR);
+    if (i % 3 == 0)
+        close(fd);
+    else
+        close_with_reset(fd);
+    atomic_fetch_add(&siege->aborted, 1);
+}
+
+static void *lay_siege(void *arg)
+{
+    struct siege *siege = arg;
+
+    for (int i = 0; atomic_load(&siege->aborted) < THOUSAND; i++)
+        abort_one(siege, i);
+    return NULL;
+}
+
+static void siege_begin(struct siege *siege, bool tcp)
+{
+    memset(siege, 0, sizeof *siege);
+    world_make(&siege->s.w);
+    shop_make(&siege->s.shop);
+    siege->port = tcp ? free_port() : 0;
+    if (tcp)
+        snprintf(siege->url, sizeof siege->url, "tcp://127.0.0.1:%d", siege->port);
+    else
+        snprintf(siege->url, sizeof siege->url, "%s",
+                 in(&siege->s.w.folder, "ipc://", "a.sock"));
+    siege->server = serve_shop(&siege->s.w, &siege->s.shop, siege->url, 4);
+    siege->before = open_channel(&siege->s.w, siege->url, 1);
+    assert_ok(ask_error(siege->before, "now", 30000));
+}
+
+static void siege_end(struct siege *siege)
+{
+    assert_open(&siege->s.w, siege->before, siege->url);
+    channel_close(siege->before);
+    rpc_server_stop(siege->server, 1000);
+    world_end(&siege->s.w);
+}
+
+static bool over(struct siege *siege)
+{
+    return atomic_load(&siege->aborted) >= THOUSAND;
+}
+
+/* No call is repeated here: each reached its handler once, and none failed. */
+static void a_thousand_aborted_handshakes_fail_no_call_and_shut_nobody_out(void **state)
+{
+    static struct siege sieges[2]; /* ipc and tcp, at the same time */
+    pthread_t threads[2];
+    int calls = 1;
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        siege_begin(&sieges[i], i == 1);
+        assert_int_equal(pthread_create(&threads[i], NULL, lay_siege, &sieges[i]), 0);
+    }
+    for (; !over(&sieges[0]) || !over(&sieges[1]); calls++)
+        for (int i = 0; i < 2; i++)
+            assert_ok(ask_error(sieges[i].before, "now", 30000));
+    for (int i = 0; i < 2; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(sieges[i].s.shop.asked, calls);
+        siege_end(&sieges[i]);
+    }
+}
+
 static void a_stopped_server_leaves_its_address_free(void **state)
 {
     struct scene s;
@@ -171,6 +265,7 @@ int main(void)
         cmocka_unit_test(an_ipc_listener_survives_aborted_handshakes),
         cmocka_unit_test(a_tcp_listener_survives_resets_in_the_handshake),
         cmocka_unit_test(a_server_on_every_address_is_watched_through_the_loopback),
+        cmocka_unit_test(a_thousand_aborted_handshakes_fail_no_call_and_shut_nobody_out),
         cmocka_unit_test(a_stopped_server_leaves_its_address_free),
         cmocka_unit_test(an_address_in_use_is_a_clear_error),
     };

@@ -1,0 +1,43 @@
+/*
+ * tls.h - tls+tcp:// with certificates on both sides, beneath the seal.
+ *
+ * The certificate says that a machine belongs to us; who calls is proven by the seal, as on
+ * every transport.  Both sides must show a certificate of the CA (its use must allow server
+ * and client), and a server's must be for the host in the URL it is called by.  mbedTLS
+ * 2.28 compares that with DNS names only: a server called by its address must have the
+ * address as a DNS name too.  TLS 1.2.
+ */
+#pragma once
+
+#include <nng/nng.h>
+#include <nng/supplemental/tls/tls.h>
+#include <stdbool.h>
+
+#include "base/err.h"
+
+/* PEM files: our certificate (with what is between it and the CA), its key, the CAs.  A key
+ * that others may read is refused.  NULL or "" where there is none. */
+struct tls_files {
+    const char *cert, *key, *ca;
+};
+
+enum tls_use {
+    TLS_SERVE,
+    TLS_CALL,
+    TLS_PROBE, /* of our own address: the server's name does not matter */
+};
+
+bool tls_wanted(const char *url);
+
+/*
+ * For the URL, to be given to nng_tls_config_free; NULL when the URL has no TLS.
+ * INVALID_ARGUMENT names the file that is missing or wrong.
+ */
+struct err tls_config(const struct tls_files *files, enum tls_use use, const char *url,
+                      nng_tls_config **out) __attribute__((warn_unused_result));
+
+/* nng_dial and nng_listen with that configuration, which may be NULL; nng's errors. */
+int tls_dial(nng_socket socket, const char *url, nng_tls_config *config, nng_dialer *out)
+    __attribute__((warn_unused_result));
+int tls_listen(nng_socket socket, const char *url, nng_tls_config *config,
+               nng_listener *out) __attribute__((warn_unused_result));
