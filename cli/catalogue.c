@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "proto/events.pb-c.h"
 #include "proto/inventory.pb-c.h"
 #include "proto/orders.pb-c.h"
 #include "proto/payment.pb-c.h"
@@ -12,9 +13,10 @@
 #define ADDRESSES(of) offsetof(struct settings, of##_addresses), #of "_addresses"
 
 const struct place PLACES[] = {
-    {"orchestrator", ADDRESSES(orchestrator), &orders__v1__orders__descriptor},
-    {"inventory", ADDRESSES(inventory), &inventory__v1__inventory__descriptor},
-    {"payment", ADDRESSES(payment), &payment__v1__payment__descriptor},
+    {"orchestrator", ADDRESSES(orchestrator),
+     {&orders__v1__orders__descriptor, &events__v1__events__descriptor}},
+    {"inventory", ADDRESSES(inventory), {&inventory__v1__inventory__descriptor}},
+    {"payment", ADDRESSES(payment), {&payment__v1__payment__descriptor}},
 };
 
 const size_t PLACES_COUNT = sizeof PLACES / sizeof *PLACES;
@@ -37,7 +39,8 @@ static void each_of(const struct place *place, const ProtobufCServiceDescriptor 
 void methods_each(void (*each)(void *arg, const struct found_method *method), void *arg)
 {
     for (size_t i = 0; i < PLACES_COUNT; i++)
-        each_of(&PLACES[i], PLACES[i].service, each, arg);
+        for (size_t s = 0; s < PLACE_SERVICES_MAX && PLACES[i].services[s] != NULL; s++)
+            each_of(&PLACES[i], PLACES[i].services[s], each, arg);
     each_of(NULL, &rpc__v1__health__descriptor, each, arg);
 }
 

@@ -5,12 +5,15 @@
 
 #include "cli/cli.h"
 
-/* One service that runs somewhere, as known_services and the settings name it. */
+enum { PLACE_SERVICES_MAX = 2 };
+
+/* One program that runs somewhere, as known_services and the settings name it. */
 struct place {
     const char *name;    /* "inventory" */
     size_t addresses;    /* offset of its setting in struct settings */
     const char *setting; /* that setting's name, for sentences */
-    const ProtobufCServiceDescriptor *service;
+    /* What it serves, besides rpc.v1.Health; NULL where there are fewer. */
+    const ProtobufCServiceDescriptor *services[PLACE_SERVICES_MAX];
 };
 
 extern const struct place PLACES[];
