@@ -47,6 +47,9 @@ static const struct {
     [OPT_LIMIT] = {"limit", "N", "how many at most [100]"},
     [OPT_AFTER] = {"after", "ID", "begin after this one"},
     [OPT_UNFINISHED] = {"unfinished", NULL, "only those running or aborting"},
+    [OPT_CURSOR] = {"cursor", "NAME", "begin after this cursor of the operator's"},
+    [OPT_WAIT] = {"wait", "MS", "how long to wait for an event when there is none [0]"},
+    [OPT_FROM] = {"from", "POSITION", "the first to be published again"},
 };
 
 static const uint64_t GLOBAL =
