@@ -24,6 +24,7 @@ void event_read(const struct db_rows *rows, int row, int first, struct event *ou
         .payload = db_text(rows, row, first + 4),
         .time = db_text(rows, row, first + 5),
         .traceparent = db_text(rows, row, first + 6),
+        .created_at_ms = db_number(rows, row, first + 7),
     };
     snprintf(out->id, sizeof out->id, "%s.%" PRId64, out->order_id, out->sequence);
 }

@@ -15,9 +15,9 @@
 #define EVENT_COLUMNS                                                                         \
     "e.position, e.order_id, e.sequence, e.type, e.payload::text,"                            \
     " to_char(e.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'),"         \
-    " coalesce(e.traceparent, '') "
+    " coalesce(e.traceparent, ''), (extract(epoch FROM e.created_at) * 1000)::bigint "
 
-enum { EVENT_COLUMN_COUNT = 7, EVENT_ID_SIZE = 48 };
+enum { EVENT_ID_SIZE = 48 };
 
 /* Texts are borrowed from the rows. */
 struct event {
@@ -25,6 +25,7 @@ struct event {
     const char *order_id;
     int64_t sequence;
     const char *type, *payload, *time, *traceparent;
+    int64_t created_at_ms;
     char id[EVENT_ID_SIZE]; /* the order's id, a dot, the sequence: stable for good */
 };
 

@@ -84,6 +84,7 @@ static Events__V1__Event *make_event(struct arena *arena, const struct event *ro
     event_json(row, json, size + 1);
     event->json = json;
     event->position = row->position;
+    event->created_at_ms = row->created_at_ms;
     event->id = arena_strdup(arena, row->id);
     event->type = (char *)row->type; /* borrowed: the reply is packed while rows live */
     event->order_id = (char *)row->order_id;

@@ -173,6 +173,12 @@ jwks_file = $keys/jwks.json
 jwt_issuer = $JWT_ISSUER
 jwt_audience = $JWT_AUDIENCE
 END
+    # Not started by ./up: it wants an endpoints_file; see docs/events.md.
+    conf_write webhook <<END
+orchestrator_addresses = ipc://$RUN/orchestrator.sock
+key_file = $keys/webhook.key
+services_file = $keys/known_services
+END
     conf_write checkoutctl <<END
 key_file = $keys/operator.key
 services_file = $keys/known_services
