@@ -93,6 +93,15 @@ static const char PLACE[] =
     "SELECT p.count, p.id, " EVENT_COLUMNS "FROM placed p LEFT JOIN e ON $4 "
     "ORDER BY e.position";
 
+/* Asked first, as it is mostly the only answer.  $1 the floor. */
+static const char ANY_UNPLACED[] =
+    "SELECT EXISTS (SELECT FROM orders.outbox WHERE position IS NULL AND id > $1)";
+
+static void on_answer(void *yes, const struct db_rows *rows)
+{
+    *(bool *)yes = rows->count == 1 && db_bool(rows, 0, 0);
+}
+
 struct placing {
     struct outbox *outbox;
     int64_t count;
@@ -118,12 +127,18 @@ static struct err place(struct outbox *o, struct dedicated *connection, bool swe
 {
     struct placing placing = {.outbox = o};
     struct db_query query = query_of("place", "iibb", PLACE);
+    struct db_query any = query_of("any_unplaced", "i", ANY_UNPLACED);
+    bool found = false;
 
+    any.values[0] = db_i(sweep ? 0 : o->floor);
+    struct err e = dedicated_run(connection, &any, false, on_answer, &found);
+    if (failed(e) || !found)
+        return e;
     query.values[0] = db_i(PLACE_MOST);
-    query.values[1] = db_i(sweep ? 0 : o->floor);
+    query.values[1] = any.values[0];
     query.values[2] = db_i(o->config.nats == NULL);
     query.values[3] = db_i(o->config.local != NULL);
-    struct err e = dedicated_run(connection, &query, true, on_placed, &placing);
+    e = dedicated_run(connection, &query, true, on_placed, &placing);
     *more = placing.count == PLACE_MOST;
     return e;
 }
@@ -155,6 +170,13 @@ static const char PRUNE[] =
     "SELECT m.pruned, m.count,"
     "       (SELECT count(*) FROM orders.cursors c WHERE c.position < m.pruned) FROM moved m";
 
+/* Whether the oldest there is is old enough.  $1 how long they are kept. */
+static const char ANY_OLD[] =
+    "SELECT EXISTS (SELECT FROM orders.relay r, orders.outbox e"
+    "               WHERE e.position = r.pruned + 1 AND r.pruned < r.published"
+    "                 AND coalesce(e.published_at, e.created_at)"
+    "                     < now() - $1 * interval '1 ms')";
+
 static void on_pruned(void *more, const struct db_rows *rows)
 {
     if (rows->count == 0)
@@ -170,7 +192,13 @@ static void on_pruned(void *more, const struct db_rows *rows)
 static struct err prune(struct outbox *o, struct dedicated *connection, bool *more)
 {
     struct db_query query = query_of("prune", "ii", PRUNE);
+    struct db_query any = query_of("any_old", "i", ANY_OLD);
+    bool found = false;
 
+    any.values[0] = db_i(o->config.keep_ms);
+    struct err e = dedicated_run(connection, &any, false, on_answer, &found);
+    if (failed(e) || !found)
+        return e;
     query.values[0] = db_i(o->config.keep_ms);
     query.values[1] = db_i(PRUNE_MOST);
     return dedicated_run(connection, &query, true, on_pruned, more);
