@@ -27,6 +27,8 @@ enum {
     BACKLOG_TOLD = 2 * PLACE_MOST, /* from here on it is worth a line in the log */
     COURIER_SILENCE_MS = 2 * BUS_NATS_WAIT_MS + QUERY_MS,
     COMPLAIN_EVERY_MS = 10000,
+    RETRY_FIRST_MS = 100,   /* after the bus failed, doubling */
+    RETRY_MOST_MS = 1600,
 };
 
 /* Advisory locks: "outbox" and one more, in ASCII. */
@@ -49,6 +51,8 @@ struct outbox {
     struct err outcome; /* of the flight */
     int64_t complained_ms;
     bool away;          /* the bus is: told once */
+    int64_t retry_ms;   /* not asked again before; clock_monotonic_ms */
+    int64_t pause_ms;   /* the last one */
 };
 
 static struct db_query query_of(const char *name, const char *types, const char *sql)
@@ -362,6 +366,11 @@ static void tell_bus(struct outbox *o, struct err outcome)
         o->complained_ms = now;
     }
     o->away = failed(outcome);
+    o->pause_ms = !failed(outcome)                  ? 0
+                  : o->pause_ms == 0                ? RETRY_FIRST_MS
+                  : 2 * o->pause_ms > RETRY_MOST_MS ? RETRY_MOST_MS
+                                                    : 2 * o->pause_ms;
+    o->retry_ms = now + o->pause_ms;
 }
 
 static struct err courier_begin(void *arg, struct dedicated *connection)
@@ -377,6 +386,8 @@ static struct err courier_work(void *arg, struct dedicated *connection, bool *mo
     struct outbox *o = arg;
     struct db_query query = query_of("next_flight", "i", NEXT_FLIGHT);
 
+    if (clock_monotonic_ms() < o->retry_ms)
+        return ERR_NONE;
     query.values[0] = db_i(FLIGHT_MOST);
     struct err e = dedicated_run(connection, &query, false, on_flight, o);
     if (failed(e))

@@ -1,6 +1,8 @@
 """NATS JetStream: what was ordered is in the stream, also when the server dies or loses it."""
 import json
 import signal
+import ssl
+import subprocess
 import time
 import uuid
 
@@ -135,6 +137,65 @@ class EventsNats(StackTest):
         print(f"    {count} events published in {took:.2f} s, {count / took:.0f}/s")
         stored = self.server.count(STREAM)
         self.assertEqual(stored, int(self.lag()["placed"]))
+
+
+class Certificates:
+    """A CA, and a server and a client that it vouches for."""
+
+    def __init__(self, folder):
+        folder.mkdir(mode=0o700)
+        self.folder = folder
+        self.openssl("req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt",
+                     "ec_paramgen_curve:P-256", "-keyout", self.file("ca.key"), "-out",
+                     self.file("ca.pem"), "-subj", "/CN=test", "-days", "2")
+        for name in ("server", "client"):
+            (folder / "san").write_text("subjectAltName=IP:127.0.0.1\n")
+            self.openssl("req", "-nodes", "-newkey", "ec", "-pkeyopt",
+                         "ec_paramgen_curve:P-256", "-keyout", self.file(f"{name}.key"), "-out",
+                         self.file("csr"), "-subj", f"/CN={name}")
+            self.openssl("x509", "-req", "-in", self.file("csr"), "-CA", self.file("ca.pem"),
+                         "-CAkey", self.file("ca.key"), "-CAcreateserial", "-days", "2",
+                         "-extfile", self.file("san"), "-out", self.file(f"{name}.pem"))
+
+    def file(self, name):
+        return str(self.folder / name)
+
+    def openssl(self, *words):
+        subprocess.run(["openssl", *words], check=True, capture_output=True)
+
+    def server(self):
+        return (f'tls {{ cert_file: "{self.file("server.pem")}"\n'
+                f'key_file: "{self.file("server.key")}"\n'
+                f'ca_file: "{self.file("ca.pem")}"\nverify: true }}\n'
+                'authorization { users: [{ user: "shop", password: "correct-horse" }] }')
+
+    def context(self):
+        context = ssl.create_default_context(cafile=self.file("ca.pem"))
+        context.load_cert_chain(self.file("client.pem"), self.file("client.key"))
+        return context
+
+
+class EventsNatsSecured(StackTest):
+    """Certificates from files, both ways, and a password that no log tells."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = Stack()
+        cls.addClassCleanup(cls.stack.stop)
+        files = Certificates(cls.stack.base / "pki")
+        cls.server = NatsServer(cls.stack.base / "nats", files.server(), files.context()).start()
+        cls.addClassCleanup(cls.server.stop)
+        cls.stack.environment |= {
+            "CHECKOUT_NATS_URL": f"tls://shop:correct-horse@127.0.0.1:{cls.server.port}",
+            "CHECKOUT_ORCHESTRATOR_NATS_CA_FILE": files.file("ca.pem"),
+            "CHECKOUT_ORCHESTRATOR_NATS_CERTIFICATE_FILE": files.file("client.pem"),
+            "CHECKOUT_ORCHESTRATOR_NATS_KEY_FILE": files.file("client.key")}
+        cls.stack.start()
+
+    def test_it_is_connected_and_the_stream_made(self):
+        wait_until(lambda: "event=nats_stream_made" in self.stack.log("orchestrator"), 30,
+                   f"the stream is made: {self.stack.log('orchestrator')[-1500:]}")
+        self.assertNotIn("horse", self.stack.log("orchestrator"))
 
 
 if __name__ == "__main__":

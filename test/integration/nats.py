@@ -22,8 +22,9 @@ PROGRAM = shutil.which("nats-server", path=os.environ.get("PATH", "") + ":/usr/s
 
 
 class NatsServer:
-    def __init__(self, folder, extra=""):
-        """extra: more of its configuration, such as users or TLS."""
+    def __init__(self, folder, extra="", context=None):
+        """extra: more of its configuration, such as TLS, for which `context` is then ours."""
+        self.context = context
         self.folder, self.port, self.process = folder, free_port(), None
         self.folder.mkdir(parents=True, exist_ok=True)
         self.conf = folder / "nats.conf"
@@ -64,7 +65,7 @@ class NatsServer:
         shutil.rmtree(self.folder / "store", ignore_errors=True)
 
     def messages(self, stream):
-        with _Client(self.port) as client:
+        with _Client(self.port, self.context) as client:
             state = client.ask(f"$JS.API.STREAM.INFO.{stream}", {})["state"]
             found = []
             for sequence in range(state["first_seq"], state["last_seq"] + 1):
@@ -77,14 +78,14 @@ class NatsServer:
     def count(self, stream):
         """Messages of a stream; None when it is not there (yet)."""
         try:
-            with _Client(self.port) as client:
+            with _Client(self.port, self.context) as client:
                 info = client.ask(f"$JS.API.STREAM.INFO.{stream}", {})
                 return info["state"]["messages"] if "state" in info else None
         except (OSError, TimeoutError):
             return None
 
     def ask(self, subject, message):
-        with _Client(self.port) as client:
+        with _Client(self.port, self.context) as client:
             return client.ask(subject, message)
 
 
@@ -97,10 +98,13 @@ def _headers(text):
 class _Client:
     """One connection; requests one after another."""
 
-    def __init__(self, port):
+    def __init__(self, port, context):
         self.socket = socket.create_connection(("127.0.0.1", port), 10)
+        while self.socket.recv(1) != b"\n":  # INFO, after which TLS begins
+            pass
+        if context is not None:
+            self.socket = context.wrap_socket(self.socket, server_hostname="127.0.0.1")
         self.file = self.socket.makefile("rb")
-        self.file.readline()  # INFO
         self.inbox = f"_INBOX.test.{os.getpid()}.{time.monotonic_ns()}"
         self.socket.sendall(b'CONNECT {"verbose":false,"pedantic":false,"headers":true,'
                             b'"no_responders":true}\r\n'
