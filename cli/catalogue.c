@@ -16,14 +16,14 @@ extern const unsigned char rpc_descriptors[];
 extern const size_t rpc_descriptors_size;
 
 const struct place PLACES[] = {
-    {"orchestrator", ADDRESSES(orchestrator), "orders.v1.Orders"},
-    {"inventory", ADDRESSES(inventory), "inventory.v1.Inventory"},
-    {"payment", ADDRESSES(payment), "payment.v1.Payment"},
+    {"orchestrator", ADDRESSES(orchestrator), {"orders.v1.Orders", "events.v1.Events"}},
+    {"inventory", ADDRESSES(inventory), {"inventory.v1.Inventory"}},
+    {"payment", ADDRESSES(payment), {"payment.v1.Payment"}},
 };
 
 const size_t PLACES_COUNT = sizeof PLACES / sizeof *PLACES;
 
-static const struct place ELSEWHERE = {.name = "server", .service = ""};
+static const struct place ELSEWHERE = {.name = "server"};
 
 /* ---- where ------------------------------------------------------------------------ */
 
@@ -32,6 +32,16 @@ const struct place *place_find(const char *name)
     for (size_t i = 0; i < PLACES_COUNT; i++)
         if (strcmp(PLACES[i].name, name) == 0)
             return &PLACES[i];
+    return NULL;
+}
+
+const struct place *place_serving(const char *service)
+{
+    for (size_t i = 0; i < PLACES_COUNT; i++)
+        for (size_t s = 0; s < PLACE_SERVICES_MAX; s++)
+            if (PLACES[i].services[s] != NULL &&
+                strcmp(PLACES[i].services[s], service) == 0)
+                return &PLACES[i];
     return NULL;
 }
 
@@ -123,9 +133,8 @@ struct err method_find(const struct catalogue *catalogue, const char *name,
                         "%s answers with messages that contain themselves, which "
                         "checkoutctl does not read",
                         out->name);
-    for (size_t i = 0; out->place == NULL && i < PLACES_COUNT; i++)
-        if (strcmp(PLACES[i].service, out->symbol->owner->name) == 0)
-            out->place = &PLACES[i];
+    if (out->place == NULL)
+        out->place = place_serving(out->symbol->owner->name);
     return ERR_NONE;
 }
 

@@ -13,12 +13,15 @@
 #include "cli/cli.h"
 #include "cli/schema.h"
 
-/* One service that runs somewhere, as known_services and the settings name it. */
+enum { PLACE_SERVICES_MAX = 2 };
+
+/* One program that runs somewhere, as known_services and the settings name it. */
 struct place {
     const char *name;    /* "inventory" */
     size_t addresses;    /* offset of its setting in struct settings */
     const char *setting; /* that setting's name, for sentences; NULL: only by --url */
-    const char *service; /* what is found there beside rpc.v1: "inventory.v1.Inventory" */
+    /* What it serves beside rpc.v1: "inventory.v1.Inventory"; NULL where there are fewer. */
+    const char *services[PLACE_SERVICES_MAX];
 };
 
 extern const struct place PLACES[];
@@ -26,6 +29,9 @@ extern const size_t PLACES_COUNT;
 
 /* The place of that name; NULL when there is none. */
 const struct place *place_find(const char *name);
+
+/* The place that serves the service of that full name; NULL when none or every one does. */
+const struct place *place_serving(const char *service);
 
 /* The place of --service or --url; NULL when neither is given.  INVALID_ARGUMENT. */
 struct err place_asked(const struct cli *cli, const struct place **out)

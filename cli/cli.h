@@ -62,6 +62,9 @@ enum option {
     OPT_LIMIT,
     OPT_AFTER,
     OPT_UNFINISHED,
+    OPT_CURSOR,
+    OPT_WAIT,
+    OPT_FROM,
     OPT_COUNT
 };
 

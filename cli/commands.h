@@ -53,6 +53,12 @@ struct outcome command_audit(struct cli *cli);
 /* explain.c */
 struct outcome command_explain(struct cli *cli);
 
+/* events.c */
+struct outcome command_events_read(struct cli *cli);
+struct outcome command_events_tail(struct cli *cli);
+struct outcome command_events_replay(struct cli *cli);
+struct outcome command_events_lag(struct cli *cli);
+
 /* checkouts.c */
 struct outcome command_checkouts_list(struct cli *cli);
 struct outcome command_checkouts_show(struct cli *cli);

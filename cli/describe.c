@@ -43,12 +43,10 @@ static void print_row(const struct cli *cli, const char *name, const char *comme
 /* Where a service of the stack is found; "every" for what all servers have. */
 static const char *home_of(const struct catalogue *catalogue, const char *service)
 {
-    if (catalogue->place != NULL)
-        return catalogue->place->name;
-    for (size_t i = 0; i < PLACES_COUNT; i++)
-        if (strcmp(PLACES[i].service, service) == 0)
-            return PLACES[i].name;
-    return "every";
+    const struct place *place =
+        catalogue->place != NULL ? catalogue->place : place_serving(service);
+
+    return place != NULL ? place->name : "every";
 }
 
 static struct outcome list_services(struct cli *cli, const struct catalogue *catalogue)
@@ -94,7 +92,7 @@ static const char *service_name(const char *word)
 {
     const struct place *place = place_find(word);
 
-    return place != NULL ? place->service : word;
+    return place != NULL ? place->services[0] : word;
 }
 
 static struct outcome list_methods(struct cli *cli, const struct catalogue *catalogue)

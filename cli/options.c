@@ -46,6 +46,9 @@ const struct option_row OPTIONS[OPT_COUNT] = {
     [OPT_LIMIT] = {"limit", 0, "N", "how many at most [100]"},
     [OPT_AFTER] = {"after", 0, "ID", "begin after this one"},
     [OPT_UNFINISHED] = {"unfinished", 0, NULL, "only those running or aborting"},
+    [OPT_CURSOR] = {"cursor", 0, "NAME", "begin after this cursor of the operator's"},
+    [OPT_WAIT] = {"wait", 0, "MS", "how long to wait for an event when there is none [0]"},
+    [OPT_FROM] = {"from", 0, "POSITION", "the first to be published again"},
 };
 /* clang-format on */
 
