@@ -94,6 +94,7 @@ struct settings {
     char *jwt_key_file;
     char *jwt_issuer;
     char *jwt_audience;
+    char *tls_cert, *tls_key, *tls_ca;
     bool production; /* changing commands ask first */
 };
 

@@ -52,17 +52,20 @@ static struct err open_channel(const struct cli *cli, const struct place *place,
                                struct line *line)
 {
     const char *addresses = place_addresses(cli, place);
+    const struct settings *s = &cli->settings;
     struct err e = cli_need(addresses, place->setting != NULL ? place->setting : "--url");
 
     if (!failed(e))
         e = read_keys(cli, place, line);
     if (!failed(e))
-        e = channel_open(&(struct channel_config){.service = place->name,
-                                                  .addresses = addresses,
-                                                  .key = line->key,
-                                                  .services = line->services,
-                                                  .in_flight_max = CALLS_MAX},
-                         &line->channel);
+        e = channel_open(
+            &(struct channel_config){.service = place->name,
+                                     .addresses = addresses,
+                                     .key = line->key,
+                                     .services = line->services,
+                                     .tls = {s->tls_cert, s->tls_key, s->tls_ca},
+                                     .in_flight_max = CALLS_MAX},
+            &line->channel);
     return e;
 }
 

@@ -26,6 +26,9 @@ static const struct conf_row ROWS[] = {
     TEXT(jwt_key_file, CONF_TEXT, "the development issuer's private JWK, for token"),
     TEXT(jwt_issuer, CONF_TEXT, "iss of tokens"),
     TEXT(jwt_audience, CONF_TEXT, "aud of tokens"),
+    TEXT(tls_cert, CONF_TEXT, "for tls+tcp: our certificate, a PEM file"),
+    TEXT(tls_key, CONF_TEXT, "for tls+tcp: its key, a PEM file of mode 0600"),
+    TEXT(tls_ca, CONF_TEXT, "for tls+tcp: who may have signed the servers', PEM"),
     {"production", CONF_FLAG, offsetof(struct settings, production), "false", 0, 0,
      "true: ask before changing commands"},
 };
