@@ -158,7 +158,7 @@ struct outcome cli_confirm(const struct cli *cli, const char *what)
 {
     if (!cli->settings.production || cli->options[OPT_YES] != NULL)
         return done();
-    if (!isatty(STDIN_FILENO))
+    if (!isatty(fileno(stdin)))
         return misused(err_make(ERR_FAILED_PRECONDITION,
                                 "%s would change %s, which is marked production; add "
                                 "--yes to do it",
