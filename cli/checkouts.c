@@ -9,28 +9,6 @@
 #include "cli/remote.h"
 #include "cli/view.h"
 
-static char *borrow(const char *word)
-{
-    return (char *)(uintptr_t)word;
-}
-
-/* Calls the orchestrator, and has `print` (or, with --json, the JSON mapping) show it. */
-static struct outcome
-show(const struct cli *cli, const char *method, const ProtobufCMessage *request,
-     const ProtobufCMessageDescriptor *reply_type,
-     void (*print)(const struct cli *cli, const ProtobufCMessage *reply))
-{
-    const ProtobufCMessage *reply = NULL;
-    struct outcome end =
-        remote_call(cli, place_find("orchestrator"), method, request, reply_type, &reply);
-
-    if (end.status == 0 && cli->options[OPT_JSON] == NULL)
-        print(cli, reply);
-    else if (end.status == 0)
-        end = local(output_message(cli, reply));
-    return end;
-}
-
 /* ---- list --------------------------------------------------------------------- */
 
 static bool unfinished(const Orders__V1__Checkout *c)
@@ -80,10 +58,11 @@ struct outcome command_checkouts_list(struct cli *cli)
     if (failed(e))
         return misused(e);
     request.limit = (int32_t)most;
-    request.after_id = borrow(after != NULL ? after : "");
+    request.after_id = borrow(after);
     request.unfinished = cli->options[OPT_UNFINISHED] != NULL;
-    return show(cli, "orders.v1.Orders/ListCheckouts", &request.base,
-                &orders__v1__list_checkouts_reply__descriptor, print_list);
+    return remote_show(cli, "orchestrator", "orders.v1.Orders/ListCheckouts",
+                       &request.base, &orders__v1__list_checkouts_reply__descriptor,
+                       print_list);
 }
 
 /* ---- show --------------------------------------------------------------------- */
@@ -139,8 +118,8 @@ struct outcome command_checkouts_show(struct cli *cli)
     Orders__V1__GetCheckoutRequest request = ORDERS__V1__GET_CHECKOUT_REQUEST__INIT;
 
     request.order_id = borrow(cli->words[0]);
-    return show(cli, "orders.v1.Orders/GetCheckout", &request.base,
-                &orders__v1__get_checkout_reply__descriptor, print_checkout);
+    return remote_show(cli, "orchestrator", "orders.v1.Orders/GetCheckout", &request.base,
+                       &orders__v1__get_checkout_reply__descriptor, print_checkout);
 }
 
 /* ---- retry -------------------------------------------------------------------- */
@@ -159,6 +138,7 @@ struct outcome command_checkouts_retry(struct cli *cli)
     Orders__V1__RetryCheckoutRequest request = ORDERS__V1__RETRY_CHECKOUT_REQUEST__INIT;
 
     request.order_id = borrow(cli->words[0]);
-    return show(cli, "orders.v1.Orders/RetryCheckout", &request.base,
-                &orders__v1__retry_checkout_reply__descriptor, print_retried);
+    return remote_show(cli, "orchestrator", "orders.v1.Orders/RetryCheckout",
+                       &request.base, &orders__v1__retry_checkout_reply__descriptor,
+                       print_retried);
 }

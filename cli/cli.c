@@ -1,179 +1,20 @@
 /* cli.c - see cli.h. */
 #include "cli/cli.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/output.h"
 #include "cli/settings.h"
 
 #define VERSION "0.1.0"
 
-enum { ARENA_MAX = 32 << 20 }; /* bytes: a request, its JSON, and a reply */
+enum { ARENA_MAX = 32 << 20 }; /* bytes: types, a request, its JSON, and a reply */
 
-static const struct {
-    const char *name;
-    const char *value; /* what --help calls it; NULL for a flag */
-    const char *help;
-} OPTIONS[OPT_COUNT] = {
-    [OPT_STATE] = {"state", "DIR", "the stack's state folder (or CHECKOUT_STATE)"},
-    [OPT_CONFIG] = {"config", "FILE", "settings, instead of DIR/conf/checkoutctl.conf"},
-    [OPT_JSON] = {"json", NULL, "JSON on one line, also on a terminal"},
-    [OPT_MAX_TIME] = {"max-time", "SECONDS", "how long a call may take [10]"},
-    [OPT_HELP] = {"help", NULL, "this text; also after each command"},
-    [OPT_VERSION] = {"version", NULL, "the version"},
-    [OPT_DIR] = {"dir", "DIR", "folder of the migrations [migrations_dir]"},
-    [OPT_ROLES] = {"roles", "FILE",
-                   "afterwards set the passwords of `role = password` lines"},
-    [OPT_LOCK_WAIT] = {"lock-wait", "SECONDS",
-                       "how long to wait for another migrator [60]"},
-    [OPT_USER] = {"user", "UUID", "the subject"},
-    [OPT_TTL] = {"ttl", "SECONDS", "how long it is good for [3600]"},
-    [OPT_ISSUER] = {"issuer", "TEXT", "iss, instead of jwt_issuer"},
-    [OPT_AUDIENCE] = {"audience", "TEXT", "aud, instead of jwt_audience"},
-    [OPT_OUT] = {"out", "FILE", "the private key's file, made with mode 0600"},
-    [OPT_JWKS] = {"jwks", "FILE", "the public part, as a JWK set"},
-    [OPT_SERVICE] = {"service", "NAME", "orchestrator, inventory or payment"},
-    [OPT_DEFAULTS] = {"defaults", NULL, "also print fields that are zero or empty"},
-    [OPT_REASON] = {"reason", "TEXT", "why, for the ledger"},
-    [OPT_ID] = {"id", "ID", "names the adjustment: the same one is booked once"},
-    [OPT_TITLE] = {"title", "TEXT", "what shoppers read"},
-    [OPT_PRICE] = {"price", "CENTS", "in minor units"},
-    [OPT_CURRENCY] = {"currency", "CODE", "ISO 4217, three capitals"},
-    [OPT_GRACE] = {"grace", "MS", "how long a suspect is left alone [5000]"},
-    [OPT_LIMIT] = {"limit", "N", "how many at most [100]"},
-    [OPT_AFTER] = {"after", "ID", "begin after this one"},
-    [OPT_UNFINISHED] = {"unfinished", NULL, "only those running or aborting"},
-};
-
-static const uint64_t GLOBAL =
-    OPT(STATE) | OPT(CONFIG) | OPT(JSON) | OPT(MAX_TIME) | OPT(HELP) | OPT(VERSION);
-
-/* ---- help ---- */
-
-static void help_options(FILE *out, uint64_t which)
-{
-    char left[64];
-
-    for (int o = 0; o < OPT_COUNT; o++) {
-        if ((which >> o & 1) == 0)
-            continue;
-        snprintf(left, sizeof left, "--%s %s", OPTIONS[o].name,
-                 OPTIONS[o].value != NULL ? OPTIONS[o].value : "");
-        fprintf(out, "  %-22s %s\n", left, OPTIONS[o].help);
-    }
-}
-
-static void help_command(FILE *out, const struct command *command)
-{
-    fprintf(out, "%s\n\nusage: checkoutctl %s", command->help, command->path);
-    if (*command->args != '\0')
-        fprintf(out, " %s", command->args);
-    for (int o = 0; o < OPT_COUNT; o++) {
-        if ((command->options >> o & 1) == 0)
-            continue;
-        bool needed = (command->required >> o & 1) != 0;
-        fprintf(out, " %s--%s%s%s%s", needed ? "" : "[", OPTIONS[o].name,
-                OPTIONS[o].value != NULL ? " " : "",
-                OPTIONS[o].value != NULL ? OPTIONS[o].value : "", needed ? "" : "]");
-    }
-    fprintf(out, "\n\n");
-    help_options(out, command->options | GLOBAL);
-}
-
-/* All commands, or those of a group such as "key". */
-static void help_group(FILE *out, const char *group, size_t length)
-{
-    char left[80];
-
-    if (length == 0)
-        fprintf(out,
-                "checkoutctl " VERSION " - look into a checkout stack, and drive it\n\n");
-    fprintf(out, "usage: checkoutctl %.*s%sCOMMAND [WORDS] [OPTIONS]\n\n", (int)length,
-            group, length > 0 ? " " : "");
-    for (size_t i = 0; i < COMMANDS_COUNT; i++) {
-        if (strncmp(COMMANDS[i].path, group, length) != 0)
-            continue;
-        snprintf(left, sizeof left, "%s %s", COMMANDS[i].path, COMMANDS[i].args);
-        fprintf(out, "  %-38s %s\n", left, COMMANDS[i].help);
-    }
-    fprintf(out, "\n");
-    help_options(out, GLOBAL);
-    fprintf(out,
-            "\nExit status: 0 done, 2 wrong usage, 64 + gRPC status when a call failed, "
-            "1 other failures.\n");
-}
-
-/* ---- arguments ---- */
-
-static int find_option(const char *name, size_t length)
-{
-    for (int o = 0; o < OPT_COUNT; o++)
-        if (strlen(OPTIONS[o].name) == length &&
-            strncmp(OPTIONS[o].name, name, length) == 0)
-            return o;
-    return -1;
-}
-
-/* Takes `--name VALUE` or `--name=VALUE` at argv[*i]; moves *i past what it used. */
-static struct err take_option(struct cli *cli, int argc, char **argv, int *i)
-{
-    const char *name = argv[*i] + 2;
-    size_t length = strcspn(name, "=");
-    const char *value = name[length] == '=' ? name + length + 1 : NULL;
-    int option = find_option(name, length);
-
-    if (option < 0)
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "there is no option --%.*s; see checkoutctl --help", (int)length,
-                        name);
-    if (OPTIONS[option].value == NULL && value != NULL)
-        return err_make(ERR_INVALID_ARGUMENT, "--%s takes no value",
-                        OPTIONS[option].name);
-    if (OPTIONS[option].value != NULL && value == NULL && ++*i < argc)
-        value = argv[*i];
-    if (OPTIONS[option].value != NULL && value == NULL)
-        return err_make(ERR_INVALID_ARGUMENT, "--%s needs a value: --%s %s",
-                        OPTIONS[option].name, OPTIONS[option].name,
-                        OPTIONS[option].value);
-    if (cli->options[option] != NULL && value != NULL)
-        return err_make(ERR_INVALID_ARGUMENT, "--%s is given twice",
-                        OPTIONS[option].name);
-    cli->options[option] = value != NULL ? value : "";
-    return ERR_NONE;
-}
-
-/* "-5" and "-" are words: a stock change and standard input. */
-static bool is_short_option(const char *text)
-{
-    return text[0] == '-' && text[1] != '\0' && (text[1] < '0' || text[1] > '9');
-}
-
-static struct err take_arguments(struct cli *cli, int argc, char **argv)
-{
-    bool options = true;
-    struct err e = ERR_NONE;
-
-    for (int i = 1; !failed(e) && i < argc; i++) {
-        if (options && strcmp(argv[i], "--") == 0)
-            options = false;
-        else if (options && strcmp(argv[i], "-h") == 0)
-            cli->options[OPT_HELP] = "";
-        else if (options && strncmp(argv[i], "--", 2) == 0)
-            e = take_option(cli, argc, argv, &i);
-        else if (options && is_short_option(argv[i]))
-            e = err_make(ERR_INVALID_ARGUMENT,
-                         "there is no option %s; see checkoutctl --help", argv[i]);
-        else if (cli->word_count == CLI_WORDS_MAX)
-            e = err_make(ERR_INVALID_ARGUMENT, "too many words, from \"%s\" on", argv[i]);
-        else
-            cli->words[cli->word_count++] = argv[i];
-    }
-    return e;
-}
+/* ---- finding the command ---- */
 
 /* How many of the words make the command's path; 0 when they do not. */
 static int match(const struct command *command, const struct cli *cli)
@@ -223,7 +64,7 @@ static struct err check_options(const struct command *command, const struct cli 
 {
     for (int o = 0; o < OPT_COUNT; o++) {
         uint64_t bit = UINT64_C(1) << o;
-        if (cli->options[o] != NULL && ((command->options | GLOBAL) & bit) == 0)
+        if (cli->options[o] != NULL && ((command->options | OPTIONS_GLOBAL) & bit) == 0)
             return err_make(ERR_INVALID_ARGUMENT,
                             "%s takes no --%s; see checkoutctl %s --help", command->path,
                             OPTIONS[o].name, command->path);
@@ -231,8 +72,11 @@ static struct err check_options(const struct command *command, const struct cli 
             return err_make(ERR_INVALID_ARGUMENT, "%s needs --%s %s", command->path,
                             OPTIONS[o].name, OPTIONS[o].value);
     }
-    if (cli->options[OPT_STATE] != NULL && cli->options[OPT_CONFIG] != NULL)
-        return err_make(ERR_INVALID_ARGUMENT, "give --state or --config, not both");
+    if ((cli->options[OPT_STATE] != NULL) + (cli->options[OPT_CONFIG] != NULL) +
+            (cli->options[OPT_PROFILE] != NULL) >
+        1)
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "give one of --state, --config and --profile");
     return ERR_NONE;
 }
 
@@ -245,18 +89,32 @@ static struct err check_words(const struct command *command, const struct cli *c
                     command->args);
 }
 
-static struct err take_max_time(struct cli *cli)
+/* Seconds of an option as milliseconds; `fallback` when it is not given. */
+static struct err take_seconds(const struct cli *cli, enum option option,
+                               int64_t fallback_ms, int64_t *out_ms)
 {
-    const char *text = cli->options[OPT_MAX_TIME];
+    const char *text = cli->options[option];
     char *end = NULL;
-    double seconds = text == NULL ? 10 : strtod(text, &end);
+    double seconds = text == NULL ? 0 : strtod(text, &end);
 
-    if (text != NULL &&
-        (end == text || *end != '\0' || !(seconds >= 0.001 && seconds <= 600)))
+    *out_ms = fallback_ms;
+    if (text == NULL)
+        return ERR_NONE;
+    if (end == text || *end != '\0' || !(seconds >= 0.001 && seconds <= 600))
         return err_make(ERR_INVALID_ARGUMENT,
-                        "--max-time is \"%s\"; it must be 0.001 to 600 seconds", text);
-    cli->max_time_ms = (int64_t)(seconds * 1000 + 0.5);
+                        "--%s is \"%.80s\"; it must be 0.001 to 600 seconds",
+                        OPTIONS[option].name, text);
+    *out_ms = (int64_t)(seconds * 1000 + 0.5);
     return ERR_NONE;
+}
+
+static struct err take_times(struct cli *cli)
+{
+    struct err e = take_seconds(cli, OPT_MAX_TIME, 10000, &cli->max_time_ms);
+
+    if (!failed(e))
+        e = take_seconds(cli, OPT_CONNECT_TIMEOUT, 0, &cli->connect_timeout_ms);
+    return e;
 }
 
 struct err cli_number(const char *text, const char *what, int64_t least, int64_t most,
@@ -287,6 +145,32 @@ struct err cli_need(const char *value, const char *setting)
 
 /* ---- running ---- */
 
+static bool says_yes(void)
+{
+    char answer[16] = "";
+
+    if (fgets(answer, sizeof answer, stdin) == NULL)
+        return false;
+    return strcmp(answer, "y\n") == 0 || strcmp(answer, "yes\n") == 0;
+}
+
+struct outcome cli_confirm(const struct cli *cli, const char *what)
+{
+    if (!cli->settings.production || cli->options[OPT_YES] != NULL)
+        return done();
+    if (!isatty(fileno(stdin)))
+        return misused(err_make(ERR_FAILED_PRECONDITION,
+                                "%s would change %s, which is marked production; add "
+                                "--yes to do it",
+                                what, cli->stack));
+    fprintf(cli->err, "%s changes %s, which is marked production.  Go on? [y/N] ", what,
+            cli->stack);
+    fflush(cli->err);
+    return says_yes()
+               ? done()
+               : local(err_make(ERR_CANCELLED, "nothing was done: no yes was given"));
+}
+
 static struct outcome run(struct cli *cli, const struct command *command)
 {
     struct err e = check_options(command, cli);
@@ -294,12 +178,15 @@ static struct outcome run(struct cli *cli, const struct command *command)
     if (!failed(e))
         e = check_words(command, cli);
     if (!failed(e))
-        e = take_max_time(cli);
+        e = take_times(cli);
     if (failed(e))
         return misused(e);
     if (command->settings)
         e = settings_read(cli);
-    return failed(e) ? local(e) : command->run(cli);
+    struct outcome end = local(e);
+    if (end.status == 0 && command->changes)
+        end = cli_confirm(cli, command->path);
+    return end.status == 0 ? command->run(cli) : end;
 }
 
 /* No command: help when it was asked for, else what was wrong. */
@@ -314,10 +201,10 @@ static struct outcome no_command(struct cli *cli)
     }
     if (*word != '\0' && !is_group(word))
         return misused(err_make(ERR_INVALID_ARGUMENT,
-                                "there is no command \"%s\"; see checkoutctl --help",
+                                "there is no command \"%.80s\"; see checkoutctl --help",
                                 word));
     if (help || cli->word_count < 2)
-        help_group(help ? cli->out : cli->err, word, strlen(word));
+        help_group(help ? cli->out : cli->err, word);
     if (help)
         return done();
     if (cli->word_count < 2)
@@ -329,7 +216,7 @@ static struct outcome no_command(struct cli *cli)
 
 static struct outcome dispatch(struct cli *cli, int argc, char **argv)
 {
-    struct err e = take_arguments(cli, argc, argv);
+    struct err e = arguments_take(cli, argc, argv);
 
     if (failed(e))
         return misused(e);

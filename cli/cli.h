@@ -1,9 +1,11 @@
 /*
  * cli.h - what every command of checkoutctl is given, and what it gives back.
  *
- * The command tree is a table (commands.c).  cli.c finds the row, checks words and
- * options against it, reads the settings if the row asks for them, runs its function,
- * and is the one place that writes an error and chooses the exit status.
+ * The command tree is a table (commands.c), and so are the options (options.c): help,
+ * shell completion and the man page are made from them.  arguments.c takes the command
+ * line apart; cli.c finds the row, checks words and options against it, reads the
+ * settings if the row asks for them, runs its function, and is the one place that writes
+ * an error and chooses the exit status.
  */
 #pragma once
 
@@ -14,16 +16,33 @@
 #include "base/arena.h"
 #include "base/err.h"
 
-enum { CLI_WORDS_MAX = 8 };
+enum { CLI_WORDS_MAX = 8, CLI_HEADERS_MAX = 16 };
 
-/* Options, all of them `--name VALUE` or flags; the rows are OPTIONS in cli.c. */
+/* Options, all of them `--name VALUE` or flags; the rows are OPTIONS in options.c. */
 enum option {
     OPT_STATE,
     OPT_CONFIG,
+    OPT_PROFILE,
     OPT_JSON,
+    OPT_YES,
     OPT_MAX_TIME,
+    OPT_CONNECT_TIMEOUT,
+    OPT_HEADER,
+    OPT_VERBOSE,
     OPT_HELP,
     OPT_VERSION,
+    OPT_SERVICE,
+    OPT_URL,
+    OPT_SERVICE_KEY,
+    OPT_KEY,
+    OPT_REFLECT,
+    OPT_PROTOSET,
+    OPT_TEMPLATE,
+    OPT_WATCH,
+    OPT_INTERVAL,
+    OPT_TIMES,
+    OPT_CONCURRENCY,
+    OPT_SECONDS,
     OPT_DIR,
     OPT_ROLES,
     OPT_LOCK_WAIT,
@@ -33,7 +52,6 @@ enum option {
     OPT_AUDIENCE,
     OPT_OUT,
     OPT_JWKS,
-    OPT_SERVICE,
     OPT_DEFAULTS,
     OPT_REASON,
     OPT_ID,
@@ -44,10 +62,25 @@ enum option {
     OPT_LIMIT,
     OPT_AFTER,
     OPT_UNFINISHED,
+    OPT_CURSOR,
+    OPT_WAIT,
+    OPT_FROM,
     OPT_COUNT
 };
 
 #define OPT(name) (UINT64_C(1) << OPT_##name)
+
+struct option_row {
+    const char *name;
+    char letter;       /* "-v" for --verbose; 0: none */
+    const char *value; /* what --help calls it; NULL for a flag */
+    const char *help;
+};
+
+extern const struct option_row OPTIONS[OPT_COUNT];
+
+/* Those every command takes. */
+extern const uint64_t OPTIONS_GLOBAL;
 
 /* Of conf/checkoutctl.conf; "" where nothing is set. */
 struct settings {
@@ -61,15 +94,23 @@ struct settings {
     char *jwt_key_file;
     char *jwt_issuer;
     char *jwt_audience;
+    char *tls_cert, *tls_key, *tls_ca;
+    bool production; /* changing commands ask first */
 };
 
 struct cli {
     const char *words[CLI_WORDS_MAX]; /* after the command's own */
     int word_count;
     const char *options[OPT_COUNT]; /* NULL: not given; "" for a flag that is */
+    struct cli_header {
+        const char *name, *value;
+    } headers[CLI_HEADERS_MAX]; /* of each -H */
+    int header_count;
     struct settings settings;
+    char stack[128]; /* what the settings are of, for questions: a profile, a folder */
     int64_t max_time_ms;
-    struct arena *arena; /* of this run: messages, and what errors point at */
+    int64_t connect_timeout_ms; /* 0: none of its own */
+    struct arena *arena;        /* of this run: messages, and what errors point at */
     FILE *out;
     FILE *err;
 };
@@ -106,18 +147,43 @@ static inline struct outcome remote(struct err e)
 }
 
 struct command {
-    const char *path;  /* "key new" */
-    const char *args;  /* its words, as help shows them: "NAME [METHODS]" */
-    int least, most;   /* how many */
-    uint64_t options;  /* those it takes besides the global ones */
-    uint64_t required; /* those of them that must be given */
-    bool settings;     /* whether it needs the stack's settings */
-    const char *help;
+    const char *path;    /* "key new" */
+    const char *args;    /* its words, as help shows them: "NAME [METHODS]" */
+    int least, most;     /* how many */
+    uint64_t options;    /* those it takes besides the global ones */
+    uint64_t required;   /* those of them that must be given */
+    bool settings;       /* whether it needs the stack's settings */
+    bool changes;        /* asks first on a stack marked production */
+    const char *help;    /* one line */
+    const char *about;   /* more of it, or NULL */
+    const char *example; /* a command line that works, after "checkoutctl "; or NULL */
     struct outcome (*run)(struct cli *cli);
 };
 
+/* A heading of help and of the man page: the commands from one path to the next's. */
+struct chapter {
+    const char *title;
+    const char *first; /* path of its first command */
+};
+
+extern const struct chapter CHAPTERS[];
+extern const size_t CHAPTERS_COUNT;
+
 extern const struct command COMMANDS[];
 extern const size_t COMMANDS_COUNT;
+
+/* Takes the command line apart, into cli's words, options and headers. */
+struct err arguments_take(struct cli *cli, int argc, char **argv)
+    __attribute__((warn_unused_result));
+
+/* Help: of one command, or of all whose path begins with the word `group`. */
+void help_command(FILE *out, const struct command *command);
+void help_group(FILE *out, const char *group);
+
+/* Before something is changed on a stack marked production: asks on a terminal, refuses
+ * elsewhere, is content with --yes.  `what` is what would be done. */
+struct outcome cli_confirm(const struct cli *cli, const char *what)
+    __attribute__((warn_unused_result));
 
 /* The whole program; the exit status.  Call sodium_init first. */
 int cli_main(int argc, char **argv, FILE *out, FILE *err);

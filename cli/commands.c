@@ -1,15 +1,64 @@
 /* commands.c - the command tree, as a table. */
 #include "cli/commands.h"
 
+/* Which server; and where its types come from. */
+#define SERVER (OPT(SERVICE) | OPT(URL) | OPT(SERVICE_KEY) | OPT(KEY))
+#define TYPES  (SERVER | OPT(REFLECT) | OPT(PROTOSET))
+
 /* clang-format off */
+const struct chapter CHAPTERS[] = {
+    {"Explore and call", "list"},
+    {"Look after a stack", "top"},
+    {"Set up", "token"},
+};
+
+const size_t CHAPTERS_COUNT = sizeof CHAPTERS / sizeof *CHAPTERS;
+
 const struct command COMMANDS[] = {
+    {.path = "list", .args = "[SERVICE]", .least = 0, .most = 1,
+     .options = TYPES, .settings = true,
+     .help = "list the services, or the methods of one",
+     .about = "Without --url or --reflect these are the services of the contract checkoutctl\n"
+              "was built with; with them, what the server says of itself.",
+     .example = "list orders.v1.Orders", .run = command_list},
+    {.path = "describe", .args = "SYMBOL", .least = 1, .most = 1,
+     .options = TYPES, .settings = true,
+     .help = "show a service, method, message or enum, with its comments",
+     .about = "SYMBOL is a full name or its end: orders.v1.Orders/Place, Place, Order.",
+     .example = "describe Orders/Place", .run = command_describe},
     {.path = "call", .args = "SERVICE/METHOD [JSON|@FILE|-]", .least = 1, .most = 2,
-     .options = OPT(SERVICE) | OPT(DEFAULTS), .settings = true,
-     .help = "call a method, print its reply as JSON", .run = command_call},
-    {.path = "list", .args = "", .least = 0, .most = 0,
-     .help = "list the methods that call knows", .run = command_list},
-    {.path = "health", .args = "", .least = 0, .most = 0, .settings = true,
-     .help = "ask every service whether it can do its work", .run = command_health},
+     .options = TYPES | OPT(TEMPLATE) | OPT(DEFAULTS), .settings = true,
+     .help = "call a method, print its reply as JSON",
+     .about = "The request is protobuf's JSON: names as in the .proto or in lowerCamelCase,\n"
+              "int64 as number or string, enums by name or number, bytes in base64.\n"
+              "Fields that do not exist are refused.  - or @- reads standard input.",
+     .example = "call inventory.v1.Inventory/GetStock '{\"sku\": \"teapot\"}'",
+     .run = command_call},
+    {.path = "bench", .args = "SERVICE/METHOD [JSON|@FILE|-]", .least = 1, .most = 2,
+     .options = TYPES | OPT(CONCURRENCY) | OPT(SECONDS), .settings = true,
+     .help = "call a method over and over, print rate and percentiles",
+     .about = "{{ulid}} in the JSON becomes a new ULID in each call.",
+     .example = "bench GetStock '{\"sku\": \"teapot\"}' --concurrency 16 --seconds 5",
+     .run = command_bench},
+    {.path = "health", .args = "", .least = 0, .most = 0,
+     .options = SERVER | OPT(WATCH) | OPT(INTERVAL) | OPT(TIMES), .settings = true,
+     .help = "ask every service whether it can do its work",
+     .about = "With --watch it goes on and prints a line when one changes.",
+     .example = "health --watch", .run = command_health},
+    {.path = "ping", .args = "", .least = 0, .most = 0,
+     .options = SERVER | OPT(TIMES), .settings = true,
+     .help = "measure how long connecting and a round trip take", .run = command_ping},
+    {.path = "top", .args = "", .least = 0, .most = 0,
+     .options = OPT(INTERVAL) | OPT(TIMES), .settings = true,
+     .help = "watch rates, latencies, queues, batches, unfinished checkouts",
+     .about = "On a terminal it draws the screen anew each time; elsewhere it prints one block,\n"
+              "or with --json one line, after the other.  Rates and means are of the time\n"
+              "between two looks; percentiles since the server started.  Ctrl-C ends it.",
+     .example = "top --interval 2", .run = command_top},
+    {.path = "orders list", .args = "", .least = 0, .most = 0,
+     .options = OPT(USER) | OPT(LIMIT) | OPT(AFTER) | OPT(DEFAULTS), .required = OPT(USER),
+     .settings = true,
+     .help = "list a user's orders, newest first", .run = command_orders_list},
     {.path = "orders show", .args = "ID", .least = 1, .most = 1,
      .options = OPT(DEFAULTS), .settings = true,
      .help = "show one order", .run = command_orders_show},
@@ -25,23 +74,66 @@ const struct command COMMANDS[] = {
      .options = OPT(DEFAULTS), .settings = true,
      .help = "show one checkout", .run = command_checkouts_show},
     {.path = "checkouts retry", .args = "ID", .least = 1, .most = 1, .settings = true,
+     .changes = true,
      .help = "have an unfinished one taken over at once", .run = command_checkouts_retry},
+    {.path = "reservations list", .args = "", .least = 0, .most = 0,
+     .options = OPT(LIMIT) | OPT(AFTER) | OPT(DEFAULTS), .settings = true,
+     .help = "list reservations of stock, oldest first", .run = command_reservations_list},
+    {.path = "reservations show", .args = "ID", .least = 1, .most = 1,
+     .options = OPT(DEFAULTS), .settings = true,
+     .help = "show one reservation and its lines", .run = command_reservations_show},
+    {.path = "charges list", .args = "", .least = 0, .most = 0,
+     .options = OPT(LIMIT) | OPT(AFTER) | OPT(DEFAULTS), .settings = true,
+     .help = "list charges, oldest first", .run = command_charges_list},
+    {.path = "charges show", .args = "ID", .least = 1, .most = 1,
+     .options = OPT(DEFAULTS), .settings = true,
+     .help = "show one charge", .run = command_charges_show},
+    {.path = "refund", .args = "CHARGE", .least = 1, .most = 1, .settings = true,
+     .changes = true,
+     .help = "give back all of what was charged",
+     .about = "Its order stays as it is.  A charge that is not known is barred for good.\n"
+              "Repeating it gives nothing more.",
+     .run = command_refund},
+    {.path = "events read", .args = "", .least = 0, .most = 0,
+     .options = OPT(AFTER) | OPT(CURSOR) | OPT(LIMIT) | OPT(WAIT), .settings = true,
+     .help = "events after a position, a line each", .run = command_events_read},
+    {.path = "events tail", .args = "", .least = 0, .most = 0,
+     .options = OPT(AFTER), .settings = true,
+     .help = "follow the events, from now on or after a position", .run = command_events_tail},
+    {.path = "events lag", .args = "", .least = 0, .most = 0, .settings = true,
+     .help = "how far the relay, the bus and the cursors are", .run = command_events_lag},
+    {.path = "events replay", .args = "", .least = 0, .most = 0,
+     .options = OPT(FROM), .required = OPT(FROM), .settings = true, .changes = true,
+     .help = "publish to the bus once more, from a position on", .run = command_events_replay},
     {.path = "stock show", .args = "SKU", .least = 1, .most = 1,
      .options = OPT(DEFAULTS), .settings = true,
      .help = "show a product's stock", .run = command_stock_show},
     {.path = "stock adjust", .args = "SKU DELTA", .least = 2, .most = 2,
      .options = OPT(REASON) | OPT(ID) | OPT(DEFAULTS), .required = OPT(REASON),
-     .settings = true,
+     .settings = true, .changes = true,
      .help = "book pieces in (5) or out (-5)", .run = command_stock_adjust},
+    {.path = "products list", .args = "", .least = 0, .most = 0,
+     .options = OPT(LIMIT) | OPT(AFTER) | OPT(DEFAULTS), .settings = true,
+     .help = "list products with prices and what is available",
+     .run = command_products_list},
     {.path = "products put", .args = "SKU", .least = 1, .most = 1,
      .options = OPT(TITLE) | OPT(PRICE) | OPT(CURRENCY),
      .required = OPT(TITLE) | OPT(PRICE) | OPT(CURRENCY), .settings = true,
+     .changes = true,
      .help = "create a product, or change its title and price",
      .run = command_products_put},
     {.path = "token", .args = "", .least = 0, .most = 0,
      .options = OPT(USER) | OPT(TTL) | OPT(ISSUER) | OPT(AUDIENCE), .required = OPT(USER),
      .settings = true,
      .help = "print a JWT of the development issuer", .run = command_token},
+    {.path = "profiles", .args = "", .least = 0, .most = 0,
+     .help = "list the stacks that --profile knows",
+     .about = "They stand in ~/.config/checkout/profiles.conf (or CHECKOUT_PROFILES):\n\n"
+              "  [shop]\n"
+              "  state = /var/lib/checkout\n"
+              "  production = true       # changing commands ask first, or want --yes\n\n"
+              "Every setting of conf/checkoutctl.conf may stand there too.",
+     .run = command_profiles},
     {.path = "key new", .args = "NAME", .least = 1, .most = 1,
      .options = OPT(OUT), .required = OPT(OUT),
      .help = "make an RPC key, print NAME PUBLIC", .run = command_key_new},
@@ -52,7 +144,16 @@ const struct command COMMANDS[] = {
      .help = "make the development issuer's key and JWK set", .run = command_key_issuer},
     {.path = "migrate", .args = "", .least = 0, .most = 0,
      .options = OPT(DIR) | OPT(ROLES) | OPT(LOCK_WAIT), .settings = true,
+     .changes = true,
      .help = "bring the database's schema up to date", .run = command_migrate},
+    {.path = "completion", .args = "bash|zsh", .least = 1, .most = 1,
+     .help = "print a shell's completion script",
+     .about = "For bash, in ~/.bashrc:  source <(checkoutctl completion bash)\n"
+              "For zsh, in ~/.zshrc, after compinit:  source <(checkoutctl completion zsh)",
+     .run = command_completion},
+    {.path = "manual", .args = "", .least = 0, .most = 0,
+     .help = "print the man page, for man -l",
+     .example = "manual | man -l -", .run = command_manual},
 };
 /* clang-format on */
 

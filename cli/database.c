@@ -3,7 +3,7 @@
 #include "db/migrate.h"
 
 struct progress {
-    FILE *out;
+    const struct cli *cli;
     int applied;
 };
 
@@ -13,8 +13,11 @@ static void on_applied(void *arg, const char *file)
     struct progress *progress = arg;
 
     progress->applied++;
-    fprintf(progress->out, "applied %s\n", file);
-    fflush(progress->out);
+    if (progress->cli->options[OPT_JSON] != NULL)
+        fprintf(progress->cli->out, "{\"applied\":\"%s\"}\n", file); /* NNNN_what.sql */
+    else
+        fprintf(progress->cli->out, "applied %s\n", file);
+    fflush(progress->cli->out);
 }
 
 struct outcome command_migrate(struct cli *cli)
@@ -22,7 +25,7 @@ struct outcome command_migrate(struct cli *cli)
     const char *wait = cli->options[OPT_LOCK_WAIT];
     const char *folder = cli->options[OPT_DIR];
     const char *roles = cli->options[OPT_ROLES];
-    struct progress progress = {.out = cli->out};
+    struct progress progress = {.cli = cli};
     int64_t wait_s = 60;
 
     struct err e =
@@ -41,7 +44,7 @@ struct outcome command_migrate(struct cli *cli)
                                              .lock_wait_ms = wait_s * 1000,
                                              .applied = on_applied,
                                              .arg = &progress});
-    if (!failed(e) && progress.applied == 0)
+    if (!failed(e) && progress.applied == 0 && cli->options[OPT_JSON] == NULL)
         fprintf(cli->out, "up to date\n");
     fflush(cli->out); /* before what may be said of the roles, in a log of both */
     if (!failed(e) && roles != NULL)

@@ -6,6 +6,7 @@
 #include "base/ids.h"
 #include "cli/commands.h"
 #include "cli/issuer.h"
+#include "cli/output.h"
 #include "rpc/keys.h"
 
 struct outcome command_key_new(struct cli *cli)
@@ -21,9 +22,13 @@ struct outcome command_key_new(struct cli *cli)
         return local(e);
     sodium_bin2base64(text, sizeof text, key_public(key), KEY_PUBLIC_SIZE,
                       sodium_base64_VARIANT_ORIGINAL);
-    fprintf(cli->out, "%s %s\n", key_name(key), text);
+    if (cli->options[OPT_JSON] != NULL)
+        e = output_json(cli,
+                        json_pack("{s:s, s:s}", "name", key_name(key), "public", text));
+    else
+        fprintf(cli->out, "%s %s\n", key_name(key), text);
     key_free(key);
-    return done();
+    return local(e);
 }
 
 struct outcome command_key_allow(struct cli *cli)
@@ -55,7 +60,9 @@ struct outcome command_key_issuer(struct cli *cli)
         e = issuer_read(path, &issuer);
     if (!failed(e))
         e = issuer_publish(&issuer, cli->options[OPT_JWKS]);
-    if (!failed(e))
+    if (!failed(e) && cli->options[OPT_JSON] != NULL)
+        e = output_json(cli, json_pack("{s:s}", "id", issuer.id));
+    else if (!failed(e))
         fprintf(cli->out, "%s\n", issuer.id);
     issuer_wipe(&issuer);
     return local(e);
@@ -69,9 +76,12 @@ static struct err sign(const struct cli *cli, const struct claims *claims)
     struct err e = issuer_read(cli->settings.jwt_key_file, &issuer);
     if (!failed(e))
         e = issuer_token(&issuer, claims, cli->arena, &token);
+    issuer_wipe(&issuer);
+    if (!failed(e) && cli->options[OPT_JSON] != NULL)
+        return output_json(cli, json_pack("{s:s, s:I}", "token", token, "expires_at",
+                                          (json_int_t)claims->expires_at));
     if (!failed(e))
         fprintf(cli->out, "%s\n", token);
-    issuer_wipe(&issuer);
     return e;
 }
 

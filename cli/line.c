@@ -2,6 +2,7 @@
 #include "cli/line.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -9,41 +10,62 @@
 #include "rpc/channel.h"
 #include "rpc/keys.h"
 
-enum { GRACE_MS = 1000, CALLS_MAX = 8, HANDSHAKE_MS = 50 };
+enum { GRACE_MS = 1000, CALLS_MAX = 256, HANDSHAKE_MS = 50 };
 
 struct line {
     struct key *key;
     struct peers *services;
     struct channel *channel; /* NULL once a call outlived its deadline */
     int64_t opened_ms;       /* clock_monotonic_ms */
-    bool answered;           /* whether a call ever was */
-    pthread_mutex_t lock;    /* guards what calls came to */
-    pthread_cond_t ended;
+    atomic_bool answered;    /* whether a call ever was */
+    struct rpc_metadata metadata[CLI_HEADERS_MAX];
+    size_t metadata_count;
+    pthread_mutex_t lock; /* guards what calls came to */
 };
+
+/* Who we are, and whom we call: from the settings, or --key and --service-key. */
+static struct err read_keys(const struct cli *cli, const struct place *place,
+                            struct line *line)
+{
+    const struct settings *s = &cli->settings;
+    const char *public = cli->options[OPT_SERVICE_KEY], *file = cli->options[OPT_KEY];
+    struct err e = file != NULL ? ERR_NONE : cli_need(s->key_file, "key_file (or --key)");
+
+    if (!failed(e))
+        e = key_read(file != NULL ? file : s->key_file, &line->key);
+    if (!failed(e) && public != NULL)
+        return peers_of_service(place->name, public, line->key, &line->services);
+    if (!failed(e) && place->setting == NULL)
+        e = err_make(
+            ERR_INVALID_ARGUMENT,
+            "whose server is at %.80s? Give its --service-key PUBLIC, or --service "
+            "NAME for one of the stack's",
+            cli->options[OPT_URL]);
+    if (!failed(e))
+        e = cli_need(s->services_file, "services_file");
+    if (!failed(e))
+        e = peers_read(s->services_file, false, line->key, &line->services);
+    return e;
+}
 
 static struct err open_channel(const struct cli *cli, const struct place *place,
                                struct line *line)
 {
+    const char *addresses = place_addresses(cli, place);
     const struct settings *s = &cli->settings;
-    const char *addresses =
-        *(char *const *)(const void *)((const char *)s + place->addresses);
+    struct err e = cli_need(addresses, place->setting != NULL ? place->setting : "--url");
 
-    struct err e = cli_need(addresses, place->setting);
     if (!failed(e))
-        e = cli_need(s->key_file, "key_file");
+        e = read_keys(cli, place, line);
     if (!failed(e))
-        e = cli_need(s->services_file, "services_file");
-    if (!failed(e))
-        e = key_read(s->key_file, &line->key);
-    if (!failed(e))
-        e = peers_read(s->services_file, false, line->key, &line->services);
-    if (!failed(e))
-        e = channel_open(&(struct channel_config){.service = place->name,
-                                                  .addresses = addresses,
-                                                  .key = line->key,
-                                                  .services = line->services,
-                                                  .in_flight_max = CALLS_MAX},
-                         &line->channel);
+        e = channel_open(
+            &(struct channel_config){.service = place->name,
+                                     .addresses = addresses,
+                                     .key = line->key,
+                                     .services = line->services,
+                                     .tls = {s->tls_cert, s->tls_key, s->tls_ca},
+                                     .in_flight_max = CALLS_MAX},
+            &line->channel);
     return e;
 }
 
@@ -55,8 +77,10 @@ struct outcome line_open(const struct cli *cli, const struct place *place,
     if (line == NULL)
         return local(err_memory());
     pthread_mutex_init(&line->lock, NULL);
-    clock_cond_init(&line->ended);
     line->opened_ms = clock_monotonic_ms();
+    for (int i = 0; i < cli->header_count; i++)
+        line->metadata[line->metadata_count++] =
+            (struct rpc_metadata){cli->headers[i].name, cli->headers[i].value};
     struct err e = open_channel(cli, place, line);
     if (failed(e))
         line_close(line);
@@ -94,7 +118,6 @@ void line_close(struct line *line)
     close_channel(line);
     peers_free(line->services);
     key_free(line->key);
-    pthread_cond_destroy(&line->ended);
     pthread_mutex_destroy(&line->lock);
     free(line);
 }
@@ -110,7 +133,7 @@ static void on_reply(void *arg, struct err error, const ProtobufCMessage *reply,
     call->error = error;
     call->reply = reply;
     call->ended = true;
-    pthread_cond_broadcast(&line->ended);
+    pthread_cond_signal(&call->end);
     pthread_mutex_unlock(&line->lock);
 }
 
@@ -121,6 +144,7 @@ void line_start(struct line *line, struct line_call *call, const char *method,
 {
     *call = (struct line_call){.line = line,
                                .deadline_ms = clock_monotonic_ms() + timeout_ms};
+    clock_cond_init(&call->end);
     if (line->channel == NULL) {
         on_reply(call, err_unknown(ERR_DEADLINE_EXCEEDED, "An earlier call did not end."),
                  NULL, false);
@@ -131,7 +155,9 @@ void line_start(struct line *line, struct line_call *call, const char *method,
                                         .request = request,
                                         .reply_type = reply_type,
                                         .arena = arena,
-                                        .deadline_ms = call->deadline_ms},
+                                        .deadline_ms = call->deadline_ms,
+                                        .metadata = line->metadata,
+                                        .metadata_count = line->metadata_count},
                  on_reply, call);
 }
 
@@ -141,13 +167,15 @@ struct outcome line_wait(struct line_call *call, const ProtobufCMessage **reply)
 
     pthread_mutex_lock(&line->lock);
     while (!call->ended &&
-           clock_cond_wait(&line->ended, &line->lock, call->deadline_ms + GRACE_MS))
+           clock_cond_wait(&call->end, &line->lock, call->deadline_ms + GRACE_MS))
         ;
     bool ended = call->ended;
     pthread_mutex_unlock(&line->lock);
     if (!ended)
         close_channel(line); /* ends the call, and waits for that */
-    line->answered |= !failed(call->error);
+    pthread_cond_destroy(&call->end);
+    if (!failed(call->error))
+        atomic_store(&line->answered, true);
     *reply = call->reply;
     return remote(call->error);
 }

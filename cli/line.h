@@ -9,6 +9,7 @@
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>
+#include <pthread.h>
 
 #include "cli/catalogue.h"
 #include "cli/cli.h"
@@ -19,6 +20,7 @@ struct line;
 struct line_call {
     struct line *line;
     int64_t deadline_ms;
+    pthread_cond_t end;
     bool ended;
     struct err error;
     const ProtobufCMessage *reply;

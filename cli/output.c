@@ -2,6 +2,7 @@
 #include "cli/output.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,11 +29,29 @@ void output_text(FILE *out, const char *text)
     }
 }
 
+const char *output_style(FILE *out, enum style style)
+{
+    static const char *const codes[] = {"\033[0m", "\033[1m", "\033[32m", "\033[31m",
+                                        "\033[2m"};
+    const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+
+    if (!isatty(fileno(out)) || (no != NULL && *no != '\0') || term == NULL ||
+        strcmp(term, "dumb") == 0)
+        return "";
+    return codes[style];
+}
+
+bool output_for_people(const struct cli *cli)
+{
+    return cli->options[OPT_JSON] == NULL && isatty(fileno(cli->out));
+}
+
 void output_error(FILE *err, struct outcome end)
 {
     const struct err *e = &end.error;
 
-    fprintf(err, "checkoutctl: ");
+    fprintf(err, "%scheckoutctl:%s ", output_style(err, STYLE_BAD),
+            output_style(err, STYLE_PLAIN));
     if (end.status >= EXIT_RPC) {
         fprintf(err, "%s: ", status_name(err_grpc_status(e->code)));
         if (e->code > ERR_UNAUTHENTICATED)
@@ -49,22 +68,28 @@ void output_error(FILE *err, struct outcome end)
     fprintf(err, "\n");
 }
 
+struct err output_json(const struct cli *cli, json_t *json)
+{
+    size_t flags = output_for_people(cli) ? JSON_INDENT(2) : JSON_COMPACT;
+    struct err e = json == NULL ? err_memory() : ERR_NONE;
+
+    if (!failed(e) && json_dumpf(json, cli->out, flags) != 0)
+        e = err_make(ERR_DATA_LOSS, "the output could not be written");
+    json_decref(json);
+    fputc('\n', cli->out);
+    return e;
+}
+
 struct err output_message(const struct cli *cli, const ProtobufCMessage *message)
 {
     const struct json_style style = {
         .original_names = true,
         .defaults = cli->options[OPT_DEFAULTS] != NULL,
     };
-    bool people = cli->options[OPT_JSON] == NULL && isatty(fileno(cli->out));
     json_t *json = NULL;
-
     struct err e = message_to_json(message, style, &json);
-    if (!failed(e) &&
-        json_dumpf(json, cli->out, people ? JSON_INDENT(2) : JSON_COMPACT) != 0)
-        e = err_make(ERR_DATA_LOSS, "the output could not be written");
-    json_decref(json);
-    fputc('\n', cli->out);
-    return e;
+
+    return failed(e) ? e : output_json(cli, json);
 }
 
 /* ISO 4217's exceptions to two decimals. */

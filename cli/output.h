@@ -1,6 +1,7 @@
 /* output.h - what people and programs read: JSON, money, times, errors. */
 #pragma once
 
+#include <jansson.h>
 #include <protobuf-c/protobuf-c.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -8,6 +9,19 @@
 #include "cli/cli.h"
 
 enum { MONEY_SIZE = 64, TIME_SIZE = 40 };
+
+enum style { STYLE_PLAIN, STYLE_BOLD, STYLE_GOOD, STYLE_BAD, STYLE_DIM };
+
+/* The terminal's code for a style; "" when `out` is no terminal, or NO_COLOR is set. */
+const char *output_style(FILE *out, enum style style);
+
+/* Whether people read it: `out` is a terminal and --json was not given. */
+bool output_for_people(const struct cli *cli);
+
+/* JSON that commands make themselves, on one line or, for people, on several; takes the
+ * reference. */
+struct err output_json(const struct cli *cli, json_t *json)
+    __attribute__((warn_unused_result));
 
 /* "checkoutctl: ..." on one line, control characters replaced. */
 void output_error(FILE *err, struct outcome end);

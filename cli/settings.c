@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/conf.h"
+#include "cli/profiles.h"
 
 #define TEXT(field, type, help)                                                          \
     {                                                                                    \
@@ -25,6 +26,11 @@ static const struct conf_row ROWS[] = {
     TEXT(jwt_key_file, CONF_TEXT, "the development issuer's private JWK, for token"),
     TEXT(jwt_issuer, CONF_TEXT, "iss of tokens"),
     TEXT(jwt_audience, CONF_TEXT, "aud of tokens"),
+    TEXT(tls_cert, CONF_TEXT, "for tls+tcp: our certificate, a PEM file"),
+    TEXT(tls_key, CONF_TEXT, "for tls+tcp: its key, a PEM file of mode 0600"),
+    TEXT(tls_ca, CONF_TEXT, "for tls+tcp: who may have signed the servers', PEM"),
+    {"production", CONF_FLAG, offsetof(struct settings, production), "false", 0, 0,
+     "true: ask before changing commands"},
 };
 
 static const struct conf_table TABLE = {
@@ -48,47 +54,117 @@ static void default_state(char out[PATH_MAX])
         snprintf(out, PATH_MAX, "%s/.local/state/checkout", home != NULL ? home : "");
 }
 
-static struct err find_file(const struct cli *cli, char out[PATH_MAX])
+/* conf/checkoutctl.conf of a state folder. */
+static struct err file_of_state(struct cli *cli, const char *state, char out[PATH_MAX])
 {
-    char state[PATH_MAX];
-    const char *named = cli->options[OPT_STATE];
-
-    if (cli->options[OPT_CONFIG] != NULL) {
-        snprintf(out, PATH_MAX, "%s", cli->options[OPT_CONFIG]);
-        return ERR_NONE;
-    }
-    if (named == NULL)
-        named = getenv("CHECKOUT_STATE");
-    if (named != NULL && *named == '\0')
-        named = NULL;
-    if (named == NULL)
-        default_state(state);
-    else
-        snprintf(state, sizeof state, "%s", named);
+    snprintf(cli->stack, sizeof cli->stack, "%s", state);
     if (snprintf(out, PATH_MAX, "%s/conf/checkoutctl.conf", state) >= PATH_MAX)
         return err_make(ERR_INVALID_ARGUMENT, "the state folder's path is too long");
     if (access(out, R_OK) == 0)
         return ERR_NONE;
-    if (named != NULL)
-        return err_make(
-            ERR_INVALID_ARGUMENT,
-            "there is no stack in %s (no readable conf/checkoutctl.conf); make one "
-            "with: ./up --state %s",
-            named, named);
-    *out = '\0'; /* none: what needs a setting will say so */
+    return err_make(
+        ERR_INVALID_ARGUMENT,
+        "there is no stack in %.60s (no readable conf/checkoutctl.conf); make one "
+        "with: ./up --state %.60s",
+        state, state);
+}
+
+static struct err file_of_profile(struct cli *cli, const char *name,
+                                  struct profile *profile, char out[PATH_MAX])
+{
+    struct err e = profile_read(name, cli->arena, profile);
+
+    *out = '\0'; /* its settings may be all there is */
+    if (!failed(e) && profile->state != NULL)
+        e = file_of_state(cli, profile->state, out);
+    else if (!failed(e) && profile->config != NULL)
+        snprintf(out, PATH_MAX, "%s", profile->config);
+    snprintf(cli->stack, sizeof cli->stack, "profile %s", name);
+    return e;
+}
+
+/* What is set in the environment and not empty. */
+static const char *environment(const char *name)
+{
+    const char *value = getenv(name);
+
+    return value != NULL && *value != '\0' ? value : NULL;
+}
+
+/* An option goes before the environment, that before the default. */
+static struct err find_file(struct cli *cli, struct profile *profile, char out[PATH_MAX])
+{
+    const char *config = cli->options[OPT_CONFIG], *state = cli->options[OPT_STATE];
+    const char *name = cli->options[OPT_PROFILE];
+
+    if (config != NULL) {
+        snprintf(out, PATH_MAX, "%s", config);
+        snprintf(cli->stack, sizeof cli->stack, "the stack of %s", config);
+        return ERR_NONE;
+    }
+    if (state == NULL && name == NULL)
+        name = environment("CHECKOUT_PROFILE");
+    if (state == NULL && name != NULL)
+        return file_of_profile(cli, name, profile, out);
+    if (state == NULL)
+        state = environment("CHECKOUT_STATE");
+    if (state != NULL)
+        return file_of_state(cli, state, out);
+    char usual[PATH_MAX];
+    default_state(usual);
+    if (failed(file_of_state(cli, usual, out)))
+        *out = '\0'; /* none: what needs a setting will say so */
     return ERR_NONE;
+}
+
+/* A profile's settings as options, which go before the file's; --key-file for key_file.
+ */
+static struct err add_options(struct cli *cli, const struct profile *profile, char **argv,
+                              int *argc)
+{
+    for (int i = 0; i < profile->count; i++) {
+        if (strcmp(profile->settings[i].name, "database_url") == 0)
+            continue; /* a secret is no option */
+        char *name = arena_printf(cli->arena, "--%s", profile->settings[i].name);
+        char *value = arena_strdup(cli->arena, profile->settings[i].value);
+        if (name == NULL || value == NULL)
+            return err_memory();
+        for (char *c = name; *c != '\0'; c++)
+            *c = (char)(*c == '_' ? '-' : *c);
+        argv[(*argc)++] = name;
+        argv[(*argc)++] = value;
+    }
+    return ERR_NONE;
+}
+
+static const char *database_url_of(const struct profile *profile)
+{
+    for (int i = 0; i < profile->count; i++)
+        if (strcmp(profile->settings[i].name, "database_url") == 0)
+            return profile->settings[i].value;
+    return NULL;
 }
 
 struct err settings_read(struct cli *cli)
 {
     char file[PATH_MAX], name[] = "checkoutctl", option[] = "--config";
-    char *argv[] = {name, option, file, NULL};
-    const char *url = getenv("CHECKOUT_DATABASE_URL");
+    char *argv[4 + 2 * PROFILE_SETTINGS_MAX] = {name};
+    struct profile profile = {.count = 0};
+    int argc = 1;
 
-    struct err e = find_file(cli, file);
+    struct err e = find_file(cli, &profile, file);
+    if (!failed(e) && *file != '\0') {
+        argv[argc++] = option;
+        argv[argc++] = file;
+    }
     if (!failed(e))
-        e = conf_read(&TABLE, *file == '\0' ? 1 : 3, argv, &cli->settings);
-    if (!failed(e) && url != NULL && *url != '\0') {
+        e = add_options(cli, &profile, argv, &argc);
+    if (!failed(e))
+        e = conf_read(&TABLE, argc, argv, &cli->settings);
+    const char *url = environment("CHECKOUT_DATABASE_URL");
+    if (url == NULL)
+        url = database_url_of(&profile);
+    if (!failed(e) && url != NULL) {
         free(cli->settings.database_url);
         cli->settings.database_url = strdup(url);
         if (cli->settings.database_url == NULL)

@@ -1,9 +1,10 @@
 /*
  * settings.h - finding the stack that checkoutctl is to talk to.
  *
- *   --config FILE, or else conf/checkoutctl.conf in the state folder:
- *   --state DIR, or CHECKOUT_STATE, or the folder ./up uses by itself when there is one
- *   (/var/lib/checkout as root, else ${XDG_STATE_HOME:-~/.local/state}/checkout).
+ *   --config FILE, or --profile NAME (or CHECKOUT_PROFILE; profiles.h), or else
+ *   conf/checkoutctl.conf in the state folder: --state DIR, or CHECKOUT_STATE, or the
+ *   folder ./up uses by itself when there is one (/var/lib/checkout as root, else
+ *   ${XDG_STATE_HOME:-~/.local/state}/checkout).
  *
  * CHECKOUT_DATABASE_URL goes before the file's database_url; it is never an argument.
  */

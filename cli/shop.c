@@ -3,35 +3,11 @@
 #include <string.h>
 
 #include "base/bounds.h"
-#include "cli/catalogue.h"
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "cli/remote.h"
 #include "proto/inventory.pb-c.h"
 #include "proto/orders.pb-c.h"
-
-/* Calls, and has `print` (or, with --json, the JSON mapping) show the reply. */
-static struct outcome show(const struct cli *cli, const char *service, const char *method,
-                           const ProtobufCMessage *request,
-                           const ProtobufCMessageDescriptor *reply_type,
-                           void (*print)(FILE *out, const ProtobufCMessage *reply))
-{
-    const ProtobufCMessage *reply = NULL;
-    struct outcome end =
-        remote_call(cli, place_find(service), method, request, reply_type, &reply);
-
-    if (end.status == 0 && cli->options[OPT_JSON] == NULL)
-        print(cli->out, reply);
-    else if (end.status == 0)
-        end = local(output_message(cli, reply));
-    return end;
-}
-
-/* Requests borrow words; protobuf-c's structs only lack the const. */
-static char *borrow(const char *word)
-{
-    return (char *)(uintptr_t)word;
-}
 
 /* ---- orders ---- */
 
@@ -55,8 +31,9 @@ static void print_line(FILE *out, const Orders__V1__OrderLine *line, const char 
             money_text(total, currency, sum));
 }
 
-static void print_order(FILE *out, const ProtobufCMessage *message)
+static void print_order(const struct cli *cli, const ProtobufCMessage *message)
 {
+    FILE *out = cli->out;
     const Orders__V1__Order *order = ((const Orders__V1__GetOrderReply *)message)->order;
     char time[TIME_SIZE], total[MONEY_SIZE];
 
@@ -82,14 +59,51 @@ struct outcome command_orders_show(struct cli *cli)
     Orders__V1__GetOrderRequest request = ORDERS__V1__GET_ORDER_REQUEST__INIT;
 
     request.order_id = borrow(cli->words[0]);
-    return show(cli, "orchestrator", "orders.v1.Orders/GetOrder", &request.base,
-                &orders__v1__get_order_reply__descriptor, print_order);
+    return remote_show(cli, "orchestrator", "orders.v1.Orders/GetOrder", &request.base,
+                       &orders__v1__get_order_reply__descriptor, print_order);
+}
+
+static void print_orders(const struct cli *cli, const ProtobufCMessage *message)
+{
+    const Orders__V1__ListOrdersReply *reply =
+        (const Orders__V1__ListOrdersReply *)message;
+    char time[TIME_SIZE], total[MONEY_SIZE];
+
+    fprintf(cli->out, "%-26s %-23s %16s  %s\n", "order", "placed", "total", "cart");
+    for (size_t i = 0; i < reply->n_orders; i++) {
+        const Orders__V1__Order *o = reply->orders[i];
+        fprintf(cli->out, "%-26s %-23s %16s  ", o->order_id,
+                time_text(o->created_at_ms, time),
+                money_text(o->total_cents, o->currency, total));
+        output_text(cli->out, o->cart_id);
+        fputc('\n', cli->out);
+    }
+    if (*reply->next_cursor != '\0')
+        fprintf(cli->err, "More: checkoutctl orders list --user %s --after %s\n",
+                cli->options[OPT_USER], reply->next_cursor);
+}
+
+struct outcome command_orders_list(struct cli *cli)
+{
+    Orders__V1__ListOrdersRequest request = ORDERS__V1__LIST_ORDERS_REQUEST__INIT;
+    const char *limit = cli->options[OPT_LIMIT];
+    int64_t most = 20;
+    struct err e = limit == NULL ? ERR_NONE : cli_number(limit, "--limit", 1, 100, &most);
+
+    if (failed(e))
+        return misused(e);
+    request.user_id = borrow(cli->options[OPT_USER]);
+    request.limit = (int32_t)most;
+    request.cursor = borrow(cli->options[OPT_AFTER]);
+    return remote_show(cli, "orchestrator", "orders.v1.Orders/ListOrders", &request.base,
+                       &orders__v1__list_orders_reply__descriptor, print_orders);
 }
 
 /* ---- stock and products ---- */
 
-static void print_stock(FILE *out, const ProtobufCMessage *message)
+static void print_stock(const struct cli *cli, const ProtobufCMessage *message)
 {
+    FILE *out = cli->out;
     const Inventory__V1__GetStockReply *stock =
         (const Inventory__V1__GetStockReply *)message;
 
@@ -99,18 +113,53 @@ static void print_stock(FILE *out, const ProtobufCMessage *message)
             stock->sku, stock->available, stock->held, stock->sold, stock->received);
 }
 
-static void print_adjusted(FILE *out, const ProtobufCMessage *message)
+static void print_adjusted(const struct cli *cli, const ProtobufCMessage *message)
 {
+    FILE *out = cli->out;
     const Inventory__V1__AdjustStockReply *reply =
         (const Inventory__V1__AdjustStockReply *)message;
 
     fprintf(out, "%" PRId64 " available\n", reply->available);
 }
 
-static void print_put(FILE *out, const ProtobufCMessage *message)
+static void print_put(const struct cli *cli, const ProtobufCMessage *message)
 {
     (void)message;
-    fprintf(out, "done\n");
+    fprintf(cli->out, "done\n");
+}
+
+static void print_products(const struct cli *cli, const ProtobufCMessage *message)
+{
+    const Inventory__V1__ListProductsReply *reply =
+        (const Inventory__V1__ListProductsReply *)message;
+    char price[MONEY_SIZE];
+
+    fprintf(cli->out, "%-24s %10s %16s  %s\n", "sku", "available", "price", "title");
+    for (size_t i = 0; i < reply->n_products; i++) {
+        const Inventory__V1__Product *p = reply->products[i];
+        fprintf(cli->out, "%-24s %10" PRId64 " %16s  ", p->sku, p->available,
+                money_text(p->price_cents, p->currency, price));
+        output_text(cli->out, p->title);
+        fputc('\n', cli->out);
+    }
+}
+
+struct outcome command_products_list(struct cli *cli)
+{
+    Inventory__V1__ListProductsRequest request =
+        INVENTORY__V1__LIST_PRODUCTS_REQUEST__INIT;
+    const char *limit = cli->options[OPT_LIMIT];
+    int64_t most = 100;
+    struct err e =
+        limit == NULL ? ERR_NONE : cli_number(limit, "--limit", 1, 1000, &most);
+
+    if (failed(e))
+        return misused(e);
+    request.limit = (int32_t)most;
+    request.after_sku = borrow(cli->options[OPT_AFTER]);
+    return remote_show(cli, "inventory", "inventory.v1.Inventory/ListProducts",
+                       &request.base, &inventory__v1__list_products_reply__descriptor,
+                       print_products);
 }
 
 struct outcome command_stock_show(struct cli *cli)
@@ -118,24 +167,23 @@ struct outcome command_stock_show(struct cli *cli)
     Inventory__V1__GetStockRequest request = INVENTORY__V1__GET_STOCK_REQUEST__INIT;
 
     request.sku = borrow(cli->words[0]);
-    return show(cli, "inventory", "inventory.v1.Inventory/GetStock", &request.base,
-                &inventory__v1__get_stock_reply__descriptor, print_stock);
+    return remote_show(cli, "inventory", "inventory.v1.Inventory/GetStock", &request.base,
+                       &inventory__v1__get_stock_reply__descriptor, print_stock);
 }
 
 struct outcome command_stock_adjust(struct cli *cli)
 {
     Inventory__V1__AdjustStockRequest request = INVENTORY__V1__ADJUST_STOCK_REQUEST__INIT;
-    const char *id = cli->options[OPT_ID];
-
     struct err e = cli_number(cli->words[1], "DELTA", -STOCK_DELTA_MAX, STOCK_DELTA_MAX,
                               &request.delta);
     if (failed(e))
         return misused(e);
     request.sku = borrow(cli->words[0]);
     request.reason = borrow(cli->options[OPT_REASON]);
-    request.adjustment_id = borrow(id != NULL ? id : "");
-    return show(cli, "inventory", "inventory.v1.Inventory/AdjustStock", &request.base,
-                &inventory__v1__adjust_stock_reply__descriptor, print_adjusted);
+    request.adjustment_id = borrow(cli->options[OPT_ID]);
+    return remote_show(cli, "inventory", "inventory.v1.Inventory/AdjustStock",
+                       &request.base, &inventory__v1__adjust_stock_reply__descriptor,
+                       print_adjusted);
 }
 
 struct outcome command_products_put(struct cli *cli)
@@ -149,6 +197,7 @@ struct outcome command_products_put(struct cli *cli)
     request.sku = borrow(cli->words[0]);
     request.title = borrow(cli->options[OPT_TITLE]);
     request.currency = borrow(cli->options[OPT_CURRENCY]);
-    return show(cli, "inventory", "inventory.v1.Inventory/PutProduct", &request.base,
-                &inventory__v1__put_product_reply__descriptor, print_put);
+    return remote_show(cli, "inventory", "inventory.v1.Inventory/PutProduct",
+                       &request.base, &inventory__v1__put_product_reply__descriptor,
+                       print_put);
 }

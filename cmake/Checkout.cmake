@@ -47,6 +47,21 @@ function(checkout_protocol target)
   target_link_libraries(${target} PUBLIC PkgConfig::PROTOBUF_C)
 endfunction()
 
+# checkout_messages(TARGET FOLDER): the same of the one FOLDER/TARGET.proto, which is no part
+# of the contract; included as "FOLDER/TARGET.pb-c.h".
+function(checkout_messages target folder)
+  set(proto ${CMAKE_SOURCE_DIR}/${folder}/${target}.proto)
+  set(out ${CMAKE_BINARY_DIR}/generated/${folder})
+  file(MAKE_DIRECTORY ${out})
+  add_custom_command(
+    OUTPUT ${out}/${target}.pb-c.c ${out}/${target}.pb-c.h
+    COMMAND ${PROTOC_C} --proto_path=${CMAKE_SOURCE_DIR}/${folder} --c_out=${out} ${proto}
+    DEPENDS ${proto} VERBATIM)
+  add_library(${target} STATIC ${out}/${target}.pb-c.c)
+  target_include_directories(${target} SYSTEM PUBLIC ${CMAKE_BINARY_DIR}/generated)
+  target_link_libraries(${target} PUBLIC PkgConfig::PROTOBUF_C)
+endfunction()
+
 # checkout_library(TARGET FOLDER PUBLIC LIBRARY...): lib/<folder>/*.c, included as "folder/x.h".
 function(checkout_library target folder)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.c)

@@ -1,6 +1,7 @@
 /* checkouts.c - the saga's rows: claim, turn, persist, leases.  See orders.h. */
 #include <string.h>
 
+#include "orchestrator/cursors.h"
 #include "orchestrator/orders.h"
 
 /*
@@ -56,17 +57,21 @@ static struct err read_checkout(const struct db_rows *rows, int row, int first,
 /* The unique indexes on key and cart decide; what they decided is read back. */
 static const struct db_kind CLAIM = {
     .name = "claim",
-    .head = "tttttyiti", /* key, order, user, cart, method, fingerprint, expected, owner, lease */
+    .head = "tttttyit" /* key, order, user, cart, method, fingerprint, expected, owner */
+            "it",      /* lease, traceparent */
     .write =
         "INSERT INTO orders.checkouts (order_id, idempotency_key, user_id, cart_id,"
         "                              payment_method_id, fingerprint, cart,"
-        "                              expected_total_cents, owner, lease_until)"
+        "                              expected_total_cents, owner, lease_until,"
+        "                              traceparent)"
         "SELECT DISTINCT ON (a.key) a.order_id, a.key, c.user_id, c.id, a.method,"
         "       a.fingerprint, c.lines, nullif(a.expected, -1), a.owner,"
-        "       now() + a.lease_ms * interval '1 ms' "
-        "FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9) WITH ORDINALITY"
+        "       now() + a.lease_ms * interval '1 ms',"
+        "       CASE WHEN a.traceparent ~ '^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$'"
+        "            THEN a.traceparent END "
+        "FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) WITH ORDINALITY"
         "    AS a(key, order_id, user_id, cart_id, method, fingerprint, expected, owner,"
-        "         lease_ms, ordinal) "
+        "         lease_ms, traceparent, ordinal) "
         "JOIN orders.carts c ON c.user_id = a.user_id::uuid AND c.id = a.cart_id "
         "WHERE jsonb_array_length(c.lines) > 0 "
         "ORDER BY a.key, a.ordinal "
@@ -98,6 +103,7 @@ void orders_claim(struct db_op *op, const struct checkout *c, const char *owner,
     op->head[6] = db_i(c->expected_total_cents);
     op->head[7] = db_t(owner);
     op->head[8] = db_i(lease_ms);
+    op->head[9] = db_t(c->traceparent);
 }
 
 struct err orders_claimed(const struct db_rows *rows, struct arena *arena,
@@ -214,17 +220,17 @@ static const struct db_kind PERSIST = {
         "    WHERE c.order_id = a.order_id AND c.epoch = a.epoch"
         "      AND c.state IS NOT DISTINCT FROM 'running'"
         "    RETURNING c.order_id, c.user_id, c.idempotency_key, c.cart_id, a.total,"
-        "              a.currency, a.lines::jsonb AS lines"
+        "              a.currency, a.lines::jsonb AS lines, c.traceparent"
         "), placed AS ("
         "    INSERT INTO orders.orders (id, user_id, total_cents, idempotency_key, currency,"
         "                               cart_id, reservation_id, charge_id, lines)"
         "    SELECT order_id, user_id, total, idempotency_key, currency, cart_id, order_id,"
         "           order_id, lines FROM done"
         ")"
-        "INSERT INTO orders.outbox (order_id, sequence, type, payload)"
+        "INSERT INTO orders.outbox (order_id, sequence, type, payload, traceparent)"
         "SELECT order_id, 1, 'order.created',"
         "       jsonb_build_object('order_id', order_id, 'user_id', user_id, 'total_cents',"
-        "                          total, 'currency', currency, 'lines', lines) "
+        "                          total, 'currency', currency, 'lines', lines), traceparent "
         "FROM done",
     .answer =
         "SELECT a.ordinal, c.state, c.epoch,"
@@ -340,7 +346,7 @@ void orders_configure(struct db_config *config)
 {
     static const struct db_kind *const KINDS[] = {
         &CARTS_PUT, &CLAIM, &PERSIST, &TURN, &RENEW, &NEED_ATTENTION, &TAKE_OVER,
-        &CHECKOUTS_RETRY,
+        &CHECKOUTS_RETRY, &CURSORS_COMMIT, &CURSORS_REPLAY,
     };
 
     config->kinds = KINDS;

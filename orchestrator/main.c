@@ -5,7 +5,9 @@
 #include "base/log.h"
 #include "base/worker.h"
 #include "db/db.h"
+#include "orchestrator/events_service.h"
 #include "orchestrator/orders.h"
+#include "orchestrator/outbox.h"
 #include "orchestrator/place.h"
 #include "orchestrator/recover.h"
 #include "orchestrator/saga.h"
@@ -19,8 +21,11 @@ struct settings {
     const char *listen_url, *key_file, *callers_file, *services_file;
     const char *inventory_addresses, *payment_addresses, *database_url;
     int64_t lease_ms, recover_every_ms, step_timeout_ms, give_up_ms, attention_after,
-        in_flight_max,
-        caller_in_flight_max, caller_per_second, readers;
+        in_flight_max, caller_in_flight_max, caller_per_second, readers;
+    const char *events_url, *nats_url, *nats_stream, *nats_prefix, *nats_credentials_file,
+        *nats_ca_file, *nats_certificate_file, *nats_key_file;
+    int64_t relay_every_ms, relay_takeover_ms, events_keep_ms, prune_every_ms, nats_replicas,
+        nats_keep_ms;
 };
 
 static const struct conf_row ROWS[] = {
@@ -45,6 +50,26 @@ static const struct conf_row ROWS[] = {
     HOST_ROWS_LIMITS,
     HOST_ROWS_TLS,
     CONF_ROW_NUMBER(readers, "2", 1, 16, "database connections for read-only queries"),
+    CONF_ROW_TEXT(events_url, "", "where live listeners hear of events: ipc:///path; or none"),
+    CONF_ROW_NUMBER(relay_every_ms, "25", 1, 60000,
+                    "how often new events are looked for, milliseconds"),
+    CONF_ROW_NUMBER(relay_takeover_ms, "5000", 500, 600000,
+                    "silence after which another replica relays events, milliseconds"),
+    CONF_ROW_NUMBER(events_keep_ms, "1209600000", 1000, 315360000000,
+                    "how long published events are kept, milliseconds"),
+    CONF_ROW_NUMBER(prune_every_ms, "60000", 10, 86400000,
+                    "how often older events are looked for, milliseconds"),
+    {"nats_url", CONF_SECRET, offsetof(struct settings, nats_url), "", 0, 0,
+     "NATS servers that events are published to, with commas; or none"},
+    CONF_ROW_TEXT(nats_stream, "CHECKOUT", "JetStream stream of events, made if not there"),
+    CONF_ROW_TEXT(nats_prefix, "checkout", "subjects are this, a dot, and the event's type"),
+    CONF_ROW_TEXT(nats_credentials_file, "", "NATS .creds file, or none"),
+    CONF_ROW_TEXT(nats_ca_file, "", "CAs that NATS servers are checked with: turns TLS on"),
+    CONF_ROW_TEXT(nats_certificate_file, "", "our certificate for NATS, or none"),
+    CONF_ROW_TEXT(nats_key_file, "", "and its key"),
+    CONF_ROW_NUMBER(nats_replicas, "1", 1, 5, "of a stream that is made"),
+    CONF_ROW_NUMBER(nats_keep_ms, "1209600000", 0, 315360000000,
+                    "how long a stream that is made keeps events, milliseconds; 0: for ever"),
 };
 
 static const struct conf_table TABLE = {
@@ -54,7 +79,7 @@ static const struct conf_table TABLE = {
     .count = sizeof ROWS / sizeof *ROWS,
 };
 
-enum { EXPIRE_WAITERS_EVERY_MS = 50 };
+enum { EXPIRE_WAITERS_EVERY_MS = 50, LOOK_FOR_EVENTS_EVERY_MS = 20 };
 
 struct environment {
     struct settings settings;
@@ -64,6 +89,11 @@ struct environment {
     struct channel *inventory, *payment;
     struct sagas *sagas;
     struct orchestrator orchestrator;
+    struct bus_local *bus_local;
+    struct bus_nats *bus_nats;
+    struct outbox *outbox;
+    struct feed *feed;
+    struct events_service events;
     struct worker *expirer, *recoverer;
     struct follow *follow; /* keeps the channels' keys as the services' file is */
 };
@@ -164,6 +194,52 @@ static struct err start_workers(struct environment *env)
     return e;
 }
 
+static struct err open_nats(struct environment *env)
+{
+    const struct settings *s = &env->settings;
+    const struct bus_nats_config config = {
+        .url = s->nats_url,
+        .stream = s->nats_stream,
+        .prefix = s->nats_prefix,
+        .replicas = s->nats_replicas,
+        .keep_ms = s->nats_keep_ms,
+        .credentials_file = s->nats_credentials_file,
+        .ca_file = s->nats_ca_file,
+        .certificate_file = s->nats_certificate_file,
+        .key_file = s->nats_key_file,
+    };
+
+    return bus_nats_open(&config, &env->bus_nats);
+}
+
+/* The ways events go out, the relay, and whoever reads. */
+static struct err start_events(struct environment *env)
+{
+    const struct settings *s = &env->settings;
+    struct err e = ERR_NONE;
+
+    if (s->events_url[0] != '\0')
+        e = bus_local_open(s->events_url, &env->bus_local);
+    if (!failed(e) && s->nats_url[0] != '\0')
+        e = open_nats(env);
+    const struct outbox_config config = {
+        .database_url = s->database_url,
+        .owner = sagas_owner(env->sagas),
+        .every_ms = s->relay_every_ms,
+        .takeover_ms = s->relay_takeover_ms,
+        .keep_ms = s->events_keep_ms,
+        .prune_every_ms = s->prune_every_ms,
+        .local = env->bus_local,
+        .nats = env->bus_nats,
+    };
+    if (!failed(e))
+        e = outbox_start(&config, &env->outbox);
+    if (!failed(e))
+        e = feed_open(env->db, LOOK_FOR_EVENTS_EVERY_MS, (size_t)s->in_flight_max / 8 + 1,
+                      &env->feed);
+    return e;
+}
+
 static struct err start(void *arg)
 {
     struct environment *env = arg;
@@ -193,11 +269,15 @@ static struct err start(void *arg)
         e = open_sagas(env);
     if (!failed(e))
         e = start_workers(env);
+    if (!failed(e))
+        e = start_events(env);
     if (failed(e))
         return e;
     orchestrator_init(&env->orchestrator, env->db, env->sagas);
-    return host_serve(&env->host, &host, &env->orchestrator.service.base, health,
-                      env->db);
+    events_service_init(&env->events, env->db, env->feed, env->bus_nats != NULL);
+    ProtobufCService *const services[] = {&env->orchestrator.service.base,
+                                          &env->events.service.base};
+    return host_serve_all(&env->host, &host, services, 2, health, env->db);
 }
 
 /*
@@ -208,7 +288,11 @@ static void stop(void *arg)
 {
     struct environment *env = arg;
 
+    feed_stop(env->feed); /* who waits for events would be waited for */
     host_stop_serving(&env->host, 10000);
+    outbox_stop(env->outbox);
+    bus_local_close(env->bus_local);
+    bus_nats_close(env->bus_nats);
     worker_stop(env->recoverer);
     worker_stop(env->expirer);
     metrics_forget(env->host.metrics, env->sagas);
@@ -220,6 +304,7 @@ static void stop(void *arg)
     channel_close(env->inventory);
     channel_close(env->payment);
     db_close(env->db);
+    feed_free(env->feed);
     peers_free(env->services);
     host_close(&env->host);
 }

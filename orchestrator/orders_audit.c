@@ -22,8 +22,10 @@ enum { PAGE_MOST = 1000 };
     " coalesce(o.currency, ''),"                                                              \
     " coalesce(o.user_id = c.user_id AND o.cart_id = c.cart_id"                               \
     "          AND o.idempotency_key = c.idempotency_key, false),"                            \
-    " (SELECT count(*) FROM orders.outbox e"                                                  \
-    "  WHERE e.order_id = ids.id AND e.type = 'order.created'),"                              \
+    /* One that is gone was published long ago: what the relay prunes, it has noted. */      \
+    " coalesce((SELECT nullif(count(*), 0) FROM orders.outbox e"                              \
+    "           WHERE e.order_id = ids.id AND e.type = 'order.created'),"                     \
+    "          (SELECT (o.created_at <= r.pruned_to)::int FROM orders.relay r), 0),"          \
     " (SELECT count(*) FROM orders.orders k"                                                  \
     "  WHERE k.idempotency_key = coalesce(c.idempotency_key, o.idempotency_key)),"            \
     " (SELECT count(*) FROM orders.checkouts k WHERE k.user_id = c.user_id"                   \

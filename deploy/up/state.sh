@@ -105,6 +105,7 @@ keys_make() {
     local name new=$STATE/keys.new keys=$STATE/keys
     if [[ -d $keys ]]; then
         keys_complete
+        keys_add_consumers "$keys"
         return 0
     fi
     rm -rf "$new"
@@ -116,6 +117,7 @@ keys_make() {
         key_allow "$new" known_services "$name"
     done
     keys_allow_callers "$new"
+    keys_add_consumers "$new"
     "$BIN/checkoutctl" key issuer --out "$new/jwt.key" --jwks "$new/jwks.json" >/dev/null
     mv "$new" "$keys"
 }
@@ -134,6 +136,20 @@ keys_allow_callers() {
         "$payment/Charge,$payment/Refund,$payment/GetCharge"
     for service in orchestrator inventory payment; do
         key_allow "$keys" "$service.callers" operator "*"
+    done
+}
+
+# Who reads events: the webhook sender, and whatever else is given consumer.key.  Also for
+# state folders made before there were events.
+keys_add_consumers() {
+    local name
+    for name in webhook consumer; do
+        [[ -s $1/$name.key ]] ||
+            "$BIN/checkoutctl" key new "$name" --out "$1/$name.key" >/dev/null
+        # A line that an operator has changed stays as it is.
+        grep -q "^$name " "$1/orchestrator.callers" ||
+            key_allow "$1" orchestrator.callers "$name" \
+                "events.v1.Events/Read,events.v1.Events/Commit"
     done
 }
 
@@ -187,6 +203,12 @@ jwks_file = $keys/jwks.json
 jwt_issuer = $JWT_ISSUER
 jwt_audience = $JWT_AUDIENCE
 END
+    # Not started by ./up: it wants an endpoints_file; see docs/events.md.
+    conf_write webhook <<END
+orchestrator_addresses = ipc://$RUN/orchestrator.sock
+key_file = $keys/webhook.key
+services_file = $keys/known_services
+END
     conf_write checkoutctl <<END
 key_file = $keys/operator.key
 services_file = $keys/known_services
@@ -218,6 +240,8 @@ conf_write_service() {
             echo "services_file = $keys/known_services"
             echo "inventory_addresses = ipc://$RUN/inventory.sock"
             echo "payment_addresses = ipc://$RUN/payment.sock"
+            echo "events_url = ipc://$RUN/events.sock"
+            [[ -z ${CHECKOUT_NATS_URL:-} ]] || echo "nats_url = $CHECKOUT_NATS_URL"
             ;;
         esac
     } | conf_write "$name"

@@ -29,13 +29,20 @@ struct err host_serve(struct host *host, const struct host_settings *settings,
                       ProtobufCService *service, struct err (*health)(void *arg),
                       void *arg)
 {
+    return host_serve_all(host, settings, &service, 1, health, arg);
+}
+
+struct err host_serve_all(struct host *host, const struct host_settings *settings,
+                          ProtobufCService *const *services, size_t count,
+                          struct err (*health)(void *arg), void *arg)
+{
     const struct rpc_server_config config = {
         .url = settings->listen_url,
         .tls = settings->tls,
         .key = host->key,
         .callers = host->callers,
-        .services = &service,
-        .service_count = 1,
+        .services = services,
+        .service_count = count,
         .in_flight_max = (size_t)settings->in_flight_max,
         .health = health,
         .health_arg = arg,

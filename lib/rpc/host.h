@@ -51,6 +51,12 @@ struct err host_serve(struct host *host, const struct host_settings *settings,
                       ProtobufCService *service, struct err (*health)(void *arg),
                       void *arg) __attribute__((warn_unused_result));
 
+/* The same of several services. */
+struct err host_serve_all(struct host *host, const struct host_settings *settings,
+                          ProtobufCService *const *services, size_t count,
+                          struct err (*health)(void *arg), void *arg)
+    __attribute__((warn_unused_result));
+
 /* Lets calls being served end, at most drain_ms; then receives no more. */
 void host_stop_serving(struct host *host, int64_t drain_ms);
 

@@ -9,7 +9,7 @@
  *   int64, uint64     string, or number            the same
  *   float, double     number, "NaN", "Infinity"    number, string
  *   bool              true, false                  true, false
- *   enum              its name; number if unknown  name or number
+ *   enum              its name; number if unknown  name or number (in a string, too)
  *   bytes             base64 with padding          base64 or base64url, padded or not
  *   repeated          array                        array, null
  *   default value     left out                     null or left out

@@ -223,31 +223,35 @@ static struct err read_enum(const json_t *json, const ProtobufCEnumDescriptor *t
                             const struct json_place *place, int *out)
 {
     const char *name = json_string_value(json);
+    const ProtobufCEnumValue *value =
+        name != NULL ? protobuf_c_enum_descriptor_get_value_by_name(type, name) : NULL;
     int64_t number;
 
-    if (name != NULL) {
-        const ProtobufCEnumValue *value =
-            protobuf_c_enum_descriptor_get_value_by_name(type, name);
-        if (value == NULL)
-            return unknown_name(type, place);
+    if (value != NULL) {
         *out = value->value;
         return ERR_NONE;
     }
-    /* Numbers without a name are kept: enums are open in proto3. */
+    /* A number may stand in a string, as everywhere in the mapping.  Numbers without a
+     * name are kept: enums are open in proto3. */
     if (!signed_of_json(json, &number) || number < INT32_MIN || number > INT32_MAX)
         return unknown_name(type, place);
     *out = (int)number;
     return ERR_NONE;
 }
 
-/* base64url to base64, padding off; false when padding stands where it may not. */
+/*
+ * base64url to base64, padding off; false when padding stands where it may not, or what
+ * is no letter of either: libsodium 1.0.18 takes bytes past 0x7f for slashes.
+ */
 static bool plain_base64(char *text, size_t *length)
 {
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                  "0123456789+/-_";
     size_t padded = *length;
 
     while (*length > 0 && padded - *length < 2 && text[*length - 1] == '=')
         (*length)--;
-    if (padded != *length && padded % 4 != 0)
+    if ((padded != *length && padded % 4 != 0) || strspn(text, letters) != *length)
         return false;
     for (size_t i = 0; i < *length; i++)
         text[i] = (char)(text[i] == '-' ? '+' : text[i] == '_' ? '/' : text[i]);
@@ -429,6 +433,28 @@ static struct err read_members(struct reader *r, const json_t *object,
     return ERR_NONE;
 }
 
+/* As protobuf-c's unpacking does it: types made at run time have no message_init. */
+static ProtobufCMessage *new_message(struct reader *r,
+                                     const ProtobufCMessageDescriptor *type)
+{
+    ProtobufCMessage *message = arena_alloc(r->arena, type->sizeof_message);
+
+    if (message == NULL)
+        return NULL;
+    if (type->message_init != NULL) {
+        type->message_init(message);
+        return message;
+    }
+    message->descriptor = type;
+    for (unsigned i = 0; i < type->n_fields; i++)
+        if (type->fields[i].type == PROTOBUF_C_TYPE_STRING &&
+            type->fields[i].label == PROTOBUF_C_LABEL_NONE &&
+            (type->fields[i].flags & PROTOBUF_C_FIELD_FLAG_ONEOF) == 0)
+            *(const void **)((char *)message + type->fields[i].offset) =
+                type->fields[i].default_value;
+    return message;
+}
+
 static struct err read_message(struct reader *r, const json_t *json,
                                const ProtobufCMessageDescriptor *type,
                                const struct json_place *place, ProtobufCMessage **out)
@@ -440,10 +466,9 @@ static struct err read_message(struct reader *r, const json_t *json,
     if (r->depth == JSON_DEPTH_MAX)
         return err_make(ERR_INVALID_ARGUMENT, "%s is nested deeper than %d messages",
                         json_path(place, path), JSON_DEPTH_MAX);
-    ProtobufCMessage *message = arena_alloc(r->arena, type->sizeof_message);
+    ProtobufCMessage *message = new_message(r, type);
     if (message == NULL)
         return err_memory();
-    protobuf_c_message_init(type, message);
     r->depth++;
     struct err e = read_members(r, json, place, message);
     r->depth--;

@@ -46,6 +46,21 @@ static json_t *real(double value)
     return json_real(value);
 }
 
+/* With the fewest digits that name this float, not those of the double it becomes. */
+static json_t *real_of_float(float value)
+{
+    char text[32];
+
+    if (!isfinite(value))
+        return real((double)value);
+    for (int digits = 6; digits <= 9; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, (double)value);
+        if (strtof(text, NULL) == value)
+            break;
+    }
+    return json_real(strtod(text, NULL));
+}
+
 static json_t *enumeration(const ProtobufCEnumDescriptor *type, int value)
 {
     const ProtobufCEnumValue *known = protobuf_c_enum_descriptor_get_value(type, value);
@@ -102,7 +117,7 @@ static struct err write_value(struct writer *w, const ProtobufCFieldDescriptor *
         *out = natural(w, *(const uint64_t *)value);
         break;
     case PROTOBUF_C_TYPE_FLOAT:
-        *out = real((double)*(const float *)value);
+        *out = real_of_float(*(const float *)value);
         break;
     case PROTOBUF_C_TYPE_DOUBLE:
         *out = real(*(const double *)value);

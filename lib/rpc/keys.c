@@ -431,6 +431,33 @@ struct err peers_read(const char *path, bool callers, const struct key *own,
     return ERR_NONE;
 }
 
+struct err peers_of_service(const char *name, const char *public_base64,
+                            const struct key *own, struct peers **out)
+{
+    char line[KEY_NAME_MAX + 2 * BASE64_SIZE];
+    struct peers *peers = calloc(1, sizeof *peers);
+    struct err e = ERR_NONE;
+
+    if (peers != NULL)
+        atomic_init(&peers->shares, 1);
+    if (peers == NULL || (peers->list = calloc(PEERS_MAX, sizeof *peers->list)) == NULL)
+        e = err_memory();
+    else if (strlen(public_base64) >= BASE64_SIZE ||
+             strpbrk(public_base64, "#\n") != NULL)
+        e = err_make(ERR_INVALID_ARGUMENT, "that is no public key (44 characters of "
+                                           "base64, as key new prints them)");
+    if (!failed(e)) {
+        snprintf(line, sizeof line, "%.*s %s", KEY_NAME_MAX, name, public_base64);
+        e = parse_peers(peers, "the public key given", line, false, own);
+    }
+    if (failed(e)) {
+        peers_free(peers);
+        return e;
+    }
+    *out = peers;
+    return ERR_NONE;
+}
+
 void peers_free(struct peers *peers)
 {
     if (peers == NULL || atomic_fetch_sub(&peers->shares, 1) > 1)

@@ -52,6 +52,10 @@ const uint8_t *key_public(const struct key *key);
 /* Reads known_services (callers == false) or authorized_callers (true). */
 struct err peers_read(const char *path, bool callers, const struct key *own, struct peers **out)
     __attribute__((warn_unused_result));
+/* The same of one service, from a name and its public key in base64. */
+struct err peers_of_service(const char *name, const char *public_base64,
+                            const struct key *own, struct peers **out)
+    __attribute__((warn_unused_result));
 void peers_free(struct peers *peers); /* NULL is allowed */
 
 /* A share of the list: it lives until peers_free was called once for each, and for

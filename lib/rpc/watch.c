@@ -7,6 +7,7 @@
  */
 #include "rpc/watch.h"
 
+#include <nng/protocol/pubsub0/sub.h>
 #include <nng/protocol/reqrep0/req.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -24,6 +25,7 @@ enum {
     CLOSE_WAITS = 10, /* for a probe's connection to be given back */
     CLOSE_WAIT_MS = 1000,
     URL_MAX_SIZE = 256,
+    SUB_PROTOCOL = 0x21, /* NNG_OPT_PEER of a PUB socket; no header names it */
 };
 
 struct watch {
@@ -140,12 +142,21 @@ static void close_in_time(nng_socket socket)
     _exit(EXIT_FAILURE);
 }
 
+/* Of the kind that the watched socket talks to; it would not let another in. */
+static int open_probe(const struct watch *watch, nng_socket *out)
+{
+    int peer = 0;
+
+    nng_getopt_int(watch->socket, NNG_OPT_PEER, &peer);
+    return peer == SUB_PROTOCOL ? nng_sub0_open(out) : nng_req0_open(out);
+}
+
 /* Whether newcomers get in.  True too when we could not even try: no reason to act. */
 static bool probe(struct watch *watch)
 {
     nng_socket socket;
 
-    if (nng_req0_open(&socket) != 0)
+    if (open_probe(watch, &socket) != 0)
         return true;
     bool well = come_in(watch, socket);
     close_in_time(socket);

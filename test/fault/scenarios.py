@@ -344,6 +344,56 @@ def put_cart(world, fault):
     world.check_end()
 
 
+# ---- events ---------------------------------------------------------------------------
+
+
+def some_event(world):
+    if world.number("SELECT placed FROM orders.relay") == 0:
+        relayed(world, None)
+
+
+def relayed(world, fault):
+    """An order's event gets its position and is published."""
+    world.check_events()
+    ordering = Ordering(world, CUPS)
+    arm(world, fault)
+    ordering.start()
+    ordering.check(PLACED)
+    expect(came(world, fault, 20), f"{fault} was not passed")
+    finish(world, ordering, fault)
+    world.check_events()
+
+
+def relay_changes_hands(world, fault):
+    """The relay's session is ended; who takes over notes it."""
+    world.sql("GRANT checkout_orders TO checkout_owner")
+    arm(world, fault)
+    before = world.db.rows("SELECT held_since FROM orders.relay")
+    world.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+              "WHERE application_name = 'placer'")
+    wait_until(lambda: world.db.rows("SELECT held_since FROM orders.relay") != before, PATIENCE,
+               "the relay is taken over")
+    expect(came(world, fault, 20), f"{fault} was not passed")
+    approved(world, None)
+    if fault is not None:
+        world.quiet(fault.point, fault.kind)
+    world.check_events()
+
+
+def commit_cursor(world, fault):
+    some_event(world)
+    a_call("events.v1.Events/Commit", lambda world: {"cursor": fresh("c"), "position": 1},
+           has("SELECT count(*) FROM orders.cursors WHERE name = '{cursor}' AND position = 1")
+           )(world, fault)
+
+
+def replayed(world, fault):
+    """The bus is given everything once more, and knows it by its ids."""
+    some_event(world)
+    a_call("events.v1.Events/Replay", lambda world: {"from": 1})(world, fault)
+    world.check_events()
+
+
 # ---- undoing what never happened ------------------------------------------------------
 
 ULID_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -433,6 +483,7 @@ def read_by_operator(name, service, method, message):
 
 
 INVENTORY, PAYMENT, ORDERS = "inventory.v1.Inventory", "payment.v1.Payment", "orders.v1.Orders"
+EVENTS = "events.v1.Events"
 
 LIST = [
     Scenario("approved", "a", approved),
@@ -472,6 +523,12 @@ LIST = [
     read_by_operator("list_provider", PAYMENT, "ListProviderCharges", lambda world: {}),
     read_by_operator("list_checkouts", ORDERS, "ListCheckouts", lambda world: {}),
     read_by_operator("get_checkout", ORDERS, "GetCheckout", of_order()),
+    Scenario("relayed", "v", relayed, r"\.commit\.(place|publish)\."),
+    Scenario("relay_changes_hands", "w", relay_changes_hands, r"\.commit\.hold\."),
+    Scenario("commit_cursor", "x", commit_cursor, r"\.(Commit|commit_cursor)\."),
+    Scenario("replayed", "x", replayed, r"\.(Replay|replay)\."),
+    read_by_operator("read_events", EVENTS, "Read", lambda world: {}),
+    read_by_operator("get_lag", EVENTS, "GetLag", lambda world: {}),
 ]
 
 BY_NAME = {scenario.name: scenario for scenario in LIST}

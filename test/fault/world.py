@@ -20,6 +20,7 @@ import threading
 import time
 
 from chaos import Replica
+from nats import NatsServer
 from seams import LATE_MS
 from stack import CTL, SERVICES, SUMS, Shopper, Stack, free_port, wait_until
 
@@ -35,6 +36,7 @@ SETTINGS = {
     "CHECKOUT_GATEWAY_PLACE_TIMEOUT_MS": "3000",
     "CHECKOUT_GATEWAY_CALL_TIMEOUT_MS": "1500",
     "CHECKOUT_INVENTORY_REAP_EVERY_MS": "50",
+    "CHECKOUT_ORCHESTRATOR_RELAY_TAKEOVER_MS": str(LEASE_MS),
 }
 
 # What is held of this SKU runs out at once: the reaper then races Confirm.
@@ -109,6 +111,8 @@ class World(Stack):
         run = self.state / "run"
         self.environment["CHECKOUT_GATEWAY_ORCHESTRATOR_ADDRESSES"] = (
             f"ipc://{run}/orchestrator.sock,ipc://{run}/orchestrator-2.sock")
+        self.bus = NatsServer(self.base / "nats")
+        self.environment["CHECKOUT_NATS_URL"] = self.bus.url
         self.twins = []
         self.db = None
         self.waking = threading.Event()
@@ -119,6 +123,7 @@ class World(Stack):
     # --- life ---
 
     def start(self):
+        self.bus.start()
         super().start()
         self.twins = [Replica(self, "orchestrator"), TwinGateway(self)]
         for twin in self.twins:
@@ -145,7 +150,10 @@ class World(Stack):
         if self.db is not None:
             self.db.close()
             self.db = None
-        super().stop()
+        try:
+            super().stop()
+        finally:
+            self.bus.stop()
         if self.deaths:
             raise AssertionError(f"deaths that are not ours: {self.deaths}")
 
@@ -270,6 +278,26 @@ class World(Stack):
                 raise Violation("; ".join(f"not so: {sentence}: {row}"
                                           for sentence, row in offenders[:6]))
             time.sleep(0.02)
+
+    def check_events(self):
+        """Every event has its position, and the bus has all, under their ids."""
+        placed = wait_until(lambda: self.db.rows(
+            "SELECT placed FROM orders.relay WHERE placed = published AND NOT EXISTS "
+            "(SELECT FROM orders.outbox WHERE position IS NULL)"), FINAL_SECONDS,
+            "every event is placed and published")[0][0]
+        # It knows an id for two minutes; a replay may bring what is older once more.
+        stored = {}
+        for headers, body in self.bus.messages("CHECKOUT") if int(placed) else []:
+            if stored.setdefault(headers["Nats-Msg-Id"], body) != body:
+                raise Violation(f"{headers['Nats-Msg-Id']} names two events")
+        wanted = {row[0] for row in self.db.rows(
+            "SELECT order_id || '.' || sequence FROM orders.outbox")}
+        if set(stored) != wanted:
+            raise Violation(f"not the same: {set(stored) ^ wanted}")
+        gaps = self.db.rows("SELECT count(*), max(position) FROM orders.outbox "
+                            "HAVING count(*) <> max(position)")
+        if gaps:
+            raise Violation(f"the positions have gaps: {gaps}")
 
     def check_audit(self):
         done = self.ctl("audit", check=False)

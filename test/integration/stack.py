@@ -357,7 +357,7 @@ SUMS = {
         WHERE c.order_id IS NULL OR o.id IS NULL""",
     "every order has one event": """
         SELECT o.id FROM orders.orders o LEFT JOIN orders.outbox e ON e.order_id = o.id
-        GROUP BY o.id HAVING count(e.position) <> 1""",
+        GROUP BY o.id HAVING count(e.id) <> 1""",
     "received = available + held + sold = what was booked": """
         SELECT s.sku FROM inventory.stock s
         LEFT JOIN (SELECT sku, sum(delta) AS booked FROM inventory.ledger GROUP BY sku) l

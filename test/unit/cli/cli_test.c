@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <jansson.h>
 #include <sodium.h>
 
 #include "cli/catalogue.h"
@@ -218,6 +219,14 @@ static void wrong_usage_exits_2_with_one_sentence(void **state)
         {"token", "--user", "6f1f64a0-9d3b-4c56-8a34-1f0e6f6f2a11", "--ttl", "0"},
         {"key", "allow", "file", "name", "no-key"},
         {"migrate", "--lock-wait", "0"},
+        {"call", "GetStock", "-H", "nothing"},
+        {"call", "GetStock", "--connect-timeout", "0"},
+        {"describe", "Nonsense"},
+        {"list", "Nonsense"},
+        {"list", "--reflect"},
+        {"list", "--protoset", "/nonexistent"},
+        {"completion", "fish"},
+        {"top", "--interval", "0"},
     };
 
     (void)state;
@@ -338,6 +347,101 @@ static void a_token_needs_the_issuer_and_is_one_line(void **state)
     free(id);
 }
 
+/* ---- servers by address, and many calls at once ---- */
+
+/* The server's address and public key, and nothing of its stack but our own key. */
+static int run_at_url(const char *command, const char *word, const char *json,
+                      const char *more)
+{
+    char url[FOLDER_PATH_SIZE], key[FOLDER_PATH_SIZE];
+    char public[sodium_base64_ENCODED_LEN(KEY_PUBLIC_SIZE,
+                                          sodium_base64_VARIANT_ORIGINAL)];
+
+    snprintf(url, sizeof url, "ipc://%s/inv.sock", folder);
+    folder_path(folder, "op.key", key);
+    sodium_bin2base64(public, sizeof public, key_public(server_key), KEY_PUBLIC_SIZE,
+                      sodium_base64_VARIANT_ORIGINAL);
+    return RUN(command, "--url", url, "--service-key", public, "--key", key, word, json,
+               more);
+}
+
+static void a_server_is_called_by_its_address_and_what_it_says_of_itself(void **state)
+{
+    (void)state;
+    setenv("CHECKOUT_CHECKOUTCTL_KEY_FILE", "/nonexistent", 1);
+    assert_int_equal(run_at_url("list", NULL, NULL, NULL), 0);
+    assert_non_null(strstr(output, "inventory.v1.Inventory\n"));
+    assert_non_null(strstr(output, "rpc.v1.Reflection"));
+    assert_null(strstr(output, "orders.v1.Orders"));
+    assert_int_equal(run_at_url("call", "GetStock", "{\"sku\":\"u\"}", NULL), 0);
+    assert_non_null(strstr(output, "\"sku\":\"u\""));
+    assert_int_equal(run_at_url("call", "GetOrder", "{}", NULL), EXIT_USAGE);
+    assert_int_equal(run_at_url("ping", "--json", NULL, NULL), 0);
+    assert_non_null(strstr(output, "\"median_ms\""));
+    unsetenv("CHECKOUT_CHECKOUTCTL_KEY_FILE");
+}
+
+static void a_bench_counts_every_call_and_a_failed_one_as_that(void **state)
+{
+    (void)state;
+    assert_int_equal(RUN("bench", "GetStock", "{\"sku\":\"{{ulid}}\"}", "--seconds", "1",
+                         "--json", "--config", conf),
+                     0);
+    json_t *json = json_loads(output, 0, NULL);
+    json_t *statuses = json_object_get(json, "statuses");
+    assert_int_equal(
+        json_integer_value(json_object_get(json, "calls")),
+        json_integer_value(json_object_get(statuses, "OK")) +
+            json_integer_value(json_object_get(statuses, "RESOURCE_EXHAUSTED")));
+    assert_true(json_integer_value(json_object_get(json, "calls")) > 0);
+    json_decref(json);
+    refusal = ERR_OUT_OF_STOCK;
+    assert_int_equal(RUN("bench", "AdjustStock", "{\"reason\":\"x\"}", "--seconds", "1",
+                         "--concurrency", "2", "--config", conf),
+                     64 + ERR_FAILED_PRECONDITION);
+    assert_non_null(strstr(output, "FAILED_PRECONDITION"));
+    assert_int_equal(RUN("bench", "GetStock", "{", "--config", conf), EXIT_USAGE);
+    assert_int_equal(RUN("bench", "GetStock", "--concurrency", "257", "--config", conf),
+                     EXIT_USAGE);
+}
+
+/* ---- profiles ---- */
+
+static void a_production_profile_changes_nothing_without_a_yes(void **state)
+{
+    char path[FOLDER_PATH_SIZE], text[512];
+
+    (void)state;
+    folder_path(folder, "profiles.conf", path);
+    int size = snprintf(text, sizeof text,
+                        "[live]\nconfig = %s\nproduction = true\n[other]\n"
+                        "inventory_addresses = ipc:///nonexistent/socket\nconfig = %s\n",
+                        conf, conf);
+    assert_false(failed(file_write(path, text, (size_t)size, 0600, true)));
+    setenv("CHECKOUT_PROFILES", path, 1);
+    assert_int_equal(RUN("profiles"), 0);
+    assert_non_null(strstr(output, "live"));
+    FILE *terminal = stdin;
+    stdin = fopen("/dev/null", "re");
+    refusal = ERR_OUT_OF_STOCK;
+    assert_int_equal(
+        RUN("--profile", "live", "stock", "adjust", "a", "1", "--reason", "x"),
+        EXIT_USAGE);
+    assert_int_equal(RUN("--profile", "live", "call", "AdjustStock", "{}"), EXIT_USAGE);
+    assert_int_equal(RUN("--profile", "live", "bench", "AdjustStock", "{}"), EXIT_USAGE);
+    assert_int_equal(RUN("--profile", "live", "call", "GetStock", "{}"), 0);
+    assert_int_equal(RUN("--profile", "live", "-y", "call", "AdjustStock", "{}"), 73);
+    fclose(stdin);
+    stdin = terminal;
+    /* What a profile sets goes before its stack's own settings. */
+    assert_int_equal(RUN("--profile", "other", "stock", "show", "a", "--max-time", "0.2"),
+                     64 + ERR_UNAVAILABLE);
+    assert_int_equal(RUN("--profile", "none", "stock", "show", "a"), EXIT_LOCAL);
+    assert_non_null(strstr(errors, "live, other"));
+    assert_int_equal(RUN("--profile", "live", "--config", conf, "health"), EXIT_USAGE);
+    unsetenv("CHECKOUT_PROFILES");
+}
+
 /* ---- the catalogue ---- */
 
 static void a_method_is_found_by_any_unambiguous_end_of_its_name(void **state)
@@ -350,15 +454,20 @@ static void a_method_is_found_by_any_unambiguous_end_of_its_name(void **state)
                                       "getstock",  "x.inventory.v1.Inventory/GetStock",
                                       "Inventory/"};
     struct found_method method;
+    struct catalogue catalogue;
+    struct cli cli = {.arena = arena_new(16 << 20)};
 
     (void)state;
+    assert_int_equal(catalogue_open(&cli, &catalogue).status, 0);
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
-        assert_false(failed(method_find(good[i], &method)));
+        assert_false(failed(method_find(&catalogue, good[i], &method)));
         assert_string_equal(method.place->name, "inventory");
         assert_string_equal(method.method->name, "GetStock");
     }
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        assert_int_equal(method_find(bad[i], &method).code, ERR_INVALID_ARGUMENT);
+        assert_int_equal(method_find(&catalogue, bad[i], &method).code,
+                         ERR_INVALID_ARGUMENT);
+    arena_free(cli.arena);
 }
 
 int main(void)
@@ -375,6 +484,9 @@ int main(void)
         cmocka_unit_test(a_service_that_is_away_exits_78_within_the_time),
         cmocka_unit_test(people_get_words),
         cmocka_unit_test(a_token_needs_the_issuer_and_is_one_line),
+        cmocka_unit_test(a_server_is_called_by_its_address_and_what_it_says_of_itself),
+        cmocka_unit_test(a_bench_counts_every_call_and_a_failed_one_as_that),
+        cmocka_unit_test(a_production_profile_changes_nothing_without_a_yes),
         cmocka_unit_test(a_method_is_found_by_any_unambiguous_end_of_its_name),
     };
 

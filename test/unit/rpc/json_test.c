@@ -304,7 +304,8 @@ static void enums_are_read_by_name_or_number_and_written_by_name(void **state)
 static void bytes_are_read_in_either_base64_and_written_padded(void **state)
 {
     static const char *const same[] = {"-_8", "+/8", "-_8=", "+/8="};
-    static const char *const bad[] = {"+/8==", "+", "+/8 ", "=", "+/8=+/8=", "a*=="};
+    static const char *const bad[] = {
+        "+/8==", "+", "+/8 ", "=", "+/8=+/8=", "a*==", "\xf0\x9f\x98\x80", "\xc3\xa9"};
     char json[80];
 
     (void)state;
@@ -367,7 +368,8 @@ static void styles_change_names_integers_and_defaults(void **state)
     reply.state = 0;
     writes(&reply, (struct json_style){.original_names = true, .defaults = true},
            "{\"reservation_id\":\"\",\"state\":\"RESERVATION_UNSPECIFIED\",\"lines\":[],"
-           "\"total_cents\":\"5\",\"currency\":\"\",\"expires_at_ms\":\"0\",\"created_at_ms\":\"0\",\"settled_at_ms\":\"0\"}");
+           "\"total_cents\":\"5\",\"currency\":\"\",\"expires_at_ms\":\"0\",\"created_at_"
+           "ms\":\"0\",\"settled_at_ms\":\"0\"}");
 }
 
 static void nested_and_repeated_values_go_there_and_back(void **state)

@@ -1,0 +1,182 @@
+/*
+ * effects.c - checkoutctl reservations, charges and refund: what checkouts left with the
+ * other two services, each a thin layer over one call.
+ */
+#include <inttypes.h>
+
+#include "cli/commands.h"
+#include "cli/output.h"
+#include "cli/remote.h"
+#include "cli/view.h"
+#include "proto/inventory.pb-c.h"
+#include "proto/payment.pb-c.h"
+
+static void print_text(FILE *out, const char *name, const char *value)
+{
+    if (*value == '\0')
+        return;
+    fprintf(out, "  %-12s ", name);
+    output_text(out, value);
+    fputc('\n', out);
+}
+
+static void print_time(FILE *out, const char *name, int64_t unix_ms)
+{
+    char time[TIME_SIZE];
+
+    if (unix_ms != 0)
+        print_text(out, name, time_text(unix_ms, time));
+}
+
+static struct err take_limit(const struct cli *cli, int32_t *out)
+{
+    const char *limit = cli->options[OPT_LIMIT];
+    int64_t most = 100;
+    struct err e =
+        limit == NULL ? ERR_NONE : cli_number(limit, "--limit", 1, 1000, &most);
+
+    *out = (int32_t)most;
+    return e;
+}
+
+/* ---- reservations ---------------------------------------------------------------- */
+
+static void print_reservations(const struct cli *cli, const ProtobufCMessage *message)
+{
+    const Inventory__V1__ListReservationsReply *reply =
+        (const Inventory__V1__ListReservationsReply *)message;
+    char time[TIME_SIZE], total[MONEY_SIZE];
+
+    fprintf(cli->out, "%-26s %-10s %-23s %16s\n", "reservation", "state", "made",
+            "total");
+    for (size_t i = 0; i < reply->n_reservations; i++) {
+        const Inventory__V1__ReservationEntry *r = reply->reservations[i];
+        fprintf(cli->out, "%-26s %-10s %-23s %16s\n", r->reservation_id,
+                reservation_state_text(r->state), time_text(r->created_at_ms, time),
+                money_text(r->total_cents, r->currency, total));
+    }
+}
+
+struct outcome command_reservations_list(struct cli *cli)
+{
+    Inventory__V1__ListReservationsRequest request =
+        INVENTORY__V1__LIST_RESERVATIONS_REQUEST__INIT;
+    struct err e = take_limit(cli, &request.limit);
+
+    if (failed(e))
+        return misused(e);
+    request.after_id = borrow(cli->options[OPT_AFTER]);
+    return remote_show(cli, "inventory", "inventory.v1.Inventory/ListReservations",
+                       &request.base, &inventory__v1__list_reservations_reply__descriptor,
+                       print_reservations);
+}
+
+static void print_reservation(const struct cli *cli, const ProtobufCMessage *message)
+{
+    const Inventory__V1__GetReservationReply *r =
+        (const Inventory__V1__GetReservationReply *)message;
+    char price[MONEY_SIZE];
+    FILE *out = cli->out;
+
+    fprintf(out, "reservation %s, %s\n\n", r->reservation_id,
+            reservation_state_text(r->state));
+    print_time(out, "made", r->created_at_ms);
+    print_time(out, "expires", r->expires_at_ms);
+    print_time(out, "settled", r->settled_at_ms);
+    for (size_t i = 0; i < r->n_lines; i++)
+        fprintf(out, "  %-24s %8" PRId64 " at %s\n", r->lines[i]->sku,
+                r->lines[i]->quantity,
+                money_text(r->lines[i]->unit_price_cents, r->currency, price));
+    print_text(out, "total", money_text(r->total_cents, r->currency, price));
+}
+
+struct outcome command_reservations_show(struct cli *cli)
+{
+    Inventory__V1__GetReservationRequest request =
+        INVENTORY__V1__GET_RESERVATION_REQUEST__INIT;
+
+    request.reservation_id = borrow(cli->words[0]);
+    return remote_show(cli, "inventory", "inventory.v1.Inventory/GetReservation",
+                       &request.base, &inventory__v1__get_reservation_reply__descriptor,
+                       print_reservation);
+}
+
+/* ---- charges ----------------------------------------------------------------------- */
+
+static void print_charges(const struct cli *cli, const ProtobufCMessage *message)
+{
+    const Payment__V1__ListChargesReply *reply =
+        (const Payment__V1__ListChargesReply *)message;
+    char time[TIME_SIZE], amount[MONEY_SIZE], back[MONEY_SIZE];
+
+    fprintf(cli->out, "%-26s %-10s %-23s %16s %16s\n", "charge", "state", "made",
+            "amount", "refunded");
+    for (size_t i = 0; i < reply->n_charges; i++) {
+        const Payment__V1__ChargeEntry *c = reply->charges[i];
+        fprintf(cli->out, "%-26s %-10s %-23s %16s %16s\n", c->charge_id,
+                charge_state_text(c->state), time_text(c->created_at_ms, time),
+                money_text(c->amount_cents, c->currency, amount),
+                c->refunded_cents == 0
+                    ? "-"
+                    : money_text(c->refunded_cents, c->currency, back));
+    }
+}
+
+struct outcome command_charges_list(struct cli *cli)
+{
+    Payment__V1__ListChargesRequest request = PAYMENT__V1__LIST_CHARGES_REQUEST__INIT;
+    struct err e = take_limit(cli, &request.limit);
+
+    if (failed(e))
+        return misused(e);
+    request.after_id = borrow(cli->options[OPT_AFTER]);
+    return remote_show(cli, "payment", "payment.v1.Payment/ListCharges", &request.base,
+                       &payment__v1__list_charges_reply__descriptor, print_charges);
+}
+
+static void print_charge(const struct cli *cli, const ProtobufCMessage *message)
+{
+    const Payment__V1__GetChargeReply *c = (const Payment__V1__GetChargeReply *)message;
+    char amount[MONEY_SIZE];
+    FILE *out = cli->out;
+
+    fprintf(out, "charge %s, %s\n\n", c->charge_id, charge_state_text(c->state));
+    print_text(out, "amount", money_text(c->amount_cents, c->currency, amount));
+    if (c->refunded_cents != 0)
+        print_text(out, "refunded", money_text(c->refunded_cents, c->currency, amount));
+    print_text(out, "user", c->user_id);
+    print_text(out, "provider's", c->provider_charge_id);
+    print_text(out, "declined", c->decline_code);
+    print_time(out, "made", c->created_at_ms);
+    print_time(out, "settled", c->settled_at_ms);
+}
+
+struct outcome command_charges_show(struct cli *cli)
+{
+    Payment__V1__GetChargeRequest request = PAYMENT__V1__GET_CHARGE_REQUEST__INIT;
+
+    request.charge_id = borrow(cli->words[0]);
+    return remote_show(cli, "payment", "payment.v1.Payment/GetCharge", &request.base,
+                       &payment__v1__get_charge_reply__descriptor, print_charge);
+}
+
+static void print_refunded(const struct cli *cli, const ProtobufCMessage *message)
+{
+    const Payment__V1__RefundReply *reply = (const Payment__V1__RefundReply *)message;
+
+    if (reply->refunded_cents == 0)
+        fprintf(cli->out, "Nothing had been charged; now it cannot be any more.\n");
+    else
+        fprintf(cli->out,
+                "%" PRId64 " minor units given back: checkoutctl charges show %s\n",
+                reply->refunded_cents, cli->words[0]);
+}
+
+struct outcome command_refund(struct cli *cli)
+{
+    Payment__V1__RefundRequest request = PAYMENT__V1__REFUND_REQUEST__INIT;
+
+    request.charge_id = borrow(cli->words[0]);
+    return remote_show(cli, "payment", "payment.v1.Payment/Refund", &request.base,
+                       &payment__v1__refund_reply__descriptor, print_refunded);
+}

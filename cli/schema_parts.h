@@ -1,0 +1,54 @@
+/*
+ * schema_parts.h - what schema.c, schema_types.c and comments.c share; for them alone.
+ *
+ * Reading takes two passes: the first makes a symbol for every name, with room for its
+ * descriptor; the second fills the descriptors, so that types may refer to each other
+ * whatever their order.
+ */
+#pragma once
+
+#include "cli/descriptor.pb-c.h"
+#include "cli/schema.h"
+
+struct entry {
+    struct symbol symbol;
+    struct entry *next;
+    const char *package;
+    bool proto3;
+    union {
+        const Descriptor__DescriptorProto *message;
+        const Descriptor__EnumDescriptorProto *enumeration;
+        const Descriptor__ServiceDescriptorProto *service;
+    } source;
+};
+
+struct schema_reader {
+    struct arena *arena;
+    struct schema schema; /* sorted once the first pass is over */
+    struct entry *first, **last;
+    size_t count;
+};
+
+/* A symbol of the pattern "OWNER.NAME" or, for a method, "OWNER/NAME". */
+struct err schema_add(struct schema_reader *r, enum symbol_kind kind,
+                      const struct symbol *owner, const char *scope, const char *name,
+                      const char *comment, struct entry **out)
+    __attribute__((warn_unused_result));
+
+/* Fills the descriptor of a service, message or enum, which is empty until then. */
+struct err schema_build(struct schema_reader *r, const struct entry *entry)
+    __attribute__((warn_unused_result));
+
+/* The comments of one file, to be looked up by path. */
+struct comments {
+    struct arena *arena;
+    const Descriptor__SourceCodeInfo__Location **sorted;
+    size_t count;
+};
+
+struct err comments_read(const Descriptor__SourceCodeInfo *info, struct arena *arena,
+                         struct comments *out) __attribute__((warn_unused_result));
+
+/* The text of the element at that path, "" for none; NULL when memory is short. */
+const char *comments_find(const struct comments *comments, const int32_t *path,
+                          size_t length);

@@ -1,0 +1,214 @@
+/* dedicated.c - see dedicated.h. */
+#include "db/dedicated.h"
+
+#include <assert.h>
+#include <endian.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/failpoint.h"
+#include "base/log.h"
+#include "db/conn.h"
+#include "db/sqlstate.h"
+
+enum { PREPARED_MAX = 16 }; /* distinct queries a chore has */
+
+struct dedicated {
+    struct conn conn;
+    const char *prepared[PREPARED_MAX]; /* names, on this connection */
+    size_t prepared_count;
+};
+
+struct dedicated *dedicated_new(const char *url, const char *name)
+{
+    struct dedicated *connection = calloc(1, sizeof *connection);
+
+    if (connection != NULL)
+        connection->conn = (struct conn){.url = url, .name = name};
+    return connection;
+}
+
+void dedicated_close(struct dedicated *connection)
+{
+    conn_close(&connection->conn);
+    connection->prepared_count = 0;
+}
+
+void dedicated_free(struct dedicated *connection)
+{
+    if (connection == NULL)
+        return;
+    dedicated_close(connection);
+    free(connection);
+}
+
+bool dedicated_connected(const struct dedicated *connection)
+{
+    return connection->conn.pg != NULL;
+}
+
+static struct err lost(const char *what)
+{
+    return err_unknown(ERR_UNAVAILABLE, "The database connection was lost%s.", what);
+}
+
+/* Reads to the end of what was sent; the last result is the caller's, unless failed. */
+static struct err receive(struct dedicated *connection, int64_t deadline_ms, PGresult **out)
+{
+    struct err e = ERR_NONE;
+
+    for (;;) {
+        int ready = conn_wait(&connection->conn, deadline_ms);
+        if (ready != 1)
+            return ready == 0 ? err_unknown(ERR_DEADLINE_EXCEEDED,
+                                            "The database did not answer in time.")
+                              : lost("");
+        PGresult *result = PQgetResult(connection->conn.pg);
+        if (result == NULL)
+            return e;
+        ExecStatusType status = PQresultStatus(result);
+        if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK && !failed(e)) {
+            const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+            log_warn("database_error", "database=%s sqlstate=%s message=\"%s\"",
+                     connection->conn.name, state != NULL ? state : "none",
+                     PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
+            e = sqlstate_meaning(state) == SQLSTATE_CONNECTION ? lost("") : sqlstate_err(state);
+        }
+        PQclear(*out);
+        *out = result;
+    }
+}
+
+struct err dedicated_connect(struct dedicated *connection, const char *settings, int64_t deadline_ms)
+{
+    PGresult *result = NULL;
+
+    if (dedicated_connected(connection))
+        return ERR_NONE;
+    connection->prepared_count = 0;
+    struct err e = conn_open(&connection->conn, deadline_ms);
+    if (failed(e) || settings == NULL)
+        return e;
+    if (!PQsendQuery(connection->conn.pg, settings) || !conn_flush(&connection->conn, deadline_ms))
+        e = lost(" in set-up");
+    else
+        e = receive(connection, deadline_ms, &result);
+    PQclear(result);
+    if (failed(e))
+        dedicated_close(connection);
+    return e;
+}
+
+static struct err prepare(struct dedicated *connection, const struct db_query *query)
+{
+    for (size_t i = 0; i < connection->prepared_count; i++)
+        if (strcmp(connection->prepared[i], query->name) == 0)
+            return ERR_NONE;
+    assert(connection->prepared_count < PREPARED_MAX);
+    struct err e = conn_prepare(&connection->conn, query->name, query->sql, query->types, false,
+                                query->deadline_ms);
+    if (!failed(e))
+        connection->prepared[connection->prepared_count++] = query->name;
+    return e;
+}
+
+static bool send_query(struct dedicated *connection, const struct db_query *query)
+{
+    const char *values[DB_HEAD_MAX];
+    int lengths[DB_HEAD_MAX], formats[DB_HEAD_MAX], count = (int)strlen(query->types);
+    uint64_t numbers[DB_HEAD_MAX];
+    char truths[DB_HEAD_MAX];
+
+    for (int i = 0; i < count; i++) {
+        const struct db_value *value = &query->values[i];
+        numbers[i] = htobe64((uint64_t)value->number);
+        truths[i] = value->number != 0;
+        formats[i] = 1;
+        switch (query->types[i]) {
+        case 'i': values[i] = (char *)&numbers[i], lengths[i] = 8; break;
+        case 'b': values[i] = &truths[i], lengths[i] = 1; break;
+        default:
+            values[i] = value->text;
+            lengths[i] = value->text == NULL ? 0 : (int)strlen(value->text);
+        }
+    }
+    return PQsendQueryPrepared(connection->conn.pg, query->name, count, values, lengths, formats,
+                               1) &&
+           conn_flush(&connection->conn, query->deadline_ms);
+}
+
+/* ---- failpoints: what the faults of the seam `commit` mean here ------------------------ */
+
+static void late(struct fault fault)
+{
+    if (fault.kind == FAULT_LATE)
+        nanosleep(&(struct timespec){fault.late_ms / 1000, fault.late_ms % 1000 * 1000000}, NULL);
+}
+
+static struct err pass_before(const char *name, bool *repeat)
+{
+    struct fault fault = failpoint("commit", name, "before");
+
+    late(fault);
+    *repeat = fault.kind == FAULT_REPEAT;
+    if (fault.kind == FAULT_ERROR)
+        return err_make(ERR_RESOURCE_EXHAUSTED, "The database has no room (a failpoint).");
+    return fault.kind == FAULT_DROP ? lost(" (a failpoint)") : ERR_NONE;
+}
+
+static struct err pass_after(const char *name)
+{
+    struct fault fault = failpoint("commit", name, "after");
+
+    late(fault);
+    return fault.kind == FAULT_NONE || fault.kind == FAULT_LATE ? ERR_NONE
+                                                                : lost(" (a failpoint)");
+}
+
+/* ---- running --------------------------------------------------------------------------- */
+
+static struct err run(struct dedicated *connection, const struct db_query *query, bool writes,
+                      PGresult **out)
+{
+    bool lose_answer = false;
+    struct err e = writes ? pass_before(query->name, &lose_answer) : ERR_NONE;
+
+    if (!failed(e))
+        e = prepare(connection, query);
+    if (!failed(e) && !send_query(connection, query))
+        e = lost("");
+    if (!failed(e))
+        e = receive(connection, query->deadline_ms, out);
+    if (!failed(e) && lose_answer)
+        e = lost(" (a failpoint)");
+    if (!failed(e) && connection->conn.warned) {
+        connection->conn.warned = false; /* may be: not on the standby */
+        if (writes)
+            e = lost(" (a warning came with COMMIT)");
+    }
+    return !failed(e) && writes ? pass_after(query->name) : e;
+}
+
+struct err dedicated_run(struct dedicated *connection, const struct db_query *query, bool writes,
+                       void (*on_rows)(void *arg, const struct db_rows *rows), void *arg)
+{
+    PGresult *result = NULL;
+
+    if (!dedicated_connected(connection))
+        return err_make(ERR_UNAVAILABLE, "It is not connected.");
+    struct err e = run(connection, query, writes, &result);
+    if (failed(e)) {
+        PQclear(result);
+        if (e.effect == EFFECT_UNKNOWN || e.code == ERR_UNAVAILABLE ||
+            PQstatus(connection->conn.pg) != CONNECTION_OK ||
+            PQtransactionStatus(connection->conn.pg) != PQTRANS_IDLE)
+            dedicated_close(connection);
+        return e;
+    }
+    const struct db_rows rows = {.result = result, .count = PQntuples(result)};
+    if (on_rows != NULL)
+        on_rows(arg, &rows);
+    PQclear(result);
+    return ERR_NONE;
+}

@@ -1,0 +1,102 @@
+/* bus_local.c - see bus_local.h. */
+#include "orchestrator/bus_local.h"
+
+#include <inttypes.h>
+#include <nng/nng.h>
+#include <nng/protocol/pubsub0/pub.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "rpc/watch.h"
+
+enum {
+    SEND_BUFFER = 1024, /* messages kept for each listener that is behind */
+    TOPIC_ROOM = 96,
+};
+
+struct bus_local {
+    const char *url;
+    nng_socket socket;
+    bool open; /* and listening */
+    bool told; /* that it could not */
+    struct watch *watch;
+};
+
+struct err bus_local_open(const char *url, struct bus_local **out)
+{
+    if (strncmp(url, "ipc://", 6) != 0)
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "events_url must be ipc://, as what goes over it is not sealed");
+    struct bus_local *bus = calloc(1, sizeof *bus);
+    if (bus == NULL)
+        return err_memory();
+    bus->url = url;
+    *out = bus;
+    return ERR_NONE;
+}
+
+void bus_local_leave(struct bus_local *bus)
+{
+    watch_stop(bus->watch);
+    if (bus->open)
+        nng_close(bus->socket);
+    watch_free(bus->watch);
+    bus->watch = NULL;
+    bus->open = false;
+}
+
+static struct err open_socket(struct bus_local *bus)
+{
+    int rv = nng_pub0_open(&bus->socket);
+
+    bus->open = rv == 0;
+    if (rv == 0)
+        rv = nng_setopt_int(bus->socket, NNG_OPT_SENDBUF, SEND_BUFFER);
+    if (rv != 0)
+        return err_make(ERR_UNAVAILABLE, "the socket of events cannot be made: %s",
+                        nng_strerror(rv));
+    return watch_start(bus->socket, bus->url, &(struct tls_files){0}, &bus->watch);
+}
+
+void bus_local_listen(struct bus_local *bus)
+{
+    if (bus->open)
+        return;
+    struct err e = open_socket(bus);
+    if (!failed(e))
+        log_info("events_listening", "url=%s", bus->url);
+    else if (!bus->told)
+        log_warn("events_not_listening", "url=%s error=\"%s\"", bus->url, e.message);
+    bus->told = failed(e);
+    if (failed(e))
+        bus_local_leave(bus);
+}
+
+void bus_local_close(struct bus_local *bus)
+{
+    if (bus == NULL)
+        return;
+    bus_local_leave(bus);
+    free(bus);
+}
+
+void bus_local_publish(struct bus_local *bus, const struct event *event)
+{
+    char topic[TOPIC_ROOM];
+    int head = snprintf(topic, sizeof topic, "%.60s %" PRId64 "\n", event->type, event->position);
+    size_t size = event_json_size(event);
+    nng_msg *message;
+
+    if (!bus->open)
+        return;
+    if (nng_msg_alloc(&message, (size_t)head + size + 1) != 0)
+        return;
+    char *body = nng_msg_body(message);
+    memcpy(body, topic, (size_t)head);
+    event_json(event, body + head, size + 1);
+    nng_msg_chop(message, 1);
+    if (nng_sendmsg(bus->socket, message, NNG_FLAG_NONBLOCK) != 0)
+        nng_msg_free(message);
+}

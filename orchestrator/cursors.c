@@ -1,0 +1,228 @@
+/* cursors.c - see cursors.h. */
+#include "orchestrator/cursors.h"
+
+#include <inttypes.h>
+
+/* An operation or query under way: in the scope's arena. */
+struct asking {
+    struct db_op op;
+    struct db_query query;
+    struct scope scope;
+    int64_t position;
+};
+
+static struct asking *begin(const struct scope *scope, int64_t position)
+{
+    struct asking *asking = arena_alloc(scope->arena, sizeof *asking);
+
+    if (asking == NULL) {
+        scope->done(scope->arg, err_memory(), NULL);
+        return NULL;
+    }
+    asking->scope = *scope;
+    asking->position = position;
+    return asking;
+}
+
+static void finish(const struct asking *asking, struct err error, const ProtobufCMessage *reply)
+{
+    asking->scope.done(asking->scope.arg, error, failed(error) ? NULL : reply);
+}
+
+/* ---- commit ---------------------------------------------------------------------------- */
+
+const struct db_kind CURSORS_COMMIT = {
+    .name = "commit_cursor",
+    .head = "tti", /* caller, cursor, position */
+    .write =
+        "INSERT INTO orders.cursors (caller, name, position)"
+        "SELECT a.caller, a.name, max(a.position)"
+        "FROM unnest($1, $2, $3) AS a(caller, name, position), orders.relay r "
+        "WHERE a.position <= r.placed "
+        "GROUP BY a.caller, a.name ORDER BY a.caller, a.name "
+        "ON CONFLICT (caller, name) DO UPDATE"
+        "    SET position = greatest(cursors.position, excluded.position),"
+        "        committed_at = now()",
+    .answer =
+        "SELECT a.ordinal, c.position, r.placed "
+        "FROM unnest($1, $2) WITH ORDINALITY AS a(caller, name, ordinal) "
+        "CROSS JOIN orders.relay r "
+        "LEFT JOIN orders.cursors c ON c.caller = a.caller AND c.name = a.name "
+        "ORDER BY a.ordinal",
+};
+
+static void on_committed(void *arg, struct err error, const struct db_rows *rows)
+{
+    struct asking *asking = arg;
+    Events__V1__CommitReply reply = EVENTS__V1__COMMIT_REPLY__INIT;
+
+    if (!failed(error) && rows->count == 0)
+        error = err_make(ERR_DATA_LOSS, "orders.relay has no row.");
+    if (!failed(error) && asking->position > db_number(rows, 0, 2))
+        error = err_make(ERR_OUT_OF_RANGE,
+                         "Position %" PRId64 " was not given yet; the newest is %" PRId64 ".",
+                         asking->position, db_number(rows, 0, 2));
+    if (!failed(error))
+        reply.position = db_number(rows, 0, 1);
+    finish(asking, error, &reply.base);
+}
+
+void cursors_commit(struct db *db, const struct scope *scope, const char *caller,
+                    const Events__V1__CommitRequest *request)
+{
+    struct asking *asking = begin(scope, request->position);
+
+    if (asking == NULL)
+        return;
+    asking->op = (struct db_op){
+        .kind = &CURSORS_COMMIT,
+        .head = {db_t(caller), db_t(request->cursor), db_i(request->position)},
+        .deadline_ms = scope->deadline_ms,
+        .done = on_committed,
+        .arg = asking,
+    };
+    db_submit(db, &asking->op);
+}
+
+/* ---- replay ---------------------------------------------------------------------------- */
+
+/* Repeated, it moves the mark back once more: the bus is given some events once more. */
+const struct db_kind CURSORS_REPLAY = {
+    .name = "replay",
+    .head = "i", /* from */
+    .write =
+        "UPDATE orders.relay r SET published = f.published "
+        "FROM (SELECT min(a.start) - 1 AS published"
+        "      FROM unnest($1) AS a(start), orders.relay k"
+        "      WHERE a.start > k.pruned AND a.start <= k.placed) f "
+        "WHERE f.published < r.published",
+    .answer =
+        "SELECT a.ordinal, r.pruned, r.placed "
+        "FROM unnest($1) WITH ORDINALITY AS a(start, ordinal) CROSS JOIN orders.relay r "
+        "ORDER BY a.ordinal",
+};
+
+static void on_replayed(void *arg, struct err error, const struct db_rows *rows)
+{
+    struct asking *asking = arg;
+    Events__V1__ReplayReply reply = EVENTS__V1__REPLAY_REPLY__INIT;
+
+    if (!failed(error) && rows->count == 0)
+        error = err_make(ERR_DATA_LOSS, "orders.relay has no row.");
+    if (!failed(error) &&
+        (asking->position <= db_number(rows, 0, 1) || asking->position > db_number(rows, 0, 2)))
+        error = err_make(ERR_OUT_OF_RANGE,
+                         "Positions from %" PRId64 " to %" PRId64 " can be replayed, not %" PRId64
+                         ".",
+                         db_number(rows, 0, 1) + 1, db_number(rows, 0, 2), asking->position);
+    if (!failed(error))
+        reply.count = db_number(rows, 0, 2) - asking->position + 1;
+    finish(asking, error, &reply.base);
+}
+
+void cursors_replay(struct db *db, const struct scope *scope,
+                    const Events__V1__ReplayRequest *request)
+{
+    struct asking *asking = begin(scope, request->from);
+
+    if (asking == NULL)
+        return;
+    asking->op = (struct db_op){
+        .kind = &CURSORS_REPLAY,
+        .head = {db_i(request->from)},
+        .deadline_ms = scope->deadline_ms,
+        .done = on_replayed,
+        .arg = asking,
+    };
+    db_submit(db, &asking->op);
+}
+
+/* ---- lag ------------------------------------------------------------------------------- */
+
+#define AGE_OF(of) "coalesce((extract(epoch FROM now() - " of ") * 1000)::bigint, 0)"
+
+static const char LAG[] =
+    "SELECT r.placed, r.published, r.pruned,"
+    "       (SELECT count(*) FROM (SELECT FROM orders.outbox WHERE position IS NULL"
+    "                              LIMIT 1000000) q),"
+    "       " AGE_OF("(SELECT created_at FROM orders.outbox WHERE position IS NULL"
+    "                  ORDER BY id LIMIT 1)") ","
+    "       " AGE_OF("(SELECT created_at FROM orders.outbox e"
+    "                  WHERE e.position = r.published + 1)") ","
+    "       coalesce(r.holder, ''),"
+    "       coalesce((extract(epoch FROM r.held_since) * 1000)::bigint, 0),"
+    "       c.caller, c.name, c.position, r.placed - c.position,"
+    "       (extract(epoch FROM c.committed_at) * 1000)::bigint "
+    "FROM orders.relay r LEFT JOIN orders.cursors c ON true "
+    "ORDER BY c.caller, c.name LIMIT 1000";
+
+enum {
+    COLUMN_PLACED, COLUMN_PUBLISHED, COLUMN_PRUNED, COLUMN_UNPLACED, COLUMN_UNPLACED_AGE,
+    COLUMN_UNPUBLISHED_AGE, COLUMN_HOLDER, COLUMN_HELD_SINCE, COLUMN_CALLER, COLUMN_NAME,
+    COLUMN_POSITION, COLUMN_BEHIND, COLUMN_COMMITTED_AT,
+};
+
+static bool add_cursor(struct arena *arena, const struct db_rows *rows, int row,
+                       Events__V1__GetLagReply *reply)
+{
+    Events__V1__Cursor *cursor = arena_alloc(arena, sizeof *cursor);
+
+    if (cursor == NULL)
+        return false;
+    events__v1__cursor__init(cursor);
+    cursor->caller = (char *)db_text(rows, row, COLUMN_CALLER);
+    cursor->name = (char *)db_text(rows, row, COLUMN_NAME);
+    cursor->position = db_number(rows, row, COLUMN_POSITION);
+    cursor->behind = db_number(rows, row, COLUMN_BEHIND);
+    cursor->committed_at_ms = db_number(rows, row, COLUMN_COMMITTED_AT);
+    reply->cursors[reply->n_cursors++] = cursor;
+    return true;
+}
+
+static struct err fill_lag(struct arena *arena, const struct db_rows *rows,
+                           Events__V1__GetLagReply *reply)
+{
+    reply->placed = db_number(rows, 0, COLUMN_PLACED);
+    reply->published = db_number(rows, 0, COLUMN_PUBLISHED);
+    reply->pruned = db_number(rows, 0, COLUMN_PRUNED);
+    reply->unplaced = db_number(rows, 0, COLUMN_UNPLACED);
+    reply->unplaced_ms = db_number(rows, 0, COLUMN_UNPLACED_AGE);
+    reply->unpublished = reply->placed - reply->published;
+    reply->unpublished_ms = db_number(rows, 0, COLUMN_UNPUBLISHED_AGE);
+    reply->holder = (char *)db_text(rows, 0, COLUMN_HOLDER);
+    reply->held_since_ms = db_number(rows, 0, COLUMN_HELD_SINCE);
+    reply->cursors = arena_alloc(arena, (size_t)rows->count * sizeof *reply->cursors);
+    if (reply->cursors == NULL)
+        return err_memory();
+    for (int i = 0; i < rows->count && db_text(rows, i, COLUMN_NAME) != NULL; i++)
+        if (!add_cursor(arena, rows, i, reply))
+            return err_memory();
+    return ERR_NONE;
+}
+
+static void on_lag(void *arg, struct err error, const struct db_rows *rows)
+{
+    struct asking *asking = arg;
+    Events__V1__GetLagReply reply = EVENTS__V1__GET_LAG_REPLY__INIT;
+
+    if (!failed(error) && rows->count == 0)
+        error = err_make(ERR_DATA_LOSS, "orders.relay has no row.");
+    if (!failed(error))
+        error = fill_lag(asking->scope.arena, rows, &reply);
+    finish(asking, error, &reply.base);
+}
+
+void cursors_lag(struct db *db, const struct scope *scope)
+{
+    struct asking *asking = begin(scope, 0);
+
+    if (asking == NULL)
+        return;
+    asking->query = (struct db_query){.name = "events_lag",
+                                      .types = "",
+                                      .sql = LAG,
+                                      .deadline_ms = scope->deadline_ms,
+                                      .done = on_lag,
+                                      .arg = asking};
+    db_read(db, &asking->query);
+}

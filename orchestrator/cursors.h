@@ -1,0 +1,24 @@
+/*
+ * cursors.h - how far consumers, the bus and the relay are: Commit, GetLag, Replay.
+ *
+ * A cursor belongs to its caller: nobody can move another's.  It only moves forward, so a
+ * commit may be repeated and may come late.
+ */
+#pragma once
+
+#include "db/db.h"
+#include "proto/events.pb-c.h"
+#include "rpc/scope.h"
+
+/* OUT_OF_RANGE for a position never given.  `caller` must live until the answer is given. */
+void cursors_commit(struct db *db, const struct scope *scope, const char *caller,
+                    const Events__V1__CommitRequest *request);
+
+void cursors_lag(struct db *db, const struct scope *scope);
+
+/* Moves the bus's mark back; the courier goes on from there.  OUT_OF_RANGE. */
+void cursors_replay(struct db *db, const struct scope *scope,
+                    const Events__V1__ReplayRequest *request);
+
+/* Their kinds of operation. */
+extern const struct db_kind CURSORS_COMMIT, CURSORS_REPLAY;

@@ -1,0 +1,111 @@
+/* events_service.c - see events_service.h.  Nothing from outside goes further unchecked. */
+#include "orchestrator/events_service.h"
+
+#include "base/ids.h"
+#include "orchestrator/cursors.h"
+
+enum { READ_MAX = 1000, WAIT_MAX_MS = 60000 };
+
+static struct events_service *self(Events__V1__Events_Service *service)
+{
+    return (struct events_service *)service;
+}
+
+static struct err check_cursor(const char *name)
+{
+    if (name_valid(name))
+        return ERR_NONE;
+    return err_make(ERR_INVALID_ARGUMENT,
+                    "cursor must be 1 to 64 letters, digits, dashes or underscores.");
+}
+
+/* ---- read ------------------------------------------------------------------------------ */
+
+static struct err check_read(const Events__V1__ReadRequest *in)
+{
+    if (in->after < 0)
+        return err_make(ERR_INVALID_ARGUMENT, "after must be 0 or a position, not %lld.",
+                        (long long)in->after);
+    if (in->limit < 0 || in->limit > READ_MAX)
+        return err_make(ERR_INVALID_ARGUMENT, "limit must be 0 to %d, not %d.", READ_MAX,
+                        in->limit);
+    if (in->wait_ms < 0 || in->wait_ms > WAIT_MAX_MS)
+        return err_make(ERR_INVALID_ARGUMENT, "wait_ms must be 0 to %d, not %d.", WAIT_MAX_MS,
+                        in->wait_ms);
+    return in->cursor[0] == '\0' ? ERR_NONE : check_cursor(in->cursor);
+}
+
+static void read_events(Events__V1__Events_Service *service, const Events__V1__ReadRequest *in,
+                        Events__V1__ReadReply_Closure reply, void *call)
+{
+    struct scope scope;
+
+    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_read(in)))
+        feed_read(self(service)->feed, &scope, rpc_call_caller(call), in);
+}
+
+/* ---- commit ---------------------------------------------------------------------------- */
+
+static struct err check_commit(const Events__V1__CommitRequest *in)
+{
+    if (in->position < 0)
+        return err_make(ERR_INVALID_ARGUMENT, "position must be 0 or more, not %lld.",
+                        (long long)in->position);
+    return check_cursor(in->cursor);
+}
+
+static void commit(Events__V1__Events_Service *service, const Events__V1__CommitRequest *in,
+                   Events__V1__CommitReply_Closure reply, void *call)
+{
+    struct scope scope;
+
+    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_commit(in)))
+        cursors_commit(self(service)->db, &scope, rpc_call_caller(call), in);
+}
+
+/* ---- for operators --------------------------------------------------------------------- */
+
+static void get_lag(Events__V1__Events_Service *service, const Events__V1__GetLagRequest *in,
+                    Events__V1__GetLagReply_Closure reply, void *call)
+{
+    struct scope scope;
+
+    (void)in;
+    if (scope_open(&scope, call, (ProtobufCClosure)reply, ERR_NONE))
+        cursors_lag(self(service)->db, &scope);
+}
+
+static struct err check_replay(const struct events_service *service,
+                               const Events__V1__ReplayRequest *in)
+{
+    if (in->from < 1)
+        return err_make(ERR_INVALID_ARGUMENT, "from must be a position, not %lld.",
+                        (long long)in->from);
+    if (!service->has_bus)
+        return err_make(ERR_FAILED_PRECONDITION,
+                        "There is no bus to replay to: nats_url is not set.");
+    return ERR_NONE;
+}
+
+static void replay(Events__V1__Events_Service *service, const Events__V1__ReplayRequest *in,
+                   Events__V1__ReplayReply_Closure reply, void *call)
+{
+    struct scope scope;
+
+    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_replay(self(service), in)))
+        cursors_replay(self(service)->db, &scope, in);
+}
+
+void events_service_init(struct events_service *service, struct db *db, struct feed *feed,
+                         bool has_bus)
+{
+    static const Events__V1__Events_Service METHODS = {
+        .base = EVENTS__V1__EVENTS__BASE_INIT,
+        .read = read_events,
+        .commit = commit,
+        .get_lag = get_lag,
+        .replay = replay,
+    };
+
+    *service = (struct events_service){METHODS, db, feed, has_bus};
+}

@@ -1,0 +1,447 @@
+/*
+ * outbox.c - see outbox.h.
+ *
+ * Two duties, so that a bus that is away holds up nobody who reads: the placer gives
+ * positions, tells live listeners and prunes; the courier, only with a bus, publishes what
+ * is placed and marks what was acknowledged.
+ */
+#include "orchestrator/outbox.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "orchestrator/duty.h"
+#include "orchestrator/event.h"
+
+enum {
+    PLACE_MOST = 1000,    /* events given a position in one transaction */
+    FLIGHT_MOST = 500,    /* events published together */
+    PRUNE_MOST = 2000,
+    QUERY_MS = 10000,
+    SWEEP_EVERY_MS = 10000,
+    LISTEN_EVERY_MS = 1000, /* while the address is another's */
+    REPORT_EVERY_MS = 10000,
+    BACKLOG_TOLD = 2 * PLACE_MOST, /* from here on it is worth a line in the log */
+    COURIER_SILENCE_MS = 2 * BUS_NATS_WAIT_MS + QUERY_MS,
+    COMPLAIN_EVERY_MS = 10000,
+    RETRY_FIRST_MS = 100,   /* after the bus failed, doubling */
+    RETRY_MOST_MS = 1600,
+};
+
+/* Advisory locks: "outbox" and one more, in ASCII. */
+static const int64_t PLACER_LOCK = 0x6f7574626f78, COURIER_LOCK = 0x6f7574626f79;
+
+struct outbox {
+    struct outbox_config config;
+    struct duty *placer, *courier;
+
+    /* the placer's */
+    int64_t floor;  /* ids up to here are only looked at by the sweep */
+    int64_t before; /* the floor's next: the highest id placed when the last sweep was */
+    int64_t highest; /* id placed so far */
+    int64_t sweep_ms, prune_ms, report_ms, listen_ms; /* when due; clock_monotonic_ms */
+
+    /* the courier's */
+    int64_t published;  /* where it stands */
+    size_t count;       /* of the flight */
+    bool more;          /* events are there beyond it */
+    struct err outcome; /* of the flight */
+    int64_t complained_ms;
+    bool away;          /* the bus is: told once */
+    int64_t retry_ms;   /* not asked again before; clock_monotonic_ms */
+    int64_t pause_ms;   /* the last one */
+};
+
+static struct db_query query_of(const char *name, const char *types, const char *sql)
+{
+    return (struct db_query){.name = name,
+                             .types = types,
+                             .sql = sql,
+                             .deadline_ms = clock_monotonic_ms() + QUERY_MS};
+}
+
+/* ---- placing --------------------------------------------------------------------------- */
+
+/*
+ * The partial index of what is unplaced also leads through the entries of rows placed since
+ * the last VACUUM; with a long transaction about these are very many.  So ids up to a floor
+ * are only looked at by the sweep, every ten seconds, for transactions that committed so long
+ * after others had placed higher ones.  Neither order nor completeness depends on the floor: an event waits while one before
+ * it of its order is unplaced.
+ *
+ * $1 how many, $2 the floor, $3 whether placed is published, $4 whether rows are wanted.
+ */
+static const char PLACE[] =
+    "WITH next AS ("
+    "    SELECT o.id, row_number() OVER (ORDER BY o.id) AS n, count(*) OVER () AS total"
+    "    FROM (SELECT id FROM orders.outbox o"
+    "          WHERE position IS NULL AND id > $2"
+    "            AND (sequence = 1 OR NOT EXISTS"
+    "                 (SELECT FROM orders.outbox b WHERE b.order_id = o.order_id"
+    "                  AND b.sequence < o.sequence AND b.position IS NULL))"
+    "          ORDER BY id LIMIT $1) o"
+    "), moved AS ("
+    "    UPDATE orders.relay r SET placed = r.placed + t.total,"
+    "        published = CASE WHEN $3 THEN r.placed + t.total ELSE r.published END"
+    "    FROM (SELECT total FROM next LIMIT 1) t RETURNING r.placed - t.total AS base"
+    "), e AS ("
+    "    UPDATE orders.outbox o SET position = m.base + n.n,"
+    "        published_at = CASE WHEN $3 THEN now() END"
+    "    FROM next n, moved m WHERE o.id = n.id RETURNING o.*"
+    "), placed AS ("
+    "    SELECT count(*) AS count, max(id) AS id FROM e"
+    ")"
+    "SELECT p.count, p.id, " EVENT_COLUMNS "FROM placed p LEFT JOIN e ON $4 "
+    "ORDER BY e.position";
+
+/* Asked first, as it is mostly the only answer.  $1 the floor. */
+static const char ANY_UNPLACED[] =
+    "SELECT EXISTS (SELECT FROM orders.outbox WHERE position IS NULL AND id > $1)";
+
+static void on_answer(void *yes, const struct db_rows *rows)
+{
+    *(bool *)yes = rows->count == 1 && db_bool(rows, 0, 0);
+}
+
+struct placing {
+    struct outbox *outbox;
+    int64_t count;
+};
+
+static void on_placed(void *arg, const struct db_rows *rows)
+{
+    struct placing *placing = arg;
+    struct outbox *o = placing->outbox;
+
+    placing->count = db_number(rows, 0, 0);
+    if (placing->count > 0 && db_number(rows, 0, 1) > o->highest)
+        o->highest = db_number(rows, 0, 1);
+    for (int i = 0; o->config.local != NULL && placing->count > 0 && i < rows->count; i++) {
+        struct event event;
+        event_read(rows, i, 2, &event);
+        bus_local_publish(o->config.local, &event);
+    }
+}
+
+/* A sweep looks at all ids. */
+static struct err place(struct outbox *o, struct dedicated *connection, bool sweep, bool *more)
+{
+    struct placing placing = {.outbox = o};
+    struct db_query query = query_of("place", "iibb", PLACE);
+    struct db_query any = query_of("any_unplaced", "i", ANY_UNPLACED);
+    bool found = false;
+
+    any.values[0] = db_i(sweep ? 0 : o->floor);
+    struct err e = dedicated_run(connection, &any, false, on_answer, &found);
+    if (failed(e) || !found)
+        return e;
+    query.values[0] = db_i(PLACE_MOST);
+    query.values[1] = any.values[0];
+    query.values[2] = db_i(o->config.nats == NULL);
+    query.values[3] = db_i(o->config.local != NULL);
+    e = dedicated_run(connection, &query, true, on_placed, &placing);
+    *more = placing.count == PLACE_MOST;
+    return e;
+}
+
+/* ---- pruning --------------------------------------------------------------------------- */
+
+/*
+ * Always a prefix, so that what is left has no gap: up to the first that is not old enough.
+ * $1 how long they are kept, $2 how many.
+ */
+static const char PRUNE[] =
+    "WITH look AS ("
+    "    SELECT e.position, e.created_at, coalesce(e.published_at, e.created_at)"
+    "           < now() - $1 * interval '1 ms' AS old"
+    "    FROM orders.relay r, orders.outbox e"
+    "    WHERE e.position > r.pruned AND e.position <= r.published"
+    "    ORDER BY e.position LIMIT $2"
+    "), gone AS ("
+    "    DELETE FROM orders.outbox e USING look l"
+    "    WHERE e.position = l.position AND l.position <"
+    "        coalesce((SELECT min(position) FROM look WHERE NOT old), 9223372036854775807)"
+    "    RETURNING e.position, e.created_at"
+    "), moved AS ("
+    "    UPDATE orders.relay r SET pruned = g.position, pruned_to = greatest(r.pruned_to, g.at)"
+    "    FROM (SELECT max(position) AS position, max(created_at) AS at, count(*) AS count"
+    "          FROM gone) g"
+    "    WHERE g.count > 0 RETURNING r.pruned, g.count"
+    ")"
+    "SELECT m.pruned, m.count,"
+    "       (SELECT count(*) FROM orders.cursors c WHERE c.position < m.pruned) FROM moved m";
+
+/* Whether the oldest there is is old enough.  $1 how long they are kept. */
+static const char ANY_OLD[] =
+    "SELECT EXISTS (SELECT FROM orders.relay r, orders.outbox e"
+    "               WHERE e.position = r.pruned + 1 AND r.pruned < r.published"
+    "                 AND coalesce(e.published_at, e.created_at)"
+    "                     < now() - $1 * interval '1 ms')";
+
+static void on_pruned(void *more, const struct db_rows *rows)
+{
+    if (rows->count == 0)
+        return;
+    *(bool *)more = db_number(rows, 0, 1) == PRUNE_MOST;
+    log_info("events_pruned", "up_to=%" PRId64 " count=%" PRId64, db_number(rows, 0, 0),
+             db_number(rows, 0, 1));
+    if (db_number(rows, 0, 2) > 0)
+        log_warn("cursors_passed", "cursors=%" PRId64 " note=\"they were too far behind\"",
+                 db_number(rows, 0, 2));
+}
+
+static struct err prune(struct outbox *o, struct dedicated *connection, bool *more)
+{
+    struct db_query query = query_of("prune", "ii", PRUNE);
+    struct db_query any = query_of("any_old", "i", ANY_OLD);
+    bool found = false;
+
+    any.values[0] = db_i(o->config.keep_ms);
+    struct err e = dedicated_run(connection, &any, false, on_answer, &found);
+    if (failed(e) || !found)
+        return e;
+    query.values[0] = db_i(o->config.keep_ms);
+    query.values[1] = db_i(PRUNE_MOST);
+    return dedicated_run(connection, &query, true, on_pruned, more);
+}
+
+/* ---- reporting ------------------------------------------------------------------------- */
+
+/* Counted only as far as it is worth knowing. */
+static const char BACKLOG[] =
+    "SELECT (SELECT count(*) FROM (SELECT FROM orders.outbox WHERE position IS NULL"
+    "                              LIMIT 1000000) q),"
+    "       r.placed - r.published,"
+    "       (extract(epoch FROM now() - coalesce("
+    "           (SELECT created_at FROM orders.outbox e WHERE e.position = r.published + 1),"
+    "           (SELECT created_at FROM orders.outbox WHERE position IS NULL"
+    "            ORDER BY id LIMIT 1))) * 1000)::bigint "
+    "FROM orders.relay r";
+
+static void on_backlog(void *arg, const struct db_rows *rows)
+{
+    (void)arg;
+    if (db_number(rows, 0, 0) + db_number(rows, 0, 1) >= BACKLOG_TOLD)
+        log_warn("events_backlog",
+                 "unplaced=%" PRId64 " unpublished=%" PRId64 " oldest_ms=%" PRId64,
+                 db_number(rows, 0, 0), db_number(rows, 0, 1), db_number(rows, 0, 2));
+}
+
+static struct err report(struct dedicated *connection)
+{
+    struct db_query query = query_of("backlog", "", BACKLOG);
+
+    return dedicated_run(connection, &query, false, on_backlog, NULL);
+}
+
+/* ---- the placer ------------------------------------------------------------------------ */
+
+static struct err placer_begin(void *arg, struct dedicated *connection)
+{
+    struct outbox *o = arg;
+    struct db_query query = query_of(
+        "hold", "t", "UPDATE orders.relay SET holder = $1, held_since = now()");
+
+    o->floor = o->before = o->highest = 0;
+    o->sweep_ms = o->prune_ms = o->report_ms = o->listen_ms = 0;
+    query.values[0] = db_t(o->config.owner);
+    return dedicated_run(connection, &query, true, NULL, NULL);
+}
+
+static bool due(int64_t *when_ms, int64_t every_ms)
+{
+    int64_t now = clock_monotonic_ms();
+
+    if (now < *when_ms)
+        return false;
+    *when_ms = now + every_ms;
+    return true;
+}
+
+static struct err placer_work(void *arg, struct dedicated *connection, bool *more)
+{
+    struct outbox *o = arg;
+    bool pruned_more = false, sweep = due(&o->sweep_ms, SWEEP_EVERY_MS);
+    struct err e = ERR_NONE;
+
+    if (o->config.local != NULL && due(&o->listen_ms, LISTEN_EVERY_MS))
+        bus_local_listen(o->config.local);
+    if (due(&o->report_ms, REPORT_EVERY_MS))
+        e = report(connection);
+    if (!failed(e))
+        e = place(o, connection, sweep, more);
+    if (sweep && *more) {
+        o->sweep_ms = 0; /* it did not see the end */
+    } else if (sweep) {
+        o->floor = o->before;
+        o->before = o->highest;
+    }
+    if (!failed(e) && !*more && due(&o->prune_ms, o->config.prune_every_ms))
+        e = prune(o, connection, &pruned_more);
+    if (pruned_more)
+        o->prune_ms = 0;
+    return e;
+}
+
+static void placer_end(void *arg)
+{
+    struct outbox *o = arg;
+
+    if (o->config.local != NULL)
+        bus_local_leave(o->config.local);
+}
+
+/* ---- the courier ----------------------------------------------------------------------- */
+
+static const char NEXT_FLIGHT[] =
+    "SELECT r.published, r.placed, " EVENT_COLUMNS
+    "FROM orders.relay r LEFT JOIN LATERAL ("
+    "    SELECT * FROM orders.outbox o WHERE o.position > r.published"
+    "    ORDER BY o.position LIMIT $1"
+    ") e ON true ORDER BY e.position";
+
+/* No two of one order together (bus_nats.h); there is hardly ever a second. */
+static bool has_order(const struct event *events, size_t count, const char *order_id)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(events[i].order_id, order_id) == 0)
+            return true;
+    return false;
+}
+
+static void on_flight(void *arg, const struct db_rows *rows)
+{
+    struct outbox *o = arg;
+    struct event *events = calloc((size_t)rows->count, sizeof *events);
+
+    o->count = 0;
+    o->outcome = events == NULL ? err_memory() : ERR_NONE;
+    if (events == NULL || db_size(rows, 0, 2) == 0) {
+        free(events);
+        return;
+    }
+    o->published = db_number(rows, 0, 0);
+    for (int i = 0; i < rows->count; i++) {
+        struct event *event = &events[o->count];
+        event_read(rows, i, 2, event);
+        if (event->sequence > 1 && has_order(events, o->count, event->order_id))
+            break;
+        o->count++;
+    }
+    o->more = db_number(rows, 0, 1) > o->published + (int64_t)o->count;
+    o->outcome = bus_nats_publish(o->config.nats, events, o->count);
+    free(events);
+}
+
+/* Only if nobody moved the mark meanwhile: a replay does. $1 from, $2 to. */
+static const char PUBLISHED[] =
+    "WITH moved AS ("
+    "    UPDATE orders.relay SET published = $2 WHERE published = $1 RETURNING 1"
+    ")"
+    "UPDATE orders.outbox SET published_at = now() "
+    "WHERE position > $1 AND position <= $2 AND published_at IS NULL"
+    "  AND EXISTS (SELECT FROM moved)";
+
+static struct err mark(struct outbox *o, struct dedicated *connection)
+{
+    struct db_query query = query_of("publish", "ii", PUBLISHED);
+
+    query.values[0] = db_i(o->published);
+    query.values[1] = db_i(o->published + (int64_t)o->count);
+    return dedicated_run(connection, &query, true, NULL, NULL);
+}
+
+/* The bus being away is no reason to give up the duty; it is told now and then. */
+static void tell_bus(struct outbox *o, struct err outcome)
+{
+    int64_t now = clock_monotonic_ms();
+
+    if (!failed(outcome) && o->away)
+        log_info("bus_back", "published=%" PRId64, o->published);
+    if (failed(outcome) && (!o->away || now - o->complained_ms > COMPLAIN_EVERY_MS)) {
+        log_warn("bus_away", "error=\"%s\" published=%" PRId64, outcome.message, o->published);
+        o->complained_ms = now;
+    }
+    o->away = failed(outcome);
+    o->pause_ms = !failed(outcome)                  ? 0
+                  : o->pause_ms == 0                ? RETRY_FIRST_MS
+                  : 2 * o->pause_ms > RETRY_MOST_MS ? RETRY_MOST_MS
+                                                    : 2 * o->pause_ms;
+    o->retry_ms = now + o->pause_ms;
+}
+
+static struct err courier_begin(void *arg, struct dedicated *connection)
+{
+    (void)connection;
+    /* The stream is made at start, not with the first event. */
+    tell_bus(arg, bus_nats_ready(((struct outbox *)arg)->config.nats));
+    return ERR_NONE;
+}
+
+static struct err courier_work(void *arg, struct dedicated *connection, bool *more)
+{
+    struct outbox *o = arg;
+    struct db_query query = query_of("next_flight", "i", NEXT_FLIGHT);
+
+    if (clock_monotonic_ms() < o->retry_ms)
+        return ERR_NONE;
+    query.values[0] = db_i(FLIGHT_MOST);
+    struct err e = dedicated_run(connection, &query, false, on_flight, o);
+    if (failed(e))
+        return e;
+    if (o->count > 0 || failed(o->outcome))
+        tell_bus(o, o->outcome);
+    if (failed(o->outcome) || o->count == 0)
+        return ERR_NONE;
+    *more = o->more;
+    return mark(o, connection);
+}
+
+/* ---- life ------------------------------------------------------------------------------ */
+
+static struct duty_config duty_of(struct outbox *o, const char *name, int64_t lock)
+{
+    return (struct duty_config){.name = name,
+                                .database_url = o->config.database_url,
+                                .lock = lock,
+                                .takeover_ms = o->config.takeover_ms,
+                                .every_ms = o->config.every_ms,
+                                .arg = o};
+}
+
+struct err outbox_start(const struct outbox_config *config, struct outbox **out)
+{
+    struct outbox *o = calloc(1, sizeof *o);
+
+    if (o == NULL)
+        return err_memory();
+    o->config = *config;
+    struct duty_config placer = duty_of(o, "placer", PLACER_LOCK);
+    placer.begin = placer_begin;
+    placer.work = placer_work;
+    placer.end = placer_end;
+    struct duty_config courier = duty_of(o, "courier", COURIER_LOCK);
+    courier.takeover_ms = COURIER_SILENCE_MS;
+    courier.begin = courier_begin;
+    courier.work = courier_work;
+    struct err e = duty_start(&placer, &o->placer);
+    if (!failed(e) && o->config.nats != NULL)
+        e = duty_start(&courier, &o->courier);
+    if (failed(e))
+        outbox_stop(o);
+    else
+        *out = o;
+    return e;
+}
+
+void outbox_stop(struct outbox *o)
+{
+    if (o == NULL)
+        return;
+    duty_stop(o->placer);
+    duty_stop(o->courier);
+    free(o);
+}

@@ -1,0 +1,202 @@
+"""NATS JetStream: what was ordered is in the stream, also when the server dies or loses it."""
+import json
+import signal
+import ssl
+import subprocess
+import time
+import uuid
+
+from nats import NatsServer
+from stack import Stack, StackTest, main, wait_until
+
+STREAM = "CHECKOUT"
+
+
+class EventsNats(StackTest):
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = Stack()
+        cls.addClassCleanup(cls.stack.stop)
+        cls.server = NatsServer(cls.stack.base / "nats").start()
+        cls.addClassCleanup(cls.server.stop)
+        cls.stack.environment["CHECKOUT_NATS_URL"] = cls.server.url
+        cls.stack.start()
+        cls.stack.product("cup", 1_000_000)
+        cls.shopper = cls.stack.shopper()
+
+    def order(self):
+        name = str(uuid.uuid4())
+        self.shopper.put_cart(name, [("cup", 2)])
+        answer = self.shopper.order(name, name)
+        self.assertEqual(answer.status, 201, repr(answer))
+        return answer.json["order_id"]
+
+    def lag(self):
+        return self.stack.call("events.v1.Events/GetLag")
+
+    def wait_published(self, seconds=60):
+        def all_published():
+            lag = self.lag()
+            return int(lag.get("unpublished", 0)) + int(lag.get("unplaced", 0)) == 0
+        wait_until(all_published, seconds, "the bus has everything")
+
+    def read_all(self):
+        events, after = [], 0
+        while page := [json.loads(line) for line in self.stack.ctl(
+                "events", "read", "--after", str(after), "--limit", "1000").splitlines()]:
+            events += page
+            after = page[-1]["position"]
+        return events
+
+    def check_same(self):
+        """The stream has what Read gives, in its order, and nothing twice."""
+        read = self.read_all()
+        stored = self.server.messages(STREAM)
+        self.assertEqual([json.loads(body) for _, body in stored],
+                         [line["event"] for line in read])
+        for (headers, body), line in zip(stored, read):
+            event = json.loads(body)
+            self.assertEqual(headers["Nats-Msg-Id"], event["id"])
+            self.assertEqual(headers["Checkout-Position"], str(line["position"]))
+            self.assertEqual(headers["content-type"], "application/cloudevents+json")
+        orders = {row[0] for row in self.stack.sql("SELECT id FROM orders.orders")}
+        self.assertEqual({line["event"]["subject"] for line in read}, orders)
+        return len(read)
+
+    def test_1_an_order_is_in_the_stream_as_a_cloudevent(self):
+        order_id = self.order()
+        self.wait_published()
+        wait_until(lambda: self.server.count(STREAM), 10, "the stream has a message")
+        event = json.loads(self.server.messages(STREAM)[-1][1])
+        self.assertEqual(
+            {name: event[name] for name in ("specversion", "id", "type", "subject", "source")},
+            {"specversion": "1.0", "id": f"{order_id}.1", "type": "order.created",
+             "subject": order_id, "source": "/checkout/orders"})
+        self.assertRegex(event["traceparent"], r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
+        self.assertRegex(event["time"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
+        self.assertEqual(event["data"], {
+            "order_id": order_id, "user_id": self.shopper.user, "currency": "EUR",
+            "total_cents": 2000,
+            "lines": [{"sku": "cup", "quantity": 2, "unit_price_cents": 1000}]})
+        self.assertNotIn("pm_card", json.dumps(event))
+        self.check_same()
+
+    def test_2_orders_go_on_while_the_server_is_away_and_are_published_when_it_is_back(self):
+        self.server.kill()
+        placed = [self.order() for _ in range(20)]
+        # Whoever reads gets them all the same.
+        wait_until(lambda: {line["event"]["subject"] for line in self.read_all()} >= set(placed),
+                   20, "the events can be read")
+        self.assertGreaterEqual(int(self.lag().get("unpublished", 0)), 20)
+        self.server.start()
+        self.wait_published()
+        self.check_same()
+        self.assertIn("event=bus_away", self.stack.log("orchestrator"))
+        self.assertIn("event=bus_back", self.stack.log("orchestrator"))
+
+    def test_3_a_server_that_hangs_is_no_different(self):
+        self.order()
+        self.server.process.send_signal(signal.SIGSTOP)
+        for _ in range(5):
+            self.order()
+        wait_until(lambda: int(self.lag().get("unpublished", 0)) >= 5, 20, "it is missed")
+        self.server.process.send_signal(signal.SIGCONT)
+        self.wait_published()
+        self.check_same()
+
+    def test_4_what_the_server_acknowledged_and_lost_is_replayed(self):
+        self.order()
+        self.wait_published()
+        before = self.check_same()
+        self.server.lose_all()
+        self.server.start()
+        # Its stream is made anew as soon as something is published.
+        self.order()
+        self.wait_published()
+        self.assertEqual(self.server.count(STREAM), 1)
+        self.server.lose_all()
+        self.server.start()
+        said = self.stack.ctl("events", "replay", "--from", "1")
+        self.assertIn(f"{before + 1} events", said)
+        self.wait_published()
+        self.assertEqual(self.check_same(), before + 1)
+
+    def test_5_a_backlog_of_ten_thousand_is_caught_up(self):
+        self.server.kill()
+        count = 10_000
+        self.stack.sql(
+            "INSERT INTO orders.outbox (order_id, sequence, type, payload) "
+            "SELECT '0BACKLOG' || lpad(n::text, 18, '0'), 1, 'order.created', payload "
+            f"FROM generate_series(1, {count}) n, "
+            "(SELECT payload FROM orders.outbox LIMIT 1) p")
+        wait_until(lambda: int(self.lag().get("unpublished", 0)) >= count, 60, "the backlog is there")
+        self.server.start()
+        began = time.monotonic()
+        self.wait_published(120)
+        took = time.monotonic() - began
+        print(f"    {count} events published in {took:.2f} s, {count / took:.0f}/s")
+        stored = self.server.count(STREAM)
+        self.assertEqual(stored, int(self.lag()["placed"]))
+
+
+class Certificates:
+    """A CA, and a server and a client that it vouches for."""
+
+    def __init__(self, folder):
+        folder.mkdir(mode=0o700)
+        self.folder = folder
+        self.openssl("req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt",
+                     "ec_paramgen_curve:P-256", "-keyout", self.file("ca.key"), "-out",
+                     self.file("ca.pem"), "-subj", "/CN=test", "-days", "2")
+        for name in ("server", "client"):
+            (folder / "san").write_text("subjectAltName=IP:127.0.0.1\n")
+            self.openssl("req", "-nodes", "-newkey", "ec", "-pkeyopt",
+                         "ec_paramgen_curve:P-256", "-keyout", self.file(f"{name}.key"), "-out",
+                         self.file("csr"), "-subj", f"/CN={name}")
+            self.openssl("x509", "-req", "-in", self.file("csr"), "-CA", self.file("ca.pem"),
+                         "-CAkey", self.file("ca.key"), "-CAcreateserial", "-days", "2",
+                         "-extfile", self.file("san"), "-out", self.file(f"{name}.pem"))
+
+    def file(self, name):
+        return str(self.folder / name)
+
+    def openssl(self, *words):
+        subprocess.run(["openssl", *words], check=True, capture_output=True)
+
+    def server(self):
+        return (f'tls {{ cert_file: "{self.file("server.pem")}"\n'
+                f'key_file: "{self.file("server.key")}"\n'
+                f'ca_file: "{self.file("ca.pem")}"\nverify: true }}\n'
+                'authorization { users: [{ user: "shop", password: "correct-horse" }] }')
+
+    def context(self):
+        context = ssl.create_default_context(cafile=self.file("ca.pem"))
+        context.load_cert_chain(self.file("client.pem"), self.file("client.key"))
+        return context
+
+
+class EventsNatsSecured(StackTest):
+    """Certificates from files, both ways, and a password that no log tells."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = Stack()
+        cls.addClassCleanup(cls.stack.stop)
+        files = Certificates(cls.stack.base / "pki")
+        cls.server = NatsServer(cls.stack.base / "nats", files.server(), files.context()).start()
+        cls.addClassCleanup(cls.server.stop)
+        cls.stack.environment |= {
+            "CHECKOUT_NATS_URL": f"tls://shop:correct-horse@127.0.0.1:{cls.server.port}",
+            "CHECKOUT_ORCHESTRATOR_NATS_CA_FILE": files.file("ca.pem"),
+            "CHECKOUT_ORCHESTRATOR_NATS_CERTIFICATE_FILE": files.file("client.pem"),
+            "CHECKOUT_ORCHESTRATOR_NATS_KEY_FILE": files.file("client.key")}
+        cls.stack.start()
+
+    def test_it_is_connected_and_the_stream_made(self):
+        wait_until(lambda: "event=nats_stream_made" in self.stack.log("orchestrator"), 30,
+                   f"the stream is made: {self.stack.log('orchestrator')[-1500:]}")
+        self.assertNotIn("horse", self.stack.log("orchestrator"))
+
+
+if __name__ == "__main__":
+    main()

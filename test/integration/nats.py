@@ -1,0 +1,137 @@
+"""nats.py - a nats-server of a test's own, and just enough of its protocol to look inside.
+
+    server = NatsServer(folder).start()     # JetStream on a free port of 127.0.0.1
+    server.kill(); server.start()           # kill -9, the same port and store
+    server.messages("CHECKOUT")             # [(headers, body)] of a stream, in its order
+    server.stop()
+
+https://docs.nats.io/reference/reference-protocols/nats-protocol
+"""
+import base64
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+from stack import free_port, wait_until
+
+PROGRAM = shutil.which("nats-server", path=os.environ.get("PATH", "") + ":/usr/sbin")
+
+
+class NatsServer:
+    def __init__(self, folder, extra="", context=None):
+        """extra: more of its configuration, such as TLS, for which `context` is then ours."""
+        self.context = context
+        self.folder, self.port, self.process = folder, free_port(), None
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.conf = folder / "nats.conf"
+        self.conf.write_text(f'listen: "127.0.0.1:{self.port}"\n'
+                             f'jetstream {{ store_dir: "{folder}/store" }}\n{extra}\n')
+        self.url = f"nats://127.0.0.1:{self.port}"
+
+    def start(self):
+        with open(self.folder / "nats.log", "ab") as log:
+            self.process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", PROGRAM, "-c", str(self.conf)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        wait_until(self._answers, 30, "nats-server answers")
+        return self
+
+    def _answers(self):
+        if self.process.poll() is not None:
+            raise AssertionError((self.folder / "nats.log").read_text(errors="replace")[-2000:])
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+            return True
+        except OSError:
+            return False
+
+    def kill(self, number=signal.SIGKILL):
+        if self.process is not None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.send_signal(number)
+            self.process.wait(30)
+            self.process = None
+
+    def stop(self):
+        self.kill(signal.SIGTERM)
+
+    def lose_all(self):
+        """Its disk is gone."""
+        self.kill()
+        shutil.rmtree(self.folder / "store", ignore_errors=True)
+
+    def messages(self, stream):
+        with _Client(self.port, self.context) as client:
+            state = client.ask(f"$JS.API.STREAM.INFO.{stream}", {})["state"]
+            found = []
+            for sequence in range(state["first_seq"], state["last_seq"] + 1):
+                message = client.ask(f"$JS.API.STREAM.MSG.GET.{stream}",
+                                     {"seq": sequence})["message"]
+                found.append((_headers(message.get("hdrs", "")),
+                              base64.b64decode(message["data"])))
+            return found
+
+    def count(self, stream):
+        """Messages of a stream; None when it is not there (yet)."""
+        try:
+            with _Client(self.port, self.context) as client:
+                info = client.ask(f"$JS.API.STREAM.INFO.{stream}", {})
+                return info["state"]["messages"] if "state" in info else None
+        except (OSError, TimeoutError):
+            return None
+
+    def ask(self, subject, message):
+        with _Client(self.port, self.context) as client:
+            return client.ask(subject, message)
+
+
+def _headers(text):
+    lines = base64.b64decode(text).decode().split("\r\n")[1:]
+    return dict(line.split(": ", 1) if ": " in line else line.split(":", 1)
+                for line in lines if ":" in line)
+
+
+class _Client:
+    """One connection; requests one after another."""
+
+    def __init__(self, port, context):
+        self.socket = socket.create_connection(("127.0.0.1", port), 10)
+        while self.socket.recv(1) != b"\n":  # INFO, after which TLS begins
+            pass
+        if context is not None:
+            self.socket = context.wrap_socket(self.socket, server_hostname="127.0.0.1")
+        self.file = self.socket.makefile("rb")
+        self.inbox = f"_INBOX.test.{os.getpid()}.{time.monotonic_ns()}"
+        self.socket.sendall(b'CONNECT {"verbose":false,"pedantic":false,"headers":true,'
+                            b'"no_responders":true}\r\n'
+                            + f"SUB {self.inbox} 1\r\n".encode())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+        self.socket.close()
+
+    def ask(self, subject, message):
+        body = json.dumps(message).encode()
+        self.socket.sendall(f"PUB {subject} {self.inbox} {len(body)}\r\n".encode()
+                            + body + b"\r\n")
+        while True:
+            line = self.file.readline()
+            if not line:
+                raise OSError("nats-server hung up")
+            if line == b"PING\r\n":
+                self.socket.sendall(b"PONG\r\n")
+            elif line.startswith((b"MSG", b"HMSG")):
+                size = int(line.split()[-1])
+                body = self.file.read(size + 2)[:size]
+                if line.startswith(b"HMSG"):
+                    body = body[int(line.split()[-2]):]
+                return json.loads(body or b"{}")
+            elif line.startswith(b"-ERR"):
+                raise OSError(line.decode())

@@ -1,0 +1,489 @@
+/* Tests of orchestrator/outbox.c, feed.c and cursors.c: the log of events. */
+#include "unit/db/database.h"
+#include "unit/db/scoped.h"
+
+#include "orchestrator/cursors.h"
+#include "orchestrator/feed.h"
+#include "orchestrator/orders.h"
+#include "orchestrator/outbox.h"
+
+enum { KEEP_MS = 3600000, TAKEOVER_MS = 1000, MANY = 20000, WRITERS = 4, EACH = 500 };
+
+static struct db *the_db;
+static struct feed *the_feed;
+
+static int set_up(void **state)
+{
+    struct db_config config = {
+        .url = database_url(), .name = "outbox_test", .queue_max = 1024, .batch_max = 512,
+        .readers = 2,
+    };
+
+    (void)state;
+    sql("TRUNCATE orders.outbox, orders.cursors RESTART IDENTITY");
+    sql("UPDATE orders.relay SET placed = 0, published = 0, pruned = 0, pruned_to = '-infinity'");
+    orders_configure(&config);
+    assert_ok(db_open(&config, &the_db));
+    assert_ok(feed_open(the_db, 5, 2, &the_feed));
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    feed_stop(the_feed);
+    db_close(the_db);
+    feed_free(the_feed);
+    return 0;
+}
+
+/* ---- doing ----------------------------------------------------------------------------- */
+
+static struct outbox *relay(const char *owner, int64_t keep_ms)
+{
+    struct outbox *outbox = NULL;
+    const struct outbox_config config = {
+        .database_url = database_url(), .owner = owner, .every_ms = 2,
+        .takeover_ms = TAKEOVER_MS, .keep_ms = keep_ms, .prune_every_ms = 10,
+    };
+
+    assert_ok(outbox_start(&config, &outbox));
+    return outbox;
+}
+
+/* One event of a new order, or of several; the orders themselves are not needed here. */
+static void add_events(PGconn *conn, const char *prefix, int count)
+{
+    char text[512];
+
+    snprintf(text, sizeof text,
+             "INSERT INTO orders.outbox (order_id, sequence, type, payload)"
+             " SELECT '%s' || n, 1, 'order.created', '{\"n\": 1}'"
+             " FROM generate_series(1, %d) AS n",
+             prefix, count);
+    sql_on(conn, text);
+}
+
+static void add_event(PGconn *conn, const char *order, int sequence)
+{
+    char text[256];
+
+    snprintf(text, sizeof text,
+             "INSERT INTO orders.outbox (order_id, sequence, type, payload)"
+             " VALUES ('%s', %d, 'order.created', '{}')",
+             order, sequence);
+    sql_on(conn, text);
+}
+
+static int64_t position_of(const char *order, int sequence)
+{
+    return sql_number("SELECT coalesce(max(position), 0) FROM orders.outbox"
+                      " WHERE order_id = '%s' AND sequence = %d", order, sequence);
+}
+
+static void wait_placed(int64_t count)
+{
+    char query[96];
+
+    snprintf(query, sizeof query, "SELECT (placed >= %" PRId64 ")::int FROM orders.relay", count);
+    wait_sql(query);
+}
+
+static Events__V1__ReadReply *read_reply(struct call *call)
+{
+    call_wait(call);
+    assert_ok(call->error);
+    return (Events__V1__ReadReply *)call->reply;
+}
+
+static void start_read(struct call *call, int64_t after, const char *cursor, int wait_ms)
+{
+    static Events__V1__ReadRequest requests[4];
+    static int turn;
+    Events__V1__ReadRequest *request = &requests[turn++ % 4];
+
+    events__v1__read_request__init(request);
+    request->after = after;
+    request->cursor = (char *)cursor;
+    request->wait_ms = wait_ms;
+    request->limit = 1000;
+    feed_read(the_feed, call_begin(call, NULL), "tester", request);
+}
+
+static enum err_code commit(const char *cursor, int64_t position, int64_t *now_at)
+{
+    Events__V1__CommitRequest request = EVENTS__V1__COMMIT_REQUEST__INIT;
+    struct call call;
+
+    request.cursor = (char *)cursor;
+    request.position = position;
+    cursors_commit(the_db, call_begin(&call, NULL), "tester", &request);
+    call_wait(&call);
+    if (!failed(call.error) && now_at != NULL)
+        *now_at = ((Events__V1__CommitReply *)call.reply)->position;
+    return call_code(&call);
+}
+
+/* ---- the relay ------------------------------------------------------------------------- */
+
+static void what_commits_later_comes_later_whatever_its_number(void **state)
+{
+    PGconn *early = admin_connect(), *late = admin_connect();
+    struct outbox *outbox = relay("a", KEEP_MS);
+
+    (void)state;
+    sql_on(early, "BEGIN");
+    add_event(early, "early", 1); /* has the smaller number, and commits last */
+    add_event(late, "late", 1);
+    wait_placed(1);
+    sql_on(early, "COMMIT");
+    wait_placed(2);
+    assert_int_equal(position_of("late", 1), 1);
+    assert_int_equal(position_of("early", 1), 2);
+    outbox_stop(outbox);
+    PQfinish(early);
+    PQfinish(late);
+}
+
+static void of_one_order_none_overtakes_another(void **state)
+{
+    PGconn *conn = admin_connect();
+
+    (void)state;
+    /* In one transaction, the second first. */
+    sql_on(conn, "BEGIN");
+    add_event(conn, "order", 2);
+    add_event(conn, "order", 1);
+    add_event(conn, "order", 3);
+    sql_on(conn, "COMMIT");
+    struct outbox *outbox = relay("a", KEEP_MS);
+    wait_placed(3);
+    outbox_stop(outbox);
+    assert_int_equal(position_of("order", 1), 1);
+    assert_int_equal(position_of("order", 2), 2);
+    assert_int_equal(position_of("order", 3), 3);
+    PQfinish(conn);
+}
+
+struct writing {
+    pthread_t thread;
+    int number;
+};
+
+/* Transactions of random length, some rolled back: numbers and commits in wild order. */
+static void *write_events(void *arg)
+{
+    struct writing *writing = arg;
+    PGconn *conn = admin_connect();
+    uint32_t seed = (uint32_t)writing->number * 7919 + 1;
+    char order[32];
+
+    for (int i = 0; i < EACH; i++) {
+        sql_on(conn, "BEGIN");
+        snprintf(order, sizeof order, "w%d-%d", writing->number, i);
+        add_event(conn, order, 1);
+        if (random_below(&seed, 4) == 0)
+            breathe();
+        sql_on(conn, random_below(&seed, 10) == 0 ? "ROLLBACK" : "COMMIT");
+    }
+    PQfinish(conn);
+    return NULL;
+}
+
+/* Reads as a consumer does, and must never see a gap or a step back. */
+static int64_t follow(int64_t seen, int64_t until)
+{
+    struct call call;
+
+    while (seen < until) {
+        start_read(&call, seen, "", 2000);
+        Events__V1__ReadReply *reply = read_reply(&call);
+        for (size_t i = 0; i < reply->n_events; i++)
+            assert_int_equal(reply->events[i]->position, ++seen);
+        if (reply->n_events == 0)
+            break;
+        call_end(&call);
+    }
+    return seen;
+}
+
+static void readers_see_no_gap_while_several_replicas_write_and_relays_die(void **state)
+{
+    struct writing writers[WRITERS];
+    struct outbox *first = relay("a", KEEP_MS), *second = relay("b", KEEP_MS);
+    int64_t seen = 0;
+
+    (void)state;
+    for (int i = 0; i < WRITERS; i++) {
+        writers[i].number = i;
+        pthread_create(&writers[i].thread, NULL, write_events, &writers[i]);
+    }
+    for (int kill = 0; kill < 5; kill++) {
+        seen = follow(seen, (kill + 1) * WRITERS * EACH / 8);
+        wait_sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted");
+        sql("SELECT pg_terminate_backend(pid) FROM pg_locks"
+            " WHERE locktype = 'advisory' AND granted");
+    }
+    for (int i = 0; i < WRITERS; i++)
+        pthread_join(writers[i].thread, NULL);
+    wait_sql("SELECT (count(*) = 0)::int FROM orders.outbox WHERE position IS NULL");
+    outbox_stop(first);
+    outbox_stop(second);
+    int64_t count = sql_number("SELECT count(*) FROM orders.outbox");
+    assert_int_equal(follow(seen, count), count);
+    assert_int_equal(sql_number("SELECT placed FROM orders.relay"), count);
+    assert_int_equal(sql_number("SELECT max(position) FROM orders.outbox"), count);
+}
+
+static void a_relay_that_hangs_is_taken_over(void **state)
+{
+    PGconn *hung = admin_connect(), *conn = admin_connect();
+
+    (void)state;
+    /* As one that was stopped: it has the lock, and says nothing. */
+    sql_on(hung, "SET idle_session_timeout = 500");
+    sql_on(hung, "SELECT pg_advisory_lock(x'6f7574626f78'::bigint)");
+    struct outbox *outbox = relay("b", KEEP_MS);
+    add_event(conn, "order", 1);
+    wait_placed(1);
+    assert_sql_text("b", "SELECT holder FROM orders.relay");
+    outbox_stop(outbox);
+    PQfinish(hung);
+    PQfinish(conn);
+}
+
+static void a_backlog_is_placed_at_ten_thousand_a_second_and_more(void **state)
+{
+    PGconn *conn = admin_connect();
+
+    (void)state;
+    add_events(conn, "o", MANY);
+    int64_t began = clock_monotonic_ms();
+    struct outbox *outbox = relay("a", KEEP_MS);
+    wait_placed(MANY);
+    int64_t took = clock_monotonic_ms() - began;
+    outbox_stop(outbox);
+    PQfinish(conn);
+    print_message("    %d events in %" PRId64 " ms: %" PRId64 " a second\n", MANY, took,
+                  MANY * 1000 / (took > 0 ? took : 1));
+    assert_int_equal(sql_number("SELECT count(DISTINCT position) FROM orders.outbox"), MANY);
+}
+
+/* ---- pruning --------------------------------------------------------------------------- */
+
+static void only_what_was_published_long_enough_ago_is_pruned(void **state)
+{
+    PGconn *conn = admin_connect();
+    struct outbox *outbox = relay("a", KEEP_MS);
+
+    (void)state;
+    add_events(conn, "o", 10);
+    wait_placed(10);
+    /* 1 to 4 are old; 6 is too, but 5 before it is not; 10 is not published. */
+    sql_on(conn, "UPDATE orders.relay SET published = 9");
+    sql_on(conn, "UPDATE orders.outbox SET published_at = now() - interval '2 hours'"
+                 " WHERE position IN (1, 2, 3, 4, 6, 10)");
+    wait_sql("SELECT (pruned = 4)::int FROM orders.relay");
+    outbox_stop(outbox);
+    assert_sql_text("{5,6,7,8,9,10}",
+                    "SELECT array_agg(position ORDER BY position) FROM orders.outbox");
+    PQfinish(conn);
+}
+
+static void a_reader_is_told_when_what_it_wants_is_gone(void **state)
+{
+    struct call call;
+
+    (void)state;
+    sql("UPDATE orders.relay SET placed = 9, published = 9, pruned = 4");
+    start_read(&call, 3, "", 0);
+    assert_int_equal(call_code(&call), ERR_OUT_OF_RANGE);
+    start_read(&call, 4, "", 0);
+    assert_int_equal(call_code(&call), ERR_OK);
+    start_read(&call, 0, "", 0); /* the oldest there is */
+    assert_int_equal(read_reply(&call)->last, 4);
+    call_end(&call);
+    start_read(&call, 10, "", 0);
+    assert_int_equal(call_code(&call), ERR_OUT_OF_RANGE);
+}
+
+/* ---- reading --------------------------------------------------------------------------- */
+
+static void a_read_waits_for_the_next_event_and_no_longer(void **state)
+{
+    PGconn *conn = admin_connect();
+    struct outbox *outbox = relay("a", KEEP_MS);
+    struct call waiting, brief;
+
+    (void)state;
+    start_read(&waiting, 0, "", 40000);
+    start_read(&brief, 0, "", 20);
+    assert_int_equal(read_reply(&brief)->n_events, 0);
+    call_end(&brief);
+    assert_int_equal(waiting.answers, 0);
+    add_event(conn, "order", 1);
+    Events__V1__ReadReply *reply = read_reply(&waiting);
+    assert_int_equal(reply->n_events, 1);
+    assert_string_equal(reply->events[0]->id, "order.1");
+    assert_int_equal(reply->last, 1);
+    call_end(&waiting);
+    outbox_stop(outbox);
+    PQfinish(conn);
+}
+
+static void not_more_wait_than_may_and_none_after_the_stop(void **state)
+{
+    struct call waiting[2], refused;
+
+    (void)state;
+    for (int i = 0; i < 2; i++)
+        start_read(&waiting[i], 0, "", 40000);
+    /* Which of three is refused is a matter of timing; that one is, is not. */
+    start_read(&refused, 0, "", 40000);
+    while (waiting[0].answers + waiting[1].answers + refused.answers == 0)
+        breathe();
+    feed_stop(the_feed);
+    int refusals = 0;
+    struct call *all[] = {&waiting[0], &waiting[1], &refused};
+    for (int i = 0; i < 3; i++)
+        refusals += call_code(all[i]) == ERR_RESOURCE_EXHAUSTED;
+    assert_int_equal(refusals, 1);
+    start_read(&refused, 0, "", 40000);
+    assert_int_equal(call_code(&refused), ERR_OK);
+}
+
+static void a_reply_holds_no_more_than_a_message_can(void **state)
+{
+    PGconn *conn = admin_connect();
+    struct outbox *outbox = relay("a", KEEP_MS);
+    struct call call;
+    int64_t seen = 0;
+    int replies = 0;
+
+    (void)state;
+    sql_on(conn, "INSERT INTO orders.outbox (order_id, sequence, type, payload)"
+                 " SELECT 'o' || n, 1, 'order.created', to_jsonb(repeat('x', 12000))"
+                 " FROM generate_series(1, 200) AS n");
+    wait_placed(200);
+    while (seen < 200) {
+        Events__V1__ReadRequest request = EVENTS__V1__READ_REQUEST__INIT;
+        struct scope *scope = call_begin(&call, NULL);
+        arena_free(scope->arena);
+        scope->arena = arena_new(RPC_ARENA_MAX);
+        request.after = seen;
+        request.limit = 1000;
+        feed_read(the_feed, scope, "tester", &request);
+        Events__V1__ReadReply *reply = read_reply(&call);
+        assert_true(protobuf_c_message_get_packed_size(&reply->base) < 1 << 20);
+        assert_int_equal(reply->last, seen + (int64_t)reply->n_events);
+        seen = reply->last;
+        replies++;
+        call_end(&call);
+    }
+    assert_int_equal(replies, 3);
+    outbox_stop(outbox);
+    PQfinish(conn);
+}
+
+/* ---- cursors --------------------------------------------------------------------------- */
+
+static void a_cursor_moves_forward_only_and_not_past_the_end(void **state)
+{
+    struct call call;
+    int64_t at = 0;
+
+    (void)state;
+    sql("UPDATE orders.relay SET placed = 9, published = 9");
+    assert_int_equal(commit("c", 5, &at), ERR_OK);
+    assert_int_equal(at, 5);
+    assert_int_equal(commit("c", 3, &at), ERR_OK);
+    assert_int_equal(at, 5);
+    assert_int_equal(commit("c", 10, NULL), ERR_OUT_OF_RANGE);
+    start_read(&call, 0, "c", 0);
+    assert_int_equal(read_reply(&call)->last, 5);
+    call_end(&call);
+    start_read(&call, 7, "c", 0);
+    assert_int_equal(read_reply(&call)->last, 7);
+    call_end(&call);
+}
+
+static void nobody_moves_the_cursor_of_another(void **state)
+{
+    Events__V1__ReadRequest request = EVENTS__V1__READ_REQUEST__INIT;
+    struct call call;
+
+    (void)state;
+    sql("UPDATE orders.relay SET placed = 9, published = 9");
+    assert_int_equal(commit("c", 5, NULL), ERR_OK);
+    request.cursor = "c";
+    feed_read(the_feed, call_begin(&call, NULL), "somebody else", &request);
+    assert_int_equal(read_reply(&call)->last, 0);
+    call_end(&call);
+}
+
+static void a_replay_moves_the_mark_back_and_not_beyond_what_is_kept(void **state)
+{
+    Events__V1__ReplayRequest request = EVENTS__V1__REPLAY_REQUEST__INIT;
+    static const struct { int64_t from; enum err_code code; int64_t published; } ROWS[] = {
+        {4, ERR_OUT_OF_RANGE, 9}, {10, ERR_OUT_OF_RANGE, 9}, {7, ERR_OK, 6}, {8, ERR_OK, 6},
+        {5, ERR_OK, 4},
+    };
+
+    (void)state;
+    sql("UPDATE orders.relay SET placed = 9, published = 9, pruned = 4");
+    for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++) {
+        struct call call;
+        request.from = ROWS[i].from;
+        cursors_replay(the_db, call_begin(&call, NULL), &request);
+        assert_int_equal(call_code(&call), ROWS[i].code);
+        assert_int_equal(sql_number("SELECT published FROM orders.relay"), ROWS[i].published);
+    }
+}
+
+static void lag_tells_how_far_everybody_is(void **state)
+{
+    PGconn *conn = admin_connect();
+    struct call call;
+
+    (void)state;
+    add_events(conn, "o", 3);
+    sql("UPDATE orders.relay SET placed = 9, published = 7, pruned = 4, holder = 'me'");
+    assert_int_equal(commit("c", 5, NULL), ERR_OK);
+    cursors_lag(the_db, call_begin(&call, NULL));
+    call_wait(&call);
+    assert_ok(call.error);
+    const Events__V1__GetLagReply *lag = (Events__V1__GetLagReply *)call.reply;
+    assert_int_equal(lag->placed, 9);
+    assert_int_equal(lag->unpublished, 2);
+    assert_int_equal(lag->unplaced, 3);
+    assert_string_equal(lag->holder, "me");
+    assert_int_equal(lag->n_cursors, 1);
+    assert_int_equal(lag->cursors[0]->behind, 4);
+    call_end(&call);
+    PQfinish(conn);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(what_commits_later_comes_later_whatever_its_number),
+        TEST(of_one_order_none_overtakes_another),
+        TEST(readers_see_no_gap_while_several_replicas_write_and_relays_die),
+        TEST(a_relay_that_hangs_is_taken_over),
+        TEST(a_backlog_is_placed_at_ten_thousand_a_second_and_more),
+        TEST(only_what_was_published_long_enough_ago_is_pruned),
+        TEST(a_reader_is_told_when_what_it_wants_is_gone),
+        TEST(a_read_waits_for_the_next_event_and_no_longer),
+        TEST(not_more_wait_than_may_and_none_after_the_stop),
+        TEST(a_reply_holds_no_more_than_a_message_can),
+        TEST(a_cursor_moves_forward_only_and_not_past_the_end),
+        TEST(nobody_moves_the_cursor_of_another),
+        TEST(a_replay_moves_the_mark_back_and_not_beyond_what_is_kept),
+        TEST(lag_tells_how_far_everybody_is),
+    };
+
+    log_start("outbox_test", LOG_WARN);
+    migrate_all();
+    return cmocka_run_group_tests_name("outbox", tests, NULL, NULL);
+}

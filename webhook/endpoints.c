@@ -1,0 +1,147 @@
+/* endpoints.c - see endpoints.h. */
+#include "webhook/endpoints.h"
+
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/ids.h"
+
+enum { LINE_SIZE = 4096, SECRET_SIZE_MIN = 24 };
+
+static struct err wrong(const char *path, int line, const char *what)
+{
+    return err_make(ERR_INVALID_ARGUMENT, "%s:%d: %s", path, line, what);
+}
+
+/* ---- secrets --------------------------------------------------------------------------- */
+
+static struct err add_secret(const char *path, int line, char *text, struct endpoint *endpoint)
+{
+    static const char PREFIX[] = "whsec_";
+    struct secret *secret = &endpoint->secrets[endpoint->secret_count];
+
+    if (endpoint->secret_count == SECRETS_MAX)
+        return wrong(path, line, "there are more than two secrets");
+    if (strncmp(text, PREFIX, strlen(PREFIX)) != 0 ||
+        sodium_base642bin(secret->bytes, sizeof secret->bytes, text + strlen(PREFIX),
+                          strlen(text + strlen(PREFIX)), NULL, &secret->size, NULL,
+                          sodium_base64_VARIANT_ORIGINAL) != 0 ||
+        secret->size < SECRET_SIZE_MIN)
+        return wrong(path, line, "a secret is whsec_ and 24 to 64 bytes in base64");
+    endpoint->secret_count++;
+    return ERR_NONE;
+}
+
+static struct err read_secrets(const char *path, struct endpoint *endpoint)
+{
+    char text[LINE_SIZE];
+    struct stat stat;
+    struct err e = ERR_NONE;
+    FILE *file = fopen(path, "r");
+
+    if (file == NULL || fstat(fileno(file), &stat) != 0) {
+        if (file != NULL)
+            fclose(file);
+        return err_make(ERR_INVALID_ARGUMENT, "the secret's file %s cannot be read", path);
+    }
+    if ((stat.st_mode & 077) != 0)
+        e = err_make(ERR_INVALID_ARGUMENT, "%s can be read by others; chmod 600 it", path);
+    for (int line = 1; !failed(e) && fgets(text, sizeof text, file) != NULL; line++) {
+        text[strcspn(text, " \t\r\n#")] = '\0';
+        if (*text != '\0')
+            e = add_secret(path, line, text, endpoint);
+    }
+    sodium_memzero(text, sizeof text);
+    fclose(file);
+    if (!failed(e) && endpoint->secret_count == 0)
+        e = err_make(ERR_INVALID_ARGUMENT, "%s holds no secret", path);
+    return e;
+}
+
+/* ---- URLs ------------------------------------------------------------------------------ */
+
+/* The host is one of those, and nothing else that begins so: "localhost.example" is not. */
+static bool is_here(const char *rest)
+{
+    static const char *const HOSTS[] = {"127.0.0.1", "[::1]", "localhost"};
+
+    for (size_t i = 0; i < sizeof HOSTS / sizeof *HOSTS; i++) {
+        size_t length = strlen(HOSTS[i]);
+        if (strncmp(rest, HOSTS[i], length) == 0 &&
+            (rest[length] == '\0' || rest[length] == ':' || rest[length] == '/'))
+            return true;
+    }
+    return false;
+}
+
+static const char *check_url(const char *url, bool allow_http)
+{
+    if (!visible_ascii(url, 1, ENDPOINT_URL_SIZE - 1))
+        return "the URL is too long, or has a character that URLs have not";
+    if (strchr(url, '@') != NULL || strchr(url, '#') != NULL)
+        return "the URL must have no user, password or fragment";
+    if (strncmp(url, "https://", 8) == 0)
+        return NULL;
+    if (strncmp(url, "http://", 7) != 0)
+        return "the URL must be https://";
+    return allow_http || is_here(url + 7)
+               ? NULL
+               : "http:// goes only to this machine, unless allow_http is set";
+}
+
+/* ---- the file -------------------------------------------------------------------------- */
+
+static bool taken(const struct endpoints *endpoints, const char *name)
+{
+    for (size_t i = 0; i < endpoints->count; i++)
+        if (strcmp(endpoints->items[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static struct err add_line(const char *path, int line, char *text, bool allow_http,
+                           struct endpoints *out)
+{
+    char *rest = text, *name = strtok_r(text, " \t\r\n", &rest);
+    char *url = name == NULL ? NULL : strtok_r(NULL, " \t\r\n", &rest);
+    char *secret = url == NULL ? NULL : strtok_r(NULL, " \t\r\n", &rest);
+    struct endpoint *endpoint = &out->items[out->count];
+
+    if (name == NULL || *name == '#')
+        return ERR_NONE;
+    if (secret == NULL)
+        return wrong(path, line, "a line is NAME URL SECRET_FILE");
+    if (out->count == ENDPOINTS_MAX)
+        return wrong(path, line, "there are too many endpoints");
+    if (!name_valid(name) || strlen(name) >= ENDPOINT_NAME_SIZE || taken(out, name))
+        return wrong(path, line, "a name is 1 to 32 letters, digits, - or _, and given once");
+    const char *problem = check_url(url, allow_http);
+    if (problem != NULL)
+        return wrong(path, line, problem);
+    memset(endpoint, 0, sizeof *endpoint);
+    snprintf(endpoint->name, sizeof endpoint->name, "%s", name);
+    snprintf(endpoint->url, sizeof endpoint->url, "%s", url);
+    struct err e = read_secrets(secret, endpoint);
+    if (!failed(e))
+        out->count++;
+    return e;
+}
+
+struct err endpoints_read(const char *path, bool allow_http, struct endpoints *out)
+{
+    char text[LINE_SIZE];
+    struct err e = ERR_NONE;
+    FILE *file = fopen(path, "r");
+
+    out->count = 0;
+    if (file == NULL)
+        return err_make(ERR_INVALID_ARGUMENT, "endpoints_file %s cannot be read", path);
+    for (int line = 1; !failed(e) && fgets(text, sizeof text, file) != NULL; line++)
+        e = add_line(path, line, text, allow_http, out);
+    fclose(file);
+    if (!failed(e) && out->count == 0)
+        e = err_make(ERR_INVALID_ARGUMENT, "%s names no endpoint", path);
+    return e;
+}

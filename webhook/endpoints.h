@@ -1,0 +1,47 @@
+/*
+ * endpoints.h - where webhooks may go: the lines of one file, and nowhere else.
+ *
+ *      NAME URL SECRET_FILE         # starts a comment
+ *
+ * The secret's file holds one line `whsec_BASE64`, or two while secrets are changed: a
+ * message is then signed with both.  Others must not be able to read it.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+enum {
+    ENDPOINTS_MAX = 64,
+    ENDPOINT_NAME_SIZE = 33,
+    ENDPOINT_URL_SIZE = 1024,
+    SECRETS_MAX = 2,
+    SECRET_SIZE_MAX = 64, /* bytes, as standardwebhooks.com has it; 24 at least */
+};
+
+struct secret {
+    uint8_t bytes[SECRET_SIZE_MAX];
+    size_t size;
+};
+
+struct endpoint {
+    char name[ENDPOINT_NAME_SIZE]; /* A-Z a-z 0-9 _ -; of its cursor and its files */
+    char url[ENDPOINT_URL_SIZE];
+    struct secret secrets[SECRETS_MAX];
+    size_t secret_count;
+};
+
+struct endpoints {
+    struct endpoint items[ENDPOINTS_MAX];
+    size_t count;
+};
+
+/*
+ * INVALID_ARGUMENT names the file and line.  URLs are https://; http:// only to this very
+ * machine, or to anywhere with allow_http.
+ */
+struct err endpoints_read(const char *path, bool allow_http, struct endpoints *out)
+    __attribute__((warn_unused_result));

@@ -1,0 +1,132 @@
+/* post.c - see post.h. */
+#include "webhook/post.h"
+
+#include <curl/curl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "webhook/sign.h"
+
+enum { CONNECT_MS = 5000 };
+
+struct post {
+    const struct endpoint *endpoint;
+    const atomic_bool *stopping;
+    CURL *curl;
+};
+
+static size_t discard(char *bytes, size_t size, size_t count, void *arg)
+{
+    (void)bytes;
+    (void)arg;
+    return size * count;
+}
+
+static int on_progress(void *arg, curl_off_t down_all, curl_off_t down, curl_off_t up_all,
+                       curl_off_t up)
+{
+    const struct post *post = arg;
+
+    (void)down_all, (void)down, (void)up_all, (void)up;
+    return atomic_load(post->stopping) ? 1 : 0; /* 1: give up */
+}
+
+struct post *post_new(const struct endpoint *endpoint, int64_t timeout_ms,
+                      const atomic_bool *stopping)
+{
+    struct post *post = calloc(1, sizeof *post);
+    CURL *curl = post == NULL ? NULL : curl_easy_init();
+
+    if (curl == NULL) {
+        free(post);
+        return NULL;
+    }
+    *post = (struct post){endpoint, stopping, curl};
+    curl_easy_setopt(curl, CURLOPT_URL, endpoint->url);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(curl, CURLOPT_PROXY, "");
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
+                     (long)(timeout_ms < CONNECT_MS ? timeout_ms : CONNECT_MS));
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
+    curl_easy_setopt(curl, CURLOPT_USERAGENT, "checkout-webhook/1");
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, discard);
+    curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, post);
+    return post;
+}
+
+void post_free(struct post *post)
+{
+    if (post == NULL)
+        return;
+    curl_easy_cleanup(post->curl);
+    free(post);
+}
+
+/* NULL when memory is short; what there was of the list is then freed. */
+static struct curl_slist *add(struct curl_slist *list, const char *header)
+{
+    struct curl_slist *more = list == NULL ? NULL : curl_slist_append(list, header);
+
+    if (more == NULL)
+        curl_slist_free_all(list);
+    return more;
+}
+
+static struct curl_slist *headers(const struct post *post, const char *id, const char *json)
+{
+    char line[512], signature[SIGNATURE_SIZE];
+    long long seconds = clock_wall_ms() / 1000;
+    struct curl_slist *list =
+        curl_slist_append(NULL, "content-type: application/cloudevents+json");
+
+    list = add(list, "expect:"); /* no 100-continue: one round trip */
+    snprintf(line, sizeof line, "webhook-id: %s", id);
+    list = add(list, line);
+    snprintf(line, sizeof line, "webhook-timestamp: %lld", seconds);
+    list = add(list, line);
+    sign(post->endpoint, id, seconds, json, signature);
+    snprintf(line, sizeof line, "webhook-signature: %s", signature);
+    return add(list, line);
+}
+
+static struct posted judge(CURL *curl, CURLcode code)
+{
+    struct posted posted = {0};
+    long status = 0;
+    curl_off_t seconds = 0;
+
+    if (code != CURLE_OK) {
+        snprintf(posted.problem, sizeof posted.problem, "%s", curl_easy_strerror(code));
+        return posted;
+    }
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &seconds);
+    posted.received = status >= 200 && status < 300;
+    posted.retry_after_ms = (int64_t)seconds * 1000;
+    if (!posted.received)
+        snprintf(posted.problem, sizeof posted.problem, "answered %ld", status);
+    return posted;
+}
+
+struct posted post_event(struct post *post, const char *id, const char *json)
+{
+    struct curl_slist *list = headers(post, id, json);
+    struct posted posted = {.problem = "memory is short"};
+
+    if (list == NULL)
+        return posted;
+    curl_easy_setopt(post->curl, CURLOPT_HTTPHEADER, list);
+    curl_easy_setopt(post->curl, CURLOPT_POSTFIELDS, json);
+    curl_easy_setopt(post->curl, CURLOPT_POSTFIELDSIZE, (long)strlen(json));
+    posted = judge(post->curl, curl_easy_perform(post->curl));
+    curl_easy_setopt(post->curl, CURLOPT_HTTPHEADER, NULL);
+    curl_easy_setopt(post->curl, CURLOPT_POSTFIELDS, NULL);
+    curl_slist_free_all(list);
+    return posted;
+}

@@ -1,0 +1,40 @@
+/*
+ * sender.h - one endpoint's thread: reads events by its cursor, posts each until received.
+ *
+ *      Read --> post --2xx--> next ... --> commit the cursor
+ *                 |otherwise
+ *                 v
+ *              pending, on disk --> post again, later and later --2xx--> gone
+ *                                     |older than give_up_ms
+ *                                     v
+ *                                  the dead-letter list
+ *
+ * Promises: every event is received at least once, under one webhook-id, or is in the
+ * dead-letter list; of one order none overtakes another, while those of other orders go
+ * ahead.  An endpoint that receives nothing rests: only what is pending is tried, and the
+ * rest stays where it is safe, with the orchestrator.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "rpc/channel.h"
+#include "webhook/endpoints.h"
+
+struct sender;
+
+struct sender_config {
+    const struct endpoint *endpoint; /* borrowed */
+    struct channel *channel;         /* to the orchestrator; borrowed */
+    const char *state_dir;           /* of the pending and dead files; borrowed */
+    int64_t timeout_ms;              /* of one delivery */
+    int64_t retry_first_ms, retry_most_ms; /* doubling from the one to the other */
+    int64_t give_up_ms;              /* age at which an event is given up */
+};
+
+struct err sender_start(const struct sender_config *config, struct sender **out)
+    __attribute__((warn_unused_result));
+
+/* Ends a delivery under way; it will be repeated.  sender_join waits for the thread. */
+void sender_stop(struct sender *sender);
+void sender_join(struct sender *sender);
