@@ -18,7 +18,7 @@
 
 enum {
     PLACE_MOST = 1000,    /* events given a position in one transaction */
-    FLIGHT_MOST = 500,    /* events published together */
+    FLIGHT_MOST = 2000,   /* events published together */
     PRUNE_MOST = 2000,
     QUERY_MS = 10000,
     SWEEP_EVERY_MS = 10000,
