@@ -2,7 +2,6 @@
 #include "db/dedicated.h"
 
 #include <assert.h>
-#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -113,31 +112,6 @@ static struct err prepare(struct dedicated *connection, const struct db_query *q
     return e;
 }
 
-static bool send_query(struct dedicated *connection, const struct db_query *query)
-{
-    const char *values[DB_HEAD_MAX];
-    int lengths[DB_HEAD_MAX], formats[DB_HEAD_MAX], count = (int)strlen(query->types);
-    uint64_t numbers[DB_HEAD_MAX];
-    char truths[DB_HEAD_MAX];
-
-    for (int i = 0; i < count; i++) {
-        const struct db_value *value = &query->values[i];
-        numbers[i] = htobe64((uint64_t)value->number);
-        truths[i] = value->number != 0;
-        formats[i] = 1;
-        switch (query->types[i]) {
-        case 'i': values[i] = (char *)&numbers[i], lengths[i] = 8; break;
-        case 'b': values[i] = &truths[i], lengths[i] = 1; break;
-        default:
-            values[i] = value->text;
-            lengths[i] = value->text == NULL ? 0 : (int)strlen(value->text);
-        }
-    }
-    return PQsendQueryPrepared(connection->conn.pg, query->name, count, values, lengths, formats,
-                               1) &&
-           conn_flush(&connection->conn, query->deadline_ms);
-}
-
 /* ---- failpoints: what the faults of the seam `commit` mean here ------------------------ */
 
 static void late(struct fault fault)
@@ -176,7 +150,7 @@ static struct err run(struct dedicated *connection, const struct db_query *query
 
     if (!failed(e))
         e = prepare(connection, query);
-    if (!failed(e) && !send_query(connection, query))
+    if (!failed(e) && !conn_send(&connection->conn, query))
         e = lost("");
     if (!failed(e))
         e = receive(connection, query->deadline_ms, out);

@@ -7,7 +7,7 @@ import time
 import uuid
 
 from nats import NatsServer
-from stack import Stack, StackTest, main, wait_until
+from stack import CTL, Stack, StackTest, main, wait_until
 
 STREAM = "CHECKOUT"
 
@@ -121,7 +121,39 @@ class EventsNats(StackTest):
         self.wait_published()
         self.assertEqual(self.check_same(), before + 1)
 
-    def test_5_a_backlog_of_ten_thousand_is_caught_up(self):
+    def test_5_tail_follows_and_lag_tells(self):
+        self.order()
+        log = open(self.stack.base / "tail", "w+b")
+        self.addCleanup(log.close)
+        tail = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", str(CTL), "--state", str(self.stack.state),
+             "events", "tail"], env=self.stack._environ(), stdin=subprocess.DEVNULL, stdout=log,
+            stderr=subprocess.STDOUT)
+        self.addCleanup(lambda: (tail.kill(), tail.wait(30)))
+
+        def told():
+            log.seek(0)
+            return [json.loads(line)["event"]["subject"] for line in log if line.endswith(b"}\n")]
+        expected = []
+        # From when it began to listen; then without a gap, also over a death.
+        wait_until(lambda: expected.append(self.order()) or told(), 30, "something is told")
+        self.stack.kill("orchestrator")
+        expected += [self.order_after_restart(), self.order()]
+        wait_until(lambda: told() and told()[-1] == expected[-1], 30,
+                   f"all is told: {expected}, {told()}")
+        self.assertEqual(told(), expected[-len(told()):])
+        said = self.stack.ctl("events", "lag")
+        self.assertRegex(said, r"(?m)^placed +\d+ ")
+        self.assertRegex(said, r"(?m)^relayed by +[0-9A-Z]{26} since ")
+
+    def order_after_restart(self):
+        name = str(uuid.uuid4())
+        self.shopper.until_final(lambda: self.shopper.put_cart(name, [("cup", 2)]))
+        answer = self.shopper.order_until_final(name, name)
+        self.assertEqual(answer.status, 201, repr(answer))
+        return answer.json["order_id"]
+
+    def test_6_a_backlog_of_ten_thousand_is_caught_up(self):
         self.server.kill()
         count = 10_000
         self.stack.sql(
