@@ -161,7 +161,8 @@ class EventsNats(StackTest):
             "SELECT '0BACKLOG' || lpad(n::text, 18, '0'), 1, 'order.created', payload "
             f"FROM generate_series(1, {count}) n, "
             "(SELECT payload FROM orders.outbox LIMIT 1) p")
-        wait_until(lambda: int(self.lag().get("unpublished", 0)) >= count, 60, "the backlog is there")
+        wait_until(lambda: int(self.lag().get("unpublished", 0)) >= count, 60,
+                   "the backlog is there")
         self.server.start()
         began = time.monotonic()
         self.wait_published(120)

@@ -53,9 +53,13 @@ static void add(struct pending *pending, int64_t position, const char *order)
     char id[64];
 
     snprintf(id, sizeof id, "%s.1", order);
-    const struct letter letter = {.position = position, .id = id, .order_id = (char *)order,
-                                  .json = "{\"id\":\"\\u00e4\"}", .created_at_ms = 7,
-                                  .attempts = 2, .next_ms = 9};
+    const struct letter letter = {.position = position,
+                                  .id = id,
+                                  .order_id = (char *)order,
+                                  .json = "{\"id\":\"\\u00e4\"}",
+                                  .created_at_ms = 7,
+                                  .attempts = 2,
+                                  .next_ms = 9};
     assert_fine(pending_add(pending, &letter));
 }
 
@@ -119,7 +123,8 @@ static void the_dead_are_a_line_each(void **state)
         json_t *json = NULL;
         assert_fine(json_parse(line, strlen(line), &json));
         assert_string_equal(json_string_value(json_object_get(json, "id")), "a.1");
-        assert_string_equal(json_string_value(json_object_get(json, "problem")), "answered 500");
+        assert_string_equal(json_string_value(json_object_get(json, "problem")),
+                            "answered 500");
         json_decref(json);
         lines++;
     }

@@ -10,7 +10,8 @@
 
 #include "webhook/sign.h"
 
-static const char ID[] = "msg_p5jXN8AQM9LWM0D4loKWxJek", BODY[] = "{\"test\": 2432232314}";
+static const char ID[] = "msg_p5jXN8AQM9LWM0D4loKWxJek",
+                  BODY[] = "{\"test\": 2432232314}";
 static const char SIGNATURE[] = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
 
 static void add_secret(struct endpoint *endpoint, const char *base64)
