@@ -172,7 +172,9 @@ static const char PRUNE[] =
     "    WHERE g.count > 0 RETURNING r.pruned, g.count"
     ")"
     "SELECT m.pruned, m.count,"
-    "       (SELECT count(*) FROM orders.cursors c WHERE c.position < m.pruned) FROM moved m";
+    "       (SELECT count(*) FROM orders.cursors c" /* that were passed by this very time */
+    "        WHERE c.position < m.pruned AND c.position >= m.pruned - m.count) "
+    "FROM moved m";
 
 /* Whether the oldest there is is old enough.  $1 how long they are kept. */
 static const char ANY_OLD[] =

@@ -121,6 +121,33 @@ class EventsNats(StackTest):
         self.wait_published()
         self.assertEqual(self.check_same(), before + 1)
 
+    def test_7_a_consumers_key_reads_and_commits_and_nothing_else(self):
+        self.order()
+        conf = self.stack.state / "conf"
+        own = conf / "consumer.conf"
+        own.write_text((conf / "checkoutctl.conf").read_text().replace("operator.key",
+                                                                       "consumer.key"))
+        own.chmod(0o600)
+
+        def call(method, **message):
+            return subprocess.run(
+                [str(CTL), "--config", str(own), "call", method, json.dumps(message)],
+                env=self.stack._environ(), capture_output=True, text=True, timeout=60).returncode
+        for method, message, status in (
+                ("events.v1.Events/Read", {"after": 0}, 0),
+                ("events.v1.Events/Read", {"after": -1}, 64 + 3),
+                ("events.v1.Events/Read", {"limit": 1001}, 64 + 3),
+                ("events.v1.Events/Read", {"wait_ms": 60001}, 64 + 3),
+                ("events.v1.Events/Read", {"cursor": "a cursor"}, 64 + 3),
+                ("events.v1.Events/Commit", {"cursor": "mine", "position": 1}, 0),
+                ("events.v1.Events/Commit", {"position": 1}, 64 + 3),
+                ("events.v1.Events/Commit", {"cursor": "mine", "position": 10 ** 12}, 64 + 11),
+                ("events.v1.Events/GetLag", {}, 64 + 7),
+                ("events.v1.Events/Replay", {"from": 1}, 64 + 7),
+                ("orders.v1.Orders/ListCheckouts", {}, 64 + 7)):
+            with self.subTest(method, **message):
+                self.assertEqual(call(method, **message), status)
+
     def test_5_tail_follows_and_lag_tells(self):
         self.order()
         log = open(self.stack.base / "tail", "w+b")
