@@ -18,6 +18,10 @@ static const struct {
     {"Idempotency-Key", offsetof(struct head, idempotency_key)},
     {"traceparent", offsetof(struct head, traceparent)},
     {"Expect", offsetof(struct head, expect)},
+    {"Cookie", offsetof(struct head, cookie)},
+    {"Origin", offsetof(struct head, origin)},
+    {"Sec-Fetch-Site", offsetof(struct head, fetch_site)},
+    {"Access-Control-Request-Method", offsetof(struct head, wanted_method)},
 };
 
 /* Whether text is a token of RFC 9110, 5.6.2. */

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "gateway/answers.h"
+#include "gateway/buckets.h"
 #include "gateway/http.h"
 #include "gateway/jwt.h"
 #include "unit/gateway/shop.h"
@@ -96,6 +97,9 @@ static int set_up_with(void **state, int64_t idle_ms, int64_t transfer_ms)
     jwt.jwks_file = in(w, "jwks.json");
     must(jwt_open(&jwt, &w->gateway.jwt));
     must(answers_open(64, &w->gateway.answers));
+    must(buckets_open(64, 1000000, 1000000, &w->gateway.buckets));
+    w->gateway.session_cookie = "session";
+    w->gateway.cors_origins = "https://shop.example,https://other.example:8443";
     w->gateway.orchestrator = open_channel(w);
     w->gateway.inventory = open_channel(w);
     w->gateway.place_timeout_ms = 10000;
@@ -137,6 +141,7 @@ static int tear_down(void **state)
     shop_let_go(&w->shop, true);
     rpc_server_stop(w->shop.server, 5000);
     answers_close(w->gateway.answers);
+    buckets_close(w->gateway.buckets);
     jwt_close(w->gateway.jwt);
     peers_free(w->services);
     peers_free(w->callers);
