@@ -39,8 +39,8 @@ static bool listed(const char *origins, const char *origin)
     return false;
 }
 
-void cors_add(struct MHD_Response *response, const char *origins,
-              const struct head *head, const char *allow)
+void cors_add(struct MHD_Response *response, const char *origins, const struct head *head,
+              const char *allow)
 {
     if (origins[0] == '\0')
         return;

@@ -1,4 +1,5 @@
-/* headers.h - the header of an answer: what it says of itself, and what a browser may do. */
+/* headers.h - the header of an answer: what it says of itself, and what a browser may do.
+ */
 #pragma once
 
 #include <microhttpd.h>

@@ -101,8 +101,8 @@ static void set_deadline(struct request *r, int64_t after_ms)
 /* ---- answering ---- */
 
 /*
- * Faults of test builds, where the answer leaves: it becomes "the outcome is not known", or
- * it is late, and with it whatever else this thread serves.  False: it is lost.
+ * Faults of test builds, where the answer leaves: it becomes "the outcome is not known",
+ * or it is late, and with it whatever else this thread serves.  False: it is lost.
  */
 static bool pass_answer(struct request *r)
 {
@@ -125,8 +125,8 @@ static void add_headers(const struct http *http, const struct request *r,
 {
     struct answer told = r->answer;
 
-    told.close = told.close || atomic_load(&http->draining) ||
-                 r->head.transfer_encoding != NULL;
+    told.close =
+        told.close || atomic_load(&http->draining) || r->head.transfer_encoding != NULL;
     headers_add(response, &told, r->id);
     cors_add(response, http->gateway->cors_origins, &r->head, told.allow);
     if (http->tls)
@@ -191,8 +191,11 @@ static struct err check_head(struct request *r, const char *method, const char *
     };
 
     MHD_get_connection_values(r->connection, MHD_HEADER_KIND, on_field, &walk);
+    size_t size = MHD_get_connection_info(r->connection,
+                                          MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE)
+                      ->header_size;
     struct err e = head_check(&r->head, r->method, version);
-    if (!failed(e) && (r->strange || !layout_good(&walk.layout)))
+    if (!failed(e) && (r->strange || !layout_good(&walk.layout, size)))
         e = err_make(ERR_INVALID_ARGUMENT, "The request's head is malformed.");
     return e;
 }

@@ -138,7 +138,8 @@ static const struct kind *kind_of(const json_t *json)
         if (strcmp(member(json, "kty"), k->kty) != 0 ||
             (k->crv != NULL && strcmp(member(json, "crv"), k->crv) != 0))
             continue;
-        /* RSA keys serve many algorithms, and issuers publish them all in one document. */
+        /* RSA keys serve many algorithms, and issuers publish them all in one document.
+         */
         bool other = k->which == JWKS_RS256 && json_object_get(json, "alg") != NULL &&
                      strcmp(member(json, "alg"), k->alg) != 0;
         return other ? NULL : k;
@@ -160,10 +161,12 @@ static struct err read_key(const json_t *json, struct jwks_key *key, bool *known
                         "its kid is not 1 to %d visible ASCII characters", JWKS_KID_MAX);
     memcpy(key->kid, kid, strlen(kid) + 1);
     key->alg = kind->which;
-    if (json_object_get(json, "alg") != NULL && strcmp(member(json, "alg"), kind->alg) != 0)
+    if (json_object_get(json, "alg") != NULL &&
+        strcmp(member(json, "alg"), kind->alg) != 0)
         return err_make(ERR_INVALID_ARGUMENT, "its alg is not %s, which its kty asks for",
                         kind->alg);
-    if (kind->private_member != NULL && json_object_get(json, kind->private_member) != NULL)
+    if (kind->private_member != NULL &&
+        json_object_get(json, kind->private_member) != NULL)
         return err_make(
             ERR_INVALID_ARGUMENT,
             "it holds a private part (%s); give the gateway the public part only",

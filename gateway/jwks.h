@@ -5,10 +5,10 @@
  *      OKP  Ed25519  EdDSA  RSA          RS256   (2048 to 4096 bits)
  *      oct           HS256  EC   P-256   ES256
  *
- * Each key has a kid of its own and serves that one algorithm only, so no token can choose
- * how its key is used.  Keys of other types, or for something else than signatures, are
- * passed over with a log line; one that says it is of these and is malformed is refused,
- * and the document with it.
+ * Each key has a kid of its own and serves that one algorithm only, so no token can
+ * choose how its key is used.  Keys of other types, or for something else than
+ * signatures, are passed over with a log line; one that says it is of these and is
+ * malformed is refused, and the document with it.
  */
 #pragma once
 
@@ -38,7 +38,8 @@ struct jwks;
 struct err jwks_parse(const char *bytes, size_t size, const char *name, struct jwks **out)
     __attribute__((warn_unused_result));
 
-/* The same from a file.  INVALID_ARGUMENT names the file, the key and what is wrong; private parts are refused.
+/* The same from a file.  INVALID_ARGUMENT names the file, the key and what is wrong;
+ * private parts are refused.
  */
 struct err jwks_read(const char *path, struct jwks **out)
     __attribute__((warn_unused_result));

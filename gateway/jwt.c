@@ -132,7 +132,8 @@ static struct err split(const char *token, size_t size, struct parts *parts)
     parts->signed_size = (size_t)(dot2 - token);
     if (!decode(dot2 + 1, (size_t)(end - dot2 - 1), parts->signature,
                 sizeof parts->signature, &parts->signature_size))
-        return refuse("the signature is not base64url of at most %d bytes", SIGNATURE_MAX);
+        return refuse("the signature is not base64url of at most %d bytes",
+                      SIGNATURE_MAX);
     struct err e = decode_json(token, (size_t)(dot - token), &parts->header);
     return failed(e) ? e : decode_json(dot + 1, (size_t)(dot2 - dot - 1), &parts->claims);
 }

@@ -2,10 +2,10 @@
  * jwt.h - who asks: verifying a JSON Web Token (RFC 7519, RFC 8725).
  *
  * Signatures are EdDSA (Ed25519), HS256, RS256 or ES256, by the key the token's kid names
- * and with that key's one algorithm.  iss and aud must match exactly, exp is required, nbf and iat are
- * kept to when present, all with 60 s skew; sub must be a UUID in canonical form, since
- * it becomes a user's id.  A verified token is remembered by its BLAKE2b hash until it
- * expires, in a bounded table, since a verification costs 65 us.
+ * and with that key's one algorithm.  iss and aud must match exactly, exp is required,
+ * nbf and iat are kept to when present, all with 60 s skew; sub must be a UUID in
+ * canonical form, since it becomes a user's id.  A verified token is remembered by its
+ * BLAKE2b hash until it expires, in a bounded table, since a verification costs 65 us.
  *
  * One thread at a time may verify; another may hand in new keys meanwhile.
  */

@@ -80,8 +80,9 @@ static void look_again(void *arg)
 static struct err check(const struct key_source_config *config)
 {
     if ((config->file[0] != '\0') == (config->url[0] != '\0'))
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "set one of jwks_file and jwks_url: where the keys of tokens are");
+        return err_make(
+            ERR_INVALID_ARGUMENT,
+            "set one of jwks_file and jwks_url: where the keys of tokens are");
     return config->url[0] != '\0' ? fetch_check(config->url) : ERR_NONE;
 }
 

@@ -1,7 +1,9 @@
 /*
- * key_source.h - keeps the keys that tokens are verified with as their file or URL has them.
+ * key_source.h - keeps the keys that tokens are verified with as their file or URL has
+ * them.
  *
- *      read --> changed? --> whole and good? --> the verifier's, which forgets old verdicts
+ *      read --> changed? --> whole and good? --> the verifier's, which forgets old
+ * verdicts
  *                               \--> no: one warning, and the last good set stays
  *
  * So an issuer can change keys while we run, and an issuer that is away changes nothing.
@@ -20,8 +22,8 @@ struct key_source_config {
     int64_t every_ms;       /* how often it is looked at */
 };
 
-/* Reads the keys, fails when there are none yet, and then looks again every so often, in a
- * thread of its own.  `jwt` is borrowed; the texts are copied. */
+/* Reads the keys, fails when there are none yet, and then looks again every so often, in
+ * a thread of its own.  `jwt` is borrowed; the texts are copied. */
 struct err key_source_open(const struct key_source_config *config, struct jwt *jwt,
                            struct key_source **out) __attribute__((warn_unused_result));
 

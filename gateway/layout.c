@@ -13,7 +13,7 @@ static void expect(struct layout *layout, const char *part)
 struct layout layout_start(const char *method, const char *target, size_t target_size,
                            const char *version)
 {
-    struct layout layout = {.at = method};
+    struct layout layout = {.start = method, .at = method};
 
     layout.at += strlen(method) + 1;
     expect(&layout, target);
@@ -34,9 +34,8 @@ void layout_field(struct layout *layout, const char *name, const char *value)
     layout->at += strlen(layout->at) + CRLF;
 }
 
-/* The empty line that ends the head is two NULs now.  Both can be read: behind the lines
- * libmicrohttpd keeps its records of them, in the same block. */
-bool layout_good(const struct layout *layout)
+bool layout_good(const struct layout *layout, size_t head_size)
 {
-    return !layout->broken && layout->at[0] == '\0' && layout->at[1] == '\0';
+    return !layout->broken &&
+           (size_t)(layout->at - layout->start) + CRLF == head_size;
 }

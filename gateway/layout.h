@@ -1,9 +1,10 @@
 /*
  * layout.h - whether a request's head lay on the wire the one way it may.
  *
- * libmicrohttpd takes lines that end with a bare LF, folded lines, NULs, and any number of
- * spaces in the request line, and does not tell.  But the names and values it hands out
- * point into the bytes as they came, each line end overwritten with NULs.  So in a head of
+ * libmicrohttpd takes lines that end with a bare LF, folded lines, NULs, and any number
+ * of spaces in the request line, and does not tell.  But the names and values it hands
+ * out point into the bytes as they came, each line end overwritten with NULs.  So in a
+ * head of
  *
  *      METHOD SP TARGET SP VERSION CRLF  *( NAME ":" blanks VALUE CRLF )  CRLF
  *
@@ -16,6 +17,7 @@
 #include <stddef.h>
 
 struct layout {
+    const char *start;
     const char *at; /* where the next part must begin */
     bool broken;
 };
@@ -28,5 +30,7 @@ struct layout layout_start(const char *method, const char *target, size_t target
 /* The next field, in the order of the wire. */
 void layout_field(struct layout *layout, const char *name, const char *value);
 
-/* After the last field: whether all of the head was accounted for. */
-bool layout_good(const struct layout *layout) __attribute__((warn_unused_result));
+/* After the last field: whether nothing but the empty line is left of a head of that many
+ * bytes. */
+bool layout_good(const struct layout *layout, size_t head_size)
+    __attribute__((warn_unused_result));

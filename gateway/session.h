@@ -17,9 +17,9 @@
 #include "gateway/routes.h"
 
 /*
- * Finds the token, *token, of *size bytes, borrowed from the head.  UNAUTHENTICATED: there
- * is none, or the cookie came twice; the message is for the log alone.  CROSS_SITE: there
- * is a cookie, and it does not count.
+ * Finds the token, *token, of *size bytes, borrowed from the head.  UNAUTHENTICATED:
+ * there is none, or the cookie came twice; the message is for the log alone.  CROSS_SITE:
+ * there is a cookie, and it does not count.
  */
 struct err session_token(const struct head *head, enum method method,
                          const char *cookie_name, const char **token, size_t *size)

@@ -1,8 +1,8 @@
 /*
  * signature.h - RS256 and ES256 (RFC 7518, 3.3 and 3.4), by libcrypto.
  *
- * A public key is made once from its numbers, which come in big-endian bytes.  Threads may
- * share one.
+ * A public key is made once from its numbers, which come in big-endian bytes.  Threads
+ * may share one.
  */
 #pragma once
 
@@ -15,7 +15,7 @@
 enum {
     RSA_MODULUS_MIN = 256, /* bytes: RFC 7518 asks for 2048 bits or more */
     RSA_MODULUS_MAX = 512,
-    P256_SIZE = 32,            /* bytes of a coordinate, and of half a signature */
+    P256_SIZE = 32, /* bytes of a coordinate, and of half a signature */
     SIGNATURE_MAX = RSA_MODULUS_MAX,
 };
 

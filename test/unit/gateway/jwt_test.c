@@ -402,12 +402,14 @@ static void key_files_that_are_wrong_are_refused_by_name(void **state)
         "{\"keys\":[]}",
         "{\"keys\":[{\"kty\":\"RSA\",\"kid\":\"r\"}]}",
         "{\"keys\":[{\"kty\":\"RSA\",\"kid\":\"r\",\"n\":\"AQ\",\"e\":\"AQAB\"}]}",
-        "{\"keys\":[{\"kty\":\"RSA\",\"kid\":\"r\",\"alg\":\"PS256\",\"n\":\"AQ\",\"e\":\"AQAB\"}]"
+        "{\"keys\":[{\"kty\":\"RSA\",\"kid\":\"r\",\"alg\":\"PS256\",\"n\":\"AQ\",\"e\":"
+        "\"AQAB\"}]"
         "}",
         "{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"kid\":\"e\",\"x\":"
         "\"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE\",\"y\":"
         "\"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE\"}]}",
-        "{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-384\",\"kid\":\"e\",\"x\":\"AQ\",\"y\":\"AQ\"}]"
+        "{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-384\",\"kid\":\"e\",\"x\":\"AQ\",\"y\":"
+        "\"AQ\"}]"
         "}",
         "{\"keys\":[{\"kty\":\"oct\",\"kid\":\"a\",\"k\":\"c2hvcnQ\"}]}",
         "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"a\",\"x\":\"AAAA\"}]}",
