@@ -319,10 +319,25 @@ class Answers(StackTest):
         with Gateway(self.stack, "alone", orchestrator_addresses=nowhere, call_timeout_ms=300,
                      inventory_addresses=nowhere, place_timeout_ms=300) as gateway:
             self.give_all(503, self.shopper(gateway))
+
+    def test_a_fault_of_ours_is_told_as_one_and_not_what_it_is(self):
+        """A gateway that the services do not let in."""
         key = self.stack.base / "stranger.key"
         self.stack.ctl("key", "new", "stranger", "--out", str(key))
+        changing = ("placeOrder", "putCart")
         with Gateway(self.stack, "stranger", key_file=key) as gateway:
-            self.give_all(500, self.shopper(gateway))
+            self.give_all(500, self.shopper(gateway), but=changing)
+            # Refused by name it is known that nothing was changed.
+            public = re.search(r"^public *= *(\S+)", key.read_text(), re.MULTILINE)[1]
+            self.stack.ctl("key", "allow", str(self.stack.state / "keys/orchestrator.callers"),
+                           "stranger", public, "orders.v1.Orders/Nothing")
+            self.stack.kill("orchestrator")
+            shopper = self.shopper(gateway)
+            for operation in changing:
+                ask = self.operations(shopper.ask)[operation]
+                self.give(operation, 500, wait_until(
+                    lambda: (answer := ask()).status == 500 and answer, 60, "it is let in"))
+            shopper.close()
 
     def test_an_outcome_that_is_not_known_is_told(self):
         with Gateway(self.stack, "hasty", call_timeout_ms=300, place_timeout_ms=300) as gateway:
