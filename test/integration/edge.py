@@ -23,14 +23,20 @@ class Gateway:
                                .read_text(), re.MULTILINE))
         rows.update({"port": 0}, **settings)
         self.conf.write_text("".join(f"{row} = {value}\n" for row, value in rows.items()))
+        self.settings = settings
         self.process = None
+
+    def environ(self):
+        """The stack's, but for what is set here: the environment would win over the file."""
+        own = {f"CHECKOUT_GATEWAY_{name.upper()}" for name in self.settings}
+        return {name: value for name, value in self.stack._environ().items() if name not in own}
 
     def start(self):
         with open(self.log_file, "ab") as log:
             begin = log.tell()
             self.process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", str(BUILD / "bin" / "gateway"),
-                 "--config", str(self.conf)], env=self.stack._environ(),
+                 "--config", str(self.conf)], env=self.environ(),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
         def serving():

@@ -121,8 +121,9 @@ class Lint(unittest.TestCase):
 
 class Answers(StackTest):
     # No step's trouble lasts longer than the test's patience.
-    environment = {"CHECKOUT_GATEWAY_PLACE_TIMEOUT_MS": "3000",
-                   "CHECKOUT_ORCHESTRATOR_GIVE_UP_MS": "6000"}
+    environment = {"CHECKOUT_GATEWAY_PLACE_TIMEOUT_MS": "1500",
+                   "CHECKOUT_ORCHESTRATOR_STEP_TIMEOUT_MS": "1000",
+                   "CHECKOUT_ORCHESTRATOR_GIVE_UP_MS": "3000"}
 
     @classmethod
     def setUpClass(cls):
