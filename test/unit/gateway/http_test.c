@@ -766,6 +766,36 @@ static void a_user_who_asks_too_often_is_429(void **state)
     assert_int_equal(ask_as(w, other, "GET /v1/orders", "", NULL)->status, 200);
 }
 
+static void more_than_may_be_in_flight_is_503(void **state)
+{
+    struct world *w = *state;
+    char bytes[2048];
+    int fds[WORLD_CALLS_MAX];
+
+    for (int i = 0; i < WORLD_CALLS_MAX; i++) {
+        int size =
+            snprintf(bytes, sizeof bytes,
+                     "POST /v1/orders HTTP/1.1\r\n" HOST "Authorization: Bearer %s\r\n"
+                     "Idempotency-Key: in-flight-%d\r\nContent-Length: 53\r\n\r\n"
+                     "{\"cart_id\":\"held\",\"payment_method_id\":\"pm_card_visa\"}",
+                     w->token, i);
+        fds[i] = wire_connect(http_port(w->http));
+        wire_send(fds[i], bytes, (size_t)size);
+    }
+    shop_wait_held(&w->shop, WORLD_CALLS_MAX);
+    struct wire_answer *a = place(w, "ok", "one-too-many");
+    expect_problem(a, 503, "overloaded");
+    expect_header(a, "Retry-After", "1");
+    shop_let_go(&w->shop, true);
+    for (int i = 0; i < WORLD_CALLS_MAX; i++) {
+        wire_read(fds[i], false, &w->answer);
+        assert_int_equal(w->answer.status, 201);
+        close(fds[i]);
+    }
+    shop_wait_held(&w->shop, 0);
+    assert_int_equal(place(w, "ok", "one-too-many")->status, 201); /* its key is unused */
+}
+
 static void connections_past_what_one_address_may_have_are_closed(void **state)
 {
     enum { MOST = 64 };
@@ -817,6 +847,7 @@ int main(void)
         WITH_WORLD(other_sites_read_answers_only_when_listed),
         WITH_WORLD(every_answer_has_the_security_headers),
         WITH_WORLD(a_user_who_asks_too_often_is_429),
+        WITH_WORLD(more_than_may_be_in_flight_is_503),
         WITH_WORLD(connections_past_what_one_address_may_have_are_closed),
     };
 

@@ -14,6 +14,8 @@
 #include "unit/gateway/token.h"
 #include "unit/gateway/wire.h"
 
+enum { WORLD_CALLS_MAX = 48 }; /* in flight to each service */
+
 struct world {
     char folder[64], url[128];
     struct key *gateway_key, *shop_key;
@@ -61,7 +63,7 @@ static struct channel *open_channel(const struct world *w)
                                     .addresses = w->url,
                                     .key = w->gateway_key,
                                     .services = w->services,
-                                    .in_flight_max = 64};
+                                    .in_flight_max = WORLD_CALLS_MAX};
 
     must(channel_open(&config, &channel));
     return channel;
