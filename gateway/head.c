@@ -77,7 +77,8 @@ struct err head_check(struct head *head, const char *method, const char *version
 
     head->length = -1;
     if (head->malformed || !token(method))
-        return err_make(ERR_INVALID_ARGUMENT, "The method or a header field is malformed.");
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "The method or a header field is malformed.");
     if (head->twice != NULL)
         return err_make(ERR_INVALID_ARGUMENT, "The header %s came twice.", head->twice);
     if (http11 && head->host == NULL)

@@ -1,12 +1,12 @@
 /*
- * prune.h - forgets finished checkouts, and the keys they hold, when they are old enough.
+ * prune.h - forgets finished checkouts, and the keys they hold, when they are old.
  *
- *      finished --> kept_ms later --> its cart is marked as ordered --> settle_ms later --> gone
- *                                \--> failed: nothing to mark ------------------------/
+ *      completed --> kept_ms later: its cart is marked --> settle_ms later: gone
+ *      failed -----> kept_ms later: gone
  *
- * An order is never touched, and neither is what it forbids: its key stays spent (unique in
- * orders.orders) and its cart stays ordered.  The mark settles for longer than any statement
- * lasts, so that none sees a cart neither marked nor held by its checkout.
+ * An order is never touched, and neither is what it forbids: its key stays spent (unique
+ * in orders.orders) and its cart stays ordered.  The mark settles for longer than any
+ * statement lasts, so that none sees a cart neither marked nor held by its checkout.
  *
  * Bounded: so many rows a transaction.  Any number of processes may prune at once.
  */

@@ -1,4 +1,4 @@
-/* prune_test.c - what is forgotten after a while, and what never is, against PostgreSQL. */
+/* prune_test.c - what is forgotten after a while, and what never is: in PostgreSQL. */
 #include "unit/db/database.h"
 
 #include <sodium.h>
@@ -28,7 +28,8 @@ static int set_up(void **state)
                                .readers = 1};
 
     (void)state;
-    sql("TRUNCATE orders.users, orders.carts, orders.checkouts, orders.orders, orders.outbox"
+    sql("TRUNCATE orders.users, orders.carts, orders.checkouts, orders.orders, "
+        "orders.outbox"
         " CASCADE");
     sql("INSERT INTO orders.users (id) VALUES ('" USER "')");
     orders_configure(&config);
@@ -43,31 +44,34 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* `count` checkouts numbered from `first`, each with its cart, and its order if completed.
- * Their ids are of 1970 unless `young`. */
+/* `count` checkouts numbered from `first`, each with its cart, and its order if
+ * completed. Their ids are of 1970 unless `young`. */
 static void insert(int first, int count, const char *state, const char *age, bool young)
 {
-    char text[2000], floor[ULID_SIZE];
+    char floor[ULID_SIZE];
 
     ulid_floor(young ? clock_wall_ms() : 0, floor);
-    snprintf(text, sizeof text,
-             "WITH n AS (SELECT n, left('%s', 20) || lpad(n::text, 6, '0') AS id"
-             "           FROM generate_series(%d, %d) n),"
-             " carts AS (INSERT INTO orders.carts (user_id, id, lines)"
-             "           SELECT '" USER "', 'cart-' || n, '[{\"sku\":\"a\",\"quantity\":1}]' FROM n),"
-             " placed AS (INSERT INTO orders.orders (id, user_id, total_cents, idempotency_key,"
-             "               currency, cart_id, reservation_id, charge_id, lines)"
-             "            SELECT id, '" USER "', 1, 'key-' || n, 'EUR', 'cart-' || n, id, id, '[]'"
-             "            FROM n WHERE '%s' = 'completed')"
-             "INSERT INTO orders.checkouts (order_id, idempotency_key, user_id, cart_id,"
-             "    payment_method_id, fingerprint, cart, state, failure_reason, owner,"
-             "    lease_until, finished_at) "
-             "SELECT id, 'key-' || n, '" USER "', 'cart-' || n, 'pm', decode(repeat('00', 32),"
-             "    'hex'), '[]', '%s', CASE WHEN '%s' IN ('failed', 'aborting') THEN 'x' END, 'o',"
-             "    now(), CASE WHEN '%s' IN ('failed', 'completed') THEN now() - interval '%s' END "
-             "FROM n",
-             floor, first, first + count - 1, state, state, state, state, age);
-    sql("%s", text);
+    sql("CREATE TABLE orders.n AS"
+        " SELECT n, left('%s', 20) || lpad(n::text, 6, '0') AS id"
+        " FROM generate_series(%d, %d) n",
+        floor, first, first + count - 1);
+    sql("INSERT INTO orders.carts (user_id, id, lines)"
+        " SELECT '" USER "', 'cart-' || n, '[{\"sku\":\"a\",\"quantity\":1}]' FROM orders.n");
+    sql("INSERT INTO orders.orders (id, user_id, total_cents, idempotency_key, currency,"
+        "                           cart_id, reservation_id, charge_id, lines)"
+        " SELECT id, '" USER "', 1, 'key-' || n, 'EUR', 'cart-' || n, id, id, '[]'"
+        " FROM orders.n WHERE '%s' = 'completed'",
+        state);
+    sql("INSERT INTO orders.checkouts (order_id, idempotency_key, user_id, cart_id,"
+        "    payment_method_id, fingerprint, cart, owner, lease_until, state,"
+        "    failure_reason, finished_at)"
+        " SELECT id, 'key-' || n, '" USER "', 'cart-' || n, 'pm',"
+        "    decode(repeat('00', 32), 'hex'), '[]', 'o', now(), s,"
+        "    CASE WHEN s IN ('failed', 'aborting') THEN 'x' END,"
+        "    CASE WHEN s IN ('failed', 'completed') THEN now() - interval '%s' END"
+        " FROM orders.n, (SELECT '%s' AS s) AS s",
+        age, state);
+    sql("DROP TABLE orders.n");
 }
 
 static void prune(void)
@@ -151,7 +155,8 @@ static void a_row_that_is_held_is_passed_over(void **state)
     (void)state;
     insert(1, 2, "failed", "80 hours", false);
     PQclear(PQexec(other, "BEGIN"));
-    PQclear(PQexec(other, "SELECT FROM orders.checkouts WHERE cart_id = 'cart-1' FOR UPDATE"));
+    PQclear(PQexec(other,
+                   "SELECT FROM orders.checkouts WHERE cart_id = 'cart-1' FOR UPDATE"));
     struct db_op op = {.deadline_ms = in_ms(PATIENCE_MS)};
     struct prunable what = {.before = "7ZZZZZZZZZZZZZZZZZZZZZZZZZ", .kept_ms = KEPT_MS};
     orders_prune(&op, &what, 500);
