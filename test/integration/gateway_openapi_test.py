@@ -233,6 +233,9 @@ class Answers(StackTest):
         answer = one.order(cart, cart, expected_total_cents=1)
         self.assertEqual(answer.code, "price_changed")
         self.give("placeOrder", 409, answer)
+        self.assertEqual(self.stack.number(
+            "SELECT count(*) FROM payment.charges JOIN orders.checkouts ON id = order_id "
+            f"WHERE idempotency_key = '{cart}'"), 0, "nothing was charged, or tried to be")
         answer = one.order(cart, cart)
         self.assertEqual(answer.code, "idempotency_key_reused")
         self.give("placeOrder", 422, answer)
