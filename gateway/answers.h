@@ -26,6 +26,7 @@ struct answer {
     unsigned status;
     const char *body;
     size_t size;
+    const char *content_type; /* NULL: JSON, or a problem from 400 on */
     const char *location;
     const char *allow;
     bool replayed; /* it was given before, to the same key */

@@ -14,13 +14,17 @@
 
 struct jwt;
 struct answers;
+struct buckets;
 
 struct gateway {
     struct channel *orchestrator;
     struct channel *inventory;
     struct jwt *jwt; /* used by the HTTP thread alone */
     struct answers *answers;
-    int64_t place_timeout_ms; /* budget of POST /v1/orders */
-    int64_t call_timeout_ms;  /* budget of every other call */
-    bool access_log;          /* one line a request */
+    struct buckets *buckets;    /* used by the HTTP thread alone */
+    const char *session_cookie; /* the name of the cookie that may carry a token */
+    const char *cors_origins;   /* see cors.h; "": none */
+    int64_t place_timeout_ms;   /* budget of POST /v1/orders */
+    int64_t call_timeout_ms;    /* budget of every other call */
+    bool access_log;            /* one line a request */
 };

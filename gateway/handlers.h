@@ -22,3 +22,6 @@ struct err products_list(struct request *request) __attribute__((warn_unused_res
 
 /* health.c */
 struct err health_check(struct request *request) __attribute__((warn_unused_result));
+
+/* document.c */
+struct err document_get(struct request *request) __attribute__((warn_unused_result));

@@ -18,6 +18,10 @@ static const struct {
     {"Idempotency-Key", offsetof(struct head, idempotency_key)},
     {"traceparent", offsetof(struct head, traceparent)},
     {"Expect", offsetof(struct head, expect)},
+    {"Cookie", offsetof(struct head, cookie)},
+    {"Origin", offsetof(struct head, origin)},
+    {"Sec-Fetch-Site", offsetof(struct head, fetch_site)},
+    {"Access-Control-Request-Method", offsetof(struct head, wanted_method)},
 };
 
 /* Whether text is a token of RFC 9110, 5.6.2. */
@@ -72,8 +76,9 @@ struct err head_check(struct head *head, const char *method, const char *version
     bool http11 = strcmp(version, "HTTP/1.0") != 0;
 
     head->length = -1;
-    if (head->malformed)
-        return err_make(ERR_INVALID_ARGUMENT, "A header field is malformed.");
+    if (head->malformed || !token(method))
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "The method or a header field is malformed.");
     if (head->twice != NULL)
         return err_make(ERR_INVALID_ARGUMENT, "The header %s came twice.", head->twice);
     if (http11 && head->host == NULL)

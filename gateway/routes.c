@@ -13,6 +13,7 @@ static const struct route ROUTES[] = {
     {METHOD_PUT, "/v1/carts/{id}", "put_cart", false, carts_put},
     {METHOD_GET, "/v1/products", "list_products", true, products_list},
     {METHOD_GET, "/healthz", "health", true, health_check},
+    {METHOD_GET, "/openapi.yaml", "document", true, document_get},
 };
 
 enum { ROUTE_COUNT = sizeof ROUTES / sizeof ROUTES[0] };

@@ -9,6 +9,7 @@
 #include "orchestrator/orders.h"
 #include "orchestrator/outbox.h"
 #include "orchestrator/place.h"
+#include "orchestrator/prune.h"
 #include "orchestrator/recover.h"
 #include "orchestrator/saga.h"
 #include "orchestrator/service.h"
@@ -21,11 +22,12 @@ struct settings {
     const char *listen_url, *key_file, *callers_file, *services_file;
     const char *inventory_addresses, *payment_addresses, *database_url;
     int64_t lease_ms, recover_every_ms, step_timeout_ms, give_up_ms, attention_after,
-        in_flight_max, caller_in_flight_max, caller_per_second, readers;
+        in_flight_max, caller_in_flight_max, caller_per_second, readers, keys_kept_ms,
+        keys_prune_every_ms;
     const char *events_url, *nats_url, *nats_stream, *nats_prefix, *nats_credentials_file,
         *nats_ca_file, *nats_certificate_file, *nats_key_file;
-    int64_t relay_every_ms, relay_takeover_ms, events_keep_ms, prune_every_ms, nats_replicas,
-        nats_keep_ms;
+    int64_t relay_every_ms, relay_takeover_ms, events_keep_ms, events_prune_every_ms,
+        nats_replicas, nats_keep_ms;
 };
 
 static const struct conf_row ROWS[] = {
@@ -49,6 +51,10 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_NUMBER(in_flight_max, "4096", 1, 65536, "requests and checkouts at once"),
     HOST_ROWS_LIMITS,
     HOST_ROWS_TLS,
+    CONF_ROW_NUMBER(keys_kept_ms, "259200000", 1000, 31536000000,
+                    "how long a finished checkout's key is kept; 72 hours, milliseconds"),
+    CONF_ROW_NUMBER(keys_prune_every_ms, "60000", 10, 3600000,
+                    "how often older ones are looked for, milliseconds"),
     CONF_ROW_NUMBER(readers, "2", 1, 16, "database connections for read-only queries"),
     CONF_ROW_TEXT(events_url, "", "where live listeners hear of events: ipc:///path; or none"),
     CONF_ROW_NUMBER(relay_every_ms, "25", 1, 60000,
@@ -57,7 +63,7 @@ static const struct conf_row ROWS[] = {
                     "silence after which another replica relays events, milliseconds"),
     CONF_ROW_NUMBER(events_keep_ms, "1209600000", 1000, 315360000000,
                     "how long published events are kept, milliseconds"),
-    CONF_ROW_NUMBER(prune_every_ms, "60000", 10, 86400000,
+    CONF_ROW_NUMBER(events_prune_every_ms, "60000", 10, 86400000,
                     "how often older events are looked for, milliseconds"),
     {"nats_url", CONF_SECRET, offsetof(struct settings, nats_url), "", 0, 0,
      "NATS servers that events are published to, with commas; or none"},
@@ -94,7 +100,8 @@ struct environment {
     struct outbox *outbox;
     struct feed *feed;
     struct events_service events;
-    struct worker *expirer, *recoverer;
+    struct pruning pruning;
+    struct worker *expirer, *recoverer, *pruner;
     struct follow *follow; /* keeps the channels' keys as the services' file is */
 };
 
@@ -191,6 +198,10 @@ static struct err start_workers(struct environment *env)
     if (!failed(e))
         e = worker_start("recoverer", every_ms, recover_checkouts,
                          env->sagas, &env->recoverer);
+    env->pruning = (struct pruning){env->db, env->settings.keys_kept_ms};
+    if (!failed(e))
+        e = worker_start("pruner", env->settings.keys_prune_every_ms, prune_checkouts,
+                         &env->pruning, &env->pruner);
     return e;
 }
 
@@ -228,7 +239,7 @@ static struct err start_events(struct environment *env)
         .every_ms = s->relay_every_ms,
         .takeover_ms = s->relay_takeover_ms,
         .keep_ms = s->events_keep_ms,
-        .prune_every_ms = s->prune_every_ms,
+        .prune_every_ms = s->events_prune_every_ms,
         .local = env->bus_local,
         .nats = env->bus_nats,
     };
@@ -293,6 +304,7 @@ static void stop(void *arg)
     outbox_stop(env->outbox);
     bus_local_close(env->bus_local);
     bus_nats_close(env->bus_nats);
+    worker_stop(env->pruner);
     worker_stop(env->recoverer);
     worker_stop(env->expirer);
     metrics_forget(env->host.metrics, env->sagas);

@@ -136,7 +136,8 @@ static struct err read_cursor(const char *cursor, struct place *place)
                           &length, NULL, sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0)
         return invalid;
     place->created_at_us = strtoll(text, &end, 10);
-    if (end == text || *end != '.' || place->created_at_us < 0 || !ulid_valid(end + 1))
+    if (end == text || *end != '.' || place->created_at_us < 0 || !ulid_valid(end + 1) ||
+        strlen(text) != length)
         return invalid;
     memcpy(place->order_id, end + 1, ULID_SIZE);
     return ERR_NONE;

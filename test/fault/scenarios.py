@@ -394,6 +394,29 @@ def replayed(world, fault):
     world.check_events()
 
 
+# ---- pruning --------------------------------------------------------------------------
+
+
+def pruned(world, fault):
+    """A checkout refused four days ago is forgotten, and no order with it."""
+    old = "0000000000" + uuid.uuid4().hex[:16].upper()  # an id of 1970
+    arm(world, fault)
+    world.db.rows(f"""
+        INSERT INTO orders.checkouts (order_id, idempotency_key, user_id, cart_id,
+            payment_method_id, fingerprint, cart, state, failure_reason, owner, lease_until,
+            finished_at)
+        VALUES ('{old}', '{old}', '{world.buyer.user}', '{old}', 'pm_card_visa',
+            decode(repeat('00', 32), 'hex'), '[]', 'failed', 'out_of_stock', 'nobody',
+            now() - interval '4 days', now() - interval '4 days')""")
+    wait_until(lambda: world.db.rows(
+        f"SELECT order_id FROM orders.checkouts WHERE order_id = '{old}'") == [],
+        PATIENCE, "it is pruned")
+    expect(came(world, fault, 10), f"{fault} was not passed")
+    if fault is not None:
+        world.quiet(fault.point, fault.kind)
+    world.check_end()
+
+
 # ---- undoing what never happened ------------------------------------------------------
 
 ULID_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -499,6 +522,7 @@ LIST = [
              cells=(("orchestrator.commit.turn.before", "hang"),)),
     Scenario("attention", "n", attention, r"\.commit\.need_attention\."),
     Scenario("retried", "y", retried, r"\.(RetryCheckout|retry_checkout)\."),
+    Scenario("pruned", "k", pruned, r"\.commit\.prune\."),
     Scenario("put_cart", "c", put_cart, r"\.(PutCart|put_cart|carts_put)\."),
     Scenario("put_product", "p", put_product, r"\.(PutProduct|put_product)\."),
     Scenario("adjust", "s", adjust, r"\.(AdjustStock|adjust)\."),

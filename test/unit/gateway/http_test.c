@@ -12,99 +12,10 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "gateway/answers.h"
-#include "gateway/http.h"
-#include "gateway/jwt.h"
-#include "unit/gateway/shop.h"
-#include "unit/gateway/token.h"
-#include "unit/gateway/wire.h"
+#include "unit/gateway/world.h"
 
 #define HOST  "Host: shop.test\r\n"
 #define ORDER "{\"cart_id\":\"ok\",\"payment_method_id\":\"pm_card_visa\"}"
-
-struct world {
-    char folder[64], url[128];
-    struct key *gateway_key, *shop_key;
-    struct peers *services, *callers;
-    struct shop shop;
-    struct gateway gateway;
-    struct http *http;
-    char token[1024];
-    struct wire_answer answer;
-};
-
-#define must(call)                                                                       \
-    do {                                                                                 \
-        struct err e_ = (call);                                                          \
-        if (failed(e_))                                                                  \
-            fail_msg("%s", e_.message);                                                  \
-    } while (0)
-
-static const char *in(const struct world *w, const char *name)
-{
-    static char path[2][128];
-    static int turn;
-
-    turn = !turn;
-    snprintf(path[turn], sizeof path[turn], "%s/%s", w->folder, name);
-    return path[turn];
-}
-
-static void make_keys(struct world *w)
-{
-    must(key_create(in(w, "gateway.key"), "gateway"));
-    must(key_create(in(w, "shop.key"), "shop"));
-    must(key_read(in(w, "gateway.key"), &w->gateway_key));
-    must(key_read(in(w, "shop.key"), &w->shop_key));
-    must(peers_allow(in(w, "services"), "shop", key_public(w->shop_key), NULL));
-    must(peers_allow(in(w, "callers"), "gateway", key_public(w->gateway_key), "*"));
-    must(peers_read(in(w, "services"), false, w->gateway_key, &w->services));
-    must(peers_read(in(w, "callers"), true, w->shop_key, &w->callers));
-}
-
-static struct channel *open_channel(const struct world *w)
-{
-    struct channel *channel;
-    struct channel_config config = {.service = "shop",
-                                    .addresses = w->url,
-                                    .key = w->gateway_key,
-                                    .services = w->services,
-                                    .in_flight_max = 64};
-
-    must(channel_open(&config, &channel));
-    return channel;
-}
-
-static int set_up_with(void **state, int64_t idle_ms, int64_t transfer_ms)
-{
-    struct world *w = calloc(1, sizeof *w);
-    struct jwt_config jwt = {
-        .issuer = TOKEN_ISSUER, .audience = TOKEN_AUDIENCE, .remembered_max = 64};
-    struct http_config http = {.address = "127.0.0.1",
-                               .connections_max = 64,
-                               .per_address_max = 64,
-                               .idle_timeout_ms = idle_ms,
-                               .transfer_timeout_ms = transfer_ms};
-
-    assert_non_null(w);
-    strcpy(w->folder, "/tmp/gateway-test-XXXXXX");
-    assert_non_null(mkdtemp(w->folder));
-    snprintf(w->url, sizeof w->url, "ipc://%s/shop.sock", w->folder);
-    make_keys(w);
-    shop_start(&w->shop, w->url, w->shop_key, w->callers);
-    token_write_jwks(in(w, "jwks.json"));
-    jwt.jwks_file = in(w, "jwks.json");
-    must(jwt_open(&jwt, &w->gateway.jwt));
-    must(answers_open(64, &w->gateway.answers));
-    w->gateway.orchestrator = open_channel(w);
-    w->gateway.inventory = open_channel(w);
-    w->gateway.place_timeout_ms = 10000;
-    w->gateway.call_timeout_ms = 10000;
-    must(http_start(&http, &w->gateway, &w->http));
-    token_make(NULL, NULL, w->token);
-    *state = w;
-    return 0;
-}
 
 static int set_up(void **state)
 {
@@ -114,39 +25,6 @@ static int set_up(void **state)
 static int set_up_impatient(void **state)
 {
     return set_up_with(state, 300, 300);
-}
-
-static void stop_gateway(struct world *w)
-{
-    if (w->http == NULL)
-        return;
-    http_drain(w->http, 10000);
-    channel_close(w->gateway.inventory);
-    channel_close(w->gateway.orchestrator);
-    http_stop(w->http);
-    w->http = NULL;
-}
-
-static int tear_down(void **state)
-{
-    static const char *const FILES[] = {"gateway.key", "shop.key",  "services",
-                                        "callers",     "jwks.json", "shop.sock"};
-    struct world *w = *state;
-
-    stop_gateway(w);
-    shop_let_go(&w->shop, true);
-    rpc_server_stop(w->shop.server, 5000);
-    answers_close(w->gateway.answers);
-    jwt_close(w->gateway.jwt);
-    peers_free(w->services);
-    peers_free(w->callers);
-    key_free(w->gateway_key);
-    key_free(w->shop_key);
-    for (size_t i = 0; i < sizeof FILES / sizeof FILES[0]; i++)
-        unlink(in(w, FILES[i]));
-    rmdir(w->folder);
-    free(w);
-    return 0;
 }
 
 /* ---- asking ---- */
@@ -665,6 +543,29 @@ static void doubtful_framing_is_refused_and_the_connection_closed(void **state)
         {"GET /v1/products HTTP/1.1\r\n" HOST HOST "\r\n", 400},
         {"GET /v1/products HTTP/1.1\r\n\r\n", 400},
         {"GET /v1/products HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nGET /", 400},
+        /* lines that end otherwise than with CRLF */
+        {"GET /v1/products HTTP/1.1\n" HOST "\r\n", 400},
+        {"GET /v1/products HTTP/1.1\r\nHost: shop.test\n\r\n", 400},
+        {"GET /v1/products HTTP/1.1\r\nHost: shop.test\nX: y\r\n\r\n", 400},
+        {"GET /v1/products HTTP/1.1\r\nHost: shop.test\r\n\n", 400},
+        {"GET /v1/products HTTP/1.1\nHost: shop.test\n\n", 400},
+        {"GET /v1/products HTTP/1.1\r\nHost: shop.test\rX: y\r\n\r\n", 400},
+        {"GET /v1/products HTTP/1.1\r\nX: a\r\n b\r\n" HOST "\r\n", 400},
+        {"GET /v1/products HTTP/1.1\r\n" HOST "X: a\r\n\tb\r\n\r\n", 400},
+        {"GET /v1/products HTTP/1.1\r\n X: a\r\n" HOST "\r\n", 400},
+        /* spaces where none or one may be */
+        {"GET  /v1/products HTTP/1.1\r\n" HOST "\r\n", 400},
+        {"GET /v1/products  HTTP/1.1\r\n" HOST "\r\n", 400},
+        {"GET /v1/products HTTP/1.1 \r\n" HOST "\r\n", 400},
+        {"GET /v1/pro ducts HTTP/1.1\r\n" HOST "\r\n", 400},
+        {"GET /v1/products HTTP/1.1\r\nHost : shop.test\r\n\r\n", 400},
+        /* what libmicrohttpd refuses by itself */
+        {"GET /v1/products HTTP/1.1\r\n" HOST "no colon\r\n\r\n", 400},
+        {"GET /v1/products HTTP/9.9\r\n" HOST "\r\n", 400},
+        {"GET /v1/products\r\n" HOST "\r\n", 400},
+        {"POST /v1/orders HTTP/1.1\r\n" HOST
+         "Content-Length: 99999999999999999999999\r\n\r\nGET /",
+         413},
     };
     static const char NEXT[] = "GET /v1/products HTTP/1.1\r\n" HOST "\r\n";
     struct world *w = *state;
@@ -676,9 +577,246 @@ static void doubtful_framing_is_refused_and_the_connection_closed(void **state)
         wire_read(fd, false, &w->answer);
         if (w->answer.status != CASES[i].status)
             fail_msg("case %zu: status %d: %s", i, w->answer.status, w->answer.text);
+        expect_header(&w->answer, "Content-Type", "application/problem+json");
         assert_true(wire_ended(fd));
         close(fd);
     }
+}
+
+static void a_nul_in_the_head_is_refused(void **state)
+{
+    static const char *const PLACES[] = {
+        "GET /v1/pro@ducts HTTP/1.1\r\n" HOST "\r\n",
+        "GET /v1/products HTTP/1.1\r\nHost: shop@.test\r\n\r\n",
+        "GET /v1/products HTTP/1.1\r\nHost: shop.test@\r\n\r\n",
+        "GET /v1/products HTTP/1.1\r\nHo@st: shop.test\r\n\r\n",
+        "GET /v1/products HTTP/1.1\r\n" HOST "X: a@\r\n\r\n",
+        "GET@/v1/products HTTP/1.1\r\n" HOST "\r\n",
+    };
+    struct world *w = *state;
+    char bytes[256];
+
+    for (size_t i = 0; i < sizeof PLACES / sizeof PLACES[0]; i++) {
+        snprintf(bytes, sizeof bytes, "%s", PLACES[i]);
+        *strchr(bytes, '@') = '\0';
+        struct wire_answer *a = ask_raw(w, bytes, strlen(PLACES[i]));
+        if (a->status != 400)
+            fail_msg("case %zu: status %d: %s", i, a->status, a->text);
+    }
+}
+
+static void a_head_that_is_too_long_is_431(void **state)
+{
+    static char bytes[100000];
+    static const char *const BEGINS[] = {"GET /v1/products HTTP/1.1\r\n" HOST "X: ",
+                                         "GET /"};
+    struct world *w = *state;
+
+    for (size_t i = 0; i < 2; i++) {
+        memset(bytes, 'y', sizeof bytes);
+        memcpy(bytes, BEGINS[i], strlen(BEGINS[i]));
+        struct wire_answer *a = ask_raw(w, bytes, sizeof bytes);
+        expect_problem(a, 431, "header_too_large");
+        expect_header(a, "Connection", "close");
+    }
+}
+
+static void a_broken_chunk_ends_the_connection(void **state)
+{
+    static const char *const CHUNKS[] = {"zz\r\nab\r\n0\r\n\r\n", "2\r\nabX0\r\n\r\n",
+                                         "-2\r\nab\r\n0\r\n\r\n",
+                                         "fffffffffffffffff\r\nab\r\n0\r\n\r\n"};
+    struct world *w = *state;
+    char bytes[2048];
+
+    for (size_t i = 0; i < sizeof CHUNKS / sizeof CHUNKS[0]; i++) {
+        int size =
+            snprintf(bytes, sizeof bytes,
+                     "PUT /v1/carts/c1 HTTP/1.1\r\n" HOST "Authorization: Bearer %s\r\n"
+                     "Transfer-Encoding: chunked\r\n\r\n%s",
+                     w->token, CHUNKS[i]);
+        struct wire_answer *a = ask_raw(w, bytes, (size_t)size);
+        assert_true(a->status == 400 || a->status == 413);
+        expect_header(a, "Connection", "close");
+    }
+}
+
+/* Nothing behind a chunked body is ever taken for a request. */
+static void after_a_chunked_body_the_connection_ends(void **state)
+{
+    struct world *w = *state;
+    char bytes[2048];
+    int size =
+        snprintf(bytes, sizeof bytes,
+                 "PUT /v1/carts/c1 HTTP/1.1\r\n" HOST "Authorization: Bearer %s\r\n"
+                 "Transfer-Encoding: chunked\r\n\r\nc\r\n{\"lines\":[]}\r\n0\r\n\r\n"
+                 "GET /v1/products HTTP/1.1\r\n" HOST "\r\n",
+                 w->token);
+    int fd = wire_connect(http_port(w->http));
+
+    wire_send(fd, bytes, (size_t)size);
+    wire_read(fd, false, &w->answer);
+    assert_int_equal(w->answer.status, 200);
+    expect_header(&w->answer, "Connection", "close");
+    assert_true(wire_ended(fd));
+    close(fd);
+}
+
+/* ---- browsers ---- */
+
+static void a_page_of_ours_orders_with_its_session_cookie(void **state)
+{
+    static const char SENT[] = "Cookie: theme=dark; session=%s\r\n"
+                               "Idempotency-Key: %s\r\n%s";
+    static const struct {
+        const char *key, *from;
+        int status;
+        const char *code;
+    } CASES[] = {
+        {"from-page", "Origin: http://shop.test\r\n", 201, NULL},
+        {"from-page",
+         "Sec-Fetch-Site: same-origin\r\nContent-Type: text/plain;charset=UTF-8\r\n", 201,
+         NULL},
+        {"from-form", "Origin: https://evil.test\r\n", 403, "cross_site"},
+        {"from-form", "Sec-Fetch-Site: cross-site\r\n", 403, "cross_site"},
+        {"from-form", "", 403, "cross_site"},
+    };
+    struct world *w = *state;
+    char headers[2048];
+
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        snprintf(headers, sizeof headers, SENT, w->token, CASES[i].key, CASES[i].from);
+        struct wire_answer *a = ask_as(w, "", "POST /v1/orders", headers, ORDER);
+        if (CASES[i].code == NULL)
+            assert_int_equal(a->status, CASES[i].status);
+        else
+            expect_problem(a, CASES[i].status, CASES[i].code);
+    }
+    assert_int_equal(w->shop.placed, 1);
+    snprintf(headers, sizeof headers, "Cookie: session=%s\r\n", w->token);
+    assert_int_equal(ask_as(w, "", "GET /v1/orders", headers, NULL)->status, 200);
+    expect_problem(ask_as(w, "", "GET /v1/orders", "Cookie: session=x\r\n", NULL), 401,
+                   "unauthenticated");
+}
+
+static void other_sites_read_answers_only_when_listed(void **state)
+{
+    static const struct {
+        const char *origin, *allowed;
+    } CASES[] = {
+        {"https://shop.example", "https://shop.example"},
+        {"https://other.example:8443", "https://other.example:8443"},
+        {"https://other.example", ""},
+        {"https://shop.example.evil.example", ""},
+        {"http://shop.example", ""},
+        {"null", ""},
+    };
+    struct world *w = *state;
+    char headers[256];
+
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        snprintf(headers, sizeof headers,
+                 "Origin: %s\r\nAccess-Control-Request-Method: POST\r\n",
+                 CASES[i].origin);
+        struct wire_answer *a = ask_as(w, "", "OPTIONS /v1/orders", headers, NULL);
+        const bool allowed = CASES[i].allowed[0] != '\0';
+        assert_int_equal(a->status, 204);
+        expect_header(a, "Vary", "Origin");
+        expect_header(a, "Access-Control-Allow-Origin", CASES[i].allowed);
+        expect_header(a, "Access-Control-Allow-Methods",
+                      allowed ? "GET, HEAD, OPTIONS, POST" : "");
+        expect_header(a, "Access-Control-Allow-Credentials", "");
+        ask(w, "GET /v1/orders/none", headers, NULL); /* errors, too */
+        expect_header(a, "Access-Control-Allow-Origin", CASES[i].allowed);
+    }
+    w->gateway.cors_origins = "";
+    ask_as(w, "", "GET /v1/products", "Origin: https://shop.example\r\n", NULL);
+    expect_header(&w->answer, "Access-Control-Allow-Origin", "");
+    expect_header(&w->answer, "Vary", "");
+}
+
+static void every_answer_has_the_security_headers(void **state)
+{
+    static const char *const LINES[] = {"GET /v1/products", "GET /nothing",
+                                        "GET /v1/orders"};
+    struct world *w = *state;
+
+    for (size_t i = 0; i < 3; i++) {
+        ask_as(w, "", LINES[i], "", NULL);
+        expect_header(&w->answer, "X-Content-Type-Options", "nosniff");
+        expect_header(&w->answer, "Cache-Control", "no-store");
+        expect_header(&w->answer, "Referrer-Policy", "no-referrer");
+        expect_header(&w->answer, "Content-Security-Policy",
+                      "default-src 'none'; frame-ancestors 'none'");
+    }
+}
+
+/* ---- limits ---- */
+
+static void a_user_who_asks_too_often_is_429(void **state)
+{
+    struct world *w = *state;
+    char other[1024];
+
+    buckets_close(w->gateway.buckets);
+    must(buckets_open(64, 1, 2, &w->gateway.buckets));
+    assert_int_equal(ask(w, "GET /v1/orders", "", NULL)->status, 200);
+    assert_int_equal(ask(w, "GET /v1/orders", "", NULL)->status, 200);
+    struct wire_answer *a = place(w, "ok", "too-often-1");
+    expect_problem(a, 429, "rate_limited");
+    expect_header(a, "Retry-After", "1");
+    assert_int_equal(w->shop.placed, 0);
+    token_make("sub", "\"00000000-0000-4000-8000-00000000000b\"", other);
+    assert_int_equal(ask_as(w, other, "GET /v1/orders", "", NULL)->status, 200);
+}
+
+static void more_than_may_be_in_flight_is_503(void **state)
+{
+    struct world *w = *state;
+    char bytes[2048];
+    int fds[WORLD_CALLS_MAX];
+
+    for (int i = 0; i < WORLD_CALLS_MAX; i++) {
+        int size =
+            snprintf(bytes, sizeof bytes,
+                     "POST /v1/orders HTTP/1.1\r\n" HOST "Authorization: Bearer %s\r\n"
+                     "Idempotency-Key: in-flight-%d\r\nContent-Length: 53\r\n\r\n"
+                     "{\"cart_id\":\"held\",\"payment_method_id\":\"pm_card_visa\"}",
+                     w->token, i);
+        fds[i] = wire_connect(http_port(w->http));
+        wire_send(fds[i], bytes, (size_t)size);
+    }
+    shop_wait_held(&w->shop, WORLD_CALLS_MAX);
+    struct wire_answer *a = place(w, "ok", "one-too-many");
+    expect_problem(a, 503, "overloaded");
+    expect_header(a, "Retry-After", "1");
+    shop_let_go(&w->shop, true);
+    for (int i = 0; i < WORLD_CALLS_MAX; i++) {
+        wire_read(fds[i], false, &w->answer);
+        assert_int_equal(w->answer.status, 201);
+        close(fds[i]);
+    }
+    shop_wait_held(&w->shop, 0);
+    assert_int_equal(place(w, "ok", "one-too-many")->status, 201); /* its key is unused */
+}
+
+static void connections_past_what_one_address_may_have_are_closed(void **state)
+{
+    enum { MOST = 64 };
+    struct world *w = *state;
+    int fds[MOST];
+
+    for (int i = 0; i < MOST; i++)
+        fds[i] = wire_connect(http_port(w->http));
+    int more = wire_connect(http_port(w->http));
+    char byte;
+    ssize_t got = recv(more, &byte, 1, 0);
+    assert_true(got == 0 || (got < 0 && errno == ECONNRESET)); /* and not just silence */
+    close(more);
+    for (int i = 0; i < MOST; i++)
+        close(fds[i]);
+    while (ask_as(w, "", "GET /v1/products", "", NULL)->status != 200)
+        ; /* until they are seen to be closed */
 }
 
 int main(void)
@@ -705,6 +843,16 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_head_or_body_that_trickles_in_is_cut_off,
                                         set_up_impatient, tear_down),
         WITH_WORLD(doubtful_framing_is_refused_and_the_connection_closed),
+        WITH_WORLD(a_nul_in_the_head_is_refused),
+        WITH_WORLD(a_head_that_is_too_long_is_431),
+        WITH_WORLD(a_broken_chunk_ends_the_connection),
+        WITH_WORLD(after_a_chunked_body_the_connection_ends),
+        WITH_WORLD(a_page_of_ours_orders_with_its_session_cookie),
+        WITH_WORLD(other_sites_read_answers_only_when_listed),
+        WITH_WORLD(every_answer_has_the_security_headers),
+        WITH_WORLD(a_user_who_asks_too_often_is_429),
+        WITH_WORLD(more_than_may_be_in_flight_is_503),
+        WITH_WORLD(connections_past_what_one_address_may_have_are_closed),
     };
 
     signal(SIGPIPE, SIG_IGN);

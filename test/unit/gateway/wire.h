@@ -61,7 +61,8 @@ static const char *wire_header(const struct wire_answer *answer, const char *nam
 }
 
 /* Reads one answer: the head, then as much body as it tells of. */
-static void wire_read(int fd, bool head_only, struct wire_answer *answer)
+__attribute__((unused)) static void wire_read(int fd, bool head_only,
+                                              struct wire_answer *answer)
 {
     char header[512];
     size_t size = 0, whole = WIRE_MAX - 1;
@@ -87,7 +88,7 @@ static void wire_read(int fd, bool head_only, struct wire_answer *answer)
 }
 
 /* Whether the server has ended the connection, or does so soon. */
-static bool wire_ended(int fd)
+__attribute__((unused)) static bool wire_ended(int fd)
 {
     char byte;
 

@@ -1,0 +1,274 @@
+"""What a storefront's operator relies on: keys that change, TLS, cookies, logs."""
+import http.client
+import http.server
+import json
+import re
+import ssl
+import subprocess
+import threading
+import uuid
+
+from edge import Gateway
+from stack import CTL, Answer, StackTest, main, wait_until
+
+
+def fresh():
+    return str(uuid.uuid4())
+
+
+class KeyServer:
+    """Serves one document over plain http on this machine; can go away."""
+
+    def __init__(self, document):
+        self.document, self.asked = document, 0
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                outer.asked += 1
+                self.send_response(200 if outer.document else 500)
+                self.end_headers()
+                self.wfile.write(outer.document or b"")
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/jwks.json"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class Edge(StackTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.stack.product("cup", 1000, price_cents=250)
+        cls.user = fresh()
+        cls.keys = cls.stack.state / "keys"
+
+    def issuer(self, name):
+        """A new issuer's key; its public half as a JWKS document."""
+        jwks = self.stack.base / f"{name}.json"
+        self.stack.ctl("key", "issuer", "--out", str(self.stack.base / f"{name}.key"),
+                       "--jwks", str(jwks))
+        return jwks.read_bytes()
+
+    def token_of(self, name):
+        key = {"CHECKOUT_CHECKOUTCTL_JWT_KEY_FILE": str(self.stack.base / f"{name}.key")}
+        return subprocess.run(
+            [CTL, "--state", self.stack.state, "token", "--user", self.user], check=True,
+            env={**self.stack._environ(), **key}, capture_output=True, text=True).stdout.strip()
+
+    def is_let_in(self, gateway, token):
+        shopper = gateway.shopper(self.user, token)
+        answer = shopper.ask("GET", "/v1/orders")
+        shopper.close()
+        self.assertIn(answer.status, (200, 401), repr(answer))
+        return answer.status == 200
+
+    def becomes(self, gateway, token, let_in, what):
+        wait_until(lambda: self.is_let_in(gateway, token) == let_in, 30, what)
+
+    def does_not_start(self, **settings):
+        """It ends by itself and says why."""
+        gateway = Gateway(self.stack, "refused", **settings)
+        with self.assertRaisesRegex(AssertionError, "event=cannot_start"):
+            gateway.start()
+        # nng may not have freed yet what was closed right after it was opened.
+        gateway.log_file.unlink()
+
+    # --- keys ---
+
+    def test_keys_change_with_their_file_and_a_bad_one_changes_nothing(self):
+        first, second = self.issuer("first"), self.issuer("second")
+        old, new = self.token_of("first"), self.token_of("second")
+        document = self.stack.base / "served.json"
+        document.write_bytes(first)
+        with Gateway(self.stack, "rotating", jwks_file=document, jwks_every_ms=50) as gateway:
+            self.assertTrue(self.is_let_in(gateway, old))
+            self.assertFalse(self.is_let_in(gateway, new))
+            for bad in (b"", b"{", b'{"keys":[]}', first[: len(first) // 2]):
+                said = gateway.log().count("event=keys_kept")
+                document.write_bytes(bad)
+                wait_until(lambda: gateway.log().count("event=keys_kept") > said, 30,
+                           "the bad keys are seen")
+                self.assertTrue(self.is_let_in(gateway, old))
+                document.write_bytes(first)
+                self.settle(gateway, document)
+            document.write_bytes(second)
+            self.becomes(gateway, new, True, "the new key counts")
+            self.assertFalse(self.is_let_in(gateway, old))
+            document.unlink()
+            wait_until(lambda: "cannot open" in gateway.log(), 30, "the loss is seen")
+            self.assertTrue(self.is_let_in(gateway, new))
+
+    def settle(self, gateway, document):
+        """Until a change has been taken, so that the next warning is a new one."""
+        taken = gateway.log().count("event=keys_taken")
+        keys = json.loads(document.read_bytes())
+        document.write_text(json.dumps({**keys, "nonce": fresh()}))
+        wait_until(lambda: gateway.log().count("event=keys_taken") > taken, 30, "they are taken")
+
+    def test_keys_come_from_a_url_that_may_go_away(self):
+        server = KeyServer(self.issuer("first"))
+        self.addCleanup(server.stop)
+        with Gateway(self.stack, "fetching", jwks_file="", jwks_url=server.url,
+                     jwks_every_ms=50) as gateway:
+            old = self.token_of("first")
+            self.assertTrue(self.is_let_in(gateway, old))
+            for gone in (b"", b"x" * 300000):
+                asked, server.document = server.asked, gone
+                wait_until(lambda: server.asked > asked + 2, 30, "it is asked in vain")
+                self.assertTrue(self.is_let_in(gateway, old))
+            server.document = self.issuer("second")
+            self.becomes(gateway, self.token_of("second"), True, "the new key counts")
+            self.assertFalse(self.is_let_in(gateway, old))
+
+    def test_without_any_keys_it_does_not_start(self):
+        nowhere = self.stack.base / "nowhere.json"
+        for settings in ({"jwks_file": nowhere}, {"jwks_file": ""},
+                         {"jwks_file": "", "jwks_url": "http://id.example/jwks"}):
+            self.does_not_start(**settings)
+
+    def test_all_bad_tokens_get_one_answer_and_the_log_the_reason(self):
+        good = self.stack.token(self.user)
+        head, claims, signature = good.split(".")
+        bodies = set()
+        for token, reason in ((good[:-4] + "AAAA", "the signature is wrong"),
+                              (f"{head}.{claims}", "the token has not three parts"),
+                              ("x" * 5000, "the token is longer than 4096 bytes"),
+                              (f"{head}.{claims}.{signature}=", "the signature is not")):
+            shopper = self.stack.shopper(self.user, token=token)
+            answer = self.expect(shopper.ask("GET", "/v1/orders"), 401, "unauthenticated")
+            bodies.add((answer.body, answer.headers["www-authenticate"]))
+            request = answer.headers["x-request-id"]
+            line = wait_until(lambda: re.search(f".*event=refused.*{request}.*",
+                                                self.stack.log("gateway")), 10, "it is logged")
+            self.assertIn(reason, line[0])
+            self.assertNotIn(token, self.stack.log("gateway"))
+            shopper.close()
+        self.assertEqual(len(bodies), 1)
+
+    # --- browsers ---
+
+    def test_the_storefronts_fetch_works_with_its_session_cookie_alone(self):
+        """fetch('/v1/orders', {method:'POST', headers:{'Idempotency-Key': key}, body})"""
+        token = self.stack.token(self.user)
+        bearer = self.stack.shopper(self.user, token=token)
+        cart, key = fresh(), fresh()
+        bearer.put_cart(cart, [("cup", 1)])
+        body = json.dumps({"cart_id": cart, "payment_method_id": "pm_card_visa"})
+        host = f"localhost:{self.stack.port}"
+        for name, host, origin, type_, status in (
+                ("session", host, "https://evil.example", None, 403),
+                ("session", host, None, None, 403),
+                ("other", host, f"http://{host}", None, 401),
+                ("session", host, f"http://{host}", "text/plain;charset=UTF-8", 201),
+                ("session", host, f"http://{host}", None, 201)):
+            connection = http.client.HTTPConnection("127.0.0.1", self.stack.port, timeout=30)
+            connection.putrequest("POST", "/v1/orders", skip_host=True,
+                                  skip_accept_encoding=True)
+            headers = {"Host": host, "Cookie": f"{name}={token}", "Idempotency-Key": key,
+                       "Content-Length": len(body), "Origin": origin, "Content-Type": type_}
+            for header, value in headers.items():
+                if value is not None:
+                    connection.putheader(header, value)
+            connection.endheaders(body.encode())
+            response = connection.getresponse()
+            answer = Answer(response, response.read())
+            self.assertEqual(answer.status, status, repr(answer))
+            connection.close()
+        self.assertTrue(answer.replayed)
+        bearer.close()
+
+    def test_the_cookies_name_is_a_setting(self):
+        with Gateway(self.stack, "named", session_cookie="__Host-shop") as gateway:
+            shopper = gateway.shopper(self.user, self.stack.token(self.user))
+            token, shopper.token = shopper.token, None
+            self.assertEqual(shopper.ask("GET", "/v1/orders",
+                                         Cookie=f"__Host-shop={token}").status, 200)
+            self.assertEqual(shopper.ask("GET", "/v1/orders",
+                                         Cookie=f"session={token}").status, 401)
+            shopper.close()
+
+    # --- whose it is ---
+
+    def test_another_users_orders_and_carts_are_not_there(self):
+        one, other = self.stack.shopper(), self.stack.shopper()
+        carts = [fresh(), fresh()]
+        for cart in carts:
+            one.put_cart(cart, [("cup", 1)])
+            placed = self.expect(one.order(cart, cart), 201)
+        self.expect(other.ask("GET", f"/v1/carts/{cart}"), 404, "not_found")
+        self.expect(other.ask("GET", placed.headers["location"]), 404, "not_found")
+        self.expect(other.order(cart, fresh()), 404, "not_found")
+        cursor = one.ask("GET", "/v1/orders?limit=1").json["next_cursor"]
+        page = other.ask("GET", f"/v1/orders?cursor={cursor}")
+        self.assertEqual(page.json, {"orders": [], "next_cursor": None})
+        for bad in (cursor[:-2], cursor + "AA", cursor[::-1], "e30", "x" * 300):
+            self.expect(one.ask("GET", f"/v1/orders?cursor={bad}"), 400, "invalid_argument")
+        for shopper in (one, other):
+            shopper.close()
+
+    # --- TLS ---
+
+    def certificate(self, name):
+        cert, key = (self.stack.base / f"{name}.{part}" for part in ("pem", "key.pem"))
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+             "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+             "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", cert],
+            check=True, capture_output=True)
+        return cert, key
+
+    def ask_tls(self, gateway, context, path="/v1/products"):
+        connection = http.client.HTTPSConnection("localhost", gateway.port, timeout=30,
+                                                 context=context)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return Answer(response, response.read()), connection.sock.version()
+        finally:
+            connection.close()
+
+    def test_tls_by_certificate_files(self):
+        cert, key = self.certificate("shop")
+        _, another = self.certificate("another")
+        context = ssl.create_default_context(cafile=cert)
+        with Gateway(self.stack, "secure", tls_cert_file=cert, tls_key_file=key,
+                     idle_timeout_ms=2000) as gateway:
+            answer, version = self.ask_tls(gateway, context)
+            self.assertEqual((answer.status, version), (200, "TLSv1.3"))
+            self.assertEqual(answer.headers["strict-transport-security"], "max-age=31536000")
+            old = ssl.create_default_context(cafile=cert)
+            with self.assertWarns(DeprecationWarning):
+                old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
+            old.set_ciphers("ALL:@SECLEVEL=0")
+            with self.assertRaises(OSError):
+                self.ask_tls(gateway, old)
+            plain = gateway.shopper(self.user, "none")
+            with self.assertRaises((OSError, http.client.HTTPException)):
+                plain.ask("GET", "/v1/products")
+            self.assertEqual(self.ask_tls(gateway, context)[0].status, 200)
+        for settings in ({"tls_key_file": another}, {"tls_key_file": ""}):
+            self.does_not_start(tls_cert_file=cert, **settings)
+
+    # --- logs ---
+
+    def test_each_request_has_an_access_line_with_its_id(self):
+        shopper = self.stack.shopper(self.user)
+        answer = shopper.ask("GET", "/v1/orders?limit=5")
+        line = wait_until(lambda: re.search(
+            f"event=access request={answer.headers['x-request-id']} .*", self.stack.log("gateway")),
+            10, "it is logged")[0]
+        self.assertRegex(line, r'method=GET status=200 ms=\d+ path="/v1/orders"$')
+        self.assertNotIn(shopper.token, self.stack.log("gateway"))
+        shopper.close()
+
+
+if __name__ == "__main__":
+    main()
