@@ -359,7 +359,8 @@ def pruned(world, fault):
             decode(repeat('00', 32), 'hex'), '[]', 'failed', 'out_of_stock', 'nobody',
             now() - interval '4 days', now() - interval '4 days')""")
     wait_until(lambda: world.db.rows(
-        f"SELECT order_id FROM orders.checkouts WHERE order_id = '{old}'") == [], PATIENCE, "it is pruned")
+        f"SELECT order_id FROM orders.checkouts WHERE order_id = '{old}'") == [], PATIENCE,
+        "it is pruned")
     expect(came(world, fault, 10), f"{fault} was not passed")
     if fault is not None:
         world.quiet(fault.point, fault.kind)
