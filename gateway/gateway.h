@@ -14,12 +14,15 @@
 
 struct jwt;
 struct answers;
+struct files;
 
 struct gateway {
     struct channel *orchestrator;
     struct channel *inventory;
     struct jwt *jwt; /* used by the HTTP thread alone */
     struct answers *answers;
+    struct files *files;        /* NULL: there is no shop page */
+    const char *session_cookie; /* its name */
     int64_t place_timeout_ms; /* budget of POST /v1/orders */
     int64_t call_timeout_ms;  /* budget of every other call */
     bool access_log;          /* one line a request */

@@ -16,6 +16,10 @@ static const struct {
     {"Authorization", offsetof(struct head, authorization)},
     {"Content-Type", offsetof(struct head, content_type)},
     {"Idempotency-Key", offsetof(struct head, idempotency_key)},
+    {"If-None-Match", offsetof(struct head, if_none_match)},
+    {"Cookie", offsetof(struct head, cookie)},
+    {"Origin", offsetof(struct head, origin)},
+    {"Sec-Fetch-Site", offsetof(struct head, sec_fetch_site)},
     {"traceparent", offsetof(struct head, traceparent)},
     {"Expect", offsetof(struct head, expect)},
 };

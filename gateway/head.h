@@ -16,6 +16,10 @@ struct head {
     const char *authorization;
     const char *content_type;
     const char *idempotency_key;
+    const char *if_none_match;
+    const char *cookie;
+    const char *origin;
+    const char *sec_fetch_site;
     const char *traceparent;
     const char *content_length;
     const char *transfer_encoding;

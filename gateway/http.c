@@ -20,6 +20,7 @@
 #include "gateway/jwt.h"
 #include "gateway/listen.h"
 #include "gateway/request.h"
+#include "gateway/session.h"
 #include "gateway/trace.h"
 
 enum {
@@ -100,12 +101,18 @@ static void add_headers(const struct request *r, struct MHD_Response *response,
     char seconds[16];
 
     MHD_add_response_header(response, "X-Request-Id", r->id);
-    MHD_add_response_header(response, "Cache-Control", "no-store");
+    MHD_add_response_header(response, "Cache-Control",
+                            a->cache_control != NULL ? a->cache_control : "no-store");
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     if (a->size > 0)
         MHD_add_response_header(response, "Content-Type",
-                                a->status < 400 ? "application/json"
-                                                : "application/problem+json");
+                                a->content_type != NULL ? a->content_type
+                                : a->status < 400       ? "application/json"
+                                                        : "application/problem+json");
+    for (const struct answer_field *f = a->fields; f != NULL && f->name != NULL; f++)
+        MHD_add_response_header(response, f->name, f->value);
+    if (a->set_cookie != NULL)
+        MHD_add_response_header(response, "Set-Cookie", a->set_cookie);
     if (a->location != NULL)
         MHD_add_response_header(response, "Location", a->location);
     if (a->allow != NULL)
@@ -173,12 +180,16 @@ static enum MHD_Result on_field(void *cls, enum MHD_ValueKind kind, const char *
 
 static struct err authenticate(struct request *r)
 {
-    const char *given = r->head.authorization;
-    struct err e = err_make(ERR_UNAUTHENTICATED, "no bearer token");
+    const char *given = r->head.authorization, *token = NULL;
+    struct err e = err_make(ERR_UNAUTHENTICATED, "no token");
 
-    if (given != NULL && strncasecmp(given, "Bearer ", 7) == 0)
-        e = jwt_verify(r->gateway->jwt, given + 7, strlen(given + 7),
-                       clock_wall_ms() / 1000, r->user);
+    if (given == NULL)
+        token = session_token(r);
+    else if (strncasecmp(given, "Bearer ", 7) == 0)
+        token = given + 7;
+    if (token != NULL)
+        e = jwt_verify(r->gateway->jwt, token, strlen(token), clock_wall_ms() / 1000,
+                       r->user);
     if (failed(e))
         log_info("refused", "request=%s code=%s reason=\"%s\"", r->id, err_reason(e.code),
                  e.message);

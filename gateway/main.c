@@ -6,11 +6,13 @@
  * exits 0.
  */
 #include <sodium.h>
+#include <string.h>
 #include <sys/resource.h>
 
 #include "base/conf.h"
 #include "base/log.h"
 #include "gateway/answers.h"
+#include "gateway/files.h"
 #include "gateway/gateway.h"
 #include "gateway/http.h"
 #include "gateway/jwt.h"
@@ -37,6 +39,9 @@ struct settings {
     int64_t answers_max;
     int64_t tokens_max;
     bool access_log;
+    const char *session_cookie;
+    const char *storefront_dir;
+    const char *demo_token_file;
 };
 
 static const struct conf_row ROWS[] = {
@@ -66,6 +71,10 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_NUMBER(tokens_max, "16384", 4, 1048576, "verified tokens remembered"),
     {"access_log", CONF_FLAG, offsetof(struct settings, access_log), "true", 0, 0,
      "one log line a request: true or false"},
+    CONF_ROW_TEXT(session_cookie, "session", "cookie that may carry the token"),
+    CONF_ROW_TEXT(storefront_dir, "", "folder of the shop page; empty: there is none"),
+    CONF_ROW_TEXT(demo_token_file, "",
+                  "DEVELOPMENT ONLY: whoever opens the page gets this token"),
 };
 
 static const struct conf_table TABLE = {
@@ -99,6 +108,31 @@ static struct err open_keys(const struct settings *s, struct parts *p)
     if (!failed(e))
         e = jwt_open(&jwt, &p->gateway.jwt);
     return e;
+}
+
+/* A session for anybody is for a machine that nobody else can reach. */
+static const char *demo_token_file(const struct settings *s)
+{
+    bool local =
+        strncmp(s->listen_address, "127.", 4) == 0 || strcmp(s->listen_address, "::1") == 0;
+
+    if (s->demo_token_file[0] == '\0' || local)
+        return s->demo_token_file;
+    log_warn("demo_session_off", "reason=\"%s can be reached from other machines\"",
+             s->listen_address);
+    return "";
+}
+
+static struct err open_files(const struct settings *s, struct parts *p)
+{
+    struct files_config config = {
+        .folder = s->storefront_dir,
+        .demo_token_file = demo_token_file(s),
+        .cookie = s->session_cookie,
+    };
+
+    p->gateway.session_cookie = s->session_cookie;
+    return files_open(&config, &p->gateway.files);
 }
 
 static struct err open_channel(const struct settings *s, const struct parts *p,
@@ -159,6 +193,8 @@ static struct err start(void *arg)
     if (!failed(e))
         e = answers_open((size_t)s->answers_max, &p->gateway.answers);
     if (!failed(e))
+        e = open_files(s, p);
+    if (!failed(e))
         e = open_channel(s, p, "orchestrator", s->orchestrator_addresses,
                          &p->gateway.orchestrator);
     if (!failed(e))
@@ -183,6 +219,7 @@ static void stop(void *arg)
     channel_close(p->gateway.orchestrator);
     if (p->http != NULL)
         http_stop(p->http);
+    files_close(p->gateway.files);
     answers_close(p->gateway.answers);
     jwt_close(p->gateway.jwt);
     peers_free(p->services);
