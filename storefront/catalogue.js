@@ -46,7 +46,7 @@ function makeCard(item, add) {
         element('p', {class: 'product-stock'}),
         element('p', {class: 'product-price'}),
         element('button', {class: 'add', type: 'button', onclick: () => add(item.sku)},
-            'Add to cart', unseen(`: ${item.title}`)));
+            'Add to cart', unseen(` ${item.title}`)));
 }
 
 function fillCard(card, item, inCart) {

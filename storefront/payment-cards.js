@@ -9,14 +9,14 @@ import * as store from './store.js';
 const NOTE = 'shop.card';
 
 const CARDS = [
-    {id: 'pm_card_visa', name: 'Visa ···· 4242', hint: 'pays'},
-    {id: 'pm_card_chargeDeclined', name: 'Mastercard ···· 0002', hint: 'declined'},
-    {id: 'pm_card_insufficientFunds', name: 'Visa ···· 9995', hint: 'not enough on it'},
-    {id: 'pm_card_late', name: 'Visa ···· 2000', hint: 'takes two seconds', rare: true},
-    {id: 'pm_card_timeout', name: 'Mastercard ···· 1500', hint: 'answer gets lost',
+    {id: 'pm_card_visa', name: 'Visa ··4242', hint: 'pays'},
+    {id: 'pm_card_chargeDeclined', name: 'Mastercard ··0002', hint: 'declined'},
+    {id: 'pm_card_insufficientFunds', name: 'Visa ··9995', hint: 'not enough on it'},
+    {id: 'pm_card_late', name: 'Visa ··2000', hint: 'takes two seconds', rare: true},
+    {id: 'pm_card_timeout', name: 'Mastercard ··1500', hint: 'answer lost',
         rare: true},
-    {id: 'pm_card_failOnce', name: 'Visa ···· 0001', hint: 'fails once', rare: true},
-    {id: 'pm_card_unreachable', name: 'Mastercard ···· 0404', hint: 'never answers',
+    {id: 'pm_card_failOnce', name: 'Visa ··0001', hint: 'fails once', rare: true},
+    {id: 'pm_card_unreachable', name: 'Mastercard ··0404', hint: 'never answers',
         rare: true},
 ];
 
