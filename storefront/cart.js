@@ -16,10 +16,11 @@ let id = null;
 let lines = new Map(); /* quantity by SKU */
 let unsaved = false;
 let saving = null;     /* the promise of the PUT under way */
-let listener = {changed() {}, delayed() {}, lost() {}, refused() {}};
+let refused = false;   /* the last PUT was */
+let listener = null;
 
 /*
- * changed(): show it.  delayed(answer): saving it takes several attempts.  lost(): it was
+ * changed(): show it.  saved(): the gateway has it.  delayed(answer): saving it takes several attempts.  lost(): it was
  * ordered elsewhere, and there is a new, empty one.  refused(answer): it cannot be saved.
  */
 export function listen(to) {
@@ -30,6 +31,7 @@ function adopt(name) {
     id = name;
     lines = new Map();
     unsaved = false;
+    refused = false;
 }
 
 export async function loadCart(tell) {
@@ -38,15 +40,18 @@ export async function loadCart(tell) {
     if (name === null) {
         store.put(NOTE, newId());
         adopt(store.get(NOTE));
-        return;
+        return undefined;
     }
     const answer = await askUntilSettled('GET', `/v1/carts/${name}`, {}, tell);
+    if (store.get(NOTE) !== name)
+        return loadCart(tell); /* ordered meanwhile */
     if (unsaved || saving !== null)
-        return; /* changed meanwhile: ours is newer */
+        return undefined; /* changed meanwhile: ours is newer */
     adopt(name);
     if (answer.ok)
         lines = new Map(answer.body.lines.map(line => [line.sku, line.quantity]));
     listener.changed();
+    return undefined;
 }
 
 export function cartId() {
@@ -82,18 +87,22 @@ async function save() {
         if (answer.code === 'cart_already_ordered') {
             startNewCart(id);
             listener.lost();
-        } else if (!answer.ok) {
-            listener.refused(answer);
+        } else {
+            refused = !answer.ok;
+            if (refused)
+                listener.refused(answer);
+            else
+                listener.saved();
         }
     }
     saving = null;
-    listener.changed();
 }
 
-/* When the gateway has the cart as it is shown. */
+/* Waits until nothing is on its way; whether the gateway has the cart as it is shown. */
 export async function cartSaved() {
     while (saving !== null)
         await saving;
+    return !refused;
 }
 
 /* After `ordered` was ordered: a new cart, unless there is one already. */

@@ -185,9 +185,8 @@ async function exclusively(work) {
 export function placeOrder() {
     return exclusively(async () => {
         progress('Placing your order …');
-        await cartSaved();
-        if (cartLines().length === 0)
-            return progress(''); /* it was ordered elsewhere meanwhile */
+        if (!await cartSaved() || cartLines().length === 0)
+            return progress(''); /* it could not be saved, or was ordered elsewhere */
         const total = cartTotal();
         return settle(attempts.begin({
             cart_id: cartId(),

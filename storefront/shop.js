@@ -34,10 +34,8 @@ function show() {
 
 function listenToCart() {
     cart.listen({
-        changed() {
-            banner('');
-            show();
-        },
+        changed: show,
+        saved: () => banner(''),
         delayed: answer => banner(delayedWords('Your cart is saved', answer)),
         lost: () => banner('Your cart was ordered from another window; here is a new one.'),
         refused: answer => banner(answer.status === 401

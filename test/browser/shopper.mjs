@@ -93,6 +93,13 @@ class Shopper {
             await this.button(`Add to cart ${name}`).click();
     }
 
+    /* The same, and the gateway has the cart. */
+    async addAndSave(name) {
+        const saved = this.page.waitForResponse(answer => answer.request().method() === 'PUT');
+        await this.add(name);
+        assert.ok((await saved).ok());
+    }
+
     async choose(card) {
         const radio = this.page.locator(`input[value="${card}"]`);
         if (!await radio.isVisible())
