@@ -12,8 +12,8 @@ static const char *cookie_value(struct arena *arena, const char *cookies,
                                 const char *name)
 {
     const char *found = NULL;
-    char *at = cookies == NULL ? NULL : arena_strdup(arena, cookies);
-    size_t length = strlen(name);
+    char *at = cookies == NULL || name == NULL ? NULL : arena_strdup(arena, cookies);
+    size_t length = at == NULL ? 0 : strlen(name);
 
     while (at != NULL) {
         char *next = strchr(at, ';');

@@ -87,7 +87,7 @@ static void wire_read(int fd, bool head_only, struct wire_answer *answer)
 }
 
 /* Whether the server has ended the connection, or does so soon. */
-static bool wire_ended(int fd)
+__attribute__((unused)) static bool wire_ended(int fd)
 {
     char byte;
 
