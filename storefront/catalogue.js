@@ -7,6 +7,12 @@ import {picture} from './pictures.js';
 const FEW = 10; /* pieces, from which on we say how many are left */
 
 let products = new Map();
+let loaded = () => {};
+
+/* Calls whenever they were read. */
+export function watchProducts(to) {
+    loaded = to;
+}
 
 /* Reads the products again; the ones whose price changed, as {sku, was, now}. */
 export async function loadProducts(tell) {
@@ -15,6 +21,7 @@ export async function loadProducts(tell) {
         return [];
     const before = products;
     products = new Map(answer.body.products.map(product => [product.sku, product]));
+    loaded();
     return [...products.values()]
         .filter(now => before.has(now.sku) && before.get(now.sku).price_cents !== now.price_cents)
         .map(now => ({sku: now.sku, was: before.get(now.sku), now}));
@@ -27,10 +34,6 @@ export function product(sku) {
 
 export function title(sku) {
     return products.get(sku)?.title ?? sku;
-}
-
-export function isEmpty() {
-    return products.size === 0;
 }
 
 function stockWords(available) {

@@ -58,12 +58,12 @@ export function clearNotice() {
 
 /* What went wrong, and buttons for what to do: [label, onclick] each. */
 function notice({title: heading, text}, actions = [], details = []) {
+    byId('notice').hidden = false; /* first: a hidden text is not read out */
     byId('notice').replaceChildren(
         element('h3', {}, heading), element('p', {}, text),
         details.length > 0 ? element('ul', {}, ...details.map(one => element('li', {}, one))) : '',
         element('div', {class: 'actions'}, ...actions.map(([label, onclick]) =>
             element('button', {class: 'secondary', type: 'button', onclick}, label))));
-    byId('notice').hidden = false;
     byId('notice').focus();
 }
 
@@ -73,7 +73,7 @@ function fitToStock(skus) {
     for (const sku of skus)
         setQuantity(sku, Math.min(quantityOf(sku), product(sku)?.available ?? 0));
     clearNotice();
-    announce('The cart is changed to what there is.');
+    announce('The cart is adjusted to what there is.');
     (cartLines().length > 0 ? byId('order') : byId('cart-heading')).focus();
 }
 
@@ -81,7 +81,7 @@ function refusedForStock(skus) {
     notice({
         title: 'Not everything is there',
         text: 'Nothing was ordered and nothing was charged.',
-    }, [['Change the cart to what there is', () => fitToStock(skus)]], skus.map(shortWords));
+    }, [['Adjust the cart', () => fitToStock(skus)]], skus.map(shortWords));
 }
 
 function refusedForPrice(order, changed) {

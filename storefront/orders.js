@@ -24,6 +24,8 @@ async function page(cursor, tell) {
     const more = cursor === null ? '' : `&cursor=${encodeURIComponent(cursor)}`;
     const answer = await askUntilSettled('GET', `/v1/orders?limit=${PAGE}${more}`, {}, tell);
 
+    byId('orders-empty').textContent = answer.ok ? 'No orders yet.'
+        : 'Your orders cannot be shown: you are not signed in.';
     return answer.ok ? answer.body : {orders: [], next_cursor: null};
 }
 

@@ -2,7 +2,7 @@
 import * as attempts from './attempt.js';
 import {addOne, showCart, watchCartBar} from './cart-view.js';
 import * as cart from './cart.js';
-import {loadProducts, showProducts} from './catalogue.js';
+import {loadProducts, showProducts, watchProducts} from './catalogue.js';
 import {clearNotice, isOrdering, placeOrder, resumeOrder, showButton} from './checkout.js';
 import {announce, byId} from './dom.js';
 import {loadOlderOrders, loadOrders} from './orders.js';
@@ -12,8 +12,8 @@ import {delayedWords} from './words.js';
 
 /* One line above the shop; empty: none. */
 function banner(text) {
+    byId('banner').hidden = text === ''; /* first: a hidden text is not read out */
     byId('banner').textContent = text;
-    byId('banner').hidden = text === '';
 }
 
 function add(sku) {
@@ -43,6 +43,7 @@ function listenToCart() {
             : `The cart could not be saved: ${answer.body.detail ?? 'the shop did not say why.'}`),
     });
     cart.watchCart();
+    watchProducts(show);
 }
 
 function listenToPage() {
@@ -68,7 +69,6 @@ async function start() {
     listenToPage();
     watchCartBar();
     await Promise.all([loadProducts(delayed), cart.loadCart(delayed), loadOrders(delayed)]);
-    show();
     banner('');
 }
 

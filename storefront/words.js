@@ -36,7 +36,7 @@ export function shortWords(sku) {
         return `${title(sku)} is no longer sold.`;
     if (left <= 0)
         return `${title(sku)} is sold out.`;
-    return left < wanted ? `Of ${title(sku)} there are only ${left} left; you want ${wanted}.`
+    return left < wanted ? `Only ${left} left of ${title(sku)}; you want ${wanted}.`
         : `${title(sku)} ran short just now.`;
 }
 

@@ -103,9 +103,9 @@ describe('a refusal, in words', {concurrency: 3}, () => {
                 sku: 'scarce', delta: -2, reason: 'sold elsewhere', adjustment_id: 'elsewhere',
             });
             await shopper.order('pm_card_visa');
-            await shopper.reads('notice', 'Of Test scarce there are only 1 left; you want 3.');
+            await shopper.reads('notice', 'Only 1 left of Test scarce; you want 3.');
             assert.doesNotMatch(await page.locator('#notice').textContent(), /Mug/);
-            await shopper.button('Change the cart to what there is').click();
+            await shopper.button('Adjust the cart').click();
             await page.locator('#order').click();
             await shopper.oneOrder(1);
             assert.match(await page.locator('#receipt').textContent(), /1 × Test scarce/);
@@ -118,6 +118,7 @@ describe('a refusal, in words', {concurrency: 3}, () => {
         await shopper.order('pm_card_visa');
         await shopper.reads('notice', /You agreed to €20.00. The total is now €25.00/);
         await shopper.reads('notice', 'Test moody: €10.00 before, €12.50 now');
+        await shopper.reads('product-list', '€12.50');
         assert.equal(shopper.posts.length, 1);
         await shopper.button('Order for €25.00').click();
         await shopper.oneOrder(1);
