@@ -31,15 +31,15 @@ struct answer {
     unsigned status;
     const char *body;
     size_t size;
+    const char *content_type; /* NULL: JSON, or a problem from 400 on */
     const char *location;
     const char *allow;
     bool replayed; /* it was given before, to the same key */
     bool close;    /* end the connection after it */
     int retry_after_s;
-    const char *content_type;  /* NULL: JSON, or a problem */
     const char *cache_control; /* NULL: no-store */
     const char *set_cookie;
-    const struct answer_field *fields; /* and these */
+    const struct answer_field *fields; /* more, or in place of the usual ones; or NULL */
 };
 
 struct answers;

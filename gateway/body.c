@@ -6,15 +6,62 @@
 
 #include "base/json.h"
 
+/* Behind the string that opens at `at`, or `end`. */
+static const char *after_string(const char *at, const char *end)
+{
+    for (at++; at < end && *at != '"'; at++)
+        at += *at == '\\' && at + 1 < end;
+    return at < end ? at + 1 : end;
+}
+
+/*
+ * The last name before `end` that a value follows or was to follow: what a parser that
+ * stopped there had before it.  Plain enough to be shown, or "".
+ */
+static const char *field_before(const char *bytes, const char *end, char out[32])
+{
+    static const char PLAIN[] = "abcdefghijklmnopqrstuvwxyz_";
+
+    out[0] = '\0';
+    for (const char *at = bytes; at < end;) {
+        const char *next = *at == '"' ? after_string(at, end) : at + 1;
+        const char *colon = next;
+        while (colon < end && strchr(" \t\r\n", *colon) != NULL && *colon != '\0')
+            colon++;
+        size_t size = (size_t)(next - at);
+        if (*at == '"' && colon < end && *colon == ':' && size >= 3 && size <= 32 &&
+            strspn(at + 1, PLAIN) == size - 2) {
+            memcpy(out, at + 1, size - 2);
+            out[size - 2] = '\0';
+        }
+        at = next;
+    }
+    return out;
+}
+
+/* Why it is not the JSON we take, and in which field. */
+static struct err name_place(const char *bytes, size_t size)
+{
+    json_error_t error = {0};
+    char field[32];
+    json_t *json = json_loadb(bytes, size, JSON_REJECT_DUPLICATES, &error);
+
+    json_decref(json);
+    size_t read = error.position > 0 ? (size_t)error.position : 0;
+    field_before(bytes, bytes + (read < size ? read : size), field);
+    return err_make(ERR_INVALID_ARGUMENT,
+                    "The body is not valid JSON at line %d, column %d%s%s: %.80s.",
+                    error.line, error.column, field[0] != '\0' ? ", in " : "", field,
+                    error.text);
+}
+
 struct err body_parse(const char *bytes, size_t size, json_t **out)
 {
     *out = NULL;
     if (size == 0)
         return err_make(ERR_INVALID_ARGUMENT, "The body is empty; send a JSON object.");
     struct err e = json_parse(bytes, size, out);
-    if (e.code == ERR_INVALID_ARGUMENT)
-        e = err_make(e.code, "The body is %s", e.message);
-    return e;
+    return e.code == ERR_INVALID_ARGUMENT ? name_place(bytes, size) : e;
 }
 
 struct err body_names(const json_t *value, const char *where, const char *const *names)

@@ -14,6 +14,7 @@
 
 struct jwt;
 struct answers;
+struct buckets;
 struct files;
 
 struct gateway {
@@ -21,9 +22,11 @@ struct gateway {
     struct channel *inventory;
     struct jwt *jwt; /* used by the HTTP thread alone */
     struct answers *answers;
+    struct buckets *buckets;    /* used by the HTTP thread alone */
     struct files *files;        /* NULL: there is no shop page */
-    const char *session_cookie; /* its name */
-    int64_t place_timeout_ms; /* budget of POST /v1/orders */
-    int64_t call_timeout_ms;  /* budget of every other call */
-    bool access_log;          /* one line a request */
+    const char *session_cookie; /* the name of the cookie that may carry a token */
+    const char *cors_origins;   /* see cors.h; "": none */
+    int64_t place_timeout_ms;   /* budget of POST /v1/orders */
+    int64_t call_timeout_ms;    /* budget of every other call */
+    bool access_log;            /* one line a request */
 };

@@ -25,3 +25,6 @@ struct err files_get(struct request *request) __attribute__((warn_unused_result)
 
 /* health.c */
 struct err health_check(struct request *request) __attribute__((warn_unused_result));
+
+/* document.c */
+struct err document_get(struct request *request) __attribute__((warn_unused_result));

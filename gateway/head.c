@@ -17,11 +17,12 @@ static const struct {
     {"Content-Type", offsetof(struct head, content_type)},
     {"Idempotency-Key", offsetof(struct head, idempotency_key)},
     {"If-None-Match", offsetof(struct head, if_none_match)},
-    {"Cookie", offsetof(struct head, cookie)},
-    {"Origin", offsetof(struct head, origin)},
-    {"Sec-Fetch-Site", offsetof(struct head, sec_fetch_site)},
     {"traceparent", offsetof(struct head, traceparent)},
     {"Expect", offsetof(struct head, expect)},
+    {"Cookie", offsetof(struct head, cookie)},
+    {"Origin", offsetof(struct head, origin)},
+    {"Sec-Fetch-Site", offsetof(struct head, fetch_site)},
+    {"Access-Control-Request-Method", offsetof(struct head, wanted_method)},
 };
 
 /* Whether text is a token of RFC 9110, 5.6.2. */

@@ -17,17 +17,18 @@ struct head {
     const char *content_type;
     const char *idempotency_key;
     const char *if_none_match;
-    const char *cookie;
-    const char *origin;
-    const char *sec_fetch_site;
     const char *traceparent;
     const char *content_length;
     const char *transfer_encoding;
     const char *host;
     const char *expect;
-    int64_t length;    /* of the body by Content-Length; -1 when not told */
-    const char *twice; /* the field that came twice, or NULL */
-    bool malformed;    /* a name that is no token, or a value with control characters */
+    const char *cookie;
+    const char *origin;
+    const char *fetch_site;    /* Sec-Fetch-Site */
+    const char *wanted_method; /* Access-Control-Request-Method: a preflight */
+    int64_t length;            /* of the body by Content-Length; -1 when not told */
+    const char *twice;         /* the field that came twice, or NULL */
+    bool malformed; /* a name that is no token, or a value with control characters */
 };
 
 /* Adds one field, as a walk over the header finds it. */

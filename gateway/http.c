@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,20 +15,27 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "gateway/admit.h"
 #include "gateway/conns.h"
-#include "gateway/jwt.h"
+#include "gateway/cors.h"
+#include "gateway/headers.h"
+#include "gateway/layout.h"
 #include "gateway/listen.h"
+#include "gateway/pages.h"
 #include "gateway/request.h"
-#include "gateway/session.h"
-#include "gateway/trace.h"
 
 enum {
     CONNECTION_MEMORY = 32 << 10, /* bytes: the head must fit, else 431 */
     STOP_WAIT_MS = 1000,          /* for the last answers to leave */
 };
 
+static const char TLS_PRIORITIES[] =
+    "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:%SERVER_PRECEDENCE";
+
 struct http {
     struct MHD_Daemon *daemon;
+    queue_response *queue;
+    bool tls;
     const struct gateway *gateway;
     struct http_config config;
     struct conns *conns;
@@ -94,45 +100,9 @@ static void set_deadline(struct request *r, int64_t after_ms)
 
 /* ---- answering ---- */
 
-static void add_headers(const struct request *r, struct MHD_Response *response,
-                        bool close)
-{
-    const struct answer *a = &r->answer;
-    char seconds[16];
-
-    MHD_add_response_header(response, "X-Request-Id", r->id);
-    MHD_add_response_header(response, "Cache-Control",
-                            a->cache_control != NULL ? a->cache_control : "no-store");
-    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-    if (a->size > 0)
-        MHD_add_response_header(response, "Content-Type",
-                                a->content_type != NULL ? a->content_type
-                                : a->status < 400       ? "application/json"
-                                                        : "application/problem+json");
-    for (const struct answer_field *f = a->fields; f != NULL && f->name != NULL; f++)
-        MHD_add_response_header(response, f->name, f->value);
-    if (a->set_cookie != NULL)
-        MHD_add_response_header(response, "Set-Cookie", a->set_cookie);
-    if (a->location != NULL)
-        MHD_add_response_header(response, "Location", a->location);
-    if (a->allow != NULL)
-        MHD_add_response_header(response, "Allow", a->allow);
-    if (a->replayed)
-        MHD_add_response_header(response, "Idempotent-Replayed", "true");
-    if (a->status == 401)
-        MHD_add_response_header(response, "WWW-Authenticate",
-                                "Bearer realm=\"checkout\"");
-    if (a->retry_after_s > 0) {
-        snprintf(seconds, sizeof seconds, "%d", a->retry_after_s);
-        MHD_add_response_header(response, "Retry-After", seconds);
-    }
-    if (close)
-        MHD_add_response_header(response, "Connection", "close");
-}
-
 /*
- * Faults of test builds, where the answer leaves: it becomes "the outcome is not known", or
- * it is late, and with it whatever else this thread serves.  False: it is lost.
+ * Faults of test builds, where the answer leaves: it becomes "the outcome is not known",
+ * or it is late, and with it whatever else this thread serves.  False: it is lost.
  */
 static bool pass_answer(struct request *r)
 {
@@ -146,6 +116,24 @@ static bool pass_answer(struct request *r)
     return fault.kind != FAULT_DROP;
 }
 
+/*
+ * After a chunked body the connection ends: libmicrohttpd is lenient about chunks, and
+ * whoever reads along may see another end of them than we do.
+ */
+static void add_headers(const struct http *http, const struct request *r,
+                        struct MHD_Response *response)
+{
+    struct answer told = r->answer;
+
+    told.close =
+        told.close || atomic_load(&http->draining) || r->head.transfer_encoding != NULL;
+    headers_add(response, &told, r->id);
+    cors_add(response, http->gateway->cors_origins, &r->head, told.allow);
+    if (http->tls)
+        MHD_add_response_header(response, "Strict-Transport-Security",
+                                "max-age=31536000");
+}
+
 /* The body stays the arena's, which lives until on_completed.  MHD_NO hangs up. */
 static enum MHD_Result send_answer(struct http *http, struct request *r)
 {
@@ -157,9 +145,9 @@ static enum MHD_Result send_answer(struct http *http, struct request *r)
 
     if (response == NULL)
         return MHD_NO;
-    add_headers(r, response, a->close || atomic_load(&http->draining));
+    add_headers(http, r, response);
     set_deadline(r, http->config.transfer_timeout_ms);
-    enum MHD_Result result = MHD_queue_response(r->connection, a->status, response);
+    enum MHD_Result result = http->queue(r->connection, a->status, response);
     MHD_destroy_response(response);
     if (http->gateway->access_log)
         log_info(
@@ -170,51 +158,21 @@ static enum MHD_Result send_answer(struct http *http, struct request *r)
 
 /* ---- the head ---- */
 
+/* What a walk over the fields finds. */
+struct walk {
+    struct head *head;
+    struct layout layout;
+};
+
 static enum MHD_Result on_field(void *cls, enum MHD_ValueKind kind, const char *name,
                                 const char *value)
 {
+    struct walk *walk = cls;
+
     (void)kind;
-    head_add(cls, name, value);
+    layout_field(&walk->layout, name, value != NULL ? value : "");
+    head_add(walk->head, name, value);
     return MHD_YES;
-}
-
-static struct err authenticate(struct request *r)
-{
-    const char *given = r->head.authorization, *token = NULL;
-    struct err e = err_make(ERR_UNAUTHENTICATED, "no token");
-
-    if (given == NULL)
-        token = session_token(r);
-    else if (strncasecmp(given, "Bearer ", 7) == 0)
-        token = given + 7;
-    if (token != NULL)
-        e = jwt_verify(r->gateway->jwt, token, strlen(token), clock_wall_ms() / 1000,
-                       r->user);
-    if (failed(e))
-        log_info("refused", "request=%s code=%s reason=\"%s\"", r->id, err_reason(e.code),
-                 e.message);
-    return e;
-}
-
-/* Whether the request may go on to its body. */
-static struct err admit(struct request *r)
-{
-    enum method method = method_of(r->method);
-    struct err e = routes_find(method, r->path, &r->route, &r->path_id, &r->answer.allow);
-
-    if (failed(e) || r->route == NULL)
-        return e;
-    if (!r->route->public)
-        e = authenticate(r);
-    if (failed(e))
-        return e;
-    if (method != METHOD_GET && !content_type_valid(r->head.content_type))
-        return err_make(ERR_UNSUPPORTED_MEDIA_TYPE,
-                        "The body must be application/json in UTF-8.");
-    if (r->head.length > REQUEST_BODY_MAX)
-        return err_make(ERR_PAYLOAD_TOO_LARGE, "The body may be at most %d bytes.",
-                        REQUEST_BODY_MAX);
-    return ERR_NONE;
 }
 
 static enum MHD_Result hang_up(struct http *http, struct request *r, struct err e)
@@ -224,12 +182,21 @@ static enum MHD_Result hang_up(struct http *http, struct request *r, struct err 
     return send_answer(http, r);
 }
 
-static struct err check_head(struct request *r, const char *version)
+/* `method` and `version` are libmicrohttpd's own, as layout.h asks. */
+static struct err check_head(struct request *r, const char *method, const char *version)
 {
-    MHD_get_connection_values(r->connection, MHD_HEADER_KIND, on_field, &r->head);
+    struct walk walk = {
+        .head = &r->head,
+        .layout = layout_start(method, r->target, r->target_size, version),
+    };
+
+    MHD_get_connection_values(r->connection, MHD_HEADER_KIND, on_field, &walk);
+    size_t size = MHD_get_connection_info(r->connection,
+                                          MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE)
+                      ->header_size;
     struct err e = head_check(&r->head, r->method, version);
-    if (!failed(e) && r->strange)
-        e = err_make(ERR_INVALID_ARGUMENT, "The request target is malformed.");
+    if (!failed(e) && (r->strange || !layout_good(&walk.layout, size)))
+        e = err_make(ERR_INVALID_ARGUMENT, "The request's head is malformed.");
     return e;
 }
 
@@ -249,7 +216,7 @@ static enum MHD_Result on_head(struct http *http, struct request *r, const char 
     r->running = true;
     add(http, &http->running, 1);
     set_deadline(r, http->config.transfer_timeout_ms);
-    struct err e = check_head(r, version);
+    struct err e = check_head(r, method, version);
     if (failed(e))
         return hang_up(http, r, e);
     trace_context(r->head.traceparent, r->traceparent);
@@ -367,24 +334,41 @@ __attribute__((format(printf, 2, 0))) static void on_log(void *cls, const char *
  * twice at that; head_check refuses what it would. */
 static struct err start_daemon(struct http *http)
 {
+    const struct http_config *c = &http->config;
+    struct MHD_OptionItem tls[] = {
+        {MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)c->tls_cert},
+        {MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)c->tls_key},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)TLS_PRIORITIES},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    unsigned flags =
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+
+    if (c->tls_cert == NULL)
+        tls[0] = tls[3];
+    else
+        flags |= MHD_USE_TLS;
     /* clang-format off */
     http->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0,
-        NULL, NULL, on_request, http,
+        flags, 0, NULL, NULL, on_request, http,
         MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
         MHD_OPTION_LISTEN_SOCKET, http->listen_fd,
         MHD_OPTION_URI_LOG_CALLBACK, on_target, http,
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, http,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-        MHD_OPTION_CONNECTION_LIMIT, http->config.connections_max,
-        MHD_OPTION_PER_IP_CONNECTION_LIMIT, http->config.per_address_max,
+        MHD_OPTION_CONNECTION_LIMIT, c->connections_max,
+        MHD_OPTION_PER_IP_CONNECTION_LIMIT, c->per_address_max,
+        MHD_OPTION_ARRAY, tls,
         MHD_OPTION_END);
     /* clang-format on */
     return http->daemon != NULL
                ? ERR_NONE
-               : err_make(ERR_UNAVAILABLE, "the HTTP server cannot start on %s port %u",
-                          http->config.address, http->port);
+               : err_make(ERR_UNAVAILABLE, "the HTTP server cannot start on %s port %u%s",
+                          c->address, http->port,
+                          c->tls_cert != NULL
+                              ? "; is the certificate the key's, and both PEM?"
+                              : "");
 }
 
 static void destroy(struct http *http)
@@ -407,6 +391,8 @@ struct err http_start(const struct http_config *config, const struct gateway *ga
     if (http == NULL)
         return err_memory();
     http->gateway = gateway;
+    http->queue = pages_queue();
+    http->tls = config->tls_cert != NULL;
     http->config = *config;
     http->listen_fd = -1;
     pthread_mutex_init(&http->mutex, NULL);
@@ -420,6 +406,7 @@ struct err http_start(const struct http_config *config, const struct gateway *ga
         e = conns_open(&http->conns);
     if (!failed(e))
         e = start_daemon(http);
+    http->config.tls_cert = http->config.tls_key = NULL; /* read; the caller's to free */
     if (failed(e))
         destroy(http);
     else

@@ -2,12 +2,14 @@
 #include "gateway/jwt.h"
 
 #include <sodium.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/json.h"
 #include "gateway/jwks.h"
+#include "gateway/signature.h"
 
 enum {
     WAYS = 4,
@@ -25,7 +27,8 @@ struct remembered {
 };
 
 struct jwt {
-    struct jwks *jwks;
+    struct jwks *jwks;           /* NULL: none yet */
+    _Atomic(struct jwks *) next; /* to be taken before the next token; NULL: none */
     char *issuer;
     char *audience;
     size_t sets; /* a power of two */
@@ -37,7 +40,7 @@ struct parts {
     const char *token;
     size_t signed_size; /* header '.' payload */
     json_t *header, *claims;
-    uint8_t signature[64];
+    uint8_t signature[SIGNATURE_MAX];
     size_t signature_size;
 };
 
@@ -58,7 +61,7 @@ struct err jwt_open(const struct jwt_config *config, struct jwt **out)
     struct err e = ERR_NONE;
     if (jwt->table == NULL || jwt->issuer == NULL || jwt->audience == NULL)
         e = err_memory();
-    if (!failed(e))
+    if (!failed(e) && config->jwks_file != NULL)
         e = jwks_read(config->jwks_file, &jwt->jwks);
     if (failed(e))
         jwt_close(jwt);
@@ -72,10 +75,27 @@ void jwt_close(struct jwt *jwt)
     if (jwt == NULL)
         return;
     jwks_free(jwt->jwks);
+    jwks_free(atomic_load(&jwt->next));
     free(jwt->table);
     free(jwt->issuer);
     free(jwt->audience);
     free(jwt);
+}
+
+void jwt_renew(struct jwt *jwt, struct jwks *keys)
+{
+    jwks_free(atomic_exchange(&jwt->next, keys));
+}
+
+static void take_next_keys(struct jwt *jwt)
+{
+    struct jwks *keys = atomic_exchange(&jwt->next, NULL);
+
+    if (keys == NULL)
+        return;
+    jwks_free(jwt->jwks);
+    jwt->jwks = keys;
+    memset(jwt->table, 0, jwt->sets * WAYS * sizeof *jwt->table);
 }
 
 /* Strict base64url: no padding, no white space, no stray bits. */
@@ -112,7 +132,8 @@ static struct err split(const char *token, size_t size, struct parts *parts)
     parts->signed_size = (size_t)(dot2 - token);
     if (!decode(dot2 + 1, (size_t)(end - dot2 - 1), parts->signature,
                 sizeof parts->signature, &parts->signature_size))
-        return refuse("the signature is not base64url of at most 64 bytes");
+        return refuse("the signature is not base64url of at most %d bytes",
+                      SIGNATURE_MAX);
     struct err e = decode_json(token, (size_t)(dot - token), &parts->header);
     return failed(e) ? e : decode_json(dot + 1, (size_t)(dot2 - dot - 1), &parts->claims);
 }
@@ -136,7 +157,7 @@ static struct err choose_key(const struct jwt *jwt, const json_t *header,
         return refuse("the header's typ is not JWT");
     if (kid == NULL)
         return refuse("the header has no kid");
-    *out = jwks_find(jwt->jwks, kid);
+    *out = jwt->jwks == NULL ? NULL : jwks_find(jwt->jwks, kid);
     if (*out == NULL)
         return refuse("the kid names no key of ours");
     if (alg == NULL || strcmp(alg, jwks_alg_name((*out)->alg)) != 0)
@@ -159,12 +180,21 @@ static bool hmac_good(const struct parts *parts, const struct jwks_key *key)
 
 static bool signature_good(const struct parts *parts, const struct jwks_key *key)
 {
-    if (key->alg == JWKS_HS256)
+    const unsigned char *bytes = (const unsigned char *)parts->token;
+
+    switch (key->alg) {
+    case JWKS_HS256:
         return hmac_good(parts, key);
-    return parts->signature_size == crypto_sign_BYTES &&
-           crypto_sign_verify_detached(parts->signature,
-                                       (const unsigned char *)parts->token,
-                                       parts->signed_size, key->bytes) == 0;
+    case JWKS_EDDSA:
+        return parts->signature_size == crypto_sign_BYTES &&
+               crypto_sign_verify_detached(parts->signature, bytes, parts->signed_size,
+                                           key->bytes) == 0;
+    case JWKS_RS256:
+    case JWKS_ES256:
+        break;
+    }
+    return public_key_verify(key->public_key, bytes, parts->signed_size, parts->signature,
+                             parts->signature_size);
 }
 
 /* A NumericDate: an exact, sensible integer, or missing when that is allowed (then 0). */
@@ -277,6 +307,7 @@ struct err jwt_verify(struct jwt *jwt, const char *token, size_t size, int64_t n
 {
     struct remembered made = {0};
 
+    take_next_keys(jwt);
     crypto_generichash(made.hash, HASH_SIZE, (const unsigned char *)token, size, NULL, 0);
     struct remembered *place = place_for(jwt, made.hash);
     bool known = place->until_s != 0 && memcmp(place->hash, made.hash, HASH_SIZE) == 0;

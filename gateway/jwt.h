@@ -1,13 +1,13 @@
 /*
  * jwt.h - who asks: verifying a JSON Web Token (RFC 7519, RFC 8725).
  *
- * Signatures are EdDSA (Ed25519) or HS256, by the key the token's kid names and with that
- * key's one algorithm.  iss and aud must match exactly, exp is required, nbf and iat are
- * kept to when present, all with 60 s skew; sub must be a UUID in canonical form, since
- * it becomes a user's id.  A verified token is remembered by its BLAKE2b hash until it
- * expires, in a bounded table, since a verification costs 65 us.
+ * Signatures are EdDSA (Ed25519), HS256, RS256 or ES256, by the key the token's kid names
+ * and with that key's one algorithm.  iss and aud must match exactly, exp is required,
+ * nbf and iat are kept to when present, all with 60 s skew; sub must be a UUID in
+ * canonical form, since it becomes a user's id.  A verified token is remembered by its
+ * BLAKE2b hash until it expires, in a bounded table, since a verification costs 65 us.
  *
- * One thread at a time may use a struct jwt.
+ * One thread at a time may verify; another may hand in new keys meanwhile.
  */
 #pragma once
 
@@ -23,18 +23,23 @@ enum {
 };
 
 struct jwt_config {
-    const char *jwks_file;
+    const char *jwks_file; /* or NULL: no token is good before jwt_renew */
     const char *issuer;
     const char *audience;
     size_t remembered_max; /* verified tokens; rounded up to a power of two */
 };
 
+struct jwks;
 struct jwt;
 
 /* Reads the keys; INVALID_ARGUMENT says what is wrong with them. */
 struct err jwt_open(const struct jwt_config *config, struct jwt **out)
     __attribute__((warn_unused_result));
 void jwt_close(struct jwt *jwt);
+
+/* Takes over new keys: from the next token on only they count, and no verdict found with
+ * the old ones.  Any thread may call it. */
+void jwt_renew(struct jwt *jwt, struct jwks *keys);
 
 /*
  * Verifies at `now_s` (Unix seconds) and writes the subject.  The one error is

@@ -6,16 +6,22 @@
  * exits 0.
  */
 #include <sodium.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
 #include "base/conf.h"
 #include "base/log.h"
 #include "gateway/answers.h"
+#include "gateway/buckets.h"
+#include "gateway/cors.h"
+#include "gateway/fetch.h"
+#include "gateway/file.h"
 #include "gateway/files.h"
 #include "gateway/gateway.h"
 #include "gateway/http.h"
 #include "gateway/jwt.h"
+#include "gateway/key_source.h"
 #include "rpc/channel.h"
 #include "rpc/host.h"
 
@@ -27,6 +33,8 @@ struct settings {
     const char *orchestrator_addresses;
     const char *inventory_addresses;
     const char *jwks_file;
+    const char *jwks_url;
+    int64_t jwks_every_ms;
     const char *jwt_issuer;
     const char *jwt_audience;
     int64_t place_timeout_ms;
@@ -38,8 +46,14 @@ struct settings {
     int64_t transfer_timeout_ms;
     int64_t answers_max;
     int64_t tokens_max;
-    bool access_log;
     const char *session_cookie;
+    int64_t user_rate;
+    int64_t user_burst;
+    int64_t users_max;
+    const char *cors_origins;
+    const char *tls_cert_file;
+    const char *tls_key_file;
+    bool access_log;
     const char *storefront_dir;
     const char *demo_token_file;
 };
@@ -51,7 +65,10 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_TEXT(services_file, NULL, "public keys of the services we call"),
     CONF_ROW_TEXT(orchestrator_addresses, NULL, "nng URLs, separated by commas"),
     CONF_ROW_TEXT(inventory_addresses, NULL, "nng URLs, separated by commas"),
-    CONF_ROW_TEXT(jwks_file, NULL, "keys that tokens are verified with, a JWKS file"),
+    CONF_ROW_TEXT(jwks_file, "", "keys that tokens are verified with: a JWKS file"),
+    CONF_ROW_TEXT(jwks_url, "", "or where to fetch it from, by https"),
+    CONF_ROW_NUMBER(jwks_every_ms, "10000", 50, 3600000,
+                    "how often the keys are looked at for changes"),
     CONF_ROW_TEXT(jwt_issuer, NULL, "the iss a token must have"),
     CONF_ROW_TEXT(jwt_audience, NULL, "the aud a token must have"),
     CONF_ROW_NUMBER(place_timeout_ms, "10000", 100, 60000,
@@ -69,9 +86,16 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_NUMBER(answers_max, "16384", 4, 1048576,
                     "order answers remembered as a short cut"),
     CONF_ROW_NUMBER(tokens_max, "16384", 4, 1048576, "verified tokens remembered"),
+    CONF_ROW_TEXT(session_cookie, "session", "name of the cookie that may carry a token"),
+    CONF_ROW_NUMBER(user_rate, "200", 1, 1000000, "requests a second one user may make"),
+    CONF_ROW_NUMBER(user_burst, "400", 1, 1000000, "and at once; past both 429"),
+    CONF_ROW_NUMBER(users_max, "65536", 4, 1048576, "users told apart for that"),
+    CONF_ROW_TEXT(cors_origins, "",
+                  "origins whose pages may read answers, with commas; empty: none"),
+    CONF_ROW_TEXT(tls_cert_file, "", "PEM certificate chain; empty: plain HTTP"),
+    CONF_ROW_TEXT(tls_key_file, "", "PEM private key of the certificate"),
     {"access_log", CONF_FLAG, offsetof(struct settings, access_log), "true", 0, 0,
      "one log line a request: true or false"},
-    CONF_ROW_TEXT(session_cookie, "session", "cookie that may carry the token"),
     CONF_ROW_TEXT(storefront_dir, "", "folder of the shop page; empty: there is none"),
     CONF_ROW_TEXT(demo_token_file, "",
                   "DEVELOPMENT ONLY: whoever opens the page gets this token"),
@@ -90,13 +114,14 @@ struct parts {
     struct key *key;
     struct peers *services;
     struct gateway gateway;
+    struct key_source *key_source;
+    bool fetching; /* libcurl was started */
     struct http *http;
 };
 
 static struct err open_keys(const struct settings *s, struct parts *p)
 {
     struct jwt_config jwt = {
-        .jwks_file = s->jwks_file,
         .issuer = s->jwt_issuer,
         .audience = s->jwt_audience,
         .remembered_max = (size_t)s->tokens_max,
@@ -107,6 +132,24 @@ static struct err open_keys(const struct settings *s, struct parts *p)
         e = peers_read(s->services_file, false, p->key, &p->services);
     if (!failed(e))
         e = jwt_open(&jwt, &p->gateway.jwt);
+    if (!failed(e))
+        e = fetch_start();
+    p->fetching = !failed(e);
+    if (!failed(e))
+        e = key_source_open(
+            &(struct key_source_config){s->jwks_file, s->jwks_url, s->jwks_every_ms},
+            p->gateway.jwt, &p->key_source);
+    return e;
+}
+
+/* What one gateway keeps of requests and users. */
+static struct err open_tables(const struct settings *s, struct parts *p)
+{
+    struct err e = answers_open((size_t)s->answers_max, &p->gateway.answers);
+
+    if (!failed(e))
+        e = buckets_open((size_t)s->users_max, s->user_rate, s->user_burst,
+                         &p->gateway.buckets);
     return e;
 }
 
@@ -131,7 +174,6 @@ static struct err open_files(const struct settings *s, struct parts *p)
         .cookie = s->session_cookie,
     };
 
-    p->gateway.session_cookie = s->session_cookie;
     return files_open(&config, &p->gateway.files);
 }
 
@@ -150,6 +192,22 @@ static struct err open_channel(const struct settings *s, const struct parts *p,
     return channel_open(&config, out);
 }
 
+/* The texts are read by the server while it starts, and not kept. */
+static struct err read_tls(const struct settings *s, char **cert, char **key)
+{
+    enum { PEM_MAX = 256 << 10 };
+    size_t size;
+
+    *cert = *key = NULL;
+    if ((s->tls_cert_file[0] == '\0') != (s->tls_key_file[0] == '\0'))
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "tls_cert_file and tls_key_file go together; set both or none");
+    if (s->tls_cert_file[0] == '\0')
+        return ERR_NONE;
+    struct err e = file_read(s->tls_cert_file, PEM_MAX, cert, &size);
+    return failed(e) ? e : file_read(s->tls_key_file, PEM_MAX, key, &size);
+}
+
 static struct err start_http(const struct settings *s, struct parts *p)
 {
     struct http_config config = {
@@ -160,11 +218,28 @@ static struct err start_http(const struct settings *s, struct parts *p)
         .idle_timeout_ms = s->idle_timeout_ms,
         .transfer_timeout_ms = s->transfer_timeout_ms,
     };
+    char *cert, *key;
 
     p->gateway.place_timeout_ms = s->place_timeout_ms;
     p->gateway.call_timeout_ms = s->call_timeout_ms;
     p->gateway.access_log = s->access_log;
-    return http_start(&config, &p->gateway, &p->http);
+    p->gateway.session_cookie = s->session_cookie;
+    p->gateway.cors_origins = s->cors_origins;
+    if (!cors_list_valid(s->cors_origins))
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "cors_origins is \"%.100s\"; write origins such as "
+                        "https://shop.example, with commas and no spaces",
+                        s->cors_origins);
+    struct err e = read_tls(s, &cert, &key);
+    config.tls_cert = cert;
+    config.tls_key = key;
+    if (!failed(e))
+        e = http_start(&config, &p->gateway, &p->http);
+    if (key != NULL)
+        sodium_memzero(key, strlen(key));
+    free(key);
+    free(cert);
+    return e;
 }
 
 /* A connection is a file; the usual soft limit of 1024 is too low. */
@@ -191,7 +266,7 @@ static struct err start(void *arg)
     if (!failed(e))
         e = open_keys(s, p);
     if (!failed(e))
-        e = answers_open((size_t)s->answers_max, &p->gateway.answers);
+        e = open_tables(s, p);
     if (!failed(e))
         e = open_files(s, p);
     if (!failed(e))
@@ -220,6 +295,10 @@ static void stop(void *arg)
     if (p->http != NULL)
         http_stop(p->http);
     files_close(p->gateway.files);
+    key_source_close(p->key_source);
+    if (p->fetching)
+        fetch_stop();
+    buckets_close(p->gateway.buckets);
     answers_close(p->gateway.answers);
     jwt_close(p->gateway.jwt);
     peers_free(p->services);

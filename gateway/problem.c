@@ -38,6 +38,19 @@ static const struct {
     [ERR_METHOD_NOT_ALLOWED] = {"Method not allowed", NULL, 0, false},
     [ERR_UNSUPPORTED_MEDIA_TYPE] = {"Unsupported media type", NULL, 0, false},
     [ERR_PAYLOAD_TOO_LARGE] = {"The body is too large", NULL, 0, false},
+    [ERR_HEADER_TOO_LARGE] = {"The request's head is too large",
+                              "The request line and the header together are too long.", 0,
+                              false},
+    [ERR_CROSS_SITE] = {"Not from our own page",
+                        "A session cookie counts only on requests of our own pages "
+                        "(Origin or Sec-Fetch-Site says so), and a POST needs the "
+                        "Idempotency-Key header as well.  Other clients send "
+                        "\"Authorization: Bearer TOKEN\".",
+                        0, false},
+    [ERR_RATE_LIMITED] = {"Too many requests",
+                          "You ask too often; nothing was changed.  Try again with the "
+                          "same key after the time in Retry-After.",
+                          1, false},
     [ERR_RESOURCE_EXHAUSTED] = {"Too busy",
                                 "There is too much to do just now; nothing was changed.  "
                                 "Try again with the same "

@@ -39,6 +39,8 @@ struct request *request_new(const struct gateway *gateway,
     if (query != NULL)
         *query++ = '\0';
     r->strange = strange;
+    r->target = target;
+    r->target_size = strlen(target);
     r->arena = arena;
     r->gateway = gateway;
     r->connection = connection;

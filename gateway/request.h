@@ -44,8 +44,10 @@ struct request {
     bool strange; /* the target has characters no target has */
     struct head head;
     const char *method; /* as it was written; static or the arena's */
-    const char *path;   /* raw, without query */
-    const char *query;  /* raw, "" when there is none */
+    const char *target; /* libmicrohttpd's own, with its raw length: see layout.h */
+    size_t target_size;
+    const char *path;  /* raw, without query */
+    const char *query; /* raw, "" when there is none */
     const struct route *route;
     const char *path_id; /* the {id} of the path, or NULL */
     char id[ULID_SIZE];  /* X-Request-Id */

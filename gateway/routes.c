@@ -16,6 +16,7 @@ static const struct route ROUTES[] = {
     {METHOD_GET, "/shop/{id}", "shop_file", true, files_get},
     {METHOD_GET, "/shop/pictures/{id}", "shop_picture", true, files_get},
     {METHOD_GET, "/healthz", "health", true, health_check},
+    {METHOD_GET, "/openapi.yaml", "document", true, document_get},
 };
 
 enum { ROUTE_COUNT = sizeof ROUTES / sizeof ROUTES[0] };

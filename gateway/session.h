@@ -1,15 +1,26 @@
 /*
- * session.h - the token that a browser sends in a cookie.
+ * session.h - the token a request brings: in Authorization, or in the session cookie.
  *
- * A cookie goes along with whatever makes the browser ask, another site's page too.  So
- * it only counts where no other site can have made the request: a change must come from
- * a page of this origin, by what the browser says of it (Sec-Fetch-Site, else Origin),
- * and an order must have its key in the header, which no form can send.
+ * A browser sends its cookies whoever makes it ask, so a cookie alone proves nothing.  It
+ * counts on a request that changes something only if
+ *   - the browser says that a page of this very origin asks (Origin, Sec-Fetch-Site), and
+ *   - a POST carries the Idempotency-Key header, which no form can send;
+ * and on a read unless the browser says that somebody else's page asks.  When there is an
+ * Authorization header the cookie is not looked at.
  */
 #pragma once
 
-struct request;
+#include <stddef.h>
 
-/* The token in the request's session cookie; NULL when there is none that counts.  It
- * lives in the request's arena. */
-const char *session_token(const struct request *request);
+#include "base/err.h"
+#include "gateway/head.h"
+#include "gateway/routes.h"
+
+/*
+ * Finds the token, *token, of *size bytes, borrowed from the head.  UNAUTHENTICATED:
+ * there is none, or the cookie came twice; the message is for the log alone.  CROSS_SITE:
+ * there is a cookie, and it does not count.
+ */
+struct err session_token(const struct head *head, enum method method,
+                         const char *cookie_name, const char **token, size_t *size)
+    __attribute__((warn_unused_result));

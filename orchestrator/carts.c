@@ -50,12 +50,14 @@ const struct db_kind CARTS_PUT = {
         "INSERT INTO orders.carts AS c (user_id, id, lines)"
         "SELECT user_id, id, lines FROM ask ORDER BY user_id, id "
         "ON CONFLICT (user_id, id) DO UPDATE SET lines = EXCLUDED.lines, updated_at = now()"
-        " WHERE NOT EXISTS (SELECT FROM orders.checkouts k WHERE k.user_id = c.user_id"
+        " WHERE c.ordered_at IS NULL"
+        "   AND NOT EXISTS (SELECT FROM orders.checkouts k WHERE k.user_id = c.user_id"
         "                   AND k.cart_id = c.id AND k.state IN ('running', 'completed'))",
     .answer =
         "SELECT a.ordinal, c.created_at = now(),"
-        "       EXISTS (SELECT FROM orders.checkouts k WHERE k.user_id = c.user_id"
-        "               AND k.cart_id = c.id AND k.state IN ('running', 'completed')) "
+        "       c.ordered_at IS NOT NULL"
+        "       OR EXISTS (SELECT FROM orders.checkouts k WHERE k.user_id = c.user_id"
+        "                  AND k.cart_id = c.id AND k.state IN ('running', 'completed')) "
         "FROM unnest($1, $2) WITH ORDINALITY AS a(user_id, id, ordinal) "
         "JOIN orders.carts c ON c.user_id = a.user_id::uuid AND c.id = a.id "
         "ORDER BY a.ordinal",

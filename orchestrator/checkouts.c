@@ -53,7 +53,10 @@ static struct err read_checkout(const struct db_rows *rows, int row, int first,
 
 /* ---- claim -------------------------------------------------------------------------- */
 
-/* The unique indexes on key and cart decide; what they decided is read back. */
+/*
+ * The unique indexes on key and cart decide; what they decided is read back.  Where the
+ * checkout of an order was pruned, the order's key and its cart's mark still stand.
+ */
 static const struct db_kind CLAIM = {
     .name = "claim",
     .head = "tttttyiti", /* key, order, user, cart, method, fingerprint, expected, owner, lease */
@@ -68,14 +71,19 @@ static const struct db_kind CLAIM = {
         "    AS a(key, order_id, user_id, cart_id, method, fingerprint, expected, owner,"
         "         lease_ms, ordinal) "
         "JOIN orders.carts c ON c.user_id = a.user_id::uuid AND c.id = a.cart_id "
-        "WHERE jsonb_array_length(c.lines) > 0 "
+        "WHERE jsonb_array_length(c.lines) > 0 AND c.ordered_at IS NULL"
+        "  AND NOT EXISTS (SELECT FROM orders.orders o WHERE o.idempotency_key = a.key) "
         "ORDER BY a.key, a.ordinal "
         "ON CONFLICT DO NOTHING",
     .answer =
         "SELECT a.ordinal, jsonb_array_length(k.lines)::bigint,"
-        "       EXISTS (SELECT FROM orders.checkouts t WHERE t.user_id = k.user_id"
-        "               AND t.cart_id = k.id AND t.state IN ('running', 'completed')),"
-        "       c.user_id = a.user_id::uuid AND c.fingerprint = a.fingerprint," CHECKOUT_COLUMNS
+        "       k.ordered_at IS NOT NULL"
+        "       OR EXISTS (SELECT FROM orders.checkouts t WHERE t.user_id = k.user_id"
+        "                  AND t.cart_id = k.id AND t.state IN ('running', 'completed')),"
+        "       CASE WHEN c.order_id IS NULL"
+        "            THEN NOT EXISTS (SELECT FROM orders.orders s WHERE s.idempotency_key = a.key)"
+        "            ELSE c.user_id = a.user_id::uuid AND c.fingerprint = a.fingerprint END,"
+        CHECKOUT_COLUMNS
         "FROM unnest($1, $3, $4, $6) WITH ORDINALITY"
         "    AS a(key, user_id, cart_id, fingerprint, ordinal) "
         "LEFT JOIN orders.checkouts c ON c.idempotency_key = a.key "
@@ -106,16 +114,16 @@ struct err orders_claimed(const struct db_rows *rows, struct arena *arena,
 {
     const char *order_id = db_text(rows, 0, 4);
 
+    if (!db_bool(rows, 0, 3)) {
+        *result = CLAIM_KEY_REUSED;
+        return ERR_NONE;
+    }
     if (order_id == NULL) {
         bool cart_there = db_size(rows, 0, 1) > 0;
         *result = !cart_there                  ? CLAIM_CART_NOT_FOUND
                   : db_number(rows, 0, 1) == 0 ? CLAIM_CART_EMPTY
                   : db_bool(rows, 0, 2)        ? CLAIM_ALREADY_ORDERED
                                                : CLAIM_AGAIN;
-        return ERR_NONE;
-    }
-    if (!db_bool(rows, 0, 3)) {
-        *result = CLAIM_KEY_REUSED;
         return ERR_NONE;
     }
     struct err e = read_checkout(rows, 0, 4, arena, out);
@@ -340,7 +348,7 @@ void orders_configure(struct db_config *config)
 {
     static const struct db_kind *const KINDS[] = {
         &CARTS_PUT, &CLAIM, &PERSIST, &TURN, &RENEW, &NEED_ATTENTION, &TAKE_OVER,
-        &CHECKOUTS_RETRY,
+        &CHECKOUTS_RETRY, &CHECKOUTS_PRUNE,
     };
 
     config->kinds = KINDS;

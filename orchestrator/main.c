@@ -7,6 +7,7 @@
 #include "db/db.h"
 #include "orchestrator/orders.h"
 #include "orchestrator/place.h"
+#include "orchestrator/prune.h"
 #include "orchestrator/recover.h"
 #include "orchestrator/saga.h"
 #include "orchestrator/service.h"
@@ -17,7 +18,7 @@ struct settings {
     const char *listen_url, *key_file, *callers_file, *services_file;
     const char *inventory_addresses, *payment_addresses, *database_url;
     int64_t lease_ms, recover_every_ms, step_timeout_ms, give_up_ms, attention_after,
-        in_flight_max, readers;
+        in_flight_max, readers, keys_kept_ms, prune_every_ms;
 };
 
 static const struct conf_row ROWS[] = {
@@ -39,6 +40,10 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_NUMBER(attention_after, "10", 1, 1000000,
                     "failed attempts to undo a step, before an operator is called"),
     CONF_ROW_NUMBER(in_flight_max, "4096", 1, 65536, "requests and checkouts at once"),
+    CONF_ROW_NUMBER(keys_kept_ms, "259200000", 1000, 31536000000,
+                    "how long a finished checkout's key is kept; 72 hours, milliseconds"),
+    CONF_ROW_NUMBER(prune_every_ms, "60000", 10, 3600000,
+                    "how often older ones are looked for, milliseconds"),
     CONF_ROW_NUMBER(readers, "2", 1, 16, "database connections for read-only queries"),
 };
 
@@ -59,7 +64,8 @@ struct environment {
     struct channel *inventory, *payment;
     struct sagas *sagas;
     struct orchestrator orchestrator;
-    struct worker *expirer, *recoverer;
+    struct pruning pruning;
+    struct worker *expirer, *recoverer, *pruner;
 };
 
 static struct err health(void *db)
@@ -126,6 +132,10 @@ static struct err start_workers(struct environment *env)
     if (!failed(e))
         e = worker_start("recoverer", every_ms, recover_checkouts,
                          env->sagas, &env->recoverer);
+    env->pruning = (struct pruning){env->db, env->settings.keys_kept_ms};
+    if (!failed(e))
+        e = worker_start("pruner", env->settings.prune_every_ms, prune_checkouts,
+                         &env->pruning, &env->pruner);
     return e;
 }
 
@@ -165,6 +175,7 @@ static void stop(void *arg)
     struct environment *env = arg;
 
     host_stop_serving(&env->host, 10000);
+    worker_stop(env->pruner);
     worker_stop(env->recoverer);
     worker_stop(env->expirer);
     if (!sagas_stop(env->sagas, 10000)) {

@@ -83,6 +83,24 @@ void orders_take_over(struct db_op *op, const char *owner, int64_t lease_ms, int
 struct err orders_taken(const struct db_rows *rows, int row, struct arena *arena,
                         struct checkout *out) __attribute__((warn_unused_result));
 
+/* ---- pruning: finished checkouts end, their orders do not ---------------------------- */
+
+/* Which checkouts: ids below `before`, finished so long ago; a cart's mark must be so old. */
+struct prunable {
+    char before[ULID_SIZE];
+    int64_t kept_ms, settle_ms;
+};
+
+/* Fills `query`: one row if orders_prune has something to do. */
+void orders_find_prunable(struct db_query *query, const struct prunable *what);
+
+/* Marks the carts of up to `limit` such checkouts, or deletes those whose cart is marked or
+ * was not ordered.  Running it twice prunes more of the same. */
+void orders_prune(struct db_op *op, const struct prunable *what, int64_t limit);
+
+/* Its kind of operation. */
+extern const struct db_kind CHECKOUTS_PRUNE;
+
 /* ---- the service's -------------------------------------------------------------------- */
 
 /* NOT_FOUND; with a user_id only that user's. */

@@ -17,6 +17,7 @@ export function waitingWords(answer, ms) {
         outcome_unknown: 'The bank has not answered yet.',
         checkout_in_progress: 'The order is still being placed.',
         overloaded: 'The shop is very busy.',
+        rate_limited: 'That was too much at once.',
     }[answer.code] ?? 'The shop cannot take the order just now.';
     return `${why} ${again}`;
 }

@@ -50,7 +50,10 @@
     /* what only the gateway says */                                         \
     X(PAYLOAD_TOO_LARGE,       8, "payload_too_large",       413, false)     \
     X(METHOD_NOT_ALLOWED,     12, "method_not_allowed",      405, false)     \
-    X(UNSUPPORTED_MEDIA_TYPE,  3, "unsupported_media_type",  415, false)
+    X(UNSUPPORTED_MEDIA_TYPE,  3, "unsupported_media_type",  415, false)     \
+    X(HEADER_TOO_LARGE,        8, "header_too_large",        431, false)     \
+    X(CROSS_SITE,              7, "cross_site",              403, false)     \
+    X(RATE_LIMITED,            8, "rate_limited",            429, true)
 
 enum err_code {
 #define X(name, grpc, reason, http, retryable) ERR_##name,

@@ -10,14 +10,25 @@
 
 static const char CROCKFORD[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
+static void write_time(uint64_t time, char *out)
+{
+    for (int i = 9; i >= 0; i--, time >>= 5)
+        out[i] = CROCKFORD[time & 31];
+}
+
+void ulid_floor(int64_t wall_ms, char out[ULID_SIZE])
+{
+    memset(out, '0', ULID_LENGTH);
+    write_time(wall_ms > 0 ? (uint64_t)wall_ms : 0, out);
+    out[ULID_LENGTH] = '\0';
+}
+
 void ulid_make(char out[ULID_SIZE])
 {
     uint8_t random[10];
-    uint64_t time = (uint64_t)clock_wall_ms();
 
     randombytes_buf(random, sizeof random);
-    for (int i = 9; i >= 0; i--, time >>= 5)
-        out[i] = CROCKFORD[time & 31];
+    write_time((uint64_t)clock_wall_ms(), out);
     for (int half = 0; half < 2; half++) {
         uint64_t bits = 0;
         for (int i = 0; i < 5; i++)

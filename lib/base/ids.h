@@ -7,12 +7,16 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stddef.h>
 
 enum { ULID_LENGTH = 26, ULID_SIZE = ULID_LENGTH + 1, UUID_LENGTH = 36 };
 
 /* A new ULID, NUL-terminated.  Thread-safe; two calls never give the same. */
 void ulid_make(char out[ULID_SIZE]);
+
+/* The least id of that time, Unix milliseconds; a time before 1970 gives the least of all. */
+void ulid_floor(int64_t wall_ms, char out[ULID_SIZE]);
 
 /* Whether text is a ULID in canonical form: capitals, first character 0 to 7. */
 bool ulid_valid(const char *text);

@@ -243,6 +243,7 @@ visit('past orders are all there, newest first, page after page', async (shopper
     assert.ok(all.length > 5);
     while (await page.locator('#orders-more').isVisible()) {
         const before = (await shown()).length;
+        assert.ok(before < all.length, 'there is no end of pages');
         await page.locator('#orders-more').click();
         await shop.until(async () => (await shown()).length > before, 'the next page is shown');
     }

@@ -154,6 +154,31 @@ static void bodies_that_are_not_strict_json_are_refused(void **state)
     }
 }
 
+static void what_is_no_json_is_refused_by_the_field_it_is_in(void **state)
+{
+    static const char *const BODIES[] = {
+        "{\"a\":1,\"cart_id\":\"\\ud800\"}",
+        "{\"a\":1,\"cart_id\" : \"\\udc00x\"}",
+        "{\"a\":1,\"cart_id\":\"\\ud83d\\u0041\"}",
+        "{\"a\":\"b\\\":\",\"cart_id\":\"\xff\"}",
+        "{\"a\":{},\"cart_id\":99999999999999999999}",
+        "{\"a\":[\"x\"],\"cart_id\":-99999999999999999999}",
+        "{\"a\":\"y\",\"cart_id\":1e999}",
+        "{\"a\":1,\"cart_id\":01}",
+        "{\"a\":1,\"cart_id\":+1}",
+        "{\"a\":1,\"cart_id\":NaN}",
+    };
+    json_t *json;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof BODIES / sizeof BODIES[0]; i++) {
+        struct err e = body_parse(BODIES[i], strlen(BODIES[i]), &json);
+        assert_int_equal(e.code, ERR_INVALID_ARGUMENT);
+        if (strstr(e.message, ", in cart_id: ") == NULL)
+            fail_msg("%s: %s", BODIES[i], e.message);
+    }
+}
+
 static void nesting_without_end_is_refused(void **state)
 {
     static char deep[65536];
@@ -176,6 +201,9 @@ static void fields_are_refused_by_name(void **state)
         {"{\"text\":\"a\"}", "number"},
         {"{\"text\":\"a\",\"number\":1.0}", "number"},
         {"{\"text\":\"a\",\"number\":1e1}", "number"},
+        {"{\"text\":\"a\",\"number\":1e3}", "number"},
+        {"{\"text\":\"a\",\"number\":9007199254740993}", "number"},
+        {"{\"text\":\"a\",\"number\":9223372036854775807}", "number"},
         {"{\"text\":\"a\",\"number\":\"1\"}", "number"},
         {"{\"text\":\"a\",\"number\":true}", "number"},
         {"{\"text\":\"a\",\"number\":-1}", "number"},
@@ -444,6 +472,7 @@ int main(void)
         WITH_ARENA(other_keys_are_refused),
         WITH_ARENA(a_fingerprint_differs_when_anything_asked_for_does),
         WITH_ARENA(bodies_that_are_not_strict_json_are_refused),
+        WITH_ARENA(what_is_no_json_is_refused_by_the_field_it_is_in),
         WITH_ARENA(nesting_without_end_is_refused),
         WITH_ARENA(fields_are_refused_by_name),
         WITH_ARENA(only_clear_framing_passes),

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "gateway/answers.h"
+#include "gateway/buckets.h"
 #include "gateway/http.h"
 #include "gateway/jwt.h"
 #include "unit/gateway/shop.h"
@@ -81,7 +82,7 @@ static int set_up_with(void **state, int64_t idle_ms, int64_t transfer_ms)
     struct jwt_config jwt = {
         .issuer = TOKEN_ISSUER, .audience = TOKEN_AUDIENCE, .remembered_max = 64};
     struct http_config http = {.address = "127.0.0.1",
-                               .connections_max = 64,
+                               .connections_max = 128,
                                .per_address_max = 64,
                                .idle_timeout_ms = idle_ms,
                                .transfer_timeout_ms = transfer_ms};
@@ -96,6 +97,9 @@ static int set_up_with(void **state, int64_t idle_ms, int64_t transfer_ms)
     jwt.jwks_file = in(w, "jwks.json");
     must(jwt_open(&jwt, &w->gateway.jwt));
     must(answers_open(64, &w->gateway.answers));
+    must(buckets_open(64, 1000000, 1000000, &w->gateway.buckets));
+    w->gateway.session_cookie = "session";
+    w->gateway.cors_origins = "https://shop.example,https://other.example:8443";
     w->gateway.orchestrator = open_channel(w);
     w->gateway.inventory = open_channel(w);
     w->gateway.place_timeout_ms = 10000;
@@ -137,6 +141,7 @@ static int tear_down(void **state)
     shop_let_go(&w->shop, true);
     rpc_server_stop(w->shop.server, 5000);
     answers_close(w->gateway.answers);
+    buckets_close(w->gateway.buckets);
     jwt_close(w->gateway.jwt);
     peers_free(w->services);
     peers_free(w->callers);
@@ -661,6 +666,29 @@ static void doubtful_framing_is_refused_and_the_connection_closed(void **state)
         {"GET /v1/products HTTP/1.1\r\n" HOST HOST "\r\n", 400},
         {"GET /v1/products HTTP/1.1\r\n\r\n", 400},
         {"GET /v1/products HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nGET /", 400},
+        /* lines that end otherwise than with CRLF */
+        {"GET /v1/products HTTP/1.1\n" HOST "\r\n", 400},
+        {"GET /v1/products HTTP/1.1\r\nHost: shop.test\n\r\n", 400},
+        {"GET /v1/products HTTP/1.1\r\nHost: shop.test\nX: y\r\n\r\n", 400},
+        {"GET /v1/products HTTP/1.1\r\nHost: shop.test\r\n\n", 400},
+        {"GET /v1/products HTTP/1.1\nHost: shop.test\n\n", 400},
+        {"GET /v1/products HTTP/1.1\r\nHost: shop.test\rX: y\r\n\r\n", 400},
+        {"GET /v1/products HTTP/1.1\r\nX: a\r\n b\r\n" HOST "\r\n", 400},
+        {"GET /v1/products HTTP/1.1\r\n" HOST "X: a\r\n\tb\r\n\r\n", 400},
+        {"GET /v1/products HTTP/1.1\r\n X: a\r\n" HOST "\r\n", 400},
+        /* spaces where none or one may be */
+        {"GET  /v1/products HTTP/1.1\r\n" HOST "\r\n", 400},
+        {"GET /v1/products  HTTP/1.1\r\n" HOST "\r\n", 400},
+        {"GET /v1/products HTTP/1.1 \r\n" HOST "\r\n", 400},
+        {"GET /v1/pro ducts HTTP/1.1\r\n" HOST "\r\n", 400},
+        {"GET /v1/products HTTP/1.1\r\nHost : shop.test\r\n\r\n", 400},
+        /* what libmicrohttpd refuses by itself */
+        {"GET /v1/products HTTP/1.1\r\n" HOST "no colon\r\n\r\n", 400},
+        {"GET /v1/products HTTP/9.9\r\n" HOST "\r\n", 400},
+        {"GET /v1/products\r\n" HOST "\r\n", 400},
+        {"POST /v1/orders HTTP/1.1\r\n" HOST
+         "Content-Length: 99999999999999999999999\r\n\r\nGET /",
+         413},
     };
     static const char NEXT[] = "GET /v1/products HTTP/1.1\r\n" HOST "\r\n";
     struct world *w = *state;
@@ -672,9 +700,216 @@ static void doubtful_framing_is_refused_and_the_connection_closed(void **state)
         wire_read(fd, false, &w->answer);
         if (w->answer.status != CASES[i].status)
             fail_msg("case %zu: status %d: %s", i, w->answer.status, w->answer.text);
+        expect_header(&w->answer, "Content-Type", "application/problem+json");
         assert_true(wire_ended(fd));
         close(fd);
     }
+}
+
+static void a_nul_in_the_head_is_refused(void **state)
+{
+    static const char *const PLACES[] = {
+        "GET /v1/pro@ducts HTTP/1.1\r\n" HOST "\r\n",
+        "GET /v1/products HTTP/1.1\r\nHost: shop@.test\r\n\r\n",
+        "GET /v1/products HTTP/1.1\r\nHost: shop.test@\r\n\r\n",
+        "GET /v1/products HTTP/1.1\r\nHo@st: shop.test\r\n\r\n",
+        "GET /v1/products HTTP/1.1\r\n" HOST "X: a@\r\n\r\n",
+        "GET@/v1/products HTTP/1.1\r\n" HOST "\r\n",
+    };
+    struct world *w = *state;
+    char bytes[256];
+
+    for (size_t i = 0; i < sizeof PLACES / sizeof PLACES[0]; i++) {
+        snprintf(bytes, sizeof bytes, "%s", PLACES[i]);
+        *strchr(bytes, '@') = '\0';
+        struct wire_answer *a = ask_raw(w, bytes, strlen(PLACES[i]));
+        if (a->status != 400)
+            fail_msg("case %zu: status %d: %s", i, a->status, a->text);
+    }
+}
+
+static void a_head_that_is_too_long_is_431(void **state)
+{
+    static char bytes[100000];
+    static const char *const BEGINS[] = {"GET /v1/products HTTP/1.1\r\n" HOST "X: ",
+                                         "GET /"};
+    struct world *w = *state;
+
+    for (size_t i = 0; i < 2; i++) {
+        memset(bytes, 'y', sizeof bytes);
+        memcpy(bytes, BEGINS[i], strlen(BEGINS[i]));
+        struct wire_answer *a = ask_raw(w, bytes, sizeof bytes);
+        expect_problem(a, 431, "header_too_large");
+        expect_header(a, "Connection", "close");
+    }
+}
+
+static void a_broken_chunk_ends_the_connection(void **state)
+{
+    static const char *const CHUNKS[] = {"zz\r\nab\r\n0\r\n\r\n", "2\r\nabX0\r\n\r\n",
+                                         "-2\r\nab\r\n0\r\n\r\n",
+                                         "fffffffffffffffff\r\nab\r\n0\r\n\r\n"};
+    struct world *w = *state;
+    char bytes[2048];
+
+    for (size_t i = 0; i < sizeof CHUNKS / sizeof CHUNKS[0]; i++) {
+        int size =
+            snprintf(bytes, sizeof bytes,
+                     "PUT /v1/carts/c1 HTTP/1.1\r\n" HOST "Authorization: Bearer %s\r\n"
+                     "Transfer-Encoding: chunked\r\n\r\n%s",
+                     w->token, CHUNKS[i]);
+        struct wire_answer *a = ask_raw(w, bytes, (size_t)size);
+        assert_true(a->status == 400 || a->status == 413);
+        expect_header(a, "Connection", "close");
+    }
+}
+
+/* Nothing behind a chunked body is ever taken for a request. */
+static void after_a_chunked_body_the_connection_ends(void **state)
+{
+    struct world *w = *state;
+    char bytes[2048];
+    int size =
+        snprintf(bytes, sizeof bytes,
+                 "PUT /v1/carts/c1 HTTP/1.1\r\n" HOST "Authorization: Bearer %s\r\n"
+                 "Transfer-Encoding: chunked\r\n\r\nc\r\n{\"lines\":[]}\r\n0\r\n\r\n"
+                 "GET /v1/products HTTP/1.1\r\n" HOST "\r\n",
+                 w->token);
+    int fd = wire_connect(http_port(w->http));
+
+    wire_send(fd, bytes, (size_t)size);
+    wire_read(fd, false, &w->answer);
+    assert_int_equal(w->answer.status, 200);
+    expect_header(&w->answer, "Connection", "close");
+    assert_true(wire_ended(fd));
+    close(fd);
+}
+
+/* ---- browsers ---- */
+
+static void a_page_of_ours_orders_with_its_session_cookie(void **state)
+{
+    static const char SENT[] = "Cookie: theme=dark; session=%s\r\n"
+                               "Idempotency-Key: %s\r\n%s";
+    static const struct {
+        const char *key, *from;
+        int status;
+        const char *code;
+    } CASES[] = {
+        {"from-page", "Origin: http://shop.test\r\n", 201, NULL},
+        {"from-page",
+         "Sec-Fetch-Site: same-origin\r\nContent-Type: text/plain;charset=UTF-8\r\n", 201,
+         NULL},
+        {"from-form", "Origin: https://evil.test\r\n", 403, "cross_site"},
+        {"from-form", "Sec-Fetch-Site: cross-site\r\n", 403, "cross_site"},
+        {"from-form", "", 403, "cross_site"},
+    };
+    struct world *w = *state;
+    char headers[2048];
+
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        snprintf(headers, sizeof headers, SENT, w->token, CASES[i].key, CASES[i].from);
+        struct wire_answer *a = ask_as(w, "", "POST /v1/orders", headers, ORDER);
+        if (CASES[i].code == NULL)
+            assert_int_equal(a->status, CASES[i].status);
+        else
+            expect_problem(a, CASES[i].status, CASES[i].code);
+    }
+    assert_int_equal(w->shop.placed, 1);
+    snprintf(headers, sizeof headers, "Cookie: session=%s\r\n", w->token);
+    assert_int_equal(ask_as(w, "", "GET /v1/orders", headers, NULL)->status, 200);
+    expect_problem(ask_as(w, "", "GET /v1/orders", "Cookie: session=x\r\n", NULL), 401,
+                   "unauthenticated");
+}
+
+static void other_sites_read_answers_only_when_listed(void **state)
+{
+    static const struct {
+        const char *origin, *allowed;
+    } CASES[] = {
+        {"https://shop.example", "https://shop.example"},
+        {"https://other.example:8443", "https://other.example:8443"},
+        {"https://other.example", ""},
+        {"https://shop.example.evil.example", ""},
+        {"http://shop.example", ""},
+        {"null", ""},
+    };
+    struct world *w = *state;
+    char headers[256];
+
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        snprintf(headers, sizeof headers,
+                 "Origin: %s\r\nAccess-Control-Request-Method: POST\r\n",
+                 CASES[i].origin);
+        struct wire_answer *a = ask_as(w, "", "OPTIONS /v1/orders", headers, NULL);
+        const bool allowed = CASES[i].allowed[0] != '\0';
+        assert_int_equal(a->status, 204);
+        expect_header(a, "Vary", "Origin");
+        expect_header(a, "Access-Control-Allow-Origin", CASES[i].allowed);
+        expect_header(a, "Access-Control-Allow-Methods",
+                      allowed ? "GET, HEAD, OPTIONS, POST" : "");
+        expect_header(a, "Access-Control-Allow-Credentials", "");
+        ask(w, "GET /v1/orders/none", headers, NULL); /* errors, too */
+        expect_header(a, "Access-Control-Allow-Origin", CASES[i].allowed);
+    }
+    w->gateway.cors_origins = "";
+    ask_as(w, "", "GET /v1/products", "Origin: https://shop.example\r\n", NULL);
+    expect_header(&w->answer, "Access-Control-Allow-Origin", "");
+    expect_header(&w->answer, "Vary", "");
+}
+
+static void every_answer_has_the_security_headers(void **state)
+{
+    static const char *const LINES[] = {"GET /v1/products", "GET /nothing",
+                                        "GET /v1/orders"};
+    struct world *w = *state;
+
+    for (size_t i = 0; i < 3; i++) {
+        ask_as(w, "", LINES[i], "", NULL);
+        expect_header(&w->answer, "X-Content-Type-Options", "nosniff");
+        expect_header(&w->answer, "Cache-Control", "no-store");
+        expect_header(&w->answer, "Referrer-Policy", "no-referrer");
+        expect_header(&w->answer, "Content-Security-Policy",
+                      "default-src 'none'; frame-ancestors 'none'");
+    }
+}
+
+/* ---- limits ---- */
+
+static void a_user_who_asks_too_often_is_429(void **state)
+{
+    struct world *w = *state;
+    char other[1024];
+
+    buckets_close(w->gateway.buckets);
+    must(buckets_open(64, 1, 2, &w->gateway.buckets));
+    assert_int_equal(ask(w, "GET /v1/orders", "", NULL)->status, 200);
+    assert_int_equal(ask(w, "GET /v1/orders", "", NULL)->status, 200);
+    struct wire_answer *a = place(w, "ok", "too-often-1");
+    expect_problem(a, 429, "rate_limited");
+    expect_header(a, "Retry-After", "1");
+    assert_int_equal(w->shop.placed, 0);
+    token_make("sub", "\"00000000-0000-4000-8000-00000000000b\"", other);
+    assert_int_equal(ask_as(w, other, "GET /v1/orders", "", NULL)->status, 200);
+}
+
+static void connections_past_what_one_address_may_have_are_closed(void **state)
+{
+    enum { MOST = 64 };
+    struct world *w = *state;
+    int fds[MOST];
+
+    for (int i = 0; i < MOST; i++)
+        fds[i] = wire_connect(http_port(w->http));
+    int more = wire_connect(http_port(w->http));
+    char byte;
+    ssize_t got = recv(more, &byte, 1, 0);
+    assert_true(got == 0 || (got < 0 && errno == ECONNRESET)); /* and not just silence */
+    close(more);
+    for (int i = 0; i < MOST; i++)
+        close(fds[i]);
+    while (ask_as(w, "", "GET /v1/products", "", NULL)->status != 200)
+        ; /* until they are seen to be closed */
 }
 
 int main(void)
@@ -701,6 +936,15 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_head_or_body_that_trickles_in_is_cut_off,
                                         set_up_impatient, tear_down),
         WITH_WORLD(doubtful_framing_is_refused_and_the_connection_closed),
+        WITH_WORLD(a_nul_in_the_head_is_refused),
+        WITH_WORLD(a_head_that_is_too_long_is_431),
+        WITH_WORLD(a_broken_chunk_ends_the_connection),
+        WITH_WORLD(after_a_chunked_body_the_connection_ends),
+        WITH_WORLD(a_page_of_ours_orders_with_its_session_cookie),
+        WITH_WORLD(other_sites_read_answers_only_when_listed),
+        WITH_WORLD(every_answer_has_the_security_headers),
+        WITH_WORLD(a_user_who_asks_too_often_is_429),
+        WITH_WORLD(connections_past_what_one_address_may_have_are_closed),
     };
 
     signal(SIGPIPE, SIG_IGN);

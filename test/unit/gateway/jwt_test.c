@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+#include <openssl/pem.h>
+
 #include "base/log.h"
 #include "gateway/jwks.h"
 #include "gateway/jwt.h"
@@ -16,6 +18,8 @@
 
 #define ED_HEADER "{\"alg\":\"EdDSA\",\"typ\":\"JWT\",\"kid\":\"ed\"}"
 #define HS_HEADER "{\"alg\":\"HS256\",\"kid\":\"hs\"}"
+#define RS_HEADER "{\"alg\":\"RS256\",\"kid\":\"rsa\"}"
+#define ES_HEADER "{\"alg\":\"ES256\",\"kid\":\"ec\"}"
 
 static char *temporary(void)
 {
@@ -84,8 +88,10 @@ static const char *good_claims(void)
     return claims;
 }
 
-static void a_good_token_is_let_in_by_either_algorithm(void **state)
+static void a_good_token_is_let_in_by_each_algorithm(void **state)
 {
+    assert_true(let_in(*state, signed_by("rsa", RS_HEADER, good_claims())));
+    assert_true(let_in(*state, signed_by("ec", ES_HEADER, good_claims())));
     assert_true(let_in(*state, signed_by("ed", ED_HEADER, good_claims())));
     assert_true(let_in(*state, signed_by("hs", HS_HEADER, good_claims())));
     assert_true(let_in(
@@ -114,6 +120,20 @@ static void headers_that_try_something_are_refused(void **state)
         {"ed", "{\"alg\":\"EdDSA\",\"kid\":\"../ed\"}"},
         {"ed", "{\"alg\":\"EdDSA\",\"kid\":1}"},
         {"ed", "{\"alg\":\"EdDSA\",\"kid\":\"rsa\"}"},
+        {"rsa", "{\"alg\":\"none\",\"kid\":\"rsa\"}"},
+        {"rsa", "{\"alg\":\"NONE\",\"kid\":\"rsa\"}"},
+        {"rsa", "{\"alg\":\"RS512\",\"kid\":\"rsa\"}"},
+        {"rsa", "{\"alg\":\"PS256\",\"kid\":\"rsa\"}"},
+        {"rsa", "{\"alg\":\"PS256\",\"kid\":\"pss\"}"},
+        {"rsa", "{\"alg\":\"RS256\",\"kid\":\"pss\"}"},
+        {"rsa", "{\"alg\":\"RS256\",\"kid\":\"wraps\"}"},
+        {"rsa", "{\"alg\":\"RS256\",\"kid\":\"ec\"}"},
+        {"rsa", "{\"alg\":\"ES256\",\"kid\":\"rsa\"}"},
+        {"ec", "{\"alg\":\"RS256\",\"kid\":\"ec\"}"},
+        {"ec", "{\"alg\":\"ES256\",\"kid\":\"rsa\"}"},
+        {"ec", "{\"alg\":\"ES256K\",\"kid\":\"ec\"}"},
+        {"hs", "{\"alg\":\"RS256\",\"kid\":\"hs\"}"},
+        {"hs", "{\"alg\":\"HS256\",\"kid\":\"rsa\"}"},
         {"ed", "{\"alg\":\"EdDSA\",\"kid\":\"ed\",\"typ\":\"JWE\"}"},
         {"ed", "{\"alg\":\"EdDSA\",\"kid\":\"ed\",\"typ\":1}"},
         {"ed", "{\"alg\":\"EdDSA\",\"kid\":\"ed\",\"crit\":[\"b64\"]}"},
@@ -142,6 +162,26 @@ static void hmac_with_the_public_key_as_secret_is_refused(void **state)
     crypto_auth_hmacsha256(mac, (unsigned char *)token, (size_t)(dot - token),
                            public_key);
     token_base64(mac, 32, dot + 1, 64);
+    assert_false(let_in(*state, token));
+}
+
+/* The attack is HS256 with what everybody has as the secret: a key's PEM text. */
+static void hmac_with_an_rsa_key_as_secret_is_refused(void **state)
+{
+    char token[4200], *pem;
+    uint8_t mac[32];
+    crypto_auth_hmacsha256_state hmac;
+    BIO *bio = BIO_new(BIO_s_mem());
+
+    PEM_write_bio_PUBKEY(bio, token_pkey("rsa"));
+    size_t size = (size_t)BIO_get_mem_data(bio, &pem);
+    token_sign("hs", "{\"alg\":\"HS256\",\"kid\":\"rsa\"}", good_claims(), token);
+    char *dot = strrchr(token, '.');
+    crypto_auth_hmacsha256_init(&hmac, (unsigned char *)pem, size);
+    crypto_auth_hmacsha256_update(&hmac, (unsigned char *)token, (size_t)(dot - token));
+    crypto_auth_hmacsha256_final(&hmac, mac);
+    token_base64(mac, 32, dot + 1, 64);
+    BIO_free(bio);
     assert_false(let_in(*state, token));
 }
 
@@ -238,20 +278,46 @@ static void times_have_sixty_seconds_of_skew(void **state)
     }
 }
 
+static const struct {
+    const char *kid, *header;
+} ALGORITHMS[] = {
+    {"ed", ED_HEADER}, {"hs", HS_HEADER}, {"rsa", RS_HEADER}, {"ec", ES_HEADER}};
+
+enum { ALGORITHM_COUNT = sizeof ALGORITHMS / sizeof ALGORITHMS[0] };
+
 static void a_token_changed_in_any_byte_is_refused(void **state)
 {
     char token[4200];
 
-    token_sign("ed", ED_HEADER, good_claims(), token);
-    size_t length = strlen(token);
-    for (size_t i = 0; i < length; i++) {
-        char kept = token[i];
-        token[i] = kept == 'A' ? 'B' : 'A';
-        if (let_in(*state, token))
-            fail_msg("let in with byte %zu changed", i);
-        token[i] = kept;
+    for (size_t a = 0; a < ALGORITHM_COUNT; a++) {
+        token_sign(ALGORITHMS[a].kid, ALGORITHMS[a].header, good_claims(), token);
+        size_t length = strlen(token);
+        for (size_t i = 0; i < length; i++) {
+            char kept = token[i];
+            token[i] = kept == 'A' ? 'B' : 'A';
+            if (let_in(*state, token))
+                fail_msg("%s: let in with byte %zu changed", ALGORITHMS[a].kid, i);
+            token[i] = kept;
+        }
+        assert_true(let_in(*state, token));
     }
-    assert_true(let_in(*state, token));
+}
+
+static void signatures_cut_short_or_of_zeros_are_refused(void **state)
+{
+    char token[4200], cut_token[4200];
+
+    for (size_t a = 0; a < ALGORITHM_COUNT; a++) {
+        token_sign(ALGORITHMS[a].kid, ALGORITHMS[a].header, good_claims(), token);
+        char *signature = strrchr(token, '.') + 1;
+        for (size_t cut = 1; cut <= strlen(signature); cut++) {
+            snprintf(cut_token, sizeof cut_token, "%.*s", (int)(strlen(token) - cut),
+                     token);
+            assert_false(let_in(*state, cut_token));
+        }
+        memset(signature, 'A', strlen(signature));
+        assert_false(let_in(*state, token));
+    }
 }
 
 static void shapes_that_are_no_token_are_refused(void **state)
@@ -307,6 +373,25 @@ static void more_tokens_than_are_remembered_are_all_let_in(void **state)
         }
 }
 
+/* A verdict found with the old keys must not outlive them. */
+static void new_keys_count_from_the_next_token_on(void **state)
+{
+    static const char TEXT[] =
+        "{\"keys\":[{\"kty\":\"oct\",\"kid\":\"hs\",\"k\":\"%s\"}]}";
+    char document[400], k[64], ed[4200], hs[4200];
+    struct jwks *keys;
+
+    token_sign("ed", ED_HEADER, good_claims(), ed);
+    token_sign("hs", HS_HEADER, good_claims(), hs);
+    assert_true(let_in(*state, ed) && let_in(*state, hs));
+    token_base64(TOKEN_SECRET, strlen(TOKEN_SECRET), k, sizeof k);
+    snprintf(document, sizeof document, TEXT, k);
+    assert_false(failed(jwks_parse(document, strlen(document), "text", &keys)));
+    jwt_renew(*state, keys);
+    assert_false(let_in(*state, ed));
+    assert_true(let_in(*state, hs));
+}
+
 static void key_files_that_are_wrong_are_refused_by_name(void **state)
 {
     static const char *const FILES[] = {
@@ -316,6 +401,16 @@ static void key_files_that_are_wrong_are_refused_by_name(void **state)
         "{\"keys\":{}}",
         "{\"keys\":[]}",
         "{\"keys\":[{\"kty\":\"RSA\",\"kid\":\"r\"}]}",
+        "{\"keys\":[{\"kty\":\"RSA\",\"kid\":\"r\",\"n\":\"AQ\",\"e\":\"AQAB\"}]}",
+        "{\"keys\":[{\"kty\":\"RSA\",\"kid\":\"r\",\"alg\":\"PS256\",\"n\":\"AQ\",\"e\":"
+        "\"AQAB\"}]"
+        "}",
+        "{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"kid\":\"e\",\"x\":"
+        "\"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE\",\"y\":"
+        "\"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE\"}]}",
+        "{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-384\",\"kid\":\"e\",\"x\":\"AQ\",\"y\":"
+        "\"AQ\"}]"
+        "}",
         "{\"keys\":[{\"kty\":\"oct\",\"kid\":\"a\",\"k\":\"c2hvcnQ\"}]}",
         "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"a\",\"x\":\"AAAA\"}]}",
         "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":"
@@ -352,14 +447,17 @@ int main(void)
 {
 #define WITH_KEYS(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        WITH_KEYS(a_good_token_is_let_in_by_either_algorithm),
+        WITH_KEYS(a_good_token_is_let_in_by_each_algorithm),
         WITH_KEYS(headers_that_try_something_are_refused),
         WITH_KEYS(hmac_with_the_public_key_as_secret_is_refused),
+        WITH_KEYS(hmac_with_an_rsa_key_as_secret_is_refused),
         WITH_KEYS(claims_that_do_not_fit_are_refused),
         WITH_KEYS(claims_that_fit_are_let_in),
         WITH_KEYS(times_have_sixty_seconds_of_skew),
         WITH_KEYS(a_token_changed_in_any_byte_is_refused),
+        WITH_KEYS(signatures_cut_short_or_of_zeros_are_refused),
         WITH_KEYS(shapes_that_are_no_token_are_refused),
+        WITH_KEYS(new_keys_count_from_the_next_token_on),
         WITH_KEYS(a_remembered_token_still_expires),
         WITH_KEYS(more_tokens_than_are_remembered_are_all_let_in),
         cmocka_unit_test(key_files_that_are_wrong_are_refused_by_name),

@@ -1,0 +1,55 @@
+/* admit.c - see admit.h. */
+#include "gateway/admit.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "gateway/buckets.h"
+#include "gateway/jwt.h"
+#include "gateway/session.h"
+
+static struct err authenticate(struct request *r, enum method method)
+{
+    const char *token;
+    size_t size;
+    struct err e =
+        session_token(&r->head, method, r->gateway->session_cookie, &token, &size);
+
+    if (!failed(e))
+        e = jwt_verify(r->gateway->jwt, token, size, clock_wall_ms() / 1000, r->user);
+    if (failed(e))
+        log_info("refused", "request=%s code=%s reason=\"%s\"", r->id, err_reason(e.code),
+                 e.message);
+    return e;
+}
+
+static struct err check_rate(const struct request *r)
+{
+    if (buckets_take(r->gateway->buckets, r->user, clock_monotonic_ms()))
+        return ERR_NONE;
+    return err_make(ERR_RATE_LIMITED, "the user's bucket is empty");
+}
+
+static struct err check_body(const struct request *r, enum method method)
+{
+    if (method != METHOD_GET && !content_type_valid(r->head.content_type))
+        return err_make(ERR_UNSUPPORTED_MEDIA_TYPE,
+                        "The body must be application/json in UTF-8.");
+    if (r->head.length > REQUEST_BODY_MAX)
+        return err_make(ERR_PAYLOAD_TOO_LARGE, "The body may be at most %d bytes.",
+                        REQUEST_BODY_MAX);
+    return ERR_NONE;
+}
+
+struct err admit(struct request *r)
+{
+    enum method method = method_of(r->method);
+    struct err e = routes_find(method, r->path, &r->route, &r->path_id, &r->answer.allow);
+
+    if (failed(e) || r->route == NULL)
+        return e;
+    if (!r->route->public)
+        e = authenticate(r, method);
+    if (!failed(e) && !r->route->public)
+        e = check_rate(r);
+    return failed(e) ? e : check_body(r, method);
+}

@@ -1,0 +1,59 @@
+/* cors.c - see cors.h. */
+#include "gateway/cors.h"
+
+#include <string.h>
+
+static bool origin_valid(const char *origin, size_t size)
+{
+    static const char CHARS[] = "abcdefghijklmnopqrstuvwxyz0123456789.-:[]";
+    size_t scheme = strncmp(origin, "https://", 8) == 0  ? 8
+                    : strncmp(origin, "http://", 7) == 0 ? 7
+                                                         : 0;
+
+    return scheme > 0 && size > scheme && strspn(origin + scheme, CHARS) >= size - scheme;
+}
+
+bool cors_list_valid(const char *origins)
+{
+    for (const char *at = origins; *at != '\0';) {
+        size_t size = strcspn(at, ",");
+        if (!origin_valid(at, size) || (at[size] == ',' && at[size + 1] == '\0'))
+            return false;
+        at += size;
+        at += *at == ',';
+    }
+    return true;
+}
+
+static bool listed(const char *origins, const char *origin)
+{
+    size_t length = strlen(origin);
+
+    for (const char *at = origins; *at != '\0';) {
+        size_t size = strcspn(at, ",");
+        if (size == length && strncmp(at, origin, size) == 0)
+            return true;
+        at += size;
+        at += *at == ',';
+    }
+    return false;
+}
+
+void cors_add(struct MHD_Response *response, const char *origins, const struct head *head,
+              const char *allow)
+{
+    if (origins[0] == '\0')
+        return;
+    MHD_add_response_header(response, "Vary", "Origin");
+    if (head->origin == NULL || !listed(origins, head->origin))
+        return;
+    MHD_add_response_header(response, "Access-Control-Allow-Origin", head->origin);
+    MHD_add_response_header(response, "Access-Control-Expose-Headers",
+                            "Location, Retry-After, Idempotent-Replayed, X-Request-Id");
+    if (head->wanted_method == NULL || allow == NULL)
+        return;
+    MHD_add_response_header(response, "Access-Control-Allow-Methods", allow);
+    MHD_add_response_header(response, "Access-Control-Allow-Headers",
+                            "Authorization, Content-Type, Idempotency-Key, traceparent");
+    MHD_add_response_header(response, "Access-Control-Max-Age", "600");
+}

@@ -1,0 +1,96 @@
+"""edge.py - more gateways in front of one stack, each with settings of its own.
+
+    with Gateway(stack, "strict", user_rate=1) as gateway:
+        shopper = gateway.shopper()
+
+A gateway ends by SIGTERM, and then its exit status must be 0.
+"""
+import http.client
+import re
+import signal
+import socket
+import subprocess
+
+from stack import BUILD, FAULTS, Answer, Shopper, wait_until
+
+
+class Gateway:
+    def __init__(self, stack, name, **settings):
+        self.stack, self.name, self.port = stack, name, None
+        self.log_file = stack.state / "log" / f"{name}.log"
+        self.conf = stack.state / "conf" / f"{name}.conf"
+        rows = dict(re.findall(r"^(\w+) = (.*)$", (stack.state / "conf" / "gateway.conf")
+                               .read_text(), re.MULTILINE))
+        rows.update({"port": 0}, **settings)
+        self.conf.write_text("".join(f"{row} = {value}\n" for row, value in rows.items()))
+        self.settings = settings
+        self.process = None
+
+    def environ(self):
+        """The stack's, but for what is set here: the environment would win over the file."""
+        own = {f"CHECKOUT_GATEWAY_{name.upper()}" for name in self.settings}
+        return {name: value for name, value in self.stack._environ().items() if name not in own}
+
+    def start(self):
+        with open(self.log_file, "ab") as log:
+            begin = log.tell()
+            self.process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", str(BUILD / "bin" / "gateway"),
+                 "--config", str(self.conf)], env=self.environ(),
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+        def serving():
+            said = self.log()[begin:]
+            if self.process.poll() is not None:
+                raise AssertionError(f"{self.name} ended with {self.process.returncode}: {said}")
+            return re.search(r"event=serving .*port=(\d+)", said)
+
+        self.port = int(wait_until(serving, 60, f"{self.name} serves")[1])
+        return self
+
+    def log(self):
+        return self.log_file.read_text(errors="replace")
+
+    def stop(self):
+        if self.process is None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(60)
+        self.process = None
+        if status != 0 or any(word in self.log() for word in FAULTS):
+            raise AssertionError(f"{self.name} ended with {status}: {self.log()[-3000:]}")
+
+    def kill(self):
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(60)
+            self.process = None
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def shopper(self, user=None, token=None, **more):
+        shopper = Shopper(self.stack, user, token, **more)
+        shopper.stack = _At(self.port)
+        return shopper
+
+
+class _At:
+    """What a Shopper asks of its stack: where to connect."""
+
+    def __init__(self, port):
+        self.port = port
+
+
+def raw(port, data, patience=30):
+    """Sends bytes on a connection of their own; the Answer to the first request in them."""
+    with socket.create_connection(("127.0.0.1", port), timeout=patience) as connection:
+        connection.sendall(data)
+        response = http.client.HTTPResponse(
+            connection, method=data.split(b" ", 1)[0].decode(errors="replace"))
+        response.begin()
+        return Answer(response, response.read())
+

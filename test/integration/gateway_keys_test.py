@@ -1,0 +1,183 @@
+"""What one key means across gateways, their restarts, and the end of its keeping."""
+import threading
+import time
+import uuid
+
+from edge import Gateway, raw
+from stack import StackTest, check_sums, main, wait_until
+
+
+def fresh():
+    return str(uuid.uuid4())
+
+
+def uuid7():
+    """RFC 9562, 5.7."""
+    bits = uuid.uuid4().int & ((1 << 80) - 1) | int(time.time() * 1000) << 80
+    bits = bits & ~(0xf << 76) | 7 << 76
+    return str(uuid.UUID(int=bits & ~(3 << 62) | 2 << 62))
+
+
+class Keys(StackTest):
+    environment = {"CHECKOUT_GATEWAY_PLACE_TIMEOUT_MS": "3000"}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.stack.product("cup", 1000, price_cents=250)
+
+    def setUp(self):
+        self.shopper = self.stack.shopper()
+        self.addCleanup(self.shopper.close)
+
+    def cart(self, lines=(("cup", 1),)):
+        name = fresh()
+        self.assertEqual(self.shopper.put_cart(name, lines).status, 201)
+        return name
+
+    def at(self, gateway):
+        shopper = gateway.shopper(self.shopper.user, self.shopper.token)
+        self.addCleanup(shopper.close)
+        return shopper
+
+    def same(self, first, again):
+        self.assertEqual((again.status, again.body), (first.status, first.body))
+        self.assertEqual(again.headers.get("location"), first.headers.get("location"))
+        self.assertTrue(again.replayed)
+
+    def test_an_answer_is_the_same_at_another_gateway_and_after_a_restart(self):
+        cases = [("pm_card_visa", [("cup", 1)], 201, None),
+                 ("pm_card_chargeDeclined", [("cup", 1)], 402, "payment_declined"),
+                 ("pm_card_visa", [("cup", 9999)], 409, "out_of_stock")]
+        with Gateway(self.stack, "second") as second:
+            there = self.at(second)
+            given = []
+            for method, lines, status, code in cases:
+                cart, key = self.cart(lines), fresh()
+                first = self.expect(self.shopper.order(cart, key, method), status, code)
+                self.assertFalse(first.replayed)
+                given.append((cart, key, method, first))
+                self.same(first, there.order(cart, key, method))
+            second.stop()
+            second.start()
+            again = self.at(second)
+            for cart, key, method, first in given:
+                self.same(first, again.order(cart, key, method))
+
+    def test_keys_of_every_form_name_the_same_request(self):
+        body = {"payment_method_id": "pm_card_visa"}
+        for key in (fresh(), uuid7(), "8-charac", "~" * 255, 'with"quote\\and'):
+            body["cart_id"] = self.cart()
+            quoted = '"%s"' % key.replace("\\", "\\\\").replace('"', '\\"')
+            first = self.shopper.ask("POST", "/v1/orders", body, Idempotency_Key=key)
+            self.expect(first, 201)
+            self.same(first, self.shopper.ask("POST", "/v1/orders", body,
+                                              Idempotency_Key=quoted))
+            self.same(first, self.shopper.ask("POST", "/v1/orders",
+                                              {**body, "idempotency_key": key}))
+            self.expect(self.shopper.ask("POST", "/v1/orders",
+                                         {**body, "idempotency_key": key},
+                                         Idempotency_Key=key + "x"), 400, "invalid_argument")
+        for key in ("7-chars", "~" * 256, "eight ch", '"12345678', "key-of-ümlaut".encode()):
+            self.assertEqual(self.shopper.ask("POST", "/v1/orders", body, Idempotency_Key=key)
+                             .status, 400)
+
+    def test_what_is_not_final_is_asked_anew(self):
+        """503 from a gateway that reaches nobody, 504, 429: the key is as good as before."""
+        nowhere = f"ipc://{self.stack.state}/run/nowhere.sock"
+        cart, key = self.cart(), fresh()
+        with Gateway(self.stack, "alone", orchestrator_addresses=nowhere,
+                     place_timeout_ms=200) as alone:
+            self.expect(self.at(alone).order(cart, key), 503, "unavailable")
+        with Gateway(self.stack, "strict", user_rate=1, user_burst=1) as strict:
+            there = self.at(strict)
+            while (answer := there.order(fresh(), fresh())).status != 429:
+                pass
+            limited = there.order(cart, key)
+            while limited.status != 429:
+                limited = there.order(cart, fresh())
+            self.expect(limited, 429, "rate_limited")
+        answer = self.expect(self.shopper.order_until_final(cart, key), 201)
+        cart, key = self.cart(), fresh()
+        with Gateway(self.stack, "hasty", place_timeout_ms=200) as hasty:
+            there = self.at(hasty)
+            unknown = self.expect(there.order(cart, key, "pm_card_late"), 504, "outcome_unknown")
+            self.assertFalse(unknown.replayed)
+        self.expect(self.shopper.order_until_final(cart, key, "pm_card_late"), 201)
+        self.assertEqual(answer.status, 201)
+
+    def test_one_key_at_two_gateways_at_once_is_one_order(self):
+        with Gateway(self.stack, "second") as second:
+            cart, key, answers = self.cart(), fresh(), []
+
+            def ask(shopper):
+                answers.append(shopper.order_until_final(cart, key, "pm_card_late"))
+
+            threads = [threading.Thread(target=ask, args=(shopper,))
+                       for shopper in (self.shopper, self.at(second))]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(60)
+            self.assertEqual([answer.status for answer in answers], [201, 201])
+            self.assertEqual(answers[0].body, answers[1].body)
+        self.assertEqual(self.stack.number(
+            f"SELECT count(*) FROM orders.orders WHERE idempotency_key = '{key}'"), 1)
+
+    def test_a_draining_gateway_answers_what_runs(self):
+        """SIGTERM in the middle of an order; __exit__ sees that the exit status is 0."""
+        answers = []
+        with Gateway(self.stack, "leaving") as leaving:
+            there, cart, key = self.at(leaving), self.cart(), fresh()
+            thread = threading.Thread(
+                target=lambda: answers.append(there.order(cart, key, "pm_card_late")))
+            thread.start()
+            wait_until(lambda: self.stack.number(
+                f"SELECT count(*) FROM orders.checkouts WHERE idempotency_key = '{key}'"),
+                10, "the order runs")
+            leaving.stop()
+            thread.join(30)
+            with self.assertRaises(OSError):
+                raw(leaving.port, b"GET /v1/products HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.expect(answers[0], 201)
+        self.assertEqual(answers[0].headers["connection"], "close")
+
+    def test_zz_the_sums_come_out(self):
+        wait_until(lambda: self.stack.unfinished() == 0, 60, "every checkout is finished")
+        check_sums(self, self.stack)
+
+
+class Retention(StackTest):
+    environment = {"CHECKOUT_ORCHESTRATOR_KEYS_KEPT_MS": "1500",
+                   "CHECKOUT_ORCHESTRATOR_PRUNE_EVERY_MS": "50"}
+
+    def test_a_key_that_is_no_longer_kept_frees_nothing_that_was_ordered(self):
+        stack, shopper = self.stack, self.stack.shopper()
+        stack.product("cup", 100, price_cents=250)
+        cart, key, free, tried = fresh(), fresh(), fresh(), fresh()
+        shopper.put_cart(cart, [("cup", 1)])
+        shopper.put_cart(free, [("cup", 2)])
+        placed = self.expect(shopper.order(cart, key), 201)
+        self.expect(shopper.order(free, tried, "pm_card_chargeDeclined"), 402,
+                    "payment_declined")
+        wait_until(lambda: stack.number("SELECT count(*) FROM orders.checkouts") == 0, 30,
+                   "both checkouts are pruned")
+        with Gateway(stack, "forgetful") as gateway:  # one that remembers nothing itself
+            there = gateway.shopper(shopper.user, shopper.token)
+            self.assertEqual(
+                self.expect(there.ask("GET", placed.headers["location"]), 200).body, placed.body)
+            self.expect(there.order(cart, key), 422, "idempotency_key_reused")
+            self.expect(there.order(cart, fresh()), 409, "cart_already_ordered")
+            self.expect(there.put_cart(cart, [("cup", 5)]), 409, "cart_already_ordered")
+            # A refused one is as if it had never been: key and cart serve again.
+            self.expect(there.order(free, tried), 201)
+            there.close()
+        self.assertEqual(stack.number("SELECT count(*) FROM orders.orders"), 2)
+        self.assertEqual(stack.stock("cup"), (97, 0, 3))
+        self.assertEqual(stack.number("SELECT count(*) FROM sandbox.charges"
+                                      " WHERE status = 'captured'"), 2)
+        shopper.close()
+
+
+if __name__ == "__main__":
+    main()

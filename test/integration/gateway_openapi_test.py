@@ -1,0 +1,358 @@
+"""The OpenAPI document: it is sound, it is served, and every answer it tells of is given."""
+import hashlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import unittest
+import uuid
+from pathlib import Path
+
+import jsonschema
+import yaml
+
+from edge import Gateway, raw
+from stack import REPO, Shopper, StackTest, main, wait_until
+
+DOCUMENT = REPO / "gateway" / "openapi.yaml"
+LINT = REPO / "test" / "lint"
+METHODS = ("get", "put", "post")
+# What no OpenAPI document tells of: framing, and the server's own.
+TRANSPORT = {"content-length", "content-type", "date", "transfer-encoding"}
+
+
+def fresh():
+    return str(uuid.uuid4())
+
+
+def resolve(document, node):
+    """Follows a $ref, or gives the node itself."""
+    while isinstance(node, dict) and "$ref" in node:
+        target = document
+        for step in node["$ref"].removeprefix("#/").split("/"):
+            target = target[step]
+        node = target
+    return node
+
+
+class Document:
+    def __init__(self):
+        self.text = DOCUMENT.read_bytes()
+        self.tree = yaml.safe_load(self.text)
+
+    def responses(self):
+        """(operation or component, status) -> response, of all that is told."""
+        found = {}
+        for path in self.tree["paths"].values():
+            for method in METHODS:
+                for status, response in path.get(method, {}).get("responses", {}).items():
+                    found[path[method]["operationId"], int(status)] = resolve(self.tree, response)
+        for response in self.tree["x-any-request"]:
+            found[response["$ref"].split("/")[-1], None] = resolve(self.tree, response)
+        return found
+
+    def validate(self, schema, value):
+        jsonschema.Draft202012Validator(
+            {**schema, "components": self.tree["components"]},
+            format_checker=jsonschema.FormatChecker()).validate(value)
+
+    def check(self, response, answer):
+        """Every header and the body are as told, and nothing else is there."""
+        headers = {name.lower(): resolve(self.tree, header)
+                   for name, header in response["headers"].items()}
+        for name, header in headers.items():
+            if name in answer.headers:
+                self.validate(header["schema"], answer.headers[name])
+            elif header.get("required"):
+                raise AssertionError(f"no {name} in {answer!r}")
+        more = set(answer.headers) - set(headers) - TRANSPORT
+        if more:
+            raise AssertionError(f"{more} are told of nowhere: {answer!r}")
+        content = response.get("content", {})
+        if not content:
+            if answer.body != b"":
+                raise AssertionError(f"a body, and none is told of: {answer!r}")
+            return
+        (kind, media), = content.items()
+        if answer.headers["content-type"] != kind:
+            raise AssertionError(f"{answer.headers['content-type']} and not {kind}: {answer!r}")
+        self.validate(media["schema"],
+                      answer.json if kind.endswith("json") else answer.body.decode())
+        if kind == "application/problem+json" and answer.json["status"] != answer.status:
+            raise AssertionError(f"two statuses: {answer!r}")
+
+
+class Lint(unittest.TestCase):
+    def spectral(self):
+        """Spectral as the lock file has it, installed once into the user's cache."""
+        lock = (LINT / "package-lock.json").read_bytes()
+        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+        folder = cache / "checkout" / f"lint-{hashlib.sha256(lock).hexdigest()[:16]}"
+        program = folder / "node_modules" / ".bin" / "spectral"
+        if not program.exists():
+            making = folder.with_suffix(f".{os.getpid()}")
+            making.mkdir(parents=True)
+            for name in ("package.json", "package-lock.json"):
+                shutil.copy(LINT / name, making)
+            subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+                           cwd=making, check=True, capture_output=True, timeout=300)
+            shutil.rmtree(folder, ignore_errors=True)
+            making.rename(folder)
+        return program
+
+    def lint(self, document):
+        return subprocess.run(
+            [self.spectral(), "lint", "--ruleset", LINT / "spectral.yaml",
+             "--fail-severity=hint", document], capture_output=True, text=True, timeout=120)
+
+    def test_spectral_finds_nothing_to_say(self):
+        done = self.lint(DOCUMENT)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    def test_every_code_of_the_document_is_one_of_the_programs(self):
+        reasons = set(re.findall(r'"([a-z_]+)",\s+\d{3}, (?:true|false)',
+                                 (REPO / "lib" / "base" / "err.h").read_text()))
+        told = set(re.findall(r"^ +- ([a-z_]+)$", DOCUMENT.read_text(), re.MULTILINE))
+        self.assertGreater(len(told), 20)
+        self.assertEqual(told - reasons, set())
+
+
+class Answers(StackTest):
+    # No step's trouble lasts longer than the test's patience.
+    environment = {"CHECKOUT_GATEWAY_PLACE_TIMEOUT_MS": "1500",
+                   "CHECKOUT_ORCHESTRATOR_STEP_TIMEOUT_MS": "1000",
+                   "CHECKOUT_ORCHESTRATOR_GIVE_UP_MS": "3000"}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.document = Document()
+        cls.told = cls.document.responses()
+        cls.stack.product("cup", 1000, price_cents=250)
+        cls.stack.product("far", 10, price_cents=100, currency="USD")
+        cls.given = {}
+        cls.user = fresh()
+        cls.token = cls.stack.token(cls.user)
+
+    # --- the requests, one an operation ---
+
+    def operations(self, asks):
+        """operation -> a function that gives the answer to a good request, by `asks`."""
+        cart = fresh()
+
+        def ask(method, path, body=None, **headers):
+            return lambda: asks(method, path, body, **headers)
+
+        order = {"cart_id": "any", "payment_method_id": "pm_card_visa"}
+        return {
+            "placeOrder": lambda: asks("POST", "/v1/orders", order, Idempotency_Key=fresh()),
+            "listOrders": ask("GET", "/v1/orders"),
+            "getOrder": ask("GET", "/v1/orders/01ARZ3NDEKTSV4RRFFQ69G5FAV"),
+            "putCart": ask("PUT", f"/v1/carts/{cart}", {"lines": []}),
+            "getCart": ask("GET", f"/v1/carts/{cart}"),
+            "listProducts": ask("GET", "/v1/products"),
+            "health": ask("GET", "/healthz"),
+            "document": ask("GET", "/openapi.yaml"),
+        }
+
+    def give(self, operation, status, answer):
+        """The answer is that one, and as the document tells."""
+        with self.subTest(operation=operation, status=status):
+            response = self.told.get((operation, status))
+            self.assertIsNotNone(response, f"not told of: {answer!r}")
+            if status is not None:
+                self.assertEqual(answer.status, status, repr(answer))
+            self.document.check(response, answer)
+            self.given[operation, status] = True
+
+    def give_all(self, status, shopper, but=()):
+        """Every operation that tells of it gives that status."""
+        for operation, ask in self.operations(shopper.ask).items():
+            if (operation, status) in self.told and operation not in but:
+                self.give(operation, status, ask())
+        shopper.close()
+
+    def shopper(self, at=None, token=None):
+        return (at or self.stack).shopper(self.user, token=token or self.token)
+
+    # --- what is given ---
+
+    def test_a_good_request_is_answered_as_told(self):
+        one = self.shopper()
+        cart = fresh()
+        put = one.put_cart(cart, [("cup", 2)])
+        self.give("putCart", 201, put)
+        self.give("putCart", 200, one.put_cart(cart, [("cup", 3)]))
+        self.give("getCart", 200, one.ask("GET", f"/v1/carts/{cart}"))
+        placed = one.order(cart, cart, expected_total_cents=750)
+        self.give("placeOrder", 201, placed)
+        again = one.order(cart, cart, expected_total_cents=750)
+        self.assertTrue(again.replayed)
+        self.give("placeOrder", 201, again)
+        self.give("getOrder", 200, one.ask("GET", placed.headers["location"]))
+        other = fresh()
+        one.put_cart(other, [("cup", 1)])
+        self.give("placeOrder", 201, one.order(other, other))
+        page = one.ask("GET", "/v1/orders?limit=1")
+        self.give("listOrders", 200, page)
+        self.assertIsNotNone(page.json["next_cursor"])
+        self.give("listOrders", 200,
+                  one.ask("GET", f"/v1/orders?cursor={page.json['next_cursor']}"))
+        self.give("listProducts", 200, one.ask("GET", "/v1/products"))
+        self.give("health", 200, one.ask("GET", "/healthz"))
+        self.give("putCart", 409, one.put_cart(cart, [("cup", 1)]))
+        self.give("placeOrder", 409, one.order(cart, fresh()))
+        one.close()
+
+    def test_the_document_is_served_as_it_is(self):
+        one = self.shopper()
+        answer = one.ask("GET", "/openapi.yaml")
+        self.give("document", 200, answer)
+        self.assertEqual(answer.body, self.document.text)
+        one.close()
+
+    def test_what_is_refused_for_good_is_told_and_replays(self):
+        one = self.shopper()
+        cases = [("pm_card_chargeDeclined", [("cup", 1)], 402, "payment_declined"),
+                 ("pm_card_visa", [("cup", 9999)], 409, "out_of_stock"),
+                 ("pm_card_visa", [("cup", 1), ("far", 1)], 409, "failed_precondition"),
+                 ("pm_card_visa", [("nothing", 1)], 422, "unknown_sku"),
+                 ("pm_card_unreachable", [("cup", 1)], 409, "checkout_failed")]
+        for method, lines, status, code in cases:
+            cart = fresh()
+            one.put_cart(cart, lines)
+            self.expect(one.order_until_final(cart, cart, method), status, code)
+            answer = one.order(cart, cart, method)
+            self.assertEqual(answer.code, code)
+            self.assertTrue(answer.replayed)
+            self.give("placeOrder", status, answer)
+        cart = fresh()
+        one.put_cart(cart, [("cup", 1)])
+        answer = one.order(cart, cart, expected_total_cents=1)
+        self.assertEqual(answer.code, "price_changed")
+        self.give("placeOrder", 409, answer)
+        answer = one.order(cart, cart)
+        self.assertEqual(answer.code, "idempotency_key_reused")
+        self.give("placeOrder", 422, answer)
+        one.put_cart(empty := fresh(), [])
+        answer = one.order(empty, fresh())
+        self.assertEqual(answer.code, "cart_empty")
+        self.give("placeOrder", 422, answer)
+        one.close()
+
+    def test_a_request_that_still_runs_is_joined_or_asked_to_come_back(self):
+        one, two = self.shopper(), self.shopper()
+        cart = fresh()
+        one.put_cart(cart, [("cup", 1)])
+        first = []
+        thread = threading.Thread(
+            target=lambda: first.append(one.order(cart, cart, "pm_card_unreachable")))
+        thread.start()
+        wait_until(lambda: self.stack.number(
+            f"SELECT count(*) FROM orders.checkouts WHERE idempotency_key = '{cart}'"),
+            10, "the first request has claimed its key")
+        self.give("placeOrder", 409, two.order(fresh_cart := cart, fresh()))
+        answer = two.order(fresh_cart, cart, "pm_card_unreachable")
+        self.assertIn(answer.code, ("checkout_in_progress", "outcome_unknown"))
+        self.give("placeOrder", answer.status, answer)
+        thread.join(30)
+        self.give("placeOrder", 504, first[0])
+        for shopper in (one, two):
+            shopper.close()
+
+    def test_what_is_malformed_is_told(self):
+        one = self.shopper()
+        key = {"Idempotency_Key": fresh()}
+        self.give("placeOrder", 400, one.ask("POST", "/v1/orders", b"{", **key))
+        self.give("putCart", 400, one.ask("PUT", "/v1/carts/c", {"lines": 1}))
+        self.give("listOrders", 400, one.ask("GET", "/v1/orders?cursor=made-up"))
+        self.give("listProducts", 400, one.ask("GET", "/v1/products?x=1"))
+        self.give("placeOrder", 404, one.order(fresh(), fresh()))
+        self.give("getOrder", 404, one.ask("GET", "/v1/orders/01ARZ3NDEKTSV4RRFFQ69G5FAV"))
+        self.give("getCart", 404, one.ask("GET", f"/v1/carts/{fresh()}"))
+        for operation, method, path in (("placeOrder", "POST", "/v1/orders"),
+                                        ("putCart", "PUT", "/v1/carts/c")):
+            self.give(operation, 413, one.ask(method, path, b" " * 70000, **key))
+            self.give(operation, 415, one.ask(method, path, b"{}", Content_Type="text/xml"))
+        one.close()
+
+    def test_what_any_request_can_be_answered_with(self):
+        port, host = self.stack.port, b"Host: shop.test\r\n"
+        for name, data, status in (
+                ("Options", b"OPTIONS /v1/orders HTTP/1.1\r\n" + host + b"\r\n", 204),
+                ("BadRequest", b"GET /v1/products HTTP/1.1\r\n" + host + host + b"\r\n", 400),
+                ("NotFound", b"GET /nothing HTTP/1.1\r\n" + host + b"\r\n", 404),
+                ("MethodNotAllowed", b"DELETE /v1/orders HTTP/1.1\r\n" + host + b"\r\n", 405),
+                ("HeaderTooLarge",
+                 b"GET / HTTP/1.1\r\n" + host + b"X: " + b"y" * 60000 + b"\r\n\r\n", 431),
+                ("NotImplemented", b"PUT /v1/carts/c HTTP/1.1\r\n" + host +
+                 b"Transfer-Encoding: gzip\r\n\r\n", 501)):
+            answer = raw(port, data)
+            self.assertEqual(answer.status, status, name)
+            self.give(name, None, answer)
+
+    def test_who_may_not_ask_is_told(self):
+        nobody = Shopper(self.stack, self.user, token="nonsense")
+        self.give_all(401, nobody)
+        forged = Shopper(self.stack, self.user, token="-")
+        forged.token = None
+        ask = forged.ask
+        forged.ask = lambda *request, **headers: ask(
+            *request, Cookie=f"session={self.token}", Origin="https://evil.test", **headers)
+        self.give_all(403, forged)
+
+    def test_who_asks_too_often_is_told(self):
+        with Gateway(self.stack, "strict", user_rate=1, user_burst=1) as gateway:
+            hasty = self.shopper(gateway)
+            for operation in self.operations(hasty.ask):
+                if (operation, 429) not in self.told:
+                    continue
+                answers = [self.operations(hasty.ask)[operation]() for _ in range(2)]
+                while answers[-1].status != 429:
+                    answers.append(self.operations(hasty.ask)[operation]())
+                self.give(operation, 429, answers[-1])
+            hasty.close()
+
+    def test_trouble_behind_the_gateway_is_told(self):
+        nowhere = f"ipc://{self.stack.state}/run/nowhere.sock"
+        with Gateway(self.stack, "alone", orchestrator_addresses=nowhere, call_timeout_ms=300,
+                     inventory_addresses=nowhere, place_timeout_ms=300) as gateway:
+            self.give_all(503, self.shopper(gateway))
+
+    def test_a_fault_of_ours_is_told_as_one_and_not_what_it_is(self):
+        """A gateway that the services do not let in."""
+        key = self.stack.base / "stranger.key"
+        self.stack.ctl("key", "new", "stranger", "--out", str(key))
+        changing = ("placeOrder", "putCart")
+        with Gateway(self.stack, "stranger", key_file=key) as gateway:
+            self.give_all(500, self.shopper(gateway), but=changing)
+            # Refused by name it is known that nothing was changed.
+            public = re.search(r"^public *= *(\S+)", key.read_text(), re.MULTILINE)[1]
+            self.stack.ctl("key", "allow", str(self.stack.state / "keys/orchestrator.callers"),
+                           "stranger", public, "orders.v1.Orders/Nothing")
+            self.stack.kill("orchestrator")
+            shopper = self.shopper(gateway)
+            for operation in changing:
+                ask = self.operations(shopper.ask)[operation]
+                self.give(operation, 500, wait_until(
+                    lambda: (answer := ask()).status == 500 and answer, 60, "it is let in"))
+            shopper.close()
+
+    def test_an_outcome_that_is_not_known_is_told(self):
+        with Gateway(self.stack, "hasty", call_timeout_ms=300, place_timeout_ms=300) as gateway:
+            shopper = self.shopper(gateway)
+            shopper.ask("GET", "/v1/orders")
+            os.kill(pid := self.stack.pid("orchestrator"), signal.SIGSTOP)
+            try:
+                self.give_all(504, shopper)
+            finally:
+                os.kill(pid, signal.SIGCONT)
+
+    def test_zz_every_answer_told_of_was_given(self):
+        self.assertEqual(sorted(map(str, set(self.told) - set(self.given))), [])
+
+
+if __name__ == "__main__":
+    main()
