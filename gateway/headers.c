@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Nothing but the shop page (files.c) is a page: it may load nothing, be framed nowhere, be guessed no type. */
+/* Nothing but the shop page (files.c) is a page: it may load nothing, be framed nowhere,
+ * be guessed no type. */
 static const struct {
     const char *name, *value;
 } ALWAYS[] = {

@@ -156,8 +156,8 @@ static struct err open_tables(const struct settings *s, struct parts *p)
 /* A session for anybody is for a machine that nobody else can reach. */
 static const char *demo_token_file(const struct settings *s)
 {
-    bool local =
-        strncmp(s->listen_address, "127.", 4) == 0 || strcmp(s->listen_address, "::1") == 0;
+    bool local = strncmp(s->listen_address, "127.", 4) == 0 ||
+                 strcmp(s->listen_address, "::1") == 0;
 
     if (s->demo_token_file[0] == '\0' || local)
         return s->demo_token_file;
