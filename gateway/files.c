@@ -207,6 +207,19 @@ static struct err read_session(struct files *files, const struct files_config *c
     return files->set_cookie != NULL ? ERR_NONE : err_memory();
 }
 
+/* A session for anybody is for a machine that nobody else can reach. */
+static bool gives_session(const struct files_config *config)
+{
+    const char *address = config->listen_address;
+
+    if (config->demo_token_file[0] == '\0')
+        return false;
+    if (strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0)
+        return true;
+    log_warn("demo_session_off", "reason=\"other machines may reach %.64s\"", address);
+    return false;
+}
+
 struct err files_open(const struct files_config *config, struct files **out)
 {
     *out = NULL;
@@ -220,7 +233,7 @@ struct err files_open(const struct files_config *config, struct files **out)
     struct err e = read_files(files, config->folder);
     if (failed(e))
         e = err_make(e.code, "storefront_dir %.64s: %.100s", config->folder, e.message);
-    if (!failed(e) && config->demo_token_file[0] != '\0')
+    if (!failed(e) && gives_session(config))
         e = read_session(files, config);
     if (failed(e))
         files_close(files);

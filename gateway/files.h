@@ -28,7 +28,8 @@ struct files_config {
     /* Development only.  A file with a token: whoever opens the page on this machine is
      * signed in with it.  "": nobody is. */
     const char *demo_token_file;
-    const char *cookie; /* the name of the cookie that carries it */
+    const char *listen_address; /* must be a loopback one for that */
+    const char *cookie;         /* the name of the cookie that carries it */
 };
 
 struct files;

@@ -153,24 +153,12 @@ static struct err open_tables(const struct settings *s, struct parts *p)
     return e;
 }
 
-/* A session for anybody is for a machine that nobody else can reach. */
-static const char *demo_token_file(const struct settings *s)
-{
-    bool local = strncmp(s->listen_address, "127.", 4) == 0 ||
-                 strcmp(s->listen_address, "::1") == 0;
-
-    if (s->demo_token_file[0] == '\0' || local)
-        return s->demo_token_file;
-    log_warn("demo_session_off", "reason=\"%s can be reached from other machines\"",
-             s->listen_address);
-    return "";
-}
-
 static struct err open_files(const struct settings *s, struct parts *p)
 {
     struct files_config config = {
         .folder = s->storefront_dir,
-        .demo_token_file = demo_token_file(s),
+        .demo_token_file = s->demo_token_file,
+        .listen_address = s->listen_address,
         .cookie = s->session_cookie,
     };
 
