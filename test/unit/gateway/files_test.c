@@ -45,12 +45,20 @@ static void write_file(const struct world *w, const char *name, const char *byte
     fclose(file);
 }
 
-static struct err open_files(struct world *w, const char *token_file)
+static struct err open_files_at(struct world *w, const char *token_file,
+                                const char *address)
 {
-    struct files_config config = {
-        .folder = in(w, "shop"), .demo_token_file = token_file, .cookie = "session"};
+    struct files_config config = {.folder = in(w, "shop"),
+                                  .demo_token_file = token_file,
+                                  .listen_address = address,
+                                  .cookie = "session"};
 
     return files_open(&config, &w->gateway.files);
+}
+
+static struct err open_files(struct world *w, const char *token_file)
+{
+    return open_files_at(w, token_file, "127.0.0.1");
 }
 
 /* Serves what the folder holds now. */
@@ -260,6 +268,21 @@ static void the_demo_session_goes_with_the_page_to_this_machine_alone(void **sta
     }
 }
 
+static void a_gateway_that_others_can_reach_gives_no_session(void **state)
+{
+    static const char *const ADDRESSES[] = {"0.0.0.0", "::", "10.0.0.1", "12.7.0.1"};
+    struct world *w = *state;
+
+    serve(w, "");
+    for (size_t i = 0; i < sizeof ADDRESSES / sizeof ADDRESSES[0]; i++) {
+        files_close(w->gateway.files);
+        assert_false(failed(open_files_at(w, in(w, "token"), ADDRESSES[i])));
+        struct wire_answer *a = ask(w, "GET /", "127.0.0.1", "");
+        assert_int_equal(a->status, 200);
+        expect_header(a, "Set-Cookie", "");
+    }
+}
+
 static void what_cannot_be_served_ends_the_start(void **state)
 {
     struct world *w = *state;
@@ -303,6 +326,7 @@ int main(void)
         WITH_WORLD(what_was_not_found_at_the_start_is_404),
         WITH_WORLD(known_bytes_are_not_sent_again_and_head_sends_none),
         WITH_WORLD(the_demo_session_goes_with_the_page_to_this_machine_alone),
+        WITH_WORLD(a_gateway_that_others_can_reach_gives_no_session),
         WITH_WORLD(what_cannot_be_served_ends_the_start),
         WITH_WORLD(without_a_folder_there_is_no_page),
     };
