@@ -26,7 +26,11 @@ function add(sku) {
     addOne(sku);
 }
 
+let ready = false; /* nothing can be put into a cart that is not known yet */
+
 function show() {
+    if (!ready)
+        return;
     showProducts(cart.quantityOf, add);
     showCart();
     showButton();
@@ -68,7 +72,11 @@ async function start() {
     listenToCart();
     listenToPage();
     watchCartBar();
-    await Promise.all([loadProducts(delayed), cart.loadCart(delayed), loadOrders(delayed)]);
+    const orders = loadOrders(delayed);
+    await Promise.all([loadProducts(delayed), cart.loadCart(delayed)]);
+    ready = true;
+    show();
+    await orders;
     banner('');
 }
 

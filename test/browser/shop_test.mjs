@@ -14,7 +14,8 @@ function visit(sentence, story, options) {
         try {
             await story(shopper, shopper.page);
         } catch (error) {
-            error.message += `\n(picture: ${await shopper.picture(sentence)})`;
+            error.message += `\n(the page said: ${await shopper.words()}; ` +
+                `picture: ${await shopper.picture(sentence)})`;
             throw error;
         }
         await shopper.leave();

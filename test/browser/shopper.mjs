@@ -160,6 +160,13 @@ class Shopper {
         await this.context.close();
     }
 
+    /* All that the page has to say just now. */
+    async words() {
+        const parts = await this.page.locator('#banner, #notice, #progress')
+            .allTextContents().catch(() => []);
+        return parts.filter(text => text !== '').join(' | ') || 'nothing';
+    }
+
     /* For a look at what went wrong; CHECKOUT_KEEP keeps it. */
     async picture(name) {
         const path = `${TMPDIR}/${name.replace(/\W+/g, '-')}.png`;
