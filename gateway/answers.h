@@ -21,6 +21,11 @@ enum {
     ANSWERS_ID_SIZE = 32,
 };
 
+/* A header field; a list of them ends with a NULL name. */
+struct answer_field {
+    const char *name, *value;
+};
+
 /* What is sent over HTTP.  All pointers are borrowed; NULL or 0 means not sent. */
 struct answer {
     unsigned status;
@@ -32,6 +37,9 @@ struct answer {
     bool replayed; /* it was given before, to the same key */
     bool close;    /* end the connection after it */
     int retry_after_s;
+    const char *cache_control; /* NULL: no-store */
+    const char *set_cookie;
+    const struct answer_field *fields; /* more, or in place of the usual ones; or NULL */
 };
 
 struct answers;

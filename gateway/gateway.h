@@ -15,6 +15,7 @@
 struct jwt;
 struct answers;
 struct buckets;
+struct files;
 
 struct gateway {
     struct channel *orchestrator;
@@ -22,6 +23,7 @@ struct gateway {
     struct jwt *jwt; /* used by the HTTP thread alone */
     struct answers *answers;
     struct buckets *buckets;    /* used by the HTTP thread alone */
+    struct files *files;        /* NULL: there is no shop page */
     const char *session_cookie; /* the name of the cookie that may carry a token */
     const char *cors_origins;   /* see cors.h; "": none */
     int64_t place_timeout_ms;   /* budget of POST /v1/orders */

@@ -20,6 +20,9 @@ struct err carts_put(struct request *request) __attribute__((warn_unused_result)
 /* products.c */
 struct err products_list(struct request *request) __attribute__((warn_unused_result));
 
+/* files.c: the shop page */
+struct err files_get(struct request *request) __attribute__((warn_unused_result));
+
 /* health.c */
 struct err health_check(struct request *request) __attribute__((warn_unused_result));
 

@@ -16,6 +16,7 @@ static const struct {
     {"Authorization", offsetof(struct head, authorization)},
     {"Content-Type", offsetof(struct head, content_type)},
     {"Idempotency-Key", offsetof(struct head, idempotency_key)},
+    {"If-None-Match", offsetof(struct head, if_none_match)},
     {"traceparent", offsetof(struct head, traceparent)},
     {"Expect", offsetof(struct head, expect)},
     {"Cookie", offsetof(struct head, cookie)},

@@ -16,6 +16,7 @@ struct head {
     const char *authorization;
     const char *content_type;
     const char *idempotency_key;
+    const char *if_none_match;
     const char *traceparent;
     const char *content_length;
     const char *transfer_encoding;

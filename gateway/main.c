@@ -17,6 +17,7 @@
 #include "gateway/cors.h"
 #include "gateway/fetch.h"
 #include "gateway/file.h"
+#include "gateway/files.h"
 #include "gateway/gateway.h"
 #include "gateway/http.h"
 #include "gateway/jwt.h"
@@ -55,6 +56,8 @@ struct settings {
     const char *tls_cert_file;
     const char *tls_key_file;
     bool access_log;
+    const char *storefront_dir;
+    const char *demo_token_file;
 };
 
 static const struct conf_row ROWS[] = {
@@ -98,6 +101,9 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_TEXT(tls_key_file, "", "PEM private key of the certificate"),
     {"access_log", CONF_FLAG, offsetof(struct settings, access_log), "true", 0, 0,
      "one log line a request: true or false"},
+    CONF_ROW_TEXT(storefront_dir, "", "folder of the shop page; empty: there is none"),
+    CONF_ROW_TEXT(demo_token_file, "",
+                  "DEVELOPMENT ONLY: whoever opens the page gets this token"),
 };
 
 static const struct conf_table TABLE = {
@@ -151,6 +157,18 @@ static struct err open_tables(const struct settings *s, struct parts *p)
         e = buckets_open((size_t)s->users_max, s->user_rate, s->user_burst,
                          &p->gateway.buckets);
     return e;
+}
+
+static struct err open_files(const struct settings *s, struct parts *p)
+{
+    struct files_config config = {
+        .folder = s->storefront_dir,
+        .demo_token_file = s->demo_token_file,
+        .listen_address = s->listen_address,
+        .cookie = s->session_cookie,
+    };
+
+    return files_open(&config, &p->gateway.files);
 }
 
 static struct err open_channel(const struct settings *s, const struct parts *p,
@@ -263,6 +281,8 @@ static struct err start(void *arg)
     if (!failed(e))
         e = open_tables(s, p);
     if (!failed(e))
+        e = open_files(s, p);
+    if (!failed(e))
         e = open_channel(s, p, "orchestrator", s->orchestrator_addresses,
                          &p->gateway.orchestrator);
     if (!failed(e))
@@ -290,6 +310,7 @@ static void stop(void *arg)
     channel_close(p->gateway.orchestrator);
     if (p->http != NULL)
         http_stop(p->http);
+    files_close(p->gateway.files);
     key_source_close(p->key_source);
     if (p->fetching)
         fetch_stop();

@@ -119,6 +119,7 @@ stack_start() {
     keys_make
     database_roles_make
     conf_write_all
+    demo_session_make
     if database_is_private; then
         cluster_make
         cluster_configure "$STATE/postgres"

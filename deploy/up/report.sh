@@ -39,7 +39,7 @@ ready_print() {
 
 Ready: $url    (stop: $(ready_how_to_stop); logs: $STATE/log)
 
-Fill a cart and order it:
+Open it in a browser: a small shop.  Or fill a cart and order it here:
 
   id=\$(cat /proc/sys/kernel/random/uuid) token=\$($ctl token --user $DEMO_USER); curl --noproxy '*' -sS -X PUT $url/v1/carts/\$id -H "Authorization: Bearer \$token" -H 'Content-Type: application/json' -d '{"lines":[{"sku":"mug-blue","quantity":2},{"sku":"tea-assam","quantity":1}]}' --next --noproxy '*' -sS -X POST $url/v1/orders -H "Authorization: Bearer \$token" -H "Idempotency-Key: \$id" -H 'Content-Type: application/json' -d '{"cart_id":"'\$id'","payment_method_id":"pm_card_visa"}'
 

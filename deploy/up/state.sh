@@ -186,6 +186,13 @@ conf_read() {
     sed -n "s/^$2 = //p" "$STATE/conf/$1.conf" 2>/dev/null
 }
 
+# The demo page's session: whoever opens the page on this machine has it.  It is made
+# beside the key that any such token can be made with.
+demo_session_make() {
+    "${CTL[@]}" token --user "$DEMO_USER" --ttl 31536000 >"$STATE/keys/demo.jwt.new"
+    mv -f "$STATE/keys/demo.jwt.new" "$STATE/keys/demo.jwt"
+}
+
 conf_write_all() {
     local keys=$STATE/keys name
     local addresses="orchestrator_addresses = ipc://$RUN/orchestrator.sock
@@ -202,6 +209,8 @@ $addresses
 jwks_file = $keys/jwks.json
 jwt_issuer = $JWT_ISSUER
 jwt_audience = $JWT_AUDIENCE
+storefront_dir = $REPO/storefront
+demo_token_file = $keys/demo.jwt
 END
     # Not started by ./up: it wants an endpoints_file; see docs/events.md.
     conf_write webhook <<END

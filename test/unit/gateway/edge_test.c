@@ -353,7 +353,10 @@ static void paths_find_their_row_and_nothing_else_does(void **state)
         {"GET", "/v1/orders/X1/lines", ERR_NOT_FOUND, NULL, NULL},
         {"GET", "/v1/ordersX", ERR_NOT_FOUND, NULL, NULL},
         {"GET", "//v1/orders", ERR_NOT_FOUND, NULL, NULL},
-        {"GET", "/", ERR_NOT_FOUND, NULL, NULL},
+        {"GET", "/", ERR_OK, NULL, NULL}, /* the page, if there is one: files_test */
+        {"GET", "/index.html", ERR_NOT_FOUND, NULL, NULL},
+        {"GET", "/shop/", ERR_NOT_FOUND, NULL, NULL},
+        {"GET", "/shop/more/a.js", ERR_NOT_FOUND, NULL, NULL},
         {"GET", "", ERR_NOT_FOUND, NULL, NULL},
         {"OPTIONS", "*", ERR_NOT_FOUND, NULL, NULL},
     };

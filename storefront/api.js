@@ -1,0 +1,83 @@
+/*
+ * api.js - asking the shop's gateway, once or until the answer is settled.
+ *
+ * An answer is {status, ok, code, body, retryAfter}.  Status 0: there was none, so what
+ * was asked may have happened or not; ask again.
+ */
+const NO_ANSWER = {status: 0, ok: false, code: 'unreachable', body: {}, retryAfter: 0};
+
+const FIRST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 8000;
+
+async function askOnce(method, path, {body, key, timeout = 10000}) {
+    const headers = {};
+    if (key !== undefined)
+        headers['Idempotency-Key'] = key;
+    if (body !== undefined)
+        headers['Content-Type'] = 'application/json';
+    try {
+        const response = await fetch(path, {
+            method, headers, body: body && JSON.stringify(body), cache: 'no-store',
+            redirect: 'error', keepalive: method === 'PUT', signal: AbortSignal.timeout(timeout),
+        });
+        const json = await response.json();
+        return {
+            status: response.status, ok: response.ok, code: json.code, body: json,
+            retryAfter: Number(response.headers.get('Retry-After')) || 0,
+        };
+    } catch {
+        return NO_ANSWER; /* also what is not JSON, and so not from the gateway */
+    }
+}
+
+/* Opening the page signs in; so does fetching it. */
+async function signInAgain() {
+    await fetch('/', {cache: 'no-store', signal: AbortSignal.timeout(5000)}).catch(() => {});
+}
+
+/* `key` is the Idempotency-Key; `timeout` in ms. */
+export async function ask(method, path, options = {}) {
+    let answer = await askOnce(method, path, options);
+    if (answer.status === 401) {
+        await signInAgain();
+        answer = await askOnce(method, path, options);
+    }
+    return answer;
+}
+
+/* Whether the same question may get another answer later. */
+function mayChange(answer) {
+    return answer.status === 0 || answer.status === 429 || answer.status >= 500 ||
+        answer.body.retryable === true || answer.code === undefined && !answer.ok;
+}
+
+/* Ever longer, never in step with others, and not before the shop wants it. */
+function pauseOf(round, retryAfter) {
+    const most = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** round);
+    return Math.max(retryAfter * 1000, most * (0.5 + Math.random() / 2));
+}
+
+/* Over early when the browser says that it is back on the net. */
+function pause(ms) {
+    return new Promise(resolve => {
+        const timer = setTimeout(end, ms);
+        window.addEventListener('online', end);
+        function end() {
+            clearTimeout(timer);
+            window.removeEventListener('online', end);
+            resolve();
+        }
+    });
+}
+
+/* Asks until the answer will not change; between two rounds tell(answer, pause in ms). */
+export async function askUntilSettled(method, path, options = {}, tell = () => {}) {
+    for (let round = 0; ; round++) {
+        const answer = await ask(method, path, options);
+        if (!mayChange(answer))
+            return answer;
+        const ms = pauseOf(round, answer.retryAfter);
+        tell(answer, ms);
+        await pause(ms);
+    }
+}

@@ -1,0 +1,55 @@
+/* orders.js - what was ordered before, newest first, a page at a time. */
+import {askUntilSettled} from './api.js';
+import {byId, element} from './dom.js';
+import {money} from './money.js';
+import {dateWords, orderDetails} from './receipt.js';
+
+const PAGE = 5;
+
+let next = null; /* the cursor of the page after the last one shown */
+
+function item(order) {
+    const count = order.lines.reduce((sum, line) => sum + line.quantity, 0);
+
+    return element('li', {'data-order': order.order_id},
+        element('details', {},
+            element('summary', {},
+                element('span', {class: 'order-date'}, dateWords(order.created_at)),
+                element('span', {class: 'order-count'}, count === 1 ? '1 piece' : `${count} pieces`),
+                element('strong', {}, money(order.total_cents, order.currency))),
+            orderDetails(order)));
+}
+
+async function page(cursor, tell) {
+    const more = cursor === null ? '' : `&cursor=${encodeURIComponent(cursor)}`;
+    const answer = await askUntilSettled('GET', `/v1/orders?limit=${PAGE}${more}`, {}, tell);
+
+    byId('orders-empty').textContent = answer.ok ? 'No orders yet.'
+        : 'Your orders cannot be shown: you are not signed in.';
+    return answer.ok ? answer.body : {orders: [], next_cursor: null};
+}
+
+/* From the newest on. */
+export async function loadOrders(tell) {
+    const {orders, next_cursor: cursor} = await page(null, tell);
+
+    next = cursor;
+    byId('order-list').replaceChildren(...orders.map(item));
+    byId('orders-empty').hidden = orders.length > 0;
+    byId('orders-more').hidden = next === null;
+}
+
+/* The next page; the focus goes to its first order. */
+export async function loadOlderOrders(tell) {
+    if (next === null)
+        return;
+    const from = next;
+    next = null; /* a second click finds nothing to do */
+    const {orders, next_cursor: cursor} = await page(from, tell);
+    const items = orders.map(item);
+
+    next = cursor;
+    byId('order-list').append(...items);
+    byId('orders-more').hidden = next === null;
+    items[0]?.querySelector('summary').focus();
+}

@@ -1,0 +1,176 @@
+/*
+ * shopper.mjs - somebody at the shop page in Chromium, and looks behind the page.
+ *
+ * Every shopper has a browser context of its own: an empty profile.  All are the stack's one
+ * demo user.  What went over the wire is kept: `posts` are the orders asked for.
+ */
+import assert from 'node:assert/strict';
+import {execFile, execFileSync} from 'node:child_process';
+import {promisify} from 'node:util';
+import {chromium} from 'playwright-core';
+
+const {SHOP, STATE, DATABASE, CTL, REPO, TMPDIR} = process.env;
+const PATIENCE_MS = 30000;
+const run = promisify(execFile);
+
+let browser = null;
+
+export async function open() {
+    browser = await chromium.launch({
+        executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+        chromiumSandbox: process.getuid() !== 0,
+        args: ['--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
+            '--disable-background-networking', '--disable-component-update'],
+    });
+}
+
+export async function close() {
+    await browser?.close();
+}
+
+/* ---- behind the page ---- */
+
+/* Rows as lists of texts, as the database's owner. */
+export async function sql(statement) {
+    const {stdout} = await run('psql', ['-XAtq', '-F', '\t', '-v', 'ON_ERROR_STOP=1',
+        DATABASE, '-c', statement]);
+    return stdout.split('\n').filter(line => line !== '').map(line => line.split('\t'));
+}
+
+export async function call(method, message) {
+    await run(CTL, ['--state', STATE, 'call', method, JSON.stringify(message)]);
+}
+
+export async function until(fact, what) {
+    const deadline = Date.now() + PATIENCE_MS;
+
+    while (!await fact()) {
+        assert.ok(Date.now() < deadline, `not within ${PATIENCE_MS} ms: ${what}`);
+        await new Promise(resolve => setTimeout(resolve, 20));
+    }
+}
+
+export function gatewayPid() {
+    const status = execFileSync(`${REPO}/up`, ['--status', '--state', STATE], {encoding: 'utf8'});
+    return Number(/^pid\.gateway=(\d+)$/m.exec(status)[1]);
+}
+
+/* ---- the shopper ---- */
+
+/* A page that is loaded; `complaints` are errors in its scripts, and what its policy
+ * forbade. */
+export async function shopper(options = {}) {
+    const context = await browser.newContext({locale: 'en-GB', ...options});
+    const page = await context.newPage();
+    const posts = [], complaints = [];
+
+    context.setDefaultTimeout(PATIENCE_MS);
+    context.on('request', request => {
+        if (request.method() === 'POST')
+            posts.push({key: request.headers()['idempotency-key'], body: request.postData()});
+    });
+    page.on('pageerror', error => complaints.push(error.message));
+    page.on('console', message => {
+        if (/Content.Security.Policy|TrustedHTML/.test(message.text()))
+            complaints.push(message.text());
+    });
+    await page.goto(SHOP);
+    await page.locator('.product').first().waitFor();
+    return new Shopper(context, page, posts, complaints);
+}
+
+class Shopper {
+    constructor(context, page, posts, complaints) {
+        Object.assign(this, {context, page, posts, complaints});
+    }
+
+    button(name) {
+        return this.page.getByRole('button', {name});
+    }
+
+    async add(name, times = 1) {
+        for (let n = 0; n < times; n++)
+            await this.button(`Add to cart ${name}`).click();
+    }
+
+    /* The same, and the gateway has the cart. */
+    async addAndSave(name) {
+        const saved = this.page.waitForResponse(answer => answer.request().method() === 'PUT');
+        await this.add(name);
+        assert.ok((await saved).ok());
+    }
+
+    async choose(card) {
+        const radio = this.page.locator(`input[value="${card}"]`);
+        if (!await radio.isVisible())
+            await this.page.locator('#cards-more summary').click();
+        await radio.check();
+    }
+
+    async order(card) {
+        await this.choose(card);
+        await this.page.locator('#order').click();
+    }
+
+    /* Waits for the words of a refusal, or of what goes on. */
+    async reads(id, words) {
+        await this.page.locator(`#${id}`).getByText(words).waitFor();
+    }
+
+    /* The key of the order that is on its way, once the orchestrator has claimed it: from
+     * here on it is in mid-flight, until the bank answers two seconds later. */
+    async inFlight() {
+        let key;
+        await until(async () => {
+            key = await this.page.evaluate(
+                () => JSON.parse(localStorage.getItem('shop.attempt'))?.key);
+            return key !== undefined && (await sql('SELECT 1 FROM orders.checkouts WHERE ' +
+                `idempotency_key = '${key}' AND state = 'running'`)).length === 1;
+        }, 'the order is in flight');
+        return key;
+    }
+
+    /* The receipt's order: the only one of its cart and key, charged once, asked for with
+     * one key and one body from the `from`th POST on. */
+    async oneOrder(from = 0) {
+        const id = await this.receipt();
+        const asked = this.posts.slice(from);
+        const {key, body} = asked.at(-1);
+        const cart = JSON.parse(body).cart_id;
+
+        assert.deepEqual(new Set(asked.map(post => post.key)), new Set([key]));
+        assert.deepEqual(new Set(asked.map(post => post.body)), new Set([body]));
+        assert.deepEqual(await sql('SELECT id FROM orders.orders ' +
+            `WHERE cart_id = '${cart}' OR idempotency_key = '${key}'`), [[id]]);
+        assert.deepEqual(await sql('SELECT count(*) FROM sandbox.charges ' +
+            `WHERE idempotency_key LIKE '%${id}%' AND status = 'captured'`), [['1']]);
+        return id;
+    }
+
+    /* The order's number on the receipt, which is also the newest past order. */
+    async receipt() {
+        await this.page.locator('#receipt').waitFor();
+        const id = await this.page.locator('#receipt .order-id').textContent();
+        await this.page.locator(`#order-list [data-order="${id}"]`).waitFor();
+        return id;
+    }
+
+    async leave() {
+        assert.deepEqual(this.complaints, []);
+        await this.context.close();
+    }
+
+    /* All that the page has to say just now. */
+    async words() {
+        const parts = await this.page.locator('#banner, #notice, #progress')
+            .allTextContents().catch(() => []);
+        return parts.filter(text => text !== '').join(' | ') || 'nothing';
+    }
+
+    /* For a look at what went wrong; CHECKOUT_KEEP keeps it. */
+    async picture(name) {
+        const path = `${TMPDIR}/${name.replace(/\W+/g, '-')}.png`;
+        await this.page.screenshot({path, fullPage: true}).catch(() => {});
+        return path;
+    }
+}
