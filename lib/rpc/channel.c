@@ -37,6 +37,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/cancel.h"
 #include "base/clock.h"
@@ -61,6 +62,7 @@ enum {
     CANCEL_WAIT_MS = 1000,
     TOLD_ARENA_MAX = 64 << 10,
     TICKET_INDEX_BITS = 20,
+    STRAGGLERS_MS = 100, /* see settle */
 };
 
 enum call_state { SENDING, RECEIVING };
@@ -118,6 +120,7 @@ struct channel {
     size_t call_count, in_flight, in_flight_max;
     size_t turn;
     atomic_bool closing;
+    atomic_bool stragglers; /* a request was sent and its answer given up */
     atomic_size_t inside; /* threads in channel_call or channel_cancel */
     struct stats stats;
     struct counter *retries, *rested;
@@ -425,6 +428,7 @@ static void end_cancelled(struct call *call, bool sent)
     struct err e = called_off();
 
     if (sent) {
+        atomic_store(&call->channel->stragglers, true);
         tell_callee(call);
         e.effect = EFFECT_UNKNOWN;
     }
@@ -516,6 +520,7 @@ static void on_received(struct call *call, int result)
     } else if (cancel_asked(&call->cancel)) {
         end_cancelled(call, true);
     } else if (result == NNG_ETIMEDOUT) {
+        atomic_store(&call->channel->stragglers, true);
         attempt_failed(call,
                        err_unknown(ERR_DEADLINE_EXCEEDED, "%s did not answer in time",
                                    call->endpoint->url));
@@ -1087,14 +1092,29 @@ static void wait_idle(struct channel *channel)
     pthread_mutex_unlock(&channel->lock);
 }
 
+/*
+ * A connection of nng 1.5.2 that is closed just when an answer begins to arrive (its length
+ * is read, the rest is not) waits for that answer's end for ever, and with it everything
+ * of nng in the process that is still to be closed.  So when answers may be on their way
+ * that nobody waits for, they are given a moment to arrive.
+ */
+static void settle(const struct channel *channel)
+{
+    if (atomic_load(&channel->stragglers))
+        nanosleep(&(struct timespec){.tv_nsec = STRAGGLERS_MS * 1000000}, NULL);
+}
+
 void channel_close(struct channel *channel)
 {
     if (channel == NULL)
         return;
     pthread_mutex_lock(&channel->lock);
     atomic_store(&channel->closing, true);
+    if (channel->in_flight > 0)
+        atomic_store(&channel->stragglers, true);
     pthread_mutex_unlock(&channel->lock);
     wait_idle(channel);
+    settle(channel);
     while (atomic_load(&channel->inside) > 0) /* a caller on its way out */
         sched_yield();
     for (size_t i = 0; i < channel->call_count; i++)

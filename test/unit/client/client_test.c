@@ -251,6 +251,14 @@ static void seen_wait(struct seen *seen, int done)
     pthread_mutex_unlock(&seen->lock);
 }
 
+static void wait_parked(struct orders *orders)
+{
+    pthread_mutex_lock(&orders->lock);
+    while (orders->parked == NULL)
+        pthread_cond_wait(&orders->changed, &orders->lock);
+    pthread_mutex_unlock(&orders->lock);
+}
+
 static void a_started_call_can_be_called_off(void **state)
 {
     struct scene s;
@@ -261,10 +269,7 @@ static void a_started_call_can_be_called_off(void **state)
     scene_make(&s);
     checkout_call call =
         checkout_place_order_start(s.client, &request, NULL, on_placed, &seen);
-    pthread_mutex_lock(&s.orders.lock);
-    while (s.orders.parked == NULL)
-        pthread_cond_wait(&s.orders.changed, &s.orders.lock);
-    pthread_mutex_unlock(&s.orders.lock);
+    wait_parked(&s.orders);
     checkout_cancel(s.client, call);
     seen_wait(&seen, 1);
     assert_int_equal(seen.cancelled, 1);
@@ -282,12 +287,12 @@ static void closing_ends_what_was_started(void **state)
     (void)state;
     scene_make(&s);
     checkout_place_order_start(s.client, &request, NULL, on_placed, &seen);
+    wait_parked(&s.orders);
     checkout_client_close(s.client);
     s.client = NULL;
     assert_int_equal(seen.done, 1);
     assert_int_equal(seen.cancelled, 1);
-    if (s.orders.parked != NULL)
-        rpc_call_fail(s.orders.parked, err_make(ERR_CANCELLED, "nobody waits"));
+    rpc_call_fail(s.orders.parked, err_make(ERR_CANCELLED, "nobody waits"));
     scene_end(&s);
 }
 
