@@ -1,7 +1,7 @@
 /*
  * client_test.c - libcheckout-client against a service that answers what is wanted: both
- * forms, from many threads, and what is told of a failure.  The library is linked as other
- * programs link it; the fixture's own RPC code is not its.
+ * forms, from many threads, and what is told of a failure.  The library is linked as
+ * other programs link it; the fixture's own RPC code is not its.
  */
 #include "unit/rpc/fixture.h"
 
@@ -117,13 +117,13 @@ static void scene_make(struct scene *s)
     pthread_mutex_init(&s->orders.lock, NULL);
     pthread_cond_init(&s->orders.changed, NULL);
     ProtobufCService *services[] = {&s->orders.service.base};
-    s->server = serve(&(struct rpc_server_config){
-        .url = in(&s->folder, "ipc://", "orders.sock"),
-        .key = s->server_key,
-        .callers = s->callers,
-        .services = services,
-        .service_count = 1,
-        .in_flight_max = 64});
+    s->server =
+        serve(&(struct rpc_server_config){.url = in(&s->folder, "ipc://", "orders.sock"),
+                                          .key = s->server_key,
+                                          .callers = s->callers,
+                                          .services = services,
+                                          .service_count = 1,
+                                          .in_flight_max = 64});
     struct checkout_client_config config = config_of(s);
     assert_int_equal(checkout_client_open(&config, &s->client, NULL), CHECKOUT_OK);
 }
@@ -219,7 +219,8 @@ static void a_call_without_an_answer_ends_at_its_time_and_is_unknown(void **stat
     scene_end(&s);
 }
 
-/* ---- callbacks ------------------------------------------------------------------------- */
+/* ---- callbacks
+ * ------------------------------------------------------------------------- */
 
 struct seen {
     pthread_mutex_t lock;
@@ -316,7 +317,8 @@ static void *work(void *arg)
         struct checkout_cart *cart = NULL;
         checkout_place_order_start(w->scene->client, &request, NULL, on_placed, &w->seen);
         if (checkout_put_cart(w->scene->client, &put, NULL, &cart, NULL) == CHECKOUT_OK)
-            w->ok += cart->created && cart->line_count == 2 && cart->lines[1].quantity == 2;
+            w->ok +=
+                cart->created && cart->line_count == 2 && cart->lines[1].quantity == 2;
         checkout_free(cart);
     }
     seen_wait(&w->seen, EACH);
