@@ -27,7 +27,8 @@ struct checkout_client {
     uint32_t timeout_ms;
 };
 
-/* ---- errors ---------------------------------------------------------------------------- */
+/* ---- errors
+ * ---------------------------------------------------------------------------- */
 
 /* Copies what fits, to the last whole item. */
 static void put_subject(char *out, size_t room, const char *subject)
@@ -61,7 +62,8 @@ static enum checkout_status tell(struct checkout_error *out, struct err e)
     return (enum checkout_status)err_grpc_status(e.code);
 }
 
-/* ---- replies --------------------------------------------------------------------------- */
+/* ---- replies
+ * --------------------------------------------------------------------------- */
 
 struct reply_head {
     struct arena *arena;
@@ -88,7 +90,8 @@ void checkout_free(const void *reply)
     arena_free(arena);
 }
 
-/* ---- calling --------------------------------------------------------------------------- */
+/* ---- calling
+ * --------------------------------------------------------------------------- */
 
 /* One call under way. */
 struct pending {
@@ -205,8 +208,8 @@ enum checkout_status wait_for(checkout_client *client, const struct kind *kind,
 }
 
 checkout_call start(checkout_client *client, const struct kind *kind,
-                    const ProtobufCMessage *request, const struct checkout_options *options,
-                    any_done *done, void *arg)
+                    const ProtobufCMessage *request,
+                    const struct checkout_options *options, any_done *done, void *arg)
 {
     struct pending *p = calloc(1, sizeof *p);
 
@@ -243,7 +246,8 @@ void checkout_cancel(checkout_client *client, checkout_call call)
         channel_cancel(channel, call >> 1);
 }
 
-/* ---- opening and closing --------------------------------------------------------------- */
+/* ---- opening and closing
+ * --------------------------------------------------------------- */
 
 /* A library says nothing on standard error: what matters is in the errors. */
 static void be_quiet(void)

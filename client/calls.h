@@ -15,7 +15,7 @@
 #include "checkout/client.h"
 
 enum {
-    ARENA_MAX = 16 << 20, /* bytes of one request, or one reply unpacked */
+    ARENA_MAX = 16 << 20,   /* bytes of one request, or one reply unpacked */
     LINES_SENT_MAX = 65536, /* of a cart; the service refuses far fewer, with a reason */
 };
 
@@ -43,8 +43,8 @@ enum checkout_status wait_for(checkout_client *client, const struct kind *kind,
                               struct checkout_error *error);
 
 checkout_call start(checkout_client *client, const struct kind *kind,
-                    const ProtobufCMessage *request, const struct checkout_options *options,
-                    any_done *done, void *arg);
+                    const ProtobufCMessage *request,
+                    const struct checkout_options *options, any_done *done, void *arg);
 
 /* A request could not even be made, for want of memory. */
 enum checkout_status wait_for_nothing(struct checkout_error *error);

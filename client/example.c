@@ -1,4 +1,4 @@
-/* example.c - fills a cart and orders it:  example KEY SERVICES ORCHESTRATOR USER CART SKU PM IDEMPOTENCY_KEY */
+/* example KEY SERVICES ORCHESTRATOR USER CART SKU PAYMENT_METHOD IDEMPOTENCY_KEY */
 #include <checkout/client.h>
 #include <stdio.h>
 
@@ -21,15 +21,15 @@ int main(int argc, char **argv)
         .user_id = argv[4],
         .cart_id = argv[5],
         .payment_method_id = argv[7],
-        .idempotency_key = argv[8], /* keep it until the answer is known: it is asked with it again */
+        .idempotency_key = argv[8], /* kept until the answer is known, to ask again */
     };
     struct checkout_placed *placed = NULL;
 
     if (checkout_client_open(&config, &client, &error) == CHECKOUT_OK &&
         checkout_put_cart(client, &cart, NULL, NULL, &error) == CHECKOUT_OK &&
         checkout_place_order(client, &place, NULL, &placed, &error) == CHECKOUT_OK)
-        printf("%s %lld %s\n", placed->order.order_id, (long long)placed->order.total_cents,
-               placed->order.currency);
+        printf("%s %lld %s\n", placed->order.order_id,
+               (long long)placed->order.total_cents, placed->order.currency);
     else
         fprintf(stderr, "%s: %s\n", error.reason, error.message);
     int status = placed == NULL;

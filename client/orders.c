@@ -14,7 +14,8 @@ static char *text(const char *given)
     return (char *)(uintptr_t)(given != NULL ? given : "");
 }
 
-/* ---- what an order and a cart are ------------------------------------------------------ */
+/* ---- what an order and a cart are
+ * ------------------------------------------------------ */
 
 static bool fill_order(struct arena *arena, const Orders__V1__Order *from,
                        struct checkout_order *to)
@@ -27,9 +28,9 @@ static bool fill_order(struct arena *arena, const Orders__V1__Order *from,
     if (lines == NULL)
         return false;
     for (size_t i = 0; i < from->n_lines; i++)
-        lines[i] = (struct checkout_order_line){from->lines[i]->sku,
-                                                from->lines[i]->quantity,
-                                                from->lines[i]->unit_price_cents};
+        lines[i] =
+            (struct checkout_order_line){from->lines[i]->sku, from->lines[i]->quantity,
+                                         from->lines[i]->unit_price_cents};
     *to = (struct checkout_order){
         .order_id = from->order_id,
         .user_id = from->user_id,
@@ -59,7 +60,8 @@ static void *new_cart(struct arena *arena, const Orders__V1__Cart *from, bool cr
     return cart;
 }
 
-/* ---- place ----------------------------------------------------------------------------- */
+/* ---- place
+ * ----------------------------------------------------------------------------- */
 
 static void *convert_placed(struct arena *arena, const ProtobufCMessage *message,
                             bool replayed)
@@ -94,7 +96,8 @@ static void add(crypto_generichash_state *state, const char *field)
     crypto_generichash_update(state, (const unsigned char *)field, length);
 }
 
-/* The gateway's, so that a key is one order through either door (gateway/idempotency.c). */
+/* The gateway's, so that a key is one order through either door (gateway/idempotency.c).
+ */
 static void make_fingerprint(const struct checkout_place_order *r,
                              uint8_t out[FINGERPRINT_SIZE])
 {
@@ -145,7 +148,8 @@ enum checkout_status checkout_place_order(checkout_client *client,
 {
     struct place_message m;
 
-    return wait_for(client, &PLACE, make_place(request, &m), options, (void **)reply, error);
+    return wait_for(client, &PLACE, make_place(request, &m), options, (void **)reply,
+                    error);
 }
 
 checkout_call checkout_place_order_start(checkout_client *client,
@@ -158,7 +162,8 @@ checkout_call checkout_place_order_start(checkout_client *client,
     return start(client, &PLACE, make_place(request, &m), options, (any_done *)done, arg);
 }
 
-/* ---- get ------------------------------------------------------------------------------- */
+/* ---- get
+ * ------------------------------------------------------------------------------- */
 
 static void *convert_order(struct arena *arena, const ProtobufCMessage *message,
                            bool replayed)
@@ -210,7 +215,8 @@ checkout_call checkout_get_order_start(checkout_client *client,
     return start(client, &GET, make_get(request, &m), options, (any_done *)done, arg);
 }
 
-/* ---- list ------------------------------------------------------------------------------ */
+/* ---- list
+ * ------------------------------------------------------------------------------ */
 
 static void *convert_orders(struct arena *arena, const ProtobufCMessage *message,
                             bool replayed)
@@ -258,7 +264,8 @@ enum checkout_status checkout_list_orders(checkout_client *client,
 {
     Orders__V1__ListOrdersRequest m;
 
-    return wait_for(client, &LIST, make_list(request, &m), options, (void **)reply, error);
+    return wait_for(client, &LIST, make_list(request, &m), options, (void **)reply,
+                    error);
 }
 
 checkout_call checkout_list_orders_start(checkout_client *client,
@@ -271,9 +278,11 @@ checkout_call checkout_list_orders_start(checkout_client *client,
     return start(client, &LIST, make_list(request, &m), options, (any_done *)done, arg);
 }
 
-/* ---- carts ----------------------------------------------------------------------------- */
+/* ---- carts
+ * ----------------------------------------------------------------------------- */
 
-static void *convert_put(struct arena *arena, const ProtobufCMessage *message, bool replayed)
+static void *convert_put(struct arena *arena, const ProtobufCMessage *message,
+                         bool replayed)
 {
     const Orders__V1__PutCartReply *reply = (const void *)message;
 
@@ -281,7 +290,8 @@ static void *convert_put(struct arena *arena, const ProtobufCMessage *message, b
     return new_cart(arena, reply->cart, reply->created);
 }
 
-static void *convert_got(struct arena *arena, const ProtobufCMessage *message, bool replayed)
+static void *convert_got(struct arena *arena, const ProtobufCMessage *message,
+                         bool replayed)
 {
     const Orders__V1__GetCartReply *reply = (const void *)message;
 
@@ -302,7 +312,8 @@ static const struct kind GET_CART = {"orders.v1.Orders/GetCart", CALL_ORCHESTRAT
                                      &orders__v1__get_cart_reply__descriptor, convert_got,
                                      deliver_cart};
 
-/* In an arena that lives until the request is packed: there may be any number of lines. */
+/* In an arena that lives until the request is packed: there may be any number of lines.
+ */
 static const ProtobufCMessage *make_put(const struct checkout_put_cart *from,
                                         struct arena *arena)
 {
@@ -381,8 +392,8 @@ enum checkout_status checkout_get_cart(checkout_client *client,
 {
     Orders__V1__GetCartRequest m;
 
-    return wait_for(client, &GET_CART, make_get_cart(request, &m), options, (void **)reply,
-                    error);
+    return wait_for(client, &GET_CART, make_get_cart(request, &m), options,
+                    (void **)reply, error);
 }
 
 checkout_call checkout_get_cart_start(checkout_client *client,

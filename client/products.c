@@ -8,7 +8,8 @@ static char *text(const char *given)
     return (char *)(uintptr_t)(given != NULL ? given : "");
 }
 
-/* ---- stock ----------------------------------------------------------------------------- */
+/* ---- stock
+ * ----------------------------------------------------------------------------- */
 
 static void *convert_stock(struct arena *arena, const ProtobufCMessage *message,
                            bool replayed)
@@ -64,7 +65,8 @@ checkout_call checkout_get_stock_start(checkout_client *client,
                  (any_done *)done, arg);
 }
 
-/* ---- products -------------------------------------------------------------------------- */
+/* ---- products
+ * -------------------------------------------------------------------------- */
 
 static void *convert_products(struct arena *arena, const ProtobufCMessage *message,
                               bool replayed)
@@ -86,16 +88,15 @@ static void *convert_products(struct arena *arena, const ProtobufCMessage *messa
     return products;
 }
 
-static void deliver_products(any_done *done, void *arg, const struct checkout_error *error,
-                             const void *reply)
+static void deliver_products(any_done *done, void *arg,
+                             const struct checkout_error *error, const void *reply)
 {
     ((checkout_list_products_done *)done)(arg, error, reply);
 }
 
-static const struct kind LIST_PRODUCTS = {"inventory.v1.Inventory/ListProducts",
-                                          CALL_INVENTORY,
-                                          &inventory__v1__list_products_reply__descriptor,
-                                          convert_products, deliver_products};
+static const struct kind LIST_PRODUCTS = {
+    "inventory.v1.Inventory/ListProducts", CALL_INVENTORY,
+    &inventory__v1__list_products_reply__descriptor, convert_products, deliver_products};
 
 static const ProtobufCMessage *make_list(const struct checkout_list_products *from,
                                          Inventory__V1__ListProductsRequest *m)

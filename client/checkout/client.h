@@ -7,19 +7,19 @@
  * are lost.  Every function may be called from any thread.  Each call has two forms:
  *
  *   checkout_place_order(...)         waits for the answer and gives its status
- *   checkout_place_order_start(...)   returns at once; `done` is called exactly once, on a
- *                                     thread of the library, perhaps before it returns.
- *                                     `done` must not wait: no blocking form, no
- *                                     checkout_client_close.  Starting another call is fine
+ *   checkout_place_order_start(...)   returns at once; `done` is called exactly once, on
+ * a thread of the library, perhaps before it returns. `done` must not wait: no blocking
+ * form, no checkout_client_close.  Starting another call is fine
  *
- * Requests are only read until the function returns.  A reply from the blocking form is to
- * be given to checkout_free; one given to `done` lives until that returns.  Texts are
- * UTF-8, never NULL in a reply; NULL in a request is an empty text.  Money is in minor units
- * (cents) of an ISO 4217 currency.
+ * Requests are only read until the function returns.  A reply from the blocking form is
+ * to be given to checkout_free; one given to `done` lives until that returns.  Texts are
+ * UTF-8, never NULL in a reply; NULL in a request is an empty text.  Money is in minor
+ * units (cents) of an ISO 4217 currency.
  *
- * Calls that fail for a moment are repeated by the library until their time is up.  What a
- * failed call may have done is in the error: after CHECKOUT_EFFECT_UNKNOWN ask again with the
- * same ids, which does it if it was not done and answers what it answered if it was.
+ * Calls that fail for a moment are repeated by the library until their time is up.  What
+ * a failed call may have done is in the error: after CHECKOUT_EFFECT_UNKNOWN ask again
+ * with the same ids, which does it if it was not done and answers what it answered if it
+ * was.
  */
 #ifndef CHECKOUT_CLIENT_H
 #define CHECKOUT_CLIENT_H
@@ -85,15 +85,15 @@ struct checkout_client_config {
     const char *key_file;      /* our key pair: checkoutctl key new */
     const char *services_file; /* the services' public keys; followed when it changes */
     /* ipc:///path, tcp://host:port or tls+tcp://host:port; replicas with commas. */
-    const char *orchestrator_addresses; /* orders and carts */
-    const char *inventory_addresses;    /* products and stock; NULL: not needed */
+    const char *orchestrator_addresses;      /* orders and carts */
+    const char *inventory_addresses;         /* products and stock; NULL: not needed */
     const char *tls_cert, *tls_key, *tls_ca; /* PEM files, for tls+tcp */
-    uint32_t in_flight_max; /* calls at once to one service; 0: 1024 */
-    uint32_t timeout_ms;    /* of calls that name none; 0: 10000 */
+    uint32_t in_flight_max;                  /* calls at once to one service; 0: 1024 */
+    uint32_t timeout_ms;                     /* of calls that name none; 0: 10000 */
 };
 
-/* Connects in the background, waits for nothing.  CHECKOUT_INVALID_ARGUMENT says which file
- * or address is wrong.  `error` may be NULL, here and everywhere. */
+/* Connects in the background, waits for nothing.  CHECKOUT_INVALID_ARGUMENT says which
+ * file or address is wrong.  `error` may be NULL, here and everywhere. */
 CHECKOUT_API enum checkout_status
 checkout_client_open(const struct checkout_client_config *config, checkout_client **out,
                      struct checkout_error *error);
@@ -102,8 +102,8 @@ checkout_client_open(const struct checkout_client_config *config, checkout_clien
  * may be called with the client any more, nor be under way in another thread. */
 CHECKOUT_API void checkout_client_close(checkout_client *client); /* NULL is allowed */
 
-/* Nobody waits any more: `done` is called soon with CHECKOUT_CANCELLED, unless the answer is
- * just coming.  What has not begun is not done; see the error's effect. */
+/* Nobody waits any more: `done` is called soon with CHECKOUT_CANCELLED, unless the answer
+ * is just coming.  What has not begun is not done; see the error's effect. */
 CHECKOUT_API void checkout_cancel(checkout_client *client, checkout_call call);
 
 /* NULL is allowed. */
@@ -116,7 +116,8 @@ struct checkout_options {
     const char *traceparent; /* W3C Trace Context, or NULL */
 };
 
-/* ---- orders ---------------------------------------------------------------------------- */
+/* ---- orders
+ * ---------------------------------------------------------------------------- */
 
 struct checkout_order_line {
     const char *sku;
@@ -155,10 +156,10 @@ struct checkout_placed {
 typedef void checkout_place_order_done(void *arg, const struct checkout_error *error,
                                        const struct checkout_placed *reply);
 
-CHECKOUT_API enum checkout_status checkout_place_order(
-    checkout_client *client, const struct checkout_place_order *request,
-    const struct checkout_options *options, struct checkout_placed **reply,
-    struct checkout_error *error);
+CHECKOUT_API enum checkout_status
+checkout_place_order(checkout_client *client, const struct checkout_place_order *request,
+                     const struct checkout_options *options,
+                     struct checkout_placed **reply, struct checkout_error *error);
 CHECKOUT_API checkout_call checkout_place_order_start(
     checkout_client *client, const struct checkout_place_order *request,
     const struct checkout_options *options, checkout_place_order_done *done, void *arg);
@@ -171,10 +172,10 @@ struct checkout_get_order {
 typedef void checkout_get_order_done(void *arg, const struct checkout_error *error,
                                      const struct checkout_order *reply);
 
-CHECKOUT_API enum checkout_status checkout_get_order(
-    checkout_client *client, const struct checkout_get_order *request,
-    const struct checkout_options *options, struct checkout_order **reply,
-    struct checkout_error *error);
+CHECKOUT_API enum checkout_status
+checkout_get_order(checkout_client *client, const struct checkout_get_order *request,
+                   const struct checkout_options *options, struct checkout_order **reply,
+                   struct checkout_error *error);
 CHECKOUT_API checkout_call checkout_get_order_start(
     checkout_client *client, const struct checkout_get_order *request,
     const struct checkout_options *options, checkout_get_order_done *done, void *arg);
@@ -194,15 +195,16 @@ struct checkout_orders {
 typedef void checkout_list_orders_done(void *arg, const struct checkout_error *error,
                                        const struct checkout_orders *reply);
 
-CHECKOUT_API enum checkout_status checkout_list_orders(
-    checkout_client *client, const struct checkout_list_orders *request,
-    const struct checkout_options *options, struct checkout_orders **reply,
-    struct checkout_error *error);
+CHECKOUT_API enum checkout_status
+checkout_list_orders(checkout_client *client, const struct checkout_list_orders *request,
+                     const struct checkout_options *options,
+                     struct checkout_orders **reply, struct checkout_error *error);
 CHECKOUT_API checkout_call checkout_list_orders_start(
     checkout_client *client, const struct checkout_list_orders *request,
     const struct checkout_options *options, checkout_list_orders_done *done, void *arg);
 
-/* ---- carts ----------------------------------------------------------------------------- */
+/* ---- carts
+ * ----------------------------------------------------------------------------- */
 
 struct checkout_cart_line {
     const char *sku;
@@ -230,27 +232,24 @@ struct checkout_cart {
 typedef void checkout_cart_done(void *arg, const struct checkout_error *error,
                                 const struct checkout_cart *reply);
 
-CHECKOUT_API enum checkout_status checkout_put_cart(checkout_client *client,
-                                                    const struct checkout_put_cart *request,
-                                                    const struct checkout_options *options,
-                                                    struct checkout_cart **reply,
-                                                    struct checkout_error *error);
-CHECKOUT_API checkout_call checkout_put_cart_start(checkout_client *client,
-                                                   const struct checkout_put_cart *request,
-                                                   const struct checkout_options *options,
-                                                   checkout_cart_done *done, void *arg);
+CHECKOUT_API enum checkout_status
+checkout_put_cart(checkout_client *client, const struct checkout_put_cart *request,
+                  const struct checkout_options *options, struct checkout_cart **reply,
+                  struct checkout_error *error);
+CHECKOUT_API checkout_call checkout_put_cart_start(
+    checkout_client *client, const struct checkout_put_cart *request,
+    const struct checkout_options *options, checkout_cart_done *done, void *arg);
 
-CHECKOUT_API enum checkout_status checkout_get_cart(checkout_client *client,
-                                                    const struct checkout_get_cart *request,
-                                                    const struct checkout_options *options,
-                                                    struct checkout_cart **reply,
-                                                    struct checkout_error *error);
-CHECKOUT_API checkout_call checkout_get_cart_start(checkout_client *client,
-                                                   const struct checkout_get_cart *request,
-                                                   const struct checkout_options *options,
-                                                   checkout_cart_done *done, void *arg);
+CHECKOUT_API enum checkout_status
+checkout_get_cart(checkout_client *client, const struct checkout_get_cart *request,
+                  const struct checkout_options *options, struct checkout_cart **reply,
+                  struct checkout_error *error);
+CHECKOUT_API checkout_call checkout_get_cart_start(
+    checkout_client *client, const struct checkout_get_cart *request,
+    const struct checkout_options *options, checkout_cart_done *done, void *arg);
 
-/* ---- products and stock ---------------------------------------------------------------- */
+/* ---- products and stock
+ * ---------------------------------------------------------------- */
 
 struct checkout_get_stock {
     const char *sku;
@@ -265,11 +264,10 @@ struct checkout_stock {
 typedef void checkout_get_stock_done(void *arg, const struct checkout_error *error,
                                      const struct checkout_stock *reply);
 
-CHECKOUT_API enum checkout_status checkout_get_stock(checkout_client *client,
-                                                     const struct checkout_get_stock *request,
-                                                     const struct checkout_options *options,
-                                                     struct checkout_stock **reply,
-                                                     struct checkout_error *error);
+CHECKOUT_API enum checkout_status
+checkout_get_stock(checkout_client *client, const struct checkout_get_stock *request,
+                   const struct checkout_options *options, struct checkout_stock **reply,
+                   struct checkout_error *error);
 CHECKOUT_API checkout_call checkout_get_stock_start(
     checkout_client *client, const struct checkout_get_stock *request,
     const struct checkout_options *options, checkout_get_stock_done *done, void *arg);
@@ -288,16 +286,18 @@ struct checkout_product {
 
 struct checkout_products {
     size_t product_count;
-    const struct checkout_product *products; /* by SKU; fewer than the limit: the last page */
+    const struct checkout_product
+        *products; /* by SKU; fewer than the limit: the last page */
 };
 
 typedef void checkout_list_products_done(void *arg, const struct checkout_error *error,
                                          const struct checkout_products *reply);
 
-CHECKOUT_API enum checkout_status checkout_list_products(
-    checkout_client *client, const struct checkout_list_products *request,
-    const struct checkout_options *options, struct checkout_products **reply,
-    struct checkout_error *error);
+CHECKOUT_API enum checkout_status
+checkout_list_products(checkout_client *client,
+                       const struct checkout_list_products *request,
+                       const struct checkout_options *options,
+                       struct checkout_products **reply, struct checkout_error *error);
 CHECKOUT_API checkout_call checkout_list_products_start(
     checkout_client *client, const struct checkout_list_products *request,
     const struct checkout_options *options, checkout_list_products_done *done, void *arg);

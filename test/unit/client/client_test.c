@@ -1,7 +1,7 @@
 /*
  * client_test.c - libcheckout-client against a service that answers what is wanted: both
- * forms, from many threads, and what is told of a failure.  The library is linked as other
- * programs link it; the fixture's own RPC code is not its.
+ * forms, from many threads, and what is told of a failure.  The library is linked as
+ * other programs link it; the fixture's own RPC code is not its.
  */
 #include "unit/rpc/fixture.h"
 
@@ -117,13 +117,13 @@ static void scene_make(struct scene *s)
     pthread_mutex_init(&s->orders.lock, NULL);
     pthread_cond_init(&s->orders.changed, NULL);
     ProtobufCService *services[] = {&s->orders.service.base};
-    s->server = serve(&(struct rpc_server_config){
-        .url = in(&s->folder, "ipc://", "orders.sock"),
-        .key = s->server_key,
-        .callers = s->callers,
-        .services = services,
-        .service_count = 1,
-        .in_flight_max = 64});
+    s->server =
+        serve(&(struct rpc_server_config){.url = in(&s->folder, "ipc://", "orders.sock"),
+                                          .key = s->server_key,
+                                          .callers = s->callers,
+                                          .services = services,
+                                          .service_count = 1,
+                                          .in_flight_max = 64});
     struct checkout_client_config config = config_of(s);
     assert_int_equal(checkout_client_open(&config, &s->client, NULL), CHECKOUT_OK);
 }
@@ -219,7 +219,8 @@ static void a_call_without_an_answer_ends_at_its_time_and_is_unknown(void **stat
     scene_end(&s);
 }
 
-/* ---- callbacks ------------------------------------------------------------------------- */
+/* ---- callbacks
+ * ------------------------------------------------------------------------- */
 
 struct seen {
     pthread_mutex_t lock;
@@ -251,6 +252,14 @@ static void seen_wait(struct seen *seen, int done)
     pthread_mutex_unlock(&seen->lock);
 }
 
+static void wait_parked(struct orders *orders)
+{
+    pthread_mutex_lock(&orders->lock);
+    while (orders->parked == NULL)
+        pthread_cond_wait(&orders->changed, &orders->lock);
+    pthread_mutex_unlock(&orders->lock);
+}
+
 static void a_started_call_can_be_called_off(void **state)
 {
     struct scene s;
@@ -261,10 +270,7 @@ static void a_started_call_can_be_called_off(void **state)
     scene_make(&s);
     checkout_call call =
         checkout_place_order_start(s.client, &request, NULL, on_placed, &seen);
-    pthread_mutex_lock(&s.orders.lock);
-    while (s.orders.parked == NULL)
-        pthread_cond_wait(&s.orders.changed, &s.orders.lock);
-    pthread_mutex_unlock(&s.orders.lock);
+    wait_parked(&s.orders);
     checkout_cancel(s.client, call);
     seen_wait(&seen, 1);
     assert_int_equal(seen.cancelled, 1);
@@ -282,12 +288,12 @@ static void closing_ends_what_was_started(void **state)
     (void)state;
     scene_make(&s);
     checkout_place_order_start(s.client, &request, NULL, on_placed, &seen);
+    wait_parked(&s.orders);
     checkout_client_close(s.client);
     s.client = NULL;
     assert_int_equal(seen.done, 1);
     assert_int_equal(seen.cancelled, 1);
-    if (s.orders.parked != NULL)
-        rpc_call_fail(s.orders.parked, err_make(ERR_CANCELLED, "nobody waits"));
+    rpc_call_fail(s.orders.parked, err_make(ERR_CANCELLED, "nobody waits"));
     scene_end(&s);
 }
 
@@ -311,7 +317,8 @@ static void *work(void *arg)
         struct checkout_cart *cart = NULL;
         checkout_place_order_start(w->scene->client, &request, NULL, on_placed, &w->seen);
         if (checkout_put_cart(w->scene->client, &put, NULL, &cart, NULL) == CHECKOUT_OK)
-            w->ok += cart->created && cart->line_count == 2 && cart->lines[1].quantity == 2;
+            w->ok +=
+                cart->created && cart->line_count == 2 && cart->lines[1].quantity == 2;
         checkout_free(cart);
     }
     seen_wait(&w->seen, EACH);

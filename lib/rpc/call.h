@@ -1,0 +1,126 @@
+/*
+ * call.h - one call of a channel; private to channel.c, call.c and attempt.c.
+ *
+ * call.c makes it, and cancels it; attempt.c runs it to its end.
+ */
+#pragma once
+
+#include <nng/nng.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/cancel.h"
+#include "rpc/channel.h"
+#include "rpc/endpoint.h"
+#include "rpc/envelope.h"
+#include "rpc/seal.h"
+#include "rpc/stats.h"
+
+enum {
+    ADDRESSES_MAX = 16,
+    PAUSE_LEAST_MS = 5,
+    CANCELS_MAX = 8, /* Cancel messages beside the calls in flight */
+};
+
+enum call_state { SENDING, RECEIVING };
+
+struct call {
+    struct channel *channel;
+    struct call *next; /* free ones */
+    nng_aio *aio;
+    nng_aio *pause; /* of its own: in nng 1.5.2 an aio that has slept takes every later
+                       time-out for success */
+    pthread_mutex_t lock; /* see above; the call's own, so hardly ever waited for */
+    struct cancel cancel;
+    size_t index; /* in channel->calls */
+    enum call_state state;
+    struct endpoint *pin;      /* the only address that will do, or NULL */
+    struct endpoint *endpoint; /* of the attempt; NULL between two */
+    struct callee *callee;     /* of the attempt */
+    nng_ctx context;
+    uint8_t nonce[SEAL_NONCE_SIZE];
+
+    char method[ENVELOPE_METHOD_MAX + 1];
+    char id[ENVELOPE_ID_MAX + 1];
+    char traceparent[ENVELOPE_TRACEPARENT_MAX + 1];
+    uint8_t *payload;
+    size_t payload_size, payload_room;
+    struct packed_metadata *metadata; /* NULL: none */
+    int64_t begun_us;
+    const ProtobufCMessageDescriptor *reply_type;
+    struct arena *arena;
+    int64_t deadline_ms;
+    channel_done *done;
+    void *arg;
+
+    int64_t pause_ms; /* the most the next pause may take */
+    bool unknown;     /* an attempt was sent and not answered for good */
+    bool answered;    /* `error` is the callee's own */
+    bool not_run;     /* the latest attempt was refused before its handler */
+    struct err error; /* of the latest attempt */
+    uint32_t refused; /* addresses that will not have us, a bit each */
+};
+
+/* Whose answers we accept, and the session our requests to it are sealed in. */
+struct callee {
+    struct peers *list; /* a share; what `peer` lives in */
+    const struct peer *peer;
+    struct seal_session session;
+    size_t users; /* attempts, and the channel; under its lock */
+};
+
+struct channel {
+    pthread_mutex_t lock;
+    pthread_cond_t idle;
+    struct call *free;
+    struct call **calls; /* all ever made, at most in_flight_max */
+    size_t call_count, in_flight, in_flight_max;
+    size_t cancels; /* Cancel messages among those in flight; they take nobody's place */
+    size_t turn;
+    atomic_bool closing;
+    atomic_bool stragglers; /* a request was sent and its answer given up */
+    atomic_size_t inside;   /* threads in channel_call or channel_cancel */
+    struct stats stats;
+    struct counter *retries, *rested;
+    const struct key *key;
+    struct callee *callee;
+    char service[KEY_NAME_MAX + 1];
+    struct endpoint endpoints[ADDRESSES_MAX];
+    size_t endpoint_count;
+};
+
+/* A call's metadata as the envelope wants it, in one block. */
+struct packed_metadata {
+    Rpc__V1__Metadata entries[ENVELOPE_METADATA_MAX];
+    Rpc__V1__Metadata *list[ENVELOPE_METADATA_MAX];
+    size_t count;
+    char texts[]; /* keys and values */
+};
+/* ---- attempt.c ---- */
+
+/* Begins the next attempt, or ends the call. */
+void call_attempt(struct call *call);
+
+/* Ends the call: gives its memory back, then its answer. */
+void call_finish(struct call *call, struct err e, const ProtobufCMessage *reply,
+                 bool replayed);
+
+/* Takes the best address and a context of its socket, if it can.  The lock is held. */
+void call_enter(struct call *call);
+
+/* What nng calls at the end of the call's aio, and of its pause. */
+void call_on_aio(void *call);
+void call_on_paused(void *call);
+
+/* One user of the callee less.  The lock is held. */
+void callee_leave(struct callee *callee);
+
+/* ---- call.c ---- */
+
+void call_free(struct call *call);
+
+/* Tells the server that has the call's request that nobody waits for its answer. */
+void call_tell_callee(const struct call *call);
+
+/* Test builds: sends its request once more, now or late, with nobody waiting. */
+void call_stray(const struct call *of, int64_t late_ms);

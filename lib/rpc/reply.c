@@ -1,0 +1,196 @@
+/* reply.c - the answers of a server, and its refusals; see server.h and serving.h. */
+#include "rpc/serving.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "base/log.h"
+#include "rpc/timer.h"
+
+enum { SEND_WAIT_MS = 2000 }; /* a caller that does not read its answers is cut off */
+
+/* Takes the frame.  The request's memory ends here. */
+static void send_frame(struct rpc_call *call, nng_msg *frame)
+{
+    if (call->arena != NULL)
+        arena_reset(call->arena);
+    call->request = NULL;
+    enum call_state before = atomic_exchange(&call->state, SENDING);
+    assert(before == SERVING); /* a handler replies exactly once */
+    (void)before;
+    nng_aio_set_msg(call->aio, frame);
+    nng_aio_set_timeout(call->aio, SEND_WAIT_MS);
+    nng_ctx_send(call->context, call->aio);
+}
+
+/* Cannot answer: the caller learns it by its connection's end, and may ask again. */
+static void cut_off(struct rpc_call *call)
+{
+    nng_pipe pipe = call->pipe;
+
+    if (call->arena != NULL)
+        arena_reset(call->arena);
+    call->request = NULL;
+    log_error("no_memory_to_answer", "%s", "");
+    nng_pipe_close(pipe);
+    enum call_state before = atomic_exchange(&call->state, RECEIVING);
+    assert(before == SERVING);
+    (void)before;
+    serving_receive(call);
+}
+
+void serving_refuse_unsealed(struct rpc_call *call, enum seal_refusal reason,
+                             const char *caller)
+{
+    nng_msg *frame;
+
+    refusals_count(&call->server->refusals, (int)reason, caller);
+    if (nng_msg_alloc(&frame, SEAL_REFUSAL_SIZE) != 0) {
+        cut_off(call);
+        return;
+    }
+    seal_refusal(nng_msg_body(frame), reason);
+    send_frame(call, frame);
+}
+
+/*
+ * Faults of test builds, after the handler: the answer is an error that tells of no
+ * outcome, is dropped, or comes late.
+ */
+static struct fault pass_answer(struct rpc_call *call, Rpc__V1__Response *response)
+{
+    struct fault fault = failpoint("serve", call->request->method, "after");
+
+    if (fault.kind == FAULT_ERROR) {
+        struct err e = err_unknown(ERR_UNAVAILABLE, "a fault was armed here");
+        rpc__v1__response__init(response);
+        envelope_put_err(&e, response);
+    }
+    return fault;
+}
+
+/* The handler is done: nobody can cancel it any more, and it counts. */
+static void end_work(struct rpc_call *call, unsigned status)
+{
+    cancel_end(&call->cancel);
+    limits_leave(call->server->limits, call->limited);
+    call->limited = NULL;
+    if (call->stats != NULL)
+        stats_end(call->stats, call->begun_us, status);
+    call->stats = NULL;
+}
+
+/* No answer is given; the caller is left to its own clock. */
+void serving_forget(struct rpc_call *call)
+{
+    end_work(call, ERR_CANCELLED);
+    arena_reset(call->arena);
+    call->request = NULL;
+    atomic_store(&call->state, RECEIVING);
+    serving_receive(call);
+}
+
+struct late_frame {
+    struct rpc_call *call;
+    nng_msg *frame;
+};
+
+static void on_late_frame(void *arg)
+{
+    struct late_frame *late = arg;
+
+    send_frame(late->call, late->frame);
+    free(late);
+}
+
+static void send_late(struct rpc_call *call, nng_msg *frame, int64_t ms)
+{
+    struct late_frame *late = malloc(sizeof *late);
+
+    assert(late != NULL);
+    *late = (struct late_frame){call, frame};
+    struct err e = timer_after(ms, on_late_frame, late);
+    assert(!failed(e));
+}
+
+static void send_response(struct rpc_call *call, Rpc__V1__Response *response)
+{
+    struct fault fault = pass_answer(call, response);
+
+    end_work(call, response->status);
+    if (fault.kind == FAULT_DROP) {
+        serving_forget(call);
+        return;
+    }
+    response->id = call->request->id;
+    response->replayed = call->replayed;
+    response->not_run = call->not_run;
+    nng_msg *frame = envelope_pack(&response->base, SEAL_RESPONSE_OVERHEAD);
+    if (frame == NULL) {
+        cut_off(call);
+        return;
+    }
+    seal_response(nng_msg_body(frame), nng_msg_len(frame), call->server->salt,
+                  call->opened.nonce, call->opened.caller->shared);
+    if (fault.kind == FAULT_LATE)
+        send_late(call, frame, fault.late_ms);
+    else
+        send_frame(call, frame);
+}
+
+/* What went wrong inside is for our log; the caller gets the name of it to ask about. */
+static void hide_internals(struct rpc_call *call, struct err *e)
+{
+    if (e->code != ERR_INTERNAL && e->code != ERR_UNKNOWN && e->code != ERR_DATA_LOSS)
+        return;
+    log_error("call_failed", "method=%s id=%s caller=%s reason=%s error=\"%s\"",
+              call->request->method, call->request->id, call->opened.caller->name,
+              err_reason(e->code), e->message);
+    struct err hidden =
+        e->effect == EFFECT_NONE
+            ? err_make(e->code, "internal error; see the log of call %s",
+                       call->request->id)
+            : err_unknown(e->code, "internal error; see the log of call %s",
+                          call->request->id);
+    hidden.effect = e->effect;
+    *e = hidden;
+}
+
+void rpc_call_fail(struct rpc_call *call, struct err error)
+{
+    Rpc__V1__Response response = RPC__V1__RESPONSE__INIT;
+
+    assert(failed(error));
+    hide_internals(call, &error);
+    if (error.subject != NULL && strlen(error.subject) > RPC_MESSAGE_MAX / 2)
+        error.subject = NULL;
+    envelope_put_err(&error, &response);
+    send_response(call, &response);
+}
+
+/* The closure handlers are given. */
+void serving_reply(const ProtobufCMessage *message, void *closure_data)
+{
+    struct rpc_call *call = closure_data;
+    Rpc__V1__Response response = RPC__V1__RESPONSE__INIT;
+    struct err e = ERR_NONE;
+
+    assert(message != NULL); /* an error is given with rpc_call_fail */
+    size_t size = protobuf_c_message_get_packed_size(message);
+    if (size > RPC_MESSAGE_MAX - 1024)
+        e = err_make(ERR_OUT_OF_RANGE,
+                     "the answer would be %zu bytes, more than a message holds", size);
+    else if ((response.payload.data = arena_alloc(call->arena, size)) == NULL)
+        e = err_memory();
+    if (failed(e)) {
+        e.effect = EFFECT_APPLIED; /* the handler did its work */
+        rpc_call_fail(call, e);
+        return;
+    }
+    response.payload.len = protobuf_c_message_pack(message, response.payload.data);
+    send_response(call, &response);
+}
