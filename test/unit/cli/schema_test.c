@@ -192,11 +192,25 @@ static void every_kind_of_field_survives_json_and_packing(void **state)
     assert_int_equal(packed(parse(type, "{}")).len, 0);
 }
 
+static void names_of_one_number_are_all_read_and_the_first_is_written(void **state)
+{
+    static const char all[] =
+        "{\"sizes\":[\"LARGE\",\"TINY\",\"HUGE\",\"MEDIUM\",\"SMALL\"]}";
+
+    (void)state;
+    assert_string_equal(text_of(parse(type_of(every, "test.v1.Every"), all), false),
+                        "{\"sizes\":[\"BIG\",\"SMALL\",\"BIG\",\"MEDIUM\",\"SMALL\"]}");
+}
+
 static void members_of_a_oneof_share_one_place_and_exclude_each_other(void **state)
 {
-    static const char *const members[] = {"{\"left\":\"\"}",      "{\"right\":\"0\"}",
-                                          "{\"middle\":{}}",      "{\"raw\":\"AQI=\"}",
-                                          "{\"shade\":\"BLUE\"}", "{\"yes\":false}"};
+    static const char *const members[] = {"{\"left\":\"\"}",
+                                          "{\"right\":\"0\"}",
+                                          "{\"middle\":{}}",
+                                          "{\"raw\":\"AQI=\"}",
+                                          "{\"shade\":\"BLUE\"}",
+                                          "{\"yes\":false}",
+                                          "{\"raw\":\"AQI=\",\"yes\":true}"};
     const ProtobufCMessageDescriptor *type = type_of(every, "test.v1.Every");
     ProtobufCMessage *message = NULL;
     static const char both[] = "{\"left\":\"a\",\"right\":1}";
@@ -390,6 +404,7 @@ int main(void)
         cmocka_unit_test(a_message_has_the_same_bytes_and_json_as_one_compiled_in),
         cmocka_unit_test(every_service_has_its_methods_and_types),
         cmocka_unit_test(every_kind_of_field_survives_json_and_packing),
+        cmocka_unit_test(names_of_one_number_are_all_read_and_the_first_is_written),
         cmocka_unit_test(members_of_a_oneof_share_one_place_and_exclude_each_other),
         cmocka_unit_test(a_template_is_accepted_as_a_message),
         cmocka_unit_test(comments_come_with_their_symbols),
