@@ -4,8 +4,8 @@
  * Entries are made once and never move, so that a pointer into one is good for as long as
  * the registry.  The lock guards the table, not the numbers.
  *
- * A histogram's buckets: values below 8 have one each; from there an octave [2^n, 2^(n+1))
- * is cut into eight equal parts.
+ * A histogram's buckets: values below 8 have one each; from there an octave [2^n,
+ * 2^(n+1)) is cut into eight equal parts.
  */
 #include "base/metrics.h"
 
@@ -63,7 +63,8 @@ void metrics_free(struct metrics *metrics)
 
 /* ---- registering ---- */
 
-static struct entry *entry_new(enum metric_kind kind, const char *name, const char *labels)
+static struct entry *entry_new(enum metric_kind kind, const char *name,
+                               const char *labels)
 {
     struct entry *entry = calloc(1, sizeof *entry);
 
@@ -190,11 +191,13 @@ void histogram_record(struct histogram *h, uint64_t value)
 static struct histogram_summary sum_up(const struct histogram *h)
 {
     uint64_t counts[HISTOGRAM_BUCKETS];
-    struct histogram_summary s = {.sum = atomic_load(&h->sum), .most = atomic_load(&h->most)};
+    struct histogram_summary s = {.sum = atomic_load(&h->sum),
+                                  .most = atomic_load(&h->most)};
     const struct {
         uint64_t *out;
         unsigned per_mille;
-    } wanted[] = {{&s.p50, 500}, {&s.p90, 900}, {&s.p95, 950}, {&s.p99, 990}, {&s.p999, 999}};
+    } wanted[] = {
+        {&s.p50, 500}, {&s.p90, 900}, {&s.p95, 950}, {&s.p99, 990}, {&s.p999, 999}};
 
     for (unsigned b = 0; b < HISTOGRAM_BUCKETS; b++)
         s.count += counts[b] = atomic_load_explicit(&h->buckets[b], memory_order_relaxed);
@@ -211,8 +214,8 @@ static struct histogram_summary sum_up(const struct histogram *h)
 
 /* ---- reading ---- */
 
-void metrics_each(struct metrics *metrics, void (*each)(void *arg, const struct metric *metric),
-                  void *arg)
+void metrics_each(struct metrics *metrics,
+                  void (*each)(void *arg, const struct metric *metric), void *arg)
 {
     if (metrics == NULL)
         return;

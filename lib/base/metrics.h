@@ -3,13 +3,13 @@
  *
  * A registry is made by main and passed down; each part registers what it counts when it
  * is opened and keeps the pointer.  Counting is one relaxed atomic addition or a few: no
- * lock, no allocation, any thread.  Reading takes no part of it away, so a reading may show
- * one of two numbers that belong together a moment older than the other.
+ * lock, no allocation, any thread.  Reading takes no part of it away, so a reading may
+ * show one of two numbers that belong together a moment older than the other.
  *
- * Registering never fails a caller: past METRICS_MAX, or without memory, or in no registry
- * (NULL), it gives NULL, and counting in NULL does nothing.  The same name and label give
- * the same metric again.  Names are the field's: lower case with underscores, the unit
- * last ("rpc_server_latency_us").
+ * Registering never fails a caller: past METRICS_MAX, or without memory, or in no
+ * registry (NULL), it gives NULL, and counting in NULL does nothing.  The same name and
+ * label give the same metric again.  Names are the field's: lower case with underscores,
+ * the unit last ("rpc_server_latency_us").
  */
 #pragma once
 
@@ -52,7 +52,8 @@ void metrics_free(struct metrics *metrics);
  */
 struct counter *metrics_counter(struct metrics *metrics, const char *name,
                                 const char *labels);
-struct gauge *metrics_gauge(struct metrics *metrics, const char *name, const char *labels);
+struct gauge *metrics_gauge(struct metrics *metrics, const char *name,
+                            const char *labels);
 struct histogram *metrics_histogram(struct metrics *metrics, const char *name,
                                     const char *labels);
 void metrics_gauge_read(struct metrics *metrics, const char *name, const char *labels,
@@ -85,8 +86,9 @@ void histogram_record(struct histogram *histogram, uint64_t value);
 
 enum metric_kind { METRIC_COUNTER = 1, METRIC_GAUGE, METRIC_HISTOGRAM };
 
-/* What was recorded, summed up.  `most` is exact; the others are the upper bounds of their
- * buckets, at most an eighth too large and never above `most`.  All 0 when count is 0. */
+/* What was recorded, summed up.  `most` is exact; the others are the upper bounds of
+ * their buckets, at most an eighth too large and never above `most`.  All 0 when count is
+ * 0. */
 struct histogram_summary {
     uint64_t count, sum, most, p50, p90, p95, p99, p999;
 };
@@ -99,5 +101,5 @@ struct metric {
 };
 
 /* Calls `each` for every metric, in the order they were registered. */
-void metrics_each(struct metrics *metrics, void (*each)(void *arg, const struct metric *metric),
-                  void *arg);
+void metrics_each(struct metrics *metrics,
+                  void (*each)(void *arg, const struct metric *metric), void *arg);

@@ -37,6 +37,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/cancel.h"
 #include "base/clock.h"
@@ -61,6 +62,7 @@ enum {
     CANCEL_WAIT_MS = 1000,
     TOLD_ARENA_MAX = 64 << 10,
     TICKET_INDEX_BITS = 20,
+    STRAGGLERS_MS = 100, /* see settle */
 };
 
 enum call_state { SENDING, RECEIVING };
@@ -116,9 +118,11 @@ struct channel {
     struct call *free;
     struct call **calls; /* all ever made, at most in_flight_max */
     size_t call_count, in_flight, in_flight_max;
+    size_t cancels; /* Cancel messages among those in flight; they take nobody's place */
     size_t turn;
     atomic_bool closing;
-    atomic_size_t inside; /* threads in channel_call or channel_cancel */
+    atomic_bool stragglers; /* a request was sent and its answer given up */
+    atomic_size_t inside;   /* threads in channel_call or channel_cancel */
     struct stats stats;
     struct counter *retries, *rested;
     const struct key *key;
@@ -225,6 +229,7 @@ static void finish(struct call *call, struct err e, const ProtobufCMessage *repl
     call->next = channel->free;
     channel->free = call;
     channel->in_flight--;
+    channel->cancels -= call->pin != NULL;
     if (atomic_load(&channel->closing))
         pthread_cond_broadcast(&channel->idle);
     pthread_mutex_unlock(&channel->lock);
@@ -253,8 +258,8 @@ static void give_up(struct call *call)
 static void pause_then_retry(struct call *call)
 {
     int64_t most = call->pause_ms;
-    int64_t pause = 1 + (int64_t)randombytes_uniform((uint32_t)most) +
-                    call->error.retry_after_ms;
+    int64_t pause =
+        1 + (int64_t)randombytes_uniform((uint32_t)most) + call->error.retry_after_ms;
 
     call->pause_ms = most * 2 < PAUSE_MOST_MS ? most * 2 : PAUSE_MOST_MS;
     if (pause >= clock_remaining_ms(call->deadline_ms)) {
@@ -378,8 +383,8 @@ static void take_answer(struct call *call, nng_msg *frame)
             fail_for_good(call, refused);
         return;
     }
-    bool opened = seal_open_response(body, size, call->nonce,
-                                     call->callee->peer->shared, &text, &text_size);
+    bool opened = seal_open_response(body, size, call->nonce, call->callee->peer->shared,
+                                     &text, &text_size);
     if (opened)
         response =
             rpc__v1__response__unpack(arena_protobuf(call->arena), text_size, text);
@@ -393,10 +398,9 @@ static void take_answer(struct call *call, nng_msg *frame)
         fail_for_good(call, err_unknown(ERR_DATA_LOSS, "the answer of %s does not unpack",
                                         call->method));
     else
-        fail_for_good(call,
-                      err_unknown(ERR_UNAUTHENTICATED,
-                                  "the answer from %s is not sealed with %s's key",
-                                  call->endpoint->url, call->channel->service));
+        fail_for_good(call, err_unknown(ERR_UNAUTHENTICATED,
+                                        "the answer from %s is not sealed with %s's key",
+                                        call->endpoint->url, call->channel->service));
 }
 
 /* ---------------------------------------------------------- nng's side */
@@ -419,12 +423,14 @@ static int64_t answer_wait_ms(const struct call *call)
                                                                             : left;
 }
 
-/* The call was cancelled in the middle of an attempt, which says nothing of its address. */
+/* The call was cancelled in the middle of an attempt, which says nothing of its address.
+ */
 static void end_cancelled(struct call *call, bool sent)
 {
     struct err e = called_off();
 
     if (sent) {
+        atomic_store(&call->channel->stragglers, true);
         tell_callee(call);
         e.effect = EFFECT_UNKNOWN;
     }
@@ -516,6 +522,7 @@ static void on_received(struct call *call, int result)
     } else if (cancel_asked(&call->cancel)) {
         end_cancelled(call, true);
     } else if (result == NNG_ETIMEDOUT) {
+        atomic_store(&call->channel->stragglers, true);
         attempt_failed(call,
                        err_unknown(ERR_DEADLINE_EXCEEDED, "%s did not answer in time",
                                    call->endpoint->url));
@@ -576,10 +583,10 @@ static void enter_locked(struct call *call)
 
     for (size_t i = 0; i < channel->endpoint_count; i++)
         endpoint_keep_dialling(&channel->endpoints[i]);
-    struct endpoint *e = call->pin != NULL
-                             ? call->pin
-                             : endpoint_pick(channel->endpoints, channel->endpoint_count,
-                                             channel->turn++);
+    struct endpoint *e =
+        call->pin != NULL
+            ? call->pin
+            : endpoint_pick(channel->endpoints, channel->endpoint_count, channel->turn++);
 
     call->endpoint = endpoint_take(e, &call->context) == 0 ? e : NULL;
     if (call->endpoint == NULL)
@@ -614,7 +621,8 @@ static bool attempt_faulted(struct call *call)
     if (fault.kind == FAULT_ERROR)
         attempt_failed(call, err_make(ERR_UNAVAILABLE, "a fault was armed here"));
     else if (fault.kind == FAULT_DROP || fault.kind == FAULT_LATE)
-        attempt_failed(call, err_unknown(ERR_DEADLINE_EXCEEDED, "a fault was armed here"));
+        attempt_failed(call,
+                       err_unknown(ERR_DEADLINE_EXCEEDED, "a fault was armed here"));
     return fault.kind != FAULT_NONE && fault.kind != FAULT_REPEAT;
 }
 
@@ -694,15 +702,17 @@ static struct call *call_new(struct channel *channel)
 
 /* A call's memory, counted as in flight, and the address of its first attempt: `pin`, or
  * when that is NULL the best. */
-static struct err call_take(struct channel *channel, struct endpoint *pin, struct call **out)
+static struct err call_take(struct channel *channel, struct endpoint *pin,
+                            struct call **out)
 {
-    size_t most = channel->in_flight_max + (pin != NULL ? CANCELS_MAX : 0);
     struct err e = ERR_NONE;
 
     pthread_mutex_lock(&channel->lock);
     if (atomic_load(&channel->closing)) {
         e = err_make(ERR_CANCELLED, "the channel to %s is closed", channel->service);
-    } else if (channel->in_flight >= most) {
+    } else if (pin != NULL
+                   ? channel->cancels == CANCELS_MAX
+                   : channel->in_flight - channel->cancels == channel->in_flight_max) {
         e = err_make(ERR_RESOURCE_EXHAUSTED, "%zu calls to %s are in flight already",
                      channel->in_flight, channel->service);
     } else {
@@ -713,6 +723,7 @@ static struct err call_take(struct channel *channel, struct endpoint *pin, struc
             e = err_memory();
         if (*out != NULL) {
             channel->in_flight++;
+            channel->cancels += pin != NULL;
             (*out)->pin = pin;
             enter_locked(*out);
         }
@@ -1087,14 +1098,29 @@ static void wait_idle(struct channel *channel)
     pthread_mutex_unlock(&channel->lock);
 }
 
+/*
+ * A connection of nng 1.5.2 that is closed just when an answer begins to arrive (its
+ * length is read, the rest is not) waits for that answer's end for ever, and with it
+ * everything of nng in the process that is still to be closed.  So when answers may be on
+ * their way that nobody waits for, they are given a moment to arrive.
+ */
+static void settle(const struct channel *channel)
+{
+    if (atomic_load(&channel->stragglers))
+        nanosleep(&(struct timespec){.tv_nsec = STRAGGLERS_MS * 1000000}, NULL);
+}
+
 void channel_close(struct channel *channel)
 {
     if (channel == NULL)
         return;
     pthread_mutex_lock(&channel->lock);
     atomic_store(&channel->closing, true);
+    if (channel->in_flight > 0)
+        atomic_store(&channel->stragglers, true);
     pthread_mutex_unlock(&channel->lock);
     wait_idle(channel);
+    settle(channel);
     while (atomic_load(&channel->inside) > 0) /* a caller on its way out */
         sched_yield();
     for (size_t i = 0; i < channel->call_count; i++)

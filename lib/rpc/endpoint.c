@@ -90,7 +90,8 @@ void endpoint_keep_dialling(struct endpoint *endpoint)
         return;
     nng_dialer_close(endpoint->dialer);
     if (dial(endpoint) != 0)
-        log_warn("not_dialled", "url=%s", endpoint->url); /* no memory; at the next call */
+        log_warn("not_dialled", "url=%s",
+                 endpoint->url); /* no memory; at the next call */
 }
 
 void endpoint_close(struct endpoint *endpoint)

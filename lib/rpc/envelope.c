@@ -42,8 +42,8 @@ struct err envelope_check(const Rpc__V1__Request *request)
                         ENVELOPE_METADATA_MAX);
     struct rpc_metadata metadata[ENVELOPE_METADATA_MAX];
     for (size_t i = 0; i < request->n_metadata; i++)
-        metadata[i] = (struct rpc_metadata){request->metadata[i]->key,
-                                            request->metadata[i]->value};
+        metadata[i] =
+            (struct rpc_metadata){request->metadata[i]->key, request->metadata[i]->value};
     return envelope_check_metadata(metadata, request->n_metadata);
 }
 
@@ -66,10 +66,11 @@ struct err envelope_check_metadata(const struct rpc_metadata *metadata, size_t c
                             "a key of metadata is 1 to %d of a-z 0-9 - _ .",
                             ENVELOPE_METADATA_KEY_MAX);
         if (!utf8_valid(metadata[i].value, ENVELOPE_METADATA_VALUE_MAX))
-            return err_make(ERR_INVALID_ARGUMENT,
-                            "the value of metadata %s is at most %d bytes of UTF-8 without "
-                            "control characters",
-                            metadata[i].key, ENVELOPE_METADATA_VALUE_MAX);
+            return err_make(
+                ERR_INVALID_ARGUMENT,
+                "the value of metadata %s is at most %d bytes of UTF-8 without "
+                "control characters",
+                metadata[i].key, ENVELOPE_METADATA_VALUE_MAX);
         for (size_t j = 0; j < i; j++)
             if (strcmp(metadata[i].key, metadata[j].key) == 0)
                 return err_make(ERR_INVALID_ARGUMENT, "metadata has %s twice",

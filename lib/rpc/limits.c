@@ -2,8 +2,8 @@
  * limits.c - see limits.h.
  *
  * The bucket is kept as a single time: when it would be full again.  A call moves that
- * ahead by one interval, and may do so as long as it is not more than a second ahead of now.
- * https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm
+ * ahead by one interval, and may do so as long as it is not more than a second ahead of
+ * now. https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm
  */
 #include "rpc/limits.h"
 
@@ -71,8 +71,7 @@ static struct limited *find(struct limits *limits, const char *name)
     for (struct limited *l = *bucket; l != NULL; l = l->next)
         if (strcmp(l->name, name) == 0)
             return l;
-    struct limited *l =
-        limits->count < CALLERS_MAX ? calloc(1, sizeof *l) : NULL;
+    struct limited *l = limits->count < CALLERS_MAX ? calloc(1, sizeof *l) : NULL;
     if (l == NULL)
         return &limits->others;
     snprintf(l->name, sizeof l->name, "%s", name);
@@ -84,8 +83,8 @@ static struct limited *find(struct limits *limits, const char *name)
 
 static struct err too_many(const char *caller, const char *what, int64_t after_ms)
 {
-    struct err e =
-        err_make(ERR_RESOURCE_EXHAUSTED, "%s has as many calls %s as it may", caller, what);
+    struct err e = err_make(ERR_RESOURCE_EXHAUSTED, "%s has as many calls %s as it may",
+                            caller, what);
 
     e.retry_after_ms = (uint32_t)after_ms;
     return e;
@@ -101,8 +100,7 @@ static struct err admit(struct limits *limits, struct limited *l, const char *ca
         int64_t from = l->full_again_us > now_us ? l->full_again_us : now_us;
         int64_t then = from + SECOND_US / limits->per_second;
         if (then - now_us > SECOND_US)
-            return too_many(caller, "a second",
-                            (then - now_us - SECOND_US + 999) / 1000);
+            return too_many(caller, "a second", (then - now_us - SECOND_US + 999) / 1000);
         l->full_again_us = then;
     }
     l->in_flight++;

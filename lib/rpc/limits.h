@@ -1,9 +1,9 @@
 /*
  * limits.h - how much of a server one caller may have: calls at once, and calls a second.
  *
- * The second is a token bucket that holds one second's worth, so a caller may send those at
- * once and then one every 1/n second.  What is counted of a caller is kept by its name, also
- * while its list of callers is replaced.
+ * The second is a token bucket that holds one second's worth, so a caller may send those
+ * at once and then one every 1/n second.  What is counted of a caller is kept by its
+ * name, also while its list of callers is replaced.
  */
 #pragma once
 
@@ -21,8 +21,9 @@ struct limits *limits_new(size_t in_flight_max, uint32_t per_second);
 void limits_free(struct limits *limits);
 
 /*
- * Counts a call of the caller as under way, until limits_leave of what `out` is set to (NULL
- * when there are no limits).  RESOURCE_EXHAUSTED with a hint when it may have no more.
+ * Counts a call of the caller as under way, until limits_leave of what `out` is set to
+ * (NULL when there are no limits).  RESOURCE_EXHAUSTED with a hint when it may have no
+ * more.
  */
 struct err limits_enter(struct limits *limits, const char *caller, int64_t now_us,
                         struct limited **out) __attribute__((warn_unused_result));

@@ -62,8 +62,8 @@ struct rpc_call {
     atomic_uint_fast64_t owner; /* hash_owner */
     atomic_uint pipe_id;
     struct cancel cancel;
-    struct peers *callers;   /* the list the latest frame was opened with; a share */
-    struct limited *limited; /* what the caller is counted in, while it is served */
+    struct peers *callers;     /* the list the latest frame was opened with; a share */
+    struct limited *limited;   /* what the caller is counted in, while it is served */
     const struct stats *stats; /* of the method, once its handler runs */
     int64_t begun_us;
 };
@@ -187,8 +187,8 @@ static void refuse_unsealed(struct rpc_call *call, enum seal_refusal reason,
 }
 
 /*
- * Faults of test builds, after the handler: the answer is an error that tells of no outcome,
- * is dropped, or comes late.
+ * Faults of test builds, after the handler: the answer is an error that tells of no
+ * outcome, is dropped, or comes late.
  */
 static struct fault pass_answer(struct rpc_call *call, Rpc__V1__Response *response)
 {
@@ -400,7 +400,8 @@ static bool pass_request(const struct invocation *i)
     }
 }
 
-/* One number for who calls and how it names the call, which nobody outside can foresee. */
+/* One number for who calls and how it names the call, which nobody outside can foresee.
+ */
 static uint64_t hash_owner(const struct rpc_server *server, const struct peer *caller,
                            const char *id)
 {
@@ -408,8 +409,8 @@ static uint64_t hash_owner(const struct rpc_server *server, const struct peer *c
     uint64_t hash;
 
     int length = snprintf(text, sizeof text, "%s %s", caller->name, id);
-    crypto_shorthash((uint8_t *)&hash, (const uint8_t *)text,
-                     (unsigned long long)length, server->hash_key);
+    crypto_shorthash((uint8_t *)&hash, (const uint8_t *)text, (unsigned long long)length,
+                     server->hash_key);
     return hash;
 }
 
@@ -426,9 +427,8 @@ static void begin_work(struct rpc_call *call)
 static unsigned cancel_of_caller(struct rpc_call *by, const char *id)
 {
     struct rpc_server *server = by->server;
-    uint64_t owner = strlen(id) > ENVELOPE_ID_MAX
-                         ? 0
-                         : hash_owner(server, by->opened.caller, id);
+    uint64_t owner =
+        strlen(id) > ENVELOPE_ID_MAX ? 0 : hash_owner(server, by->opened.caller, id);
     unsigned count = 0;
 
     for (size_t i = 0; i < server->call_count; i++) {
@@ -542,7 +542,8 @@ static void serve(struct rpc_call *call, int64_t now_ms)
 }
 
 /* The list in force now.  The call keeps its share of it until it needs another, so what
- * handlers use of it stays, and nothing is locked or counted while the list is the same. */
+ * handlers use of it stays, and nothing is locked or counted while the list is the same.
+ */
 static const struct peers *current_callers(struct rpc_call *call)
 {
     struct rpc_server *server = call->server;
@@ -637,7 +638,8 @@ static const struct peer *caller_of(const struct rpc_call *call)
 }
 
 /* Makes the standard services and puts them behind the config's. */
-static bool add_services(struct rpc_server *server, const struct rpc_server_config *config)
+static bool add_services(struct rpc_server *server,
+                         const struct rpc_server_config *config)
 {
     const struct standard_config standard = {
         .health = config->health,
@@ -698,8 +700,8 @@ static struct rpc_server *server_new(const struct rpc_server_config *config)
     refusals_open(&server->refusals, server->metrics);
     server->window = window_new(clock_wall_ms());
     server->calls = calloc(config->in_flight_max, sizeof *server->calls);
-    if (server->window != NULL && server->calls != NULL && server->limits != NULL && add_services(server, config) &&
-        open_stats(server))
+    if (server->window != NULL && server->calls != NULL && server->limits != NULL &&
+        add_services(server, config) && open_stats(server))
         return server;
     server_free(server);
     return NULL;
@@ -741,9 +743,9 @@ struct err rpc_server_start(const struct rpc_server_config *config,
     if (server == NULL)
         return err_memory();
     int rv = open_socket(server, config->in_flight_max);
-    struct err e = rv == 0 ? watch_start(server->socket, config->url, &config->tls,
-                                           &server->watch)
-                           : err_make(ERR_UNAVAILABLE, "no socket: %s", nng_strerror(rv));
+    struct err e =
+        rv == 0 ? watch_start(server->socket, config->url, &config->tls, &server->watch)
+                : err_make(ERR_UNAVAILABLE, "no socket: %s", nng_strerror(rv));
     if (failed(e)) {
         rpc_server_stop(server, 0);
         return e;

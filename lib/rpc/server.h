@@ -10,7 +10,8 @@
  * before, past their deadline, or not well-formed.
  *
  * nng 1.5.2 stops accepting after an aborted handshake; a watch thread dials the server's
- * own address and listens again when that fails.  Established connections live on.
+ * own address and listens again when that fails (watch.h), which costs every connection:
+ * channels connect and ask again.
  */
 #pragma once
 

@@ -11,7 +11,8 @@
 
 enum {
     DIGEST_BYTES = 16,
-    /* Bytes of packed metrics in one answer; the rest of a message is for what is around. */
+    /* Bytes of packed metrics in one answer; the rest of a message is for what is around.
+     */
     METRICS_SIZE_MAX = RPC_MESSAGE_MAX - (64 << 10),
     LABELS_MAX = 8, /* of one metric */
 };
@@ -73,7 +74,8 @@ static void health_check(Rpc__V1__Health_Service *service,
 
 static void reflection_describe(Rpc__V1__Reflection_Service *service,
                                 const Rpc__V1__DescribeRequest *request,
-                                Rpc__V1__DescribeReply_Closure closure, void *closure_data)
+                                Rpc__V1__DescribeReply_Closure closure,
+                                void *closure_data)
 {
     struct standard *standard = ((struct reflection *)(void *)service)->of;
     const struct standard_config *config = &standard->config;
@@ -110,7 +112,8 @@ struct reading {
     bool memory_short;
 };
 
-static bool wanted(const Rpc__V1__ReadMetricsRequest *request, const struct metric *metric)
+static bool wanted(const Rpc__V1__ReadMetricsRequest *request,
+                   const struct metric *metric)
 {
     bool zero = metric->kind == METRIC_COUNTER     ? metric->value == 0
                 : metric->kind == METRIC_HISTOGRAM ? metric->histogram.count == 0
@@ -174,7 +177,8 @@ static Rpc__V1__Metric *to_message(struct arena *arena, const struct metric *met
     out->value = metric->value;
     if (!put_labels(arena, metric->labels, out))
         return NULL;
-    if (metric->kind == METRIC_HISTOGRAM && !put_histogram(arena, &metric->histogram, out))
+    if (metric->kind == METRIC_HISTOGRAM &&
+        !put_histogram(arena, &metric->histogram, out))
         return NULL;
     return out;
 }
@@ -252,7 +256,8 @@ struct standard *standard_new(const struct standard_config *config,
     s->started_ms = clock_wall_ms();
     make_digest(s->digest);
     s->health.service = (Rpc__V1__Health_Service)RPC__V1__HEALTH__INIT(health_);
-    s->reflection.service = (Rpc__V1__Reflection_Service)RPC__V1__REFLECTION__INIT(reflection_);
+    s->reflection.service =
+        (Rpc__V1__Reflection_Service)RPC__V1__REFLECTION__INIT(reflection_);
     s->metrics.service = (Rpc__V1__Metrics_Service)RPC__V1__METRICS__INIT(metrics_);
     s->calls.service = (Rpc__V1__Calls_Service)RPC__V1__CALLS__INIT(calls_);
     s->health.of = s->reflection.of = s->metrics.of = s->calls.of = s;

@@ -15,9 +15,9 @@ struct standard;
 struct standard_config {
     struct err (*health)(void *arg); /* as in server.h */
     void *health_arg;
-    struct metrics *metrics;              /* borrowed */
-    ProtobufCService *const *services;    /* all that is served; borrowed */
-    const size_t *service_count;          /* read when asked: the standard ones come last */
+    struct metrics *metrics;           /* borrowed */
+    ProtobufCService *const *services; /* all that is served; borrowed */
+    const size_t *service_count;       /* read when asked: the standard ones come last */
     /* Cancels calls of the caller of `call` that have that id; how many. */
     unsigned (*cancel)(struct rpc_call *call, const char *id);
     const struct peer *(*caller)(const struct rpc_call *call);

@@ -16,7 +16,8 @@ struct stats {
     struct gauge *in_flight;               /* SIDE_in_flight */
 };
 
-/* `side` is "rpc_server" or "rpc_client"; `label` names what is counted, "method=a.B/C". */
+/* `side` is "rpc_server" or "rpc_client"; `label` names what is counted, "method=a.B/C".
+ */
 void stats_open(struct stats *stats, struct metrics *metrics, const char *side,
                 const char *label);
 

@@ -49,10 +49,10 @@ static struct err read_pem(const char *path, bool secret, char **out)
 
 static struct err wrong(const char *path, int rv)
 {
-    return rv == NNG_ENOMEM ? err_memory()
-                            : err_make(ERR_INVALID_ARGUMENT,
-                                       "%s is not PEM that TLS can use: %s", path,
-                                       nng_strerror(rv));
+    return rv == NNG_ENOMEM
+               ? err_memory()
+               : err_make(ERR_INVALID_ARGUMENT, "%s is not PEM that TLS can use: %s",
+                          path, nng_strerror(rv));
 }
 
 static struct err own_cert(nng_tls_config *config, const struct tls_files *files)
@@ -107,9 +107,8 @@ static struct err fill(nng_tls_config *config, const struct tls_files *files,
     if (failed(e))
         return e;
     host_of(url, host);
-    int rv = nng_tls_config_auth_mode(config, use == TLS_PROBE
-                                                  ? NNG_TLS_AUTH_MODE_NONE
-                                                  : NNG_TLS_AUTH_MODE_REQUIRED);
+    int rv = nng_tls_config_auth_mode(
+        config, use == TLS_PROBE ? NNG_TLS_AUTH_MODE_NONE : NNG_TLS_AUTH_MODE_REQUIRED);
     if (rv == 0)
         rv = nng_tls_config_version(config, NNG_TLS_1_2, NNG_TLS_1_3);
     if (rv == NNG_ENOTSUP) /* mbedTLS 2.28 ends at 1.2 */
@@ -135,8 +134,8 @@ struct err tls_config(const struct tls_files *files, enum tls_use use, const cha
     if (!tls_wanted(url))
         return ERR_NONE;
     if (!given(files->cert) || !given(files->key) || !given(files->ca))
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "%s needs tls_cert, tls_key and tls_ca", url);
+        return err_make(ERR_INVALID_ARGUMENT, "%s needs tls_cert, tls_key and tls_ca",
+                        url);
     if (sodium_init() < 0)
         return err_make(ERR_INTERNAL, "libsodium could not be initialised");
     int rv = nng_tls_config_alloc(&config, use == TLS_SERVE ? NNG_TLS_MODE_SERVER

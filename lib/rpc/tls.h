@@ -1,11 +1,11 @@
 /*
  * tls.h - tls+tcp:// with certificates on both sides, beneath the seal.
  *
- * The certificate says that a machine belongs to us; who calls is proven by the seal, as on
- * every transport.  Both sides must show a certificate of the CA (its use must allow server
- * and client), and a server's must be for the host in the URL it is called by.  mbedTLS
- * 2.28 compares that with DNS names only: a server called by its address must have the
- * address as a DNS name too.  TLS 1.2.
+ * The certificate says that a machine belongs to us; who calls is proven by the seal, as
+ * on every transport.  Both sides must show a certificate of the CA (its use must allow
+ * server and client), and a server's must be for the host in the URL it is called by.
+ * mbedTLS 2.28 compares that with DNS names only: a server called by its address must
+ * have the address as a DNS name too.  TLS 1.2.
  */
 #pragma once
 
@@ -15,8 +15,8 @@
 
 #include "base/err.h"
 
-/* PEM files: our certificate (with what is between it and the CA), its key, the CAs.  A key
- * that others may read is refused.  NULL or "" where there is none. */
+/* PEM files: our certificate (with what is between it and the CA), its key, the CAs.  A
+ * key that others may read is refused.  NULL or "" where there is none. */
 struct tls_files {
     const char *cert, *key, *ca;
 };

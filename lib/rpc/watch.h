@@ -8,6 +8,9 @@
  * server's socket is not given a connection by that, it closes the listener and makes a
  * new one.  (That the dialling side is connected proves nothing.)  From nng 1.6 on there
  * is no thread.
+ *
+ * Closing a listener closes every connection it has accepted: calls that are under way then
+ * lose their answers, and their channels ask again, with the same id, on a new connection.
  */
 #pragma once
 

@@ -80,19 +80,22 @@ def one(fields, number, default=0):
 # --- section 1: connections and messages ---
 
 class Connection:
-    def __init__(self, url, timeout=10):
+    def __init__(self, url, timeout=10, tls=None):
+        """`tls` is an ssl.SSLContext, for tls+tcp."""
         self.ipc = url.startswith("ipc://")
         if self.ipc:
             self.socket = socket.socket(socket.AF_UNIX)
             address = url[len("ipc://"):]
         else:
             self.socket = socket.socket(socket.AF_INET)
-            host, port = url[len("tcp://"):].rsplit(":", 1)
+            host, port = url.split("://")[1].rsplit(":", 1)
             address = (host, int(port))
         self.ids = itertools.count(0x80000001)
         self.socket.settimeout(timeout)
         try:
             self.socket.connect(address)
+            if tls is not None:
+                self.socket = tls.wrap_socket(self.socket, server_hostname=host)
             self.greet()
         except OSError:
             self.socket.close()
@@ -241,8 +244,8 @@ def answer(text, identity="wire-test"):
 class Client:
     """Calls one service through one connection."""
 
-    def __init__(self, url, key, service):
-        self.connection = Connection(url)
+    def __init__(self, url, key, service, tls=None):
+        self.connection = Connection(url, tls=tls)
         self.session = Session(key, service)
 
     def call(self, method, payload=b"", **more):

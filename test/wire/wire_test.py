@@ -7,8 +7,10 @@ talks to is a real stack, by its Unix sockets, and one more inventory by TCP.
 """
 import re
 import signal
+import ssl
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -24,6 +26,18 @@ ADJUST = "inventory.v1.Inventory/AdjustStock"
 NOT_OPENED, OUTSIDE_TIME, REPEATED, TOO_EARLY = 1, 2, 3, 4
 
 
+def make_certificates(folder):
+    """A CA, and of it a certificate for this host."""
+    new = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
+    names = "subjectAltName=DNS:127.0.0.1,IP:127.0.0.1"
+    subprocess.run(
+        f"openssl req -x509 {new} -days 2 -subj /CN=ca -keyout ca.key -out ca.pem &&"
+        f"openssl req {new} -subj /CN=own -keyout own.key -out own.csr &&"
+        f"echo {names} > own.ext && openssl x509 -req -in own.csr -CA ca.pem -CAkey ca.key"
+        " -CAcreateserial -days 2 -extfile own.ext -out own.pem && chmod 600 own.key",
+        shell=True, cwd=folder, check=True, capture_output=True)
+
+
 class WireTest(StackTest):
     @classmethod
     def setUpClass(cls):
@@ -35,21 +49,21 @@ class WireTest(StackTest):
         cls.tcp = cls.start_inventory()
 
     @classmethod
-    def start_inventory(cls):
+    def start_inventory(cls, *settings, scheme="tcp", tls=None):
         """One more, at TCP; its URL."""
-        url = f"tcp://127.0.0.1:{free_port()}"
+        url = f"{scheme}://127.0.0.1:{free_port()}"
         process = subprocess.Popen(
             [BUILD / "bin" / "inventory", "--config", cls.stack.state / "conf" / "inventory.conf",
-             "--listen-url", url], stderr=subprocess.DEVNULL)
+             "--listen-url", url, *settings], stderr=subprocess.DEVNULL)
         cls.addClassCleanup(process.wait, 60)
         cls.addClassCleanup(process.send_signal, signal.SIGTERM)
-        wait_until(lambda: cls.serving(url), 60, "the inventory at TCP serves")
+        wait_until(lambda: cls.serving(url, tls), 60, "the inventory at TCP serves")
         return url
 
     @classmethod
-    def serving(cls, url):
+    def serving(cls, url, tls=None):
         try:
-            calls = Client(url, cls.operator, cls.services["inventory"])
+            calls = Client(url, cls.operator, cls.services["inventory"], tls)
         except OSError:
             return False
         try:
@@ -155,6 +169,24 @@ class WireTest(StackTest):
             nonce, identity = waiting.pop(body[:4])
             reply = unpack(client.answer(calls.session.open(body[4:], nonce), identity))
             self.assertEqual(one(reply, 2), 5)
+
+    def test_a_certificate_on_each_side_and_the_same_within(self):
+        folder = tempfile.TemporaryDirectory(prefix="checkout-wire-")
+        self.addCleanup(folder.cleanup)
+        make_certificates(folder.name)
+        files = [f"{folder.name}/{name}" for name in ("own.pem", "own.key", "ca.pem")]
+        tls = ssl.create_default_context(cafile=files[2])
+        tls.hostname_checks_common_name = False
+        tls.load_cert_chain(files[0], files[1])
+        url = self.start_inventory("--tls-cert", files[0], "--tls-key", files[1],
+                                   "--tls-ca", files[2], scheme="tls+tcp", tls=tls)
+        calls = Client(url, self.operator, self.services["inventory"], tls)
+        self.addCleanup(calls.close)
+        self.assertEqual(one(unpack(calls.call(GET_STOCK, pack((1, "wire")))), 2), 5)
+        self.assertIn("TLSv1.2", calls.connection.socket.version())
+        anonymous = ssl.create_default_context(cafile=files[2])
+        with self.assertRaises(OSError):  # who shows no certificate
+            Client(url, self.operator, self.services["inventory"], anonymous)
 
     # --- what nobody can do ---
 

@@ -1,6 +1,6 @@
 /*
- * access_test.c - who may call, and how much: lists that are replaced while calls run, files
- * that are followed, limits of one caller.
+ * access_test.c - who may call, and how much: lists that are replaced while calls run,
+ * files that are followed, limits of one caller.
  */
 #include "unit/rpc/fixture.h"
 
@@ -85,7 +85,8 @@ static void a_new_list_holds_from_the_next_request_and_leaves_those_that_run(voi
     scene_end(&s);
 }
 
-/* The same session goes on under the new list: its frames are neither lost nor repeated. */
+/* The same session goes on under the new list: its frames are neither lost nor repeated.
+ */
 static void lists_replaced_all_the_time_fail_no_call(void **state)
 {
     struct scene s;
@@ -244,13 +245,14 @@ static void a_caller_past_its_limit_can_still_ask_for_health(void **state)
     assert_ok(ask_error(s.channel, "now", 10000));
     assert_code(ask_error(s.channel, "now", 10000), ERR_RESOURCE_EXHAUSTED);
     answer_make(&a);
-    channel_call(s.channel,
-                 &(struct channel_call){.method = "rpc.v1.Health/Check",
-                                        .request = &request.base,
-                                        .reply_type = &rpc__v1__health_check_reply__descriptor,
-                                        .arena = a.arena,
-                                        .deadline_ms = clock_monotonic_ms() + 10000},
-                 on_answer, &a);
+    channel_call(
+        s.channel,
+        &(struct channel_call){.method = "rpc.v1.Health/Check",
+                               .request = &request.base,
+                               .reply_type = &rpc__v1__health_check_reply__descriptor,
+                               .arena = a.arena,
+                               .deadline_ms = clock_monotonic_ms() + 10000},
+        on_answer, &a);
     answer_wait(&a);
     assert_ok(a.error);
     answer_end(&a);
@@ -300,7 +302,8 @@ static void more_callers_than_are_remembered_share_one_limit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_new_list_holds_from_the_next_request_and_leaves_those_that_run),
+        cmocka_unit_test(
+            a_new_list_holds_from_the_next_request_and_leaves_those_that_run),
         cmocka_unit_test(lists_replaced_all_the_time_fail_no_call),
         cmocka_unit_test(a_channel_takes_the_service_s_new_key),
         cmocka_unit_test(a_server_follows_its_callers_file_and_keeps_the_last_good_list),

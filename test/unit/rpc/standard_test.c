@@ -1,6 +1,7 @@
 /*
  * standard_test.c - what every server has beside its own service: reflection from which a
- * stranger could call it, counts that are true, and cancellation of what nobody waits for.
+ * stranger could call it, counts that are true, and cancellation of what nobody waits
+ * for.
  */
 #include "unit/rpc/fixture.h"
 
@@ -70,7 +71,8 @@ static const Rpc__V1__DescribeReply *describe(struct scene *s, const char *have,
     return (const Rpc__V1__DescribeReply *)(const void *)a->reply;
 }
 
-/* Field 1 (file) of a FileDescriptorSet, repeated: how many, and whether each is whole. */
+/* Field 1 (file) of a FileDescriptorSet, repeated: how many, and whether each is whole.
+ */
 static int count_files(const ProtobufCBinaryData *set)
 {
     int files = 0;
@@ -183,7 +185,8 @@ static void calls_are_counted_by_status_with_their_times(void **state)
     assert_int_equal(metric_of(&s, "rpc_server_in_flight", "method=" GET_STOCK).value, 1);
     struct metric m = metric_of(&s, "rpc_server_latency_us", "method=" GET_STOCK);
     assert_int_equal(m.histogram.count, 10);
-    assert_true(m.histogram.p50 <= m.histogram.p99 && m.histogram.p99 <= m.histogram.most);
+    assert_true(m.histogram.p50 <= m.histogram.p99 &&
+                m.histogram.p99 <= m.histogram.most);
     shop_answer_parked(&s.shop, 1);
     answer_wait(&a);
     answer_end(&a);
@@ -283,9 +286,11 @@ static void more_metrics_than_a_message_holds_are_cut_and_it_is_said(void **stat
     scene_make_operator(&s);
     for (int i = 0; i < METRICS_MAX; i++) {
         snprintf(labels, sizeof labels, "i=%d,%0*d=x", i, 180, i);
-        gauge_set(metrics_gauge(s.metrics, "a_gauge_with_a_name_that_is_about_as_long_as_names_may_be",
-                                labels),
-                  INT64_MIN);
+        gauge_set(
+            metrics_gauge(s.metrics,
+                          "a_gauge_with_a_name_that_is_about_as_long_as_names_may_be",
+                          labels),
+            INT64_MIN);
     }
     const Rpc__V1__ReadMetricsReply *reply = read_metrics(&s, "a_", false, &a);
     assert_true(reply->truncated);

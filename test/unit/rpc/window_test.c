@@ -5,7 +5,8 @@
 
 static const int64_t NOW = 1700000000000;
 
-static struct peer CALLER = {.name = "one"}, OTHER = {.name = "two"};
+static struct peer CALLER = {.name = "one", .public_key = {1}},
+                   OTHER = {.name = "two", .public_key = {2}};
 
 static struct seal_opened frame_of(uint32_t session, uint64_t counter)
 {
@@ -69,6 +70,21 @@ static void a_session_belongs_to_its_first_caller(void **state)
     window_free(w);
 }
 
+/* A list that is read again has the caller in another place. */
+static void a_session_goes_on_under_a_new_list(void **state)
+{
+    struct window *w = window_new(NOW - 1);
+    struct peer again = CALLER;
+    struct seal_opened o = frame_of(1, 2);
+
+    (void)state;
+    assert_int_equal(admit(w, 1, 1, NOW, NOW), 0);
+    o.caller = &again;
+    assert_int_equal(window_admit(w, &o, NOW, NOW), 0);
+    assert_int_equal(admit(w, 1, 2, NOW, NOW), SEAL_REPEATED);
+    window_free(w);
+}
+
 static void a_frame_is_admitted_within_thirty_seconds_only(void **state)
 {
     struct window *w = window_new(0);
@@ -116,6 +132,7 @@ int main(void)
         cmocka_unit_test(a_counter_is_admitted_once_in_whatever_order),
         cmocka_unit_test(the_window_holds_exactly_its_counters),
         cmocka_unit_test(a_session_belongs_to_its_first_caller),
+        cmocka_unit_test(a_session_goes_on_under_a_new_list),
         cmocka_unit_test(a_frame_is_admitted_within_thirty_seconds_only),
         cmocka_unit_test(what_was_sent_before_the_start_is_refused),
         cmocka_unit_test(

@@ -1,0 +1,51 @@
+/*
+ * calls.h - one call of the library, whatever its type: started, waited for, given back.
+ *
+ *   blocking:   wait_for(...)  -> channel -> on_reply -> the waiting thread wakes
+ *   starting:   start(...)     -> channel -> on_reply -> deliver -> the user's done
+ *
+ * A reply is an object in an arena of its own; what users get is a pointer to the object,
+ * with the arena's in front of it (reply_new), so that checkout_free needs no more.
+ */
+#pragma once
+
+#include <protobuf-c/protobuf-c.h>
+
+#include "base/arena.h"
+#include "checkout/client.h"
+
+enum {
+    ARENA_MAX = 16 << 20,   /* bytes of one request, or one reply unpacked */
+    LINES_SENT_MAX = 65536, /* of a cart; the service refuses far fewer, with a reason */
+};
+
+enum callee { CALL_ORCHESTRATOR, CALL_INVENTORY, CALL_CALLEES };
+
+/* What users give as `done`, whatever its type is; cast back by the kind's deliver. */
+typedef void any_done(void);
+
+struct kind {
+    const char *method;
+    enum callee callee;
+    const ProtobufCMessageDescriptor *reply_type;
+    /* The user's reply of the packed one, whose texts it may borrow; NULL: no memory. */
+    void *(*convert)(struct arena *arena, const ProtobufCMessage *message, bool replayed);
+    void (*deliver)(any_done *done, void *arg, const struct checkout_error *error,
+                    const void *reply);
+};
+
+/* A zeroed reply of that size in the arena, which checkout_free gives back with it. */
+void *reply_new(struct arena *arena, size_t size);
+
+enum checkout_status wait_for(checkout_client *client, const struct kind *kind,
+                              const ProtobufCMessage *request,
+                              const struct checkout_options *options, void **reply,
+                              struct checkout_error *error);
+
+checkout_call start(checkout_client *client, const struct kind *kind,
+                    const ProtobufCMessage *request,
+                    const struct checkout_options *options, any_done *done, void *arg);
+
+/* A request could not even be made, for want of memory. */
+enum checkout_status wait_for_nothing(struct checkout_error *error);
+checkout_call start_nothing(const struct kind *kind, any_done *done, void *arg);

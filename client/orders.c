@@ -1,0 +1,408 @@
+/* orders.c - orders and carts: the orchestrator's methods in checkout/client.h. */
+#include "proto/orders.pb-c.h"
+
+#include <inttypes.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bounds.h"
+#include "client/calls.h"
+
+static char *text(const char *given)
+{
+    return (char *)(uintptr_t)(given != NULL ? given : "");
+}
+
+/* ---- what an order and a cart are
+ * ------------------------------------------------------ */
+
+static bool fill_order(struct arena *arena, const Orders__V1__Order *from,
+                       struct checkout_order *to)
+{
+    struct checkout_order_line *lines;
+
+    if (from == NULL)
+        return false;
+    lines = arena_alloc(arena, (from->n_lines + 1) * sizeof *lines);
+    if (lines == NULL)
+        return false;
+    for (size_t i = 0; i < from->n_lines; i++)
+        lines[i] =
+            (struct checkout_order_line){from->lines[i]->sku, from->lines[i]->quantity,
+                                         from->lines[i]->unit_price_cents};
+    *to = (struct checkout_order){
+        .order_id = from->order_id,
+        .user_id = from->user_id,
+        .cart_id = from->cart_id,
+        .status = from->status,
+        .total_cents = from->total_cents,
+        .currency = from->currency,
+        .created_at_ms = from->created_at_ms,
+        .line_count = from->n_lines,
+        .lines = lines,
+    };
+    return true;
+}
+
+static void *new_cart(struct arena *arena, const Orders__V1__Cart *from, bool created)
+{
+    struct checkout_cart *cart = reply_new(arena, sizeof *cart);
+    struct checkout_cart_line *lines =
+        from == NULL ? NULL : arena_alloc(arena, (from->n_lines + 1) * sizeof *lines);
+
+    if (cart == NULL || lines == NULL)
+        return NULL;
+    for (size_t i = 0; i < from->n_lines; i++)
+        lines[i] =
+            (struct checkout_cart_line){from->lines[i]->sku, from->lines[i]->quantity};
+    *cart = (struct checkout_cart){from->cart_id, from->n_lines, lines, created};
+    return cart;
+}
+
+/* ---- place
+ * ----------------------------------------------------------------------------- */
+
+static void *convert_placed(struct arena *arena, const ProtobufCMessage *message,
+                            bool replayed)
+{
+    const Orders__V1__PlaceReply *reply = (const void *)message;
+    struct checkout_placed *placed = reply_new(arena, sizeof *placed);
+
+    if (placed == NULL || !fill_order(arena, reply->order, &placed->order))
+        return NULL;
+    placed->replayed = replayed;
+    return placed;
+}
+
+static void deliver_placed(any_done *done, void *arg, const struct checkout_error *error,
+                           const void *reply)
+{
+    ((checkout_place_order_done *)done)(arg, error, reply);
+}
+
+static const struct kind PLACE = {"orders.v1.Orders/Place", CALL_ORCHESTRATOR,
+                                  &orders__v1__place_reply__descriptor, convert_placed,
+                                  deliver_placed};
+
+static void add(crypto_generichash_state *state, const char *field)
+{
+    size_t length = strlen(field);
+    uint8_t prefix[8];
+
+    for (int i = 0; i < 8; i++)
+        prefix[i] = (uint8_t)((uint64_t)length >> (56 - 8 * i));
+    crypto_generichash_update(state, prefix, sizeof prefix);
+    crypto_generichash_update(state, (const unsigned char *)field, length);
+}
+
+/* The gateway's, so that a key is one order through either door (gateway/idempotency.c).
+ */
+static void make_fingerprint(const struct checkout_place_order *r,
+                             uint8_t out[FINGERPRINT_SIZE])
+{
+    crypto_generichash_state state;
+    char total[24] = "";
+
+    if (r->has_expected_total)
+        snprintf(total, sizeof total, "%" PRId64, r->expected_total_cents);
+    crypto_generichash_init(&state, NULL, 0, FINGERPRINT_SIZE);
+    add(&state, text(r->user_id));
+    add(&state, "POST");
+    add(&state, "/v1/orders");
+    add(&state, text(r->cart_id));
+    add(&state, text(r->payment_method_id));
+    add(&state, total);
+    crypto_generichash_final(&state, out, FINGERPRINT_SIZE);
+}
+
+struct place_message {
+    Orders__V1__PlaceRequest request;
+    Orders__V1__ExpectedTotal total;
+    uint8_t fingerprint[FINGERPRINT_SIZE];
+};
+
+static const ProtobufCMessage *make_place(const struct checkout_place_order *from,
+                                          struct place_message *m)
+{
+    orders__v1__place_request__init(&m->request);
+    orders__v1__expected_total__init(&m->total);
+    m->request.user_id = text(from->user_id);
+    m->request.cart_id = text(from->cart_id);
+    m->request.payment_method_id = text(from->payment_method_id);
+    m->request.idempotency_key = text(from->idempotency_key);
+    make_fingerprint(from, m->fingerprint);
+    m->request.fingerprint.data = m->fingerprint;
+    m->request.fingerprint.len = FINGERPRINT_SIZE;
+    m->total.cents = from->expected_total_cents;
+    if (from->has_expected_total)
+        m->request.expected_total = &m->total;
+    return &m->request.base;
+}
+
+enum checkout_status checkout_place_order(checkout_client *client,
+                                          const struct checkout_place_order *request,
+                                          const struct checkout_options *options,
+                                          struct checkout_placed **reply,
+                                          struct checkout_error *error)
+{
+    struct place_message m;
+
+    return wait_for(client, &PLACE, make_place(request, &m), options, (void **)reply,
+                    error);
+}
+
+checkout_call checkout_place_order_start(checkout_client *client,
+                                         const struct checkout_place_order *request,
+                                         const struct checkout_options *options,
+                                         checkout_place_order_done *done, void *arg)
+{
+    struct place_message m;
+
+    return start(client, &PLACE, make_place(request, &m), options, (any_done *)done, arg);
+}
+
+/* ---- get
+ * ------------------------------------------------------------------------------- */
+
+static void *convert_order(struct arena *arena, const ProtobufCMessage *message,
+                           bool replayed)
+{
+    const Orders__V1__GetOrderReply *reply = (const void *)message;
+    struct checkout_order *order = reply_new(arena, sizeof *order);
+
+    (void)replayed;
+    return order != NULL && fill_order(arena, reply->order, order) ? order : NULL;
+}
+
+static void deliver_order(any_done *done, void *arg, const struct checkout_error *error,
+                          const void *reply)
+{
+    ((checkout_get_order_done *)done)(arg, error, reply);
+}
+
+static const struct kind GET = {"orders.v1.Orders/GetOrder", CALL_ORCHESTRATOR,
+                                &orders__v1__get_order_reply__descriptor, convert_order,
+                                deliver_order};
+
+static const ProtobufCMessage *make_get(const struct checkout_get_order *from,
+                                        Orders__V1__GetOrderRequest *m)
+{
+    orders__v1__get_order_request__init(m);
+    m->order_id = text(from->order_id);
+    m->user_id = text(from->user_id);
+    return &m->base;
+}
+
+enum checkout_status checkout_get_order(checkout_client *client,
+                                        const struct checkout_get_order *request,
+                                        const struct checkout_options *options,
+                                        struct checkout_order **reply,
+                                        struct checkout_error *error)
+{
+    Orders__V1__GetOrderRequest m;
+
+    return wait_for(client, &GET, make_get(request, &m), options, (void **)reply, error);
+}
+
+checkout_call checkout_get_order_start(checkout_client *client,
+                                       const struct checkout_get_order *request,
+                                       const struct checkout_options *options,
+                                       checkout_get_order_done *done, void *arg)
+{
+    Orders__V1__GetOrderRequest m;
+
+    return start(client, &GET, make_get(request, &m), options, (any_done *)done, arg);
+}
+
+/* ---- list
+ * ------------------------------------------------------------------------------ */
+
+static void *convert_orders(struct arena *arena, const ProtobufCMessage *message,
+                            bool replayed)
+{
+    const Orders__V1__ListOrdersReply *reply = (const void *)message;
+    struct checkout_orders *orders = reply_new(arena, sizeof *orders);
+    struct checkout_order *list =
+        arena_alloc(arena, (reply->n_orders + 1) * sizeof *list);
+
+    (void)replayed;
+    if (orders == NULL || list == NULL)
+        return NULL;
+    for (size_t i = 0; i < reply->n_orders; i++)
+        if (!fill_order(arena, reply->orders[i], &list[i]))
+            return NULL;
+    *orders = (struct checkout_orders){reply->n_orders, list, reply->next_cursor};
+    return orders;
+}
+
+static void deliver_orders(any_done *done, void *arg, const struct checkout_error *error,
+                           const void *reply)
+{
+    ((checkout_list_orders_done *)done)(arg, error, reply);
+}
+
+static const struct kind LIST = {"orders.v1.Orders/ListOrders", CALL_ORCHESTRATOR,
+                                 &orders__v1__list_orders_reply__descriptor,
+                                 convert_orders, deliver_orders};
+
+static const ProtobufCMessage *make_list(const struct checkout_list_orders *from,
+                                         Orders__V1__ListOrdersRequest *m)
+{
+    orders__v1__list_orders_request__init(m);
+    m->user_id = text(from->user_id);
+    m->limit = from->limit;
+    m->cursor = text(from->cursor);
+    return &m->base;
+}
+
+enum checkout_status checkout_list_orders(checkout_client *client,
+                                          const struct checkout_list_orders *request,
+                                          const struct checkout_options *options,
+                                          struct checkout_orders **reply,
+                                          struct checkout_error *error)
+{
+    Orders__V1__ListOrdersRequest m;
+
+    return wait_for(client, &LIST, make_list(request, &m), options, (void **)reply,
+                    error);
+}
+
+checkout_call checkout_list_orders_start(checkout_client *client,
+                                         const struct checkout_list_orders *request,
+                                         const struct checkout_options *options,
+                                         checkout_list_orders_done *done, void *arg)
+{
+    Orders__V1__ListOrdersRequest m;
+
+    return start(client, &LIST, make_list(request, &m), options, (any_done *)done, arg);
+}
+
+/* ---- carts
+ * ----------------------------------------------------------------------------- */
+
+static void *convert_put(struct arena *arena, const ProtobufCMessage *message,
+                         bool replayed)
+{
+    const Orders__V1__PutCartReply *reply = (const void *)message;
+
+    (void)replayed;
+    return new_cart(arena, reply->cart, reply->created);
+}
+
+static void *convert_got(struct arena *arena, const ProtobufCMessage *message,
+                         bool replayed)
+{
+    const Orders__V1__GetCartReply *reply = (const void *)message;
+
+    (void)replayed;
+    return new_cart(arena, reply->cart, false);
+}
+
+static void deliver_cart(any_done *done, void *arg, const struct checkout_error *error,
+                         const void *reply)
+{
+    ((checkout_cart_done *)done)(arg, error, reply);
+}
+
+static const struct kind PUT_CART = {"orders.v1.Orders/PutCart", CALL_ORCHESTRATOR,
+                                     &orders__v1__put_cart_reply__descriptor, convert_put,
+                                     deliver_cart};
+static const struct kind GET_CART = {"orders.v1.Orders/GetCart", CALL_ORCHESTRATOR,
+                                     &orders__v1__get_cart_reply__descriptor, convert_got,
+                                     deliver_cart};
+
+/* In an arena that lives until the request is packed: there may be any number of lines.
+ */
+static const ProtobufCMessage *make_put(const struct checkout_put_cart *from,
+                                        struct arena *arena)
+{
+    Orders__V1__PutCartRequest *m = arena_alloc(arena, sizeof *m);
+    Orders__V1__Cart *cart = arena_alloc(arena, sizeof *cart);
+    Orders__V1__CartLine *lines =
+        from->line_count > LINES_SENT_MAX
+            ? NULL
+            : arena_alloc(arena, (from->line_count + 1) * sizeof *lines);
+    Orders__V1__CartLine **list =
+        lines == NULL ? NULL : arena_alloc(arena, (from->line_count + 1) * sizeof *list);
+
+    if (m == NULL || cart == NULL || list == NULL)
+        return NULL;
+    orders__v1__put_cart_request__init(m);
+    orders__v1__cart__init(cart);
+    for (size_t i = 0; i < from->line_count; i++) {
+        orders__v1__cart_line__init(&lines[i]);
+        lines[i].sku = text(from->lines[i].sku);
+        lines[i].quantity = from->lines[i].quantity;
+        list[i] = &lines[i];
+    }
+    cart->cart_id = text(from->cart_id);
+    cart->lines = list;
+    cart->n_lines = from->line_count;
+    m->user_id = text(from->user_id);
+    m->cart = cart;
+    return &m->base;
+}
+
+enum checkout_status checkout_put_cart(checkout_client *client,
+                                       const struct checkout_put_cart *request,
+                                       const struct checkout_options *options,
+                                       struct checkout_cart **reply,
+                                       struct checkout_error *error)
+{
+    struct arena *arena = arena_new(ARENA_MAX);
+    const ProtobufCMessage *m = arena == NULL ? NULL : make_put(request, arena);
+    enum checkout_status status =
+        m == NULL ? wait_for_nothing(error)
+                  : wait_for(client, &PUT_CART, m, options, (void **)reply, error);
+
+    arena_free(arena);
+    return status;
+}
+
+checkout_call checkout_put_cart_start(checkout_client *client,
+                                      const struct checkout_put_cart *request,
+                                      const struct checkout_options *options,
+                                      checkout_cart_done *done, void *arg)
+{
+    struct arena *arena = arena_new(ARENA_MAX);
+    const ProtobufCMessage *m = arena == NULL ? NULL : make_put(request, arena);
+    checkout_call call =
+        m == NULL ? start_nothing(&PUT_CART, (any_done *)done, arg)
+                  : start(client, &PUT_CART, m, options, (any_done *)done, arg);
+
+    arena_free(arena);
+    return call;
+}
+
+static const ProtobufCMessage *make_get_cart(const struct checkout_get_cart *from,
+                                             Orders__V1__GetCartRequest *m)
+{
+    orders__v1__get_cart_request__init(m);
+    m->user_id = text(from->user_id);
+    m->cart_id = text(from->cart_id);
+    return &m->base;
+}
+
+enum checkout_status checkout_get_cart(checkout_client *client,
+                                       const struct checkout_get_cart *request,
+                                       const struct checkout_options *options,
+                                       struct checkout_cart **reply,
+                                       struct checkout_error *error)
+{
+    Orders__V1__GetCartRequest m;
+
+    return wait_for(client, &GET_CART, make_get_cart(request, &m), options,
+                    (void **)reply, error);
+}
+
+checkout_call checkout_get_cart_start(checkout_client *client,
+                                      const struct checkout_get_cart *request,
+                                      const struct checkout_options *options,
+                                      checkout_cart_done *done, void *arg)
+{
+    Orders__V1__GetCartRequest m;
+
+    return start(client, &GET_CART, make_get_cart(request, &m), options, (any_done *)done,
+                 arg);
+}
