@@ -1,4 +1,5 @@
-/* events.c - checkoutctl events: read the log, follow it, see its lag, publish it anew. */
+/* events.c - checkoutctl events: read the log, follow it, see its lag, publish it anew.
+ */
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -22,19 +23,21 @@ static struct err take_number(const struct cli *cli, enum option option, const c
                : cli_number(cli->options[option], name, least, most, out);
 }
 
-/* ---- read and tail -------------------------------------------------------------------- */
+/* ---- read and tail ----------------------------------------------------------------- */
 
 /* One line an event: its position, and the CloudEvent as it is published. */
 static void print_events(const struct cli *cli, const Events__V1__ReadReply *reply)
 {
     for (size_t i = 0; i < reply->n_events; i++) {
-        fprintf(cli->out, "{\"position\":%" PRId64 ",\"event\":", reply->events[i]->position);
+        fprintf(cli->out,
+                "{\"position\":%" PRId64 ",\"event\":", reply->events[i]->position);
         output_text(cli->out, reply->events[i]->json);
         fprintf(cli->out, "}\n");
     }
 }
 
-static struct outcome read_some(const struct cli *cli, struct line *line, struct arena *arena,
+static struct outcome read_some(const struct cli *cli, struct line *line,
+                                struct arena *arena,
                                 const Events__V1__ReadRequest *request,
                                 const Events__V1__ReadReply **out)
 {
@@ -42,7 +45,8 @@ static struct outcome read_some(const struct cli *cli, struct line *line, struct
     struct line_call call;
 
     line_start(line, &call, "events.v1.Events/Read", &request->base,
-               &events__v1__read_reply__descriptor, arena, request->wait_ms + cli->max_time_ms);
+               &events__v1__read_reply__descriptor, arena,
+               request->wait_ms + cli->max_time_ms);
     struct outcome end = line_wait(&call, &reply);
     *out = (const Events__V1__ReadReply *)reply;
     return end;
@@ -51,7 +55,8 @@ static struct outcome read_some(const struct cli *cli, struct line *line, struct
 static struct err take_read(const struct cli *cli, Events__V1__ReadRequest *request)
 {
     int64_t limit = 0, wait_ms = 0;
-    struct err e = take_number(cli, OPT_AFTER, "--after", 0, INT64_MAX, 0, &request->after);
+    struct err e =
+        take_number(cli, OPT_AFTER, "--after", 0, INT64_MAX, 0, &request->after);
 
     if (!failed(e))
         e = take_number(cli, OPT_LIMIT, "--limit", 1, PAGE, 0, &limit);
@@ -88,8 +93,8 @@ static struct outcome find_end(const struct cli *cli, int64_t *placed)
     Events__V1__GetLagRequest request = EVENTS__V1__GET_LAG_REQUEST__INIT;
     const ProtobufCMessage *reply = NULL;
     struct outcome end =
-        remote_call(cli, place_find("orchestrator"), "events.v1.Events/GetLag", &request.base,
-                    &events__v1__get_lag_reply__descriptor, &reply);
+        remote_call(cli, place_find("orchestrator"), "events.v1.Events/GetLag",
+                    &request.base, &events__v1__get_lag_reply__descriptor, &reply);
 
     if (end.status == 0)
         *placed = ((const Events__V1__GetLagReply *)reply)->placed;
@@ -104,8 +109,8 @@ static bool passing(struct outcome end)
 }
 
 /* Until a signal, or until nobody reads what is printed. */
-static struct outcome follow(const struct cli *cli, struct line *line, struct arena *arena,
-                             Events__V1__ReadRequest *request)
+static struct outcome follow(const struct cli *cli, struct line *line,
+                             struct arena *arena, Events__V1__ReadRequest *request)
 {
     struct outcome end = done();
 
@@ -143,7 +148,7 @@ struct outcome command_events_tail(struct cli *cli)
     return end;
 }
 
-/* ---- replay --------------------------------------------------------------------------- */
+/* ---- replay ------------------------------------------------------------------------ */
 
 struct outcome command_events_replay(struct cli *cli)
 {
@@ -154,19 +159,20 @@ struct outcome command_events_replay(struct cli *cli)
     if (failed(e))
         return misused(e);
     struct outcome end =
-        remote_call(cli, place_find("orchestrator"), "events.v1.Events/Replay", &request.base,
-                    &events__v1__replay_reply__descriptor, &reply);
+        remote_call(cli, place_find("orchestrator"), "events.v1.Events/Replay",
+                    &request.base, &events__v1__replay_reply__descriptor, &reply);
     if (end.status != 0)
         return end;
     if (cli->options[OPT_JSON] != NULL)
         return local(output_message(cli, reply));
     fprintf(cli->out,
-            "%" PRId64 " events are being published once more; see: checkoutctl events lag\n",
+            "%" PRId64
+            " events are being published once more; see: checkoutctl events lag\n",
             ((const Events__V1__ReplayReply *)reply)->count);
     return end;
 }
 
-/* ---- lag ------------------------------------------------------------------------------ */
+/* ---- lag --------------------------------------------------------------------------- */
 
 static void print_lag(const struct cli *cli, const Events__V1__GetLagReply *lag)
 {
@@ -184,8 +190,8 @@ static void print_lag(const struct cli *cli, const Events__V1__GetLagReply *lag)
     fprintf(out, "relayed by   %s", *lag->holder == '\0' ? "nobody yet" : lag->holder);
     if (lag->held_since_ms != 0)
         fprintf(out, " since %s", time_text(lag->held_since_ms, time));
-    fprintf(out, "\n\n%-16s %-24s %12s %10s  %s\n", "caller", "cursor", "position", "behind",
-            "committed");
+    fprintf(out, "\n\n%-16s %-24s %12s %10s  %s\n", "caller", "cursor", "position",
+            "behind", "committed");
     for (size_t i = 0; i < lag->n_cursors; i++) {
         const Events__V1__Cursor *c = lag->cursors[i];
         fprintf(out, "%-16s %-24s %12" PRId64 " %10" PRId64 "  %s\n", c->caller, c->name,
@@ -198,8 +204,8 @@ struct outcome command_events_lag(struct cli *cli)
     Events__V1__GetLagRequest request = EVENTS__V1__GET_LAG_REQUEST__INIT;
     const ProtobufCMessage *reply = NULL;
     struct outcome end =
-        remote_call(cli, place_find("orchestrator"), "events.v1.Events/GetLag", &request.base,
-                    &events__v1__get_lag_reply__descriptor, &reply);
+        remote_call(cli, place_find("orchestrator"), "events.v1.Events/GetLag",
+                    &request.base, &events__v1__get_lag_reply__descriptor, &reply);
 
     if (end.status == 0 && cli->options[OPT_JSON] != NULL)
         return local(output_message(cli, reply));

@@ -85,7 +85,8 @@ void bus_local_close(struct bus_local *bus)
 void bus_local_publish(struct bus_local *bus, const struct event *event)
 {
     char topic[TOPIC_ROOM];
-    int head = snprintf(topic, sizeof topic, "%.60s %" PRId64 "\n", event->type, event->position);
+    int head = snprintf(topic, sizeof topic, "%.60s %" PRId64 "\n", event->type,
+                        event->position);
     size_t size = event_json_size(event);
     nng_msg *message;
 

@@ -5,10 +5,10 @@
  *
  *      order.created 17\n{"specversion":"1.0",...}
  *
- * so that a SUB socket that subscribes to "order." or "order.created " gets what it wants.
- * It never blocks: a listener that is too slow, or not there, misses messages, sees it by the
- * position, and reads them with events.v1.Events/Read.  Messages are not sealed, so only
- * ipc:// is listened on, where the socket's file mode says who may.
+ * so that a SUB socket that subscribes to "order." or "order.created " gets what it
+ * wants. It never blocks: a listener that is too slow, or not there, misses messages,
+ * sees it by the position, and reads them with events.v1.Events/Read.  Messages are not
+ * sealed, so only ipc:// is listened on, where the socket's file mode says who may.
  *
  * Replicas on one machine share the address: who relays listens there, and nobody else.
  */

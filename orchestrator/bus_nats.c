@@ -26,8 +26,8 @@ struct bus_nats {
     natsConnection *connection; /* NULL while not connected */
     jsCtx *jetstream;
     char wildcard[SUBJECT_SIZE]; /* PREFIX.> */
-    /* Messages refused since it was last cleared.  A word of an earlier connection may still
-     * come: then something is published once more, for nothing. */
+    /* Messages refused since it was last cleared.  A word of an earlier connection may
+     * still come: then something is published once more, for nothing. */
     atomic_int refused;
 };
 
@@ -36,7 +36,7 @@ static struct err unavailable(const char *what, natsStatus status)
     return err_make(ERR_UNAVAILABLE, "NATS: %s: %s.", what, natsStatus_GetText(status));
 }
 
-/* ---- settings -------------------------------------------------------------------------- */
+/* ---- settings ---------------------------------------------------------------------- */
 
 static struct err check(natsStatus status, const char *what, const char *file)
 {
@@ -67,17 +67,19 @@ static struct err set_files(natsOptions *options, const struct bus_nats_config *
     struct err e = ERR_NONE;
 
     if (c->credentials_file[0] != '\0')
-        e = check(natsOptions_SetUserCredentialsFromFiles(options, c->credentials_file, NULL),
-                  "nats_credentials_file", c->credentials_file);
+        e = check(
+            natsOptions_SetUserCredentialsFromFiles(options, c->credentials_file, NULL),
+            "nats_credentials_file", c->credentials_file);
     if (!failed(e) && c->ca_file[0] != '\0') {
-        e = check(natsOptions_LoadCATrustedCertificates(options, c->ca_file), "nats_ca_file",
-                  c->ca_file);
+        e = check(natsOptions_LoadCATrustedCertificates(options, c->ca_file),
+                  "nats_ca_file", c->ca_file);
         if (!failed(e))
             e = check(natsOptions_SetSecure(options, true), "nats_ca_file", c->ca_file);
     }
     if (!failed(e) && c->certificate_file[0] != '\0')
-        e = check(natsOptions_LoadCertificatesChain(options, c->certificate_file, c->key_file),
-                  "nats_certificate_file", c->certificate_file);
+        e = check(
+            natsOptions_LoadCertificatesChain(options, c->certificate_file, c->key_file),
+            "nats_certificate_file", c->certificate_file);
     return e;
 }
 
@@ -130,7 +132,7 @@ void bus_nats_close(struct bus_nats *bus)
     free(bus);
 }
 
-/* ---- the stream ------------------------------------------------------------------------ */
+/* ---- the stream -------------------------------------------------------------------- */
 
 static struct err make_stream(struct bus_nats *bus)
 {
@@ -154,7 +156,8 @@ static struct err make_stream(struct bus_nats *bus)
     if (status != NATS_OK)
         return err_make(ERR_UNAVAILABLE, "NATS: the stream %s cannot be made: %s (%d).",
                         bus->config.stream, natsStatus_GetText(status), (int)code);
-    log_info("nats_stream_made", "stream=%s subjects=%s", bus->config.stream, bus->wildcard);
+    log_info("nats_stream_made", "stream=%s subjects=%s", bus->config.stream,
+             bus->wildcard);
     return ERR_NONE;
 }
 
@@ -197,7 +200,7 @@ static struct err have_stream(struct bus_nats *bus)
     return e;
 }
 
-/* ---- connecting ------------------------------------------------------------------------ */
+/* ---- connecting -------------------------------------------------------------------- */
 
 static void on_refused(jsCtx *jetstream, jsPubAckErr *refusal, void *closure)
 {
@@ -206,7 +209,8 @@ static void on_refused(jsCtx *jetstream, jsPubAckErr *refusal, void *closure)
     (void)jetstream;
     if (atomic_fetch_add(&bus->refused, 1) == 0)
         log_warn("nats_refused", "error=\"%s\"",
-                 refusal->ErrText != NULL ? refusal->ErrText : natsStatus_GetText(refusal->Err));
+                 refusal->ErrText != NULL ? refusal->ErrText
+                                          : natsStatus_GetText(refusal->Err));
 }
 
 static struct err connect_to(struct bus_nats *bus)
@@ -227,7 +231,8 @@ static struct err connect_to(struct bus_nats *bus)
 
 struct err bus_nats_ready(struct bus_nats *bus)
 {
-    if (bus->connection != NULL && natsConnection_Status(bus->connection) == NATS_CONN_STATUS_CONNECTED)
+    if (bus->connection != NULL &&
+        natsConnection_Status(bus->connection) == NATS_CONN_STATUS_CONNECTED)
         return ERR_NONE;
     disconnect(bus);
     struct err e = connect_to(bus);
@@ -238,7 +243,7 @@ struct err bus_nats_ready(struct bus_nats *bus)
     return e;
 }
 
-/* ---- publishing ------------------------------------------------------------------------ */
+/* ---- publishing -------------------------------------------------------------------- */
 
 static natsStatus make_message(const struct bus_nats *bus, const struct event *event,
                                natsMsg **out)
@@ -285,7 +290,8 @@ static natsStatus wait_acknowledged(struct bus_nats *bus)
     return js_PublishAsyncComplete(bus->jetstream, &options);
 }
 
-struct err bus_nats_publish(struct bus_nats *bus, const struct event *events, size_t count)
+struct err bus_nats_publish(struct bus_nats *bus, const struct event *events,
+                            size_t count)
 {
     struct err e = bus_nats_ready(bus);
     natsStatus status = NATS_OK;

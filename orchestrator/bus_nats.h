@@ -1,17 +1,19 @@
 /*
  * bus_nats.h - the distributed bus: NATS JetStream.
  *
- * An event is published to PREFIX.TYPE (checkout.order.created) with its id as Nats-Msg-Id,
- * by which the server drops what it has seen within two minutes.  What is given to
- * bus_nats_publish together goes out together, and its success means that the server
- * acknowledged every one: stored.  After a failure some may be stored; they are given again.
+ * An event is published to PREFIX.TYPE (checkout.order.created) with its id as
+ * Nats-Msg-Id, by which the server drops what it has seen within two minutes.  What is
+ * given to bus_nats_publish together goes out together, and its success means that the
+ * server acknowledged every one: stored.  After a failure some may be stored; they are
+ * given again.
  *
- * So that the stream has each order's events in their order, no two of one order may be given
- * together: were the first lost and the second not, they would be stored the other way round.
+ * So that the stream has each order's events in their order, no two of one order may be
+ * given together: were the first lost and the second not, they would be stored the other
+ * way round.
  *
  * For one thread, which it may keep waiting; a server that does not answer costs at most
- * BUS_NATS_WAIT_MS a call.  The library's own reconnecting is off: it would send later what
- * was not known to be sent earlier.  A connection that fails is thrown away.
+ * BUS_NATS_WAIT_MS a call.  The library's own reconnecting is off: it would send later
+ * what was not known to be sent earlier.  A connection that fails is thrown away.
  */
 #pragma once
 
@@ -26,13 +28,13 @@ struct bus_nats;
 enum { BUS_NATS_WAIT_MS = 6000 };
 
 struct bus_nats_config {
-    const char *url;              /* nats:// or tls://, several with commas; may be secret */
-    const char *stream;           /* the stream's name; made if it is not there */
-    const char *prefix;           /* of subjects; the stream's are PREFIX.> */
-    int64_t replicas;             /* of a stream that is made */
-    int64_t keep_ms;              /* how long a stream that is made keeps messages */
+    const char *url;    /* nats:// or tls://, several with commas; may be secret */
+    const char *stream; /* the stream's name; made if it is not there */
+    const char *prefix; /* of subjects; the stream's are PREFIX.> */
+    int64_t replicas;   /* of a stream that is made */
+    int64_t keep_ms;    /* how long a stream that is made keeps messages */
     /* "" for none. */
-    const char *credentials_file; /* a .creds file: JWT and seed */
+    const char *credentials_file;                      /* a .creds file: JWT and seed */
     const char *ca_file, *certificate_file, *key_file; /* PEM */
 };
 
@@ -45,5 +47,5 @@ void bus_nats_close(struct bus_nats *bus); /* NULL is allowed */
 struct err bus_nats_ready(struct bus_nats *bus) __attribute__((warn_unused_result));
 
 /* Publishes and waits for every acknowledgement. */
-struct err bus_nats_publish(struct bus_nats *bus, const struct event *events, size_t count)
-    __attribute__((warn_unused_result));
+struct err bus_nats_publish(struct bus_nats *bus, const struct event *events,
+                            size_t count) __attribute__((warn_unused_result));

@@ -29,7 +29,7 @@ static void finish(const struct asking *asking, struct err error, const Protobuf
     asking->scope.done(asking->scope.arg, error, failed(error) ? NULL : reply);
 }
 
-/* ---- commit ---------------------------------------------------------------------------- */
+/* ---- commit ------------------------------------------------------------------------ */
 
 const struct db_kind CURSORS_COMMIT = {
     .name = "commit_cursor",
@@ -84,7 +84,7 @@ void cursors_commit(struct db *db, const struct scope *scope, const char *caller
     db_submit(db, &asking->op);
 }
 
-/* ---- replay ---------------------------------------------------------------------------- */
+/* ---- replay ------------------------------------------------------------------------ */
 
 /* Repeated, it moves the mark back once more: the bus is given some events once more. */
 const struct db_kind CURSORS_REPLAY = {
@@ -137,7 +137,7 @@ void cursors_replay(struct db *db, const struct scope *scope,
     db_submit(db, &asking->op);
 }
 
-/* ---- lag ------------------------------------------------------------------------------- */
+/* ---- lag --------------------------------------------------------------------------- */
 
 #define AGE_OF(of) "coalesce((extract(epoch FROM now() - " of ") * 1000)::bigint, 0)"
 

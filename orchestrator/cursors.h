@@ -10,7 +10,8 @@
 #include "proto/events.pb-c.h"
 #include "rpc/scope.h"
 
-/* OUT_OF_RANGE for a position never given.  `caller` must live until the answer is given. */
+/* OUT_OF_RANGE for a position never given.  `caller` must live until the answer is given.
+ */
 void cursors_commit(struct db *db, const struct scope *scope, const char *caller,
                     const Events__V1__CommitRequest *request);
 

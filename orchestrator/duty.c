@@ -12,7 +12,7 @@
 enum {
     CONNECT_MS = 3000,
     QUERY_MS = 5000,
-    LOOK_MS = 500,        /* between two tries for the lock */
+    LOOK_MS = 500, /* between two tries for the lock */
     AFTER_FAILURE_MS = 200,
     COMPLAIN_EVERY_MS = 10000,
 };

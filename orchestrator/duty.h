@@ -1,15 +1,17 @@
 /*
- * duty.h - a chore that exactly one process of all replicas does, taken over within seconds.
+ * duty.h - a chore that exactly one process of all replicas does, taken over within
+ * seconds.
  *
  *      connect --> lock? --no--> look again
  *                    |yes
  *                    v
  *                  work, work, ... --connection lost, or failed--> connect
  *
- * Who has the duty holds an advisory lock, on a connection of his own over which all of the
- * work's statements go as well.  When he dies the server ends the session, and when he hangs
- * (`takeover_ms` without a statement) it does so too: the lock is then free, and whatever he
- * still tries has no connection to go over.  So nobody needs an epoch here.
+ * Who has the duty holds an advisory lock, on a connection of his own over which all of
+ * the work's statements go as well.  When he dies the server ends the session, and when
+ * he hangs
+ * (`takeover_ms` without a statement) it does so too: the lock is then free, and whatever
+ * he still tries has no connection to go over.  So nobody needs an epoch here.
  */
 #pragma once
 
@@ -22,14 +24,15 @@
 struct duty;
 
 struct duty_config {
-    const char *name;         /* of the thread, the application and in logs; a bare word */
+    const char *name; /* of the thread, the application and in logs; a bare word */
     const char *database_url; /* borrowed */
     int64_t lock;             /* the advisory lock's key */
     int64_t takeover_ms;      /* a holder that is silent for so long has lost it */
     int64_t every_ms;         /* how often there is a look when there was nothing to do */
     /* Both may wait, but not for longer than half of takeover_ms without a statement.
      * `begin` runs once after the lock was got, `work` again and again: at once while it
-     * says that there is more.  A failure gives the duty up, and then tries for it again. */
+     * says that there is more.  A failure gives the duty up, and then tries for it again.
+     */
     struct err (*begin)(void *arg, struct dedicated *connection);
     struct err (*work)(void *arg, struct dedicated *connection, bool *more);
     /* Runs when the duty was given up or lost, and at the end; NULL: nothing to do. */

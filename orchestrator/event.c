@@ -9,9 +9,9 @@
  * and claim let only a well-formed traceparent in, and the payload is JSON already.
  * `sequence` is a text that sorts, as its extension asks for.
  */
-#define FORMAT                                                                                \
-    "{\"specversion\":\"1.0\",\"id\":\"%s\",\"source\":\"/checkout/orders\","                 \
-    "\"type\":\"%s\",\"subject\":\"%s\",\"time\":\"%s\",\"sequence\":\"%010" PRId64 "\","     \
+#define FORMAT                                                                           \
+    "{\"specversion\":\"1.0\",\"id\":\"%s\",\"source\":\"/checkout/orders\","            \
+    "\"type\":\"%s\",\"subject\":\"%s\",\"time\":\"%s\",\"sequence\":\"%010" PRId64 "\","\
     "%s%s%s\"datacontenttype\":\"application/json\",\"data\":%s}"
 
 void event_read(const struct db_rows *rows, int row, int first, struct event *out)

@@ -12,9 +12,9 @@
 #include "db/db.h"
 
 /* What an event's row is read as; EVENT_COLUMNS of a table called `e`. */
-#define EVENT_COLUMNS                                                                         \
-    "e.position, e.order_id, e.sequence, e.type, e.payload::text,"                            \
-    " to_char(e.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'),"         \
+#define EVENT_COLUMNS                                                                    \
+    "e.position, e.order_id, e.sequence, e.type, e.payload::text,"                       \
+    " to_char(e.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'),"    \
     " coalesce(e.traceparent, ''), (extract(epoch FROM e.created_at) * 1000)::bigint "
 
 enum { EVENT_ID_SIZE = 48 };

@@ -1,4 +1,5 @@
-/* events_service.c - see events_service.h.  Nothing from outside goes further unchecked. */
+/* events_service.c - see events_service.h.  Nothing from outside goes further unchecked.
+ */
 #include "orchestrator/events_service.h"
 
 #include "base/ids.h"
@@ -19,7 +20,7 @@ static struct err check_cursor(const char *name)
                     "cursor must be 1 to 64 letters, digits, dashes or underscores.");
 }
 
-/* ---- read ------------------------------------------------------------------------------ */
+/* ---- read -------------------------------------------------------------------------- */
 
 static struct err check_read(const Events__V1__ReadRequest *in)
 {
@@ -30,12 +31,13 @@ static struct err check_read(const Events__V1__ReadRequest *in)
         return err_make(ERR_INVALID_ARGUMENT, "limit must be 0 to %d, not %d.", READ_MAX,
                         in->limit);
     if (in->wait_ms < 0 || in->wait_ms > WAIT_MAX_MS)
-        return err_make(ERR_INVALID_ARGUMENT, "wait_ms must be 0 to %d, not %d.", WAIT_MAX_MS,
-                        in->wait_ms);
+        return err_make(ERR_INVALID_ARGUMENT, "wait_ms must be 0 to %d, not %d.",
+                        WAIT_MAX_MS, in->wait_ms);
     return in->cursor[0] == '\0' ? ERR_NONE : check_cursor(in->cursor);
 }
 
-static void read_events(Events__V1__Events_Service *service, const Events__V1__ReadRequest *in,
+static void read_events(Events__V1__Events_Service *service,
+                        const Events__V1__ReadRequest *in,
                         Events__V1__ReadReply_Closure reply, void *call)
 {
     struct scope scope;
@@ -44,7 +46,7 @@ static void read_events(Events__V1__Events_Service *service, const Events__V1__R
         feed_read(self(service)->feed, &scope, rpc_call_caller(call), in);
 }
 
-/* ---- commit ---------------------------------------------------------------------------- */
+/* ---- commit ------------------------------------------------------------------------ */
 
 static struct err check_commit(const Events__V1__CommitRequest *in)
 {
@@ -54,7 +56,8 @@ static struct err check_commit(const Events__V1__CommitRequest *in)
     return check_cursor(in->cursor);
 }
 
-static void commit(Events__V1__Events_Service *service, const Events__V1__CommitRequest *in,
+static void commit(Events__V1__Events_Service *service,
+                   const Events__V1__CommitRequest *in,
                    Events__V1__CommitReply_Closure reply, void *call)
 {
     struct scope scope;
@@ -63,9 +66,10 @@ static void commit(Events__V1__Events_Service *service, const Events__V1__Commit
         cursors_commit(self(service)->db, &scope, rpc_call_caller(call), in);
 }
 
-/* ---- for operators --------------------------------------------------------------------- */
+/* ---- for operators ----------------------------------------------------------------- */
 
-static void get_lag(Events__V1__Events_Service *service, const Events__V1__GetLagRequest *in,
+static void get_lag(Events__V1__Events_Service *service,
+                    const Events__V1__GetLagRequest *in,
                     Events__V1__GetLagReply_Closure reply, void *call)
 {
     struct scope scope;
@@ -87,12 +91,14 @@ static struct err check_replay(const struct events_service *service,
     return ERR_NONE;
 }
 
-static void replay(Events__V1__Events_Service *service, const Events__V1__ReplayRequest *in,
+static void replay(Events__V1__Events_Service *service,
+                   const Events__V1__ReplayRequest *in,
                    Events__V1__ReplayReply_Closure reply, void *call)
 {
     struct scope scope;
 
-    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_replay(self(service), in)))
+    if (scope_open(&scope, call, (ProtobufCClosure)reply,
+                   check_replay(self(service), in)))
         cursors_replay(self(service)->db, &scope, in);
 }
 

@@ -57,7 +57,7 @@ static const char READ[] =
 
 enum { COLUMN_PLACED, COLUMN_PRUNED, COLUMN_START, COLUMN_EVENT };
 
-/* ---- the answer ------------------------------------------------------------------------ */
+/* ---- the answer -------------------------------------------------------------------- */
 
 static void finish(struct reading *reading, struct err error, const Events__V1__ReadReply *reply)
 {
@@ -133,7 +133,7 @@ static struct err check_range(const struct db_rows *rows)
     return ERR_NONE;
 }
 
-/* ---- parking --------------------------------------------------------------------------- */
+/* ---- parking ----------------------------------------------------------------------- */
 
 /* Waits in the feed's list; false when it may not (any more). */
 static bool park(struct reading *reading, bool *full)
@@ -249,7 +249,7 @@ static void chore(void *arg)
     }
 }
 
-/* ---- the way in, and life -------------------------------------------------------------- */
+/* ---- the way in, and life ---------------------------------------------------------- */
 
 void feed_read(struct feed *feed, const struct scope *scope, const char *caller,
                const Events__V1__ReadRequest *request)

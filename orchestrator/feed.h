@@ -1,13 +1,15 @@
 /*
- * feed.h - events.v1.Events/Read: the log after a position, and a wait for what comes next.
+ * feed.h - events.v1.Events/Read: the log after a position, and a wait for what comes
+ * next.
  *
  *      query --rows--> reply
  *        |none, and time to wait
  *        v
- *      parked --the log has grown--> query        --time is up, or stopping--> empty reply
+ *      parked --the log has grown--> query        --time is up, or stopping--> empty
+ * reply
  *
- * A parked call holds no thread.  One thread looks at the end of the log, for all of them,
- * and only while there are any.
+ * A parked call holds no thread.  One thread looks at the end of the log, for all of
+ * them, and only while there are any.
  */
 #pragma once
 
@@ -17,9 +19,10 @@
 
 struct feed;
 
-/* `parked_max`: calls that may wait at once; past it RESOURCE_EXHAUSTED.  `db` is borrowed. */
-struct err feed_open(struct db *db, int64_t every_ms, size_t parked_max, struct feed **out)
-    __attribute__((warn_unused_result));
+/* `parked_max`: calls that may wait at once; past it RESOURCE_EXHAUSTED.  `db` is
+ * borrowed. */
+struct err feed_open(struct db *db, int64_t every_ms, size_t parked_max,
+                     struct feed **out) __attribute__((warn_unused_result));
 
 /* Answers whoever waits, and from now on lets nobody wait.  NULL is allowed. */
 void feed_stop(struct feed *feed);

@@ -18,7 +18,7 @@
 
 enum {
     PLACE_MOST = 1000,    /* events given a position in one transaction */
-    FLIGHT_MOST = 500,    /* events published together */
+    FLIGHT_MOST = 2000,   /* events published together */
     PRUNE_MOST = 2000,
     QUERY_MS = 10000,
     SWEEP_EVERY_MS = 10000,
@@ -63,14 +63,14 @@ static struct db_query query_of(const char *name, const char *types, const char 
                              .deadline_ms = clock_monotonic_ms() + QUERY_MS};
 }
 
-/* ---- placing --------------------------------------------------------------------------- */
+/* ---- placing ----------------------------------------------------------------------- */
 
 /*
- * The partial index of what is unplaced also leads through the entries of rows placed since
- * the last VACUUM; with a long transaction about these are very many.  So ids up to a floor
- * are only looked at by the sweep, every ten seconds, for transactions that committed so long
- * after others had placed higher ones.  Neither order nor completeness depends on the floor: an event waits while one before
- * it of its order is unplaced.
+ * The partial index of what is unplaced also leads through the entries of rows placed
+ * since the last VACUUM; with a long transaction about these are very many.  So ids up to
+ * a floor are only looked at by the sweep, every ten seconds, for transactions that
+ * committed so long after others had placed higher ones.  Neither order nor completeness
+ * depends on the floor: an event waits while one before it of its order is unplaced.
  *
  * $1 how many, $2 the floor, $3 whether placed is published, $4 whether rows are wanted.
  */
@@ -147,7 +147,7 @@ static struct err place(struct outbox *o, struct dedicated *connection, bool swe
     return e;
 }
 
-/* ---- pruning --------------------------------------------------------------------------- */
+/* ---- pruning ----------------------------------------------------------------------- */
 
 /*
  * Always a prefix, so that what is left has no gap: up to the first that is not old enough.
@@ -172,7 +172,9 @@ static const char PRUNE[] =
     "    WHERE g.count > 0 RETURNING r.pruned, g.count"
     ")"
     "SELECT m.pruned, m.count,"
-    "       (SELECT count(*) FROM orders.cursors c WHERE c.position < m.pruned) FROM moved m";
+    "       (SELECT count(*) FROM orders.cursors c" /* that were passed by this very time */
+    "        WHERE c.position < m.pruned AND c.position >= m.pruned - m.count) "
+    "FROM moved m";
 
 /* Whether the oldest there is is old enough.  $1 how long they are kept. */
 static const char ANY_OLD[] =
@@ -208,7 +210,7 @@ static struct err prune(struct outbox *o, struct dedicated *connection, bool *mo
     return dedicated_run(connection, &query, true, on_pruned, more);
 }
 
-/* ---- reporting ------------------------------------------------------------------------- */
+/* ---- reporting --------------------------------------------------------------------- */
 
 /* Counted only as far as it is worth knowing. */
 static const char BACKLOG[] =
@@ -237,7 +239,7 @@ static struct err report(struct dedicated *connection)
     return dedicated_run(connection, &query, false, on_backlog, NULL);
 }
 
-/* ---- the placer ------------------------------------------------------------------------ */
+/* ---- the placer -------------------------------------------------------------------- */
 
 static struct err placer_begin(void *arg, struct dedicated *connection)
 {
@@ -294,7 +296,7 @@ static void placer_end(void *arg)
         bus_local_leave(o->config.local);
 }
 
-/* ---- the courier ----------------------------------------------------------------------- */
+/* ---- the courier ------------------------------------------------------------------- */
 
 static const char NEXT_FLIGHT[] =
     "SELECT r.published, r.placed, " EVENT_COLUMNS
@@ -400,7 +402,7 @@ static struct err courier_work(void *arg, struct dedicated *connection, bool *mo
     return mark(o, connection);
 }
 
-/* ---- life ------------------------------------------------------------------------------ */
+/* ---- life -------------------------------------------------------------------------- */
 
 static struct duty_config duty_of(struct outbox *o, const char *name, int64_t lock)
 {

@@ -5,14 +5,16 @@
  *                        |  placed: the next positions, by the one relay (duty.h)
  *                        v
  *                  readable, in order, without a gap  --> live listeners (bus_local.h)
- *                        |  published: the bus acknowledged (bus_nats.h), or there is none
+ *                        |  published: the bus acknowledged (bus_nats.h), or there is
+ * none
  *                        v
  *                  kept for keep_ms, then pruned
  *
  * Positions cannot be given when a row is inserted: a transaction with a smaller one may
  * commit later, and a reader would have passed it by.  Nor need they be: one relay gives
- * them to rows that have committed, in transactions one after another.  An event of an order
- * is placed only after all before it of the same order.  No order ever waits for this.
+ * them to rows that have committed, in transactions one after another.  An event of an
+ * order is placed only after all before it of the same order.  No order ever waits for
+ * this.
  */
 #pragma once
 
@@ -31,8 +33,8 @@ struct outbox_config {
     int64_t takeover_ms;      /* after how much silence another replica relays */
     int64_t keep_ms;          /* how long published events are kept */
     int64_t prune_every_ms;
-    struct bus_local *local;  /* live listeners, or NULL; borrowed */
-    struct bus_nats *nats;    /* or NULL: placed is published; borrowed */
+    struct bus_local *local; /* live listeners, or NULL; borrowed */
+    struct bus_nats *nats;   /* or NULL: placed is published; borrowed */
 };
 
 struct err outbox_start(const struct outbox_config *config, struct outbox **out)

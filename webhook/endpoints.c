@@ -15,9 +15,10 @@ static struct err wrong(const char *path, int line, const char *what)
     return err_make(ERR_INVALID_ARGUMENT, "%s:%d: %s", path, line, what);
 }
 
-/* ---- secrets --------------------------------------------------------------------------- */
+/* ---- secrets ----------------------------------------------------------------------- */
 
-static struct err add_secret(const char *path, int line, char *text, struct endpoint *endpoint)
+static struct err add_secret(const char *path, int line, char *text,
+                             struct endpoint *endpoint)
 {
     static const char PREFIX[] = "whsec_";
     struct secret *secret = &endpoint->secrets[endpoint->secret_count];
@@ -44,10 +45,12 @@ static struct err read_secrets(const char *path, struct endpoint *endpoint)
     if (file == NULL || fstat(fileno(file), &stat) != 0) {
         if (file != NULL)
             fclose(file);
-        return err_make(ERR_INVALID_ARGUMENT, "the secret's file %s cannot be read", path);
+        return err_make(ERR_INVALID_ARGUMENT, "the secret's file %s cannot be read",
+                        path);
     }
     if ((stat.st_mode & 077) != 0)
-        e = err_make(ERR_INVALID_ARGUMENT, "%s can be read by others; chmod 600 it", path);
+        e = err_make(ERR_INVALID_ARGUMENT, "%s can be read by others; chmod 600 it",
+                     path);
     for (int line = 1; !failed(e) && fgets(text, sizeof text, file) != NULL; line++) {
         text[strcspn(text, " \t\r\n#")] = '\0';
         if (*text != '\0')
@@ -60,9 +63,10 @@ static struct err read_secrets(const char *path, struct endpoint *endpoint)
     return e;
 }
 
-/* ---- URLs ------------------------------------------------------------------------------ */
+/* ---- URLs -------------------------------------------------------------------------- */
 
-/* The host is one of those, and nothing else that begins so: "localhost.example" is not. */
+/* The host is one of those, and nothing else that begins so: "localhost.example" is not.
+ */
 static bool is_here(const char *rest)
 {
     static const char *const HOSTS[] = {"127.0.0.1", "[::1]", "localhost"};
@@ -91,7 +95,7 @@ static const char *check_url(const char *url, bool allow_http)
                : "http:// goes only to this machine, unless allow_http is set";
 }
 
-/* ---- the file -------------------------------------------------------------------------- */
+/* ---- the file ---------------------------------------------------------------------- */
 
 static bool taken(const struct endpoints *endpoints, const char *name)
 {
@@ -116,7 +120,8 @@ static struct err add_line(const char *path, int line, char *text, bool allow_ht
     if (out->count == ENDPOINTS_MAX)
         return wrong(path, line, "there are too many endpoints");
     if (!name_valid(name) || strlen(name) >= ENDPOINT_NAME_SIZE || taken(out, name))
-        return wrong(path, line, "a name is 1 to 32 letters, digits, - or _, and given once");
+        return wrong(path, line,
+                     "a name is 1 to 32 letters, digits, - or _, and given once");
     const char *problem = check_url(url, allow_http);
     if (problem != NULL)
         return wrong(path, line, problem);

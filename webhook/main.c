@@ -16,17 +16,20 @@
 #include "webhook/sender.h"
 
 struct settings {
-    const char *orchestrator_addresses, *key_file, *services_file, *endpoints_file, *state_dir;
+    const char *orchestrator_addresses, *key_file, *services_file, *endpoints_file,
+        *state_dir;
     int64_t timeout_ms, retry_first_ms, retry_most_ms, give_up_ms;
     bool allow_http;
 };
 
 static const struct conf_row ROWS[] = {
-    CONF_ROW_TEXT(orchestrator_addresses, NULL, "nng URLs of the orchestrator, with commas"),
+    CONF_ROW_TEXT(orchestrator_addresses, NULL,
+                  "nng URLs of the orchestrator, with commas"),
     CONF_ROW_TEXT(key_file, NULL, "our key pair"),
     CONF_ROW_TEXT(services_file, NULL, "public keys of the services we call"),
     CONF_ROW_TEXT(endpoints_file, NULL, "lines NAME URL SECRET_FILE"),
-    CONF_ROW_TEXT(state_dir, NULL, "folder of what is pending, and of the dead-letter lists"),
+    CONF_ROW_TEXT(state_dir, NULL,
+                  "folder of what is pending, and of the dead-letter lists"),
     CONF_ROW_NUMBER(timeout_ms, "15000", 10, 120000, "of one delivery, milliseconds"),
     CONF_ROW_NUMBER(retry_first_ms, "5000", 10, 3600000,
                     "until the second attempt, milliseconds; then doubling"),

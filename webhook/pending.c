@@ -32,7 +32,7 @@ void pending_close(struct pending *pending)
     pending->count = 0;
 }
 
-/* ---- in memory ------------------------------------------------------------------------- */
+/* ---- in memory --------------------------------------------------------------------- */
 
 bool pending_has(const struct pending *pending, int64_t position)
 {
@@ -78,14 +78,15 @@ void pending_remove(struct pending *pending, size_t i)
     pending->changed = true;
 }
 
-/* ---- as JSON --------------------------------------------------------------------------- */
+/* ---- as JSON ----------------------------------------------------------------------- */
 
 static json_t *to_json(const struct letter *l)
 {
-    return json_pack("{s:I, s:s, s:s, s:I, s:I, s:I, s:s}", "position", (json_int_t)l->position,
-                     "id", l->id, "order_id", l->order_id, "created_at_ms",
-                     (json_int_t)l->created_at_ms, "attempts", (json_int_t)l->attempts,
-                     "next_ms", (json_int_t)l->next_ms, "event", l->json);
+    return json_pack("{s:I, s:s, s:s, s:I, s:I, s:I, s:s}", "position",
+                     (json_int_t)l->position, "id", l->id, "order_id", l->order_id,
+                     "created_at_ms", (json_int_t)l->created_at_ms, "attempts",
+                     (json_int_t)l->attempts, "next_ms", (json_int_t)l->next_ms, "event",
+                     l->json);
 }
 
 static struct err from_json(json_t *json, struct pending *pending)
@@ -93,18 +94,21 @@ static struct err from_json(json_t *json, struct pending *pending)
     json_int_t position, created, attempts, next;
     const char *id, *order_id, *event;
 
-    if (json_unpack(json, "{s:I, s:s, s:s, s:I, s:I, s:I, s:s}", "position", &position, "id",
-                    &id, "order_id", &order_id, "created_at_ms", &created, "attempts",
-                    &attempts, "next_ms", &next, "event", &event) != 0)
+    if (json_unpack(json, "{s:I, s:s, s:s, s:I, s:I, s:I, s:s}", "position", &position,
+                    "id", &id, "order_id", &order_id, "created_at_ms", &created,
+                    "attempts", &attempts, "next_ms", &next, "event", &event) != 0)
         return err_make(ERR_DATA_LOSS, "%s is not what was written.", pending->path);
-    const struct letter letter = {.position = position, .id = (char *)id,
-                                  .order_id = (char *)order_id, .json = (char *)event,
-                                  .created_at_ms = created, .attempts = attempts,
+    const struct letter letter = {.position = position,
+                                  .id = (char *)id,
+                                  .order_id = (char *)order_id,
+                                  .json = (char *)event,
+                                  .created_at_ms = created,
+                                  .attempts = attempts,
                                   .next_ms = next};
     return pending_add(pending, &letter);
 }
 
-/* ---- on the disk ----------------------------------------------------------------------- */
+/* ---- on the disk ------------------------------------------------------------------- */
 
 static struct err read_letters(struct pending *pending, const char *text, size_t size)
 {

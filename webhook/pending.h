@@ -1,11 +1,12 @@
 /*
  * pending.h - what an endpoint has not received yet, and what it never will: on disk.
  *
- *      STATE/NAME.pending    JSON; replaced as a whole, so it is there in full or as before
- *      STATE/NAME.dead       a JSON line each, added at the end: the dead-letter list
+ *      STATE/NAME.pending    JSON; replaced as a whole, so it is there in full or as
+ * before STATE/NAME.dead       a JSON line each, added at the end: the dead-letter list
  *
- * An event is in the pending file, on the disk, before the cursor passes it by; so nothing
- * is lost whenever the process dies.  It is bounded: when it is full nothing more is read.
+ * An event is in the pending file, on the disk, before the cursor passes it by; so
+ * nothing is lost whenever the process dies.  It is bounded: when it is full nothing more
+ * is read.
  */
 #pragma once
 
@@ -22,7 +23,7 @@ struct letter {
     char *id, *order_id, *json;
     int64_t created_at_ms; /* the event; Unix milliseconds */
     int64_t attempts;
-    int64_t next_ms;       /* not tried again before; Unix milliseconds */
+    int64_t next_ms; /* not tried again before; Unix milliseconds */
 };
 
 struct pending {

@@ -78,7 +78,8 @@ static struct curl_slist *add(struct curl_slist *list, const char *header)
     return more;
 }
 
-static struct curl_slist *headers(const struct post *post, const char *id, const char *json)
+static struct curl_slist *headers(const struct post *post, const char *id,
+                                  const char *json)
 {
     char line[512], signature[SIGNATURE_SIZE];
     long long seconds = clock_wall_ms() / 1000;

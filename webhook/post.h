@@ -1,8 +1,9 @@
 /*
  * post.h - one delivery: an HTTP POST, signed, to the one URL, within its time.
  *
- * No redirect is followed and no proxy of the environment used: what is sent goes where the
- * endpoint's line says.  What is answered does not matter but for its status; 2xx is received.
+ * No redirect is followed and no proxy of the environment used: what is sent goes where
+ * the endpoint's line says.  What is answered does not matter but for its status; 2xx is
+ * received.
  */
 #pragma once
 

@@ -18,8 +18,8 @@
 enum {
     BATCH = 50,
     WAIT_MS = 1000,
-    PAUSE_MS = 500,          /* after the orchestrator or the disk failed */
-    RESTS_AFTER = 5,         /* deliveries in a row that failed */
+    PAUSE_MS = 500,  /* after the orchestrator or the disk failed */
+    RESTS_AFTER = 5, /* deliveries in a row that failed */
     RETRY_AFTER_MAX_MS = 3600000,
     DOUBLINGS_MAX = 30,
 };
@@ -54,14 +54,15 @@ static void pause_for(struct sender *s, int64_t ms)
     pthread_mutex_unlock(&s->lock);
 }
 
-/* ---- one delivery ---------------------------------------------------------------------- */
+/* ---- one delivery ------------------------------------------------------------------ */
 
 /* Doubled each time, and up to a fifth more, so that many do not come at once. */
 static int64_t delay_after(const struct sender *s, int64_t attempts, int64_t asked_ms)
 {
     int64_t ms = s->config.retry_first_ms;
 
-    for (int64_t i = 1; i < attempts && i < DOUBLINGS_MAX && ms < s->config.retry_most_ms; i++)
+    for (int64_t i = 1; i < attempts && i < DOUBLINGS_MAX && ms < s->config.retry_most_ms;
+         i++)
         ms *= 2;
     if (ms > s->config.retry_most_ms)
         ms = s->config.retry_most_ms;
@@ -103,7 +104,7 @@ static struct posted deliver(struct sender *s, struct letter *letter)
     return posted;
 }
 
-/* ---- what is pending ------------------------------------------------------------------- */
+/* ---- what is pending --------------------------------------------------------------- */
 
 /* True when it is no longer pending: received, or dead. */
 static struct err retry(struct sender *s, size_t i, bool *gone)
@@ -130,7 +131,8 @@ static struct err retry(struct sender *s, size_t i, bool *gone)
     return e;
 }
 
-/* Whatever is due, in order; an event whose order has an earlier one pending waits for it. */
+/* Whatever is due, in order; an event whose order has an earlier one pending waits for
+ * it. */
 static struct err retry_due(struct sender *s)
 {
     struct err e = ERR_NONE;
@@ -162,13 +164,16 @@ static int64_t ms_to_next(const struct sender *s, int64_t most)
     return most > 10 ? most : 10;
 }
 
-/* ---- what is new ----------------------------------------------------------------------- */
+/* ---- what is new ------------------------------------------------------------------- */
 
-/* False when the endpoint or the pending file takes no more now; it is then not handled. */
+/* False when the endpoint or the pending file takes no more now; it is then not handled.
+ */
 static struct err handle(struct sender *s, const Events__V1__Event *event, bool *handled)
 {
-    struct letter letter = {.position = event->position, .id = event->id,
-                            .order_id = event->order_id, .json = event->json,
+    struct letter letter = {.position = event->position,
+                            .id = event->id,
+                            .order_id = event->order_id,
+                            .json = event->json,
                             .created_at_ms = event->created_at_ms};
 
     *handled = !resting(s) && s->pending.count < PENDING_MAX;
@@ -204,7 +209,8 @@ static struct err handle_all(struct sender *s, const Events__V1__ReadReply *repl
     return failed(e) ? e : committed;
 }
 
-/* What was kept for too short a time is gone: say so, and go on with the oldest there is. */
+/* What was kept for too short a time is gone: say so, and go on with the oldest there is.
+ */
 static struct err skip_pruned(struct sender *s, struct err error)
 {
     int64_t pruned = 0;
@@ -212,7 +218,8 @@ static struct err skip_pruned(struct sender *s, struct err error)
 
     if (failed(e) || pruned <= s->after)
         return failed(e) ? e : error;
-    log_error("events_missed", "endpoint=%s after=%" PRId64 " up_to=%" PRId64 " error=\"%s\"",
+    log_error("events_missed",
+              "endpoint=%s after=%" PRId64 " up_to=%" PRId64 " error=\"%s\"",
               s->config.endpoint->name, s->after, pruned, error.message);
     s->after = pruned;
     return ERR_NONE;
@@ -235,7 +242,7 @@ static struct err read_new(struct sender *s)
     return e;
 }
 
-/* ---- the thread ------------------------------------------------------------------------ */
+/* ---- the thread -------------------------------------------------------------------- */
 
 static struct err go_round(struct sender *s)
 {
@@ -258,8 +265,8 @@ static void *sender_main(void *arg)
     while (!atomic_load(&s->stopping)) {
         struct err e = go_round(s);
         if (failed(e) && !s->troubled)
-            log_warn("sender_troubled", "endpoint=%s error=\"%s\"", s->config.endpoint->name,
-                     e.message);
+            log_warn("sender_troubled", "endpoint=%s error=\"%s\"",
+                     s->config.endpoint->name, e.message);
         else if (!failed(e) && s->troubled)
             log_info("sender_well", "endpoint=%s", s->config.endpoint->name);
         s->troubled = failed(e);

@@ -1,5 +1,6 @@
 /*
- * sender.h - one endpoint's thread: reads events by its cursor, posts each until received.
+ * sender.h - one endpoint's thread: reads events by its cursor, posts each until
+ * received.
  *
  *      Read --> post --2xx--> next ... --> commit the cursor
  *                 |otherwise
@@ -24,12 +25,12 @@
 struct sender;
 
 struct sender_config {
-    const struct endpoint *endpoint; /* borrowed */
-    struct channel *channel;         /* to the orchestrator; borrowed */
-    const char *state_dir;           /* of the pending and dead files; borrowed */
-    int64_t timeout_ms;              /* of one delivery */
+    const struct endpoint *endpoint;       /* borrowed */
+    struct channel *channel;               /* to the orchestrator; borrowed */
+    const char *state_dir;                 /* of the pending and dead files; borrowed */
+    int64_t timeout_ms;                    /* of one delivery */
     int64_t retry_first_ms, retry_most_ms; /* doubling from the one to the other */
-    int64_t give_up_ms;              /* age at which an event is given up */
+    int64_t give_up_ms;                    /* age at which an event is given up */
 };
 
 struct err sender_start(const struct sender_config *config, struct sender **out)

@@ -21,8 +21,8 @@ static void sign_with(const struct secret *secret, const char *head, const char 
     snprintf(out, room, "v1,%s", text);
 }
 
-void sign(const struct endpoint *endpoint, const char *id, long long seconds, const char *body,
-          char out[SIGNATURE_SIZE])
+void sign(const struct endpoint *endpoint, const char *id, long long seconds,
+          const char *body, char out[SIGNATURE_SIZE])
 {
     char head[128];
     size_t used = 0;

@@ -12,5 +12,5 @@
 enum { SIGNATURE_SIZE = SECRETS_MAX * 48 + 1 };
 
 /* One signature a secret, separated by blanks; `seconds` is the Unix time. */
-void sign(const struct endpoint *endpoint, const char *id, long long seconds, const char *body,
-          char out[SIGNATURE_SIZE]);
+void sign(const struct endpoint *endpoint, const char *id, long long seconds,
+          const char *body, char out[SIGNATURE_SIZE]);

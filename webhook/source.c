@@ -15,7 +15,8 @@ struct waiting {
     const ProtobufCMessage *reply;
 };
 
-static void on_done(void *arg, struct err error, const ProtobufCMessage *reply, bool replayed)
+static void on_done(void *arg, struct err error, const ProtobufCMessage *reply,
+                    bool replayed)
 {
     struct waiting *waiting = arg;
 
@@ -66,8 +67,9 @@ struct err source_read(struct channel *channel, const char *cursor, int64_t afte
     request.after = after;
     request.limit = limit;
     request.wait_ms = wait_ms;
-    struct err e = call(channel, "events.v1.Events/Read", &request.base,
-                        &events__v1__read_reply__descriptor, arena, wait_ms + CALL_MS, &reply);
+    struct err e =
+        call(channel, "events.v1.Events/Read", &request.base,
+             &events__v1__read_reply__descriptor, arena, wait_ms + CALL_MS, &reply);
     *out = (const Events__V1__ReadReply *)reply;
     return e;
 }

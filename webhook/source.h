@@ -1,5 +1,6 @@
 /*
- * source.h - the events, from events.v1.Events of the orchestrator, for threads that wait.
+ * source.h - the events, from events.v1.Events of the orchestrator, for threads that
+ * wait.
  */
 #pragma once
 
@@ -13,7 +14,8 @@
 /* Events after the cursor and `after`; the reply lives in the arena. */
 struct err source_read(struct channel *channel, const char *cursor, int64_t after,
                        int32_t limit, int32_t wait_ms, struct arena *arena,
-                       const Events__V1__ReadReply **out) __attribute__((warn_unused_result));
+                       const Events__V1__ReadReply **out)
+    __attribute__((warn_unused_result));
 
 /* The oldest position that can still be read after. */
 struct err source_pruned(struct channel *channel, struct arena *arena, int64_t *out)

@@ -10,7 +10,8 @@
  * database, beside what the events did there: so the two cannot disagree, and no cursor needs
  * to be committed.  The table's primary key drops what was delivered twice.
  *
- *      cc -std=c11 -D_GNU_SOURCE consumer.c -o consumer $(pkg-config --cflags --libs libpq jansson) -lnng
+ *      cc -std=c11 -D_GNU_SOURCE consumer.c -o consumer \
+ *                 $(pkg-config --cflags --libs libpq jansson) -lnng
  *      ./consumer ipc:///var/lib/checkout/run/events.sock postgresql:///mine \
  *                 build/bin/checkoutctl --state /var/lib/checkout
  *

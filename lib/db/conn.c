@@ -1,6 +1,7 @@
 /* conn.c - see conn.h. */
 #include "db/conn.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -261,6 +262,31 @@ int conn_push(struct conn *conn, int64_t deadline_ms)
 bool conn_flush(struct conn *conn, int64_t deadline_ms)
 {
     return conn_push(conn, deadline_ms) == 1;
+}
+
+bool conn_send(struct conn *conn, const struct db_query *query)
+{
+    const char *values[DB_HEAD_MAX];
+    int lengths[DB_HEAD_MAX], formats[DB_HEAD_MAX], count = (int)strlen(query->types);
+    uint64_t numbers[DB_HEAD_MAX];
+    char truths[DB_HEAD_MAX];
+
+    for (int i = 0; i < count; i++) {
+        const struct db_value *value = &query->values[i];
+        numbers[i] = htobe64((uint64_t)value->number);
+        truths[i] = value->number != 0;
+        formats[i] = 1;
+        switch (query->types[i]) {
+        case 'i': values[i] = (char *)&numbers[i], lengths[i] = 8; break;
+        case 'b': values[i] = &truths[i], lengths[i] = 1; break;
+        case 'y': values[i] = value->text, lengths[i] = (int)value->size; break;
+        default:
+            values[i] = value->text;
+            lengths[i] = value->text == NULL ? 0 : (int)strlen(value->text);
+        }
+    }
+    return PQsendQueryPrepared(conn->pg, query->name, count, values, lengths, formats, 1) &&
+           conn_flush(conn, query->deadline_ms);
 }
 
 /* A server that goes says so and hangs up; both can be read. */

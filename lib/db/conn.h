@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "db/db.h"
 
 struct conn {
     const char *url;
@@ -35,6 +36,10 @@ bool conn_flush(struct conn *conn, int64_t deadline_ms) __attribute__((warn_unus
 
 /* The same, telling apart: 1 all is sent, 0 the deadline passed (call again), -1 lost. */
 int conn_push(struct conn *conn, int64_t deadline_ms) __attribute__((warn_unused_result));
+
+/* Sends a query that is prepared under its name, within its deadline; false as conn_flush. */
+bool conn_send(struct conn *conn, const struct db_query *query)
+    __attribute__((warn_unused_result));
 
 /* Whether an idle connection still stands, as far as can be told without asking. */
 bool conn_alive(struct conn *conn) __attribute__((warn_unused_result));

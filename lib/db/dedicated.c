@@ -2,7 +2,6 @@
 #include "db/dedicated.h"
 
 #include <assert.h>
-#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -54,7 +53,8 @@ static struct err lost(const char *what)
 }
 
 /* Reads to the end of what was sent; the last result is the caller's, unless failed. */
-static struct err receive(struct dedicated *connection, int64_t deadline_ms, PGresult **out)
+static struct err receive(struct dedicated *connection, int64_t deadline_ms,
+                          PGresult **out)
 {
     struct err e = ERR_NONE;
 
@@ -73,14 +73,16 @@ static struct err receive(struct dedicated *connection, int64_t deadline_ms, PGr
             log_warn("database_error", "database=%s sqlstate=%s message=\"%s\"",
                      connection->conn.name, state != NULL ? state : "none",
                      PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
-            e = sqlstate_meaning(state) == SQLSTATE_CONNECTION ? lost("") : sqlstate_err(state);
+            e = sqlstate_meaning(state) == SQLSTATE_CONNECTION ? lost("")
+                                                               : sqlstate_err(state);
         }
         PQclear(*out);
         *out = result;
     }
 }
 
-struct err dedicated_connect(struct dedicated *connection, const char *settings, int64_t deadline_ms)
+struct err dedicated_connect(struct dedicated *connection, const char *settings,
+                             int64_t deadline_ms)
 {
     PGresult *result = NULL;
 
@@ -90,7 +92,8 @@ struct err dedicated_connect(struct dedicated *connection, const char *settings,
     struct err e = conn_open(&connection->conn, deadline_ms);
     if (failed(e) || settings == NULL)
         return e;
-    if (!PQsendQuery(connection->conn.pg, settings) || !conn_flush(&connection->conn, deadline_ms))
+    if (!PQsendQuery(connection->conn.pg, settings) ||
+        !conn_flush(&connection->conn, deadline_ms))
         e = lost(" in set-up");
     else
         e = receive(connection, deadline_ms, &result);
@@ -106,44 +109,21 @@ static struct err prepare(struct dedicated *connection, const struct db_query *q
         if (strcmp(connection->prepared[i], query->name) == 0)
             return ERR_NONE;
     assert(connection->prepared_count < PREPARED_MAX);
-    struct err e = conn_prepare(&connection->conn, query->name, query->sql, query->types, false,
-                                query->deadline_ms);
+    struct err e = conn_prepare(&connection->conn, query->name, query->sql, query->types,
+                                false, query->deadline_ms);
     if (!failed(e))
         connection->prepared[connection->prepared_count++] = query->name;
     return e;
 }
 
-static bool send_query(struct dedicated *connection, const struct db_query *query)
-{
-    const char *values[DB_HEAD_MAX];
-    int lengths[DB_HEAD_MAX], formats[DB_HEAD_MAX], count = (int)strlen(query->types);
-    uint64_t numbers[DB_HEAD_MAX];
-    char truths[DB_HEAD_MAX];
-
-    for (int i = 0; i < count; i++) {
-        const struct db_value *value = &query->values[i];
-        numbers[i] = htobe64((uint64_t)value->number);
-        truths[i] = value->number != 0;
-        formats[i] = 1;
-        switch (query->types[i]) {
-        case 'i': values[i] = (char *)&numbers[i], lengths[i] = 8; break;
-        case 'b': values[i] = &truths[i], lengths[i] = 1; break;
-        default:
-            values[i] = value->text;
-            lengths[i] = value->text == NULL ? 0 : (int)strlen(value->text);
-        }
-    }
-    return PQsendQueryPrepared(connection->conn.pg, query->name, count, values, lengths, formats,
-                               1) &&
-           conn_flush(&connection->conn, query->deadline_ms);
-}
-
-/* ---- failpoints: what the faults of the seam `commit` mean here ------------------------ */
+/* ---- failpoints: what the faults of the seam `commit` mean here -------------------- */
 
 static void late(struct fault fault)
 {
     if (fault.kind == FAULT_LATE)
-        nanosleep(&(struct timespec){fault.late_ms / 1000, fault.late_ms % 1000 * 1000000}, NULL);
+        nanosleep(
+            &(struct timespec){fault.late_ms / 1000, fault.late_ms % 1000 * 1000000},
+            NULL);
 }
 
 static struct err pass_before(const char *name, bool *repeat)
@@ -153,7 +133,8 @@ static struct err pass_before(const char *name, bool *repeat)
     late(fault);
     *repeat = fault.kind == FAULT_REPEAT;
     if (fault.kind == FAULT_ERROR)
-        return err_make(ERR_RESOURCE_EXHAUSTED, "The database has no room (a failpoint).");
+        return err_make(ERR_RESOURCE_EXHAUSTED,
+                        "The database has no room (a failpoint).");
     return fault.kind == FAULT_DROP ? lost(" (a failpoint)") : ERR_NONE;
 }
 
@@ -166,17 +147,17 @@ static struct err pass_after(const char *name)
                                                                 : lost(" (a failpoint)");
 }
 
-/* ---- running --------------------------------------------------------------------------- */
+/* ---- running ----------------------------------------------------------------------- */
 
-static struct err run(struct dedicated *connection, const struct db_query *query, bool writes,
-                      PGresult **out)
+static struct err run(struct dedicated *connection, const struct db_query *query,
+                      bool writes, PGresult **out)
 {
     bool lose_answer = false;
     struct err e = writes ? pass_before(query->name, &lose_answer) : ERR_NONE;
 
     if (!failed(e))
         e = prepare(connection, query);
-    if (!failed(e) && !send_query(connection, query))
+    if (!failed(e) && !conn_send(&connection->conn, query))
         e = lost("");
     if (!failed(e))
         e = receive(connection, query->deadline_ms, out);
@@ -190,8 +171,10 @@ static struct err run(struct dedicated *connection, const struct db_query *query
     return !failed(e) && writes ? pass_after(query->name) : e;
 }
 
-struct err dedicated_run(struct dedicated *connection, const struct db_query *query, bool writes,
-                       void (*on_rows)(void *arg, const struct db_rows *rows), void *arg)
+struct err dedicated_run(struct dedicated *connection, const struct db_query *query,
+                         bool writes,
+                         void (*on_rows)(void *arg, const struct db_rows *rows),
+                         void *arg)
 {
     PGresult *result = NULL;
 

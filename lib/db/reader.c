@@ -2,7 +2,6 @@
 #include "db/reader.h"
 
 #include <assert.h>
-#include <endian.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,32 +107,6 @@ static struct err make_ready(struct reader *reader, const struct db_query *query
     return e;
 }
 
-static bool send_query(struct reader *reader, const struct db_query *query)
-{
-    const char *values[DB_HEAD_MAX];
-    int lengths[DB_HEAD_MAX], formats[DB_HEAD_MAX], count = (int)strlen(query->types);
-    uint64_t numbers[DB_HEAD_MAX];
-    char truths[DB_HEAD_MAX];
-
-    for (int i = 0; i < count; i++) {
-        const struct db_value *value = &query->values[i];
-        numbers[i] = htobe64((uint64_t)value->number);
-        truths[i] = value->number != 0;
-        formats[i] = 1;
-        switch (query->types[i]) {
-        case 'i': values[i] = (char *)&numbers[i], lengths[i] = 8; break;
-        case 'b': values[i] = &truths[i], lengths[i] = 1; break;
-        case 'y': values[i] = value->text, lengths[i] = (int)value->size; break;
-        default:
-            values[i] = value->text;
-            lengths[i] = value->text == NULL ? 0 : (int)strlen(value->text);
-        }
-    }
-    return PQsendQueryPrepared(reader->conn.pg, query->name, count, values, lengths, formats,
-                               1) &&
-           conn_flush(&reader->conn, query->deadline_ms);
-}
-
 /* Runs a sent query to its end.  A lost connection is UNAVAILABLE and closed. */
 static struct err receive(struct reader *reader, const struct db_query *query, PGresult **out)
 {
@@ -173,7 +146,7 @@ static void run(struct reader *reader, struct db_query *query)
     /* A connection may have died while idle; that is found out by using it, so twice. */
     for (int attempt = 0; attempt < 2 && clock_remaining_ms(query->deadline_ms) > 0; attempt++) {
         e = make_ready(reader, query);
-        if (!failed(e) && !send_query(reader, query)) {
+        if (!failed(e) && !conn_send(&reader->conn, query)) {
             conn_close(&reader->conn);
             e = err_make(ERR_UNAVAILABLE, "The database connection was lost.");
         }

@@ -7,7 +7,7 @@ import time
 import uuid
 
 from nats import NatsServer
-from stack import Stack, StackTest, main, wait_until
+from stack import CTL, Stack, StackTest, main, wait_until
 
 STREAM = "CHECKOUT"
 
@@ -121,7 +121,66 @@ class EventsNats(StackTest):
         self.wait_published()
         self.assertEqual(self.check_same(), before + 1)
 
-    def test_5_a_backlog_of_ten_thousand_is_caught_up(self):
+    def test_7_a_consumers_key_reads_and_commits_and_nothing_else(self):
+        self.order()
+        conf = self.stack.state / "conf"
+        own = conf / "consumer.conf"
+        own.write_text((conf / "checkoutctl.conf").read_text().replace("operator.key",
+                                                                       "consumer.key"))
+        own.chmod(0o600)
+
+        def call(method, **message):
+            return subprocess.run(
+                [str(CTL), "--config", str(own), "call", method, json.dumps(message)],
+                env=self.stack._environ(), capture_output=True, text=True, timeout=60).returncode
+        for method, message, status in (
+                ("events.v1.Events/Read", {"after": 0}, 0),
+                ("events.v1.Events/Read", {"after": -1}, 64 + 3),
+                ("events.v1.Events/Read", {"limit": 1001}, 64 + 3),
+                ("events.v1.Events/Read", {"wait_ms": 60001}, 64 + 3),
+                ("events.v1.Events/Read", {"cursor": "a cursor"}, 64 + 3),
+                ("events.v1.Events/Commit", {"cursor": "mine", "position": 1}, 0),
+                ("events.v1.Events/Commit", {"position": 1}, 64 + 3),
+                ("events.v1.Events/Commit", {"cursor": "mine", "position": 10 ** 12}, 64 + 11),
+                ("events.v1.Events/GetLag", {}, 64 + 7),
+                ("events.v1.Events/Replay", {"from": 1}, 64 + 7),
+                ("orders.v1.Orders/ListCheckouts", {}, 64 + 7)):
+            with self.subTest(method, **message):
+                self.assertEqual(call(method, **message), status)
+
+    def test_5_tail_follows_and_lag_tells(self):
+        self.order()
+        log = open(self.stack.base / "tail", "w+b")
+        self.addCleanup(log.close)
+        tail = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", str(CTL), "--state", str(self.stack.state),
+             "events", "tail"], env=self.stack._environ(), stdin=subprocess.DEVNULL, stdout=log,
+            stderr=subprocess.STDOUT)
+        self.addCleanup(lambda: (tail.kill(), tail.wait(30)))
+
+        def told():
+            log.seek(0)
+            return [json.loads(line)["event"]["subject"] for line in log if line.endswith(b"}\n")]
+        expected = []
+        # From when it began to listen; then without a gap, also over a death.
+        wait_until(lambda: expected.append(self.order()) or told(), 30, "something is told")
+        self.stack.kill("orchestrator")
+        expected += [self.order_after_restart(), self.order()]
+        wait_until(lambda: told() and told()[-1] == expected[-1], 30,
+                   f"all is told: {expected}, {told()}")
+        self.assertEqual(told(), expected[-len(told()):])
+        said = self.stack.ctl("events", "lag")
+        self.assertRegex(said, r"(?m)^placed +\d+ ")
+        self.assertRegex(said, r"(?m)^relayed by +[0-9A-Z]{26} since ")
+
+    def order_after_restart(self):
+        name = str(uuid.uuid4())
+        self.shopper.until_final(lambda: self.shopper.put_cart(name, [("cup", 2)]))
+        answer = self.shopper.order_until_final(name, name)
+        self.assertEqual(answer.status, 201, repr(answer))
+        return answer.json["order_id"]
+
+    def test_6_a_backlog_of_ten_thousand_is_caught_up(self):
         self.server.kill()
         count = 10_000
         self.stack.sql(
@@ -129,7 +188,8 @@ class EventsNats(StackTest):
             "SELECT '0BACKLOG' || lpad(n::text, 18, '0'), 1, 'order.created', payload "
             f"FROM generate_series(1, {count}) n, "
             "(SELECT payload FROM orders.outbox LIMIT 1) p")
-        wait_until(lambda: int(self.lag().get("unpublished", 0)) >= count, 60, "the backlog is there")
+        wait_until(lambda: int(self.lag().get("unpublished", 0)) >= count, 60,
+                   "the backlog is there")
         self.server.start()
         began = time.monotonic()
         self.wait_published(120)

@@ -161,6 +161,7 @@ class EventsWebhook(StackTest):
             self.assertEqual(len(bodies), 1, "one id names one event")
             self.assertEqual(json.loads(next(iter(bodies)))["id"], name)
         self.assertNotIn("whsec", self.log())
+        self.assertNotIn("Sanitizer", self.log())
 
     def wait_committed(self):
         def behind():

@@ -2,6 +2,11 @@
 #include "unit/db/database.h"
 #include "unit/db/scoped.h"
 
+#include <nng/nng.h>
+#include <nng/protocol/pubsub0/sub.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
 #include "orchestrator/cursors.h"
 #include "orchestrator/feed.h"
 #include "orchestrator/orders.h"
@@ -39,16 +44,21 @@ static int tear_down(void **state)
 
 /* ---- doing ----------------------------------------------------------------------------- */
 
-static struct outbox *relay(const char *owner, int64_t keep_ms)
+static struct outbox *relay_to(struct bus_local *local, const char *owner, int64_t keep_ms)
 {
     struct outbox *outbox = NULL;
     const struct outbox_config config = {
         .database_url = database_url(), .owner = owner, .every_ms = 2,
-        .takeover_ms = TAKEOVER_MS, .keep_ms = keep_ms, .prune_every_ms = 10,
+        .takeover_ms = TAKEOVER_MS, .keep_ms = keep_ms, .prune_every_ms = 10, .local = local,
     };
 
     assert_ok(outbox_start(&config, &outbox));
     return outbox;
+}
+
+static struct outbox *relay(const char *owner, int64_t keep_ms)
+{
+    return relay_to(NULL, owner, keep_ms);
 }
 
 /* One event of a new order, or of several; the orders themselves are not needed here. */
@@ -193,6 +203,7 @@ static void *write_events(void *arg)
 /* Reads as a consumer does, and must never see a gap or a step back. */
 static int64_t follow(int64_t seen, int64_t until)
 {
+    int64_t patience = in_ms(PATIENCE_MS);
     struct call call;
 
     while (seen < until) {
@@ -200,9 +211,9 @@ static int64_t follow(int64_t seen, int64_t until)
         Events__V1__ReadReply *reply = read_reply(&call);
         for (size_t i = 0; i < reply->n_events; i++)
             assert_int_equal(reply->events[i]->position, ++seen);
-        if (reply->n_events == 0)
-            break;
         call_end(&call);
+        if (clock_monotonic_ms() > patience)
+            fail_msg("only %" PRId64 " of %" PRId64 " can be read", seen, until);
     }
     return seen;
 }
@@ -385,6 +396,114 @@ static void a_reply_holds_no_more_than_a_message_can(void **state)
     PQfinish(conn);
 }
 
+/* ---- live listeners -------------------------------------------------------------------- */
+
+static char pub_path[64], pub_url[80];
+
+static nng_socket listen_live(const char *topic)
+{
+    nng_socket socket;
+
+    assert_int_equal(nng_sub0_open(&socket), 0);
+    assert_int_equal(nng_setopt(socket, NNG_OPT_SUB_SUBSCRIBE, topic, strlen(topic)), 0);
+    assert_int_equal(nng_setopt_ms(socket, NNG_OPT_RECVTIMEO, 20), 0);
+    assert_int_equal(nng_setopt_ms(socket, NNG_OPT_RECONNMINT, 10), 0);
+    assert_int_equal(nng_setopt_ms(socket, NNG_OPT_RECONNMAXT, 50), 0);
+    assert_int_equal(nng_dial(socket, pub_url, NULL, NNG_FLAG_NONBLOCK), 0);
+    return socket;
+}
+
+/* Adds events until one of them is heard, as who is not connected yet misses some. */
+static void hear(nng_socket socket, PGconn *conn, const char *prefix)
+{
+    int64_t until = in_ms(PATIENCE_MS);
+    char order[48], wanted[96];
+    nng_msg *message = NULL;
+
+    for (int i = 0; nng_recvmsg(socket, &message, 0) != 0; i++) {
+        if (clock_monotonic_ms() > until)
+            fail_msg("nothing is heard");
+        snprintf(order, sizeof order, "%s%d", prefix, i);
+        add_event(conn, order, 1);
+    }
+    int64_t position = strtoll((char *)nng_msg_body(message) + strlen("order.created "), NULL, 10);
+    snprintf(wanted, sizeof wanted, "order.created %" PRId64 "\n{\"specversion\":\"1.0\",",
+             position);
+    assert_memory_equal(nng_msg_body(message), wanted, strlen(wanted));
+    assert_int_equal(((char *)nng_msg_body(message))[nng_msg_len(message) - 1], '}');
+    assert_true(position >= 1);
+    nng_msg_free(message);
+}
+
+static void name_pub(void)
+{
+    snprintf(pub_path, sizeof pub_path, "/tmp/outbox_test-%d.sock", (int)getpid());
+    snprintf(pub_url, sizeof pub_url, "ipc://%s", pub_path);
+}
+
+static void who_listens_hears_by_topic_from_whoever_relays(void **state)
+{
+    struct bus_local *one = NULL, *two = NULL;
+    PGconn *conn = admin_connect();
+
+    (void)state;
+    name_pub();
+    assert_ok(bus_local_open(pub_url, &one));
+    assert_ok(bus_local_open(pub_url, &two));
+    sql("UPDATE orders.relay SET holder = ''");
+    struct outbox *first = relay_to(one, "a", KEEP_MS);
+    wait_sql("SELECT (holder = 'a')::int FROM orders.relay");
+    struct outbox *second = relay_to(two, "b", KEEP_MS);
+    nng_socket wanted = listen_live("order.created "), unwanted = listen_live("order.cancelled ");
+    hear(wanted, conn, "x");
+    /* The other takes over, and the address with it. */
+    outbox_stop(first);
+    nng_msg *message = NULL;
+    while (nng_recvmsg(wanted, &message, 0) == 0) /* what was still under way */
+        nng_msg_free(message);
+    wait_sql("SELECT (holder = 'b')::int FROM orders.relay");
+    hear(wanted, conn, "y");
+    assert_int_equal(nng_recvmsg(unwanted, &message, 0), NNG_ETIMEDOUT);
+    nng_close(wanted);
+    nng_close(unwanted);
+    outbox_stop(second);
+    bus_local_close(one);
+    bus_local_close(two);
+    PQfinish(conn);
+}
+
+/* nng 1.5.2 would let nobody in any more. */
+static void one_that_hangs_up_at_once_shuts_nobody_out(void **state)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct bus_local *bus = NULL;
+    PGconn *conn = admin_connect();
+
+    (void)state;
+    name_pub();
+    assert_ok(bus_local_open(pub_url, &bus));
+    struct outbox *outbox = relay_to(bus, "a", KEEP_MS);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", pub_path);
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0), tries = 0;
+    while (connect(fd, (struct sockaddr *)&address, sizeof address) != 0 && ++tries < 10000)
+        breathe();
+    close(fd);
+    nng_socket late = listen_live("order.");
+    hear(late, conn, "z");
+    nng_close(late);
+    outbox_stop(outbox);
+    bus_local_close(bus);
+    PQfinish(conn);
+}
+
+static void events_are_broadcast_on_this_machine_alone(void **state)
+{
+    struct bus_local *bus = NULL;
+
+    (void)state;
+    assert_int_equal(bus_local_open("tcp://127.0.0.1:0", &bus).code, ERR_INVALID_ARGUMENT);
+}
+
 /* ---- cursors --------------------------------------------------------------------------- */
 
 static void a_cursor_moves_forward_only_and_not_past_the_end(void **state)
@@ -477,6 +596,9 @@ int main(void)
         TEST(a_read_waits_for_the_next_event_and_no_longer),
         TEST(not_more_wait_than_may_and_none_after_the_stop),
         TEST(a_reply_holds_no_more_than_a_message_can),
+        TEST(who_listens_hears_by_topic_from_whoever_relays),
+        TEST(one_that_hangs_up_at_once_shuts_nobody_out),
+        TEST(events_are_broadcast_on_this_machine_alone),
         TEST(a_cursor_moves_forward_only_and_not_past_the_end),
         TEST(nobody_moves_the_cursor_of_another),
         TEST(a_replay_moves_the_mark_back_and_not_beyond_what_is_kept),

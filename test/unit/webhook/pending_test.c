@@ -1,0 +1,147 @@
+/* Tests of webhook/pending.c: what is on the disk is there in full, or as before. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h> /* needs those above */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "webhook/pending.h"
+
+static char folder[64];
+static struct pending *one, *two;
+
+static int set_up(void **state)
+{
+    (void)state;
+    snprintf(folder, sizeof folder, "/tmp/pending_test-XXXXXX");
+    one = calloc(1, sizeof *one);
+    two = calloc(1, sizeof *two);
+    return mkdtemp(folder) == NULL ? -1 : 0;
+}
+
+static int tear_down(void **state)
+{
+    char path[128];
+
+    (void)state;
+    pending_close(one);
+    pending_close(two);
+    free(one);
+    free(two);
+    static const char *const NAMES[] = {"shop.pending", "shop.pending.new", "shop.dead"};
+    for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, NAMES[i]);
+        unlink(path);
+    }
+    return rmdir(folder);
+}
+
+static void assert_fine(struct err e)
+{
+    if (failed(e))
+        fail_msg("%s", e.message);
+}
+
+static void add(struct pending *pending, int64_t position, const char *order)
+{
+    char id[64];
+
+    snprintf(id, sizeof id, "%s.1", order);
+    const struct letter letter = {.position = position,
+                                  .id = id,
+                                  .order_id = (char *)order,
+                                  .json = "{\"id\":\"\\u00e4\"}",
+                                  .created_at_ms = 7,
+                                  .attempts = 2,
+                                  .next_ms = 9};
+    assert_fine(pending_add(pending, &letter));
+}
+
+static void the_next_process_finds_what_was_saved_and_nothing_else(void **state)
+{
+    (void)state;
+    assert_fine(pending_open(one, folder, "shop"));
+    add(one, 3, "a");
+    add(one, 4, "b");
+    assert_fine(pending_save(one));
+    pending_remove(one, 0);
+    add(one, 5, "c"); /* it dies before these are saved */
+    assert_fine(pending_open(two, folder, "shop"));
+    assert_int_equal(two->count, 2);
+    assert_true(pending_has(two, 3) && pending_has(two, 4) && !pending_has(two, 5));
+    assert_string_equal(two->letters[0].json, "{\"id\":\"\\u00e4\"}");
+    assert_int_equal(two->letters[0].attempts, 2);
+    assert_int_equal(two->letters[0].next_ms, 9);
+}
+
+static void a_file_that_was_spoilt_is_refused_not_forgotten(void **state)
+{
+    char path[128];
+
+    (void)state;
+    snprintf(path, sizeof path, "%s/shop.pending", folder);
+    FILE *file = fopen(path, "w");
+    fputs("[{\"position\":1}", file);
+    fclose(file);
+    assert_true(failed(pending_open(one, folder, "shop")));
+}
+
+static void it_is_bounded_and_told_by_order(void **state)
+{
+    char order[16];
+
+    (void)state;
+    assert_fine(pending_open(one, folder, "shop"));
+    for (int i = 0; i < PENDING_MAX; i++) {
+        snprintf(order, sizeof order, "o%d", i);
+        add(one, i, order);
+    }
+    assert_int_equal(pending_add(one, &one->letters[0]).code, ERR_RESOURCE_EXHAUSTED);
+    assert_true(pending_has_order(one, "o5", 6));
+    assert_false(pending_has_order(one, "o5", 5));
+}
+
+static void the_dead_are_a_line_each(void **state)
+{
+    char path[128], line[512];
+    int lines = 0;
+
+    (void)state;
+    assert_fine(pending_open(one, folder, "shop"));
+    add(one, 3, "a");
+    assert_fine(pending_bury(one, 0, "answered 500"));
+    assert_fine(pending_bury(one, 0, "answered 500")); /* it died in between */
+    snprintf(path, sizeof path, "%s/shop.dead", folder);
+    FILE *file = fopen(path, "r");
+    while (fgets(line, sizeof line, file) != NULL) {
+        json_t *json = NULL;
+        assert_fine(json_parse(line, strlen(line), &json));
+        assert_string_equal(json_string_value(json_object_get(json, "id")), "a.1");
+        assert_string_equal(json_string_value(json_object_get(json, "problem")),
+                            "answered 500");
+        json_decref(json);
+        lines++;
+    }
+    fclose(file);
+    assert_int_equal(lines, 2);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(the_next_process_finds_what_was_saved_and_nothing_else),
+        TEST(a_file_that_was_spoilt_is_refused_not_forgotten),
+        TEST(it_is_bounded_and_told_by_order),
+        TEST(the_dead_are_a_line_each),
+    };
+
+    json_memory_watch();
+    return cmocka_run_group_tests_name("pending", tests, NULL, NULL);
+}
