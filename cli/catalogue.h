@@ -20,7 +20,7 @@ struct place {
     const char *name;    /* "inventory" */
     size_t addresses;    /* offset of its setting in struct settings */
     const char *setting; /* that setting's name, for sentences; NULL: only by --url */
-    /* What it serves beside rpc.v1: "inventory.v1.Inventory"; NULL where there are fewer. */
+    /* What it serves beside rpc.v1, such as "inventory.v1.Inventory"; NULL: no more. */
     const char *services[PLACE_SERVICES_MAX];
 };
 
@@ -30,7 +30,7 @@ extern const size_t PLACES_COUNT;
 /* The place of that name; NULL when there is none. */
 const struct place *place_find(const char *name);
 
-/* The place that serves the service of that full name; NULL when none or every one does. */
+/* The place with the service of that full name; NULL when none or every one has it. */
 const struct place *place_serving(const char *service);
 
 /* The place of --service or --url; NULL when neither is given.  INVALID_ARGUMENT. */

@@ -12,7 +12,7 @@ struct outcome command_key_new(struct cli *cli);
 struct outcome command_key_allow(struct cli *cli);
 struct outcome command_key_issuer(struct cli *cli);
 
-/* describe.c */
+/* list.c, describe.c */
 struct outcome command_list(struct cli *cli);
 struct outcome command_describe(struct cli *cli);
 

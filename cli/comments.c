@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ids.h"
 #include "cli/schema_parts.h"
 
 static int compare_paths(const int32_t *a, size_t a_length, const int32_t *b,
@@ -58,6 +59,24 @@ static size_t append(char *text, size_t used, const char *comment)
     return used;
 }
 
+/* What a foreign comment could do to a terminal or to JSON: control characters become
+ * '?', and all of a line that is not UTF-8. */
+static void make_harmless(char *text)
+{
+    while (*text != '\0') {
+        size_t length = strcspn(text, "\n");
+        char end = text[length];
+        text[length] = '\0';
+        for (size_t i = 0; i < length; i++)
+            if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
+                text[i] = '?';
+        if (!utf8_valid(text, length))
+            memset(text, '?', length);
+        text[length] = end;
+        text += length + (end == '\n');
+    }
+}
+
 const char *comments_find(const struct comments *comments, const int32_t *path,
                           size_t length)
 {
@@ -85,5 +104,6 @@ const char *comments_find(const struct comments *comments, const int32_t *path,
     while (used > 0 && text[used - 1] == '\n')
         used--;
     text[used] = '\0';
+    make_harmless(text);
     return text;
 }

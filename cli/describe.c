@@ -1,85 +1,25 @@
-/*
- * describe.c - checkoutctl list and describe: what there is, in the .proto's own words.
- *
- * People get .proto text, which is also what they would read in proto/; programs get
- * JSON.
- */
+/* describe.c - checkoutctl describe: a symbol in the .proto's own words, or as JSON. */
+#include "cli/describe.h"
+
 #include <string.h>
 
-#include "cli/catalogue.h"
 #include "cli/commands.h"
 #include "cli/output.h"
 
 enum { TYPES_MAX = 128 /* shown by one describe */ };
 
-/* ---- list ------------------------------------------------------------------------ */
+/* ---- what list shows too ---------------------------------------------------------- */
 
-/* The first sentence of a comment, at most `most` bytes of it, on one line. */
-static void print_first(FILE *out, const char *comment, size_t most)
-{
-    const char *stop = strstr(comment, ".  "), *line_end = strstr(comment, ".\n");
-
-    if (stop == NULL || (line_end != NULL && line_end < stop))
-        stop = line_end;
-    size_t length = stop != NULL ? (size_t)(stop - comment) + 1 : strlen(comment);
-    bool cut = length > most;
-    for (size_t i = 0; i < (cut ? most : length); i++)
-        fputc((unsigned char)comment[i] < 0x20 ? ' ' : comment[i], out);
-    if (cut)
-        fprintf(out, "...");
-}
-
-static void print_row(const struct cli *cli, const char *name, const char *comment)
-{
-    if (*comment == '\0') {
-        fprintf(cli->out, "%s\n", name);
-        return;
-    }
-    fprintf(cli->out, "%-44s %s", name, output_style(cli->out, STYLE_DIM));
-    print_first(cli->out, comment, 100);
-    fprintf(cli->out, "%s\n", output_style(cli->out, STYLE_PLAIN));
-}
-
-/* Where a service of the stack is found; "every" for what all servers have. */
-static const char *home_of(const struct catalogue *catalogue, const char *service)
-{
-    const struct place *place =
-        catalogue->place != NULL ? catalogue->place : place_serving(service);
-
-    return place != NULL ? place->name : "every";
-}
-
-static struct outcome list_services(struct cli *cli, const struct catalogue *catalogue)
-{
-    json_t *all = json_array();
-
-    for (size_t i = 0; i < catalogue->schema->count; i++) {
-        const struct symbol *s = catalogue->schema->symbols[i];
-        if (s->kind != SYMBOL_SERVICE || !catalogue_serves(catalogue, s->name))
-            continue;
-        if (cli->options[OPT_JSON] == NULL)
-            print_row(cli, s->name, s->comment);
-        json_array_append_new(all, json_pack("{s:s, s:s, s:s}", "service", s->name,
-                                             "server", home_of(catalogue, s->name),
-                                             "comment", s->comment));
-    }
-    if (cli->options[OPT_JSON] != NULL)
-        return local(output_json(cli, all));
-    json_decref(all);
-    return done();
-}
-
-static json_t *json_of_method(const struct symbol *method)
+json_t *describe_method(const struct symbol *method)
 {
     return json_pack("{s:s, s:s, s:s, s:s}", "method", method->name, "request",
                      method->of.method->input->name, "reply",
                      method->of.method->output->name, "comment", method->comment);
 }
 
-/* In the order of the .proto. */
-static const struct symbol *method_symbol(const struct schema *schema,
-                                          const ProtobufCServiceDescriptor *service,
-                                          unsigned index)
+const struct symbol *describe_method_symbol(const struct schema *schema,
+                                            const ProtobufCServiceDescriptor *service,
+                                            unsigned index)
 {
     char name[2 * SCHEMA_NAME_MAX];
 
@@ -87,45 +27,14 @@ static const struct symbol *method_symbol(const struct schema *schema,
     return schema_get(schema, name);
 }
 
-/* "inventory" stands for the service that is found there. */
-static const char *service_name(const char *word)
+const char *describe_service_name(const char *word)
 {
     const struct place *place = place_find(word);
 
     return place != NULL ? place->services[0] : word;
 }
 
-static struct outcome list_methods(struct cli *cli, const struct catalogue *catalogue)
-{
-    const struct symbol *service;
-    json_t *all = json_array();
-    struct err e = schema_find(catalogue->schema, service_name(cli->words[0]),
-                               1U << SYMBOL_SERVICE, &service);
-
-    for (unsigned i = 0; !failed(e) && i < service->of.service->n_methods; i++) {
-        const struct symbol *m = method_symbol(catalogue->schema, service->of.service, i);
-        if (cli->options[OPT_JSON] == NULL)
-            print_row(cli, m->name, m->comment);
-        json_array_append_new(all, json_of_method(m));
-    }
-    if (!failed(e) && cli->options[OPT_JSON] != NULL)
-        return local(output_json(cli, all));
-    json_decref(all);
-    return misused(e);
-}
-
-struct outcome command_list(struct cli *cli)
-{
-    struct catalogue catalogue;
-    struct outcome end = catalogue_open(cli, &catalogue);
-
-    if (end.status != 0)
-        return end;
-    return cli->word_count == 0 ? list_services(cli, &catalogue)
-                                : list_methods(cli, &catalogue);
-}
-
-/* ---- describe: .proto text -------------------------------------------------------- */
+/* ---- .proto text -------------------------------------------------------- */
 
 static void print_comment(FILE *out, const char *indent, const char *comment)
 {
@@ -234,7 +143,7 @@ static void print_service(FILE *out, const struct schema *schema,
     print_comment(out, "", service->comment);
     fprintf(out, "service %s {\n", service->name);
     for (unsigned i = 0; i < service->of.service->n_methods; i++)
-        print_rpc(out, "  ", method_symbol(schema, service->of.service, i));
+        print_rpc(out, "  ", describe_method_symbol(schema, service->of.service, i));
     fprintf(out, "}\n\nOne of them: checkoutctl describe %s/%s\n", service->name,
             service->of.service->n_methods > 0 ? service->of.service->methods[0].name
                                                : "METHOD");
@@ -302,7 +211,7 @@ static void print_method(FILE *out, const struct schema *schema,
             method->name, method->name);
 }
 
-/* ---- describe: JSON --------------------------------------------------------------- */
+/* ---- JSON --------------------------------------------------------------- */
 
 static json_t *json_of_fields(const struct schema *schema,
                               const ProtobufCMessageDescriptor *type)
@@ -342,11 +251,11 @@ static json_t *json_of_symbol(const struct schema *schema, const struct symbol *
     if (symbol->kind == SYMBOL_SERVICE) {
         json_t *methods = json_array();
         for (unsigned i = 0; i < symbol->of.service->n_methods; i++)
-            json_array_append_new(
-                methods, json_of_method(method_symbol(schema, symbol->of.service, i)));
+            json_array_append_new(methods, describe_method(describe_method_symbol(
+                                               schema, symbol->of.service, i)));
         json_object_set_new(json, "methods", methods);
     } else if (symbol->kind == SYMBOL_METHOD) {
-        json_object_update_new(json, json_of_method(symbol));
+        json_object_update_new(json, describe_method(symbol));
         json_object_set_new(json, "request_fields",
                             json_of_fields(schema, symbol->of.method->input));
         json_object_set_new(json, "reply_fields",
@@ -360,7 +269,8 @@ static json_t *json_of_symbol(const struct schema *schema, const struct symbol *
     return json;
 }
 
-/* ---- describe --------------------------------------------------------------------- */
+/* ---- the command ---------------------------------------------------------------------
+ */
 
 static void print_symbol(FILE *out, const struct schema *schema,
                          const struct symbol *symbol)
@@ -395,8 +305,8 @@ struct outcome command_describe(struct cli *cli)
     struct outcome end = catalogue_open(cli, &catalogue);
 
     if (end.status == 0)
-        end = misused(
-            schema_find(catalogue.schema, service_name(cli->words[0]), ~0U, &symbol));
+        end = misused(schema_find(catalogue.schema, describe_service_name(cli->words[0]),
+                                  ~0U, &symbol));
     if (end.status != 0)
         return end;
     if (cli->options[OPT_JSON] != NULL)

@@ -25,7 +25,7 @@ static void help_options(FILE *out, const char *title, uint64_t which)
         snprintf(left, sizeof left, "%c%c%s--%s %s", row->letter != 0 ? '-' : ' ',
                  row->letter != 0 ? row->letter : ' ', row->letter != 0 ? ", " : "  ",
                  row->name, row->value != NULL ? row->value : "");
-        fprintf(out, "  %-27s %s\n", left, row->help);
+        fprintf(out, "  %-31s %s\n", left, row->help);
     }
 }
 

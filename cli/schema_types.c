@@ -50,11 +50,35 @@ static int value_number(const void *items, unsigned i)
     return ((const ProtobufCEnumValue *)items)[i].value;
 }
 
+/* By number; names of one number stay as declared, for the first is the one written. */
 static int compare_values(const void *a, const void *b)
 {
-    const ProtobufCEnumValue *l = a, *r = b;
+    const Descriptor__EnumValueDescriptorProto *const *l = *(void *const *)a;
+    const Descriptor__EnumValueDescriptorProto *const *r = *(void *const *)b;
 
-    return (l->value > r->value) - (l->value < r->value);
+    if ((*l)->number != (*r)->number)
+        return (*l)->number > (*r)->number ? 1 : -1;
+    return (l > r) - (l < r);
+}
+
+static struct err sort_values(struct arena *arena,
+                              const Descriptor__EnumDescriptorProto *source,
+                              ProtobufCEnumValue *values)
+{
+    size_t count = source->n_value;
+    Descriptor__EnumValueDescriptorProto ***sorted =
+        arena_alloc(arena, (count + 1) * sizeof *sorted);
+
+    if (sorted == NULL)
+        return err_memory();
+    for (size_t i = 0; i < count; i++)
+        sorted[i] = &source->value[i];
+    qsort(sorted, count, sizeof *sorted, compare_values);
+    for (size_t i = 0; i < count; i++)
+        values[i] = (ProtobufCEnumValue){.name = (*sorted[i])->name,
+                                         .c_name = (*sorted[i])->name,
+                                         .value = (*sorted[i])->number};
+    return ERR_NONE;
 }
 
 static int compare_value_names(const void *a, const void *b)
@@ -95,11 +119,9 @@ static struct err build_enum(struct schema_reader *r, const struct entry *entry)
         return err_memory();
     if (count == 0)
         return broken(entry->symbol.name, "is an enum without values");
-    for (unsigned i = 0; i < count; i++)
-        values[i] = (ProtobufCEnumValue){.name = source->value[i]->name,
-                                         .c_name = source->value[i]->name,
-                                         .value = source->value[i]->number};
-    qsort(values, count, sizeof *values, compare_values);
+    struct err e = sort_values(r->arena, source, values);
+    if (failed(e))
+        return e;
     type->magic = PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC;
     type->name = type->c_name = entry->symbol.name;
     type->short_name = entry->symbol.short_name;

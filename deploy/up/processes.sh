@@ -36,7 +36,7 @@ process_start() {
 }
 
 exec_service() {
-    unset CHECKOUT_DATABASE_URL # the owner's, not theirs
+    unset CHECKOUT_DATABASE_URL CHECKOUT_NATS_URL # not for all of them
     exec setsid setpriv --pdeathsig TERM "$BIN/$1" --config "$STATE/conf/$1.conf"
 }
 

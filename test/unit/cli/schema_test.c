@@ -192,11 +192,25 @@ static void every_kind_of_field_survives_json_and_packing(void **state)
     assert_int_equal(packed(parse(type, "{}")).len, 0);
 }
 
+static void names_of_one_number_are_all_read_and_the_first_is_written(void **state)
+{
+    static const char all[] =
+        "{\"sizes\":[\"LARGE\",\"TINY\",\"HUGE\",\"MEDIUM\",\"SMALL\"]}";
+
+    (void)state;
+    assert_string_equal(text_of(parse(type_of(every, "test.v1.Every"), all), false),
+                        "{\"sizes\":[\"BIG\",\"SMALL\",\"BIG\",\"MEDIUM\",\"SMALL\"]}");
+}
+
 static void members_of_a_oneof_share_one_place_and_exclude_each_other(void **state)
 {
-    static const char *const members[] = {"{\"left\":\"\"}",      "{\"right\":\"0\"}",
-                                          "{\"middle\":{}}",      "{\"raw\":\"AQI=\"}",
-                                          "{\"shade\":\"BLUE\"}", "{\"yes\":false}"};
+    static const char *const members[] = {"{\"left\":\"\"}",
+                                          "{\"right\":\"0\"}",
+                                          "{\"middle\":{}}",
+                                          "{\"raw\":\"AQI=\"}",
+                                          "{\"shade\":\"BLUE\"}",
+                                          "{\"yes\":false}",
+                                          "{\"raw\":\"AQI=\",\"yes\":true}"};
     const ProtobufCMessageDescriptor *type = type_of(every, "test.v1.Every");
     ProtobufCMessage *message = NULL;
     static const char both[] = "{\"left\":\"a\",\"right\":1}";
@@ -384,18 +398,53 @@ static void what_protobuf_c_could_not_handle_is_refused(void **state)
     assert_false(failed(read_fields(fields, 1)));
 }
 
+static void comments_can_do_nothing_to_a_terminal(void **state)
+{
+    Descriptor__SourceCodeInfo__Location location =
+        DESCRIPTOR__SOURCE_CODE_INFO__LOCATION__INIT;
+    Descriptor__SourceCodeInfo__Location *locations[] = {&location};
+    Descriptor__SourceCodeInfo info = DESCRIPTOR__SOURCE_CODE_INFO__INIT;
+    Descriptor__DescriptorProto message = DESCRIPTOR__DESCRIPTOR_PROTO__INIT;
+    Descriptor__DescriptorProto *messages[] = {&message};
+    Descriptor__FileDescriptorProto file = DESCRIPTOR__FILE_DESCRIPTOR_PROTO__INIT;
+    Descriptor__FileDescriptorProto *files[] = {&file};
+    Descriptor__FileDescriptorSet set = DESCRIPTOR__FILE_DESCRIPTOR_SET__INIT;
+    const struct schema *schema;
+    int32_t path[] = {4, 0};
+
+    (void)state;
+    location.path = path;
+    location.n_path = 2;
+    location.leading_comments = (char[]){" red \033[31m\n bad \xff\n"};
+    location.trailing_comments = (char[]){"fin\xc3\xa9\r"};
+    info.location = locations;
+    info.n_location = 1;
+    message.name = (char[]){"M"};
+    file.source_code_info = &info;
+    file.message_type = messages;
+    file.n_message_type = 1;
+    set.file = files;
+    set.n_file = 1;
+    ProtobufCBinaryData bytes = packed(&set.base);
+    assert_false(failed(schema_read(bytes.data, bytes.len, arena, &schema)));
+    assert_string_equal(schema_get(schema, "M")->comment,
+                        "red ?[31m\n?????\nfin\xc3\xa9?");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_message_has_the_same_bytes_and_json_as_one_compiled_in),
         cmocka_unit_test(every_service_has_its_methods_and_types),
         cmocka_unit_test(every_kind_of_field_survives_json_and_packing),
+        cmocka_unit_test(names_of_one_number_are_all_read_and_the_first_is_written),
         cmocka_unit_test(members_of_a_oneof_share_one_place_and_exclude_each_other),
         cmocka_unit_test(a_template_is_accepted_as_a_message),
         cmocka_unit_test(comments_come_with_their_symbols),
         cmocka_unit_test(a_name_is_found_by_any_end_that_is_unambiguous),
         cmocka_unit_test(types_that_contain_themselves_may_not_be_unpacked),
         cmocka_unit_test(flipped_bytes_and_cut_sets_do_no_harm),
+        cmocka_unit_test(comments_can_do_nothing_to_a_terminal),
         cmocka_unit_test(what_protobuf_c_could_not_handle_is_refused),
     };
 
