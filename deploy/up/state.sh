@@ -189,7 +189,7 @@ conf_read() {
 # The demo page's session: whoever opens the page on this machine has it.  It is made
 # beside the key that any such token can be made with.
 demo_session_make() {
-    "${CTL[@]}" token --user "$DEMO_USER" --ttl 31536000 >"$STATE/keys/demo.jwt.new"
+    "$BIN/checkoutctl" token --user "$DEMO_USER" --ttl 31536000 >"$STATE/keys/demo.jwt.new"
     mv -f "$STATE/keys/demo.jwt.new" "$STATE/keys/demo.jwt"
 }
 
