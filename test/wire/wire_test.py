@@ -116,7 +116,8 @@ class WireTest(StackTest):
     def test_reflection_has_every_service_method_and_comment(self):
         reply = unpack(self.open(service="orchestrator").call("rpc.v1.Reflection/Describe"))
         served = [name.decode() for name in reply[1]]
-        self.assertEqual(served, ["orders.v1.Orders", "rpc.v1.Health", "rpc.v1.Reflection",
+        self.assertEqual(served, ["orders.v1.Orders", "events.v1.Events",
+                                  "rpc.v1.Health", "rpc.v1.Reflection",
                                   "rpc.v1.Metrics", "rpc.v1.Calls"])
         described = {}
         for file in unpack(reply[2][0])[1]:  # FileDescriptorSet.file
