@@ -13,7 +13,7 @@ endif()
 if(CMAKE_BUILD_TYPE MATCHES "^Rel" AND NOT CHECKOUT_SANITIZE)
   add_compile_options(-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong
                       -fstack-clash-protection
-                      $<$<NOT:$<STREQUAL:$<TARGET_PROPERTY:TYPE>,SHARED_LIBRARY>>:-fPIE>)
+                      $<$<NOT:$<BOOL:$<TARGET_PROPERTY:POSITION_INDEPENDENT_CODE>>>:-fPIE>)
   add_link_options($<$<STREQUAL:$<TARGET_PROPERTY:TYPE>,EXECUTABLE>:-pie>
                    -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack)
 endif()
