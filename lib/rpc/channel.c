@@ -72,7 +72,7 @@ static struct err callee_new(const struct channel *channel, const struct peers *
 
 struct err channel_set_services(struct channel *channel, const struct peers *services)
 {
-    struct callee *callee;
+    struct callee *callee = NULL;
     struct err e = callee_new(channel, services, &callee);
 
     if (failed(e))
