@@ -37,6 +37,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/ids.h"
+#include "base/worker.h"
 #include "rpc/endpoint.h"
 #include "rpc/envelope.h"
 #include "rpc/seal.h"
@@ -49,6 +50,7 @@ enum {
     ATTEMPT_LEAST_MS = 250, /* given to an attempt when another address is connected */
     PAUSE_LEAST_MS = 5,
     PAUSE_MOST_MS = 500,
+    REDIAL_EVERY_MS = 250,
     KEPT_PAYLOAD_MAX = 64 << 10, /* a larger buffer is freed with its call */
 };
 
@@ -97,6 +99,7 @@ struct channel {
     struct seal_session session;
     struct endpoint endpoints[ADDRESSES_MAX];
     size_t endpoint_count;
+    struct worker *dialler;
 };
 
 static void attempt(struct call *call);
@@ -480,8 +483,6 @@ static void enter_locked(struct call *call)
 {
     struct channel *channel = call->channel;
 
-    for (size_t i = 0; i < channel->endpoint_count; i++)
-        endpoint_keep_dialling(&channel->endpoints[i]);
     struct endpoint *e =
         endpoint_pick(channel->endpoints, channel->endpoint_count, channel->turn++);
 
@@ -739,6 +740,15 @@ static void stray(const struct call *of, int64_t late_ms)
 
 /* ---------------------------------------------------------- lifecycle */
 
+/* On a thread of its own, without the lock: closing a dialer waits for its callbacks. */
+static void keep_dialling(void *arg)
+{
+    struct channel *channel = arg;
+
+    for (size_t i = 0; i < channel->endpoint_count; i++)
+        endpoint_keep_dialling(&channel->endpoints[i]);
+}
+
 static struct err open_endpoints(struct channel *channel, const char *addresses)
 {
     char *list = strdup(addresses), *rest = list, *url;
@@ -781,6 +791,9 @@ struct err channel_open(const struct channel_config *config, struct channel **ou
     channel->calls = calloc(config->in_flight_max, sizeof(struct call *));
     struct err e = channel->calls == NULL ? err_memory()
                                           : open_endpoints(channel, config->addresses);
+    if (!failed(e))
+        e = worker_start("dialler", REDIAL_EVERY_MS, keep_dialling, channel,
+                         &channel->dialler);
     if (failed(e)) {
         channel_close(channel);
         return e;
@@ -818,6 +831,7 @@ void channel_close(struct channel *channel)
 {
     if (channel == NULL)
         return;
+    worker_stop(channel->dialler);
     pthread_mutex_lock(&channel->lock);
     atomic_store(&channel->closing, true);
     pthread_mutex_unlock(&channel->lock);

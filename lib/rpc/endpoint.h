@@ -4,7 +4,8 @@
  * A dialer of nng 1.5.2 gives up for good when its peer dies in the middle of a handshake
  * (it takes EPIPE for its own closing), so one that stays without a connection is replaced.
  *
- * All but `connected` and `alone_since_ms` is guarded by the channel's lock.
+ * The dialer belongs to whoever calls endpoint_keep_dialling; `connected` and
+ * `alone_since_ms` are atomic; the rest is guarded by the channel's lock.
  */
 #pragma once
 
@@ -43,7 +44,8 @@ int endpoint_take(struct endpoint *endpoint, nng_ctx *out)
     __attribute__((warn_unused_result));
 void endpoint_give_back(struct endpoint *endpoint, nng_ctx context);
 
-/* Dials anew when there has been no connection for longer than a dialer needs that tries. */
+/* Dials anew when there has been no connection for longer than a dialer needs that tries.
+ * It may wait for nng's callbacks: not from one of them, nor with a lock they take. */
 void endpoint_keep_dialling(struct endpoint *endpoint);
 
 /* What an attempt's end says of the address. */

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/process.h"
+#include "rpc/callbacks.h"
 
 struct err host_open(struct host *host, const struct host_settings *settings)
 {
@@ -56,10 +57,12 @@ int host_main(const struct conf_table *table, int argc, char **argv, void *setti
     log_start(table->program, LOG_INFO);
     struct err e = conf_read(table, argc, argv, settings);
     if (!failed(e)) {
+        struct callbacks *callbacks = callbacks_on_one_thread();
         e = start(environment);
         if (!failed(e))
             log_info("stopping", "signal=%d", process_wait_stop());
         stop(environment);
+        callbacks_release(callbacks);
     }
     if (failed(e))
         log_error("cannot_start", "error=\"%s\"", e.message);
