@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -77,42 +78,51 @@ class Watch:
 
 
 class SystemCalls:
-    """Counts the system calls of running processes, from inside the kernel if it can."""
+    """Counts the system calls of running processes, from inside the kernel if it can.
+
+    `groups` is name -> a function that gives the pids."""
 
     def __init__(self, groups, folder):
-        self.folder = Path(folder)
-        self.counters = {name: self._attach(name, pids) for name, pids in groups.items()}
-        time.sleep(0.5)  # until they are attached
+        self.folder, self.groups = Path(folder), groups
+        self.counters = {name: self._attach(name) for name in groups}
 
-    def _attach(self, name, pids):
-        out = self.folder / f"calls-{name}"
-        if self.by_perf():
-            command = ["perf", "stat", "-x,", "-o", str(out), "-e", "raw_syscalls:sys_enter",
-                       "-p", ",".join(map(str, pids))]
-        else:
-            command = ["strace", "-f", "-c", "-o", str(out),
-                       *[word for pid in pids for word in ("-p", str(pid))]]
-        return out, subprocess.Popen(command, stdout=subprocess.DEVNULL,
-                                     stderr=subprocess.DEVNULL)
-
-    @staticmethod
-    def by_perf():
-        return shutil.which("perf") is not None and subprocess.run(
-            ["perf", "stat", "-e", "raw_syscalls:sys_enter", "-p", str(os.getpid()), "true"],
-            capture_output=True).returncode == 0
+    def _attach(self, name):
+        """A process may end while it is listed (a vacuum worker): then once more."""
+        for _ in range(5):
+            pids = self.groups[name]()
+            out = self.folder / f"calls-{name}"
+            if by_perf():
+                command = ["perf", "stat", "-x,", "-o", str(out), "-e",
+                           "raw_syscalls:sys_enter", "-p", ",".join(map(str, pids))]
+            else:
+                command = ["strace", "-f", "-c", "-o", str(out),
+                           *[word for pid in pids for word in ("-p", str(pid))]]
+            counter = subprocess.Popen(command, stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.DEVNULL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                counter.wait(0.4)  # it stays when it could attach
+                continue
+            return out, counter
+        raise AssertionError(f"the system calls of {name} cannot be counted")
 
     def end(self):
         """name -> calls so far."""
         for _, process in self.counters.values():
-            process.send_signal(2)
+            process.send_signal(signal.SIGINT)
         counts = {}
         for name, (out, process) in self.counters.items():
             process.wait(60)
             text = out.read_text()
-            perf = re.search(r"(?m)^(\d+),,raw_syscalls", text)
-            total = re.search(r"(?m)^\s*100\.00\s+\S+\s+\S*\s+(\d+).* total$", text)
-            counts[name] = int((perf or total)[1])
+            found = (re.search(r"(?m)^(\d+),,raw_syscalls", text)
+                     or re.search(r"(?m)^\s*100\.00\s+\S+\s+\S*\s+(\d+).* total$", text))
+            counts[name] = int(found[1]) if found else 0
         return counts
+
+
+def by_perf():
+    return shutil.which("perf") is not None and subprocess.run(
+        ["perf", "stat", "-e", "raw_syscalls:sys_enter", "-p", str(os.getpid()), "true"],
+        capture_output=True).returncode == 0
 
 
 def describe():
