@@ -11,7 +11,7 @@ of the same settings, schema and catalogue (an idle stack's):
 It does less than a checkout: it verifies no token, reads no cart (its snapshot is written
 down in the statement), asks no card provider, confirms nothing, compensates nothing.
 """
-import os
+import json
 import re
 import shutil
 import signal
@@ -94,7 +94,7 @@ class Pgbench:
         with tempfile.TemporaryDirectory(dir=self.stack.base) as folder:
             done = subprocess.run(
                 ["/usr/lib/postgresql/15/bin/pgbench", "-n", "-M", "prepared", "-c",
-                 str(clients), "-j", "1", "-T", str(seconds), "-l", "--log-prefix",
+                 str(clients), "-j", "1", "-T", str(max(1, round(seconds))), "-l", "--log-prefix",
                  f"{folder}/log", "-f", str(self.scripts[hot]), self.stack.database()],
                 capture_output=True, text=True, timeout=seconds + 120)
             rate = re.search(r"tps = ([\d.]+) ", done.stdout)
@@ -103,3 +103,114 @@ class Pgbench:
             took = sorted(int(line.split()[2]) for log in Path(folder).iterdir()
                           for line in log.read_text().splitlines())
         return {"rate": float(rate[1]), "p50_ms": took[len(took) // 2] / 1000}
+
+
+# --- nginx -------------------------------------------------------------------------------
+
+NGINX = """
+daemon off;
+worker_processes auto;
+pid {folder}/nginx.pid;
+error_log {folder}/nginx.log;
+events {{ worker_connections 4096; }}
+http {{
+    access_log {folder}/access.log;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    keepalive_requests 100000000;
+    default_type application/json;
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{
+{headers}
+            return 201 '{body}';
+        }}
+    }}
+}}
+"""
+
+
+class Child:
+    """A process of ours that is ended with us, and at the end of a `with`."""
+
+    def __init__(self, command, **more):
+        self.process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *command],
+                                        stdin=subprocess.DEVNULL, start_new_session=True,
+                                        **more)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class Nginx(Child):
+    """nginx that gives one answer of the gateway, byte for byte in the body, to everything."""
+
+    def __init__(self, folder, answer):
+        self.port = free_port()
+        headers = "\n".join(f'            add_header {name.title()} "{value}";'
+                            for name, value in answer.headers.items()
+                            if name not in ("content-type", "content-length", "date",
+                                            "connection", "server"))
+        conf = Path(folder) / "nginx.conf"
+        conf.write_text(NGINX.format(folder=folder, port=self.port, headers=headers,
+                                     body=answer.body.decode()))
+        super().__init__([shutil.which("nginx") or "/usr/sbin/nginx", "-c", str(conf),
+                          "-e", f"{folder}/nginx.log"])
+        wait_until(self._listens, 10, "nginx listens")
+
+    def _listens(self):
+        return subprocess.run(["curl", "-fsS", "-o", "/dev/null",
+                               f"http://127.0.0.1:{self.port}/"],
+                              capture_output=True).returncode == 0
+
+
+# --- RPC ---------------------------------------------------------------------------------
+
+class Echoes:
+    """Both echo servers, over a unix socket and TCP; sealed ours, plain gRPC's."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.ours, self.grpc = BUILD / "bin" / "rpc_echo", BUILD / "bin" / "grpc_echo"
+        subprocess.run([str(self.ours), "keys", str(folder)], check=True)
+        tcp, other = free_port(), free_port()
+        self.urls = {"ipc": f"ipc://{folder}/echo.sock", "tcp": f"tcp://127.0.0.1:{tcp}"}
+        self.addresses = {"ipc": f"unix:{folder}/grpc.sock", "tcp": f"127.0.0.1:{other}"}
+        self.children = []
+
+    def __enter__(self):
+        for url in self.urls.values():
+            self.children.append(Child([str(self.ours), "serve", str(self.folder), url]))
+        if self.grpc.exists():
+            for address in self.addresses.values():
+                self.children.append(Child([str(self.grpc), "serve", address]))
+        return self
+
+    def __exit__(self, *_):
+        for child in self.children:
+            child.__exit__()
+
+    def _run(self, command):
+        done = subprocess.run([str(word) for word in command], capture_output=True, text=True,
+                              timeout=60)
+        if done.returncode != 0:
+            raise AssertionError(f"{command}: {done.stderr}")
+        return json.loads(done.stdout)
+
+    def run_ours(self, transport, in_flight, seconds):
+        return self._run([self.ours, "load", self.folder, self.urls[transport], in_flight,
+                          seconds])
+
+    def run_grpc(self, transport, in_flight, seconds):
+        return self._run([self.grpc, "load", self.addresses[transport], in_flight, seconds])

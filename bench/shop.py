@@ -4,18 +4,16 @@ its shoppers, and carts ready to be ordered.
 Carts, users and tokens are made beforehand, so that a measurement is of orders alone.
 Each request has a cart and a key of its own.
 """
-import contextlib
 import json
 import re
 import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "test" / "integration"))
-from stack import BUILD, SERVICES, SUMS, Stack, free_port, wait_until  # noqa: E402
+from stack import BUILD, SERVICES, SUMS, Shopper, Stack, free_port, wait_until  # noqa: E402
 
 USERS = 1000
 SKUS = 1000
@@ -51,9 +49,48 @@ SPREAD_LINES = ("jsonb_build_array("
                 "                   'quantity', 1))")
 HOT_LINES = "jsonb_build_array(jsonb_build_object('sku', '{hot}', 'quantity', 1))"
 
-
-def user(n):
-    return f"00000000-0000-4000-8000-{n:012}"
+# What so many orders of one piece each leave behind.
+GROWTH = """
+    CREATE UNLOGGED TABLE orders.bench_old AS
+        SELECT n, '0' || lpad(n::text, 25, '0') AS id, 'sku-' || (1 + n % {skus}) AS sku,
+               101 + n % {skus} AS cents, 'old-' || n AS name,
+               ('00000000-0000-4000-8000-' || lpad((1 + n % {users})::text, 12, '0'))::uuid
+                   AS user_id,
+               now() - interval '1 day' + n * interval '10 ms' AS at
+        FROM generate_series(1, {count}) AS n;
+    INSERT INTO inventory.reservations (id, state, skus, quantities, unit_prices_cents,
+            total_cents, currency, created_at, expires_at, settled_at)
+        SELECT id, 'confirmed', ARRAY[sku], ARRAY[1], ARRAY[cents], cents, 'EUR', at, at, at
+        FROM orders.bench_old;
+    UPDATE inventory.stock s SET available = available - o.count, sold = sold + o.count
+        FROM (SELECT sku, count(*) FROM orders.bench_old GROUP BY sku) AS o
+        WHERE s.sku = o.sku;
+    INSERT INTO payment.charges (id, state, user_id, method_id, provider_token, amount_cents,
+            currency, provider_charge_id, created_at, settled_at)
+        SELECT id, 'captured', user_id, 'pm_card_visa', 'pm_card_visa', cents, 'EUR',
+               'ch_' || id, at, at FROM orders.bench_old;
+    INSERT INTO sandbox.charges (idempotency_key, provider_charge_id, status, method,
+            amount_cents, currency, created_at)
+        SELECT 'charge-' || id, 'ch_' || id, 'captured', 'pm_card_visa', cents, 'EUR', at
+        FROM orders.bench_old;
+    INSERT INTO orders.checkouts (order_id, idempotency_key, user_id, cart_id,
+            payment_method_id, fingerprint, cart, state, owner, lease_until, created_at,
+            finished_at)
+        SELECT id, name, user_id, name, 'pm_card_visa', sha256(name::bytea),
+               jsonb_build_array(jsonb_build_object('sku', sku, 'quantity', 1)), 'completed',
+               'bench', at, at, at FROM orders.bench_old;
+    INSERT INTO orders.orders (id, user_id, total_cents, idempotency_key, created_at, currency,
+            cart_id, reservation_id, charge_id, lines)
+        SELECT id, user_id, cents, name, at, 'EUR', name, id, id,
+               jsonb_build_array(jsonb_build_object('sku', sku, 'quantity', 1,
+                                                    'unit_price_cents', cents))
+        FROM orders.bench_old;
+    INSERT INTO orders.outbox (order_id, sequence, type, payload, created_at)
+        SELECT id, 1, 'order.created',
+               jsonb_build_object('order_id', id, 'user_id', user_id, 'total_cents', cents,
+                                  'currency', 'EUR'), at FROM orders.bench_old;
+    DROP TABLE orders.bench_old;
+    ANALYZE"""
 
 
 class Shop(Stack):
@@ -80,7 +117,6 @@ class Shop(Stack):
     def start(self):
         super().start()
         self.sql(CATALOGUE)
-        self._sign_in()
         for name in self.replicas:
             self._start_second(name)
         return self
@@ -141,6 +177,8 @@ class Shop(Stack):
 
     def requests(self, count, hot=False):
         """A file of `count` requests to place an order, each of a new cart; a path."""
+        if not self.tokens:
+            self._sign_in()
         self.round += 1
         name = f"{'hot' if hot else 'cart'}-{self.round}"
         lines = (HOT_LINES if hot else SPREAD_LINES).format(hot=HOT, skus=SKUS)
@@ -158,12 +196,25 @@ class Shop(Stack):
                 f"Content-Length: {len(body)}\r\n\r\n{body}").encode()
         return struct.pack("<I", len(text)) + text
 
-    def load(self, path, connections, seconds, rate=None, repeat=False):
+    def replayed_answer(self, request):
+        """What the gateway answers to (head, rest), one of our requests, a second time."""
+        head = request[0].decode().split("\r\n")
+        fields = dict(line.split(": ", 1) for line in head[1:])
+        body = request[1][:int(fields["Content-Length"])]
+        shopper = Shopper(self, token=fields["Authorization"].removeprefix("Bearer "))
+        answer = shopper.ask("POST", "/v1/orders", body,
+                             Idempotency_Key=fields["Idempotency-Key"])
+        shopper.close()
+        if not answer.replayed:
+            raise AssertionError(f"not replayed: {answer!r}")
+        return answer
+
+    def load(self, path, connections, seconds, rate=None, repeat=False, ports=None):
         """Places orders; what load.c reports.  Anything but 201 fails the bench."""
         options = ["--rate", str(rate)] if rate else []
         options += ["--repeat"] if repeat else []
         done = subprocess.run(
-            [str(LOAD), "--ports", ",".join(map(str, self.ports)), "--connections",
+            [str(LOAD), "--ports", ",".join(map(str, ports or self.ports)), "--connections",
              str(connections), "--seconds", str(seconds), *options, str(path)],
             capture_output=True, text=True, timeout=seconds + 60)
         if done.returncode != 0:
@@ -182,6 +233,11 @@ class Shop(Stack):
         finally:
             path.unlink()
 
+    def grow(self, count):
+        """Stores that many orders, complete in every book, without placing them."""
+        for statement in GROWTH.format(users=USERS, skus=SKUS, count=count).split(";"):
+            self.sql(statement)
+
     # --- the books ---
 
     def audit(self):
@@ -197,9 +253,3 @@ class Shop(Stack):
             raise AssertionError(f"checkoutctl audit: {done.stdout}{done.stderr}")
         return self.number("SELECT count(*) FROM orders.orders")
 
-
-@contextlib.contextmanager
-def timed(took):
-    started = time.monotonic()
-    yield
-    took.append(time.monotonic() - started)
