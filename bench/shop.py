@@ -57,7 +57,7 @@ GROWTH = """
                ('00000000-0000-4000-8000-' || lpad((1 + n % {users})::text, 12, '0'))::uuid
                    AS user_id,
                now() - interval '1 day' + n * interval '10 ms' AS at
-        FROM generate_series(1, {count}) AS n;
+        FROM generate_series({first}, {last}) AS n;
     INSERT INTO inventory.reservations (id, state, skus, quantities, unit_prices_cents,
             total_cents, currency, created_at, expires_at, settled_at)
         SELECT id, 'confirmed', ARRAY[sku], ARRAY[1], ARRAY[cents], cents, 'EUR', at, at, at
@@ -233,9 +233,11 @@ class Shop(Stack):
         finally:
             path.unlink()
 
-    def grow(self, count):
+    def grow(self, count, first=1):
         """Stores that many orders, complete in every book, without placing them."""
-        for statement in GROWTH.format(users=USERS, skus=SKUS, count=count).split(";"):
+        last = first + count - 1
+        for statement in GROWTH.format(users=USERS, skus=SKUS, first=first,
+                                       last=last).split(";"):
             self.sql(statement)
 
     # --- the books ---
