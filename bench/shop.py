@@ -71,7 +71,7 @@ GROWTH = """
                'ch_' || id, at, at FROM orders.bench_old;
     INSERT INTO sandbox.charges (idempotency_key, provider_charge_id, status, method,
             amount_cents, currency, created_at)
-        SELECT 'charge-' || id, 'ch_' || id, 'captured', 'pm_card_visa', cents, 'EUR', at
+        SELECT 'chg_' || id, 'ch_' || id, 'captured', 'pm_card_visa', cents, 'EUR', at
         FROM orders.bench_old;
     INSERT INTO orders.checkouts (order_id, idempotency_key, user_id, cart_id,
             payment_method_id, fingerprint, cart, state, owner, lease_until, created_at,
