@@ -6,8 +6,8 @@
  * FILE holds records: four bytes, little endian, and so many bytes of one whole HTTP/1.1
  * request.  Without --rate each connection sends its next request as soon as the last was
  * answered.  With --rate requests begin at random moments, R a second on average, and a
- * latency counts from the moment the request should have begun, sent or not: a server that
- * stalls cannot hide it.  With --repeat the file is sent again from its start.
+ * latency counts from the moment the request should have begun, sent or not: a server
+ * that stalls cannot hide it.  With --repeat the file is sent again from its start.
  *
  * One thread, one write and one read a request, no parsing beyond status and length: the
  * load must cost little beside what it loads.  Prints one JSON object.
@@ -56,15 +56,15 @@ struct load {
     size_t idle_count;
     int epoll, timer;
 
-    double rate;      /* requests begun a second; 0: as fast as they are answered */
+    double rate; /* requests begun a second; 0: as fast as they are answered */
     int64_t start_ns, end_ns, next_ns;
 
     uint32_t *latencies_us; /* of answers 2xx */
     size_t good, room;
-    uint64_t good_in_time;  /* answered before the end */
+    uint64_t good_in_time; /* answered before the end */
     uint64_t status[600];
-    uint64_t closed;        /* connections the server ended */
-    uint64_t unanswered;    /* requests still waiting when we gave up */
+    uint64_t closed;     /* connections the server ended */
+    uint64_t unanswered; /* requests still waiting when we gave up */
 };
 
 static void die(const char *what)
@@ -81,7 +81,8 @@ static int64_t now_ns(void)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* ---- sending ------------------------------------------------------------------------ */
+/* ---- sending ------------------------------------------------------------------------
+ */
 
 /* The next record of the file, or NULL at its end. */
 static const uint8_t *next_request(struct load *load, size_t *size)
@@ -118,7 +119,8 @@ static void send_next(struct load *load, struct connection *c, int64_t since_ns)
         die("a request could not be sent whole");
 }
 
-/* With a rate: the times between beginnings are exponential, as with independent shoppers. */
+/* With a rate: the times between beginnings are exponential, as with independent
+ * shoppers. */
 static void plan_next(struct load *load)
 {
     double u = (double)random() / ((double)RAND_MAX + 1);
@@ -135,13 +137,14 @@ static void begin_due(struct load *load)
         send_next(load, load->idle[--load->idle_count], load->next_ns);
         plan_next(load);
     }
-    struct itimerspec at = {.it_value = {load->next_ns / 1000000000,
-                                         load->next_ns % 1000000000}};
+    struct itimerspec at = {
+        .it_value = {load->next_ns / 1000000000, load->next_ns % 1000000000}};
     if (load->idle_count > 0)
         timerfd_settime(load->timer, TFD_TIMER_ABSTIME, &at, NULL);
 }
 
-/* ---- receiving ---------------------------------------------------------------------- */
+/* ---- receiving ----------------------------------------------------------------------
+ */
 
 static void note(struct load *load, unsigned status, int64_t latency_ns, bool in_time)
 {
@@ -166,7 +169,8 @@ static bool complete(const struct connection *c)
 
     if (end == NULL)
         return false;
-    const char *length = memmem(c->answer, (size_t)(end - c->answer), "Content-Length:", 15);
+    const char *length =
+        memmem(c->answer, (size_t)(end - c->answer), "Content-Length:", 15);
     size_t body = length == NULL ? 0 : (size_t)atol(length + 15);
     return c->have >= (size_t)(end + 4 - c->answer) + body;
 }
@@ -203,7 +207,8 @@ static void on_readable(struct load *load, struct connection *c)
         on_answer(load, c);
 }
 
-/* ---- running ------------------------------------------------------------------------ */
+/* ---- running ------------------------------------------------------------------------
+ */
 
 static void run(struct load *load, double seconds)
 {
@@ -220,7 +225,8 @@ static void run(struct load *load, double seconds)
     for (;;) {
         int64_t now = now_ns();
         bool over = now >= load->end_ns || (load->exhausted && load->busy == 0);
-        if (over && (load->busy == 0 || now > load->end_ns + DRAIN_S * INT64_C(1000000000)))
+        if (over &&
+            (load->busy == 0 || now > load->end_ns + DRAIN_S * INT64_C(1000000000)))
             break;
         int count = epoll_wait(load->epoll, events, 256, 20);
         for (int i = 0; i < count; i++) {
@@ -235,11 +241,13 @@ static void run(struct load *load, double seconds)
     load->unanswered = load->busy;
 }
 
-/* ---- starting ----------------------------------------------------------------------- */
+/* ---- starting -----------------------------------------------------------------------
+ */
 
 static void connect_one(struct load *load, struct connection *c, uint16_t port)
 {
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port),
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons(port),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
     int on = 1;
@@ -279,12 +287,14 @@ static void map_file(struct load *load, const char *path)
     if (fd < 0 || fstat(fd, &info) != 0 || info.st_size == 0)
         die(path);
     load->file_size = (size_t)info.st_size;
-    load->file = mmap(NULL, load->file_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
+    load->file =
+        mmap(NULL, load->file_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
     if (load->file == MAP_FAILED)
         die(path);
 }
 
-/* ---- the report --------------------------------------------------------------------- */
+/* ---- the report ---------------------------------------------------------------------
+ */
 
 static int by_size(const void *a, const void *b)
 {
@@ -308,17 +318,18 @@ static void report(struct load *load, double seconds)
     if (load->good > 0)
         qsort(load->latencies_us, load->good, sizeof *load->latencies_us, by_size);
     getrusage(RUSAGE_SELF, &usage);
-    printf("{\"good\":%zu,\"rate\":%.1f,\"seconds\":%.3f,\"exhausted\":%s,\"closed\":%llu,"
-           "\"unanswered\":%llu,"
-           "\"cpu_s\":%.3f,\"p50_ms\":%.3f,\"p90_ms\":%.3f,\"p99_ms\":%.3f,\"p999_ms\":%.3f,"
-           "\"max_ms\":%.3f,\"status\":{",
-           load->good, (double)load->good_in_time / took, took,
-           load->exhausted ? "true" : "false", (unsigned long long)load->closed,
-           (unsigned long long)load->unanswered,
-           (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-               (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6,
-           percentile_ms(load, .5), percentile_ms(load, .9), percentile_ms(load, .99),
-           percentile_ms(load, .999), percentile_ms(load, 1));
+    printf(
+        "{\"good\":%zu,\"rate\":%.1f,\"seconds\":%.3f,\"exhausted\":%s,\"closed\":%llu,"
+        "\"unanswered\":%llu,"
+        "\"cpu_s\":%.3f,\"p50_ms\":%.3f,\"p90_ms\":%.3f,\"p99_ms\":%.3f,\"p999_ms\":%.3f,"
+        "\"max_ms\":%.3f,\"status\":{",
+        load->good, (double)load->good_in_time / took, took,
+        load->exhausted ? "true" : "false", (unsigned long long)load->closed,
+        (unsigned long long)load->unanswered,
+        (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+            (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6,
+        percentile_ms(load, .5), percentile_ms(load, .9), percentile_ms(load, .99),
+        percentile_ms(load, .999), percentile_ms(load, 1));
     for (int s = 0, any = 0; s < 600; s++)
         if (load->status[s] > 0)
             printf("%s\"%d\":%llu", any++ > 0 ? "," : "", s,
@@ -329,9 +340,12 @@ static void report(struct load *load, double seconds)
 int main(int argc, char **argv)
 {
     static const struct option OPTIONS[] = {
-        {"ports", required_argument, NULL, 'p'},   {"connections", required_argument, NULL, 'c'},
-        {"seconds", required_argument, NULL, 's'}, {"rate", required_argument, NULL, 'r'},
-        {"repeat", no_argument, NULL, 'R'},        {0},
+        {"ports", required_argument, NULL, 'p'},
+        {"connections", required_argument, NULL, 'c'},
+        {"seconds", required_argument, NULL, 's'},
+        {"rate", required_argument, NULL, 'r'},
+        {"repeat", no_argument, NULL, 'R'},
+        {0},
     };
     static struct load load = {.count = 1};
     const char *ports = NULL;
@@ -339,16 +353,30 @@ int main(int argc, char **argv)
 
     for (int c; (c = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1;)
         switch (c) {
-        case 'p': ports = optarg; break;
-        case 'c': load.count = (size_t)atol(optarg); break;
-        case 's': seconds = atof(optarg); break;
-        case 'r': load.rate = atof(optarg); break;
-        case 'R': load.repeat = true; break;
-        default: return 2;
+        case 'p':
+            ports = optarg;
+            break;
+        case 'c':
+            load.count = (size_t)atol(optarg);
+            break;
+        case 's':
+            seconds = atof(optarg);
+            break;
+        case 'r':
+            load.rate = atof(optarg);
+            break;
+        case 'R':
+            load.repeat = true;
+            break;
+        default:
+            return 2;
         }
-    if (ports == NULL || optind + 1 != argc || load.count < 1 || load.count > CONNECTIONS_MAX)
+    if (ports == NULL || optind + 1 != argc || load.count < 1 ||
+        load.count > CONNECTIONS_MAX)
         return fputs("usage: load --ports P[,P] --connections N --seconds S [--rate R] "
-                     "[--repeat] FILE\n", stderr), 2;
+                     "[--repeat] FILE\n",
+                     stderr),
+               2;
     map_file(&load, argv[optind]);
     connect_all(&load, ports);
     run(&load, seconds);

@@ -42,7 +42,8 @@ static const char *in(const char *folder, const char *name)
     return path; /* as long as the program */
 }
 
-/* ---- keys --------------------------------------------------------------------------- */
+/* ---- keys ---------------------------------------------------------------------------
+ */
 
 static void make_keys(const char *folder)
 {
@@ -56,9 +57,11 @@ static void make_keys(const char *folder)
     must(peers_allow(in(folder, "services"), "server", key_public(server), NULL));
 }
 
-/* ---- the server --------------------------------------------------------------------- */
+/* ---- the server ---------------------------------------------------------------------
+ */
 
-static void echo(Bench__V1__Echo_Service *service, const Bench__V1__EchoMessage *in_message,
+static void echo(Bench__V1__Echo_Service *service,
+                 const Bench__V1__EchoMessage *in_message,
                  Bench__V1__EchoMessage_Closure reply, void *call)
 {
     (void)service;
@@ -76,15 +79,20 @@ static void serve(const char *folder, const char *url)
     must(key_read(in(folder, "server.key"), &key));
     must(peers_read(in(folder, "callers"), true, key, &callers));
     const struct rpc_server_config config = {
-        .url = url, .key = key, .callers = callers, .services = services,
-        .service_count = 1, .in_flight_max = IN_FLIGHT_MAX,
+        .url = url,
+        .key = key,
+        .callers = callers,
+        .services = services,
+        .service_count = 1,
+        .in_flight_max = IN_FLIGHT_MAX,
     };
     must(rpc_server_start(&config, &server));
     process_wait_stop();
     rpc_server_stop(server, 1000);
 }
 
-/* ---- the load ----------------------------------------------------------------------- */
+/* ---- the load -----------------------------------------------------------------------
+ */
 
 struct load {
     struct channel *channel;
@@ -179,12 +187,14 @@ static void run(struct load *load, size_t in_flight, double seconds)
     double took = (double)(now_ns() - start) / 1e9;
     size_t kept = load->count < LATENCIES_MAX ? load->count : LATENCIES_MAX;
     qsort(load->latencies_ns, kept, sizeof *load->latencies_ns, by_size);
-    printf("{\"rate\":%.0f,\"p50_us\":%.1f,\"p99_us\":%.1f}\n", (double)load->count / took,
-           load->latencies_ns[kept / 2] / 1e3, load->latencies_ns[kept * 99 / 100] / 1e3);
+    printf("{\"rate\":%.0f,\"p50_us\":%.1f,\"p99_us\":%.1f}\n",
+           (double)load->count / took, load->latencies_ns[kept / 2] / 1e3,
+           load->latencies_ns[kept * 99 / 100] / 1e3);
     pthread_mutex_unlock(&load->lock);
 }
 
-static void load_with(const char *folder, const char *url, size_t in_flight, double seconds)
+static void load_with(const char *folder, const char *url, size_t in_flight,
+                      double seconds)
 {
     struct key *key;
     struct peers *services;
@@ -194,7 +204,10 @@ static void load_with(const char *folder, const char *url, size_t in_flight, dou
     must(key_read(in(folder, "client.key"), &key));
     must(peers_read(in(folder, "services"), false, key, &services));
     const struct channel_config config = {
-        .service = "server", .addresses = url, .key = key, .services = services,
+        .service = "server",
+        .addresses = url,
+        .key = key,
+        .services = services,
         .in_flight_max = IN_FLIGHT_MAX,
     };
     must(channel_open(&config, &load.channel));
@@ -220,7 +233,9 @@ int main(int argc, char **argv)
         load_with(argv[2], argv[3], (size_t)atol(argv[4]), atof(argv[5]));
     else
         return fputs("usage: rpc_echo keys DIR | serve DIR URL | load DIR URL IN_FLIGHT "
-                     "SECONDS\n", stderr), 2;
+                     "SECONDS\n",
+                     stderr),
+               2;
     callbacks_release(callbacks);
     return 0;
 }

@@ -11,7 +11,7 @@
 #include "base/log.h"
 
 enum {
-    A_CORE = 2,        /* nng's callback threads, as nni_taskq_sys_init starts them */
+    A_CORE = 2, /* nng's callback threads, as nni_taskq_sys_init starts them */
     THREADS_MAX = 16,
     PATIENCE_MS = 2000, /* for threads just started to take up their callbacks */
 };
@@ -56,7 +56,8 @@ static size_t nng_threads(void)
     return threads < THREADS_MAX ? threads : THREADS_MAX;
 }
 
-/* Has nng call back, each callback on a thread that is free.  False when memory is short. */
+/* Has nng call back, each callback on a thread that is free.  False when memory is short.
+ */
 static bool call_back(struct callbacks *c, size_t count)
 {
     while (c->count < count) {

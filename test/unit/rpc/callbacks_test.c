@@ -1,4 +1,5 @@
-/* callbacks_test.c - nng's callbacks run on one thread, and on all of them again after. */
+/* callbacks_test.c - nng's callbacks run on one thread, and on all of them again after.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -56,7 +57,8 @@ static void call_back(struct seen *seen)
 
 static void test_every_callback_runs_on_one_thread(void **state)
 {
-    struct seen seen = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    struct seen seen = {.lock = PTHREAD_MUTEX_INITIALIZER,
+                        .changed = PTHREAD_COND_INITIALIZER};
     struct callbacks *callbacks = callbacks_on_one_thread();
 
     (void)state;
