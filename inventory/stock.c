@@ -275,13 +275,19 @@ void stock_reserve(struct db *db, const struct scope *scope, const Inventory__V1
 
 /* ---- confirm, release, expire ------------------------------------------------------- */
 
+/*
+ * A state is compared with IS NOT DISTINCT FROM so that the row is found by its id: `state =
+ * 'held'` would let the planner read the whole index of what is held, dead entries and all.
+ */
+
 static const struct db_kind CONFIRM = {
     .name = "confirm",
     .head = "t", /* id */
     .write =
         "WITH moved AS ("
         "    UPDATE inventory.reservations SET state = 'confirmed', settled_at = now()"
-        "    WHERE id = ANY ($1) AND state = 'held' RETURNING skus, quantities"
+        "    WHERE id = ANY ($1) AND state IS NOT DISTINCT FROM 'held'"
+        "    RETURNING skus, quantities"
         "), pieces AS ("
         "    SELECT l.sku, sum(l.quantity)::bigint AS quantity"
         "    FROM moved, unnest(moved.skus, moved.quantities) AS l(sku, quantity)"
@@ -330,7 +336,8 @@ static const struct db_kind EXPIRE = {
     .write =
         "WITH moved AS ("
         "    UPDATE inventory.reservations SET state = 'expired', settled_at = now()"
-        "    WHERE id = ANY ($1) AND state = 'held' AND expires_at <= now()"
+        "    WHERE id = ANY ($1) AND state IS NOT DISTINCT FROM 'held'"
+        "      AND expires_at <= now()"
         "    RETURNING skus, quantities"
         "), pieces AS ("
         "    SELECT l.sku, sum(l.quantity)::bigint AS quantity"

@@ -57,6 +57,10 @@ static struct err read_checkout(const struct db_rows *rows, int row, int first,
 /*
  * The unique indexes on key and cart decide; what they decided is read back.  Where the
  * checkout of an order was pruned, the order's key and its cart's mark still stand.
+ *
+ * The order is looked up only for a checkout that has one, and the cart only where there is
+ * no checkout: a CASE that gives NULL ends an index lookup before it begins, a join's
+ * condition only after it.
  */
 static const struct db_kind CLAIM = {
     .name = "claim",
@@ -82,9 +86,9 @@ static const struct db_kind CLAIM = {
         "ON CONFLICT DO NOTHING",
     .answer =
         "SELECT a.ordinal, jsonb_array_length(k.lines)::bigint,"
-        "       k.ordered_at IS NOT NULL"
-        "       OR EXISTS (SELECT FROM orders.checkouts t WHERE t.user_id = k.user_id"
-        "                  AND t.cart_id = k.id AND t.state IN ('running', 'completed')),"
+        "       CASE WHEN c.order_id IS NULL THEN k.ordered_at IS NOT NULL OR"
+        "           EXISTS (SELECT FROM orders.checkouts t WHERE t.user_id = k.user_id"
+        "                   AND t.cart_id = k.id AND t.state IN ('running', 'completed')) END,"
         "       CASE WHEN c.order_id IS NULL"
         "            THEN NOT EXISTS (SELECT FROM orders.orders s WHERE s.idempotency_key = a.key)"
         "            ELSE c.user_id = a.user_id::uuid AND c.fingerprint = a.fingerprint END,"
@@ -92,9 +96,11 @@ static const struct db_kind CLAIM = {
         "FROM unnest($1, $3, $4, $6) WITH ORDINALITY"
         "    AS a(key, user_id, cart_id, fingerprint, ordinal) "
         "LEFT JOIN orders.checkouts c ON c.idempotency_key = a.key "
-        "LEFT JOIN orders.orders o ON c.state = 'completed' AND o.id = c.order_id "
+        "LEFT JOIN orders.orders o"
+        "    ON o.id = CASE WHEN c.state = 'completed' THEN c.order_id END "
         "LEFT JOIN orders.carts k"
-        "    ON c.order_id IS NULL AND k.user_id = a.user_id::uuid AND k.id = a.cart_id "
+        "    ON k.user_id = CASE WHEN c.order_id IS NULL THEN a.user_id::uuid END"
+        "   AND k.id = a.cart_id "
         "ORDER BY a.ordinal",
 };
 
