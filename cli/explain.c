@@ -218,20 +218,28 @@ static void tell_reservation(struct story *story)
              reservation_state_text(r->state));
 }
 
-static void tell_charge(struct story *story)
+static void tell_intent(struct story *story)
 {
     const Payment__V1__GetChargeReply *c = story->charge;
-    char amount[MONEY_SIZE], refunded[MONEY_SIZE];
+    char amount[MONEY_SIZE];
 
     if (c == NULL)
         return;
-    if (*c->user_id == '\0') {
+    if (*c->user_id == '\0')
         tell(story, c->created_at_ms, "payment",
              "barred: refunded before it was ever charged");
+    else
+        tell(story, c->created_at_ms, "payment", "charge of %s intended",
+             money_text(c->amount_cents, c->currency, amount));
+}
+
+static void tell_outcome(struct story *story)
+{
+    const Payment__V1__GetChargeReply *c = story->charge;
+    char refunded[MONEY_SIZE];
+
+    if (c == NULL || *c->user_id == '\0')
         return;
-    }
-    tell(story, c->created_at_ms, "payment", "charge of %s intended",
-         money_text(c->amount_cents, c->currency, amount));
     if (c->state == PAYMENT__V1__CHARGE_STATE__REFUNDED)
         tell(story, c->settled_at_ms, "payment", "charge %s refunded, %s given back",
              c->provider_charge_id, money_text(c->refunded_cents, c->currency, refunded));
@@ -394,8 +402,9 @@ struct outcome command_explain(struct cli *cli)
         return end;
     tell_checkout(story);
     tell_reservation(story);
-    tell_charge(story);
+    tell_intent(story); /* what came in one millisecond stays in this order */
     tell_provider(story);
+    tell_outcome(story);
     tell_end(story);
     qsort(story->moments, (size_t)story->count, sizeof *story->moments, by_time);
     foretell(story);

@@ -19,7 +19,7 @@
  *
  * A server that will not have us (an old list of callers, or no such method yet) need not
  * speak for its replicas: its address is rested, and its refusal is final when every
- * connected one has refused the call.
+ * one that is connected, or was a moment ago, has refused the call.
  *
  * A hung server must not eat the time of a call that a replica could answer: with another
  * address connected an attempt gets half of what remains, at least 250 ms; alone, all of
@@ -202,7 +202,7 @@ static bool ask_elsewhere(struct call *call)
     call->refused |= UINT32_C(1) << (call->endpoint - channel->endpoints);
     for (size_t i = 0; i < channel->endpoint_count; i++)
         if ((call->refused >> i & 1) == 0 &&
-            atomic_load(&channel->endpoints[i].connected) > 0)
+            endpoint_may_answer(&channel->endpoints[i]))
             return true;
     return false;
 }

@@ -80,6 +80,12 @@ struct err endpoint_open(struct endpoint *endpoint, const char *url,
     return ERR_NONE;
 }
 
+bool endpoint_may_answer(const struct endpoint *endpoint)
+{
+    return atomic_load(&endpoint->connected) > 0 ||
+           atomic_load(&endpoint->alone_since_ms) > clock_monotonic_ms() - GIVEN_UP_MS;
+}
+
 /* One that was not given up is cut off while it waits to try again: nobody is there. */
 void endpoint_keep_dialling(struct endpoint *endpoint)
 {

@@ -56,6 +56,9 @@ void endpoint_give_back(struct endpoint *endpoint, nng_ctx context);
 /* Whether attempts go elsewhere if they can. */
 bool endpoint_rests(const struct endpoint *endpoint, int64_t now_ms);
 
+/* Whether it is connected, or was, or began to be dialled, a moment ago. */
+bool endpoint_may_answer(const struct endpoint *endpoint);
+
 /* Dials anew when there has been no connection for longer than a dialer needs that tries. */
 void endpoint_keep_dialling(struct endpoint *endpoint);
 

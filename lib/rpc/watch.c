@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -109,9 +108,21 @@ static bool come_in(struct watch *watch, nng_socket socket)
     return well;
 }
 
-static void *close_socket(void *socket)
+struct closing {
+    struct watch *watch;
+    nng_socket socket;
+    bool closed; /* under the watch's lock */
+};
+
+static void *close_socket(void *arg)
 {
-    nng_close(*(nng_socket *)socket);
+    struct closing *closing = arg;
+
+    nng_close(closing->socket);
+    pthread_mutex_lock(&closing->watch->lock);
+    closing->closed = true;
+    pthread_cond_broadcast(&closing->watch->changed);
+    pthread_mutex_unlock(&closing->watch->lock);
     return NULL;
 }
 
@@ -123,20 +134,26 @@ static void *close_socket(void *socket)
  * supervisor starts it afresh.  Several short waits, as a process that was stopped (SIGSTOP)
  * finds one of them over and not all.
  */
-static void close_in_time(nng_socket socket)
+static void close_in_time(struct watch *watch, nng_socket socket)
 {
+    struct closing closing = {.watch = watch, .socket = socket};
     pthread_t closer;
 
-    if (pthread_create(&closer, NULL, close_socket, &socket) != 0) {
+    if (pthread_create(&closer, NULL, close_socket, &closing) != 0) {
         nng_close(socket);
         return;
     }
-    for (int i = 0; i < CLOSE_WAITS; i++) {
-        int64_t until = clock_monotonic_ms() + CLOSE_WAIT_MS;
-        struct timespec deadline = {.tv_sec = until / 1000,
-                                    .tv_nsec = until % 1000 * 1000000};
-        if (pthread_clockjoin_np(closer, NULL, CLOCK_MONOTONIC, &deadline) == 0)
-            return;
+    pthread_mutex_lock(&watch->lock);
+    for (int i = 0; i < CLOSE_WAITS && !closing.closed; i++) {
+        int64_t deadline = clock_monotonic_ms() + CLOSE_WAIT_MS;
+        while (!closing.closed && wait_until(watch, deadline))
+            ;
+    }
+    bool closed = closing.closed;
+    pthread_mutex_unlock(&watch->lock);
+    if (closed) {
+        pthread_join(closer, NULL);
+        return;
     }
     log_error("transport_hangs",
               "note=\"nng gives no connection back; the process ends, to be started again\"");
@@ -160,7 +177,7 @@ static bool probe(struct watch *watch)
     if (open_probe(watch, &socket) != 0)
         return true;
     bool well = come_in(watch, socket);
-    close_in_time(socket);
+    close_in_time(watch, socket);
     return well;
 }
 

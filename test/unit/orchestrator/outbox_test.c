@@ -12,6 +12,13 @@
 #include "orchestrator/orders.h"
 #include "orchestrator/outbox.h"
 
+/* nng gives connections back in a thread of its own, and the process's end may come first. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:libnng";
+}
+
 enum { KEEP_MS = 3600000, TAKEOVER_MS = 1000, MANY = 20000, WRITERS = 4, EACH = 500 };
 
 static struct db *the_db;
