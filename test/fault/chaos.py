@@ -67,7 +67,7 @@ class Replica:
         self._spawn()  # here, as the parent-death signal comes when this thread ends
         while not self.ended.wait(0.05):
             if (status := self.process.poll()) is not None:
-                if status != -signal.SIGKILL:
+                if status != -signal.SIGKILL and not self._nng_hung():
                     self.stack.deaths.append(f"{self.name} ended with status {status}")
                 self._spawn()
         self.process.send_signal(signal.SIGCONT)
@@ -76,6 +76,11 @@ class Replica:
             self.process.wait(30)
         self.process.kill()
         self.process.wait()
+
+    def _nng_hung(self):
+        """It ended itself, as lib/rpc/watch.c says, and is started again like any other."""
+        log = (self.stack.state / "log" / f"{self.name}.log").read_text(errors="replace")
+        return "event=transport_hangs" in log.splitlines()[-1]
 
     def end(self):
         self.ended.set()

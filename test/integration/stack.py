@@ -222,13 +222,15 @@ class Stack:
             raise AssertionError("faults in the logs:\n" + "\n".join(faults[:20]))
 
     def faults(self):
-        """What a restart would hide: sanitizer reports, failed asserts, deaths not ours."""
+        """What a restart would hide: sanitizer reports, failed asserts, deaths not ours, nor
+        nng's (lib/rpc/watch.c: its own end is how a service gets out of a hang of nng's)."""
         lines = [f"{log.name}: {line}" for log in sorted((self.state / "log").glob("*.log*"))
                  for line in log.read_text(errors="replace").splitlines()
                  if any(word in line for word in FAULTS)]
         said = (self.output() if self.out.exists() else "") + self.log("up")
         deaths = [line for line in said.splitlines() if "; starting it again in" in line]
-        return lines + (deaths if len(deaths) > self.kills else [])
+        unexpected = [line for line in deaths if "event=transport_hangs" not in line]
+        return lines + (unexpected if len(unexpected) > self.kills else [])
 
     def leftovers(self):
         """Processes that name this stack's state folder, other than ourselves."""
