@@ -94,22 +94,23 @@ static bool split_head(char *bytes, size_t size, struct split *out)
 
 /* ---- the strict reader ------------------------------------------------------------------ */
 
+static bool ends_lines(char c)
+{
+    return c == '\r' || c == '\n' || c == '\0';
+}
+
 /*
- * Where the line ends with CRLF, having no CR, LF or NUL before it; else NULL.  NUL LF passes
- * for CRLF: once both are overwritten with NULs nothing tells them apart.
+ * Where the line ends, with two bytes; else NULL.  Of NULs there it is not seen that they
+ * were no CR or LF, since those are overwritten with NULs.
  */
 static const char *line_end(const char *at, const char *end)
 {
-    for (; at + 1 < end; at++) {
-        if (at[0] == '\r' || at[0] == '\0')
-            return at[1] == '\n' ? at : NULL;
-        if (at[0] == '\n')
-            return NULL;
-    }
-    return NULL;
+    while (at < end && !ends_lines(*at))
+        at++;
+    return at + 1 < end && ends_lines(at[1]) ? at : NULL;
 }
 
-/* Whether the raw bytes have one reading: CRLF alone ends lines, no blank stands at the
+/* Whether the raw bytes have one reading: two bytes end a line, no blank stands at the
  * start of a line or around a name, one space each parts the request line. */
 static bool strict(const char *at, const char *end)
 {
