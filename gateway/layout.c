@@ -13,8 +13,7 @@ static void expect(struct layout *layout, const char *part)
 /* Both bytes of the line end that begins here were overwritten, so none of them is text. */
 static void end_line(struct layout *layout)
 {
-    layout->broken =
-        layout->broken || layout->at[0] != '\0' || layout->at[1] != '\0';
+    layout->broken = layout->broken || layout->at[0] != '\0' || layout->at[1] != '\0';
     layout->at += CRLF;
 }
 
@@ -46,7 +45,6 @@ void layout_field(struct layout *layout, const char *name, const char *value)
 
 bool layout_good(const struct layout *layout, size_t head_size)
 {
-    return !layout->broken &&
-           (size_t)(layout->at - layout->start) + CRLF == head_size &&
+    return !layout->broken && (size_t)(layout->at - layout->start) + CRLF == head_size &&
            layout->at[0] == '\0' && layout->at[1] == '\0';
 }

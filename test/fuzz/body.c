@@ -6,9 +6,9 @@
  * What was taken from a body is within the bounds asked for; a string of it that is
  * written into an answer is read from there as it was.
  */
+#include "gateway/body.h"
 #include "base/ids.h"
 #include "fuzz/fuzz.h"
-#include "gateway/body.h"
 #include "gateway/idempotency.h"
 #include "gateway/request.h"
 #include "gateway/text.h"
@@ -105,8 +105,7 @@ static void read_key(struct arena *arena, const char *header, const json_t *json
 {
     const char *field = json_string_value(json_object_get(json, "idempotency_key"));
     const char *key = NULL;
-    struct err e =
-        idempotency_key(arena, *header != '\0' ? header : NULL, field, &key);
+    struct err e = idempotency_key(arena, *header != '\0' ? header : NULL, field, &key);
 
     if (failed(e))
         assert_refusal(e);

@@ -137,8 +137,8 @@ static bool strict(const char *at, const char *end)
 /* A target with a space is refused by itself (request.c). */
 static bool let_through(const struct split *split, struct head *head)
 {
-    struct layout layout = layout_start(split->method, split->target,
-                                        strlen(split->target), split->version);
+    struct layout layout =
+        layout_start(split->method, split->target, strlen(split->target), split->version);
 
     for (size_t i = 0; i < split->count; i++) {
         layout_field(&layout, split->fields[i].name, split->fields[i].value);

@@ -65,16 +65,17 @@ static void append(char *text, const void *bytes, size_t size)
 {
     size_t used = strlen(text);
 
-    sodium_bin2base64(text + used,
-                      sodium_base64_encoded_len(size,
-                                                sodium_base64_VARIANT_URLSAFE_NO_PADDING),
-                      bytes, size, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    sodium_bin2base64(
+        text + used,
+        sodium_base64_encoded_len(size, sodium_base64_VARIANT_URLSAFE_NO_PADDING), bytes,
+        size, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
 }
 
 /* A token of a header and claims; free it. */
 static char *sign(struct input *in)
 {
-    char *header = input_text(in, '\n'), *token = calloc(1, 2 * (strlen(header) + in->left) + 128);
+    char *header = input_text(in, '\n'),
+         *token = calloc(1, 2 * (strlen(header) + in->left) + 128);
     uint8_t mac[crypto_auth_hmacsha256_BYTES];
     crypto_auth_hmacsha256_state state;
 

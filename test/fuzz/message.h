@@ -85,7 +85,8 @@ static void message_value(struct input *in, struct arena *arena,
             message_memory(arena, ((ProtobufCBinaryData *)out)->len + 1);
         return;
     case PROTOBUF_C_TYPE_MESSAGE:
-        *(ProtobufCMessage **)out = message_build(in, arena, field->descriptor, depth + 1);
+        *(ProtobufCMessage **)out =
+            message_build(in, arena, field->descriptor, depth + 1);
         return;
     case PROTOBUF_C_TYPE_BOOL:
         *(protobuf_c_boolean *)out = input_byte(in) & 1;

@@ -1,7 +1,7 @@
 /* orders.c - every method of orders.v1.Orders, up to the store; see dispatch.h. */
+#include "orchestrator/orders.h"
 #include "fuzz/dispatch.h"
 #include "orchestrator/claim.h"
-#include "orchestrator/orders.h"
 #include "orchestrator/service.h"
 
 enum { LEASE_MS = 15000 };
