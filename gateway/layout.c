@@ -10,6 +10,13 @@ static void expect(struct layout *layout, const char *part)
     layout->broken = layout->broken || part != layout->at;
 }
 
+/* Both bytes of the line end that begins here were overwritten, so none of them is text. */
+static void end_line(struct layout *layout)
+{
+    layout->broken = layout->broken || layout->at[0] != '\0' || layout->at[1] != '\0';
+    layout->at += CRLF;
+}
+
 struct layout layout_start(const char *method, const char *target, size_t target_size,
                            const char *version)
 {
@@ -19,7 +26,8 @@ struct layout layout_start(const char *method, const char *target, size_t target
     expect(&layout, target);
     layout.at += target_size + 1;
     expect(&layout, version);
-    layout.at += strlen(version) + CRLF;
+    layout.at += strlen(version);
+    end_line(&layout);
     return layout;
 }
 
@@ -31,11 +39,12 @@ void layout_field(struct layout *layout, const char *name, const char *value)
     layout->at += strlen(name) + 1;
     layout->at += strspn(layout->at, " \t");
     expect(layout, value);
-    layout->at += strlen(layout->at) + CRLF;
+    layout->at += strlen(layout->at);
+    end_line(layout);
 }
 
 bool layout_good(const struct layout *layout, size_t head_size)
 {
-    return !layout->broken &&
-           (size_t)(layout->at - layout->start) + CRLF == head_size;
+    return !layout->broken && (size_t)(layout->at - layout->start) + CRLF == head_size &&
+           layout->at[0] == '\0' && layout->at[1] == '\0';
 }

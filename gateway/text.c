@@ -135,7 +135,7 @@ void text_time(struct text *text, int64_t unix_ms)
     char buffer[64];
     struct tm utc;
     int64_t ms = ((unix_ms % 1000) + 1000) % 1000;
-    time_t seconds = (time_t)((unix_ms - ms) / 1000);
+    time_t seconds = (time_t)(unix_ms / 1000 - (unix_ms % 1000 < 0));
 
     if (gmtime_r(&seconds, &utc) == NULL) {
         text->broken = true; /* a year beyond int */

@@ -27,6 +27,7 @@ static void cut_at_character(char *text, size_t length)
         text[start - 1] = '\0';
 }
 
+__attribute__((format(printf, 3, 0)))
 static struct err vmake(enum err_code code, enum err_effect effect, const char *format,
                         va_list args)
 {

@@ -266,7 +266,7 @@ static struct err read_bytes(struct reader *r, const json_t *json,
     if (!json_is_string(json))
         return unfit(place, expected);
     size_t length = json_string_length(json);
-    char *text = arena_copy(r->arena, json_string_value(json), length);
+    char *text = arena_copy(r->arena, json_string_value(json), length + 1);
     out->data = arena_alloc(r->arena, length + 1);
     if (text == NULL || out->data == NULL)
         return err_memory();

@@ -1,0 +1,102 @@
+/*
+ * callers.c - the three files of keys.h.
+ *
+ *   first byte   then a file of
+ *   c            authorized_callers
+ *   s            known_services
+ *   k            our own key
+ *
+ * A list that is accepted keeps its promises: names of allowed characters, no key twice,
+ * and nobody may call what no pattern of its covers.
+ */
+#include <sodium.h>
+
+#include "fuzz/fuzz.h"
+#include "fuzz/memory_file.h"
+#include "rpc/keys.h"
+
+static struct key *own;
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    char directory[] = "/tmp/fuzz-callers-XXXXXX", path[64];
+
+    (void)argc, (void)argv;
+    assert(sodium_init() >= 0 && mkdtemp(directory) != NULL);
+    snprintf(path, sizeof path, "%s/key", directory);
+    struct err e = key_create(path, "own");
+    if (!failed(e))
+        e = key_read(path, &own);
+    assert(!failed(e));
+    unlink(path);
+    rmdir(directory);
+    return 0;
+}
+
+/* Whether the file has `text`; files have no NUL. */
+static bool has(const uint8_t *bytes, size_t size, const char *text)
+{
+    return memmem(bytes, size, text, strlen(text)) != NULL;
+}
+
+static void check_caller(const struct peers *peers, const struct peer *peer,
+                         const uint8_t *bytes, size_t size)
+{
+    bool everything = has(bytes, size, "*");
+
+    assert(peers_find(peers, peer->name, strlen(peer->name)) == peer);
+    for (size_t i = 0; i < peer->method_count; i++)
+        assert(has(bytes, size, peer->methods[i]));
+    if (!everything)
+        assert(!peer_may_call(peer, "no.v1.Such/Method*"));
+}
+
+static void read_peers(const char *path, bool callers, const uint8_t *bytes, size_t size)
+{
+    struct input words = {bytes, size};
+    struct peers *peers;
+    struct err e = peers_read(path, callers, own, &peers);
+
+    if (failed(e)) {
+        assert_refusal(e);
+        return;
+    }
+    /* Whatever stands first in a line and is known as a name. */
+    while (words.left > 0) {
+        char *line = input_text(&words, '\n');
+        size_t length = strcspn(line, " \t");
+        const struct peer *peer = peers_find(peers, line, length);
+        if (peer != NULL)
+            check_caller(peers, peer, bytes, size);
+        free(line);
+    }
+    peers_free(peers);
+}
+
+static void read_key(const char *path)
+{
+    struct key *key;
+    struct err e = key_read(path, &key);
+
+    if (failed(e)) {
+        assert_refusal(e);
+        return;
+    }
+    size_t length = strlen(key_name(key));
+    assert(length >= 1 && length <= KEY_NAME_MAX);
+    key_free(key);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct input in = {data, size};
+    uint8_t kind = input_byte(&in);
+    struct memory_file file = memory_file_open(in.at, in.left);
+
+    if (kind == 'k')
+        read_key(file.path);
+    else
+        read_peers(file.path, kind != 's', in.at, in.left);
+    memory_file_close(&file);
+    return 0;
+}

@@ -1,0 +1,45 @@
+/* events.c - every method of events.v1.Events, up to the log; see dispatch.h. */
+#include "fuzz/dispatch.h"
+#include "orchestrator/cursors.h"
+#include "orchestrator/events_service.h"
+
+void feed_read(struct feed *feed, const struct scope *scope, const char *caller,
+               const Events__V1__ReadRequest *in)
+{
+    (void)feed, (void)caller;
+    stored(scope);
+    assert(in->after >= 0 && in->limit >= 0 && in->limit <= 1000);
+    assert(in->wait_ms >= 0 && in->wait_ms <= 60000);
+    assert(empty_or(name_valid, in->cursor));
+}
+
+void cursors_commit(struct db *db, const struct scope *scope, const char *caller,
+                    const Events__V1__CommitRequest *in)
+{
+    (void)db, (void)caller;
+    stored(scope);
+    assert(in->position >= 0 && name_valid(in->cursor));
+}
+
+void cursors_lag(struct db *db, const struct scope *scope)
+{
+    (void)db;
+    stored(scope);
+}
+
+void cursors_replay(struct db *db, const struct scope *scope,
+                    const Events__V1__ReplayRequest *in)
+{
+    (void)db;
+    stored(scope);
+    assert(in->from >= 1);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct events_service service;
+
+    events_service_init(&service, NULL, NULL, true);
+    dispatch(&service.service.base, data, size);
+    return 0;
+}

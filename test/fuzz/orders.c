@@ -1,0 +1,105 @@
+/* orders.c - every method of orders.v1.Orders, up to the store; see dispatch.h. */
+#include "orchestrator/orders.h"
+#include "fuzz/dispatch.h"
+#include "orchestrator/claim.h"
+#include "orchestrator/service.h"
+
+enum { LEASE_MS = 15000 };
+
+const struct sagas_config *sagas_config(const struct sagas *sagas)
+{
+    static const struct sagas_config CONFIG = {.lease_ms = LEASE_MS};
+
+    (void)sagas;
+    return &CONFIG;
+}
+
+void claim_place(struct sagas *sagas, struct rpc_call *call,
+                 const Orders__V1__PlaceRequest *in, Orders__V1__PlaceReply_Closure reply)
+{
+    const Orders__V1__ExpectedTotal *total = in->expected_total;
+
+    (void)sagas, (void)call, (void)reply;
+    dispatch_stored++;
+    assert(uuid_valid(in->user_id) && name_valid(in->cart_id));
+    assert(name_valid(in->payment_method_id));
+    assert(visible_ascii(in->idempotency_key, IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX));
+    assert(in->fingerprint.len == FINGERPRINT_SIZE);
+    assert(total == NULL || (total->cents >= 0 && total->cents <= TOTAL_CENTS_MAX));
+}
+
+void orders_get(struct db *db, const struct scope *scope,
+                const Orders__V1__GetOrderRequest *in)
+{
+    (void)db;
+    stored(scope);
+    assert(ulid_valid(in->order_id) && empty_or(uuid_valid, in->user_id));
+}
+
+void orders_list(struct db *db, const struct scope *scope,
+                 const Orders__V1__ListOrdersRequest *in)
+{
+    (void)db;
+    stored(scope);
+    assert(uuid_valid(in->user_id) && in->limit >= 0 && in->limit <= ORDERS_PAGE_MAX);
+    assert(strlen(in->cursor) <= ORDERS_CURSOR_SIZE_MAX);
+}
+
+void carts_put(struct db *db, const struct scope *scope,
+               const Orders__V1__PutCartRequest *in)
+{
+    (void)db;
+    stored(scope);
+    assert(uuid_valid(in->user_id) && name_valid(in->cart->cart_id));
+    assert(in->cart->n_lines <= LINES_MAX);
+    for (size_t i = 0; i < in->cart->n_lines; i++) {
+        int64_t sum = 0;
+        for (size_t k = 0; k < in->cart->n_lines; k++)
+            if (strcmp(in->cart->lines[k]->sku, in->cart->lines[i]->sku) == 0)
+                sum += in->cart->lines[k]->quantity;
+        assert(sku_valid(in->cart->lines[i]->sku) && in->cart->lines[i]->quantity >= 1);
+        assert(sum <= QUANTITY_MAX);
+    }
+}
+
+void carts_get(struct db *db, const struct scope *scope,
+               const Orders__V1__GetCartRequest *in)
+{
+    (void)db;
+    stored(scope);
+    assert(uuid_valid(in->user_id) && name_valid(in->cart_id));
+}
+
+void orders_list_checkouts(struct db *db, const struct scope *scope,
+                           const Orders__V1__ListCheckoutsRequest *in, int64_t lease_ms)
+{
+    (void)db;
+    stored(scope);
+    assert(page_good(in->limit, in->after_id) && empty_or(ulid_valid, in->only_id));
+    assert(lease_ms == LEASE_MS);
+}
+
+void orders_get_checkout(struct db *db, const struct scope *scope,
+                         const Orders__V1__GetCheckoutRequest *in, int64_t lease_ms)
+{
+    (void)db;
+    stored(scope);
+    assert(ulid_valid(in->order_id) && lease_ms == LEASE_MS);
+}
+
+void orders_retry(struct db *db, const struct scope *scope,
+                  const Orders__V1__RetryCheckoutRequest *in)
+{
+    (void)db;
+    stored(scope);
+    assert(ulid_valid(in->order_id));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct orchestrator orchestrator;
+
+    orchestrator_init(&orchestrator, NULL, NULL);
+    dispatch(&orchestrator.service.base, data, size);
+    return 0;
+}
