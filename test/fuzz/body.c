@@ -44,6 +44,7 @@ static void check_bytes(struct arena *arena, const char *bytes, size_t size)
     json_decref(json);
 }
 
+/* Years before 1000, which no answer has, are shorter. */
 static void check_time(struct arena *arena, int64_t unix_ms)
 {
     struct text text = text_start(arena, 32);
@@ -53,7 +54,8 @@ static void check_time(struct arena *arena, int64_t unix_ms)
     if (text.broken)
         return;
     json = json_loadb(text.bytes, text.size, JSON_DECODE_ANY, NULL);
-    assert(json_is_string(json) && json_string_length(json) >= 24);
+    assert(json_is_string(json));
+    assert(unix_ms < 0 || json_string_length(json) >= strlen("1970-01-01T00:00:00.000Z"));
     json_decref(json);
 }
 
