@@ -158,7 +158,7 @@ static void tell_incident(struct story *story, const Orders__V1__CheckoutInciden
              i->kind, i->tries, i->step, i->cause);
 }
 
-static void tell_checkout(struct story *story)
+static void tell_claim(struct story *story)
 {
     const Orders__V1__GetCheckoutReply *r = story->checkout;
     const Orders__V1__Checkout *c = r->checkout;
@@ -167,6 +167,12 @@ static void tell_checkout(struct story *story)
         tell(story, c->created_at_ms, "orchestrator",
              "claimed: cart %s of user %s, to be paid with %s, key %s", c->cart_id,
              c->user_id, r->payment_method_id, c->idempotency_key);
+}
+
+static void tell_incidents(struct story *story)
+{
+    const Orders__V1__GetCheckoutReply *r = story->checkout;
+
     for (size_t i = 0; i < r->n_incidents; i++)
         tell_incident(story, r->incidents[i]);
 }
@@ -195,7 +201,7 @@ static void tell_end(struct story *story)
 
 /* ---- what the others tell ----------------------------------------------------- */
 
-static void tell_reservation(struct story *story)
+static void tell_reserved(struct story *story)
 {
     const Inventory__V1__GetReservationReply *r = story->reservation;
     char total[MONEY_SIZE], until[TIME_SIZE];
@@ -213,7 +219,14 @@ static void tell_reservation(struct story *story)
     if (r->state == INVENTORY__V1__RESERVATION_STATE__REFUSED)
         tell(story, r->created_at_ms, "inventory",
              "refused: not enough stock, or no such SKU");
-    else if (r->expires_at_ms != 0)
+}
+
+static void tell_settled(struct story *story)
+{
+    const Inventory__V1__GetReservationReply *r = story->reservation;
+
+    if (r != NULL && r->expires_at_ms != 0 &&
+        r->state != INVENTORY__V1__RESERVATION_STATE__REFUSED)
         tell(story, r->settled_at_ms, "inventory", "reservation %s",
              reservation_state_text(r->state));
 }
@@ -400,11 +413,14 @@ struct outcome command_explain(struct cli *cli)
     struct outcome end = ask_all(story, (char *)(uintptr_t)cli->words[0]);
     if (end.status != 0)
         return end;
-    tell_checkout(story);
-    tell_reservation(story);
-    tell_intent(story); /* what came in one millisecond stays in this order */
+    /* What came in one millisecond stays in this order: that in which it happens. */
+    tell_claim(story);
+    tell_reserved(story);
+    tell_intent(story);
     tell_provider(story);
     tell_outcome(story);
+    tell_incidents(story);
+    tell_settled(story);
     tell_end(story);
     qsort(story->moments, (size_t)story->count, sizeof *story->moments, by_time);
     foretell(story);

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import uuid
+from pathlib import Path
 
 from stack import StackTest, main, wait_until
 
@@ -19,6 +20,12 @@ def fresh(prefix="t"):
 def made_up(number):
     """A ULID that no process makes: of 1970."""
     return f"{number:026d}"
+
+
+def stands_still(pid):
+    """Whether each of its threads is stopped: who sends SIGSTOP does not wait for that."""
+    return all((task / "stat").read_text().rpartition(")")[2].split()[0] == "T"
+               for task in Path(f"/proc/{pid}/task").iterdir())
 
 
 class Audit(StackTest):
@@ -182,7 +189,8 @@ class Audit(StackTest):
         for name in ("inventory", "payment", "orchestrator"):
             os.kill(self.stack.pid(name), signal.SIGSTOP)
             try:
-                done = self.stack.ctl("audit", "--max-time", "0.5", check=False)
+                wait_until(lambda: stands_still(self.stack.pid(name)), 10, f"{name} stopped")
+                done = self.stack.ctl("audit", "--max-time", "2", check=False)
             finally:
                 os.kill(self.stack.pid(name), signal.SIGCONT)
             self.assertEqual((done.returncode, done.stdout), (64 + 14, ""), done.stderr)
