@@ -20,7 +20,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parents[1]
 SOURCES = ("CMakeLists.txt", "cmake", "proto", "lib", "inventory", "payment", "orchestrator",
-           "gateway", "cli", "client")
+           "gateway", "cli", "client", "webhook")
 RUN_SECONDS = 900
 
 
