@@ -20,6 +20,7 @@
 #include "gateway/headers.h"
 #include "gateway/layout.h"
 #include "gateway/listen.h"
+#include "gateway/loop.h"
 #include "gateway/pages.h"
 #include "gateway/request.h"
 
@@ -33,6 +34,7 @@ static const char TLS_PRIORITIES[] =
 
 struct http {
     struct MHD_Daemon *daemon;
+    struct loop *loop; /* its thread */
     queue_response *queue;
     bool tls;
     const struct gateway *gateway;
@@ -184,9 +186,9 @@ static struct err check_head(struct request *r, const char *method, const char *
     };
 
     MHD_get_connection_values(r->connection, MHD_HEADER_KIND, on_field, &walk);
-    size_t size = MHD_get_connection_info(r->connection,
-                                          MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE)
-                      ->header_size;
+    size_t size =
+        MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE)
+            ->header_size;
     struct err e = head_check(&r->head, r->method, version);
     if (!failed(e) && (r->strange || !layout_good(&walk.layout, size)))
         e = err_make(ERR_INVALID_ARGUMENT, "The request's head is malformed.");
@@ -247,13 +249,17 @@ static enum MHD_Result on_body(struct http *http, struct request *r)
     return r->phase == REQUEST_WAITING ? MHD_YES : send_answer(http, r);
 }
 
-/* ---- libmicrohttpd's callbacks, all on its thread ---- */
+/* ---- libmicrohttpd's callbacks, all on the loop's thread ---- */
 
 static void *on_target(void *cls, const char *target, struct MHD_Connection *connection)
 {
     struct http *http = cls;
 
-    return request_new(http->gateway, connection, target);
+    struct request *r = request_new(http->gateway, connection, target);
+
+    if (r != NULL)
+        r->loop = http->loop;
+    return r;
 }
 
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection,
@@ -334,8 +340,7 @@ static struct err start_daemon(struct http *http)
         {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)TLS_PRIORITIES},
         {MHD_OPTION_END, 0, NULL},
     };
-    unsigned flags =
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
 
     if (c->tls_cert == NULL)
         tls[0] = tls[3];
@@ -366,6 +371,11 @@ static struct err start_daemon(struct http *http)
 
 static void destroy(struct http *http)
 {
+    loop_stop(http->loop);
+    if (http->daemon != NULL) {
+        MHD_quiesce_daemon(http->daemon); /* the socket stays ours to close */
+        MHD_stop_daemon(http->daemon);
+    }
     if (http->listen_fd >= 0)
         close(http->listen_fd);
     conns_close(http->conns);
@@ -395,6 +405,8 @@ struct err http_start(const struct http_config *config, const struct gateway *ga
         e = conns_open(&http->conns);
     if (!failed(e))
         e = start_daemon(http);
+    if (!failed(e))
+        e = loop_start(http->daemon, &http->loop);
     http->config.tls_cert = http->config.tls_key = NULL; /* read; the caller's to free */
     if (failed(e))
         destroy(http);
@@ -425,6 +437,5 @@ void http_drain(struct http *http, int64_t limit_ms)
 void http_stop(struct http *http)
 {
     wait_for_none(http, &http->running, STOP_WAIT_MS);
-    MHD_stop_daemon(http->daemon);
     destroy(http);
 }

@@ -4,7 +4,7 @@
  *      request line -> head checked -> body, bounded -> handler -> suspended while a call
  *      runs -> resumed by its completion -> answered
  *
- * One epoll thread serves every connection and never waits.  Bounded: connections, in all
+ * One thread (loop.h) serves every connection and never waits.  Bounded: connections, in all
  * and per address; a head's and a body's bytes; and by deadlines that count from the
  * start, not from the last byte, the time a client may take to send a request and to take
  * an answer.

@@ -135,8 +135,11 @@ void request_call(struct request *r, const struct request_call *call, channel_do
 
 void request_resume(struct request *r)
 {
+    struct loop *loop = r->loop; /* once resumed, the request may be gone */
+
     assert(r->answered);
     MHD_resume_connection(r->connection);
+    loop_wake(loop);
 }
 
 static struct err take_pair(const char *const *names, const char **values, char *pair)

@@ -22,6 +22,7 @@
 #include "gateway/gateway.h"
 #include "gateway/head.h"
 #include "gateway/idempotency.h"
+#include "gateway/loop.h"
 #include "gateway/routes.h"
 #include "gateway/text.h"
 #include "gateway/trace.h"
@@ -38,6 +39,7 @@ struct request {
     struct arena *arena;
     const struct gateway *gateway;
     struct MHD_Connection *connection;
+    struct loop *loop; /* serves the connection */
     enum request_phase phase;
     bool answered;
     bool running; /* its head has come: a drain waits for it */

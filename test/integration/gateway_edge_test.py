@@ -3,10 +3,13 @@ import http.client
 import http.server
 import json
 import re
+import signal
+import socket
 import ssl
 import subprocess
 import threading
 import uuid
+from pathlib import Path
 
 from edge import Gateway
 from stack import CTL, Answer, StackTest, main, wait_until
@@ -256,6 +259,32 @@ class Edge(StackTest):
             self.assertEqual(self.ask_tls(gateway, context)[0].status, 200)
         for settings in ({"tls_key_file": another}, {"tls_key_file": ""}):
             self.does_not_start(tls_cert_file=cert, **settings)
+
+    # --- a crowd ---
+
+    def stands_still(self, pid):
+        return all(status.read_text().split("State:\t", 1)[1].startswith("T")
+                   for status in Path(f"/proc/{pid}/task").glob("*/status"))
+
+    def test_a_crowd_that_asks_in_one_moment_is_answered(self):
+        """128 and 256: libmicrohttpd takes 128 events at a time, and slept after exactly so many."""
+        ask = b"OPTIONS /v1/orders HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+        with Gateway(self.stack, "crowd") as gateway:
+            crowd = []
+            for size in (128, 256):
+                while len(crowd) < size:
+                    crowd.append(socket.create_connection(("127.0.0.1", gateway.port), 30))
+                    crowd[-1].sendall(ask)
+                    self.assertIn(b" 204 ", crowd[-1].recv(4096))
+                gateway.process.send_signal(signal.SIGSTOP)
+                wait_until(lambda: self.stands_still(gateway.process.pid), 10, "it stands still")
+                for one in crowd:
+                    one.sendall(ask)
+                gateway.process.send_signal(signal.SIGCONT)
+                for one in crowd:
+                    self.assertIn(b" 204 ", one.recv(4096))
+            for one in crowd:
+                one.close()
 
     # --- logs ---
 

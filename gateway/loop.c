@@ -1,0 +1,107 @@
+/* loop.c - see loop.h. */
+#include "gateway/loop.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+struct loop {
+    struct MHD_Daemon *daemon;
+    int events; /* the daemon's epoll */
+    int bell;   /* an eventfd, rung only for a loop that is asleep */
+    pthread_t thread;
+    atomic_bool asleep; /* about to wait, or waiting */
+    atomic_bool woken;  /* there is something to look at */
+    atomic_bool ending;
+};
+
+/* How long the daemon may be left alone, in milliseconds; -1: until something comes. */
+static int patience(struct MHD_Daemon *daemon)
+{
+    MHD_UNSIGNED_LONG_LONG wait_ms;
+
+    if (MHD_get_timeout(daemon, &wait_ms) != MHD_YES)
+        return -1;
+    return wait_ms < INT_MAX ? (int)wait_ms : INT_MAX;
+}
+
+/*
+ * Either we see `woken` here, or loop_wake sees `asleep` and rings: each side writes its
+ * own flag before it reads the other's.
+ */
+static void sleep_until_needed(struct loop *loop)
+{
+    struct pollfd on[] = {{.fd = loop->events, .events = POLLIN},
+                          {.fd = loop->bell, .events = POLLIN}};
+    uint64_t rings;
+    int wait_ms = patience(loop->daemon);
+
+    if (wait_ms == 0)
+        return;
+    atomic_store(&loop->asleep, true);
+    if (!atomic_load(&loop->woken))
+        (void)poll(on, 2, wait_ms);
+    atomic_store(&loop->asleep, false);
+    if (on[1].revents != 0)
+        (void)!read(loop->bell, &rings, sizeof rings);
+}
+
+static void *run(void *arg)
+{
+    struct loop *loop = arg;
+
+    while (!atomic_load(&loop->ending)) {
+        sleep_until_needed(loop);
+        atomic_store(&loop->woken, false);
+        MHD_run(loop->daemon);
+    }
+    return NULL;
+}
+
+struct err loop_start(struct MHD_Daemon *daemon, struct loop **out)
+{
+    struct loop *loop = *out = calloc(1, sizeof *loop);
+
+    if (loop == NULL)
+        return err_memory();
+    loop->daemon = daemon;
+    loop->events = MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+    loop->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int status = loop->bell < 0 ? errno : pthread_create(&loop->thread, NULL, run, loop);
+    if (status == 0)
+        return ERR_NONE;
+    if (loop->bell >= 0)
+        close(loop->bell);
+    free(loop);
+    *out = NULL;
+    return err_make(ERR_RESOURCE_EXHAUSTED,
+                    "cannot start the thread that serves HTTP: %s", strerror(status));
+}
+
+void loop_wake(struct loop *loop)
+{
+    const uint64_t ring = 1;
+
+    atomic_store(&loop->woken, true);
+    if (atomic_exchange(&loop->asleep, false))
+        (void)!write(loop->bell, &ring, sizeof ring);
+}
+
+void loop_stop(struct loop *loop)
+{
+    if (loop == NULL)
+        return;
+    atomic_store(&loop->ending, true);
+    loop_wake(loop);
+    pthread_join(loop->thread, NULL);
+    close(loop->bell);
+    free(loop);
+}
