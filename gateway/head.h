@@ -11,7 +11,8 @@
 
 #include "base/err.h"
 
-/* Values are the connection's and live until the answer is sent; NULL: not there. */
+/* Values are the connection's or the request's and live until the answer is sent; NULL:
+ * not there. */
 struct head {
     const char *authorization;
     const char *content_type;

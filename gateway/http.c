@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -157,7 +158,34 @@ static enum MHD_Result send_answer(struct http *http, struct request *r)
 struct walk {
     struct head *head;
     struct layout layout;
+    struct arena *arena;
+    struct err error;
 };
+
+/*
+ * Blanks after a value are not part of it (RFC 9110, 5.5); libmicrohttpd leaves them.  The
+ * two fields that tell where a body ends stay as they are, and are refused with blanks:
+ * libmicrohttpd reads them too, untrimmed, and would find another end than we do.
+ */
+static const char *trim(struct walk *walk, const char *name, const char *value)
+{
+    size_t size = strlen(value);
+
+    if (size == 0 || (value[size - 1] != ' ' && value[size - 1] != '\t') ||
+        strcasecmp(name, "Content-Length") == 0 ||
+        strcasecmp(name, "Transfer-Encoding") == 0)
+        return value;
+    while (size > 0 && (value[size - 1] == ' ' || value[size - 1] == '\t'))
+        size--;
+    char *copy = arena_alloc(walk->arena, size + 1);
+    if (copy == NULL) {
+        walk->error = err_memory();
+        return value;
+    }
+    memcpy(copy, value, size);
+    copy[size] = '\0';
+    return copy;
+}
 
 static enum MHD_Result on_field(void *cls, enum MHD_ValueKind kind, const char *name,
                                 const char *value)
@@ -165,8 +193,10 @@ static enum MHD_Result on_field(void *cls, enum MHD_ValueKind kind, const char *
     struct walk *walk = cls;
 
     (void)kind;
-    layout_field(&walk->layout, name, value != NULL ? value : "");
-    head_add(walk->head, name, value);
+    if (value == NULL)
+        value = "";
+    layout_field(&walk->layout, name, value);
+    head_add(walk->head, name, trim(walk, name, value));
     return MHD_YES;
 }
 
@@ -183,6 +213,8 @@ static struct err check_head(struct request *r, const char *method, const char *
     struct walk walk = {
         .head = &r->head,
         .layout = layout_start(method, r->target, r->target_size, version),
+        .arena = r->arena,
+        .error = ERR_NONE,
     };
 
     MHD_get_connection_values(r->connection, MHD_HEADER_KIND, on_field, &walk);
@@ -192,7 +224,7 @@ static struct err check_head(struct request *r, const char *method, const char *
     struct err e = head_check(&r->head, r->method, version);
     if (!failed(e) && (r->strange || !layout_good(&walk.layout, size)))
         e = err_make(ERR_INVALID_ARGUMENT, "The request's head is malformed.");
-    return e;
+    return failed(e) ? e : walk.error;
 }
 
 /*

@@ -245,6 +245,8 @@ static void the_key_may_be_bare_quoted_or_in_the_body(void **state)
     expect_header(a, "Idempotent-Replayed", "");
     ask(w, "POST /v1/orders", "Idempotency-Key: \"one-and-the-same\"\r\n", ORDER);
     expect_header(a, "Idempotent-Replayed", "true");
+    ask(w, "POST /v1/orders", "Idempotency-Key: one-and-the-same \t \r\n", ORDER);
+    expect_header(a, "Idempotent-Replayed", "true");
     ask(w, "POST /v1/orders", "", BODY_KEY);
     expect_header(a, "Idempotent-Replayed", "true");
     ask(w, "POST /v1/orders", "Idempotency-Key: one-and-the-same\r\n", BODY_KEY);
