@@ -19,6 +19,7 @@ const struct place PLACES[] = {
     {"orchestrator", ADDRESSES(orchestrator), {"orders.v1.Orders", "events.v1.Events"}},
     {"inventory", ADDRESSES(inventory), {"inventory.v1.Inventory"}},
     {"payment", ADDRESSES(payment), {"payment.v1.Payment"}},
+    {"gateway", ADDRESSES(gateway), {NULL}},
 };
 
 const size_t PLACES_COUNT = sizeof PLACES / sizeof *PLACES;
@@ -56,8 +57,9 @@ struct err place_asked(const struct cli *cli, const struct place **out)
     if (*out != NULL)
         return ERR_NONE;
     return err_make(ERR_INVALID_ARGUMENT,
-                    "--service is \"%.80s\"; it must be orchestrator, inventory or "
-                    "payment (for another server give --url and --service-key)",
+                    "--service is \"%.80s\"; it must be orchestrator, inventory, "
+                    "payment or gateway (for another server give --url and "
+                    "--service-key)",
                     name);
 }
 
@@ -99,7 +101,7 @@ struct outcome catalogue_open(struct cli *cli, struct catalogue *out)
     if (out->place == NULL)
         return misused(err_make(ERR_INVALID_ARGUMENT,
                                 "--reflect needs to know which server to ask: --service "
-                                "orchestrator, inventory or payment, or --url"));
+                                "orchestrator, inventory, payment or gateway, or --url"));
     return reflect(cli, out);
 }
 
@@ -143,8 +145,8 @@ struct err method_place(const struct found_method *method)
     if (method->place != NULL)
         return ERR_NONE;
     return err_make(ERR_INVALID_ARGUMENT,
-                    "which server has %s? Say it with --service orchestrator, inventory "
-                    "or payment, or with --url",
+                    "which server has %s? Say it with --service orchestrator, inventory, "
+                    "payment or gateway, or with --url",
                     method->symbol->owner->name);
 }
 

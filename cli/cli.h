@@ -89,6 +89,7 @@ struct settings {
     char *orchestrator_addresses;
     char *inventory_addresses;
     char *payment_addresses;
+    char *gateway_addresses;
     char *database_url;
     char *migrations_dir;
     char *jwt_key_file;

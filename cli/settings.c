@@ -21,6 +21,7 @@ static const struct conf_row ROWS[] = {
     TEXT(orchestrator_addresses, CONF_TEXT, "nng URLs, separated by commas"),
     TEXT(inventory_addresses, CONF_TEXT, "nng URLs, separated by commas"),
     TEXT(payment_addresses, CONF_TEXT, "nng URLs, separated by commas"),
+    TEXT(gateway_addresses, CONF_TEXT, "nng URLs, separated by commas"),
     TEXT(database_url, CONF_SECRET, "libpq URL of the database's owner, for migrate"),
     TEXT(migrations_dir, CONF_TEXT, "folder of NNNN_what.sql"),
     TEXT(jwt_key_file, CONF_TEXT, "the development issuer's private JWK, for token"),

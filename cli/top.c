@@ -1,8 +1,8 @@
 /*
  * top.c - checkoutctl top: a live screen of what the servers are doing.
  *
- * Each look reads rpc.v1.Metrics of every server and counts the unfinished checkouts.
- * Rates are differences between two looks; a server that began anew in between starts
+ * Each look reads rpc.v1.Metrics of every server and counts the unfinished checkouts.  The
+ * gateway's routes stand beside the methods of the others.  Rates are differences between two looks; a server that began anew in between starts
  * from zero.
  */
 #include <inttypes.h>
@@ -52,33 +52,44 @@ static const char *label_of(const Rpc__V1__Metric *metric, const char *name)
     return "";
 }
 
-/* The row of a method, made when it is new; NULL past METHODS_MAX. */
-static struct method_sample *method_row(struct sample *sample, const char *name)
+/* The row of a method or of an HTTP route, made when it is new; NULL past METHODS_MAX, and
+ * for what is counted of all together. */
+static struct method_sample *method_row(struct sample *sample, const char *of,
+                                        const char *kind)
 {
+    char name[NAME_SIZE];
+
+    if (*of == '\0' || snprintf(name, sizeof name, "%s%s", kind, of) >= NAME_SIZE)
+        return NULL;
     for (size_t i = 0; i < sample->count; i++)
         if (strcmp(sample->methods[i].name, name) == 0)
             return &sample->methods[i];
-    if (sample->count == METHODS_MAX || strlen(name) >= NAME_SIZE)
+    if (sample->count == METHODS_MAX)
         return NULL;
     struct method_sample *row = &sample->methods[sample->count++];
     snprintf(row->name, sizeof row->name, "%s", name);
     return row;
 }
 
-static void take_of_method(struct sample *sample, const Rpc__V1__Metric *metric)
+static bool is_well(const char *status)
 {
-    struct method_sample *row = method_row(sample, label_of(metric, "method"));
+    return strcmp(status, "OK") == 0 || strcmp(status, "2xx") == 0 ||
+           strcmp(status, "3xx") == 0;
+}
 
+/* `what` is the metric's name without the side it is of: "calls" of rpc_server_calls. */
+static void take_of_row(struct method_sample *row, const Rpc__V1__Metric *metric,
+                        const char *what)
+{
     if (row == NULL)
         return;
-    if (strcmp(metric->name, "rpc_server_calls") == 0) {
+    if (strcmp(what, "calls") == 0) {
         row->calls += metric->value;
-        if (strcmp(label_of(metric, "status"), "OK") != 0)
+        if (!is_well(label_of(metric, "status")))
             row->failed += metric->value;
-    } else if (strcmp(metric->name, "rpc_server_in_flight") == 0) {
+    } else if (strcmp(what, "in_flight") == 0) {
         row->in_flight = metric->value;
-    } else if (strcmp(metric->name, "rpc_server_latency_us") == 0 &&
-               metric->histogram != NULL) {
+    } else if (strcmp(what, "latency_us") == 0 && metric->histogram != NULL) {
         row->count = metric->histogram->count;
         row->sum_us = metric->histogram->sum;
         row->p50_us = metric->histogram->p50;
@@ -90,7 +101,11 @@ static void take_metric(struct look *look, struct sample *sample,
                         const Rpc__V1__Metric *metric)
 {
     if (strncmp(metric->name, "rpc_server_", 11) == 0)
-        take_of_method(sample, metric);
+        take_of_row(method_row(sample, label_of(metric, "method"), ""), metric,
+                    metric->name + 11);
+    else if (strncmp(metric->name, "http_server_", 12) == 0)
+        take_of_row(method_row(sample, label_of(metric, "route"), "http "), metric,
+                    metric->name + 12);
     else if (strcmp(metric->name, "db_queue_operations") == 0)
         sample->queue += metric->value;
     else if (strcmp(metric->name, "sagas_running") == 0)

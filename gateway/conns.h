@@ -1,21 +1,29 @@
 /*
- * conns.h - absolute deadlines for connections.
+ * conns.h - absolute deadlines for connections, and clients that leave in mid-call.
  *
  * libmicrohttpd's own time-out starts anew with every byte, so a client that sends one
  * byte a second holds its connection for ever.  Here each connection has one deadline at
  * a time, and a thread that shuts down the sockets of those past theirs; the server then
  * sees the end of the connection.
+ *
+ * A suspended connection is not looked at by libmicrohttpd, so while a call runs for it the
+ * same thread looks whether its client has closed its side, and then cancels the call.  A
+ * call is looked at from its second quarter of a second on: most never are.
  */
 #pragma once
 
 #include <stdint.h>
 
 #include "base/err.h"
+#include "rpc/channel.h"
 
 struct conns;
 struct conn;
+struct traffic;
 
-struct err conns_open(struct conns **out) __attribute__((warn_unused_result));
+/* `traffic` is told who left; borrowed, or NULL. */
+struct err conns_open(struct traffic *traffic, struct conns **out)
+    __attribute__((warn_unused_result));
 
 /* No connection may be left. */
 void conns_close(struct conns *conns);
@@ -29,3 +37,11 @@ void conns_remove(struct conns *conns, struct conn *conn);
 
 /* Sets the deadline (clock_monotonic_ms); INT64_MAX: none.  NULL is allowed. */
 void conn_deadline(struct conn *conn, int64_t deadline_ms);
+
+/* From here to conn_answered that call runs for the connection's client alone: it is
+ * cancelled when the client leaves.  NULL is allowed. */
+void conn_call(struct conn *conn, struct channel *channel, channel_ticket ticket);
+void conn_answered(struct conn *conn);
+
+/* Once this returns no call is cancelled any more, so that channels may be closed. */
+void conns_leave_calls(struct conns *conns);

@@ -16,6 +16,7 @@ struct jwt;
 struct answers;
 struct buckets;
 struct files;
+struct traffic;
 
 struct gateway {
     struct channel *orchestrator;
@@ -24,6 +25,7 @@ struct gateway {
     struct answers *answers;
     struct buckets *buckets;    /* used by the HTTP thread alone */
     struct files *files;        /* NULL: there is no shop page */
+    struct traffic *traffic;    /* what is counted; NULL: nothing */
     const char *session_cookie; /* the name of the cookie that may carry a token */
     const char *cors_origins;   /* see cors.h; "": none */
     int64_t place_timeout_ms;   /* budget of POST /v1/orders */

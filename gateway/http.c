@@ -24,6 +24,7 @@
 #include "gateway/loop.h"
 #include "gateway/pages.h"
 #include "gateway/request.h"
+#include "gateway/traffic.h"
 
 enum {
     CONNECTION_MEMORY = 32 << 10, /* bytes: the head must fit, else 431 */
@@ -145,10 +146,12 @@ static enum MHD_Result send_answer(struct http *http, struct request *r)
     set_deadline(r, http->config.transfer_timeout_ms);
     enum MHD_Result result = http->queue(r->connection, a->status, response);
     MHD_destroy_response(response);
+    int64_t us = clock_monotonic_us() - r->started_us;
+    traffic_answered(http->gateway->traffic, r->route, a->status, us);
     if (http->gateway->access_log)
-        log_info(
-            "access", "request=%s method=%.16s status=%u ms=%" PRId64 " path=\"%.256s\"",
-            r->id, r->method, a->status, clock_monotonic_ms() - r->started_ms, r->path);
+        log_info("access",
+                 "request=%s method=%.16s status=%u ms=%" PRId64 " path=\"%.256s\"",
+                 r->id, r->method, a->status, us / 1000, r->path);
     return result;
 }
 
@@ -263,6 +266,8 @@ static void handle(struct http *http, struct request *r)
         request_fail(r, err_make(ERR_CANCELLED, "the gateway is stopping"));
         return;
     }
+    r->handled = true;
+    traffic_begin(http->gateway->traffic, r->route);
     struct err e = r->route->handle(r);
     if (failed(e))
         request_fail(r, e);
@@ -302,14 +307,15 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection,
     struct http *http = cls;
     struct request *r = *state;
 
-    (void)connection;
     (void)url;
     if (r == NULL)
         return MHD_NO;
     if (r->phase == REQUEST_HEAD)
         return on_head(http, r, method, version);
-    if (r->phase == REQUEST_WAITING)
+    if (r->phase == REQUEST_WAITING) {
+        conn_answered(conn_of(connection));
         return send_answer(http, r);
+    }
     if (*size == 0)
         return on_body(http, r);
     bool taken = request_take_body(r, bytes, *size);
@@ -330,6 +336,8 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **st
         return;
     if (r->running)
         add(http, &http->running, -1);
+    if (r->handled)
+        traffic_end(http->gateway->traffic, r->route);
     request_free(r);
     *state = NULL;
 }
@@ -434,7 +442,7 @@ struct err http_start(const struct http_config *config, const struct gateway *ga
     struct err e =
         listen_tcp(config->address, config->port, &http->listen_fd, &http->port);
     if (!failed(e))
-        e = conns_open(&http->conns);
+        e = conns_open(gateway->traffic, &http->conns);
     if (!failed(e))
         e = start_daemon(http);
     if (!failed(e))
@@ -452,6 +460,11 @@ uint16_t http_port(const struct http *http)
     return http->port;
 }
 
+bool http_draining(const struct http *http)
+{
+    return atomic_load(&http->draining);
+}
+
 void http_drain(struct http *http, int64_t limit_ms)
 {
     atomic_store(&http->draining, true);
@@ -464,6 +477,7 @@ void http_drain(struct http *http, int64_t limit_ms)
     http->closed = true;
     pthread_mutex_unlock(&http->mutex);
     wait_for_none(http, &http->handling, INT32_MAX); /* handlers never wait */
+    conns_leave_calls(http->conns);
 }
 
 void http_stop(struct http *http)

@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,8 +38,11 @@ struct err http_start(const struct http_config *config, const struct gateway *ga
 /* The port listened on. */
 uint16_t http_port(const struct http *http);
 
+/* Whether http_drain was called. */
+bool http_draining(const struct http *http);
+
 /* Accepts no more, and waits up to `limit_ms` until nothing runs; then every answer says
- * that the connection closes. */
+ * that the connection closes.  No call is cancelled after it: channels may be closed. */
 void http_drain(struct http *http, int64_t limit_ms);
 
 /* Ends it all.  No call may be running any more: close the channels first. */

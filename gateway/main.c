@@ -3,14 +3,14 @@
  *
  * Reads its settings and keys, opens a channel to the orchestrator and one to the
  * inventory, serves until SIGTERM, then drains: accepts no more, answers what runs, and
- * exits 0.
+ * exits 0.  For operators it serves health, reflection and metrics by RPC, as every
+ * service does; while it drains it says NOT_SERVING.
  */
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
-#include "base/conf.h"
 #include "base/log.h"
 #include "gateway/answers.h"
 #include "gateway/buckets.h"
@@ -22,101 +22,18 @@
 #include "gateway/http.h"
 #include "gateway/jwt.h"
 #include "gateway/key_source.h"
+#include "gateway/settings.h"
+#include "gateway/traffic.h"
 #include "rpc/channel.h"
 #include "rpc/follow.h"
 #include "rpc/host.h"
 
-struct settings {
-    const char *tls_cert, *tls_key, *tls_ca;
-    const char *listen_address;
-    int64_t port;
-    const char *key_file;
-    const char *services_file;
-    const char *orchestrator_addresses;
-    const char *inventory_addresses;
-    const char *jwks_file;
-    const char *jwks_url;
-    int64_t jwks_every_ms;
-    const char *jwt_issuer;
-    const char *jwt_audience;
-    int64_t place_timeout_ms;
-    int64_t call_timeout_ms;
-    int64_t calls_max;
-    int64_t connections_max;
-    int64_t per_address_max;
-    int64_t idle_timeout_ms;
-    int64_t transfer_timeout_ms;
-    int64_t answers_max;
-    int64_t tokens_max;
-    const char *session_cookie;
-    int64_t user_rate;
-    int64_t user_burst;
-    int64_t users_max;
-    const char *cors_origins;
-    const char *tls_cert_file;
-    const char *tls_key_file;
-    bool access_log;
-    const char *storefront_dir;
-    const char *demo_token_file;
-};
-
-static const struct conf_row ROWS[] = {
-    CONF_ROW_TEXT(listen_address, "127.0.0.1", "numeric address to listen on"),
-    CONF_ROW_NUMBER(port, "8080", 0, 65535, "TCP port; 0 takes a free one"),
-    CONF_ROW_TEXT(key_file, NULL, "our key pair"),
-    CONF_ROW_TEXT(services_file, NULL, "public keys of the services we call"),
-    CONF_ROW_TEXT(orchestrator_addresses, NULL, "nng URLs, separated by commas"),
-    CONF_ROW_TEXT(inventory_addresses, NULL, "nng URLs, separated by commas"),
-    HOST_ROWS_TLS,
-    CONF_ROW_TEXT(jwks_file, "", "keys that tokens are verified with: a JWKS file"),
-    CONF_ROW_TEXT(jwks_url, "", "or where to fetch it from, by https"),
-    CONF_ROW_NUMBER(jwks_every_ms, "10000", 50, 3600000,
-                    "how often the keys are looked at for changes"),
-    CONF_ROW_TEXT(jwt_issuer, NULL, "the iss a token must have"),
-    CONF_ROW_TEXT(jwt_audience, NULL, "the aud a token must have"),
-    CONF_ROW_NUMBER(place_timeout_ms, "10000", 100, 60000,
-                    "how long placing an order may take"),
-    CONF_ROW_NUMBER(call_timeout_ms, "5000", 100, 60000,
-                    "how long another call may take"),
-    CONF_ROW_NUMBER(calls_max, "4096", 1, 65536,
-                    "calls in flight to one service; past it 503"),
-    CONF_ROW_NUMBER(connections_max, "4096", 1, 65536,
-                    "connections in all; more wait for one to end"),
-    CONF_ROW_NUMBER(per_address_max, "1024", 1, 65536,
-                    "connections from one address; more are closed at once"),
-    CONF_ROW_NUMBER(idle_timeout_ms, "30000", 100, 3600000,
-                    "from connecting to a whole request head"),
-    CONF_ROW_NUMBER(transfer_timeout_ms, "15000", 100, 3600000,
-                    "to send a body, or to take an answer"),
-    CONF_ROW_NUMBER(answers_max, "16384", 4, 1048576,
-                    "order answers remembered as a short cut"),
-    CONF_ROW_NUMBER(tokens_max, "16384", 4, 1048576, "verified tokens remembered"),
-    CONF_ROW_TEXT(session_cookie, "session", "name of the cookie that may carry a token"),
-    CONF_ROW_NUMBER(user_rate, "200", 1, 1000000, "requests a second one user may make"),
-    CONF_ROW_NUMBER(user_burst, "400", 1, 1000000, "and at once; past both 429"),
-    CONF_ROW_NUMBER(users_max, "65536", 4, 1048576, "users told apart for that"),
-    CONF_ROW_TEXT(cors_origins, "",
-                  "origins whose pages may read answers, with commas; empty: none"),
-    CONF_ROW_TEXT(tls_cert_file, "", "PEM certificate chain; empty: plain HTTP"),
-    CONF_ROW_TEXT(tls_key_file, "", "PEM private key of the certificate"),
-    {"access_log", CONF_FLAG, offsetof(struct settings, access_log), "true", 0, 0,
-     "one log line a request: true or false"},
-    CONF_ROW_TEXT(storefront_dir, "", "folder of the shop page; empty: there is none"),
-    CONF_ROW_TEXT(demo_token_file, "",
-                  "DEVELOPMENT ONLY: whoever opens the page gets this token"),
-};
-
-static const struct conf_table TABLE = {
-    .program = "gateway",
-    .summary = "the HTTP edge of the checkout",
-    .rows = ROWS,
-    .count = sizeof ROWS / sizeof ROWS[0],
-};
+enum { RPC_IN_FLIGHT_MAX = 64, RPC_DRAIN_MS = 1000 };
 
 /* All that serving needs, in the order it is opened. */
 struct parts {
     struct settings settings;
-    struct key *key;
+    struct host host; /* our key, what is counted, and the RPC server */
     struct peers *services;
     struct gateway gateway;
     struct key_source *key_source;
@@ -125,6 +42,17 @@ struct parts {
     struct follow *follow; /* keeps the channels' keys as the services' file is */
 };
 
+static struct host_settings host_settings(const struct settings *s)
+{
+    return (struct host_settings){
+        .listen_url = s->rpc_url,
+        .key_file = s->key_file,
+        .callers_file = s->callers_file,
+        .in_flight_max = RPC_IN_FLIGHT_MAX,
+        .tls = {s->tls_cert, s->tls_key, s->tls_ca},
+    };
+}
+
 static struct err open_keys(const struct settings *s, struct parts *p)
 {
     struct jwt_config jwt = {
@@ -132,10 +60,11 @@ static struct err open_keys(const struct settings *s, struct parts *p)
         .audience = s->jwt_audience,
         .remembered_max = (size_t)s->tokens_max,
     };
-    struct err e = key_read(s->key_file, &p->key);
+    struct host_settings host = host_settings(s);
+    struct err e = host_open(&p->host, &host);
 
     if (!failed(e))
-        e = peers_read(s->services_file, false, p->key, &p->services);
+        e = peers_read(s->services_file, false, p->host.key, &p->services);
     if (!failed(e))
         e = jwt_open(&jwt, &p->gateway.jwt);
     if (!failed(e))
@@ -151,6 +80,7 @@ static struct err open_keys(const struct settings *s, struct parts *p)
 /* What one gateway keeps of requests and users. */
 static struct err open_tables(const struct settings *s, struct parts *p)
 {
+    p->gateway.traffic = traffic_new(p->host.metrics);
     struct err e = answers_open((size_t)s->answers_max, &p->gateway.answers);
 
     if (!failed(e))
@@ -178,10 +108,11 @@ static struct err open_channel(const struct settings *s, const struct parts *p,
     struct channel_config config = {
         .service = service,
         .addresses = addresses,
-        .key = p->key,
+        .key = p->host.key,
         .services = p->services,
         .in_flight_max = (size_t)s->calls_max,
         .tls = {s->tls_cert, s->tls_key, s->tls_ca},
+        .metrics = p->host.metrics,
     };
 
     return channel_open(&config, out);
@@ -198,7 +129,7 @@ static struct err use_services(void *arg, const struct peers *services)
 static struct err follow_services(const struct settings *s, struct parts *p)
 {
     return follow_start(&(struct follow_config){.path = s->services_file,
-                                                .key = p->key,
+                                                .key = p->host.key,
                                                 .every_ms = FOLLOW_EVERY_MS,
                                                 .use = use_services,
                                                 .arg = p},
@@ -255,6 +186,31 @@ static struct err start_http(const struct settings *s, struct parts *p)
     return e;
 }
 
+/* Whether an order sent here now would go on: asks nobody, and looks at connections. */
+static struct err health(void *arg)
+{
+    const struct parts *p = arg;
+
+    if (http_draining(p->http))
+        return err_make(ERR_UNAVAILABLE, "stopping: answers what runs, accepts no more");
+    if (!channel_connected(p->gateway.orchestrator))
+        return err_make(ERR_UNAVAILABLE, "no connection to the orchestrator");
+    if (!channel_connected(p->gateway.inventory))
+        return err_make(ERR_UNAVAILABLE, "no connection to the inventory");
+    return ERR_NONE;
+}
+
+static struct err serve_rpc(const struct settings *s, struct parts *p)
+{
+    struct host_settings host = host_settings(s);
+
+    if ((s->rpc_url[0] == '\0') != (s->callers_file[0] == '\0'))
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "rpc_url and callers_file go together; set both or none");
+    return s->rpc_url[0] == '\0' ? ERR_NONE
+                                 : host_serve_all(&p->host, &host, NULL, 0, health, p);
+}
+
 /* A connection is a file; the usual soft limit of 1024 is too low. */
 static void raise_file_limit(void)
 {
@@ -293,6 +249,8 @@ static struct err start(void *arg)
     if (!failed(e))
         e = start_http(s, p);
     if (!failed(e))
+        e = serve_rpc(s, p);
+    if (!failed(e))
         log_info("serving", "address=%s port=%u", s->listen_address, http_port(p->http));
     return e;
 }
@@ -305,6 +263,7 @@ static void stop(void *arg)
     if (p->http != NULL)
         http_drain(p->http,
                    p->settings.place_timeout_ms + p->settings.transfer_timeout_ms);
+    host_stop_serving(&p->host, RPC_DRAIN_MS);
     follow_stop(p->follow);
     channel_close(p->gateway.inventory);
     channel_close(p->gateway.orchestrator);
@@ -317,13 +276,14 @@ static void stop(void *arg)
     buckets_close(p->gateway.buckets);
     answers_close(p->gateway.answers);
     jwt_close(p->gateway.jwt);
+    traffic_free(p->gateway.traffic);
     peers_free(p->services);
-    key_free(p->key);
+    host_close(&p->host);
 }
 
 int main(int argc, char **argv)
 {
     struct parts parts = {0};
 
-    return host_main(&TABLE, argc, argv, &parts.settings, start, stop, &parts);
+    return host_main(&SETTINGS_TABLE, argc, argv, &parts.settings, start, stop, &parts);
 }

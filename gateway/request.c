@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "gateway/conns.h"
 #include "gateway/problem.h"
 
 /* Replaces what no target may hold, so that a logged path cannot pass for other fields.
@@ -47,7 +48,7 @@ struct request *request_new(const struct gateway *gateway,
     r->path = path;
     r->query = query != NULL ? query : "";
     r->method = "";
-    r->started_ms = clock_monotonic_ms();
+    r->started_us = clock_monotonic_us();
     ulid_make(r->id);
     return r;
 }
@@ -130,7 +131,11 @@ void request_call(struct request *r, const struct request_call *call, channel_do
 
     r->phase = REQUEST_WAITING;
     MHD_suspend_connection(r->connection);
-    channel_call(call->channel, &c, done, r);
+    channel_ticket ticket = channel_call(call->channel, &c, done, r);
+    /* It may have ended and resumed us; but only this thread goes on with the request. */
+    conn_call(MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)
+                  ->socket_context,
+              call->channel, ticket);
 }
 
 void request_resume(struct request *r)

@@ -43,6 +43,7 @@ struct request {
     enum request_phase phase;
     bool answered;
     bool running; /* its head has come: a drain waits for it */
+    bool handled; /* its handler has begun, and it is counted so */
     bool strange; /* the target has characters no target has */
     struct head head;
     const char *method; /* as it was written; static or the arena's */
@@ -55,7 +56,7 @@ struct request {
     char id[ULID_SIZE];  /* X-Request-Id */
     char traceparent[TRACEPARENT_SIZE];
     char user[UUID_LENGTH + 1];
-    int64_t started_ms; /* clock_monotonic_ms */
+    int64_t started_us; /* clock_monotonic_us */
     struct err error;   /* why it is refused, while the body is still read off */
     char *body;
     size_t body_size, body_room;
@@ -95,7 +96,9 @@ struct request_call {
 
 /*
  * Suspends the connection and calls.  `done` gets the request as its arg; it must answer
- * or fail it, then call request_resume, and touch it no more.
+ * or fail it, then call request_resume, and touch it no more.  When the client leaves
+ * before that, the call is cancelled: what it has not begun to change stays as it is, and what
+ * it has goes on to its end (rpc.v1.Calls/Cancel).
  */
 void request_call(struct request *request, const struct request_call *call,
                   channel_done *done);

@@ -28,6 +28,16 @@ static const char *const ALLOW[] = {
     [1 << METHOD_GET | 1 << METHOD_PUT] = "GET, HEAD, OPTIONS, PUT",
 };
 
+size_t routes_count(void)
+{
+    return ROUTE_COUNT;
+}
+
+const struct route *routes_at(size_t index)
+{
+    return &ROUTES[index];
+}
+
 enum method method_of(const char *name)
 {
     static const struct {

@@ -14,10 +14,14 @@ struct route {
     enum method method;
     const char *path; /* the last segment may be {id} */
     const char *name;
-    bool public;      /* needs no token */
+    bool public; /* needs no token */
     /* Answers, starts a call (request_call), or returns the error to answer. */
     struct err (*handle)(struct request *request);
 };
+
+/* The rows, all of them in one array. */
+size_t routes_count(void);
+const struct route *routes_at(size_t index);
 
 /* "GET" and so on; HEAD is GET, whose body is then left out. */
 enum method method_of(const char *name);

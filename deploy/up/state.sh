@@ -105,6 +105,7 @@ keys_make() {
     local name new=$STATE/keys.new keys=$STATE/keys
     if [[ -d $keys ]]; then
         keys_complete
+        keys_add_gateway "$keys"
         keys_add_consumers "$keys"
         return 0
     fi
@@ -117,6 +118,7 @@ keys_make() {
         key_allow "$new" known_services "$name"
     done
     keys_allow_callers "$new"
+    keys_add_gateway "$new"
     keys_add_consumers "$new"
     "$BIN/checkoutctl" key issuer --out "$new/jwt.key" --jwks "$new/jwks.json" >/dev/null
     mv "$new" "$keys"
@@ -137,6 +139,12 @@ keys_allow_callers() {
     for service in orchestrator inventory payment; do
         key_allow "$keys" "$service.callers" operator "*"
     done
+}
+
+# Who may ask the gateway how it is.  Also for state folders made before it could be asked.
+keys_add_gateway() {
+    grep -q "^gateway " "$1/known_services" || key_allow "$1" known_services gateway
+    [[ -s $1/gateway.callers ]] || key_allow "$1" gateway.callers operator "*"
 }
 
 # Who reads events: the webhook sender, and whatever else is given consumer.key.  Also for
@@ -203,6 +211,8 @@ inventory_addresses = ipc://$RUN/inventory.sock"
     conf_write gateway <<END
 listen_address = 127.0.0.1
 port = $PORT
+rpc_url = ipc://$RUN/gateway.sock
+callers_file = $keys/gateway.callers
 key_file = $keys/gateway.key
 services_file = $keys/known_services
 $addresses
@@ -223,6 +233,7 @@ key_file = $keys/operator.key
 services_file = $keys/known_services
 $addresses
 payment_addresses = ipc://$RUN/payment.sock
+gateway_addresses = ipc://$RUN/gateway.sock
 database_url = $(database_url_owner)
 migrations_dir = $REPO/migrations
 jwt_key_file = $keys/jwt.key

@@ -123,6 +123,14 @@ struct err channel_open(const struct channel_config *config, struct channel **ou
     return ERR_NONE;
 }
 
+bool channel_connected(const struct channel *channel)
+{
+    for (size_t i = 0; i < channel->endpoint_count; i++)
+        if (atomic_load(&channel->endpoints[i].connected) > 0)
+            return true;
+    return false;
+}
+
 /* Ends what every call waits for.  One between two waits is missed: asked repeatedly. */
 static void abort_all(struct channel *channel)
 {

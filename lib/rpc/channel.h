@@ -70,6 +70,9 @@ struct err channel_set_services(struct channel *channel, const struct peers *ser
  * is not to be called from a channel_done. */
 void channel_close(struct channel *channel);
 
+/* Whether a connection to one of its addresses stands.  Any thread; waits for nothing. */
+bool channel_connected(const struct channel *channel);
+
 /* Names a call under way; 0 names none. */
 typedef uint64_t channel_ticket;
 

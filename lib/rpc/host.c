@@ -14,9 +14,9 @@ struct err host_open(struct host *host, const struct host_settings *settings)
     struct err e = key_read(settings->key_file, &host->key);
 
     host->metrics = metrics_new();
-    return failed(e)
-               ? e
-               : peers_read(settings->callers_file, true, host->key, &host->callers);
+    if (failed(e) || settings->callers_file[0] == '\0')
+        return e;
+    return peers_read(settings->callers_file, true, host->key, &host->callers);
 }
 
 static struct err use_callers(void *server, const struct peers *callers)

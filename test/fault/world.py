@@ -69,7 +69,8 @@ class TwinGateway(Replica):
         conf = self.stack.state / "conf"
         own = conf / f"{self.name}.conf"
         own.write_text(re.sub(r"(?m)^port = .*$", f"port = {self.port}",
-                              (conf / "gateway.conf").read_text()))
+                              (conf / "gateway.conf").read_text())
+                       .replace("/run/gateway.sock", f"/run/{self.name}.sock"))
         own.chmod(0o600)
         self.keeper.start()
         wait_until(lambda: self.process, PATIENCE, f"{self.name} is started")

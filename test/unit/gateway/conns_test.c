@@ -41,7 +41,7 @@ static void a_connection_past_its_deadline_is_shut_down_and_no_other(void **stat
     make_pair(late);
     make_pair(free_of_it);
     make_pair(moved);
-    assert_false(failed(conns_open(&conns)));
+    assert_false(failed(conns_open(NULL, &conns)));
     struct conn *a = conns_add(conns, moved[0], clock_monotonic_ms() + 3600000);
     struct conn *b = conns_add(conns, free_of_it[0], INT64_MAX);
     struct conn *c = conns_add(conns, late[0], clock_monotonic_ms());

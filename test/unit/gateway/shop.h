@@ -10,13 +10,14 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/err.h"
 #include "proto/inventory.pb-c.h"
 #include "proto/orders.pb-c.h"
 #include "rpc/server.h"
 
-enum { SHOP_KEYS_MAX = 64 };
+enum { SHOP_KEYS_MAX = 64, SHOP_LOOK_NS = 10000000 };
 
 struct shop {
     Orders__V1__Orders_Service orders; /* first: a handler gets its address */
@@ -28,6 +29,7 @@ struct shop {
     size_t key_count;
     int placed; /* calls of Place */
     int held;   /* calls waiting */
+    int left;   /* of those: their caller was seen to have called off */
     bool let_go;
     bool sick;
     int smuggled;         /* calls of GetCart for a cart "smuggled..." */
@@ -65,10 +67,21 @@ static void *shop_answer_held(void *arg)
 {
     struct shop_held *held = arg;
     struct shop *shop = held->shop;
+    bool left = false;
 
     pthread_mutex_lock(&shop->mutex);
-    while (!shop->let_go)
-        pthread_cond_wait(&shop->changed, &shop->mutex);
+    while (!shop->let_go) {
+        struct timespec soon;
+        clock_gettime(CLOCK_REALTIME, &soon);
+        soon.tv_sec += (soon.tv_nsec + SHOP_LOOK_NS) / 1000000000;
+        soon.tv_nsec = (soon.tv_nsec + SHOP_LOOK_NS) % 1000000000;
+        pthread_cond_timedwait(&shop->changed, &shop->mutex, &soon);
+        if (!left && cancel_asked(rpc_call_cancel(held->call))) {
+            left = true;
+            shop->left++;
+            pthread_cond_broadcast(&shop->changed);
+        }
+    }
     pthread_mutex_unlock(&shop->mutex);
     shop_reply_order(held->closure, held->call);
     pthread_mutex_lock(&shop->mutex);
@@ -100,6 +113,15 @@ __attribute__((unused)) static void shop_wait_held(struct shop *shop, int count)
 {
     pthread_mutex_lock(&shop->mutex);
     while (shop->held != count)
+        pthread_cond_wait(&shop->changed, &shop->mutex);
+    pthread_mutex_unlock(&shop->mutex);
+}
+
+/* Waits until `count` callers of held calls have called off. */
+__attribute__((unused)) static void shop_wait_left(struct shop *shop, int count)
+{
+    pthread_mutex_lock(&shop->mutex);
+    while (shop->left != count)
         pthread_cond_wait(&shop->changed, &shop->mutex);
     pthread_mutex_unlock(&shop->mutex);
 }

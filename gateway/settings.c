@@ -1,0 +1,62 @@
+/* settings.c - the gateway's settings, as a table. */
+#include "gateway/settings.h"
+
+#include "rpc/host.h"
+
+static const struct conf_row ROWS[] = {
+    CONF_ROW_TEXT(listen_address, "127.0.0.1", "numeric address to listen on"),
+    CONF_ROW_NUMBER(port, "8080", 0, 65535, "TCP port; 0 takes a free one"),
+    CONF_ROW_TEXT(rpc_url, "",
+                  "where to serve health and metrics by RPC: ipc:///path or "
+                  "tcp://host:port; empty: nowhere"),
+    CONF_ROW_TEXT(callers_file, "",
+                  "with rpc_url: authorized callers: name, public key, methods"),
+    CONF_ROW_TEXT(key_file, NULL, "our key pair"),
+    CONF_ROW_TEXT(services_file, NULL, "public keys of the services we call"),
+    CONF_ROW_TEXT(orchestrator_addresses, NULL, "nng URLs, separated by commas"),
+    CONF_ROW_TEXT(inventory_addresses, NULL, "nng URLs, separated by commas"),
+    HOST_ROWS_TLS,
+    CONF_ROW_TEXT(jwks_file, "", "keys that tokens are verified with: a JWKS file"),
+    CONF_ROW_TEXT(jwks_url, "", "or where to fetch it from, by https"),
+    CONF_ROW_NUMBER(jwks_every_ms, "10000", 50, 3600000,
+                    "how often the keys are looked at for changes"),
+    CONF_ROW_TEXT(jwt_issuer, NULL, "the iss a token must have"),
+    CONF_ROW_TEXT(jwt_audience, NULL, "the aud a token must have"),
+    CONF_ROW_NUMBER(place_timeout_ms, "10000", 100, 60000,
+                    "how long placing an order may take"),
+    CONF_ROW_NUMBER(call_timeout_ms, "5000", 100, 60000,
+                    "how long another call may take"),
+    CONF_ROW_NUMBER(calls_max, "4096", 1, 65536,
+                    "calls in flight to one service; past it 503"),
+    CONF_ROW_NUMBER(connections_max, "4096", 1, 65536,
+                    "connections in all; more wait for one to end"),
+    CONF_ROW_NUMBER(per_address_max, "1024", 1, 65536,
+                    "connections from one address; more are closed at once"),
+    CONF_ROW_NUMBER(idle_timeout_ms, "30000", 100, 3600000,
+                    "from connecting to a whole request head"),
+    CONF_ROW_NUMBER(transfer_timeout_ms, "15000", 100, 3600000,
+                    "to send a body, or to take an answer"),
+    CONF_ROW_NUMBER(answers_max, "16384", 4, 1048576,
+                    "order answers remembered as a short cut"),
+    CONF_ROW_NUMBER(tokens_max, "16384", 4, 1048576, "verified tokens remembered"),
+    CONF_ROW_TEXT(session_cookie, "session", "name of the cookie that may carry a token"),
+    CONF_ROW_NUMBER(user_rate, "200", 1, 1000000, "requests a second one user may make"),
+    CONF_ROW_NUMBER(user_burst, "400", 1, 1000000, "and at once; past both 429"),
+    CONF_ROW_NUMBER(users_max, "65536", 4, 1048576, "users told apart for that"),
+    CONF_ROW_TEXT(cors_origins, "",
+                  "origins whose pages may read answers, with commas; empty: none"),
+    CONF_ROW_TEXT(tls_cert_file, "", "PEM certificate chain; empty: plain HTTP"),
+    CONF_ROW_TEXT(tls_key_file, "", "PEM private key of the certificate"),
+    {"access_log", CONF_FLAG, offsetof(struct settings, access_log), "true", 0, 0,
+     "one log line a request: true or false"},
+    CONF_ROW_TEXT(storefront_dir, "", "folder of the shop page; empty: there is none"),
+    CONF_ROW_TEXT(demo_token_file, "",
+                  "DEVELOPMENT ONLY: whoever opens the page gets this token"),
+};
+
+const struct conf_table SETTINGS_TABLE = {
+    .program = "gateway",
+    .summary = "the HTTP edge of the checkout",
+    .rows = ROWS,
+    .count = sizeof ROWS / sizeof ROWS[0],
+};
