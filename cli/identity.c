@@ -2,6 +2,7 @@
 #include <sodium.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "base/clock.h"
 #include "base/ids.h"
 #include "cli/commands.h"
@@ -38,8 +39,8 @@ struct outcome command_key_allow(struct cli *cli)
     const char *methods = cli->word_count > 3 ? cli->words[3] : NULL;
     size_t size = 0;
 
-    if (sodium_base642bin(public_key, sizeof public_key, text, strlen(text), NULL, &size,
-                          NULL, sodium_base64_VARIANT_ORIGINAL) != 0 ||
+    if (!base64_decode(text, strlen(text), sodium_base64_VARIANT_ORIGINAL, public_key,
+                       sizeof public_key, &size) ||
         size != sizeof public_key)
         return misused(
             err_make(ERR_INVALID_ARGUMENT,

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/base64.h"
 #include "cli/files.h"
 
 enum {
@@ -61,8 +62,7 @@ static bool half_of(const json_t *jwk, const char *member, uint8_t out[HALF_SIZE
     size_t size = 0;
 
     return text != NULL &&
-           sodium_base642bin(out, HALF_SIZE, text, strlen(text), NULL, &size, NULL,
-                             VARIANT) == 0 &&
+           base64_decode(text, strlen(text), VARIANT, out, HALF_SIZE, &size) &&
            size == HALF_SIZE;
 }
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "base/ids.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -79,8 +80,8 @@ static struct err decode(const json_t *json, const char *name, size_t least, siz
     *bytes = malloc(room);
     if (*bytes == NULL)
         return err_memory();
-    if (sodium_base642bin(*bytes, room, base64, strlen(base64), NULL, size, NULL,
-                          sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0 &&
+    if (base64_decode(base64, strlen(base64), sodium_base64_VARIANT_URLSAFE_NO_PADDING,
+                      *bytes, room, size) &&
         *size >= least && *size <= most)
         return ERR_NONE;
     free(*bytes);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/base64.h"
 #include "base/json.h"
 #include "gateway/jwks.h"
 #include "gateway/signature.h"
@@ -102,8 +103,8 @@ static void take_next_keys(struct jwt *jwt)
 static bool decode(const char *text, size_t size, uint8_t *out, size_t room,
                    size_t *out_size)
 {
-    return size > 0 && sodium_base642bin(out, room, text, size, NULL, out_size, NULL,
-                                         sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0;
+    return size > 0 && base64_decode(text, size, sodium_base64_VARIANT_URLSAFE_NO_PADDING,
+                                     out, room, out_size);
 }
 
 static struct err decode_json(const char *text, size_t size, json_t **out)

@@ -5,14 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "orchestrator/orders.h"
 
 enum { PAGE_DEFAULT = 20 };
 
 /* What read_order reads, in this order. */
-#define ORDER_COLUMNS                                                                         \
-    "id, user_id::text, total_cents, currency,"                                               \
-    " (extract(epoch FROM created_at) * 1000)::bigint, lines::text, cart_id,"                 \
+#define ORDER_COLUMNS                                                                    \
+    "id, user_id::text, total_cents, currency,"                                          \
+    " (extract(epoch FROM created_at) * 1000)::bigint, lines::text, cart_id,"            \
     " (extract(epoch FROM created_at) * 1000000)::bigint "
 
 /* A query under way: in the scope's arena. */
@@ -23,7 +24,8 @@ struct reading {
     int64_t limit;
 };
 
-static void finish(struct reading *reading, struct err error, const ProtobufCMessage *reply)
+static void finish(struct reading *reading, struct err error,
+                   const ProtobufCMessage *reply)
 {
     reading->scope.done(reading->scope.arg, error, reply);
 }
@@ -127,13 +129,14 @@ static char *write_cursor(struct arena *arena, const struct place *place)
 
 static struct err read_cursor(const char *cursor, struct place *place)
 {
-    const struct err invalid = err_make(
-        ERR_INVALID_ARGUMENT, "cursor is not one that was given; leave it out to begin anew.");
+    const struct err invalid =
+        err_make(ERR_INVALID_ARGUMENT,
+                 "cursor is not one that was given; leave it out to begin anew.");
     char text[64] = "", *end;
     size_t length;
 
-    if (sodium_base642bin((unsigned char *)text, sizeof text - 1, cursor, strlen(cursor), NULL,
-                          &length, NULL, sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0)
+    if (!base64_decode(cursor, strlen(cursor), sodium_base64_VARIANT_URLSAFE_NO_PADDING,
+                       text, sizeof text - 1, &length))
         return invalid;
     place->created_at_us = strtoll(text, &end, 10);
     if (end == text || *end != '.' || place->created_at_us < 0 || !ulid_valid(end + 1) ||
@@ -182,7 +185,8 @@ void orders_list(struct db *db, const struct scope *scope,
                  const Orders__V1__ListOrdersRequest *request)
 {
     struct place after = {0};
-    struct err e = request->cursor[0] == '\0' ? ERR_NONE : read_cursor(request->cursor, &after);
+    struct err e =
+        request->cursor[0] == '\0' ? ERR_NONE : read_cursor(request->cursor, &after);
 
     if (failed(e)) {
         scope->done(scope->arg, e, NULL);
@@ -210,8 +214,8 @@ void orders_list(struct db *db, const struct scope *scope,
                               "      ('epoch'::timestamptz + $2 * interval '1 us', $3) "
                               "ORDER BY created_at DESC, id DESC LIMIT $4",
                .values = {db_t(request->user_id),
-                          db_i(first ? reading->limit + 1 : after.created_at_us), db_t(id),
-                          db_i(reading->limit + 1)},
+                          db_i(first ? reading->limit + 1 : after.created_at_us),
+                          db_t(id), db_i(reading->limit + 1)},
                .done = on_page,
            });
 }

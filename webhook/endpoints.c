@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/base64.h"
 #include "base/ids.h"
 
 enum { LINE_SIZE = 4096, SECRET_SIZE_MIN = 24 };
@@ -26,9 +27,9 @@ static struct err add_secret(const char *path, int line, char *text,
     if (endpoint->secret_count == SECRETS_MAX)
         return wrong(path, line, "there are more than two secrets");
     if (strncmp(text, PREFIX, strlen(PREFIX)) != 0 ||
-        sodium_base642bin(secret->bytes, sizeof secret->bytes, text + strlen(PREFIX),
-                          strlen(text + strlen(PREFIX)), NULL, &secret->size, NULL,
-                          sodium_base64_VARIANT_ORIGINAL) != 0 ||
+        !base64_decode(text + strlen(PREFIX), strlen(text + strlen(PREFIX)),
+                       sodium_base64_VARIANT_ORIGINAL, secret->bytes,
+                       sizeof secret->bytes, &secret->size) ||
         secret->size < SECRET_SIZE_MIN)
         return wrong(path, line, "a secret is whsec_ and 24 to 64 bytes in base64");
     endpoint->secret_count++;

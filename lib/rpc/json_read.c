@@ -6,10 +6,10 @@
  */
 #include <errno.h>
 #include <math.h>
-#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "rpc/json.h"
 #include "rpc/json_names.h"
 
@@ -241,7 +241,7 @@ static struct err read_enum(const json_t *json, const ProtobufCEnumDescriptor *t
 
 /*
  * base64url to base64, padding off; false when padding stands where it may not, or what
- * is no letter of either: libsodium 1.0.18 takes bytes past 0x7f for slashes.
+ * is no letter of either.
  */
 static bool plain_base64(char *text, size_t *length)
 {
@@ -271,8 +271,8 @@ static struct err read_bytes(struct reader *r, const json_t *json,
     if (text == NULL || out->data == NULL)
         return err_memory();
     if (!plain_base64(text, &length) ||
-        sodium_base642bin(out->data, length, text, length, NULL, &out->len, NULL,
-                          sodium_base64_VARIANT_ORIGINAL_NO_PADDING) != 0)
+        !base64_decode(text, length, sodium_base64_VARIANT_ORIGINAL_NO_PADDING, out->data,
+                       length, &out->len))
         return unfit(place, expected);
     return ERR_NONE;
 }

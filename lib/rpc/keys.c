@@ -18,6 +18,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/base64.h"
+
 enum {
     SECRET_SIZE = crypto_box_SECRETKEYBYTES,
     BASE64_SIZE =
@@ -66,8 +68,8 @@ static bool decode(const char *base64, uint8_t out[KEY_PUBLIC_SIZE])
 {
     size_t size;
 
-    return sodium_base642bin(out, KEY_PUBLIC_SIZE, base64, strlen(base64), NULL, &size,
-                             NULL, sodium_base64_VARIANT_ORIGINAL) == 0 &&
+    return base64_decode(base64, strlen(base64), sodium_base64_VARIANT_ORIGINAL, out,
+                         KEY_PUBLIC_SIZE, &size) &&
            size == KEY_PUBLIC_SIZE;
 }
 

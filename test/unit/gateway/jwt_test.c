@@ -320,6 +320,28 @@ static void signatures_cut_short_or_of_zeros_are_refused(void **state)
     }
 }
 
+/* libsodium reads any byte past 0x7f as '_' (base/base64.h). */
+static void no_other_byte_stands_for_a_letter(void **state)
+{
+    char token[4200];
+    int tried = 0;
+
+    for (size_t a = 0; a < ALGORITHM_COUNT; a++) {
+        token_sign(ALGORITHMS[a].kid, ALGORITHMS[a].header, good_claims(), token);
+        for (char *letter = token; *letter != '\0'; letter++) {
+            if (*letter != '_')
+                continue;
+            for (int byte = 0x80; byte <= 0xff; byte++, tried++) {
+                *letter = (char)byte;
+                assert_false(let_in(*state, token));
+            }
+            *letter = '_';
+        }
+        assert_true(let_in(*state, token));
+    }
+    assert_true(tried > 0);
+}
+
 static void shapes_that_are_no_token_are_refused(void **state)
 {
     char token[4200], long_token[5000];
@@ -456,6 +478,7 @@ int main(void)
         WITH_KEYS(times_have_sixty_seconds_of_skew),
         WITH_KEYS(a_token_changed_in_any_byte_is_refused),
         WITH_KEYS(signatures_cut_short_or_of_zeros_are_refused),
+        WITH_KEYS(no_other_byte_stands_for_a_letter),
         WITH_KEYS(shapes_that_are_no_token_are_refused),
         WITH_KEYS(new_keys_count_from_the_next_token_on),
         WITH_KEYS(a_remembered_token_still_expires),
