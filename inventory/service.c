@@ -31,6 +31,11 @@ static struct err check_sku(const char *sku)
 
 /* ---- reservations ------------------------------------------------------------------- */
 
+static bool in_bounds(const Inventory__V1__Line *line)
+{
+    return line->quantity >= 1 && line->quantity <= QUANTITY_MAX;
+}
+
 static struct err check_lines(const Inventory__V1__ReserveRequest *in)
 {
     if (in->n_lines < 1 || in->n_lines > LINES_MAX)
@@ -42,11 +47,9 @@ static struct err check_lines(const Inventory__V1__ReserveRequest *in)
             return e;
         int64_t quantity = 0;
         for (size_t k = 0; k < in->n_lines; k++)
-            if (strcmp(in->lines[k]->sku, in->lines[i]->sku) == 0 &&
-                in->lines[k]->quantity <= QUANTITY_MAX)
+            if (strcmp(in->lines[k]->sku, in->lines[i]->sku) == 0 && in_bounds(in->lines[k]))
                 quantity += in->lines[k]->quantity;
-        if (in->lines[i]->quantity < 1 || in->lines[i]->quantity > QUANTITY_MAX ||
-            quantity > QUANTITY_MAX)
+        if (!in_bounds(in->lines[i]) || quantity > QUANTITY_MAX)
             return err_make(ERR_INVALID_ARGUMENT,
                             "The quantity of %s must be 1 to %d, also in sum.",
                             in->lines[i]->sku, QUANTITY_MAX);
