@@ -13,6 +13,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/cork.h"
+
 struct loop {
     struct MHD_Daemon *daemon;
     int events; /* the daemon's epoll */
@@ -61,7 +63,9 @@ static void *run(void *arg)
     while (!atomic_load(&loop->ending)) {
         sleep_until_needed(loop);
         atomic_store(&loop->woken, false);
+        cork_begin(); /* the calls of all requests that came go together */
         MHD_run(loop->daemon);
+        cork_end();
     }
     return NULL;
 }
@@ -86,13 +90,20 @@ struct err loop_start(struct MHD_Daemon *daemon, struct loop **out)
                     "cannot start the thread that serves HTTP: %s", strerror(status));
 }
 
-void loop_wake(struct loop *loop)
+static void ring(void *arg)
 {
-    const uint64_t ring = 1;
+    struct loop *loop = arg;
+    const uint64_t one = 1;
 
     atomic_store(&loop->woken, true);
     if (atomic_exchange(&loop->asleep, false))
-        (void)!write(loop->bell, &ring, sizeof ring);
+        (void)!write(loop->bell, &one, sizeof one);
+}
+
+void loop_wake(struct loop *loop)
+{
+    if (cork_hold(ring, loop) == CORK_NONE)
+        ring(loop);
 }
 
 void loop_stop(struct loop *loop)

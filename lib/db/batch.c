@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/cork.h"
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "db/sqlstate.h"
@@ -397,8 +398,10 @@ static struct verdict judge(struct attempt *a)
     enum sqlstate_meaning meaning = sqlstate_meaning(a->state);
 
     if (a->committed && !a->conn->warned) {
+        cork_begin(); /* what they send next goes together */
         for (size_t k = 0; k < a->config->kind_count; k++)
             finish_kind(a, a->config->kinds[k], a->answers[k]);
+        cork_end();
         return (struct verdict){VERDICT_COMMITTED, ERR_NONE};
     }
     /* A warning during COMMIT may be "canceling the wait for synchronous replication":

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/cork.h"
 #include "base/log.h"
 #include "db/batch.h"
 
@@ -57,18 +58,30 @@ static void finish_op(struct db_op *op, struct err error)
     slot_finish(&slot, error, NULL);
 }
 
+static void wake(void *arg)
+{
+    struct writer *w = arg;
+
+    pthread_mutex_lock(&w->lock);
+    pthread_cond_signal(&w->wake);
+    pthread_mutex_unlock(&w->lock);
+}
+
 void writer_submit(struct writer *w, struct db_op *op)
 {
+    bool first = false;
+
     op->next = NULL;
     pthread_mutex_lock(&w->lock);
     bool closing = w->closing, full = w->queued >= w->config.queue_max;
     if (!closing && !full) {
         *w->last = op;
         w->last = &op->next;
-        if (w->queued++ == 0)
-            pthread_cond_signal(&w->wake);
+        first = w->queued++ == 0;
     }
     pthread_mutex_unlock(&w->lock);
+    if (first && cork_hold(wake, w) == CORK_NONE) /* corked, more may come with it */
+        wake(w);
     if (closing)
         finish_op(op, err_make(ERR_CANCELLED, "The service is stopping."));
     else if (full)

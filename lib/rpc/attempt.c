@@ -1,16 +1,16 @@
 /*
  * attempt.c - a call, from its first attempt to its end; see channel.h.
  *
- * A call goes through these states, one nng operation in each:
+ * A call goes through these states:
  *
- *      attempt -> SENDING --sent--> RECEIVING --answer--> done
- *         ^          |                  |
- *         |     nobody there       lost, too late, or told to come back
- *         |          |                  |
- *         +----------+---- PAUSING <----+       while there is time
+ *      attempt -> IN ITS LANE -----------answer------------> done
+ *         ^          |      |
+ *         |     not sent   lost, too late, or told to come back
+ *         |          |      |
+ *         +--------- PAUSING       while there is time
  *
- * Each operation begins under the call's lock, if the call was not cancelled; whoever
- * cancels does so and ends the operation under it.  So no cancellation falls between two.
+ * Each begins under the call's lock, if the call was not cancelled; whoever cancels does so
+ * and ends it under it.  So no cancellation falls between two.
  *
  * What is known of the call's effect.  Nothing was sent: none.  Sent, and no answer came:
  * unknown, and it stays so until an attempt is answered for good.  An answer that only
@@ -40,7 +40,6 @@
 #include "rpc/timer.h"
 
 enum {
-    SEND_WAIT_MS = 1000,    /* for a connection, before another address is tried */
     ATTEMPT_LEAST_MS = 250, /* given to an attempt when another address is connected */
     PAUSE_MOST_MS = 500,
     KEPT_PAYLOAD_MAX = 64 << 10, /* a larger buffer is freed with its call */
@@ -91,7 +90,7 @@ static void leave_locked(struct call *call, enum endpoint_report report)
     if (report == ENDPOINT_FAILED)
         counter_add(call->channel->rested, 1);
     endpoint_report(call->endpoint, report);
-    endpoint_give_back(call->endpoint, call->context);
+    endpoint_leave(call->endpoint);
     call->endpoint = NULL;
     callee_leave(call->callee);
     call->callee = NULL;
@@ -271,15 +270,14 @@ static void take_response(struct call *call, const Rpc__V1__Response *response)
     call_finish(call, e, reply, response->replayed);
 }
 
-static void take_answer(struct call *call, nng_msg *frame)
+static void take_answer(struct call *call, uint8_t *body, size_t size)
 {
-    uint8_t *body = nng_msg_body(frame), *text = NULL;
-    size_t size = nng_msg_len(frame), text_size = 0;
+    uint8_t *text = NULL;
+    size_t text_size = 0;
     struct err refused;
     Rpc__V1__Response *response = NULL;
 
     if (seal_is_refusal(body, size, &refused)) {
-        nng_msg_free(frame);
         if (refused.code == ERR_UNAVAILABLE || ask_elsewhere(call))
             attempt_failed(call, refused);
         else
@@ -291,7 +289,6 @@ static void take_answer(struct call *call, nng_msg *frame)
     if (opened)
         response =
             rpc__v1__response__unpack(arena_protobuf(call->arena), text_size, text);
-    nng_msg_free(frame);
     if (response != NULL)
         take_response(call, response);
     else if (opened && arena_memory_short(call->arena))
@@ -306,28 +303,9 @@ static void take_answer(struct call *call, nng_msg *frame)
                                         call->endpoint->url, call->channel->service));
 }
 
-/* ---------------------------------------------------------- nng's side */
+/* ---------------------------------------------------------- how an attempt ends */
 
-static bool another_connected(const struct channel *channel, const struct endpoint *than)
-{
-    for (size_t i = 0; i < channel->endpoint_count; i++)
-        if (&channel->endpoints[i] != than &&
-            atomic_load(&channel->endpoints[i].connected) > 0)
-            return true;
-    return false;
-}
-
-static int64_t answer_wait_ms(const struct call *call)
-{
-    int64_t left = clock_remaining_ms(call->deadline_ms);
-    int64_t share = left / 2 > ATTEMPT_LEAST_MS ? left / 2 : ATTEMPT_LEAST_MS;
-
-    return share < left && another_connected(call->channel, call->endpoint) ? share
-                                                                            : left;
-}
-
-/* The call was cancelled in the middle of an attempt, which says nothing of its address.
- */
+/* The call was cancelled in the middle of an attempt, which says nothing of its address. */
 static void end_cancelled(struct call *call, bool sent)
 {
     struct err e = called_off();
@@ -341,87 +319,35 @@ static void end_cancelled(struct call *call, bool sent)
     call_finish(call, e, NULL, false);
 }
 
-static void on_sent(struct call *call, int result)
+static void end_closed(struct call *call)
 {
-    if (result != 0) {
-        nng_msg_free(nng_aio_get_msg(call->aio));
-        nng_aio_set_msg(call->aio, NULL);
-        if (cancel_asked(&call->cancel)) {
-            end_cancelled(call, false);
-            return;
-        }
+    leave(call, ENDPOINT_NOT_SAID);
+    call_finish(call, cancelled(), NULL, false);
+}
+
+void call_unsent(struct call *call, int result)
+{
+    if (cancel_asked(&call->cancel)) {
+        end_cancelled(call, false);
+    } else if (atomic_load(&call->channel->closing)) {
+        end_closed(call);
+    } else if (result == NNG_ECANCELED) { /* another call of the message was cancelled */
+        leave(call, ENDPOINT_NOT_SAID);
+        call_attempt(call);
+    } else {
         attempt_failed(
             call,
             err_make(ERR_UNAVAILABLE, "%s cannot be reached: %s", call->endpoint->url,
                      result == NNG_ETIMEDOUT ? "no connection" : nng_strerror(result)));
-        return;
     }
-    pthread_mutex_lock(&call->lock);
-    bool cancelled_meanwhile = cancel_asked(&call->cancel);
-    if (!cancelled_meanwhile) {
-        call->state = RECEIVING;
-        nng_aio_set_timeout(call->aio, (nng_duration)answer_wait_ms(call));
-        nng_ctx_recv(call->context, call->aio);
-    }
-    pthread_mutex_unlock(&call->lock);
-    if (cancelled_meanwhile)
+}
+
+void call_lost(struct call *call, int result)
+{
+    if (cancel_asked(&call->cancel)) {
         end_cancelled(call, true);
-}
-
-struct late_answer {
-    struct call *call;
-    nng_msg *frame;
-};
-
-static void on_late_answer(void *arg)
-{
-    struct late_answer *late = arg;
-
-    take_answer(late->call, late->frame);
-    free(late);
-}
-
-/*
- * Faults of test builds, after receiving: the answer is lost, the request is sent again
- * behind it, or it is late.  True: the frame was dealt with.
- */
-static bool answer_faulted(struct call *call, nng_msg *frame)
-{
-    struct fault fault = failpoint("call", call->method, "after");
-    struct late_answer *late;
-    struct err e;
-
-    switch (fault.kind) {
-    case FAULT_NONE:
-        return false;
-    case FAULT_REPEAT:
-        call_stray(call, 0);
-        return false;
-    case FAULT_LATE:
-        late = malloc(sizeof *late);
-        assert(late != NULL);
-        *late = (struct late_answer){call, frame};
-        e = timer_after(fault.late_ms, on_late_answer, late);
-        assert(!failed(e));
-        return true;
-    case FAULT_ERROR:
-    case FAULT_DROP:
-        break;
-    }
-    nng_msg_free(frame);
-    attempt_failed(call, err_unknown(ERR_UNAVAILABLE, "a fault was armed here"));
-    return true;
-}
-
-static void on_received(struct call *call, int result)
-{
-    if (result == 0) {
-        nng_msg *frame = nng_aio_get_msg(call->aio);
-        nng_aio_set_msg(call->aio, NULL);
-        if (!answer_faulted(call, frame))
-            take_answer(call, frame);
-    } else if (cancel_asked(&call->cancel)) {
-        end_cancelled(call, true);
+    } else if (atomic_load(&call->channel->closing)) {
+        end_closed(call);
     } else if (result == NNG_ETIMEDOUT) {
         atomic_store(&call->channel->stragglers, true);
         attempt_failed(call,
@@ -434,15 +360,57 @@ static void on_received(struct call *call, int result)
     }
 }
 
-void call_on_aio(void *arg)
-{
-    struct call *call = arg;
-    int result = nng_aio_result(call->aio);
+struct late_answer {
+    struct call *call;
+    size_t size;
+    uint8_t body[];
+};
 
-    if (call->state == SENDING)
-        on_sent(call, result);
-    else
-        on_received(call, result);
+static void on_late_answer(void *arg)
+{
+    struct late_answer *late = arg;
+
+    take_answer(late->call, late->body, late->size);
+    free(late);
+}
+
+/*
+ * Faults of test builds, after receiving: the answer is lost, the request is sent again
+ * behind it, or it is late.  True: the answer was dealt with.
+ */
+static bool answer_faulted(struct call *call, const uint8_t *body, size_t size)
+{
+    struct fault fault = failpoint("call", call->method, "after");
+    struct late_answer *late;
+    struct err e;
+
+    switch (fault.kind) {
+    case FAULT_NONE:
+        return false;
+    case FAULT_REPEAT:
+        call_stray(call, 0);
+        return false;
+    case FAULT_LATE:
+        late = malloc(sizeof *late + size);
+        assert(late != NULL);
+        late->call = call;
+        late->size = size;
+        memcpy(late->body, body, size);
+        e = timer_after(fault.late_ms, on_late_answer, late);
+        assert(!failed(e));
+        return true;
+    case FAULT_ERROR:
+    case FAULT_DROP:
+        break;
+    }
+    attempt_failed(call, err_unknown(ERR_UNAVAILABLE, "a fault was armed here"));
+    return true;
+}
+
+void call_answered(struct call *call, uint8_t *body, size_t size)
+{
+    if (!answer_faulted(call, body, size))
+        take_answer(call, body, size);
 }
 
 void call_on_paused(void *arg)
@@ -451,6 +419,23 @@ void call_on_paused(void *arg)
 }
 
 /* ---------------------------------------------------------- attempting */
+
+static bool another_connected(const struct channel *channel, const struct endpoint *than)
+{
+    for (size_t i = 0; i < channel->endpoint_count; i++)
+        if (&channel->endpoints[i] != than &&
+            atomic_load(&channel->endpoints[i].connected) > 0)
+            return true;
+    return false;
+}
+
+static int64_t answer_wait_ms(const struct call *call, int64_t left)
+{
+    int64_t share = left / 2 > ATTEMPT_LEAST_MS ? left / 2 : ATTEMPT_LEAST_MS;
+
+    return share < left && another_connected(call->channel, call->endpoint) ? share
+                                                                            : left;
+}
 
 static nng_msg *seal_attempt(struct call *call, int64_t left_ms)
 {
@@ -477,7 +462,7 @@ static nng_msg *seal_attempt(struct call *call, int64_t left_ms)
     return frame;
 }
 
-/* Takes the best address and a context of its socket, if it can.  The lock is held. */
+/* Takes the best address.  The lock is held. */
 void call_enter(struct call *call)
 {
     struct channel *channel = call->channel;
@@ -489,22 +474,20 @@ void call_enter(struct call *call)
             ? call->pin
             : endpoint_pick(channel->endpoints, channel->endpoint_count, channel->turn++);
 
-    call->endpoint = endpoint_take(e, &call->context) == 0 ? e : NULL;
-    if (call->endpoint == NULL)
-        return;
+    endpoint_enter(e);
+    call->endpoint = e;
     call->callee = channel->callee;
     call->callee->users++;
 }
 
 /* The first attempt's address was taken with the call. */
-static bool enter(struct call *call)
+static void enter(struct call *call)
 {
     if (call->endpoint != NULL)
-        return true;
+        return;
     pthread_mutex_lock(&call->channel->lock);
     call_enter(call);
     pthread_mutex_unlock(&call->channel->lock);
-    return call->endpoint != NULL;
 }
 
 /*
@@ -541,29 +524,28 @@ void call_attempt(struct call *call)
         give_up(call);
         return;
     }
-    nng_msg *frame = enter(call) ? seal_attempt(call, left) : NULL;
+    enter(call);
+    if (attempt_faulted(call))
+        return;
+    nng_msg *frame = seal_attempt(call, left);
     if (frame == NULL) {
-        if (call->endpoint != NULL)
-            leave(call, ENDPOINT_NOT_SAID);
+        leave(call, ENDPOINT_NOT_SAID);
         call_finish(call, err_memory(), NULL, false);
         return;
     }
-    if (attempt_faulted(call)) {
-        nng_msg_free(frame);
-        return;
-    }
+    struct lane *lane = call->endpoint->lane;
+    call->answer_by_ms = clock_monotonic_ms() + answer_wait_ms(call, left);
     pthread_mutex_lock(&call->lock);
     bool cancelled_meanwhile = cancel_asked(&call->cancel);
     if (!cancelled_meanwhile) {
-        call->state = SENDING;
-        nng_aio_set_msg(call->aio, frame);
-        nng_aio_set_timeout(call->aio,
-                            (nng_duration)(left < SEND_WAIT_MS ? left : SEND_WAIT_MS));
-        nng_ctx_send(call->context, call->aio);
+        call->frame = frame;
+        lane_add(lane, call);
     }
     pthread_mutex_unlock(&call->lock);
     if (cancelled_meanwhile) {
         nng_msg_free(frame);
         end_cancelled(call, false);
+        return;
     }
+    lane_send(lane); /* the call may have ended by now */
 }

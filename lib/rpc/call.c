@@ -24,8 +24,7 @@ void call_free(struct call *call)
 {
     if (call == NULL)
         return;
-    nng_aio_free(call->pause); /* each waits until its callback is over */
-    nng_aio_free(call->aio);
+    nng_aio_free(call->pause); /* waits until its callback is over */
     pthread_mutex_destroy(&call->lock);
     free(call->payload);
     free(call);
@@ -38,8 +37,7 @@ static struct call *call_new(struct channel *channel)
     if (call == NULL)
         return NULL;
     pthread_mutex_init(&call->lock, NULL);
-    if (nng_aio_alloc(&call->aio, call_on_aio, call) != 0 ||
-        nng_aio_alloc(&call->pause, call_on_paused, call) != 0) {
+    if (nng_aio_alloc(&call->pause, call_on_paused, call) != 0) {
         call_free(call);
         return NULL;
     }
@@ -254,7 +252,7 @@ void channel_cancel(struct channel *channel, channel_ticket ticket)
     assert(call != NULL);
     pthread_mutex_lock(&call->lock);
     if (cancel_ask(&call->cancel, ticket >> TICKET_INDEX_BITS)) {
-        nng_aio_cancel(call->aio);
+        lane_cancel(call);
         nng_aio_cancel(call->pause);
     }
     pthread_mutex_unlock(&call->lock);

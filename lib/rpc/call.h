@@ -8,13 +8,16 @@
 #include <nng/nng.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/queue.h>
 
 #include "base/cancel.h"
 #include "rpc/channel.h"
 #include "rpc/endpoint.h"
 #include "rpc/envelope.h"
+#include "rpc/lane.h"
 #include "rpc/seal.h"
 #include "rpc/stats.h"
+#include "rpc/sweeper.h"
 
 enum {
     ADDRESSES_MAX = 16,
@@ -22,23 +25,27 @@ enum {
     CANCELS_MAX = 8, /* Cancel messages beside the calls in flight */
 };
 
-enum call_state { SENDING, RECEIVING };
-
 struct call {
     struct channel *channel;
     struct call *next; /* free ones */
-    nng_aio *aio;
-    nng_aio *pause; /* of its own: in nng 1.5.2 an aio that has slept takes every later
-                       time-out for success */
+    nng_aio *pause; /* between two attempts */
     pthread_mutex_t lock; /* see above; the call's own, so hardly ever waited for */
     struct cancel cancel;
     size_t index; /* in channel->calls */
-    enum call_state state;
     struct endpoint *pin;      /* the only address that will do, or NULL */
     struct endpoint *endpoint; /* of the attempt; NULL between two */
     struct callee *callee;     /* of the attempt */
-    nng_ctx context;
     uint8_t nonce[SEAL_NONCE_SIZE];
+    nng_msg *frame;            /* sealed, not yet sent */
+    int64_t answer_by_ms;      /* when the attempt is given up */
+
+    struct lane *lane; /* the latest; from here on under its lock (lane.c) */
+    enum lane_place place;
+    TAILQ_ENTRY(call) beside;
+    struct carrier *carrier; /* of the message that took it along; NULL: it is back */
+    uint32_t pipe;           /* then: the connection its answer comes through */
+    uint32_t wire_id;
+    struct call *chained;
 
     char method[ENVELOPE_METHOD_MAX + 1];
     char id[ENVELOPE_ID_MAX + 1];
@@ -79,7 +86,8 @@ struct channel {
     size_t turn;
     atomic_bool closing;
     atomic_bool stragglers; /* a request was sent and its answer given up */
-    atomic_size_t inside;   /* threads in channel_call or channel_cancel */
+    atomic_size_t inside;   /* threads in channel_call or channel_cancel, or corked */
+    struct sweeper sweeper; /* ends attempts that are late */
     struct stats stats;
     struct counter *retries, *rested;
     const struct key *key;
@@ -105,12 +113,17 @@ void call_attempt(struct call *call);
 void call_finish(struct call *call, struct err e, const ProtobufCMessage *reply,
                  bool replayed);
 
-/* Takes the best address and a context of its socket, if it can.  The lock is held. */
+/* Takes the best address.  The lock is held. */
 void call_enter(struct call *call);
 
-/* What nng calls at the end of the call's aio, and of its pause. */
-void call_on_aio(void *call);
+/* What nng calls at the end of the call's pause. */
 void call_on_paused(void *call);
+
+/* How an attempt leaves its lane (lane.h), each with the call for itself.  `body` may be
+ * changed; `result` is nng's. */
+void call_answered(struct call *call, uint8_t *body, size_t size);
+void call_unsent(struct call *call, int result);
+void call_lost(struct call *call, int result);
 
 /* One user of the callee less.  The lock is held. */
 void callee_leave(struct callee *callee);

@@ -32,7 +32,7 @@ static struct err open_endpoints(struct channel *channel,
                          ADDRESSES_MAX);
         else
             e = endpoint_open(&channel->endpoints[channel->endpoint_count++], url,
-                              &config->tls, channel->in_flight_max + CANCELS_MAX);
+                              &config->tls, channel);
     }
     free(list);
     return e;
@@ -85,6 +85,20 @@ struct err channel_set_services(struct channel *channel, const struct peers *ser
     return ERR_NONE;
 }
 
+static int64_t look_after_lanes(void *arg)
+{
+    struct channel *channel = arg;
+    int64_t next_ms = INT64_MAX;
+
+    for (size_t i = 0; i < channel->endpoint_count; i++) {
+        int64_t ms =
+            lane_sweep(channel->endpoints[i].lane, atomic_load(&channel->closing));
+        if (ms < next_ms)
+            next_ms = ms;
+    }
+    return next_ms;
+}
+
 static struct channel *channel_new(const struct channel_config *config)
 {
     struct channel *channel = calloc(1, sizeof *channel);
@@ -114,6 +128,8 @@ struct err channel_open(const struct channel_config *config, struct channel **ou
                        ? err_memory()
                        : callee_new(channel, config->services, &channel->callee);
     if (!failed(e))
+        e = sweeper_open(&channel->sweeper, look_after_lanes, channel);
+    if (!failed(e))
         e = open_endpoints(channel, config);
     if (failed(e)) {
         channel_close(channel);
@@ -134,10 +150,9 @@ bool channel_connected(const struct channel *channel)
 /* Ends what every call waits for.  One between two waits is missed: asked repeatedly. */
 static void abort_all(struct channel *channel)
 {
-    for (size_t i = 0; i < channel->call_count; i++) {
-        nng_aio_cancel(channel->calls[i]->aio);
+    for (size_t i = 0; i < channel->call_count; i++)
         nng_aio_cancel(channel->calls[i]->pause);
-    }
+    sweeper_want(&channel->sweeper, 0);
 }
 
 static void wait_idle(struct channel *channel)
@@ -181,11 +196,13 @@ void channel_close(struct channel *channel)
     settle(channel);
     while (atomic_load(&channel->inside) > 0) /* a caller on its way out */
         sched_yield();
+    sweeper_stop(&channel->sweeper);
+    for (size_t i = 0; i < channel->endpoint_count; i++)
+        endpoint_close(&channel->endpoints[i]);
+    sweeper_close(&channel->sweeper);
     for (size_t i = 0; i < channel->call_count; i++)
         call_free(channel->calls[i]);
     free(channel->calls);
-    for (size_t i = 0; i < channel->endpoint_count; i++)
-        endpoint_close(&channel->endpoints[i]);
     callee_leave(channel->callee);
     pthread_cond_destroy(&channel->idle);
     pthread_mutex_destroy(&channel->lock);

@@ -3,12 +3,12 @@
 
 #include <assert.h>
 #include <nng/protocol/reqrep0/req.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "rpc/envelope.h"
+#include "rpc/lane.h"
 
 enum {
     REDIAL_LEAST_MS = 10,
@@ -18,13 +18,22 @@ enum {
     REST_DOUBLINGS = 6, /* 3.2 s at most */
 };
 
-static void on_connected(nng_pipe pipe, nng_pipe_ev event, void *arg)
+static void on_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
 {
     struct endpoint *endpoint = arg;
+    unsigned id = (unsigned)nng_pipe_id(pipe), stands = id;
 
-    (void)pipe;
+    if (event == NNG_PIPE_EV_ADD_PRE) {
+        lane_connected(endpoint->lane, id);
+        return;
+    }
     atomic_store(&endpoint->alone_since_ms, clock_monotonic_ms());
-    atomic_fetch_add(&endpoint->connected, event == NNG_PIPE_EV_ADD_POST ? 1 : -1);
+    if (event == NNG_PIPE_EV_ADD_POST) {
+        atomic_store(&endpoint->connected, id);
+        return;
+    }
+    atomic_compare_exchange_strong(&endpoint->connected, &stands, 0);
+    lane_disconnected(endpoint->lane, id);
 }
 
 /* nng's own resending is off: a repeated frame would be refused as a replay. */
@@ -39,10 +48,8 @@ static int prepare(struct endpoint *endpoint)
         rv = nng_socket_set_ms(socket, NNG_OPT_RECONNMINT, REDIAL_LEAST_MS);
     if (rv == 0)
         rv = nng_socket_set_ms(socket, NNG_OPT_RECONNMAXT, REDIAL_MOST_MS);
-    if (rv == 0)
-        rv = nng_pipe_notify(socket, NNG_PIPE_EV_ADD_POST, on_connected, endpoint);
-    if (rv == 0)
-        rv = nng_pipe_notify(socket, NNG_PIPE_EV_REM_POST, on_connected, endpoint);
+    for (nng_pipe_ev e = NNG_PIPE_EV_ADD_PRE; rv == 0 && e <= NNG_PIPE_EV_REM_POST; e++)
+        rv = nng_pipe_notify(socket, e, on_pipe, endpoint);
     return rv;
 }
 
@@ -53,7 +60,7 @@ static int dial(struct endpoint *endpoint)
 }
 
 struct err endpoint_open(struct endpoint *endpoint, const char *url,
-                         const struct tls_files *tls, size_t contexts_max)
+                         const struct tls_files *tls, struct channel *channel)
 {
     atomic_init(&endpoint->connected, 0);
     atomic_init(&endpoint->alone_since_ms, clock_monotonic_ms());
@@ -61,10 +68,9 @@ struct err endpoint_open(struct endpoint *endpoint, const char *url,
         return err_make(ERR_INVALID_ARGUMENT, "an address is at most %d bytes",
                         ENDPOINT_URL_MAX - 1);
     memcpy(endpoint->url, url, strlen(url) + 1);
-    endpoint->contexts = calloc(contexts_max, sizeof *endpoint->contexts);
-    if (endpoint->contexts == NULL)
-        return err_memory();
-    struct err e = tls_config(tls, TLS_CALL, url, &endpoint->tls);
+    struct err e = lane_open(channel, endpoint, &endpoint->lane);
+    if (!failed(e))
+        e = tls_config(tls, TLS_CALL, url, &endpoint->tls);
     if (failed(e))
         return e;
     int rv = nng_req0_open(&endpoint->socket);
@@ -106,29 +112,19 @@ void endpoint_close(struct endpoint *endpoint)
         nng_close(endpoint->socket);
     if (endpoint->tls != NULL)
         nng_tls_config_free(endpoint->tls);
-    free(endpoint->contexts);
+    lane_close(endpoint->lane);
 }
 
-int endpoint_take(struct endpoint *endpoint, nng_ctx *out)
+void endpoint_enter(struct endpoint *endpoint)
 {
-    int rv = 0;
-
-    if (endpoint->context_count > 0)
-        *out = endpoint->contexts[--endpoint->context_count];
-    else
-        rv = nng_ctx_open(out, endpoint->socket);
-    if (rv == 0) {
-        endpoint->outstanding++;
-        endpoint->probing = endpoint->failures > 0;
-    }
-    return rv;
+    endpoint->outstanding++;
+    endpoint->probing = endpoint->failures > 0;
 }
 
-void endpoint_give_back(struct endpoint *endpoint, nng_ctx context)
+void endpoint_leave(struct endpoint *endpoint)
 {
     assert(endpoint->outstanding > 0);
     endpoint->outstanding--;
-    endpoint->contexts[endpoint->context_count++] = context;
 }
 
 /* Calls that fail together say one thing, not many: while it rests nothing is added. */

@@ -1,5 +1,5 @@
 /*
- * endpoint.h - one address of a channel: its socket, its contexts, how it is doing.
+ * endpoint.h - one address of a channel: its socket, its lane, how it is doing.
  *
  * A dialer of nng 1.5.2 gives up for good when its peer dies in the middle of a handshake
  * (it takes EPIPE for its own closing), so one that stays without a connection is replaced.
@@ -22,6 +22,9 @@
 
 enum { ENDPOINT_URL_MAX = 256 };
 
+struct channel;
+struct lane;
+
 struct endpoint {
     char url[ENDPOINT_URL_MAX];
     nng_socket socket;
@@ -29,10 +32,9 @@ struct endpoint {
     nng_tls_config *tls; /* NULL: none */
     int64_t dialled_ms; /* when it was made */
     bool open;
-    atomic_int connected;  /* connections that stand: 0 or 1 */
+    atomic_uint connected; /* the connection that stands: its pipe's number; 0: none */
     atomic_int_least64_t alone_since_ms; /* when the last one ended */
-    nng_ctx *contexts;     /* free ones, each opened when first needed */
-    size_t context_count;  /* of the free ones */
+    struct lane *lane;     /* what goes through it */
     size_t outstanding;    /* attempts under way */
     unsigned failures;     /* in a row */
     int64_t rest_until_ms; /* not used before, unless all rest */
@@ -44,14 +46,13 @@ enum endpoint_report { ENDPOINT_WELL, ENDPOINT_FAILED, ENDPOINT_NOT_SAID };
 
 /* Starts dialling; INVALID_ARGUMENT when it is no address.  Always endpoint_close it. */
 struct err endpoint_open(struct endpoint *endpoint, const char *url,
-                         const struct tls_files *tls, size_t contexts_max)
+                         const struct tls_files *tls, struct channel *channel)
     __attribute__((warn_unused_result));
 void endpoint_close(struct endpoint *endpoint);
 
-/* A context for one attempt, to be given back when it is over; 0 or an nng error. */
-int endpoint_take(struct endpoint *endpoint, nng_ctx *out)
-    __attribute__((warn_unused_result));
-void endpoint_give_back(struct endpoint *endpoint, nng_ctx context);
+/* An attempt begins at it; and is over. */
+void endpoint_enter(struct endpoint *endpoint);
+void endpoint_leave(struct endpoint *endpoint);
 
 /* Whether attempts go elsewhere if they can. */
 bool endpoint_rests(const struct endpoint *endpoint, int64_t now_ms);

@@ -11,36 +11,33 @@
 #include "base/log.h"
 #include "rpc/timer.h"
 
-enum { SEND_WAIT_MS = 2000 }; /* a caller that does not read its answers is cut off */
-
-/* Takes the frame.  The request's memory ends here. */
-static void send_frame(struct rpc_call *call, nng_msg *frame)
-{
-    if (call->arena != NULL)
-        arena_reset(call->arena);
-    call->request = NULL;
-    enum call_state before = atomic_exchange(&call->state, SENDING);
-    assert(before == SERVING); /* a handler replies exactly once */
-    (void)before;
-    nng_aio_set_msg(call->aio, frame);
-    nng_aio_set_timeout(call->aio, SEND_WAIT_MS);
-    nng_ctx_send(call->context, call->aio);
-}
-
 /* Cannot answer: the caller learns it by its connection's end, and may ask again. */
-static void cut_off(struct rpc_call *call)
+static void cut_off(nng_pipe pipe)
 {
-    nng_pipe pipe = call->pipe;
-
-    if (call->arena != NULL)
-        arena_reset(call->arena);
-    call->request = NULL;
     log_error("no_memory_to_answer", "%s", "");
     nng_pipe_close(pipe);
-    enum call_state before = atomic_exchange(&call->state, RECEIVING);
-    assert(before == SERVING);
-    (void)before;
-    serving_receive(call);
+}
+
+/* Takes the frame, NULL: there is none.  The call and the request's memory end here. */
+static void give(struct rpc_call *call, nng_msg *frame)
+{
+    struct exchange *exchange = call->exchange;
+    nng_pipe pipe = call->pipe;
+    bool kept = true;
+
+    if (call->mailbox != NULL)
+        kept = mailbox_deliver(call, frame);
+    else if (exchange == NULL) /* the connection was gone when the call came */
+        nng_msg_free(frame);
+    serving_free_call(call);
+    if (!kept)
+        cut_off(pipe);
+    if (exchange == NULL)
+        return;
+    if (frame != NULL)
+        serving_send(exchange, frame);
+    else
+        serving_receive(exchange);
 }
 
 void serving_refuse_unsealed(struct rpc_call *call, enum seal_refusal reason,
@@ -50,11 +47,12 @@ void serving_refuse_unsealed(struct rpc_call *call, enum seal_refusal reason,
 
     refusals_count(&call->server->refusals, (int)reason, caller);
     if (nng_msg_alloc(&frame, SEAL_REFUSAL_SIZE) != 0) {
-        cut_off(call);
+        cut_off(call->pipe);
+        give(call, NULL);
         return;
     }
     seal_refusal(nng_msg_body(frame), reason);
-    send_frame(call, frame);
+    give(call, frame);
 }
 
 /*
@@ -88,10 +86,7 @@ static void end_work(struct rpc_call *call, unsigned status)
 void serving_forget(struct rpc_call *call)
 {
     end_work(call, ERR_CANCELLED);
-    arena_reset(call->arena);
-    call->request = NULL;
-    atomic_store(&call->state, RECEIVING);
-    serving_receive(call);
+    give(call, NULL);
 }
 
 struct late_frame {
@@ -103,7 +98,7 @@ static void on_late_frame(void *arg)
 {
     struct late_frame *late = arg;
 
-    send_frame(late->call, late->frame);
+    give(late->call, late->frame);
     free(late);
 }
 
@@ -131,7 +126,8 @@ static void send_response(struct rpc_call *call, Rpc__V1__Response *response)
     response->not_run = call->not_run;
     nng_msg *frame = envelope_pack(&response->base, SEAL_RESPONSE_OVERHEAD);
     if (frame == NULL) {
-        cut_off(call);
+        cut_off(call->pipe);
+        give(call, NULL);
         return;
     }
     seal_response(nng_msg_body(frame), nng_msg_len(frame), call->server->salt,
@@ -139,7 +135,7 @@ static void send_response(struct rpc_call *call, Rpc__V1__Response *response)
     if (fault.kind == FAULT_LATE)
         send_late(call, frame, fault.late_ms);
     else
-        send_frame(call, frame);
+        give(call, frame);
 }
 
 /* What went wrong inside is for our log; the caller gets the name of it to ask about. */

@@ -1,17 +1,22 @@
 /*
  * serve.c - requests, from the socket to their handlers; see server.h.
  *
- * There are in_flight_max calls, made once, each with its own nng context and aio:
+ * There are in_flight_max calls, and some more exchanges, made once; each of these has its own
+ * nng context and aio:
  *
- *      RECEIVING --frame--> SERVING --reply--> SENDING --sent--> RECEIVING ...
- *          |                                      |
- *          +-------------- closed ----------------+--> IDLE
+ *      RECEIVING --message--> HELD --its answer, or a mailbox's--> SENDING --> RECEIVING ...
+ *          |                                                          |
+ *          +------------------------- closed -------------------------+--> IDLE
  *
- * While SERVING a call belongs to its handler, which gives it back with the reply;
- * otherwise it belongs to nng.  Nothing touches a call after it passed it on.
+ * A message has one request, and its answer is what is owed for it; or it is a bundle of
+ * them, and mailbox.c pays.  Requests are taken in the order they came, each when a call is
+ * free for it.
  *
- * Every call that is not IDLE holds the server, and so does its owner until
- * rpc_server_stop: a handler may answer even after a stop that would not wait for it.
+ * A call belongs to its handler, which gives it back with the reply.  Nothing touches a call
+ * after it passed it on.
+ *
+ * Every exchange that is not IDLE and every call in use holds the server, and so does its
+ * owner until rpc_server_stop: a handler may answer even after a stop that would not wait.
  */
 #include "rpc/serving.h"
 
@@ -21,9 +26,15 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/cork.h"
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "rpc/timer.h"
+
+enum {
+    FRAMES_MAX = 256,    /* in a bundle */
+    SEND_WAIT_MS = 2000, /* a caller that does not read its answers is cut off */
+};
 
 /* ---------------------------------------------------------- serving */
 
@@ -142,16 +153,12 @@ unsigned serving_cancel(struct rpc_call *by, const char *id)
 }
 
 /* Nobody can be answered through a connection that is gone. */
-void serving_on_pipe_gone(nng_pipe pipe, nng_pipe_ev event, void *arg)
+void serving_cancel_pipe(struct rpc_server *server, uint32_t pipe)
 {
-    struct rpc_server *server = arg;
-    unsigned gone = (unsigned)nng_pipe_id(pipe);
-
-    (void)event;
     for (size_t i = 0; i < server->call_count; i++) {
         struct rpc_call *call = &server->calls[i];
         uint64_t token = cancel_token(&call->cancel);
-        if (token != 0 && atomic_load(&call->pipe_id) == gone)
+        if (token != 0 && atomic_load(&call->pipe_id) == pipe)
             cancel_ask(&call->cancel, token);
     }
 }
@@ -263,23 +270,50 @@ static const struct peers *current_callers(struct rpc_call *call)
     return call->callers;
 }
 
-static void take_frame(struct rpc_call *call, nng_msg *frame)
+/* ---------------------------------------------------------- taking in */
+
+/* Who took a frame has read it; the last reader frees the message. */
+static void read_to_its_end(struct exchange *exchange)
+{
+    struct rpc_server *server = exchange->server;
+
+    pthread_mutex_lock(&server->lock);
+    bool last = --exchange->readers == 0 && exchange->unread.left == 0;
+    pthread_mutex_unlock(&server->lock);
+    if (!last)
+        return;
+    nng_msg_free(exchange->message);
+    exchange->message = NULL;
+    if (exchange->bundled)
+        mailbox_hold(exchange);
+}
+
+static void trust(struct rpc_call *call)
+{
+    if (call->mailbox == NULL)
+        return;
+    pthread_mutex_lock(&call->server->lock);
+    call->mailbox->trusted = true;
+    pthread_mutex_unlock(&call->server->lock);
+}
+
+static void take_frame(struct rpc_call *call, struct exchange *exchange, uint8_t *frame,
+                       size_t size)
 {
     struct rpc_server *server = call->server;
     int64_t now_ms = clock_wall_ms();
 
-    call->pipe = nng_msg_get_pipe(frame);
     call->replayed = call->not_run = false;
-    atomic_store(&call->state, SERVING);
-    bool opened =
-        seal_open_request(nng_msg_body(frame), nng_msg_len(frame), current_callers(call),
-                          key_public(server->key), &call->opened);
+    bool opened = seal_open_request(frame, size, current_callers(call),
+                                    key_public(server->key), &call->opened);
     if (opened && call->arena == NULL)
         call->arena = arena_new(RPC_ARENA_MAX);
     if (opened && call->arena != NULL)
         call->request = rpc__v1__request__unpack(arena_protobuf(call->arena),
                                                  call->opened.size, call->opened.text);
-    nng_msg_free(frame);
+    if (opened)
+        trust(call);
+    read_to_its_end(exchange);
     if (call->request == NULL) {
         bool memory = opened && (call->arena == NULL || arena_memory_short(call->arena));
         serving_refuse_unsealed(call, memory ? SEAL_NO_MEMORY : SEAL_NOT_OPENED,
@@ -294,54 +328,164 @@ static void take_frame(struct rpc_call *call, nng_msg *frame)
         serve(call, now_ms);
 }
 
-/* ---------------------------------------------------------- nng's side */
-
-void serving_receive(struct rpc_call *call)
+/* A frame that arrived and a call for it; false when there is not both.  The lock is held. */
+static bool next_frame(struct rpc_server *server, struct rpc_call **out,
+                       struct exchange **from, uint8_t **frame, size_t *size)
 {
-    if (atomic_load(&call->server->closed)) {
-        serving_rest(call);
-        return;
+    struct exchange *exchange = TAILQ_FIRST(&server->arrived);
+    struct rpc_call *call = server->free;
+
+    if (exchange == NULL || call == NULL)
+        return false;
+    server->free = call->next;
+    server->calls_in_use++;
+    server->busy++;
+    call->pipe = exchange->pipe;
+    call->exchange = NULL;
+    call->mailbox = NULL;
+    if (exchange->bundled) {
+        (void)bundle_next(&exchange->unread, &call->wire_id, frame, size);
+        call->mailbox = mailbox_of(server, exchange->pipe);
+        if (call->mailbox != NULL)
+            call->mailbox->calls++;
+    } else {
+        call->exchange = exchange;
+        *frame = exchange->unread.at;
+        *size = exchange->unread.left;
+        exchange->unread.left = 0;
     }
-    atomic_store(&call->state, RECEIVING);
-    nng_aio_set_timeout(call->aio, NNG_DURATION_INFINITE);
-    nng_ctx_recv(call->context, call->aio);
+    exchange->readers++;
+    if (exchange->unread.left == 0)
+        TAILQ_REMOVE(&server->arrived, exchange, beside);
+    *out = call;
+    *from = exchange;
+    return true;
 }
 
-static void on_sent(struct rpc_call *call, int result)
+/* Serves what arrived, as far as calls are free.  What a handler answers at once frees its
+ * call: the loop that is running goes on with it, and none begins inside. */
+static void take_in(struct rpc_server *server)
+{
+    static _Thread_local bool taking_in;
+    struct rpc_call *call;
+    struct exchange *exchange;
+    uint8_t *frame;
+    size_t size;
+
+    if (taking_in)
+        return;
+    taking_in = true;
+    cork_begin();
+    for (;;) {
+        pthread_mutex_lock(&server->lock);
+        bool any = next_frame(server, &call, &exchange, &frame, &size);
+        pthread_mutex_unlock(&server->lock);
+        if (!any)
+            break;
+        atomic_store(&call->serving, true);
+        take_frame(call, exchange, frame, size);
+    }
+    taking_in = false;
+    cork_end();
+}
+
+void serving_free_call(struct rpc_call *call)
+{
+    struct rpc_server *server = call->server;
+
+    if (call->arena != NULL)
+        arena_reset(call->arena);
+    call->request = NULL;
+    bool before = atomic_exchange(&call->serving, false);
+    assert(before); /* a handler replies exactly once */
+    (void)before;
+    pthread_mutex_lock(&server->lock);
+    call->next = server->free;
+    server->free = call;
+    server->calls_in_use--;
+    bool more = !TAILQ_EMPTY(&server->arrived);
+    pthread_mutex_unlock(&server->lock);
+    if (more)
+        take_in(server);
+    serving_leave(server);
+}
+
+/* ---------------------------------------------------------- nng's side */
+
+void serving_receive(struct exchange *exchange)
+{
+    if (atomic_load(&exchange->server->closed)) {
+        atomic_store(&exchange->state, IDLE);
+        serving_leave(exchange->server);
+        return;
+    }
+    atomic_store(&exchange->state, RECEIVING);
+    nng_aio_set_timeout(exchange->aio, NNG_DURATION_INFINITE);
+    nng_ctx_recv(exchange->context, exchange->aio);
+}
+
+void serving_send(struct exchange *exchange, nng_msg *message)
+{
+    atomic_store(&exchange->state, SENDING);
+    nng_aio_set_msg(exchange->aio, message);
+    nng_aio_set_timeout(exchange->aio, SEND_WAIT_MS);
+    nng_ctx_send(exchange->context, exchange->aio);
+}
+
+static void on_sent(struct exchange *exchange, int result)
 {
     if (result != 0) {
-        nng_msg_free(nng_aio_get_msg(call->aio));
-        nng_aio_set_msg(call->aio, NULL);
+        nng_msg_free(nng_aio_get_msg(exchange->aio));
+        nng_aio_set_msg(exchange->aio, NULL);
         if (result == NNG_ETIMEDOUT)
-            nng_pipe_close(call->pipe);
+            nng_pipe_close(exchange->pipe);
     }
-    serving_receive(call);
+    serving_receive(exchange);
+}
+
+/* What is no bundle is taken for a frame: it says itself whether it is one. */
+static void on_received(struct exchange *exchange, nng_msg *message)
+{
+    struct rpc_server *server = exchange->server;
+    uint8_t *body = nng_msg_body(message);
+    size_t size = nng_msg_len(message);
+
+    atomic_store(&exchange->state, HELD);
+    exchange->message = message;
+    exchange->pipe = nng_msg_get_pipe(message);
+    exchange->bundled = bundle_valid(body, size, FRAMES_MAX);
+    exchange->unread = exchange->bundled ? bundle_read(body, size)
+                                         : (struct bundle_reader){body, size};
+    exchange->readers = 0;
+    if (exchange->bundled && exchange->unread.left == 0) {
+        exchange->readers = 1;
+        read_to_its_end(exchange);
+        return;
+    }
+    pthread_mutex_lock(&server->lock);
+    TAILQ_INSERT_TAIL(&server->arrived, exchange, beside);
+    pthread_mutex_unlock(&server->lock);
+    take_in(server);
 }
 
 void serving_on_aio(void *arg)
 {
-    struct rpc_call *call = arg;
-    int result = nng_aio_result(call->aio);
+    struct exchange *exchange = arg;
+    int result = nng_aio_result(exchange->aio);
 
-    if (atomic_load(&call->state) == SENDING) {
-        on_sent(call, result);
+    if (atomic_load(&exchange->state) == SENDING) {
+        on_sent(exchange, result);
     } else if (result == 0) {
-        nng_msg *frame = nng_aio_get_msg(call->aio);
-        nng_aio_set_msg(call->aio, NULL);
-        take_frame(call, frame);
-    } else if (result == NNG_ECLOSED) {
-        serving_rest(call);
+        nng_msg *message = nng_aio_get_msg(exchange->aio);
+        nng_aio_set_msg(exchange->aio, NULL);
+        on_received(exchange, message);
     } else {
-        serving_receive(call);
+        serving_receive(exchange); /* or rests */
     }
 }
 
-/* The call is over and no other begins; the last call out frees an abandoned server. */
-void serving_rest(struct rpc_call *call)
+void serving_leave(struct rpc_server *server)
 {
-    struct rpc_server *server = call->server;
-
-    atomic_store(&call->state, IDLE);
     pthread_mutex_lock(&server->lock);
     server->busy--;
     bool last = server->busy == 0 && server->abandoned;

@@ -11,6 +11,7 @@
 #include "base/log.h"
 
 enum {
+    HELD_BESIDE = 64,   /* exchanges that may be held while all calls are served */
     DRAIN_STEP_MS = 10, /* between looks whether all are served */
     LINGER_MS = 100,    /* between the last answer and the end of the connections */
 };
@@ -19,11 +20,13 @@ void server_free(struct rpc_server *server)
 {
     /* An abandoned server is freed inside the callback of its last aio, which therefore
      * cannot wait for itself. */
+    for (size_t i = 0; i < server->count; i++)
+        (server->abandoned ? nng_aio_reap : nng_aio_free)(server->exchanges[i].aio);
     for (size_t i = 0; i < server->call_count; i++) {
-        (server->abandoned ? nng_aio_reap : nng_aio_free)(server->calls[i].aio);
         arena_free(server->calls[i].arena);
         peers_free(server->calls[i].callers);
     }
+    free(server->exchanges);
     free(server->calls);
     for (size_t i = 0; i < server->service_count; i++)
         free(server->served[i].stats);
@@ -104,15 +107,42 @@ static struct rpc_server *server_new(const struct rpc_server_config *config)
         server->metrics = server->own_metrics = metrics_new();
     refusals_open(&server->refusals, server->metrics);
     server->window = window_new(clock_wall_ms());
+    server->exchanges = calloc(config->in_flight_max + HELD_BESIDE, sizeof *server->exchanges);
     server->calls = calloc(config->in_flight_max, sizeof *server->calls);
-    if (server->window != NULL && server->calls != NULL && server->limits != NULL &&
+    TAILQ_INIT(&server->arrived);
+    TAILQ_INIT(&server->stirred);
+    if (server->window != NULL && server->exchanges != NULL && server->calls != NULL &&
+        server->limits != NULL &&
         add_services(server, config) && open_stats(server))
         return server;
     server_free(server);
     return NULL;
 }
 
-/* Makes the socket and the calls; each call's context ends with the socket. */
+static int make_exchange(struct rpc_server *server)
+{
+    struct exchange *exchange = &server->exchanges[server->count];
+
+    exchange->server = server;
+    atomic_init(&exchange->state, IDLE);
+    int rv = nng_ctx_open(&exchange->context, server->socket);
+    if (rv == 0)
+        rv = nng_aio_alloc(&exchange->aio, serving_on_aio, exchange);
+    if (rv == 0)
+        server->count++;
+    return rv;
+}
+
+static void make_call(struct rpc_server *server)
+{
+    struct rpc_call *call = &server->calls[server->call_count++];
+
+    call->server = server;
+    call->next = server->free;
+    server->free = call;
+}
+
+/* Makes the socket, the exchanges and the calls; each context ends with the socket. */
 static int open_socket(struct rpc_server *server, size_t in_flight_max)
 {
     int rv = nng_rep0_open(&server->socket);
@@ -122,18 +152,13 @@ static int open_socket(struct rpc_server *server, size_t in_flight_max)
     server->open = true;
     rv = nng_socket_set_size(server->socket, NNG_OPT_RECVMAXSZ, ENVELOPE_RECEIVE_MAX);
     if (rv == 0)
-        rv = nng_pipe_notify(server->socket, NNG_PIPE_EV_REM_POST, serving_on_pipe_gone,
-                             server);
-    for (size_t i = 0; rv == 0 && i < in_flight_max; i++) {
-        struct rpc_call *call = &server->calls[i];
-        call->server = server;
-        atomic_init(&call->state, IDLE);
-        rv = nng_ctx_open(&call->context, server->socket);
-        if (rv == 0)
-            rv = nng_aio_alloc(&call->aio, serving_on_aio, call);
-        if (rv == 0)
-            server->call_count++;
-    }
+        rv = nng_pipe_notify(server->socket, NNG_PIPE_EV_ADD_PRE, mailbox_on_pipe, server);
+    if (rv == 0)
+        rv = nng_pipe_notify(server->socket, NNG_PIPE_EV_REM_POST, mailbox_on_pipe, server);
+    for (size_t i = 0; rv == 0 && i < in_flight_max + HELD_BESIDE; i++)
+        rv = make_exchange(server);
+    for (size_t i = 0; i < in_flight_max; i++)
+        make_call(server);
     return rv;
 }
 
@@ -156,9 +181,9 @@ struct err rpc_server_start(const struct rpc_server_config *config,
         rpc_server_stop(server, 0);
         return e;
     }
-    server->busy = server->call_count;
-    for (size_t i = 0; i < server->call_count; i++)
-        serving_receive(&server->calls[i]);
+    server->busy = server->count;
+    for (size_t i = 0; i < server->count; i++)
+        serving_receive(&server->exchanges[i]);
     *out = server;
     return ERR_NONE;
 }
@@ -175,12 +200,13 @@ void rpc_server_set_callers(struct rpc_server *server, const struct peers *calle
 
 static bool is_serving(struct rpc_server *server)
 {
-    for (size_t i = 0; i < server->call_count; i++) {
-        enum call_state state = atomic_load(&server->calls[i].state);
-        if (state == SERVING || state == SENDING)
-            return true;
-    }
-    return false;
+    pthread_mutex_lock(&server->lock);
+    bool serving = server->calls_in_use > 0 || !TAILQ_EMPTY(&server->arrived) ||
+                   mailbox_any_ready(server);
+    pthread_mutex_unlock(&server->lock);
+    for (size_t i = 0; !serving && i < server->count; i++)
+        serving = atomic_load(&server->exchanges[i].state) == SENDING;
+    return serving;
 }
 
 /* Until every call served has its answer.  The listener stays: closing it would end the
@@ -213,9 +239,8 @@ void rpc_server_stop(struct rpc_server *server, int64_t drain_ms)
         nng_close(server->socket);
     watch_free(server->watch);
     /* What nng still held has ended with the socket; what handlers hold, has not. */
-    for (size_t i = 0; i < server->call_count; i++)
-        if (atomic_load(&server->calls[i].state) != SERVING)
-            nng_aio_wait(server->calls[i].aio);
+    for (size_t i = 0; i < server->count; i++)
+        nng_aio_wait(server->exchanges[i].aio);
     pthread_mutex_lock(&server->lock);
     server->abandoned = server->busy > 0;
     bool abandoned = server->abandoned;

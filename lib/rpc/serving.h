@@ -1,8 +1,9 @@
 /*
- * serving.h - one request being served; private to server.c, serve.c and reply.c.
+ * serving.h - one request being served; private to server.c, serve.c, mailbox.c and reply.c.
  *
- * server.c makes the server and ends it; serve.c takes requests in, as far as their
- * handlers; reply.c sends the answers.
+ * server.c makes the server and ends it; serve.c takes messages in, and the requests in
+ * them as far as their handlers; reply.c seals the answers; mailbox.c puts the answers of a
+ * connection into the messages that are owed to it.
  */
 #pragma once
 
@@ -10,8 +11,10 @@
 #include <pthread.h>
 #include <sodium.h>
 #include <stdatomic.h>
+#include <sys/queue.h>
 
 #include "base/cancel.h"
+#include "rpc/bundle.h"
 #include "rpc/envelope.h"
 #include "rpc/limits.h"
 #include "rpc/refusals.h"
@@ -24,13 +27,47 @@
 
 enum { SERVICES_MAX = 16 };
 
-enum call_state { IDLE, RECEIVING, SERVING, SENDING };
+/* A message that came, and the one that is owed for it.  See serve.c. */
+enum exchange_state { IDLE, RECEIVING, HELD, SENDING };
 
-struct rpc_call {
+struct exchange {
     struct rpc_server *server;
     nng_ctx context;
     nng_aio *aio;
-    _Atomic enum call_state state;
+    _Atomic enum exchange_state state;
+    nng_pipe pipe;
+    nng_msg *message;            /* what came, until all of it was read */
+    bool bundled;
+    struct bundle_reader unread; /* of the message; under the server's lock */
+    size_t readers;              /* frames taken from it and not yet read; likewise */
+    TAILQ_ENTRY(exchange) beside;
+};
+
+TAILQ_HEAD(exchanges, exchange);
+
+/* A connection: what it is owed, and what there is for it.  Under the server's lock. */
+struct mailbox {
+    struct mailbox *next; /* in its chain of server->mailboxes */
+    uint32_t pipe;
+    bool gone;         /* the connection ended; freed with the last call */
+    bool trusted;      /* a frame of it was opened */
+    bool listed;       /* in server->stirred */
+    size_t calls;      /* of it, being served */
+    size_t held_count;
+    struct exchanges held;
+    struct bundle ready;
+    TAILQ_ENTRY(mailbox) beside;
+};
+
+enum { MAILBOX_CHAINS = 64 };
+
+struct rpc_call {
+    struct rpc_server *server;
+    struct rpc_call *next;     /* free ones */
+    struct exchange *exchange; /* what its answer goes with; NULL: the mailbox knows */
+    struct mailbox *mailbox;
+    uint32_t wire_id;          /* in its bundle */
+    atomic_bool serving;
     nng_pipe pipe;
     struct arena *arena; /* kept from request to request, emptied between */
     struct seal_opened opened;
@@ -58,7 +95,7 @@ struct served {
 
 struct rpc_server {
     pthread_mutex_t lock;
-    size_t busy;    /* calls that are not IDLE; under the lock */
+    size_t busy;    /* exchanges that are not IDLE, calls in use, corks; under the lock */
     bool abandoned; /* stopped while calls were being served: the last one frees */
     atomic_bool stopping; /* what comes now is sent elsewhere */
     atomic_bool closed;   /* nothing is received any more */
@@ -77,8 +114,16 @@ struct rpc_server {
     ProtobufCService *services[SERVICES_MAX];
     struct served served[SERVICES_MAX];
     size_t service_count;
+    struct exchange *exchanges;
     struct rpc_call *calls;
+    size_t count;                /* of exchanges */
     size_t call_count;
+    struct rpc_call *free;       /* from here on under the lock */
+    size_t calls_in_use;
+    size_t held_count;           /* exchanges in mailboxes */
+    struct exchanges arrived;    /* with frames that no call was free for yet */
+    TAILQ_HEAD(, mailbox) stirred; /* mailboxes to look at */
+    struct mailbox *mailboxes[MAILBOX_CHAINS];
 };
 
 /* ---- server.c ---- */
@@ -87,19 +132,44 @@ void server_free(struct rpc_server *server);
 
 /* ---- serve.c ---- */
 
-/* Waits for the next request, or rests when the server is closed. */
-void serving_receive(struct rpc_call *call);
+/* Waits for the next message, or rests when the server is closed. */
+void serving_receive(struct exchange *exchange);
 
-/* The call is over and no other begins; the last call out frees an abandoned server. */
-void serving_rest(struct rpc_call *call);
+/* Sends what is owed; takes the message. */
+void serving_send(struct exchange *exchange, nng_msg *message);
 
-/* What nng calls: at the end of a call's aio, and when a connection (of the server, its
- * argument) has ended. */
-void serving_on_aio(void *call);
-void serving_on_pipe_gone(nng_pipe pipe, nng_pipe_ev event, void *server);
+/* One thing less that keeps the server; the last frees an abandoned one. */
+void serving_leave(struct rpc_server *server);
+
+/* The call is over; another may begin with it. */
+void serving_free_call(struct rpc_call *call);
+
+/* What nng calls at the end of an exchange's aio. */
+void serving_on_aio(void *exchange);
+
+/* Cancels all that came through a connection that is gone. */
+void serving_cancel_pipe(struct rpc_server *server, uint32_t pipe);
 
 /* Cancels the caller's calls under way of that id; how many. */
 unsigned serving_cancel(struct rpc_call *by, const char *id);
+
+/* ---- mailbox.c ---- */
+
+/* What nng calls when a connection (of the server, its argument) came, and when it ended. */
+void mailbox_on_pipe(nng_pipe pipe, nng_pipe_ev event, void *server);
+
+/* The connection's; NULL when it is gone.  The lock is held. */
+struct mailbox *mailbox_of(struct rpc_server *server, nng_pipe pipe);
+
+/* A bundle was read to its end: a message is owed for it. */
+void mailbox_hold(struct exchange *exchange);
+
+/* The answer of a call that came in a bundle, NULL: there is none; takes the frame.  The
+ * call is no longer of the mailbox.  False: memory was short. */
+bool mailbox_deliver(struct rpc_call *call, nng_msg *frame);
+
+/* Whether an answer waits for a message to go with.  The lock is held. */
+bool mailbox_any_ready(const struct rpc_server *server);
 
 /* ---- reply.c ---- */
 

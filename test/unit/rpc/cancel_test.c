@@ -264,33 +264,29 @@ static void every_call_has_one_end_however_it_is_cancelled(void **state)
 static void after_its_rest_one_attempt_alone_finds_out_for_all(void **state)
 {
     struct endpoint two[2];
-    nng_ctx contexts[2][4], got;
 
     (void)state;
     memset(two, 0, sizeof two);
-    for (int i = 0; i < 2; i++) {
-        two[i].contexts = contexts[i];
-        two[i].context_count = 4;
+    for (int i = 0; i < 2; i++)
         atomic_init(&two[i].connected, 1);
-    }
-    assert_int_equal(endpoint_take(&two[0], &got), 0);
-    endpoint_give_back(&two[0], got);
+    endpoint_enter(&two[0]);
+    endpoint_leave(&two[0]);
     endpoint_report(&two[0], ENDPOINT_FAILED);
     assert_true(endpoint_rests(&two[0], clock_monotonic_ms()));
     assert_ptr_equal(endpoint_pick(two, 2, 0), &two[1]);
     two[0].rest_until_ms = clock_monotonic_ms(); /* its rest is over */
     assert_false(endpoint_rests(&two[0], clock_monotonic_ms()));
     assert_ptr_equal(endpoint_pick(two, 2, 0), &two[0]);
-    assert_int_equal(endpoint_take(&two[0], &got), 0);
+    endpoint_enter(&two[0]);
     assert_ptr_equal(endpoint_pick(two, 2, 0), &two[1]); /* one at a time */
-    endpoint_give_back(&two[0], got);
+    endpoint_leave(&two[0]);
     endpoint_report(&two[0], ENDPOINT_FAILED);
     assert_true(two[0].rest_until_ms >= clock_monotonic_ms() + 50); /* twice as long */
     two[0].rest_until_ms = clock_monotonic_ms();
-    assert_int_equal(endpoint_take(&two[0], &got), 0);
-    endpoint_give_back(&two[0], got);
+    endpoint_enter(&two[0]);
+    endpoint_leave(&two[0]);
     endpoint_report(&two[0], ENDPOINT_WELL);
-    assert_int_equal(endpoint_take(&two[0], &got), 0);
+    endpoint_enter(&two[0]);
     assert_false(endpoint_rests(&two[0], clock_monotonic_ms()));
 }
 

@@ -1,0 +1,50 @@
+/* cork.c - see cork.h. */
+#include "base/cork.h"
+
+#include <assert.h>
+#include <stddef.h>
+
+enum { HELD_MAX = 32 };
+
+static _Thread_local struct {
+    int depth;
+    size_t count;
+    struct {
+        void (*flush)(void *arg);
+        void *arg;
+    } held[HELD_MAX];
+} cork;
+
+void cork_begin(void)
+{
+    cork.depth++;
+}
+
+/* A flush may hold others, or itself again: they are called in the same way. */
+void cork_end(void)
+{
+    assert(cork.depth > 0);
+    if (cork.depth == 1) {
+        for (size_t i = 0; i < cork.count; i++) {
+            void (*flush)(void *arg) = cork.held[i].flush;
+            cork.held[i].flush = NULL;
+            flush(cork.held[i].arg);
+        }
+        cork.count = 0;
+    }
+    cork.depth--;
+}
+
+enum cork_answer cork_hold(void (*flush)(void *arg), void *arg)
+{
+    if (cork.depth == 0)
+        return CORK_NONE;
+    for (size_t i = 0; i < cork.count; i++)
+        if (cork.held[i].flush == flush && cork.held[i].arg == arg)
+            return CORK_HELD;
+    if (cork.count == HELD_MAX)
+        return CORK_NONE;
+    cork.held[cork.count].flush = flush;
+    cork.held[cork.count++].arg = arg;
+    return CORK_NEW;
+}
