@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/ids.h"
+
 bool trace_valid(const char *text)
 {
     static const char PATTERN[] =
@@ -28,7 +30,7 @@ void trace_context(const char *given, char out[TRACEPARENT_SIZE])
         memcpy(out, given, TRACEPARENT_SIZE);
         return;
     }
-    randombytes_buf(random, sizeof random);
+    random_take(random, sizeof random);
     random[0] |= 1; /* neither id may be all zeros */
     random[16] |= 1;
     memcpy(out, "00-", 3);

@@ -5,6 +5,7 @@
 #include <nng/nng.h>
 #include <nng/protocol/pubsub0/pub.h>
 #include <stdio.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,6 +22,7 @@ struct bus_local {
     nng_socket socket;
     bool open; /* and listening */
     bool told; /* that it could not */
+    atomic_int listeners;
     struct watch *watch;
 };
 
@@ -47,6 +49,14 @@ void bus_local_leave(struct bus_local *bus)
     bus->open = false;
 }
 
+static void on_listener(nng_pipe pipe, nng_pipe_ev event, void *arg)
+{
+    struct bus_local *bus = arg;
+
+    (void)pipe;
+    atomic_fetch_add(&bus->listeners, event == NNG_PIPE_EV_ADD_PRE ? 1 : -1);
+}
+
 static struct err open_socket(struct bus_local *bus)
 {
     int rv = nng_pub0_open(&bus->socket);
@@ -54,6 +64,10 @@ static struct err open_socket(struct bus_local *bus)
     bus->open = rv == 0;
     if (rv == 0)
         rv = nng_setopt_int(bus->socket, NNG_OPT_SENDBUF, SEND_BUFFER);
+    if (rv == 0)
+        rv = nng_pipe_notify(bus->socket, NNG_PIPE_EV_ADD_PRE, on_listener, bus);
+    if (rv == 0)
+        rv = nng_pipe_notify(bus->socket, NNG_PIPE_EV_REM_POST, on_listener, bus);
     if (rv != 0)
         return err_make(ERR_UNAVAILABLE, "the socket of events cannot be made: %s",
                         nng_strerror(rv));
@@ -90,7 +104,7 @@ void bus_local_publish(struct bus_local *bus, const struct event *event)
     size_t size = event_json_size(event);
     nng_msg *message;
 
-    if (!bus->open)
+    if (!bus->open || atomic_load(&bus->listeners) == 0)
         return;
     if (nng_msg_alloc(&message, (size_t)head + size + 1) != 0)
         return;

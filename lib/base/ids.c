@@ -1,6 +1,7 @@
 /* ids.c - see ids.h. */
 #include "base/ids.h"
 
+#include <assert.h>
 #include <jansson.h>
 #include <sodium.h>
 #include <stdint.h>
@@ -24,11 +25,28 @@ void ulid_floor(int64_t wall_ms, char out[ULID_SIZE])
     out[ULID_LENGTH] = '\0';
 }
 
+/* libsodium asks the kernel at each call whether the process was forked; so it is asked for
+ * much at a time, by each thread for itself. */
+void random_take(void *out, size_t size)
+{
+    static _Thread_local uint8_t pool[1024];
+    static _Thread_local size_t left;
+
+    assert(size <= sizeof pool);
+    if (left < size) {
+        randombytes_buf(pool, sizeof pool);
+        left = sizeof pool;
+    }
+    left -= size;
+    memcpy(out, pool + left, size);
+    sodium_memzero(pool + left, size);
+}
+
 void ulid_make(char out[ULID_SIZE])
 {
     uint8_t random[10];
 
-    randombytes_buf(random, sizeof random);
+    random_take(random, sizeof random);
     write_time((uint64_t)clock_wall_ms(), out);
     for (int half = 0; half < 2; half++) {
         uint64_t bits = 0;

@@ -12,6 +12,10 @@
 
 enum { ULID_LENGTH = 26, ULID_SIZE = ULID_LENGTH + 1, UUID_LENGTH = 36 };
 
+/* Random bytes for ids, at most 1,024 at a time; not for keys.  The process must not go on
+ * in a fork of itself: it would give the same. */
+void random_take(void *out, size_t size);
+
 /* A new ULID, NUL-terminated.  Thread-safe; two calls never give the same. */
 void ulid_make(char out[ULID_SIZE]);
 

@@ -3,8 +3,11 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "base/cork.h"
 
 static const char *const LEVELS[] = {"debug", "info", "warn", "error"};
 
@@ -42,6 +45,35 @@ static size_t print_head(char *line, size_t room, enum log_level level, const ch
     return used;
 }
 
+static void write_out(const char *text, size_t size)
+{
+    ssize_t ignored = write(STDERR_FILENO, text, size); /* nowhere left to report to */
+
+    (void)ignored;
+}
+
+/* The lines of a corked thread, which go out with the rest of the moment. */
+static _Thread_local struct {
+    size_t used;
+    char text[8192];
+} kept;
+
+static void write_kept(void *unused)
+{
+    (void)unused;
+    if (kept.used > 0)
+        write_out(kept.text, kept.used);
+    kept.used = 0;
+}
+
+static void keep(const char *line, size_t size)
+{
+    if (sizeof kept.text - kept.used < size)
+        write_kept(NULL);
+    memcpy(kept.text + kept.used, line, size);
+    kept.used += size;
+}
+
 void log_line(enum log_level level, const char *event, const char *format, ...)
 {
     char line[2000];
@@ -61,6 +93,10 @@ void log_line(enum log_level level, const char *event, const char *format, ...)
         if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
             line[i] = '?';
     line[used++] = '\n';
-    ssize_t ignored = write(STDERR_FILENO, line, used); /* nowhere left to report to */
-    (void)ignored;
+    if (level <= LOG_INFO && cork_hold(write_kept, NULL) != CORK_NONE) {
+        keep(line, used);
+        return;
+    }
+    write_kept(NULL); /* what came before stays before */
+    write_out(line, used);
 }

@@ -3,8 +3,9 @@
  *
  *     ts=2026-01-31T12:00:00.123Z level=info program=inventory event=listening url=...
  *
- * Each line is one write, so lines of several threads never mix.  Control characters
- * are replaced, so no input can forge a line.  Never log a token, a key or a statement's
+ * Lines are written whole, so those of several threads never mix; what a thread tells in one
+ * moment (cork.h) goes out at its end in one write, but warnings and errors go at once.
+ * Control characters are replaced, so no input can forge a line.  Never log a token, a key or a statement's
  * parameter.
  */
 #pragma once
