@@ -4,8 +4,8 @@
 #include <inttypes.h>
 #include <nng/nng.h>
 #include <nng/protocol/pubsub0/pub.h>
-#include <stdio.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

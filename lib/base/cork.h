@@ -19,7 +19,7 @@ void cork_end(void);
 enum cork_answer {
     CORK_NONE, /* no cork, or no room: flush yourself, now */
     CORK_HELD, /* flush(arg) was held already: it will be called */
-    CORK_NEW,  /* flush(arg) will be called once, by this thread; arg must stay until then */
+    CORK_NEW, /* flush(arg) will be called once, by this thread; arg must stay until then */
 };
 
 /* Asks the thread's cork to call flush(arg) at its end. */

@@ -7,8 +7,8 @@
 #pragma once
 
 #include <stdbool.h>
-#include <stdint.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum { ULID_LENGTH = 26, ULID_SIZE = ULID_LENGTH + 1, UUID_LENGTH = 36 };
 

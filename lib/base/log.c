@@ -39,9 +39,10 @@ static size_t print_head(char *line, size_t room, enum log_level level, const ch
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &utc);
     size_t used = strftime(line, room, "ts=%Y-%m-%dT%H:%M:%S", &utc);
-    used += clamp(snprintf(line + used, room - used, ".%03ldZ level=%s program=%s event=%s",
-                           now.tv_nsec / 1000000, LEVELS[level], the_program, event),
-                  room - used);
+    used +=
+        clamp(snprintf(line + used, room - used, ".%03ldZ level=%s program=%s event=%s",
+                       now.tv_nsec / 1000000, LEVELS[level], the_program, event),
+              room - used);
     return used;
 }
 

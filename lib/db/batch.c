@@ -43,7 +43,8 @@ struct attempt {
 
 /* ---- preparing ---------------------------------------------------------------------- */
 
-static struct err prepare_kind(const struct db_kind *kind, struct conn *conn, int64_t deadline)
+static struct err prepare_kind(const struct db_kind *kind, struct conn *conn,
+                               int64_t deadline)
 {
     char name[64], types[COLUMNS_MAX + 1];
     struct err e = ERR_NONE;
@@ -63,7 +64,8 @@ static struct err prepare_kind(const struct db_kind *kind, struct conn *conn, in
     return e;
 }
 
-struct err batch_prepare(const struct db_config *config, struct conn *conn, int64_t deadline)
+struct err batch_prepare(const struct db_config *config, struct conn *conn,
+                         int64_t deadline)
 {
     struct err e = conn_prepare(conn, "begin", "BEGIN", "", true, deadline);
 
@@ -73,8 +75,8 @@ struct err batch_prepare(const struct db_config *config, struct conn *conn, int6
      * for a synchronous standby, though the rows are already there. */
     if (!failed(e))
         e = conn_prepare(conn, "barrier",
-                         "SELECT pg_logical_emit_message(true, 'checkout', 'again')", "", true,
-                         deadline);
+                         "SELECT pg_logical_emit_message(true, 'checkout', 'again')", "",
+                         true, deadline);
     if (!failed(e) && config->lock != NULL)
         e = conn_prepare(conn, "lock", config->lock, "tt", true, deadline);
     for (size_t k = 0; k < config->kind_count && !failed(e); k++)
@@ -86,8 +88,8 @@ struct err batch_prepare(const struct db_config *config, struct conn *conn, int6
 
 /* ---- sending ------------------------------------------------------------------------ */
 
-static bool send_statement(struct attempt *a, struct sent sent, const char *name, int count,
-                           const struct buffer *bytes, const size_t *ends)
+static bool send_statement(struct attempt *a, struct sent sent, const char *name,
+                           int count, const struct buffer *bytes, const size_t *ends)
 {
     const char *values[COLUMNS_MAX] = {0};
     int lengths[COLUMNS_MAX] = {0}, formats[COLUMNS_MAX] = {0};
@@ -120,8 +122,8 @@ static size_t line_columns(const struct db_op *op)
 }
 
 /* An array of column `c` of every head. */
-static void head_array(const struct attempt *a, const struct db_kind *kind, size_t c, char type,
-                       struct buffer *out)
+static void head_array(const struct attempt *a, const struct db_kind *kind, size_t c,
+                       char type, struct buffer *out)
 {
     size_t length = 0;
 
@@ -134,8 +136,8 @@ static void head_array(const struct attempt *a, const struct db_kind *kind, size
 }
 
 /* An array of column `c` of every line; c == -1 gives the operations' ordinals. */
-static void line_array(const struct attempt *a, const struct db_kind *kind, int c, char type,
-                       struct buffer *out)
+static void line_array(const struct attempt *a, const struct db_kind *kind, int c,
+                       char type, struct buffer *out)
 {
     size_t length = 0;
     int64_t ordinal = 0;
@@ -250,7 +252,8 @@ static int64_t finish_late(const struct attempt *a, int64_t limit)
 }
 
 /* Sends (conn_push) or waits for a result (conn_wait), and watches deadlines meanwhile. */
-static bool wait_for(struct attempt *a, int (*wait)(struct conn *conn, int64_t deadline_ms),
+static bool wait_for(struct attempt *a,
+                     int (*wait)(struct conn *conn, int64_t deadline_ms),
                      int64_t patience)
 {
     int ready = wait(a->conn, 0); /* mostly it is there already */
@@ -274,8 +277,8 @@ static void take_result(struct attempt *a, const struct sent *sent, PGresult *re
     case PGRES_FATAL_ERROR:
         if (a->state[0] == '\0')
             snprintf(a->state, sizeof a->state, "%s", state != NULL ? state : "08006");
-        log_warn("database_error", "database=%s sqlstate=%s message=\"%s\"", a->config->name,
-                 state != NULL ? state : "none",
+        log_warn("database_error", "database=%s sqlstate=%s message=\"%s\"",
+                 a->config->name, state != NULL ? state : "none",
                  PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
         break;
     case PGRES_TUPLES_OK:
@@ -327,7 +330,8 @@ static bool receive_all(struct attempt *a)
             PQclear(result);
             return true;
         }
-        if (at >= a->sent_count) { /* an error at the very end, with nothing to belong to */
+        if (at >=
+            a->sent_count) { /* an error at the very end, with nothing to belong to */
             PQclear(result);
             return false;
         }
@@ -341,24 +345,30 @@ static bool receive_all(struct attempt *a)
 /* Ends a transaction that failed. */
 static bool roll_back(struct attempt *a)
 {
-    struct attempt undo = {.batch = a->batch, .config = a->config, .conn = a->conn,
-                           .slots = a->slots, .count = a->count, .answers = a->answers};
+    struct attempt undo = {.batch = a->batch,
+                           .config = a->config,
+                           .conn = a->conn,
+                           .slots = a->slots,
+                           .count = a->count,
+                           .answers = a->answers};
 
     if (PQtransactionStatus(a->conn->pg) == PQTRANS_IDLE)
         return true;
     undo.sent[undo.sent_count++] = (struct sent){SENT_OTHER, 0};
     return PQsendQueryParams(a->conn->pg, "ROLLBACK", 0, NULL, NULL, NULL, NULL, 1) &&
            PQpipelineSync(a->conn->pg) &&
-           wait_for(&undo, conn_push, clock_monotonic_ms() + PATIENCE_MS) && receive_all(&undo) &&
-           undo.state[0] == '\0';
+           wait_for(&undo, conn_push, clock_monotonic_ms() + PATIENCE_MS) &&
+           receive_all(&undo) && undo.state[0] == '\0';
 }
 
 /* ---- finishing ---------------------------------------------------------------------- */
 
 /* Hands each operation of one kind its rows; those are sorted by ordinal. */
-static void finish_kind(struct attempt *a, const struct db_kind *kind, const PGresult *result)
+static void finish_kind(struct attempt *a, const struct db_kind *kind,
+                        const PGresult *result)
 {
-    struct db_rows all = {.result = result, .count = result == NULL ? 0 : PQntuples(result)};
+    struct db_rows all = {.result = result,
+                          .count = result == NULL ? 0 : PQntuples(result)};
     int row = 0;
     int64_t ordinal = 0;
 
@@ -389,8 +399,9 @@ static struct verdict in_doubt(struct attempt *a)
     for (size_t i = 0; i < a->count; i++)
         a->slots[i].in_doubt = true;
     return (struct verdict){VERDICT_LOST,
-                            err_unknown(ERR_UNAVAILABLE, "The database connection was lost; the "
-                                                         "outcome is unknown.")};
+                            err_unknown(ERR_UNAVAILABLE,
+                                        "The database connection was lost; the "
+                                        "outcome is unknown.")};
 }
 
 static struct verdict judge(struct attempt *a)
@@ -411,8 +422,8 @@ static struct verdict judge(struct attempt *a)
     if (!roll_back(a))
         return in_doubt(a);
     if (a->state[0] == '\0') /* COMMIT answered ROLLBACK */
-        return (struct verdict){VERDICT_AGAIN, err_make(ERR_UNAVAILABLE,
-                                                        "The database rolled back.")};
+        return (struct verdict){VERDICT_AGAIN,
+                                err_make(ERR_UNAVAILABLE, "The database rolled back.")};
     static const enum verdict_kind VERDICTS[] = {
         [SQLSTATE_DATA] = VERDICT_DATA,
         [SQLSTATE_RACE] = VERDICT_AGAIN,
@@ -452,8 +463,12 @@ static struct fault pass_commit(const struct attempt *a, const char *edge)
 struct verdict batch_attempt(struct batch *batch, const struct db_config *config,
                              struct conn *conn, struct slot *slots, size_t count)
 {
-    struct attempt a = {.batch = batch, .config = config, .conn = conn, .slots = slots,
-                        .count = count, .answers = batch->answers};
+    struct attempt a = {.batch = batch,
+                        .config = config,
+                        .conn = conn,
+                        .slots = slots,
+                        .count = count,
+                        .answers = batch->answers};
 
     conn->warned = false;
     for (size_t i = 0; i < count; i++)
@@ -470,9 +485,11 @@ struct verdict batch_attempt(struct batch *batch, const struct db_config *config
         conn_close(conn); /* half a batch is in its buffer, without a COMMIT */
         return (struct verdict){VERDICT_DATA, err_memory()};
     }
-    bool alive = wait_for(&a, conn_push, clock_monotonic_ms() + PATIENCE_MS) && receive_all(&a);
+    bool alive =
+        wait_for(&a, conn_push, clock_monotonic_ms() + PATIENCE_MS) && receive_all(&a);
     struct fault after = pass_commit(&a, "after");
-    if (after.kind == FAULT_DROP || after.kind == FAULT_REPEAT || before.kind == FAULT_REPEAT)
+    if (after.kind == FAULT_DROP || after.kind == FAULT_REPEAT ||
+        before.kind == FAULT_REPEAT)
         alive = false;
     if (after.kind == FAULT_ERROR)
         finish_unknown(&a);

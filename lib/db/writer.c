@@ -85,8 +85,9 @@ void writer_submit(struct writer *w, struct db_op *op)
     if (closing)
         finish_op(op, err_make(ERR_CANCELLED, "The service is stopping."));
     else if (full)
-        finish_op(op, err_make(ERR_RESOURCE_EXHAUSTED,
-                               "Too many operations are waiting for the database; try again."));
+        finish_op(
+            op, err_make(ERR_RESOURCE_EXHAUSTED,
+                         "Too many operations are waiting for the database; try again."));
 }
 
 /* Takes up to batch_max operations, waiting a while for the first.  0 may be for closing. */
@@ -178,7 +179,8 @@ static bool is_closing(struct writer *w)
 static void set_health(struct writer *w, bool connected, struct err error)
 {
     pthread_mutex_lock(&w->lock);
-    bool changed = connected != w->connected || strcmp(error.message, w->health.message) != 0;
+    bool changed =
+        connected != w->connected || strcmp(error.message, w->health.message) != 0;
     w->connected = connected;
     w->health = error;
     pthread_mutex_unlock(&w->lock);
@@ -202,7 +204,8 @@ static void back_off(struct writer *w)
 {
     int64_t ms = w->backoff_ms / 2 + randombytes_uniform((uint32_t)w->backoff_ms / 2 + 1);
 
-    w->backoff_ms = w->backoff_ms * 2 > BACKOFF_MOST_MS ? BACKOFF_MOST_MS : w->backoff_ms * 2;
+    w->backoff_ms =
+        w->backoff_ms * 2 > BACKOFF_MOST_MS ? BACKOFF_MOST_MS : w->backoff_ms * 2;
     int64_t until = clock_monotonic_ms() + ms;
     pthread_mutex_lock(&w->lock);
     bool idle = w->first == NULL; /* the first to come ends it */
@@ -263,7 +266,7 @@ static size_t compact(struct slot *slots, size_t count, bool closing)
 static enum err_effect effect_of(const struct slot *slot, struct err error)
 {
     return slot->in_doubt && error.code == ERR_RESOURCE_EXHAUSTED ? EFFECT_UNKNOWN
-                                                                 : EFFECT_NONE;
+                                                                  : EFFECT_NONE;
 }
 
 static void finish_all(struct slot *slots, size_t count, struct err error)
@@ -290,7 +293,8 @@ static void run(struct writer *w, struct slot *slots, size_t count)
     int twins = 0;
 
     for (;;) {
-        expire_waiting(w); /* first: it may end some of ours, and an attempt wants none ended */
+        expire_waiting(
+            w); /* first: it may end some of ours, and an attempt wants none ended */
         count = compact(slots, count, is_closing(w));
         if (count == 0)
             return;
@@ -312,8 +316,8 @@ static void run(struct writer *w, struct slot *slots, size_t count)
             back_off(w);
             break;
         case VERDICT_AGAIN:
-            log_warn("batch_again", "database=%s operations=%zu error=\"%s\"", w->config.name,
-                     count, v.error.message);
+            log_warn("batch_again", "database=%s operations=%zu error=\"%s\"",
+                     w->config.name, count, v.error.message);
             back_off(w);
             break;
         case VERDICT_REFUSED:
@@ -414,7 +418,8 @@ struct err writer_start(const struct db_config *config, struct writer **out)
         metrics_forget(config->metrics, w);
         free(slots);
         free(w);
-        return err_make(ERR_RESOURCE_EXHAUSTED, "Cannot start the database writer's thread.");
+        return err_make(ERR_RESOURCE_EXHAUSTED,
+                        "Cannot start the database writer's thread.");
     }
     pthread_setname_np(w->thread, "writer");
     *out = w;

@@ -200,8 +200,7 @@ static bool ask_elsewhere(struct call *call)
 
     call->refused |= UINT32_C(1) << (call->endpoint - channel->endpoints);
     for (size_t i = 0; i < channel->endpoint_count; i++)
-        if ((call->refused >> i & 1) == 0 &&
-            endpoint_may_answer(&channel->endpoints[i]))
+        if ((call->refused >> i & 1) == 0 && endpoint_may_answer(&channel->endpoints[i]))
             return true;
     return false;
 }

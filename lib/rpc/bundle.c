@@ -112,7 +112,8 @@ struct bundle_reader bundle_read(uint8_t *body, size_t size)
     return (struct bundle_reader){body + 1, size - 1};
 }
 
-bool bundle_next(struct bundle_reader *reader, uint32_t *id, uint8_t **frame, size_t *size)
+bool bundle_next(struct bundle_reader *reader, uint32_t *id, uint8_t **frame,
+                 size_t *size)
 {
     if (reader->left == 0)
         return false;

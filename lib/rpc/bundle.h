@@ -14,8 +14,8 @@
 #include <stdint.h>
 
 enum {
-    BUNDLE_MARK = 0x02,  /* no frame begins so (seal.h) */
-    BUNDLE_ENTRY = 8,    /* bytes before each frame */
+    BUNDLE_MARK = 0x02,          /* no frame begins so (seal.h) */
+    BUNDLE_ENTRY = 8,            /* bytes before each frame */
     BUNDLE_MAX = (1 << 20) + 32, /* bytes of a message; one frame of any size fits */
 };
 
@@ -50,4 +50,5 @@ struct bundle_reader {
 struct bundle_reader bundle_read(uint8_t *body, size_t size);
 
 /* The next frame; false at the end. */
-bool bundle_next(struct bundle_reader *reader, uint32_t *id, uint8_t **frame, size_t *size);
+bool bundle_next(struct bundle_reader *reader, uint32_t *id, uint8_t **frame,
+                 size_t *size);

@@ -27,17 +27,17 @@ enum {
 
 struct call {
     struct channel *channel;
-    struct call *next; /* free ones */
-    nng_aio *pause; /* between two attempts */
+    struct call *next;    /* free ones */
+    nng_aio *pause;       /* between two attempts */
     pthread_mutex_t lock; /* see above; the call's own, so hardly ever waited for */
     struct cancel cancel;
-    size_t index; /* in channel->calls */
+    size_t index;              /* in channel->calls */
     struct endpoint *pin;      /* the only address that will do, or NULL */
     struct endpoint *endpoint; /* of the attempt; NULL between two */
     struct callee *callee;     /* of the attempt */
     uint8_t nonce[SEAL_NONCE_SIZE];
-    nng_msg *frame;            /* sealed, not yet sent */
-    int64_t answer_by_ms;      /* when the attempt is given up */
+    nng_msg *frame;       /* sealed, not yet sent */
+    int64_t answer_by_ms; /* when the attempt is given up */
 
     struct lane *lane; /* the latest; from here on under its lock (lane.c) */
     enum lane_place place;

@@ -23,13 +23,13 @@
 struct channel;
 
 struct channel_config {
-    const char *service;         /* the callee's name in known_services */
-    const char *addresses;       /* nng URLs separated by commas, 1 to 16 */
-    const struct key *key;       /* ours; borrowed, must outlive the channel */
+    const char *service;          /* the callee's name in known_services */
+    const char *addresses;        /* nng URLs separated by commas, 1 to 16 */
+    const struct key *key;        /* ours; borrowed, must outlive the channel */
     const struct peers *services; /* known_services; the channel takes a share of it */
-    size_t in_flight_max;        /* calls at once, at most 65536; past it RESOURCE_EXHAUSTED */
-    struct tls_files tls;        /* for addresses of tls+tcp:// */
-    struct metrics *metrics;     /* where rpc_client_* go; borrowed, or NULL */
+    size_t in_flight_max; /* calls at once, at most 65536; past it RESOURCE_EXHAUSTED */
+    struct tls_files tls; /* for addresses of tls+tcp:// */
+    struct metrics *metrics; /* where rpc_client_* go; borrowed, or NULL */
 };
 
 struct rpc_metadata {
@@ -40,11 +40,11 @@ struct channel_call {
     const char *method;              /* "inventory.v1.Inventory/Reserve" */
     const ProtobufCMessage *request; /* packed before channel_call returns */
     const ProtobufCMessageDescriptor *reply_type;
-    struct arena *arena;             /* the reply is unpacked here; untouched by the
+    struct arena *arena;     /* the reply is unpacked here; untouched by the
                                         caller until done is called */
-    int64_t deadline_ms;             /* clock_monotonic_ms; at most 600 s ahead */
-    const char *id;                  /* names the call in logs; NULL: a new ULID */
-    const char *traceparent;         /* or NULL */
+    int64_t deadline_ms;     /* clock_monotonic_ms; at most 600 s ahead */
+    const char *id;          /* names the call in logs; NULL: a new ULID */
+    const char *traceparent; /* or NULL */
     const struct rpc_metadata *metadata;
     size_t metadata_count;
 };

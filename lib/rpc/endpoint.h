@@ -30,15 +30,15 @@ struct endpoint {
     nng_socket socket;
     nng_dialer dialer;
     nng_tls_config *tls; /* NULL: none */
-    int64_t dialled_ms; /* when it was made */
+    int64_t dialled_ms;  /* when it was made */
     bool open;
     atomic_uint connected; /* the connection that stands: its pipe's number; 0: none */
     atomic_int_least64_t alone_since_ms; /* when the last one ended */
-    struct lane *lane;     /* what goes through it */
-    size_t outstanding;    /* attempts under way */
-    unsigned failures;     /* in a row */
-    int64_t rest_until_ms; /* not used before, unless all rest */
-    bool probing;          /* after its rest, one attempt finds out for all how it is */
+    struct lane *lane;                   /* what goes through it */
+    size_t outstanding;                  /* attempts under way */
+    unsigned failures;                   /* in a row */
+    int64_t rest_until_ms;               /* not used before, unless all rest */
+    bool probing; /* after its rest, one attempt finds out for all how it is */
 };
 
 /* How an address did in one attempt. */

@@ -40,7 +40,7 @@ struct lane {
     size_t sent;         /* calls that are SENT */
     uint32_t next_id;
     struct call *by_id[BY_ID]; /* all of the lane's calls, chained */
-    uint32_t pipe;       /* the connection that stands, or 0 */
+    uint32_t pipe;             /* the connection that stands, or 0 */
     struct bundle bundle;
     struct carrier *carriers[CARRIERS_MAX];
     struct carrier *free;
@@ -98,7 +98,8 @@ static void carrier_give_back(struct carrier *carrier)
 
 /* ---------------------------------------------------------- life */
 
-struct err lane_open(struct channel *channel, struct endpoint *endpoint, struct lane **out)
+struct err lane_open(struct channel *channel, struct endpoint *endpoint,
+                     struct lane **out)
 {
     struct lane *lane = calloc(1, sizeof *lane);
 
@@ -243,7 +244,8 @@ static int64_t depart(struct carrier *carrier)
     int64_t by_ms = INT64_MAX;
     struct call *call;
 
-    TAILQ_FOREACH(call, &carrier->calls, beside) {
+    TAILQ_FOREACH(call, &carrier->calls, beside)
+    {
         nng_msg_free(call->frame);
         call->frame = NULL;
         call->place = LANE_SENDING;
@@ -414,7 +416,8 @@ static void on_sent(struct carrier *carrier)
 
     pthread_mutex_lock(&lane->lock);
     carrier->receiving = true;
-    TAILQ_FOREACH(call, &carrier->calls, beside) {
+    TAILQ_FOREACH(call, &carrier->calls, beside)
+    {
         call->place = LANE_SENT;
         lane->sent++;
         if (cancel_asked(&call->cancel))
@@ -493,8 +496,8 @@ static void sweep_sending(struct sweep *sweep, struct carrier *carrier)
     if (sweep->all && !TAILQ_EMPTY(&carrier->calls))
         nng_aio_cancel(carrier->aio);
     TAILQ_FOREACH(call, &carrier->calls, beside)
-        if (call->answer_by_ms < sweep->next_ms)
-            sweep->next_ms = call->answer_by_ms;
+    if (call->answer_by_ms < sweep->next_ms)
+        sweep->next_ms = call->answer_by_ms;
 }
 
 /* The lock is held. */
@@ -512,8 +515,8 @@ static void sweep_list(struct sweep *sweep, struct calls *list)
             continue;
         }
         struct calls *to = call->place == LANE_QUEUED ? &sweep->unsent
-                           : gone                      ? &sweep->gone
-                                                       : &sweep->late;
+                           : gone                     ? &sweep->gone
+                                                      : &sweep->late;
         take_out(call);
         TAILQ_INSERT_TAIL(to, call, beside);
     }

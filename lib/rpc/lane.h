@@ -31,8 +31,8 @@ struct lane;
 enum lane_place { LANE_OUT, LANE_QUEUED, LANE_SENDING, LANE_SENT };
 
 /* For an open endpoint, which it borrows. */
-struct err lane_open(struct channel *channel, struct endpoint *endpoint, struct lane **out)
-    __attribute__((warn_unused_result));
+struct err lane_open(struct channel *channel, struct endpoint *endpoint,
+                     struct lane **out) __attribute__((warn_unused_result));
 
 /* After the endpoint's socket was closed: no call may be in it.  NULL is allowed. */
 void lane_close(struct lane *lane);

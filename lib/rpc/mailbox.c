@@ -123,7 +123,8 @@ static bool next_message(struct rpc_server *server, struct exchange **exchange,
     struct mailbox *mailbox;
 
     while ((mailbox = TAILQ_FIRST(&server->stirred)) != NULL) {
-        size_t most = mailbox->trusted && server->held_count <= server->count / 2 ? KEPT : 0;
+        size_t most =
+            mailbox->trusted && server->held_count <= server->count / 2 ? KEPT : 0;
         bool ready = mailbox->ready.size > 0 && mailbox->held_count > 0;
         if (ready || mailbox->held_count > most) {
             *exchange = take_held(mailbox);

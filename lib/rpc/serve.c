@@ -454,8 +454,8 @@ static void on_received(struct exchange *exchange, nng_msg *message)
     exchange->message = message;
     exchange->pipe = nng_msg_get_pipe(message);
     exchange->bundled = bundle_valid(body, size, FRAMES_MAX);
-    exchange->unread = exchange->bundled ? bundle_read(body, size)
-                                         : (struct bundle_reader){body, size};
+    exchange->unread =
+        exchange->bundled ? bundle_read(body, size) : (struct bundle_reader){body, size};
     exchange->readers = 0;
     if (exchange->bundled && exchange->unread.left == 0) {
         exchange->readers = 1;

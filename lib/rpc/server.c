@@ -107,13 +107,13 @@ static struct rpc_server *server_new(const struct rpc_server_config *config)
         server->metrics = server->own_metrics = metrics_new();
     refusals_open(&server->refusals, server->metrics);
     server->window = window_new(clock_wall_ms());
-    server->exchanges = calloc(config->in_flight_max + HELD_BESIDE, sizeof *server->exchanges);
+    server->exchanges =
+        calloc(config->in_flight_max + HELD_BESIDE, sizeof *server->exchanges);
     server->calls = calloc(config->in_flight_max, sizeof *server->calls);
     TAILQ_INIT(&server->arrived);
     TAILQ_INIT(&server->stirred);
     if (server->window != NULL && server->exchanges != NULL && server->calls != NULL &&
-        server->limits != NULL &&
-        add_services(server, config) && open_stats(server))
+        server->limits != NULL && add_services(server, config) && open_stats(server))
         return server;
     server_free(server);
     return NULL;
@@ -152,9 +152,11 @@ static int open_socket(struct rpc_server *server, size_t in_flight_max)
     server->open = true;
     rv = nng_socket_set_size(server->socket, NNG_OPT_RECVMAXSZ, ENVELOPE_RECEIVE_MAX);
     if (rv == 0)
-        rv = nng_pipe_notify(server->socket, NNG_PIPE_EV_ADD_PRE, mailbox_on_pipe, server);
+        rv =
+            nng_pipe_notify(server->socket, NNG_PIPE_EV_ADD_PRE, mailbox_on_pipe, server);
     if (rv == 0)
-        rv = nng_pipe_notify(server->socket, NNG_PIPE_EV_REM_POST, mailbox_on_pipe, server);
+        rv = nng_pipe_notify(server->socket, NNG_PIPE_EV_REM_POST, mailbox_on_pipe,
+                             server);
     for (size_t i = 0; rv == 0 && i < in_flight_max + HELD_BESIDE; i++)
         rv = make_exchange(server);
     for (size_t i = 0; i < in_flight_max; i++)

@@ -25,8 +25,8 @@
 #include "rpc/tls.h"
 
 enum {
-    RPC_MESSAGE_MAX = 1 << 20,     /* bytes of a sealed frame */
-    RPC_ARENA_MAX = 8 << 20,       /* bytes one call may hold; a message unpacks larger */
+    RPC_MESSAGE_MAX = 1 << 20, /* bytes of a sealed frame */
+    RPC_ARENA_MAX = 8 << 20,   /* bytes one call may hold; a message unpacks larger */
     RPC_TIMEOUT_MAX_MS = 600000,
 };
 
@@ -34,14 +34,14 @@ struct rpc_server;
 struct rpc_call; /* one request being served: the closure_data of a handler */
 
 struct rpc_server_config {
-    const char *url;     /* ipc:///path, tcp://address:port or tls+tcp://address:port */
-    struct tls_files tls; /* for the last */
-    const struct key *key;           /* borrowed, must outlive the server */
-    const struct peers *callers;     /* the server takes a share of it */
+    const char *url;       /* ipc:///path, tcp://address:port or tls+tcp://address:port */
+    struct tls_files tls;  /* for the last */
+    const struct key *key; /* borrowed, must outlive the server */
+    const struct peers *callers; /* the server takes a share of it */
     /* Borrowed; Health, Reflection, Metrics and Calls are added by the server itself. */
     ProtobufCService *const *services;
     size_t service_count;
-    size_t in_flight_max;            /* requests served at once; more wait in the socket */
+    size_t in_flight_max; /* requests served at once; more wait in the socket */
     /* Says whether the service can do its work; failed: NOT_SERVING with its message.  NULL:
      * it always can.  Called on an nng thread: must not wait. */
     struct err (*health)(void *arg);
@@ -54,8 +54,8 @@ struct rpc_server_config {
 };
 
 /* Starts serving; UNAVAILABLE when the address cannot be listened on, saying which. */
-struct err rpc_server_start(const struct rpc_server_config *config, struct rpc_server **out)
-    __attribute__((warn_unused_result));
+struct err rpc_server_start(const struct rpc_server_config *config,
+                            struct rpc_server **out) __attribute__((warn_unused_result));
 
 /* Who may call from the next request on; takes a share.  Those being served go on. */
 void rpc_server_set_callers(struct rpc_server *server, const struct peers *callers);

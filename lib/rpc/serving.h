@@ -36,7 +36,7 @@ struct exchange {
     nng_aio *aio;
     _Atomic enum exchange_state state;
     nng_pipe pipe;
-    nng_msg *message;            /* what came, until all of it was read */
+    nng_msg *message; /* what came, until all of it was read */
     bool bundled;
     struct bundle_reader unread; /* of the message; under the server's lock */
     size_t readers;              /* frames taken from it and not yet read; likewise */
@@ -49,10 +49,10 @@ TAILQ_HEAD(exchanges, exchange);
 struct mailbox {
     struct mailbox *next; /* in its chain of server->mailboxes */
     uint32_t pipe;
-    bool gone;         /* the connection ended; freed with the last call */
-    bool trusted;      /* a frame of it was opened */
-    bool listed;       /* in server->stirred */
-    size_t calls;      /* of it, being served */
+    bool gone;    /* the connection ended; freed with the last call */
+    bool trusted; /* a frame of it was opened */
+    bool listed;  /* in server->stirred */
+    size_t calls; /* of it, being served */
     size_t held_count;
     struct exchanges held;
     struct bundle ready;
@@ -66,7 +66,7 @@ struct rpc_call {
     struct rpc_call *next;     /* free ones */
     struct exchange *exchange; /* what its answer goes with; NULL: the mailbox knows */
     struct mailbox *mailbox;
-    uint32_t wire_id;          /* in its bundle */
+    uint32_t wire_id; /* in its bundle */
     atomic_bool serving;
     nng_pipe pipe;
     struct arena *arena; /* kept from request to request, emptied between */
@@ -116,12 +116,12 @@ struct rpc_server {
     size_t service_count;
     struct exchange *exchanges;
     struct rpc_call *calls;
-    size_t count;                /* of exchanges */
+    size_t count; /* of exchanges */
     size_t call_count;
-    struct rpc_call *free;       /* from here on under the lock */
+    struct rpc_call *free; /* from here on under the lock */
     size_t calls_in_use;
-    size_t held_count;           /* exchanges in mailboxes */
-    struct exchanges arrived;    /* with frames that no call was free for yet */
+    size_t held_count;             /* exchanges in mailboxes */
+    struct exchanges arrived;      /* with frames that no call was free for yet */
     TAILQ_HEAD(, mailbox) stirred; /* mailboxes to look at */
     struct mailbox *mailboxes[MAILBOX_CHAINS];
 };

@@ -14,7 +14,8 @@ static void sleep_on(struct sweeper *sweeper)
 
     if (left < SLEEP_LEAST_MS)
         left = SLEEP_LEAST_MS;
-    nng_sleep_aio((nng_duration)(left < SLEEP_MOST_MS ? left : SLEEP_MOST_MS), sweeper->aio);
+    nng_sleep_aio((nng_duration)(left < SLEEP_MOST_MS ? left : SLEEP_MOST_MS),
+                  sweeper->aio);
 }
 
 static void on_time(void *arg)

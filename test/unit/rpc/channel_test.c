@@ -4,6 +4,9 @@
  */
 #include "unit/rpc/fixture.h"
 
+#include "base/cork.h"
+#include "rpc/bundle.h"
+
 struct scene {
     struct world w;
     struct shop shop;
@@ -93,6 +96,40 @@ static void five_hundred_calls_at_once_are_each_answered(void **state)
     assert_ok(ask_error(channel, "now", 10000));
     channel_close(channel);
     rpc_server_stop(server, 1000);
+    world_end(&s.w);
+}
+
+/* A service made of a bare socket sees what is sent. */
+static void calls_of_one_moment_are_one_message(void **state)
+{
+    enum { CALLS = 30 };
+    static struct answer answers[CALLS];
+    struct scene s;
+    nng_socket socket;
+    nng_msg *message;
+
+    (void)state;
+    scene_make(&s);
+    const char *url = in(&s.w.folder, "ipc://", "a.sock");
+    assert_int_equal(nng_rep0_open(&socket), 0);
+    assert_int_equal(nng_listen(socket, url, NULL, 0), 0);
+    struct channel *channel = open_channel(&s.w, url, CALLS);
+    cork_begin();
+    for (int i = 0; i < CALLS; i++)
+        ask(channel, "now", 60000, &answers[i]);
+    cork_end();
+    assert_int_equal(nng_recvmsg(socket, &message, 0), 0);
+    uint8_t *body = nng_msg_body(message);
+    assert_true(bundle_valid(body, nng_msg_len(message), CALLS));
+    assert_false(bundle_valid(body, nng_msg_len(message), CALLS - 1));
+    nng_msg_free(message);
+    channel_close(channel);
+    for (int i = 0; i < CALLS; i++) {
+        answer_wait(&answers[i]);
+        assert_int_equal(answers[i].error.code, ERR_CANCELLED);
+        answer_end(&answers[i]);
+    }
+    nng_close(socket);
     world_end(&s.w);
 }
 
@@ -685,6 +722,7 @@ int main(void)
         cmocka_unit_test(nng_without_a_connection_ends_a_send_at_its_time_limit),
         cmocka_unit_test(nng_tells_a_waiting_request_that_its_server_died),
         cmocka_unit_test(five_hundred_calls_at_once_are_each_answered),
+        cmocka_unit_test(calls_of_one_moment_are_one_message),
         cmocka_unit_test(more_calls_than_a_server_takes_at_once_wait_their_turn),
         cmocka_unit_test(a_request_too_large_is_refused_before_it_is_sent),
         cmocka_unit_test(a_channel_that_cannot_work_is_not_opened),

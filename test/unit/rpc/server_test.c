@@ -4,6 +4,7 @@
  */
 #include "unit/rpc/fixture.h"
 
+#include "rpc/bundle.h"
 #include "rpc/envelope.h"
 #include "rpc/seal.h"
 
@@ -131,22 +132,23 @@ static void an_error_says_when_to_come_back(void **state)
     scene_end(&s);
 }
 
-static void ask_with(struct scene *s, const char *sku, const struct rpc_metadata *metadata,
-                     size_t count, struct answer *a)
+static void ask_with(struct scene *s, const char *sku,
+                     const struct rpc_metadata *metadata, size_t count, struct answer *a)
 {
     Inventory__V1__GetStockRequest request = INVENTORY__V1__GET_STOCK_REQUEST__INIT;
 
     answer_make(a);
     request.sku = (char *)sku;
-    channel_call(s->channel,
-                 &(struct channel_call){.method = GET_STOCK,
-                                        .request = &request.base,
-                                        .reply_type = &inventory__v1__get_stock_reply__descriptor,
-                                        .arena = a->arena,
-                                        .deadline_ms = clock_monotonic_ms() + 10000,
-                                        .metadata = metadata,
-                                        .metadata_count = count},
-                 on_answer, a);
+    channel_call(
+        s->channel,
+        &(struct channel_call){.method = GET_STOCK,
+                               .request = &request.base,
+                               .reply_type = &inventory__v1__get_stock_reply__descriptor,
+                               .arena = a->arena,
+                               .deadline_ms = clock_monotonic_ms() + 10000,
+                               .metadata = metadata,
+                               .metadata_count = count},
+        on_answer, a);
     answer_wait(a);
 }
 
@@ -179,8 +181,9 @@ static void metadata_out_of_bounds_is_refused_before_it_is_sent(void **state)
     static char large[600];
     struct rpc_metadata many[17];
     const struct rpc_metadata bad[][2] = {
-        {{"", "x"}, {"ok", ""}},   {{"Upper", "x"}, {"ok", ""}}, {{"a b", "x"}, {"ok", ""}},
-        {{"a", "x\n"}, {"ok", ""}}, {{"a", "\xff"}, {"ok", ""}}, {{"a", large}, {"ok", ""}},
+        {{"", "x"}, {"ok", ""}},        {{"Upper", "x"}, {"ok", ""}},
+        {{"a b", "x"}, {"ok", ""}},     {{"a", "x\n"}, {"ok", ""}},
+        {{"a", "\xff"}, {"ok", ""}},    {{"a", large}, {"ok", ""}},
         {{"same", "1"}, {"same", "2"}},
     };
     struct scene s;
@@ -545,6 +548,148 @@ static void garbage_is_refused_and_disturbs_nobody(void **state)
     scene_end(&s);
 }
 
+/* ------------------------------------------------------------------------- bundles */
+
+/* A sealed request for the SKU as a frame of the bundle, under the call's number; its nonce
+ * is kept there. */
+static void raw_bundle(struct raw *r, struct bundle *bundle, const char *sku, uint32_t id,
+                       uint8_t nonce[SEAL_NONCE_SIZE])
+{
+    uint8_t packed[64];
+    Rpc__V1__Request request;
+    Inventory__V1__GetStockRequest stock = INVENTORY__V1__GET_STOCK_REQUEST__INIT;
+
+    raw_request(&request);
+    stock.sku = (char *)sku;
+    request.payload.data = packed;
+    request.payload.len = inventory__v1__get_stock_request__pack(&stock, packed);
+    nng_msg *frame = raw_seal(r, &request);
+    memcpy(nonce, r->nonce, SEAL_NONCE_SIZE);
+    assert_true(bundle_add(bundle, id, nng_msg_body(frame), nng_msg_len(frame)));
+    nng_msg_free(frame);
+}
+
+static nng_msg *raw_send_bundle(struct raw *r, struct bundle *bundle)
+{
+    nng_msg *message = bundle_take(bundle);
+    nng_msg *answer = raw_send(r, nng_msg_body(message), nng_msg_len(message));
+
+    nng_msg_free(message);
+    bundle_free(bundle);
+    assert_non_null(answer);
+    return answer;
+}
+
+/* The only frame of the answer is under the number, and has the status. */
+static void assert_one(struct raw *r, nng_msg *answer, uint32_t id,
+                       const uint8_t nonce[SEAL_NONCE_SIZE], int status)
+{
+    uint8_t *body = nng_msg_body(answer), *frame;
+    size_t size;
+    uint32_t got;
+    nng_msg *alone;
+
+    assert_true(bundle_valid(body, nng_msg_len(answer), 1));
+    struct bundle_reader reader = bundle_read(body, nng_msg_len(answer));
+    assert_true(bundle_next(&reader, &got, &frame, &size));
+    assert_int_equal(got, id);
+    assert_int_equal(nng_msg_alloc(&alone, 0), 0);
+    assert_int_equal(nng_msg_append(alone, frame, size), 0);
+    memcpy(r->nonce, nonce, SEAL_NONCE_SIZE);
+    assert_int_equal(raw_status(r, alone), status);
+    nng_msg_free(answer);
+}
+
+static void an_answer_does_not_wait_for_a_slower_one_of_its_bundle(void **state)
+{
+    struct scene s;
+    struct raw r;
+    struct bundle bundle = {0};
+    uint8_t slow[SEAL_NONCE_SIZE], quick[SEAL_NONCE_SIZE], second[SEAL_NONCE_SIZE];
+
+    (void)state;
+    scene_make(&s, 4);
+    raw_make(&r, &s);
+    raw_bundle(&r, &bundle, "park", 1, slow);
+    raw_bundle(&r, &bundle, "now", 2, quick);
+    assert_one(&r, raw_send_bundle(&r, &bundle), 2, quick, 0);
+    raw_bundle(&r, &bundle, "now", 3, second);
+    assert_one(&r, raw_send_bundle(&r, &bundle), 3, second, 0);
+    shop_answer_parked(&s.shop, 1);
+    assert_one(&r, raw_send_bundle(&r, &bundle), 1, slow, 0); /* an empty one brings it */
+    nng_close(r.socket);
+    scene_end(&s);
+}
+
+static void a_frame_that_does_not_open_is_refused_alone(void **state)
+{
+    struct scene s;
+    struct raw r;
+    struct bundle bundle = {0};
+    uint8_t nonce[SEAL_NONCE_SIZE], *frame;
+    struct err e;
+    size_t size;
+    uint32_t id;
+
+    (void)state;
+    scene_make(&s, 4);
+    raw_make(&r, &s);
+    assert_true(bundle_add(&bundle, 5, (const uint8_t *)"nonsense", 8));
+    raw_bundle(&r, &bundle, "now", 6, nonce);
+    assert_true(bundle_add(&bundle, 7, (const uint8_t *)"", 0));
+    nng_msg *answer = raw_send_bundle(&r, &bundle);
+    assert_true(bundle_valid(nng_msg_body(answer), nng_msg_len(answer), 3));
+    struct bundle_reader reader = bundle_read(nng_msg_body(answer), nng_msg_len(answer));
+    for (uint32_t expected = 5; expected <= 7; expected++) {
+        assert_true(bundle_next(&reader, &id, &frame, &size));
+        assert_int_equal(id, expected);
+        assert_int_equal(seal_is_refusal(frame, size, &e), expected != 6);
+    }
+    nng_msg_free(answer);
+    assert_int_equal(s.shop.asked, 1);
+    nng_close(r.socket);
+    scene_end(&s);
+}
+
+static void more_frames_than_a_bundle_may_have_are_refused_whole(void **state)
+{
+    struct scene s;
+    struct raw r;
+    struct bundle bundle = {0};
+
+    (void)state;
+    scene_make(&s, 4);
+    raw_make(&r, &s);
+    for (uint32_t i = 0; i < 257; i++)
+        assert_true(bundle_add(&bundle, i, (const uint8_t *)"frame", 5));
+    assert_int_equal(raw_status(&r, raw_send_bundle(&r, &bundle)),
+                     1000 + SEAL_NOT_OPENED);
+    nng_close(r.socket);
+    scene_end(&s);
+}
+
+/* More than there are exchanges, each with its connection: all are given back at once. */
+static void empty_bundles_of_a_stranger_hold_nothing(void **state)
+{
+    enum { CONNECTIONS = 80 };
+    static struct raw r[CONNECTIONS];
+    struct scene s;
+    struct bundle bundle = {0};
+
+    (void)state;
+    scene_make(&s, 2);
+    for (int i = 0; i < CONNECTIONS; i++) {
+        raw_make(&r[i], &s);
+        nng_msg *answer = raw_send_bundle(&r[i], &bundle);
+        assert_int_equal(nng_msg_len(answer), 1);
+        nng_msg_free(answer);
+    }
+    assert_ok(ask_error(s.channel, "now", 10000));
+    for (int i = 0; i < CONNECTIONS; i++)
+        nng_close(r[i].socket);
+    scene_end(&s);
+}
+
 /* A caller made of a plain socket: nng 1.5.2's own would now and then hang for good when its
  * connection ends while it is sending (endpoint.h). */
 static int plain_caller(const char *url)
@@ -557,7 +702,8 @@ static int plain_caller(const char *url)
 
     snprintf(address.sun_path, sizeof address.sun_path, "%s", url + strlen("ipc://"));
     assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
-    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience),
+                     0);
     assert_int_equal(write(fd, hello, sizeof hello), sizeof hello);
     assert_int_equal(recv(fd, greeting, sizeof greeting, MSG_WAITALL), sizeof greeting);
     return fd;
@@ -647,6 +793,10 @@ int main(void)
         cmocka_unit_test(a_request_from_another_time_is_not_run),
         cmocka_unit_test(a_frame_sent_again_is_not_run_again),
         cmocka_unit_test(garbage_is_refused_and_disturbs_nobody),
+        cmocka_unit_test(an_answer_does_not_wait_for_a_slower_one_of_its_bundle),
+        cmocka_unit_test(a_frame_that_does_not_open_is_refused_alone),
+        cmocka_unit_test(more_frames_than_a_bundle_may_have_are_refused_whole),
+        cmocka_unit_test(empty_bundles_of_a_stranger_hold_nothing),
         cmocka_unit_test(an_oversized_message_ends_its_own_connection_only),
         cmocka_unit_test(a_stopping_server_lets_its_calls_end),
         cmocka_unit_test(a_handler_may_answer_after_an_impatient_stop),
