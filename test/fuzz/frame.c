@@ -5,6 +5,7 @@
  *   r            a frame as it is, which a server and a client try to open
  *   q            a request's text, sealed by an authorized caller, for the server
  *   a            an answer's text, sealed by the callee, for the client
+ *   b            a bundle of frames
  *
  * What was sealed opens, to the same bytes; with one bit changed it does not.
  */
@@ -13,10 +14,11 @@
 
 #include "fuzz/fuzz.h"
 #include "fuzz/memory_file.h"
+#include "rpc/bundle.h"
 #include "rpc/envelope.h"
 #include "rpc/seal.h"
 
-enum { ARENA_MAX = 4 << 20, HEAD = 2 + 7 + SEAL_NONCE_SIZE };
+enum { ARENA_MAX = 4 << 20, FRAMES_MAX = 256, HEAD = 2 + 7 + SEAL_NONCE_SIZE };
 
 static struct key *own;
 static struct peers *callers;
@@ -192,6 +194,32 @@ static void seal_and_open_response(const uint8_t *text, size_t size)
     free(frame);
 }
 
+/* ---- a bundle ------------------------------------------------------------------------ */
+
+/* What is read from one and put together again is the same, byte by byte. */
+static void read_bundle(const uint8_t *bytes, size_t size)
+{
+    uint8_t *body = frame_of(bytes, size, 0), *frame;
+    struct bundle again = {0};
+    size_t frame_size;
+    uint32_t id;
+
+    if (bundle_valid(body, size, FRAMES_MAX)) {
+        struct bundle_reader reader = bundle_read(body, size);
+        size_t count = 0;
+        for (; bundle_next(&reader, &id, &frame, &frame_size); count++) {
+            bool added = bundle_add(&again, id, frame, frame_size);
+            assert(added);
+        }
+        nng_msg *message = bundle_take(&again);
+        assert(count <= FRAMES_MAX && again.size == 0 && nng_msg_len(message) == size &&
+               memcmp(nng_msg_body(message), bytes, size) == 0);
+        nng_msg_free(message);
+    }
+    bundle_free(&again);
+    free(body);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct input in = {data, size};
@@ -202,6 +230,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 'a':
         seal_and_open_response(in.at, in.left);
+        break;
+    case 'b':
+        read_bundle(in.at, in.left);
         break;
     default:
         open_raw(in.at, in.left);

@@ -134,6 +134,20 @@ class Connection:
             if body[:4] == number:
                 return body[4:]
 
+    # section 5
+    def exchange_bundle(self, frames):
+        """Sends (id, frame) pairs; the pairs that come back, which need not answer these."""
+        parts = [struct.pack(">II", number, len(frame)) + frame for number, frame in frames]
+        body = self.exchange(b"\x02" + b"".join(parts))
+        if body[:1] != b"\x02":
+            raise NotTheService(body)
+        pairs, at = [], 1
+        while at < len(body):
+            number, size = struct.unpack(">II", body[at:at + 8])
+            pairs.append((number, body[at + 8:at + 8 + size]))
+            at += 8 + size
+        return pairs
+
     def close(self):
         self.socket.close()
 
