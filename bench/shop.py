@@ -143,8 +143,7 @@ class Shop(Stack):
         if name == "gateway":
             self.ports.append(free_port())
             text = re.sub(r"(?m)^port = .*$", f"port = {self.ports[-1]}", text)
-        else:
-            text = text.replace(f"ipc://{run}/{name}.sock", f"ipc://{run}/{name}-2.sock", 1)
+        text = text.replace(f"ipc://{run}/{name}.sock", f"ipc://{run}/{name}-2.sock", 1)
         own = conf / f"{name}-2.conf"
         own.write_text(text)
         own.chmod(0o600)
