@@ -1,5 +1,5 @@
 /*
- * call.h - one call of a channel; private to channel.c, call.c and attempt.c.
+ * call.h - one call of a channel; private to channel.c, call.c, attempt.c and lane.c.
  *
  * call.c makes it, and cancels it; attempt.c runs it to its end.
  */
