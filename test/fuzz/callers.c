@@ -5,6 +5,7 @@
  *   c            a file of authorized_callers
  *   s            a file of known_services
  *   k            a file of our own key
+ *   w            the same, of a file that others may read
  *   o            a service's name, newline, its public key
  *
  * A list that is accepted keeps its promises: names of allowed characters, no key twice,
@@ -106,11 +107,12 @@ static void read_service(struct input *in)
     free(name);
 }
 
-static void read_key(const char *path)
+static void read_key(const char *path, bool private)
 {
     struct key *key;
     struct err e = key_read(path, &key);
 
+    assert(private || failed(e));
     if (failed(e)) {
         assert_refusal(e);
         return;
@@ -131,8 +133,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     struct memory_file file = memory_file_open(in.at, in.left);
-    if (kind == 'k')
-        read_key(file.path);
+    if (kind == 'w' && fchmod(file.fd, 0640) != 0)
+        abort();
+    if (kind == 'k' || kind == 'w')
+        read_key(file.path, kind == 'k');
     else
         read_peers(file.path, kind != 's', in.at, in.left);
     memory_file_close(&file);
