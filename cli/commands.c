@@ -2,7 +2,8 @@
 #include "cli/commands.h"
 
 /* Which server; and where its types come from. */
-#define SERVER (OPT(SERVICE) | OPT(URL) | OPT(SERVICE_KEY) | OPT(KEY))
+#define TLS    (OPT(TLS_CERT) | OPT(TLS_KEY) | OPT(TLS_CA))
+#define SERVER (OPT(SERVICE) | OPT(URL) | OPT(SERVICE_KEY) | OPT(KEY) | TLS)
 #define TYPES  (SERVER | OPT(REFLECT) | OPT(PROTOSET))
 
 /* clang-format off */

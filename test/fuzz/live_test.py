@@ -308,7 +308,7 @@ class Insider(Sender):
 
 class LiveTest(StackTest):
     # Freed memory is not held back for long, so that what grows is what is kept.
-    environment = {"ASAN_OPTIONS": "abort_on_error=1:quarantine_size_mb=4:malloc_context_size=8"}
+    environment = {"ASAN_OPTIONS": "abort_on_error=1:quarantine_size_mb=4:detect_stack_use_after_return=1"}
 
     @classmethod
     def setUpClass(cls):
