@@ -1,17 +1,19 @@
 #!/usr/bin/env python3
 """live_test.py - frames nobody should send, at running services.
 
-A whole stack (./up) with shoppers who order all the while.  Two kinds of senders:
+A whole stack (./up) with shoppers who order.  Three kinds of senders:
 
-  strangers  who may do nothing: noise, connections cut short, sealed frames altered, sealed
-             with a key nobody knows, by a caller who has no such method, sent again, or out
-             of time.  The database is afterwards what it was, to the byte.
+  strangers  who may do nothing: messages cut short, sealed frames altered, sealed with a
+             key nobody knows, by a caller who has no such method, sent again, or out of
+             time.  The database is afterwards what it was, to the byte.
   insiders   whose frames are sealed with a good key: envelopes and payloads with bytes
              changed, and messages of values at the edges.  What they get done is at most
              what was answered as done, and the books agree.
+  noise      bytes that are no protocol, and connections that end in mid-handshake.
 
 No service dies, leaks (LeakSanitizer, in the build ./check runs this with) or grows; the
-shoppers' orders are all placed.  Longer, or the same again:
+shoppers' orders are all placed.  What nng 1.5.2 loses when it listens again (see
+docs/decisions.md) is left out, and so noise has a stack of its own.  Longer, or the same again:
 
   CHECKOUT_LIVE_SECONDS=600 CHECKOUT_LIVE_SEED=7 CHECKOUT_BUILD=build-asan \\
       python3 test/fuzz/live_test.py
@@ -36,10 +38,9 @@ from client import (Client, Connection, Failed, Key, NotTheService, Refused,  # 
                     pack, request)
 from stack import SERVICES, SUMS, StackTest, check_sums, main, wait_until  # noqa: E402
 
-SECONDS = float(os.environ.get("CHECKOUT_LIVE_SECONDS", 5))  # for each of both kinds
+SECONDS = float(os.environ.get("CHECKOUT_LIVE_SECONDS", 3))  # of each kind, insiders twice
 SEED = int(os.environ.get("CHECKOUT_LIVE_SEED", time.time_ns() % 1000000))
 GROWTH_MAX_KB = 64 << 10
-RUN, PAID = "orchestrator", "payment"
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 # Statuses that say that nothing was run (gRPC's numbers).
@@ -158,21 +159,12 @@ class Sender(threading.Thread):
     def run(self):
         try:
             while time.monotonic() < self.until:
-                try:
-                    self.send_one()
-                except OSError:
-                    # Noise makes nng 1.5.2 listen again, which ends what stands (watch.h).
-                    self.counts["connections lost"] += 1
-                    self.reopen()
+                self.send_one()
         except BaseException as error:  # told by the test's own thread
             self.trouble = error
         finally:
-            self.reopen()
-
-    def reopen(self):
-        if self.calls is not None:
-            self.calls.close()
-        self.calls = None
+            if self.calls is not None:
+                self.calls.close()
 
     def open(self, key):
         if self.calls is None:
@@ -187,7 +179,7 @@ class Stranger(Sender):
     """May do nothing, and tries."""
 
     def send_one(self):
-        act = self.random.choice((self.noise, self.cut_short, self.altered, self.altered,
+        act = self.random.choice((self.cut_short, self.altered, self.altered,
                                   self.unknown_key, self.no_such_right, self.again,
                                   self.out_of_time))
         act()
@@ -212,13 +204,6 @@ class Stranger(Sender):
             client.answer(answered, "nobody's")
         if isinstance(caught.exception, Failed):
             assert caught.exception.not_run, caught.exception
-
-    def noise(self):
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as raw:
-            raw.connect(self.url[len("ipc://"):])
-            if self.random.random() < 0.7:
-                raw.sendall(b"\0SP\0\0\x30\0\0")
-            raw.sendall(self.random.randbytes(self.random.randint(0, 300)))
 
     def cut_short(self):
         """A message whose rest does not come."""
@@ -246,7 +231,7 @@ class Stranger(Sender):
 
     def no_such_right(self):
         """The gateway's key: it may place orders, and neither book stock nor charge."""
-        if self.service == RUN:
+        if self.service == "orchestrator":
             return
         calls = self.open(self.test.operator)
         session = client.Session(self.test.gateway, self.test.services[self.service])
@@ -275,6 +260,19 @@ class Stranger(Sender):
         self.refused(calls, calls.session.seal(self.text(sent_at_ms=now + away), nonce), nonce)
 
 
+class Noise(Sender):
+    """Knows no protocol."""
+
+    def send_one(self):
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as raw:
+            raw.connect(self.url[len("ipc://"):])
+            if self.random.random() < 0.7:
+                raw.sendall(b"\0SP\0\0\x30\0\0")
+            raw.sendall(self.random.randbytes(self.random.randint(0, 300)))
+        self.counts["noise"] += 1
+        time.sleep(0.002)  # else there is nobody left who can connect
+
+
 class Insider(Sender):
     """Its frames are opened; what is in them may be anything."""
 
@@ -301,12 +299,11 @@ class Insider(Sender):
         except (Refused, NotTheService, UnicodeDecodeError):
             # Out of time, or answered under another id, after a change of the envelope.
             self.counts["done " + method] += what >= 0.8
-        except OSError:
-            self.counts["done " + method] += 1
-            raise
 
 
 class LiveTest(StackTest):
+    """What both stacks have."""
+
     # Freed memory is not held back for long, so that what grows is what is kept.
     environment = {"ASAN_OPTIONS": "abort_on_error=1:quarantine_size_mb=4:detect_stack_use_after_return=1"}
 
@@ -364,8 +361,8 @@ class LiveTest(StackTest):
         return counts
 
     def shop(self, shopper, name):
-        self.expect(shopper.put_cart(name, [("bought", 1)]), 201)
-        self.expect(shopper.order(name, key=f"key-{name}"), 201)
+        shopper.until_final(lambda: shopper.put_cart(name, [("bought", 1)]))
+        self.expect(shopper.order_until_final(name, key=f"key-{name}"), 201)
 
     def check_alive(self, pids):
         """Nobody died, but for who got out of a hang of nng's (lib/rpc/watch.c)."""
@@ -375,14 +372,14 @@ class LiveTest(StackTest):
             if self.stack.pid(name) != pids[name]:
                 self.assertIn("event=transport_hangs", self.stack.log("up"), name)
 
-    # --- the two ---
 
+class FramesTest(LiveTest):
     def test_strangers_change_nothing(self):
         pids = {name: self.stack.pid(name) for name in SERVICES}
         before = self.contents()
         counts = self.send(Stranger)
         self.assertEqual(self.contents(), before)
-        for act in ("noise", "altered", "unknown_key", "no_such_right", "again", "out_of_time"):
+        for act in ("cut_short", "altered", "unknown_key", "no_such_right", "again", "out_of_time"):
             self.assertGreater(counts[act], 0, counts)
         self.check_alive(pids)
 
@@ -426,6 +423,20 @@ class LiveTest(StackTest):
                          "sold is what the confirmed reservations hold",
                          "every order has its captured charge, for the same amount"):
             self.assertEqual(self.stack.sql(SUMS[sentence])[:10], [], sentence)
+        check_sums(self, self.stack)
+
+
+class NoiseTest(LiveTest):
+    environment = {**LiveTest.environment,
+                   "LSAN_OPTIONS": f"suppressions={HERE}/noise.supp:print_suppressions=0"}
+
+    def test_shoppers_order_through_noise(self):
+        pids = {name: self.stack.pid(name) for name in SERVICES}
+        shopper = self.stack.shopper()
+        self.addCleanup(shopper.close)
+        self.send(Noise, shopper)
+        self.check_alive(pids)
+        self.shop(shopper, "after")
         check_sums(self, self.stack)
 
 
