@@ -274,10 +274,25 @@ class ServerTest(StackTest):
                 self.assertEqual((done.returncode, done.stdout), (status, ""))
                 self.assertTrue(done.stderr.startswith("checkoutctl: "))
 
+    def test_a_name_that_is_nearly_one_is_told_which(self):
+        for arguments, meant in ((("lst",), "list"), (("orders", "lst"), "orders list"),
+                                 (("list", "orders"), "orders.v1.Orders"),
+                                 (("describe", "placerequest"), "orders.v1.PlaceRequest"),
+                                 (("call", "getstok"), "inventory.v1.Inventory/GetStock"),
+                                 (("list", "--jsno"), "--json")):
+            with self.subTest(arguments):
+                done = run(*arguments, CHECKOUT_STATE=str(self.stack.state))
+                self.assertEqual((done.returncode, done.stdout), (2, ""))
+                self.assertTrue(done.stderr.endswith(f"; did you mean {meant}?\n"), done.stderr)
+        for arguments in (("frobnicate",), ("orders", "frobnicate"), ("list", "--frobnicate")):
+            done = run(*arguments, CHECKOUT_STATE=str(self.stack.state))
+            self.assertRegex(done.stderr, r"; see checkoutctl .*--help\n$")
+
     def test_ping_and_bench_measure(self):
         pings = [json.loads(line) for line in
                  self.stack.ctl("ping", "--count", "3", "--json").splitlines()]
-        self.assertEqual([p["service"] for p in pings], ["orchestrator", "inventory", "payment"])
+        self.assertEqual([p["service"] for p in pings],
+                         ["orchestrator", "inventory", "payment", "gateway"])
         for ping in pings:
             self.assertLessEqual(ping["least_ms"], ping["median_ms"])
             self.assertLessEqual(ping["median_ms"], ping["most_ms"])
