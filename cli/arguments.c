@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/suggest.h"
 
 static int find_option(const char *name, size_t length)
 {
@@ -65,6 +66,20 @@ static struct err store(struct cli *cli, int option, const char *value, int argc
     return ERR_NONE;
 }
 
+static struct err no_option(const char *name, size_t length)
+{
+    struct suggestion near = suggest_start(name, length);
+    int shown = length > 80 ? 80 : (int)length;
+
+    for (int i = 0; i < OPT_COUNT; i++)
+        suggest_offer(&near, OPTIONS[i].name, OPTIONS[i].name);
+    if (near.best == NULL)
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "there is no option --%.*s; see checkoutctl --help", shown, name);
+    return err_make(ERR_INVALID_ARGUMENT, "there is no option --%.*s; did you mean --%s?",
+                    shown, name, near.best);
+}
+
 /* `--name VALUE` or `--name=VALUE` at argv[*i]. */
 static struct err take_long(struct cli *cli, int argc, char **argv, int *i)
 {
@@ -73,9 +88,7 @@ static struct err take_long(struct cli *cli, int argc, char **argv, int *i)
     int option = find_option(name, length);
 
     if (option < 0)
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "there is no option --%.*s; see checkoutctl --help",
-                        length > 80 ? 80 : (int)length, name);
+        return no_option(name, length);
     return store(cli, option, name[length] == '=' ? name + length + 1 : NULL, argc, argv,
                  i);
 }

@@ -9,6 +9,7 @@
 
 #include "cli/output.h"
 #include "cli/settings.h"
+#include "cli/suggest.h"
 
 #define VERSION "0.1.0"
 
@@ -189,6 +190,28 @@ static struct outcome run(struct cli *cli, const struct command *command)
     return end.status == 0 ? command->run(cli) : end;
 }
 
+/* Of a group's first word, or of a whole command. */
+static struct outcome unknown_command(const struct cli *cli)
+{
+    const char *word = cli->words[0];
+    bool group = is_group(word) && cli->word_count > 1;
+    char given[96], text[SUGGEST_TEXT_SIZE], otherwise[96];
+
+    snprintf(given, sizeof given, "%.40s%s%.40s", word, group ? " " : "",
+             group ? cli->words[1] : "");
+    struct suggestion near = suggest_start(given, strlen(given));
+    for (size_t i = 0; i < COMMANDS_COUNT; i++) {
+        char first[32];
+        const char *path = COMMANDS[i].path;
+        snprintf(first, sizeof first, "%.*s", (int)strcspn(path, " "), path);
+        suggest_offer(&near, group ? path : first, path);
+    }
+    snprintf(otherwise, sizeof otherwise, "see checkoutctl %s%s--help", group ? word : "",
+             group ? " " : "");
+    return misused(err_make(ERR_INVALID_ARGUMENT, "there is no command \"%s\"; %s", given,
+                            suggest_text(&near, otherwise, text)));
+}
+
 /* No command: help when it was asked for, else what was wrong. */
 static struct outcome no_command(struct cli *cli)
 {
@@ -200,18 +223,14 @@ static struct outcome no_command(struct cli *cli)
         return done();
     }
     if (*word != '\0' && !is_group(word))
-        return misused(err_make(ERR_INVALID_ARGUMENT,
-                                "there is no command \"%.80s\"; see checkoutctl --help",
-                                word));
+        return unknown_command(cli);
     if (help || cli->word_count < 2)
         help_group(help ? cli->out : cli->err, word);
     if (help)
         return done();
     if (cli->word_count < 2)
         return misused(err_make(ERR_INVALID_ARGUMENT, "give one of these commands"));
-    return misused(err_make(ERR_INVALID_ARGUMENT,
-                            "there is no command \"%s %s\"; see checkoutctl %s --help",
-                            word, cli->words[1], word));
+    return unknown_command(cli);
 }
 
 static struct outcome dispatch(struct cli *cli, int argc, char **argv)

@@ -2,7 +2,8 @@
 #include "cli/commands.h"
 
 /* Which server; and where its types come from. */
-#define SERVER (OPT(SERVICE) | OPT(URL) | OPT(SERVICE_KEY) | OPT(KEY))
+#define TLS    (OPT(TLS_CERT) | OPT(TLS_KEY) | OPT(TLS_CA))
+#define SERVER (OPT(SERVICE) | OPT(URL) | OPT(SERVICE_KEY) | OPT(KEY) | TLS)
 #define TYPES  (SERVER | OPT(REFLECT) | OPT(PROTOSET))
 
 /* clang-format off */
@@ -91,8 +92,8 @@ const struct command COMMANDS[] = {
     {.path = "refund", .args = "CHARGE", .least = 1, .most = 1, .settings = true,
      .changes = true,
      .help = "give back all of what was charged",
-     .about = "Its order stays as it is.  A charge that is not known is barred for good.\n"
-              "Repeating it gives nothing more.",
+     .about = "Its order stays as it is, and audit will name it from then on.  A charge that\n"
+              "is not known is barred for good.  Repeating it gives nothing more.",
      .run = command_refund},
     {.path = "events read", .args = "", .least = 0, .most = 0,
      .options = OPT(AFTER) | OPT(CURSOR) | OPT(LIMIT) | OPT(WAIT), .settings = true,

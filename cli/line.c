@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -20,7 +21,8 @@ struct line {
     atomic_bool answered;    /* whether a call ever was */
     struct rpc_metadata metadata[CLI_HEADERS_MAX];
     size_t metadata_count;
-    pthread_mutex_t lock; /* guards what calls came to */
+    const char *traceparent; /* of -H traceparent:..., or NULL */
+    pthread_mutex_t lock;    /* guards what calls came to */
 };
 
 /* Who we are, and whom we call: from the settings, or --key and --service-key. */
@@ -48,25 +50,50 @@ static struct err read_keys(const struct cli *cli, const struct place *place,
     return e;
 }
 
+static const char *option_or(const struct cli *cli, enum option option,
+                             const char *setting)
+{
+    return cli->options[option] != NULL ? cli->options[option] : setting;
+}
+
+static struct tls_files tls_files(const struct cli *cli)
+{
+    const struct settings *s = &cli->settings;
+
+    return (struct tls_files){
+        .cert = option_or(cli, OPT_TLS_CERT, s->tls_cert),
+        .key = option_or(cli, OPT_TLS_KEY, s->tls_key),
+        .ca = option_or(cli, OPT_TLS_CA, s->tls_ca),
+    };
+}
+
 static struct err open_channel(const struct cli *cli, const struct place *place,
                                struct line *line)
 {
     const char *addresses = place_addresses(cli, place);
-    const struct settings *s = &cli->settings;
     struct err e = cli_need(addresses, place->setting != NULL ? place->setting : "--url");
 
     if (!failed(e))
         e = read_keys(cli, place, line);
     if (!failed(e))
-        e = channel_open(
-            &(struct channel_config){.service = place->name,
-                                     .addresses = addresses,
-                                     .key = line->key,
-                                     .services = line->services,
-                                     .tls = {s->tls_cert, s->tls_key, s->tls_ca},
-                                     .in_flight_max = CALLS_MAX},
-            &line->channel);
+        e = channel_open(&(struct channel_config){.service = place->name,
+                                                  .addresses = addresses,
+                                                  .key = line->key,
+                                                  .services = line->services,
+                                                  .tls = tls_files(cli),
+                                                  .in_flight_max = CALLS_MAX},
+                         &line->channel);
     return e;
+}
+
+/* The trace has a place of its own in a request: from there services hand it on. */
+static void take_header(struct line *line, const struct cli_header *header)
+{
+    if (strcmp(header->name, "traceparent") == 0)
+        line->traceparent = header->value;
+    else
+        line->metadata[line->metadata_count++] =
+            (struct rpc_metadata){header->name, header->value};
 }
 
 struct outcome line_open(const struct cli *cli, const struct place *place,
@@ -79,8 +106,7 @@ struct outcome line_open(const struct cli *cli, const struct place *place,
     pthread_mutex_init(&line->lock, NULL);
     line->opened_ms = clock_monotonic_ms();
     for (int i = 0; i < cli->header_count; i++)
-        line->metadata[line->metadata_count++] =
-            (struct rpc_metadata){cli->headers[i].name, cli->headers[i].value};
+        take_header(line, &cli->headers[i]);
     struct err e = open_channel(cli, place, line);
     if (failed(e))
         line_close(line);
@@ -156,6 +182,7 @@ void line_start(struct line *line, struct line_call *call, const char *method,
                                         .reply_type = reply_type,
                                         .arena = arena,
                                         .deadline_ms = call->deadline_ms,
+                                        .traceparent = line->traceparent,
                                         .metadata = line->metadata,
                                         .metadata_count = line->metadata_count},
                  on_reply, call);

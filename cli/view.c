@@ -36,7 +36,8 @@ const struct check_row CHECKS[CHECK_COUNT] = {
         "keep one order, refund the other: checkoutctl explain %s"},
     [CHECK_ORDER_CHARGE] = {
         "order.charge", "an order has one captured charge of its amount",
-        "see what was charged with: checkoutctl explain %s"},
+        "after a refund by hand this is as it should be, and stays; else see what was "
+        "charged with: checkoutctl explain %s"},
     [CHECK_ORDER_RESERVATION] = {
         "order.reservation", "an order has one confirmed reservation of its total",
         "see what became of it with: checkoutctl explain %s; when it is held still: "

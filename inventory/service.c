@@ -31,9 +31,17 @@ static struct err check_sku(const char *sku)
 
 /* ---- reservations ------------------------------------------------------------------- */
 
-static bool in_bounds(const Inventory__V1__Line *line)
+/* The lines of one SKU, up to the i-th, are one wish; those before it are in bounds. */
+static bool quantity_valid(const Inventory__V1__ReserveRequest *in, size_t i)
 {
-    return line->quantity >= 1 && line->quantity <= QUANTITY_MAX;
+    int64_t sum = 0;
+
+    if (in->lines[i]->quantity < 1 || in->lines[i]->quantity > QUANTITY_MAX)
+        return false;
+    for (size_t k = 0; k <= i; k++)
+        if (strcmp(in->lines[k]->sku, in->lines[i]->sku) == 0)
+            sum += in->lines[k]->quantity;
+    return sum <= QUANTITY_MAX;
 }
 
 static struct err check_lines(const Inventory__V1__ReserveRequest *in)
@@ -45,11 +53,7 @@ static struct err check_lines(const Inventory__V1__ReserveRequest *in)
         struct err e = check_sku(in->lines[i]->sku);
         if (failed(e))
             return e;
-        int64_t quantity = 0;
-        for (size_t k = 0; k < in->n_lines; k++)
-            if (strcmp(in->lines[k]->sku, in->lines[i]->sku) == 0 && in_bounds(in->lines[k]))
-                quantity += in->lines[k]->quantity;
-        if (!in_bounds(in->lines[i]) || quantity > QUANTITY_MAX)
+        if (!quantity_valid(in, i))
             return err_make(ERR_INVALID_ARGUMENT,
                             "The quantity of %s must be 1 to %d, also in sum.",
                             in->lines[i]->sku, QUANTITY_MAX);

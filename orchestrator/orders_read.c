@@ -1,12 +1,8 @@
 /* orders_read.c - orders as they are asked for afterwards.  See orders.h. */
-#include <inttypes.h>
-#include <sodium.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/base64.h"
 #include "orchestrator/orders.h"
+#include "orchestrator/orders_cursor.h"
 
 enum { PAGE_DEFAULT = 20 };
 
@@ -105,47 +101,6 @@ void orders_get(struct db *db, const struct scope *scope,
 
 /* ---- a page ------------------------------------------------------------------------- */
 
-/* A place in a user's orders: Unix microseconds and id, so that equal times do not repeat
- * or skip; opaque to clients as base64url. */
-struct place {
-    int64_t created_at_us;
-    char order_id[ULID_SIZE];
-};
-
-static char *write_cursor(struct arena *arena, const struct place *place)
-{
-    char text[64];
-    int length = snprintf(text, sizeof text, "%" PRId64 ".%s", place->created_at_us,
-                          place->order_id);
-    size_t room = sodium_base64_encoded_len((size_t)length,
-                                            sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-    char *cursor = arena_alloc(arena, room);
-
-    if (cursor != NULL)
-        sodium_bin2base64(cursor, room, (unsigned char *)text, (size_t)length,
-                          sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-    return cursor;
-}
-
-static struct err read_cursor(const char *cursor, struct place *place)
-{
-    const struct err invalid =
-        err_make(ERR_INVALID_ARGUMENT,
-                 "cursor is not one that was given; leave it out to begin anew.");
-    char text[64] = "", *end;
-    size_t length;
-
-    if (!base64_decode(cursor, strlen(cursor), sodium_base64_VARIANT_URLSAFE_NO_PADDING,
-                       text, sizeof text - 1, &length))
-        return invalid;
-    place->created_at_us = strtoll(text, &end, 10);
-    if (end == text || *end != '.' || place->created_at_us < 0 || !ulid_valid(end + 1) ||
-        strlen(text) != length)
-        return invalid;
-    memcpy(place->order_id, end + 1, ULID_SIZE);
-    return ERR_NONE;
-}
-
 /* One row more than the limit was asked for: it tells that there is a next page. */
 static struct err fill_page(struct reading *reading, const struct db_rows *rows,
                             Orders__V1__ListOrdersReply *reply)
@@ -165,9 +120,9 @@ static struct err fill_page(struct reading *reading, const struct db_rows *rows,
     reply->n_orders = (size_t)count;
     if (!more)
         return ERR_NONE;
-    struct place last = {.created_at_us = db_number(rows, count - 1, 7)};
+    struct orders_place last = {.created_at_us = db_number(rows, count - 1, 7)};
     memcpy(last.order_id, db_text(rows, count - 1, 0), ULID_SIZE);
-    reply->next_cursor = write_cursor(arena, &last);
+    reply->next_cursor = orders_cursor_write(arena, &last);
     return reply->next_cursor == NULL ? err_memory() : ERR_NONE;
 }
 
@@ -184,9 +139,10 @@ static void on_page(void *arg, struct err error, const struct db_rows *rows)
 void orders_list(struct db *db, const struct scope *scope,
                  const Orders__V1__ListOrdersRequest *request)
 {
-    struct place after = {0};
-    struct err e =
-        request->cursor[0] == '\0' ? ERR_NONE : read_cursor(request->cursor, &after);
+    struct orders_place after = {0};
+    struct err e = request->cursor[0] == '\0'
+                       ? ERR_NONE
+                       : orders_cursor_read(request->cursor, &after);
 
     if (failed(e)) {
         scope->done(scope->arg, e, NULL);

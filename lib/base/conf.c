@@ -13,21 +13,6 @@ struct source {
     const char **from;  /* where each came from, for error sentences */
 };
 
-static void print_help(const struct conf_table *table)
-{
-    printf("%s - %s\n\nusage: %s [--config FILE] [--SETTING VALUE ...]\n\n", table->program,
-           table->summary, table->program);
-    for (size_t i = 0; i < table->count; i++) {
-        const struct conf_row *row = &table->rows[i];
-        const char *note = row->type == CONF_SECRET ? " (file or environment only)" : "";
-        printf("  %-28s %s%s", row->name, row->help, note);
-        if (row->fallback == NULL)
-            printf(" [required]\n");
-        else
-            printf(" [%s]\n", row->fallback);
-    }
-}
-
 /* Finds a row by name; dashes count as underscores. */
 static int find_row(const struct conf_table *table, const char *name, size_t length)
 {
@@ -100,7 +85,7 @@ static struct err read_arguments(const struct conf_table *table, struct source *
     for (int i = 1; i < argc; i++) {
         const char *name = argv[i];
         if (strcmp(name, "--help") == 0) {
-            print_help(table);
+            conf_print_help(table);
             exit(0);
         }
         if (strncmp(name, "--", 2) != 0)

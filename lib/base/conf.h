@@ -63,5 +63,8 @@ struct conf_table {
 struct err conf_read(const struct conf_table *table, int argc, char **argv, void *out)
     __attribute__((warn_unused_result));
 
+/* What --help prints: each setting with its fallback. */
+void conf_print_help(const struct conf_table *table);
+
 /* Gives back the texts that conf_read put into `out`. */
 void conf_free(const struct conf_table *table, void *out);

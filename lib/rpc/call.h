@@ -1,7 +1,8 @@
 /*
- * call.h - one call of a channel; private to channel.c, call.c, attempt.c and lane.c.
+ * call.h - one call of a channel; private to channel.c, call.c, the files of its attempts and
+ * lane.c.
  *
- * call.c makes it, and cancels it; attempt.c runs it to its end.
+ * call.c makes it, and cancels it; attempt.c, answer.c and outcome.c run it to its end.
  */
 #pragma once
 
@@ -104,20 +105,14 @@ struct packed_metadata {
     size_t count;
     char texts[]; /* keys and values */
 };
+
 /* ---- attempt.c ---- */
 
 /* Begins the next attempt, or ends the call. */
 void call_attempt(struct call *call);
 
-/* Ends the call: gives its memory back, then its answer. */
-void call_finish(struct call *call, struct err e, const ProtobufCMessage *reply,
-                 bool replayed);
-
 /* Takes the best address.  The lock is held. */
 void call_enter(struct call *call);
-
-/* What nng calls at the end of the call's pause. */
-void call_on_paused(void *call);
 
 /* How an attempt leaves its lane (lane.h), each with the call for itself.  `body` may be
  * changed; `result` is nng's. */
@@ -125,8 +120,48 @@ void call_answered(struct call *call, uint8_t *body, size_t size);
 void call_unsent(struct call *call, int result);
 void call_lost(struct call *call, int result);
 
+/* ---- answer.c ---- */
+
+/* Ends the attempt, and with what is final the call.  The frame is opened where it stands. */
+void call_take_answer(struct call *call, uint8_t *body, size_t size);
+
+/* ---- outcome.c ---- */
+
+/* The attempt is over; says how its address did. */
+void call_leave(struct call *call, enum endpoint_report report);
+
+/* The same, with our own finding about an attempt that got no answer, and tries again. */
+void call_attempt_failed(struct call *call, struct err e);
+
+/* The next attempt, after a pause; ends the call when there is no time for it. */
+void call_retry(struct call *call);
+
+/* Ends the call: no attempt is left, and what is known is told. */
+void call_give_up(struct call *call);
+
+/* Ends the call: gives its memory back, then its answer. */
+void call_finish(struct call *call, struct err e, const ProtobufCMessage *reply,
+                 bool replayed);
+
+/* Why a call ends early: its channel is closed, or its caller has left. */
+struct err call_cancelled_error(void);
+struct err call_called_off(void);
+
+/* What nng calls at the end of the call's pause. */
+void call_on_paused(void *call);
+
 /* One user of the callee less.  The lock is held. */
 void callee_leave(struct callee *callee);
+
+/* ---- attempt_faults.c ---- */
+
+/* Nobody is there; the message is lost; it is sent twice; or it is taken for lost and
+ * arrives late.  True: the attempt has failed. */
+bool call_attempt_faulted(struct call *call);
+
+/* The answer is lost, the request is sent again behind it, or it is late.  True: the answer
+ * was dealt with. */
+bool call_answer_faulted(struct call *call, const uint8_t *body, size_t size);
 
 /* ---- call.c ---- */
 

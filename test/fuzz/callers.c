@@ -1,13 +1,15 @@
 /*
- * callers.c - the three files of keys.h.
+ * callers.c - the three files of keys.h, and one service as a command line names it.
  *
- *   first byte   then a file of
- *   c            authorized_callers
- *   s            known_services
- *   k            our own key
+ *   first byte   then
+ *   c            a file of authorized_callers
+ *   s            a file of known_services
+ *   k            a file of our own key
+ *   w            the same, of a file that others may read
+ *   o            a service's name, newline, its public key
  *
  * A list that is accepted keeps its promises: names of allowed characters, no key twice,
- * and nobody may call what no pattern of its covers.
+ * and a caller may call what its patterns cover and nothing else.
  */
 #include <sodium.h>
 
@@ -39,14 +41,28 @@ static bool has(const uint8_t *bytes, size_t size, const char *text)
     return memmem(bytes, size, text, strlen(text)) != NULL;
 }
 
+/* Whether the caller may call what one of its patterns says: a name, or what begins so. */
+static bool covers(const struct peer *peer, const char *pattern)
+{
+    char method[256];
+    size_t plain = strcspn(pattern, "*");
+
+    assert(plain < sizeof method - 2);
+    memcpy(method, pattern, plain);
+    strcpy(method + plain, pattern[plain] == '*' ? "x" : "");
+    return peer_may_call(peer, method);
+}
+
 static void check_caller(const struct peers *peers, const struct peer *peer,
                          const uint8_t *bytes, size_t size)
 {
     bool everything = has(bytes, size, "*");
 
     assert(peers_find(peers, peer->name, strlen(peer->name)) == peer);
-    for (size_t i = 0; i < peer->method_count; i++)
+    for (size_t i = 0; i < peer->method_count; i++) {
         assert(has(bytes, size, peer->methods[i]));
+        assert(covers(peer, peer->methods[i]));
+    }
     if (!everything)
         assert(!peer_may_call(peer, "no.v1.Such/Method*"));
 }
@@ -70,20 +86,40 @@ static void read_peers(const char *path, bool callers, const uint8_t *bytes, siz
             check_caller(peers, peer, bytes, size);
         free(line);
     }
+    struct peers *share = peers_share(peers);
     peers_free(peers);
+    assert(peers_count(share) <= size / 46 + 1); /* a name, a blank and a key each */
+    peers_free(share);
 }
 
-static void read_key(const char *path)
+static void read_service(struct input *in)
+{
+    char *name = input_text(in, '\n'), *public_key = input_text(in, '\0');
+    struct peers *peers = NULL;
+    struct err e = peers_of_service(name, public_key, own, &peers);
+
+    if (failed(e))
+        assert_refusal(e);
+    else
+        assert(peers_count(peers) <= 1);
+    peers_free(peers);
+    free(public_key);
+    free(name);
+}
+
+static void read_key(const char *path, bool private)
 {
     struct key *key;
     struct err e = key_read(path, &key);
 
+    assert(private || failed(e));
     if (failed(e)) {
         assert_refusal(e);
         return;
     }
     size_t length = strlen(key_name(key));
     assert(length >= 1 && length <= KEY_NAME_MAX);
+    assert(sodium_is_zero(key_public(key), KEY_PUBLIC_SIZE) == 0);
     key_free(key);
 }
 
@@ -91,10 +127,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct input in = {data, size};
     uint8_t kind = input_byte(&in);
-    struct memory_file file = memory_file_open(in.at, in.left);
 
-    if (kind == 'k')
-        read_key(file.path);
+    if (kind == 'o') {
+        read_service(&in);
+        return 0;
+    }
+    struct memory_file file = memory_file_open(in.at, in.left);
+    if (kind == 'w' && fchmod(file.fd, 0640) != 0)
+        abort();
+    if (kind == 'k' || kind == 'w')
+        read_key(file.path, kind == 'k');
     else
         read_peers(file.path, kind != 's', in.at, in.left);
     memory_file_close(&file);

@@ -1,9 +1,18 @@
-/* conf.c - a configuration file, with settings of every type.  */
+/*
+ * conf.c - a program's settings, of every type, from everywhere they may come from.
+ *
+ *   input:  lines, an empty line | configuration file
+ *
+ * A line is an argument, or a variable of the environment: $NAME=VALUE, where NAME is a
+ * setting in capitals.
+ */
 #include <stdio.h>
 
 #include "base/conf.h"
 #include "fuzz/fuzz.h"
 #include "fuzz/memory_file.h"
+
+enum { ARGUMENTS_MAX = 16 };
 
 struct settings {
     const char *listen_url;
@@ -19,14 +28,58 @@ static const struct conf_row ROWS[] = {
     {"pretend", CONF_FLAG, offsetof(struct settings, pretend), "false", 0, 0, "a flag"},
 };
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static const char *const VARIABLES[] = {
+    "CHECKOUT_FUZZ_LISTEN_URL",
+    "CHECKOUT_FUZZ_DATABASE_URL",
+    "CHECKOUT_FUZZ_WORKERS",
+    "CHECKOUT_FUZZ_PRETEND",
+};
+
+enum { VARIABLES_COUNT = sizeof VARIABLES / sizeof VARIABLES[0] };
+
+/* Another file than ours is not read, and --help ends the process. */
+static bool may_be_given(const char *argument)
 {
-    const struct conf_table table = {"fuzz", "a harness", ROWS,
-                                     sizeof ROWS / sizeof ROWS[0]};
-    struct memory_file file = memory_file_open(data, size);
-    char *arguments[] = {"fuzz", "--config", file.path, NULL};
+    return strstr(argument, "--config") == NULL && strcmp(argument, "--help") != 0;
+}
+
+static void set_variable(const char *line)
+{
+    size_t length = strcspn(line, "=");
+
+    if (line[length] != '=')
+        return;
+    for (size_t i = 0; i < VARIABLES_COUNT; i++) {
+        const char *setting = VARIABLES[i] + strlen("CHECKOUT_FUZZ_");
+        if (strlen(setting) == length && strncmp(setting, line, length) == 0)
+            setenv(VARIABLES[i], line + length + 1, 1);
+    }
+}
+
+/* The lines before the file: arguments of main, to be freed, and variables.  How many. */
+static int read_lines(struct input *in, char **arguments)
+{
+    int count = 0;
+
+    while (in->left > 0) {
+        char *line = input_text(in, '\n');
+        bool last = line[0] == '\0', variable = line[0] == '$';
+        if (variable)
+            set_variable(line + 1);
+        if (last || variable || count == ARGUMENTS_MAX || !may_be_given(line))
+            free(line);
+        else
+            arguments[count++] = line;
+        if (last)
+            break;
+    }
+    return count;
+}
+
+static void check(const struct conf_table *table, int count, char **arguments)
+{
     struct settings settings;
-    struct err e = conf_read(&table, 3, arguments, &settings);
+    struct err e = conf_read(table, count, arguments, &settings);
 
     if (failed(e)) {
         assert_refusal(e);
@@ -34,8 +87,25 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     } else {
         assert(settings.workers >= -3 && settings.workers <= 64);
         assert(settings.database_url != NULL && settings.listen_url != NULL);
-        conf_free(&table, &settings);
+        conf_free(table, &settings);
     }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const struct conf_table table = {"fuzz", "a harness", ROWS,
+                                     sizeof ROWS / sizeof ROWS[0]};
+    struct input in = {data, size};
+    char *arguments[3 + ARGUMENTS_MAX] = {"fuzz", "--config"};
+
+    for (size_t i = 0; i < VARIABLES_COUNT; i++)
+        unsetenv(VARIABLES[i]);
+    int count = 3 + read_lines(&in, arguments + 3);
+    struct memory_file file = memory_file_open(in.at, in.left);
+    arguments[2] = file.path;
+    check(&table, count, arguments);
+    for (int i = 3; i < count; i++)
+        free(arguments[i]);
     memory_file_close(&file);
     return 0;
 }

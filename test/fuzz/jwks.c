@@ -1,8 +1,11 @@
-/* jwks.c - a document of public keys, from a file or an issuer. */
+/*
+ * jwks.c - a document of public keys, from an issuer and, the same bytes, from a file.
+ */
 #include <sodium.h>
 
 #include "base/log.h"
 #include "fuzz/fuzz.h"
+#include "fuzz/memory_file.h"
 #include "gateway/jwks.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
@@ -10,6 +13,18 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     (void)argc, (void)argv;
     log_start("fuzz", LOG_ERROR);
     return sodium_init() < 0;
+}
+
+/* A file of the bytes is read as they are. */
+static void check_file(const char *bytes, size_t size, struct err parsed)
+{
+    struct memory_file file = memory_file_open((const uint8_t *)bytes, size);
+    struct jwks *jwks;
+    struct err e = jwks_read(file.path, &jwks);
+
+    assert(e.code == parsed.code && failed(e) == (jwks == NULL));
+    jwks_free(jwks);
+    memory_file_close(&file);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -28,6 +43,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         assert(jwks_find(jwks, "") == NULL);
     }
     jwks_free(jwks);
+    check_file(bytes, length, e);
     free(bytes);
     return 0;
 }

@@ -2,54 +2,36 @@
  * jwt.c - tokens, let in only with a good signature, subject, issuer, audience and time.
  *
  *   first byte   then
- *   s            header, newline, claims: encoded, and signed with the key "hs"
+ *   s e p r      header, newline, claims: encoded, and signed for HS256, EdDSA, ES256 or
+ *                RS256 with a key that is known as "hs", "ed", "es" or "rs"
+ *   g            header, newline, claims, newline, signature: encoded, not signed
  *   t            a token as it is
  *
- * A token as it is can be good only if it is one that was signed, so none may be: a user
- * is let in by an input of `s` alone.  What is remembered counts as what was verified.
+ * A token as it is, or with a signature as it is, can be good only if it is one that was
+ * signed, so none may be: a user is let in by what is signed alone.  What is remembered
+ * counts as what was verified.
  */
-#include <sodium.h>
-
-#include "base/log.h"
-#include "fuzz/fuzz.h"
-#include "gateway/jwks.h"
 #include "gateway/jwt.h"
-
-#define SECRET "a secret of HMAC: thirty-two bytes"
+#include "base/log.h"
+#include "fuzz/jwt_keys.h"
+#include "gateway/jwks.h"
 
 enum { NOW_S = 1800000000 };
-
-static struct jwks *make_keys(void)
-{
-    static const uint8_t SEED[crypto_sign_SEEDBYTES] = "an Ed25519 seed";
-    uint8_t public_key[crypto_sign_PUBLICKEYBYTES], secret[crypto_sign_SECRETKEYBYTES];
-    char x[64], k[64], text[512];
-    struct jwks *keys;
-
-    crypto_sign_seed_keypair(public_key, secret, SEED);
-    sodium_bin2base64(x, sizeof x, public_key, sizeof public_key,
-                      sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-    sodium_bin2base64(k, sizeof k, (const uint8_t *)SECRET, strlen(SECRET),
-                      sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-    int size = snprintf(
-        text, sizeof text,
-        "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"ed\",\"x\":\"%s\"},"
-        "{\"kty\":\"oct\",\"kid\":\"hs\",\"k\":\"%s\"}]}",
-        x, k);
-    struct err e = jwks_parse(text, (size_t)size, "keys", &keys);
-    assert(!failed(e));
-    return keys;
-}
 
 static struct jwt *make_jwt(void)
 {
     const struct jwt_config config = {
         .issuer = "issuer", .audience = "checkout", .remembered_max = 4};
+    char text[JWKS_TEXT_MAX];
+    struct jwks *keys;
     struct jwt *jwt;
-    struct err e = jwt_open(&config, &jwt);
 
+    jwt_keys_text(text);
+    struct err e = jwks_parse(text, strlen(text), "keys", &keys);
+    if (!failed(e))
+        e = jwt_open(&config, &jwt);
     assert(!failed(e));
-    jwt_renew(jwt, make_keys());
+    jwt_renew(jwt, keys);
     return jwt;
 }
 
@@ -57,37 +39,46 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc, (void)argv;
     log_start("fuzz", LOG_ERROR);
-    return sodium_init() < 0;
+    jwt_keys_open();
+    return 0;
 }
 
-/* Appends base64url to a text that has room for it. */
-static void append(char *text, const void *bytes, size_t size)
+/* Header and claims, each encoded; free it.  There is room for a signature. */
+static char *encode_parts(const char *header, const void *claims, size_t size)
 {
-    size_t used = strlen(text);
-
-    sodium_bin2base64(
-        text + used,
-        sodium_base64_encoded_len(size, sodium_base64_VARIANT_URLSAFE_NO_PADDING), bytes,
-        size, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-}
-
-/* A token of a header and claims; free it. */
-static char *sign(struct input *in)
-{
-    char *header = input_text(in, '\n'),
-         *token = calloc(1, 2 * (strlen(header) + in->left) + 128);
-    uint8_t mac[crypto_auth_hmacsha256_BYTES];
-    crypto_auth_hmacsha256_state state;
+    char *token = calloc(1, 2 * (strlen(header) + size + JWT_SIGNATURE_MAX) + 128);
 
     assert(token != NULL);
-    append(token, header, strlen(header));
+    jwt_append(token, header, strlen(header));
     strcat(token, ".");
-    append(token, in->at, in->left);
-    crypto_auth_hmacsha256_init(&state, (const uint8_t *)SECRET, strlen(SECRET));
-    crypto_auth_hmacsha256_update(&state, (const uint8_t *)token, strlen(token));
-    crypto_auth_hmacsha256_final(&state, mac);
+    jwt_append(token, claims, size);
+    return token;
+}
+
+/* A token of a header and claims, signed; free it. */
+static char *make_signed(char algorithm, struct input *in)
+{
+    uint8_t signature[JWT_SIGNATURE_MAX];
+    char *header = input_text(in, '\n');
+    char *token = encode_parts(header, in->at, in->left);
+    size_t size = jwt_sign(algorithm, token, signature);
+
     strcat(token, ".");
-    append(token, mac, sizeof mac);
+    jwt_append(token, signature, size);
+    free(header);
+    return token;
+}
+
+/* A token of all three, encoded; free it. */
+static char *make_unsigned(struct input *in)
+{
+    char *header = input_text(in, '\n'), *claims = input_text(in, '\n');
+    char *token = encode_parts(header, claims, strlen(claims));
+
+    strcat(token, ".");
+    jwt_append(token, in->at,
+               in->left < JWT_SIGNATURE_MAX ? in->left : JWT_SIGNATURE_MAX);
+    free(claims);
     free(header);
     return token;
 }
@@ -114,16 +105,18 @@ static void verify(const char *token, size_t size, bool may_be_good)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct input in = {data, size};
-    size_t length;
+    char kind = (char)input_byte(&in), *token;
 
-    if (input_byte(&in) == 's') {
-        char *token = sign(&in);
-        verify(token, strlen(token), true);
-        free(token);
+    if (kind != '\0' && strchr("sepr", kind) != NULL) {
+        token = make_signed(kind, &in);
+        size = strlen(token);
+    } else if (kind == 'g') {
+        token = make_unsigned(&in);
+        size = strlen(token);
     } else {
-        char *token = (char *)input_rest(&in, &length);
-        verify(token, length, false);
-        free(token);
+        token = (char *)input_rest(&in, &size);
     }
+    verify(token, size, kind != '\0' && strchr("sepr", kind) != NULL);
+    free(token);
     return 0;
 }

@@ -53,6 +53,8 @@ static void try_symbol(struct arena *arena, const struct schema *schema,
     if (failed(e))
         assert_refusal(e);
     assert(schema_get(schema, symbol->name) == symbol);
+    e = schema_find(schema, "no.such/Name", ~0U, &found);
+    assert_refusal(e);
     assert(symbol->comment != NULL && symbol_kind_name(symbol->kind) != NULL);
     if (symbol->kind != SYMBOL_MESSAGE)
         return;

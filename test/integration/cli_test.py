@@ -8,12 +8,17 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
+import tempfile
 import time
 import unittest
 import uuid
 
 import stack
-from stack import CTL, Stack
+from stack import BUILD, CTL, Stack, free_port, wait_until
+
+sys.path.append(str(stack.REPO / "test" / "wire"))
+from certificates import make_certificates  # noqa: E402
 
 FINGERPRINT = "A" * 43 + "="  # 32 bytes of zero, in base64
 
@@ -200,6 +205,47 @@ class ServerTest(StackTest):
             self.assertEqual(done.returncode, 64 + 3, done.stderr)
         self.assertEqual(run(*call, "-H", "nothing").returncode, 2)
 
+    def test_a_server_behind_certificates_on_both_sides(self):
+        folder = tempfile.TemporaryDirectory(prefix="checkout-cli-")
+        self.addCleanup(folder.cleanup)
+        make_certificates(folder.name)
+        cert, key, ca = (f"{folder.name}/{name}" for name in ("own.pem", "own.key", "ca.pem"))
+        url = f"tls+tcp://127.0.0.1:{free_port()}"
+        server = subprocess.Popen(
+            [BUILD / "bin" / "inventory", "--config", self.stack.state / "conf" / "inventory.conf",
+             "--listen-url", url, "--tls-cert", cert, "--tls-key", key, "--tls-ca", ca],
+            stderr=subprocess.DEVNULL)
+        self.addCleanup(server.wait, 60)
+        self.addCleanup(server.send_signal, signal.SIGTERM)
+        call = ["call", "GetStock", '{"sku": "teapot"}', "--url", url, *self.server()[2:],
+                "--connect-timeout", "2"]
+        ours = ["--tls-cert", cert, "--tls-key", key, "--tls-ca", ca]
+        wait_until(lambda: run(*call, *ours).returncode == 0, 60, "it is called over TLS")
+        self.assertEqual(json.loads(run(*call, *ours).stdout)["sku"], "teapot")
+        self.assertIn("GetStock", run("list", "inventory.v1.Inventory", *call[3:], *ours).stdout)
+        # The same from a profile.
+        profiles = self.stack.base / "tls.conf"
+        profiles.write_text(f"[far]\nkey_file = {call[-3]}\nservices_file = {self.stack.state}"
+                            f"/keys/known_services\ninventory_addresses = {url}\n"
+                            f"tls_cert = {cert}\ntls_key = {key}\ntls_ca = {ca}\n")
+        self.assertEqual(run("stock", "show", "teapot", "--profile", "far",
+                             CHECKOUT_PROFILES=str(profiles)).returncode, 0)
+        # Without a certificate, or with one of nobody's, and with a key others may read.
+        os.mkdir(f"{folder.name}/other")
+        make_certificates(f"{folder.name}/other")
+        other = [f"{folder.name}/other/{name}" for name in ("own.pem", "own.key")]
+        os.chmod(other[1], 0o644)
+        for arguments, status, words in (
+                (["--tls-ca", ca], 1, "tls"),
+                ([*ours[:4], "--tls-ca", f"{folder.name}/other/ca.pem"], 64 + 14, "no server"),
+                (["--tls-cert", other[0], "--tls-key", other[1], "--tls-ca", ca], 1, "chmod")):
+            done = run(*call, *arguments)
+            self.assertEqual((done.returncode, done.stdout), (status, ""), done.stderr)
+            self.assertIn(words, done.stderr)
+        os.chmod(other[1], 0o600)
+        done = run(*call, "--tls-cert", other[0], "--tls-key", other[1], "--tls-ca", ca)
+        self.assertEqual((done.returncode, done.stdout), (64 + 14, ""), done.stderr)
+
     def test_types_may_come_from_a_descriptor_set(self):
         path = self.stack.base / "set"
         subprocess.run(["protoc-c", f"--proto_path={stack.REPO}/proto", "--include_imports",
@@ -228,10 +274,25 @@ class ServerTest(StackTest):
                 self.assertEqual((done.returncode, done.stdout), (status, ""))
                 self.assertTrue(done.stderr.startswith("checkoutctl: "))
 
+    def test_a_name_that_is_nearly_one_is_told_which(self):
+        for arguments, meant in ((("lst",), "list"), (("orders", "lst"), "orders list"),
+                                 (("list", "orders"), "orders.v1.Orders"),
+                                 (("describe", "placerequest"), "orders.v1.PlaceRequest"),
+                                 (("call", "getstok"), "inventory.v1.Inventory/GetStock"),
+                                 (("list", "--jsno"), "--json")):
+            with self.subTest(arguments):
+                done = run(*arguments, CHECKOUT_STATE=str(self.stack.state))
+                self.assertEqual((done.returncode, done.stdout), (2, ""))
+                self.assertTrue(done.stderr.endswith(f"; did you mean {meant}?\n"), done.stderr)
+        for arguments in (("frobnicate",), ("orders", "frobnicate"), ("list", "--frobnicate")):
+            done = run(*arguments, CHECKOUT_STATE=str(self.stack.state))
+            self.assertRegex(done.stderr, r"; see checkoutctl .*--help\n$")
+
     def test_ping_and_bench_measure(self):
         pings = [json.loads(line) for line in
                  self.stack.ctl("ping", "--count", "3", "--json").splitlines()]
-        self.assertEqual([p["service"] for p in pings], ["orchestrator", "inventory", "payment"])
+        self.assertEqual([p["service"] for p in pings],
+                         ["orchestrator", "inventory", "payment", "gateway"])
         for ping in pings:
             self.assertLessEqual(ping["least_ms"], ping["median_ms"])
             self.assertLessEqual(ping["median_ms"], ping["most_ms"])

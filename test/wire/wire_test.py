@@ -18,24 +18,13 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "integration")]
 
 import client  # noqa: E402
+from certificates import make_certificates  # noqa: E402
 from client import Client, Failed, Key, NotTheService, Refused, one, pack, unpack  # noqa: E402
 from stack import BUILD, REPO, StackTest, free_port, main, wait_until  # noqa: E402
 
 GET_STOCK = "inventory.v1.Inventory/GetStock"
 ADJUST = "inventory.v1.Inventory/AdjustStock"
 NOT_OPENED, OUTSIDE_TIME, REPEATED, TOO_EARLY = 1, 2, 3, 4
-
-
-def make_certificates(folder):
-    """A CA, and of it a certificate for this host."""
-    new = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
-    names = "subjectAltName=DNS:127.0.0.1,IP:127.0.0.1"
-    subprocess.run(
-        f"openssl req -x509 {new} -days 2 -subj /CN=ca -keyout ca.key -out ca.pem &&"
-        f"openssl req {new} -subj /CN=own -keyout own.key -out own.csr &&"
-        f"echo {names} > own.ext && openssl x509 -req -in own.csr -CA ca.pem -CAkey ca.key"
-        " -CAcreateserial -days 2 -extfile own.ext -out own.pem && chmod 600 own.key",
-        shell=True, cwd=folder, check=True, capture_output=True)
 
 
 class WireTest(StackTest):
