@@ -13,6 +13,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "gateway/receive.h"
+
 struct loop {
     struct MHD_Daemon *daemon;
     int events; /* the daemon's epoll */
@@ -58,6 +60,8 @@ static void *run(void *arg)
 {
     struct loop *loop = arg;
 
+    receive_http((MHD_get_daemon_info(loop->daemon, MHD_DAEMON_INFO_FLAGS)->flags &
+                  MHD_USE_TLS) != 0);
     while (!atomic_load(&loop->ending)) {
         sleep_until_needed(loop);
         atomic_store(&loop->woken, false);

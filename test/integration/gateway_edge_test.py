@@ -238,6 +238,15 @@ class Edge(StackTest):
         finally:
             connection.close()
 
+    def tls_status(self, gateway, context, lines):
+        """Of a request with exactly these header lines."""
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as plain, \
+                context.wrap_socket(plain, server_hostname="localhost") as connection:
+            connection.sendall(b"GET /v1/products HTTP/1.1\r\n" + lines + b"\r\n")
+            response = http.client.HTTPResponse(connection)
+            response.begin()
+            return response.status
+
     def test_tls_by_certificate_files(self):
         cert, key = self.certificate("shop")
         _, another = self.certificate("another")
@@ -247,6 +256,9 @@ class Edge(StackTest):
             answer, version = self.ask_tls(gateway, context)
             self.assertEqual((answer.status, version), (200, "TLSv1.3"))
             self.assertEqual(answer.headers["strict-transport-security"], "max-age=31536000")
+            self.assertEqual(self.tls_status(gateway, context, b"Host: localhost\r\n"), 200)
+            for nul in (b"Host: localhost\0\n", b"Host: localhost\r\n\0\n", b"\0Host: localhost\r\n"):
+                self.assertEqual(self.tls_status(gateway, context, nul), 400)
             old = ssl.create_default_context(cafile=cert)
             with self.assertWarns(DeprecationWarning):
                 old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
