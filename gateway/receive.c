@@ -25,11 +25,29 @@ static void replace_nuls(void *bytes, ssize_t size)
         *at++ = REPLACEMENT;
 }
 
+/* The function of that name that ours stands before. */
+static void *next_of(const char *name)
+{
+    void *symbol = dlsym(RTLD_NEXT, name);
+
+    assert(symbol != NULL);
+    return symbol;
+}
+
+typedef ssize_t receive_plain(int fd, void *bytes, size_t room, int flags);
+
 /* Under TLS these are GnuTLS's own bytes. */
 ssize_t recv(int fd, void *bytes, size_t room, int flags)
 {
-    ssize_t size = recvfrom(fd, bytes, room, flags, NULL, NULL);
+    static receive_plain *_Atomic known;
+    receive_plain *next = known;
 
+    if (next == NULL) {
+        void *symbol = next_of("recv");
+        memcpy(&next, &symbol, sizeof next); /* ISO C has no cast between the two */
+        known = next;
+    }
+    ssize_t size = next(fd, bytes, room, flags);
     if (receives == RECEIVE_PLAIN)
         replace_nuls(bytes, size);
     return size;
@@ -37,20 +55,20 @@ ssize_t recv(int fd, void *bytes, size_t room, int flags)
 
 /* As GnuTLS declares it; its headers are not needed for anything else. */
 struct gnutls_session_int;
-ssize_t gnutls_record_recv(struct gnutls_session_int *session, void *bytes, size_t room);
+typedef ssize_t receive_tls(struct gnutls_session_int *session, void *bytes, size_t room);
+receive_tls gnutls_record_recv;
 
 ssize_t gnutls_record_recv(struct gnutls_session_int *session, void *bytes, size_t room)
 {
-    static ssize_t (*_Atomic real)(struct gnutls_session_int *, void *, size_t);
-    ssize_t (*call)(struct gnutls_session_int *, void *, size_t) = real;
+    static receive_tls *_Atomic known;
+    receive_tls *next = known;
 
-    if (call == NULL) {
-        void *symbol = dlsym(RTLD_NEXT, "gnutls_record_recv");
-        assert(symbol != NULL);
-        memcpy(&call, &symbol, sizeof call); /* ISO C has no cast between the two */
-        real = call;
+    if (next == NULL) {
+        void *symbol = next_of("gnutls_record_recv");
+        memcpy(&next, &symbol, sizeof next);
+        known = next;
     }
-    ssize_t size = call(session, bytes, room);
+    ssize_t size = next(session, bytes, room);
     if (receives == RECEIVE_TLS)
         replace_nuls(bytes, size);
     return size;
