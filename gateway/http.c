@@ -330,8 +330,7 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **st
     struct request *r = *state;
 
     (void)why;
-    conn_deadline(conn_of(connection),
-                  clock_monotonic_ms() + http->config.idle_timeout_ms);
+    conn_waits(conn_of(connection), clock_monotonic_ms() + http->config.idle_timeout_ms);
     if (r == NULL)
         return;
     if (r->running)
@@ -352,7 +351,7 @@ static void on_connection(void *cls, struct MHD_Connection *connection,
                      ->connect_fd;
         *socket_context = conns_add(http->conns, fd,
                                     clock_monotonic_ms() + http->config.idle_timeout_ms);
-    } else if (*socket_context != NULL) {
+    } else {
         conns_remove(http->conns, *socket_context);
     }
 }
@@ -442,7 +441,10 @@ struct err http_start(const struct http_config *config, const struct gateway *ga
     struct err e =
         listen_tcp(config->address, config->port, &http->listen_fd, &http->port);
     if (!failed(e))
-        e = conns_open(gateway->traffic, &http->conns);
+        e = conns_open(&(struct conns_config){.max = config->connections_max,
+                                              .look_every_ms = config->look_every_ms,
+                                              .traffic = gateway->traffic},
+                       &http->conns);
     if (!failed(e))
         e = start_daemon(http);
     if (!failed(e))

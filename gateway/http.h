@@ -25,6 +25,7 @@ struct http_config {
     unsigned per_address_max;
     int64_t idle_timeout_ms; /* from connecting, or the last answer, to a whole head */
     int64_t transfer_timeout_ms;    /* to send a body; to take an answer */
+    int64_t look_every_ms;          /* see conns.h; 0: as usual */
     const char *tls_cert, *tls_key; /* PEM texts, read while starting; NULL: no TLS */
 };
 

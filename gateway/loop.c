@@ -56,6 +56,26 @@ static void sleep_until_needed(struct loop *loop)
         (void)!read(loop->bell, &rings, sizeof rings);
 }
 
+static unsigned connections(struct MHD_Daemon *daemon)
+{
+    return MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS)
+        ->num_connections;
+}
+
+/*
+ * When all places were taken, libmicrohttpd looks for newcomers again only as it begins
+ * to look; so it begins once more after connections have ended, before anybody sleeps.
+ */
+static void look(struct loop *loop)
+{
+    unsigned before;
+
+    do {
+        before = connections(loop->daemon);
+        MHD_run(loop->daemon);
+    } while (connections(loop->daemon) < before);
+}
+
 static void *run(void *arg)
 {
     struct loop *loop = arg;
@@ -65,7 +85,7 @@ static void *run(void *arg)
     while (!atomic_load(&loop->ending)) {
         sleep_until_needed(loop);
         atomic_store(&loop->woken, false);
-        MHD_run(loop->daemon);
+        look(loop);
     }
     return NULL;
 }

@@ -29,7 +29,7 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_NUMBER(calls_max, "4096", 1, 65536,
                     "calls in flight to one service; past it 503"),
     CONF_ROW_NUMBER(connections_max, "4096", 1, 65536,
-                    "connections in all; more wait for one to end"),
+                    "connections in all; past it more wait, and idle ones are cut off"),
     CONF_ROW_NUMBER(per_address_max, "1024", 1, 65536,
                     "connections from one address; more are closed at once"),
     CONF_ROW_NUMBER(idle_timeout_ms, "30000", 100, 3600000,

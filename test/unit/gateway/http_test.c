@@ -27,6 +27,13 @@ static int set_up_impatient(void **state)
     return set_up_with(state, 300, 300);
 }
 
+static int set_up_for_two(void **state)
+{
+    return set_up_as(state, (struct http_config){.connections_max = 2,
+                                                 .idle_timeout_ms = 60000,
+                                                 .transfer_timeout_ms = 60000});
+}
+
 /* ---- asking ---- */
 
 /* Sends bytes on a connection of their own and reads one answer. */
@@ -847,6 +854,44 @@ static void more_than_may_be_in_flight_is_503(void **state)
     assert_int_equal(place(w, "ok", "one-too-many")->status, 201); /* its key is unused */
 }
 
+/* A request whose body does not come, so that it needs its place for long. */
+static int hold_place(const struct world *w)
+{
+    static const char REQUEST[] = "PUT /v1/carts/c1 HTTP/1.1\r\n" HOST
+                                  "Expect: 100-continue\r\nContent-Length: 12\r\n";
+    char bytes[2048], byte;
+    int fd = wire_connect(http_port(w->http));
+    int size = snprintf(bytes, sizeof bytes, "%sAuthorization: Bearer %s\r\n\r\n",
+                        REQUEST, w->token);
+
+    wire_send(fd, bytes, (size_t)size);
+    while (recv(fd, &byte, 1, 0) == 1 && byte != '\n')
+        ; /* of 100 Continue: it has been read */
+    return fd;
+}
+
+static void who_finds_no_place_waits_until_one_is_given_up(void **state)
+{
+    static const char GET[] = "GET /v1/products HTTP/1.1\r\n" HOST "\r\n";
+    struct world *w = *state;
+    int one = hold_place(w), two = hold_place(w),
+        waits = wire_connect(http_port(w->http));
+
+    wire_send(waits, GET, sizeof GET - 1);
+    close(one);
+    wire_read(waits, false, &w->answer);
+    assert_int_equal(w->answer.status, 200);
+    /* It keeps its place and asks for nothing: the next one gets it. */
+    int next = wire_connect(http_port(w->http));
+    wire_send(next, GET, sizeof GET - 1);
+    wire_read(next, false, &w->answer);
+    assert_int_equal(w->answer.status, 200);
+    assert_true(wire_ended(waits));
+    close(waits);
+    close(next);
+    close(two);
+}
+
 static void connections_past_what_one_address_may_have_are_closed(void **state)
 {
     enum { MOST = 64 };
@@ -900,6 +945,8 @@ int main(void)
         WITH_WORLD(every_answer_has_the_security_headers),
         WITH_WORLD(a_user_who_asks_too_often_is_429),
         WITH_WORLD(more_than_may_be_in_flight_is_503),
+        cmocka_unit_test_setup_teardown(who_finds_no_place_waits_until_one_is_given_up,
+                                        set_up_for_two, tear_down),
         WITH_WORLD(connections_past_what_one_address_may_have_are_closed),
     };
 
