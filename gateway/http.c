@@ -472,7 +472,7 @@ void http_drain(struct http *http, int64_t limit_ms)
     atomic_store(&http->draining, true);
     /* Newcomers are refused from here on; closing waits for the end (destroy), as the
      * daemon's thread may still be looking at the socket. */
-    MHD_quiesce_daemon(http->daemon);
+    loop_quiesce(http->loop);
     shutdown(http->listen_fd, SHUT_RDWR);
     wait_for_none(http, &http->running, limit_ms);
     pthread_mutex_lock(&http->mutex);

@@ -22,6 +22,7 @@ struct loop {
     pthread_t thread;
     atomic_bool asleep; /* about to wait, or waiting */
     atomic_bool woken;  /* there is something to look at */
+    atomic_bool quiescing; /* see loop_quiesce */
     atomic_bool ending;
 };
 
@@ -85,6 +86,8 @@ static void *run(void *arg)
     while (!atomic_load(&loop->ending)) {
         sleep_until_needed(loop);
         atomic_store(&loop->woken, false);
+        if (atomic_exchange(&loop->quiescing, false))
+            MHD_quiesce_daemon(loop->daemon);
         look(loop);
     }
     return NULL;
@@ -117,6 +120,12 @@ void loop_wake(struct loop *loop)
     atomic_store(&loop->woken, true);
     if (atomic_exchange(&loop->asleep, false))
         (void)!write(loop->bell, &ring, sizeof ring);
+}
+
+void loop_quiesce(struct loop *loop)
+{
+    atomic_store(&loop->quiescing, true);
+    loop_wake(loop);
 }
 
 void loop_stop(struct loop *loop)

@@ -25,5 +25,9 @@ struct err loop_start(struct MHD_Daemon *daemon, struct loop **out)
  * waits. */
 void loop_wake(struct loop *loop);
 
+/* Has the daemon soon leave its listening socket alone, which stays open.  Not done by the
+ * caller: MHD_quiesce_daemon would take the socket from under an MHD_run. */
+void loop_quiesce(struct loop *loop);
+
 /* Ends the thread; the daemon can be stopped then.  NULL is allowed. */
 void loop_stop(struct loop *loop);
