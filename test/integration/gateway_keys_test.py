@@ -1,4 +1,8 @@
 """What one key means across gateways, their restarts, and the end of its keeping."""
+import contextlib
+import json
+import socket
+import subprocess
 import threading
 import time
 import uuid
@@ -19,8 +23,6 @@ def uuid7():
 
 
 class Keys(StackTest):
-    environment = {"CHECKOUT_GATEWAY_PLACE_TIMEOUT_MS": "3000"}
-
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
@@ -141,6 +143,88 @@ class Keys(StackTest):
                 raw(leaving.port, b"GET /v1/products HTTP/1.1\r\nHost: a\r\n\r\n")
         self.expect(answers[0], 201)
         self.assertEqual(answers[0].headers["connection"], "close")
+
+    # --- who leaves ---
+
+    def left(self):
+        """Calls that were cancelled because their client had left."""
+        read = json.loads(self.stack.ctl(
+            "call", "rpc.v1.Metrics/Read", '{"prefix": "http_server_left"}', "--service",
+            "gateway", "--json"))
+        return sum(int(metric["value"]) for metric in read.get("metrics", []))
+
+    def send_order(self, cart, key):
+        """An order on a connection of its own, which is given back at once."""
+        body = json.dumps({"cart_id": cart, "payment_method_id": "pm_card_visa"}).encode()
+        connection = socket.create_connection(("127.0.0.1", self.stack.port), timeout=60)
+        connection.sendall(
+            f"POST /v1/orders HTTP/1.1\r\nHost: shop.test\r\nIdempotency-Key: {key}\r\n"
+            f"Authorization: Bearer {self.shopper.token}\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        return connection
+
+    def begun(self, keys):
+        names = ", ".join(f"'{key}'" for key in keys)
+        return self.stack.number("SELECT count(*) FROM orders.checkouts "
+                                 f"WHERE idempotency_key IN ({names})")
+
+    def is_one_order(self, key, answer):
+        self.expect(answer, 201)
+        self.assertEqual(self.stack.sql(
+            f"SELECT id FROM orders.orders WHERE idempotency_key = '{key}'"),
+            [[answer.json["order_id"]]])
+        self.assertEqual(self.stack.number(
+            "SELECT count(*) FROM sandbox.charges WHERE status = 'captured' "
+            f"AND idempotency_key LIKE '%{answer.json['order_id']}%'"), 1)
+
+    @contextlib.contextmanager
+    def held_up(self, table):
+        """Whatever writes there waits, and with it what its writer has not begun."""
+        with subprocess.Popen(["psql", "-XAtq", self.stack.database()], text=True,
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+            holder.stdin.write(f"BEGIN; LOCK TABLE {table}; SELECT 'held';\n")
+            holder.stdin.flush()
+            self.assertEqual(holder.stdout.readline(), "held\n")
+            yield lambda: self.stack.number(
+                "SELECT count(*) FROM pg_locks WHERE NOT granted "
+                f"AND relation = '{table}'::regclass")
+            holder.stdin.close()  # which ends the transaction
+
+    def test_who_leaves_before_anything_has_begun_has_begun_nothing(self):
+        first, leave, stay = ({fresh(): self.cart() for _ in range(n)} for n in (1, 6, 2))
+        before = self.left()
+        with self.held_up("orders.checkouts") as waiting:
+            connections = [self.send_order(cart, key) for key, cart in first.items()]
+            wait_until(waiting, 30, "the writer waits for the lock")
+            leavers = [self.send_order(cart, key) for key, cart in leave.items()]
+            connections += [self.send_order(cart, key) for key, cart in stay.items()]
+            for leaver in leavers:
+                leaver.close()
+            wait_until(lambda: self.left() == before + len(leave), 30, "they are called off")
+        for connection in connections:
+            self.assertIn(b" 201 ", connection.recv(4096))
+            connection.close()
+        self.assertEqual(self.begun(leave), 0)
+        for key, cart in leave.items():
+            self.is_one_order(key, self.shopper.order(cart, key))
+
+    def test_who_leaves_in_mid_order_finds_exactly_one_order(self):
+        """Whether it was the first to ask again or not: the order goes on to its end."""
+        orders = {fresh(): self.cart() for _ in range(6)}
+        before = self.left()
+        with self.held_up("payment.charges"):
+            connections = [self.send_order(cart, key) for key, cart in orders.items()]
+            wait_until(lambda: self.begun(orders) == len(orders), 30, "all are in flight")
+            for connection in connections:
+                connection.close()
+            wait_until(lambda: self.left() == before + len(orders), 30, "they are called off")
+        for n, (key, cart) in enumerate(orders.items()):
+            if n == len(orders) // 2:  # from here on nobody has asked until all was over
+                wait_until(lambda: self.stack.unfinished() == 0, 30, "the others end by themselves")
+                self.assertEqual(self.stack.number(
+                    "SELECT count(*) FROM orders.orders WHERE idempotency_key IN "
+                    f"({', '.join(repr(key) for key in orders)})"), len(orders))
+            self.is_one_order(key, self.shopper.order_until_final(cart, key))
 
     def test_zz_the_sums_come_out(self):
         wait_until(lambda: self.stack.unfinished() == 0, 60, "every checkout is finished")
