@@ -263,7 +263,7 @@ static void handle(struct http *http, struct request *r)
 {
     if (!enter_handler(http)) {
         r->answer.close = true;
-        request_fail(r, err_make(ERR_CANCELLED, "the gateway is stopping"));
+        request_fail(r, err_make(ERR_UNAVAILABLE, "the gateway is stopping"));
         return;
     }
     r->handled = true;

@@ -1,13 +1,11 @@
 """What one key means across gateways, their restarts, and the end of its keeping."""
-import contextlib
 import json
 import socket
-import subprocess
 import threading
 import time
 import uuid
 
-from edge import Gateway, raw
+from edge import Gateway, held_up, raw
 from stack import StackTest, check_sums, main, wait_until
 
 
@@ -177,23 +175,10 @@ class Keys(StackTest):
             "SELECT count(*) FROM sandbox.charges WHERE status = 'captured' "
             f"AND idempotency_key LIKE '%{answer.json['order_id']}%'"), 1)
 
-    @contextlib.contextmanager
-    def held_up(self, table):
-        """Whatever writes there waits, and with it what its writer has not begun."""
-        with subprocess.Popen(["psql", "-XAtq", self.stack.database()], text=True,
-                              stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
-            holder.stdin.write(f"BEGIN; LOCK TABLE {table}; SELECT 'held';\n")
-            holder.stdin.flush()
-            self.assertEqual(holder.stdout.readline(), "held\n")
-            yield lambda: self.stack.number(
-                "SELECT count(*) FROM pg_locks WHERE NOT granted "
-                f"AND relation = '{table}'::regclass")
-            holder.stdin.close()  # which ends the transaction
-
     def test_who_leaves_before_anything_has_begun_has_begun_nothing(self):
         first, leave, stay = ({fresh(): self.cart() for _ in range(n)} for n in (1, 6, 2))
         before = self.left()
-        with self.held_up("orders.checkouts") as waiting:
+        with held_up(self.stack, "orders.checkouts") as waiting:
             connections = [self.send_order(cart, key) for key, cart in first.items()]
             wait_until(waiting, 30, "the writer waits for the lock")
             leavers = [self.send_order(cart, key) for key, cart in leave.items()]
@@ -212,7 +197,7 @@ class Keys(StackTest):
         """Whether it was the first to ask again or not: the order goes on to its end."""
         orders = {fresh(): self.cart() for _ in range(6)}
         before = self.left()
-        with self.held_up("payment.charges"):
+        with held_up(self.stack, "payment.charges"):
             connections = [self.send_order(cart, key) for key, cart in orders.items()]
             wait_until(lambda: self.begun(orders) == len(orders), 30, "all are in flight")
             for connection in connections:

@@ -498,6 +498,25 @@ static void a_drain_accepts_no_more_and_answers_what_runs(void **state)
     shop_wait_held(&w->shop, 0);
 }
 
+/* Between the drain and the end: nothing may begin any more. */
+static void after_a_drain_who_still_asks_is_sent_elsewhere(void **state)
+{
+    static const char GET[] = "GET /v1/products HTTP/1.1\r\n" HOST "\r\n";
+    struct world *w = *state;
+    int fd = wire_connect(http_port(w->http));
+
+    wire_send(fd, GET, sizeof GET - 1);
+    wire_read(fd, false, &w->answer);
+    assert_int_equal(w->answer.status, 200);
+    http_drain(w->http, 10000);
+    wire_send(fd, GET, sizeof GET - 1);
+    wire_read(fd, false, &w->answer);
+    expect_problem(&w->answer, 503, "unavailable");
+    expect_header(&w->answer, "Retry-After", "1");
+    assert_true(wire_ended(fd));
+    close(fd);
+}
+
 /* Each byte comes well within the limit; the whole does not. */
 static void a_head_or_body_that_trickles_in_is_cut_off(void **state)
 {
@@ -931,6 +950,7 @@ int main(void)
         WITH_WORLD(a_trace_is_passed_on_or_made),
         WITH_WORLD(one_connection_serves_many_also_after_a_refusal),
         WITH_WORLD(two_requests_run_at_once),
+        WITH_WORLD(after_a_drain_who_still_asks_is_sent_elsewhere),
         WITH_WORLD(a_drain_accepts_no_more_and_answers_what_runs),
         cmocka_unit_test_setup_teardown(a_head_or_body_that_trickles_in_is_cut_off,
                                         set_up_impatient, tear_down),
