@@ -16,6 +16,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "gateway/admit.h"
+#include "gateway/certificates.h"
 #include "gateway/conns.h"
 #include "gateway/cors.h"
 #include "gateway/headers.h"
@@ -373,16 +374,18 @@ __attribute__((format(printf, 2, 0))) static void on_log(void *cls, const char *
 static struct err start_daemon(struct http *http)
 {
     const struct http_config *c = &http->config;
+    gnutls_certificate_retrieve_function3 *callback = certificates_retrieve;
+    void *retrieve;
+    memcpy(&retrieve, &callback, sizeof retrieve); /* ISO C has no cast between the two */
     struct MHD_OptionItem tls[] = {
-        {MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)c->tls_cert},
-        {MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)c->tls_key},
+        {MHD_OPTION_HTTPS_CERT_CALLBACK2, 0, retrieve},
         {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)TLS_PRIORITIES},
         {MHD_OPTION_END, 0, NULL},
     };
     unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
 
-    if (c->tls_cert == NULL)
-        tls[0] = tls[3];
+    if (c->certificates == NULL)
+        tls[0] = tls[2];
     else
         flags |= MHD_USE_TLS;
     /* clang-format off */
@@ -401,11 +404,8 @@ static struct err start_daemon(struct http *http)
     /* clang-format on */
     return http->daemon != NULL
                ? ERR_NONE
-               : err_make(ERR_UNAVAILABLE, "the HTTP server cannot start on %s port %u%s",
-                          c->address, http->port,
-                          c->tls_cert != NULL
-                              ? "; is the certificate the key's, and both PEM?"
-                              : "");
+               : err_make(ERR_UNAVAILABLE, "the HTTP server cannot start on %s port %u",
+                          c->address, http->port);
 }
 
 static void destroy(struct http *http)
@@ -433,7 +433,7 @@ struct err http_start(const struct http_config *config, const struct gateway *ga
         return err_memory();
     http->gateway = gateway;
     http->queue = pages_queue();
-    http->tls = config->tls_cert != NULL;
+    http->tls = config->certificates != NULL;
     http->config = *config;
     http->listen_fd = -1;
     pthread_mutex_init(&http->mutex, NULL);
@@ -448,8 +448,7 @@ struct err http_start(const struct http_config *config, const struct gateway *ga
     if (!failed(e))
         e = start_daemon(http);
     if (!failed(e))
-        e = loop_start(http->daemon, &http->loop);
-    http->config.tls_cert = http->config.tls_key = NULL; /* read; the caller's to free */
+        e = loop_start(http->daemon, config->certificates, &http->loop);
     if (failed(e))
         destroy(http);
     else

@@ -13,15 +13,17 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "gateway/certificates.h"
 #include "gateway/receive.h"
 
 struct loop {
     struct MHD_Daemon *daemon;
+    struct certificates *certificates;
     int events; /* the daemon's epoll */
     int bell;   /* an eventfd, rung only for a loop that is asleep */
     pthread_t thread;
-    atomic_bool asleep; /* about to wait, or waiting */
-    atomic_bool woken;  /* there is something to look at */
+    atomic_bool asleep;    /* about to wait, or waiting */
+    atomic_bool woken;     /* there is something to look at */
     atomic_bool quiescing; /* see loop_quiesce */
     atomic_bool ending;
 };
@@ -81,8 +83,8 @@ static void *run(void *arg)
 {
     struct loop *loop = arg;
 
-    receive_http((MHD_get_daemon_info(loop->daemon, MHD_DAEMON_INFO_FLAGS)->flags &
-                  MHD_USE_TLS) != 0);
+    receive_http(loop->certificates != NULL);
+    certificates_show(loop->certificates);
     while (!atomic_load(&loop->ending)) {
         sleep_until_needed(loop);
         atomic_store(&loop->woken, false);
@@ -93,13 +95,15 @@ static void *run(void *arg)
     return NULL;
 }
 
-struct err loop_start(struct MHD_Daemon *daemon, struct loop **out)
+struct err loop_start(struct MHD_Daemon *daemon, struct certificates *certificates,
+                      struct loop **out)
 {
     struct loop *loop = *out = calloc(1, sizeof *loop);
 
     if (loop == NULL)
         return err_memory();
     loop->daemon = daemon;
+    loop->certificates = certificates;
     loop->events = MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
     loop->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int status = loop->bell < 0 ? errno : pthread_create(&loop->thread, NULL, run, loop);

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <dlfcn.h>
+#include <gnutls/gnutls.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -53,12 +54,9 @@ ssize_t recv(int fd, void *bytes, size_t room, int flags)
     return size;
 }
 
-/* As GnuTLS declares it; its headers are not needed for anything else. */
-struct gnutls_session_int;
-typedef ssize_t receive_tls(struct gnutls_session_int *session, void *bytes, size_t room);
-receive_tls gnutls_record_recv;
+typedef ssize_t receive_tls(gnutls_session_t session, void *bytes, size_t room);
 
-ssize_t gnutls_record_recv(struct gnutls_session_int *session, void *bytes, size_t room)
+ssize_t gnutls_record_recv(gnutls_session_t session, void *bytes, size_t room)
 {
     static receive_tls *_Atomic known;
     receive_tls *next = known;
