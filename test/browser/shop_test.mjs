@@ -214,6 +214,24 @@ describe('for everybody', {concurrency: 3}, () => {
         await fits();
     }, {colorScheme: 'dark', reducedMotion: 'reduce'});
 
+    visit('on a phone a bar leads to the cart, and is out of the way there', async (shopper, page) => {
+        const bar = page.locator('#cart-bar');
+
+        await bar.waitFor({state: 'hidden'});
+        await shopper.add('Mug, blue');
+        await bar.click();
+        await bar.waitFor({state: 'hidden'});
+        await shopper.add('Teapot'); /* near the cart */
+        await page.screenshot({fullPage: true}); /* for a moment all of the page is in sight */
+        await page.screenshot();
+        await bar.waitFor({state: 'hidden'});
+        await page.evaluate(() => window.scrollTo(0, 0));
+        await bar.waitFor();
+        await page.locator('#order').click();
+        await shopper.oneOrder();
+        await bar.waitFor({state: 'hidden'});
+    }, {viewport: {width: 390, height: 844}});
+
     visit('every card of the sandbox is offered', async (shopper, page) => {
         const header = readFileSync(`${process.env.REPO}/payment/sandbox.h`, 'utf8');
         const cards = await page.locator('input[name=card]').evaluateAll(
