@@ -1,12 +1,13 @@
 """What one key means across gateways, their restarts, and the end of its keeping."""
 import json
 import socket
+import subprocess
 import threading
 import time
 import uuid
 
 from edge import Gateway, held_up, raw
-from stack import StackTest, check_sums, main, wait_until
+from stack import BUILD, StackTest, check_sums, main, wait_until
 
 
 def fresh():
@@ -219,6 +220,11 @@ class Keys(StackTest):
 class Retention(StackTest):
     environment = {"CHECKOUT_ORCHESTRATOR_KEYS_KEPT_MS": "1500",
                    "CHECKOUT_ORCHESTRATOR_KEYS_PRUNE_EVERY_MS": "50"}
+
+    def test_keys_are_kept_for_seventy_two_hours_unless_told_otherwise(self):
+        told = subprocess.run([BUILD / "bin" / "orchestrator", "--help"], capture_output=True,
+                              text=True, check=True).stdout
+        self.assertRegex(told, rf"keys_kept_ms .*\[{72 * 60 * 60 * 1000}\]")
 
     def test_a_key_that_is_no_longer_kept_frees_nothing_that_was_ordered(self):
         stack, shopper = self.stack, self.stack.shopper()

@@ -765,6 +765,13 @@ static void a_page_of_ours_orders_with_its_session_cookie(void **state)
         else
             expect_problem(a, CASES[i].status, CASES[i].code);
     }
+    /* The key in the body alone is what a form of another site could send, too. */
+    snprintf(headers, sizeof headers,
+             "Cookie: session=%s\r\nOrigin: http://shop.test\r\n", w->token);
+    expect_problem(ask_as(w, "", "POST /v1/orders", headers,
+                          "{\"cart_id\":\"ok\",\"payment_method_id\":\"pm_card_visa\","
+                          "\"idempotency_key\":\"in-the-body\"}"),
+                   403, "cross_site");
     assert_int_equal(w->shop.placed, 1);
     snprintf(headers, sizeof headers, "Cookie: session=%s\r\n", w->token);
     assert_int_equal(ask_as(w, "", "GET /v1/orders", headers, NULL)->status, 200);
