@@ -12,14 +12,13 @@
 #include "base/clock.h"
 #include "gateway/traffic.h"
 
-enum { SWEEP_MS = 250 };
-
 struct conn {
-    struct conn *prev, *next;
+    struct conn *prev, *next; /* of those in use; of those that are free, next alone */
     struct conns *conns;
     int fd;
     _Atomic int64_t deadline_ms;
-    struct channel *channel; /* of the call that runs for it; NULL: none */
+    _Atomic int64_t waits_since_ms; /* for a request; INT64_MAX: it does not */
+    struct channel *channel;        /* of the call that runs for it; NULL: none */
     channel_ticket ticket;
     bool seen; /* an earlier sweep has seen the call */
 };
@@ -30,8 +29,10 @@ struct conns {
     pthread_t thread;
     bool closing;
     bool calls_left; /* see conns_leave_calls */
-    struct conn *first;
+    struct conn *first, *free;
+    int64_t look_every_ms;
     struct traffic *traffic;
+    struct conn room[];
 };
 
 /* Whether the other side will send nothing more: it was closed, or its half of it was. */
@@ -55,14 +56,24 @@ static void look_after_call(struct conns *conns, struct conn *c)
     c->seen = true;
 }
 
+/* Whether its place is needed more than it needs it. */
+static bool in_the_way(const struct conns *conns, struct conn *c, int64_t now_ms)
+{
+    int64_t since_ms = atomic_load(&c->waits_since_ms);
+
+    return conns->free == NULL && since_ms != INT64_MAX &&
+           now_ms - since_ms >= CONNS_FULL_LOOKS * conns->look_every_ms;
+}
+
 /* Under the mutex, so that no socket here has been closed and its number used again. */
 static void sweep(struct conns *conns, int64_t now_ms)
 {
     for (struct conn *c = conns->first; c != NULL; c = c->next) {
         look_after_call(conns, c);
-        if (atomic_load(&c->deadline_ms) > now_ms)
+        if (atomic_load(&c->deadline_ms) > now_ms && !in_the_way(conns, c, now_ms))
             continue;
         atomic_store(&c->deadline_ms, INT64_MAX);
+        atomic_store(&c->waits_since_ms, INT64_MAX);
         shutdown(c->fd, SHUT_RDWR);
     }
 }
@@ -74,23 +85,28 @@ static void *run(void *arg)
     pthread_mutex_lock(&conns->mutex);
     while (!conns->closing) {
         (void)clock_cond_wait(&conns->wake, &conns->mutex,
-                              clock_monotonic_ms() + SWEEP_MS);
+                              clock_monotonic_ms() + conns->look_every_ms);
         sweep(conns, clock_monotonic_ms());
     }
     pthread_mutex_unlock(&conns->mutex);
     return NULL;
 }
 
-struct err conns_open(struct traffic *traffic, struct conns **out)
+struct err conns_open(const struct conns_config *config, struct conns **out)
 {
-    struct conns *conns = calloc(1, sizeof *conns);
+    struct conns *conns = calloc(1, sizeof *conns + config->max * sizeof conns->room[0]);
 
     *out = NULL;
     if (conns == NULL)
         return err_memory();
+    for (unsigned i = 0; i < config->max; i++)
+        conns->room[i].next = i + 1 < config->max ? &conns->room[i + 1] : NULL;
+    conns->free = config->max > 0 ? conns->room : NULL;
+    conns->look_every_ms =
+        config->look_every_ms > 0 ? config->look_every_ms : CONNS_LOOK_MS;
+    conns->traffic = config->traffic;
     pthread_mutex_init(&conns->mutex, NULL);
     clock_cond_init(&conns->wake);
-    conns->traffic = traffic;
     if (pthread_create(&conns->thread, NULL, run, conns) != 0) {
         pthread_cond_destroy(&conns->wake);
         pthread_mutex_destroy(&conns->mutex);
@@ -119,15 +135,12 @@ void conns_close(struct conns *conns)
 
 struct conn *conns_add(struct conns *conns, int fd, int64_t deadline_ms)
 {
-    struct conn *c = calloc(1, sizeof *c);
-
-    if (c == NULL)
-        return NULL;
-    c->conns = conns;
-    c->fd = fd;
-    atomic_store(&c->deadline_ms, deadline_ms);
     pthread_mutex_lock(&conns->mutex);
-    c->next = conns->first;
+    struct conn *c = conns->free;
+    assert(c != NULL);
+    conns->free = c->next;
+    *c = (struct conn){.next = conns->first, .conns = conns, .fd = fd};
+    conn_waits(c, deadline_ms);
     if (c->next != NULL)
         c->next->prev = c;
     conns->first = c;
@@ -144,20 +157,25 @@ void conns_remove(struct conns *conns, struct conn *c)
         conns->first = c->next;
     if (c->next != NULL)
         c->next->prev = c->prev;
+    c->next = conns->free;
+    conns->free = c;
     pthread_mutex_unlock(&conns->mutex);
-    free(c);
+}
+
+void conn_waits(struct conn *conn, int64_t deadline_ms)
+{
+    atomic_store(&conn->waits_since_ms, clock_monotonic_ms());
+    atomic_store(&conn->deadline_ms, deadline_ms);
 }
 
 void conn_deadline(struct conn *conn, int64_t deadline_ms)
 {
-    if (conn != NULL)
-        atomic_store(&conn->deadline_ms, deadline_ms);
+    atomic_store(&conn->waits_since_ms, INT64_MAX);
+    atomic_store(&conn->deadline_ms, deadline_ms);
 }
 
 static void set_call(struct conn *conn, struct channel *channel, channel_ticket ticket)
 {
-    if (conn == NULL)
-        return;
     pthread_mutex_lock(&conn->conns->mutex);
     conn->channel = channel;
     conn->ticket = ticket;

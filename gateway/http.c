@@ -16,6 +16,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "gateway/admit.h"
+#include "gateway/certificates.h"
 #include "gateway/conns.h"
 #include "gateway/cors.h"
 #include "gateway/headers.h"
@@ -263,7 +264,7 @@ static void handle(struct http *http, struct request *r)
 {
     if (!enter_handler(http)) {
         r->answer.close = true;
-        request_fail(r, err_make(ERR_CANCELLED, "the gateway is stopping"));
+        request_fail(r, err_make(ERR_UNAVAILABLE, "the gateway is stopping"));
         return;
     }
     r->handled = true;
@@ -330,8 +331,7 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **st
     struct request *r = *state;
 
     (void)why;
-    conn_deadline(conn_of(connection),
-                  clock_monotonic_ms() + http->config.idle_timeout_ms);
+    conn_waits(conn_of(connection), clock_monotonic_ms() + http->config.idle_timeout_ms);
     if (r == NULL)
         return;
     if (r->running)
@@ -352,7 +352,7 @@ static void on_connection(void *cls, struct MHD_Connection *connection,
                      ->connect_fd;
         *socket_context = conns_add(http->conns, fd,
                                     clock_monotonic_ms() + http->config.idle_timeout_ms);
-    } else if (*socket_context != NULL) {
+    } else {
         conns_remove(http->conns, *socket_context);
     }
 }
@@ -374,16 +374,18 @@ __attribute__((format(printf, 2, 0))) static void on_log(void *cls, const char *
 static struct err start_daemon(struct http *http)
 {
     const struct http_config *c = &http->config;
+    gnutls_certificate_retrieve_function3 *callback = certificates_retrieve;
+    void *retrieve;
+    memcpy(&retrieve, &callback, sizeof retrieve); /* ISO C has no cast between the two */
     struct MHD_OptionItem tls[] = {
-        {MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)c->tls_cert},
-        {MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)c->tls_key},
+        {MHD_OPTION_HTTPS_CERT_CALLBACK2, 0, retrieve},
         {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)TLS_PRIORITIES},
         {MHD_OPTION_END, 0, NULL},
     };
     unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
 
-    if (c->tls_cert == NULL)
-        tls[0] = tls[3];
+    if (c->certificates == NULL)
+        tls[0] = tls[2];
     else
         flags |= MHD_USE_TLS;
     /* clang-format off */
@@ -402,11 +404,8 @@ static struct err start_daemon(struct http *http)
     /* clang-format on */
     return http->daemon != NULL
                ? ERR_NONE
-               : err_make(ERR_UNAVAILABLE, "the HTTP server cannot start on %s port %u%s",
-                          c->address, http->port,
-                          c->tls_cert != NULL
-                              ? "; is the certificate the key's, and both PEM?"
-                              : "");
+               : err_make(ERR_UNAVAILABLE, "the HTTP server cannot start on %s port %u",
+                          c->address, http->port);
 }
 
 static void destroy(struct http *http)
@@ -434,7 +433,7 @@ struct err http_start(const struct http_config *config, const struct gateway *ga
         return err_memory();
     http->gateway = gateway;
     http->queue = pages_queue();
-    http->tls = config->tls_cert != NULL;
+    http->tls = config->certificates != NULL;
     http->config = *config;
     http->listen_fd = -1;
     pthread_mutex_init(&http->mutex, NULL);
@@ -442,12 +441,14 @@ struct err http_start(const struct http_config *config, const struct gateway *ga
     struct err e =
         listen_tcp(config->address, config->port, &http->listen_fd, &http->port);
     if (!failed(e))
-        e = conns_open(gateway->traffic, &http->conns);
+        e = conns_open(&(struct conns_config){.max = config->connections_max,
+                                              .look_every_ms = config->look_every_ms,
+                                              .traffic = gateway->traffic},
+                       &http->conns);
     if (!failed(e))
         e = start_daemon(http);
     if (!failed(e))
-        e = loop_start(http->daemon, &http->loop);
-    http->config.tls_cert = http->config.tls_key = NULL; /* read; the caller's to free */
+        e = loop_start(http->daemon, config->certificates, &http->loop);
     if (failed(e))
         destroy(http);
     else
@@ -470,7 +471,7 @@ void http_drain(struct http *http, int64_t limit_ms)
     atomic_store(&http->draining, true);
     /* Newcomers are refused from here on; closing waits for the end (destroy), as the
      * daemon's thread may still be looking at the socket. */
-    MHD_quiesce_daemon(http->daemon);
+    loop_quiesce(http->loop);
     shutdown(http->listen_fd, SHUT_RDWR);
     wait_for_none(http, &http->running, limit_ms);
     pthread_mutex_lock(&http->mutex);

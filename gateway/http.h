@@ -18,14 +18,17 @@
 #include "base/err.h"
 #include "gateway/gateway.h"
 
+struct certificates;
+
 struct http_config {
     const char *address; /* numeric, IPv4 or IPv6 */
     uint16_t port;       /* 0: a free one */
     unsigned connections_max;
     unsigned per_address_max;
     int64_t idle_timeout_ms; /* from connecting, or the last answer, to a whole head */
-    int64_t transfer_timeout_ms;    /* to send a body; to take an answer */
-    const char *tls_cert, *tls_key; /* PEM texts, read while starting; NULL: no TLS */
+    int64_t transfer_timeout_ms;       /* to send a body; to take an answer */
+    int64_t look_every_ms;             /* see conns.h; 0: as usual */
+    struct certificates *certificates; /* borrowed; NULL: no TLS */
 };
 
 struct http;

@@ -14,14 +14,18 @@
 #include <unistd.h>
 
 #include "base/cork.h"
+#include "gateway/certificates.h"
+#include "gateway/receive.h"
 
 struct loop {
     struct MHD_Daemon *daemon;
+    struct certificates *certificates;
     int events; /* the daemon's epoll */
     int bell;   /* an eventfd, rung only for a loop that is asleep */
     pthread_t thread;
-    atomic_bool asleep; /* about to wait, or waiting */
-    atomic_bool woken;  /* there is something to look at */
+    atomic_bool asleep;    /* about to wait, or waiting */
+    atomic_bool woken;     /* there is something to look at */
+    atomic_bool quiescing; /* see loop_quiesce */
     atomic_bool ending;
 };
 
@@ -56,27 +60,53 @@ static void sleep_until_needed(struct loop *loop)
         (void)!read(loop->bell, &rings, sizeof rings);
 }
 
+static unsigned connections(struct MHD_Daemon *daemon)
+{
+    return MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS)
+        ->num_connections;
+}
+
+/*
+ * When all places were taken, libmicrohttpd looks for newcomers again only as it begins
+ * to look; so it begins once more after connections have ended, before anybody sleeps.
+ */
+static void look(struct loop *loop)
+{
+    unsigned before;
+
+    do {
+        before = connections(loop->daemon);
+        MHD_run(loop->daemon);
+    } while (connections(loop->daemon) < before);
+}
+
 static void *run(void *arg)
 {
     struct loop *loop = arg;
 
+    receive_http(loop->certificates != NULL);
+    certificates_show(loop->certificates);
     while (!atomic_load(&loop->ending)) {
         sleep_until_needed(loop);
         atomic_store(&loop->woken, false);
+        if (atomic_exchange(&loop->quiescing, false))
+            MHD_quiesce_daemon(loop->daemon);
         cork_begin(); /* the calls of all requests that came go together */
-        MHD_run(loop->daemon);
+        look(loop);
         cork_end();
     }
     return NULL;
 }
 
-struct err loop_start(struct MHD_Daemon *daemon, struct loop **out)
+struct err loop_start(struct MHD_Daemon *daemon, struct certificates *certificates,
+                      struct loop **out)
 {
     struct loop *loop = *out = calloc(1, sizeof *loop);
 
     if (loop == NULL)
         return err_memory();
     loop->daemon = daemon;
+    loop->certificates = certificates;
     loop->events = MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
     loop->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int status = loop->bell < 0 ? errno : pthread_create(&loop->thread, NULL, run, loop);
@@ -104,6 +134,12 @@ void loop_wake(struct loop *loop)
 {
     if (cork_hold(ring, loop) == CORK_NONE)
         ring(loop);
+}
+
+void loop_quiesce(struct loop *loop)
+{
+    atomic_store(&loop->quiescing, true);
+    loop_wake(loop);
 }
 
 void loop_stop(struct loop *loop)

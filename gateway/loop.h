@@ -15,15 +15,21 @@
 #include "base/err.h"
 
 struct loop;
+struct certificates;
 
 /* Serves `daemon`, started with MHD_USE_EPOLL and no thread, until loop_stop;
- * RESOURCE_EXHAUSTED without a thread.  *out is set before the first callback runs. */
-struct err loop_start(struct MHD_Daemon *daemon, struct loop **out)
-    __attribute__((warn_unused_result));
+ * RESOURCE_EXHAUSTED without a thread.  certificates: borrowed, what its handshakes show;
+ * NULL without TLS.  *out is set before the first callback runs. */
+struct err loop_start(struct MHD_Daemon *daemon, struct certificates *certificates,
+                      struct loop **out) __attribute__((warn_unused_result));
 
 /* Has the daemon look at its connections: after MHD_resume_connection.  Any thread; never
  * waits. */
 void loop_wake(struct loop *loop);
+
+/* Has the daemon soon leave its listening socket alone, which stays open.  Not done by the
+ * caller: MHD_quiesce_daemon would take the socket from under an MHD_run. */
+void loop_quiesce(struct loop *loop);
 
 /* Ends the thread; the daemon can be stopped then.  NULL is allowed. */
 void loop_stop(struct loop *loop);

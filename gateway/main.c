@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "gateway/answers.h"
 #include "gateway/buckets.h"
+#include "gateway/certificates.h"
 #include "gateway/cors.h"
 #include "gateway/fetch.h"
 #include "gateway/file.h"
@@ -38,6 +39,7 @@ struct parts {
     struct gateway gateway;
     struct key_source *key_source;
     bool fetching; /* libcurl was started */
+    struct certificates *certificates;
     struct http *http;
     struct follow *follow; /* keeps the channels' keys as the services' file is */
 };
@@ -136,20 +138,15 @@ static struct err follow_services(const struct settings *s, struct parts *p)
                         &p->follow);
 }
 
-/* The texts are read by the server while it starts, and not kept. */
-static struct err read_tls(const struct settings *s, char **cert, char **key)
+static struct err open_certificates(const struct settings *s, struct parts *p)
 {
-    enum { PEM_MAX = 256 << 10 };
-    size_t size;
-
-    *cert = *key = NULL;
     if ((s->tls_cert_file[0] == '\0') != (s->tls_key_file[0] == '\0'))
         return err_make(ERR_INVALID_ARGUMENT,
                         "tls_cert_file and tls_key_file go together; set both or none");
     if (s->tls_cert_file[0] == '\0')
         return ERR_NONE;
-    struct err e = file_read(s->tls_cert_file, PEM_MAX, cert, &size);
-    return failed(e) ? e : file_read(s->tls_key_file, PEM_MAX, key, &size);
+    return certificates_open(s->tls_cert_file, s->tls_key_file, CERTIFICATES_EVERY_MS,
+                             &p->certificates);
 }
 
 static struct err start_http(const struct settings *s, struct parts *p)
@@ -162,7 +159,6 @@ static struct err start_http(const struct settings *s, struct parts *p)
         .idle_timeout_ms = s->idle_timeout_ms,
         .transfer_timeout_ms = s->transfer_timeout_ms,
     };
-    char *cert, *key;
 
     p->gateway.place_timeout_ms = s->place_timeout_ms;
     p->gateway.call_timeout_ms = s->call_timeout_ms;
@@ -174,16 +170,9 @@ static struct err start_http(const struct settings *s, struct parts *p)
                         "cors_origins is \"%.100s\"; write origins such as "
                         "https://shop.example, with commas and no spaces",
                         s->cors_origins);
-    struct err e = read_tls(s, &cert, &key);
-    config.tls_cert = cert;
-    config.tls_key = key;
-    if (!failed(e))
-        e = http_start(&config, &p->gateway, &p->http);
-    if (key != NULL)
-        sodium_memzero(key, strlen(key));
-    free(key);
-    free(cert);
-    return e;
+    struct err e = open_certificates(s, p);
+    config.certificates = p->certificates;
+    return failed(e) ? e : http_start(&config, &p->gateway, &p->http);
 }
 
 /* Whether an order sent here now would go on: asks nobody, and looks at connections. */
@@ -269,6 +258,7 @@ static void stop(void *arg)
     channel_close(p->gateway.orchestrator);
     if (p->http != NULL)
         http_stop(p->http);
+    certificates_close(p->certificates);
     files_close(p->gateway.files);
     key_source_close(p->key_source);
     if (p->fetching)

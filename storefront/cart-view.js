@@ -104,7 +104,7 @@ export function showCart() {
 
 /* On a phone a bar leads to the cart while that is out of sight. */
 export function watchCartBar() {
-    const observer = new IntersectionObserver(([entry]) =>
-        byId('cart-bar').classList.toggle('away', entry.isIntersecting));
+    const observer = new IntersectionObserver(entries =>
+        byId('cart-bar').classList.toggle('away', entries.at(-1).isIntersecting));
     observer.observe(byId('cart'));
 }

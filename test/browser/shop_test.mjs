@@ -42,8 +42,24 @@ async function tabTo(page, selector) {
     assert.fail(`the keyboard does not lead to ${selector}`);
 }
 
-/* Three at a time: they mostly wait. */
-describe('one click, one order', {concurrency: 3}, () => {
+/* Three at a time, the longest first: they mostly wait. */
+describe('a shopper', {concurrency: 3}, () => {
+    visit('a bank that never answers is waited for with one key, then told', async shopper => {
+        await shopper.add('Mug, blue');
+        await shopper.order('pm_card_unreachable');
+        await shopper.reads('progress', /taking its time.*placed once/);
+        await shopper.reads('progress', /bank has not answered yet.*cannot be placed twice/);
+        await shopper.reads('notice', /did not answer for too long.*nothing stays charged/);
+        assert.ok(shopper.posts.length > 1);
+        assert.equal(new Set(shopper.posts.map(post => post.key)).size, 1);
+        const before = shopper.posts.length;
+        await shopper.order('pm_card_visa');
+        await shopper.oneOrder(before);
+        assert.notEqual(shopper.posts[0].key, shopper.posts[before].key);
+    });
+
+    /* ---- one click, one order ---- */
+
     visit('a double click places one order', async (shopper, page) => {
         await shopper.add('Mug, blue', 2);
         await shopper.choose('pm_card_visa');
@@ -82,9 +98,9 @@ describe('one click, one order', {concurrency: 3}, () => {
         await second.locator('#receipt-close').click();
         await second.locator('#cart-empty').waitFor(); /* both have the new cart now */
     });
-});
 
-describe('a refusal, in words', {concurrency: 3}, () => {
+    /* ---- a refusal, in words ---- */
+
     visit('a declined card can be replaced by another', async (shopper, page) => {
         await shopper.add('Sencha');
         await shopper.order('pm_card_chargeDeclined');
@@ -126,20 +142,6 @@ describe('a refusal, in words', {concurrency: 3}, () => {
         assert.match(await page.locator('#receipt tfoot').textContent(), /€25.00/);
     });
 
-    visit('a bank that never answers is waited for with one key, then told', async shopper => {
-        await shopper.add('Mug, blue');
-        await shopper.order('pm_card_unreachable');
-        await shopper.reads('progress', /taking its time.*placed once/);
-        await shopper.reads('progress', /bank has not answered yet.*cannot be placed twice/);
-        await shopper.reads('notice', /did not answer for too long.*nothing stays charged/);
-        assert.ok(shopper.posts.length > 1);
-        assert.equal(new Set(shopper.posts.map(post => post.key)).size, 1);
-        const before = shopper.posts.length;
-        await shopper.order('pm_card_visa');
-        await shopper.oneOrder(before);
-        assert.notEqual(shopper.posts[0].key, shopper.posts[before].key);
-    });
-
     visit('a cart that was ordered elsewhere is not ordered again', async (shopper, page) => {
         const elsewhere = () => page.evaluate(async () => {
             const cart = JSON.parse(localStorage.getItem('shop.cart'));
@@ -169,9 +171,9 @@ describe('a refusal, in words', {concurrency: 3}, () => {
         await shopper.oneOrder();
         assert.equal(shopper.posts.length, 2);
     });
-});
 
-describe('for everybody', {concurrency: 3}, () => {
+    /* ---- for everybody ---- */
+
     visit('the keyboard alone leads from the products to a receipt', async (shopper, page) => {
         await tabTo(page, '.product:nth-child(2) button');
         await page.keyboard.press('Enter');
@@ -212,7 +214,25 @@ describe('for everybody', {concurrency: 3}, () => {
         await shopper.receipt();
         await page.locator('#order-list summary').first().click();
         await fits();
-    }, {colorScheme: 'dark', reducedMotion: 'reduce'});
+    }, {colorScheme: 'dark'});
+
+    visit('on a phone a bar leads to the cart, and is out of the way there', async (shopper, page) => {
+        const bar = page.locator('#cart-bar');
+
+        await bar.waitFor({state: 'hidden'});
+        await shopper.add('Mug, blue');
+        await bar.click();
+        await bar.waitFor({state: 'hidden'});
+        await shopper.add('Teapot'); /* near the cart */
+        await page.screenshot({fullPage: true}); /* for a moment all of the page is in sight */
+        await page.screenshot();
+        await bar.waitFor({state: 'hidden'});
+        await page.evaluate(() => window.scrollTo(0, 0));
+        await bar.waitFor();
+        await page.locator('#order').click();
+        await shopper.oneOrder();
+        await bar.waitFor({state: 'hidden'});
+    }, {viewport: {width: 390, height: 844}, reducedMotion: 'no-preference'});
 
     visit('every card of the sandbox is offered', async (shopper, page) => {
         const header = readFileSync(`${process.env.REPO}/payment/sandbox.h`, 'utf8');

@@ -60,7 +60,8 @@ export function gatewayPid() {
 /* A page that is loaded; `complaints` are errors in its scripts, and what its policy
  * forbade. */
 export async function shopper(options = {}) {
-    const context = await browser.newContext({locale: 'en-GB', ...options});
+    const context = await browser.newContext(
+        {locale: 'en-GB', reducedMotion: 'reduce', ...options});
     const page = await context.newPage();
     const posts = [], complaints = [];
 

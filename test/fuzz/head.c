@@ -1,9 +1,9 @@
 /*
  * head.c - a request's head, as libmicrohttpd would hand it out.
  *
- * The input is the head's raw bytes.  They are split here as loosely as libmicrohttpd does
- * it: a bare CR or LF ends a line, a NUL ends a value, a request line has any number of
- * spaces.  What layout.c and head.c then let through must be one that RFC 9112 knows only
+ * The input is the head's raw bytes.  Each NUL becomes 0x01, as receive.c has it; then they
+ * are split as loosely as libmicrohttpd does it: a bare CR or LF ends a line, a request line
+ * has any number of spaces.  What layout.c and head.c then let through must be one that RFC 9112 knows only
  * one reading of, judged here on the raw bytes.
  */
 #include <ctype.h>
@@ -94,23 +94,15 @@ static bool split_head(char *bytes, size_t size, struct split *out)
 
 /* ---- the strict reader ------------------------------------------------------------------ */
 
-static bool ends_lines(char c)
-{
-    return c == '\r' || c == '\n' || c == '\0';
-}
-
-/*
- * Where the line ends, with two bytes; else NULL.  Of NULs there it is not seen that they
- * were no CR or LF, since those are overwritten with NULs.
- */
+/* Where the line ends with CRLF; NULL when it does not, or has a NUL. */
 static const char *line_end(const char *at, const char *end)
 {
-    while (at < end && !ends_lines(*at))
+    while (at < end && *at != '\r' && *at != '\n' && *at != '\0')
         at++;
-    return at + 1 < end && ends_lines(at[1]) ? at : NULL;
+    return at + 1 < end && at[0] == '\r' && at[1] == '\n' ? at : NULL;
 }
 
-/* Whether the raw bytes have one reading: two bytes end a line, no blank stands at the
+/* Whether the raw bytes have one reading: CRLF ends a line, no blank stands at the
  * start of a line or around a name, one space each parts the request line. */
 static bool strict(const char *at, const char *end)
 {
@@ -134,7 +126,14 @@ static bool strict(const char *at, const char *end)
 
 /* ---- both -------------------------------------------------------------------------------- */
 
-/* A target with a space is refused by itself (request.c). */
+/* Others are refused by themselves: a target by request.c, a version by libmicrohttpd. */
+static bool plain(const char *text)
+{
+    while (*text > ' ' && *text < 0x7f)
+        text++;
+    return *text == '\0';
+}
+
 static bool let_through(const struct split *split, struct head *head)
 {
     struct layout layout =
@@ -147,7 +146,7 @@ static bool let_through(const struct split *split, struct head *head)
     struct err e = head_check(head, split->method, split->version);
     if (failed(e))
         assert_refusal(e);
-    return !failed(e) && strchr(split->target, ' ') == NULL &&
+    return !failed(e) && plain(split->target) && plain(split->version) &&
            layout_good(&layout, split->size);
 }
 
@@ -177,8 +176,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct head head = {0};
 
     assert(bytes != NULL);
-    if (size > 0)
-        memcpy(bytes, data, size);
+    for (size_t i = 0; i < size; i++)
+        bytes[i] = data[i] == '\0' ? 0x01 : (char)data[i];
     if (split_head(bytes, size, &split) && let_through(&split, &head)) {
         assert(strict((const char *)data, (const char *)data + split.size));
         read_fields(&head);

@@ -5,6 +5,7 @@
 
 A gateway ends by SIGTERM, and then its exit status must be 0.
 """
+import contextlib
 import http.client
 import re
 import signal
@@ -94,3 +95,19 @@ def raw(port, data, patience=30):
         response.begin()
         return Answer(response, response.read())
 
+
+@contextlib.contextmanager
+def held_up(stack, table):
+    """Whatever writes there waits, and with it what its writer has not begun.  Gives a function
+    that counts who waits."""
+    with subprocess.Popen(["psql", "-XAtq", stack.database()], text=True,
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        try:
+            holder.stdin.write(f"BEGIN; LOCK TABLE {table}; SELECT 'held';\n")
+            holder.stdin.flush()
+            if holder.stdout.readline() != "held\n":
+                raise AssertionError(f"{table} cannot be locked")
+            yield lambda: stack.number("SELECT count(*) FROM pg_locks WHERE NOT granted "
+                                       f"AND relation = '{table}'::regclass")
+        finally:
+            holder.stdin.close()  # which ends the transaction

@@ -238,6 +238,15 @@ class Edge(StackTest):
         finally:
             connection.close()
 
+    def tls_status(self, gateway, context, lines):
+        """Of a request with exactly these header lines."""
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as plain, \
+                context.wrap_socket(plain, server_hostname="localhost") as connection:
+            connection.sendall(b"GET /v1/products HTTP/1.1\r\n" + lines + b"\r\n")
+            response = http.client.HTTPResponse(connection)
+            response.begin()
+            return response.status
+
     def test_tls_by_certificate_files(self):
         cert, key = self.certificate("shop")
         _, another = self.certificate("another")
@@ -247,6 +256,9 @@ class Edge(StackTest):
             answer, version = self.ask_tls(gateway, context)
             self.assertEqual((answer.status, version), (200, "TLSv1.3"))
             self.assertEqual(answer.headers["strict-transport-security"], "max-age=31536000")
+            self.assertEqual(self.tls_status(gateway, context, b"Host: localhost\r\n"), 200)
+            for nul in (b"Host: localhost\0\n", b"Host: localhost\r\n\0\n", b"\0Host: localhost\r\n"):
+                self.assertEqual(self.tls_status(gateway, context, nul), 400)
             old = ssl.create_default_context(cafile=cert)
             with self.assertWarns(DeprecationWarning):
                 old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
@@ -259,6 +271,45 @@ class Edge(StackTest):
             self.assertEqual(self.ask_tls(gateway, context)[0].status, 200)
         for settings in ({"tls_key_file": another}, {"tls_key_file": ""}):
             self.does_not_start(tls_cert_file=cert, **settings)
+
+    def shows(self, gateway, certificate):
+        """Whether a new connection is shown that certificate."""
+        context = ssl.create_default_context(cafile=certificate)
+        try:
+            return self.ask_tls(gateway, context)[0].status == 200
+        except ssl.SSLCertVerificationError:
+            return False
+
+    def test_a_renewed_certificate_is_shown_without_a_restart_and_a_bad_one_is_not(self):
+        (first, first_key), (second, second_key) = map(self.certificate, ("first", "second"))
+        served, key = (self.stack.base / f"served.{part}" for part in ("pem", "key.pem"))
+        served.write_bytes(first.read_bytes())
+        key.write_bytes(first_key.read_bytes())
+        with Gateway(self.stack, "renewed", tls_cert_file=served, tls_key_file=key) as gateway:
+            self.assertTrue(self.shows(gateway, first))
+            stays = http.client.HTTPSConnection(
+                "localhost", gateway.port, timeout=30,
+                context=ssl.create_default_context(cafile=first))
+            stays.connect()
+            key.write_bytes(second_key.read_bytes())
+            served.write_bytes(second.read_bytes())
+            wait_until(lambda: self.shows(gateway, second), 30, "the new certificate is shown")
+            self.assertFalse(self.shows(gateway, first))
+            stays.request("GET", "/v1/products")
+            self.assertEqual(stays.getresponse().status, 200)
+            stays.close()
+            for bad, reason in ((b"", "no PEM certificate"),
+                                (second.read_bytes()[:-100], "no PEM certificate"),
+                                (first.read_bytes(), "is not the certificate's")):
+                said = gateway.log().count("event=certificate_kept")
+                served.write_bytes(bad)
+                wait_until(lambda: gateway.log().count("event=certificate_kept") > said, 30,
+                           "the bad one is seen")
+                self.assertIn(reason, gateway.log().rsplit("event=certificate_kept", 1)[1])
+                self.assertTrue(self.shows(gateway, second))
+            key.unlink()
+            wait_until(lambda: "cannot open" in gateway.log(), 30, "the loss is seen")
+            self.assertTrue(self.shows(gateway, second))
 
     # --- a crowd ---
 

@@ -1,10 +1,13 @@
 """What one key means across gateways, their restarts, and the end of its keeping."""
+import json
+import socket
+import subprocess
 import threading
 import time
 import uuid
 
-from edge import Gateway, raw
-from stack import StackTest, check_sums, main, wait_until
+from edge import Gateway, held_up, raw
+from stack import BUILD, StackTest, check_sums, main, wait_until
 
 
 def fresh():
@@ -19,8 +22,6 @@ def uuid7():
 
 
 class Keys(StackTest):
-    environment = {"CHECKOUT_GATEWAY_PLACE_TIMEOUT_MS": "3000"}
-
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
@@ -142,6 +143,75 @@ class Keys(StackTest):
         self.expect(answers[0], 201)
         self.assertEqual(answers[0].headers["connection"], "close")
 
+    # --- who leaves ---
+
+    def left(self):
+        """Calls that were cancelled because their client had left."""
+        read = json.loads(self.stack.ctl(
+            "call", "rpc.v1.Metrics/Read", '{"prefix": "http_server_left"}', "--service",
+            "gateway", "--json"))
+        return sum(int(metric["value"]) for metric in read.get("metrics", []))
+
+    def send_order(self, cart, key):
+        """An order on a connection of its own, which is given back at once."""
+        body = json.dumps({"cart_id": cart, "payment_method_id": "pm_card_visa"}).encode()
+        connection = socket.create_connection(("127.0.0.1", self.stack.port), timeout=60)
+        connection.sendall(
+            f"POST /v1/orders HTTP/1.1\r\nHost: shop.test\r\nIdempotency-Key: {key}\r\n"
+            f"Authorization: Bearer {self.shopper.token}\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        return connection
+
+    def begun(self, keys):
+        names = ", ".join(f"'{key}'" for key in keys)
+        return self.stack.number("SELECT count(*) FROM orders.checkouts "
+                                 f"WHERE idempotency_key IN ({names})")
+
+    def is_one_order(self, key, answer):
+        self.expect(answer, 201)
+        self.assertEqual(self.stack.sql(
+            f"SELECT id FROM orders.orders WHERE idempotency_key = '{key}'"),
+            [[answer.json["order_id"]]])
+        self.assertEqual(self.stack.number(
+            "SELECT count(*) FROM sandbox.charges WHERE status = 'captured' "
+            f"AND idempotency_key LIKE '%{answer.json['order_id']}%'"), 1)
+
+    def test_who_leaves_before_anything_has_begun_has_begun_nothing(self):
+        first, leave, stay = ({fresh(): self.cart() for _ in range(n)} for n in (1, 6, 2))
+        before = self.left()
+        with held_up(self.stack, "orders.checkouts") as waiting:
+            connections = [self.send_order(cart, key) for key, cart in first.items()]
+            wait_until(waiting, 30, "the writer waits for the lock")
+            leavers = [self.send_order(cart, key) for key, cart in leave.items()]
+            connections += [self.send_order(cart, key) for key, cart in stay.items()]
+            for leaver in leavers:
+                leaver.close()
+            wait_until(lambda: self.left() == before + len(leave), 30, "they are called off")
+        for connection in connections:
+            self.assertIn(b" 201 ", connection.recv(4096))
+            connection.close()
+        self.assertEqual(self.begun(leave), 0)
+        for key, cart in leave.items():
+            self.is_one_order(key, self.shopper.order(cart, key))
+
+    def test_who_leaves_in_mid_order_finds_exactly_one_order(self):
+        """Whether it was the first to ask again or not: the order goes on to its end."""
+        orders = {fresh(): self.cart() for _ in range(6)}
+        before = self.left()
+        with held_up(self.stack, "payment.charges"):
+            connections = [self.send_order(cart, key) for key, cart in orders.items()]
+            wait_until(lambda: self.begun(orders) == len(orders), 30, "all are in flight")
+            for connection in connections:
+                connection.close()
+            wait_until(lambda: self.left() == before + len(orders), 30, "they are called off")
+        for n, (key, cart) in enumerate(orders.items()):
+            if n == len(orders) // 2:  # from here on nobody has asked until all was over
+                wait_until(lambda: self.stack.unfinished() == 0, 30, "the others end by themselves")
+                self.assertEqual(self.stack.number(
+                    "SELECT count(*) FROM orders.orders WHERE idempotency_key IN "
+                    f"({', '.join(repr(key) for key in orders)})"), len(orders))
+            self.is_one_order(key, self.shopper.order_until_final(cart, key))
+
     def test_zz_the_sums_come_out(self):
         wait_until(lambda: self.stack.unfinished() == 0, 60, "every checkout is finished")
         check_sums(self, self.stack)
@@ -150,6 +220,11 @@ class Keys(StackTest):
 class Retention(StackTest):
     environment = {"CHECKOUT_ORCHESTRATOR_KEYS_KEPT_MS": "1500",
                    "CHECKOUT_ORCHESTRATOR_KEYS_PRUNE_EVERY_MS": "50"}
+
+    def test_keys_are_kept_for_seventy_two_hours_unless_told_otherwise(self):
+        told = subprocess.run([BUILD / "bin" / "orchestrator", "--help"], capture_output=True,
+                              text=True, check=True).stdout
+        self.assertRegex(told, rf"keys_kept_ms .*\[{72 * 60 * 60 * 1000}\]")
 
     def test_a_key_that_is_no_longer_kept_frees_nothing_that_was_ordered(self):
         stack, shopper = self.stack, self.stack.shopper()

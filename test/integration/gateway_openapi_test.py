@@ -13,7 +13,7 @@ from pathlib import Path
 import jsonschema
 import yaml
 
-from edge import Gateway, raw
+from edge import Gateway, held_up, raw
 from stack import REPO, Shopper, StackTest, main, wait_until
 
 DOCUMENT = REPO / "gateway" / "openapi.yaml"
@@ -52,6 +52,22 @@ class Document:
         for response in self.tree["x-any-request"]:
             found[response["$ref"].split("/")[-1], None] = resolve(self.tree, response)
         return found
+
+    def codes(self):
+        """All that can stand in a problem's `code`."""
+        found = set()
+
+        def look(node):
+            if isinstance(node, dict):
+                code = node.get("code")
+                if isinstance(code, dict):
+                    found.update(code.get("enum", [code.get("const")]))
+                node = list(node.values())
+            for child in node if isinstance(node, list) else ():
+                look(child)
+
+        look(self.tree)
+        return found - {None}
 
     def validate(self, schema, value):
         jsonschema.Draft202012Validator(
@@ -114,16 +130,15 @@ class Lint(unittest.TestCase):
     def test_every_code_of_the_document_is_one_of_the_programs(self):
         reasons = set(re.findall(r'"([a-z_]+)",\s+\d{3}, (?:true|false)',
                                  (REPO / "lib" / "base" / "err.h").read_text()))
-        told = set(re.findall(r"^ +- ([a-z_]+)$", DOCUMENT.read_text(), re.MULTILINE))
-        self.assertGreater(len(told), 20)
-        self.assertEqual(told - reasons, set())
+        self.assertEqual(Document().codes() - reasons, set())
 
 
 class Answers(StackTest):
     # No step's trouble lasts longer than the test's patience.
     environment = {"CHECKOUT_GATEWAY_PLACE_TIMEOUT_MS": "1500",
                    "CHECKOUT_ORCHESTRATOR_STEP_TIMEOUT_MS": "1000",
-                   "CHECKOUT_ORCHESTRATOR_GIVE_UP_MS": "3000"}
+                   "CHECKOUT_ORCHESTRATOR_GIVE_UP_MS": "3000",
+                   "CHECKOUT_INVENTORY_REAP_EVERY_MS": "20"}
 
     @classmethod
     def setUpClass(cls):
@@ -132,7 +147,7 @@ class Answers(StackTest):
         cls.told = cls.document.responses()
         cls.stack.product("cup", 1000, price_cents=250)
         cls.stack.product("far", 10, price_cents=100, currency="USD")
-        cls.given = {}
+        cls.given, cls.codes = {}, {None}
         cls.user = fresh()
         cls.token = cls.stack.token(cls.user)
 
@@ -166,6 +181,7 @@ class Answers(StackTest):
                 self.assertEqual(answer.status, status, repr(answer))
             self.document.check(response, answer)
             self.given[operation, status] = True
+            self.codes.add(answer.code)
 
     def give_all(self, status, shopper, but=()):
         """Every operation that tells of it gives that status."""
@@ -245,6 +261,10 @@ class Answers(StackTest):
         self.give("placeOrder", 422, answer)
         one.close()
 
+    def running(self, key):
+        return self.stack.number("SELECT count(*) FROM orders.checkouts WHERE state = 'running' "
+                                 f"AND idempotency_key = '{key}'")
+
     def test_a_request_that_still_runs_is_joined_or_asked_to_come_back(self):
         one, two = self.shopper(), self.shopper()
         cart = fresh()
@@ -253,17 +273,63 @@ class Answers(StackTest):
         thread = threading.Thread(
             target=lambda: first.append(one.order(cart, cart, "pm_card_unreachable")))
         thread.start()
-        wait_until(lambda: self.stack.number(
-            f"SELECT count(*) FROM orders.checkouts WHERE idempotency_key = '{cart}'"),
-            10, "the first request has claimed its key")
-        self.give("placeOrder", 409, two.order(fresh_cart := cart, fresh()))
-        answer = two.order(fresh_cart, cart, "pm_card_unreachable")
-        self.assertIn(answer.code, ("checkout_in_progress", "outcome_unknown"))
-        self.give("placeOrder", answer.status, answer)
+        wait_until(lambda: self.running(cart), 10, "the first request has claimed its key")
+        self.give("placeOrder", 409, two.order(cart, fresh()))
+        with Gateway(self.stack, "hurried", place_timeout_ms=300) as gateway:
+            joins = self.shopper(gateway)
+            self.give("placeOrder", 409, wait_until(
+                lambda: (answer := joins.order(cart, cart, "pm_card_unreachable")).code ==
+                "checkout_in_progress" and answer, 30, "it is told to come back"))
+            joins.close()
         thread.join(30)
         self.give("placeOrder", 504, first[0])
         for shopper in (one, two):
             shopper.close()
+
+    def test_a_reservation_that_ran_out_is_told_and_replays(self):
+        """In the middle of an order, between Reserve and Confirm; what was charged is given back."""
+        one, cart = self.shopper(), fresh()
+        one.put_cart(cart, [("cup", 1)])
+        with held_up(self.stack, "payment.charges") as waiting:
+            thread = threading.Thread(target=lambda: one.order(cart, cart))
+            thread.start()
+            wait_until(waiting, 30, "its charge is held up")
+            self.stack.sql("UPDATE inventory.reservations r SET expires_at = now() "
+                           "FROM orders.checkouts c WHERE r.id = c.order_id "
+                           f"AND c.idempotency_key = '{cart}'")
+            wait_until(lambda: self.stack.number(
+                "SELECT count(*) FROM inventory.reservations r JOIN orders.checkouts c "
+                "ON r.id = c.order_id WHERE r.state <> 'held' "
+                f"AND c.idempotency_key = '{cart}'"), 30, "the reservation has run out")
+        thread.join(30)
+        self.expect(one.order_until_final(cart, cart), 409, "reservation_expired")
+        answer = one.order(cart, cart)
+        self.assertTrue(answer.replayed)
+        self.give("placeOrder", 409, answer)
+        one.close()
+
+    def test_more_than_may_be_in_flight_is_told(self):
+        """One call may be, and it lasts as long as the orchestrator stands still."""
+        with Gateway(self.stack, "narrow", calls_max=1, call_timeout_ms=300,
+                     place_timeout_ms=60000) as gateway:
+            one, two = self.shopper(gateway), self.shopper(gateway)
+
+            def in_flight():
+                while one.order(fresh(), fresh()).code == "overloaded":
+                    pass
+
+            two.ask("GET", "/v1/orders")
+            os.kill(pid := self.stack.pid("orchestrator"), signal.SIGSTOP)
+            try:
+                thread = threading.Thread(target=in_flight)
+                thread.start()
+                wait_until(lambda: two.ask("GET", "/v1/orders").code == "overloaded", 30,
+                           "the one call is in flight")
+                self.give_all(503, two, but=("listProducts",))
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            thread.join(30)
+            one.close()
 
     def test_what_is_malformed_is_told(self):
         one = self.shopper()
@@ -355,6 +421,8 @@ class Answers(StackTest):
 
     def test_zz_every_answer_told_of_was_given(self):
         self.assertEqual(sorted(map(str, set(self.told) - set(self.given))), [])
+        self.assertGreater(len(self.document.codes()), 20)
+        self.assertEqual(self.document.codes() - self.codes, set())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """nginx and HAProxy, as deploy/ has them, in front of two gateways."""
+import contextlib
 import http.client
 import json
 import signal
@@ -127,6 +128,7 @@ class Proxies(StackTest):
     def check(self, kind):
         proxy, gateways = self.proxied(kind)
         self.passes_what_the_gateway_says(proxy)
+        self.refuses_doubtful_framing(proxy, gateways)
         self.no_order_is_lost_or_made_twice(proxy, gateways)
         for gateway in gateways:
             gateway.kill()
@@ -158,6 +160,28 @@ class Proxies(StackTest):
             answer = shopper.ask("POST", "/v1/orders", body, Idempotency_Key=cart,
                                  Cookie=f"session={token}", Origin=origin)
             self.assertEqual(answer.status, status, repr(answer))
+
+    def refuses_doubtful_framing(self, proxy, gateways):
+        """And nothing of such a request comes through as another one."""
+        smuggled = b"GET /v1/carts/smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        head = b"POST /v1/orders HTTP/1.1\r\nHost: localhost\r\n"
+        for doubt in (head + b"X: y\0\n\r\n", head + b"\0\n\r\n", head + b"\0X: y\r\n\r\n",
+                      head + b"X: y\r\0\r\n",
+                      head + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n",
+                      head + b"Content-Length: +5\r\n\r\n",
+                      head + b"Content-Length : 5\r\n\r\n",
+                      head + b"Transfer-Encoding: xchunked\r\n\r\n"):
+            with socket.create_connection(("127.0.0.1", proxy.port), timeout=30) as plain, \
+                    proxy.context.wrap_socket(plain, server_hostname="localhost") as connection:
+                connection.sendall(doubt + smuggled)
+                answers = b""
+                with contextlib.suppress(ConnectionResetError):
+                    while piece := connection.recv(65536):
+                        answers += piece
+            self.assertRegex(answers, rb"^HTTP/1\.1 (400|501) ", doubt)
+            self.assertEqual(answers.count(b"HTTP/1.1 "), 1, doubt)
+        for gateway in gateways:
+            self.assertNotIn("smuggled", gateway.log())
 
     def no_order_is_lost_or_made_twice(self, proxy, gateways):
         """One gateway is killed in the middle of it, and comes back; the other one drains."""

@@ -27,6 +27,13 @@ static int set_up_impatient(void **state)
     return set_up_with(state, 300, 300);
 }
 
+static int set_up_for_two(void **state)
+{
+    return set_up_as(state, (struct http_config){.connections_max = 2,
+                                                 .idle_timeout_ms = 60000,
+                                                 .transfer_timeout_ms = 60000});
+}
+
 /* ---- asking ---- */
 
 /* Sends bytes on a connection of their own and reads one answer. */
@@ -491,6 +498,25 @@ static void a_drain_accepts_no_more_and_answers_what_runs(void **state)
     shop_wait_held(&w->shop, 0);
 }
 
+/* Between the drain and the end: nothing may begin any more. */
+static void after_a_drain_who_still_asks_is_sent_elsewhere(void **state)
+{
+    static const char GET[] = "GET /v1/products HTTP/1.1\r\n" HOST "\r\n";
+    struct world *w = *state;
+    int fd = wire_connect(http_port(w->http));
+
+    wire_send(fd, GET, sizeof GET - 1);
+    wire_read(fd, false, &w->answer);
+    assert_int_equal(w->answer.status, 200);
+    http_drain(w->http, 10000);
+    wire_send(fd, GET, sizeof GET - 1);
+    wire_read(fd, false, &w->answer);
+    expect_problem(&w->answer, 503, "unavailable");
+    expect_header(&w->answer, "Retry-After", "1");
+    assert_true(wire_ended(fd));
+    close(fd);
+}
+
 /* Each byte comes well within the limit; the whole does not. */
 static void a_head_or_body_that_trickles_in_is_cut_off(void **state)
 {
@@ -594,17 +620,62 @@ static void a_nul_in_the_head_is_refused(void **state)
         "GET /v1/products HTTP/1.1\r\nHo@st: shop.test\r\n\r\n",
         "GET /v1/products HTTP/1.1\r\n" HOST "X: a@\r\n\r\n",
         "GET@/v1/products HTTP/1.1\r\n" HOST "\r\n",
+        /* in place of a line end's CR or LF, or of a whole line end */
+        "GET /v1/products HTTP/1.1@\n" HOST "\r\n",
+        "GET /v1/products HTTP/1.1\r@" HOST "\r\n",
+        "GET /v1/products HTTP/1.1\r\nHost: shop.test@\n\r\n",
+        "GET /v1/products HTTP/1.1\r\nHost: shop.test\r@\r\n",
+        "GET /v1/products HTTP/1.1\r\nHost: shop.test@@\r\n",
+        "GET /v1/products HTTP/1.1\r\n" HOST "@\n",
+        "GET /v1/products HTTP/1.1\r\n" HOST "\r@\r\n\r\n",
+        "GET /v1/products HTTP/1.1\r\n" HOST "@\n\r\n",
+        /* before a line */
+        "@ \r\nGET /v1/products HTTP/1.1\r\n" HOST "\r\n",
+        "@GET /v1/orders HTTP/1.1\r\nGET /v1/products HTTP/1.1\r\n" HOST "\r\n",
+        "GET /v1/products HTTP/1.1\r\n" HOST "@X: y\r\n\r\n",
     };
+    static const char NEXT[] = "GET /v1/products HTTP/1.1\r\n" HOST "\r\n";
     struct world *w = *state;
     char bytes[256];
 
     for (size_t i = 0; i < sizeof PLACES / sizeof PLACES[0]; i++) {
+        int fd = wire_connect(http_port(w->http));
         snprintf(bytes, sizeof bytes, "%s", PLACES[i]);
-        *strchr(bytes, '@') = '\0';
-        struct wire_answer *a = ask_raw(w, bytes, strlen(PLACES[i]));
-        if (a->status != 400)
-            fail_msg("case %zu: status %d: %s", i, a->status, a->text);
+        for (size_t at = 0; at < strlen(PLACES[i]); at++)
+            if (bytes[at] == '@')
+                bytes[at] = '\0';
+        wire_send(fd, bytes, strlen(PLACES[i]));
+        wire_send(fd, NEXT, sizeof NEXT - 1);
+        wire_read(fd, false, &w->answer);
+        if (w->answer.status != 400)
+            fail_msg("case %zu: status %d: %s", i, w->answer.status, w->answer.text);
+        assert_true(wire_ended(fd));
+        close(fd);
     }
+    /* A first line without a space is hung up on without a word, whatever is in it. */
+    static const char ALONE[] = "\0\r\nGET / HTTP/1.1\r\n\r\n";
+    assert_int_equal(ask_raw(w, ALONE, sizeof ALONE - 1)->status, 0);
+    assert_true(w->answer.ended);
+}
+
+static void a_nul_in_a_body_is_refused_and_the_connection_goes_on(void **state)
+{
+    struct world *w = *state;
+    char bytes[2048];
+    int head =
+        snprintf(bytes, sizeof bytes,
+                 "PUT /v1/carts/c1 HTTP/1.1\r\n" HOST "Authorization: Bearer %s\r\n"
+                 "Content-Length: 13\r\n\r\n",
+                 w->token);
+    int fd = wire_connect(http_port(w->http));
+
+    memcpy(bytes + head, "{\"lines\":[\0]}", 13);
+    for (int i = 0; i < 2; i++) {
+        wire_send(fd, bytes, (size_t)head + 13);
+        wire_read(fd, false, &w->answer);
+        expect_problem(&w->answer, 400, "invalid_argument");
+    }
+    close(fd);
 }
 
 static void a_head_that_is_too_long_is_431(void **state)
@@ -694,6 +765,13 @@ static void a_page_of_ours_orders_with_its_session_cookie(void **state)
         else
             expect_problem(a, CASES[i].status, CASES[i].code);
     }
+    /* The key in the body alone is what a form of another site could send, too. */
+    snprintf(headers, sizeof headers,
+             "Cookie: session=%s\r\nOrigin: http://shop.test\r\n", w->token);
+    expect_problem(ask_as(w, "", "POST /v1/orders", headers,
+                          "{\"cart_id\":\"ok\",\"payment_method_id\":\"pm_card_visa\","
+                          "\"idempotency_key\":\"in-the-body\"}"),
+                   403, "cross_site");
     assert_int_equal(w->shop.placed, 1);
     snprintf(headers, sizeof headers, "Cookie: session=%s\r\n", w->token);
     assert_int_equal(ask_as(w, "", "GET /v1/orders", headers, NULL)->status, 200);
@@ -802,6 +880,44 @@ static void more_than_may_be_in_flight_is_503(void **state)
     assert_int_equal(place(w, "ok", "one-too-many")->status, 201); /* its key is unused */
 }
 
+/* A request whose body does not come, so that it needs its place for long. */
+static int hold_place(const struct world *w)
+{
+    static const char REQUEST[] = "PUT /v1/carts/c1 HTTP/1.1\r\n" HOST
+                                  "Expect: 100-continue\r\nContent-Length: 12\r\n";
+    char bytes[2048], byte;
+    int fd = wire_connect(http_port(w->http));
+    int size = snprintf(bytes, sizeof bytes, "%sAuthorization: Bearer %s\r\n\r\n",
+                        REQUEST, w->token);
+
+    wire_send(fd, bytes, (size_t)size);
+    while (recv(fd, &byte, 1, 0) == 1 && byte != '\n')
+        ; /* of 100 Continue: it has been read */
+    return fd;
+}
+
+static void who_finds_no_place_waits_until_one_is_given_up(void **state)
+{
+    static const char GET[] = "GET /v1/products HTTP/1.1\r\n" HOST "\r\n";
+    struct world *w = *state;
+    int one = hold_place(w), two = hold_place(w),
+        waits = wire_connect(http_port(w->http));
+
+    wire_send(waits, GET, sizeof GET - 1);
+    close(one);
+    wire_read(waits, false, &w->answer);
+    assert_int_equal(w->answer.status, 200);
+    /* It keeps its place and asks for nothing: the next one gets it. */
+    int next = wire_connect(http_port(w->http));
+    wire_send(next, GET, sizeof GET - 1);
+    wire_read(next, false, &w->answer);
+    assert_int_equal(w->answer.status, 200);
+    assert_true(wire_ended(waits));
+    close(waits);
+    close(next);
+    close(two);
+}
+
 static void connections_past_what_one_address_may_have_are_closed(void **state)
 {
     enum { MOST = 64 };
@@ -841,11 +957,13 @@ int main(void)
         WITH_WORLD(a_trace_is_passed_on_or_made),
         WITH_WORLD(one_connection_serves_many_also_after_a_refusal),
         WITH_WORLD(two_requests_run_at_once),
+        WITH_WORLD(after_a_drain_who_still_asks_is_sent_elsewhere),
         WITH_WORLD(a_drain_accepts_no_more_and_answers_what_runs),
         cmocka_unit_test_setup_teardown(a_head_or_body_that_trickles_in_is_cut_off,
                                         set_up_impatient, tear_down),
         WITH_WORLD(doubtful_framing_is_refused_and_the_connection_closed),
         WITH_WORLD(a_nul_in_the_head_is_refused),
+        WITH_WORLD(a_nul_in_a_body_is_refused_and_the_connection_goes_on),
         WITH_WORLD(a_head_that_is_too_long_is_431),
         WITH_WORLD(a_broken_chunk_ends_the_connection),
         WITH_WORLD(after_a_chunked_body_the_connection_ends),
@@ -854,6 +972,8 @@ int main(void)
         WITH_WORLD(every_answer_has_the_security_headers),
         WITH_WORLD(a_user_who_asks_too_often_is_429),
         WITH_WORLD(more_than_may_be_in_flight_is_503),
+        cmocka_unit_test_setup_teardown(who_finds_no_place_waits_until_one_is_given_up,
+                                        set_up_for_two, tear_down),
         WITH_WORLD(connections_past_what_one_address_may_have_are_closed),
     };
 

@@ -174,8 +174,10 @@ static void shop_place(Orders__V1__Orders_Service *service,
 
     if (shop_seen(shop, request->idempotency_key))
         rpc_call_replayed(call);
+    pthread_mutex_lock(&shop->mutex);
     snprintf(shop->traceparent, sizeof shop->traceparent, "%s",
              rpc_call_traceparent(call));
+    pthread_mutex_unlock(&shop->mutex);
     for (size_t i = 0; i < sizeof SHOP_REFUSALS / sizeof SHOP_REFUSALS[0]; i++) {
         if (strcmp(request->cart_id, SHOP_REFUSALS[i].cart) != 0)
             continue;

@@ -69,18 +69,18 @@ static struct channel *open_channel(const struct world *w)
     return channel;
 }
 
-__attribute__((unused)) static int set_up_with(void **state, int64_t idle_ms,
-                                               int64_t transfer_ms)
+/* With that much of a configuration; the rest is filled in. */
+__attribute__((unused)) static int set_up_as(void **state, struct http_config http)
 {
     struct world *w = calloc(1, sizeof *w);
     struct jwt_config jwt = {
         .issuer = TOKEN_ISSUER, .audience = TOKEN_AUDIENCE, .remembered_max = 64};
-    struct http_config http = {.address = "127.0.0.1",
-                               .connections_max = 128,
-                               .per_address_max = 64,
-                               .idle_timeout_ms = idle_ms,
-                               .transfer_timeout_ms = transfer_ms};
 
+    http.address = "127.0.0.1";
+    if (http.connections_max == 0)
+        http.connections_max = 128;
+    http.per_address_max = 64;
+    http.look_every_ms = 10;
     assert_non_null(w);
     strcpy(w->folder, "/tmp/gateway-test-XXXXXX");
     assert_non_null(mkdtemp(w->folder));
@@ -102,6 +102,13 @@ __attribute__((unused)) static int set_up_with(void **state, int64_t idle_ms,
     token_make(NULL, NULL, w->token);
     *state = w;
     return 0;
+}
+
+__attribute__((unused)) static int set_up_with(void **state, int64_t idle_ms,
+                                               int64_t transfer_ms)
+{
+    return set_up_as(state, (struct http_config){.idle_timeout_ms = idle_ms,
+                                                 .transfer_timeout_ms = transfer_ms});
 }
 
 static void stop_gateway(struct world *w)
