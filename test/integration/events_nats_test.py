@@ -199,6 +199,66 @@ class EventsNats(StackTest):
         self.assertEqual(stored, int(self.lag()["placed"]))
 
 
+    # The longest that the contract lets an order's event be, as persist writes it.
+    LARGEST = """
+        INSERT INTO orders.outbox (order_id, sequence, type, payload, traceparent)
+        SELECT '0LARGEST' || lpad('', 18, 'X'), 1, 'order.created', jsonb_build_object(
+            'order_id', '0LARGEST' || lpad('', 18, 'X'), 'user_id', gen_random_uuid(),
+            'total_cents', 1000000000000000, 'currency', 'EUR', 'lines', (
+                SELECT jsonb_agg(jsonb_build_object('sku', lpad(n::text, 64, 'x'),
+                    'quantity', 10000, 'unit_price_cents', 1000000000))
+                FROM generate_series(1, 100) n)),
+            '00-' || lpad('', 32, 'a') || '-' || lpad('', 16, 'b') || '-01'"""
+    EVENT_SIZE_MAX = 16384  # orchestrator/event.h
+
+    def refusal(self, said):
+        """Waits for that word of the orchestrator's; what is behind it waits, and is counted."""
+        before = int(self.lag()["published"])
+
+        def refused():
+            return [line for line in self.stack.log("orchestrator").splitlines()
+                    if "event=bus_refuses" in line and said in line]
+        wait_until(refused, 30, f"the refusal is told: {said}")
+        self.order()
+        wait_until(lambda: self.metric("events_refused") == 1
+                   and self.metric("events_unpublished") > 0
+                   and self.metric("events_lag_ms") > 0, 20, "the metrics show it")
+        self.assertEqual(int(self.lag()["published"]), before, "nothing is passed by")
+
+    def metric(self, name):
+        reply = json.loads(self.stack.ctl("call", "--service", "orchestrator",
+                                          "rpc.v1.Metrics/Read", json.dumps({"prefix": name})))
+        return sum(int(metric.get("value", 0)) for metric in reply.get("metrics", []))
+
+    def edit_stream(self, **changes):
+        info = self.server.ask(f"$JS.API.STREAM.INFO.{STREAM}", {})
+        answer = self.server.ask(f"$JS.API.STREAM.UPDATE.{STREAM}", info["config"] | changes)
+        self.assertNotIn("error", answer)
+
+    def test_8_an_event_that_is_refused_is_named_kept_and_goes_when_it_may(self):
+        self.order()
+        self.wait_published()
+        self.edit_stream(max_msg_size=4096)
+        self.stack.sql(self.LARGEST)
+        self.refusal("0LARGESTXXXXXXXXXXXXXXXXXX.1 at position")
+        # A server that could not carry every event is not used; it says what to change.
+        self.edit_stream(max_msg_size=self.EVENT_SIZE_MAX - 1)
+        self.refusal("max_msg_size is 16383, and an event may have 16384")
+        self.edit_stream(max_msg_size=self.EVENT_SIZE_MAX)
+        self.server.kill()
+        self.server.configure(f"max_payload: {self.EVENT_SIZE_MAX - 1}")
+        self.server.start()
+        self.refusal("max_payload is 16383, and an event may have 16384")
+        self.server.kill()
+        self.server.configure(f"max_payload: {self.EVENT_SIZE_MAX}")
+        self.server.start()
+        self.wait_published()
+        wait_until(lambda: self.metric("events_refused") == 0
+                   and self.metric("events_unpublished") == 0, 20, "the metrics show that, too")
+        self.assertEqual(self.server.count(STREAM), int(self.lag()["placed"]))
+        self.assertNotIn("event=duty_lost", self.stack.log("orchestrator"))
+
+
 class Certificates:
     """A CA, and a server and a client that it vouches for."""
 

@@ -51,16 +51,22 @@ static int tear_down(void **state)
 
 /* ---- doing ----------------------------------------------------------------------------- */
 
-static struct outbox *relay_to(struct bus_local *local, const char *owner, int64_t keep_ms)
+static struct outbox *relay_with(struct outbox_config config)
 {
     struct outbox *outbox = NULL;
-    const struct outbox_config config = {
-        .database_url = database_url(), .owner = owner, .every_ms = 2,
-        .takeover_ms = TAKEOVER_MS, .keep_ms = keep_ms, .prune_every_ms = 10, .local = local,
-    };
 
+    config.database_url = database_url();
+    config.every_ms = 2;
+    config.takeover_ms = TAKEOVER_MS;
+    config.prune_every_ms = 10;
     assert_ok(outbox_start(&config, &outbox));
     return outbox;
+}
+
+static struct outbox *relay_to(struct bus_local *local, const char *owner, int64_t keep_ms)
+{
+    return relay_with((struct outbox_config){
+        .owner = owner, .keep_ms = keep_ms, .local = local});
 }
 
 static struct outbox *relay(const char *owner, int64_t keep_ms)
@@ -267,6 +273,46 @@ static void a_relay_that_hangs_is_taken_over(void **state)
     assert_sql_text("b", "SELECT holder FROM orders.relay");
     outbox_stop(outbox);
     PQfinish(hung);
+    PQfinish(conn);
+}
+
+static void wait_gauge(struct metrics *metrics, const char *name, const char *labels,
+                       int64_t least, int64_t most)
+{
+    struct gauge *gauge = metrics_gauge(metrics, name, labels);
+    int64_t patience = in_ms(PATIENCE_MS), value;
+
+    while ((value = atomic_load(&gauge->value)) < least || value > most) {
+        if (clock_monotonic_ms() > patience)
+            fail_msg("%s stays %" PRId64, name, value);
+        breathe();
+    }
+}
+
+static void the_lag_is_told_by_whoever_relays_and_by_nobody_else(void **state)
+{
+    PGconn *conn = admin_connect(), *other = admin_connect();
+    struct metrics *metrics = metrics_new();
+    struct outbox *outbox = relay_with((struct outbox_config){
+        .owner = "a", .keep_ms = KEEP_MS, .metrics = metrics});
+
+    (void)state;
+    add_events(conn, "o", 5);
+    wait_placed(5);
+    sql("UPDATE orders.relay SET published = 2"); /* as if the bus had no more */
+    wait_gauge(metrics, "events_unpublished", "", 3, 3);
+    wait_gauge(metrics, "events_lag_ms", "", 1, INT64_MAX);
+    wait_gauge(metrics, "relay_active", "duty=placer", 1, 1);
+    /* Another is the next to have the duty. */
+    assert_int_equal(PQsendQuery(other, "SELECT pg_advisory_lock(x'6f7574626f78'::bigint)"), 1);
+    wait_sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted");
+    sql("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted");
+    wait_gauge(metrics, "relay_active", "duty=placer", 0, 0);
+    wait_gauge(metrics, "events_unpublished", "", 0, 0);
+    wait_gauge(metrics, "events_lag_ms", "", 0, 0);
+    outbox_stop(outbox);
+    metrics_free(metrics);
+    PQfinish(other);
     PQfinish(conn);
 }
 
@@ -597,6 +643,7 @@ int main(void)
         TEST(of_one_order_none_overtakes_another),
         TEST(readers_see_no_gap_while_several_replicas_write_and_relays_die),
         TEST(a_relay_that_hangs_is_taken_over),
+        TEST(the_lag_is_told_by_whoever_relays_and_by_nobody_else),
         TEST(a_backlog_is_placed_at_ten_thousand_a_second_and_more),
         TEST(only_what_was_published_long_enough_ago_is_pruned),
         TEST(a_reader_is_told_when_what_it_wants_is_gone),
