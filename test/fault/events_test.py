@@ -26,6 +26,10 @@ MORE = """
     WHERE order_id IN (SELECT id FROM orders.orders ORDER BY random() LIMIT 150)
     GROUP BY order_id HAVING max(sequence) < 4"""
 
+LONE = """
+    INSERT INTO orders.outbox (order_id, sequence, type, payload)
+    SELECT '0LONE' || lpad(n::text, 21, '0'), 1, 'order.noted', '{}' FROM generate_series(1, 10) n"""
+
 
 class Consumer:
     """Reads by a cursor, writes each event to a table once, and often dies before it commits."""
@@ -172,7 +176,26 @@ class Events(StackTest):
                           if body.decode() != consumed[name]], [], "not the same bytes")
         self.check_order([json.loads(body) for body in first.values()], "in the stream")
 
-    def test_every_event_of_every_order_arrives_whoever_dies(self):
+    def couriers(self):
+        """Who took the duty, one after another."""
+        taken = []
+        for name in ("orchestrator", "orchestrator-2"):
+            taken += [(line.split()[0], name) for line in self.stack.log(name).splitlines()
+                      if "event=duty_taken duty=courier" in line]
+        return [name for _, name in sorted(taken)]
+
+    def test_2_a_courier_that_hangs_is_taken_over_within_seconds(self):
+        before = wait_until(self.couriers, 30, "one has the duty")
+        self.stack.hurt("stop", before[-1])
+        self.addCleanup(self.stack.calm)
+        # Nominally five; before another has it NATS gets nothing.
+        wait_until(lambda: self.couriers()[len(before):], 15, "another has the duty")
+        self.assertNotEqual(self.couriers()[-1], before[-1])
+        self.stack.sql(LONE)
+        self.wait_published()
+        self.stack.sql("DELETE FROM orders.outbox WHERE type = 'order.noted'")
+
+    def test_1_every_event_of_every_order_arrives_whoever_dies(self):
         consumer = Consumer(self.stack, SEED).start()
         self.addCleanup(consumer.stop)
         load = self.order_under_fire()
