@@ -173,8 +173,7 @@ static struct err fly(struct courier *c, struct dedicated *connection, bool *mor
     struct err e = dedicated_run(connection, &query, false, on_flight, c);
     if (failed(e))
         return e;
-    if (c->count > 0 || failed(c->outcome))
-        tell_bus(c, c->outcome);
+    tell_bus(c, c->outcome);
     if (c->stored == 0)
         return e;
     *more = c->more && !failed(c->outcome);

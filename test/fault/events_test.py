@@ -15,7 +15,7 @@ from load import Load, stock_up
 from nats import NatsServer
 from stack import StackTest, main
 
-ORDERS, SEED, CLIENTS = 3000, 5, 24
+ORDERS, SEED, CLIENTS = 3000, 5, 64
 STREAM = "CHECKOUT"
 
 # An order has one event as yet; so that there is an order to keep, more are written to some
@@ -142,7 +142,7 @@ class Events(StackTest):
             what = self.hurt_at_random(dice)
             hurts[what] = hurts.get(what, 0) + 1
             self.stack.sql(MORE)
-            time.sleep(dice.random() * 0.5)
+            time.sleep(dice.random() * 2)
         load.join(60)
         self.assertEqual(load.troubles, [])
         self.stack.calm()

@@ -7,6 +7,7 @@ import time
 import uuid
 
 from nats import NatsServer
+from nkeys import Operator
 from stack import CTL, Stack, StackTest, main, wait_until
 
 STREAM = "CHECKOUT"
@@ -286,8 +287,7 @@ class Certificates:
     def server(self):
         return (f'tls {{ cert_file: "{self.file("server.pem")}"\n'
                 f'key_file: "{self.file("server.key")}"\n'
-                f'ca_file: "{self.file("ca.pem")}"\nverify: true }}\n'
-                'authorization { users: [{ user: "shop", password: "correct-horse" }] }')
+                f'ca_file: "{self.file("ca.pem")}"\nverify: true }}\n')
 
     def context(self):
         context = ssl.create_default_context(cafile=self.file("ca.pem"))
@@ -295,27 +295,53 @@ class Certificates:
         return context
 
 
+PASSWORD = 'authorization { users: [{ user: "shop", password: "correct-horse" }] }'
+
+
 class EventsNatsSecured(StackTest):
-    """Certificates from files, both ways, and a password that no log tells."""
+    """Certificates and credentials from files, and a password; none of them in a log."""
 
     @classmethod
     def setUpClass(cls):
         cls.stack = Stack()
         cls.addClassCleanup(cls.stack.stop)
-        files = Certificates(cls.stack.base / "pki")
-        cls.server = NatsServer(cls.stack.base / "nats", files.server(), files.context()).start()
+        cls.files = files = Certificates(cls.stack.base / "pki")
+        cls.server = NatsServer(cls.stack.base / "nats", files.server() + PASSWORD,
+                                files.context()).start()
         cls.addClassCleanup(cls.server.stop)
+        cls.creds = cls.stack.base / "checkout.creds"
+        cls.creds.write_text(Operator(cls.stack.base / "another").credentials())
         cls.stack.environment |= {
             "CHECKOUT_NATS_URL": f"tls://shop:correct-horse@127.0.0.1:{cls.server.port}",
+            "CHECKOUT_ORCHESTRATOR_NATS_CREDENTIALS_FILE": str(cls.creds),
             "CHECKOUT_ORCHESTRATOR_NATS_CA_FILE": files.file("ca.pem"),
             "CHECKOUT_ORCHESTRATOR_NATS_CERTIFICATE_FILE": files.file("client.pem"),
             "CHECKOUT_ORCHESTRATOR_NATS_KEY_FILE": files.file("client.key")}
         cls.stack.start()
 
-    def test_it_is_connected_and_the_stream_made(self):
-        wait_until(lambda: "event=nats_stream_made" in self.stack.log("orchestrator"), 30,
-                   f"the stream is made: {self.stack.log('orchestrator')[-1500:]}")
+    def wait_said(self, words, times=1):
+        wait_until(lambda: self.stack.log("orchestrator").count(words) >= times, 30,
+                   f"{words}, {times} times: {self.stack.log('orchestrator')[-1500:]}")
+
+    def test_1_by_a_password(self):
+        self.wait_said("event=nats_stream_made")
         self.assertNotIn("horse", self.stack.log("orchestrator"))
+
+    def test_2_by_the_credentials_as_they_are_now_and_by_no_others(self):
+        """A server of operator mode knows accounts by JWT alone."""
+        operator = Operator(self.stack.base / "nkeys")
+        self.server.kill()
+        self.server.configure(self.files.server() + operator.server())
+        self.server.start()
+        self.wait_said("Authentication Violation")
+        self.assertEqual(self.stack.log("orchestrator").count("event=nats_stream_made"), 1)
+        fresh = self.creds.with_suffix(".new")
+        fresh.write_text(operator.credentials())
+        fresh.rename(self.creds)  # as whoever renews it does
+        self.wait_said("event=nats_stream_made", 2)
+        self.wait_said("event=bus_back")
+        for line in operator.credentials().splitlines()[1::2]:
+            self.assertNotIn(line or "-----", self.stack.log("orchestrator"))
 
 
 if __name__ == "__main__":
