@@ -259,6 +259,19 @@ class EventsNats(StackTest):
         self.assertEqual(self.server.count(STREAM), int(self.lag()["placed"]))
         self.assertNotIn("event=duty_lost", self.stack.log("orchestrator"))
 
+    def test_9_a_server_that_reads_no_more_is_given_up(self):
+        """With more under way than sockets buffer, so that the writing itself would wait."""
+        away = self.stack.log("orchestrator").count("event=bus_away")
+        self.server.process.send_signal(signal.SIGSTOP)
+        self.stack.sql("INSERT INTO orders.outbox (order_id, sequence, type, payload) "
+                       "SELECT '0MANY' || lpad(n::text, 21, '0'), 1, type, payload "
+                       "FROM generate_series(1, 1500) n, orders.outbox "
+                       "WHERE order_id LIKE '0LARGEST%'")
+        wait_until(lambda: self.stack.log("orchestrator").count("event=bus_away") > away, 30,
+                   "it is given up")
+        self.server.process.send_signal(signal.SIGCONT)
+        self.wait_published()
+
 
 class Certificates:
     """A CA, and a server and a client that it vouches for."""
