@@ -4,8 +4,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "orchestrator/duty.h"
 #include "orchestrator/event.h"
@@ -123,6 +125,40 @@ static bool has_order(const struct event *events, size_t count, const char *orde
     return false;
 }
 
+/* The seam `bus`: an error before is a bus that is away, one after is an acknowledgement
+ * that was lost. */
+static struct err pass(const char *edge, bool *repeat)
+{
+    struct fault fault = failpoint("bus", "deliver", edge);
+
+    if (fault.kind == FAULT_LATE)
+        nanosleep(
+            &(struct timespec){fault.late_ms / 1000, fault.late_ms % 1000 * 1000000},
+            NULL);
+    *repeat = fault.kind == FAULT_REPEAT;
+    return fault.kind == FAULT_ERROR || fault.kind == FAULT_DROP
+               ? err_make(ERR_UNAVAILABLE, "NATS is away (a failpoint).")
+               : ERR_NONE;
+}
+
+static struct err deliver(struct courier *c, const struct event *events)
+{
+    struct bus_nats *nats = c->config.nats;
+    bool repeat = false;
+    struct err e = pass("before", &repeat);
+
+    if (!failed(e))
+        e = bus_nats_publish(nats, events, c->count, &c->stored);
+    if (!failed(e) && repeat)
+        e = bus_nats_publish(nats, events, c->count, &c->stored);
+    if (failed(e))
+        return e;
+    e = pass("after", &repeat);
+    if (failed(e))
+        c->stored = 0;
+    return e;
+}
+
 static void on_flight(void *arg, const struct db_rows *rows)
 {
     struct courier *c = arg;
@@ -142,7 +178,7 @@ static void on_flight(void *arg, const struct db_rows *rows)
             break;
         c->count++;
     }
-    c->outcome = bus_nats_publish(c->config.nats, events, c->count, &c->stored);
+    c->outcome = deliver(c, events);
     c->more = db_number(rows, 0, 1) > c->published + (int64_t)c->stored;
     free(events);
 }

@@ -190,7 +190,7 @@ static void on_pruned(void *more, const struct db_rows *rows)
 
 static struct err prune(struct outbox *o, struct dedicated *connection, bool *more)
 {
-    struct db_query query = query_of("prune", "ii", PRUNE);
+    struct db_query query = query_of("prune_events", "ii", PRUNE);
     struct db_query any = query_of("any_old", "i", ANY_OLD);
     bool found = false;
 
