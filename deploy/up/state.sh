@@ -245,6 +245,7 @@ payment_addresses = ipc://$RUN/payment.sock
 gateway_addresses = ipc://$RUN/gateway.sock
 database_url = $(database_url_owner)
 migrations_dir = $REPO/migrations
+webhook_dir = $STATE/webhook
 jwt_key_file = $keys/jwt.key
 jwt_issuer = $JWT_ISSUER
 jwt_audience = $JWT_AUDIENCE
