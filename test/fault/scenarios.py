@@ -403,6 +403,25 @@ def commit_cursor(world, fault):
            )(world, fault)
 
 
+def a_cursor(world, position):
+    """One that is there, to be changed."""
+    some_event(world)
+    cursor = fresh("c")
+    world.ctl("call", "events.v1.Events/Commit",
+              as_json({"cursor": cursor, "position": position}))
+    return {"caller": "operator", "cursor": cursor}
+
+
+reset_cursor = a_call(
+    "events.v1.Events/ResetCursor", lambda world: a_cursor(world, 1) | {
+        "position": world.number("SELECT placed FROM orders.relay")},
+    has("SELECT count(*) FROM orders.cursors WHERE caller = '{caller}' AND name = '{cursor}' "
+        "AND position = {position}"))
+delete_cursor = a_call(
+    "events.v1.Events/DeleteCursor", lambda world: a_cursor(world, 1),
+    has("SELECT 1 - count(*) FROM orders.cursors WHERE caller = '{caller}' AND name = '{cursor}'"))
+
+
 def replayed(world, fault):
     """The bus is given everything once more, and knows it by its ids."""
     some_event(world)
@@ -568,6 +587,8 @@ LIST = [
     Scenario("relay_changes_hands", "w", relay_changes_hands, r"\.commit\.hold\."),
     Scenario("events_pruned", "g", events_pruned, r"\.commit\.prune_events\."),
     Scenario("commit_cursor", "x", commit_cursor, r"\.(Commit|commit_cursor)\."),
+    Scenario("reset_cursor", "x", reset_cursor, r"\.(ResetCursor|reset_cursor)\."),
+    Scenario("delete_cursor", "x", delete_cursor, r"\.(DeleteCursor|delete_cursor)\."),
     Scenario("replayed", "x", replayed, r"\.(Replay|replay)\."),
     read_by_operator("read_events", EVENTS, "Read", lambda world: {}),
     read_by_operator("get_lag", EVENTS, "GetLag", lambda world: {}),

@@ -1,5 +1,6 @@
 """NATS JetStream: what was ordered is in the stream, also when the server dies or loses it."""
 import json
+import re
 import signal
 import ssl
 import subprocess
@@ -145,9 +146,27 @@ class EventsNats(StackTest):
                 ("events.v1.Events/Commit", {"cursor": "mine", "position": 10 ** 12}, 64 + 11),
                 ("events.v1.Events/GetLag", {}, 64 + 7),
                 ("events.v1.Events/Replay", {"from": 1}, 64 + 7),
+                ("events.v1.Events/ResetCursor",
+                 {"caller": "consumer", "cursor": "mine", "position": 0}, 64 + 7),
+                ("events.v1.Events/DeleteCursor", {"caller": "consumer", "cursor": "mine"}, 64 + 7),
                 ("orders.v1.Orders/ListCheckouts", {}, 64 + 7)):
             with self.subTest(method, **message):
                 self.assertEqual(call(method, **message), status)
+        self.an_operator_moves_and_deletes_cursors()
+
+    def an_operator_moves_and_deletes_cursors(self):
+        def listed():
+            found = re.search(r"(?m)^consumer +mine +(\d+) ", self.stack.ctl("cursors", "list"))
+            return found and int(found[1])
+        self.assertEqual(listed(), 1)
+        self.stack.ctl("cursors", "reset", "consumer", "mine", "--after", "0")
+        self.assertEqual(listed(), 0)
+        for words, status in ((("reset", "consumer", "mine", "--after", str(10 ** 12)), 64 + 11),
+                              (("reset", "consumer", "nobodys", "--after", "0"), 64 + 5),
+                              (("reset", "a caller", "mine", "--after", "0"), 64 + 3)):
+            self.assertEqual(self.stack.ctl("cursors", *words, check=False).returncode, status)
+        self.stack.ctl("cursors", "delete", "consumer", "mine")
+        self.assertIsNone(listed())
 
     def test_5_tail_follows_and_lag_tells(self):
         self.order()

@@ -593,6 +593,49 @@ static void nobody_moves_the_cursor_of_another(void **state)
     call_end(&call);
 }
 
+static void an_operator_moves_any_cursor_and_not_beyond_what_is_kept(void **state)
+{
+    Events__V1__ResetCursorRequest request = EVENTS__V1__RESET_CURSOR_REQUEST__INIT;
+    static const struct { char *cursor; int64_t to; enum err_code code; int64_t at; } ROWS[] = {
+        {"c", 4, ERR_OK, 4}, {"c", 8, ERR_OK, 8}, {"c", 9, ERR_OK, 9}, {"c", 10, ERR_OUT_OF_RANGE, 9},
+        {"c", 3, ERR_OUT_OF_RANGE, 9}, {"d", 5, ERR_NOT_FOUND, 9}, {"c", 5, ERR_OK, 5},
+    };
+
+    (void)state;
+    sql("UPDATE orders.relay SET placed = 9, published = 9, pruned = 4");
+    assert_int_equal(commit("c", 6, NULL), ERR_OK);
+    assert_int_equal(commit("other", 6, NULL), ERR_OK);
+    request.caller = "tester";
+    for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++) {
+        struct call call;
+        request.cursor = ROWS[i].cursor;
+        request.position = ROWS[i].to;
+        cursors_reset(the_db, call_begin(&call, NULL), &request);
+        assert_int_equal(call_code(&call), ROWS[i].code);
+        assert_int_equal(sql_number("SELECT position FROM orders.cursors WHERE name = 'c'"),
+                         ROWS[i].at);
+    }
+    assert_int_equal(sql_number("SELECT position FROM orders.cursors WHERE name = 'other'"), 6);
+}
+
+static void a_cursor_that_is_deleted_is_gone_and_no_other(void **state)
+{
+    Events__V1__DeleteCursorRequest request = EVENTS__V1__DELETE_CURSOR_REQUEST__INIT;
+
+    (void)state;
+    sql("UPDATE orders.relay SET placed = 9, published = 9");
+    assert_int_equal(commit("c", 6, NULL), ERR_OK);
+    assert_int_equal(commit("other", 6, NULL), ERR_OK);
+    request.caller = "tester";
+    request.cursor = "c";
+    for (int i = 0; i < 2; i++) {
+        struct call call;
+        cursors_delete(the_db, call_begin(&call, NULL), &request);
+        assert_int_equal(call_code(&call), ERR_OK);
+        assert_sql_text("{other}", "SELECT array_agg(name) FROM orders.cursors");
+    }
+}
+
 static void a_replay_moves_the_mark_back_and_not_beyond_what_is_kept(void **state)
 {
     Events__V1__ReplayRequest request = EVENTS__V1__REPLAY_REQUEST__INIT;
@@ -655,6 +698,8 @@ int main(void)
         TEST(events_are_broadcast_on_this_machine_alone),
         TEST(a_cursor_moves_forward_only_and_not_past_the_end),
         TEST(nobody_moves_the_cursor_of_another),
+        TEST(an_operator_moves_any_cursor_and_not_beyond_what_is_kept),
+        TEST(a_cursor_that_is_deleted_is_gone_and_no_other),
         TEST(a_replay_moves_the_mark_back_and_not_beyond_what_is_kept),
         TEST(lag_tells_how_far_everybody_is),
     };
