@@ -95,6 +95,7 @@ struct settings {
     char *gateway_addresses;
     char *database_url;
     char *migrations_dir;
+    char *webhook_dir;
     char *jwt_key_file;
     char *jwt_issuer;
     char *jwt_audience;

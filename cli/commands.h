@@ -59,6 +59,15 @@ struct outcome command_events_tail(struct cli *cli);
 struct outcome command_events_replay(struct cli *cli);
 struct outcome command_events_lag(struct cli *cli);
 
+/* cursors.c */
+struct outcome command_cursors_list(struct cli *cli);
+struct outcome command_cursors_reset(struct cli *cli);
+struct outcome command_cursors_delete(struct cli *cli);
+
+/* webhooks.c */
+struct outcome command_webhooks_dead(struct cli *cli);
+struct outcome command_webhooks_resend(struct cli *cli);
+
 /* checkouts.c */
 struct outcome command_checkouts_list(struct cli *cli);
 struct outcome command_checkouts_show(struct cli *cli);

@@ -5,6 +5,7 @@
 
 #include "cli/catalogue.h"
 #include "cli/commands.h"
+#include "cli/cursors.h"
 #include "cli/line.h"
 #include "cli/output.h"
 #include "cli/remote.h"
@@ -190,13 +191,8 @@ static void print_lag(const struct cli *cli, const Events__V1__GetLagReply *lag)
     fprintf(out, "relayed by   %s", *lag->holder == '\0' ? "nobody yet" : lag->holder);
     if (lag->held_since_ms != 0)
         fprintf(out, " since %s", time_text(lag->held_since_ms, time));
-    fprintf(out, "\n\n%-16s %-24s %12s %10s  %s\n", "caller", "cursor", "position",
-            "behind", "committed");
-    for (size_t i = 0; i < lag->n_cursors; i++) {
-        const Events__V1__Cursor *c = lag->cursors[i];
-        fprintf(out, "%-16s %-24s %12" PRId64 " %10" PRId64 "  %s\n", c->caller, c->name,
-                c->position, c->behind, time_text(c->committed_at_ms, time));
-    }
+    fprintf(out, "\n\n");
+    print_cursors(out, lag);
 }
 
 struct outcome command_events_lag(struct cli *cli)

@@ -30,7 +30,7 @@ const struct option_row OPTIONS[OPT_COUNT] = {
     [OPT_TIMES] = {"count", 0, "N", "how many times"},
     [OPT_CONCURRENCY] = {"concurrency", 0, "N", "calls under way at once, 1 to 256 [8]"},
     [OPT_SECONDS] = {"seconds", 0, "N", "for how long, 1 to 3600 [5]"},
-    [OPT_DIR] = {"dir", 0, "DIR", "folder of the migrations [migrations_dir]"},
+    [OPT_DIR] = {"dir", 0, "DIR", "the folder, instead of the settings'"},
     [OPT_ROLES] = {"roles", 0, "FILE", "afterwards set the passwords of `role = password` lines"},
     [OPT_LOCK_WAIT] = {"lock-wait", 0, "SECONDS", "how long to wait for another migrator [60]"},
     [OPT_USER] = {"user", 0, "UUID", "the user"},

@@ -24,6 +24,7 @@ static const struct conf_row ROWS[] = {
     TEXT(gateway_addresses, CONF_TEXT, "nng URLs, separated by commas"),
     TEXT(database_url, CONF_SECRET, "libpq URL of the database's owner, for migrate"),
     TEXT(migrations_dir, CONF_TEXT, "folder of NNNN_what.sql"),
+    TEXT(webhook_dir, CONF_TEXT, "the webhook sender's state_dir"),
     TEXT(jwt_key_file, CONF_TEXT, "the development issuer's private JWK, for token"),
     TEXT(jwt_issuer, CONF_TEXT, "iss of tokens"),
     TEXT(jwt_audience, CONF_TEXT, "aud of tokens"),

@@ -3,32 +3,47 @@
 
 #include <inttypes.h>
 #include <nats/nats.h>
-#include <stdatomic.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 
+/* Of a call's BUS_NATS_WAIT_MS: it either connects and asks twice at most, or publishes. */
 enum {
-    CONNECT_MS = 1500,
-    ANSWER_MS = 1500,         /* for one request about the stream */
-    ACKNOWLEDGED_MS = 3000,   /* for all that was published together */
+    CONNECT_MS = 1000,
+    ANSWER_MS = 750,          /* for one request about the stream */
+    WRITE_MS = 500,           /* until a server that reads nothing is given up */
+    ACKNOWLEDGED_MS = 2000,   /* for all that was published together */
     DUPLICATES_SECONDS = 120, /* how long the server knows a message's id */
     SUBJECT_SIZE = 128,
     POSITION_SIZE = 24,
+    REASON_SIZE = 128,
     SERVERS_MAX = 16,
+};
+
+static const char POSITION_HEADER[] = "Checkout-Position";
+
+/* The first of what was refused since it was last cleared.  A word of an earlier connection
+ * may still come: then something is published once more, for nothing. */
+struct refusal {
+    int64_t position; /* INT64_MAX: none */
+    bool final;       /* the server's own decision, not that nobody was there */
+    char reason[REASON_SIZE];
 };
 
 struct bus_nats {
     struct bus_nats_config config;
+    char *urls;                       /* a copy, of which the servers are parts */
+    const char *servers[SERVERS_MAX]; /* tried one a time, in turn */
+    size_t server_count, turn;
     natsOptions *options;
     natsConnection *connection; /* NULL while not connected */
     jsCtx *jetstream;
     char wildcard[SUBJECT_SIZE]; /* PREFIX.> */
-    /* Messages refused since it was last cleared.  A word of an earlier connection may
-     * still come: then something is published once more, for nothing. */
-    atomic_int refused;
+    pthread_mutex_t lock;        /* of the refusal: libnats tells it in its own thread */
+    struct refusal refusal;
 };
 
 static struct err unavailable(const char *what, natsStatus status)
@@ -47,19 +62,18 @@ static struct err check(natsStatus status, const char *what, const char *file)
 }
 
 /* The URL is not told: it may hold a password. */
-static struct err set_servers(natsOptions *options, const char *url)
+static struct err read_servers(struct bus_nats *bus)
 {
-    char *copy = strdup(url), *rest = copy, *part;
-    const char *servers[SERVERS_MAX];
-    int count = 0;
+    char *rest = bus->urls = strdup(bus->config.url), *part;
 
-    if (copy == NULL)
+    if (bus->urls == NULL)
         return err_memory();
-    while ((part = strsep(&rest, ",")) != NULL && count < SERVERS_MAX)
-        servers[count++] = part;
-    natsStatus status = natsOptions_SetServers(options, servers, count);
-    free(copy);
-    return check(status, "nats_url", "as it is");
+    while ((part = strsep(&rest, ",")) != NULL && bus->server_count < SERVERS_MAX)
+        if (*part != '\0')
+            bus->servers[bus->server_count++] = part;
+    return bus->server_count > 0
+               ? ERR_NONE
+               : err_make(ERR_INVALID_ARGUMENT, "nats_url names no server.");
 }
 
 static struct err set_files(natsOptions *options, const struct bus_nats_config *c)
@@ -93,9 +107,13 @@ static struct err set_options(struct bus_nats *bus)
         status = natsOptions_SetTimeout(bus->options, CONNECT_MS);
     if (status == NATS_OK)
         status = natsOptions_SetAllowReconnect(bus->options, false);
+    if (status == NATS_OK)
+        status = natsOptions_SetIgnoreDiscoveredServers(bus->options, true);
+    if (status == NATS_OK)
+        status = natsOptions_SetWriteDeadline(bus->options, WRITE_MS);
     if (status != NATS_OK)
         return unavailable("the options cannot be set", status);
-    struct err e = set_servers(bus->options, bus->config.url);
+    struct err e = read_servers(bus);
     return failed(e) ? e : set_files(bus->options, &bus->config);
 }
 
@@ -106,6 +124,7 @@ struct err bus_nats_open(const struct bus_nats_config *config, struct bus_nats *
     if (bus == NULL)
         return err_memory();
     bus->config = *config;
+    pthread_mutex_init(&bus->lock, NULL);
     snprintf(bus->wildcard, sizeof bus->wildcard, "%s.>", config->prefix);
     struct err e = set_options(bus);
     if (failed(e))
@@ -129,6 +148,8 @@ void bus_nats_close(struct bus_nats *bus)
         return;
     disconnect(bus);
     natsOptions_Destroy(bus->options);
+    pthread_mutex_destroy(&bus->lock);
+    free(bus->urls);
     free(bus);
 }
 
@@ -161,6 +182,16 @@ static struct err make_stream(struct bus_nats *bus)
     return ERR_NONE;
 }
 
+/* Whatever may carry so many bytes must carry every event.  `what` says what to change. */
+static struct err check_size(int64_t most, const char *what)
+{
+    if (most >= EVENT_SIZE_MAX)
+        return ERR_NONE;
+    return err_make(ERR_FAILED_PRECONDITION,
+                    "NATS: %s is %" PRId64 ", and an event may have %d bytes; raise it.",
+                    what, most, EVENT_SIZE_MAX);
+}
+
 /* One that was there already must take our subjects and acknowledge what it stored. */
 static struct err check_stream(const struct bus_nats *bus, const jsStreamInfo *info)
 {
@@ -178,7 +209,10 @@ static struct err check_stream(const struct bus_nats *bus, const jsStreamInfo *i
         return err_make(ERR_FAILED_PRECONDITION,
                         "NATS: the stream %s acknowledges nothing (no_ack).",
                         bus->config.stream);
-    return ERR_NONE;
+    /* -1: no limit of its own. */
+    return stream->MaxMsgSize < 0
+               ? ERR_NONE
+               : check_size(stream->MaxMsgSize, "the stream's max_msg_size");
 }
 
 static struct err have_stream(struct bus_nats *bus)
@@ -202,13 +236,31 @@ static struct err have_stream(struct bus_nats *bus)
 
 /* ---- connecting -------------------------------------------------------------------- */
 
+static int64_t position_of(natsMsg *message)
+{
+    const char *text = NULL;
+
+    if (natsMsgHeader_Get(message, POSITION_HEADER, &text) != NATS_OK)
+        return 0; /* none of ours: nothing is known to be stored then */
+    return strtoll(text, NULL, 10);
+}
+
+static void note_refusal(struct bus_nats *bus, int64_t position, bool final,
+                         const char *reason)
+{
+    pthread_mutex_lock(&bus->lock);
+    if (position < bus->refusal.position) {
+        bus->refusal = (struct refusal){.position = position, .final = final};
+        snprintf(bus->refusal.reason, sizeof bus->refusal.reason, "%s", reason);
+    }
+    pthread_mutex_unlock(&bus->lock);
+}
+
+/* Of one message, before js_PublishAsyncComplete returns. */
 static void on_refused(jsCtx *jetstream, jsPubAckErr *refusal, void *closure)
 {
-    struct bus_nats *bus = closure;
-
     (void)jetstream;
-    if (atomic_fetch_add(&bus->refused, 1) == 0)
-        log_warn("nats_refused", "error=\"%s\"",
+    note_refusal(closure, position_of(refusal->Msg), refusal->ErrCode != 0,
                  refusal->ErrText != NULL ? refusal->ErrText
                                           : natsStatus_GetText(refusal->Err));
 }
@@ -216,17 +268,22 @@ static void on_refused(jsCtx *jetstream, jsPubAckErr *refusal, void *closure)
 static struct err connect_to(struct bus_nats *bus)
 {
     jsOptions options;
-    natsStatus status = natsConnection_Connect(&bus->connection, bus->options);
+    const char *server = bus->servers[bus->turn++ % bus->server_count];
+    natsStatus status = natsOptions_SetURL(bus->options, server);
 
+    if (status == NATS_OK)
+        status = natsConnection_Connect(&bus->connection, bus->options);
     if (status != NATS_OK)
-        return unavailable("no server can be reached", status);
+        return unavailable("the server cannot be reached", status);
     jsOptions_Init(&options);
     options.PublishAsync.ErrHandler = on_refused;
     options.PublishAsync.ErrHandlerClosure = bus;
     status = natsConnection_JetStream(&bus->jetstream, bus->connection, &options);
     if (status != NATS_OK)
         return unavailable("JetStream cannot be used", status);
-    return have_stream(bus);
+    struct err e = check_size(natsConnection_GetMaxPayload(bus->connection),
+                              "the server's max_payload");
+    return failed(e) ? e : have_stream(bus);
 }
 
 struct err bus_nats_ready(struct bus_nats *bus)
@@ -262,7 +319,7 @@ static natsStatus make_message(const struct bus_nats *bus, const struct event *e
     if (status == NATS_OK)
         status = natsMsgHeader_Set(*out, "content-type", "application/cloudevents+json");
     if (status == NATS_OK)
-        status = natsMsgHeader_Set(*out, "Checkout-Position", position);
+        status = natsMsgHeader_Set(*out, POSITION_HEADER, position);
     return status;
 }
 
@@ -278,6 +335,8 @@ static natsStatus send_one(struct bus_nats *bus, const struct event *event)
     if (status == NATS_OK)
         status = js_PublishMsgAsync(bus->jetstream, &message, &options);
     natsMsg_Destroy(message);
+    if (status == NATS_MAX_PAYLOAD)
+        note_refusal(bus, event->position, true, natsStatus_GetText(status));
     return status;
 }
 
@@ -290,24 +349,68 @@ static natsStatus wait_acknowledged(struct bus_nats *bus)
     return js_PublishAsyncComplete(bus->jetstream, &options);
 }
 
-struct err bus_nats_publish(struct bus_nats *bus, const struct event *events,
-                            size_t count)
+/* The first position that was sent, and neither acknowledged nor refused; or INT64_MAX. */
+static int64_t first_unanswered(struct bus_nats *bus)
 {
-    struct err e = bus_nats_ready(bus);
-    natsStatus status = NATS_OK;
+    natsMsgList pending = {NULL, 0};
+    int64_t first = INT64_MAX;
+    natsStatus status = js_PublishAsyncGetPendingList(&pending, bus->jetstream);
 
-    if (failed(e))
-        return e;
-    atomic_store(&bus->refused, 0);
-    for (size_t i = 0; i < count && status == NATS_OK; i++)
-        status = send_one(bus, &events[i]);
-    if (status == NATS_OK)
-        status = wait_acknowledged(bus);
+    if (status == NATS_NOT_FOUND)
+        return first;
     if (status != NATS_OK)
-        e = unavailable("what was published is not acknowledged", status);
-    else if (atomic_load(&bus->refused) > 0)
-        e = err_make(ERR_UNAVAILABLE, "NATS: the server refused what was published.");
-    if (failed(e))
-        disconnect(bus);
-    return e;
+        return 0; /* not known: then nothing is */
+    for (int i = 0; i < pending.Count; i++)
+        if (position_of(pending.Msgs[i]) < first)
+            first = position_of(pending.Msgs[i]);
+    natsMsgList_Destroy(&pending);
+    return first;
+}
+
+static size_t count_stored(const struct event *events, size_t sent, int64_t unanswered,
+                           int64_t refused)
+{
+    int64_t first = unanswered < refused ? unanswered : refused;
+
+    if (sent == 0 || first <= events[0].position)
+        return 0;
+    return first - events[0].position < (int64_t)sent
+               ? (size_t)(first - events[0].position)
+               : sent;
+}
+
+/* What is to be said of the first that is not stored. */
+static struct err explain(const struct event *event, const struct refusal *refusal,
+                          natsStatus status)
+{
+    if (refusal->position != event->position)
+        return unavailable("what was published is not acknowledged", status);
+    return err_make(refusal->final ? ERR_FAILED_PRECONDITION : ERR_UNAVAILABLE,
+                    "NATS: the event %s at position %" PRId64 " is refused: %s.",
+                    event->id, event->position, refusal->reason);
+}
+
+struct err bus_nats_publish(struct bus_nats *bus, const struct event *events,
+                            size_t count, size_t *stored)
+{
+    natsStatus status = NATS_OK;
+    size_t sent = 0;
+
+    pthread_mutex_lock(&bus->lock);
+    bus->refusal = (struct refusal){.position = INT64_MAX};
+    pthread_mutex_unlock(&bus->lock);
+    while (sent < count && status == NATS_OK)
+        if ((status = send_one(bus, &events[sent])) == NATS_OK)
+            sent++;
+    natsStatus waited =
+        status == NATS_OK || status == NATS_MAX_PAYLOAD ? wait_acknowledged(bus) : status;
+    int64_t unanswered = first_unanswered(bus);
+    pthread_mutex_lock(&bus->lock);
+    struct refusal refusal = bus->refusal;
+    pthread_mutex_unlock(&bus->lock);
+    *stored = count_stored(events, sent, unanswered, refusal.position);
+    if (*stored == count)
+        return ERR_NONE;
+    disconnect(bus);
+    return explain(&events[*stored], &refusal, waited);
 }

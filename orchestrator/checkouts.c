@@ -360,7 +360,7 @@ void orders_configure(struct db_config *config)
 {
     static const struct db_kind *const KINDS[] = {
         &CARTS_PUT, &CLAIM, &PERSIST, &TURN, &RENEW, &NEED_ATTENTION, &TAKE_OVER,
-        &CHECKOUTS_RETRY, &CURSORS_COMMIT, &CURSORS_REPLAY, &CHECKOUTS_PRUNE,
+        &CHECKOUTS_RETRY, &CURSORS_COMMIT, &CURSORS_REPLAY, &CURSORS_RESET, &CURSORS_DELETE, &CHECKOUTS_PRUNE,
     };
 
     config->kinds = KINDS;

@@ -137,6 +137,94 @@ void cursors_replay(struct db *db, const struct scope *scope,
     db_submit(db, &asking->op);
 }
 
+/* ---- for operators ----------------------------------------------------------------- */
+
+const struct db_kind CURSORS_RESET = {
+    .name = "reset_cursor",
+    .head = "tti", /* caller, cursor, position */
+    .write =
+        "UPDATE orders.cursors c SET position = a.position, committed_at = now() "
+        "FROM (SELECT DISTINCT ON (caller, name) caller, name, position"
+        "      FROM unnest($1, $2, $3) WITH ORDINALITY"
+        "          AS a(caller, name, position, ordinal), orders.relay r"
+        "      WHERE position >= r.pruned AND position <= r.placed"
+        "      ORDER BY caller, name, ordinal DESC) a "
+        "WHERE c.caller = a.caller AND c.name = a.name",
+    .answer =
+        "SELECT a.ordinal, c.position IS NOT NULL, r.pruned, r.placed "
+        "FROM unnest($1, $2) WITH ORDINALITY AS a(caller, name, ordinal) "
+        "CROSS JOIN orders.relay r "
+        "LEFT JOIN orders.cursors c ON c.caller = a.caller AND c.name = a.name "
+        "ORDER BY a.ordinal",
+};
+
+static void on_reset(void *arg, struct err error, const struct db_rows *rows)
+{
+    static const Events__V1__ResetCursorReply REPLY = EVENTS__V1__RESET_CURSOR_REPLY__INIT;
+    struct asking *asking = arg;
+
+    if (!failed(error) && rows->count == 0)
+        error = err_make(ERR_DATA_LOSS, "orders.relay has no row.");
+    if (!failed(error) && !db_bool(rows, 0, 1))
+        error = err_make(ERR_NOT_FOUND, "There is no such cursor of that caller.");
+    if (!failed(error) &&
+        (asking->position < db_number(rows, 0, 2) || asking->position > db_number(rows, 0, 3)))
+        error = err_make(ERR_OUT_OF_RANGE,
+                         "A cursor can be at %" PRId64 " to %" PRId64 ", not %" PRId64 ".",
+                         db_number(rows, 0, 2), db_number(rows, 0, 3), asking->position);
+    finish(asking, error, &REPLY.base);
+}
+
+void cursors_reset(struct db *db, const struct scope *scope,
+                   const Events__V1__ResetCursorRequest *request)
+{
+    struct asking *asking = begin(scope, request->position);
+
+    if (asking == NULL)
+        return;
+    asking->op = (struct db_op){
+        .kind = &CURSORS_RESET,
+        .head = {db_t(request->caller), db_t(request->cursor), db_i(request->position)},
+        .deadline_ms = scope->deadline_ms,
+        .done = on_reset,
+        .arg = asking,
+    };
+    db_submit(db, &asking->op);
+}
+
+const struct db_kind CURSORS_DELETE = {
+    .name = "delete_cursor",
+    .head = "tt", /* caller, cursor */
+    .write =
+        "DELETE FROM orders.cursors c USING unnest($1, $2) AS a(caller, name) "
+        "WHERE c.caller = a.caller AND c.name = a.name",
+};
+
+static void on_deleted(void *arg, struct err error, const struct db_rows *rows)
+{
+    static const Events__V1__DeleteCursorReply REPLY = EVENTS__V1__DELETE_CURSOR_REPLY__INIT;
+
+    (void)rows;
+    finish(arg, error, &REPLY.base);
+}
+
+void cursors_delete(struct db *db, const struct scope *scope,
+                    const Events__V1__DeleteCursorRequest *request)
+{
+    struct asking *asking = begin(scope, 0);
+
+    if (asking == NULL)
+        return;
+    asking->op = (struct db_op){
+        .kind = &CURSORS_DELETE,
+        .head = {db_t(request->caller), db_t(request->cursor)},
+        .deadline_ms = scope->deadline_ms,
+        .done = on_deleted,
+        .arg = asking,
+    };
+    db_submit(db, &asking->op);
+}
+
 /* ---- lag --------------------------------------------------------------------------- */
 
 #define AGE_OF(of) "coalesce((extract(epoch FROM now() - " of ") * 1000)::bigint, 0)"

@@ -1,8 +1,9 @@
 /*
- * cursors.h - how far consumers, the bus and the relay are: Commit, GetLag, Replay.
+ * cursors.h - how far consumers, the bus and the relay are: Commit, GetLag, Replay, and what
+ * operators do to cursors.
  *
- * A cursor belongs to its caller: nobody can move another's.  It only moves forward, so a
- * commit may be repeated and may come late.
+ * A cursor belongs to its caller: no consumer can move another's.  A commit only moves it
+ * forward, so it may be repeated and may come late.
  */
 #pragma once
 
@@ -21,5 +22,11 @@ void cursors_lag(struct db *db, const struct scope *scope);
 void cursors_replay(struct db *db, const struct scope *scope,
                     const Events__V1__ReplayRequest *request);
 
+/* For operators; both may be repeated.  NOT_FOUND, OUT_OF_RANGE. */
+void cursors_reset(struct db *db, const struct scope *scope,
+                   const Events__V1__ResetCursorRequest *request);
+void cursors_delete(struct db *db, const struct scope *scope,
+                    const Events__V1__DeleteCursorRequest *request);
+
 /* Their kinds of operation. */
-extern const struct db_kind CURSORS_COMMIT, CURSORS_REPLAY;
+extern const struct db_kind CURSORS_COMMIT, CURSORS_REPLAY, CURSORS_RESET, CURSORS_DELETE;

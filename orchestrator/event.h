@@ -17,7 +17,12 @@
     " to_char(e.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'),"    \
     " coalesce(e.traceparent, ''), (extract(epoch FROM e.created_at) * 1000)::bigint "
 
-enum { EVENT_ID_SIZE = 48 };
+enum {
+    EVENT_ID_SIZE = 48,
+    /* Bytes of any event's event_json, with the headers that a bus adds.  An order of
+     * LINES_MAX lines of the longest SKUs has 13,500. */
+    EVENT_SIZE_MAX = 16384,
+};
 
 /* Texts are borrowed from the rows. */
 struct event {

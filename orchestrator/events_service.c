@@ -102,6 +102,40 @@ static void replay(Events__V1__Events_Service *service,
         cursors_replay(self(service)->db, &scope, in);
 }
 
+/* Names a caller's cursor, from outside. */
+static struct err check_whose(const char *caller, const char *cursor)
+{
+    if (!name_valid(caller))
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "caller must be 1 to 64 of A-Z a-z 0-9 _ and -.");
+    return check_cursor(cursor);
+}
+
+static void reset_cursor(Events__V1__Events_Service *service,
+                         const Events__V1__ResetCursorRequest *in,
+                         Events__V1__ResetCursorReply_Closure reply, void *call)
+{
+    struct scope scope;
+    struct err e = check_whose(in->caller, in->cursor);
+
+    if (!failed(e) && in->position < 0)
+        e = err_make(ERR_INVALID_ARGUMENT, "position must be 0 or more, not %lld.",
+                     (long long)in->position);
+    if (scope_open(&scope, call, (ProtobufCClosure)reply, e))
+        cursors_reset(self(service)->db, &scope, in);
+}
+
+static void delete_cursor(Events__V1__Events_Service *service,
+                          const Events__V1__DeleteCursorRequest *in,
+                          Events__V1__DeleteCursorReply_Closure reply, void *call)
+{
+    struct scope scope;
+
+    if (scope_open(&scope, call, (ProtobufCClosure)reply,
+                   check_whose(in->caller, in->cursor)))
+        cursors_delete(self(service)->db, &scope, in);
+}
+
 void events_service_init(struct events_service *service, struct db *db, struct feed *feed,
                          bool has_bus)
 {
@@ -111,6 +145,8 @@ void events_service_init(struct events_service *service, struct db *db, struct f
         .commit = commit,
         .get_lag = get_lag,
         .replay = replay,
+        .reset_cursor = reset_cursor,
+        .delete_cursor = delete_cursor,
     };
 
     *service = (struct events_service){METHODS, db, feed, has_bus};

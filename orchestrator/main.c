@@ -242,6 +242,7 @@ static struct err start_events(struct environment *env)
         .prune_every_ms = s->events_prune_every_ms,
         .local = env->bus_local,
         .nats = env->bus_nats,
+        .metrics = env->host.metrics,
     };
     if (!failed(e))
         e = outbox_start(&config, &env->outbox);

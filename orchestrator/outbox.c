@@ -1,9 +1,9 @@
 /*
  * outbox.c - see outbox.h.
  *
- * Two duties, so that a bus that is away holds up nobody who reads: the placer gives
- * positions, tells live listeners and prunes; the courier, only with a bus, publishes what
- * is placed and marks what was acknowledged.
+ * Two duties, so that a bus that is away holds up nobody who reads: the placer, here, gives
+ * positions, tells live listeners and prunes; the courier (courier.h), only with a bus,
+ * publishes what is placed and marks what was acknowledged.
  */
 #include "orchestrator/outbox.h"
 
@@ -13,46 +13,36 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "orchestrator/courier.h"
 #include "orchestrator/duty.h"
 #include "orchestrator/event.h"
 
 enum {
-    PLACE_MOST = 1000,    /* events given a position in one transaction */
-    FLIGHT_MOST = 2000,   /* events published together */
+    PLACE_MOST = 1000, /* events given a position in one transaction */
     PRUNE_MOST = 2000,
     QUERY_MS = 10000,
     SWEEP_EVERY_MS = 10000,
     LISTEN_EVERY_MS = 1000, /* while the address is another's */
-    REPORT_EVERY_MS = 10000,
+    REPORT_EVERY_MS = 2000,
+    TELL_EVERY_MS = 10000,
     BACKLOG_TOLD = 2 * PLACE_MOST, /* from here on it is worth a line in the log */
-    COURIER_SILENCE_MS = 2 * BUS_NATS_WAIT_MS + QUERY_MS,
-    COMPLAIN_EVERY_MS = 10000,
-    RETRY_FIRST_MS = 100,   /* after the bus failed, doubling */
-    RETRY_MOST_MS = 1600,
+    COUNTED_MOST = 100000,
 };
 
-/* Advisory locks: "outbox" and one more, in ASCII. */
-static const int64_t PLACER_LOCK = 0x6f7574626f78, COURIER_LOCK = 0x6f7574626f79;
+static const int64_t PLACER_LOCK = 0x6f7574626f78; /* "outbox", in ASCII */
 
 struct outbox {
     struct outbox_config config;
-    struct duty *placer, *courier;
+    struct duty *placer;
+    struct courier *courier;
+    struct gauge *active, *unplaced, *unpublished, *lag_ms;
 
     /* the placer's */
-    int64_t floor;  /* ids up to here are only looked at by the sweep */
-    int64_t before; /* the floor's next: the highest id placed when the last sweep was */
+    int64_t floor;   /* ids up to here are only looked at by the sweep */
+    int64_t before;  /* the floor's next: the highest id placed when the last sweep was */
     int64_t highest; /* id placed so far */
     int64_t sweep_ms, prune_ms, report_ms, listen_ms; /* when due; clock_monotonic_ms */
-
-    /* the courier's */
-    int64_t published;  /* where it stands */
-    size_t count;       /* of the flight */
-    bool more;          /* events are there beyond it */
-    struct err outcome; /* of the flight */
-    int64_t complained_ms;
-    bool away;          /* the bus is: told once */
-    int64_t retry_ms;   /* not asked again before; clock_monotonic_ms */
-    int64_t pause_ms;   /* the last one */
+    int64_t told_ms;
 };
 
 static struct db_query query_of(const char *name, const char *types, const char *sql)
@@ -119,7 +109,8 @@ static void on_placed(void *arg, const struct db_rows *rows)
     placing->count = db_number(rows, 0, 0);
     if (placing->count > 0 && db_number(rows, 0, 1) > o->highest)
         o->highest = db_number(rows, 0, 1);
-    for (int i = 0; o->config.local != NULL && placing->count > 0 && i < rows->count; i++) {
+    for (int i = 0; o->config.local != NULL && placing->count > 0 && i < rows->count;
+         i++) {
         struct event event;
         event_read(rows, i, 2, &event);
         bus_local_publish(o->config.local, &event);
@@ -127,7 +118,8 @@ static void on_placed(void *arg, const struct db_rows *rows)
 }
 
 /* A sweep looks at all ids. */
-static struct err place(struct outbox *o, struct dedicated *connection, bool sweep, bool *more)
+static struct err place(struct outbox *o, struct dedicated *connection, bool sweep,
+                        bool *more)
 {
     struct placing placing = {.outbox = o};
     struct db_query query = query_of("place", "iibb", PLACE);
@@ -191,13 +183,14 @@ static void on_pruned(void *more, const struct db_rows *rows)
     log_info("events_pruned", "up_to=%" PRId64 " count=%" PRId64, db_number(rows, 0, 0),
              db_number(rows, 0, 1));
     if (db_number(rows, 0, 2) > 0)
-        log_warn("cursors_passed", "cursors=%" PRId64 " note=\"they were too far behind\"",
+        log_warn("cursors_passed",
+                 "cursors=%" PRId64 " note=\"they were too far behind\"",
                  db_number(rows, 0, 2));
 }
 
 static struct err prune(struct outbox *o, struct dedicated *connection, bool *more)
 {
-    struct db_query query = query_of("prune", "ii", PRUNE);
+    struct db_query query = query_of("prune_events", "ii", PRUNE);
     struct db_query any = query_of("any_old", "i", ANY_OLD);
     bool found = false;
 
@@ -212,31 +205,45 @@ static struct err prune(struct outbox *o, struct dedicated *connection, bool *mo
 
 /* ---- reporting --------------------------------------------------------------------- */
 
-/* Counted only as far as it is worth knowing. */
+/* $1 how far it is worth counting. */
 static const char BACKLOG[] =
     "SELECT (SELECT count(*) FROM (SELECT FROM orders.outbox WHERE position IS NULL"
-    "                              LIMIT 1000000) q),"
+    "                              LIMIT $1) q),"
     "       r.placed - r.published,"
     "       (extract(epoch FROM now() - coalesce("
     "           (SELECT created_at FROM orders.outbox e WHERE e.position = r.published + 1),"
     "           (SELECT created_at FROM orders.outbox WHERE position IS NULL"
-    "            ORDER BY id LIMIT 1))) * 1000)::bigint "
+    "            ORDER BY id LIMIT 1), now())) * 1000)::bigint "
     "FROM orders.relay r";
+
+static void show(struct outbox *o, int64_t unplaced, int64_t unpublished, int64_t lag_ms)
+{
+    gauge_set(o->unplaced, unplaced);
+    gauge_set(o->unpublished, unpublished);
+    gauge_set(o->lag_ms, lag_ms);
+}
 
 static void on_backlog(void *arg, const struct db_rows *rows)
 {
-    (void)arg;
-    if (db_number(rows, 0, 0) + db_number(rows, 0, 1) >= BACKLOG_TOLD)
-        log_warn("events_backlog",
-                 "unplaced=%" PRId64 " unpublished=%" PRId64 " oldest_ms=%" PRId64,
-                 db_number(rows, 0, 0), db_number(rows, 0, 1), db_number(rows, 0, 2));
+    struct outbox *o = arg;
+    int64_t unplaced = db_number(rows, 0, 0), unpublished = db_number(rows, 0, 1);
+    int64_t lag_ms = db_number(rows, 0, 2), now = clock_monotonic_ms();
+
+    show(o, unplaced, unpublished, lag_ms);
+    if (unplaced + unpublished < BACKLOG_TOLD || now < o->told_ms)
+        return;
+    log_warn("events_backlog",
+             "unplaced=%" PRId64 " unpublished=%" PRId64 " oldest_ms=%" PRId64, unplaced,
+             unpublished, lag_ms);
+    o->told_ms = now + TELL_EVERY_MS;
 }
 
-static struct err report(struct dedicated *connection)
+static struct err report(struct outbox *o, struct dedicated *connection)
 {
-    struct db_query query = query_of("backlog", "", BACKLOG);
+    struct db_query query = query_of("backlog", "i", BACKLOG);
 
-    return dedicated_run(connection, &query, false, on_backlog, NULL);
+    query.values[0] = db_i(COUNTED_MOST);
+    return dedicated_run(connection, &query, false, on_backlog, o);
 }
 
 /* ---- the placer -------------------------------------------------------------------- */
@@ -244,11 +251,12 @@ static struct err report(struct dedicated *connection)
 static struct err placer_begin(void *arg, struct dedicated *connection)
 {
     struct outbox *o = arg;
-    struct db_query query = query_of(
-        "hold", "t", "UPDATE orders.relay SET holder = $1, held_since = now()");
+    struct db_query query =
+        query_of("hold", "t", "UPDATE orders.relay SET holder = $1, held_since = now()");
 
     o->floor = o->before = o->highest = 0;
-    o->sweep_ms = o->prune_ms = o->report_ms = o->listen_ms = 0;
+    o->sweep_ms = o->prune_ms = o->report_ms = o->listen_ms = o->told_ms = 0;
+    gauge_set(o->active, 1);
     query.values[0] = db_t(o->config.owner);
     return dedicated_run(connection, &query, true, NULL, NULL);
 }
@@ -272,16 +280,18 @@ static struct err placer_work(void *arg, struct dedicated *connection, bool *mor
     if (o->config.local != NULL && due(&o->listen_ms, LISTEN_EVERY_MS))
         bus_local_listen(o->config.local);
     if (due(&o->report_ms, REPORT_EVERY_MS))
-        e = report(connection);
+        e = report(o, connection);
     if (!failed(e))
         e = place(o, connection, sweep, more);
+    if (failed(e))
+        return e; /* what a sweep did not see stays above the floor */
     if (sweep && *more) {
         o->sweep_ms = 0; /* it did not see the end */
     } else if (sweep) {
         o->floor = o->before;
         o->before = o->highest;
     }
-    if (!failed(e) && !*more && due(&o->prune_ms, o->config.prune_every_ms))
+    if (!*more && due(&o->prune_ms, o->config.prune_every_ms))
         e = prune(o, connection, &pruned_more);
     if (pruned_more)
         o->prune_ms = 0;
@@ -294,124 +304,34 @@ static void placer_end(void *arg)
 
     if (o->config.local != NULL)
         bus_local_leave(o->config.local);
-}
-
-/* ---- the courier ------------------------------------------------------------------- */
-
-static const char NEXT_FLIGHT[] =
-    "SELECT r.published, r.placed, " EVENT_COLUMNS
-    "FROM orders.relay r LEFT JOIN LATERAL ("
-    "    SELECT * FROM orders.outbox o WHERE o.position > r.published"
-    "    ORDER BY o.position LIMIT $1"
-    ") e ON true ORDER BY e.position";
-
-/* No two of one order together (bus_nats.h); there is hardly ever a second. */
-static bool has_order(const struct event *events, size_t count, const char *order_id)
-{
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(events[i].order_id, order_id) == 0)
-            return true;
-    return false;
-}
-
-static void on_flight(void *arg, const struct db_rows *rows)
-{
-    struct outbox *o = arg;
-    struct event *events = calloc((size_t)rows->count, sizeof *events);
-
-    o->count = 0;
-    o->outcome = events == NULL ? err_memory() : ERR_NONE;
-    if (events == NULL || db_size(rows, 0, 2) == 0) {
-        free(events);
-        return;
-    }
-    o->published = db_number(rows, 0, 0);
-    for (int i = 0; i < rows->count; i++) {
-        struct event *event = &events[o->count];
-        event_read(rows, i, 2, event);
-        if (event->sequence > 1 && has_order(events, o->count, event->order_id))
-            break;
-        o->count++;
-    }
-    o->more = db_number(rows, 0, 1) > o->published + (int64_t)o->count;
-    o->outcome = bus_nats_publish(o->config.nats, events, o->count);
-    free(events);
-}
-
-/* Only if nobody moved the mark meanwhile: a replay does. $1 from, $2 to. */
-static const char PUBLISHED[] =
-    "WITH moved AS ("
-    "    UPDATE orders.relay SET published = $2 WHERE published = $1 RETURNING 1"
-    ")"
-    "UPDATE orders.outbox SET published_at = now() "
-    "WHERE position > $1 AND position <= $2 AND published_at IS NULL"
-    "  AND EXISTS (SELECT FROM moved)";
-
-static struct err mark(struct outbox *o, struct dedicated *connection)
-{
-    struct db_query query = query_of("publish", "ii", PUBLISHED);
-
-    query.values[0] = db_i(o->published);
-    query.values[1] = db_i(o->published + (int64_t)o->count);
-    return dedicated_run(connection, &query, true, NULL, NULL);
-}
-
-/* The bus being away is no reason to give up the duty; it is told now and then. */
-static void tell_bus(struct outbox *o, struct err outcome)
-{
-    int64_t now = clock_monotonic_ms();
-
-    if (!failed(outcome) && o->away)
-        log_info("bus_back", "published=%" PRId64, o->published);
-    if (failed(outcome) && (!o->away || now - o->complained_ms > COMPLAIN_EVERY_MS)) {
-        log_warn("bus_away", "error=\"%s\" published=%" PRId64, outcome.message, o->published);
-        o->complained_ms = now;
-    }
-    o->away = failed(outcome);
-    o->pause_ms = !failed(outcome)                  ? 0
-                  : o->pause_ms == 0                ? RETRY_FIRST_MS
-                  : 2 * o->pause_ms > RETRY_MOST_MS ? RETRY_MOST_MS
-                                                    : 2 * o->pause_ms;
-    o->retry_ms = now + o->pause_ms;
-}
-
-static struct err courier_begin(void *arg, struct dedicated *connection)
-{
-    (void)connection;
-    /* The stream is made at start, not with the first event. */
-    tell_bus(arg, bus_nats_ready(((struct outbox *)arg)->config.nats));
-    return ERR_NONE;
-}
-
-static struct err courier_work(void *arg, struct dedicated *connection, bool *more)
-{
-    struct outbox *o = arg;
-    struct db_query query = query_of("next_flight", "i", NEXT_FLIGHT);
-
-    if (clock_monotonic_ms() < o->retry_ms)
-        return ERR_NONE;
-    query.values[0] = db_i(FLIGHT_MOST);
-    struct err e = dedicated_run(connection, &query, false, on_flight, o);
-    if (failed(e))
-        return e;
-    if (o->count > 0 || failed(o->outcome))
-        tell_bus(o, o->outcome);
-    if (failed(o->outcome) || o->count == 0)
-        return ERR_NONE;
-    *more = o->more;
-    return mark(o, connection);
+    gauge_set(o->active, 0);
+    show(o, 0, 0, 0); /* another tells it now */
 }
 
 /* ---- life -------------------------------------------------------------------------- */
 
-static struct duty_config duty_of(struct outbox *o, const char *name, int64_t lock)
+static struct err start_placer(struct outbox *o)
 {
-    return (struct duty_config){.name = name,
-                                .database_url = o->config.database_url,
-                                .lock = lock,
-                                .takeover_ms = o->config.takeover_ms,
-                                .every_ms = o->config.every_ms,
-                                .arg = o};
+    return duty_start(&(struct duty_config){.name = "placer",
+                                            .database_url = o->config.database_url,
+                                            .lock = PLACER_LOCK,
+                                            .takeover_ms = o->config.takeover_ms,
+                                            .every_ms = o->config.every_ms,
+                                            .begin = placer_begin,
+                                            .work = placer_work,
+                                            .end = placer_end,
+                                            .arg = o},
+                      &o->placer);
+}
+
+static struct err start_courier(struct outbox *o)
+{
+    return courier_start(&(struct courier_config){.database_url = o->config.database_url,
+                                                  .every_ms = o->config.every_ms,
+                                                  .takeover_ms = o->config.takeover_ms,
+                                                  .nats = o->config.nats,
+                                                  .metrics = o->config.metrics},
+                         &o->courier);
 }
 
 struct err outbox_start(const struct outbox_config *config, struct outbox **out)
@@ -421,17 +341,13 @@ struct err outbox_start(const struct outbox_config *config, struct outbox **out)
     if (o == NULL)
         return err_memory();
     o->config = *config;
-    struct duty_config placer = duty_of(o, "placer", PLACER_LOCK);
-    placer.begin = placer_begin;
-    placer.work = placer_work;
-    placer.end = placer_end;
-    struct duty_config courier = duty_of(o, "courier", COURIER_LOCK);
-    courier.takeover_ms = COURIER_SILENCE_MS;
-    courier.begin = courier_begin;
-    courier.work = courier_work;
-    struct err e = duty_start(&placer, &o->placer);
-    if (!failed(e) && o->config.nats != NULL)
-        e = duty_start(&courier, &o->courier);
+    o->active = metrics_gauge(config->metrics, "relay_active", "duty=placer");
+    o->unplaced = metrics_gauge(config->metrics, "events_unplaced", "");
+    o->unpublished = metrics_gauge(config->metrics, "events_unpublished", "");
+    o->lag_ms = metrics_gauge(config->metrics, "events_lag_ms", "");
+    struct err e = start_placer(o);
+    if (!failed(e) && config->nats != NULL)
+        e = start_courier(o);
     if (failed(e))
         outbox_stop(o);
     else
@@ -444,6 +360,6 @@ void outbox_stop(struct outbox *o)
     if (o == NULL)
         return;
     duty_stop(o->placer);
-    duty_stop(o->courier);
+    courier_stop(o->courier);
     free(o);
 }

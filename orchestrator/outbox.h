@@ -5,8 +5,7 @@
  *                        |  placed: the next positions, by the one relay (duty.h)
  *                        v
  *                  readable, in order, without a gap  --> live listeners (bus_local.h)
- *                        |  published: the bus acknowledged (bus_nats.h), or there is
- * none
+ *                        |  published: the bus acknowledged (courier.h), or there is none
  *                        v
  *                  kept for keep_ms, then pruned
  *
@@ -21,6 +20,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/metrics.h"
 #include "orchestrator/bus_local.h"
 #include "orchestrator/bus_nats.h"
 
@@ -35,6 +35,9 @@ struct outbox_config {
     int64_t prune_every_ms;
     struct bus_local *local; /* live listeners, or NULL; borrowed */
     struct bus_nats *nats;   /* or NULL: placed is published; borrowed */
+    /* Gets the lag, relay_active and so on (docs/events.md), all 0 in a process that does
+     * not relay.  May be NULL; borrowed. */
+    struct metrics *metrics;
 };
 
 struct err outbox_start(const struct outbox_config *config, struct outbox **out)

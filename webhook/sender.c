@@ -13,6 +13,7 @@
 #include "rpc/server.h"
 #include "webhook/pending.h"
 #include "webhook/post.h"
+#include "webhook/resend.h"
 #include "webhook/source.h"
 
 enum {
@@ -246,8 +247,10 @@ static struct err read_new(struct sender *s)
 
 static struct err go_round(struct sender *s)
 {
-    struct err e = retry_due(s);
+    struct err e = resend_asked(&s->pending);
 
+    if (!failed(e))
+        e = retry_due(s);
     arena_reset(s->arena);
     if (failed(e) || atomic_load(&s->stopping))
         return e;

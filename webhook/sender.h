@@ -8,7 +8,7 @@
  *              pending, on disk --> post again, later and later --2xx--> gone
  *                                     |older than give_up_ms
  *                                     v
- *                                  the dead-letter list
+ *                                  the dead-letter list --asked for (resend.h)--> pending
  *
  * Promises: every event is received at least once, under one webhook-id, or is in the
  * dead-letter list; of one order none overtakes another, while those of other orders go

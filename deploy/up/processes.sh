@@ -1,7 +1,9 @@
 # processes.sh - the supervisor: starts the stack, starts again what dies, stops it all.
 #
-#     postgres -> migrate -> inventory, payment, orchestrator, gateway -> ready
-#     and back:   gateway -> orchestrator -> payment -> inventory -> postgres
+#     postgres -> migrate -> inventory, payment, orchestrator, gateway -> webhook -> ready
+#     and back:   webhook -> gateway -> orchestrator -> payment -> inventory -> postgres
+#
+# The webhook sender runs only with endpoints to send to.
 #
 # Every process is a child of the supervisor, in a session of its own, so that Ctrl-C in
 # the terminal reaches the supervisor alone and the order above holds.  If the supervisor
@@ -90,7 +92,11 @@ await() {
 }
 
 service_ready() {
-    if [[ $1 == gateway ]]; then
+    if [[ $1 == webhook ]]; then
+        # It serves nobody; it has its lock open when it has read its endpoints.
+        pid_file_read "$PIDS/webhook.pid" &&
+            [[ -n $(find "/proc/$REPLY/fd" -lname '*/webhook/lock' 2>/dev/null) ]]
+    elif [[ $1 == gateway ]]; then
         curl --noproxy '*' -fsS -o /dev/null --max-time 2 "http://127.0.0.1:$PORT/healthz"
     else
         "$BIN/checkoutctl" call --service "$1" --max-time 2 rpc.v1.Health/Check | grep -qw SERVING
@@ -108,7 +114,7 @@ leftovers_end() {
     local name
     rm -f "$PIDS/ready"
     STOP_BY_MS=0
-    for name in gateway orchestrator payment inventory postgres; do
+    for name in webhook gateway orchestrator payment inventory postgres; do
         process_stop "$name"
     done
 }
@@ -136,6 +142,11 @@ stack_start() {
         await "$name" 60 service_ready "$name"
     done
     demo_load
+    if webhook_configured; then
+        PROCESSES+=(webhook)
+        process_start webhook
+        await webhook 60 service_ready webhook
+    fi
 }
 
 # --- keeping it up -----------------------------------------------------------------

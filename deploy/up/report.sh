@@ -68,7 +68,8 @@ status_print() {
     printf 'state=%s\n' "$word"
     printf 'gateway=%s\n' "${PORT:+http://127.0.0.1:$PORT}"
     printf 'database=%s\n' "$(conf_read checkoutctl database_url)"
-    for name in gateway orchestrator inventory payment postgres; do
+    for name in gateway orchestrator inventory payment postgres webhook; do
+        [[ $name != webhook ]] || webhook_configured || continue
         pid_file_read "$PIDS/$name.pid" || REPLY=
         printf 'pid.%s=%s\n' "$name" "$REPLY"
     done
@@ -78,6 +79,7 @@ status_print() {
 # "ready", or what is missing.
 status_word() {
     local name expected=("${SERVICES[@]}")
+    ! webhook_configured || expected+=(webhook)
     state_is_ours || { echo "nothing was ever started in $STATE"; return; }
     pid_file_read "$PIDS/up.pid" || { echo "stopped"; return; }
     [[ $(conf_read checkoutctl database_url) != *"host=$RUN"* ]] || expected=(postgres "${expected[@]}")
@@ -88,7 +90,8 @@ status_word() {
         echo "postgres is not ready"
         return
     fi
-    for name in "${SERVICES[@]}"; do
+    for name in "${expected[@]}"; do
+        [[ $name != postgres ]] || continue
         service_ready "$name" >/dev/null 2>&1 || { echo "$name is not ready"; return; }
     done
     [[ -e $PIDS/ready ]] || { echo "starting"; return; }

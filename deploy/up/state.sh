@@ -190,6 +190,11 @@ conf_write() {
     mv -f "$file.new" "$file"
 }
 
+# Whether this run sends webhooks: there were endpoints when it was started.
+webhook_configured() {
+    [[ -n $(conf_read webhook endpoints_file) ]]
+}
+
 conf_read() {
     sed -n "s/^$2 = //p" "$STATE/conf/$1.conf" 2>/dev/null
 }
@@ -222,12 +227,16 @@ jwt_audience = $JWT_AUDIENCE
 storefront_dir = $REPO/storefront
 demo_token_file = $keys/demo.jwt
 END
-    # Not started by ./up: it wants an endpoints_file; see docs/events.md.
-    conf_write webhook <<END
-orchestrator_addresses = ipc://$RUN/orchestrator.sock
-key_file = $keys/webhook.key
-services_file = $keys/known_services
-END
+    {
+        echo "orchestrator_addresses = ipc://$RUN/orchestrator.sock"
+        echo "key_file = $keys/webhook.key"
+        echo "services_file = $keys/known_services"
+        # Without these two it is not ours to start (webhook_configured).
+        ! grep -qsv '^[[:space:]]*\(#\|$\)' "$STATE/webhook/endpoints" || {
+            echo "endpoints_file = $STATE/webhook/endpoints"
+            echo "state_dir = $STATE/webhook"
+        }
+    } | conf_write webhook
     conf_write checkoutctl <<END
 key_file = $keys/operator.key
 services_file = $keys/known_services
@@ -236,6 +245,7 @@ payment_addresses = ipc://$RUN/payment.sock
 gateway_addresses = ipc://$RUN/gateway.sock
 database_url = $(database_url_owner)
 migrations_dir = $REPO/migrations
+webhook_dir = $STATE/webhook
 jwt_key_file = $keys/jwt.key
 jwt_issuer = $JWT_ISSUER
 jwt_audience = $JWT_AUDIENCE

@@ -348,7 +348,7 @@ def put_cart(world, fault):
 
 
 def some_event(world):
-    if world.number("SELECT placed FROM orders.relay") == 0:
+    if world.number("SELECT count(*) FROM orders.orders") == 0:
         relayed(world, None)
 
 
@@ -380,6 +380,22 @@ def relay_changes_hands(world, fault):
     world.check_events()
 
 
+def events_pruned(world, fault):
+    """An event of no order that was published long ago goes, and no other."""
+    world.check_events()
+    before = world.number("SELECT pruned FROM orders.relay")
+    arm(world, fault)
+    world.db.rows("UPDATE orders.outbox SET published_at = now() - interval '20 days' "
+                  f"WHERE position = {before + 1} AND order_id LIKE '0OLD%'")
+    wait_until(lambda: world.number("SELECT pruned FROM orders.relay") > before, PATIENCE,
+               "it is pruned")
+    expect(came(world, fault, 10), f"{fault} was not passed")
+    if fault is not None:
+        world.quiet(fault.point, fault.kind)
+    expect(world.number("SELECT pruned FROM orders.relay") == before + 1, "more is pruned")
+    world.check_events()
+
+
 def commit_cursor(world, fault):
     some_event(world)
     a_call("events.v1.Events/Commit", lambda world: {"cursor": fresh("c"), "position": 1},
@@ -387,10 +403,30 @@ def commit_cursor(world, fault):
            )(world, fault)
 
 
+def a_cursor(world, position):
+    """One that is there, to be changed."""
+    some_event(world)
+    cursor = fresh("c")
+    world.ctl("call", "events.v1.Events/Commit",
+              as_json({"cursor": cursor, "position": position}))
+    return {"caller": "operator", "cursor": cursor}
+
+
+reset_cursor = a_call(
+    "events.v1.Events/ResetCursor", lambda world: a_cursor(world, 1) | {
+        "position": world.number("SELECT placed FROM orders.relay")},
+    has("SELECT count(*) FROM orders.cursors WHERE caller = '{caller}' AND name = '{cursor}' "
+        "AND position = {position}"))
+delete_cursor = a_call(
+    "events.v1.Events/DeleteCursor", lambda world: a_cursor(world, 1),
+    has("SELECT 1 - count(*) FROM orders.cursors WHERE caller = '{caller}' AND name = '{cursor}'"))
+
+
 def replayed(world, fault):
     """The bus is given everything once more, and knows it by its ids."""
     some_event(world)
-    a_call("events.v1.Events/Replay", lambda world: {"from": 1})(world, fault)
+    a_call("events.v1.Events/Replay", lambda world: {
+        "from": world.number("SELECT pruned + 1 FROM orders.relay")})(world, fault)
     world.check_events()
 
 
@@ -547,9 +583,12 @@ LIST = [
     read_by_operator("list_provider", PAYMENT, "ListProviderCharges", lambda world: {}),
     read_by_operator("list_checkouts", ORDERS, "ListCheckouts", lambda world: {}),
     read_by_operator("get_checkout", ORDERS, "GetCheckout", of_order()),
-    Scenario("relayed", "v", relayed, r"\.commit\.(place|publish)\."),
+    Scenario("relayed", "v", relayed, r"\.(commit\.(place|publish)|bus\.deliver)\."),
     Scenario("relay_changes_hands", "w", relay_changes_hands, r"\.commit\.hold\."),
+    Scenario("events_pruned", "g", events_pruned, r"\.commit\.prune_events\."),
     Scenario("commit_cursor", "x", commit_cursor, r"\.(Commit|commit_cursor)\."),
+    Scenario("reset_cursor", "x", reset_cursor, r"\.(ResetCursor|reset_cursor)\."),
+    Scenario("delete_cursor", "x", delete_cursor, r"\.(DeleteCursor|delete_cursor)\."),
     Scenario("replayed", "x", replayed, r"\.(Replay|replay)\."),
     read_by_operator("read_events", EVENTS, "Read", lambda world: {}),
     read_by_operator("get_lag", EVENTS, "GetLag", lambda world: {}),

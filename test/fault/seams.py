@@ -21,6 +21,8 @@ KNOWN = {
     "serve.after": ("crash", "hang", "error", "drop", "late"),
     "provider.before": FAULTS,
     "provider.after": ("crash", "hang", "drop"),
+    "bus.before": ("crash", "hang", "error", "repeat", "late"),
+    "bus.after": ("crash", "hang", "drop", "late"),
     "answer.before": ("crash", "hang", "error", "drop", "late"),
 }
 
@@ -34,7 +36,8 @@ NOT_CELLS = {
 
 # Passed all the time, or when the machine is slow, or before an order: only their own
 # scenarios hurt them.
-ELSEWHERE = re.compile(r"\.(take_over|renew|PutCart|put_cart|carts_put|place|publish|prune|hold)\.")
+ELSEWHERE = re.compile(r"\.(take_over|renew|PutCart|put_cart|carts_put|place|publish|deliver|prune"
+                       r"|prune_events|hold)\.")
 
 # Methods that change nothing; every other one must have been seen.
 READS = re.compile(r"^(Get|List|Check|Read$)")

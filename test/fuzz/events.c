@@ -35,6 +35,22 @@ void cursors_replay(struct db *db, const struct scope *scope,
     assert(in->from >= 1);
 }
 
+void cursors_reset(struct db *db, const struct scope *scope,
+                   const Events__V1__ResetCursorRequest *in)
+{
+    (void)db;
+    stored(scope);
+    assert(in->position >= 0 && name_valid(in->caller) && name_valid(in->cursor));
+}
+
+void cursors_delete(struct db *db, const struct scope *scope,
+                    const Events__V1__DeleteCursorRequest *in)
+{
+    (void)db;
+    stored(scope);
+    assert(name_valid(in->caller) && name_valid(in->cursor));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct events_service service;

@@ -1,5 +1,6 @@
 """NATS JetStream: what was ordered is in the stream, also when the server dies or loses it."""
 import json
+import re
 import signal
 import ssl
 import subprocess
@@ -7,6 +8,7 @@ import time
 import uuid
 
 from nats import NatsServer
+from nkeys import Operator
 from stack import CTL, Stack, StackTest, main, wait_until
 
 STREAM = "CHECKOUT"
@@ -144,9 +146,27 @@ class EventsNats(StackTest):
                 ("events.v1.Events/Commit", {"cursor": "mine", "position": 10 ** 12}, 64 + 11),
                 ("events.v1.Events/GetLag", {}, 64 + 7),
                 ("events.v1.Events/Replay", {"from": 1}, 64 + 7),
+                ("events.v1.Events/ResetCursor",
+                 {"caller": "consumer", "cursor": "mine", "position": 0}, 64 + 7),
+                ("events.v1.Events/DeleteCursor", {"caller": "consumer", "cursor": "mine"}, 64 + 7),
                 ("orders.v1.Orders/ListCheckouts", {}, 64 + 7)):
             with self.subTest(method, **message):
                 self.assertEqual(call(method, **message), status)
+        self.an_operator_moves_and_deletes_cursors()
+
+    def an_operator_moves_and_deletes_cursors(self):
+        def listed():
+            found = re.search(r"(?m)^consumer +mine +(\d+) ", self.stack.ctl("cursors", "list"))
+            return found and int(found[1])
+        self.assertEqual(listed(), 1)
+        self.stack.ctl("cursors", "reset", "consumer", "mine", "--after", "0")
+        self.assertEqual(listed(), 0)
+        for words, status in ((("reset", "consumer", "mine", "--after", str(10 ** 12)), 64 + 11),
+                              (("reset", "consumer", "nobodys", "--after", "0"), 64 + 5),
+                              (("reset", "a caller", "mine", "--after", "0"), 64 + 3)):
+            self.assertEqual(self.stack.ctl("cursors", *words, check=False).returncode, status)
+        self.stack.ctl("cursors", "delete", "consumer", "mine")
+        self.assertIsNone(listed())
 
     def test_5_tail_follows_and_lag_tells(self):
         self.order()
@@ -199,6 +219,79 @@ class EventsNats(StackTest):
         self.assertEqual(stored, int(self.lag()["placed"]))
 
 
+    # The longest that the contract lets an order's event be, as persist writes it.
+    LARGEST = """
+        INSERT INTO orders.outbox (order_id, sequence, type, payload, traceparent)
+        SELECT '0LARGEST' || lpad('', 18, 'X'), 1, 'order.created', jsonb_build_object(
+            'order_id', '0LARGEST' || lpad('', 18, 'X'), 'user_id', gen_random_uuid(),
+            'total_cents', 1000000000000000, 'currency', 'EUR', 'lines', (
+                SELECT jsonb_agg(jsonb_build_object('sku', lpad(n::text, 64, 'x'),
+                    'quantity', 10000, 'unit_price_cents', 1000000000))
+                FROM generate_series(1, 100) n)),
+            '00-' || lpad('', 32, 'a') || '-' || lpad('', 16, 'b') || '-01'"""
+    EVENT_SIZE_MAX = 16384  # orchestrator/event.h
+
+    def refusal(self, said):
+        """Waits for that word of the orchestrator's; what is behind it waits, and is counted."""
+        before = int(self.lag()["published"])
+
+        def refused():
+            return [line for line in self.stack.log("orchestrator").splitlines()
+                    if "event=bus_refuses" in line and said in line]
+        wait_until(refused, 30, f"the refusal is told: {said}")
+        self.order()
+        wait_until(lambda: self.metric("events_refused") == 1
+                   and self.metric("events_unpublished") > 0
+                   and self.metric("events_lag_ms") > 0, 20, "the metrics show it")
+        self.assertEqual(int(self.lag()["published"]), before, "nothing is passed by")
+
+    def metric(self, name):
+        reply = json.loads(self.stack.ctl("call", "--service", "orchestrator",
+                                          "rpc.v1.Metrics/Read", json.dumps({"prefix": name})))
+        return sum(int(metric.get("value", 0)) for metric in reply.get("metrics", []))
+
+    def edit_stream(self, **changes):
+        info = self.server.ask(f"$JS.API.STREAM.INFO.{STREAM}", {})
+        answer = self.server.ask(f"$JS.API.STREAM.UPDATE.{STREAM}", info["config"] | changes)
+        self.assertNotIn("error", answer)
+
+    def test_8_an_event_that_is_refused_is_named_kept_and_goes_when_it_may(self):
+        self.order()
+        self.wait_published()
+        self.edit_stream(max_msg_size=4096)
+        self.stack.sql(self.LARGEST)
+        self.refusal("0LARGESTXXXXXXXXXXXXXXXXXX.1 at position")
+        # A server that could not carry every event is not used; it says what to change.
+        self.edit_stream(max_msg_size=self.EVENT_SIZE_MAX - 1)
+        self.refusal("max_msg_size is 16383, and an event may have 16384")
+        self.edit_stream(max_msg_size=self.EVENT_SIZE_MAX)
+        self.server.kill()
+        self.server.configure(f"max_payload: {self.EVENT_SIZE_MAX - 1}")
+        self.server.start()
+        self.refusal("max_payload is 16383, and an event may have 16384")
+        self.server.kill()
+        self.server.configure(f"max_payload: {self.EVENT_SIZE_MAX}")
+        self.server.start()
+        self.wait_published()
+        wait_until(lambda: self.metric("events_refused") == 0
+                   and self.metric("events_unpublished") == 0, 20, "the metrics show that, too")
+        self.assertEqual(self.server.count(STREAM), int(self.lag()["placed"]))
+        self.assertNotIn("event=duty_lost", self.stack.log("orchestrator"))
+
+    def test_9_a_server_that_reads_no_more_is_given_up(self):
+        """With more under way than sockets buffer, so that the writing itself would wait."""
+        away = self.stack.log("orchestrator").count("event=bus_away")
+        self.server.process.send_signal(signal.SIGSTOP)
+        self.stack.sql("INSERT INTO orders.outbox (order_id, sequence, type, payload) "
+                       "SELECT '0MANY' || lpad(n::text, 21, '0'), 1, type, payload "
+                       "FROM generate_series(1, 1500) n, orders.outbox "
+                       "WHERE order_id LIKE '0LARGEST%'")
+        wait_until(lambda: self.stack.log("orchestrator").count("event=bus_away") > away, 30,
+                   "it is given up")
+        self.server.process.send_signal(signal.SIGCONT)
+        self.wait_published()
+
+
 class Certificates:
     """A CA, and a server and a client that it vouches for."""
 
@@ -226,8 +319,7 @@ class Certificates:
     def server(self):
         return (f'tls {{ cert_file: "{self.file("server.pem")}"\n'
                 f'key_file: "{self.file("server.key")}"\n'
-                f'ca_file: "{self.file("ca.pem")}"\nverify: true }}\n'
-                'authorization { users: [{ user: "shop", password: "correct-horse" }] }')
+                f'ca_file: "{self.file("ca.pem")}"\nverify: true }}\n')
 
     def context(self):
         context = ssl.create_default_context(cafile=self.file("ca.pem"))
@@ -235,27 +327,53 @@ class Certificates:
         return context
 
 
+PASSWORD = 'authorization { users: [{ user: "shop", password: "correct-horse" }] }'
+
+
 class EventsNatsSecured(StackTest):
-    """Certificates from files, both ways, and a password that no log tells."""
+    """Certificates and credentials from files, and a password; none of them in a log."""
 
     @classmethod
     def setUpClass(cls):
         cls.stack = Stack()
         cls.addClassCleanup(cls.stack.stop)
-        files = Certificates(cls.stack.base / "pki")
-        cls.server = NatsServer(cls.stack.base / "nats", files.server(), files.context()).start()
+        cls.files = files = Certificates(cls.stack.base / "pki")
+        cls.server = NatsServer(cls.stack.base / "nats", files.server() + PASSWORD,
+                                files.context()).start()
         cls.addClassCleanup(cls.server.stop)
+        cls.creds = cls.stack.base / "checkout.creds"
+        cls.creds.write_text(Operator(cls.stack.base / "another").credentials())
         cls.stack.environment |= {
             "CHECKOUT_NATS_URL": f"tls://shop:correct-horse@127.0.0.1:{cls.server.port}",
+            "CHECKOUT_ORCHESTRATOR_NATS_CREDENTIALS_FILE": str(cls.creds),
             "CHECKOUT_ORCHESTRATOR_NATS_CA_FILE": files.file("ca.pem"),
             "CHECKOUT_ORCHESTRATOR_NATS_CERTIFICATE_FILE": files.file("client.pem"),
             "CHECKOUT_ORCHESTRATOR_NATS_KEY_FILE": files.file("client.key")}
         cls.stack.start()
 
-    def test_it_is_connected_and_the_stream_made(self):
-        wait_until(lambda: "event=nats_stream_made" in self.stack.log("orchestrator"), 30,
-                   f"the stream is made: {self.stack.log('orchestrator')[-1500:]}")
+    def wait_said(self, words, times=1):
+        wait_until(lambda: self.stack.log("orchestrator").count(words) >= times, 30,
+                   f"{words}, {times} times: {self.stack.log('orchestrator')[-1500:]}")
+
+    def test_1_by_a_password(self):
+        self.wait_said("event=nats_stream_made")
         self.assertNotIn("horse", self.stack.log("orchestrator"))
+
+    def test_2_by_the_credentials_as_they_are_now_and_by_no_others(self):
+        """A server of operator mode knows accounts by JWT alone."""
+        operator = Operator(self.stack.base / "nkeys")
+        self.server.kill()
+        self.server.configure(self.files.server() + operator.server())
+        self.server.start()
+        self.wait_said("Authentication Violation")
+        self.assertEqual(self.stack.log("orchestrator").count("event=nats_stream_made"), 1)
+        fresh = self.creds.with_suffix(".new")
+        fresh.write_text(operator.credentials())
+        fresh.rename(self.creds)  # as whoever renews it does
+        self.wait_said("event=nats_stream_made", 2)
+        self.wait_said("event=bus_back")
+        for line in operator.credentials().splitlines()[1::2]:
+            self.assertNotIn(line or "-----", self.stack.log("orchestrator"))
 
 
 if __name__ == "__main__":

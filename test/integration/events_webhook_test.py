@@ -232,6 +232,25 @@ class EventsWebhook(StackTest):
         self.assertTrue(set(more) <= self.receiver.received())
         wait_until(lambda: json.loads((self.folder / f"{self.name}.pending").read_text()) == [],
                    10, "nothing is pending")
+        self.dead_letters_are_listed_and_sent_after_all(bad)
+
+    def dead_letters_are_listed_and_sent_after_all(self, bad):
+        def ctl(*words, check=True):
+            return self.stack.ctl("webhooks", *words, "--dir", str(self.folder), check=check)
+        self.assertRegex(ctl("dead"), rf"(?m)^{self.name} +{bad} .* answered 410$")
+        self.assertEqual(json.loads(ctl("dead", self.name, "--json"))["id"], bad)
+        self.assertEqual(ctl("dead", "another"), "")
+        self.assertIn("no dead letter 1.1", ctl("resend", self.name, "1.1", check=False).stderr)
+        # Refused again, for as long as at first, it is dead again; and not twice.
+        before = self.receiver.attempts[bad]
+        ctl("resend", self.name, bad)
+        wait_until(lambda: not (self.folder / f"{self.name}.resend").exists(), 30, "it is taken")
+        wait_until(lambda: self.receiver.attempts[bad] > before + 1, 30, "it is tried, and again")
+        wait_until(lambda: ctl("dead", self.name).count(bad) == 1, 30, "it is dead again")
+        self.receiver.behave = lambda name, attempt: 200
+        ctl("resend", self.name)
+        self.check_received()
+        wait_until(lambda: ctl("dead") == "", 30, "the list is empty")
 
     def test_5_only_what_is_configured_and_safe_is_posted_to(self):
         url = f"http://127.0.0.1:{self.receiver.port}/hook"

@@ -18,6 +18,7 @@ import time
 
 from stack import free_port, wait_until
 
+ASKED_TOGETHER = 250
 PROGRAM = shutil.which("nats-server", path=os.environ.get("PATH", "") + ":/usr/sbin")
 
 
@@ -28,9 +29,13 @@ class NatsServer:
         self.folder, self.port, self.process = folder, free_port(), None
         self.folder.mkdir(parents=True, exist_ok=True)
         self.conf = folder / "nats.conf"
-        self.conf.write_text(f'listen: "127.0.0.1:{self.port}"\n'
-                             f'jetstream {{ store_dir: "{folder}/store" }}\n{extra}\n')
+        self.configure(extra)
         self.url = f"nats://127.0.0.1:{self.port}"
+
+    def configure(self, extra):
+        """For its next start."""
+        self.conf.write_text(f'listen: "127.0.0.1:{self.port}"\n'
+                             f'jetstream {{ store_dir: "{self.folder}/store" }}\n{extra}\n')
 
     def start(self):
         with open(self.folder / "nats.log", "ab") as log:
@@ -68,12 +73,13 @@ class NatsServer:
         with _Client(self.port, self.context) as client:
             state = client.ask(f"$JS.API.STREAM.INFO.{stream}", {})["state"]
             found = []
-            for sequence in range(state["first_seq"], state["last_seq"] + 1):
-                message = client.ask(f"$JS.API.STREAM.MSG.GET.{stream}",
-                                     {"seq": sequence})["message"]
-                found.append((_headers(message.get("hdrs", "")),
-                              base64.b64decode(message["data"])))
-            return found
+            for first in range(state["first_seq"], state["last_seq"] + 1, ASKED_TOGETHER):
+                last = min(first + ASKED_TOGETHER - 1, state["last_seq"])
+                found += client.ask_all(f"$JS.API.STREAM.MSG.GET.{stream}",
+                                        [{"seq": n} for n in range(first, last + 1)])
+            found.sort(key=lambda answer: answer["message"]["seq"])
+            return [(_headers(answer["message"].get("hdrs", "")),
+                     base64.b64decode(answer["message"]["data"])) for answer in found]
 
     def count(self, stream):
         """Messages of a stream; None when it is not there (yet)."""
@@ -118,9 +124,18 @@ class _Client:
         self.socket.close()
 
     def ask(self, subject, message):
-        body = json.dumps(message).encode()
-        self.socket.sendall(f"PUB {subject} {self.inbox} {len(body)}\r\n".encode()
-                            + body + b"\r\n")
+        return self.ask_all(subject, [message])[0]
+
+    def ask_all(self, subject, messages):
+        """The answers to each, in whatever order they come."""
+        asked = b""
+        for message in messages:
+            body = json.dumps(message).encode()
+            asked += f"PUB {subject} {self.inbox} {len(body)}\r\n".encode() + body + b"\r\n"
+        self.socket.sendall(asked)
+        return [self._answer() for _ in messages]
+
+    def _answer(self):
         while True:
             line = self.file.readline()
             if not line:

@@ -2,6 +2,7 @@
 
 Tests that need a state folder that was used before start from a copy of one (prepared).
 """
+import base64
 import os
 import re
 import shutil
@@ -10,7 +11,7 @@ import socket
 import subprocess
 import unittest
 
-from stack import PROCESSES, REPO, Stack, main, wait_until
+from stack import PROCESSES, REPO, Stack, free_port, main, wait_until
 
 IS_ROOT = os.geteuid() == 0
 PROXIES = {name: "http://127.0.0.1:1" for name in ("http_proxy", "all_proxy", "ALL_PROXY")}
@@ -115,13 +116,25 @@ class Up(unittest.TestCase):
         print(f"ready in {one.seconds_to_ready:.1f} s (initialised before)")
 
     def test_what_dies_is_started_again_and_ctrl_c_stops_all(self):
-        stack = self.prepared().start()
-        for name in PROCESSES:
+        stack = self.prepared()
+        self.configure_webhook(stack)
+        stack.start()
+        for name in (*PROCESSES, "webhook"):
             stack.kill(name)
         wait_until(lambda: stack.status()["state"] == "ready", 60, "all are ready again")
+        self.assertIn("event=sending endpoint=shop", stack.log("webhook"))
         stack.process.send_signal(signal.SIGINT)
         self.assertEqual(stack.process.wait(60), 0)
         self.assertEqual(stack.leftovers(), {})
+
+    @staticmethod
+    def configure_webhook(stack):
+        folder = stack.state / "webhook"
+        folder.mkdir(mode=0o700)
+        (folder / "secret").write_text("whsec_" + base64.b64encode(b"x" * 32).decode() + "\n")
+        (folder / "secret").chmod(0o600)
+        (folder / "endpoints").write_text(
+            f"# ours\nshop http://127.0.0.1:{free_port()}/hook {folder}/secret\n")
 
     def test_nothing_outlives_a_supervisor_that_is_killed(self):
         stack = self.prepared().start()

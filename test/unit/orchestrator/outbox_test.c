@@ -51,16 +51,22 @@ static int tear_down(void **state)
 
 /* ---- doing ----------------------------------------------------------------------------- */
 
-static struct outbox *relay_to(struct bus_local *local, const char *owner, int64_t keep_ms)
+static struct outbox *relay_with(struct outbox_config config)
 {
     struct outbox *outbox = NULL;
-    const struct outbox_config config = {
-        .database_url = database_url(), .owner = owner, .every_ms = 2,
-        .takeover_ms = TAKEOVER_MS, .keep_ms = keep_ms, .prune_every_ms = 10, .local = local,
-    };
 
+    config.database_url = database_url();
+    config.every_ms = 2;
+    config.takeover_ms = TAKEOVER_MS;
+    config.prune_every_ms = 10;
     assert_ok(outbox_start(&config, &outbox));
     return outbox;
+}
+
+static struct outbox *relay_to(struct bus_local *local, const char *owner, int64_t keep_ms)
+{
+    return relay_with((struct outbox_config){
+        .owner = owner, .keep_ms = keep_ms, .local = local});
 }
 
 static struct outbox *relay(const char *owner, int64_t keep_ms)
@@ -267,6 +273,46 @@ static void a_relay_that_hangs_is_taken_over(void **state)
     assert_sql_text("b", "SELECT holder FROM orders.relay");
     outbox_stop(outbox);
     PQfinish(hung);
+    PQfinish(conn);
+}
+
+static void wait_gauge(struct metrics *metrics, const char *name, const char *labels,
+                       int64_t least, int64_t most)
+{
+    struct gauge *gauge = metrics_gauge(metrics, name, labels);
+    int64_t patience = in_ms(PATIENCE_MS), value;
+
+    while ((value = atomic_load(&gauge->value)) < least || value > most) {
+        if (clock_monotonic_ms() > patience)
+            fail_msg("%s stays %" PRId64, name, value);
+        breathe();
+    }
+}
+
+static void the_lag_is_told_by_whoever_relays_and_by_nobody_else(void **state)
+{
+    PGconn *conn = admin_connect(), *other = admin_connect();
+    struct metrics *metrics = metrics_new();
+    struct outbox *outbox = relay_with((struct outbox_config){
+        .owner = "a", .keep_ms = KEEP_MS, .metrics = metrics});
+
+    (void)state;
+    add_events(conn, "o", 5);
+    wait_placed(5);
+    sql("UPDATE orders.relay SET published = 2"); /* as if the bus had no more */
+    wait_gauge(metrics, "events_unpublished", "", 3, 3);
+    wait_gauge(metrics, "events_lag_ms", "", 1, INT64_MAX);
+    wait_gauge(metrics, "relay_active", "duty=placer", 1, 1);
+    /* Another is the next to have the duty. */
+    assert_int_equal(PQsendQuery(other, "SELECT pg_advisory_lock(x'6f7574626f78'::bigint)"), 1);
+    wait_sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted");
+    sql("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted");
+    wait_gauge(metrics, "relay_active", "duty=placer", 0, 0);
+    wait_gauge(metrics, "events_unpublished", "", 0, 0);
+    wait_gauge(metrics, "events_lag_ms", "", 0, 0);
+    outbox_stop(outbox);
+    metrics_free(metrics);
+    PQfinish(other);
     PQfinish(conn);
 }
 
@@ -547,6 +593,49 @@ static void nobody_moves_the_cursor_of_another(void **state)
     call_end(&call);
 }
 
+static void an_operator_moves_any_cursor_and_not_beyond_what_is_kept(void **state)
+{
+    Events__V1__ResetCursorRequest request = EVENTS__V1__RESET_CURSOR_REQUEST__INIT;
+    static const struct { char *cursor; int64_t to; enum err_code code; int64_t at; } ROWS[] = {
+        {"c", 4, ERR_OK, 4}, {"c", 8, ERR_OK, 8}, {"c", 9, ERR_OK, 9}, {"c", 10, ERR_OUT_OF_RANGE, 9},
+        {"c", 3, ERR_OUT_OF_RANGE, 9}, {"d", 5, ERR_NOT_FOUND, 9}, {"c", 5, ERR_OK, 5},
+    };
+
+    (void)state;
+    sql("UPDATE orders.relay SET placed = 9, published = 9, pruned = 4");
+    assert_int_equal(commit("c", 6, NULL), ERR_OK);
+    assert_int_equal(commit("other", 6, NULL), ERR_OK);
+    request.caller = "tester";
+    for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++) {
+        struct call call;
+        request.cursor = ROWS[i].cursor;
+        request.position = ROWS[i].to;
+        cursors_reset(the_db, call_begin(&call, NULL), &request);
+        assert_int_equal(call_code(&call), ROWS[i].code);
+        assert_int_equal(sql_number("SELECT position FROM orders.cursors WHERE name = 'c'"),
+                         ROWS[i].at);
+    }
+    assert_int_equal(sql_number("SELECT position FROM orders.cursors WHERE name = 'other'"), 6);
+}
+
+static void a_cursor_that_is_deleted_is_gone_and_no_other(void **state)
+{
+    Events__V1__DeleteCursorRequest request = EVENTS__V1__DELETE_CURSOR_REQUEST__INIT;
+
+    (void)state;
+    sql("UPDATE orders.relay SET placed = 9, published = 9");
+    assert_int_equal(commit("c", 6, NULL), ERR_OK);
+    assert_int_equal(commit("other", 6, NULL), ERR_OK);
+    request.caller = "tester";
+    request.cursor = "c";
+    for (int i = 0; i < 2; i++) {
+        struct call call;
+        cursors_delete(the_db, call_begin(&call, NULL), &request);
+        assert_int_equal(call_code(&call), ERR_OK);
+        assert_sql_text("{other}", "SELECT array_agg(name) FROM orders.cursors");
+    }
+}
+
 static void a_replay_moves_the_mark_back_and_not_beyond_what_is_kept(void **state)
 {
     Events__V1__ReplayRequest request = EVENTS__V1__REPLAY_REQUEST__INIT;
@@ -597,6 +686,7 @@ int main(void)
         TEST(of_one_order_none_overtakes_another),
         TEST(readers_see_no_gap_while_several_replicas_write_and_relays_die),
         TEST(a_relay_that_hangs_is_taken_over),
+        TEST(the_lag_is_told_by_whoever_relays_and_by_nobody_else),
         TEST(a_backlog_is_placed_at_ten_thousand_a_second_and_more),
         TEST(only_what_was_published_long_enough_ago_is_pruned),
         TEST(a_reader_is_told_when_what_it_wants_is_gone),
@@ -608,6 +698,8 @@ int main(void)
         TEST(events_are_broadcast_on_this_machine_alone),
         TEST(a_cursor_moves_forward_only_and_not_past_the_end),
         TEST(nobody_moves_the_cursor_of_another),
+        TEST(an_operator_moves_any_cursor_and_not_beyond_what_is_kept),
+        TEST(a_cursor_that_is_deleted_is_gone_and_no_other),
         TEST(a_replay_moves_the_mark_back_and_not_beyond_what_is_kept),
         TEST(lag_tells_how_far_everybody_is),
     };

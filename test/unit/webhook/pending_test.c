@@ -1,4 +1,4 @@
-/* Tests of webhook/pending.c: what is on the disk is there in full, or as before. */
+/* Tests of webhook/pending.c and resend.c: what is on the disk is there in full, or as before. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,6 +12,7 @@
 
 #include "base/json.h"
 #include "webhook/pending.h"
+#include "webhook/resend.h"
 
 static char folder[64];
 static struct pending *one, *two;
@@ -34,7 +35,8 @@ static int tear_down(void **state)
     pending_close(two);
     free(one);
     free(two);
-    static const char *const NAMES[] = {"shop.pending", "shop.pending.new", "shop.dead"};
+    static const char *const NAMES[] = {"shop.pending", "shop.pending.new", "shop.dead",
+                                        "shop.dead.new", "shop.resend"};
     for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++) {
         snprintf(path, sizeof path, "%s/%s", folder, NAMES[i]);
         unlink(path);
@@ -132,6 +134,104 @@ static void the_dead_are_a_line_each(void **state)
     assert_int_equal(lines, 2);
 }
 
+static void write_file(const char *name, const char *text)
+{
+    char path[128];
+
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "w");
+    fputs(text, file);
+    fclose(file);
+}
+
+static int lines_of(const char *name)
+{
+    char path[128];
+    int lines = 0, c;
+
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "r");
+    if (file == NULL)
+        return -1;
+    while ((c = fgetc(file)) != EOF)
+        lines += c == '\n';
+    fclose(file);
+    return lines;
+}
+
+/* Three dead letters, a, b and c, and something else. */
+static void bury_three(void)
+{
+    static const char *const ORDERS[] = {"a", "b", "c"};
+
+    assert_fine(pending_open(one, folder, "shop"));
+    for (int i = 0; i < 3; i++) {
+        add(one, i + 1, ORDERS[i]);
+        assert_fine(pending_bury(one, 0, "answered 500"));
+        pending_remove(one, 0);
+    }
+    char path[128];
+    snprintf(path, sizeof path, "%s/shop.dead", folder);
+    FILE *file = fopen(path, "a");
+    fputs("a note by hand\n", file);
+    fclose(file);
+}
+
+static void a_dead_letter_that_is_asked_for_is_pending_as_if_it_were_new(void **state)
+{
+    (void)state;
+    bury_three();
+    assert_fine(resend_asked(one)); /* nobody asks */
+    assert_int_equal(one->count, 0);
+    write_file("shop.resend", "b.1\nd.1\n");
+    assert_fine(resend_asked(one));
+    assert_int_equal(one->count, 1);
+    assert_string_equal(one->letters[0].id, "b.1");
+    assert_string_equal(one->letters[0].json, "{\"id\":\"\\u00e4\"}");
+    assert_int_equal(one->letters[0].attempts, 0);
+    assert_int_equal(one->letters[0].next_ms, 0);
+    assert_true(one->letters[0].created_at_ms > 7);
+    assert_int_equal(lines_of("shop.dead"), 3);
+    assert_int_equal(lines_of("shop.resend"), -1);
+    assert_fine(pending_open(two, folder, "shop")); /* it is on the disk */
+    assert_int_equal(two->count, 1);
+}
+
+static void who_dies_while_resending_neither_loses_nor_doubles_one(void **state)
+{
+    (void)state;
+    bury_three();
+    add(one, 2, "b"); /* saved; it died before b had left the list */
+    assert_fine(pending_save(one));
+    write_file("shop.resend", "*\n");
+    assert_fine(pending_open(two, folder, "shop"));
+    assert_fine(resend_asked(two));
+    assert_int_equal(two->count, 3);
+    assert_int_equal(lines_of("shop.dead"), 1);
+    assert_int_equal(lines_of("shop.resend"), -1);
+}
+
+static void what_finds_no_room_stays_dead_and_asked_for(void **state)
+{
+    char order[16];
+
+    (void)state;
+    bury_three();
+    for (int i = 0; i < PENDING_MAX - 2; i++) {
+        snprintf(order, sizeof order, "o%d", i);
+        add(one, 10 + i, order);
+    }
+    write_file("shop.resend", "*\n");
+    assert_fine(resend_asked(one));
+    assert_int_equal(one->count, PENDING_MAX);
+    assert_int_equal(lines_of("shop.dead"), 2);
+    assert_int_equal(lines_of("shop.resend"), 1);
+    pending_remove(one, 0);
+    assert_fine(resend_asked(one));
+    assert_int_equal(lines_of("shop.dead"), 1);
+    assert_int_equal(lines_of("shop.resend"), -1);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -140,6 +240,9 @@ int main(void)
         TEST(a_file_that_was_spoilt_is_refused_not_forgotten),
         TEST(it_is_bounded_and_told_by_order),
         TEST(the_dead_are_a_line_each),
+        TEST(a_dead_letter_that_is_asked_for_is_pending_as_if_it_were_new),
+        TEST(who_dies_while_resending_neither_loses_nor_doubles_one),
+        TEST(what_finds_no_room_stays_dead_and_asked_for),
     };
 
     json_memory_watch();
