@@ -1,9 +1,9 @@
 /*
- * serving.h - one request being served; private to server.c, serve.c, mailbox.c and reply.c.
+ * serving.h - one request being served; private to server.c and the files named here.
  *
- * server.c makes the server and ends it; serve.c takes messages in, and the requests in
- * them as far as their handlers; reply.c seals the answers; mailbox.c puts the answers of a
- * connection into the messages that are owed to it.
+ * server.c makes the server and ends it; exchange.c takes messages in; serve.c brings the
+ * requests in them to their handlers; reply.c seals the answers; mailbox.c puts the answers of
+ * a connection into the messages that are owed to it.
  */
 #pragma once
 
@@ -27,7 +27,7 @@
 
 enum { SERVICES_MAX = 16 };
 
-/* A message that came, and the one that is owed for it.  See serve.c. */
+/* A message that came, and the one that is owed for it.  See exchange.c. */
 enum exchange_state { IDLE, RECEIVING, HELD, SENDING };
 
 struct exchange {
@@ -132,6 +132,21 @@ void server_free(struct rpc_server *server);
 
 /* ---- serve.c ---- */
 
+/* Serves a frame of the exchange's message; reads it, then says so (exchange_read). */
+void serving_take_frame(struct rpc_call *call, struct exchange *exchange, uint8_t *frame,
+                        size_t size);
+
+/* Cancels all that came through a connection that is gone. */
+void serving_cancel_pipe(struct rpc_server *server, uint32_t pipe);
+
+/* Cancels the caller's calls under way of that id; how many. */
+unsigned serving_cancel(struct rpc_call *by, const char *id);
+
+/* ---- exchange.c ---- */
+
+/* Who took a frame has read it; the last reader frees the message. */
+void exchange_read(struct exchange *exchange);
+
 /* Waits for the next message, or rests when the server is closed. */
 void serving_receive(struct exchange *exchange);
 
@@ -146,12 +161,6 @@ void serving_free_call(struct rpc_call *call);
 
 /* What nng calls at the end of an exchange's aio. */
 void serving_on_aio(void *exchange);
-
-/* Cancels all that came through a connection that is gone. */
-void serving_cancel_pipe(struct rpc_server *server, uint32_t pipe);
-
-/* Cancels the caller's calls under way of that id; how many. */
-unsigned serving_cancel(struct rpc_call *by, const char *id);
 
 /* ---- mailbox.c ---- */
 
