@@ -2,12 +2,14 @@
 #include "base/cork.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <stddef.h>
 
 enum { HELD_MAX = 32 };
 
 static _Thread_local struct {
     int depth;
+    uint64_t moment; /* 0: not asked for yet */
     size_t count;
     struct {
         void (*flush)(void *arg);
@@ -17,7 +19,19 @@ static _Thread_local struct {
 
 void cork_begin(void)
 {
-    cork.depth++;
+    if (cork.depth++ == 0)
+        cork.moment = 0;
+}
+
+uint64_t cork_moment(void)
+{
+    static atomic_uint_fast64_t latest;
+
+    if (cork.depth == 0)
+        return 0;
+    if (cork.moment == 0)
+        cork.moment = atomic_fetch_add(&latest, 1) + 1;
+    return cork.moment;
 }
 
 /* A flush may hold others, or itself again: they are called in the same way. */

@@ -10,7 +10,7 @@
  */
 #pragma once
 
-#include <stdbool.h>
+#include <stdint.h>
 
 /* Nest; the outermost end flushes, in the order of the first holds. */
 void cork_begin(void);
@@ -21,6 +21,10 @@ enum cork_answer {
     CORK_HELD, /* flush(arg) was held already: it will be called */
     CORK_NEW, /* flush(arg) will be called once, by this thread; arg must stay until then */
 };
+
+/* Names the outermost cork this thread is in; no two ever have the same, in any thread.  0:
+ * there is none. */
+uint64_t cork_moment(void);
 
 /* Asks the thread's cork to call flush(arg) at its end. */
 enum cork_answer cork_hold(void (*flush)(void *arg), void *arg);

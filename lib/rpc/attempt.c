@@ -23,6 +23,7 @@
 #include "rpc/call.h"
 
 #include "base/clock.h"
+#include "base/cork.h"
 
 enum {
     ATTEMPT_LEAST_MS = 250, /* given to an attempt when another address is connected */
@@ -136,6 +137,24 @@ static nng_msg *seal_attempt(struct call *call, int64_t left_ms)
     return frame;
 }
 
+/*
+ * The best address.  Calls of one moment (cork.h) go to the same, while it does well: divided,
+ * they would be as many messages, and as many smaller batches, as there are replicas.
+ */
+static struct endpoint *pick(struct channel *channel)
+{
+    uint64_t moment = cork_moment();
+    struct endpoint *e = channel->latest;
+
+    if (moment != 0 && moment == channel->moment && atomic_load(&e->connected) != 0 &&
+        !endpoint_rests(e, clock_monotonic_ms()))
+        return e;
+    e = endpoint_pick(channel->endpoints, channel->endpoint_count, channel->turn++);
+    channel->moment = moment;
+    channel->latest = e;
+    return e;
+}
+
 /* Takes the best address.  The lock is held. */
 void call_enter(struct call *call)
 {
@@ -143,10 +162,7 @@ void call_enter(struct call *call)
 
     for (size_t i = 0; i < channel->endpoint_count; i++)
         endpoint_keep_dialling(&channel->endpoints[i]);
-    struct endpoint *e =
-        call->pin != NULL
-            ? call->pin
-            : endpoint_pick(channel->endpoints, channel->endpoint_count, channel->turn++);
+    struct endpoint *e = call->pin != NULL ? call->pin : pick(channel);
 
     endpoint_enter(e);
     call->endpoint = e;

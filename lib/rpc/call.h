@@ -85,6 +85,8 @@ struct channel {
     size_t call_count, in_flight, in_flight_max;
     size_t cancels; /* Cancel messages among those in flight; they take nobody's place */
     size_t turn;
+    uint64_t moment;         /* the latest in which an address was picked, */
+    struct endpoint *latest; /* and that address */
     atomic_bool closing;
     atomic_bool stragglers; /* a request was sent and its answer given up */
     atomic_size_t inside;   /* threads in channel_call or channel_cancel, or corked */

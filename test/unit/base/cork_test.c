@@ -87,12 +87,30 @@ static void what_finds_no_room_is_told_to_flush_itself(void **state)
     assert_int_equal(told, held);
 }
 
+static void each_outermost_cork_is_a_moment_of_its_own(void **state)
+{
+    (void)state;
+    assert_int_equal(cork_moment(), 0);
+    cork_begin();
+    uint64_t first = cork_moment();
+    assert_true(first != 0);
+    cork_begin();
+    assert_int_equal(cork_moment(), first);
+    cork_end();
+    assert_int_equal(cork_moment(), first);
+    cork_end();
+    cork_begin();
+    assert_true(cork_moment() != first && cork_moment() != 0);
+    cork_end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(without_a_cork_nothing_is_held, set_up),
         cmocka_unit_test_setup(each_is_called_once_in_order_at_the_outermost_end, set_up),
         cmocka_unit_test_setup(a_flush_may_hold_again, set_up),
+        cmocka_unit_test_setup(each_outermost_cork_is_a_moment_of_its_own, set_up),
         cmocka_unit_test_setup(what_finds_no_room_is_told_to_flush_itself, set_up),
     };
 

@@ -634,6 +634,62 @@ static void calls_are_spread_over_the_replicas(void **state)
     world_end(&s.w);
 }
 
+/* Until the two were asked so often together. */
+static void wait_asked(struct shop *a, struct shop *b, int count)
+{
+    for (int asked = 0; asked < count; sched_yield()) {
+        pthread_mutex_lock(&a->lock);
+        pthread_mutex_lock(&b->lock);
+        asked = a->asked + b->asked;
+        pthread_mutex_unlock(&b->lock);
+        pthread_mutex_unlock(&a->lock);
+    }
+}
+
+/* A moment's calls go to one replica, and the next moment's to the other, as it has less to
+ * do. */
+static void calls_of_one_moment_stay_together(void **state)
+{
+    enum { CALLS = 40 };
+    static struct answer answers[CALLS];
+    struct scene s;
+    struct shop second;
+    char addresses[400];
+
+    (void)state;
+    scene_make(&s);
+    shop_make(&second);
+    const char *a = in(&s.w.folder, "ipc://", "a.sock");
+    const char *b = in(&s.w.folder, "ipc://", "b.sock");
+    snprintf(addresses, sizeof addresses, "%s,%s", a, b);
+    struct rpc_server *one = serve_shop(&s.w, &s.shop, a, CALLS);
+    struct rpc_server *two = serve_shop(&s.w, &second, b, CALLS);
+    struct channel *channel = open_channel(&s.w, addresses, CALLS);
+    for (int i = 0; s.shop.asked == 0 || second.asked == 0; i++)
+        assert_ok(ask_error(channel, "now", 20000)); /* until both are connected */
+    s.shop.asked = second.asked = 0;
+    for (int half = 0; half < 2; half++) {
+        cork_begin();
+        for (int i = 0; i < CALLS / 2; i++)
+            ask(channel, "park", 60000, &answers[half * CALLS / 2 + i]);
+        cork_end();
+        wait_asked(&s.shop, &second, (half + 1) * CALLS / 2);
+        if (half == 0)
+            assert_true(s.shop.asked == 0 || second.asked == 0);
+    }
+    shop_answer_parked(&s.shop, CALLS / 2);
+    shop_answer_parked(&second, CALLS / 2);
+    for (int i = 0; i < CALLS; i++) {
+        answer_wait(&answers[i]);
+        assert_ok(answers[i].error);
+        answer_end(&answers[i]);
+    }
+    channel_close(channel);
+    rpc_server_stop(one, 1000);
+    rpc_server_stop(two, 1000);
+    world_end(&s.w);
+}
+
 /* ---------------------------------------------------------- false answers */
 
 struct liar {
@@ -742,6 +798,7 @@ int main(void)
         cmocka_unit_test(a_replica_that_will_not_have_us_is_passed_over),
         cmocka_unit_test(what_every_replica_refuses_is_refused_before_the_deadline),
         cmocka_unit_test(calls_are_spread_over_the_replicas),
+        cmocka_unit_test(calls_of_one_moment_stay_together),
         cmocka_unit_test(an_answer_nobody_sealed_proves_nothing),
         cmocka_unit_test(closing_ends_every_call_with_cancelled),
     };
