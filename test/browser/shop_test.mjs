@@ -216,7 +216,7 @@ describe('a shopper', {concurrency: 3}, () => {
         await fits();
     }, {colorScheme: 'dark'});
 
-    visit('on a phone a bar leads to the cart, and is out of the way there', async (shopper, page) => {
+    visit('on a phone a bar leads to the cart and keeps out of its way', async (shopper, page) => {
         const bar = page.locator('#cart-bar');
 
         await bar.waitFor({state: 'hidden'});

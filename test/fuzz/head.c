@@ -3,8 +3,8 @@
  *
  * The input is the head's raw bytes.  Each NUL becomes 0x01, as receive.c has it; then they
  * are split as loosely as libmicrohttpd does it: a bare CR or LF ends a line, a request line
- * has any number of spaces.  What layout.c and head.c then let through must be one that RFC 9112 knows only
- * one reading of, judged here on the raw bytes.
+ * has any number of spaces.  What layout.c and head.c then let through must be one that
+ * RFC 9112 knows only one reading of, judged here on the raw bytes.
  */
 #include <ctype.h>
 

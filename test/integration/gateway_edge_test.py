@@ -257,7 +257,8 @@ class Edge(StackTest):
             self.assertEqual((answer.status, version), (200, "TLSv1.3"))
             self.assertEqual(answer.headers["strict-transport-security"], "max-age=31536000")
             self.assertEqual(self.tls_status(gateway, context, b"Host: localhost\r\n"), 200)
-            for nul in (b"Host: localhost\0\n", b"Host: localhost\r\n\0\n", b"\0Host: localhost\r\n"):
+            host = b"Host: localhost"
+            for nul in (host + b"\0\n", host + b"\r\n\0\n", b"\0" + host + b"\r\n"):
                 self.assertEqual(self.tls_status(gateway, context, nul), 400)
             old = ssl.create_default_context(cafile=cert)
             with self.assertWarns(DeprecationWarning):
@@ -336,6 +337,52 @@ class Edge(StackTest):
                     self.assertIn(b" 204 ", one.recv(4096))
             for one in crowd:
                 one.close()
+
+    # --- for operators ---
+
+    def counted(self):
+        """What the stack's gateway counts: {name: {label values: value}}."""
+        read = json.loads(self.stack.ctl(
+            "call", "rpc.v1.Metrics/Read", '{"prefix": "http_server_"}', "--service", "gateway",
+            "--json"))
+        found = {}
+        for metric in read["metrics"]:
+            labels = tuple(label["value"] for label in metric.get("labels", []))
+            found.setdefault(metric["name"], {})[labels] = int(metric.get("value", 0))
+        return found
+
+    def test_requests_are_counted_by_route_and_status_and_none_stays_in_flight(self):
+        before = self.counted().get("http_server_calls", {})
+        shopper = self.stack.shopper(self.user)
+        for method, path, status in (("GET", "/v1/orders", 200), ("GET", "/v1/orders", 200),
+                                     ("GET", "/v1/orders?limit=0", 400), ("GET", "/none", 404),
+                                     ("DELETE", "/v1/orders", 405), ("GET", "/v1/products", 200)):
+            self.assertEqual(shopper.ask(method, path).status, status)
+        shopper.close()
+        after = self.counted()
+        more = {labels: count - before.get(labels, 0)
+                for labels, count in after["http_server_calls"].items()}
+        self.assertEqual({labels: count for labels, count in more.items() if count},
+                         {("list_orders", "2xx"): 2, ("list_orders", "4xx"): 1,
+                          ("none", "4xx"): 2, ("list_products", "2xx"): 1})
+        wait_until(lambda: not any(self.counted().get("http_server_in_flight", {}).values()), 10,
+                   "none is in flight")
+
+    def health_of(self, gateway):
+        public = re.search(r"^public *= *(\S+)", (self.keys / "gateway.key").read_text(),
+                           re.MULTILINE)[1]
+        return json.loads(self.stack.ctl(
+            "call", "rpc.v1.Health/Check", "{}", "--url",
+            f"ipc://{self.stack.state}/run/{gateway.name}.sock", "--service-key", public, "--json"))
+
+    def test_a_gateway_without_an_orchestrator_says_that_it_does_not_serve(self):
+        nowhere = f"ipc://{self.stack.state}/run/nowhere.sock"
+        with Gateway(self.stack, "lonely", orchestrator_addresses=nowhere) as gateway:
+            said = self.health_of(gateway)
+            self.assertEqual((said["status"], said["detail"]),
+                             ("NOT_SERVING", "no connection to the orchestrator"))
+        with Gateway(self.stack, "joined") as gateway:
+            wait_until(lambda: self.health_of(gateway)["status"] == "SERVING", 30, "it serves")
 
     # --- logs ---
 

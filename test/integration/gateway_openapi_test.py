@@ -19,6 +19,7 @@ from stack import REPO, Shopper, StackTest, main, wait_until
 DOCUMENT = REPO / "gateway" / "openapi.yaml"
 LINT = REPO / "test" / "lint"
 METHODS = ("get", "put", "post")
+TRIES = 5
 # What no OpenAPI document tells of: framing, and the server's own.
 TRANSPORT = {"content-length", "content-type", "date", "transfer-encoding"}
 
@@ -266,46 +267,51 @@ class Answers(StackTest):
                                  f"AND idempotency_key = '{key}'")
 
     def test_a_request_that_still_runs_is_joined_or_asked_to_come_back(self):
-        one, two = self.shopper(), self.shopper()
-        cart = fresh()
-        one.put_cart(cart, [("cup", 1)])
-        first = []
-        thread = threading.Thread(
-            target=lambda: first.append(one.order(cart, cart, "pm_card_unreachable")))
-        thread.start()
-        wait_until(lambda: self.running(cart), 10, "the first request has claimed its key")
-        self.give("placeOrder", 409, two.order(cart, fresh()))
         with Gateway(self.stack, "hurried", place_timeout_ms=300) as gateway:
-            joins = self.shopper(gateway)
+            one, two, joins = self.shopper(), self.shopper(), self.shopper(gateway)
+            cart = fresh()
+            one.put_cart(cart, [("cup", 1)])
+            first = []
+            thread = threading.Thread(
+                target=lambda: first.append(one.order(cart, cart, "pm_card_unreachable")))
+            thread.start()
+            wait_until(lambda: self.running(cart), 10, "the first request has claimed its key")
             self.give("placeOrder", 409, wait_until(
                 lambda: (answer := joins.order(cart, cart, "pm_card_unreachable")).code ==
                 "checkout_in_progress" and answer, 30, "it is told to come back"))
-            joins.close()
-        thread.join(30)
-        self.give("placeOrder", 504, first[0])
-        for shopper in (one, two):
-            shopper.close()
+            self.give("placeOrder", 409, two.order(cart, fresh()))
+            thread.join(30)
+            self.give("placeOrder", 504, first[0])
+            for shopper in (one, two, joins):
+                shopper.close()
 
-    def test_a_reservation_that_ran_out_is_told_and_replays(self):
-        """In the middle of an order, between Reserve and Confirm; what was charged is given back."""
-        one, cart = self.shopper(), fresh()
+    def order_whose_reservation_runs_out(self, one):
+        """In its middle, between Reserve and Confirm.  The cart, and the final answer."""
+        cart = fresh()
         one.put_cart(cart, [("cup", 1)])
+        of_it = f"FROM orders.checkouts c WHERE r.id = c.order_id AND c.idempotency_key = '{cart}'"
         with held_up(self.stack, "payment.charges") as waiting:
             thread = threading.Thread(target=lambda: one.order(cart, cart))
             thread.start()
             wait_until(waiting, 30, "its charge is held up")
-            self.stack.sql("UPDATE inventory.reservations r SET expires_at = now() "
-                           "FROM orders.checkouts c WHERE r.id = c.order_id "
-                           f"AND c.idempotency_key = '{cart}'")
-            wait_until(lambda: self.stack.number(
-                "SELECT count(*) FROM inventory.reservations r JOIN orders.checkouts c "
-                "ON r.id = c.order_id WHERE r.state <> 'held' "
-                f"AND c.idempotency_key = '{cart}'"), 30, "the reservation has run out")
+            self.stack.sql(f"UPDATE inventory.reservations r SET expires_at = now() {of_it}")
+            wait_until(lambda: self.stack.sql(
+                "SELECT 1 FROM inventory.reservations r, orders.checkouts c WHERE r.id = c.order_id "
+                f"AND c.idempotency_key = '{cart}' AND r.state <> 'held'"), 30, "it runs out")
         thread.join(30)
-        self.expect(one.order_until_final(cart, cart), 409, "reservation_expired")
-        answer = one.order(cart, cart)
-        self.assertTrue(answer.replayed)
-        self.give("placeOrder", 409, answer)
+        return cart, one.order_until_final(cart, cart)
+
+    def test_a_reservation_that_ran_out_is_told_and_replays(self):
+        """On a busy machine an order may grow too old first, and then has failed for that."""
+        one, answer = self.shopper(), None
+        for _ in range(TRIES):
+            cart, answer = self.order_whose_reservation_runs_out(one)
+            if answer.code != "checkout_failed":
+                break
+        self.expect(answer, 409, "reservation_expired")
+        again = one.order(cart, cart)
+        self.assertTrue(again.replayed)
+        self.give("placeOrder", 409, again)
         one.close()
 
     def test_more_than_may_be_in_flight_is_told(self):

@@ -30,6 +30,7 @@ static int set_up_impatient(void **state)
 static int set_up_for_two(void **state)
 {
     return set_up_as(state, (struct http_config){.connections_max = 2,
+                                                 .look_every_ms = 100,
                                                  .idle_timeout_ms = 60000,
                                                  .transfer_timeout_ms = 60000});
 }
