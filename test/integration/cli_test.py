@@ -231,7 +231,8 @@ class ServerTest(StackTest):
     def test_ping_and_bench_measure(self):
         pings = [json.loads(line) for line in
                  self.stack.ctl("ping", "--count", "3", "--json").splitlines()]
-        self.assertEqual([p["service"] for p in pings], ["orchestrator", "inventory", "payment"])
+        self.assertEqual([p["service"] for p in pings],
+                         ["orchestrator", "inventory", "payment", "gateway"])
         for ping in pings:
             self.assertLessEqual(ping["least_ms"], ping["median_ms"])
             self.assertLessEqual(ping["median_ms"], ping["most_ms"])
