@@ -112,7 +112,7 @@ const struct command COMMANDS[] = {
      .options = OPT(AFTER), .required = OPT(AFTER), .settings = true, .changes = true,
      .help = "have a consumer begin after another position",
      .about = "A consumer that runs goes on from where it is: stop it first.",
-     .example = "cursors reset consumer mailer --after 1200", .run = command_cursors_reset},
+     .run = command_cursors_reset},
     {.path = "cursors delete", .args = "CALLER CURSOR", .least = 2, .most = 2, .settings = true,
      .changes = true,
      .help = "forget the cursor of a consumer that is gone", .run = command_cursors_delete},

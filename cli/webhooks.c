@@ -102,11 +102,17 @@ static struct err read_list(struct listing *l, const char *path)
 
 /* ---- dead -------------------------------------------------------------------------- */
 
+static int stop_at_error(const char *path, int error)
+{
+    (void)path;
+    return error != ENOENT; /* a folder that is not there holds nothing */
+}
+
 static struct err list_all(const struct cli *cli, const char *pattern)
 {
     glob_t found;
     struct err e = ERR_NONE;
-    int status = glob(pattern, GLOB_ERR, NULL, &found);
+    int status = glob(pattern, 0, stop_at_error, &found);
 
     if (status == GLOB_NOMATCH)
         return e;

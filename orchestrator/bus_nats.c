@@ -10,7 +10,7 @@
 
 #include "base/log.h"
 
-/* Of a call's BUS_NATS_WAIT_MS: it either connects and asks twice at most, or publishes. */
+/* A call connects and asks twice at most, or it publishes: BUS_NATS_WAIT_MS. */
 enum {
     CONNECT_MS = 1000,
     ANSWER_MS = 750,          /* for one request about the stream */
@@ -25,8 +25,8 @@ enum {
 
 static const char POSITION_HEADER[] = "Checkout-Position";
 
-/* The first of what was refused since it was last cleared.  A word of an earlier connection
- * may still come: then something is published once more, for nothing. */
+/* The first of what was refused since it was last cleared.  A word of an earlier
+ * connection may still come: then something is published once more, for nothing. */
 struct refusal {
     int64_t position; /* INT64_MAX: none */
     bool final;       /* the server's own decision, not that nobody was there */

@@ -1,11 +1,11 @@
 /*
  * courier.h - the duty that gives what is placed to NATS, and marks what it acknowledged.
  *
- * One courier among all replicas (duty.h), in the order of positions.  Nothing is skipped:
- * while NATS is away, or refuses an event, that one and all behind it wait in the outbox,
- * which the log says and the metrics show.  Of a flight of events the acknowledged beginning
- * is marked, whatever became of the rest; after a refusal they go one by one, so that the
- * server is not given the same many again and again.
+ * One courier among all replicas (duty.h), in the order of positions.  Nothing is
+ * skipped: while NATS is away, or refuses an event, that one and all behind it wait in
+ * the outbox, which the log says and the metrics show.  Of a flight of events the
+ * acknowledged beginning is marked, whatever became of the rest; after a refusal they go
+ * one by one, so that the server is not given the same many again and again.
  */
 #pragma once
 

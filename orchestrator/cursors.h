@@ -1,6 +1,6 @@
 /*
- * cursors.h - how far consumers, the bus and the relay are: Commit, GetLag, Replay, and what
- * operators do to cursors.
+ * cursors.h - how far consumers, the bus and the relay are: Commit, GetLag, Replay, and
+ * what operators do to cursors.
  *
  * A cursor belongs to its caller: no consumer can move another's.  A commit only moves it
  * forward, so it may be repeated and may come late.

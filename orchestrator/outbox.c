@@ -1,9 +1,9 @@
 /*
  * outbox.c - see outbox.h.
  *
- * Two duties, so that a bus that is away holds up nobody who reads: the placer, here, gives
- * positions, tells live listeners and prunes; the courier (courier.h), only with a bus,
- * publishes what is placed and marks what was acknowledged.
+ * Two duties, so that a bus that is away holds up nobody who reads: the placer, here,
+ * gives positions, tells live listeners and prunes; the courier (courier.h), only with a
+ * bus, publishes what is placed and marks what was acknowledged.
  */
 #include "orchestrator/outbox.h"
 

@@ -142,7 +142,7 @@ class Events(StackTest):
             what = self.hurt_at_random(dice)
             hurts[what] = hurts.get(what, 0) + 1
             self.stack.sql(MORE)
-            time.sleep(dice.random() * 2)
+            time.sleep(dice.random() * min(2, ORDERS / 6000))
         load.join(60)
         self.assertEqual(load.troubles, [])
         self.stack.calm()
