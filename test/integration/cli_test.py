@@ -212,6 +212,11 @@ class ServerTest(StackTest):
         self.assertIn("inventory.v1.Inventory", listed)
         self.assertIn("rpc.v1.Reflection", listed)
         self.assertNotIn("orders.v1.Orders", listed)
+        for more in ([], ["--reflect"]):  # of one server of the stack
+            listed = self.stack.ctl("list", "--service", "payment", *more)
+            self.assertIn("payment.v1.Payment", listed)
+            self.assertIn("rpc.v1.Health", listed)
+            self.assertNotIn("orders.v1.Orders", listed)
         self.assertIn("rpc GetStock(", run("describe", "GetStock", *self.server()).stdout)
         done = run("call", "GetStock", '{"sku": "teapot"}', *self.server())
         self.assertEqual(json.loads(done.stdout)["sku"], "teapot", done.stderr)
