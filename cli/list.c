@@ -40,13 +40,24 @@ static const char *home_of(const struct catalogue *catalogue, const char *servic
     return place != NULL ? place->name : "every";
 }
 
+/* Of the server asked for: as it says itself, else as the contract has it. */
+static bool is_asked_for(const struct catalogue *catalogue, const char *service)
+{
+    const struct place *home = place_serving(service);
+
+    if (!catalogue_serves(catalogue, service))
+        return false;
+    return catalogue->served != NULL || catalogue->place == NULL || home == NULL ||
+           home == catalogue->place;
+}
+
 static struct outcome list_services(struct cli *cli, const struct catalogue *catalogue)
 {
     json_t *all = json_array();
 
     for (size_t i = 0; i < catalogue->schema->count; i++) {
         const struct symbol *s = catalogue->schema->symbols[i];
-        if (s->kind != SYMBOL_SERVICE || !catalogue_serves(catalogue, s->name))
+        if (s->kind != SYMBOL_SERVICE || !is_asked_for(catalogue, s->name))
             continue;
         if (cli->options[OPT_JSON] == NULL)
             print_row(cli, s->name, s->comment);

@@ -20,6 +20,7 @@ from stack import BUILD, CTL, Stack, free_port, wait_until
 sys.path.append(str(stack.REPO / "test" / "wire"))
 from certificates import make_certificates  # noqa: E402
 
+PUBLIC_KEY = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA="
 FINGERPRINT = "A" * 43 + "="  # 32 bytes of zero, in base64
 
 
@@ -146,6 +147,43 @@ class StrangerTest(StackTest):
                                       text=True, timeout=60)
                 self.assertEqual(done.returncode, 0, done.stderr)
 
+    def test_every_command_gives_json_and_nothing_else_on_standard_output(self):
+        user, key = str(uuid.uuid4()), self.stack.base / "json.key"
+        shopper = self.stack.shopper(user)
+        self.addCleanup(shopper.close)
+        shopper.put_cart("json", [("teapot", 1)])
+        order = shopper.order("json", key=f"key-{user}").json["order_id"]
+        arguments = {
+            "list": [], "describe": ["Place"], "call": ["GetStock", '{"sku": "teapot"}'],
+            "bench": ["GetStock", '{"sku": "teapot"}', "--seconds", "1"], "health": [],
+            "ping": ["--count", "1"], "top": ["--count", "1"], "orders list": ["--user", user],
+            "orders show": [order], "audit": [], "explain": [order], "checkouts list": [],
+            "checkouts show": [order], "reservations list": [], "reservations show": [order],
+            "charges list": [], "charges show": [order], "events read": [], "events lag": [],
+            "stock show": ["teapot"], "stock adjust": ["teapot", "1", "--reason", "json"],
+            "products list": [], "products put": ["json", "--title", "J", "--price", "1",
+                                                  "--currency", "EUR"],
+            "token": ["--user", user], "key new": ["json", "--out", str(key)],
+            "key issuer": ["--out", f"{key}.jwk", "--jwks", f"{key}.jwks"],
+            "refund": ["01ARZ3NDEKTSV4RRFFQ69G5FAV"],
+        }
+        silent = {"profiles": [], "migrate": [], "key allow": [f"{key}.list", "json", PUBLIC_KEY]}
+        # Finished orders are not retried, there is no bus; the last three are no data.
+        others = {"checkouts retry", "events replay", "events tail", "completion", "manual"}
+        for command, more in {**arguments, **silent}.items():
+            with self.subTest(command):
+                done = run(*command.split(), *more, "--json",
+                           CHECKOUT_STATE=str(self.stack.state))
+                self.assertEqual(done.returncode, 0, done.stderr)
+                for line in done.stdout.splitlines():
+                    json.loads(line)
+                self.assertEqual(done.stdout == "", command in silent)
+                if command not in silent:
+                    self.assertEqual(done.stderr, "")
+        known = {command.strip() for command in re.findall(
+            r"^  ((?:[a-z]+ )+)", self.ask("--help").split("Explore and call")[1], re.MULTILINE)}
+        self.assertEqual(known, {*arguments, *silent, *others})
+
     def test_descriptions_are_json_for_programs(self):
         method = json.loads(self.ask("describe", "Orders/Place", "--json"))
         self.assertEqual((method["kind"], method["request"]), ("method", "orders.v1.PlaceRequest"))
@@ -174,6 +212,11 @@ class ServerTest(StackTest):
         self.assertIn("inventory.v1.Inventory", listed)
         self.assertIn("rpc.v1.Reflection", listed)
         self.assertNotIn("orders.v1.Orders", listed)
+        for more in ([], ["--reflect"]):  # of one server of the stack
+            listed = self.stack.ctl("list", "--service", "payment", *more)
+            self.assertIn("payment.v1.Payment", listed)
+            self.assertIn("rpc.v1.Health", listed)
+            self.assertNotIn("orders.v1.Orders", listed)
         self.assertIn("rpc GetStock(", run("describe", "GetStock", *self.server()).stdout)
         done = run("call", "GetStock", '{"sku": "teapot"}', *self.server())
         self.assertEqual(json.loads(done.stdout)["sku"], "teapot", done.stderr)

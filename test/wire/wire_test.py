@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import datetime
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -340,6 +341,27 @@ class WireTest(StackTest):
         other.call(GET_STOCK, pack((1, "wire")))
         largest = self.open(self.tcp)
         self.refused(NOT_OPENED, self.send, largest, bytes(1048640 - 4), bytes(24))
+
+    def test_refusals_are_counted_each_and_logged_once_a_second_at_most(self):
+        calls, nonce = self.open(), bytes(24)
+        for _ in range(500):
+            self.refused(NOT_OPENED, self.send, calls, b"\x01\x01x" + bytes(60), nonce)
+        # The next line, whoever causes it, tells how many there were.
+        def last_total():
+            self.refused(NOT_OPENED, self.send, calls, b"", nonce)
+            return self.refusal_lines()[-1][1]
+        first = self.refusal_lines()[0][1]
+        wait_until(lambda: last_total() >= first + 500, 10, "all are in the log's total")
+        times = [moment for moment, _ in self.refusal_lines()]
+        self.assertGreater(len(times), 1)
+        for earlier, later in zip(times, times[1:]):
+            self.assertGreaterEqual((later - earlier).total_seconds(), 0.95)
+
+    def refusal_lines(self):
+        """When, and how many so far."""
+        found = re.findall(r"^ts=(\S+)Z .* event=refused .* total=(\d+)$",
+                           self.stack.log("inventory"), re.MULTILINE)
+        return [(datetime.fromisoformat(moment), int(total)) for moment, total in found]
 
     # --- what the page says ---
 
