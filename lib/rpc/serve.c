@@ -257,6 +257,7 @@ static const struct peers *current_callers(struct rpc_call *call)
 
 /* ---------------------------------------------------------- a frame */
 
+/* Not for a frame alone that opens: whoever listened may have sent it again. */
 static void trust(struct rpc_call *call)
 {
     if (call->mailbox == NULL)
@@ -280,8 +281,6 @@ void serving_take_frame(struct rpc_call *call, struct exchange *exchange, uint8_
     if (opened && call->arena != NULL)
         call->request = rpc__v1__request__unpack(arena_protobuf(call->arena),
                                                  call->opened.size, call->opened.text);
-    if (opened)
-        trust(call);
     exchange_read(exchange);
     if (call->request == NULL) {
         bool memory = opened && (call->arena == NULL || arena_memory_short(call->arena));
@@ -291,8 +290,10 @@ void serving_take_frame(struct rpc_call *call, struct exchange *exchange, uint8_
     }
     enum seal_refusal refusal =
         window_admit(server->window, &call->opened, call->request->sent_at_ms, now_ms);
-    if (refusal != 0)
+    if (refusal != 0) {
         serving_refuse_unsealed(call, refusal, call->opened.caller->name);
-    else
-        serve(call, now_ms);
+        return;
+    }
+    trust(call);
+    serve(call, now_ms);
 }
