@@ -159,7 +159,7 @@ class Sender(threading.Thread):
         self.url = f"ipc://{test.stack.state}/run/{service}.sock"
         self.counts = collections.Counter()
         self.trouble = None
-        self.calls = None
+        self.calls = self.barred = None
         self.ids = itertools.count()
 
     def run(self):
@@ -242,7 +242,9 @@ class Stranger(Sender):
         if self.service == "orchestrator":
             return
         calls = self.open(self.test.operator)
-        session = client.Session(self.test.gateway, self.test.services[self.service])
+        if self.barred is None:  # one for all: a server remembers 1,024 sessions
+            self.barred = client.Session(self.test.gateway, self.test.services[self.service])
+        session = self.barred
         method, values = self.random.choice(
             [entry for entry in fields(self.random)[self.service] if "/List" not in entry[0]])
         nonce, identity = session.next_nonce(), "no-right"
