@@ -1,5 +1,5 @@
 -- The same rule for currencies, three letters A to Z, at a tenth of the time: a regular
--- expression took 7 % of what writing an order costs the database.
+-- expression took 7 % of the time of the process that writes orders.
 
 ALTER TABLE orders.orders
     DROP CONSTRAINT orders_currency_check,

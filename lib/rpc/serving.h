@@ -50,7 +50,7 @@ struct mailbox {
     struct mailbox *next; /* in its chain of server->mailboxes */
     uint32_t pipe;
     bool gone;    /* the connection ended; freed with the last call */
-    bool trusted; /* a frame of it was opened */
+    bool trusted; /* a frame of it was admitted */
     bool listed;  /* in server->stirred */
     size_t calls; /* of it, being served */
     size_t held_count;
