@@ -85,10 +85,16 @@ GROWTH = """
                jsonb_build_array(jsonb_build_object('sku', sku, 'quantity', 1,
                                                     'unit_price_cents', cents))
         FROM orders.bench_old;
-    INSERT INTO orders.outbox (order_id, sequence, type, payload, created_at)
+    WITH moved AS (
+        UPDATE orders.relay SET placed = placed + 1 + {last} - {first},
+                                published = published + 1 + {last} - {first}
+        RETURNING placed - {last} AS base)
+    INSERT INTO orders.outbox (order_id, sequence, type, payload, created_at, position,
+            published_at)
         SELECT id, 1, 'order.created',
                jsonb_build_object('order_id', id, 'user_id', user_id, 'total_cents', cents,
-                                  'currency', 'EUR'), at FROM orders.bench_old;
+                                  'currency', 'EUR'), at, base + n, at
+        FROM orders.bench_old, moved;
     DROP TABLE orders.bench_old;
     ANALYZE"""
 
