@@ -28,6 +28,7 @@
 #include "rpc/channel.h"
 #include "rpc/follow.h"
 #include "rpc/host.h"
+#include "rpc/pulse.h"
 
 enum { RPC_IN_FLIGHT_MAX = 64, RPC_DRAIN_MS = 1000 };
 
@@ -42,6 +43,7 @@ struct parts {
     struct certificates *certificates;
     struct http *http;
     struct follow *follow; /* keeps the channels' keys as the services' file is */
+    struct pulse *pulse;
 };
 
 static struct host_settings host_settings(const struct settings *s)
@@ -236,6 +238,8 @@ static struct err start(void *arg)
     if (!failed(e))
         e = follow_services(s, p);
     if (!failed(e))
+        e = pulse_start(&p->pulse);
+    if (!failed(e))
         e = start_http(s, p);
     if (!failed(e))
         e = serve_rpc(s, p);
@@ -254,6 +258,7 @@ static void stop(void *arg)
                    p->settings.place_timeout_ms + p->settings.transfer_timeout_ms);
     host_stop_serving(&p->host, RPC_DRAIN_MS);
     follow_stop(p->follow);
+    pulse_stop(p->pulse);
     channel_close(p->gateway.inventory);
     channel_close(p->gateway.orchestrator);
     if (p->http != NULL)

@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "rpc/host.h"
+#include "rpc/pulse.h"
 #include "webhook/sender.h"
 
 struct settings {
@@ -52,6 +53,7 @@ struct environment {
     struct key *key;
     struct peers *services;
     struct channel *channel;
+    struct pulse *pulse;
     struct endpoints endpoints;
     struct sender *senders[ENDPOINTS_MAX];
     size_t sender_count;
@@ -125,6 +127,8 @@ static struct err start(void *arg)
         e = lock_state(env->settings.state_dir);
     if (!failed(e))
         e = open_channel(env);
+    if (!failed(e))
+        e = pulse_start(&env->pulse);
     return failed(e) ? e : start_senders(env);
 }
 
@@ -136,6 +140,7 @@ static void stop(void *arg)
         sender_stop(env->senders[i]);
     for (size_t i = 0; i < env->sender_count; i++)
         sender_join(env->senders[i]);
+    pulse_stop(env->pulse);
     if (env->channel != NULL)
         channel_close(env->channel);
     peers_free(env->services);
