@@ -237,7 +237,7 @@ static struct err start(void *arg)
                          &p->gateway.inventory);
     if (!failed(e))
         e = follow_services(s, p);
-    if (!failed(e))
+    if (!failed(e) && s->rpc_url[0] == '\0') /* else its server's watch sees to it */
         e = pulse_start(&p->pulse);
     if (!failed(e))
         e = start_http(s, p);

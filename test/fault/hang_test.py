@@ -18,6 +18,8 @@ class Hang(StackTest):
         cls.folder = cls.stack.base / "hangs"
         cls.folder.mkdir()
         cls.stack.environment["NNG_HANGS_DIR"] = str(cls.folder)
+        for row in ("RPC_URL", "CALLERS_FILE"):
+            cls.stack.environment[f"CHECKOUT_GATEWAY_{row}"] = ""
         cls.addClassCleanup(cls.stack.stop)
         cls.stack.start()
 
