@@ -161,24 +161,29 @@ class StrangerTest(StackTest):
             "checkouts show": [order], "reservations list": [], "reservations show": [order],
             "charges list": [], "charges show": [order], "events read": [], "events lag": [],
             "stock show": ["teapot"], "stock adjust": ["teapot", "1", "--reason", "json"],
-            "products list": [], "products put": ["json", "--title", "J", "--price", "1",
+            "products list": [], "products put": ["zebra", "--title", "J", "--price", "1",
                                                   "--currency", "EUR"],
+            "cursors list": [],
             "token": ["--user", user], "key new": ["json", "--out", str(key)],
             "key issuer": ["--out", f"{key}.jwk", "--jwks", f"{key}.jwks"],
             "refund": ["01ARZ3NDEKTSV4RRFFQ69G5FAV"],
         }
-        silent = {"profiles": [], "migrate": [], "key allow": [f"{key}.list", "json", PUBLIC_KEY]}
-        # Finished orders are not retried, there is no bus; the last three are no data.
-        others = {"checkouts retry", "events replay", "events tail", "completion", "manual"}
+        silent = {"profiles": [], "migrate": [], "webhooks dead": [],
+                  "key allow": [f"{key}.list", "json", PUBLIC_KEY]}
+        # Finished orders are not retried, there is no bus, no consumer and no endpoint; the
+        # last three are no data.
+        others = {"checkouts retry", "events replay", "cursors reset", "cursors delete",
+                  "webhooks resend", "events tail", "completion", "manual"}
         for command, more in {**arguments, **silent}.items():
             with self.subTest(command):
                 done = run(*command.split(), *more, "--json",
                            CHECKOUT_STATE=str(self.stack.state))
-                self.assertEqual(done.returncode, 0, done.stderr)
+                # OperatorTest may have refunded an order by hand, which the audit names.
+                self.assertIn(done.returncode, (0, 1) if command == "audit" else (0,), done.stderr)
                 for line in done.stdout.splitlines():
                     json.loads(line)
                 self.assertEqual(done.stdout == "", command in silent)
-                if command not in silent:
+                if command not in silent and done.returncode == 0:
                     self.assertEqual(done.stderr, "")
         known = {command.strip() for command in re.findall(
             r"^  ((?:[a-z]+ )+)", self.ask("--help").split("Explore and call")[1], re.MULTILINE)}
