@@ -53,7 +53,7 @@ class Reader:
                 threading.Thread(target=self.back, args=(service, caller), daemon=True).start()
                 while len(size := stream.read(8)) == 8:
                     body = stream.read(struct.unpack(">Q", size)[0])
-                    self.seen.append(self.open(body))
+                    self.seen += [self.open(frame) for frame in self.frames(body)]
                     service.send(body)
             except OSError:
                 pass  # it is not there yet: who calls comes again
@@ -69,9 +69,21 @@ class Reader:
         finally:
             service.close()
 
-    def open(self, body):
+    @staticmethod
+    def frames(body):
+        """The request frames of a message: one behind its id, or a bundle of them."""
+        body = body[body.index(next(b for b in body[::4] if b & 0x80)) + 4:]
+        if body[:1] != b"\x02":
+            return [body]
+        frames, at = [], 1
+        while at < len(body):
+            size, = struct.unpack(">I", body[at + 4:at + 8])
+            frames.append(body[at + 8:at + 8 + size])
+            at += 8 + size
+        return frames
+
+    def open(self, frame):
         """The fields of a request, which is sealed between two whose keys we have."""
-        frame = body[body.index(next(b for b in body[::4] if b & 0x80)) + 4:]
         size = frame[1]
         caller, nonce = frame[2:2 + size].decode(), frame[2 + size:2 + size + NONCE]
         box = frame[2 + size + NONCE:]

@@ -171,7 +171,7 @@ class WireTest(StackTest):
         return frames, under_way
 
     def test_many_requests_share_a_message_and_each_has_its_answer(self):
-        for calls in self.both():
+        for _, calls in self.both():
             texts = [(client.request(GET_STOCK, pack((1, "wire")), identity=f"b{n}"), f"b{n}")
                      for n in range(100)]
             frames, under_way = self.bundle(calls, texts)
@@ -187,7 +187,7 @@ class WireTest(StackTest):
                 frames = []
 
     def test_what_is_no_bundle_to_its_last_byte_is_refused_whole(self):
-        for calls in self.both():
+        for _, calls in self.both():
             for body in (b"\x02\0", b"\x02" + 8 * b"\0" + b"\1",
                          b"\x02" + b"\0\0\0\1\0\0\0\2x", b"\x02" + 257 * 8 * b"\0"):
                 self.assertEqual(calls.connection.exchange(body), bytes([0, NOT_OPENED]))
