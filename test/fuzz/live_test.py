@@ -175,6 +175,7 @@ class Sender(threading.Thread):
     def open(self, key):
         if self.calls is None:
             self.calls = Client(self.url, key, self.test.services[self.service])
+        self.calls.bundled = self.random.random() < 0.5
         return self.calls
 
     def method(self):
@@ -208,7 +209,7 @@ class Stranger(Sender):
 
     def refused(self, calls, frame, nonce):
         with self.test.assertRaises((Refused, Failed)) as caught:
-            answered = calls.session.open(calls.connection.exchange(frame), nonce)
+            answered = calls.session.open(calls.exchange(frame), nonce)
             client.answer(answered, "nobody's")
         if isinstance(caught.exception, Failed):
             assert caught.exception.not_run, caught.exception
