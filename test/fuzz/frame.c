@@ -6,6 +6,7 @@
  *   q            a request's text, sealed by an authorized caller, for the server
  *   a            an answer's text, sealed by the callee, for the client
  *   b            a bundle of frames
+ *   m            a frame, many times: more than a message may hold
  *
  * What was sealed opens, to the same bytes; with one bit changed it does not.
  */
@@ -220,6 +221,33 @@ static void read_bundle(const uint8_t *bytes, size_t size)
     free(body);
 }
 
+/* Every message holds whole frames, and together they hold all. */
+static void split_bundle(const uint8_t *bytes, size_t size)
+{
+    struct bundle bundle = {0};
+    size_t count = 0, frame_size;
+    uint8_t *frame;
+    uint32_t id;
+
+    for (uint32_t i = 0; i < FRAMES_MAX; i++) {
+        bool added = bundle_add(&bundle, i, bytes, size);
+        assert(added);
+    }
+    while (bundle.size > 0) {
+        nng_msg *message = bundle_take(&bundle);
+        uint8_t *body = nng_msg_body(message);
+        assert(nng_msg_len(message) <= BUNDLE_MAX);
+        assert(bundle_valid(body, nng_msg_len(message), FRAMES_MAX));
+        struct bundle_reader reader = bundle_read(body, nng_msg_len(message));
+        while (bundle_next(&reader, &id, &frame, &frame_size))
+            assert(id == count++ && frame_size == size &&
+                   memcmp(frame, bytes, size) == 0);
+        nng_msg_free(message);
+    }
+    assert(count == FRAMES_MAX);
+    bundle_free(&bundle);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct input in = {data, size};
@@ -233,6 +261,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 'b':
         read_bundle(in.at, in.left);
+        break;
+    case 'm':
+        split_bundle(in.at, in.left);
         break;
     default:
         open_raw(in.at, in.left);
