@@ -9,12 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "rpc/watch.h"
 
 enum {
     SEND_BUFFER = 1024, /* messages kept for each listener that is behind */
     TOPIC_ROOM = 96,
+    SEND_WAIT_MS = 1000, /* for a probe to be over; then the event is only to be read */
 };
 
 struct bus_local {
@@ -112,6 +114,11 @@ void bus_local_publish(struct bus_local *bus, const struct event *event)
     memcpy(body, topic, (size_t)head);
     event_json(event, body + head, size + 1);
     nng_msg_chop(message, 1);
+    if (!watch_send_begin(bus->watch, clock_monotonic_ms() + SEND_WAIT_MS)) {
+        nng_msg_free(message);
+        return;
+    }
     if (nng_sendmsg(bus->socket, message, NNG_FLAG_NONBLOCK) != 0)
         nng_msg_free(message);
+    watch_send_end(bus->watch);
 }

@@ -33,6 +33,8 @@ struct watch {
     bool stopping;
     unsigned arrivals; /* connections the server's socket was given */
     bool dialled;      /* the probe's side of its connection stands */
+    bool probing;      /* a probe's connection may stand: nothing is sent to all */
+    unsigned sending;  /* threads in watch_send_begin to _end */
     bool threaded;
     pthread_t thread;
     nng_socket socket;
@@ -155,8 +157,9 @@ static void close_in_time(struct watch *watch, nng_socket socket)
         pthread_join(closer, NULL);
         return;
     }
-    log_error("transport_hangs",
-              "note=\"nng gives no connection back; the process ends, to be started again\"");
+    log_error(
+        "transport_hangs",
+        "note=\"nng gives no connection back; the process ends, to be started again\"");
     _exit(EXIT_FAILURE);
 }
 
@@ -169,6 +172,16 @@ static int open_probe(const struct watch *watch, nng_socket *out)
     return peer == SUB_PROTOCOL ? nng_sub0_open(out) : nng_req0_open(out);
 }
 
+static void set_probing(struct watch *watch, bool probing)
+{
+    pthread_mutex_lock(&watch->lock);
+    while (watch->sending > 0)
+        (void)wait_until(watch, clock_monotonic_ms() + PROBE_WAIT_MS);
+    watch->probing = probing;
+    pthread_cond_broadcast(&watch->changed);
+    pthread_mutex_unlock(&watch->lock);
+}
+
 /* Whether newcomers get in.  True too when we could not even try: no reason to act. */
 static bool probe(struct watch *watch)
 {
@@ -176,9 +189,30 @@ static bool probe(struct watch *watch)
 
     if (open_probe(watch, &socket) != 0)
         return true;
+    set_probing(watch, true);
     bool well = come_in(watch, socket);
     close_in_time(watch, socket);
+    set_probing(watch, false);
     return well;
+}
+
+bool watch_send_begin(struct watch *watch, int64_t deadline_ms)
+{
+    pthread_mutex_lock(&watch->lock);
+    while (watch->probing && wait_until(watch, deadline_ms))
+        ;
+    bool quiet = !watch->probing;
+    watch->sending += quiet;
+    pthread_mutex_unlock(&watch->lock);
+    return quiet;
+}
+
+void watch_send_end(struct watch *watch)
+{
+    pthread_mutex_lock(&watch->lock);
+    watch->sending--;
+    pthread_cond_broadcast(&watch->changed);
+    pthread_mutex_unlock(&watch->lock);
 }
 
 static int listen_again(struct watch *watch)

@@ -16,6 +16,9 @@
 
 #include <nng/nng.h>
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include "base/err.h"
 #include "rpc/tls.h"
 
@@ -27,8 +30,7 @@ struct watch;
  * Whatever is put in `out`, also when failed, is to be stopped and freed.
  */
 struct err watch_start(nng_socket socket, const char *url, const struct tls_files *tls,
-                       struct watch **out)
-    __attribute__((warn_unused_result));
+                       struct watch **out) __attribute__((warn_unused_result));
 
 /*
  * Ends the thread; takes at most a second.  The listener stays until the socket is closed,
@@ -38,3 +40,12 @@ void watch_stop(struct watch *watch);
 
 /* After the socket was closed: until then nng may still tell us of connections. */
 void watch_free(struct watch *watch);
+
+/*
+ * Around what is sent to every connection of the socket, as a PUB socket does: a probe's is
+ * one of them, and one that is closed just as a message comes in is never given back
+ * (watch.c).  Waits while there is a probe, milliseconds as a rule; false, and watch_send_end
+ * is not to be called, when there is still one at the deadline (clock_monotonic_ms).
+ */
+bool watch_send_begin(struct watch *watch, int64_t deadline_ms);
+void watch_send_end(struct watch *watch);
