@@ -160,7 +160,7 @@ static void close_in_time(struct watch *watch, nng_socket socket)
     log_error(
         "transport_hangs",
         "note=\"nng gives no connection back; the process ends, to be started again\"");
-    _exit(EXIT_FAILURE);
+    _exit(WATCH_EXIT_HANGS);
 }
 
 /* Of the kind that the watched socket talks to; it would not let another in. */

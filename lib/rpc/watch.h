@@ -24,6 +24,9 @@
 
 struct watch;
 
+/* How a process ends in which nng hangs, to be started again (watch.c); EX_TEMPFAIL. */
+enum { WATCH_EXIT_HANGS = 75 };
+
 /*
  * Listens.  The socket is borrowed, and its NNG_PIPE_EV_ADD_POST is the watch's.
  * UNAVAILABLE when the address cannot be listened on, INVALID_ARGUMENT when it is none.
