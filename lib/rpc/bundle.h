@@ -14,8 +14,9 @@
 #include <stdint.h>
 
 enum {
-    BUNDLE_MARK = 0x02,          /* no frame begins so (seal.h) */
-    BUNDLE_ENTRY = 8,            /* bytes before each frame */
+    BUNDLE_MARK = 0x02, /* no frame begins so (seal.h) */
+    BUNDLE_ENTRY = 8,   /* bytes before each frame */
+    BUNDLE_FRAMES_MAX = 256,
     BUNDLE_MAX = (1 << 20) + 32, /* bytes of a message; one frame of any size fits */
 };
 

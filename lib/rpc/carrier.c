@@ -6,10 +6,7 @@
 #include "base/cork.h"
 #include "rpc/carrying.h"
 
-enum {
-    FRAMES_MAX = 256,    /* in one message; a server takes no more */
-    SEND_WAIT_MS = 1000, /* for a connection, before another address is tried */
-};
+enum { SEND_WAIT_MS = 1000 }; /* for a connection, before another address is tried */
 
 /* ---------------------------------------------------------- carriers */
 
@@ -68,7 +65,7 @@ static nng_msg *load(struct lane *lane, struct carrier *carrier)
 {
     struct call *call;
 
-    for (size_t count = 0; count < FRAMES_MAX; count++) {
+    for (size_t count = 0; count < BUNDLE_FRAMES_MAX; count++) {
         if ((call = TAILQ_FIRST(&lane->queued)) == NULL)
             break;
         size_t size = nng_msg_len(call->frame);
@@ -94,8 +91,7 @@ static int64_t depart(struct carrier *carrier)
     int64_t by_ms = INT64_MAX;
     struct call *call;
 
-    TAILQ_FOREACH(call, &carrier->calls, beside)
-    {
+    TAILQ_FOREACH (call, &carrier->calls, beside) {
         nng_msg_free(call->frame);
         call->frame = NULL;
         call->place = LANE_SENDING;
@@ -250,8 +246,7 @@ static void on_sent(struct carrier *carrier)
 
     pthread_mutex_lock(&lane->lock);
     carrier->receiving = true;
-    TAILQ_FOREACH(call, &carrier->calls, beside)
-    {
+    TAILQ_FOREACH (call, &carrier->calls, beside) {
         call->place = LANE_SENT;
         lane->sent++;
         if (cancel_asked(&call->cancel))

@@ -21,10 +21,7 @@
 
 #include "base/cork.h"
 
-enum {
-    FRAMES_MAX = 256,    /* in a bundle */
-    SEND_WAIT_MS = 2000, /* a caller that does not read its answers is cut off */
-};
+enum { SEND_WAIT_MS = 2000 }; /* a caller that does not read its answers is cut off */
 
 /* ---------------------------------------------------------- frames and calls */
 
@@ -168,7 +165,7 @@ static void on_received(struct exchange *exchange, nng_msg *message)
     atomic_store(&exchange->state, HELD);
     exchange->message = message;
     exchange->pipe = nng_msg_get_pipe(message);
-    exchange->bundled = bundle_valid(body, size, FRAMES_MAX);
+    exchange->bundled = bundle_valid(body, size, BUNDLE_FRAMES_MAX);
     exchange->unread =
         exchange->bundled ? bundle_read(body, size) : (struct bundle_reader){body, size};
     exchange->readers = 0;

@@ -163,9 +163,9 @@ static void sweep_sending(struct sweep *sweep, struct carrier *carrier)
 
     if (sweep->all && !TAILQ_EMPTY(&carrier->calls))
         nng_aio_cancel(carrier->aio);
-    TAILQ_FOREACH(call, &carrier->calls, beside)
-    if (call->answer_by_ms < sweep->next_ms)
-        sweep->next_ms = call->answer_by_ms;
+    TAILQ_FOREACH (call, &carrier->calls, beside)
+        if (call->answer_by_ms < sweep->next_ms)
+            sweep->next_ms = call->answer_by_ms;
 }
 
 /* The lock is held. */

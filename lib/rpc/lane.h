@@ -45,7 +45,7 @@ void lane_send(struct lane *lane);
 /* The call was cancelled: it leaves soon. */
 void lane_cancel(struct call *call);
 
-/* A connection came or went: its pipe's number, or 0. */
+/* A connection came or went: its pipe's number. */
 void lane_connected(struct lane *lane, uint32_t pipe);
 void lane_disconnected(struct lane *lane, uint32_t pipe);
 

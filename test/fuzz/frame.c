@@ -19,7 +19,7 @@
 #include "rpc/envelope.h"
 #include "rpc/seal.h"
 
-enum { ARENA_MAX = 4 << 20, FRAMES_MAX = 256, HEAD = 2 + 7 + SEAL_NONCE_SIZE };
+enum { ARENA_MAX = 4 << 20, HEAD = 2 + 7 + SEAL_NONCE_SIZE };
 
 static struct key *own;
 static struct peers *callers;
@@ -205,7 +205,7 @@ static void read_bundle(const uint8_t *bytes, size_t size)
     size_t frame_size;
     uint32_t id;
 
-    if (bundle_valid(body, size, FRAMES_MAX)) {
+    if (bundle_valid(body, size, BUNDLE_FRAMES_MAX)) {
         struct bundle_reader reader = bundle_read(body, size);
         size_t count = 0;
         for (; bundle_next(&reader, &id, &frame, &frame_size); count++) {
@@ -213,7 +213,8 @@ static void read_bundle(const uint8_t *bytes, size_t size)
             assert(added);
         }
         nng_msg *message = bundle_take(&again);
-        assert(count <= FRAMES_MAX && again.size == 0 && nng_msg_len(message) == size &&
+        assert(count <= BUNDLE_FRAMES_MAX && again.size == 0 &&
+               nng_msg_len(message) == size &&
                memcmp(nng_msg_body(message), bytes, size) == 0);
         nng_msg_free(message);
     }
@@ -229,7 +230,7 @@ static void split_bundle(const uint8_t *bytes, size_t size)
     uint8_t *frame;
     uint32_t id;
 
-    for (uint32_t i = 0; i < FRAMES_MAX; i++) {
+    for (uint32_t i = 0; i < BUNDLE_FRAMES_MAX; i++) {
         bool added = bundle_add(&bundle, i, bytes, size);
         assert(added);
     }
@@ -237,14 +238,14 @@ static void split_bundle(const uint8_t *bytes, size_t size)
         nng_msg *message = bundle_take(&bundle);
         uint8_t *body = nng_msg_body(message);
         assert(nng_msg_len(message) <= BUNDLE_MAX);
-        assert(bundle_valid(body, nng_msg_len(message), FRAMES_MAX));
+        assert(bundle_valid(body, nng_msg_len(message), BUNDLE_FRAMES_MAX));
         struct bundle_reader reader = bundle_read(body, nng_msg_len(message));
         while (bundle_next(&reader, &id, &frame, &frame_size))
             assert(id == count++ && frame_size == size &&
                    memcmp(frame, bytes, size) == 0);
         nng_msg_free(message);
     }
-    assert(count == FRAMES_MAX);
+    assert(count == BUNDLE_FRAMES_MAX);
     bundle_free(&bundle);
 }
 

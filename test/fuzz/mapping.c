@@ -12,6 +12,7 @@
  */
 #include "base/ids.h"
 #include "base/log.h"
+#include "fuzz/cart.h"
 #include "fuzz/message.h"
 #include "gateway/admit.h"
 #include "gateway/answers.h"
@@ -99,15 +100,7 @@ static void check_place(const Orders__V1__PlaceRequest *in)
 static void check_cart(const Orders__V1__PutCartRequest *in)
 {
     assert(strcmp(in->user_id, USER) == 0 && name_valid(in->cart->cart_id));
-    assert(in->cart->n_lines <= LINES_MAX);
-    for (size_t i = 0; i < in->cart->n_lines; i++) {
-        int64_t sum = 0;
-        for (size_t k = 0; k < in->cart->n_lines; k++)
-            if (strcmp(in->cart->lines[k]->sku, in->cart->lines[i]->sku) == 0)
-                sum += in->cart->lines[k]->quantity;
-        assert(sku_valid(in->cart->lines[i]->sku) && in->cart->lines[i]->quantity >= 1);
-        assert(sum <= QUANTITY_MAX);
-    }
+    assert_lines(in->cart);
 }
 
 static void check_list(const Orders__V1__ListOrdersRequest *in)

@@ -1,5 +1,6 @@
 /* orders.c - every method of orders.v1.Orders, up to the store; see dispatch.h. */
 #include "orchestrator/orders.h"
+#include "fuzz/cart.h"
 #include "fuzz/dispatch.h"
 #include "orchestrator/claim.h"
 #include "orchestrator/service.h"
@@ -51,15 +52,7 @@ void carts_put(struct db *db, const struct scope *scope,
     (void)db;
     stored(scope);
     assert(uuid_valid(in->user_id) && name_valid(in->cart->cart_id));
-    assert(in->cart->n_lines <= LINES_MAX);
-    for (size_t i = 0; i < in->cart->n_lines; i++) {
-        int64_t sum = 0;
-        for (size_t k = 0; k < in->cart->n_lines; k++)
-            if (strcmp(in->cart->lines[k]->sku, in->cart->lines[i]->sku) == 0)
-                sum += in->cart->lines[k]->quantity;
-        assert(sku_valid(in->cart->lines[i]->sku) && in->cart->lines[i]->quantity >= 1);
-        assert(sum <= QUANTITY_MAX);
-    }
+    assert_lines(in->cart);
 }
 
 void carts_get(struct db *db, const struct scope *scope,

@@ -599,39 +599,59 @@ static void what_every_replica_refuses_is_refused_before_the_deadline(void **sta
     world_end(&s.w);
 }
 
-static void calls_are_spread_over_the_replicas(void **state)
-{
-    enum { CALLS = 40 };
-    static struct answer answers[CALLS];
+enum { REPLICA_CALLS = 40 };
+
+/* Two replicas, both connected to, and calls whose answers wait for both. */
+struct replicas {
     struct scene s;
     struct shop second;
+    struct rpc_server *one, *two;
+    struct channel *channel;
+    struct answer answers[REPLICA_CALLS];
+};
+
+static void replicas_make(struct replicas *r)
+{
     char addresses[400];
 
-    (void)state;
-    scene_make(&s);
-    shop_make(&second);
-    const char *a = in(&s.w.folder, "ipc://", "a.sock");
-    const char *b = in(&s.w.folder, "ipc://", "b.sock");
+    scene_make(&r->s);
+    shop_make(&r->second);
+    const char *a = in(&r->s.w.folder, "ipc://", "a.sock");
+    const char *b = in(&r->s.w.folder, "ipc://", "b.sock");
     snprintf(addresses, sizeof addresses, "%s,%s", a, b);
-    struct rpc_server *one = serve_shop(&s.w, &s.shop, a, CALLS);
-    struct rpc_server *two = serve_shop(&s.w, &second, b, CALLS);
-    struct channel *channel = open_channel(&s.w, addresses, CALLS);
-    for (int i = 0; s.shop.asked == 0 || second.asked == 0; i++)
-        assert_ok(ask_error(channel, "now", 20000)); /* until both are connected */
-    s.shop.asked = second.asked = 0;
-    for (int i = 0; i < CALLS; i++)
-        ask(channel, "park", 60000, &answers[i]);
-    shop_answer_parked(&s.shop, CALLS / 2);
-    shop_answer_parked(&second, CALLS / 2);
-    for (int i = 0; i < CALLS; i++) {
-        answer_wait(&answers[i]);
-        assert_ok(answers[i].error);
-        answer_end(&answers[i]);
+    r->one = serve_shop(&r->s.w, &r->s.shop, a, REPLICA_CALLS);
+    r->two = serve_shop(&r->s.w, &r->second, b, REPLICA_CALLS);
+    r->channel = open_channel(&r->s.w, addresses, REPLICA_CALLS);
+    while (r->s.shop.asked == 0 || r->second.asked == 0)
+        assert_ok(ask_error(r->channel, "now", 20000)); /* until both are connected */
+    r->s.shop.asked = r->second.asked = 0;
+}
+
+/* Each has had half of the calls, and answers them. */
+static void replicas_end(struct replicas *r)
+{
+    shop_answer_parked(&r->s.shop, REPLICA_CALLS / 2);
+    shop_answer_parked(&r->second, REPLICA_CALLS / 2);
+    for (int i = 0; i < REPLICA_CALLS; i++) {
+        answer_wait(&r->answers[i]);
+        assert_ok(r->answers[i].error);
+        answer_end(&r->answers[i]);
     }
-    channel_close(channel);
-    rpc_server_stop(one, 1000);
-    rpc_server_stop(two, 1000);
-    world_end(&s.w);
+    channel_close(r->channel);
+    rpc_server_stop(r->one, 1000);
+    rpc_server_stop(r->two, 1000);
+    world_end(&r->s.w);
+}
+
+static void calls_are_spread_over_the_replicas(void **state)
+{
+    static struct replicas r;
+
+    (void)state;
+    replicas_make(&r);
+    for (int i = 0; i < REPLICA_CALLS; i++)
+        ask(r.channel, "park", 60000, &r.answers[i]);
+    replicas_end(&r);
 }
 
 /* Until the two were asked so often together. */
@@ -650,44 +670,20 @@ static void wait_asked(struct shop *a, struct shop *b, int count)
  * do. */
 static void calls_of_one_moment_stay_together(void **state)
 {
-    enum { CALLS = 40 };
-    static struct answer answers[CALLS];
-    struct scene s;
-    struct shop second;
-    char addresses[400];
+    static struct replicas r;
 
     (void)state;
-    scene_make(&s);
-    shop_make(&second);
-    const char *a = in(&s.w.folder, "ipc://", "a.sock");
-    const char *b = in(&s.w.folder, "ipc://", "b.sock");
-    snprintf(addresses, sizeof addresses, "%s,%s", a, b);
-    struct rpc_server *one = serve_shop(&s.w, &s.shop, a, CALLS);
-    struct rpc_server *two = serve_shop(&s.w, &second, b, CALLS);
-    struct channel *channel = open_channel(&s.w, addresses, CALLS);
-    for (int i = 0; s.shop.asked == 0 || second.asked == 0; i++)
-        assert_ok(ask_error(channel, "now", 20000)); /* until both are connected */
-    s.shop.asked = second.asked = 0;
+    replicas_make(&r);
     for (int half = 0; half < 2; half++) {
         cork_begin();
-        for (int i = 0; i < CALLS / 2; i++)
-            ask(channel, "park", 60000, &answers[half * CALLS / 2 + i]);
+        for (int i = 0; i < REPLICA_CALLS / 2; i++)
+            ask(r.channel, "park", 60000, &r.answers[half * REPLICA_CALLS / 2 + i]);
         cork_end();
-        wait_asked(&s.shop, &second, (half + 1) * CALLS / 2);
+        wait_asked(&r.s.shop, &r.second, (half + 1) * REPLICA_CALLS / 2);
         if (half == 0)
-            assert_true(s.shop.asked == 0 || second.asked == 0);
+            assert_true(r.s.shop.asked == 0 || r.second.asked == 0);
     }
-    shop_answer_parked(&s.shop, CALLS / 2);
-    shop_answer_parked(&second, CALLS / 2);
-    for (int i = 0; i < CALLS; i++) {
-        answer_wait(&answers[i]);
-        assert_ok(answers[i].error);
-        answer_end(&answers[i]);
-    }
-    channel_close(channel);
-    rpc_server_stop(one, 1000);
-    rpc_server_stop(two, 1000);
-    world_end(&s.w);
+    replicas_end(&r);
 }
 
 /* ---------------------------------------------------------- false answers */
