@@ -205,8 +205,10 @@ void call_attempt(struct call *call)
         call_finish(call, err_memory(), NULL, false);
         return;
     }
+    struct channel *channel = call->channel;
     struct lane *lane = call->endpoint->lane;
     call->answer_by_ms = clock_monotonic_ms() + answer_wait_ms(call, left);
+    atomic_fetch_add(&channel->inside, 1); /* once in its lane the call may end */
     pthread_mutex_lock(&call->lock);
     bool cancelled_meanwhile = cancel_asked(&call->cancel);
     if (!cancelled_meanwhile) {
@@ -217,7 +219,8 @@ void call_attempt(struct call *call)
     if (cancelled_meanwhile) {
         nng_msg_free(frame);
         end_cancelled(call, false);
-        return;
+    } else {
+        lane_send(lane);
     }
-    lane_send(lane); /* the call may have ended by now */
+    atomic_fetch_sub(&channel->inside, 1);
 }

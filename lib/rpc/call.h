@@ -89,7 +89,7 @@ struct channel {
     struct endpoint *latest; /* and that address */
     atomic_bool closing;
     atomic_bool stragglers; /* a request was sent and its answer given up */
-    atomic_size_t inside;   /* threads in channel_call or channel_cancel, or corked */
+    atomic_size_t inside;   /* threads in channel_call, _cancel, an attempt or a cork */
     struct sweeper sweeper; /* ends attempts that are late */
     struct stats stats;
     struct counter *retries, *rested;

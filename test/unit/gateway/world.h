@@ -13,6 +13,7 @@
 #include "unit/gateway/shop.h"
 #include "unit/gateway/token.h"
 #include "unit/gateway/wire.h"
+#include "unit/nng_leaks.h"
 
 enum { WORLD_CALLS_MAX = 48 }; /* in flight to each service */
 

@@ -513,6 +513,9 @@ static void a_hung_address_does_not_take_the_time_of_another(void **state)
     assert_int_equal(nng_rep0_open(&silent), 0);
     assert_int_equal(nng_listen(silent, b, NULL, 0), 0);
     struct channel *channel = open_channel(&s.w, addresses, 4);
+    while (s.shop.asked == 0)
+        (void)ask_error(channel, "now", 2000); /* until the one that is well is connected */
+    s.shop.asked = 0;
     for (int i = 0; i < 20; i++)
         assert_ok(ask_error(channel, "now", 2000));
     assert_int_equal(s.shop.asked, 20);
@@ -768,6 +771,35 @@ static void closing_ends_every_call_with_cancelled(void **state)
     world_end(&s.w);
 }
 
+/* Calls that try again in the same moment: what one sends for all can be answered, and the
+ * channel closed, while another is still on its way out of its attempt. */
+static void closing_waits_for_who_tries_again(void **state)
+{
+    enum { ROUNDS = 100, CALLS = 8 };
+    static struct answer answers[CALLS];
+    struct scene s;
+
+    (void)state;
+    scene_make(&s);
+    const char *url = in(&s.w.folder, "ipc://", "a.sock");
+    struct rpc_server *server = serve_shop(&s.w, &s.shop, url, CALLS);
+    s.shop.hint_ms = 1;
+    for (int round = 0; round < ROUNDS; round++) {
+        struct channel *channel = open_channel(&s.w, url, CALLS);
+        s.shop.unavailable_for = CALLS;
+        for (int i = 0; i < CALLS; i++)
+            ask(channel, "flaky", 60000, &answers[i]);
+        for (int i = 0; i < CALLS; i++) {
+            answer_wait(&answers[i]);
+            assert_ok(answers[i].error);
+            answer_end(&answers[i]);
+        }
+        channel_close(channel);
+    }
+    rpc_server_stop(server, 1000);
+    world_end(&s.w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -797,6 +829,7 @@ int main(void)
         cmocka_unit_test(calls_of_one_moment_stay_together),
         cmocka_unit_test(an_answer_nobody_sealed_proves_nothing),
         cmocka_unit_test(closing_ends_every_call_with_cancelled),
+        cmocka_unit_test(closing_waits_for_who_tries_again),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -35,6 +35,7 @@
 #include "rpc/channel.h"
 #include "rpc/keys.h"
 #include "rpc/server.h"
+#include "unit/nng_leaks.h"
 
 #define GET_STOCK "inventory.v1.Inventory/GetStock"
 
@@ -51,13 +52,6 @@
         if (e_.code != (wanted))                                                         \
             fail_msg("%s: %s (%s)", #expression, e_.message, err_reason(e_.code));       \
     } while (0)
-
-/* nng 1.5.2 never frees a listener or dialer one of whose handshakes was cut short. */
-const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void)
-{
-    return "leak:nng_listen\nleak:nng_dial\n";
-}
 
 /* ---------------------------------------------------------- folder */
 
