@@ -38,16 +38,17 @@ static struct work *begin(const struct scope *scope, const struct db_kind *kind,
 
 /*
  * All stock rows a batch will touch: named in lines ($2), or through reservations whose ids
- * are heads ($1).  One sorted statement, so that replicas' batches cannot deadlock.
+ * are heads ($1).  One sorted statement, so that replicas' batches cannot deadlock.  LATERAL,
+ * so that each is found by its key: for a join the planner may read all SKUs there are.
  */
 static const char LOCK[] =
     "SELECT count(*) FROM ("
-    "    SELECT FROM inventory.stock"
-    "    WHERE sku IN (SELECT unnest($2)"
-    "                  UNION"
-    "                  SELECT unnest(r.skus) FROM inventory.reservations r"
-    "                  WHERE r.id = ANY ($1))"
-    "    ORDER BY sku FOR UPDATE) AS locked";
+    "    SELECT unnest($2) COLLATE \"C\" AS sku"
+    "    UNION"
+    "    SELECT unnest(r.skus) FROM inventory.reservations r WHERE r.id = ANY ($1)"
+    "    ORDER BY sku) AS named "
+    "CROSS JOIN LATERAL ("
+    "    SELECT FROM inventory.stock s WHERE s.sku = named.sku FOR UPDATE) AS locked";
 
 /* ---- reserve ------------------------------------------------------------------------ */
 
