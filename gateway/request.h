@@ -18,6 +18,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/ids.h"
+#include "base/trace.h"
 #include "gateway/answers.h"
 #include "gateway/gateway.h"
 #include "gateway/head.h"
@@ -25,7 +26,6 @@
 #include "gateway/loop.h"
 #include "gateway/routes.h"
 #include "gateway/text.h"
-#include "gateway/trace.h"
 
 enum {
     REQUEST_ARENA_MAX = 16 << 20, /* bytes: a full page of orders, unpacked and written */

@@ -1,6 +1,7 @@
 /* checkouts.c - the saga's rows: claim, turn, persist, leases.  See orders.h. */
 #include <string.h>
 
+#include "base/trace.h"
 #include "orchestrator/cursors.h"
 #include "orchestrator/orders.h"
 
@@ -74,8 +75,7 @@ static const struct db_kind CLAIM = {
         "SELECT DISTINCT ON (a.key) a.order_id, a.key, c.user_id, c.id, a.method,"
         "       a.fingerprint, c.lines, nullif(a.expected, -1), a.owner,"
         "       now() + a.lease_ms * interval '1 ms',"
-        "       CASE WHEN a.traceparent ~ '^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$'"
-        "            THEN a.traceparent END "
+        "       a.traceparent "
         "FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) WITH ORDINALITY"
         "    AS a(key, order_id, user_id, cart_id, method, fingerprint, expected, owner,"
         "         lease_ms, traceparent, ordinal) "
@@ -107,6 +107,8 @@ static const struct db_kind CLAIM = {
 void orders_claim(struct db_op *op, const struct checkout *c, const char *owner,
                   int64_t lease_ms)
 {
+    bool traced = c->traceparent != NULL && trace_valid(c->traceparent);
+
     op->kind = &CLAIM;
     op->head[0] = db_t(c->idempotency_key);
     op->head[1] = db_t(c->order_id);
@@ -117,7 +119,7 @@ void orders_claim(struct db_op *op, const struct checkout *c, const char *owner,
     op->head[6] = db_i(c->expected_total_cents);
     op->head[7] = db_t(owner);
     op->head[8] = db_i(lease_ms);
-    op->head[9] = db_t(c->traceparent);
+    op->head[9] = db_t(traced ? c->traceparent : NULL);
 }
 
 struct err orders_claimed(const struct db_rows *rows, struct arena *arena,

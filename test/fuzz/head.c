@@ -9,11 +9,11 @@
 #include <ctype.h>
 
 #include "base/ids.h"
+#include "base/trace.h"
 #include "fuzz/fuzz.h"
 #include "gateway/head.h"
 #include "gateway/idempotency.h"
 #include "gateway/layout.h"
-#include "gateway/trace.h"
 
 enum { FIELDS_MAX = 64 };
 

@@ -11,13 +11,13 @@
 #include <cmocka.h>
 #include <sodium.h>
 
+#include "base/trace.h"
 #include "gateway/body.h"
 #include "gateway/head.h"
 #include "gateway/idempotency.h"
 #include "gateway/problem.h"
 #include "gateway/routes.h"
 #include "gateway/text.h"
-#include "gateway/trace.h"
 
 static int set_up(void **state)
 {

@@ -247,6 +247,27 @@ static void a_key_claims_its_checkout_once(void **state)
     run_end(&again);
 }
 
+/* What an event repeats to the world is looked at before it is kept. */
+static void only_a_well_formed_traceparent_is_kept(void **state)
+{
+    static const char GOOD[] = "00-836491145df9786ffaebc685eeab4c2c-c123842e6b6f3e26-01";
+    static const char *const given[] = {GOOD, "\"}, {\"", "", NULL};
+    struct run run;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++) {
+        char cart[2] = {(char)('0' + i)};
+        cart_of(ALICE, cart, CART);
+        claim_new(&run, cart, ALICE, cart);
+        run.asked.traceparent = given[i];
+        orders_claim(&run.op, &run.asked, "owner-1", LEASE_MS);
+        assert_int_equal(claim_on(the_db, &run), CLAIM_OURS);
+        run_end(&run);
+    }
+    assert_sql_text("0", "SELECT string_agg(idempotency_key, ',') FROM orders.checkouts"
+                         " WHERE traceparent IS NOT NULL");
+}
+
 static void a_claim_run_again_after_a_take_over_is_no_longer_ours(void **state)
 {
     struct run first, taker;
@@ -759,6 +780,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_key_claims_its_checkout_once),
+        TEST(only_a_well_formed_traceparent_is_kept),
         TEST(a_claim_run_again_after_a_take_over_is_no_longer_ours),
         TEST(one_key_and_one_cart_in_one_batch_are_one_checkout),
         TEST(replicas_that_claim_at_once_agree_on_one_owner),

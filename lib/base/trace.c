@@ -1,5 +1,5 @@
 /* trace.c - see trace.h. */
-#include "gateway/trace.h"
+#include "base/trace.h"
 
 #include <sodium.h>
 #include <stddef.h>
