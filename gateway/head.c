@@ -25,13 +25,30 @@ static const struct {
     {"Access-Control-Request-Method", offsetof(struct head, wanted_method)},
 };
 
+/* Each name of each request is looked at: strspn() and a strcasecmp() for every field we know
+ * took a tenth of the time of a replayed order. */
+
+static bool token_character(char c)
+{
+    char lower = (char)(c | 0x20);
+
+    return (lower >= 'a' && lower <= 'z') || (c >= '0' && c <= '9') || c == '-' ||
+           (c != '\0' && strchr("!#$%&'*+.^_`|~", c) != NULL);
+}
+
 /* Whether text is a token of RFC 9110, 5.6.2. */
 static bool token(const char *text)
 {
-    static const char CHARS[] = "!#$%&'*+-.^_`|~0123456789"
-                                "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    const char *end = text;
 
-    return *text != '\0' && text[strspn(text, CHARS)] == '\0';
+    while (token_character(*end))
+        end++;
+    return end > text && *end == '\0';
+}
+
+static bool same_name(const char *a, const char *b)
+{
+    return ((a[0] ^ b[0]) & ~0x20) == 0 && strcasecmp(a, b) == 0;
 }
 
 static bool no_control(const char *text)
@@ -49,7 +66,7 @@ void head_add(struct head *head, const char *name, const char *value)
     if (!token(name) || !no_control(value))
         head->malformed = true;
     for (size_t i = 0; i < sizeof FIELDS / sizeof FIELDS[0]; i++) {
-        if (strcasecmp(name, FIELDS[i].name) != 0)
+        if (!same_name(name, FIELDS[i].name))
             continue;
         const char **field = (const char **)(void *)((char *)head + FIELDS[i].offset);
         if (*field != NULL)

@@ -28,8 +28,9 @@
 #include "gateway/traffic.h"
 
 enum {
-    CONNECTION_MEMORY = 32 << 10, /* bytes: the head must fit, else 431 */
+    CONNECTION_MEMORY = 16 << 10, /* bytes: the head must fit, else 431 */
     STOP_WAIT_MS = 1000,          /* for the last answers to leave */
+    SPARE_ARENAS = 64,            /* of requests that have ended */
 };
 
 static const char TLS_PRIORITIES[] =
@@ -46,6 +47,8 @@ struct http {
     int listen_fd; /* -1 once quiesced */
     uint16_t port;
     atomic_bool draining; /* answers close their connections */
+    struct arena *spare[SPARE_ARENAS]; /* the loop's thread's own */
+    size_t spares;
 
     pthread_mutex_t mutex;
     pthread_cond_t changed;
@@ -289,13 +292,31 @@ static enum MHD_Result on_body(struct http *http, struct request *r)
 
 /* ---- libmicrohttpd's callbacks, all on the loop's thread ---- */
 
+static struct arena *take_arena(struct http *http)
+{
+    return http->spares > 0 ? http->spare[--http->spares] : arena_new(REQUEST_ARENA_MAX);
+}
+
+static void give_arena_back(struct http *http, struct arena *arena)
+{
+    if (arena == NULL || http->spares == SPARE_ARENAS) {
+        arena_free(arena);
+        return;
+    }
+    arena_reset(arena);
+    http->spare[http->spares++] = arena;
+}
+
 static void *on_target(void *cls, const char *target, struct MHD_Connection *connection)
 {
     struct http *http = cls;
+    struct arena *arena = take_arena(http);
+    struct request *r =
+        arena == NULL ? NULL : request_new(http->gateway, connection, target, arena);
 
-    struct request *r = request_new(http->gateway, connection, target);
-
-    if (r != NULL)
+    if (r == NULL)
+        give_arena_back(http, arena);
+    else
         r->loop = http->loop;
     return r;
 }
@@ -338,7 +359,7 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **st
         add(http, &http->running, -1);
     if (r->handled)
         traffic_end(http->gateway->traffic, r->route);
-    request_free(r);
+    give_arena_back(http, r->arena);
     *state = NULL;
 }
 
@@ -415,6 +436,8 @@ static void destroy(struct http *http)
         MHD_quiesce_daemon(http->daemon); /* the socket stays ours to close */
         MHD_stop_daemon(http->daemon);
     }
+    while (http->spares > 0)
+        arena_free(http->spare[--http->spares]);
     if (http->listen_fd >= 0)
         close(http->listen_fd);
     conns_close(http->conns);

@@ -37,7 +37,8 @@ void layout_field(struct layout *layout, const char *name, const char *value)
     if (layout->broken)
         return;
     layout->at += strlen(name) + 1;
-    layout->at += strspn(layout->at, " \t");
+    while (*layout->at == ' ' || *layout->at == '\t')
+        layout->at++;
     expect(layout, value);
     layout->at += strlen(layout->at);
     end_line(layout);

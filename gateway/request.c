@@ -25,16 +25,14 @@ static bool make_plain(char *target)
 }
 
 struct request *request_new(const struct gateway *gateway,
-                            struct MHD_Connection *connection, const char *target)
+                            struct MHD_Connection *connection, const char *target,
+                            struct arena *arena)
 {
-    struct arena *arena = arena_new(REQUEST_ARENA_MAX);
-    struct request *r = arena == NULL ? NULL : arena_alloc(arena, sizeof *r);
+    struct request *r = arena_alloc(arena, sizeof *r);
     char *path = r == NULL ? NULL : arena_strdup(arena, target);
 
-    if (path == NULL) {
-        arena_free(arena);
+    if (path == NULL)
         return NULL;
-    }
     bool strange = make_plain(path);
     char *query = strchr(path, '?');
     if (query != NULL)
@@ -51,11 +49,6 @@ struct request *request_new(const struct gateway *gateway,
     r->started_us = clock_monotonic_us();
     ulid_make(r->id);
     return r;
-}
-
-void request_free(struct request *request)
-{
-    arena_free(request->arena);
 }
 
 static bool grow(struct request *r, size_t more)

@@ -36,7 +36,7 @@ enum {
 enum request_phase { REQUEST_HEAD, REQUEST_BODY, REQUEST_WAITING };
 
 struct request {
-    struct arena *arena;
+    struct arena *arena; /* borrowed */
     const struct gateway *gateway;
     struct MHD_Connection *connection;
     struct loop *loop; /* serves the connection */
@@ -68,11 +68,11 @@ struct request {
     uint8_t answer_id[ANSWERS_ID_SIZE];
 };
 
-/* A new request for a raw request target; NULL when memory is short. */
+/* A new request for a raw request target, which lives in the arena, as long as that; NULL
+ * when memory is short. */
 struct request *request_new(const struct gateway *gateway,
-                            struct MHD_Connection *connection, const char *target)
-    __attribute__((warn_unused_result));
-void request_free(struct request *request);
+                            struct MHD_Connection *connection, const char *target,
+                            struct arena *arena) __attribute__((warn_unused_result));
 
 /* Takes a piece of body: keeps it, or throws it away once the request is refused.  False
  * when more than is worth reading came. */

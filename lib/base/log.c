@@ -31,19 +31,32 @@ static size_t clamp(int written, size_t room)
     return written < 0 ? 0 : (size_t)written < room ? (size_t)written : room - 1;
 }
 
+/* The second is written out once, for all lines of it. */
+static const char *second_text(time_t second)
+{
+    static _Thread_local struct {
+        time_t second;
+        char text[sizeof "ts=9999-12-31T23:59:59"];
+    } latest;
+    struct tm utc;
+
+    if (latest.second != second) {
+        gmtime_r(&second, &utc);
+        strftime(latest.text, sizeof latest.text, "ts=%Y-%m-%dT%H:%M:%S", &utc);
+        latest.second = second;
+    }
+    return latest.text;
+}
+
 static size_t print_head(char *line, size_t room, enum log_level level, const char *event)
 {
     struct timespec now;
-    struct tm utc;
 
     clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &utc);
-    size_t used = strftime(line, room, "ts=%Y-%m-%dT%H:%M:%S", &utc);
-    used +=
-        clamp(snprintf(line + used, room - used, ".%03ldZ level=%s program=%s event=%s",
-                       now.tv_nsec / 1000000, LEVELS[level], the_program, event),
-              room - used);
-    return used;
+    return clamp(snprintf(line, room, "%s.%03ldZ level=%s program=%s event=%s",
+                          second_text(now.tv_sec), now.tv_nsec / 1000000, LEVELS[level],
+                          the_program, event),
+                 room);
 }
 
 static void write_out(const char *text, size_t size)

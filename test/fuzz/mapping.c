@@ -246,12 +246,13 @@ static void check_answer(const struct request *r)
 
 enum { FIELDS_MAX = 16 };
 
-/* One request of the input, answered; the caller's to free. */
-static struct request *run(const struct gateway *gateway, struct input in)
+/* One request of the input, answered; it lives in the arena. */
+static struct request *run(const struct gateway *gateway, struct input in,
+                           struct arena *arena)
 {
     char *lines[FIELDS_MAX] = {NULL}, *method = input_text(&in, ' ');
     char *target = input_text(&in, '\n');
-    struct request *r = request_new(gateway, NULL, target);
+    struct request *r = request_new(gateway, NULL, target, arena);
 
     assert(r != NULL);
     r->method = method;
@@ -285,20 +286,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct gateway gateway = {.session_cookie = "session", .cors_origins = ""};
     struct input in = {data, size};
     struct err e = answers_open(1, &gateway.answers);
+    struct arena *arenas[] = {arena_new(REQUEST_ARENA_MAX), arena_new(REQUEST_ARENA_MAX)};
 
     assert(!failed(e));
     world.calls = 0;
-    struct request *first = run(&gateway, in);
+    struct request *first = run(&gateway, in, arenas[0]);
     bool called = world.calls == 1;
     assert(world.calls <= 1);
-    struct request *again = run(&gateway, in);
+    struct request *again = run(&gateway, in, arenas[1]);
     if (called && world.calls == 1) {
         assert(again->answer.replayed && again->answer.status == first->answer.status);
         assert(again->answer.size == first->answer.size);
         assert(memcmp(again->answer.body, first->answer.body, first->answer.size) == 0);
     }
-    request_free(again);
-    request_free(first);
+    arena_free(arenas[1]);
+    arena_free(arenas[0]);
     answers_close(gateway.answers);
     return 0;
 }
