@@ -39,7 +39,7 @@ static const struct {
     [ERR_UNSUPPORTED_MEDIA_TYPE] = {"Unsupported media type", NULL, 0, false},
     [ERR_PAYLOAD_TOO_LARGE] = {"The body is too large", NULL, 0, false},
     [ERR_HEADER_TOO_LARGE] = {"The request's head is too large",
-                              "The request line and the header together are too long.", 0,
+                              "The request line and the header may be 15 KB together.", 0,
                               false},
     [ERR_CROSS_SITE] = {"Not from our own page",
                         "A session cookie counts only on requests of our own pages "
