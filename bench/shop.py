@@ -9,6 +9,7 @@ import re
 import struct
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -49,15 +50,17 @@ SPREAD_LINES = ("jsonb_build_array("
                 "                   'quantity', 1))")
 HOT_LINES = "jsonb_build_array(jsonb_build_object('sku', '{hot}', 'quantity', 1))"
 
-# What so many orders of one piece each leave behind.
-GROWTH = """
+# What so many orders of one piece each leave behind: first their names, then every book of
+# theirs, each by a connection of its own.
+GROWTH_NAMES = """
     CREATE UNLOGGED TABLE orders.bench_old AS
         SELECT n, '0' || lpad(n::text, 25, '0') AS id, 'sku-' || (1 + n % {skus}) AS sku,
                101 + n % {skus} AS cents, 'old-' || n AS name,
                ('00000000-0000-4000-8000-' || lpad((1 + n % {users})::text, 12, '0'))::uuid
                    AS user_id,
                now() - interval '1 day' + n * interval '10 ms' AS at
-        FROM generate_series({first}, {last}) AS n;
+        FROM generate_series({first}, {last}) AS n"""
+GROWTH_BOOKS = """
     INSERT INTO inventory.reservations (id, state, skus, quantities, unit_prices_cents,
             total_cents, currency, created_at, expires_at, settled_at)
         SELECT id, 'confirmed', ARRAY[sku], ARRAY[1], ARRAY[cents], cents, 'EUR', at, at, at
@@ -94,7 +97,8 @@ GROWTH = """
         SELECT id, 1, 'order.created',
                jsonb_build_object('order_id', id, 'user_id', user_id, 'total_cents', cents,
                                   'currency', 'EUR'), at, base + n, at
-        FROM orders.bench_old, moved;
+        FROM orders.bench_old, moved"""
+GROWTH_END = """
     DROP TABLE orders.bench_old;
     ANALYZE"""
 
@@ -242,9 +246,11 @@ class Shop(Stack):
 
     def grow(self, count, first=1):
         """Stores that many orders, complete in every book, without placing them."""
-        last = first + count - 1
-        for statement in GROWTH.format(users=USERS, skus=SKUS, first=first,
-                                       last=last).split(";"):
+        where = {"users": USERS, "skus": SKUS, "first": first, "last": first + count - 1}
+        self.sql(GROWTH_NAMES.format(**where))
+        with ThreadPoolExecutor() as at_once:
+            list(at_once.map(self.sql, GROWTH_BOOKS.format(**where).split(";")))
+        for statement in GROWTH_END.split(";"):
             self.sql(statement)
 
     # --- the books ---
