@@ -1,6 +1,6 @@
 """until_final.py - many orders for little, by bench/load.c, each asked for until it is final.
 
-    load = UntilFinal(stack, connections=64, orders=20000, seed=5).start()
+    load = UntilFinal(stack, connections=64, orders=20000, rate=600, seed=5).start()
     load.wait_answered(1000)    # false when it ended before
     load.join(120)
     load.placed                 # {order id: total in cents} of every 201 answered
@@ -22,7 +22,7 @@ LINE = struct.Struct("<I")
 
 
 class UntilFinal:
-    def __init__(self, stack, connections, orders, seed=1, seconds=300):
+    def __init__(self, stack, connections, orders, rate, seed=1, seconds=300):
         self.stack, self.orders = stack, orders
         self.answers = stack.base / "answers"
         self.answers.touch()
@@ -32,7 +32,7 @@ class UntilFinal:
         self._prepare(random.Random(seed))
         self.command = [str(BUILD / "bin" / "test_load"), "--ports", str(stack.port),
                         "--connections", str(connections), "--seconds", str(seconds),
-                        "--until-final", str(self.answers), str(stack.base / "requests")]
+                        "--rate", str(rate), "--until-final", str(self.answers), str(stack.base / "requests")]
 
     def _prepare(self, dice):
         users = [str(uuid.UUID(int=dice.getrandbits(128), version=4)) for _ in range(SHOPPERS)]
