@@ -187,7 +187,8 @@ class Events(StackTest):
         for headers, body in self.server.messages(STREAM):
             name = headers["Nats-Msg-Id"]
             self.assertEqual(first.setdefault(name, body), body, f"{name} names two events")
-        self.assertEqual(set(first) ^ set(consumed), set(), "in one of Read and NATS only")
+        self.assertEqual(sorted(set(first) ^ set(consumed))[:5], [],
+                         "in one of Read and NATS only")
         self.assertEqual([name for name, body in first.items()
                           if body.decode() != consumed[name]], [], "not the same bytes")
         self.check_order([json.loads(body) for body in first.values()], "in the stream")

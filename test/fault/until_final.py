@@ -32,7 +32,8 @@ class UntilFinal:
         self._prepare(random.Random(seed))
         self.command = [str(BUILD / "bin" / "test_load"), "--ports", str(stack.port),
                         "--connections", str(connections), "--seconds", str(seconds),
-                        "--rate", str(rate), "--until-final", str(self.answers), str(stack.base / "requests")]
+                        "--rate", str(rate), "--until-final", str(self.answers),
+                        str(stack.base / "requests")]
 
     def _prepare(self, dice):
         users = [str(uuid.UUID(int=dice.getrandbits(128), version=4)) for _ in range(SHOPPERS)]
