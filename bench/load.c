@@ -1,13 +1,18 @@
 /*
  * load.c - places prepared requests over many connections, and keeps every latency.
  *
- *     load --ports P[,P] --connections N --seconds S [--rate R] [--repeat] FILE
+ *     load --ports P[,P] --connections N --seconds S [--rate R] [--repeat]
+ *          [--until-final ANSWERS] FILE
  *
  * FILE holds records: four bytes, little endian, and so many bytes of one whole HTTP/1.1
  * request.  Without --rate each connection sends its next request as soon as the last was
  * answered.  With --rate requests begin at random moments, R a second on average, and a
  * latency counts from the moment the request should have begun, sent or not: a server
  * that stalls cannot hide it.  With --repeat the file is sent again from its start.
+ *
+ * With --until-final each request is sent again, as it is, while its answer says that it is
+ * retryable or its connection broke; the answer that is final goes to the file ANSWERS, a
+ * line each: its status, a space, its body.  This is for servers that are hurt meanwhile.
  *
  * One thread, one write and one read a request, no parsing beyond status and length: the
  * load must cost little beside what it loads.  Prints one JSON object.
@@ -35,12 +40,16 @@ enum {
     CONNECTIONS_MAX = 4096,
     ANSWER_MAX = 16384,
     DRAIN_S = 15, /* for the last answers, after the end */
+    AGAIN_MS = 50,
 };
 
 struct connection {
-    int fd;
+    int fd; /* -1: broken */
+    uint16_t port;
     bool busy;
-    int64_t since_ns;
+    const uint8_t *bytes; /* what it is busy with */
+    size_t size;
+    int64_t since_ns, again_ns; /* 0: not to be sent again */
     size_t have;
     char answer[ANSWER_MAX];
 };
@@ -65,6 +74,8 @@ struct load {
     uint64_t status[600];
     uint64_t closed;     /* connections the server ended */
     uint64_t unanswered; /* requests still waiting when we gave up */
+    FILE *answers;       /* NULL: every answer is final */
+    uint64_t repeats;
 };
 
 static void die(const char *what)
@@ -102,21 +113,72 @@ static const uint8_t *next_request(struct load *load, size_t *size)
     return bytes;
 }
 
+static void send_later(struct connection *c)
+{
+    c->again_ns = now_ns() + AGAIN_MS * INT64_C(1000000);
+}
+
+static void send_bytes(struct load *load, struct connection *c)
+{
+    c->have = 0;
+    c->again_ns = 0;
+    if (c->fd >= 0 && send(c->fd, c->bytes, c->size, MSG_NOSIGNAL) == (ssize_t)c->size)
+        return;
+    if (load->answers == NULL)
+        die("a request could not be sent whole");
+    send_later(c);
+}
+
 static void send_next(struct load *load, struct connection *c, int64_t since_ns)
 {
-    size_t size = 0;
-    const uint8_t *bytes = next_request(load, &size);
-
-    if (bytes == NULL) {
+    c->bytes = next_request(load, &c->size);
+    if (c->bytes == NULL) {
         load->idle[load->idle_count++] = c;
         return;
     }
     c->busy = true;
     c->since_ns = since_ns;
-    c->have = 0;
     load->busy++;
-    if (send(c->fd, bytes, size, MSG_NOSIGNAL) != (ssize_t)size)
-        die("a request could not be sent whole");
+    send_bytes(load, c);
+}
+
+static bool connect_one(struct load *load, struct connection *c)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons(c->port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
+    int on = 1;
+
+    c->fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (c->fd < 0)
+        die("socket");
+    if (connect(c->fd, (struct sockaddr *)&to, sizeof to) != 0) {
+        close(c->fd);
+        c->fd = -1;
+        return false;
+    }
+    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    fcntl(c->fd, F_SETFL, O_NONBLOCK);
+    epoll_ctl(load->epoll, EPOLL_CTL_ADD, c->fd, &event);
+    return true;
+}
+
+/* What had no final answer. */
+static void send_again(struct load *load)
+{
+    int64_t now = now_ns();
+
+    for (size_t i = 0; i < load->count; i++) {
+        struct connection *c = &load->connections[i];
+        if (c->again_ns == 0 || c->again_ns > now)
+            continue;
+        load->repeats++;
+        if (c->fd >= 0 || connect_one(load, c))
+            send_bytes(load, c);
+        else
+            send_later(c);
+    }
 }
 
 /* With a rate: the times between beginnings are exponential, as with independent
@@ -175,10 +237,27 @@ static bool complete(const struct connection *c)
     return c->have >= (size_t)(end + 4 - c->answer) + body;
 }
 
+/* Whether the answer will not change; it is then written down. */
+static bool final(struct load *load, const struct connection *c)
+{
+    const char *body = strstr(c->answer, "\r\n\r\n") + 4;
+
+    if (load->answers == NULL)
+        return true;
+    if (c->answer[9] >= '4' && strstr(body, "\"retryable\":true") != NULL)
+        return false;
+    fprintf(load->answers, "%.3s %s\n", c->answer + 9, body);
+    return true;
+}
+
 static void on_answer(struct load *load, struct connection *c)
 {
     int64_t now = now_ns();
 
+    if (!final(load, c)) {
+        send_later(c);
+        return;
+    }
     note(load, (unsigned)atoi(c->answer + 9), now - c->since_ns, now < load->end_ns);
     c->busy = false;
     load->busy--;
@@ -196,14 +275,19 @@ static void on_readable(struct load *load, struct connection *c)
         return;
     if (got <= 0) {
         load->closed++;
+        close(c->fd);
+        c->fd = -1;
+        if (load->answers != NULL && c->busy) {
+            send_later(c);
+            return;
+        }
         load->busy -= c->busy ? 1 : 0;
         c->busy = false;
-        close(c->fd);
         return;
     }
     c->have += (size_t)got;
     c->answer[c->have] = '\0';
-    if (c->busy && complete(c))
+    if (c->busy && c->again_ns == 0 && complete(c))
         on_answer(load, c);
 }
 
@@ -237,29 +321,14 @@ static void run(struct load *load, double seconds)
         }
         if (load->rate > 0)
             begin_due(load);
+        if (load->answers != NULL)
+            send_again(load);
     }
     load->unanswered = load->busy;
 }
 
 /* ---- starting -----------------------------------------------------------------------
  */
-
-static void connect_one(struct load *load, struct connection *c, uint16_t port)
-{
-    struct sockaddr_in to = {.sin_family = AF_INET,
-                             .sin_port = htons(port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
-    int on = 1;
-
-    c->fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&to, sizeof to) != 0)
-        die("connect");
-    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    fcntl(c->fd, F_SETFL, O_NONBLOCK);
-    epoll_ctl(load->epoll, EPOLL_CTL_ADD, c->fd, &event);
-    load->idle[load->idle_count++] = c;
-}
 
 static void connect_all(struct load *load, const char *ports)
 {
@@ -275,8 +344,13 @@ static void connect_all(struct load *load, const char *ports)
     load->connections = calloc(load->count, sizeof *load->connections);
     if (load->connections == NULL)
         die("no memory");
-    for (size_t i = 0; i < load->count; i++)
-        connect_one(load, &load->connections[i], list[i % count]);
+    for (size_t i = 0; i < load->count; i++) {
+        struct connection *c = &load->connections[i];
+        c->port = list[i % count];
+        if (!connect_one(load, c))
+            die("connect");
+        load->idle[load->idle_count++] = c;
+    }
 }
 
 static void map_file(struct load *load, const char *path)
@@ -320,12 +394,12 @@ static void report(struct load *load, double seconds)
     getrusage(RUSAGE_SELF, &usage);
     printf(
         "{\"good\":%zu,\"rate\":%.1f,\"seconds\":%.3f,\"exhausted\":%s,\"closed\":%llu,"
-        "\"unanswered\":%llu,"
+        "\"unanswered\":%llu,\"repeats\":%llu,"
         "\"cpu_s\":%.3f,\"p50_ms\":%.3f,\"p90_ms\":%.3f,\"p99_ms\":%.3f,\"p999_ms\":%.3f,"
         "\"max_ms\":%.3f,\"status\":{",
         load->good, (double)load->good_in_time / took, took,
         load->exhausted ? "true" : "false", (unsigned long long)load->closed,
-        (unsigned long long)load->unanswered,
+        (unsigned long long)load->unanswered, (unsigned long long)load->repeats,
         (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
             (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6,
         percentile_ms(load, .5), percentile_ms(load, .9), percentile_ms(load, .99),
@@ -345,6 +419,7 @@ int main(int argc, char **argv)
         {"seconds", required_argument, NULL, 's'},
         {"rate", required_argument, NULL, 'r'},
         {"repeat", no_argument, NULL, 'R'},
+        {"until-final", required_argument, NULL, 'u'},
         {0},
     };
     static struct load load = {.count = 1};
@@ -368,13 +443,19 @@ int main(int argc, char **argv)
         case 'R':
             load.repeat = true;
             break;
+        case 'u':
+            load.answers = fopen(optarg, "w");
+            if (load.answers == NULL)
+                die(optarg);
+            setlinebuf(load.answers);
+            break;
         default:
             return 2;
         }
     if (ports == NULL || optind + 1 != argc || load.count < 1 ||
         load.count > CONNECTIONS_MAX)
         return fputs("usage: load --ports P[,P] --connections N --seconds S [--rate R] "
-                     "[--repeat] FILE\n",
+                     "[--repeat] [--until-final ANSWERS] FILE\n",
                      stderr),
                2;
     map_file(&load, argv[optind]);

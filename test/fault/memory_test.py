@@ -47,8 +47,8 @@ class EachAllocation(StackTest):
     def setUpClass(cls):
         cls.stack = ChaosStack(
             CHECKOUT_ORCHESTRATOR_LEASE_MS="500", CHECKOUT_ORCHESTRATOR_RECOVER_EVERY_MS="50",
-            CHECKOUT_ORCHESTRATOR_STEP_TIMEOUT_MS="300",
-            CHECKOUT_GATEWAY_PLACE_TIMEOUT_MS="500", CHECKOUT_GATEWAY_CALL_TIMEOUT_MS="500")
+            CHECKOUT_ORCHESTRATOR_STEP_TIMEOUT_MS="150",
+            CHECKOUT_GATEWAY_PLACE_TIMEOUT_MS="300", CHECKOUT_GATEWAY_CALL_TIMEOUT_MS="300")
         folder = cls.stack.base / "memory"
         folder.mkdir()
         cls.memory = {name: Memory(folder, name)
