@@ -7,7 +7,7 @@
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "cli/remote.h"
-#include "cli/view.h"
+#include "cli/states.h"
 #include "proto/inventory.pb-c.h"
 #include "proto/payment.pb-c.h"
 
