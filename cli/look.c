@@ -9,8 +9,7 @@
 #include "proto/orders.pb-c.h"
 #include "proto/rpc.pb-c.h"
 
-/* ---- reading -------------------------------------------------------------------------
- */
+/* ---- reading ------------------------------------------------------------------ */
 
 static const char *label_of(const Rpc__V1__Metric *metric, const char *name)
 {

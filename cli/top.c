@@ -15,8 +15,7 @@
 
 enum { LOOK_MEMORY_MAX = 16 << 20 };
 
-/* ---- showing -------------------------------------------------------------------------
- */
+/* ---- showing ------------------------------------------------------------------ */
 
 static const char *age_text(int64_t ms, char out[TIME_SIZE])
 {
@@ -137,8 +136,7 @@ static struct err print_line(const struct cli *cli, const struct look *before,
                                       (json_int_t)now->sagas, "servers", servers));
 }
 
-/* ---- the loop -------------------------------------------------------------------------
- */
+/* ---- the loop ----------------------------------------------------------------- */
 
 /* Looks again and again; the first look is only what the second is compared with. */
 static struct outcome loop(const struct cli *cli, struct look looks[2],
