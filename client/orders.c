@@ -1,15 +1,10 @@
 /* orders.c - orders: the orchestrator's methods for them in checkout/client.h. */
 #include "proto/orders.pb-c.h"
 
-#include <inttypes.h>
-#include <sodium.h>
-#include <stdio.h>
-#include <string.h>
-
-#include "base/bounds.h"
+#include "base/fingerprint.h"
 #include "client/calls.h"
 
-/* ---- what an order is --------------------------------------------- */
+/* ---- what an order is --------------------------------------------------------- */
 
 static bool fill_order(struct arena *arena, const Orders__V1__Order *from,
                        struct checkout_order *to)
@@ -63,35 +58,19 @@ static const struct kind PLACE = {"orders.v1.Orders/Place", CALL_ORCHESTRATOR,
                                   &orders__v1__place_reply__descriptor, convert_placed,
                                   deliver_placed};
 
-static void add(crypto_generichash_state *state, const char *field)
-{
-    size_t length = strlen(field);
-    uint8_t prefix[8];
-
-    for (int i = 0; i < 8; i++)
-        prefix[i] = (uint8_t)((uint64_t)length >> (56 - 8 * i));
-    crypto_generichash_update(state, prefix, sizeof prefix);
-    crypto_generichash_update(state, (const unsigned char *)field, length);
-}
-
-/* The gateway's, so that a key is one order through either door (gateway/idempotency.c).
- */
+/* As the gateway's, so that a key is one order through either door. */
 static void make_fingerprint(const struct checkout_place_order *r,
                              uint8_t out[FINGERPRINT_SIZE])
 {
-    crypto_generichash_state state;
-    char total[24] = "";
+    const struct order_asked asked = {
+        .user_id = borrow(r->user_id),
+        .cart_id = borrow(r->cart_id),
+        .payment_method_id = borrow(r->payment_method_id),
+        .has_expected_total = r->has_expected_total,
+        .expected_total_cents = r->expected_total_cents,
+    };
 
-    if (r->has_expected_total)
-        snprintf(total, sizeof total, "%" PRId64, r->expected_total_cents);
-    crypto_generichash_init(&state, NULL, 0, FINGERPRINT_SIZE);
-    add(&state, borrow(r->user_id));
-    add(&state, "POST");
-    add(&state, "/v1/orders");
-    add(&state, borrow(r->cart_id));
-    add(&state, borrow(r->payment_method_id));
-    add(&state, total);
-    crypto_generichash_final(&state, out, FINGERPRINT_SIZE);
+    fingerprint_order("POST", "/v1/orders", &asked, out);
 }
 
 struct place_message {
