@@ -160,8 +160,7 @@ static void *work(void *arg)
     return NULL;
 }
 
-/* ---- what came of it -----------------------------------------------------------------
- */
+/* ---- what came of it ---------------------------------------------------------- */
 
 static void add(struct worker *sum, const struct worker *w)
 {
@@ -242,8 +241,7 @@ static struct outcome report(const struct bench *b, const struct worker *sum,
     return failed(e) ? local(e) : sum->statuses[0] == 0 ? sum->failure : done();
 }
 
-/* ---- the run -------------------------------------------------------------------------
- */
+/* ---- the run ------------------------------------------------------------------ */
 
 static struct outcome run_workers(struct bench *b, struct worker *workers,
                                   int64_t concurrency, int64_t seconds)

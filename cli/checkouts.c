@@ -7,7 +7,9 @@
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "cli/remote.h"
-#include "cli/view.h"
+#include "cli/states.h"
+
+enum { NAME_WIDTH = 14 }; /* of what is shown of one */
 
 /* ---- list --------------------------------------------------------------------- */
 
@@ -67,23 +69,6 @@ struct outcome command_checkouts_list(struct cli *cli)
 
 /* ---- show --------------------------------------------------------------------- */
 
-static void print_field(FILE *out, const char *name, const char *value)
-{
-    if (*value == '\0')
-        return;
-    fprintf(out, "  %-14s ", name);
-    output_text(out, value);
-    fputc('\n', out);
-}
-
-static void print_time(FILE *out, const char *name, int64_t unix_ms)
-{
-    char time[TIME_SIZE];
-
-    if (unix_ms != 0)
-        print_field(out, name, time_text(unix_ms, time));
-}
-
 static void print_checkout(const struct cli *cli, const ProtobufCMessage *message)
 {
     const Orders__V1__GetCheckoutReply *reply =
@@ -94,22 +79,22 @@ static void print_checkout(const struct cli *cli, const ProtobufCMessage *messag
 
     fprintf(out, "checkout %s, %s%s\n\n", c->order_id, checkout_state_text(c->state),
             c->needs_attention ? ", NEEDS ATTENTION" : "");
-    print_time(out, "claimed", c->created_at_ms);
-    print_time(out, "finished", c->finished_at_ms);
-    print_field(out, "key", c->idempotency_key);
-    print_field(out, "user", c->user_id);
-    print_field(out, "cart", c->cart_id);
-    print_field(out, "method", reply->payment_method_id);
-    print_field(out, "owner", reply->owner);
+    output_time(out, NAME_WIDTH, "claimed", c->created_at_ms);
+    output_time(out, NAME_WIDTH, "finished", c->finished_at_ms);
+    output_field(out, NAME_WIDTH, "key", c->idempotency_key);
+    output_field(out, NAME_WIDTH, "user", c->user_id);
+    output_field(out, NAME_WIDTH, "cart", c->cart_id);
+    output_field(out, NAME_WIDTH, "method", reply->payment_method_id);
+    output_field(out, NAME_WIDTH, "owner", reply->owner);
     snprintf(text, sizeof text, "%" PRId64, c->epoch);
-    print_field(out, "epoch", text);
+    output_field(out, NAME_WIDTH, "epoch", text);
     if (unfinished(c))
-        print_field(out, "lease", lease_text(c, text));
-    print_field(out, "failed for", c->failure_reason);
-    print_field(out, "", reply->failure_message);
+        output_field(out, NAME_WIDTH, "lease", lease_text(c, text));
+    output_field(out, NAME_WIDTH, "failed for", c->failure_reason);
+    output_field(out, NAME_WIDTH, "", reply->failure_message);
     if (c->ordered)
-        print_field(out, "order of",
-                    money_text(c->order_total_cents, c->order_currency, text));
+        output_field(out, NAME_WIDTH, "order of",
+                     money_text(c->order_total_cents, c->order_currency, text));
     fprintf(out, "\nWhat happened to it: checkoutctl explain %s\n", c->order_id);
 }
 

@@ -32,13 +32,16 @@ const struct command COMMANDS[] = {
      .help = "call a method, print its reply as JSON",
      .about = "The request is protobuf's JSON: names as in the .proto or in lowerCamelCase,\n"
               "int64 as number or string, enums by name or number, bytes in base64.\n"
-              "Fields that do not exist are refused.  - or @- reads standard input.",
+              "Fields that do not exist are refused.\n"
+              "Without JSON the request is empty, whatever standard input is: that is read\n"
+              "only where - or @- stands, to its end.",
      .example = "call inventory.v1.Inventory/GetStock '{\"sku\": \"teapot\"}'",
      .run = command_call},
     {.path = "bench", .args = "SERVICE/METHOD [JSON|@FILE|-]", .least = 1, .most = 2,
      .options = TYPES | OPT(CONCURRENCY) | OPT(SECONDS), .settings = true,
      .help = "call a method over and over, print rate and percentiles",
-     .about = "{{ulid}} in the JSON becomes a new ULID in each call.",
+     .about = "The request is given as to call; - or @- is read once, before the first call.\n"
+              "{{ulid}} in the JSON becomes a new ULID in each call.",
      .example = "bench GetStock '{\"sku\": \"teapot\"}' --concurrency 16 --seconds 5",
      .run = command_bench},
     {.path = "health", .args = "", .least = 0, .most = 0,

@@ -102,8 +102,7 @@ static void offer_next(const struct script *s, const char *group)
     fprintf(s->out, "%s\n", s->shell == BASH ? "\"" : ")");
 }
 
-/* ---- the parts both scripts have ------------------------------------------------------
- */
+/* ---- the parts both scripts have ---------------------------------------------- */
 
 /* Options that are followed by a value of that kind; NULL: by any. */
 static void print_valued(const struct script *s, const char *kind)

@@ -269,8 +269,7 @@ static json_t *json_of_symbol(const struct schema *schema, const struct symbol *
     return json;
 }
 
-/* ---- the command ---------------------------------------------------------------------
- */
+/* ---- the command -------------------------------------------------------------- */
 
 static void print_symbol(FILE *out, const struct schema *schema,
                          const struct symbol *symbol)

@@ -7,26 +7,11 @@
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "cli/remote.h"
-#include "cli/view.h"
+#include "cli/states.h"
 #include "proto/inventory.pb-c.h"
 #include "proto/payment.pb-c.h"
 
-static void print_text(FILE *out, const char *name, const char *value)
-{
-    if (*value == '\0')
-        return;
-    fprintf(out, "  %-12s ", name);
-    output_text(out, value);
-    fputc('\n', out);
-}
-
-static void print_time(FILE *out, const char *name, int64_t unix_ms)
-{
-    char time[TIME_SIZE];
-
-    if (unix_ms != 0)
-        print_text(out, name, time_text(unix_ms, time));
-}
+enum { NAME_WIDTH = 12 }; /* of what is shown of one */
 
 static struct err take_limit(const struct cli *cli, int32_t *out)
 {
@@ -80,14 +65,15 @@ static void print_reservation(const struct cli *cli, const ProtobufCMessage *mes
 
     fprintf(out, "reservation %s, %s\n\n", r->reservation_id,
             reservation_state_text(r->state));
-    print_time(out, "made", r->created_at_ms);
-    print_time(out, "expires", r->expires_at_ms);
-    print_time(out, "settled", r->settled_at_ms);
+    output_time(out, NAME_WIDTH, "made", r->created_at_ms);
+    output_time(out, NAME_WIDTH, "expires", r->expires_at_ms);
+    output_time(out, NAME_WIDTH, "settled", r->settled_at_ms);
     for (size_t i = 0; i < r->n_lines; i++)
         fprintf(out, "  %-24s %8" PRId64 " at %s\n", r->lines[i]->sku,
                 r->lines[i]->quantity,
                 money_text(r->lines[i]->unit_price_cents, r->currency, price));
-    print_text(out, "total", money_text(r->total_cents, r->currency, price));
+    output_field(out, NAME_WIDTH, "total",
+                 money_text(r->total_cents, r->currency, price));
 }
 
 struct outcome command_reservations_show(struct cli *cli)
@@ -141,14 +127,16 @@ static void print_charge(const struct cli *cli, const ProtobufCMessage *message)
     FILE *out = cli->out;
 
     fprintf(out, "charge %s, %s\n\n", c->charge_id, charge_state_text(c->state));
-    print_text(out, "amount", money_text(c->amount_cents, c->currency, amount));
+    output_field(out, NAME_WIDTH, "amount",
+                 money_text(c->amount_cents, c->currency, amount));
     if (c->refunded_cents != 0)
-        print_text(out, "refunded", money_text(c->refunded_cents, c->currency, amount));
-    print_text(out, "user", c->user_id);
-    print_text(out, "provider's", c->provider_charge_id);
-    print_text(out, "declined", c->decline_code);
-    print_time(out, "made", c->created_at_ms);
-    print_time(out, "settled", c->settled_at_ms);
+        output_field(out, NAME_WIDTH, "refunded",
+                     money_text(c->refunded_cents, c->currency, amount));
+    output_field(out, NAME_WIDTH, "user", c->user_id);
+    output_field(out, NAME_WIDTH, "provider's", c->provider_charge_id);
+    output_field(out, NAME_WIDTH, "declined", c->decline_code);
+    output_time(out, NAME_WIDTH, "made", c->created_at_ms);
+    output_time(out, NAME_WIDTH, "settled", c->settled_at_ms);
 }
 
 struct outcome command_charges_show(struct cli *cli)

@@ -130,3 +130,20 @@ const char *time_text(int64_t unix_ms, char out[TIME_SIZE])
         snprintf(out, TIME_SIZE, "%" PRId64 " ms", unix_ms);
     return out;
 }
+
+void output_field(FILE *out, int width, const char *name, const char *text)
+{
+    if (*text == '\0')
+        return;
+    fprintf(out, "  %-*s ", width, name);
+    output_text(out, text);
+    fputc('\n', out);
+}
+
+void output_time(FILE *out, int width, const char *name, int64_t unix_ms)
+{
+    char time[TIME_SIZE];
+
+    if (unix_ms != 0)
+        output_field(out, width, name, time_text(unix_ms, time));
+}

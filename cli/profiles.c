@@ -151,8 +151,7 @@ struct err profile_read(const char *name, struct arena *arena, struct profile *o
                     search.names);
 }
 
-/* ---- checkoutctl profiles -----------------------------------------------------------
- */
+/* ---- checkoutctl profiles ----------------------------------------------------- */
 
 static void print_profile(void *arg, const struct profile *p)
 {

@@ -1,5 +1,5 @@
 /*
- * schema_parts.h - what schema.c, schema_types.c and comments.c share; for them alone.
+ * schema_parts.h - what schema*.c and comments.c share; for them alone.
  *
  * Reading takes two passes: the first makes a symbol for every name, with room for its
  * descriptor; the second fills the descriptors, so that types may refer to each other
@@ -29,15 +29,36 @@ struct schema_reader {
     size_t count;
 };
 
-/* A symbol of the pattern "OWNER.NAME" or, for a method, "OWNER/NAME". */
-struct err schema_add(struct schema_reader *r, enum symbol_kind kind,
-                      const struct symbol *owner, const char *scope, const char *name,
-                      const char *comment, struct entry **out)
+/* ---- the first pass (schema_names.c) ---- */
+
+/* Makes a symbol for every name in the file: "OWNER.NAME" or, for a method, "OWNER/NAME". */
+struct err schema_add_file(struct schema_reader *r,
+                           const Descriptor__FileDescriptorProto *file)
     __attribute__((warn_unused_result));
+
+/* ---- the second (schema_types.c; messages in schema_message.c) ---- */
 
 /* Fills the descriptor of a service, message or enum, which is empty until then. */
 struct err schema_build(struct schema_reader *r, const struct entry *entry)
     __attribute__((warn_unused_result));
+struct err schema_build_message(struct schema_reader *r, const struct entry *entry)
+    __attribute__((warn_unused_result));
+
+/* The message or enum that a field or method names ".a.b.C"; NULL when there is none. */
+const struct symbol *schema_named_type(const struct schema_reader *r, const char *name,
+                                       enum symbol_kind kind);
+
+/* Runs of consecutive numbers, by which protobuf-c looks them up; `number` gives the i-th
+ * of `items`, which are sorted.  NULL when memory is short. */
+const ProtobufCIntRange *schema_ranges(struct arena *arena, unsigned count,
+                                       int (*number)(const void *items, unsigned i),
+                                       const void *items, unsigned *n_ranges);
+
+/* INVALID_ARGUMENT: "NAME is an enum without values". */
+struct err schema_broken(const char *name, const char *how)
+    __attribute__((warn_unused_result));
+
+/* ---- comments (comments.c) ---- */
 
 /* The comments of one file, to be looked up by path. */
 struct comments {

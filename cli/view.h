@@ -78,9 +78,3 @@ enum { FINDING_SIZE = 512 };
 void view_describe(const struct view *view, enum check check, char out[FINDING_SIZE]);
 void stock_describe(const Inventory__V1__StockEntry *stock, enum check check,
                     char out[FINDING_SIZE]);
-
-/* Words for states. */
-const char *checkout_state_text(Orders__V1__CheckoutState state);
-const char *reservation_state_text(Inventory__V1__ReservationState state);
-const char *charge_state_text(Payment__V1__ChargeState state);
-const char *provider_status_text(Payment__V1__ProviderStatus status);

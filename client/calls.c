@@ -1,34 +1,15 @@
-/* calls.c - see calls.h; and opening and closing a client. */
+/* calls.c - see calls.h. */
 #include "client/calls.h"
 
 #include <pthread.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/err.h"
-#include "base/log.h"
 #include "rpc/channel.h"
-#include "rpc/follow.h"
-#include "rpc/keys.h"
 
-enum {
-    IN_FLIGHT_DEFAULT = 1024,
-    TIMEOUT_DEFAULT_MS = 10000,
-};
-
-struct checkout_client {
-    struct key *key;
-    struct peers *services;
-    struct channel *channels[CALL_CALLEES]; /* NULL: no address was given */
-    struct follow *follow;
-    uint32_t timeout_ms;
-};
-
-/* ---- errors
- * ---------------------------------------------------------------------------- */
+/* ---- errors ------------------------------------------------------------------- */
 
 /* Copies what fits, to the last whole item. */
 static void put_subject(char *out, size_t room, const char *subject)
@@ -55,15 +36,14 @@ static void put_error(struct checkout_error *out, struct err e)
     put_subject(out->subject, sizeof out->subject, e.subject);
 }
 
-static enum checkout_status tell(struct checkout_error *out, struct err e)
+enum checkout_status put_status(struct checkout_error *out, struct err e)
 {
     if (out != NULL)
         put_error(out, e);
     return (enum checkout_status)err_grpc_status(e.code);
 }
 
-/* ---- replies
- * --------------------------------------------------------------------------- */
+/* ---- replies ------------------------------------------------------------------ */
 
 struct reply_head {
     struct arena *arena;
@@ -90,8 +70,7 @@ void checkout_free(const void *reply)
     arena_free(arena);
 }
 
-/* ---- calling
- * --------------------------------------------------------------------------- */
+/* ---- calling ------------------------------------------------------------------ */
 
 /* One call under way. */
 struct pending {
@@ -204,7 +183,7 @@ enum checkout_status wait_for(checkout_client *client, const struct kind *kind,
         *reply = p.reply;
     else
         checkout_free(p.reply);
-    return tell(error, p.error);
+    return put_status(error, p.error);
 }
 
 checkout_call start(checkout_client *client, const struct kind *kind,
@@ -225,7 +204,7 @@ checkout_call start(checkout_client *client, const struct kind *kind,
 
 enum checkout_status wait_for_nothing(struct checkout_error *error)
 {
-    return tell(error, err_memory());
+    return put_status(error, err_memory());
 }
 
 checkout_call start_nothing(const struct kind *kind, any_done *done, void *arg)
@@ -244,107 +223,4 @@ void checkout_cancel(checkout_client *client, checkout_call call)
 
     if (call != 0 && channel != NULL)
         channel_cancel(channel, call >> 1);
-}
-
-/* ---- opening and closing
- * --------------------------------------------------------------- */
-
-/* A library says nothing on standard error: what matters is in the errors. */
-static void be_quiet(void)
-{
-    log_start("checkout-client", (enum log_level)(LOG_ERROR + 1));
-}
-
-static struct err open_channel(checkout_client *client,
-                               const struct checkout_client_config *config,
-                               enum callee callee, const char *service,
-                               const char *addresses)
-{
-    if (addresses == NULL)
-        return ERR_NONE;
-    return channel_open(
-        &(struct channel_config){
-            .service = service,
-            .addresses = addresses,
-            .key = client->key,
-            .services = client->services,
-            .in_flight_max =
-                config->in_flight_max != 0 ? config->in_flight_max : IN_FLIGHT_DEFAULT,
-            .tls = {config->tls_cert, config->tls_key, config->tls_ca},
-        },
-        &client->channels[callee]);
-}
-
-static struct err use_services(void *arg, const struct peers *services)
-{
-    checkout_client *client = arg;
-    struct err e = ERR_NONE;
-
-    for (int c = 0; c < CALL_CALLEES && !failed(e); c++)
-        if (client->channels[c] != NULL)
-            e = channel_set_services(client->channels[c], services);
-    return e;
-}
-
-static struct err open_parts(checkout_client *client,
-                             const struct checkout_client_config *config)
-{
-    struct err e = key_read(config->key_file, &client->key);
-
-    if (!failed(e))
-        e = peers_read(config->services_file, false, client->key, &client->services);
-    if (!failed(e))
-        e = open_channel(client, config, CALL_ORCHESTRATOR, "orchestrator",
-                         config->orchestrator_addresses);
-    if (!failed(e))
-        e = open_channel(client, config, CALL_INVENTORY, "inventory",
-                         config->inventory_addresses);
-    if (failed(e))
-        return e;
-    return follow_start(&(struct follow_config){.path = config->services_file,
-                                                .key = client->key,
-                                                .every_ms = FOLLOW_EVERY_MS,
-                                                .use = use_services,
-                                                .arg = client},
-                        &client->follow);
-}
-
-enum checkout_status checkout_client_open(const struct checkout_client_config *config,
-                                          checkout_client **out,
-                                          struct checkout_error *error)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    struct checkout_client_config whole = {0};
-
-    *out = NULL;
-    pthread_once(&once, be_quiet);
-    /* A program built with an older header has fewer fields; the others are zero. */
-    memcpy(&whole, config, config->size < sizeof whole ? config->size : sizeof whole);
-    if (whole.key_file == NULL || whole.services_file == NULL ||
-        whole.orchestrator_addresses == NULL)
-        return tell(error, err_make(ERR_INVALID_ARGUMENT,
-                                    "a client needs key_file, services_file and "
-                                    "orchestrator_addresses"));
-    checkout_client *client = calloc(1, sizeof *client);
-    if (client == NULL)
-        return tell(error, err_memory());
-    client->timeout_ms = whole.timeout_ms != 0 ? whole.timeout_ms : TIMEOUT_DEFAULT_MS;
-    struct err e = open_parts(client, &whole);
-    if (failed(e))
-        checkout_client_close(client);
-    else
-        *out = client;
-    return tell(error, e);
-}
-
-void checkout_client_close(checkout_client *client)
-{
-    if (client == NULL)
-        return;
-    follow_stop(client->follow);
-    for (int c = 0; c < CALL_CALLEES; c++)
-        channel_close(client->channels[c]);
-    peers_free(client->services);
-    key_free(client->key);
-    free(client);
 }

@@ -12,6 +12,7 @@
 #include <protobuf-c/protobuf-c.h>
 
 #include "base/arena.h"
+#include "base/err.h"
 #include "checkout/client.h"
 
 enum {
@@ -20,6 +21,19 @@ enum {
 };
 
 enum callee { CALL_ORCHESTRATOR, CALL_INVENTORY, CALL_CALLEES };
+
+struct channel;
+struct follow;
+struct key;
+struct peers;
+
+struct checkout_client {
+    struct key *key;
+    struct peers *services;
+    struct channel *channels[CALL_CALLEES]; /* NULL: no address was given */
+    struct follow *follow;
+    uint32_t timeout_ms; /* of a call that gives none */
+};
 
 /* What users give as `done`, whatever its type is; cast back by the kind's deliver. */
 typedef void any_done(void);
@@ -45,6 +59,15 @@ enum checkout_status wait_for(checkout_client *client, const struct kind *kind,
 checkout_call start(checkout_client *client, const struct kind *kind,
                     const ProtobufCMessage *request,
                     const struct checkout_options *options, any_done *done, void *arg);
+
+/* Fills `out`, unless it is NULL, from an error (or from none), and gives its status. */
+enum checkout_status put_status(struct checkout_error *out, struct err e);
+
+/* Requests borrow texts; protobuf-c's structs only lack the const.  NULL gives "". */
+static inline char *borrow(const char *text)
+{
+    return (char *)(uintptr_t)(text != NULL ? text : "");
+}
 
 /* A request could not even be made, for want of memory. */
 enum checkout_status wait_for_nothing(struct checkout_error *error);

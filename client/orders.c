@@ -1,21 +1,10 @@
-/* orders.c - orders and carts: the orchestrator's methods in checkout/client.h. */
+/* orders.c - orders: the orchestrator's methods for them in checkout/client.h. */
 #include "proto/orders.pb-c.h"
 
-#include <inttypes.h>
-#include <sodium.h>
-#include <stdio.h>
-#include <string.h>
-
-#include "base/bounds.h"
+#include "base/fingerprint.h"
 #include "client/calls.h"
 
-static char *text(const char *given)
-{
-    return (char *)(uintptr_t)(given != NULL ? given : "");
-}
-
-/* ---- what an order and a cart are
- * ------------------------------------------------------ */
+/* ---- what an order is --------------------------------------------------------- */
 
 static bool fill_order(struct arena *arena, const Orders__V1__Order *from,
                        struct checkout_order *to)
@@ -45,23 +34,7 @@ static bool fill_order(struct arena *arena, const Orders__V1__Order *from,
     return true;
 }
 
-static void *new_cart(struct arena *arena, const Orders__V1__Cart *from, bool created)
-{
-    struct checkout_cart *cart = reply_new(arena, sizeof *cart);
-    struct checkout_cart_line *lines =
-        from == NULL ? NULL : arena_alloc(arena, (from->n_lines + 1) * sizeof *lines);
-
-    if (cart == NULL || lines == NULL)
-        return NULL;
-    for (size_t i = 0; i < from->n_lines; i++)
-        lines[i] =
-            (struct checkout_cart_line){from->lines[i]->sku, from->lines[i]->quantity};
-    *cart = (struct checkout_cart){from->cart_id, from->n_lines, lines, created};
-    return cart;
-}
-
-/* ---- place
- * ----------------------------------------------------------------------------- */
+/* ---- place -------------------------------------------------------------------- */
 
 static void *convert_placed(struct arena *arena, const ProtobufCMessage *message,
                             bool replayed)
@@ -85,35 +58,19 @@ static const struct kind PLACE = {"orders.v1.Orders/Place", CALL_ORCHESTRATOR,
                                   &orders__v1__place_reply__descriptor, convert_placed,
                                   deliver_placed};
 
-static void add(crypto_generichash_state *state, const char *field)
-{
-    size_t length = strlen(field);
-    uint8_t prefix[8];
-
-    for (int i = 0; i < 8; i++)
-        prefix[i] = (uint8_t)((uint64_t)length >> (56 - 8 * i));
-    crypto_generichash_update(state, prefix, sizeof prefix);
-    crypto_generichash_update(state, (const unsigned char *)field, length);
-}
-
-/* The gateway's, so that a key is one order through either door (gateway/idempotency.c).
- */
+/* As the gateway's, so that a key is one order through either door. */
 static void make_fingerprint(const struct checkout_place_order *r,
                              uint8_t out[FINGERPRINT_SIZE])
 {
-    crypto_generichash_state state;
-    char total[24] = "";
+    const struct order_asked asked = {
+        .user_id = borrow(r->user_id),
+        .cart_id = borrow(r->cart_id),
+        .payment_method_id = borrow(r->payment_method_id),
+        .has_expected_total = r->has_expected_total,
+        .expected_total_cents = r->expected_total_cents,
+    };
 
-    if (r->has_expected_total)
-        snprintf(total, sizeof total, "%" PRId64, r->expected_total_cents);
-    crypto_generichash_init(&state, NULL, 0, FINGERPRINT_SIZE);
-    add(&state, text(r->user_id));
-    add(&state, "POST");
-    add(&state, "/v1/orders");
-    add(&state, text(r->cart_id));
-    add(&state, text(r->payment_method_id));
-    add(&state, total);
-    crypto_generichash_final(&state, out, FINGERPRINT_SIZE);
+    fingerprint_order("POST", "/v1/orders", &asked, out);
 }
 
 struct place_message {
@@ -127,10 +84,10 @@ static const ProtobufCMessage *make_place(const struct checkout_place_order *fro
 {
     orders__v1__place_request__init(&m->request);
     orders__v1__expected_total__init(&m->total);
-    m->request.user_id = text(from->user_id);
-    m->request.cart_id = text(from->cart_id);
-    m->request.payment_method_id = text(from->payment_method_id);
-    m->request.idempotency_key = text(from->idempotency_key);
+    m->request.user_id = borrow(from->user_id);
+    m->request.cart_id = borrow(from->cart_id);
+    m->request.payment_method_id = borrow(from->payment_method_id);
+    m->request.idempotency_key = borrow(from->idempotency_key);
     make_fingerprint(from, m->fingerprint);
     m->request.fingerprint.data = m->fingerprint;
     m->request.fingerprint.len = FINGERPRINT_SIZE;
@@ -162,8 +119,7 @@ checkout_call checkout_place_order_start(checkout_client *client,
     return start(client, &PLACE, make_place(request, &m), options, (any_done *)done, arg);
 }
 
-/* ---- get
- * ------------------------------------------------------------------------------- */
+/* ---- get ---------------------------------------------------------------------- */
 
 static void *convert_order(struct arena *arena, const ProtobufCMessage *message,
                            bool replayed)
@@ -189,8 +145,8 @@ static const ProtobufCMessage *make_get(const struct checkout_get_order *from,
                                         Orders__V1__GetOrderRequest *m)
 {
     orders__v1__get_order_request__init(m);
-    m->order_id = text(from->order_id);
-    m->user_id = text(from->user_id);
+    m->order_id = borrow(from->order_id);
+    m->user_id = borrow(from->user_id);
     return &m->base;
 }
 
@@ -215,8 +171,7 @@ checkout_call checkout_get_order_start(checkout_client *client,
     return start(client, &GET, make_get(request, &m), options, (any_done *)done, arg);
 }
 
-/* ---- list
- * ------------------------------------------------------------------------------ */
+/* ---- list --------------------------------------------------------------------- */
 
 static void *convert_orders(struct arena *arena, const ProtobufCMessage *message,
                             bool replayed)
@@ -250,9 +205,9 @@ static const ProtobufCMessage *make_list(const struct checkout_list_orders *from
                                          Orders__V1__ListOrdersRequest *m)
 {
     orders__v1__list_orders_request__init(m);
-    m->user_id = text(from->user_id);
+    m->user_id = borrow(from->user_id);
     m->limit = from->limit;
-    m->cursor = text(from->cursor);
+    m->cursor = borrow(from->cursor);
     return &m->base;
 }
 
@@ -276,133 +231,4 @@ checkout_call checkout_list_orders_start(checkout_client *client,
     Orders__V1__ListOrdersRequest m;
 
     return start(client, &LIST, make_list(request, &m), options, (any_done *)done, arg);
-}
-
-/* ---- carts
- * ----------------------------------------------------------------------------- */
-
-static void *convert_put(struct arena *arena, const ProtobufCMessage *message,
-                         bool replayed)
-{
-    const Orders__V1__PutCartReply *reply = (const void *)message;
-
-    (void)replayed;
-    return new_cart(arena, reply->cart, reply->created);
-}
-
-static void *convert_got(struct arena *arena, const ProtobufCMessage *message,
-                         bool replayed)
-{
-    const Orders__V1__GetCartReply *reply = (const void *)message;
-
-    (void)replayed;
-    return new_cart(arena, reply->cart, false);
-}
-
-static void deliver_cart(any_done *done, void *arg, const struct checkout_error *error,
-                         const void *reply)
-{
-    ((checkout_cart_done *)done)(arg, error, reply);
-}
-
-static const struct kind PUT_CART = {"orders.v1.Orders/PutCart", CALL_ORCHESTRATOR,
-                                     &orders__v1__put_cart_reply__descriptor, convert_put,
-                                     deliver_cart};
-static const struct kind GET_CART = {"orders.v1.Orders/GetCart", CALL_ORCHESTRATOR,
-                                     &orders__v1__get_cart_reply__descriptor, convert_got,
-                                     deliver_cart};
-
-/* In an arena that lives until the request is packed: there may be any number of lines.
- */
-static const ProtobufCMessage *make_put(const struct checkout_put_cart *from,
-                                        struct arena *arena)
-{
-    Orders__V1__PutCartRequest *m = arena_alloc(arena, sizeof *m);
-    Orders__V1__Cart *cart = arena_alloc(arena, sizeof *cart);
-    Orders__V1__CartLine *lines =
-        from->line_count > LINES_SENT_MAX
-            ? NULL
-            : arena_alloc(arena, (from->line_count + 1) * sizeof *lines);
-    Orders__V1__CartLine **list =
-        lines == NULL ? NULL : arena_alloc(arena, (from->line_count + 1) * sizeof *list);
-
-    if (m == NULL || cart == NULL || list == NULL)
-        return NULL;
-    orders__v1__put_cart_request__init(m);
-    orders__v1__cart__init(cart);
-    for (size_t i = 0; i < from->line_count; i++) {
-        orders__v1__cart_line__init(&lines[i]);
-        lines[i].sku = text(from->lines[i].sku);
-        lines[i].quantity = from->lines[i].quantity;
-        list[i] = &lines[i];
-    }
-    cart->cart_id = text(from->cart_id);
-    cart->lines = list;
-    cart->n_lines = from->line_count;
-    m->user_id = text(from->user_id);
-    m->cart = cart;
-    return &m->base;
-}
-
-enum checkout_status checkout_put_cart(checkout_client *client,
-                                       const struct checkout_put_cart *request,
-                                       const struct checkout_options *options,
-                                       struct checkout_cart **reply,
-                                       struct checkout_error *error)
-{
-    struct arena *arena = arena_new(ARENA_MAX);
-    const ProtobufCMessage *m = arena == NULL ? NULL : make_put(request, arena);
-    enum checkout_status status =
-        m == NULL ? wait_for_nothing(error)
-                  : wait_for(client, &PUT_CART, m, options, (void **)reply, error);
-
-    arena_free(arena);
-    return status;
-}
-
-checkout_call checkout_put_cart_start(checkout_client *client,
-                                      const struct checkout_put_cart *request,
-                                      const struct checkout_options *options,
-                                      checkout_cart_done *done, void *arg)
-{
-    struct arena *arena = arena_new(ARENA_MAX);
-    const ProtobufCMessage *m = arena == NULL ? NULL : make_put(request, arena);
-    checkout_call call =
-        m == NULL ? start_nothing(&PUT_CART, (any_done *)done, arg)
-                  : start(client, &PUT_CART, m, options, (any_done *)done, arg);
-
-    arena_free(arena);
-    return call;
-}
-
-static const ProtobufCMessage *make_get_cart(const struct checkout_get_cart *from,
-                                             Orders__V1__GetCartRequest *m)
-{
-    orders__v1__get_cart_request__init(m);
-    m->user_id = text(from->user_id);
-    m->cart_id = text(from->cart_id);
-    return &m->base;
-}
-
-enum checkout_status checkout_get_cart(checkout_client *client,
-                                       const struct checkout_get_cart *request,
-                                       const struct checkout_options *options,
-                                       struct checkout_cart **reply,
-                                       struct checkout_error *error)
-{
-    Orders__V1__GetCartRequest m;
-
-    return wait_for(client, &GET_CART, make_get_cart(request, &m), options,
-                    (void **)reply, error);
-}
-
-checkout_call checkout_get_cart_start(checkout_client *client,
-                                      const struct checkout_get_cart *request,
-                                      const struct checkout_options *options,
-                                      checkout_cart_done *done, void *arg)
-{
-    Orders__V1__GetCartRequest m;
-
-    return start(client, &GET_CART, make_get_cart(request, &m), options, (any_done *)done,
-                 arg);
 }

@@ -3,13 +3,7 @@
 
 #include "client/calls.h"
 
-static char *text(const char *given)
-{
-    return (char *)(uintptr_t)(given != NULL ? given : "");
-}
-
-/* ---- stock
- * ----------------------------------------------------------------------------- */
+/* ---- stock -------------------------------------------------------------------- */
 
 static void *convert_stock(struct arena *arena, const ProtobufCMessage *message,
                            bool replayed)
@@ -38,7 +32,7 @@ static const ProtobufCMessage *make_get_stock(const struct checkout_get_stock *f
                                               Inventory__V1__GetStockRequest *m)
 {
     inventory__v1__get_stock_request__init(m);
-    m->sku = text(from->sku);
+    m->sku = borrow(from->sku);
     return &m->base;
 }
 
@@ -65,8 +59,7 @@ checkout_call checkout_get_stock_start(checkout_client *client,
                  (any_done *)done, arg);
 }
 
-/* ---- products
- * -------------------------------------------------------------------------- */
+/* ---- products ----------------------------------------------------------------- */
 
 static void *convert_products(struct arena *arena, const ProtobufCMessage *message,
                               bool replayed)
@@ -103,7 +96,7 @@ static const ProtobufCMessage *make_list(const struct checkout_list_products *fr
 {
     inventory__v1__list_products_request__init(m);
     m->limit = from->limit;
-    m->after_sku = text(from->after_sku);
+    m->after_sku = borrow(from->after_sku);
     return &m->base;
 }
 

@@ -1,11 +1,9 @@
 /* idempotency.c - see idempotency.h. */
 #include "gateway/idempotency.h"
 
-#include <inttypes.h>
-#include <sodium.h>
-#include <stdio.h>
 #include <string.h>
 
+#include "base/fingerprint.h"
 #include "base/ids.h"
 
 /* Removes the quotes and escapes of a structured-field string (RFC 8941, 3.3.3). */
@@ -70,32 +68,17 @@ struct err idempotency_key(struct arena *arena, const char *header,
     return *out == NULL ? err_memory() : ERR_NONE;
 }
 
-static void add(crypto_generichash_state *state, const char *field)
-{
-    size_t length = strlen(field);
-    uint8_t prefix[8];
-
-    for (int i = 0; i < 8; i++)
-        prefix[i] = (uint8_t)((uint64_t)length >> (56 - 8 * i));
-    crypto_generichash_update(state, prefix, sizeof prefix);
-    crypto_generichash_update(state, (const unsigned char *)field, length);
-}
-
 void idempotency_fingerprint(const char *user, const char *method, const char *route,
                              const struct order_request *request,
                              uint8_t out[FINGERPRINT_SIZE])
 {
-    crypto_generichash_state state;
-    char total[24] = "";
+    const struct order_asked asked = {
+        .user_id = user,
+        .cart_id = request->cart_id,
+        .payment_method_id = request->payment_method_id,
+        .has_expected_total = request->has_expected_total,
+        .expected_total_cents = request->expected_total_cents,
+    };
 
-    if (request->has_expected_total)
-        snprintf(total, sizeof total, "%" PRId64, request->expected_total_cents);
-    crypto_generichash_init(&state, NULL, 0, FINGERPRINT_SIZE);
-    add(&state, user);
-    add(&state, method);
-    add(&state, route);
-    add(&state, request->cart_id);
-    add(&state, request->payment_method_id);
-    add(&state, total);
-    crypto_generichash_final(&state, out, FINGERPRINT_SIZE);
+    fingerprint_order(method, route, &asked, out);
 }

@@ -32,9 +32,9 @@ struct order_request {
 };
 
 /*
- * BLAKE2b-256 over user, method, route and the canonical body, each with its length
- * before it.  The canonical body is the decoded fields in fixed order: spelling, spacing,
- * field order and where the key was given make no difference.
+ * The fingerprint (base/fingerprint.h) of user, method, route and the canonical body.  That
+ * is the decoded fields in fixed order: spelling, spacing, field order and where the key was
+ * given make no difference.
  */
 void idempotency_fingerprint(const char *user, const char *method, const char *route,
                              const struct order_request *request,

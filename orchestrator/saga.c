@@ -1,153 +1,23 @@
-/* saga.c - see saga.h. */
+/* saga.c - see saga.h; the sagas' table is in saga_table.c. */
 #include "orchestrator/saga.h"
 
-#include <assert.h>
-#include <pthread.h>
 #include <sodium.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "db/wait.h"
 #include "orchestrator/orders.h"
+#include "orchestrator/saga_table.h"
 #include "orchestrator/waiter.h"
 #include "rpc/timer.h"
 
 enum {
-    BUCKETS = 4096,
     SCRATCH_MAX = 1 << 20,
-    BACKOFF_LEAST_MS = 50,   /* between attempts, doubling, with jitter */
+    BACKOFF_LEAST_MS = 50, /* between attempts, doubling, with jitter */
     BACKOFF_MOST_MS = 5000,
 };
 
-struct sagas {
-    struct sagas_config config;
-    char owner[ULID_SIZE];
-    pthread_mutex_t lock; /* guards what follows and every saga's waiters */
-    pthread_cond_t emptied;
-    size_t count; /* admitted */
-    bool stopping;
-    struct saga *buckets[BUCKETS]; /* by idempotency key */
-};
-
-/* ---- the table ---------------------------------------------------------------------- */
-
-static struct saga **bucket_of(struct sagas *sagas, const char *key)
-{
-    uint64_t hash = 14695981039346656037u; /* FNV-1a; keys are random, and counted */
-
-    for (const char *c = key; *c != '\0'; c++)
-        hash = (hash ^ (unsigned char)*c) * 1099511628211u;
-    return &sagas->buckets[hash % BUCKETS];
-}
-
-/*
- * The newest of this key.  There are two while a checkout that this very process let slip
- * and took over again runs on: the older one then finds itself lost.
- */
-static struct saga *find(struct sagas *sagas, const char *key)
-{
-    struct saga *saga = *bucket_of(sagas, key);
-
-    while (saga != NULL && strcmp(saga->checkout.idempotency_key, key) != 0)
-        saga = saga->next;
-    return saga;
-}
-
-bool sagas_admit(struct sagas *sagas)
-{
-    pthread_mutex_lock(&sagas->lock);
-    bool room = !sagas->stopping && sagas->count < sagas->config.most;
-    sagas->count += room ? 1 : 0;
-    pthread_mutex_unlock(&sagas->lock);
-    return room;
-}
-
-size_t sagas_room(struct sagas *sagas)
-{
-    pthread_mutex_lock(&sagas->lock);
-    size_t room = sagas->stopping ? 0 : sagas->config.most - sagas->count;
-    pthread_mutex_unlock(&sagas->lock);
-    return room;
-}
-
-void sagas_leave(struct sagas *sagas)
-{
-    pthread_mutex_lock(&sagas->lock);
-    if (--sagas->count == 0)
-        pthread_cond_broadcast(&sagas->emptied);
-    pthread_mutex_unlock(&sagas->lock);
-}
-
-static void join(struct saga *saga, struct waiter *waiter)
-{
-    waiter->joined = saga->call_id == NULL ||
-                     strcmp(saga->call_id, rpc_call_id(waiter->call)) != 0;
-    waiter->next = saga->waiters;
-    saga->waiters = waiter;
-}
-
-static bool same_request(const struct checkout *c, const char *user_id,
-                         const uint8_t *fingerprint)
-{
-    return strcmp(c->user_id, user_id) == 0 &&
-           memcmp(c->fingerprint, fingerprint, FINGERPRINT_SIZE) == 0;
-}
-
-enum saga_join sagas_join(struct sagas *sagas, const char *key, const char *user_id,
-                          const uint8_t *fingerprint, struct waiter *waiter,
-                          struct err *refusal)
-{
-    enum saga_join result = SAGA_JOINED;
-
-    pthread_mutex_lock(&sagas->lock);
-    struct saga *saga = find(sagas, key);
-    if (saga == NULL) {
-        result = SAGA_NOT_HERE;
-    } else if (!same_request(&saga->checkout, user_id, fingerprint)) {
-        result = SAGA_OTHER_REQUEST;
-    } else if (saga->refused) {
-        *refusal = saga->checkout.failure;
-        refusal->subject = arena_strdup(rpc_call_arena(waiter->call), refusal->subject);
-        result = SAGA_REFUSED;
-    } else {
-        join(saga, waiter);
-    }
-    pthread_mutex_unlock(&sagas->lock);
-    return result;
-}
-
-static void set_refused(struct saga *saga)
-{
-    pthread_mutex_lock(&saga->sagas->lock);
-    saga->refused = true;
-    pthread_mutex_unlock(&saga->sagas->lock);
-}
-
-static struct waiter *take_waiters(struct saga *saga)
-{
-    pthread_mutex_lock(&saga->sagas->lock);
-    struct waiter *waiters = saga->waiters;
-    saga->waiters = NULL;
-    pthread_mutex_unlock(&saga->sagas->lock);
-    return waiters;
-}
-
-/* Takes the saga out of the table; nobody joins it after. */
-static struct waiter *take_out(struct saga *saga)
-{
-    struct sagas *sagas = saga->sagas;
-
-    pthread_mutex_lock(&sagas->lock);
-    struct saga **link = bucket_of(sagas, saga->checkout.idempotency_key);
-    while (*link != saga)
-        link = &(*link)->next;
-    *link = saga->next;
-    struct waiter *waiters = saga->waiters;
-    pthread_mutex_unlock(&sagas->lock);
-    return waiters;
-}
+/* ---- ends -------------------------------------------------------------------------- */
 
 static void free_saga(struct saga *saga)
 {
@@ -158,8 +28,6 @@ static void free_saga(struct saga *saga)
     free(saga);
     sagas_leave(sagas);
 }
-
-/* ---- ends --------------------------------------------------------------------------- */
 
 static void finish_waiters(struct waiter *waiter, const struct checkout *checkout)
 {
@@ -177,7 +45,7 @@ static void finish(struct saga *saga)
     log_info("checkout_finished", "order=%s outcome=%s epoch=%lld", c->order_id,
              c->state == CHECKOUT_COMPLETED ? "completed" : err_reason(c->failure.code),
              (long long)c->epoch);
-    finish_waiters(take_out(saga), c);
+    finish_waiters(saga_take_out(saga), c);
     free_saga(saga);
 }
 
@@ -185,7 +53,8 @@ void saga_lost(struct saga *saga)
 {
     log_info("checkout_lost", "order=%s epoch=%lld", saga->checkout.order_id,
              (long long)saga->checkout.epoch);
-    for (struct waiter *waiter = take_out(saga), *next; waiter != NULL; waiter = next) {
+    for (struct waiter *waiter = saga_take_out(saga), *next; waiter != NULL;
+         waiter = next) {
         next = waiter->next;
         waiter_poll(waiter);
     }
@@ -195,23 +64,17 @@ void saga_lost(struct saga *saga)
 /* The process stops: the checkout is as durable as it was, and another owner goes on. */
 static void drop(struct saga *saga)
 {
-    for (struct waiter *waiter = take_out(saga), *next; waiter != NULL; waiter = next) {
+    for (struct waiter *waiter = saga_take_out(saga), *next; waiter != NULL;
+         waiter = next) {
         next = waiter->next;
-        waiter_fail(waiter, err_unknown(ERR_UNAVAILABLE,
-                                        "The service is stopping; ask again with the same key."));
+        waiter_fail(waiter,
+                    err_unknown(ERR_UNAVAILABLE,
+                                "The service is stopping; ask again with the same key."));
     }
     free_saga(saga);
 }
 
-/* ---- pauses ------------------------------------------------------------------------- */
-
-static bool stopping(const struct saga *saga)
-{
-    pthread_mutex_lock(&saga->sagas->lock);
-    bool stopping = saga->sagas->stopping;
-    pthread_mutex_unlock(&saga->sagas->lock);
-    return stopping;
-}
+/* ---- pauses ------------------------------------------------------------------------ */
 
 /* Goes on at `then` after a pause that grows with the attempts. */
 static void pause_then(struct saga *saga, void (*then)(void *saga))
@@ -223,8 +86,9 @@ static void pause_then(struct saga *saga, void (*then)(void *saga))
     if (most > BACKOFF_MOST_MS)
         most = BACKOFF_MOST_MS;
     int64_t ms = most / 2 + randombytes_uniform((uint32_t)most / 2 + 1);
+    /* No memory even for a timer: the lease runs out, and it is resumed. */
     if (failed(timer_after(ms, then, saga)))
-        drop(saga); /* no memory even for a timer: the lease runs out, and it is resumed */
+        drop(saga);
 }
 
 int64_t saga_deadline(const struct saga *saga)
@@ -250,11 +114,11 @@ static void note_trouble(struct saga *saga, struct err error)
 
 static struct incident incident_of(const struct saga *saga)
 {
-    return (struct incident){saga->sagas->config.steps[saga->troubled_step].name, saga->tries,
-                             saga->trouble.message};
+    return (struct incident){saga->sagas->config.steps[saga->troubled_step].name,
+                             saga->tries, saga->trouble.message};
 }
 
-/* ---- undoing ------------------------------------------------------------------------ */
+/* ---- undoing ----------------------------------------------------------------------- */
 
 static void write_turn(void *arg);
 
@@ -265,7 +129,7 @@ static void undo_next(void *arg)
 
     while (saga->step >= 0 && steps[saga->step].undo == NULL)
         saga->step--;
-    if (stopping(saga)) {
+    if (saga_stopping(saga)) {
         drop(saga);
     } else if (saga->step < 0) {
         write_turn(saga);
@@ -299,8 +163,8 @@ void saga_undo_done(struct saga *saga, struct err error)
              saga->checkout.order_id, saga->sagas->config.steps[saga->step].name,
              saga->attempts + 1, err_reason(error.code), error.message);
     /* The failure is durable: nobody need wait for the rest, now or later. */
-    set_refused(saga);
-    finish_waiters(take_waiters(saga), &saga->checkout);
+    saga_set_refused(saga);
+    finish_waiters(saga_take_waiters(saga), &saga->checkout);
     if (++saga->attempts != saga->sagas->config.attention_after) {
         pause_then(saga, undo_next);
         return;
@@ -312,7 +176,7 @@ void saga_undo_done(struct saga *saga, struct err error)
     submit(saga, on_flagged);
 }
 
-/* ---- turning ------------------------------------------------------------------------ */
+/* ---- turning ----------------------------------------------------------------------- */
 
 /* Where a turn leads: to aborting first, when there is anything to undo. */
 static enum checkout_state turn_to(const struct saga *saga)
@@ -355,7 +219,7 @@ static void write_turn(void *arg)
 {
     struct saga *saga = arg;
 
-    if (stopping(saga)) {
+    if (saga_stopping(saga)) {
         drop(saga);
         return;
     }
@@ -379,13 +243,13 @@ static void abort_saga(struct saga *saga, struct err failure, int undo_from)
     write_turn(saga);
 }
 
-/* ---- doing -------------------------------------------------------------------------- */
+/* ---- doing ------------------------------------------------------------------------- */
 
 static void act(void *arg)
 {
     struct saga *saga = arg;
 
-    if (stopping(saga)) {
+    if (saga_stopping(saga)) {
         drop(saga);
         return;
     }
@@ -442,7 +306,7 @@ void saga_step_done(struct saga *saga, struct err error)
                open || saga->touched ? saga->step : saga->step - 1);
 }
 
-/* ---- running ------------------------------------------------------------------------ */
+/* ---- running ----------------------------------------------------------------------- */
 
 static void start(struct saga *saga)
 {
@@ -487,146 +351,6 @@ void sagas_run(struct sagas *sagas, const struct checkout *checkout, struct aren
     };
     if (waiter != NULL)
         note_call(saga, waiter->call);
-    pthread_mutex_lock(&sagas->lock);
-    struct saga **link = bucket_of(sagas, checkout->idempotency_key);
-    saga->next = *link;
-    *link = saga;
-    pthread_mutex_unlock(&sagas->lock);
+    saga_put(saga);
     start(saga);
-}
-
-/* ---- chores ------------------------------------------------------------------------- */
-
-void sagas_expire_waiters(void *arg)
-{
-    struct sagas *sagas = arg;
-    int64_t now = clock_monotonic_ms();
-    struct waiter *late = NULL;
-
-    pthread_mutex_lock(&sagas->lock);
-    for (size_t b = 0; b < BUCKETS; b++)
-        for (struct saga *saga = sagas->buckets[b]; saga != NULL; saga = saga->next)
-            for (struct waiter **link = &saga->waiters; *link != NULL;) {
-                struct waiter *waiter = *link;
-                if (waiter->deadline_ms > now) {
-                    link = &waiter->next;
-                    continue;
-                }
-                *link = waiter->next;
-                waiter->next = late;
-                late = waiter;
-            }
-    pthread_mutex_unlock(&sagas->lock);
-    while (late != NULL) {
-        struct waiter *next = late->next;
-        waiter_expire(late);
-        late = next;
-    }
-}
-
-typedef char order_name[ULID_SIZE];
-
-/* Copies whose lease is to be renewed; the sagas themselves go on meanwhile. */
-static size_t list_due(struct sagas *sagas, order_name *ids, struct db_op *ops)
-{
-    int64_t now = clock_monotonic_ms();
-    size_t count = 0;
-
-    pthread_mutex_lock(&sagas->lock);
-    for (size_t b = 0; b < BUCKETS; b++)
-        for (struct saga *s = sagas->buckets[b]; s != NULL; s = s->next) {
-            if (now - s->renewed_ms < sagas->config.lease_ms / 4)
-                continue;
-            assert(count < sagas->config.most);
-            s->renewed_ms = now;
-            memcpy(ids[count], s->checkout.order_id, ULID_SIZE);
-            orders_renew(&ops[count], ids[count], s->checkout.epoch, sagas->config.lease_ms);
-            ops[count].deadline_ms = now + sagas->config.lease_ms;
-            count++;
-        }
-    pthread_mutex_unlock(&sagas->lock);
-    return count;
-}
-
-/* A round failed: who was in it is due again. */
-static void all_are_due(struct sagas *sagas)
-{
-    pthread_mutex_lock(&sagas->lock);
-    for (size_t b = 0; b < BUCKETS; b++)
-        for (struct saga *s = sagas->buckets[b]; s != NULL; s = s->next)
-            s->renewed_ms = 0;
-    pthread_mutex_unlock(&sagas->lock);
-}
-
-struct err sagas_renew_leases(struct sagas *sagas)
-{
-    order_name *ids = calloc(sagas->config.most, sizeof *ids);
-    struct db_op *ops = calloc(sagas->config.most, sizeof *ops);
-    struct err e = ids == NULL || ops == NULL ? err_memory() : ERR_NONE;
-
-    if (!failed(e)) {
-        size_t count = list_due(sagas, ids, ops);
-        if (count > 0)
-            e = db_submit_wait(sagas->config.db, ops, count, NULL, NULL);
-    }
-    if (failed(e))
-        all_are_due(sagas);
-    free(ids);
-    free(ops);
-    return e;
-}
-
-/* ---- opening and stopping ----------------------------------------------------------- */
-
-static void check_steps(const struct sagas_config *config)
-{
-    for (int i = 0; i < config->step_count; i++) {
-        const struct saga_step *step = &config->steps[i];
-        assert(step->undo != NULL || step->undone_by != NULL || step->pivot);
-    }
-}
-
-struct err sagas_open(const struct sagas_config *config, struct sagas **out)
-{
-    struct sagas *sagas = calloc(1, sizeof *sagas);
-
-    if (sagas == NULL)
-        return err_memory();
-    check_steps(config);
-    sagas->config = *config;
-    ulid_make(sagas->owner);
-    pthread_mutex_init(&sagas->lock, NULL);
-    clock_cond_init(&sagas->emptied);
-    *out = sagas;
-    return ERR_NONE;
-}
-
-bool sagas_stop(struct sagas *sagas, int64_t drain_ms)
-{
-    int64_t until = clock_monotonic_ms() + drain_ms;
-
-    if (sagas == NULL)
-        return true;
-    pthread_mutex_lock(&sagas->lock);
-    sagas->stopping = true;
-    while (sagas->count > 0 && clock_cond_wait(&sagas->emptied, &sagas->lock, until))
-        ;
-    bool empty = sagas->count == 0;
-    pthread_mutex_unlock(&sagas->lock);
-    if (empty) {
-        pthread_cond_destroy(&sagas->emptied);
-        pthread_mutex_destroy(&sagas->lock);
-        free(sagas);
-    }
-    return empty;
-}
-
-const struct sagas_config *sagas_config(const struct sagas *sagas)
-{
-    return &sagas->config;
-}
-
-const char *sagas_owner(const struct sagas *sagas)
-{
-    return sagas->owner;
 }

@@ -2,7 +2,7 @@
  * pulse.h - for a program that only calls: nng that hangs ends the process.
  *
  * A connection of nng before 1.6 that ends at the wrong moment may never be given back
- * (watch.c says how), and no other after it: whoever was killed and is back is not connected
+ * (closing.h says how), and no other after it: whoever was killed and is back is not connected
  * to again, and what waits for that waits for ever.  A server's watch sees it and ends the
  * process; a program without a server has this instead, a server's socket within the process
  * and a watch of it.  From nng 1.6 on there is no thread.

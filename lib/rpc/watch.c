@@ -13,16 +13,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "rpc/closing.h"
 
 enum {
     PROBE_EVERY_MS = 500,
     PROBE_WAIT_MS = 500,
-    CLOSE_WAITS = 10, /* for a probe's connection to be given back */
-    CLOSE_WAIT_MS = 1000,
     URL_MAX_SIZE = 256,
     SUB_PROTOCOL = 0x21, /* NNG_OPT_PEER of a PUB socket; no header names it */
 };
@@ -110,59 +108,6 @@ static bool come_in(struct watch *watch, nng_socket socket)
     return well;
 }
 
-struct closing {
-    struct watch *watch;
-    nng_socket socket;
-    bool closed; /* under the watch's lock */
-};
-
-static void *close_socket(void *arg)
-{
-    struct closing *closing = arg;
-
-    nng_close(closing->socket);
-    pthread_mutex_lock(&closing->watch->lock);
-    closing->closed = true;
-    pthread_cond_broadcast(&closing->watch->changed);
-    pthread_mutex_unlock(&closing->watch->lock);
-    return NULL;
-}
-
-/*
- * A connection of nng 1.5.2 that ends just when a message comes in, or is half sent, may
- * never be given back (its aio was closed between two reads: ipc_pipe_recv_cb), and every
- * nng_close of the process then waits for ever.  No address could be listened on again and
- * no connection freed, so the process ends: all it owes anybody is durable, and its
- * supervisor starts it afresh.  Several short waits, as a process that was stopped (SIGSTOP)
- * finds one of them over and not all.
- */
-static void close_in_time(struct watch *watch, nng_socket socket)
-{
-    struct closing closing = {.watch = watch, .socket = socket};
-    pthread_t closer;
-
-    if (pthread_create(&closer, NULL, close_socket, &closing) != 0) {
-        nng_close(socket);
-        return;
-    }
-    pthread_mutex_lock(&watch->lock);
-    for (int i = 0; i < CLOSE_WAITS && !closing.closed; i++) {
-        int64_t deadline = clock_monotonic_ms() + CLOSE_WAIT_MS;
-        while (!closing.closed && wait_until(watch, deadline))
-            ;
-    }
-    bool closed = closing.closed;
-    pthread_mutex_unlock(&watch->lock);
-    if (closed) {
-        pthread_join(closer, NULL);
-        return;
-    }
-    log_error(
-        "transport_hangs",
-        "note=\"nng gives no connection back; the process ends, to be started again\"");
-    _exit(WATCH_EXIT_HANGS);
-}
-
 /* Of the kind that the watched socket talks to; it would not let another in. */
 static int open_probe(const struct watch *watch, nng_socket *out)
 {
@@ -191,7 +136,7 @@ static bool probe(struct watch *watch)
         return true;
     set_probing(watch, true);
     bool well = come_in(watch, socket);
-    close_in_time(watch, socket);
+    close_in_time(socket);
     set_probing(watch, false);
     return well;
 }

@@ -24,9 +24,6 @@
 
 struct watch;
 
-/* How a process ends in which nng hangs, to be started again (watch.c); EX_TEMPFAIL. */
-enum { WATCH_EXIT_HANGS = 75 };
-
 /*
  * Listens.  The socket is borrowed, and its NNG_PIPE_EV_ADD_POST is the watch's.
  * UNAVAILABLE when the address cannot be listened on, INVALID_ARGUMENT when it is none.
@@ -47,7 +44,7 @@ void watch_free(struct watch *watch);
 /*
  * Around what is sent to every connection of the socket, as a PUB socket does: a probe's is
  * one of them, and one that is closed just as a message comes in is never given back
- * (watch.c).  Waits while there is a probe, milliseconds as a rule; false, and watch_send_end
+ * (closing.h).  Waits while there is a probe, milliseconds as a rule; false, and watch_send_end
  * is not to be called, when there is still one at the deadline (clock_monotonic_ms).
  */
 bool watch_send_begin(struct watch *watch, int64_t deadline_ms);

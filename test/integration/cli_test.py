@@ -126,6 +126,14 @@ class StrangerTest(StackTest):
         self.assertIn(order["charge_id"], self.ask("charges", "list"))
         self.assertIn(order["reservation_id"], self.ask("reservations", "list"))
 
+    def test_without_json_the_request_is_empty_and_standard_input_is_left_alone(self):
+        for command in (("call", "ListProducts"), ("call", "ListProducts", "{}")):
+            self.assertTrue(json.loads(self.ask(*command, text="no JSON"))["products"])
+        done = run("call", "ListProducts", "-", text="no JSON",
+                   CHECKOUT_STATE=str(self.stack.state))
+        self.assertEqual((done.returncode, done.stdout), (2, ""), done.stderr)
+        self.assertIn("not JSON at line 1", done.stderr)
+
     def test_every_command_has_help_and_every_example_is_one(self):
         commands = re.findall(r"^  ((?:[a-z]+ )+)", self.ask("--help").split("Explore and call")[1],
                               re.MULTILINE)

@@ -123,6 +123,28 @@ static void a_first_order_is_201_with_its_location(void **state)
         "\"lines\":[{\"sku\":\"TEA-1\",\"quantity\":2,\"unit_price_cents\":450}]}");
 }
 
+static void a_requests_id_is_ours_whatever_the_client_calls_it(void **state)
+{
+    static const char *const THEIRS[] = {
+        "X-Request-Id: 01JD0000000000000000000000\r\n",
+        "X-Request-Id: \xff\xfe\r\n", /* no UTF-8 */
+        "X-Request-Id: caf\xc3\xa9 a\tb\r\n",
+        "X-Request-Id:\r\n",
+        "X-Request-Id: a\r\nX-Request-Id: b\r\n",
+    };
+    char id[512], before[512] = "";
+
+    for (size_t i = 0; i < sizeof THEIRS / sizeof THEIRS[0]; i++) {
+        struct wire_answer *a = ask(*state, "GET /v1/products", THEIRS[i], NULL);
+
+        assert_int_equal(a->status, 200);
+        assert_true(ulid_valid(wire_header(a, "X-Request-Id", id)));
+        assert_string_not_equal(id, "01JD0000000000000000000000");
+        assert_string_not_equal(id, before);
+        strcpy(before, id);
+    }
+}
+
 static void forget_answers(struct world *w)
 {
     answers_close(w->gateway.answers);
@@ -943,6 +965,7 @@ int main(void)
 #define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         WITH_WORLD(a_first_order_is_201_with_its_location),
+        WITH_WORLD(a_requests_id_is_ours_whatever_the_client_calls_it),
         WITH_WORLD(a_repeat_has_the_same_bytes_with_and_without_the_short_cut),
         WITH_WORLD(another_users_key_is_not_answered_from_the_short_cut),
         WITH_WORLD(refusals_become_their_problems),

@@ -3,6 +3,7 @@
 
 #include <sys/wait.h>
 
+#include "rpc/closing.h"
 #include "rpc/watch.h"
 
 #include <errno.h>
@@ -283,7 +284,7 @@ int main(void)
             exit(cmocka_run_group_tests(tests, NULL, NULL));
         if (child < 0 || waitpid(child, &status, 0) != child || !WIFEXITED(status))
             return 1;
-        if (WEXITSTATUS(status) != WATCH_EXIT_HANGS)
+        if (WEXITSTATUS(status) != CLOSE_EXIT_HANGS)
             return WEXITSTATUS(status);
     }
     return 1;

@@ -1,0 +1,204 @@
+/* saga_table.c - see saga_table.h, and saga.h for what the rest of the program asks. */
+#include "orchestrator/saga_table.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "orchestrator/waiter.h"
+
+/* ---- opening and stopping ---------------------------------------------------------- */
+
+static void check_steps(const struct sagas_config *config)
+{
+    for (int i = 0; i < config->step_count; i++) {
+        const struct saga_step *step = &config->steps[i];
+        assert(step->undo != NULL || step->undone_by != NULL || step->pivot);
+    }
+}
+
+struct err sagas_open(const struct sagas_config *config, struct sagas **out)
+{
+    struct sagas *sagas = calloc(1, sizeof *sagas);
+
+    if (sagas == NULL)
+        return err_memory();
+    check_steps(config);
+    sagas->config = *config;
+    ulid_make(sagas->owner);
+    pthread_mutex_init(&sagas->lock, NULL);
+    clock_cond_init(&sagas->emptied);
+    *out = sagas;
+    return ERR_NONE;
+}
+
+bool sagas_stop(struct sagas *sagas, int64_t drain_ms)
+{
+    int64_t until = clock_monotonic_ms() + drain_ms;
+
+    if (sagas == NULL)
+        return true;
+    pthread_mutex_lock(&sagas->lock);
+    sagas->stopping = true;
+    while (sagas->count > 0 && clock_cond_wait(&sagas->emptied, &sagas->lock, until))
+        ;
+    bool empty = sagas->count == 0;
+    pthread_mutex_unlock(&sagas->lock);
+    if (empty) {
+        pthread_cond_destroy(&sagas->emptied);
+        pthread_mutex_destroy(&sagas->lock);
+        free(sagas);
+    }
+    return empty;
+}
+
+const struct sagas_config *sagas_config(const struct sagas *sagas)
+{
+    return &sagas->config;
+}
+
+const char *sagas_owner(const struct sagas *sagas)
+{
+    return sagas->owner;
+}
+
+/* ---- room -------------------------------------------------------------------------- */
+
+bool sagas_admit(struct sagas *sagas)
+{
+    pthread_mutex_lock(&sagas->lock);
+    bool room = !sagas->stopping && sagas->count < sagas->config.most;
+    sagas->count += room ? 1 : 0;
+    pthread_mutex_unlock(&sagas->lock);
+    return room;
+}
+
+size_t sagas_room(struct sagas *sagas)
+{
+    pthread_mutex_lock(&sagas->lock);
+    size_t room = sagas->stopping ? 0 : sagas->config.most - sagas->count;
+    pthread_mutex_unlock(&sagas->lock);
+    return room;
+}
+
+void sagas_leave(struct sagas *sagas)
+{
+    pthread_mutex_lock(&sagas->lock);
+    if (--sagas->count == 0)
+        pthread_cond_broadcast(&sagas->emptied);
+    pthread_mutex_unlock(&sagas->lock);
+}
+
+/* ---- who is in it ------------------------------------------------------------------ */
+
+static struct saga **bucket_of(struct sagas *sagas, const char *key)
+{
+    uint64_t hash = 14695981039346656037u; /* FNV-1a; keys are random, and counted */
+
+    for (const char *c = key; *c != '\0'; c++)
+        hash = (hash ^ (unsigned char)*c) * 1099511628211u;
+    return &sagas->buckets[hash % SAGA_BUCKETS];
+}
+
+/*
+ * The newest of this key.  There are two while a checkout that this very process let slip
+ * and took over again runs on: the older one then finds itself lost.
+ */
+static struct saga *find(struct sagas *sagas, const char *key)
+{
+    struct saga *saga = *bucket_of(sagas, key);
+
+    while (saga != NULL && strcmp(saga->checkout.idempotency_key, key) != 0)
+        saga = saga->next;
+    return saga;
+}
+
+void saga_put(struct saga *saga)
+{
+    struct sagas *sagas = saga->sagas;
+
+    pthread_mutex_lock(&sagas->lock);
+    struct saga **link = bucket_of(sagas, saga->checkout.idempotency_key);
+    saga->next = *link;
+    *link = saga;
+    pthread_mutex_unlock(&sagas->lock);
+}
+
+void saga_set_refused(struct saga *saga)
+{
+    pthread_mutex_lock(&saga->sagas->lock);
+    saga->refused = true;
+    pthread_mutex_unlock(&saga->sagas->lock);
+}
+
+struct waiter *saga_take_waiters(struct saga *saga)
+{
+    pthread_mutex_lock(&saga->sagas->lock);
+    struct waiter *waiters = saga->waiters;
+    saga->waiters = NULL;
+    pthread_mutex_unlock(&saga->sagas->lock);
+    return waiters;
+}
+
+struct waiter *saga_take_out(struct saga *saga)
+{
+    struct sagas *sagas = saga->sagas;
+
+    pthread_mutex_lock(&sagas->lock);
+    struct saga **link = bucket_of(sagas, saga->checkout.idempotency_key);
+    while (*link != saga)
+        link = &(*link)->next;
+    *link = saga->next;
+    struct waiter *waiters = saga->waiters;
+    pthread_mutex_unlock(&sagas->lock);
+    return waiters;
+}
+
+bool saga_stopping(const struct saga *saga)
+{
+    pthread_mutex_lock(&saga->sagas->lock);
+    bool stopping = saga->sagas->stopping;
+    pthread_mutex_unlock(&saga->sagas->lock);
+    return stopping;
+}
+
+/* ---- joining ----------------------------------------------------------------------- */
+
+static void join(struct saga *saga, struct waiter *waiter)
+{
+    waiter->joined =
+        saga->call_id == NULL || strcmp(saga->call_id, rpc_call_id(waiter->call)) != 0;
+    waiter->next = saga->waiters;
+    saga->waiters = waiter;
+}
+
+static bool same_request(const struct checkout *c, const char *user_id,
+                         const uint8_t *fingerprint)
+{
+    return strcmp(c->user_id, user_id) == 0 &&
+           memcmp(c->fingerprint, fingerprint, FINGERPRINT_SIZE) == 0;
+}
+
+enum saga_join sagas_join(struct sagas *sagas, const char *key, const char *user_id,
+                          const uint8_t *fingerprint, struct waiter *waiter,
+                          struct err *refusal)
+{
+    enum saga_join result = SAGA_JOINED;
+
+    pthread_mutex_lock(&sagas->lock);
+    struct saga *saga = find(sagas, key);
+    if (saga == NULL) {
+        result = SAGA_NOT_HERE;
+    } else if (!same_request(&saga->checkout, user_id, fingerprint)) {
+        result = SAGA_OTHER_REQUEST;
+    } else if (saga->refused) {
+        *refusal = saga->checkout.failure;
+        refusal->subject = arena_strdup(rpc_call_arena(waiter->call), refusal->subject);
+        result = SAGA_REFUSED;
+    } else {
+        join(saga, waiter);
+    }
+    pthread_mutex_unlock(&sagas->lock);
+    return result;
+}
