@@ -1,4 +1,4 @@
-/* book_kinds.h - how each of the four books of books.h is asked for, and its rows shown. */
+/* book_kinds.h - how each of the books of books.h is asked for, and its rows shown. */
 #pragma once
 
 #include "cli/books.h"
