@@ -157,7 +157,7 @@ cluster_configure() {
 
 # Exec'd in a child of the supervisor.
 cluster_exec() {
-    exec setsid "${AS_DATABASE[@]}" setpriv --pdeathsig INT \
+    exec setsid "${AS_DATABASE[@]}" setpriv --pdeathsig INT sh -c "$TIED" sh $$ \
         "$PG_BIN/postgres" -D "$STATE/postgres" -k "$RUN"
 }
 

@@ -12,6 +12,11 @@
 SERVICES=(inventory payment orchestrator gateway)
 PROCESSES=() # what this run starts, in order
 declare -A PID=() BORN=() DELAY=() DUE=()
+STARTING='' BEFORE='' # the process that is being started, and the child before it
+
+# Run by a child as `sh -c "$TIED" sh SUPERVISOR COMMAND...`, when pdeathsig is set: had the
+# supervisor ended before that, nobody would ever tell the child.
+TIED='[ "$PPID" = "$1" ] || exit 1; shift; exec "$@"'
 
 LOG_BYTES=${CHECKOUT_LOG_BYTES:-$((64 << 20))}
 STOP_SECONDS=${CHECKOUT_STOP_SECONDS:-30} # for all of them together
@@ -25,21 +30,31 @@ RESTART_CALM_MS=10000 # ran this long: the next delay is the first again
 
 process_start() {
     local name=$1 log=$STATE/log/$1.log
+    STARTING=$name BEFORE=${!:-}
     if [[ $name == postgres ]]; then
         cluster_exec </dev/null >>"$log" 2>&1 7>&- 8>&- 9>&- &
     else
         exec_service "$name" </dev/null >>"$log" 2>&1 7>&- 8>&- 9>&- &
     fi
-    PID[$name]=$!
+    process_started
+}
+
+# Takes the child that STARTING names into the books.  A signal may end the start between
+# the two, so the way out calls this as well.
+process_started() {
+    [[ -n $STARTING && ${!:-} != "$BEFORE" ]] || return 0
+    PID[$STARTING]=$!
     now_ms
-    BORN[$name]=$REPLY
-    DUE[$name]=
-    pid_file_write "$PIDS/$name.pid" "$!"
+    BORN[$STARTING]=$REPLY
+    DUE[$STARTING]=
+    pid_file_write "$PIDS/$STARTING.pid" "$!"
+    STARTING=
 }
 
 exec_service() {
     unset CHECKOUT_DATABASE_URL CHECKOUT_NATS_URL # not for all of them
-    exec setsid setpriv --pdeathsig TERM "$BIN/$1" --config "$STATE/conf/$1.conf"
+    exec setsid setpriv --pdeathsig TERM sh -c "$TIED" sh $$ \
+        "$BIN/$1" --config "$STATE/conf/$1.conf"
 }
 
 # Moves what a log holds to LOG.1 once that is past LOG_BYTES, so that a process has at

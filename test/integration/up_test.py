@@ -144,6 +144,26 @@ class Up(unittest.TestCase):
         self.assertEqual(stack.status()["state"], "stopped")
         stack.start()
 
+    def test_nothing_outlives_a_supervisor_that_is_killed_while_it_starts(self):
+        stack = self.stack()
+        reached, stand_in = stack.base / "reached", stack.base / "bin" / "setpriv"
+        stand_in.parent.mkdir()
+        # The orchestrator comes to ask for its signal when the supervisor has just ended.
+        stand_in.write_text(f"""#!/bin/sh
+            case "$*" in *bin/orchestrator*)
+                : >'{reached}'
+                while [ -e /proc/$PPID ]; do sleep 0.01; done ;;
+            esac
+            exec {shutil.which("setpriv")} "$@"
+        """)
+        stand_in.chmod(0o755)
+        stack.environment["PATH"] = f"{stand_in.parent}:{os.environ['PATH']}"
+        stack.spawn()
+        wait_until(reached.exists, 60, "the orchestrator is about to start")
+        stack.process.kill()
+        stack.process.wait(60)
+        wait_until(lambda: not stack.leftovers(), 60, "its processes end")
+
     def test_ctrl_c_while_starting_leaves_nothing_and_a_second_start_works(self):
         stack = self.stack()
         for step in ("postgres.new", "postgres", "keys.new", "pids/postgres.pid",
