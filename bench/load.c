@@ -240,10 +240,9 @@ static bool complete(const struct connection *c)
 /* Whether the answer will not change; it is then written down. */
 static bool final(struct load *load, const struct connection *c)
 {
-    const char *body = strstr(c->answer, "\r\n\r\n") + 4;
-
     if (load->answers == NULL)
         return true;
+    const char *body = strstr(c->answer, "\r\n\r\n") + 4;
     if (c->answer[9] >= '4' && strstr(body, "\"retryable\":true") != NULL)
         return false;
     fprintf(load->answers, "%.3s %s\n", c->answer + 9, body);

@@ -143,8 +143,8 @@ class Bench:
 
     def costs(self):
         services = self.one.service_pids()
-        path = self.one.requests(int(self.rate * self.seconds * 1.3) + 4 * TOP)
-        before = cpu_s(services), self.postgres.cpu_s()  # the carts are made
+        path = self.one.enough(TOP, self.seconds, self.rate)  # before: carts cost CPU, too
+        before = cpu_s(services), self.postgres.cpu_s()
         with Watch(services) as memory:
             report = self.one.load(path, TOP, self.seconds)
         used = cpu_s(services) - before[0], self.postgres.cpu_s() - before[1]
@@ -154,7 +154,7 @@ class Bench:
         self.note("cpu_vs_postgres", used[0] / used[1])
         self.note("load_cpu_us", report["cpu_s"] / report["good"] * 1e6)
         self.note("memory_mb", memory.most_mb)
-        path = self.one.requests(int(self.rate * self.seconds * 1.3) + TOP)
+        path = self.one.enough(TOP, self.seconds, self.rate)
         counter = SystemCalls({"services": self.one.service_pids,
                                "postgres": self.postgres.pids}, self.folder.name)
         report = self.one.load(path, TOP, self.seconds)

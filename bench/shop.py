@@ -235,10 +235,13 @@ class Shop(Stack):
             raise AssertionError(f"not every order was placed: {report}")
         return report
 
+    def enough(self, connections, seconds, rate, hot=False):
+        """A file of more requests than are answered in that time at about that rate."""
+        return self.requests(int(rate * seconds * 1.3) + 4 * connections, hot)
+
     def placed(self, connections, seconds, expected_rate, hot=False, rate=None):
         """Prepares enough carts, places orders, deletes the file."""
-        count = int((rate or expected_rate) * seconds * 1.3) + 4 * connections
-        path = self.requests(count, hot)
+        path = self.enough(connections, seconds, rate or expected_rate, hot)
         try:
             return self.load(path, connections, seconds, rate)
         finally:

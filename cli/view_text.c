@@ -9,6 +9,8 @@
 #include "cli/states.h"
 #include "cli/view.h"
 
+enum { WORDS_SIZE = MONEY_SIZE + 32 };
+
 /* clang-format off */
 const struct check_row CHECKS[CHECK_COUNT] = {
     [CHECK_STOCK_CONSERVED] = {
@@ -75,39 +77,41 @@ const struct check_row CHECKS[CHECK_COUNT] = {
 
 /* ---- sentences ---------------------------------------------------------------- */
 
-/* "captured for 12.34 EUR", "none". */
-static const char *charge_words(const struct view *v, char out[MONEY_SIZE + 32])
+/* "captured for 12.34 EUR". */
+static const char *state_words(const char *state, int64_t cents, const char *currency,
+                               char out[WORDS_SIZE])
 {
     char money[MONEY_SIZE];
 
-    if (v->charge == NULL)
-        return "none";
-    snprintf(out, MONEY_SIZE + 32, "%s for %s", charge_state_text(v->charge->state),
-             money_text(v->charge->amount_cents, v->charge->currency, money));
+    snprintf(out, WORDS_SIZE, "%s for %s", state, money_text(cents, currency, money));
     return out;
 }
 
-static const char *provider_words(const struct view *v, char out[MONEY_SIZE + 32])
+static const char *charge_words(const struct view *v, char out[WORDS_SIZE])
 {
-    char money[MONEY_SIZE];
+    const Payment__V1__ChargeEntry *c = v->charge;
 
-    if (v->provider == NULL)
-        return "none";
-    snprintf(out, MONEY_SIZE + 32, "%s for %s", provider_status_text(v->provider->status),
-             money_text(v->provider->amount_cents, v->provider->currency, money));
-    return out;
+    return c == NULL ? "none"
+                     : state_words(charge_state_text(c->state), c->amount_cents,
+                                   c->currency, out);
 }
 
-static const char *reservation_words(const struct view *v, char out[MONEY_SIZE + 32])
+static const char *provider_words(const struct view *v, char out[WORDS_SIZE])
 {
-    char money[MONEY_SIZE];
+    const Payment__V1__ProviderEntry *p = v->provider;
 
-    if (v->reservation == NULL)
-        return "none";
-    snprintf(out, MONEY_SIZE + 32, "%s for %s",
-             reservation_state_text(v->reservation->state),
-             money_text(v->reservation->total_cents, v->reservation->currency, money));
-    return out;
+    return p == NULL ? "none"
+                     : state_words(provider_status_text(p->status), p->amount_cents,
+                                   p->currency, out);
+}
+
+static const char *reservation_words(const struct view *v, char out[WORDS_SIZE])
+{
+    const Inventory__V1__ReservationEntry *r = v->reservation;
+
+    return r == NULL ? "none"
+                     : state_words(reservation_state_text(r->state), r->total_cents,
+                                   r->currency, out);
 }
 
 static const char *checkout_words(const struct view *v)
@@ -135,7 +139,7 @@ static void describe_finished(const struct view *v, char out[FINDING_SIZE])
 static void describe_order(const struct view *v, enum check check, char out[FINDING_SIZE])
 {
     const Orders__V1__Checkout *c = v->checkout;
-    char total[MONEY_SIZE], words[MONEY_SIZE + 32];
+    char total[MONEY_SIZE], words[WORDS_SIZE];
 
     money_text(c->order_total_cents, c->order_currency, total);
     switch (check) {
@@ -170,7 +174,7 @@ static void describe_order(const struct view *v, enum check check, char out[FIND
 
 void view_describe(const struct view *v, enum check check, char out[FINDING_SIZE])
 {
-    char charge[MONEY_SIZE + 32], provider[MONEY_SIZE + 32], reserved[MONEY_SIZE + 32];
+    char charge[WORDS_SIZE], provider[WORDS_SIZE], reserved[WORDS_SIZE];
 
     switch (check) {
     case CHECK_FINISHED:

@@ -25,9 +25,8 @@ static const struct {
     {"Access-Control-Request-Method", offsetof(struct head, wanted_method)},
 };
 
-/* Each name of each request is looked at: strspn() and a strcasecmp() for every field we know
- * took a tenth of the time of a replayed order. */
-
+/* By hand, as each name of each request is looked at: strspn() fills a table for so many
+ * characters each time. */
 static bool token_character(char c)
 {
     char lower = (char)(c | 0x20);
@@ -46,6 +45,7 @@ static bool token(const char *text)
     return end > text && *end == '\0';
 }
 
+/* The first letter tells most names apart, without a call. */
 static bool same_name(const char *a, const char *b)
 {
     return ((a[0] ^ b[0]) & ~0x20) == 0 && strcasecmp(a, b) == 0;

@@ -18,6 +18,16 @@ static void scene_make(struct scene *s)
     shop_make(&s->shop);
 }
 
+/* Waits for each, and ends it. */
+static void all_succeed(struct answer *answers, int count)
+{
+    for (int i = 0; i < count; i++) {
+        answer_wait(&answers[i]);
+        assert_ok(answers[i].error);
+        answer_end(&answers[i]);
+    }
+}
+
 /* ---------------------------------------------------------- nng's facts */
 
 static nng_socket raw_request_socket(const char *url)
@@ -146,11 +156,7 @@ static void more_calls_than_a_server_takes_at_once_wait_their_turn(void **state)
     struct channel *channel = open_channel(&s.w, url, CALLS);
     for (int i = 0; i < CALLS; i++)
         ask(channel, "later", 60000, &answers[i]);
-    for (int i = 0; i < CALLS; i++) {
-        answer_wait(&answers[i]);
-        assert_ok(answers[i].error);
-        answer_end(&answers[i]);
-    }
+    all_succeed(answers, CALLS);
     channel_close(channel);
     rpc_server_stop(server, 1000);
     world_end(&s.w);
@@ -334,11 +340,7 @@ static void a_server_that_comes_back_answers_the_calls_in_flight(void **state)
         server = serve_shop(&s.w, &s.shop, url, CALLS);
         shop_wait_asked(&s.shop, 2 * CALLS);
         shop_answer_parked(&s.shop, CALLS);
-        for (int i = 0; i < CALLS; i++) {
-            answer_wait(&answers[i]);
-            assert_ok(answers[i].error);
-            answer_end(&answers[i]);
-        }
+        all_succeed(answers, CALLS);
         channel_close(channel);
         rpc_server_stop(server, 1000);
     }
@@ -635,11 +637,7 @@ static void replicas_end(struct replicas *r)
 {
     shop_answer_parked(&r->s.shop, REPLICA_CALLS / 2);
     shop_answer_parked(&r->second, REPLICA_CALLS / 2);
-    for (int i = 0; i < REPLICA_CALLS; i++) {
-        answer_wait(&r->answers[i]);
-        assert_ok(r->answers[i].error);
-        answer_end(&r->answers[i]);
-    }
+    all_succeed(r->answers, REPLICA_CALLS);
     channel_close(r->channel);
     rpc_server_stop(r->one, 1000);
     rpc_server_stop(r->two, 1000);
@@ -789,11 +787,7 @@ static void closing_waits_for_who_tries_again(void **state)
         s.shop.unavailable_for = CALLS;
         for (int i = 0; i < CALLS; i++)
             ask(channel, "flaky", 60000, &answers[i]);
-        for (int i = 0; i < CALLS; i++) {
-            answer_wait(&answers[i]);
-            assert_ok(answers[i].error);
-            answer_end(&answers[i]);
-        }
+        all_succeed(answers, CALLS);
         channel_close(channel);
     }
     rpc_server_stop(server, 1000);
