@@ -13,7 +13,8 @@
     "c.order_id, c.idempotency_key, c.user_id::text, c.cart_id, c.payment_method_id,"         \
     " c.fingerprint, c.cart::text, coalesce(c.expected_total_cents, -1), c.state, c.epoch,"   \
     " (extract(epoch FROM clock_timestamp() - c.created_at) * 1000)::bigint,"                 \
-    " c.failure_reason, c.failure_message, c.failure_subject,"                                \
+    " c.failure_reason, c.failure_message, c.failure_subject,"
+#define ORDER_COLUMNS                                                                         \
     " o.lines::text, o.total_cents, o.currency,"                                              \
     " (extract(epoch FROM o.created_at) * 1000)::bigint "
 
@@ -56,7 +57,7 @@ static struct err read_checkout(const struct db_rows *rows, int row, int first,
 /* ---- claim -------------------------------------------------------------------------- */
 
 /*
- * The unique indexes on key and cart decide; what they decided is read back.  Where the
+ * The unique indexes on key and cart decide; what they refused is looked up.  Where the
  * checkout of an order was pruned, the order's key and its cart's mark still stand.
  *
  * The order is looked up only for a checkout that has one, and the cart only where there is
@@ -68,7 +69,7 @@ static const struct db_kind CLAIM = {
     .head = "tttttyit" /* key, order, user, cart, method, fingerprint, expected, owner */
             "it",      /* lease, traceparent */
     .write =
-        "INSERT INTO orders.checkouts (order_id, idempotency_key, user_id, cart_id,"
+        "INSERT INTO orders.checkouts AS c (order_id, idempotency_key, user_id, cart_id,"
         "                              payment_method_id, fingerprint, cart,"
         "                              expected_total_cents, owner, lease_until,"
         "                              traceparent)"
@@ -83,7 +84,10 @@ static const struct db_kind CLAIM = {
         "WHERE jsonb_array_length(c.lines) > 0 AND c.ordered_at IS NULL"
         "  AND NOT EXISTS (SELECT FROM orders.orders o WHERE o.idempotency_key = a.key) "
         "ORDER BY a.key, a.ordinal "
-        "ON CONFLICT DO NOTHING",
+        "ON CONFLICT DO NOTHING "
+        "RETURNING c.idempotency_key, NULL::bigint, NULL::boolean, true, " CHECKOUT_COLUMNS
+        "          NULL::text, NULL::bigint, NULL::text, NULL::bigint",
+    .write_answers = true,
     .answer =
         "SELECT a.ordinal, jsonb_array_length(k.lines)::bigint,"
         "       CASE WHEN c.order_id IS NULL THEN k.ordered_at IS NOT NULL OR"
@@ -92,7 +96,7 @@ static const struct db_kind CLAIM = {
         "       CASE WHEN c.order_id IS NULL"
         "            THEN NOT EXISTS (SELECT FROM orders.orders s WHERE s.idempotency_key = a.key)"
         "            ELSE c.user_id = a.user_id::uuid AND c.fingerprint = a.fingerprint END,"
-        CHECKOUT_COLUMNS
+        CHECKOUT_COLUMNS ORDER_COLUMNS
         "FROM unnest($1, $3, $4, $6) WITH ORDINALITY"
         "    AS a(key, user_id, cart_id, fingerprint, ordinal) "
         "LEFT JOIN orders.checkouts c ON c.idempotency_key = a.key "
@@ -153,7 +157,7 @@ void orders_find(struct db_query *query, const char *idempotency_key)
 {
     query->name = "find_checkout";
     query->types = "t";
-    query->sql = "SELECT " CHECKOUT_COLUMNS "FROM orders.checkouts c "
+    query->sql = "SELECT " CHECKOUT_COLUMNS ORDER_COLUMNS "FROM orders.checkouts c "
                  "LEFT JOIN orders.orders o ON c.state = 'completed' AND o.id = c.order_id "
                  "WHERE c.idempotency_key = $1";
     query->values[0] = db_t(idempotency_key);
@@ -235,19 +239,23 @@ static const struct db_kind PERSIST = {
         "    FROM unnest($1, $2, $3, $4, $5) AS a(order_id, epoch, total, currency, lines)"
         "    WHERE c.order_id = a.order_id AND c.epoch = a.epoch"
         "      AND c.state IS NOT DISTINCT FROM 'running'"
-        "    RETURNING c.order_id, c.user_id, c.idempotency_key, c.cart_id, a.total,"
-        "              a.currency, a.lines::jsonb AS lines, c.traceparent"
+        "    RETURNING c.order_id, c.epoch, c.user_id, c.idempotency_key, c.cart_id,"
+        "              a.total, a.currency, a.lines::jsonb AS lines, c.traceparent"
         "), placed AS ("
         "    INSERT INTO orders.orders (id, user_id, total_cents, idempotency_key, currency,"
         "                               cart_id, reservation_id, charge_id, lines)"
         "    SELECT order_id, user_id, total, idempotency_key, currency, cart_id, order_id,"
         "           order_id, lines FROM done"
+        "), told AS ("
+        "    INSERT INTO orders.outbox (order_id, sequence, type, payload, traceparent)"
+        "    SELECT order_id, 1, 'order.created',"
+        "           jsonb_build_object('order_id', order_id, 'user_id', user_id,"
+        "                              'total_cents', total, 'currency', currency,"
+        "                              'lines', lines), traceparent FROM done"
         ")"
-        "INSERT INTO orders.outbox (order_id, sequence, type, payload, traceparent)"
-        "SELECT order_id, 1, 'order.created',"
-        "       jsonb_build_object('order_id', order_id, 'user_id', user_id, 'total_cents',"
-        "                          total, 'currency', currency, 'lines', lines), traceparent "
+        "SELECT order_id, 'completed', epoch, (extract(epoch FROM now()) * 1000)::bigint "
         "FROM done",
+    .write_answers = true,
     .answer =
         "SELECT a.ordinal, c.state, c.epoch,"
         "       (extract(epoch FROM o.created_at) * 1000)::bigint "
@@ -337,7 +345,7 @@ static const struct db_kind TAKE_OVER = {
         "SELECT order_id, epoch, 'taken_over', owner FROM taken "
         "ON CONFLICT DO NOTHING",
     .answer =
-        "SELECT 1::bigint, " CHECKOUT_COLUMNS
+        "SELECT 1::bigint, " CHECKOUT_COLUMNS ORDER_COLUMNS
         "FROM orders.checkouts c "
         "LEFT JOIN orders.orders o ON c.state = 'completed' AND o.id = c.order_id "
         "WHERE c.state IN ('running', 'aborting') AND c.taken_over_at = now()"

@@ -77,7 +77,9 @@ static const struct db_kind INTEND = {
         "LEFT JOIN payment.methods m ON m.user_id = a.user_id::uuid AND m.id = a.method "
         "CROSS JOIN LATERAL (SELECT coalesce(a.token, m.provider_token) AS token) AS t "
         "ORDER BY a.id "
-        "ON CONFLICT (id) DO NOTHING",
+        "ON CONFLICT (id) DO NOTHING "
+        "RETURNING id, state, provider_charge_id, decline_code, provider_token, true",
+    .write_answers = true,
     .answer =
         "SELECT a.ordinal, c.state, c.provider_charge_id, c.decline_code, c.provider_token,"
         "       c.user_id = a.user_id::uuid AND c.amount_cents = a.amount"
@@ -97,7 +99,9 @@ static const struct db_kind SETTLE = {
         " SET state = CASE WHEN a.code IS NULL THEN 'captured' ELSE 'declined' END,"
         "     provider_charge_id = a.provider_id, decline_code = a.code, settled_at = now() "
         "FROM unnest($1, $2, $3) AS a(id, provider_id, code) "
-        "WHERE c.id = a.id AND c.state = 'intent'",
+        "WHERE c.id = a.id AND c.state = 'intent' "
+        "RETURNING c.id, c.state, c.provider_charge_id, c.decline_code",
+    .write_answers = true,
     .answer =
         "SELECT a.ordinal, c.state, c.provider_charge_id, c.decline_code "
         "FROM unnest($1) WITH ORDINALITY AS a(id, ordinal) "

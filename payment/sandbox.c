@@ -100,7 +100,9 @@ static const struct db_kind CHARGE = {
              "FROM unnest($1, $2, $3, $4, $5, $6)"
              "    AS a(key, id, method, amount, currency, code) "
              "ORDER BY a.key "
-             "ON CONFLICT (idempotency_key) DO NOTHING",
+             "ON CONFLICT (idempotency_key) DO NOTHING "
+             "RETURNING idempotency_key, status, provider_charge_id, decline_code, true",
+    .write_answers = true,
     .answer = "SELECT a.ordinal, c.status, c.provider_charge_id, c.decline_code,"
               "       c.amount_cents = a.amount AND c.currency = a.currency "
               "FROM unnest($1, $4, $5) WITH ORDINALITY AS a(key, amount, currency, ordinal) "

@@ -11,6 +11,7 @@
 #include "base/cork.h"
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "db/answers.h"
 #include "db/sqlstate.h"
 
 enum {
@@ -29,7 +30,7 @@ struct sent {
 };
 
 struct attempt {
-    const struct batch *batch;
+    struct batch *batch;
     const struct db_config *config;
     struct conn *conn;
     struct slot *slots;
@@ -38,6 +39,7 @@ struct attempt {
     size_t sent_count;
     PGresult **answers;
     char state[6]; /* SQLSTATE of the first error, or "" */
+    bool asking; /* for answers alone */
     bool committed, rolled_back;
 };
 
@@ -110,12 +112,6 @@ static bool send_plain(struct attempt *a, enum sent_kind kind, const char *name)
     return send_statement(a, (struct sent){kind, 0}, name, 0, NULL, NULL);
 }
 
-/* Of one kind, or of any when kind is NULL. */
-static bool belongs(const struct slot *slot, const struct db_kind *kind)
-{
-    return slot->op != NULL && (kind == NULL || slot->op->kind == kind);
-}
-
 static size_t line_columns(const struct db_op *op)
 {
     return op->kind->lines == NULL ? 0 : strlen(op->kind->lines);
@@ -128,10 +124,10 @@ static void head_array(const struct attempt *a, const struct db_kind *kind, size
     size_t length = 0;
 
     for (size_t i = 0; i < a->count; i++)
-        length += belongs(&a->slots[i], kind) ? 1 : 0;
+        length += slot_waits(&a->slots[i], kind) ? 1 : 0;
     array_begin(out, type, length);
     for (size_t i = 0; i < a->count; i++)
-        if (belongs(&a->slots[i], kind))
+        if (slot_waits(&a->slots[i], kind))
             array_add(out, type, &a->slots[i].op->head[c]);
 }
 
@@ -143,11 +139,11 @@ static void line_array(const struct attempt *a, const struct db_kind *kind, int 
     int64_t ordinal = 0;
 
     for (size_t i = 0; i < a->count; i++)
-        if (belongs(&a->slots[i], kind))
+        if (slot_waits(&a->slots[i], kind))
             length += a->slots[i].op->line_count;
     array_begin(out, type, length);
     for (size_t i = 0; i < a->count; i++) {
-        if (!belongs(&a->slots[i], kind))
+        if (!slot_waits(&a->slots[i], kind))
             continue;
         const struct db_op *op = a->slots[i].op;
         struct db_value number = db_i(++ordinal);
@@ -189,12 +185,21 @@ static bool send_kind(struct attempt *a, size_t k, struct buffer *buffer)
     if (buffer->failed)
         return false;
     snprintf(name, sizeof name, "%s_write", kind->name);
-    if (kind->write != NULL &&
-        !send_statement(a, (struct sent){SENT_OTHER, 0}, name, count, buffer, ends))
+    if (kind->write != NULL && !a->asking &&
+        !send_statement(a, (struct sent){kind->write_answers ? SENT_ANSWER : SENT_OTHER, k},
+                        name, count, buffer, ends))
         return false;
     snprintf(name, sizeof name, "%s_answer", kind->name);
-    return kind->answer == NULL ||
+    return kind->answer == NULL || (kind->write_answers && !a->asking) ||
            send_statement(a, (struct sent){SENT_ANSWER, k}, name, count, buffer, ends);
+}
+
+static bool any_of(const struct attempt *a, const struct db_kind *kind)
+{
+    for (size_t i = 0; i < a->count; i++)
+        if (slot_waits(&a->slots[i], kind))
+            return true;
+    return false;
 }
 
 static bool send_all(struct attempt *a, struct buffer *buffer)
@@ -205,30 +210,17 @@ static bool send_all(struct attempt *a, struct buffer *buffer)
         return false;
     if (a->config->lock != NULL && !send_lock(a, buffer))
         return false;
-    for (size_t k = 0; k < a->config->kind_count; k++) {
-        bool any = false;
-        for (size_t i = 0; i < a->count; i++) {
-            any |= belongs(&a->slots[i], a->config->kinds[k]);
-            in_doubt |= a->slots[i].in_doubt;
-        }
-        if (any && !send_kind(a, k, buffer))
+    for (size_t k = 0; k < a->config->kind_count; k++)
+        if (any_of(a, a->config->kinds[k]) && !send_kind(a, k, buffer))
             return false;
-    }
+    for (size_t i = 0; i < a->count; i++)
+        in_doubt |= a->slots[i].in_doubt;
     if (in_doubt && !send_plain(a, SENT_OTHER, "barrier"))
         return false;
     return send_plain(a, SENT_COMMIT, "commit") && PQpipelineSync(a->conn->pg);
 }
 
 /* ---- receiving ---------------------------------------------------------------------- */
-
-void slot_finish(struct slot *slot, struct err error, const struct db_rows *rows)
-{
-    static const struct db_rows NO_ROWS = {0};
-    struct db_op *op = slot->op;
-
-    slot->op = NULL;
-    op->done(op->arg, error, rows != NULL ? rows : &NO_ROWS);
-}
 
 /* Tells those whose time is up; gives when to look again, at the latest at the limit. */
 static int64_t finish_late(const struct attempt *a, int64_t limit)
@@ -342,15 +334,21 @@ static bool receive_all(struct attempt *a)
     }
 }
 
+/* Something more to be said over the connection, of the same operations. */
+static struct attempt follow_up(const struct attempt *a)
+{
+    return (struct attempt){.batch = a->batch,
+                            .config = a->config,
+                            .conn = a->conn,
+                            .slots = a->slots,
+                            .count = a->count,
+                            .answers = a->answers};
+}
+
 /* Ends a transaction that failed. */
 static bool roll_back(struct attempt *a)
 {
-    struct attempt undo = {.batch = a->batch,
-                           .config = a->config,
-                           .conn = a->conn,
-                           .slots = a->slots,
-                           .count = a->count,
-                           .answers = a->answers};
+    struct attempt undo = follow_up(a);
 
     if (PQtransactionStatus(a->conn->pg) == PQTRANS_IDLE)
         return true;
@@ -362,29 +360,6 @@ static bool roll_back(struct attempt *a)
 }
 
 /* ---- finishing ---------------------------------------------------------------------- */
-
-/* Hands each operation of one kind its rows; those are sorted by ordinal. */
-static void finish_kind(struct attempt *a, const struct db_kind *kind,
-                        const PGresult *result)
-{
-    struct db_rows all = {.result = result,
-                          .count = result == NULL ? 0 : PQntuples(result)};
-    int row = 0;
-    int64_t ordinal = 0;
-
-    for (size_t i = 0; i < a->count; i++) {
-        struct slot *slot = &a->slots[i];
-        if (slot->kind != kind)
-            continue;
-        ordinal++; /* also of one that was told its time was up: it had been sent */
-        struct db_rows own = {.result = result, .first = row};
-        while (row < all.count && db_number(&all, row, 0) == ordinal)
-            row++;
-        own.count = row - own.first;
-        if (slot->op != NULL)
-            slot_finish(slot, ERR_NONE, &own);
-    }
-}
 
 static void clear_answers(PGresult **answers)
 {
@@ -404,16 +379,49 @@ static struct verdict in_doubt(struct attempt *a)
                                         "outcome is unknown.")};
 }
 
+static void finish_kinds(struct attempt *a)
+{
+    cork_begin(); /* what they send next goes together */
+    for (size_t k = 0; k < a->config->kind_count; k++)
+        if (a->config->kinds[k]->write_answers && !a->asking)
+            answer_written(a->slots, a->count, a->config->kinds[k], a->answers[k],
+                           a->batch->by_id);
+        else
+            answer_asked(a->slots, a->count, a->config->kinds[k], a->answers[k]);
+    cork_end();
+    clear_answers(a->answers);
+}
+
+/* Asks about operations that committed, of which no write has said anything. */
+static struct verdict ask(struct attempt *committed)
+{
+    struct attempt a = follow_up(committed);
+    bool sent = true;
+
+    a.asking = true;
+    for (size_t i = 0; i < a.count; i++)
+        a.slots[i].kind = a.slots[i].op == NULL ? NULL : a.slots[i].op->kind;
+    for (size_t k = 0; k < a.config->kind_count && sent; k++)
+        sent = !any_of(&a, a.config->kinds[k]) || send_kind(&a, k, &a.batch->parameters);
+    a.batch->parameters.failed = false;
+    if (!sent || !PQpipelineSync(a.conn->pg) ||
+        !wait_for(&a, conn_push, clock_monotonic_ms() + PATIENCE_MS) || !receive_all(&a))
+        return in_doubt(&a);
+    if (a.state[0] != '\0') { /* they are run again, and answered then */
+        (void)in_doubt(&a);
+        return (struct verdict){VERDICT_AGAIN, sqlstate_err(a.state)};
+    }
+    finish_kinds(&a);
+    return (struct verdict){VERDICT_COMMITTED, ERR_NONE};
+}
+
 static struct verdict judge(struct attempt *a)
 {
     enum sqlstate_meaning meaning = sqlstate_meaning(a->state);
 
     if (a->committed && !a->conn->warned) {
-        cork_begin(); /* what they send next goes together */
-        for (size_t k = 0; k < a->config->kind_count; k++)
-            finish_kind(a, a->config->kinds[k], a->answers[k]);
-        cork_end();
-        return (struct verdict){VERDICT_COMMITTED, ERR_NONE};
+        finish_kinds(a);
+        return any_of(a, NULL) ? ask(a) : (struct verdict){VERDICT_COMMITTED, ERR_NONE};
     }
     /* A warning during COMMIT may be "canceling the wait for synchronous replication":
      * committed here, perhaps nowhere else. */
@@ -471,8 +479,10 @@ struct verdict batch_attempt(struct batch *batch, const struct db_config *config
                         .answers = batch->answers};
 
     conn->warned = false;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         slots[i].kind = slots[i].op->kind;
+        slots[i].row_count = 0;
+    }
     struct fault before = pass_commit(&a, "before");
     if (before.kind == FAULT_ERROR)
         return (struct verdict){VERDICT_REFUSED, sqlstate_err("53100")};
@@ -501,5 +511,6 @@ struct verdict batch_attempt(struct batch *batch, const struct db_config *config
 void batch_free(struct batch *batch)
 {
     free(batch->parameters.bytes);
+    free(batch->by_id);
     clear_answers(batch->answers);
 }

@@ -2,21 +2,16 @@
  * batch.h - one group of operations through one transaction, in one round trip.
  *
  *   BEGIN; lock; {write; answer} a kind; COMMIT; Sync      all sent at once (pipeline mode)
+ *   {answer} a kind; Sync                                  for those no write answered
  *
  * Private to lib/db.  A batch is attempted; the verdict says what to do with it.
  */
 #pragma once
 
+#include "db/answers.h"
 #include "db/array.h"
 #include "db/conn.h"
 #include "db/db.h"
-
-/* An operation in the writer's hands. */
-struct slot {
-    struct db_op *op;           /* NULL once its `done` was called */
-    const struct db_kind *kind; /* the op's, kept for its place among the answers */
-    bool in_doubt;              /* an earlier attempt of it may have committed */
-};
 
 enum verdict_kind {
     VERDICT_COMMITTED, /* every `done` was called */
@@ -32,10 +27,11 @@ struct verdict {
     struct err error;
 };
 
-/* Buffers kept between batches; start zeroed. */
+/* Buffers kept between batches; by_id is the writer's to allocate, the rest starts zeroed. */
 struct batch {
     struct buffer parameters;
     PGresult *answers[DB_KINDS_MAX];
+    struct slot **by_id; /* batch_max of them: slots in the order of their ids */
 };
 
 /* Prepares every statement and enters pipeline mode; the connection is then a batch's. */
@@ -51,6 +47,3 @@ struct verdict batch_attempt(struct batch *batch, const struct db_config *config
     __attribute__((warn_unused_result));
 
 void batch_free(struct batch *batch);
-
-/* Calls an operation's `done` and empties its slot. */
-void slot_finish(struct slot *slot, struct err error, const struct db_rows *rows);

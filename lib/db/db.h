@@ -42,10 +42,14 @@ struct db_kind {
     const char *name;  /* of the prepared statements; a plain word */
     const char *head;  /* types of the head columns, "tti" */
     const char *lines; /* types of the line columns, or NULL */
-    const char *write; /* changes rows, returns none; or NULL */
+    const char *write; /* changes rows; or NULL */
     /* Returns the answers, sorted by its first column, the ordinal (bigint); the rows of
      * one operation are handed to its `done`.  NULL: none. */
     const char *answer;
+    /* `write` answers for what it changed: in rows like those of `answer`, but with column 0
+     * of the head in place of the ordinal, one operation's rows together.  Then `answer` is
+     * only asked, after COMMIT, about operations it returned nothing of: repeated ones, mostly. */
+    bool write_answers;
 };
 
 /* A result's rows, valid only while `done` runs; columns and rows count from 0. */

@@ -396,15 +396,18 @@ struct err writer_start(const struct db_config *config, struct writer **out)
 {
     struct writer *w = calloc(1, sizeof *w);
     struct slot *slots = calloc(config->batch_max, sizeof *slots);
+    struct slot **by_id = calloc(config->batch_max, sizeof *by_id);
 
     assert(config->kind_count <= DB_KINDS_MAX);
-    if (w == NULL || slots == NULL) {
+    if (w == NULL || slots == NULL || by_id == NULL) {
         free(w);
         free(slots);
+        free(by_id);
         return err_memory();
     }
     w->config = *config;
     w->slots = slots;
+    w->batch.by_id = by_id;
     w->attempted = slots;
     w->last = &w->first;
     w->backoff_ms = BACKOFF_LEAST_MS;
@@ -417,6 +420,7 @@ struct err writer_start(const struct db_config *config, struct writer **out)
     if (pthread_create(&w->thread, NULL, writer_main, w) != 0) {
         metrics_forget(config->metrics, w);
         free(slots);
+        free(by_id);
         free(w);
         return err_make(ERR_RESOURCE_EXHAUSTED,
                         "Cannot start the database writer's thread.");

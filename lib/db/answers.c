@@ -1,0 +1,106 @@
+/* answers.c - see answers.h. */
+#include "db/answers.h"
+
+#include <libpq-fe.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool slot_waits(const struct slot *slot, const struct db_kind *kind)
+{
+    return slot->op != NULL && (kind == NULL || slot->op->kind == kind);
+}
+
+void slot_finish(struct slot *slot, struct err error, const struct db_rows *rows)
+{
+    static const struct db_rows NO_ROWS = {0};
+    struct db_op *op = slot->op;
+
+    slot->op = NULL;
+    op->done(op->arg, error, rows != NULL ? rows : &NO_ROWS);
+}
+
+static struct db_rows all_rows(const void *result)
+{
+    return (struct db_rows){.result = result,
+                            .count = result == NULL ? 0 : PQntuples(result)};
+}
+
+/* ---- by id -------------------------------------------------------------------------- */
+
+static const char *id_of(const struct slot *slot)
+{
+    return slot->op->head[0].text;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    const struct slot *x = *(struct slot *const *)a, *y = *(struct slot *const *)b;
+    int order = strcmp(id_of(x), id_of(y));
+
+    return order != 0 ? order : x < y ? -1 : 1;
+}
+
+/* The first with that id, or NULL. */
+static struct slot *find(struct slot *const *sorted, size_t count, const char *id)
+{
+    size_t low = 0, high = count;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (strcmp(id_of(sorted[middle]), id) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < count && strcmp(id_of(sorted[low]), id) == 0 ? sorted[low] : NULL;
+}
+
+void answer_written(struct slot *slots, size_t count, const struct db_kind *kind,
+                    const void *result, struct slot **sorted)
+{
+    struct db_rows all = all_rows(result);
+    struct slot *slot = NULL;
+    size_t waiting = 0;
+
+    for (size_t i = 0; i < count; i++)
+        if (slot_waits(&slots[i], kind))
+            sorted[waiting++] = &slots[i];
+    qsort(sorted, waiting, sizeof *sorted, by_id);
+    for (int row = 0; row < all.count; row++) {
+        const char *id = db_text(&all, row, 0);
+        if (slot == NULL || strcmp(id_of(slot), id) != 0) {
+            slot = find(sorted, waiting, id);
+            if (slot == NULL) /* its time was up meanwhile */
+                continue;
+            slot->first_row = row;
+        }
+        slot->row_count++;
+    }
+    for (size_t i = 0; i < count; i++)
+        if (slot_waits(&slots[i], kind) && slots[i].row_count > 0)
+            slot_finish(&slots[i], ERR_NONE,
+                        &(struct db_rows){result, slots[i].first_row, slots[i].row_count});
+}
+
+/* ---- by ordinal --------------------------------------------------------------------- */
+
+void answer_asked(struct slot *slots, size_t count, const struct db_kind *kind,
+                  const void *result)
+{
+    struct db_rows all = all_rows(result);
+    int64_t ordinal = 0;
+    int row = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        struct slot *slot = &slots[i];
+        if (slot->kind != kind)
+            continue;
+        ordinal++; /* also of one that was told its time was up: it had been sent */
+        struct db_rows own = {.result = result, .first = row};
+        while (row < all.count && db_number(&all, row, 0) == ordinal)
+            row++;
+        own.count = row - own.first;
+        if (slot->op != NULL)
+            slot_finish(slot, ERR_NONE, &own);
+    }
+}
