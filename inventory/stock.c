@@ -53,11 +53,10 @@ static const char LOCK[] =
 /* ---- reserve ------------------------------------------------------------------------ */
 
 /*
- * Requests are looked at in the order they came.  One that could not be served even alone is
- * refused and counts for nothing.  Of the others, one fits if all of them up to it,
- * together, find enough of each of its SKUs, and is held.  One that does not fit is refused
- * if a line asks for more than those that fit leave; else it gets no row, and asks again:
- * each round holds at least the first that could be served, so this ends.
+ * Requests are looked at in the order they came.  One fits if all of them up to it, together,
+ * find enough of each of its SKUs, and is held.  One that could not be served even alone is
+ * refused.  Any other stays undecided, and is asked again when what was held is known: the
+ * first of each round is decided, so this ends.
  *
  * A line finds its request by subscript, not by a join: on arrays of unknown length the
  * planner would loop over all pairs.
@@ -68,47 +67,31 @@ static const struct db_kind RESERVE = {
     .lines = "ti", /* sku, quantity */
     .write =
         "WITH line AS ("
-        "    SELECT ($1)[l.ordinal] AS id, ($2)[l.ordinal] AS ttl_ms, l.ordinal, l.sku,"
-        "           l.quantity, s.available, p.price_cents, p.currency"
+        "    SELECT l.ordinal, l.sku, l.quantity, s.available, p.price_cents, p.currency,"
+        "           sum(l.quantity) OVER (PARTITION BY l.sku ORDER BY l.ordinal) AS asked"
         "    FROM unnest($3, $4, $5) AS l(ordinal, sku, quantity)"
         "    LEFT JOIN inventory.stock s ON s.sku = l.sku"
         "    LEFT JOIN inventory.products p ON p.sku = l.sku"
         "    WHERE NOT EXISTS (SELECT FROM inventory.reservations r"
         "                      WHERE r.id = ($1)[l.ordinal])"
-        "), alone AS (" /* could it be served if nobody else asked? */
-        "    SELECT *, min(ordinal) OVER same AS first,"
-        "           bool_and(coalesce(quantity <= available, false)) OVER same"
-        "               AND min(currency) OVER same = max(currency) OVER same AS possible"
-        "    FROM line WINDOW same AS (PARTITION BY id)"
-        "), queued AS (" /* what is asked of the SKU up to here, by those that could */
-        "    SELECT *, sum(quantity) FILTER (WHERE possible)"
-        "                  OVER (PARTITION BY sku ORDER BY ordinal) AS asked"
-        "    FROM alone WHERE ordinal = first"
-        "), fitted AS ("
-        "    SELECT *, bool_and(possible AND asked <= available)"
-        "                  OVER (PARTITION BY id) AS fits FROM queued"
-        "), served AS (" /* what those that fit leave */
-        "    SELECT *, available - coalesce(sum(quantity) FILTER (WHERE fits)"
-        "                                       OVER (PARTITION BY sku), 0) AS remaining"
-        "    FROM fitted"
         "), verdict AS ("
-        "    SELECT id, min(ttl_ms) AS ttl_ms, bool_and(fits) AS fits,"
+        "    SELECT ($1)[ordinal] AS id, ($2)[ordinal] AS ttl_ms,"
+        "           bool_and(coalesce(asked <= available, false))"
+        "               AND min(currency) = max(currency) AS fits,"
         "           min(currency) <> max(currency) AS mixed,"
-        "           string_agg(sku, ',' ORDER BY sku)"
-        "               FILTER (WHERE price_cents IS NULL) AS unknown,"
-        "           string_agg(sku, ',' ORDER BY sku)"
-        "               FILTER (WHERE quantity > remaining) AS short,"
-        "           array_agg(sku ORDER BY sku) AS skus,"
-        "           array_agg(quantity ORDER BY sku) AS quantities,"
-        "           array_agg(price_cents ORDER BY sku) AS prices,"
+        "           string_agg(sku, ',') FILTER (WHERE price_cents IS NULL) AS unknown,"
+        "           string_agg(sku, ',') FILTER (WHERE quantity > available) AS short,"
+        "           array_agg(sku) AS skus, array_agg(quantity) AS quantities,"
+        "           array_agg(price_cents) AS prices,"
         "           coalesce(sum(quantity * price_cents), 0)::bigint AS total,"
         "           min(currency) AS currency"
-        "    FROM served GROUP BY id"
+        "    FROM (SELECT * FROM line ORDER BY ordinal, sku) AS sorted GROUP BY ordinal"
         "), deducted AS ("
         "    UPDATE inventory.stock s"
         "    SET available = s.available - t.quantity, held = s.held + t.quantity"
-        "    FROM (SELECT sku, sum(quantity)::bigint AS quantity FROM served WHERE fits"
-        "          GROUP BY sku) AS t"
+        "    FROM (SELECT l.sku, sum(l.quantity)::bigint AS quantity"
+        "          FROM verdict v, unnest(v.skus, v.quantities) AS l(sku, quantity)"
+        "          WHERE v.fits GROUP BY l.sku) AS t"
         "    WHERE s.sku = t.sku"
         "), decided AS ("
         "    INSERT INTO inventory.reservations"

@@ -67,7 +67,7 @@ static const struct db_kind INTEND = {
     .write =
         "INSERT INTO payment.charges (id, state, user_id, method_id, provider_token,"
         "                             amount_cents, currency, decline_code, settled_at)"
-        "SELECT DISTINCT ON (a.id) a.id,"
+        "SELECT a.id,"
         "       CASE WHEN t.token IS NULL THEN 'declined' ELSE 'intent' END,"
         "       a.user_id::uuid, a.method, t.token, a.amount, a.currency,"
         "       CASE WHEN t.token IS NULL THEN 'payment_method_unknown' END,"

@@ -95,7 +95,7 @@ static const struct db_kind CHARGE = {
     .head = "tttitt", /* key, charge id, method, amount, currency, decline code */
     .write = "INSERT INTO sandbox.charges (idempotency_key, provider_charge_id, method,"
              "                             amount_cents, currency, decline_code, status)"
-             "SELECT DISTINCT ON (a.key) a.key, a.id, a.method, a.amount, a.currency, a.code,"
+             "SELECT a.key, a.id, a.method, a.amount, a.currency, a.code,"
              "       CASE WHEN a.code IS NULL THEN 'captured' ELSE 'declined' END "
              "FROM unnest($1, $2, $3, $4, $5, $6)"
              "    AS a(key, id, method, amount, currency, code) "

@@ -32,45 +32,78 @@ static const char *id_of(const struct slot *slot)
     return slot->op->head[0].text;
 }
 
+static int compare(const struct slot *slot, const struct db_kind *kind, const char *id)
+{
+    if (slot->op->kind != kind)
+        return slot->op->kind < kind ? -1 : 1;
+    return strcmp(id_of(slot), id);
+}
+
 static int by_id(const void *a, const void *b)
 {
     const struct slot *x = *(struct slot *const *)a, *y = *(struct slot *const *)b;
-    int order = strcmp(id_of(x), id_of(y));
+    int order = compare(x, y->op->kind, id_of(y));
 
     return order != 0 ? order : x < y ? -1 : 1;
 }
 
-/* The first with that id, or NULL. */
-static struct slot *find(struct slot *const *sorted, size_t count, const char *id)
+void slots_sort(struct slot *slots, size_t count, struct slots_by_id *sorted)
 {
-    size_t low = 0, high = count;
+    sorted->count = 0;
+    for (size_t i = 0; i < count; i++) {
+        slots[i].held_back = false;
+        if (slots[i].op->kind->write_answers)
+            sorted->slots[sorted->count++] = &slots[i];
+    }
+    qsort(sorted->slots, sorted->count, sizeof *sorted->slots, by_id);
+    for (size_t i = 1; i < sorted->count; i++) {
+        const struct slot *before = sorted->slots[i - 1];
+        if (compare(sorted->slots[i], before->op->kind, id_of(before)) == 0)
+            sorted->slots[i]->held_back = true;
+    }
+}
+
+/* Those that still wait and were sent stay, in their order. */
+static void keep_waiting(struct slots_by_id *sorted)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < sorted->count; i++)
+        if (sorted->slots[i]->op != NULL && !sorted->slots[i]->held_back)
+            sorted->slots[kept++] = sorted->slots[i];
+    sorted->count = kept;
+}
+
+static struct slot *find(const struct slots_by_id *sorted, const struct db_kind *kind,
+                         const char *id)
+{
+    size_t low = 0, high = sorted->count;
 
     while (low < high) {
         size_t middle = (low + high) / 2;
-        if (strcmp(id_of(sorted[middle]), id) < 0)
+        int order = compare(sorted->slots[middle], kind, id);
+        if (order == 0)
+            return sorted->slots[middle];
+        if (order < 0)
             low = middle + 1;
         else
             high = middle;
     }
-    return low < count && strcmp(id_of(sorted[low]), id) == 0 ? sorted[low] : NULL;
+    return NULL; /* its time was up meanwhile */
 }
 
 void answer_written(struct slot *slots, size_t count, const struct db_kind *kind,
-                    const void *result, struct slot **sorted)
+                    const void *result, struct slots_by_id *sorted)
 {
     struct db_rows all = all_rows(result);
     struct slot *slot = NULL;
-    size_t waiting = 0;
 
-    for (size_t i = 0; i < count; i++)
-        if (slot_waits(&slots[i], kind))
-            sorted[waiting++] = &slots[i];
-    qsort(sorted, waiting, sizeof *sorted, by_id);
+    keep_waiting(sorted);
     for (int row = 0; row < all.count; row++) {
         const char *id = db_text(&all, row, 0);
         if (slot == NULL || strcmp(id_of(slot), id) != 0) {
-            slot = find(sorted, waiting, id);
-            if (slot == NULL) /* its time was up meanwhile */
+            slot = find(sorted, kind, id);
+            if (slot == NULL)
                 continue;
             slot->first_row = row;
         }

@@ -90,6 +90,12 @@ struct err batch_prepare(const struct db_config *config, struct conn *conn,
 
 /* ---- sending ------------------------------------------------------------------------ */
 
+/* Of one kind, or of any when kind is NULL. */
+static bool is_sent(const struct slot *slot, const struct db_kind *kind)
+{
+    return slot_waits(slot, kind) && !slot->held_back;
+}
+
 static bool send_statement(struct attempt *a, struct sent sent, const char *name,
                            int count, const struct buffer *bytes, const size_t *ends)
 {
@@ -124,10 +130,10 @@ static void head_array(const struct attempt *a, const struct db_kind *kind, size
     size_t length = 0;
 
     for (size_t i = 0; i < a->count; i++)
-        length += slot_waits(&a->slots[i], kind) ? 1 : 0;
+        length += is_sent(&a->slots[i], kind) ? 1 : 0;
     array_begin(out, type, length);
     for (size_t i = 0; i < a->count; i++)
-        if (slot_waits(&a->slots[i], kind))
+        if (is_sent(&a->slots[i], kind))
             array_add(out, type, &a->slots[i].op->head[c]);
 }
 
@@ -139,11 +145,11 @@ static void line_array(const struct attempt *a, const struct db_kind *kind, int 
     int64_t ordinal = 0;
 
     for (size_t i = 0; i < a->count; i++)
-        if (slot_waits(&a->slots[i], kind))
+        if (is_sent(&a->slots[i], kind))
             length += a->slots[i].op->line_count;
     array_begin(out, type, length);
     for (size_t i = 0; i < a->count; i++) {
-        if (!slot_waits(&a->slots[i], kind))
+        if (!is_sent(&a->slots[i], kind))
             continue;
         const struct db_op *op = a->slots[i].op;
         struct db_value number = db_i(++ordinal);
@@ -197,7 +203,7 @@ static bool send_kind(struct attempt *a, size_t k, struct buffer *buffer)
 static bool any_of(const struct attempt *a, const struct db_kind *kind)
 {
     for (size_t i = 0; i < a->count; i++)
-        if (slot_waits(&a->slots[i], kind))
+        if (is_sent(&a->slots[i], kind))
             return true;
     return false;
 }
@@ -385,11 +391,19 @@ static void finish_kinds(struct attempt *a)
     for (size_t k = 0; k < a->config->kind_count; k++)
         if (a->config->kinds[k]->write_answers && !a->asking)
             answer_written(a->slots, a->count, a->config->kinds[k], a->answers[k],
-                           a->batch->by_id);
+                           &a->batch->by_id);
         else
             answer_asked(a->slots, a->count, a->config->kinds[k], a->answers[k]);
     cork_end();
     clear_answers(a->answers);
+}
+
+static bool anybody_waits(const struct attempt *a)
+{
+    for (size_t i = 0; i < a->count; i++)
+        if (slot_waits(&a->slots[i], NULL))
+            return true;
+    return false;
 }
 
 /* Asks about operations that committed, of which no write has said anything. */
@@ -399,8 +413,10 @@ static struct verdict ask(struct attempt *committed)
     bool sent = true;
 
     a.asking = true;
-    for (size_t i = 0; i < a.count; i++)
+    for (size_t i = 0; i < a.count; i++) {
         a.slots[i].kind = a.slots[i].op == NULL ? NULL : a.slots[i].op->kind;
+        a.slots[i].held_back = false;
+    }
     for (size_t k = 0; k < a.config->kind_count && sent; k++)
         sent = !any_of(&a, a.config->kinds[k]) || send_kind(&a, k, &a.batch->parameters);
     a.batch->parameters.failed = false;
@@ -421,7 +437,7 @@ static struct verdict judge(struct attempt *a)
 
     if (a->committed && !a->conn->warned) {
         finish_kinds(a);
-        return any_of(a, NULL) ? ask(a) : (struct verdict){VERDICT_COMMITTED, ERR_NONE};
+        return anybody_waits(a) ? ask(a) : (struct verdict){VERDICT_COMMITTED, ERR_NONE};
     }
     /* A warning during COMMIT may be "canceling the wait for synchronous replication":
      * committed here, perhaps nowhere else. */
@@ -479,8 +495,9 @@ struct verdict batch_attempt(struct batch *batch, const struct db_config *config
                         .answers = batch->answers};
 
     conn->warned = false;
+    slots_sort(slots, count, &batch->by_id);
     for (size_t i = 0; i < count; i++) {
-        slots[i].kind = slots[i].op->kind;
+        slots[i].kind = slots[i].held_back ? NULL : slots[i].op->kind;
         slots[i].row_count = 0;
     }
     struct fault before = pass_commit(&a, "before");
@@ -511,6 +528,6 @@ struct verdict batch_attempt(struct batch *batch, const struct db_config *config
 void batch_free(struct batch *batch)
 {
     free(batch->parameters.bytes);
-    free(batch->by_id);
+    free(batch->by_id.slots);
     clear_answers(batch->answers);
 }

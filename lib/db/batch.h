@@ -27,11 +27,11 @@ struct verdict {
     struct err error;
 };
 
-/* Buffers kept between batches; by_id is the writer's to allocate, the rest starts zeroed. */
+/* Buffers kept between batches; by_id's slots are the writer's to allocate, the rest starts zeroed. */
 struct batch {
     struct buffer parameters;
     PGresult *answers[DB_KINDS_MAX];
-    struct slot **by_id; /* batch_max of them: slots in the order of their ids */
+    struct slots_by_id by_id;
 };
 
 /* Prepares every statement and enters pipeline mode; the connection is then a batch's. */

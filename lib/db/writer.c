@@ -58,13 +58,12 @@ static void finish_op(struct db_op *op, struct err error)
     slot_finish(&slot, error, NULL);
 }
 
+/* Not under the lock: who is woken would find it taken, and sleep once more. */
 static void wake(void *arg)
 {
     struct writer *w = arg;
 
-    pthread_mutex_lock(&w->lock);
     pthread_cond_signal(&w->wake);
-    pthread_mutex_unlock(&w->lock);
 }
 
 void writer_submit(struct writer *w, struct db_op *op)
@@ -407,7 +406,7 @@ struct err writer_start(const struct db_config *config, struct writer **out)
     }
     w->config = *config;
     w->slots = slots;
-    w->batch.by_id = by_id;
+    w->batch.by_id.slots = by_id;
     w->attempted = slots;
     w->last = &w->first;
     w->backoff_ms = BACKOFF_LEAST_MS;
