@@ -22,7 +22,7 @@ enum checkout_state checkout_state_of(const char *name)
     for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)
         if (strcmp(name, NAMES[i]) == 0)
             return (enum checkout_state)i;
-    assert(false && "the column's CHECK allows no other state");
+    assert(false && "the column's type allows no other state");
     return CHECKOUT_FAILED;
 }
 

@@ -5,8 +5,8 @@
 #include <stdio.h>
 
 /*
- * Nothing here needs escaping: ids are ULIDs, the type is a constant of ours, the row's CHECK
- * and claim let only a well-formed traceparent in, and the payload is JSON already.
+ * Nothing here needs escaping: ids are ULIDs, the type is a constant of ours,
+ * claim lets only a well-formed traceparent in, and the payload is JSON already.
  * `sequence` is a text that sorts, as its extension asks for.
  */
 #define FORMAT                                                                           \

@@ -19,6 +19,8 @@ static const struct {
     {"57014", SQLSTATE_DATA},       /* query_canceled: too slow for statement_timeout, so in
                                        halves it may be fast enough */
     {"08", SQLSTATE_CONNECTION},
+    {"0A000", SQLSTATE_CONNECTION}, /* feature_not_supported: a migration gave a column another
+                                       type, and what was prepared before is of no more use */
     {"26", SQLSTATE_CONNECTION},    /* invalid_sql_statement_name: the session was reset */
     {"53", SQLSTATE_RESOURCES},     /* disk_full, out_of_memory, too_many_connections */
     {"58", SQLSTATE_RESOURCES},     /* system errors: I/O */

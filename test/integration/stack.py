@@ -372,6 +372,24 @@ SUMS = {
                    FROM inventory.reservations, unnest(skus, quantities) AS l(sku, quantity)
                    WHERE state = 'confirmed' GROUP BY sku) r USING (sku)
         WHERE s.sold <> coalesce(r.pieces, 0)""",
+    "no row contradicts itself": """
+        SELECT id FROM inventory.reservations
+        WHERE (state = 'refused') <> (refusal IS NOT NULL)
+           OR refusal NOT IN ('out_of_stock', 'unknown_sku', 'mixed_currencies')
+           OR cardinality(skus) <> cardinality(quantities)
+           OR cardinality(skus) <> cardinality(unit_prices_cents)
+           OR state IN ('held', 'confirmed', 'expired')
+              AND (expires_at IS NULL OR currency IS NULL OR cardinality(skus) = 0)
+        UNION ALL SELECT id FROM payment.charges
+        WHERE state = 'captured' AND provider_charge_id IS NULL
+           OR state = 'declined' AND decline_code IS NULL
+           OR state IN ('intent', 'captured', 'declined')
+              AND (user_id IS NULL OR method_id IS NULL OR currency IS NULL)
+        UNION ALL SELECT order_id FROM orders.checkouts
+        WHERE (state IN ('aborting', 'failed')) <> (failure_reason IS NOT NULL)
+           OR (state IN ('completed', 'failed')) <> (finished_at IS NOT NULL)
+           OR octet_length(fingerprint) <> 32 OR expected_total_cents < 0
+        UNION ALL SELECT order_id FROM orders.outbox WHERE sequence < 1 OR position < 1""",
 }
 
 

@@ -244,6 +244,26 @@ static void without_an_answer_the_outcome_is_unknown(void **state)
     db_close(db);
 }
 
+/* A migration while we run: the statements that were prepared before it are of no more use. */
+static void a_column_of_another_type_is_written_and_read(void **state)
+{
+    static struct one ones[2];
+    struct latch latch;
+    struct db *db = open_db();
+
+    (void)state;
+    fill(&ones[0], &TOLD, &latch, 0, 3, LATER_MS);
+    run(db, &ones[0], 1);
+    sql("CREATE DOMAIN w.number AS bigint CHECK (VALUE >= 0);"
+        "ALTER TABLE w.ops ALTER n TYPE w.number");
+    fill(&ones[0], &TOLD, &latch, 0, 0, LATER_MS);
+    fill(&ones[1], &TOLD, &latch, 1, 6, LATER_MS);
+    run(db, ones, 2);
+    assert_answered(&ones[0], "asked", 1, 3);
+    assert_answered(&ones[1], "told", 1, 6);
+    db_close(db);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -253,6 +273,7 @@ int main(void)
         cmocka_unit_test_setup(a_connection_lost_while_asking_loses_no_answer, new_schema),
         cmocka_unit_test_setup(an_answer_that_fails_is_asked_for_again, new_schema),
         cmocka_unit_test_setup(without_an_answer_the_outcome_is_unknown, new_schema),
+        cmocka_unit_test_setup(a_column_of_another_type_is_written_and_read, new_schema),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
