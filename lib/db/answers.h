@@ -38,6 +38,6 @@ void slot_finish(struct slot *slot, struct err error, const struct db_rows *rows
 void answer_written(struct slot *slots, size_t count, const struct db_kind *kind,
                     const void *result, struct slots_by_id *sorted);
 
-/* Finishes all that were sent of one kind with the rows of `answer`, which are sorted by ordinal. */
+/* Finishes all that were sent of one kind with the rows of `answer`, sorted by ordinal. */
 void answer_asked(struct slot *slots, size_t count, const struct db_kind *kind,
                   const void *result);

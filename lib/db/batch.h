@@ -27,7 +27,7 @@ struct verdict {
     struct err error;
 };
 
-/* Buffers kept between batches; by_id's slots are the writer's to allocate, the rest starts zeroed. */
+/* Kept between batches.  by_id's slots are allocated by the writer, the rest starts zeroed. */
 struct batch {
     struct buffer parameters;
     PGresult *answers[DB_KINDS_MAX];
@@ -39,8 +39,9 @@ struct err batch_prepare(const struct db_config *config, struct conn *conn, int6
     __attribute__((warn_unused_result));
 
 /*
- * One attempt, of slots that all hold an operation.  Operations whose deadline passes while the database works are told so
- * (effect unknown) and their slots emptied; an attempt lasts at most the patience.
+ * One attempt, of slots that all hold an operation.  Operations whose deadline passes while
+ * the database works are told so (effect unknown) and their slots emptied; an attempt lasts
+ * at most the patience.
  */
 struct verdict batch_attempt(struct batch *batch, const struct db_config *config,
                              struct conn *conn, struct slot *slots, size_t count)
