@@ -54,9 +54,10 @@ static const char LOCK[] =
 
 /*
  * Requests are looked at in the order they came.  One fits if all of them up to it, together,
- * find enough of each of its SKUs, and is held.  One that could not be served even alone is
- * refused.  Any other stays undecided, and is asked again when what was held is known: the
- * first of each round is decided, so this ends.
+ * find enough of each of its SKUs, and is held; who asks for more of a SKU than there is does
+ * not count for it.  One that could not be served even alone is refused.  Any other stays
+ * undecided, and is asked again when what was held is known: the first of each round is
+ * decided, so this ends.
  *
  * A line finds its request by subscript, not by a join: on arrays of unknown length the
  * planner would loop over all pairs.
@@ -68,7 +69,8 @@ static const struct db_kind RESERVE = {
     .write =
         "WITH line AS ("
         "    SELECT l.ordinal, l.sku, l.quantity, s.available, p.price_cents, p.currency,"
-        "           sum(l.quantity) OVER (PARTITION BY l.sku ORDER BY l.ordinal) AS asked"
+        "           sum(l.quantity) FILTER (WHERE l.quantity <= s.available)"
+        "               OVER (PARTITION BY l.sku ORDER BY l.ordinal) AS asked"
         "    FROM unnest($3, $4, $5) AS l(ordinal, sku, quantity)"
         "    LEFT JOIN inventory.stock s ON s.sku = l.sku"
         "    LEFT JOIN inventory.products p ON p.sku = l.sku"
@@ -76,7 +78,7 @@ static const struct db_kind RESERVE = {
         "                      WHERE r.id = ($1)[l.ordinal])"
         "), verdict AS ("
         "    SELECT ($1)[ordinal] AS id, ($2)[ordinal] AS ttl_ms,"
-        "           bool_and(coalesce(asked <= available, false))"
+        "           bool_and(coalesce(quantity <= available AND asked <= available, false))"
         "               AND min(currency) = max(currency) AS fits,"
         "           min(currency) <> max(currency) AS mixed,"
         "           string_agg(sku, ',') FILTER (WHERE price_cents IS NULL) AS unknown,"
@@ -85,7 +87,8 @@ static const struct db_kind RESERVE = {
         "           array_agg(price_cents) AS prices,"
         "           coalesce(sum(quantity * price_cents), 0)::bigint AS total,"
         "           min(currency) AS currency"
-        "    FROM (SELECT * FROM line ORDER BY ordinal, sku) AS sorted GROUP BY ordinal"
+        "    FROM (SELECT * FROM line ORDER BY ordinal, sku COLLATE \"C\") AS sorted"
+        "    GROUP BY ordinal"
         "), deducted AS ("
         "    UPDATE inventory.stock s"
         "    SET available = s.available - t.quantity, held = s.held + t.quantity"
@@ -129,6 +132,8 @@ static const struct db_kind RESERVE = {
 /* What a refused reservation answers, the first time and every time after. */
 static struct err refusal(struct arena *arena, const char *reason, const char *skus)
 {
+    if (reason == NULL)
+        return err_make(ERR_DATA_LOSS, "The reservation is refused, and does not say why.");
     if (strcmp(reason, "mixed_currencies") == 0)
         return err_make(ERR_FAILED_PRECONDITION,
                         "The lines have prices in several currencies; order them apart.");

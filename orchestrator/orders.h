@@ -26,7 +26,7 @@ enum claim_result {
     CLAIM_CART_NOT_FOUND,
     CLAIM_CART_EMPTY,
     CLAIM_ALREADY_ORDERED, /* another key's checkout has the cart */
-    CLAIM_AGAIN,           /* the cart changed between writing and reading: claim again */
+    CLAIM_AGAIN,           /* the key is free after all, or the cart changed: claim again */
 };
 
 /* Of `c`: order_id (new), idempotency_key, user_id, cart_id, payment_method_id, fingerprint,

@@ -111,6 +111,8 @@ static const struct db_kind SETTLE = {
 
 static struct err declined(const char *code)
 {
+    if (code == NULL)
+        return err_make(ERR_DATA_LOSS, "The charge was declined, and does not say why.");
     if (strcmp(code, "payment_method_unknown") == 0)
         return err_make(ERR_PAYMENT_DECLINED, "The payment method is not one of yours.");
     return err_make(ERR_PAYMENT_DECLINED, "The card was declined: %s.", code);

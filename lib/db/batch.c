@@ -53,6 +53,7 @@ static struct err prepare_kind(const struct db_kind *kind, struct conn *conn,
 
     assert(strlen(kind->head) <= DB_HEAD_MAX);
     assert(kind->lines == NULL || strlen(kind->lines) <= DB_LINES_MAX);
+    assert(!kind->write_answers || (kind->head[0] == 't' && kind->answer != NULL));
     snprintf(types, sizeof types, "%s%s%s", kind->head, kind->lines != NULL ? "i" : "",
              kind->lines != NULL ? kind->lines : "");
     if (kind->write != NULL) {
@@ -385,6 +386,22 @@ static struct verdict in_doubt(struct attempt *a)
                                         "outcome is unknown.")};
 }
 
+/* Of an error that leaves the connection as good as it was. */
+static struct verdict failure(const struct attempt *a)
+{
+    static const enum verdict_kind VERDICTS[] = {
+        [SQLSTATE_DATA] = VERDICT_DATA,
+        [SQLSTATE_RACE] = VERDICT_AGAIN,
+        [SQLSTATE_TWIN] = VERDICT_TWIN,
+        [SQLSTATE_RESOURCES] = VERDICT_REFUSED,
+    };
+    struct verdict verdict = {VERDICTS[sqlstate_meaning(a->state)], sqlstate_err(a->state)};
+
+    if (a->asking)
+        verdict.error.effect = EFFECT_UNKNOWN;
+    return verdict;
+}
+
 static void finish_kinds(struct attempt *a)
 {
     cork_begin(); /* what they send next goes together */
@@ -423,10 +440,9 @@ static struct verdict ask(struct attempt *committed)
     if (!sent || !PQpipelineSync(a.conn->pg) ||
         !wait_for(&a, conn_push, clock_monotonic_ms() + PATIENCE_MS) || !receive_all(&a))
         return in_doubt(&a);
-    if (a.state[0] != '\0') { /* they are run again, and answered then */
-        (void)in_doubt(&a);
-        return (struct verdict){VERDICT_AGAIN, sqlstate_err(a.state)};
-    }
+    struct verdict lost = in_doubt(&a); /* whatever becomes of the answer, they committed */
+    if (a.state[0] != '\0')
+        return sqlstate_meaning(a.state) == SQLSTATE_CONNECTION ? lost : failure(&a);
     finish_kinds(&a);
     return (struct verdict){VERDICT_COMMITTED, ERR_NONE};
 }
@@ -448,13 +464,7 @@ static struct verdict judge(struct attempt *a)
     if (a->state[0] == '\0') /* COMMIT answered ROLLBACK */
         return (struct verdict){VERDICT_AGAIN,
                                 err_make(ERR_UNAVAILABLE, "The database rolled back.")};
-    static const enum verdict_kind VERDICTS[] = {
-        [SQLSTATE_DATA] = VERDICT_DATA,
-        [SQLSTATE_RACE] = VERDICT_AGAIN,
-        [SQLSTATE_TWIN] = VERDICT_TWIN,
-        [SQLSTATE_RESOURCES] = VERDICT_REFUSED,
-    };
-    return (struct verdict){VERDICTS[meaning], sqlstate_err(a->state)};
+    return failure(a);
 }
 
 static void finish_unknown(const struct attempt *a)

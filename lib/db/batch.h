@@ -2,7 +2,11 @@
  * batch.h - one group of operations through one transaction, in one round trip.
  *
  *   BEGIN; lock; {write; answer} a kind; COMMIT; Sync      all sent at once (pipeline mode)
- *   {answer} a kind; Sync                                  for those no write answered
+ *
+ * Where a kind's write answers, its answer is not among these, but asked afterwards for those
+ * operations that the write said nothing of:
+ *
+ *   {answer} a kind; Sync
  *
  * Private to lib/db.  A batch is attempted; the verdict says what to do with it.
  */
@@ -15,10 +19,11 @@
 
 enum verdict_kind {
     VERDICT_COMMITTED, /* every `done` was called */
-    VERDICT_DATA,      /* rolled back; some operation can never succeed: `error` */
-    VERDICT_AGAIN,     /* rolled back by a race: `error` */
-    VERDICT_TWIN,      /* rolled back; a key is taken: again, and if that stays, DATA */
-    VERDICT_REFUSED,   /* rolled back for want of disk or memory: `error` */
+    /* Rolled back; or, with effect unknown in `error`, committed and some could not be answered. */
+    VERDICT_DATA,      /* some operation can never succeed: `error` */
+    VERDICT_AGAIN,     /* a race: `error` */
+    VERDICT_TWIN,      /* a key is taken: again, and if that stays, DATA */
+    VERDICT_REFUSED,   /* for want of disk or memory: `error` */
     VERDICT_LOST,      /* the connection is gone; what was sent is in doubt */
 };
 

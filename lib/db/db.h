@@ -47,9 +47,9 @@ struct db_kind {
      * one operation are handed to its `done`.  NULL: none. */
     const char *answer;
     /* `write` answers for what it changed: in rows like those of `answer`, but with column 0
-     * of the head (text) in place of the ordinal, one operation's rows together.  Then
-     * `answer` is only asked, after COMMIT, about operations it returned nothing of.  Of those
-     * in a batch that agree in column 0 the first is written, and the others are asked about. */
+     * of the head (a text, never NULL) in place of the ordinal, one operation's rows together.
+     * Then `answer` is only asked, after COMMIT, about operations it returned nothing of.  Of
+     * those in a batch that agree in column 0 the first is written, the others are asked about. */
     bool write_answers;
 };
 

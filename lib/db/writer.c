@@ -261,19 +261,22 @@ static size_t compact(struct slot *slots, size_t count, bool closing)
     return kept;
 }
 
-/* Run again, what had committed answers as it did; only a refusal to run leaves doubt. */
+/* Run again, what had committed answers as it did; only a refusal to run, or to tell what
+ * became of it, leaves doubt. */
 static enum err_effect effect_of(const struct slot *slot, struct err error)
 {
-    return slot->in_doubt && error.code == ERR_RESOURCE_EXHAUSTED ? EFFECT_UNKNOWN
-                                                                  : EFFECT_NONE;
+    bool refused = error.code == ERR_RESOURCE_EXHAUSTED || error.effect == EFFECT_UNKNOWN;
+
+    return slot->in_doubt && refused ? EFFECT_UNKNOWN : EFFECT_NONE;
 }
 
 static void finish_all(struct slot *slots, size_t count, struct err error)
 {
     for (size_t i = 0; i < count; i++)
         if (slots[i].op != NULL) {
-            error.effect = effect_of(&slots[i], error);
-            slot_finish(&slots[i], error, NULL);
+            struct err own = error;
+            own.effect = effect_of(&slots[i], error);
+            slot_finish(&slots[i], own, NULL);
         }
 }
 
