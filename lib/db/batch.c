@@ -40,7 +40,7 @@ struct attempt {
     PGresult **answers;
     char state[6]; /* SQLSTATE of the first error, or "" */
     bool asking; /* for answers alone */
-    bool committed, rolled_back;
+    bool committed;
 };
 
 /* ---- preparing ---------------------------------------------------------------------- */
@@ -201,6 +201,7 @@ static bool send_kind(struct attempt *a, size_t k, struct buffer *buffer)
            send_statement(a, (struct sent){SENT_ANSWER, k}, name, count, buffer, ends);
 }
 
+/* Whether anything is sent of that kind, or at all when kind is NULL. */
 static bool any_of(const struct attempt *a, const struct db_kind *kind)
 {
     for (size_t i = 0; i < a->count; i++)
@@ -287,10 +288,8 @@ static void take_result(struct attempt *a, const struct sent *sent, PGresult *re
         }
         break;
     case PGRES_COMMAND_OK:
-        if (sent->kind == SENT_COMMIT) {
+        if (sent->kind == SENT_COMMIT)
             a->committed = strcmp(PQcmdStatus(result), "COMMIT") == 0;
-            a->rolled_back = !a->committed;
-        }
         break;
     default:
         break;
@@ -415,17 +414,10 @@ static void finish_kinds(struct attempt *a)
     clear_answers(a->answers);
 }
 
-static bool anybody_waits(const struct attempt *a)
-{
-    for (size_t i = 0; i < a->count; i++)
-        if (slot_waits(&a->slots[i], NULL))
-            return true;
-    return false;
-}
-
-/* Asks about operations that committed, of which no write has said anything. */
+/* Asks about operations that committed, of which no write has said anything, if there are any. */
 static struct verdict ask(struct attempt *committed)
 {
+    const struct verdict done = {VERDICT_COMMITTED, ERR_NONE};
     struct attempt a = follow_up(committed);
     bool sent = true;
 
@@ -434,17 +426,19 @@ static struct verdict ask(struct attempt *committed)
         a.slots[i].kind = a.slots[i].op == NULL ? NULL : a.slots[i].op->kind;
         a.slots[i].held_back = false;
     }
+    if (!any_of(&a, NULL))
+        return done;
+    struct verdict lost = in_doubt(&a); /* whatever becomes of the answer, they committed */
     for (size_t k = 0; k < a.config->kind_count && sent; k++)
         sent = !any_of(&a, a.config->kinds[k]) || send_kind(&a, k, &a.batch->parameters);
     a.batch->parameters.failed = false;
     if (!sent || !PQpipelineSync(a.conn->pg) ||
         !wait_for(&a, conn_push, clock_monotonic_ms() + PATIENCE_MS) || !receive_all(&a))
-        return in_doubt(&a);
-    struct verdict lost = in_doubt(&a); /* whatever becomes of the answer, they committed */
+        return lost;
     if (a.state[0] != '\0')
         return sqlstate_meaning(a.state) == SQLSTATE_CONNECTION ? lost : failure(&a);
     finish_kinds(&a);
-    return (struct verdict){VERDICT_COMMITTED, ERR_NONE};
+    return done;
 }
 
 static struct verdict judge(struct attempt *a)
@@ -453,7 +447,7 @@ static struct verdict judge(struct attempt *a)
 
     if (a->committed && !a->conn->warned) {
         finish_kinds(a);
-        return anybody_waits(a) ? ask(a) : (struct verdict){VERDICT_COMMITTED, ERR_NONE};
+        return ask(a);
     }
     /* A warning during COMMIT may be "canceling the wait for synchronous replication":
      * committed here, perhaps nowhere else. */

@@ -21,8 +21,8 @@ static const struct db_kind TOLD = {
     .head = "ti", /* id, n */
     .write = "WITH new AS ("
              "    INSERT INTO w.ops (id, n)"
-             "    SELECT a.id, a.n FROM unnest($1, $2) WITH ORDINALITY AS a(id, n, ordinal)"
-             "    ORDER BY a.id, a.ordinal ON CONFLICT DO NOTHING RETURNING id, n"
+             "    SELECT a.id, a.n FROM unnest($1, $2) AS a(id, n)"
+             "    ORDER BY a.id ON CONFLICT DO NOTHING RETURNING id, n"
              ")" /* as many rows as n says, 1 to 3 */
              "SELECT id, 'told', n::bigint FROM new, generate_series(1, n % 3 + 1)",
     .write_answers = true,
