@@ -18,6 +18,8 @@ enum {
     REST_DOUBLINGS = 6, /* 3.2 s at most */
 };
 
+/* A connection counts from before nng uses it: were it later, an answer could come over it
+ * first, and the next call would take a hung address for the only one there is. */
 static void on_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
 {
     struct endpoint *endpoint = arg;
@@ -25,13 +27,10 @@ static void on_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
 
     if (event == NNG_PIPE_EV_ADD_PRE) {
         lane_connected(endpoint->lane, id);
-        return;
-    }
-    atomic_store(&endpoint->alone_since_ms, clock_monotonic_ms());
-    if (event == NNG_PIPE_EV_ADD_POST) {
         atomic_store(&endpoint->connected, id);
         return;
     }
+    atomic_store(&endpoint->alone_since_ms, clock_monotonic_ms());
     atomic_compare_exchange_strong(&endpoint->connected, &stands, 0);
     lane_disconnected(endpoint->lane, id);
 }
@@ -48,8 +47,10 @@ static int prepare(struct endpoint *endpoint)
         rv = nng_socket_set_ms(socket, NNG_OPT_RECONNMINT, REDIAL_LEAST_MS);
     if (rv == 0)
         rv = nng_socket_set_ms(socket, NNG_OPT_RECONNMAXT, REDIAL_MOST_MS);
-    for (nng_pipe_ev e = NNG_PIPE_EV_ADD_PRE; rv == 0 && e <= NNG_PIPE_EV_REM_POST; e++)
-        rv = nng_pipe_notify(socket, e, on_pipe, endpoint);
+    if (rv == 0)
+        rv = nng_pipe_notify(socket, NNG_PIPE_EV_ADD_PRE, on_pipe, endpoint);
+    if (rv == 0)
+        rv = nng_pipe_notify(socket, NNG_PIPE_EV_REM_POST, on_pipe, endpoint);
     return rv;
 }
 
