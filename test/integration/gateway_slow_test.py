@@ -24,11 +24,13 @@ HELD = [name for name in ATTACKS if name != "range"]  # a range is answered at o
 
 
 def established(port):
-    """Connections that the process listening on the port holds, as the kernel counts them."""
+    """Connections that the process listening on the port holds, as the kernel counts them.
+
+    Each once: while connections come, the table may show one again and again."""
     local = f":{port:04X}"
     with open("/proc/net/tcp") as table:
-        return sum(fields[1].endswith(local) and fields[3] == "01"
-                   for fields in map(str.split, table))
+        return len({fields[2] for fields in map(str.split, table)
+                    if fields[1].endswith(local) and fields[3] == "01"})
 
 
 class Attack:
