@@ -63,7 +63,7 @@ logs_bound() {
     local size log
     while read -r size log; do
         ((size < LOG_BYTES)) || log_cut "$log" "$size" || true
-    done < <(stat -c '%s %n' "$STATE"/log/*.log 2>/dev/null)
+    done <<<"$(stat -c '%s %n' "$STATE"/log/*.log 2>/dev/null)"
 }
 
 # log_cut LOG SIZE: its processes go on appending meanwhile.  The file system takes the
@@ -168,22 +168,36 @@ stack_start() {
 
 # Returns never; a signal ends it through the traps.
 supervise() {
-    local name seconds
+    local name
+    trap something_ended CHLD
     while :; do
-        LOOK_AGAIN_MS=1000
+        logs_bound
+        ENDED=0 LOOK_AGAIN_MS=1000
         for name in "${PROCESSES[@]}"; do
             process_keep "$name"
         done
-        logs_bound
-        # `wait -n` returns as soon as a process ends; the sleep is for restarts due.
-        printf -v seconds '%d.%03d' $((LOOK_AGAIN_MS / 1000)) $((LOOK_AGAIN_MS % 1000))
-        sleep "$seconds" 7>&- 8>&- 9>&- &
-        BUSY=$!
-        wait -n 2>/dev/null || true
-        kill "$BUSY" 2>/dev/null || true
-        wait "$BUSY" 2>/dev/null || true
-        BUSY=
+        await_end "$LOOK_AGAIN_MS"
     done
+}
+
+# await_end MILLISECONDS: until something ends, if nothing has, or so long.
+#
+# Not with `wait -n`: what ends between its look and its wait, bash 5.2 overlooks
+# (wait_for_any_job), and then waits for the next to end, perhaps for ever.  `wait PID`
+# has no such gap, and the trap ends the sleep it waits for.
+await_end() {
+    local seconds
+    printf -v seconds '%d.%03d' $(($1 / 1000)) $(($1 % 1000))
+    sleep "$seconds" 7>&- 8>&- 9>&- &
+    BUSY=$!
+    ((!ENDED)) || something_ended
+    wait "$BUSY" 2>/dev/null || true
+    BUSY=
+}
+
+something_ended() {
+    ENDED=1
+    [[ -z $BUSY ]] || kill "$BUSY" 2>/dev/null || true
 }
 
 # Notices that it died, or starts it again when that is due.
