@@ -5,19 +5,21 @@
  * Old and finished; and of those that were ordered, with a cart that is still to be
  * marked or was marked long ago enough.
  */
-#define PRUNABLE(before, kept_ms, settle_ms)                                             \
+#define PRUNABLE                                                                         \
     "FROM orders.checkouts k "                                                           \
     "LEFT JOIN orders.carts c ON c.user_id = k.user_id AND c.id = k.cart_id "            \
-    "WHERE k.order_id < " before "  AND k.finished_at < now() - " kept_ms                \
-    " * interval '1 ms'"                                                                 \
+    "WHERE k.order_id < (SELECT before FROM ask)"                                        \
+    "  AND k.finished_at < now() - (SELECT kept_ms FROM ask) * interval '1 ms'"          \
     "  AND (k.state = 'failed' OR c.ordered_at IS NULL"                                  \
-    "       OR c.ordered_at < now() - " settle_ms " * interval '1 ms') "
+    "       OR c.ordered_at"                                                             \
+    "          < now() - (SELECT settle_ms FROM ask) * interval '1 ms') "
 
 void orders_find_prunable(struct db_query *query, const struct prunable *what)
 {
     query->name = "find_prunable";
     query->types = "tii";
-    query->sql = "SELECT k.order_id " PRUNABLE("$1", "$2", "$3") "LIMIT 1";
+    query->sql = "WITH ask AS (SELECT $1 AS before, $2 AS kept_ms, $3 AS settle_ms) "
+                 "SELECT k.order_id " PRUNABLE "LIMIT 1";
     query->values[0] = db_t(what->before);
     query->values[1] = db_i(what->kept_ms);
     query->values[2] = db_i(what->settle_ms);
@@ -34,25 +36,18 @@ const struct db_kind CHECKOUTS_PRUNE = {
         " old AS ("
         "    SELECT k.order_id, k.user_id, k.cart_id,"
         "           k.state = 'completed' AND c.id IS NOT NULL"
-        "               AND c.ordered_at IS NULL AS mark " PRUNABLE(
-            "(SELECT before FROM ask)", "(SELECT kept_ms FROM ask)",
-            "(SELECT settle_ms FROM ask)") "    ORDER BY k.order_id LIMIT (SELECT most "
-                                           "FROM ask) FOR UPDATE OF k SKIP LOCKED"
-                                           "), locked AS ("
-                                           "    SELECT c.user_id, c.id FROM orders.carts "
-                                           "c"
-                                           "    JOIN old ON old.mark AND c.user_id = "
-                                           "old.user_id AND c.id = old.cart_id"
-                                           "    ORDER BY c.user_id, c.id FOR UPDATE OF c"
-                                           "), marked AS ("
-                                           "    UPDATE orders.carts c SET ordered_at = "
-                                           "now() FROM locked l"
-                                           "    WHERE c.user_id = l.user_id AND c.id = "
-                                           "l.id"
-                                           ")"
-                                           "DELETE FROM orders.checkouts k USING old "
-                                           "WHERE k.order_id = old.order_id AND NOT "
-                                           "old.mark",
+        "               AND c.ordered_at IS NULL AS mark " PRUNABLE
+        "    ORDER BY k.order_id LIMIT (SELECT most FROM ask)"
+        "    FOR UPDATE OF k SKIP LOCKED),"
+        " locked AS ("
+        "    SELECT c.user_id, c.id FROM orders.carts c"
+        "    JOIN old ON old.mark AND c.user_id = old.user_id AND c.id = old.cart_id"
+        "    ORDER BY c.user_id, c.id FOR UPDATE OF c),"
+        " marked AS ("
+        "    UPDATE orders.carts c SET ordered_at = now() FROM locked l"
+        "    WHERE c.user_id = l.user_id AND c.id = l.id) "
+        "DELETE FROM orders.checkouts k USING old "
+        "WHERE k.order_id = old.order_id AND NOT old.mark",
 };
 
 void orders_prune(struct db_op *op, const struct prunable *what, int64_t limit)
