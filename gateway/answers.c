@@ -48,12 +48,18 @@ void answers_close(struct answers *answers)
     free(answers);
 }
 
-void answers_id(const char *key, const uint8_t fingerprint[32],
+void answers_id(const char *user, const char *key, const char *body, size_t size,
                 uint8_t id[ANSWERS_ID_SIZE])
 {
-    /* The fingerprint is a uniform 32 bytes: it serves as the hash's key. */
-    crypto_generichash(id, ANSWERS_ID_SIZE, (const unsigned char *)key, strlen(key),
-                       fingerprint, 32);
+    crypto_generichash_state state;
+    const char *header = key == NULL ? "" : key;
+
+    /* With their NULs, which neither can hold: no two requests are the same bytes here. */
+    crypto_generichash_init(&state, NULL, 0, ANSWERS_ID_SIZE);
+    crypto_generichash_update(&state, (const unsigned char *)user, strlen(user) + 1);
+    crypto_generichash_update(&state, (const unsigned char *)header, strlen(header) + 1);
+    crypto_generichash_update(&state, (const unsigned char *)body, size);
+    crypto_generichash_final(&state, id, ANSWERS_ID_SIZE);
 }
 
 static struct entry *set_of(struct answers *answers, const uint8_t id[ANSWERS_ID_SIZE])

@@ -49,9 +49,12 @@ struct err answers_open(size_t entries, struct answers **out)
     __attribute__((warn_unused_result));
 void answers_close(struct answers *answers);
 
-/* The name of an answer: BLAKE2b over the key and the request's fingerprint, which
- * covers the user. */
-void answers_id(const char *key, const uint8_t fingerprint[32],
+/*
+ * The name of an answer: BLAKE2b over who asks and every byte of what they sent that says
+ * what for.  So a repeat is found before anything of it is read; one in another spelling
+ * travels.  `key`: the Idempotency-Key header, or NULL.
+ */
+void answers_id(const char *user, const char *key, const char *body, size_t size,
                 uint8_t id[ANSWERS_ID_SIZE]);
 
 /* Keeps a copy of status, body and location; forgets another answer when it must. */

@@ -141,20 +141,20 @@ static struct err place(struct request *r, const json_t *json)
     if (failed(e))
         return e;
     idempotency_fingerprint(r->user, "POST", "/v1/orders", &order, r->fingerprint);
-    answers_id(key, r->fingerprint, r->answer_id);
-    if (answers_get(r->gateway->answers, r->answer_id, clock_monotonic_ms(), r->arena,
-                    &r->answer))
-        r->answered = true;
-    else
-        call_place(r, &order, key);
+    call_place(r, &order, key);
     return ERR_NONE;
 }
 
 struct err orders_place(struct request *r)
 {
     json_t *json;
-    struct err e = body_parse(r->body, r->body_size, &json);
 
+    answers_id(r->user, r->head.idempotency_key, r->body, r->body_size, r->answer_id);
+    r->answered = answers_get(r->gateway->answers, r->answer_id, clock_monotonic_ms(),
+                              r->arena, &r->answer);
+    if (r->answered)
+        return ERR_NONE;
+    struct err e = body_parse(r->body, r->body_size, &json);
     if (!failed(e))
         e = place(r, json); /* the call packs its message before it returns */
     json_decref(json);

@@ -12,7 +12,7 @@
 
 #include "gateway/answers.h"
 
-static const uint8_t FINGERPRINT[32] = {1, 2, 3}, OTHER[32] = {4, 5, 6};
+static const char USER[] = "user", BODY[] = "{\"cart_id\":\"1\"}";
 
 struct world {
     struct answers *answers;
@@ -46,16 +46,15 @@ static void put(struct world *w, const char *key, int64_t now_ms, const char *bo
     struct answer a = {
         .status = 201, .body = body, .size = size, .location = "/v1/orders/X"};
 
-    answers_id(key, FINGERPRINT, id);
+    answers_id(USER, key, BODY, strlen(BODY), id);
     answers_put(w->answers, id, now_ms, &a);
 }
 
-static bool get(struct world *w, const char *key, const uint8_t fingerprint[32],
-                int64_t now_ms, struct answer *out)
+static bool get(struct world *w, const char *key, int64_t now_ms, struct answer *out)
 {
     uint8_t id[ANSWERS_ID_SIZE];
 
-    answers_id(key, fingerprint, id);
+    answers_id(USER, key, BODY, strlen(BODY), id);
     return answers_get(w->answers, id, now_ms, w->arena, out);
 }
 
@@ -64,7 +63,7 @@ static void what_was_put_is_found_and_marked_replayed(void **state)
     struct answer a;
 
     put(*state, "key-1", 5, "{}", 2);
-    assert_true(get(*state, "key-1", FINGERPRINT, 6, &a));
+    assert_true(get(*state, "key-1", 6, &a));
     assert_int_equal(a.status, 201);
     assert_int_equal(a.size, 2);
     assert_memory_equal(a.body, "{}", 2);
@@ -72,13 +71,35 @@ static void what_was_put_is_found_and_marked_replayed(void **state)
     assert_true(a.replayed);
 }
 
-static void another_key_or_fingerprint_is_another_answer(void **state)
+static void each_byte_of_who_and_what_makes_another_name(void **state)
+{
+    static const struct asked {
+        const char *user, *key, *body;
+    } ASKED[] = {
+        {"user", "key", "{}"}, {"use", "key", "{}"},   {"user", "ke", "{}"},
+        {"user", NULL, "{}"},  {"user", "key", "{ }"}, {"userkey", "", "{}"},
+        {"user", "key{", "}"}, {"", "userkey", "{}"},  {"user", "key", ""},
+    };
+    enum { COUNT = sizeof ASKED / sizeof *ASKED };
+    uint8_t ids[COUNT][ANSWERS_ID_SIZE], again[ANSWERS_ID_SIZE];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT; i++) {
+        const struct asked *a = &ASKED[i];
+        answers_id(a->user, a->key, a->body, strlen(a->body), ids[i]);
+        answers_id(a->user, a->key, a->body, strlen(a->body), again);
+        assert_memory_equal(ids[i], again, ANSWERS_ID_SIZE);
+        for (size_t j = 0; j < i; j++)
+            assert_memory_not_equal(ids[i], ids[j], ANSWERS_ID_SIZE);
+    }
+}
+
+static void another_key_is_another_answer(void **state)
 {
     struct answer a;
 
     put(*state, "key-1", 5, "{}", 2);
-    assert_false(get(*state, "key-2", FINGERPRINT, 6, &a));
-    assert_false(get(*state, "key-1", OTHER, 6, &a));
+    assert_false(get(*state, "key-2", 6, &a));
 }
 
 static void an_answer_past_its_age_or_size_is_not_found(void **state)
@@ -87,12 +108,12 @@ static void an_answer_past_its_age_or_size_is_not_found(void **state)
     struct answer a;
 
     put(*state, "old", 5, "{}", 2);
-    assert_true(get(*state, "old", FINGERPRINT, 4 + ANSWERS_AGE_MAX_MS, &a));
-    assert_false(get(*state, "old", FINGERPRINT, 5 + ANSWERS_AGE_MAX_MS, &a));
+    assert_true(get(*state, "old", 4 + ANSWERS_AGE_MAX_MS, &a));
+    assert_false(get(*state, "old", 5 + ANSWERS_AGE_MAX_MS, &a));
     put(*state, "big", 5, big, sizeof big);
-    assert_false(get(*state, "big", FINGERPRINT, 6, &a));
+    assert_false(get(*state, "big", 6, &a));
     put(*state, "fits", 5, big, sizeof big - 1);
-    assert_true(get(*state, "fits", FINGERPRINT, 6, &a));
+    assert_true(get(*state, "fits", 6, &a));
 }
 
 static void it_never_holds_more_than_it_may_and_keeps_the_newest(void **state)
@@ -104,11 +125,11 @@ static void it_never_holds_more_than_it_may_and_keeps_the_newest(void **state)
     for (int i = 0; i < 1000; i++) {
         snprintf(key, sizeof key, "key-%d", i);
         put(*state, key, i, "{}", 2);
-        assert_true(get(*state, key, FINGERPRINT, i, &a));
+        assert_true(get(*state, key, i, &a));
     }
     for (int i = 0; i < 1000; i++) {
         snprintf(key, sizeof key, "key-%d", i);
-        found += get(*state, key, FINGERPRINT, 1000, &a);
+        found += get(*state, key, 1000, &a);
     }
     assert_int_equal(found, 16);
 }
@@ -118,7 +139,8 @@ int main(void)
 #define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         WITH_WORLD(what_was_put_is_found_and_marked_replayed),
-        WITH_WORLD(another_key_or_fingerprint_is_another_answer),
+        cmocka_unit_test(each_byte_of_who_and_what_makes_another_name),
+        WITH_WORLD(another_key_is_another_answer),
         WITH_WORLD(an_answer_past_its_age_or_size_is_not_found),
         WITH_WORLD(it_never_holds_more_than_it_may_and_keeps_the_newest),
     };
