@@ -52,12 +52,14 @@ void answers_id(const char *user, const char *key, const char *body, size_t size
                 uint8_t id[ANSWERS_ID_SIZE])
 {
     crypto_generichash_state state;
-    const char *header = key == NULL ? "" : key;
+    const uint8_t given = key != NULL;
 
     /* With their NULs, which neither can hold: no two requests are the same bytes here. */
     crypto_generichash_init(&state, NULL, 0, ANSWERS_ID_SIZE);
     crypto_generichash_update(&state, (const unsigned char *)user, strlen(user) + 1);
-    crypto_generichash_update(&state, (const unsigned char *)header, strlen(header) + 1);
+    crypto_generichash_update(&state, &given, 1);
+    if (given)
+        crypto_generichash_update(&state, (const unsigned char *)key, strlen(key) + 1);
     crypto_generichash_update(&state, (const unsigned char *)body, size);
     crypto_generichash_final(&state, id, ANSWERS_ID_SIZE);
 }

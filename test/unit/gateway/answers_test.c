@@ -76,9 +76,10 @@ static void each_byte_of_who_and_what_makes_another_name(void **state)
     static const struct asked {
         const char *user, *key, *body;
     } ASKED[] = {
-        {"user", "key", "{}"}, {"use", "key", "{}"},   {"user", "ke", "{}"},
-        {"user", NULL, "{}"},  {"user", "key", "{ }"}, {"userkey", "", "{}"},
-        {"user", "key{", "}"}, {"", "userkey", "{}"},  {"user", "key", ""},
+        {"user", "key", "{}"}, {"use", "key", "{}"},  {"user", "ke", "{}"},
+        {"user", NULL, "{}"},  {"user", "", "{}"},    {"user", "key", "{ }"},
+        {"userkey", "", "{}"}, {"user", "key{", "}"}, {"", "userkey", "{}"},
+        {"user", "key", ""},
     };
     enum { COUNT = sizeof ASKED / sizeof *ASKED };
     uint8_t ids[COUNT][ANSWERS_ID_SIZE], again[ANSWERS_ID_SIZE];
