@@ -169,35 +169,46 @@ stack_start() {
 # Returns never; a signal ends it through the traps.
 supervise() {
     local name
-    trap something_ended CHLD
+    trap nap_no_longer CHLD
     while :; do
-        logs_bound
-        ENDED=0 LOOK_AGAIN_MS=1000
+        LOOK_AGAIN_MS=1000
         for name in "${PROCESSES[@]}"; do
             process_keep "$name"
         done
+        logs_bound
         await_end "$LOOK_AGAIN_MS"
     done
 }
 
-# await_end MILLISECONDS: until something ends, if nothing has, or so long.
+# await_end MILLISECONDS: until one of the processes ends, or so long.
 #
 # Not with `wait -n`: what ends between its look and its wait, bash 5.2 overlooks
 # (wait_for_any_job), and then waits for the next to end, perhaps for ever.  `wait PID`
-# has no such gap, and the trap ends the sleep it waits for.
+# waits for the sleep, whose end it never misses, and the trap ends the sleep: what ends
+# in between is noticed a second later, at most.
 await_end() {
     local seconds
     printf -v seconds '%d.%03d' $(($1 / 1000)) $(($1 % 1000))
     sleep "$seconds" 7>&- 8>&- 9>&- &
     BUSY=$!
-    ((!ENDED)) || something_ended
+    ! any_ended || nap_no_longer # before there was a sleep to end
     wait "$BUSY" 2>/dev/null || true
     BUSY=
 }
 
-something_ended() {
-    ENDED=1
-    [[ -z $BUSY ]] || kill "$BUSY" 2>/dev/null || true
+# Whether one has ended and is not yet known to have.  Other children do not count.
+any_ended() {
+    local name
+    for name in "${PROCESSES[@]}"; do
+        [[ -n ${DUE[$name]} ]] || process_identity "${PID[$name]}" || return 0
+    done
+    return 1
+}
+
+# KILL, as the child may still be this script about to become the sleep: told to end, it
+# would begin our way out.
+nap_no_longer() {
+    [[ -z $BUSY ]] || kill -KILL "$BUSY" 2>/dev/null || true
 }
 
 # Notices that it died, or starts it again when that is due.

@@ -26,7 +26,8 @@ process_start() {
 
 say() { :; }
 
-trap 'kill "${PID[stays]}"' EXIT
+# Only the supervisor itself may come here, and only once.
+trap 'echo "$BASHPID" >>"$STATE/left"; kill "${PID[stays]}"' EXIT
 trap 'exit 0' TERM
 for name in "${PROCESSES[@]}"; do
     process_start "$name"
