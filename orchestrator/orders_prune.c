@@ -19,7 +19,7 @@ void orders_find_prunable(struct db_query *query, const struct prunable *what)
     query->name = "find_prunable";
     query->types = "tii";
     query->sql = "WITH ask AS (SELECT $1 AS before, $2 AS kept_ms, $3 AS settle_ms) "
-                 "SELECT k.order_id " PRUNABLE "LIMIT 1";
+                 "SELECT k.order_id " PRUNABLE "ORDER BY k.order_id LIMIT 1";
     query->values[0] = db_t(what->before);
     query->values[1] = db_i(what->kept_ms);
     query->values[2] = db_i(what->settle_ms);
