@@ -13,6 +13,7 @@
 #include "base/ids.h"
 #include "gateway/body.h"
 #include "gateway/handlers.h"
+#include "gateway/idempotency.h"
 #include "gateway/problem.h"
 #include "proto/orders.pb-c.h"
 
@@ -108,6 +109,7 @@ static void on_placed(void *arg, struct err e, const ProtobufCMessage *message,
 static void call_place(struct request *r, const struct order_request *order,
                        const char *key)
 {
+    uint8_t fingerprint[FINGERPRINT_SIZE];
     Orders__V1__PlaceRequest message = ORDERS__V1__PLACE_REQUEST__INIT;
     Orders__V1__ExpectedTotal total = ORDERS__V1__EXPECTED_TOTAL__INIT;
 
@@ -115,7 +117,8 @@ static void call_place(struct request *r, const struct order_request *order,
     message.cart_id = (char *)order->cart_id;
     message.payment_method_id = (char *)order->payment_method_id;
     message.idempotency_key = (char *)key;
-    message.fingerprint = (ProtobufCBinaryData){FINGERPRINT_SIZE, r->fingerprint};
+    idempotency_fingerprint(r->user, "POST", "/v1/orders", order, fingerprint);
+    message.fingerprint = (ProtobufCBinaryData){FINGERPRINT_SIZE, fingerprint};
     total.cents = order->expected_total_cents;
     message.expected_total = order->has_expected_total ? &total : NULL;
     request_call(r,
@@ -138,11 +141,9 @@ static struct err place(struct request *r, const json_t *json)
     if (!failed(e))
         e = idempotency_key(r->arena, r->head.idempotency_key, order.idempotency_key,
                             &key);
-    if (failed(e))
-        return e;
-    idempotency_fingerprint(r->user, "POST", "/v1/orders", &order, r->fingerprint);
-    call_place(r, &order, key);
-    return ERR_NONE;
+    if (!failed(e))
+        call_place(r, &order, key);
+    return e;
 }
 
 struct err orders_place(struct request *r)

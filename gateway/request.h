@@ -22,7 +22,6 @@
 #include "gateway/answers.h"
 #include "gateway/gateway.h"
 #include "gateway/head.h"
-#include "gateway/idempotency.h"
 #include "gateway/loop.h"
 #include "gateway/routes.h"
 #include "gateway/text.h"
@@ -63,9 +62,7 @@ struct request {
     size_t drained; /* bytes of body thrown away */
     struct answer answer;
 
-    /* of POST /v1/orders */
-    uint8_t fingerprint[FINGERPRINT_SIZE];
-    uint8_t answer_id[ANSWERS_ID_SIZE];
+    uint8_t answer_id[ANSWERS_ID_SIZE]; /* of POST /v1/orders */
 };
 
 /* A new request for a raw request target, which lives in the arena, as long as that; NULL
