@@ -22,6 +22,7 @@ LOG_BYTES=${CHECKOUT_LOG_BYTES:-$((64 << 20))}
 STOP_SECONDS=${CHECKOUT_STOP_SECONDS:-30} # for all of them together
 STOP_BY_MS=0                              # when those are over; 0: nothing is stopping
 
+LOOK_EVERY_MS=200
 RESTART_FIRST_MS=100
 RESTART_MOST_MS=5000
 RESTART_CALM_MS=10000 # ran this long: the next delay is the first again
@@ -169,7 +170,6 @@ stack_start() {
 # Returns never; a signal ends it through the traps.
 supervise() {
     local name
-    trap nap_no_longer CHLD
     while :; do
         LOOK_AGAIN_MS=1000
         for name in "${PROCESSES[@]}"; do
@@ -180,35 +180,36 @@ supervise() {
     done
 }
 
-# await_end MILLISECONDS: until one of the processes ends, or so long.
+# await_end MILLISECONDS: until one of the processes ends, or so long; looks every
+# LOOK_EVERY_MS.
 #
-# Not with `wait -n`: what ends between its look and its wait, bash 5.2 overlooks
-# (wait_for_any_job), and then waits for the next to end, perhaps for ever.  `wait PID`
-# waits for the sleep, whose end it never misses, and the trap ends the sleep: what ends
-# in between is noticed a second later, at most.
+# bash 5.2 could tell, but neither way is sound.  `wait -n` overlooks what ends between its
+# look and its wait (wait_for_any_job), and then waits for the next, perhaps for ever.  A
+# trap for CHLD that falls into the reading of a $(...) ends the script with a syntax error.
 await_end() {
-    local seconds
-    printf -v seconds '%d.%03d' $(($1 / 1000)) $(($1 % 1000))
-    sleep "$seconds" 7>&- 8>&- 9>&- &
-    BUSY=$!
-    ! any_ended || nap_no_longer # before there was a sleep to end
-    wait "$BUSY" 2>/dev/null || true
-    BUSY=
+    local left by seconds
+    now_ms
+    by=$((REPLY + $1))
+    until any_ended; do
+        now_ms
+        left=$((by - REPLY))
+        ((left > 0)) || return 0
+        ((left < LOOK_EVERY_MS)) || left=$LOOK_EVERY_MS
+        printf -v seconds '0.%03d' "$left"
+        sleep "$seconds" 7>&- 8>&- 9>&- &
+        BUSY=$!
+        wait "$BUSY" 2>/dev/null || true
+        BUSY=
+    done
 }
 
-# Whether one has ended and is not yet known to have.  Other children do not count.
+# Whether one has ended and is not yet known to have.
 any_ended() {
     local name
     for name in "${PROCESSES[@]}"; do
         [[ -n ${DUE[$name]} ]] || process_identity "${PID[$name]}" || return 0
     done
     return 1
-}
-
-# KILL, as the child may still be this script about to become the sleep: told to end, it
-# would begin our way out.
-nap_no_longer() {
-    [[ -z $BUSY ]] || kill -KILL "$BUSY" 2>/dev/null || true
 }
 
 # Notices that it died, or starts it again when that is due.
