@@ -165,10 +165,13 @@ static void abort_one(struct siege *siege, int i)
     atomic_fetch_add(&siege->aborted, 1);
 }
 
+/* Nobody joins it: it is over when its last attack is counted.  Were it to be joined, a hang
+ * that ends the process before that would be a thread leak to ThreadSanitizer. */
 static void *lay_siege(void *arg)
 {
     struct siege *siege = arg;
 
+    pthread_detach(pthread_self());
     for (int i = 0; atomic_load(&siege->aborted) < THOUSAND; i++)
         abort_one(siege, i);
     return NULL;
@@ -207,19 +210,18 @@ static bool over(struct siege *siege)
 static void a_thousand_aborted_handshakes_fail_no_call_and_shut_nobody_out(void **state)
 {
     static struct siege sieges[2]; /* ipc and tcp, at the same time */
-    pthread_t threads[2];
+    pthread_t thread;
     int calls = 1;
 
     (void)state;
     for (int i = 0; i < 2; i++) {
         siege_begin(&sieges[i], i == 1);
-        assert_int_equal(pthread_create(&threads[i], NULL, lay_siege, &sieges[i]), 0);
+        assert_int_equal(pthread_create(&thread, NULL, lay_siege, &sieges[i]), 0);
     }
     for (; !over(&sieges[0]) || !over(&sieges[1]); calls++)
         for (int i = 0; i < 2; i++)
             assert_ok(ask_error(sieges[i].before, "now", 30000));
     for (int i = 0; i < 2; i++) {
-        pthread_join(threads[i], NULL);
         assert_true(sieges[i].s.shop.asked >= calls);
         siege_end(&sieges[i]);
     }
