@@ -34,15 +34,22 @@ static struct err check_body(const struct request *r, enum method method)
     if (method != METHOD_GET && !content_type_valid(r->head.content_type))
         return err_make(ERR_UNSUPPORTED_MEDIA_TYPE,
                         "The body must be application/json in UTF-8.");
-    if (r->head.length > REQUEST_BODY_MAX)
-        return err_make(ERR_PAYLOAD_TOO_LARGE, "The body may be at most %d bytes.",
-                        REQUEST_BODY_MAX);
+    return ERR_NONE;
+}
+
+/* What the server as a whole answers to (RFC 9110, 9.3.7). */
+static struct err admit_asterisk(struct request *r)
+{
+    r->answer.allow = routes_all_methods();
     return ERR_NONE;
 }
 
 struct err admit(struct request *r)
 {
     enum method method = method_of(r->method);
+
+    if (r->path[0] == '\0')
+        return admit_asterisk(r);
     struct err e = routes_find(method, r->path, &r->route, &r->path_id, &r->answer.allow);
 
     if (failed(e) || r->route == NULL)

@@ -39,21 +39,22 @@ static bool listed(const char *origins, const char *origin)
     return false;
 }
 
-void cors_add(struct MHD_Response *response, const char *origins, const struct head *head,
-              const char *allow)
+void cors_write(struct text *text, const char *origins, const struct head *head,
+                const char *allow)
 {
     if (origins[0] == '\0')
         return;
-    MHD_add_response_header(response, "Vary", "Origin");
+    text_raw(text, "Vary: Origin\r\n");
     if (head->origin == NULL || !listed(origins, head->origin))
         return;
-    MHD_add_response_header(response, "Access-Control-Allow-Origin", head->origin);
-    MHD_add_response_header(response, "Access-Control-Expose-Headers",
-                            "Location, Retry-After, Idempotent-Replayed, X-Request-Id");
+    text_raw(text, "Access-Control-Allow-Origin: ");
+    text_raw(text, head->origin);
+    text_raw(text, "\r\nAccess-Control-Expose-Headers: Location, Retry-After, "
+                   "Idempotent-Replayed, X-Request-Id\r\n");
     if (head->wanted_method == NULL || allow == NULL)
         return;
-    MHD_add_response_header(response, "Access-Control-Allow-Methods", allow);
-    MHD_add_response_header(response, "Access-Control-Allow-Headers",
-                            "Authorization, Content-Type, Idempotency-Key, traceparent");
-    MHD_add_response_header(response, "Access-Control-Max-Age", "600");
+    text_raw(text, "Access-Control-Allow-Methods: ");
+    text_raw(text, allow);
+    text_raw(text, "\r\nAccess-Control-Allow-Headers: Authorization, Content-Type, "
+                   "Idempotency-Key, traceparent\r\nAccess-Control-Max-Age: 600\r\n");
 }

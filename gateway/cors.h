@@ -7,16 +7,16 @@
  */
 #pragma once
 
-#include <microhttpd.h>
 #include <stdbool.h>
 
 #include "gateway/head.h"
+#include "gateway/text.h"
 
 /* Whether every entry of the list, separated by commas, is an origin: scheme, "://",
  * host, port perhaps; no path, no space, no "*". */
 bool cors_list_valid(const char *origins);
 
-/* Adds the fields for this request: Vary always once the list is not empty, the rest when
- * its Origin is in the list.  `allow`: the path's methods. */
-void cors_add(struct MHD_Response *response, const char *origins, const struct head *head,
-              const char *allow);
+/* Writes the lines for this request: Vary always once the list is not empty, the rest
+ * when its Origin is in the list.  `allow`: the path's methods. */
+void cors_write(struct text *text, const char *origins, const struct head *head,
+                const char *allow);

@@ -1,45 +1,31 @@
 /*
- * head.h - a request's header fields, looked at once, before any body is read.
+ * head.h - the header fields that the gateway reads, as C strings of the request.
  *
- * libmicrohttpd lets duplicates and odd framing through; whatever could make two readers
- * of one connection disagree about where a request ends is refused here.
+ * Framing and syntax are lib/http's; here is what the fields mean to us.
  */
 #pragma once
 
-#include <stdbool.h>
-#include <stdint.h>
-
+#include "base/arena.h"
 #include "base/err.h"
+#include "http/server.h"
 
-/* Values are the connection's or the request's and live until the answer is sent; NULL:
- * not there. */
+/* Values live in the request's arena; NULL: not there. */
 struct head {
     const char *authorization;
     const char *content_type;
     const char *idempotency_key;
     const char *if_none_match;
     const char *traceparent;
-    const char *content_length;
-    const char *transfer_encoding;
-    const char *host;
-    const char *expect;
+    const char *host; /* of the target, else of the Host field; "" in HTTP/1.0 without */
     const char *cookie;
     const char *origin;
     const char *fetch_site;    /* Sec-Fetch-Site */
     const char *wanted_method; /* Access-Control-Request-Method: a preflight */
-    int64_t length;            /* of the body by Content-Length; -1 when not told */
-    const char *twice;         /* the field that came twice, or NULL */
-    bool malformed; /* a name that is no token, or a value with control characters */
 };
 
-/* Adds one field, as a walk over the header finds it. */
-void head_add(struct head *head, const char *name, const char *value);
-
-/*
- * Judges the framing.  INVALID_ARGUMENT or UNIMPLEMENTED (unknown transfer coding): the
- * connection must be closed after the answer.
- */
-struct err head_check(struct head *head, const char *method, const char *version)
+/* Copies the fields' values.  INVALID_ARGUMENT when one came twice;
+ * RESOURCE_EXHAUSTED when the arena is full. */
+struct err head_read(struct head *head, struct arena *arena, const struct http_head *from)
     __attribute__((warn_unused_result));
 
 /* Whether a body of that type is taken as JSON: absent, application/json, or the

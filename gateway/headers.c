@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "gateway/cors.h"
+
 /* Nothing but the shop page (files.c) is a page: it may load nothing, be framed nowhere,
  * be guessed no type. */
 static const struct {
@@ -31,36 +33,57 @@ static const char *type_of(const struct answer *a)
     return a->status < 400 ? "application/json" : "application/problem+json";
 }
 
-void headers_add(struct MHD_Response *response, const struct answer *a,
-                 const char *request_id)
+static void add(struct text *text, const char *name, const char *value)
+{
+    text_raw(text, name);
+    text_raw(text, ": ");
+    text_raw(text, value);
+    text_raw(text, "\r\n");
+}
+
+/* What the answer itself asks for. */
+static void add_own(struct text *text, const struct answer *a)
+{
+    for (size_t i = 0; i < sizeof ALWAYS / sizeof ALWAYS[0]; i++)
+        if (!has_own(a, ALWAYS[i].name))
+            add(text, ALWAYS[i].name, ALWAYS[i].value);
+    for (const struct answer_field *f = a->fields; f != NULL && f->name != NULL; f++)
+        add(text, f->name, f->value);
+    add(text, "Cache-Control", a->cache_control != NULL ? a->cache_control : "no-store");
+    if (a->set_cookie != NULL)
+        add(text, "Set-Cookie", a->set_cookie);
+    if (a->size > 0)
+        add(text, "Content-Type", type_of(a));
+    if (a->location != NULL)
+        add(text, "Location", a->location);
+    if (a->allow != NULL)
+        add(text, "Allow", a->allow);
+    if (a->replayed)
+        add(text, "Idempotent-Replayed", "true");
+}
+
+/* What its status asks for. */
+static void add_of_status(struct text *text, const struct answer *a)
 {
     char seconds[16];
 
-    MHD_add_response_header(response, "X-Request-Id", request_id);
-    for (size_t i = 0; i < sizeof ALWAYS / sizeof ALWAYS[0]; i++)
-        if (!has_own(a, ALWAYS[i].name))
-            MHD_add_response_header(response, ALWAYS[i].name, ALWAYS[i].value);
-    for (const struct answer_field *f = a->fields; f != NULL && f->name != NULL; f++)
-        MHD_add_response_header(response, f->name, f->value);
-    MHD_add_response_header(response, "Cache-Control",
-                            a->cache_control != NULL ? a->cache_control : "no-store");
-    if (a->set_cookie != NULL)
-        MHD_add_response_header(response, "Set-Cookie", a->set_cookie);
-    if (a->size > 0)
-        MHD_add_response_header(response, "Content-Type", type_of(a));
-    if (a->location != NULL)
-        MHD_add_response_header(response, "Location", a->location);
-    if (a->allow != NULL)
-        MHD_add_response_header(response, "Allow", a->allow);
-    if (a->replayed)
-        MHD_add_response_header(response, "Idempotent-Replayed", "true");
     if (a->status == 401)
-        MHD_add_response_header(response, "WWW-Authenticate",
-                                "Bearer realm=\"checkout\"");
+        add(text, "WWW-Authenticate", "Bearer realm=\"checkout\"");
     if (a->retry_after_s > 0) {
         snprintf(seconds, sizeof seconds, "%d", a->retry_after_s);
-        MHD_add_response_header(response, "Retry-After", seconds);
+        add(text, "Retry-After", seconds);
     }
-    if (a->close)
-        MHD_add_response_header(response, "Connection", "close");
+}
+
+struct text headers_write(const struct request *r, bool tls)
+{
+    struct text text = text_start(r->arena, 512);
+
+    add(&text, "X-Request-Id", r->id);
+    add_own(&text, &r->answer);
+    add_of_status(&text, &r->answer);
+    cors_write(&text, r->gateway->cors_origins, &r->head, r->answer.allow);
+    if (tls)
+        add(&text, "Strict-Transport-Security", "max-age=31536000");
+    return text;
 }

@@ -1,11 +1,11 @@
-/* headers.h - the header of an answer: what it says of itself, and what a browser may do.
+/*
+ * headers.h - the header fields of an answer: what it says of itself, and what a browser
+ * may do with it.
  */
 #pragma once
 
-#include <microhttpd.h>
+#include "gateway/request.h"
 
-#include "gateway/answers.h"
-
-/* Adds all fields but those of CORS (cors.h) and TLS.  `request_id` is copied. */
-void headers_add(struct MHD_Response *response, const struct answer *answer,
-                 const char *request_id);
+/* The lines of the request's answer, CORS (cors.h) included, in its arena: "NAME:
+ * VALUE\r\n" each.  tls: whether it goes over TLS.  Broken when the arena is full. */
+struct text headers_write(const struct request *request, bool tls);

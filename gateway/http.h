@@ -1,13 +1,10 @@
 /*
- * http.h - the HTTP server: libmicrohttpd around the route table.
+ * http.h - the gateway's requests, between lib/http and the handlers.
  *
- *      request line -> head checked -> body, bounded -> handler -> suspended while a call
- *      runs -> resumed by its completion -> answered
+ *      head -> read (head.h), admitted (admit.h) -> body -> handler -> a call runs
+ *           \-> refused: a problem (problem.h)                          \-> answered
  *
- * One thread (loop.h) serves every connection and never waits.  Bounded: connections, in all
- * and per address; a head's and a body's bytes; and by deadlines that count from the
- * start, not from the last byte, the time a client may take to send a request and to take
- * an answer.
+ * Every answer, a refusal too, is counted (traffic.h) and has a line in the access log.
  */
 #pragma once
 
@@ -18,17 +15,18 @@
 #include "base/err.h"
 #include "gateway/gateway.h"
 
-struct certificates;
+struct http_tls;
+struct request;
 
 struct http_config {
     const char *address; /* numeric, IPv4 or IPv6 */
     uint16_t port;       /* 0: a free one */
     unsigned connections_max;
     unsigned per_address_max;
-    int64_t idle_timeout_ms; /* from connecting, or the last answer, to a whole head */
-    int64_t transfer_timeout_ms;       /* to send a body; to take an answer */
-    int64_t look_every_ms;             /* see conns.h; 0: as usual */
-    struct certificates *certificates; /* borrowed; NULL: no TLS */
+    int64_t idle_timeout_ms;     /* from connecting, or an answer, to the next request */
+    int64_t head_timeout_ms;     /* from a request's first byte to its whole head */
+    int64_t transfer_timeout_ms; /* to send a body; to take an answer */
+    struct http_tls *tls;        /* borrowed; NULL: no TLS */
 };
 
 struct http;
@@ -44,9 +42,13 @@ uint16_t http_port(const struct http *http);
 /* Whether http_drain was called. */
 bool http_draining(const struct http *http);
 
-/* Accepts no more, and waits up to `limit_ms` until nothing runs; then every answer says
- * that the connection closes.  No call is cancelled after it: channels may be closed. */
+/* Accepts no more, and waits up to `limit_ms` until nothing runs; every answer says
+ * that the connection closes.  No call begins or is cancelled after it: channels may be
+ * closed. */
 void http_drain(struct http *http, int64_t limit_ms);
 
 /* Ends it all.  No call may be running any more: close the channels first. */
 void http_stop(struct http *http);
+
+/* Sends an answered request's answer (request_resume).  Any thread. */
+void http_send(struct request *request);

@@ -10,7 +10,7 @@
 #include "base/ids.h"
 #include "base/json.h"
 #include "base/log.h"
-#include "gateway/file.h"
+#include "base/file.h"
 #include "gateway/signature.h"
 
 enum { SECRET_MIN = 32, SECRET_MAX = 1024 };

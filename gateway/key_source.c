@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "base/worker.h"
 #include "gateway/fetch.h"
-#include "gateway/file.h"
+#include "base/file.h"
 #include "gateway/jwks.h"
 #include "gateway/jwt.h"
 

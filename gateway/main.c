@@ -14,10 +14,9 @@
 #include "base/log.h"
 #include "gateway/answers.h"
 #include "gateway/buckets.h"
-#include "gateway/certificates.h"
 #include "gateway/cors.h"
 #include "gateway/fetch.h"
-#include "gateway/file.h"
+#include "base/file.h"
 #include "gateway/files.h"
 #include "gateway/gateway.h"
 #include "gateway/http.h"
@@ -25,6 +24,7 @@
 #include "gateway/key_source.h"
 #include "gateway/settings.h"
 #include "gateway/traffic.h"
+#include "http/tls.h"
 #include "rpc/channel.h"
 #include "rpc/follow.h"
 #include "rpc/host.h"
@@ -40,7 +40,7 @@ struct parts {
     struct gateway gateway;
     struct key_source *key_source;
     bool fetching; /* libcurl was started */
-    struct certificates *certificates;
+    struct http_tls *tls;
     struct http *http;
     struct follow *follow; /* keeps the channels' keys as the services' file is */
     struct pulse *pulse;
@@ -140,15 +140,14 @@ static struct err follow_services(const struct settings *s, struct parts *p)
                         &p->follow);
 }
 
-static struct err open_certificates(const struct settings *s, struct parts *p)
+static struct err open_tls(const struct settings *s, struct parts *p)
 {
     if ((s->tls_cert_file[0] == '\0') != (s->tls_key_file[0] == '\0'))
         return err_make(ERR_INVALID_ARGUMENT,
                         "tls_cert_file and tls_key_file go together; set both or none");
     if (s->tls_cert_file[0] == '\0')
         return ERR_NONE;
-    return certificates_open(s->tls_cert_file, s->tls_key_file, CERTIFICATES_EVERY_MS,
-                             &p->certificates);
+    return http_tls_open(s->tls_cert_file, s->tls_key_file, HTTP_TLS_EVERY_MS, &p->tls);
 }
 
 static struct err start_http(const struct settings *s, struct parts *p)
@@ -159,6 +158,7 @@ static struct err start_http(const struct settings *s, struct parts *p)
         .connections_max = (unsigned)s->connections_max,
         .per_address_max = (unsigned)s->per_address_max,
         .idle_timeout_ms = s->idle_timeout_ms,
+        .head_timeout_ms = s->head_timeout_ms,
         .transfer_timeout_ms = s->transfer_timeout_ms,
     };
 
@@ -172,8 +172,8 @@ static struct err start_http(const struct settings *s, struct parts *p)
                         "cors_origins is \"%.100s\"; write origins such as "
                         "https://shop.example, with commas and no spaces",
                         s->cors_origins);
-    struct err e = open_certificates(s, p);
-    config.certificates = p->certificates;
+    struct err e = open_tls(s, p);
+    config.tls = p->tls;
     return failed(e) ? e : http_start(&config, &p->gateway, &p->http);
 }
 
@@ -248,7 +248,7 @@ static struct err start(void *arg)
     return e;
 }
 
-/* Calls end before the server does: it cannot stop while a connection is suspended. */
+/* Calls end before the server does: each has a request that it answers. */
 static void stop(void *arg)
 {
     struct parts *p = arg;
@@ -263,7 +263,7 @@ static void stop(void *arg)
     channel_close(p->gateway.orchestrator);
     if (p->http != NULL)
         http_stop(p->http);
-    certificates_close(p->certificates);
+    http_tls_close(p->tls);
     files_close(p->gateway.files);
     key_source_close(p->key_source);
     if (p->fetching)

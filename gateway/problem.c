@@ -38,9 +38,13 @@ static const struct {
     [ERR_METHOD_NOT_ALLOWED] = {"Method not allowed", NULL, 0, false},
     [ERR_UNSUPPORTED_MEDIA_TYPE] = {"Unsupported media type", NULL, 0, false},
     [ERR_PAYLOAD_TOO_LARGE] = {"The body is too large", NULL, 0, false},
-    [ERR_HEADER_TOO_LARGE] = {"The request's head is too large",
-                              "The request line and the header may be 15 KB together.", 0,
-                              false},
+    [ERR_HEADER_TOO_LARGE] = {"The request's head is too large", NULL, 0, false},
+    [ERR_REQUEST_TIMEOUT] = {"The request took too long", NULL, 1, false},
+    [ERR_TARGET_TOO_LONG] = {"The request target is too long", NULL, 0, false},
+    [ERR_EXPECTATION_FAILED] = {"The expectation cannot be met", NULL, 0, false},
+    [ERR_TOO_MANY_CONNECTIONS] = {"Too many connections", NULL, 1, false},
+    [ERR_VERSION_NOT_SUPPORTED] = {"The protocol version is not supported", NULL, 0,
+                                   false},
     [ERR_CROSS_SITE] = {"Not from our own page",
                         "A session cookie counts only on requests of our own pages "
                         "(Origin or Sec-Fetch-Site says so), and a POST needs the "

@@ -2,84 +2,35 @@
 #include "gateway/request.h"
 
 #include <assert.h>
-#include <sodium.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "gateway/conns.h"
+#include "gateway/http.h"
 #include "gateway/problem.h"
 
-/* Replaces what no target may hold, so that a logged path cannot pass for other fields.
- */
-static bool make_plain(char *target)
+static const char *text_or(struct arena *arena, struct http_text text, const char *none)
 {
-    bool strange = target[0] != '/';
-
-    for (; *target != '\0'; target++)
-        if (*target <= ' ' || *target >= 0x7f || *target == '"') {
-            *target = '?';
-            strange = true;
-        }
-    return strange;
+    return text.size == 0 ? none : http_text_copy(arena, text);
 }
 
-struct request *request_new(const struct gateway *gateway,
-                            struct MHD_Connection *connection, const char *target,
-                            struct arena *arena)
+struct request *request_new(const struct gateway *gateway, struct http_exchange *exchange,
+                            const struct http_head *head)
 {
+    struct arena *arena = http_exchange_arena(exchange);
     struct request *r = arena_alloc(arena, sizeof *r);
-    char *path = r == NULL ? NULL : arena_strdup(arena, target);
 
-    if (path == NULL)
+    if (r == NULL)
         return NULL;
-    bool strange = make_plain(path);
-    char *query = strchr(path, '?');
-    if (query != NULL)
-        *query++ = '\0';
-    r->strange = strange;
-    r->target = target;
-    r->target_size = strlen(target);
     r->arena = arena;
     r->gateway = gateway;
-    r->connection = connection;
-    r->path = path;
-    r->query = query != NULL ? query : "";
-    r->method = "";
+    r->exchange = exchange;
+    r->method = text_or(arena, head->method, "-");
+    r->target = text_or(arena, head->target, "-");
+    r->path = r->query = "";
     r->started_us = clock_monotonic_us();
     ulid_make(r->id);
-    return r;
-}
-
-static bool grow(struct request *r, size_t more)
-{
-    if (r->body_room - r->body_size >= more)
-        return true;
-    size_t room = r->head.length > 0 ? (size_t)r->head.length : 2 * r->body_room + more;
-    char *body = arena_alloc(r->arena, room);
-    if (body == NULL)
-        return false;
-    if (r->body_size > 0)
-        memcpy(body, r->body, r->body_size);
-    r->body = body;
-    r->body_room = room;
-    return true;
-}
-
-bool request_take_body(struct request *r, const char *bytes, size_t size)
-{
-    if (!failed(r->error) && size > REQUEST_BODY_MAX - r->body_size)
-        r->error = err_make(ERR_PAYLOAD_TOO_LARGE, "The body may be at most %d bytes.",
-                            REQUEST_BODY_MAX);
-    if (!failed(r->error) && !grow(r, size))
-        r->error = err_memory();
-    if (failed(r->error)) {
-        r->drained += size;
-        return r->drained <= REQUEST_DRAIN_MAX;
-    }
-    memcpy(r->body + r->body_size, bytes, size);
-    r->body_size += size;
-    return true;
+    return r->method != NULL && r->target != NULL ? r : NULL;
 }
 
 void request_answer(struct request *r, unsigned status, const struct text *text)
@@ -101,7 +52,7 @@ void request_fail(struct request *r, struct err error)
     const char *allow = r->answer.allow;
 
     if (err_http_status(error.code) >= 500)
-        log_warn("failed", "request=%s path=%s code=%s reason=\"%s\"", r->id, r->path,
+        log_warn("failed", "request=%s path=%s code=%s reason=\"%s\"", r->id, r->target,
                  err_reason(error.code), error.message);
     r->answer = problem_answer(r->arena, error);
     r->answer.close = close;
@@ -122,22 +73,16 @@ void request_call(struct request *r, const struct request_call *call, channel_do
         .traceparent = r->traceparent,
     };
 
-    r->phase = REQUEST_WAITING;
-    MHD_suspend_connection(r->connection);
+    /* It may have ended already, on another thread; but it is answered by this one. */
     channel_ticket ticket = channel_call(call->channel, &c, done, r);
-    /* It may have ended and resumed us; but only this thread goes on with the request. */
-    conn_call(MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)
-                  ->socket_context,
-              call->channel, ticket);
+    r->channel = call->channel;
+    r->ticket = ticket;
 }
 
 void request_resume(struct request *r)
 {
-    struct loop *loop = r->loop; /* once resumed, the request may be gone */
-
     assert(r->answered);
-    MHD_resume_connection(r->connection);
-    loop_wake(loop);
+    http_send(r);
 }
 
 static struct err take_pair(const char *const *names, const char **values, char *pair)

@@ -1,16 +1,13 @@
 /*
- * request.h - one HTTP request, from its request line to its answer.
+ * request.h - one HTTP request, from its head to its answer.
  *
- *      HEAD -> BODY -> handler -> WAITING (suspended, a call runs) -> answered -> sent
- *                         \___________________________________________/
+ *      head -> body -> handler -> (a call runs) -> answered -> sent
  *
- * The request lives in its own arena and dies with it.  It belongs to the HTTP thread;
- * while it is WAITING to the call's completion, all but `phase`, which stays the HTTP
- * thread's.
+ * The request lives in its exchange's arena and dies with it.  It belongs to the HTTP
+ * thread; while a call runs for it, to the call's completion.
  */
 #pragma once
 
-#include <microhttpd.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,58 +19,46 @@
 #include "gateway/answers.h"
 #include "gateway/gateway.h"
 #include "gateway/head.h"
-#include "gateway/loop.h"
 #include "gateway/routes.h"
 #include "gateway/text.h"
+#include "http/server.h"
 
-enum {
-    REQUEST_ARENA_MAX = 16 << 20, /* bytes: a full page of orders, unpacked and written */
-    REQUEST_BODY_MAX = 64 << 10,
-    REQUEST_DRAIN_MAX = 1 << 20, /* bytes of a refused body read before hanging up */
-};
+enum { REQUEST_ARENA_MAX = 16 << 20 /* bytes: a page of orders, unpacked and written */ };
 
-enum request_phase { REQUEST_HEAD, REQUEST_BODY, REQUEST_WAITING };
+struct http;
 
 struct request {
-    struct arena *arena; /* borrowed */
+    struct arena *arena; /* the exchange's */
     const struct gateway *gateway;
-    struct MHD_Connection *connection;
-    struct loop *loop; /* serves the connection */
-    enum request_phase phase;
+    struct http *http; /* where it is answered */
+    struct http_exchange *exchange;
     bool answered;
-    bool running; /* its head has come: a drain waits for it */
     bool handled; /* its handler has begun, and it is counted so */
-    bool strange; /* the target has characters no target has */
     struct head head;
-    const char *method; /* as it was written; static or the arena's */
-    const char *target; /* libmicrohttpd's own, with its raw length: see layout.h */
-    size_t target_size;
-    const char *path;  /* raw, without query */
-    const char *query; /* raw, "" when there is none */
+    const char *method; /* as it was written; "-" when it could not be read */
+    const char *target; /* raw, for the log; "-" likewise */
+    const char *path;   /* raw, without query; "" for OPTIONS * */
+    const char *query;  /* raw, "" when there is none */
     const struct route *route;
     const char *path_id; /* the {id} of the path, or NULL */
     char id[ULID_SIZE];  /* X-Request-Id */
     char traceparent[TRACEPARENT_SIZE];
     char user[UUID_LENGTH + 1];
     int64_t started_us; /* clock_monotonic_us */
-    struct err error;   /* why it is refused, while the body is still read off */
-    char *body;
-    size_t body_size, body_room;
-    size_t drained; /* bytes of body thrown away */
+    char *body;         /* a NUL follows it */
+    size_t body_size;
     struct answer answer;
+    /* The call that runs for it; the HTTP thread's. */
+    struct channel *channel;
+    channel_ticket ticket;
 
     uint8_t answer_id[ANSWERS_ID_SIZE]; /* of POST /v1/orders */
 };
 
-/* A new request for a raw request target, which lives in the arena, as long as that; NULL
- * when memory is short. */
-struct request *request_new(const struct gateway *gateway,
-                            struct MHD_Connection *connection, const char *target,
-                            struct arena *arena) __attribute__((warn_unused_result));
-
-/* Takes a piece of body: keeps it, or throws it away once the request is refused.  False
- * when more than is worth reading came. */
-bool request_take_body(struct request *request, const char *bytes, size_t size)
+/* A new request in the exchange's arena.  head: what could be read of it (method and
+ * target may be empty).  NULL when memory is short. */
+struct request *request_new(const struct gateway *gateway, struct http_exchange *exchange,
+                            const struct http_head *head)
     __attribute__((warn_unused_result));
 
 /* Answers with JSON that lives as long as the arena. */
@@ -92,10 +77,10 @@ struct request_call {
 };
 
 /*
- * Suspends the connection and calls.  `done` gets the request as its arg; it must answer
- * or fail it, then call request_resume, and touch it no more.  When the client leaves
- * before that, the call is cancelled: what it has not begun to change stays as it is, and what
- * it has goes on to its end (rpc.v1.Calls/Cancel).
+ * Calls.  `done` gets the request as its arg; it must answer or fail it, then call
+ * request_resume, and touch it no more.  When the connection breaks before that, the call
+ * is cancelled: what it has not begun to change stays as it is, and what it has goes on to
+ * its end (rpc.v1.Calls/Cancel).  A client that closes only its sending half still waits.
  */
 void request_call(struct request *request, const struct request_call *call,
                   channel_done *done);

@@ -28,6 +28,11 @@ static const char *const ALLOW[] = {
     [1 << METHOD_GET | 1 << METHOD_PUT] = "GET, HEAD, OPTIONS, PUT",
 };
 
+const char *routes_all_methods(void)
+{
+    return "GET, HEAD, OPTIONS, POST, PUT";
+}
+
 size_t routes_count(void)
 {
     return ROUTE_COUNT;

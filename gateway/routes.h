@@ -23,6 +23,9 @@ struct route {
 size_t routes_count(void);
 const struct route *routes_at(size_t index);
 
+/* All the methods that some path answers to, as Allow has them. */
+const char *routes_all_methods(void);
+
 /* "GET" and so on; HEAD is GET, whose body is then left out. */
 enum method method_of(const char *name);
 

@@ -27,6 +27,7 @@ struct settings {
     int64_t connections_max;
     int64_t per_address_max;
     int64_t idle_timeout_ms;
+    int64_t head_timeout_ms;
     int64_t transfer_timeout_ms;
     int64_t answers_max;
     int64_t tokens_max;

@@ -53,7 +53,12 @@
     X(UNSUPPORTED_MEDIA_TYPE,  3, "unsupported_media_type",  415, false)     \
     X(HEADER_TOO_LARGE,        8, "header_too_large",        431, false)     \
     X(CROSS_SITE,              7, "cross_site",              403, false)     \
-    X(RATE_LIMITED,            8, "rate_limited",            429, true)
+    X(RATE_LIMITED,            8, "rate_limited",            429, true)      \
+    X(REQUEST_TIMEOUT,         4, "request_timeout",         408, true)      \
+    X(TARGET_TOO_LONG,         3, "target_too_long",         414, false)     \
+    X(EXPECTATION_FAILED,      3, "expectation_failed",      417, false)     \
+    X(TOO_MANY_CONNECTIONS,    8, "too_many_connections",    429, true)      \
+    X(VERSION_NOT_SUPPORTED,   3, "version_not_supported",   505, false)
 
 enum err_code {
 #define X(name, grpc, reason, http, retryable) ERR_##name,

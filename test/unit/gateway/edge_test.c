@@ -231,59 +231,6 @@ static void fields_are_refused_by_name(void **state)
 
 /* ---- heads ---- */
 
-static void only_clear_framing_passes(void **state)
-{
-    static const struct {
-        const char *method, *version, *fields[6];
-        enum err_code code;
-    } CASES[] = {
-        {"GET", "HTTP/1.1", {"Host", "a"}, ERR_OK},
-        {"GET", "HTTP/1.0", {NULL}, ERR_OK},
-        {"GET", "HTTP/1.1", {NULL}, ERR_INVALID_ARGUMENT},
-        {"GET", "HTTP/1.1", {"Host", "a", "host", "a"}, ERR_INVALID_ARGUMENT},
-        {"GET", "HTTP/1.1", {"Host", "a", "Content-Length", "0"}, ERR_OK},
-        {"GET", "HTTP/1.1", {"Host", "a", "Content-Length", "1"}, ERR_INVALID_ARGUMENT},
-        {"HEAD",
-         "HTTP/1.1",
-         {"Host", "a", "Transfer-Encoding", "chunked"},
-         ERR_INVALID_ARGUMENT},
-        {"PUT", "HTTP/1.1", {"Host", "a", "Content-Length", "65536"}, ERR_OK},
-        {"PUT", "HTTP/1.1", {"Host", "a", "Content-Length", ""}, ERR_INVALID_ARGUMENT},
-        {"PUT",
-         "HTTP/1.1",
-         {"Host", "a", "Content-Length", "0x10"},
-         ERR_INVALID_ARGUMENT},
-        {"PUT", "HTTP/1.1", {"Host", "a", "Content-Length", "1 "}, ERR_INVALID_ARGUMENT},
-        {"PUT",
-         "HTTP/1.1",
-         {"Host", "a", "Content-Length", "9999999999999999999"},
-         ERR_INVALID_ARGUMENT},
-        {"PUT", "HTTP/1.1", {"Host", "a", "Transfer-Encoding", "Chunked"}, ERR_OK},
-        {"PUT",
-         "HTTP/1.1",
-         {"Host", "a", "Transfer-Encoding", "identity"},
-         ERR_UNIMPLEMENTED},
-        {"PUT",
-         "HTTP/1.1",
-         {"Host", "a", "Transfer-Encoding", "chunked", "Content-Length", "3"},
-         ERR_INVALID_ARGUMENT},
-        {"PUT", "HTTP/1.0", {"Transfer-Encoding", "chunked"}, ERR_INVALID_ARGUMENT},
-        {"PUT", "HTTP/1.1", {"Host", "a", "Content-Length ", "3"}, ERR_INVALID_ARGUMENT},
-        {"PUT", "HTTP/1.1", {"Host", "a", "", "3"}, ERR_INVALID_ARGUMENT},
-        {"PUT", "HTTP/1.1", {"Host", "a", "X", "a\nb"}, ERR_INVALID_ARGUMENT},
-    };
-
-    (void)state;
-    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
-        struct head head = {0};
-        for (int f = 0; f < 6 && CASES[i].fields[f] != NULL; f += 2)
-            head_add(&head, CASES[i].fields[f], CASES[i].fields[f + 1]);
-        enum err_code code = head_check(&head, CASES[i].method, CASES[i].version).code;
-        if (code != CASES[i].code)
-            fail_msg("case %zu: %s", i, err_reason(code));
-    }
-}
-
 static void content_types_of_json_are_taken_and_no_other(void **state)
 {
     static const char *const GOOD[] = {
@@ -475,7 +422,6 @@ int main(void)
         WITH_ARENA(what_is_no_json_is_refused_by_the_field_it_is_in),
         WITH_ARENA(nesting_without_end_is_refused),
         WITH_ARENA(fields_are_refused_by_name),
-        WITH_ARENA(only_clear_framing_passes),
         WITH_ARENA(content_types_of_json_are_taken_and_no_other),
         WITH_ARENA(a_trace_that_is_malformed_is_replaced),
         WITH_ARENA(paths_find_their_row_and_nothing_else_does),

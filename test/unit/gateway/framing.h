@@ -106,9 +106,38 @@ static void framing_field(const char *line, size_t size, struct framing_fields *
     }
 }
 
+/* Behind a chunked body, or NULL when it is not one to the letter.  Extensions and trailer
+ * fields are not looked into: any line without control characters passes. */
+static const char *framing_chunks(const char *at, const char *end)
+{
+    const char *line;
+    size_t length;
+
+    while ((line = framing_line(at, end, &length, &at)) != NULL) {
+        size_t digits = 0;
+        unsigned long size = 0;
+        for (; digits < length && strchr("0123456789abcdefABCDEF", line[digits]) != NULL &&
+               line[digits] != '\0';
+             digits++)
+            ;
+        if (digits == 0 || digits > 8)
+            return NULL;
+        size = strtoul(line, NULL, 16);
+        if (size == 0)
+            break;
+        if ((size_t)(end - at) < size + 2 || at[size] != '\r' || at[size + 1] != '\n')
+            return NULL;
+        at += size + 2;
+    }
+    while (line != NULL && (line = framing_line(at, end, &length, &at)) != NULL)
+        if (length == 0)
+            return at;
+    return NULL;
+}
+
 /*
  * One request of `size` bytes at `at`; false when they do not begin with a whole head of
- * which all may be sure.  Behind a chunked body nothing is sure here.
+ * which all may be sure.
  */
 static bool framing_read(const char *at, size_t size, struct framing *out)
 {
@@ -127,6 +156,9 @@ static bool framing_read(const char *at, size_t size, struct framing *out)
     if (line == NULL || !f.good || f.lengths > 1 || f.codings > 1 ||
         (f.codings > 0 && (f.lengths > 0 || !f.chunked || http10)))
         return false;
-    out->end = f.codings > 0 || f.length > end - at ? NULL : at + f.length;
+    if (f.codings > 0)
+        out->end = framing_chunks(at, end);
+    else
+        out->end = f.length > end - at ? NULL : at + f.length;
     return true;
 }

@@ -60,7 +60,8 @@ static const char *wire_header(const struct wire_answer *answer, const char *nam
     return out;
 }
 
-/* Reads one answer: the head, then as much body as it tells of. */
+/* Reads one answer: the head, then as much body as it tells of; a byte at a time as long as
+ * its end is not known, so that the next answer stays where it is. */
 __attribute__((unused)) static void wire_read(int fd, bool head_only,
                                               struct wire_answer *answer)
 {
@@ -70,7 +71,8 @@ __attribute__((unused)) static void wire_read(int fd, bool head_only,
     memset(answer, 0, sizeof *answer);
     answer->body = answer->text;
     while (size < whole) {
-        ssize_t got = recv(fd, answer->text + size, whole - size, 0);
+        size_t most = whole == WIRE_MAX - 1 ? 1 : whole - size;
+        ssize_t got = recv(fd, answer->text + size, most, 0);
         if (got <= 0) {
             answer->ended = got == 0;
             break;

@@ -81,8 +81,8 @@ __attribute__((unused)) static int set_up_as(void **state, struct http_config ht
     if (http.connections_max == 0)
         http.connections_max = 128;
     http.per_address_max = 64;
-    if (http.look_every_ms == 0)
-        http.look_every_ms = 10;
+    if (http.head_timeout_ms == 0)
+        http.head_timeout_ms = http.idle_timeout_ms;
     assert_non_null(w);
     strcpy(w->folder, "/tmp/gateway-test-XXXXXX");
     assert_non_null(mkdtemp(w->folder));

@@ -1,5 +1,5 @@
 /* file.c - see file.h. */
-#include "gateway/file.h"
+#include "base/file.h"
 
 #include <errno.h>
 #include <sodium.h>

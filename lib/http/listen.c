@@ -1,5 +1,5 @@
 /* listen.c - see listen.h. */
-#include "gateway/listen.h"
+#include "http/listen.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

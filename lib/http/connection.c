@@ -1,0 +1,838 @@
+/* connection.c - see connection.h. */
+#include "http/connection.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "http/loop.h"
+#include "http/tls.h"
+
+enum {
+    KEPT_ROOM = 4096,   /* least bytes of a buffer of our own */
+    ROUND_REQUESTS = 16, /* of one connection before others have their turn */
+    ROUND_LINGER = 16,  /* reads of a lingering one, likewise */
+    RECORD_MAX = 16384, /* bytes of a TLS record */
+};
+
+static const char CONTINUE[] = "HTTP/1.1 100 Continue\r\n\r\n";
+static const char NO_MEMORY[] =
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\n"
+    "Connection: close\r\n\r\n";
+
+static int64_t now(const struct connection *c)
+{
+    return c->server->now_ms;
+}
+
+static void set_timer(struct connection *c, enum wait_kind kind)
+{
+    timers_set(&c->server->timers, &c->timer, kind, now(c));
+}
+
+static const struct http_handler *handler(const struct connection *c)
+{
+    return c->server->config.handler;
+}
+
+/* Has the loop look at it again, after the others. */
+static void look_again(struct connection *c)
+{
+    if (c->again)
+        return;
+    c->again = true;
+    c->again_next = c->server->again;
+    c->server->again = c;
+}
+
+/* ---- the end ---- */
+
+static void end_exchange(struct connection *c)
+{
+    struct http_exchange *x = &c->exchange;
+
+    if (x->arena == NULL)
+        return;
+    handler(c)->on_end(c->server->config.arg, x);
+    loop_arena_give(c->server, x->arena);
+    *x = (struct http_exchange){.connection = c};
+    c->bytes = NULL;
+    c->bytes_size = c->bytes_room = c->drained = 0;
+    loop_end(c->server);
+}
+
+static void free_window(struct connection *c)
+{
+    if (!c->in.borrowed)
+        free(c->in.bytes);
+    c->in = (struct window){.bytes = NULL};
+}
+
+static void close_socket(struct connection *c)
+{
+    struct http_server *server = c->server;
+
+    timers_clear(&c->timer);
+    SSL_free(c->tls);
+    c->tls = NULL;
+    close(c->fd); /* epoll forgets it */
+    c->fd = -1;
+    free_window(c);
+    addresses_leave(server->addresses, c->address);
+    server->connections--;
+    server->over -= c->over_limit;
+}
+
+static void bury(struct connection *c)
+{
+    struct http_server *server = c->server;
+
+    if (c->prev != NULL)
+        c->prev->next = c->next;
+    else
+        server->first = c->next;
+    if (c->next != NULL)
+        c->next->prev = c->prev;
+    c->state = CONNECTION_DEAD;
+    c->next = server->dead;
+    server->dead = c;
+}
+
+/* The connection is of no more use.  A request that is being handled goes on. */
+void connection_close(struct connection *c)
+{
+    if (c->state == CONNECTION_BROKEN || c->state == CONNECTION_DEAD)
+        return;
+    close_socket(c);
+    if (c->state == CONNECTION_HANDLING) {
+        c->state = CONNECTION_BROKEN;
+        handler(c)->on_gone(c->server->config.arg, &c->exchange);
+        return;
+    }
+    end_exchange(c);
+    bury(c);
+}
+
+/* ---- bytes in ---- */
+
+enum { RECEIVED_NONE = -1, RECEIVED_BROKEN = -2 }; /* 0: the end */
+
+static ssize_t receive_tls(struct connection *c, char *at, size_t room)
+{
+    ERR_clear_error();
+    int got = SSL_read(c->tls, at, (int)room);
+    if (got > 0)
+        return got;
+    switch (SSL_get_error(c->tls, got)) {
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE:
+        c->readable = false;
+        return RECEIVED_NONE;
+    case SSL_ERROR_ZERO_RETURN:
+        c->eof = true;
+        return 0;
+    default:
+        return RECEIVED_BROKEN;
+    }
+}
+
+/* A read that fills less than the room has emptied the socket (epoll(7)); but not of the
+ * end, when that has been announced already. */
+static ssize_t receive(struct connection *c, char *at, size_t room)
+{
+    if (c->tls != NULL)
+        return receive_tls(c, at, room);
+    ssize_t got;
+    do
+        got = recv(c->fd, at, room, 0);
+    while (got < 0 && errno == EINTR);
+    if (got > 0 && (size_t)got < room && !c->fin)
+        c->readable = false;
+    if (got >= 0) {
+        c->eof = got == 0;
+        return got;
+    }
+    c->readable = false;
+    return errno == EAGAIN ? RECEIVED_NONE : RECEIVED_BROKEN;
+}
+
+/* Room for more bytes behind those that are there; false when memory is short. */
+static bool make_room(struct connection *c)
+{
+    struct window *in = &c->in;
+
+    if (in->bytes == NULL)
+        *in = (struct window){c->server->scratch, 0, 0, LOOP_SCRATCH, true};
+    if (in->at == in->size)
+        in->at = in->size = 0;
+    if (in->size < in->room)
+        return true;
+    if (in->at > 0) {
+        memmove(in->bytes, in->bytes + in->at, in->size - in->at);
+        in->size -= in->at;
+        in->at = 0;
+        return true;
+    }
+    assert(!in->borrowed); /* a head is smaller than the scratch, and a body is used up */
+    char *larger = realloc(in->bytes, 2 * in->room);
+    if (larger == NULL)
+        return false;
+    in->bytes = larger;
+    in->room *= 2;
+    return true;
+}
+
+static ssize_t fill(struct connection *c)
+{
+    if (!make_room(c))
+        return RECEIVED_BROKEN;
+    ssize_t got =
+        receive(c, c->in.bytes + c->in.size, c->in.room - c->in.size);
+    if (got > 0)
+        c->in.size += (size_t)got;
+    return got;
+}
+
+/* Before others use the scratch: what is left of it becomes our own. */
+static bool keep_rest(struct connection *c)
+{
+    struct window *in = &c->in;
+    size_t rest = in->size - in->at;
+
+    if (rest == 0)
+        free_window(c);
+    if (rest == 0 || !in->borrowed)
+        return true;
+    size_t room = rest > KEPT_ROOM / 2 ? 2 * rest : KEPT_ROOM;
+    char *own = malloc(room);
+    if (own != NULL)
+        memcpy(own, in->bytes + in->at, rest);
+    *in = (struct window){own, 0, own != NULL ? rest : 0, room, false};
+    return own != NULL;
+}
+
+/* ---- bytes out ---- */
+
+/* Up to a record of what is to be sent, copied together into the scratch. */
+static ssize_t send_tls(struct connection *c)
+{
+    static _Thread_local char record[RECORD_MAX];
+    size_t size = 0;
+
+    for (size_t i = c->out_at; i < c->out_count && size < sizeof record; i++) {
+        size_t most = sizeof record - size;
+        size_t piece = c->out[i].iov_len < most ? c->out[i].iov_len : most;
+        memcpy(record + size, c->out[i].iov_base, piece);
+        size += piece;
+    }
+    ERR_clear_error();
+    int sent = SSL_write(c->tls, record, (int)size);
+    if (sent > 0)
+        return sent;
+    int why = SSL_get_error(c->tls, sent);
+    errno = why == SSL_ERROR_WANT_WRITE || why == SSL_ERROR_WANT_READ ? EAGAIN : EPIPE;
+    return -1;
+}
+
+static ssize_t send_plain(struct connection *c)
+{
+    struct msghdr message = {.msg_iov = c->out + c->out_at,
+                             .msg_iovlen = c->out_count - c->out_at};
+
+    return sendmsg(c->fd, &message, MSG_NOSIGNAL);
+}
+
+enum flushed { FLUSHED_ALL, FLUSHED_SOME, FLUSHED_BROKEN };
+
+static enum flushed flush(struct connection *c)
+{
+    while (c->out_at < c->out_count) {
+        struct iovec *out = &c->out[c->out_at];
+        if (out->iov_len == 0) {
+            c->out_at++;
+            continue;
+        }
+        ssize_t sent = c->tls != NULL ? send_tls(c) : send_plain(c);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent < 0)
+            return errno == EAGAIN ? FLUSHED_SOME : FLUSHED_BROKEN;
+        for (size_t left = (size_t)sent; left > 0;) {
+            out = &c->out[c->out_at];
+            size_t piece = left < out->iov_len ? left : out->iov_len;
+            out->iov_base = (char *)out->iov_base + piece;
+            out->iov_len -= piece;
+            left -= piece;
+            c->out_at += out->iov_len == 0;
+        }
+    }
+    return FLUSHED_ALL;
+}
+
+static void set_out(struct connection *c, const char *one, size_t one_size,
+                    const char *two, size_t two_size)
+{
+    c->out[0] = (struct iovec){(void *)one, one_size};
+    c->out[1] = (struct iovec){(void *)two, two_size};
+    c->out_at = 0;
+    c->out_count = 2;
+}
+
+/* ---- answering ---- */
+
+static const char *phrase(unsigned status)
+{
+    static const struct {
+        unsigned status;
+        const char *phrase;
+    } PHRASES[] = {
+        {200, "OK"},
+        {201, "Created"},
+        {202, "Accepted"},
+        {204, "No Content"},
+        {304, "Not Modified"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {402, "Payment Required"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {408, "Request Timeout"},
+        {409, "Conflict"},
+        {412, "Precondition Failed"},
+        {413, "Content Too Large"},
+        {414, "URI Too Long"},
+        {415, "Unsupported Media Type"},
+        {417, "Expectation Failed"},
+        {422, "Unprocessable Content"},
+        {429, "Too Many Requests"},
+        {431, "Request Header Fields Too Large"},
+        {500, "Internal Server Error"},
+        {501, "Not Implemented"},
+        {503, "Service Unavailable"},
+        {504, "Gateway Timeout"},
+        {505, "HTTP Version Not Supported"},
+    };
+
+    for (size_t i = 0; i < sizeof PHRASES / sizeof PHRASES[0]; i++)
+        if (PHRASES[i].status == status)
+            return PHRASES[i].phrase;
+    return ""; /* the phrase may be empty (RFC 9112, 4) */
+}
+
+static char *append(char *at, const char *bytes, size_t size)
+{
+    memcpy(at, bytes, size);
+    return at + size;
+}
+
+/* Status line, Date, the answer's own fields, Content-Length, Connection; NULL when the
+ * arena is full.  204 and 304 have no length (RFC 9110, 8.6). */
+static char *write_head(struct connection *c, bool has_length, size_t *size)
+{
+    enum { LINES_MAX = 160 }; /* all but the answer's own fields */
+    const struct http_answer *a = &c->exchange.answer;
+    char *head = arena_alloc(c->exchange.arena, LINES_MAX + a->fields.size), *at = head;
+    char line[64];
+
+    if (head == NULL)
+        return NULL;
+    int made = snprintf(line, sizeof line, "HTTP/1.1 %u %s\r\n", a->status,
+                        phrase(a->status));
+    at = append(at, line, (size_t)made);
+    at = append(at, loop_date(c->server), LOOP_DATE);
+    at = append(at, a->fields.at, a->fields.size);
+    if (has_length) {
+        made = snprintf(line, sizeof line, "Content-Length: %zu\r\n", a->body.size);
+        at = append(at, line, (size_t)made);
+    }
+    if (c->closes)
+        at = append(at, "Connection: close\r\n", 19);
+    at = append(at, "\r\n", 2);
+    *size = (size_t)(at - head);
+    return head;
+}
+
+static void start_answer(struct connection *c)
+{
+    const struct http_answer *a = &c->exchange.answer;
+    bool bodiless = a->status == 204 || a->status == 304;
+    size_t size;
+
+    c->state = CONNECTION_ANSWERING;
+    if (a->status == 0) {
+        connection_close(c);
+        return;
+    }
+    c->closes = c->closes || a->close || atomic_load(&c->server->draining);
+    char *head = write_head(c, !bodiless, &size);
+    if (head == NULL) {
+        c->closes = true;
+        set_out(c, NO_MEMORY, sizeof NO_MEMORY - 1, "", 0);
+    } else {
+        set_out(c, head, size, a->body.at,
+                bodiless || c->exchange.head_only ? 0 : a->body.size);
+    }
+    set_timer(c, WAIT_ANSWER);
+}
+
+/* All is said.  Closing at once could reset the connection before the client has read the
+ * answer, when something it sent is still unread (RFC 9112, 9.6). */
+static void start_lingering(struct connection *c)
+{
+    if (c->eof) {
+        connection_close(c);
+        return;
+    }
+    if (c->tls != NULL && SSL_is_init_finished(c->tls)) {
+        ERR_clear_error();
+        (void)SSL_shutdown(c->tls);
+    }
+    shutdown(c->fd, SHUT_WR);
+    c->in.at = c->in.size;
+    c->readable = true;
+    c->state = CONNECTION_LINGERING;
+    set_timer(c, WAIT_LINGER);
+}
+
+/* False: nothing can be done before the client takes more. */
+static bool send_answer(struct connection *c)
+{
+    switch (flush(c)) {
+    case FLUSHED_SOME:
+        return false;
+    case FLUSHED_BROKEN:
+        connection_close(c);
+        return false;
+    default:
+        break;
+    }
+    end_exchange(c);
+    if (c->closes) {
+        start_lingering(c);
+        return c->state == CONNECTION_LINGERING;
+    }
+    c->state = CONNECTION_HEAD;
+    c->scanned = 0;
+    set_timer(c, WAIT_IDLE);
+    return true;
+}
+
+/* Reads the rest off and forgets it. */
+static void linger(struct connection *c)
+{
+    for (int i = 0; i < ROUND_LINGER; i++) {
+        ssize_t got = recv(c->fd, c->server->scratch, LOOP_SCRATCH, 0);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0 && errno == EAGAIN)
+            return;
+        if (got <= 0) {
+            connection_close(c);
+            return;
+        }
+    }
+    look_again(c);
+}
+
+/* ---- refusing ---- */
+
+static void refuse(struct connection *c, const struct http_head *head,
+                   enum http_reason reason)
+{
+    struct http_exchange *x = &c->exchange;
+
+    x->answer = (struct http_answer){.status = http_reason_status(reason)};
+    handler(c)->on_refusal(c->server->config.arg, x, head, reason, &x->answer);
+    x->answered = true;
+    c->closes = c->closes || http_reason_ends(reason);
+}
+
+/* Answers while the request is not read to its end: nothing can follow it. */
+static void answer_early(struct connection *c)
+{
+    c->closes = true;
+    start_answer(c);
+}
+
+/* ---- a head ---- */
+
+static bool begin_exchange(struct connection *c)
+{
+    struct http_exchange *x = &c->exchange;
+
+    *x = (struct http_exchange){.connection = c, .arena = loop_arena_take(c->server)};
+    if (x->arena == NULL) {
+        set_out(c, NO_MEMORY, sizeof NO_MEMORY - 1, "", 0);
+        (void)flush(c);
+        start_lingering(c);
+        return false;
+    }
+    loop_begin(c->server);
+    return true;
+}
+
+/* Says that the body may come, unless it is coming already (RFC 9110, 10.1.1). */
+static bool send_continue(struct connection *c)
+{
+    if (c->in.at < c->in.size)
+        return true;
+    set_out(c, CONTINUE, sizeof CONTINUE - 1, "", 0);
+    return flush(c) == FLUSHED_ALL; /* nothing else is on its way: it fits, or is broken */
+}
+
+/* What becomes of a request whose head is good. */
+static void take_request(struct connection *c, const struct http_head *head)
+{
+    struct http_exchange *x = &c->exchange;
+    const struct http_limits *limits = &c->server->config.limits;
+    const bool has_body = head->chunked || head->length > 0;
+    const bool waits = head->expects_continue && has_body;
+
+    c->in.at += head->size;
+    c->closes = head->close;
+    c->length = head->length;
+    c->body = http_body_start(head);
+    c->in_handler = true;
+    handler(c)->on_head(c->server->config.arg, x, head);
+    c->in_handler = false;
+    if (!x->answered && head->length > (int64_t)limits->body)
+        refuse(c, NULL, HTTP_BODY_TOO_LARGE);
+    x->refused_body = x->answered;
+    if (x->answered && (waits || head->length > (int64_t)limits->drain)) {
+        answer_early(c);
+        return;
+    }
+    if (waits && !x->answered && !send_continue(c)) {
+        connection_close(c);
+        return;
+    }
+    c->state = CONNECTION_BODY;
+    if (has_body)
+        set_timer(c, WAIT_BODY);
+}
+
+static void take_head(struct connection *c, enum http_reason reason)
+{
+    struct http_head *head = &c->server->head;
+
+    if (!begin_exchange(c))
+        return;
+    c->exchange.head_only =
+        head->method.size == 4 && memcmp(head->method.at, "HEAD", 4) == 0;
+    if (reason == HTTP_OK && c->over_limit)
+        reason = HTTP_TOO_MANY_CONNECTIONS;
+    if (reason == HTTP_OK) {
+        take_request(c, head);
+        return;
+    }
+    refuse(c, head, reason);
+    c->in.at = c->in.size;
+    start_answer(c);
+}
+
+/* Another look is worth it when one more line is complete, or nothing more fits. */
+static bool worth_parsing(const struct connection *c)
+{
+    const struct window *in = &c->in;
+    size_t have = in->size - in->at;
+
+    return c->scanned == 0 || have >= c->server->config.limits.head ||
+           memchr(in->bytes + in->at + c->scanned, '\n', have - c->scanned) != NULL;
+}
+
+/* The client will send nothing more, and no whole head is there. */
+static void end_in_head(struct connection *c, size_t have)
+{
+    if (have == 0 || (have <= 2 && memcmp(c->in.bytes + c->in.at, "\r\n", have) == 0)) {
+        connection_close(c);
+        return;
+    }
+    take_head(c, HTTP_INCOMPLETE);
+}
+
+/* False: more bytes must come first, or there is nothing left to do. */
+static bool read_head(struct connection *c)
+{
+    for (;;) {
+        size_t have = c->in.size - c->in.at;
+        if (have > c->scanned && worth_parsing(c)) {
+            enum http_reason reason =
+                http_parse(c->in.bytes + c->in.at, have, &c->server->config.limits,
+                           &c->server->head);
+            if (reason != HTTP_MORE) {
+                take_head(c, reason);
+                return true;
+            }
+        }
+        c->scanned = have;
+        if (c->eof) {
+            end_in_head(c, have);
+            return true;
+        }
+        if (have > 0 && !timers_is(&c->timer, WAIT_HEAD))
+            set_timer(c, WAIT_HEAD);
+        if (!c->readable)
+            return false;
+        if (fill(c) == RECEIVED_BROKEN) {
+            connection_close(c);
+            return false;
+        }
+    }
+}
+
+/* ---- a body ---- */
+
+static bool body_room(struct connection *c, size_t more)
+{
+    if (c->bytes_room - c->bytes_size > more) /* and a NUL */
+        return true;
+    size_t room = c->length >= 0 ? (size_t)c->length + 1
+                                 : 2 * (c->bytes_size + more) + 1;
+    char *bytes = arena_alloc(c->exchange.arena, room);
+    if (bytes == NULL)
+        return false;
+    if (c->bytes_size > 0)
+        memcpy(bytes, c->bytes, c->bytes_size);
+    c->bytes = bytes;
+    c->bytes_room = room;
+    return true;
+}
+
+/* False: too much of a refused body has come to read on. */
+static bool take_data(struct connection *c, struct http_text data)
+{
+    const struct http_limits *limits = &c->server->config.limits;
+
+    if (data.size == 0)
+        return true;
+    if (!c->exchange.answered && data.size > limits->body - c->bytes_size) {
+        refuse(c, NULL, HTTP_BODY_TOO_LARGE);
+        c->drained = c->bytes_size;
+    }
+    if (c->exchange.answered) {
+        c->drained += data.size;
+        return c->drained <= limits->drain;
+    }
+    if (!body_room(c, data.size))
+        return false;
+    memcpy(c->bytes + c->bytes_size, data.at, data.size);
+    c->bytes_size += data.size;
+    return true;
+}
+
+static void handle(struct connection *c)
+{
+    static char nothing[1];
+    struct http_exchange *x = &c->exchange;
+
+    timers_clear(&c->timer);
+    c->state = CONNECTION_HANDLING;
+    if (c->bytes != NULL)
+        c->bytes[c->bytes_size] = '\0';
+    c->in_handler = true;
+    handler(c)->on_body(c->server->config.arg, x, c->bytes != NULL ? c->bytes : nothing,
+                        c->bytes_size);
+    c->in_handler = false;
+    if (x->answered)
+        start_answer(c);
+}
+
+/* The body cannot be read to its end. */
+static void give_up_body(struct connection *c, enum http_reason reason)
+{
+    if (!c->exchange.answered)
+        refuse(c, NULL, reason);
+    answer_early(c);
+}
+
+/* False: more bytes must come first. */
+static bool read_body(struct connection *c)
+{
+    struct window *in = &c->in;
+    struct http_text data;
+    size_t used;
+
+    for (;;) {
+        enum http_reason reason = http_body_take(&c->body, in->bytes + in->at,
+                                                 in->size - in->at, &used, &data);
+        in->at += used;
+        if (!take_data(c, data)) {
+            give_up_body(c, HTTP_BODY_TOO_LARGE);
+            return true;
+        }
+        if (reason == HTTP_OK) {
+            if (c->exchange.answered)
+                start_answer(c);
+            else
+                handle(c);
+            return true;
+        }
+        if (reason != HTTP_MORE) {
+            give_up_body(c, reason);
+            return true;
+        }
+        if (in->at < in->size)
+            continue;
+        if (c->eof) {
+            give_up_body(c, HTTP_INCOMPLETE);
+            return true;
+        }
+        if (!c->readable)
+            return false;
+        if (fill(c) == RECEIVED_BROKEN) {
+            connection_close(c);
+            return false;
+        }
+    }
+}
+
+/* ---- TLS ---- */
+
+/* Plain HTTP on a TLS port is told so, in plain HTTP. */
+static bool plain_on_tls(struct connection *c, unsigned long why)
+{
+    if (ERR_GET_LIB(why) != ERR_LIB_SSL || ERR_GET_REASON(why) != SSL_R_HTTP_REQUEST)
+        return false;
+    SSL_free(c->tls);
+    c->tls = NULL;
+    c->server->head.method = c->server->head.target = (struct http_text){"", 0};
+    take_head(c, HTTP_PLAIN_ON_TLS);
+    return true;
+}
+
+static bool shake_hands(struct connection *c)
+{
+    ERR_clear_error();
+    int status = SSL_accept(c->tls);
+    if (status == 1) {
+        c->state = CONNECTION_HEAD;
+        set_timer(c, WAIT_IDLE);
+        return true;
+    }
+    int why = SSL_get_error(c->tls, status);
+    if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE)
+        return false;
+    if (plain_on_tls(c, ERR_peek_error()))
+        return true;
+    connection_close(c); /* OpenSSL has sent its alert */
+    return false;
+}
+
+/* ---- one after the other ---- */
+
+/* Goes as far as the bytes that are there allow. */
+static void run(struct connection *c)
+{
+    bool on = true;
+
+    for (int requests = 0; on && requests < ROUND_REQUESTS;) {
+        switch (c->state) {
+        case CONNECTION_HANDSHAKE:
+            on = shake_hands(c);
+            break;
+        case CONNECTION_HEAD:
+            on = read_head(c);
+            break;
+        case CONNECTION_BODY:
+            on = read_body(c);
+            break;
+        case CONNECTION_ANSWERING:
+            on = send_answer(c);
+            requests++;
+            break;
+        case CONNECTION_LINGERING:
+            linger(c);
+            on = false;
+            break;
+        default:
+            on = false;
+            break;
+        }
+    }
+    if (on)
+        look_again(c);
+    if (c->fd >= 0 && !keep_rest(c))
+        connection_close(c);
+}
+
+void connection_open(struct http_server *server, int fd, struct address *address,
+                     bool over_limit)
+{
+    struct connection *c = calloc(1, sizeof *c);
+    struct epoll_event event = {
+        .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = c};
+    SSL *tls = server->config.tls == NULL ? NULL : http_tls_session(server->config.tls, fd);
+
+    if (c == NULL || (server->config.tls != NULL && tls == NULL) ||
+        epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
+        SSL_free(tls);
+        free(c);
+        close(fd);
+        addresses_leave(server->addresses, address);
+        return;
+    }
+    c->server = server;
+    c->exchange.connection = c;
+    c->fd = fd;
+    c->address = address;
+    c->tls = tls;
+    c->over_limit = over_limit;
+    c->state = tls != NULL ? CONNECTION_HANDSHAKE : CONNECTION_HEAD;
+    c->next = server->first;
+    if (c->next != NULL)
+        c->next->prev = c;
+    server->first = c;
+    server->connections++;
+    server->over += over_limit;
+    set_timer(c, tls != NULL ? WAIT_HEAD : WAIT_IDLE);
+}
+
+void connection_event(struct connection *c, uint32_t events)
+{
+    /* While it is handled nothing was shut down by us: it was the client, hard. */
+    if (c->state == CONNECTION_HANDLING && (events & (EPOLLERR | EPOLLHUP)) != 0) {
+        connection_close(c);
+        return;
+    }
+    if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP)) != 0)
+        c->readable = true;
+    c->fin = c->fin || (events & (EPOLLRDHUP | EPOLLERR | EPOLLHUP)) != 0;
+    run(c);
+}
+
+void connection_timeout(struct connection *c, unsigned kind)
+{
+    if (kind == WAIT_HEAD && c->state == CONNECTION_HEAD) {
+        c->server->head.method = c->server->head.target = (struct http_text){"", 0};
+        take_head(c, HTTP_TIMEOUT);
+    } else if (kind == WAIT_BODY && c->state == CONNECTION_BODY) {
+        give_up_body(c, HTTP_TIMEOUT);
+    } else {
+        connection_close(c);
+        return;
+    }
+    run(c);
+}
+
+void connection_answered(struct connection *c)
+{
+    struct http_exchange *x = &c->exchange;
+
+    x->answered = true;
+    if (c->state == CONNECTION_BROKEN) {
+        end_exchange(c);
+        bury(c);
+        return;
+    }
+    start_answer(c);
+    run(c);
+}

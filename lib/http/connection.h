@@ -1,0 +1,99 @@
+/*
+ * connection.h - one client's connection, from accept to close.
+ *
+ *  HANDSHAKE -> HEAD -> BODY -> HANDLING -> ANSWERING -> HEAD ...
+ *    (TLS)        \       \         \            \-> LINGERING -> closed
+ *                  \_______\_ refused \_ broken: BROKEN until it is answered, then freed
+ *                            ANSWERING
+ *
+ * Requests are handled one at a time, so pipelined ones are answered in order; what comes
+ * behind the one being handled stays in the kernel, which slows its sender down.  An idle
+ * connection has no buffer: bytes are read into the loop's own, and only a part of a
+ * request that is left over is kept.
+ *
+ * Readiness is edge-triggered and registered once: a request costs one recv and one
+ * sendmsg.
+ */
+#pragma once
+
+#include <openssl/types.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "http/addresses.h"
+#include "http/body.h"
+#include "http/server.h"
+#include "http/timers.h"
+
+enum connection_state {
+    CONNECTION_HANDSHAKE,
+    CONNECTION_HEAD,      /* waits for a request, or has a part of its head */
+    CONNECTION_BODY,      /* reads a body, or reads it off when it is refused */
+    CONNECTION_HANDLING,  /* the handler has it; nothing is read */
+    CONNECTION_ANSWERING, /* an answer is being sent */
+    CONNECTION_LINGERING, /* all is said; reads until the client has closed, too */
+    CONNECTION_BROKEN,    /* the socket is closed, the handler not done */
+    CONNECTION_DEAD,      /* freed at the end of the loop's round */
+};
+
+struct http_exchange {
+    struct connection *connection;
+    struct arena *arena; /* NULL: there is no request */
+    void *user;
+    struct http_answer answer;
+    struct http_exchange *next; /* of those answered by other threads */
+    bool answered;
+    bool refused_body; /* answered before its body was read */
+    bool head_only;    /* the method was HEAD */
+};
+
+/* Bytes received and not used: [at, size) of `bytes`. */
+struct window {
+    char *bytes; /* NULL: none; else the loop's scratch, or our own */
+    size_t at, size, room;
+    bool borrowed; /* the loop's */
+};
+
+struct connection {
+    struct timer timer; /* first, so that an expired one is its connection */
+    struct http_exchange exchange;
+    struct http_server *server;
+    struct connection *prev, *next; /* of all; of the dead, next alone */
+    struct connection *again_next;
+    struct address *address;
+    SSL *tls; /* NULL: plain */
+    int fd;   /* -1: closed */
+    enum connection_state state;
+    bool readable;   /* as far as we know there is more to read */
+    bool fin;        /* the client's end was seen by epoll; read on until it is reached */
+    bool eof;        /* and was reached: nothing more will come */
+    bool closes;     /* ends after this answer */
+    bool over_limit; /* its address has too many */
+    bool in_handler; /* a handler of this connection is on the loop's stack */
+    bool again;      /* is in the server's list of that name */
+    struct window in;
+    size_t scanned; /* bytes of an incomplete head that were looked at */
+    struct http_body body;
+    char *bytes; /* of the body so far; the arena's */
+    size_t bytes_size, bytes_room, drained;
+    int64_t length; /* by Content-Length; -1: not told */
+    struct iovec out[2];
+    size_t out_at, out_count;
+};
+
+/* Takes an accepted, non-blocking socket over; it is closed when memory is short. */
+void connection_open(struct http_server *server, int fd, struct address *address,
+                     bool over_limit);
+
+/* epoll's events for it; or 0: look again. */
+void connection_event(struct connection *connection, uint32_t events);
+
+/* Its deadline, of that kind, has passed. */
+void connection_timeout(struct connection *connection, unsigned kind);
+
+/* Its request was answered by another thread. */
+void connection_answered(struct connection *connection);
+
+/* Closes it at once, whatever it was doing. */
+void connection_close(struct connection *connection);

@@ -1,0 +1,67 @@
+/*
+ * loop.h - the server's own insides, shared by server.c (the loop) and connection.c.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "http/connection.h"
+#include "http/server.h"
+#include "http/timers.h"
+
+enum {
+    LOOP_SCRATCH = 64 << 10, /* bytes read at once */
+    LOOP_ARENAS = 64,        /* kept for the next requests */
+    LOOP_DATE = 37,          /* "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n" */
+};
+
+/* What a connection may be waiting for; one duration each. */
+enum wait_kind { WAIT_IDLE, WAIT_HEAD, WAIT_BODY, WAIT_ANSWER, WAIT_LINGER, WAIT_KINDS };
+
+struct http_server {
+    struct http_server_config config;
+    pthread_t thread;
+    int epoll_fd;
+    int bell; /* an eventfd, rung only for a loop that is asleep */
+    uint16_t port;
+
+    /* set by any thread */
+    atomic_bool asleep; /* about to wait, or waiting */
+    atomic_bool woken;  /* there is something to look at */
+    atomic_bool draining;
+    atomic_bool closing;
+    _Atomic(struct http_exchange *) answered; /* by other threads, newest first */
+    _Atomic size_t running; /* requests that have come and whose answer has not left */
+    pthread_mutex_t mutex;
+    pthread_cond_t none_running;
+
+    /* the loop's alone */
+    int64_t now_ms;
+    int listen_fd;              /* -1 once quiesced */
+    bool backlog;               /* clients may be waiting to be accepted */
+    int64_t accept_after_ms;    /* no descriptors were left: not before then */
+    unsigned connections, over; /* open; and of these past their address's limit */
+    struct addresses *addresses;
+    struct timers timers;
+    struct connection *first;  /* of all */
+    struct connection *again;  /* not done yet: to be looked at in the next round */
+    struct connection *dead;   /* to be freed at the end of the round */
+    struct arena *arenas[LOOP_ARENAS];
+    size_t arenas_kept;
+    time_t date_of;
+    char date[LOOP_DATE + 1];
+    struct http_head head;     /* the one being looked at */
+    char scratch[LOOP_SCRATCH];
+};
+
+/* An empty arena; NULL when memory is short. */
+struct arena *loop_arena_take(struct http_server *server);
+void loop_arena_give(struct http_server *server, struct arena *arena);
+
+/* The Date line, made anew once a second (RFC 9110, 6.6.1). */
+const char *loop_date(struct http_server *server);
+
+/* A request has come; its answer has left, or never will. */
+void loop_begin(struct http_server *server);
+void loop_end(struct http_server *server);

@@ -1,0 +1,490 @@
+/* parse.c - see parse.h. */
+#include "http/parse.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+#include <strings.h>
+
+/* ---- classes of bytes ---- */
+
+enum {
+    TOKEN = 1,   /* RFC 9110, 5.6.2 */
+    PATH = 2,    /* pchar and '/', without '%' (RFC 3986, 3.3) */
+    NAME = 4,    /* reg-name, without '%' (RFC 3986, 3.2.2) */
+    DIGIT = 8,   /* 0 to 9 */
+    HEX = 16,    /* 0 to 9, a to f, A to F */
+    TARGET = 32, /* what any target may hold: PATH, '?', '%' and '*' */
+};
+
+#define ALPHA_UNRESERVED (TOKEN | PATH | NAME | TARGET)
+
+static const unsigned char CLASS[256] = {
+    ['0' ... '9'] = ALPHA_UNRESERVED | DIGIT | HEX,
+    ['A' ... 'F'] = ALPHA_UNRESERVED | HEX,
+    ['G' ... 'Z'] = ALPHA_UNRESERVED,
+    ['a' ... 'f'] = ALPHA_UNRESERVED | HEX,
+    ['g' ... 'z'] = ALPHA_UNRESERVED,
+    /* unreserved */
+    ['-'] = ALPHA_UNRESERVED,
+    ['.'] = ALPHA_UNRESERVED,
+    ['_'] = ALPHA_UNRESERVED,
+    ['~'] = ALPHA_UNRESERVED,
+    /* sub-delims */
+    ['!'] = ALPHA_UNRESERVED,
+    ['$'] = ALPHA_UNRESERVED,
+    ['&'] = ALPHA_UNRESERVED,
+    ['\''] = ALPHA_UNRESERVED,
+    ['*'] = ALPHA_UNRESERVED,
+    ['+'] = ALPHA_UNRESERVED,
+    ['('] = PATH | NAME | TARGET,
+    [')'] = PATH | NAME | TARGET,
+    [','] = PATH | NAME | TARGET,
+    [';'] = PATH | NAME | TARGET,
+    ['='] = PATH | NAME | TARGET,
+    /* the rest of a path */
+    [':'] = PATH | TARGET,
+    ['@'] = PATH | TARGET,
+    ['/'] = PATH | TARGET,
+    ['?'] = TARGET,
+    ['%'] = TOKEN | TARGET,
+    /* the rest of a token */
+    ['#'] = TOKEN,
+    ['^'] = TOKEN,
+    ['`'] = TOKEN,
+    ['|'] = TOKEN,
+};
+
+static bool is(char byte, unsigned class)
+{
+    return (CLASS[(unsigned char)byte] & class) != 0;
+}
+
+bool http_token_byte(unsigned char byte)
+{
+    return (CLASS[byte] & TOKEN) != 0;
+}
+
+bool http_value_byte(unsigned char byte)
+{
+    return (byte >= 0x20 && byte != 0x7f) || byte == '\t';
+}
+
+bool http_text_is(struct http_text text, const char *string)
+{
+    return strncasecmp(text.at, string, text.size) == 0 && string[text.size] == '\0';
+}
+
+/* How many bytes from `at` on are of that class. */
+static size_t span(const char *at, const char *end, unsigned class)
+{
+    const char *from = at;
+
+    while (at < end && is(*at, class))
+        at++;
+    return (size_t)(at - from);
+}
+
+/* Without a branch a byte, so that compilers make vectors of it. */
+static bool has_control(const char *at, size_t size)
+{
+    unsigned found = 0;
+
+    for (size_t i = 0; i < size; i++) {
+        unsigned char c = (unsigned char)at[i];
+        found |= (unsigned)(c < 0x20) & (unsigned)(c != '\t');
+        found |= (unsigned)(c == 0x7f);
+    }
+    return found != 0;
+}
+
+/* ---- lines ---- */
+
+struct lines {
+    const char *at;  /* where the next line begins */
+    const char *end; /* of the bytes, or of what a head may be */
+    bool full;       /* a line that does not end before `end` never will */
+};
+
+/* The next line without its CRLF. */
+static enum http_reason next_line(struct lines *lines, struct http_text *line)
+{
+    const char *lf = memchr(lines->at, '\n', (size_t)(lines->end - lines->at));
+
+    if (lf == NULL)
+        return lines->full ? HTTP_HEAD_TOO_LARGE : HTTP_MORE;
+    if (lf == lines->at || lf[-1] != '\r')
+        return HTTP_LINE_END;
+    *line = (struct http_text){lines->at, (size_t)(lf - 1 - lines->at)};
+    if (has_control(line->at, line->size))
+        return memchr(line->at, '\r', line->size) != NULL ? HTTP_LINE_END : HTTP_CONTROL;
+    lines->at = lf + 1;
+    return HTTP_OK;
+}
+
+/* ---- hosts ---- */
+
+/* "[" IPv6 or IPvFuture "]"; returns behind it, or NULL. */
+static const char *after_literal(const char *at, const char *end)
+{
+    const char *close = memchr(at, ']', (size_t)(end - at));
+    char text[INET6_ADDRSTRLEN];
+    struct in6_addr address;
+    size_t size = close == NULL ? 0 : (size_t)(close - at - 1);
+
+    if (size == 0)
+        return NULL;
+    if (at[1] == 'v' || at[1] == 'V') { /* "v" 1*HEXDIG "." 1*( unreserved / ... / ":" ) */
+        const char *dot = at + 2 + span(at + 2, close, HEX), *rest = dot + 1;
+        bool good = dot > at + 2 && dot < close && *dot == '.' && rest < close;
+        while (good && rest < close && (is(*rest, NAME) || *rest == ':'))
+            rest++;
+        return good && rest == close ? close + 1 : NULL;
+    }
+    if (size >= sizeof text)
+        return NULL;
+    memcpy(text, at + 1, size);
+    text[size] = '\0';
+    return inet_pton(AF_INET6, text, &address) == 1 ? close + 1 : NULL;
+}
+
+static const char *after_name(const char *at, const char *end)
+{
+    const char *from = at;
+
+    while (at < end) {
+        if (is(*at, NAME))
+            at++;
+        else if (*at == '%' && end - at > 2 && is(at[1], HEX) && is(at[2], HEX))
+            at += 3;
+        else
+            break;
+    }
+    return at > from ? at : NULL;
+}
+
+/* host [ ":" port ], without userinfo: uri-host of RFC 9110, 7.2. */
+static bool host_good(struct http_text host)
+{
+    const char *end = host.at + host.size;
+    const char *at = host.size > 0 && host.at[0] == '[' ? after_literal(host.at, end)
+                                                         : after_name(host.at, end);
+
+    if (at == NULL)
+        return false;
+    if (at == end)
+        return true;
+    unsigned long port = 0;
+    size_t digits = span(at + 1, end, DIGIT);
+    if (*at != ':' || at + 1 + digits != end || digits > 5)
+        return false;
+    for (size_t i = 1; i <= digits; i++)
+        port = port * 10 + (unsigned long)(at[i] - '0');
+    return port <= 65535;
+}
+
+/* ---- the request line ---- */
+
+static enum http_reason check_encoding(struct http_text text)
+{
+    const char *end = text.at + text.size;
+
+    for (const char *at = text.at;
+         (at = memchr(at, '%', (size_t)(end - at))) != NULL; at += 3)
+        if (end - at < 3 || !is(at[1], HEX) || !is(at[2], HEX))
+            return HTTP_TARGET_ENCODING;
+    return HTTP_OK;
+}
+
+/* path [ "?" query ]; nothing at all is "/", as in http://shop.example?x=y. */
+static enum http_reason split_path(struct http_text rest, struct http_head *head)
+{
+    const char *mark = memchr(rest.at, '?', rest.size);
+    size_t path = mark == NULL ? rest.size : (size_t)(mark - rest.at);
+
+    head->path = path > 0 ? (struct http_text){rest.at, path} : (struct http_text){"/", 1};
+    head->query = mark == NULL
+                      ? (struct http_text){"", 0}
+                      : (struct http_text){mark + 1, rest.size - path - 1};
+    if (head->path.at[0] != '/' || span(rest.at, rest.at + rest.size, TARGET) != rest.size)
+        return HTTP_TARGET;
+    return check_encoding(rest);
+}
+
+/* scheme "://" authority path: the authority is the host (RFC 9112, 3.2.2). */
+static enum http_reason read_absolute(struct http_text target, struct http_head *head)
+{
+    const char *end = target.at + target.size, *at = NULL;
+
+    if (target.size > 7 && strncasecmp(target.at, "http://", 7) == 0)
+        at = target.at + 7;
+    else if (target.size > 8 && strncasecmp(target.at, "https://", 8) == 0)
+        at = target.at + 8;
+    if (at == NULL)
+        return HTTP_TARGET;
+    const char *rest = at;
+    while (rest < end && *rest != '/' && *rest != '?')
+        rest++;
+    head->host = (struct http_text){at, (size_t)(rest - at)};
+    if (!host_good(head->host))
+        return HTTP_TARGET;
+    return split_path((struct http_text){rest, (size_t)(end - rest)}, head);
+}
+
+static enum http_reason read_target(struct http_text target, struct http_head *head)
+{
+    head->host = (struct http_text){NULL, 0};
+    if (http_text_is(head->method, "CONNECT"))
+        return HTTP_CONNECT;
+    if (target.size == 1 && target.at[0] == '*' && head->method.size == 7 && memcmp(head->method.at, "OPTIONS", 7) == 0) {
+        head->asterisk = true;
+        head->path = head->query = (struct http_text){"", 0};
+        return HTTP_OK;
+    }
+    if (target.at[0] == '/')
+        return split_path(target, head);
+    return read_absolute(target, head);
+}
+
+/* Whether the bytes are HTTP/DIGIT.DIGIT. */
+static bool is_version(struct http_text text)
+{
+    return text.size == 8 && memcmp(text.at, "HTTP/", 5) == 0 && is(text.at[5], DIGIT) &&
+           text.at[6] == '.' && is(text.at[7], DIGIT);
+}
+
+/* method SP target SP version (RFC 9112, 3). */
+static enum http_reason read_request_line(struct http_text line, size_t target_max,
+                                          struct http_head *head)
+{
+    const char *end = line.at + line.size;
+    size_t method = span(line.at, end, TOKEN);
+    const char *target = line.at + method + 1;
+
+    if (method == 0 || method == line.size || line.at[method] != ' ')
+        return HTTP_REQUEST_LINE;
+    const char *space = memchr(target, ' ', (size_t)(end - target));
+    if (space == NULL || space == target)
+        return HTTP_REQUEST_LINE;
+    struct http_text version = {space + 1, (size_t)(end - space - 1)};
+    if (!is_version(version))
+        return HTTP_REQUEST_LINE;
+    size_t size = (size_t)(space - target);
+    if (version.at[5] != '1')
+        return HTTP_VERSION;
+    if (size > target_max)
+        return HTTP_TARGET_TOO_LONG;
+    head->method = (struct http_text){line.at, method};
+    enum http_reason reason = read_target((struct http_text){target, size}, head);
+    if (reason == HTTP_OK || reason == HTTP_CONNECT)
+        head->target = (struct http_text){target, size};
+    head->http_1_0 = head->close = version.at[7] == '0';
+    return reason;
+}
+
+/* ---- the fields that say whom the request is for and where it ends ---- */
+
+struct framing {
+    struct http_text host;
+    bool has_host, has_encoding;
+    enum http_reason encoding; /* what is to be said of Transfer-Encoding */
+};
+
+/* The next member of a comma-separated list; *at goes behind it.  False at the end. */
+static bool next_member(const char **at, const char *end, struct http_text *member)
+{
+    if (*at >= end)
+        return false;
+    const char *comma = memchr(*at, ',', (size_t)(end - *at));
+    const char *stop = comma != NULL ? comma : end, *from = *at;
+    while (from < stop && (*from == ' ' || *from == '\t'))
+        from++;
+    *at = comma != NULL ? comma + 1 : end;
+    while (stop > from && (stop[-1] == ' ' || stop[-1] == '\t'))
+        stop--;
+    *member = (struct http_text){from, (size_t)(stop - from)};
+    return true;
+}
+
+static enum http_reason on_host(struct http_text value, struct framing *f)
+{
+    if (f->has_host)
+        return HTTP_HOST_TWICE;
+    f->has_host = true;
+    f->host = value;
+    return host_good(value) ? HTTP_OK : HTTP_HOST;
+}
+
+static enum http_reason on_length(struct http_text value, struct http_head *head)
+{
+    enum { DIGITS_MAX = 18 }; /* what an int64_t always holds */
+
+    if (head->length >= 0)
+        return HTTP_LENGTH_TWICE;
+    if (value.size == 0 || span(value.at, value.at + value.size, DIGIT) != value.size)
+        return HTTP_LENGTH;
+    if (value.size > DIGITS_MAX) {
+        head->length = INT64_MAX;
+        return HTTP_OK;
+    }
+    head->length = 0;
+    for (size_t i = 0; i < value.size; i++)
+        head->length = head->length * 10 + (value.at[i] - '0');
+    return HTTP_OK;
+}
+
+/* RFC 9112, 6.1 and 6.3: only a last "chunked" gives the body an end. */
+static enum http_reason on_encoding(struct http_text value, struct framing *f)
+{
+    const char *at = value.at, *end = value.at + value.size;
+    struct http_text member = {"", 0};
+    size_t members = 0;
+
+    if (f->has_encoding)
+        return HTTP_ENCODING_TWICE;
+    f->has_encoding = true;
+    while (next_member(&at, end, &member))
+        members++;
+    if (!http_text_is(member, "chunked"))
+        return HTTP_ENCODING_NOT_LAST;
+    return members == 1 ? HTTP_OK : HTTP_ENCODING_UNKNOWN;
+}
+
+static void on_connection(struct http_text value, struct http_head *head)
+{
+    const char *at = value.at, *end = value.at + value.size;
+    struct http_text member;
+
+    while (next_member(&at, end, &member))
+        head->close = head->close || http_text_is(member, "close");
+}
+
+static enum http_reason on_expect(struct http_text value, struct http_head *head)
+{
+    if (head->http_1_0) /* RFC 9110, 10.1.1: ignored there */
+        return HTTP_OK;
+    head->expects_continue = http_text_is(value, "100-continue");
+    return head->expects_continue ? HTTP_OK : HTTP_EXPECTATION;
+}
+
+/* By the length first: most fields are none of these. */
+static enum http_reason look_at_field(const struct http_field *field, struct framing *f,
+                                      struct http_head *head)
+{
+    switch (field->name.size) {
+    case 4:
+        return http_text_is(field->name, "Host") ? on_host(field->value, f) : HTTP_OK;
+    case 6:
+        return http_text_is(field->name, "Expect") ? on_expect(field->value, head)
+                                                   : HTTP_OK;
+    case 10:
+        if (http_text_is(field->name, "Connection"))
+            on_connection(field->value, head);
+        return HTTP_OK;
+    case 14:
+        return http_text_is(field->name, "Content-Length")
+                   ? on_length(field->value, head)
+                   : HTTP_OK;
+    case 17:
+        return http_text_is(field->name, "Transfer-Encoding")
+                   ? on_encoding(field->value, f)
+                   : HTTP_OK;
+    default:
+        return HTTP_OK;
+    }
+}
+
+/* What no single field shows. */
+static enum http_reason check_together(const struct framing *f, struct http_head *head)
+{
+    if (!f->has_host && !head->http_1_0)
+        return HTTP_HOST_MISSING;
+    if (head->host.at == NULL)
+        head->host = f->has_host ? f->host : (struct http_text){"", 0};
+    if (f->has_encoding && head->length >= 0)
+        return HTTP_LENGTH_AND_ENCODING;
+    if (f->has_encoding && head->http_1_0)
+        return HTTP_ENCODING_IN_1_0;
+    head->chunked = f->has_encoding;
+    return HTTP_OK;
+}
+
+/* ---- fields ---- */
+
+static enum http_reason read_field(struct http_text line, struct http_field *field)
+{
+    const char *end = line.at + line.size;
+    size_t name = span(line.at, end, TOKEN);
+    const char *from = line.at + name + 1;
+
+    if (line.at[0] == ' ' || line.at[0] == '\t')
+        return HTTP_FOLDED;
+    if (name == 0 || name == line.size || line.at[name] != ':')
+        return HTTP_FIELD_NAME;
+    while (from < end && (*from == ' ' || *from == '\t'))
+        from++;
+    while (end > from && (end[-1] == ' ' || end[-1] == '\t'))
+        end--;
+    field->name = (struct http_text){line.at, name};
+    field->value = (struct http_text){from, (size_t)(end - from)};
+    return HTTP_OK;
+}
+
+static enum http_reason read_fields(struct lines *lines, const struct http_limits *limits,
+                                    struct http_head *head)
+{
+    size_t most = limits->fields < HTTP_FIELDS_MAX ? limits->fields : HTTP_FIELDS_MAX;
+    struct framing f = {.has_host = false};
+    struct http_text line;
+
+    for (;;) {
+        enum http_reason reason = next_line(lines, &line);
+        if (reason != HTTP_OK)
+            return reason;
+        if (line.size == 0)
+            return check_together(&f, head);
+        if (head->count == most)
+            return HTTP_TOO_MANY_FIELDS;
+        struct http_field *field = &head->fields[head->count];
+        reason = read_field(line, field);
+        if (reason == HTTP_OK)
+            reason = look_at_field(field, &f, head);
+        if (reason != HTTP_OK)
+            return reason;
+        head->count++;
+    }
+}
+
+/* A request that cannot be one is told before its line is complete: a TLS client that
+ * came to the wrong port would wait for ever. */
+static bool begins_well(const char *at, const char *end)
+{
+    return at == end || is(*at, TOKEN) || (*at == '\r' && (end - at == 1 || at[1] == '\n'));
+}
+
+enum http_reason http_parse(const char *bytes, size_t size,
+                            const struct http_limits *limits, struct http_head *head)
+{
+    bool full = size >= limits->head;
+    struct lines lines = {bytes, bytes + (full ? limits->head : size), full};
+    struct http_text line;
+
+    head->method = head->target = (struct http_text){"", 0};
+    head->asterisk = head->expects_continue = head->chunked = false;
+    head->length = -1;
+    head->count = 0;
+    /* RFC 9112, 2.2: some clients send an empty line behind a body. */
+    if (size >= 2 && bytes[0] == '\r' && bytes[1] == '\n')
+        lines.at += 2;
+    if (!begins_well(lines.at, lines.end))
+        return HTTP_REQUEST_LINE;
+    enum http_reason reason = next_line(&lines, &line);
+    if (reason == HTTP_HEAD_TOO_LARGE)
+        return HTTP_TARGET_TOO_LONG;
+    if (reason == HTTP_OK)
+        reason = read_request_line(line, limits->target, head);
+    if (reason == HTTP_OK)
+        reason = read_fields(&lines, limits, head);
+    if (reason == HTTP_OK)
+        head->size = (size_t)(lines.at - bytes);
+    return reason;
+}

@@ -1,0 +1,504 @@
+/* server.c - see server.h; here is the loop, and one connection is connection.c. */
+#include "http/server.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/cork.h"
+#include "base/log.h"
+#include "http/listen.h"
+#include "http/loop.h"
+
+enum {
+    EVENTS = 256,            /* looked at in one round */
+    ACCEPT_RETRY_MS = 100,   /* when no descriptors are left */
+    LINGER_MS = 5000,        /* for a client to read an answer and close */
+    CLOSE_WAIT_MS = 1000,    /* for those that linger when the server ends */
+    OVER_MAX = 64,           /* connections past their address's limit, to be told so */
+};
+
+static _Thread_local struct http_server *loops; /* the server this thread is the loop of */
+
+/* ---- what connections use ---- */
+
+struct arena *loop_arena_take(struct http_server *s)
+{
+    return s->arenas_kept > 0 ? s->arenas[--s->arenas_kept]
+                              : arena_new(s->config.arena_max);
+}
+
+void loop_arena_give(struct http_server *s, struct arena *arena)
+{
+    if (s->arenas_kept == LOOP_ARENAS) {
+        arena_free(arena);
+        return;
+    }
+    arena_reset(arena);
+    s->arenas[s->arenas_kept++] = arena;
+}
+
+const char *loop_date(struct http_server *s)
+{
+    time_t seconds = (time_t)(clock_wall_ms() / 1000);
+    struct tm utc;
+
+    if (seconds != s->date_of && gmtime_r(&seconds, &utc) != NULL) {
+        /* The C locale's names, as no program here sets another. */
+        strftime(s->date, sizeof s->date, "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &utc);
+        s->date_of = seconds;
+    }
+    return s->date;
+}
+
+void loop_begin(struct http_server *s)
+{
+    atomic_fetch_add(&s->running, 1);
+}
+
+void loop_end(struct http_server *s)
+{
+    if (atomic_fetch_sub(&s->running, 1) > 1 || !atomic_load(&s->draining))
+        return;
+    pthread_mutex_lock(&s->mutex);
+    pthread_cond_broadcast(&s->none_running);
+    pthread_mutex_unlock(&s->mutex);
+}
+
+/* ---- waking the loop ---- */
+
+static void ring(void *arg)
+{
+    struct http_server *s = arg;
+    const uint64_t one = 1;
+
+    atomic_store(&s->woken, true);
+    if (atomic_exchange(&s->asleep, false))
+        (void)!write(s->bell, &one, sizeof one);
+}
+
+/* Once for many answers that come together. */
+static void wake(struct http_server *s)
+{
+    if (cork_hold(ring, s) == CORK_NONE)
+        ring(s);
+}
+
+void http_exchange_answer(struct http_exchange *x, const struct http_answer *answer)
+{
+    struct connection *c = x->connection;
+    struct http_server *s = c->server;
+
+    x->answer = *answer;
+    if (loops == s && c->in_handler) {
+        x->answered = true;
+        return;
+    }
+    /* From the exchange on the list it may be answered, and gone, at any time. */
+    x->next = atomic_load(&s->answered);
+    while (!atomic_compare_exchange_weak(&s->answered, &x->next, x))
+        ;
+    wake(s);
+}
+
+/* In the order in which they were answered. */
+static void take_answers(struct http_server *s)
+{
+    struct http_exchange *x = atomic_exchange(&s->answered, NULL), *ordered = NULL;
+
+    while (x != NULL) {
+        struct http_exchange *next = x->next;
+        x->next = ordered;
+        ordered = x;
+        x = next;
+    }
+    while (ordered != NULL) {
+        struct http_exchange *next = ordered->next;
+        connection_answered(ordered->connection);
+        ordered = next;
+    }
+}
+
+/* ---- accepting ---- */
+
+static void take_client(struct http_server *s, int fd,
+                        const struct sockaddr_storage *from)
+{
+    struct address *address = addresses_enter(s->addresses, from);
+
+    if (address == NULL) {
+        close(fd);
+        return;
+    }
+    bool over = address_count(address) > s->config.per_address_max;
+    if (over && s->over == OVER_MAX) {
+        addresses_leave(s->addresses, address);
+        close(fd);
+        return;
+    }
+    connection_open(s, fd, address, over);
+}
+
+/* The listening socket is edge-triggered: `backlog` stays set until it is seen empty. */
+static void accept_all(struct http_server *s)
+{
+    while (s->backlog && s->listen_fd >= 0 &&
+           s->connections < s->config.connections_max && s->now_ms >= s->accept_after_ms) {
+        struct sockaddr_storage from;
+        socklen_t size = sizeof from;
+        int fd = accept4(s->listen_fd, (struct sockaddr *)(void *)&from, &size,
+                         SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            take_client(s, fd, &from);
+        } else if (errno == EAGAIN) {
+            s->backlog = false;
+        } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+                   errno == ENOMEM) {
+            log_warn("accept_failed", "reason=\"%s\" connections=%u", strerror(errno),
+                     s->connections);
+            s->accept_after_ms = s->now_ms + ACCEPT_RETRY_MS;
+        } /* else that client has gone */
+    }
+}
+
+static bool client_waits(const struct http_server *s)
+{
+    struct pollfd p = {.fd = s->listen_fd, .events = POLLIN};
+
+    return poll(&p, 1, 0) > 0;
+}
+
+/*
+ * At the limit, with a client waiting: closes the connection that has idled longest, once
+ * it has for HTTP_FULL_IDLE_MS.  Returns how long the loop may sleep, at most `wait_ms`
+ * (-1: for ever).
+ */
+static int make_way(struct http_server *s, int wait_ms)
+{
+    int64_t more = ACCEPT_RETRY_MS;
+
+    if (!s->backlog || s->listen_fd < 0)
+        return wait_ms;
+    if (s->now_ms < s->accept_after_ms) {
+        more = s->accept_after_ms - s->now_ms;
+    } else {
+        if (!client_waits(s)) {
+            s->backlog = false;
+            return wait_ms;
+        }
+        struct timer *idle = timers_first(&s->timers, WAIT_IDLE);
+        if (idle != NULL) {
+            int64_t since = idle->deadline_ms - s->config.idle_timeout_ms;
+            more = since + HTTP_FULL_IDLE_MS - s->now_ms;
+            if (more <= 0) {
+                connection_close((struct connection *)(void *)idle);
+                return 0;
+            }
+        }
+    }
+    return wait_ms < 0 || more < wait_ms ? (int)more : wait_ms;
+}
+
+static void stop_listening(struct http_server *s)
+{
+    if (s->listen_fd < 0)
+        return;
+    s->backlog = true; /* those that the kernel has let in already are served */
+    accept_all(s);
+    close(s->listen_fd);
+    s->listen_fd = -1;
+}
+
+/* ---- a round of the loop ---- */
+
+/*
+ * Either we see `woken` here, or ring sees `asleep` and rings: each side writes its own
+ * flag before it reads the other's.
+ */
+static int wait_for_events(struct http_server *s, struct epoll_event *events, int wait_ms)
+{
+    int count;
+
+    atomic_store(&s->asleep, true);
+    if (atomic_load(&s->woken))
+        wait_ms = 0;
+    count = epoll_wait(s->epoll_fd, events, EVENTS, wait_ms);
+    atomic_store(&s->asleep, false);
+    atomic_store(&s->woken, false);
+    s->now_ms = clock_monotonic_ms();
+    return count;
+}
+
+static void look_at(struct http_server *s, const struct epoll_event *event)
+{
+    uint64_t rings;
+
+    if (event->data.ptr == &s->bell)
+        (void)!read(s->bell, &rings, sizeof rings);
+    else if (event->data.ptr == &s->listen_fd)
+        s->backlog = true;
+    else
+        connection_event(event->data.ptr, event->events);
+}
+
+static void look_again(struct http_server *s)
+{
+    struct connection *c = s->again;
+
+    s->again = NULL;
+    while (c != NULL) {
+        struct connection *next = c->again_next;
+        c->again = false;
+        if (c->state != CONNECTION_DEAD)
+            connection_event(c, 0);
+        c = next;
+    }
+}
+
+static void expire(struct http_server *s)
+{
+    struct timer *timer;
+
+    while ((timer = timers_expired(&s->timers, s->now_ms)) != NULL)
+        connection_timeout((struct connection *)(void *)timer, timer->kind);
+}
+
+/* Whoever is still to be looked at again is freed a round later. */
+static void free_dead(struct http_server *s)
+{
+    struct connection **at = &s->dead;
+
+    while (*at != NULL) {
+        struct connection *c = *at;
+        if (c->again) {
+            at = &c->next;
+            continue;
+        }
+        *at = c->next;
+        free(c);
+    }
+}
+
+static void round_of(struct http_server *s, int wait_ms)
+{
+    struct epoll_event events[EVENTS];
+    int count = wait_for_events(s, events, wait_ms);
+
+    cork_begin(); /* the calls of all requests that came go together */
+    take_answers(s);
+    for (int i = 0; i < count; i++)
+        look_at(s, &events[i]);
+    look_again(s);
+    expire(s);
+    if (atomic_load(&s->draining))
+        stop_listening(s);
+    accept_all(s);
+    cork_end();
+    free_dead(s);
+}
+
+static int sleep_ms(struct http_server *s)
+{
+    if (s->again != NULL)
+        return 0;
+    return make_way(s, timers_wait_ms(&s->timers, s->now_ms));
+}
+
+/* ---- the end ---- */
+
+/* Requests that have come are still answered; connections that say nothing are closed. */
+static void close_quiet(struct http_server *s)
+{
+    for (struct connection *c = s->first, *next; c != NULL; c = next) {
+        next = c->next;
+        if (c->state == CONNECTION_HEAD) {
+            c->readable = true;
+            connection_event(c, 0);
+        }
+        if (c->state == CONNECTION_HEAD || c->state == CONNECTION_HANDSHAKE)
+            connection_close(c);
+    }
+}
+
+static void close_all(struct http_server *s)
+{
+    int64_t until = clock_monotonic_ms() + CLOSE_WAIT_MS;
+
+    stop_listening(s);
+    close_quiet(s);
+    free_dead(s);
+    while (s->connections > 0 && s->now_ms < until)
+        round_of(s, 10);
+    for (struct connection *c = s->first, *next; c != NULL; c = next) {
+        next = c->next;
+        connection_close(c);
+    }
+    take_answers(s);
+    look_again(s);
+    free_dead(s);
+}
+
+static void *run(void *arg)
+{
+    struct http_server *s = arg;
+
+    loops = s;
+    s->now_ms = clock_monotonic_ms();
+    while (!atomic_load(&s->closing))
+        round_of(s, sleep_ms(s));
+    close_all(s);
+    return NULL;
+}
+
+/* ---- opening and closing ---- */
+
+static bool watch(struct http_server *s, int fd, uint32_t events, void *as)
+{
+    struct epoll_event event = {.events = events, .data.ptr = as};
+
+    return epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+static void start_timers(struct http_server *s)
+{
+    const int64_t after_ms[WAIT_KINDS] = {
+        [WAIT_IDLE] = s->config.idle_timeout_ms,
+        [WAIT_HEAD] = s->config.head_timeout_ms,
+        [WAIT_BODY] = s->config.body_timeout_ms,
+        [WAIT_ANSWER] = s->config.answer_timeout_ms,
+        [WAIT_LINGER] = LINGER_MS,
+    };
+
+    timers_init(&s->timers, after_ms, WAIT_KINDS);
+}
+
+static void destroy(struct http_server *s)
+{
+    while (s->arenas_kept > 0)
+        arena_free(s->arenas[--s->arenas_kept]);
+    if (s->listen_fd >= 0)
+        close(s->listen_fd);
+    if (s->bell >= 0)
+        close(s->bell);
+    if (s->epoll_fd >= 0)
+        close(s->epoll_fd);
+    addresses_free(s->addresses);
+    pthread_cond_destroy(&s->none_running);
+    pthread_mutex_destroy(&s->mutex);
+    free(s);
+}
+
+static struct err start(struct http_server *s)
+{
+    struct err e =
+        listen_tcp(s->config.address, s->config.port, &s->listen_fd, &s->port);
+
+    if (failed(e))
+        return e;
+    s->addresses = addresses_new(s->config.connections_max);
+    if (s->addresses == NULL)
+        return err_memory();
+    s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    s->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (s->epoll_fd < 0 || s->bell < 0 || !watch(s, s->bell, EPOLLIN, &s->bell) ||
+        !watch(s, s->listen_fd, EPOLLIN | EPOLLET, &s->listen_fd))
+        return err_make(ERR_UNAVAILABLE, "cannot watch the sockets of HTTP: %s",
+                        strerror(errno));
+    int status = pthread_create(&s->thread, NULL, run, s);
+    if (status != 0)
+        return err_make(ERR_RESOURCE_EXHAUSTED,
+                        "cannot start the thread that serves HTTP: %s", strerror(status));
+    return ERR_NONE;
+}
+
+struct err http_server_open(const struct http_server_config *config,
+                            struct http_server **out)
+{
+    struct http_server *s = calloc(1, sizeof *s);
+
+    *out = NULL;
+    if (s == NULL)
+        return err_memory();
+    s->config = *config;
+    s->listen_fd = s->epoll_fd = s->bell = -1;
+    pthread_mutex_init(&s->mutex, NULL);
+    clock_cond_init(&s->none_running);
+    start_timers(s);
+    struct err e = start(s);
+    if (failed(e))
+        destroy(s);
+    else
+        *out = s;
+    return e;
+}
+
+uint16_t http_server_port(const struct http_server *s)
+{
+    return s->port;
+}
+
+void http_server_quiesce(struct http_server *s)
+{
+    atomic_store(&s->draining, true);
+    ring(s);
+}
+
+bool http_server_wait_idle(struct http_server *s, int64_t limit_ms)
+{
+    int64_t until = clock_monotonic_ms() + limit_ms;
+
+    pthread_mutex_lock(&s->mutex);
+    while (atomic_load(&s->running) > 0 &&
+           clock_cond_wait(&s->none_running, &s->mutex, until))
+        ;
+    pthread_mutex_unlock(&s->mutex);
+    return atomic_load(&s->running) == 0;
+}
+
+void http_server_close(struct http_server *s)
+{
+    if (s == NULL)
+        return;
+    atomic_store(&s->closing, true);
+    ring(s);
+    pthread_join(s->thread, NULL);
+    destroy(s);
+}
+
+/* ---- exchanges ---- */
+
+char *http_text_copy(struct arena *arena, struct http_text text)
+{
+    char *made = arena_alloc(arena, text.size + 1); /* zeroed */
+
+    if (made != NULL)
+        memcpy(made, text.at, text.size);
+    return made;
+}
+
+struct arena *http_exchange_arena(struct http_exchange *x)
+{
+    return x->arena;
+}
+
+void http_exchange_set(struct http_exchange *x, void *user)
+{
+    x->user = user;
+}
+
+void *http_exchange_get(const struct http_exchange *x)
+{
+    return x->user;
+}
+
+const struct http_limits *http_exchange_limits(const struct http_exchange *x)
+{
+    return &x->connection->server->config.limits;
+}
