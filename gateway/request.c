@@ -26,7 +26,12 @@ struct request *request_new(const struct gateway *gateway, struct http_exchange 
     r->gateway = gateway;
     r->exchange = exchange;
     r->method = text_or(arena, head->method, "-");
-    r->target = text_or(arena, head->target, "-");
+    const char *query = memchr(head->target.at, '?', head->target.size);
+    r->target = text_or(arena,
+                        (struct http_text){head->target.at,
+                                           query == NULL ? head->target.size
+                                                         : (size_t)(query - head->target.at)},
+                        "-");
     r->path = r->query = "";
     r->started_us = clock_monotonic_us();
     ulid_make(r->id);

@@ -36,7 +36,7 @@ struct request {
     bool handled; /* its handler has begun, and it is counted so */
     struct head head;
     const char *method; /* as it was written; "-" when it could not be read */
-    const char *target; /* raw, for the log; "-" likewise */
+    const char *target; /* raw, without query, for the log; "-" likewise */
     const char *path;   /* raw, without query; "" for OPTIONS * */
     const char *query;  /* raw, "" when there is none */
     const struct route *route;

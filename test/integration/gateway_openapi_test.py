@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -363,11 +364,22 @@ class Answers(StackTest):
                 ("MethodNotAllowed", b"DELETE /v1/orders HTTP/1.1\r\n" + host + b"\r\n", 405),
                 ("HeaderTooLarge",
                  b"GET / HTTP/1.1\r\n" + host + b"X: " + b"y" * 60000 + b"\r\n\r\n", 431),
+                ("TargetTooLong", b"GET /" + b"y" * 9000 + b" HTTP/1.1\r\n" + host + b"\r\n",
+                 414),
+                ("ExpectationFailed", b"GET / HTTP/1.1\r\n" + host + b"Expect: tea\r\n\r\n", 417),
+                ("VersionNotSupported", b"GET / HTTP/2.0\r\n" + host + b"\r\n", 505),
                 ("NotImplemented", b"PUT /v1/carts/c HTTP/1.1\r\n" + host +
-                 b"Transfer-Encoding: gzip\r\n\r\n", 501)):
+                 b"Transfer-Encoding: gzip, chunked\r\n\r\n", 501)):
             answer = raw(port, data)
             self.assertEqual(answer.status, status, name)
             self.give(name, None, answer)
+
+    def test_what_a_slow_or_crowded_client_can_be_answered_with(self):
+        ask = b"GET /v1/products HTTP/1.1\r\nHost: shop.test\r\n"
+        with Gateway(self.stack, "strict", head_timeout_ms=200, per_address_max=1) as gateway:
+            self.give("RequestTimeout", None, raw(gateway.port, ask))
+            with socket.create_connection(("127.0.0.1", gateway.port), 30):
+                self.give("TooManyConnections", None, raw(gateway.port, ask + b"\r\n"))
 
     def test_who_may_not_ask_is_told(self):
         nobody = Shopper(self.stack, self.user, token="nonsense")
