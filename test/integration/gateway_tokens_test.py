@@ -252,6 +252,12 @@ class Tokens(StackTest):
         self.assertIn("level=error", alarm)
         self.assertIn(server.url, alarm)
 
+    def test_the_age_of_the_keys_is_a_metric(self):
+        read = json.loads(self.stack.ctl(
+            "call", "rpc.v1.Metrics/Read", '{"prefix": "jwks_age_ms"}', "--service", "gateway",
+            "--json"))
+        self.assertEqual([metric["name"] for metric in read["metrics"]], ["jwks_age_ms"])
+
     def test_settings_that_cannot_work_are_refused_at_the_start(self):
         for settings, said in (({"jwks_stale_ms": 50}, "jwks_stale_ms"),
                                ({"user_claim": ""}, "user_claim"),
