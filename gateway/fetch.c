@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 struct document {
     char *bytes;
@@ -45,7 +46,8 @@ struct err fetch_check(const char *url)
     if (parsed == NULL)
         return err_memory();
     if (curl_url_set(parsed, CURLUPART_URL, url, 0) != CURLUE_OK)
-        e = err_make(ERR_INVALID_ARGUMENT, "\"%.100s\" is not a URL", url);
+        e = err_make(ERR_INVALID_ARGUMENT, /* it may hold a password */
+                     "what to fetch is not a URL; write one with https://");
     char *scheme = part_of(parsed, CURLUPART_SCHEME);
     char *host = part_of(parsed, CURLUPART_HOST);
     char *user = part_of(parsed, CURLUPART_USER);
@@ -82,7 +84,8 @@ static size_t on_bytes(char *bytes, size_t one, size_t size, void *arg)
 
 static CURLcode get(CURL *curl, const char *url, int timeout_ms, struct document *d)
 {
-    const bool local = strncmp(url, "https:", 6) != 0; /* fetch_check has let it pass */
+    const bool local =
+        strncasecmp(url, "https:", 6) != 0; /* fetch_check has let it pass */
 
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, local ? "http" : "https");

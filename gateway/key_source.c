@@ -31,11 +31,14 @@ struct key_source {
     bool alarmed;            /* that it is stale */
 };
 
-static int64_t age_ms(void *arg)
+static int64_t age_ms(const struct key_source *s)
 {
-    const struct key_source *s = arg;
-
     return clock_monotonic_ms() - atomic_load(&s->refreshed_ms);
+}
+
+static int64_t read_age(void *arg)
+{
+    return age_ms(arg);
 }
 
 static const char *name_of(const struct key_source *s)
@@ -151,13 +154,13 @@ struct err key_source_open(const struct key_source_config *config, struct jwt *j
     else
         *out = s;
     if (!failed(e))
-        metrics_gauge_read(s->metrics, "jwks_age_ms", "", age_ms, s);
+        metrics_gauge_read(s->metrics, "jwks_age_ms", "", read_age, s);
     return e;
 }
 
 bool key_source_stale(const struct key_source *source)
 {
-    return source != NULL && age_ms((void *)(uintptr_t)source) >= source->stale_ms;
+    return source != NULL && age_ms(source) >= source->stale_ms;
 }
 
 void key_source_close(struct key_source *source)

@@ -43,6 +43,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         const struct jwks_key *key;
         assert(failed(jwks_choose(jwks, "", "EdDSA", &key)) && key == NULL);
         assert(failed(jwks_choose(jwks, NULL, "none", &key)) && key == NULL);
+        assert(failed(jwks_choose(jwks, NULL, "HS256", &key)) == (key == NULL));
     }
     jwks_free(jwks);
     check_file(bytes, length, e);

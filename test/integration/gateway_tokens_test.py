@@ -265,7 +265,9 @@ class Tokens(StackTest):
                                ({"jwks_file": "", "jwks_url": "http://localhost:80@id.example/"},
                                 "name and password"),
                                ({"jwks_file": "", "jwks_url": "https://a:secret-b@id.example/"},
-                                "name and password")):
+                                "name and password"),
+                               ({"jwks_file": "", "jwks_url": "id.example secret-b"},
+                                "not a URL")):
             gateway = Gateway(self.stack, "refused", **{"jwks_every_ms": 50, **settings})
             with self.assertRaisesRegex(AssertionError, "event=cannot_start") as refused:
                 gateway.start()
