@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 struct document {
     char *bytes;
@@ -23,27 +24,49 @@ void fetch_stop(void)
     curl_global_cleanup();
 }
 
-static bool is_local(const char *url)
+static bool is_local(const char *host)
 {
-    static const char *const HERE[] = {"http://127.0.0.1", "http://localhost",
-                                       "http://[::1]"};
+    return strcmp(host, "127.0.0.1") == 0 || strcmp(host, "localhost") == 0 ||
+           strcmp(host, "[::1]") == 0;
+}
 
-    for (size_t i = 0; i < sizeof HERE / sizeof HERE[0]; i++) {
-        size_t length = strlen(HERE[i]);
-        if (strncmp(url, HERE[i], length) == 0 && strchr(":/", url[length]) != NULL)
-            return true;
-    }
-    return false;
+/* A part of a URL, NULL when it has none; curl_free it. */
+static char *part_of(CURLU *url, CURLUPart part)
+{
+    char *text = NULL;
+
+    return curl_url_get(url, part, &text, 0) == CURLUE_OK ? text : NULL;
 }
 
 struct err fetch_check(const char *url)
 {
-    if (is_local(url) || strncmp(url, "https://", 8) == 0)
-        return ERR_NONE;
-    return err_make(ERR_INVALID_ARGUMENT,
-                    "the URL \"%.100s\" is not https; on the way of plain http anyone "
-                    "could change what is read",
-                    url);
+    CURLU *parsed = curl_url();
+    struct err e = ERR_NONE;
+
+    if (parsed == NULL)
+        return err_memory();
+    if (curl_url_set(parsed, CURLUPART_URL, url, 0) != CURLUE_OK)
+        e = err_make(ERR_INVALID_ARGUMENT, /* it may hold a password */
+                     "what to fetch is not a URL; write one with https://");
+    char *scheme = part_of(parsed, CURLUPART_SCHEME);
+    char *host = part_of(parsed, CURLUPART_HOST);
+    char *user = part_of(parsed, CURLUPART_USER);
+    const bool https = scheme != NULL && strcmp(scheme, "https") == 0;
+    const bool http = scheme != NULL && strcmp(scheme, "http") == 0;
+    if (!failed(e) && user != NULL)
+        e = err_make(ERR_INVALID_ARGUMENT,
+                     "a URL to fetch has no name and password in it; "
+                     "they would be in the log");
+    else if (!failed(e) && !https && !(http && is_local(host)))
+        e = err_make(ERR_INVALID_ARGUMENT,
+                     "the URL \"%.100s\" is not https; on the way of plain http anyone "
+                     "could change what is read",
+                     url);
+    curl_free(scheme);
+    curl_free(host);
+    curl_free(user);
+    curl_url_cleanup(parsed);
+    return e;
 }
 
 /* A short count ends the transfer. */
@@ -61,7 +84,8 @@ static size_t on_bytes(char *bytes, size_t one, size_t size, void *arg)
 
 static CURLcode get(CURL *curl, const char *url, int timeout_ms, struct document *d)
 {
-    const bool local = is_local(url);
+    const bool local =
+        strncasecmp(url, "https:", 6) != 0; /* fetch_check has let it pass */
 
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, local ? "http" : "https");
@@ -69,6 +93,8 @@ static CURLcode get(CURL *curl, const char *url, int timeout_ms, struct document
     curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(curl, CURLOPT_FAILONERROR, 1L);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    /* Else a silent name server is waited for, whatever the time-out. */
+    curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, d);

@@ -16,12 +16,14 @@ struct jwt;
 struct answers;
 struct buckets;
 struct files;
+struct key_source;
 struct traffic;
 
 struct gateway {
     struct channel *orchestrator;
     struct channel *inventory;
     struct jwt *jwt; /* used by the HTTP thread alone */
+    struct key_source *key_source; /* where jwt's keys come from; NULL: they stay */
     struct answers *answers;
     struct buckets *buckets;    /* used by the HTTP thread alone */
     struct files *files;        /* NULL: there is no shop page */

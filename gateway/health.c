@@ -1,5 +1,11 @@
-/* health.c - /healthz: whether an order sent here now would be looked at. */
+/*
+ * health.c - /healthz: whether an order sent here now would be looked at.
+ *
+ * What does not keep orders from being served, and somebody must see to, is a warning in
+ * a 200: a load balancer that took every gateway out for it would make it an outage.
+ */
 #include "gateway/handlers.h"
+#include "gateway/key_source.h"
 #include "gateway/problem.h"
 #include "proto/rpc.pb-c.h"
 
@@ -19,7 +25,10 @@ static void on_health(void *arg, struct err e, const ProtobufCMessage *message,
         request_fail(r, problem_of_call(e, false));
     } else {
         struct text text = text_start(r->arena, 32);
-        text_raw(&text, "{\"status\":\"serving\"}");
+        text_raw(&text, "{\"status\":\"serving\"");
+        if (key_source_stale(r->gateway->key_source))
+            text_raw(&text, ",\"warnings\":[\"token_keys_stale\"]");
+        text_raw(&text, "}");
         request_answer(r, 200, &text);
     }
     request_resume(r);

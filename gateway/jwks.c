@@ -3,6 +3,7 @@
 
 #include <jansson.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,52 +14,91 @@
 #include "base/file.h"
 #include "gateway/signature.h"
 
-enum { SECRET_MIN = 32, SECRET_MAX = 1024 };
+/* A modulus is read beyond its limit, so that its size can be told. */
+enum { SECRET_MIN = 32, SECRET_MAX = 1024, MODULUS_READ_MAX = 2048 };
 
 struct jwks {
     size_t count;
     struct jwks_key keys[JWKS_KEYS_MAX];
 };
 
-/* What a key must be to serve an algorithm, and the member a private one would have. */
+/* What a key must be to serve an algorithm. */
 static const struct kind {
-    const char *kty, *crv, *alg, *private_member;
-    enum jwks_alg which;
+    const char *kty, *crv, *alg;
+    const char *other_alg; /* another name of the same, or NULL */
+    bool secret;           /* else a private part must not be in it */
 } KINDS[] = {
-    {"OKP", "Ed25519", "EdDSA", "d", JWKS_EDDSA},
-    {"oct", NULL, "HS256", NULL, JWKS_HS256},
-    {"RSA", NULL, "RS256", "d", JWKS_RS256},
-    {"EC", "P-256", "ES256", "d", JWKS_ES256},
+    [JWKS_EDDSA] = {"OKP", "Ed25519", "EdDSA", "Ed25519", false},
+    [JWKS_HS256] = {"oct", NULL, "HS256", NULL, true},
+    [JWKS_RS256] = {"RSA", NULL, "RS256", NULL, false},
+    [JWKS_ES256] = {"EC", "P-256", "ES256", NULL, false},
 };
 
-const char *jwks_alg_name(enum jwks_alg alg)
-{
-    return KINDS[alg].alg;
-}
+enum { KIND_COUNT = sizeof KINDS / sizeof KINDS[0] };
+
+/* The keys that were passed over, as one log line has room for them. */
+struct passed_over {
+    size_t count, left_off; /* left_off: of count, those not in the text */
+    char text[1400];
+};
 
 size_t jwks_count(const struct jwks *jwks)
 {
     return jwks->count;
 }
 
-const struct jwks_key *jwks_find(const struct jwks *jwks, const char *kid)
+static bool names_alg(const char *text, enum jwks_alg alg)
 {
-    for (size_t i = 0; i < jwks->count; i++)
-        if (strcmp(jwks->keys[i].kid, kid) == 0)
-            return &jwks->keys[i];
-    return NULL;
+    const struct kind *kind = &KINDS[alg];
+
+    return strcmp(text, kind->alg) == 0 ||
+           (kind->other_alg != NULL && strcmp(text, kind->other_alg) == 0);
+}
+
+struct err jwks_choose(const struct jwks *jwks, const char *kid, const char *alg,
+                       const struct jwks_key **out)
+{
+    const struct jwks_key *found = NULL;
+    size_t named = 0, fitting = 0;
+
+    *out = NULL;
+    for (size_t i = 0; jwks != NULL && i < jwks->count; i++) {
+        const struct jwks_key *key = &jwks->keys[i];
+        if (kid != NULL && strcmp(key->kid, kid) != 0)
+            continue;
+        named++;
+        if (alg == NULL || !names_alg(alg, key->alg))
+            continue;
+        fitting++;
+        found = key;
+    }
+    if (kid != NULL && named == 0)
+        return err_make(ERR_UNAUTHENTICATED, "the kid names no key of ours");
+    if (fitting == 0)
+        return err_make(ERR_UNAUTHENTICATED, "the alg is not that of %s",
+                        kid != NULL ? "the key that the kid names" : "any key of ours");
+    if (fitting > 1) /* then there is no kid: kid and alg together are unique */
+        return err_make(ERR_UNAUTHENTICATED, "no kid, and %zu keys of ours fit the alg",
+                        fitting);
+    *out = found;
+    return ERR_NONE;
+}
+
+static void key_clear(struct jwks_key *key)
+{
+    if (key->bytes != NULL)
+        sodium_memzero(key->bytes, key->size);
+    free(key->bytes);
+    public_key_free(key->public_key);
+    *key = (struct jwks_key){0};
 }
 
 void jwks_free(struct jwks *jwks)
 {
     if (jwks == NULL)
         return;
-    for (size_t i = 0; i < jwks->count; i++) {
-        if (jwks->keys[i].bytes != NULL)
-            sodium_memzero(jwks->keys[i].bytes, jwks->keys[i].size);
-        free(jwks->keys[i].bytes);
-        public_key_free(jwks->keys[i].public_key);
-    }
+    for (size_t i = 0; i < jwks->count; i++)
+        key_clear(&jwks->keys[i]);
     free(jwks);
 }
 
@@ -68,6 +108,21 @@ static const char *member(const json_t *object, const char *name)
     const char *text = json_string_value(json_object_get(object, name));
 
     return text != NULL ? text : "";
+}
+
+/* A member as it may stand between quotes in a log line; cut, if long. */
+struct shown {
+    char text[JWKS_KID_MAX + 1];
+};
+
+static struct shown show(const json_t *json, const char *name)
+{
+    struct shown shown = {0};
+    const char *text = member(json, name);
+
+    for (size_t i = 0; i < sizeof shown.text - 1 && text[i] != '\0'; i++)
+        shown.text[i] = text[i] > ' ' && text[i] < 0x7f && text[i] != '"' ? text[i] : '?';
+    return shown;
 }
 
 /* A member of unpadded base64url; *bytes is the caller's to free, NULL when failed. */
@@ -86,6 +141,9 @@ static struct err decode(const json_t *json, const char *name, size_t least, siz
         return ERR_NONE;
     free(*bytes);
     *bytes = NULL;
+    if (least == most)
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "its %s is not %zu bytes of unpadded base64url", name, most);
     return err_make(ERR_INVALID_ARGUMENT,
                     "its %s is not %zu to %zu bytes of unpadded base64url", name, least,
                     most);
@@ -97,9 +155,8 @@ static struct err read_numbers(const json_t *json, struct jwks_key *key)
     const bool rsa = key->alg == JWKS_RS256;
     uint8_t *one = NULL, *two = NULL;
     size_t one_size, two_size;
-    struct err e =
-        rsa ? decode(json, "n", RSA_MODULUS_MIN, RSA_MODULUS_MAX, &one, &one_size)
-            : decode(json, "x", P256_SIZE, P256_SIZE, &one, &one_size);
+    struct err e = rsa ? decode(json, "n", 1, MODULUS_READ_MAX, &one, &one_size)
+                       : decode(json, "x", P256_SIZE, P256_SIZE, &one, &one_size);
 
     if (!failed(e))
         e = rsa ? decode(json, "e", 1, 4, &two, &two_size)
@@ -112,12 +169,21 @@ static struct err read_numbers(const json_t *json, struct jwks_key *key)
     return e;
 }
 
+static struct err read_ed25519(const json_t *json, struct jwks_key *key)
+{
+    struct err e = decode(json, "x", crypto_sign_PUBLICKEYBYTES,
+                          crypto_sign_PUBLICKEYBYTES, &key->bytes, &key->size);
+
+    if (!failed(e) && crypto_core_ed25519_is_valid_point(key->bytes) != 1)
+        e = err_make(ERR_INVALID_ARGUMENT, "its x is no key of Ed25519");
+    return e;
+}
+
 static struct err read_material(const json_t *json, struct jwks_key *key)
 {
     switch (key->alg) {
     case JWKS_EDDSA:
-        return decode(json, "x", crypto_sign_PUBLICKEYBYTES, crypto_sign_PUBLICKEYBYTES,
-                      &key->bytes, &key->size);
+        return read_ed25519(json, key);
     case JWKS_HS256:
         return decode(json, "k", SECRET_MIN, SECRET_MAX, &key->bytes, &key->size);
     case JWKS_RS256:
@@ -127,91 +193,162 @@ static struct err read_material(const json_t *json, struct jwks_key *key)
     return read_numbers(json, key);
 }
 
-/* NULL for a key we do not verify with. */
-static const struct kind *kind_of(const json_t *json)
+/* RFC 7517, 4.2 and 4.3: what its owner lets a key be used for. */
+static struct err check_use(const json_t *json)
 {
-    const json_t *use = json_object_get(json, "use");
+    const json_t *operations = json_object_get(json, "key_ops");
+    bool verifies = operations == NULL;
 
-    if (use != NULL && strcmp(member(json, "use"), "sig") != 0)
-        return NULL;
-    for (size_t i = 0; i < sizeof KINDS / sizeof KINDS[0]; i++) {
-        const struct kind *k = &KINDS[i];
-        if (strcmp(member(json, "kty"), k->kty) != 0 ||
-            (k->crv != NULL && strcmp(member(json, "crv"), k->crv) != 0))
-            continue;
-        /* RSA keys serve many algorithms, and issuers publish them all in one document.
-         */
-        bool other = k->which == JWKS_RS256 && json_object_get(json, "alg") != NULL &&
-                     strcmp(member(json, "alg"), k->alg) != 0;
-        return other ? NULL : k;
+    if (json_object_get(json, "use") != NULL && strcmp(member(json, "use"), "sig") != 0)
+        return err_make(ERR_INVALID_ARGUMENT, "its use '%s' is not sig",
+                        show(json, "use").text);
+    for (size_t i = 0; i < json_array_size(operations); i++) {
+        const char *one = json_string_value(json_array_get(operations, i));
+        verifies = verifies || (one != NULL && strcmp(one, "verify") == 0);
     }
-    return NULL;
+    return verifies ? ERR_NONE
+                    : err_make(ERR_INVALID_ARGUMENT, "its key_ops has no verify");
 }
 
-/* Fills `key` from JSON; *known is false for a key we do not verify with. */
-static struct err read_key(const json_t *json, struct jwks_key *key, bool *known)
+static struct err find_alg(const json_t *json, enum jwks_alg *alg)
 {
-    const struct kind *kind = kind_of(json);
-    const char *kid = member(json, "kid");
+    const struct kind *kind;
+    size_t i = 0;
 
-    *known = kind != NULL;
-    if (kind == NULL)
-        return ERR_NONE;
-    if (!visible_ascii(kid, 1, JWKS_KID_MAX))
+    while (i < KIND_COUNT && strcmp(member(json, "kty"), KINDS[i].kty) != 0)
+        i++;
+    if (i == KIND_COUNT)
+        return err_make(ERR_INVALID_ARGUMENT, "its kty '%s' is not OKP, oct, RSA or EC",
+                        show(json, "kty").text);
+    kind = &KINDS[i];
+    *alg = (enum jwks_alg)i;
+    if (kind->crv != NULL && strcmp(member(json, "crv"), kind->crv) != 0)
+        return err_make(ERR_INVALID_ARGUMENT, "its crv '%s' is not %s",
+                        show(json, "crv").text, kind->crv);
+    if (json_object_get(json, "alg") != NULL && !names_alg(member(json, "alg"), *alg))
+        return err_make(ERR_INVALID_ARGUMENT, "its alg '%s' is not %s",
+                        show(json, "alg").text, kind->alg);
+    return ERR_NONE;
+}
+
+/* What was published is no secret any more. */
+static struct err check_public(const json_t *json, enum jwks_alg alg)
+{
+    static const char *const PRIVATE[] = {"d", "p", "q", "dp", "dq", "qi", "oth"};
+
+    for (size_t i = 0; !KINDS[alg].secret && i < sizeof PRIVATE / sizeof PRIVATE[0]; i++)
+        if (json_object_get(json, PRIVATE[i]) != NULL)
+            return err_make(ERR_INVALID_ARGUMENT,
+                            "it holds a private part (%s); publish the public part only, "
+                            "of a new key",
+                            PRIVATE[i]);
+    return ERR_NONE;
+}
+
+static struct err read_kid(const json_t *json, char kid[JWKS_KID_MAX + 1])
+{
+    const json_t *value = json_object_get(json, "kid");
+    const char *text = member(json, "kid");
+
+    if (value == NULL || json_is_null(value))
+        return err_make(ERR_INVALID_ARGUMENT, "it has no kid");
+    if (!visible_ascii(text, 1, JWKS_KID_MAX))
         return err_make(ERR_INVALID_ARGUMENT,
                         "its kid is not 1 to %d visible ASCII characters", JWKS_KID_MAX);
-    memcpy(key->kid, kid, strlen(kid) + 1);
-    key->alg = kind->which;
-    if (json_object_get(json, "alg") != NULL &&
-        strcmp(member(json, "alg"), kind->alg) != 0)
-        return err_make(ERR_INVALID_ARGUMENT, "its alg is not %s, which its kty asks for",
-                        kind->alg);
-    if (kind->private_member != NULL &&
-        json_object_get(json, kind->private_member) != NULL)
-        return err_make(
-            ERR_INVALID_ARGUMENT,
-            "it holds a private part (%s); give the gateway the public part only",
-            kind->private_member);
-    return read_material(json, key);
+    memcpy(kid, text, strlen(text) + 1);
+    return ERR_NONE;
 }
 
-static struct err add_key(struct jwks *jwks, const json_t *json, const char *path,
-                          size_t index)
+/* INVALID_ARGUMENT: the key is odd.  What was allocated is the key's in any case. */
+static struct err read_key(const json_t *json, struct jwks_key *key)
 {
-    struct jwks_key *key = &jwks->keys[jwks->count];
-    bool known;
-
-    if (jwks->count == JWKS_KEYS_MAX)
-        return err_make(ERR_INVALID_ARGUMENT, "%s has more than %d keys", path,
-                        JWKS_KEYS_MAX);
-    struct err e = read_key(json, key, &known);
-    if (failed(e))
-        return err_make(ERR_INVALID_ARGUMENT, "%s: key %zu cannot be used: %s", path,
-                        index + 1, e.message);
-    if (!known) {
-        log_info("key_passed_over", "from=%s key=%zu reason=\"not for us\"", path,
-                 index + 1);
-        return ERR_NONE;
-    }
-    bool twice = jwks_find(jwks, key->kid) != NULL;
-    jwks->count++;
-    return twice ? err_make(ERR_INVALID_ARGUMENT, "%s: two keys have the kid \"%s\"",
-                            path, key->kid)
-                 : ERR_NONE;
+    if (!json_is_object(json))
+        return err_make(ERR_INVALID_ARGUMENT, "it is not a JSON object");
+    struct err e = find_alg(json, &key->alg);
+    if (!failed(e))
+        e = check_use(json);
+    if (!failed(e))
+        e = check_public(json, key->alg);
+    if (!failed(e))
+        e = read_kid(json, key->kid);
+    return failed(e) ? e : read_material(json, key);
 }
 
-static struct err fill(struct jwks *jwks, const json_t *json, const char *path)
+/* Whether a readable key has a place in the set. */
+static struct err check_place(const struct jwks *jwks, const struct jwks_key *key)
+{
+    for (size_t i = 0; i < jwks->count; i++)
+        if (jwks->keys[i].alg == key->alg && strcmp(jwks->keys[i].kid, key->kid) == 0)
+            return err_make(ERR_INVALID_ARGUMENT, "an earlier key has its kid and alg");
+    if (jwks->count == JWKS_KEYS_MAX)
+        return err_make(ERR_INVALID_ARGUMENT, "only the first %d usable keys are kept",
+                        JWKS_KEYS_MAX);
+    return ERR_NONE;
+}
+
+static void pass_over(struct passed_over *passed, size_t index, const json_t *json,
+                      const char *reason)
+{
+    char one[JWKS_KID_MAX + sizeof((struct err *)NULL)->message + 64];
+    struct shown kid = show(json, "kid");
+    size_t used = strlen(passed->text);
+    int size = snprintf(one, sizeof one, "%skey %zu%s%s: %s", used > 0 ? "; " : "",
+                        index + 1, kid.text[0] != '\0' ? " kid=" : "", kid.text, reason);
+
+    passed->count++;
+    if ((size_t)size < sizeof passed->text - used)
+        memcpy(passed->text + used, one, (size_t)size + 1);
+    else
+        passed->left_off++;
+}
+
+static void warn_of(const struct passed_over *passed, const char *name)
+{
+    char more[40] = "";
+
+    if (passed->left_off > 0)
+        snprintf(more, sizeof more, "; and %zu more", passed->left_off);
+    if (passed->count > 0)
+        log_warn("keys_passed_over", "from=\"%.200s\" passed_over=%zu keys=\"%s%s\"",
+                 name, passed->count, passed->text, more);
+}
+
+/* RESOURCE_EXHAUSTED ends the reading: it says nothing of the key. */
+static struct err add_keys(struct jwks *jwks, const json_t *keys,
+                           struct passed_over *passed)
+{
+    for (size_t i = 0; i < json_array_size(keys); i++) {
+        const json_t *json = json_array_get(keys, i);
+        struct jwks_key key = {0};
+        struct err e = read_key(json, &key);
+        if (!failed(e))
+            e = check_place(jwks, &key);
+        if (!failed(e)) {
+            jwks->keys[jwks->count++] = key;
+            continue;
+        }
+        key_clear(&key);
+        if (e.code == ERR_RESOURCE_EXHAUSTED)
+            return e;
+        pass_over(passed, i, json, e.message);
+    }
+    return ERR_NONE;
+}
+
+static struct err fill(struct jwks *jwks, const json_t *json, const char *name)
 {
     const json_t *keys = json_object_get(json, "keys");
-    struct err e = ERR_NONE;
+    struct passed_over passed = {0};
 
     if (!json_is_array(keys))
-        return err_make(ERR_INVALID_ARGUMENT, "%s has no array \"keys\"", path);
-    for (size_t i = 0; !failed(e) && i < json_array_size(keys); i++)
-        e = add_key(jwks, json_array_get(keys, i), path, i);
+        return err_make(ERR_INVALID_ARGUMENT, "%s has no array \"keys\"", name);
+    struct err e = add_keys(jwks, keys, &passed);
+    warn_of(&passed, name);
     if (!failed(e) && jwks->count == 0)
-        e = err_make(ERR_INVALID_ARGUMENT,
-                     "%s has no key we can verify with (Ed25519, oct, RSA, P-256)", path);
+        e = err_make(
+            ERR_INVALID_ARGUMENT,
+            "%s has no key that tokens can be verified with; %zu were passed over", name,
+            passed.count);
     return e;
 }
 

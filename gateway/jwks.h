@@ -1,14 +1,17 @@
 /*
- * jwks.h - the keys tokens are verified with, from a JWKS document (RFC 7517).
+ * jwks.h - the keys tokens are verified with, from a key set (JWKS, RFC 7517).
  *
- *      kty  crv      for    kty  crv     for
- *      OKP  Ed25519  EdDSA  RSA          RS256   (2048 to 4096 bits)
- *      oct           HS256  EC   P-256   ES256
+ *      kty  crv      verifies            kty  crv     verifies
+ *      OKP  Ed25519  EdDSA, Ed25519      RSA          RS256   (2048 to 4096 bits)
+ *      oct           HS256               EC   P-256   ES256
  *
- * Each key has a kid of its own and serves that one algorithm only, so no token can
- * choose how its key is used.  Keys of other types, or for something else than
- * signatures, are passed over with a log line; one that says it is of these and is
- * malformed is refused, and the document with it.
+ * Each key serves that one algorithm only, so no token can choose how a key is used
+ * (RFC 8725, 3.1).  EdDSA and Ed25519 are two names of one algorithm (RFC 9864).
+ *
+ * A set has keys for others, too.  A key that we cannot or may not use is passed over
+ * (RFC 7517, 5): one warning for each set names them with their kid and the reason.  The
+ * set stands if one usable key is left.  So a key that was withdrawn from the set is
+ * never kept alive by something else in it.
  */
 #pragma once
 
@@ -33,23 +36,28 @@ struct jwks_key {
 
 struct jwks;
 
-/* INVALID_ARGUMENT names the document, the key and what is wrong; private parts are
- * refused.  `name` is what to call it. */
+/*
+ * Reads a set; `name` is what to call it.  Logs what was passed over: every odd key, of
+ * keys with the same kid and algorithm all but the first, and usable keys past the first
+ * JWKS_KEYS_MAX.  INVALID_ARGUMENT names the set and what is wrong: it is not a key set,
+ * or has no usable key.
+ */
 struct err jwks_parse(const char *bytes, size_t size, const char *name, struct jwks **out)
     __attribute__((warn_unused_result));
 
-/* The same from a file.  INVALID_ARGUMENT names the file, the key and what is wrong;
- * private parts are refused.
- */
+/* The same from a file, of at most JWKS_BYTES_MAX. */
 struct err jwks_read(const char *path, struct jwks **out)
     __attribute__((warn_unused_result));
 void jwks_free(struct jwks *jwks);
 
-/* How many keys it has: 1 or more. */
+/* How many keys can be used: 1 to JWKS_KEYS_MAX. */
 size_t jwks_count(const struct jwks *jwks);
 
-/* NULL when there is none of that id. */
-const struct jwks_key *jwks_find(const struct jwks *jwks, const char *kid);
-
-/* "EdDSA" and so on, as in a token's alg. */
-const char *jwks_alg_name(enum jwks_alg alg);
+/*
+ * The key for a token whose header says `alg` and `kid`; either may be NULL for missing.
+ * Keys may share a kid: the one whose algorithm fits is it.  Without a kid, exactly one
+ * key of the set must fit.  UNAUTHENTICATED says why there is none, and *out is NULL; so
+ * it is for `jwks` NULL.
+ */
+struct err jwks_choose(const struct jwks *jwks, const char *kid, const char *alg,
+                       const struct jwks_key **out) __attribute__((warn_unused_result));

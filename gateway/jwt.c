@@ -25,6 +25,8 @@ struct jwt {
     _Atomic(struct jwks *) next; /* to be taken before the next token; NULL: none */
     char *issuer;
     char *audience;
+    struct subject_rule subject;
+    size_t token_max;
     size_t sets; /* a power of two */
     struct remembered *table;
 };
@@ -41,7 +43,10 @@ struct err jwt_open(const struct jwt_config *config, struct jwt **out)
     jwt->table = calloc(jwt->sets * WAYS, sizeof *jwt->table);
     jwt->issuer = strdup(config->issuer);
     jwt->audience = strdup(config->audience);
-    struct err e = ERR_NONE;
+    jwt->token_max = config->token_max > 0 ? config->token_max : JWT_TOKEN_MAX;
+    struct err e = subject_rule_make(
+        config->user_claim != NULL ? config->user_claim : "sub",
+        config->user_namespace != NULL ? config->user_namespace : "", &jwt->subject);
     if (jwt->table == NULL || jwt->issuer == NULL || jwt->audience == NULL)
         e = err_memory();
     if (!failed(e) && config->jwks_file != NULL)
@@ -104,12 +109,16 @@ struct err jwt_verify(struct jwt *jwt, const char *token, size_t size, int64_t n
     struct remembered made = {0};
 
     take_next_keys(jwt);
+    if (size > jwt->token_max)
+        return err_make(ERR_UNAUTHENTICATED, "the token is longer than %zu bytes",
+                        jwt->token_max);
     crypto_generichash(made.hash, HASH_SIZE, (const unsigned char *)token, size, NULL, 0);
     struct remembered *place = place_for(jwt, made.hash);
     bool known =
         place->claims.until_s != 0 && memcmp(place->hash, made.hash, HASH_SIZE) == 0;
     if (!known || now_s < place->claims.from_s || now_s >= place->claims.until_s) {
-        const struct jwt_rules rules = {jwt->jwks, jwt->issuer, jwt->audience};
+        const struct jwt_rules rules = {jwt->jwks, jwt->issuer, jwt->audience,
+                                        &jwt->subject};
         struct err e = jwt_check(token, size, &rules, now_s, &made.claims);
         if (failed(e))
             return e;

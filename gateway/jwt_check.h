@@ -1,4 +1,4 @@
-/* jwt_check.h - whether one token is good: its form, its signature, what it claims. */
+/* jwt_check.h - whether one token is good: its signature (jws.h), and what it claims. */
 #pragma once
 
 #include <stddef.h>
@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "base/ids.h"
+#include "gateway/subject.h"
 
 struct jwks;
 
@@ -13,6 +14,7 @@ struct jwks;
 struct jwt_rules {
     const struct jwks *keys; /* NULL: none yet, so no token is good */
     const char *issuer, *audience;
+    const struct subject_rule *subject;
 };
 
 struct jwt_claims {

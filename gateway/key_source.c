@@ -2,10 +2,13 @@
 #include "gateway/key_source.h"
 
 #include <sodium.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "base/worker.h"
 #include "gateway/fetch.h"
 #include "base/file.h"
@@ -16,12 +19,27 @@ enum { FETCH_TIMEOUT_MS = 5000, HASH_SIZE = 32 };
 
 struct key_source {
     char *file, *url; /* one of them is "" */
+    int64_t stale_ms;
     struct jwt *jwt;
+    struct metrics *metrics;
     struct worker *worker;
+    atomic_int_fast64_t refreshed_ms; /* when it was read and found good, monotonic */
     /* the worker's, once it runs */
     uint8_t hash[HASH_SIZE]; /* of what was looked at last */
-    bool warned;             /* that it cannot be read */
+    struct err verdict;      /* and what came of it */
+    bool warned;             /* that it cannot be read or used */
+    bool alarmed;            /* that it is stale */
 };
+
+static int64_t age_ms(const struct key_source *s)
+{
+    return clock_monotonic_ms() - atomic_load(&s->refreshed_ms);
+}
+
+static int64_t read_age(void *arg)
+{
+    return age_ms(arg);
+}
 
 static const char *name_of(const struct key_source *s)
 {
@@ -35,6 +53,7 @@ static struct err read_bytes(const struct key_source *s, char **bytes, size_t *s
     return fetch(s->url, FETCH_TIMEOUT_MS, JWKS_BYTES_MAX, bytes, size);
 }
 
+/* The same bytes as before get the same verdict, and no second warning. */
 static struct err take(struct key_source *s, const char *bytes, size_t size)
 {
     uint8_t hash[HASH_SIZE];
@@ -42,11 +61,14 @@ static struct err take(struct key_source *s, const char *bytes, size_t size)
 
     crypto_generichash(hash, sizeof hash, (const unsigned char *)bytes, size, NULL, 0);
     if (memcmp(hash, s->hash, sizeof hash) == 0)
-        return ERR_NONE;
+        return s->verdict;
     struct err e = jwks_parse(bytes, size, name_of(s), &jwks);
-    if (failed(e))
+    if (e.code == ERR_RESOURCE_EXHAUSTED)
         return e;
     memcpy(s->hash, hash, sizeof hash);
+    s->verdict = e;
+    if (failed(e))
+        return e;
     log_info("keys_taken", "from=\"%s\" keys=%zu", name_of(s), jwks_count(jwks));
     jwt_renew(s->jwt, jwks);
     return ERR_NONE;
@@ -63,7 +85,24 @@ static struct err look(struct key_source *s)
     e = take(s, bytes, size);
     sodium_memzero(bytes, size); /* it may hold secrets of HS256 */
     free(bytes);
+    if (!failed(e))
+        atomic_store(&s->refreshed_ms, clock_monotonic_ms());
     return e;
+}
+
+/* Once when it begins, once when it ends. */
+static void tell_age(struct key_source *s, struct err last)
+{
+    const bool stale = key_source_stale(s);
+
+    if (stale && !s->alarmed)
+        log_error("keys_stale",
+                  "from=\"%s\" age_s=%lld reason=\"%s\" note=\"a key withdrawn since is "
+                  "still trusted, and a new one is not known\"",
+                  name_of(s), (long long)age_ms(s) / 1000, last.message);
+    if (!stale && s->alarmed)
+        log_info("keys_fresh", "from=\"%s\"", name_of(s));
+    s->alarmed = stale;
 }
 
 static void look_again(void *arg)
@@ -75,6 +114,7 @@ static void look_again(void *arg)
         log_warn("keys_kept", "reason=\"%s\" note=\"the last good set stays\"",
                  e.message);
     s->warned = failed(e);
+    tell_age(s, e);
 }
 
 static struct err check(const struct key_source_config *config)
@@ -83,6 +123,10 @@ static struct err check(const struct key_source_config *config)
         return err_make(
             ERR_INVALID_ARGUMENT,
             "set one of jwks_file and jwks_url: where the keys of tokens are");
+    if (config->stale_ms <= config->every_ms)
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "jwks_stale_ms is %lld; it must be more than jwks_every_ms, %lld",
+                        (long long)config->stale_ms, (long long)config->every_ms);
     return config->url[0] != '\0' ? fetch_check(config->url) : ERR_NONE;
 }
 
@@ -98,6 +142,8 @@ struct err key_source_open(const struct key_source_config *config, struct jwt *j
     if (s == NULL)
         return err_memory();
     s->jwt = jwt;
+    s->stale_ms = config->stale_ms;
+    s->metrics = config->metrics;
     s->file = strdup(config->file);
     s->url = strdup(config->url);
     e = s->file == NULL || s->url == NULL ? err_memory() : look(s);
@@ -107,7 +153,14 @@ struct err key_source_open(const struct key_source_config *config, struct jwt *j
         key_source_close(s);
     else
         *out = s;
+    if (!failed(e))
+        metrics_gauge_read(s->metrics, "jwks_age_ms", "", read_age, s);
     return e;
+}
+
+bool key_source_stale(const struct key_source *source)
+{
+    return source != NULL && age_ms(source) >= source->stale_ms;
 }
 
 void key_source_close(struct key_source *source)
@@ -115,6 +168,7 @@ void key_source_close(struct key_source *source)
     if (source == NULL)
         return;
     worker_stop(source->worker);
+    metrics_forget(source->metrics, source);
     free(source->file);
     free(source->url);
     free(source);

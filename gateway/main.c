@@ -38,7 +38,6 @@ struct parts {
     struct host host; /* our key, what is counted, and the RPC server */
     struct peers *services;
     struct gateway gateway;
-    struct key_source *key_source;
     bool fetching; /* libcurl was started */
     struct http_tls *tls;
     struct http *http;
@@ -62,7 +61,16 @@ static struct err open_keys(const struct settings *s, struct parts *p)
     struct jwt_config jwt = {
         .issuer = s->jwt_issuer,
         .audience = s->jwt_audience,
+        .user_claim = s->user_claim,
+        .user_namespace = s->user_namespace,
+        .token_max = (size_t)s->token_bytes_max,
         .remembered_max = (size_t)s->tokens_max,
+    };
+    struct key_source_config keys = {
+        .file = s->jwks_file,
+        .url = s->jwks_url,
+        .every_ms = s->jwks_every_ms,
+        .stale_ms = s->jwks_stale_ms,
     };
     struct host_settings host = host_settings(s);
     struct err e = host_open(&p->host, &host);
@@ -74,10 +82,9 @@ static struct err open_keys(const struct settings *s, struct parts *p)
     if (!failed(e))
         e = fetch_start();
     p->fetching = !failed(e);
+    keys.metrics = p->host.metrics;
     if (!failed(e))
-        e = key_source_open(
-            &(struct key_source_config){s->jwks_file, s->jwks_url, s->jwks_every_ms},
-            p->gateway.jwt, &p->key_source);
+        e = key_source_open(&keys, p->gateway.jwt, &p->gateway.key_source);
     return e;
 }
 
@@ -265,7 +272,7 @@ static void stop(void *arg)
         http_stop(p->http);
     http_tls_close(p->tls);
     files_close(p->gateway.files);
-    key_source_close(p->key_source);
+    key_source_close(p->gateway.key_source);
     if (p->fetching)
         fetch_stop();
     buckets_close(p->gateway.buckets);

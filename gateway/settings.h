@@ -19,8 +19,12 @@ struct settings {
     const char *jwks_file;
     const char *jwks_url;
     int64_t jwks_every_ms;
+    int64_t jwks_stale_ms;
     const char *jwt_issuer;
     const char *jwt_audience;
+    const char *user_claim;
+    const char *user_namespace;
+    int64_t token_bytes_max;
     int64_t place_timeout_ms;
     int64_t call_timeout_ms;
     int64_t calls_max;

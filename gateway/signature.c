@@ -21,8 +21,9 @@ static struct err refused(const char *why)
     return err_make(ERR_INVALID_ARGUMENT, "%s", why);
 }
 
-/* Takes the parameters over. */
-static struct err make_key(const char *type, OSSL_PARAM *params, struct public_key **out)
+/* Takes the parameters over; `odd` is what is wrong when libcrypto does not take them. */
+static struct err make_key(const char *type, OSSL_PARAM *params, const char *odd,
+                           struct public_key **out)
 {
     EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, type, NULL);
     EVP_PKEY *pkey = NULL;
@@ -36,7 +37,7 @@ static struct err make_key(const char *type, OSSL_PARAM *params, struct public_k
     OSSL_PARAM_free(params);
     if (key == NULL) {
         EVP_PKEY_free(pkey);
-        return refused("libcrypto does not take it for a public key");
+        return refused(odd);
     }
     key->pkey = pkey;
     *out = key;
@@ -56,13 +57,35 @@ static OSSL_PARAM *rsa_params(const BIGNUM *n, const BIGNUM *e)
     return params;
 }
 
+/* How many bits a number has, its first byte not 0. */
+static size_t count_bits(const uint8_t *number, size_t size)
+{
+    size_t bits = 8 * (size - 1);
+
+    for (uint8_t first = number[0]; first != 0; first >>= 1)
+        bits++;
+    return bits;
+}
+
+static struct err check_modulus(const uint8_t *n, size_t size)
+{
+    if (size == 0 || n[0] == 0)
+        return refused("its n begins with a zero byte");
+    size_t bits = count_bits(n, size);
+    if (bits < RSA_BITS_MIN || bits > RSA_BITS_MAX)
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "its n is of %zu bits, and %d to %d are allowed", bits,
+                        RSA_BITS_MIN, RSA_BITS_MAX);
+    return n[size - 1] % 2 == 0 ? refused("its n is even") : ERR_NONE;
+}
+
 struct err public_key_rsa(const uint8_t *n, size_t n_size, const uint8_t *e,
                           size_t e_size, struct public_key **out)
 {
     *out = NULL;
-    if (n_size < RSA_MODULUS_MIN || n_size > RSA_MODULUS_MAX || n[0] == 0 ||
-        n[n_size - 1] % 2 == 0)
-        return refused("its n is not an odd number of 2048 to 4096 bits");
+    struct err bad = check_modulus(n, n_size);
+    if (failed(bad))
+        return bad;
     if (e_size < 1 || e_size > 4 || e[0] == 0 || e[e_size - 1] % 2 == 0 ||
         (e_size == 1 && e[0] < 3))
         return refused("its e is not an odd number from 3 to 2^32");
@@ -71,7 +94,7 @@ struct err public_key_rsa(const uint8_t *n, size_t n_size, const uint8_t *e,
     OSSL_PARAM *params = rsa_params(modulus, exponent);
     BN_free(modulus);
     BN_free(exponent);
-    return make_key("RSA", params, out);
+    return make_key("RSA", params, "its n and e are no public key", out);
 }
 
 struct err public_key_p256(const uint8_t x[P256_SIZE], const uint8_t y[P256_SIZE],
@@ -89,7 +112,7 @@ struct err public_key_p256(const uint8_t x[P256_SIZE], const uint8_t y[P256_SIZE
         OSSL_PARAM_BLD_push_octet_string(builder, OSSL_PKEY_PARAM_PUB_KEY, point,
                                          sizeof point) == 1)
         params = OSSL_PARAM_BLD_to_param(builder);
-    struct err e = make_key("EC", params, out);
+    struct err e = make_key("EC", params, "its x and y are no point of P-256", out);
     OSSL_PARAM_BLD_free(builder);
     if (!failed(e))
         (*out)->p256 = true;

@@ -13,16 +13,17 @@
 #include "base/err.h"
 
 enum {
-    RSA_MODULUS_MIN = 256, /* bytes: RFC 7518 asks for 2048 bits or more */
-    RSA_MODULUS_MAX = 512,
+    RSA_BITS_MIN = 2048, /* RFC 7518, 3.3 */
+    RSA_BITS_MAX = 4096,
     P256_SIZE = 32, /* bytes of a coordinate, and of half a signature */
-    SIGNATURE_MAX = RSA_MODULUS_MAX,
+    SIGNATURE_MAX = RSA_BITS_MAX / 8,
 };
 
 struct public_key;
 
-/* INVALID_ARGUMENT: the modulus is too short, too long or even, or the exponent is not an
- * odd number from 3 to 2^32. */
+/* INVALID_ARGUMENT says what is wrong: the modulus begins with a zero byte (RFC 7518,
+ * 6.3.1.1), is even, or not of RSA_BITS_MIN to RSA_BITS_MAX bits, or the exponent is not
+ * an odd number from 3 to 2^32. */
 struct err public_key_rsa(const uint8_t *n, size_t n_size, const uint8_t *e,
                           size_t e_size, struct public_key **out)
     __attribute__((warn_unused_result));

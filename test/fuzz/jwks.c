@@ -40,7 +40,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         assert(jwks == NULL);
     } else {
         assert(jwks_count(jwks) >= 1 && jwks_count(jwks) <= JWKS_KEYS_MAX);
-        assert(jwks_find(jwks, "") == NULL);
+        const struct jwks_key *key;
+        assert(failed(jwks_choose(jwks, "", "EdDSA", &key)) && key == NULL);
+        assert(failed(jwks_choose(jwks, NULL, "none", &key)) && key == NULL);
+        assert(failed(jwks_choose(jwks, NULL, "HS256", &key)) == (key == NULL));
     }
     jwks_free(jwks);
     check_file(bytes, length, e);

@@ -7,10 +7,12 @@ A gateway ends by SIGTERM, and then its exit status must be 0.
 """
 import contextlib
 import http.client
+import http.server
 import re
 import signal
 import socket
 import subprocess
+import threading
 
 from stack import BUILD, FAULTS, Answer, Shopper, wait_until
 
@@ -84,6 +86,32 @@ class _At:
 
     def __init__(self, port):
         self.port = port
+
+
+class KeyServer:
+    """Serves one document over plain http on this machine; can go away."""
+
+    def __init__(self, document):
+        self.document, self.asked = document, 0
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                outer.asked += 1
+                self.send_response(200 if outer.document else 500)
+                self.end_headers()
+                self.wfile.write(outer.document or b"")
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/jwks.json"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
 
 
 def raw(port, data, patience=30):

@@ -1,6 +1,5 @@
 """What a storefront's operator relies on: keys that change, TLS, cookies, logs."""
 import http.client
-import http.server
 import json
 import re
 import signal
@@ -11,38 +10,12 @@ import threading
 import uuid
 from pathlib import Path
 
-from edge import Gateway
+from edge import Gateway, KeyServer
 from stack import CTL, Answer, StackTest, main, wait_until
 
 
 def fresh():
     return str(uuid.uuid4())
-
-
-class KeyServer:
-    """Serves one document over plain http on this machine; can go away."""
-
-    def __init__(self, document):
-        self.document, self.asked = document, 0
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                outer.asked += 1
-                self.send_response(200 if outer.document else 500)
-                self.end_headers()
-                self.wfile.write(outer.document or b"")
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/jwks.json"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
 
 
 class Edge(StackTest):
@@ -143,7 +116,7 @@ class Edge(StackTest):
         bodies = set()
         for token, reason in ((good[:-4] + "AAAA", "the signature is wrong"),
                               (f"{head}.{claims}", "the token has not three parts"),
-                              ("x" * 5000, "the token is longer than 4096 bytes"),
+                              ("x" * 9000, "the token is longer than 8192 bytes"),
                               (f"{head}.{claims}.{signature}=", "the signature is not")):
             shopper = self.stack.shopper(self.user, token=token)
             answer = self.expect(shopper.ask("GET", "/v1/orders"), 401, "unauthenticated")
