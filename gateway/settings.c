@@ -28,7 +28,7 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_TEXT(user_namespace, "",
                   "a UUID; a name that is no UUID becomes one under it (UUIDv5); empty: "
                   "it is refused"),
-    CONF_ROW_NUMBER(token_bytes_max, "8192", 512, 65536, "bytes a token may have"),
+    CONF_ROW_NUMBER(token_bytes_max, "8192", 512, 24576, "bytes a token may have"),
     CONF_ROW_NUMBER(place_timeout_ms, "10000", 100, 60000,
                     "how long placing an order may take"),
     CONF_ROW_NUMBER(call_timeout_ms, "5000", 100, 60000,
