@@ -21,7 +21,7 @@ enum {
     HEAD_MAX = 32 << 10,  /* bytes */
     TARGET_MAX = 8 << 10, /* bytes */
     BODY_MAX = 64 << 10,  /* bytes */
-    DRAIN_MAX = 1 << 20,  /* bytes of a refused body, read so that the connection goes on */
+    DRAIN_MAX = 1 << 20,  /* bytes of a refused body: read, and the connection goes on */
     STOP_WAIT_MS = 1000,  /* for the last answers to leave */
 };
 
@@ -73,9 +73,8 @@ static struct http_answer render(struct request *r)
     struct text fields = headers_write(r, r->http->tls);
 
     if (fields.broken)
-        return (struct http_answer){.status = 503,
-                                    .fields = {NOTHING, sizeof NOTHING - 1},
-                                    .close = true};
+        return (struct http_answer){
+            .status = 503, .fields = {NOTHING, sizeof NOTHING - 1}, .close = true};
     return (struct http_answer){.status = a->status,
                                 .fields = {fields.bytes, fields.size},
                                 .body = {a->body, a->size},
@@ -202,10 +201,10 @@ static struct err error_of(const struct http *http, struct http_exchange *x,
         unsigned status;
         enum err_code code;
     } CODES[] = {
-        {400, ERR_INVALID_ARGUMENT},     {408, ERR_REQUEST_TIMEOUT},
-        {413, ERR_PAYLOAD_TOO_LARGE},    {414, ERR_TARGET_TOO_LONG},
-        {417, ERR_EXPECTATION_FAILED},   {429, ERR_TOO_MANY_CONNECTIONS},
-        {431, ERR_HEADER_TOO_LARGE},     {501, ERR_UNIMPLEMENTED},
+        {400, ERR_INVALID_ARGUMENT},      {408, ERR_REQUEST_TIMEOUT},
+        {413, ERR_PAYLOAD_TOO_LARGE},     {414, ERR_TARGET_TOO_LONG},
+        {417, ERR_EXPECTATION_FAILED},    {429, ERR_TOO_MANY_CONNECTIONS},
+        {431, ERR_HEADER_TOO_LARGE},      {501, ERR_UNIMPLEMENTED},
         {505, ERR_VERSION_NOT_SUPPORTED},
     };
     unsigned status = http_reason_status(reason);

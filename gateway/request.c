@@ -27,11 +27,12 @@ struct request *request_new(const struct gateway *gateway, struct http_exchange 
     r->exchange = exchange;
     r->method = text_or(arena, head->method, "-");
     const char *query = memchr(head->target.at, '?', head->target.size);
-    r->target = text_or(arena,
-                        (struct http_text){head->target.at,
-                                           query == NULL ? head->target.size
-                                                         : (size_t)(query - head->target.at)},
-                        "-");
+    r->target =
+        text_or(arena,
+                (struct http_text){head->target.at,
+                                   query == NULL ? head->target.size
+                                                 : (size_t)(query - head->target.at)},
+                "-");
     r->path = r->query = "";
     r->started_us = clock_monotonic_us();
     ulid_make(r->id);

@@ -20,8 +20,8 @@ enum {
 };
 
 struct http_body {
-    unsigned state; /* body.c's own */
-    int64_t left;   /* bytes of data before the next framing */
+    unsigned state;                       /* body.c's own */
+    int64_t left;                         /* bytes of data before the next framing */
     unsigned digits, extensions, trailer; /* bytes seen of each */
 };
 

@@ -17,10 +17,10 @@
 #include "http/tls.h"
 
 enum {
-    KEPT_ROOM = 4096,   /* least bytes of a buffer of our own */
+    KEPT_ROOM = 4096,    /* least bytes of a buffer of our own */
     ROUND_REQUESTS = 16, /* of one connection before others have their turn */
-    ROUND_LINGER = 16,  /* reads of a lingering one, likewise */
-    RECORD_MAX = 16384, /* bytes of a TLS record */
+    ROUND_LINGER = 16,   /* reads of a lingering one, likewise */
+    RECORD_MAX = 16384,  /* bytes of a TLS record */
 };
 
 static const char CONTINUE[] = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -194,8 +194,7 @@ static ssize_t fill(struct connection *c)
 {
     if (!make_room(c))
         return RECEIVED_BROKEN;
-    ssize_t got =
-        receive(c, c->in.bytes + c->in.size, c->in.room - c->in.size);
+    ssize_t got = receive(c, c->in.bytes + c->in.size, c->in.room - c->in.size);
     if (got > 0)
         c->in.size += (size_t)got;
     return got;
@@ -345,8 +344,8 @@ static char *write_head(struct connection *c, bool has_length, size_t *size)
 
     if (head == NULL)
         return NULL;
-    int made = snprintf(line, sizeof line, "HTTP/1.1 %u %s\r\n", a->status,
-                        phrase(a->status));
+    int made =
+        snprintf(line, sizeof line, "HTTP/1.1 %u %s\r\n", a->status, phrase(a->status));
     at = append(at, line, (size_t)made);
     at = append(at, loop_date(c->server), LOOP_DATE);
     at = append(at, a->fields.at, a->fields.size);
@@ -486,7 +485,8 @@ static bool send_continue(struct connection *c)
     if (c->in.at < c->in.size)
         return true;
     set_out(c, CONTINUE, sizeof CONTINUE - 1, "", 0);
-    return flush(c) == FLUSHED_ALL; /* nothing else is on its way: it fits, or is broken */
+    return flush(c) ==
+           FLUSHED_ALL; /* nothing else is on its way: it fits, or is broken */
 }
 
 /* What becomes of a request whose head is good. */
@@ -595,8 +595,7 @@ static bool body_room(struct connection *c, size_t more)
 {
     if (c->bytes_room - c->bytes_size > more) /* and a NUL */
         return true;
-    size_t room = c->length >= 0 ? (size_t)c->length + 1
-                                 : 2 * (c->bytes_size + more) + 1;
+    size_t room = c->length >= 0 ? (size_t)c->length + 1 : 2 * (c->bytes_size + more) + 1;
     char *bytes = arena_alloc(c->exchange.arena, room);
     if (bytes == NULL)
         return false;
@@ -662,8 +661,8 @@ static bool read_body(struct connection *c)
     size_t used;
 
     for (;;) {
-        enum http_reason reason = http_body_take(&c->body, in->bytes + in->at,
-                                                 in->size - in->at, &used, &data);
+        enum http_reason reason =
+            http_body_take(&c->body, in->bytes + in->at, in->size - in->at, &used, &data);
         in->at += used;
         if (!take_data(c, data)) {
             give_up_body(c, HTTP_BODY_TOO_LARGE);
@@ -768,9 +767,10 @@ void connection_open(struct http_server *server, int fd, struct address *address
                      bool over_limit)
 {
     struct connection *c = calloc(1, sizeof *c);
-    struct epoll_event event = {
-        .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = c};
-    SSL *tls = server->config.tls == NULL ? NULL : http_tls_session(server->config.tls, fd);
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+                                .data.ptr = c};
+    SSL *tls =
+        server->config.tls == NULL ? NULL : http_tls_session(server->config.tls, fd);
 
     if (c == NULL || (server->config.tls != NULL && tls == NULL) ||
         epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {

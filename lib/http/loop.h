@@ -44,14 +44,14 @@ struct http_server {
     unsigned connections, over; /* open; and of these past their address's limit */
     struct addresses *addresses;
     struct timers timers;
-    struct connection *first;  /* of all */
-    struct connection *again;  /* not done yet: to be looked at in the next round */
-    struct connection *dead;   /* to be freed at the end of the round */
+    struct connection *first; /* of all */
+    struct connection *again; /* not done yet: to be looked at in the next round */
+    struct connection *dead;  /* to be freed at the end of the round */
     struct arena *arenas[LOOP_ARENAS];
     size_t arenas_kept;
     time_t date_of;
     char date[LOOP_DATE + 1];
-    struct http_head head;     /* the one being looked at */
+    struct http_head head; /* the one being looked at */
     char scratch[LOOP_SCRATCH];
 };
 

@@ -133,7 +133,8 @@ static const char *after_literal(const char *at, const char *end)
 
     if (size == 0)
         return NULL;
-    if (at[1] == 'v' || at[1] == 'V') { /* "v" 1*HEXDIG "." 1*( unreserved / ... / ":" ) */
+    if (at[1] == 'v' ||
+        at[1] == 'V') { /* "v" 1*HEXDIG "." 1*( unreserved / ... / ":" ) */
         const char *dot = at + 2 + span(at + 2, close, HEX), *rest = dot + 1;
         bool good = dot > at + 2 && dot < close && *dot == '.' && rest < close;
         while (good && rest < close && (is(*rest, NAME) || *rest == ':'))
@@ -167,7 +168,7 @@ static bool host_good(struct http_text host)
 {
     const char *end = host.at + host.size;
     const char *at = host.size > 0 && host.at[0] == '[' ? after_literal(host.at, end)
-                                                         : after_name(host.at, end);
+                                                        : after_name(host.at, end);
 
     if (at == NULL)
         return false;
@@ -188,8 +189,8 @@ static enum http_reason check_encoding(struct http_text text)
 {
     const char *end = text.at + text.size;
 
-    for (const char *at = text.at;
-         (at = memchr(at, '%', (size_t)(end - at))) != NULL; at += 3)
+    for (const char *at = text.at; (at = memchr(at, '%', (size_t)(end - at))) != NULL;
+         at += 3)
         if (end - at < 3 || !is(at[1], HEX) || !is(at[2], HEX))
             return HTTP_TARGET_ENCODING;
     return HTTP_OK;
@@ -201,11 +202,12 @@ static enum http_reason split_path(struct http_text rest, struct http_head *head
     const char *mark = memchr(rest.at, '?', rest.size);
     size_t path = mark == NULL ? rest.size : (size_t)(mark - rest.at);
 
-    head->path = path > 0 ? (struct http_text){rest.at, path} : (struct http_text){"/", 1};
-    head->query = mark == NULL
-                      ? (struct http_text){"", 0}
-                      : (struct http_text){mark + 1, rest.size - path - 1};
-    if (head->path.at[0] != '/' || span(rest.at, rest.at + rest.size, TARGET) != rest.size)
+    head->path =
+        path > 0 ? (struct http_text){rest.at, path} : (struct http_text){"/", 1};
+    head->query = mark == NULL ? (struct http_text){"", 0}
+                               : (struct http_text){mark + 1, rest.size - path - 1};
+    if (head->path.at[0] != '/' ||
+        span(rest.at, rest.at + rest.size, TARGET) != rest.size)
         return HTTP_TARGET;
     return check_encoding(rest);
 }
@@ -235,7 +237,8 @@ static enum http_reason read_target(struct http_text target, struct http_head *h
     head->host = (struct http_text){NULL, 0};
     if (http_text_is(head->method, "CONNECT"))
         return HTTP_CONNECT;
-    if (target.size == 1 && target.at[0] == '*' && head->method.size == 7 && memcmp(head->method.at, "OPTIONS", 7) == 0) {
+    if (target.size == 1 && target.at[0] == '*' && head->method.size == 7 &&
+        memcmp(head->method.at, "OPTIONS", 7) == 0) {
         head->asterisk = true;
         head->path = head->query = (struct http_text){"", 0};
         return HTTP_OK;
@@ -381,9 +384,8 @@ static enum http_reason look_at_field(const struct http_field *field, struct fra
             on_connection(field->value, head);
         return HTTP_OK;
     case 14:
-        return http_text_is(field->name, "Content-Length")
-                   ? on_length(field->value, head)
-                   : HTTP_OK;
+        return http_text_is(field->name, "Content-Length") ? on_length(field->value, head)
+                                                           : HTTP_OK;
     case 17:
         return http_text_is(field->name, "Transfer-Encoding")
                    ? on_encoding(field->value, f)
@@ -458,7 +460,8 @@ static enum http_reason read_fields(struct lines *lines, const struct http_limit
  * came to the wrong port would wait for ever. */
 static bool begins_well(const char *at, const char *end)
 {
-    return at == end || is(*at, TOKEN) || (*at == '\r' && (end - at == 1 || at[1] == '\n'));
+    return at == end || is(*at, TOKEN) ||
+           (*at == '\r' && (end - at == 1 || at[1] == '\n'));
 }
 
 enum http_reason http_parse(const char *bytes, size_t size,

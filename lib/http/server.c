@@ -18,14 +18,15 @@
 #include "http/loop.h"
 
 enum {
-    EVENTS = 256,            /* looked at in one round */
-    ACCEPT_RETRY_MS = 100,   /* when no descriptors are left */
-    LINGER_MS = 5000,        /* for a client to read an answer and close */
-    CLOSE_WAIT_MS = 1000,    /* for those that linger when the server ends */
-    OVER_MAX = 64,           /* connections past their address's limit, to be told so */
+    EVENTS = 256,          /* looked at in one round */
+    ACCEPT_RETRY_MS = 100, /* when no descriptors are left */
+    LINGER_MS = 5000,      /* for a client to read an answer and close */
+    CLOSE_WAIT_MS = 1000,  /* for those that linger when the server ends */
+    OVER_MAX = 64,         /* connections past their address's limit, to be told so */
 };
 
-static _Thread_local struct http_server *loops; /* the server this thread is the loop of */
+static _Thread_local struct http_server
+    *loops; /* the server this thread is the loop of */
 
 /* ---- what connections use ---- */
 
@@ -150,7 +151,8 @@ static void take_client(struct http_server *s, int fd,
 static void accept_all(struct http_server *s)
 {
     while (s->backlog && s->listen_fd >= 0 &&
-           s->connections < s->config.connections_max && s->now_ms >= s->accept_after_ms) {
+           s->connections < s->config.connections_max &&
+           s->now_ms >= s->accept_after_ms) {
         struct sockaddr_storage from;
         socklen_t size = sizeof from;
         int fd = accept4(s->listen_fd, (struct sockaddr *)(void *)&from, &size,
@@ -397,8 +399,7 @@ static void destroy(struct http_server *s)
 
 static struct err start(struct http_server *s)
 {
-    struct err e =
-        listen_tcp(s->config.address, s->config.port, &s->listen_fd, &s->port);
+    struct err e = listen_tcp(s->config.address, s->config.port, &s->listen_fd, &s->port);
 
     if (failed(e))
         return e;

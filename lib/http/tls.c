@@ -60,7 +60,8 @@ static struct err use_chain(SSL_CTX *context, BIO *pem, const char *path)
     bool good = certificate != NULL && SSL_CTX_use_certificate(context, certificate) == 1;
 
     X509_free(certificate);
-    while (good && (certificate = PEM_read_bio_X509(pem, NULL, no_password, NULL)) != NULL)
+    while (good &&
+           (certificate = PEM_read_bio_X509(pem, NULL, no_password, NULL)) != NULL)
         if (SSL_CTX_add0_chain_cert(context, certificate) != 1) {
             X509_free(certificate);
             good = false;
@@ -222,9 +223,8 @@ struct err http_tls_open(const char *cert_file, const char *key_file, int64_t ev
     pthread_mutex_init(&tls->mutex, NULL);
     tls->cert_file = strdup(cert_file);
     tls->key_file = strdup(key_file);
-    struct err e = tls->cert_file == NULL || tls->key_file == NULL
-                       ? err_memory()
-                       : look(tls, tls->seen);
+    struct err e = tls->cert_file == NULL || tls->key_file == NULL ? err_memory()
+                                                                   : look(tls, tls->seen);
     if (!failed(e))
         e = worker_start("certificates", every_ms, look_again, tls, &tls->worker);
     if (failed(e))
