@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "gateway/buckets.h"
 #include "gateway/jwt.h"
+#include "gateway/media_type.h"
 #include "gateway/session.h"
 
 static struct err authenticate(struct request *r, enum method method)
@@ -29,11 +30,18 @@ static struct err check_rate(const struct request *r)
     return err_make(ERR_RATE_LIMITED, "the user's bucket is empty");
 }
 
-static struct err check_body(const struct request *r, enum method method)
+/* The body's type, its coding and its length, as the head tells them. */
+static struct err check_body(struct request *r, enum method method)
 {
-    if (method != METHOD_GET && !content_type_valid(r->head.content_type))
-        return err_make(ERR_UNSUPPORTED_MEDIA_TYPE,
-                        "The body must be application/json in UTF-8.");
+    if (method != METHOD_GET) {
+        struct err e = media_coding_check(r->head.content_encoding);
+        if (failed(e))
+            r->answer.accept_encoding = MEDIA_ACCEPT_ENCODING;
+        else
+            e = media_type_check(r->head.content_type);
+        if (failed(e))
+            return e;
+    }
     if (r->head.length > REQUEST_BODY_MAX)
         return err_make(ERR_PAYLOAD_TOO_LARGE, "The body may be at most %d bytes.",
                         REQUEST_BODY_MAX);

@@ -15,6 +15,7 @@ static const struct {
     {"Transfer-Encoding", offsetof(struct head, transfer_encoding)},
     {"Authorization", offsetof(struct head, authorization)},
     {"Content-Type", offsetof(struct head, content_type)},
+    {"Content-Encoding", offsetof(struct head, content_encoding)},
     {"Idempotency-Key", offsetof(struct head, idempotency_key)},
     {"If-None-Match", offsetof(struct head, if_none_match)},
     {"traceparent", offsetof(struct head, traceparent)},
@@ -116,24 +117,4 @@ struct err head_check(struct head *head, const char *method, const char *version
     if (bare && (head->length > 0 || head->transfer_encoding != NULL))
         return err_make(ERR_INVALID_ARGUMENT, "A %s request cannot have a body.", method);
     return ERR_NONE;
-}
-
-bool content_type_valid(const char *type)
-{
-    static const char *const TYPES[] = {"application/json", "text/plain"};
-
-    if (type == NULL)
-        return true;
-    for (size_t i = 0; i < sizeof TYPES / sizeof TYPES[0]; i++) {
-        size_t length = strlen(TYPES[i]);
-        if (strncasecmp(type, TYPES[i], length) != 0)
-            continue;
-        const char *rest = type + length + strspn(type + length, " \t");
-        if (*rest == '\0')
-            return true;
-        rest += *rest == ';' ? 1 + strspn(rest + 1, " \t") : 0;
-        return strcasecmp(rest, "charset=utf-8") == 0 ||
-               strcasecmp(rest, "charset=\"utf-8\"") == 0;
-    }
-    return false;
 }

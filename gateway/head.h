@@ -16,6 +16,7 @@
 struct head {
     const char *authorization;
     const char *content_type;
+    const char *content_encoding;
     const char *idempotency_key;
     const char *if_none_match;
     const char *traceparent;
@@ -41,7 +42,3 @@ void head_add(struct head *head, const char *name, const char *value);
  */
 struct err head_check(struct head *head, const char *method, const char *version)
     __attribute__((warn_unused_result));
-
-/* Whether a body of that type is taken as JSON: absent, application/json, or the
- * text/plain a browser's fetch sends for a string. */
-bool content_type_valid(const char *type);

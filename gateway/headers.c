@@ -52,6 +52,8 @@ void headers_add(struct MHD_Response *response, const struct answer *a,
         MHD_add_response_header(response, "Location", a->location);
     if (a->allow != NULL)
         MHD_add_response_header(response, "Allow", a->allow);
+    if (a->accept_encoding != NULL)
+        MHD_add_response_header(response, "Accept-Encoding", a->accept_encoding);
     if (a->replayed)
         MHD_add_response_header(response, "Idempotent-Replayed", "true");
     if (a->status == 401)

@@ -98,7 +98,7 @@ void request_answer(struct request *r, unsigned status, const struct text *text)
 void request_fail(struct request *r, struct err error)
 {
     bool close = r->answer.close, replayed = r->answer.replayed;
-    const char *allow = r->answer.allow;
+    const char *allow = r->answer.allow, *codings = r->answer.accept_encoding;
 
     if (err_http_status(error.code) >= 500)
         log_warn("failed", "request=%s path=%s code=%s reason=\"%s\"", r->id, r->path,
@@ -107,6 +107,7 @@ void request_fail(struct request *r, struct err error)
     r->answer.close = close;
     r->answer.replayed = replayed;
     r->answer.allow = allow;
+    r->answer.accept_encoding = codings;
     r->answered = true;
 }
 

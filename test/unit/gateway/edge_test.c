@@ -284,26 +284,6 @@ static void only_clear_framing_passes(void **state)
     }
 }
 
-static void content_types_of_json_are_taken_and_no_other(void **state)
-{
-    static const char *const GOOD[] = {
-        "application/json", "Application/JSON; charset=utf-8",
-        "application/json;charset=\"UTF-8\"", "text/plain;charset=UTF-8"};
-    static const char *const BAD[] = {"",
-                                      "application/jsonp",
-                                      "application/json; charset=latin1",
-                                      "application/x-www-form-urlencoded",
-                                      "text/html",
-                                      "application/json, text/html"};
-
-    (void)state;
-    assert_true(content_type_valid(NULL));
-    for (size_t i = 0; i < sizeof GOOD / sizeof GOOD[0]; i++)
-        assert_true(content_type_valid(GOOD[i]));
-    for (size_t i = 0; i < sizeof BAD / sizeof BAD[0]; i++)
-        assert_false(content_type_valid(BAD[i]));
-}
-
 static void a_trace_that_is_malformed_is_replaced(void **state)
 {
     static const char GOOD[] = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -476,7 +456,6 @@ int main(void)
         WITH_ARENA(nesting_without_end_is_refused),
         WITH_ARENA(fields_are_refused_by_name),
         WITH_ARENA(only_clear_framing_passes),
-        WITH_ARENA(content_types_of_json_are_taken_and_no_other),
         WITH_ARENA(a_trace_that_is_malformed_is_replaced),
         WITH_ARENA(paths_find_their_row_and_nothing_else_does),
         WITH_ARENA(every_error_is_a_problem_that_parses),
