@@ -11,7 +11,7 @@ const struct option_row OPTIONS[OPT_COUNT] = {
     [OPT_MAX_TIME] = {"max-time", 0, "SECONDS", "how long a call may take [10]"},
     [OPT_CONNECT_TIMEOUT] = {"connect-timeout", 0, "SECONDS",
                              "how long until the server must have answered at all"},
-    [OPT_HEADER] = {"header", 'H', "NAME:VALUE", "metadata, or traceparent; may be repeated"},
+    [OPT_HEADER] = {"header", 'H', "NAME:VALUE", "metadata, traceparent or tracestate; may be repeated"},
     [OPT_VERBOSE] = {"verbose", 'v', NULL, "say on standard error what is called, and timings"},
     [OPT_HELP] = {"help", 'h', NULL, "this text; also after each command"},
     [OPT_VERSION] = {"version", 0, NULL, "the version"},

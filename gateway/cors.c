@@ -54,6 +54,7 @@ void cors_add(struct MHD_Response *response, const char *origins, const struct h
         return;
     MHD_add_response_header(response, "Access-Control-Allow-Methods", allow);
     MHD_add_response_header(response, "Access-Control-Allow-Headers",
-                            "Authorization, Content-Type, Idempotency-Key, traceparent");
+                            "Authorization, Content-Type, Idempotency-Key, traceparent, "
+                            "tracestate");
     MHD_add_response_header(response, "Access-Control-Max-Age", "600");
 }

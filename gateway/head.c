@@ -18,7 +18,6 @@ static const struct {
     {"Content-Encoding", offsetof(struct head, content_encoding)},
     {"Idempotency-Key", offsetof(struct head, idempotency_key)},
     {"If-None-Match", offsetof(struct head, if_none_match)},
-    {"traceparent", offsetof(struct head, traceparent)},
     {"Expect", offsetof(struct head, expect)},
     {"Cookie", offsetof(struct head, cookie)},
     {"Origin", offsetof(struct head, origin)},
@@ -66,6 +65,10 @@ void head_add(struct head *head, const char *name, const char *value)
         value = "";
     if (!token(name) || !no_control(value))
         head->malformed = true;
+    if (same_name(name, "traceparent"))
+        trace_add_parent(&head->trace, value);
+    if (same_name(name, "tracestate"))
+        trace_add_state(&head->trace, value);
     for (size_t i = 0; i < sizeof FIELDS / sizeof FIELDS[0]; i++) {
         if (!same_name(name, FIELDS[i].name))
             continue;

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/trace.h"
 
 /* Values are the connection's or the request's and live until the answer is sent; NULL:
  * not there. */
@@ -19,7 +20,7 @@ struct head {
     const char *content_encoding;
     const char *idempotency_key;
     const char *if_none_match;
-    const char *traceparent;
+    struct trace_fields trace; /* traceparent and tracestate, which may be repeated */
     const char *content_length;
     const char *transfer_encoding;
     const char *host;

@@ -253,7 +253,7 @@ static enum MHD_Result on_head(struct http *http, struct request *r, const char 
     struct err e = check_head(r, method, version);
     if (failed(e))
         return hang_up(http, r, e);
-    trace_context(r->head.traceparent, r->traceparent);
+    trace_begin(&r->head.trace, &r->trace);
     r->error = admit(r);
     if (failed(r->error) &&
         (r->head.expect != NULL || r->head.length > REQUEST_DRAIN_MAX))

@@ -120,7 +120,8 @@ void request_call(struct request *r, const struct request_call *call, channel_do
         .arena = r->arena,
         .deadline_ms = clock_monotonic_ms() + call->timeout_ms,
         .id = r->id,
-        .traceparent = r->traceparent,
+        .traceparent = r->trace.parent,
+        .tracestate = r->trace.state,
     };
 
     r->phase = REQUEST_WAITING;

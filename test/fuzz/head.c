@@ -155,7 +155,7 @@ static bool let_through(const struct split *split, struct head *head)
 static void read_fields(const struct head *head)
 {
     struct arena *arena = arena_new(1 << 16);
-    char traceparent[TRACEPARENT_SIZE];
+    struct trace trace;
     const char *key = NULL;
     struct err e = idempotency_key(arena, head->idempotency_key, NULL, &key);
 
@@ -166,8 +166,8 @@ static void read_fields(const struct head *head)
     assert(!failed(e) || head->content_type != NULL);
     e = media_coding_check(head->content_encoding);
     assert(!failed(e) || head->content_encoding != NULL);
-    trace_context(head->traceparent, traceparent);
-    assert(trace_valid(traceparent));
+    trace_begin(&head->trace, &trace);
+    assert(trace_valid(trace.parent) && printable_ascii(trace.state, TRACESTATE_MAX));
     arena_free(arena);
 }
 

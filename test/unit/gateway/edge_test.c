@@ -11,7 +11,6 @@
 #include <cmocka.h>
 #include <sodium.h>
 
-#include "base/trace.h"
 #include "gateway/body.h"
 #include "gateway/head.h"
 #include "gateway/idempotency.h"
@@ -284,32 +283,6 @@ static void only_clear_framing_passes(void **state)
     }
 }
 
-static void a_trace_that_is_malformed_is_replaced(void **state)
-{
-    static const char GOOD[] = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    static const char *const BAD[] = {
-        "",
-        "00",
-        "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-        "00-00000000000000000000000000000000-b7ad6b7169203331-01",
-        "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
-        "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
-        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-",
-    };
-    char out[TRACEPARENT_SIZE];
-
-    (void)state;
-    trace_context(GOOD, out);
-    assert_string_equal(out, GOOD);
-    trace_context(NULL, out);
-    assert_true(trace_valid(out));
-    for (size_t i = 0; i < sizeof BAD / sizeof BAD[0]; i++) {
-        assert_false(trace_valid(BAD[i]));
-        trace_context(BAD[i], out);
-        assert_true(trace_valid(out));
-    }
-}
-
 /* ---- routes ---- */
 
 static void paths_find_their_row_and_nothing_else_does(void **state)
@@ -456,7 +429,6 @@ int main(void)
         WITH_ARENA(nesting_without_end_is_refused),
         WITH_ARENA(fields_are_refused_by_name),
         WITH_ARENA(only_clear_framing_passes),
-        WITH_ARENA(a_trace_that_is_malformed_is_replaced),
         WITH_ARENA(paths_find_their_row_and_nothing_else_does),
         WITH_ARENA(every_error_is_a_problem_that_parses),
         WITH_ARENA(a_final_failure_never_shows_words_that_may_change),
