@@ -55,6 +55,41 @@ static void keys_of_all_allowed_forms_are_taken(void **state)
     }
 }
 
+static void a_quoted_key_is_read_by_the_grammar(void **state)
+{
+    static const struct {
+        const char *field, *text; /* NULL: not a string */
+    } CASES[] = {
+        {"\"\"", ""},
+        {"\"a b\"", "a b"},
+        {"\"\\\"\\\\\"", "\"\\"},
+        {"\"a\\\\\"", "a\\"},
+        {"", NULL},
+        {"a", NULL},
+        {"\"", NULL},
+        {"\"a", NULL},
+        {"\"a\\", NULL},
+        {"\"a\\\"", NULL},
+        {"\"\\a\"", NULL},
+        {"\"\t\"", NULL},
+        {"\"\x7f\"", NULL},
+        {"\"\xc3\xa4\"", NULL},
+        {"\"a\";b=1", NULL},
+        {"\"a\" ", NULL},
+        {"\"a\", \"b\"", NULL},
+    };
+    char out[16];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        bool read = idempotency_read_string(CASES[i].field, out);
+        if (read != (CASES[i].text != NULL))
+            fail_msg("%s", CASES[i].field);
+        if (read)
+            assert_string_equal(out, CASES[i].text);
+    }
+}
+
 static void other_keys_are_refused(void **state)
 {
     static const struct {
@@ -422,6 +457,7 @@ int main(void)
 #define WITH_ARENA(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         WITH_ARENA(keys_of_all_allowed_forms_are_taken),
+        WITH_ARENA(a_quoted_key_is_read_by_the_grammar),
         WITH_ARENA(other_keys_are_refused),
         WITH_ARENA(a_fingerprint_differs_when_anything_asked_for_does),
         WITH_ARENA(bodies_that_are_not_strict_json_are_refused),
