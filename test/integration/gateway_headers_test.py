@@ -3,6 +3,9 @@ type; and the id by which its way can be followed through every service's log.""
 import gzip
 import http.client
 import json
+import os
+import signal
+import threading
 import uuid
 
 import jsonschema
@@ -16,6 +19,9 @@ TRACE = f"00-{TRACE_ID}-{PARENT}-01"
 
 
 class Headers(StackTest):
+    environment = {"CHECKOUT_ORCHESTRATOR_LEASE_MS": "1000",
+                   "CHECKOUT_ORCHESTRATOR_RECOVER_EVERY_MS": "50"}
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
@@ -123,6 +129,28 @@ class Headers(StackTest):
         answer = self.shopper.ask("GET", f"/v1/orders/{'0' * 26}")
         found = self.follow(self.expect(answer, 404, "not_found"), ("gateway", "orchestrator"))
         self.assertIn("result=not_found", "\n".join(found["orchestrator"]))
+
+    def test_who_takes_a_checkout_over_goes_on_with_its_trace(self):
+        key = str(uuid.uuid4())
+        os.kill(pid := self.stack.pid("payment"), signal.SIGSTOP)
+        try:
+            thread = threading.Thread(target=self.order, args=([("traceparent", TRACE)],),
+                                      kwargs={"key": key})
+            thread.start()
+            checkout = "orders.checkouts c JOIN inventory.reservations r ON r.id = c.order_id"
+            (order,), = wait_until(lambda: self.stack.sql(
+                f"SELECT order_id FROM {checkout} WHERE c.idempotency_key = '{key}'"), 30,
+                "its stock is reserved")
+            self.stack.kill("orchestrator")
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        thread.join(60)
+        wait_until(lambda: self.stack.sql("SELECT 1 FROM orders.checkouts WHERE order_id = "
+                                          f"'{order}' AND state = 'completed'"), 60, "it ends")
+        self.assertIn(f"event=checkout_taken_over order={order}", self.stack.log("orchestrator"))
+        # The id of its request is not known any more: the order's stands in.
+        self.assertRegex(self.stack.log("inventory"),
+                         f"request={order} method=\\S+/Confirm .* trace=00-{TRACE_ID}-")
 
     # --- the body's type ---
 
