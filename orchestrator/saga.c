@@ -161,8 +161,9 @@ void saga_undo_done(struct saga *saga, struct err error)
     }
     note_trouble(saga, error);
     log_warn("undo_failed", "request=%s order=%s step=%s attempt=%d reason=%s error=\"%s\"",
-             saga->request, saga->checkout.order_id, saga->sagas->config.steps[saga->step].name,
-             saga->attempts + 1, err_reason(error.code), error.message);
+             saga->request, saga->checkout.order_id,
+             saga->sagas->config.steps[saga->step].name, saga->attempts + 1,
+             err_reason(error.code), error.message);
     /* The failure is durable: nobody need wait for the rest, now or later. */
     saga_set_refused(saga);
     finish_waiters(saga_take_waiters(saga), &saga->checkout);
@@ -195,8 +196,9 @@ static void on_turn_written(void *arg, struct err error, const struct db_rows *r
 
     if (failed(error)) {
         log_warn("turn_not_written", "request=%s order=%s to=%s attempt=%d error=\"%s\"",
-                 saga->request, saga->checkout.order_id, to == CHECKOUT_ABORTING ? "aborting" : "failed",
-                 saga->attempts + 1, error.message);
+                 saga->request, saga->checkout.order_id,
+                 to == CHECKOUT_ABORTING ? "aborting" : "failed", saga->attempts + 1,
+                 error.message);
         saga->attempts++;
         pause_then(saga, write_turn);
         return;
@@ -296,8 +298,8 @@ void saga_step_done(struct saga *saga, struct err error)
     saga->touched |= error.effect != EFFECT_NONE;
     note_trouble(saga, error);
     log_info("step_failed", "request=%s order=%s step=%s attempt=%d reason=%s effect=%d",
-             saga->request, saga->checkout.order_id, config->steps[saga->step].name, saga->attempts + 1,
-             err_reason(error.code), (int)error.effect);
+             saga->request, saga->checkout.order_id, config->steps[saga->step].name,
+             saga->attempts + 1, err_reason(error.code), (int)error.effect);
     if (open && clock_monotonic_ms() < saga->give_up_ms) {
         saga->attempts++;
         pause_then(saga, act);
