@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 
-from stack import BUILD, FAULTS, Answer, Shopper, wait_until
+from stack import FAULTS, Answer, Shopper, wait_until
 
 
 class Gateway:
@@ -36,7 +36,7 @@ class Gateway:
         with open(self.log_file, "ab") as log:
             begin = log.tell()
             self.process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", str(BUILD / "bin" / "gateway"),
+                ["setpriv", "--pdeathsig", "KILL", str(self.stack.build / "bin" / "gateway"),
                  "--config", str(self.conf)], env=self.environ(),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
