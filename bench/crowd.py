@@ -7,6 +7,7 @@ import http.client
 import resource
 import select
 import socket
+import subprocess
 
 from shop import wait_until  # first: it makes the next two known
 from edge import Gateway
@@ -20,6 +21,7 @@ PATIENCE_MS = 600_000
 OTHERS = 16          # connections of those who are no attackers
 OTHERS_RATE = 1000   # and their requests a second
 HELD_S = 5           # until an attack is complete, at most
+ATTACKED_S = 5       # an attack sends on all its connections at once, every five seconds
 
 SETTINGS = {"connections_max": IDLE + OTHER_FILES, "per_address_max": IDLE,
             "idle_timeout_ms": PATIENCE_MS, "transfer_timeout_ms": PATIENCE_MS}
@@ -30,6 +32,13 @@ def can_idle():
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard >= IDLE + OTHER_FILES
+
+
+def settings(shop):
+    """Those of SETTINGS that its gateway knows."""
+    told = subprocess.run([str(shop.build / "bin" / "gateway"), "--help"],
+                          capture_output=True, text=True, check=True).stdout
+    return {name: value for name, value in SETTINGS.items() if name in told}
 
 
 def served(port, address, request):
@@ -47,7 +56,7 @@ def served(port, address, request):
 def idle(shop):
     """MB that the gateway grows by with IDLE connections, each served a replayed order."""
     request = shop.first_replay()
-    with Gateway(shop, "idle", **SETTINGS) as gateway, contextlib.ExitStack() as held:
+    with Gateway(shop, "idle", **settings(shop)) as gateway, contextlib.ExitStack() as held:
         pids = [gateway.process.pid]
         served(gateway.port, "127.0.0.1", request).close()
         before = pss_mb(pids)
@@ -64,21 +73,21 @@ def idle(shop):
 def slow(shop, seconds):
     """p99 of others at rest and during each of slowhttptest's attacks, and their ratio."""
     found = {}
-    with Gateway(shop, "slow", **SETTINGS) as gateway:
-        def p99():
+    with Gateway(shop, "slow", **settings(shop)) as gateway:
+        def p99(seconds):
             return shop.load(shop.replay, OTHERS, seconds, rate=OTHERS_RATE, repeat=True,
                              ports=[gateway.port])["p99_ms"]
 
-        p99()
+        p99(seconds)
         for name in ATTACKS:
             key = name.replace(" ", "_")
-            at_rest = p99()
+            at_rest = p99(seconds)
             attack = Attack(gateway, name)
             try:
                 # An attack that is refused at once never holds its connections.
                 with contextlib.suppress(AssertionError):
                     wait_until(attack.is_under_way, HELD_S, name)
-                attacked = p99()
+                attacked = p99(max(seconds, ATTACKED_S))
                 held = established(gateway.port)
             finally:
                 attack.stop()

@@ -22,7 +22,9 @@ class Gateway:
         self.conf = stack.state / "conf" / f"{name}.conf"
         rows = dict(re.findall(r"^(\w+) = (.*)$", (stack.state / "conf" / "gateway.conf")
                                .read_text(), re.MULTILINE))
-        rows.update({"port": 0, "rpc_url": f"ipc://{stack.state}/run/{name}.sock"}, **settings)
+        rows.update({"port": 0}, **settings)
+        if "rpc_url" in rows:
+            rows["rpc_url"] = f"ipc://{stack.state}/run/{name}.sock"
         self.conf.write_text("".join(f"{row} = {value}\n" for row, value in rows.items()))
         self.settings = settings
         self.process = None
