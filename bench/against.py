@@ -69,7 +69,7 @@ class Commit:
             spec.loader.exec_module(module)
         finally:
             sys.path[:] = path
-            del sys.modules["stack"]
+            sys.modules.pop("stack", None)
             if stack is not None:
                 sys.modules["stack"] = stack
         return module
