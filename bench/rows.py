@@ -66,9 +66,9 @@ AGAINST = [
     ("range_p99_ms", "p99 of others, 1,000 connections of ranges"),
 ]
 
-PARTS = ("spread", "hot", "latency", "costs", "replicas", "growth", "rpc", "replays", "idle",
-         "slow")
-WITH_PGBENCH = {"spread", "hot", "latency"}
+# Of a round.  The first is no measurement by itself: it adds pgbench to the next three.
+PARTS = ("pgbench", "spread", "hot", "latency", "costs", "replicas", "growth", "rpc",
+         "replays", "idle", "slow")
 WITH_REPLAYS = {"replays", "idle", "slow"}
 
 
@@ -107,8 +107,8 @@ class Bench:
         parts = set(self.parts)
         self.one = self._shop()
         self.other = self._shop(commit=self.commit) if self.commit else None
-        if parts & WITH_PGBENCH:
-            self.pgbench = Pgbench(self._shop())  # its services stand idle
+        # Its services stand idle.
+        self.pgbench = Pgbench(self._shop()) if "pgbench" in parts else None
         self.two = self._shop(replicas=SERVICES) if "replicas" in parts else None
         self.grown = self._shop() if self.grown_orders else None
         if self.grown:
@@ -157,7 +157,8 @@ class Bench:
 
     def round(self):
         for part in self.parts:
-            getattr(self, part)()
+            if part != "pgbench":
+                getattr(self, part)()
         self.rounds += 1
 
     def best(self, name, rates):
@@ -166,8 +167,9 @@ class Bench:
         return self.note(name, max(rates.values()))
 
     def _pgbench(self, hot=False):
+        """Orders/s by clients; nothing when it was not asked for."""
         return {clients: self.pgbench.run(clients, self.seconds, hot)["rate"]
-                for clients in CLIENTS}
+                for clients in CLIENTS if self.pgbench}
 
     def _ours(self, shop, hot=False):
         rates = {n: shop.placed(n, self.seconds, self.rate, hot)["rate"] for n in CONNECTIONS}
@@ -180,24 +182,29 @@ class Bench:
                 name: max(rates.values())}
 
     def spread(self):
-        theirs = self.best("pgbench_spread", self._pgbench())
+        rates = self._pgbench()
         self.both(self._rates, "spread")
         self.top = self.last("spread")
-        self.note("spread_vs_pgbench", self.top / theirs)
+        if rates:
+            theirs = self.best("pgbench_spread", rates)
+            self.note("spread_vs_pgbench", self.top / theirs)
 
     def hot(self):
         rates = self._pgbench(hot=True)
-        theirs = self.best("pgbench_hot", rates)
         self.both(self._rates, "hot")
-        self.note("hot_vs_pgbench", self.last("hot") / theirs)
-        self.note("hot64_vs_pgbench64", self.last("hot_64") / rates[64])
+        if rates:
+            theirs = self.best("pgbench_hot", rates)
+            self.note("hot_vs_pgbench", self.last("hot") / theirs)
+            self.note("hot64_vs_pgbench64", self.last("hot_64") / rates[64])
         if "spread" in self.parts:
             self.note("hot_vs_spread", self.last("hot") / self.last("spread"))
 
     def latency(self):
-        theirs = self.note("pgbench_p50_ms", self.pgbench.run(1, self.seconds)["p50_ms"])
+        if self.pgbench:
+            self.note("pgbench_p50_ms", self.pgbench.run(1, self.seconds)["p50_ms"])
         self.both(self._latency)
-        self.note("p50_vs_pgbench", self.last("p50_ms") / theirs)
+        if self.pgbench:
+            self.note("p50_vs_pgbench", self.last("p50_ms") / self.last("pgbench_p50_ms"))
 
     def _latency(self, shop):
         alone = shop.placed(1, self.seconds, 1000)

@@ -239,6 +239,9 @@ class Shop(Stack):
         report = json.loads(done.stdout)
         if set(report["status"]) - {"201"} or report["closed"] or report["unanswered"]:
             raise AssertionError(f"not every order was placed: {report}")
+        if report["rate"] == 0:
+            raise AssertionError(f"no answer within {seconds} s, on {connections} connections:"
+                                 " the machine is too busy for measurements so short")
         return report
 
     def enough(self, connections, seconds, rate, hot=False):
