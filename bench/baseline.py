@@ -39,7 +39,8 @@ STATEMENTS = r"""
 \set user random(1, {users}){draw}
 INSERT INTO orders.checkouts (order_id, idempotency_key, user_id, cart_id,
         payment_method_id, fingerprint, cart, owner, lease_until)
-    VALUES ('bench-' || :n::text, 'key-' || :n::text,
+    VALUES ('bench-' || :n::text,
+            '00000000-0000-4000-8000-' || lpad(:user::text, 12, '0') || ' key-' || :n::text,
             ('00000000-0000-4000-8000-' || lpad(:user::text, 12, '0'))::uuid,
             'cart-' || :n::text, 'pm_card_visa', sha256(:n::text::bytea),
             '[{{"sku": "sku-1", "quantity": 1}}, {{"sku": "sku-2", "quantity": 1}}]', 'bench',

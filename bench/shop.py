@@ -80,12 +80,12 @@ GROWTH_BOOKS = """
     INSERT INTO orders.checkouts (order_id, idempotency_key, user_id, cart_id,
             payment_method_id, fingerprint, cart, state, owner, lease_until, created_at,
             finished_at)
-        SELECT id, name, user_id, name, 'pm_card_visa', sha256(name::bytea),
+        SELECT id, user_id || ' ' || name, user_id, name, 'pm_card_visa', sha256(name::bytea),
                jsonb_build_array(jsonb_build_object('sku', sku, 'quantity', 1)), 'completed',
                'bench', at, at, at FROM orders.bench_old;
     INSERT INTO orders.orders (id, user_id, total_cents, idempotency_key, created_at, currency,
             cart_id, reservation_id, charge_id, lines)
-        SELECT id, user_id, cents, name, at, 'EUR', name, id, id,
+        SELECT id, user_id, cents, user_id || ' ' || name, at, 'EUR', name, id, id,
                jsonb_build_array(jsonb_build_object('sku', sku, 'quantity', 1,
                                                     'unit_price_cents', cents))
         FROM orders.bench_old;

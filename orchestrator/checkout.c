@@ -10,6 +10,18 @@
 
 enum { LINE_TEXT_MAX = 64 + 96 }; /* a SKU, two numbers and the names around them */
 
+char *checkout_key(struct arena *arena, const char *user_id, const char *key)
+{
+    return arena_printf(arena, "%s %s", user_id, key);
+}
+
+const char *checkout_key_text(const char *stored)
+{
+    const char *space = strchr(stored, ' ');
+
+    return space == NULL ? stored : space + 1;
+}
+
 enum checkout_state checkout_state_of(const char *name)
 {
     static const char *const NAMES[] = {

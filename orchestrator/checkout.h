@@ -38,13 +38,15 @@ struct lines {
 /* Texts live in the arena of whoever holds the checkout. */
 struct checkout {
     const char *order_id; /* every id of its effects derives from it */
-    const char *idempotency_key;
+    const char *idempotency_key; /* as it is stored: see checkout_key */
     const char *user_id;
     const char *cart_id;
     const char *payment_method_id;
     const uint8_t *fingerprint; /* FINGERPRINT_SIZE bytes */
     struct lines cart;          /* as it was when the checkout was claimed */
     int64_t expected_total_cents; /* -1: the client named none */
+    const char *expected_currency;     /* NULL: the client named none */
+    const char *expected_cart_version; /* to be claimed with it; NULL: any */
     const char *traceparent;    /* our place in the request's trace; or NULL */
     enum checkout_state state;
     int64_t epoch;      /* raised by each take-over */
@@ -57,6 +59,23 @@ struct checkout {
     const char *currency;
     int64_t created_at_ms;
 };
+
+/*
+ * What stands in the columns idempotency_key: "USER KEY", so that a key is its user's.  Rows
+ * from before migration 0012 hold the key alone; a key has no space, so the two cannot be
+ * confused.  NULL when memory is short.
+ */
+char *checkout_key(struct arena *arena, const char *user_id, const char *key)
+    __attribute__((warn_unused_result));
+
+/* The user's own key, within the stored text of either form. */
+const char *checkout_key_text(const char *stored);
+
+/* Whether `row` has that key, in SQL: the stored text "USER KEY" or, of this user, the old
+ * form.  IS NOT DISTINCT FROM, so that it is found by the key, not among all of the user's. */
+#define OF_KEY(row, stored, user)                                                        \
+    row ".idempotency_key = ANY (ARRAY[" stored ", substr(" stored ", 38)])"             \
+    " AND " row ".user_id IS NOT DISTINCT FROM " user
 
 /* "running" and so on, as in the column. */
 enum checkout_state checkout_state_of(const char *name);

@@ -96,6 +96,7 @@ struct environment {
     struct db *db;
     struct channel *inventory, *payment;
     struct sagas *sagas;
+    uint8_t cursor_key[CURSOR_KEY_SIZE];
     struct orchestrator orchestrator;
     struct bus_local *bus_local;
     struct bus_nats *bus_nats;
@@ -288,7 +289,8 @@ static struct err start(void *arg)
         e = start_events(env);
     if (failed(e))
         return e;
-    orchestrator_init(&env->orchestrator, env->db, env->sagas);
+    key_derive(env->host.key, "orders.cursor", env->cursor_key);
+    orchestrator_init(&env->orchestrator, env->db, env->sagas, env->cursor_key);
     events_service_init(&env->events, env->db, env->feed, env->bus_nats != NULL);
     ProtobufCService *const services[] = {&env->orchestrator.service.base,
                                           &env->events.service.base};

@@ -14,6 +14,8 @@
  */
 #include "orchestrator/place.h"
 
+#include <string.h>
+
 #include "orchestrator/orders.h"
 #include "proto/inventory.pb-c.h"
 #include "proto/payment.pb-c.h"
@@ -63,10 +65,14 @@ static struct err check_total(const struct checkout *c)
 {
     struct err e;
 
-    if (c->expected_total_cents < 0 || c->expected_total_cents == c->total_cents)
+    if (c->expected_currency != NULL && strcmp(c->expected_currency, c->currency) != 0)
+        e = err_make(ERR_PRICE_CHANGED, "The total is now in %s, not in the %s expected.",
+                     c->currency, c->expected_currency);
+    else if (c->expected_total_cents >= 0 && c->expected_total_cents != c->total_cents)
+        e = err_make(ERR_PRICE_CHANGED, "The total is now %lld, not the %lld expected.",
+                     (long long)c->total_cents, (long long)c->expected_total_cents);
+    else
         return ERR_NONE;
-    e = err_make(ERR_PRICE_CHANGED, "The total is now %lld, not the %lld expected.",
-                 (long long)c->total_cents, (long long)c->expected_total_cents);
     e.effect = EFFECT_APPLIED; /* the stock is held */
     return e;
 }

@@ -15,6 +15,8 @@ enum {
     NAME_LENGTH_MAX = 64,    /* characters of a cart's or a payment method's id */
     IDEMPOTENCY_KEY_MIN = 8, /* visible ASCII characters */
     IDEMPOTENCY_KEY_MAX = 255,
+    CART_VERSION_MAX = 64,        /* letters and digits: names a cart's lines */
+    CART_VERSIONS_MAX = 16,       /* that one put may demand */
     FINGERPRINT_SIZE = 32,        /* bytes: BLAKE2b over what a request asks */
     ADJUSTMENT_ID_MAX = 64,       /* visible ASCII characters */
     REASON_SIZE_MAX = 200,        /* bytes of UTF-8: why stock was adjusted */

@@ -109,6 +109,11 @@ bool sku_valid(const char *text)
     return made_of(text, "._-", SKU_LENGTH_MAX);
 }
 
+bool cart_version_valid(const char *text)
+{
+    return made_of(text, "", CART_VERSION_MAX);
+}
+
 /* Whether text is `least` to `most` characters of 7 bits, none of them below `lowest`. */
 static bool ascii(const char *text, size_t least, size_t most, char lowest)
 {

@@ -325,6 +325,9 @@ class Stack:
                            "WHERE state IN ('running', 'aborting')")
 
 
+# A row of orders.checkouts or orders.orders holds "USER KEY": the key the shopper sent.
+KEY = "split_part(idempotency_key, ' ', 2)"
+
 # --- the sums that must come out, whatever happened ---
 
 SUMS = {
