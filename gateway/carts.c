@@ -1,7 +1,8 @@
 /*
  * carts.c - /v1/carts/{id}: what a shopper means to buy.
  *
- * A cart belongs to the user of the token; another user's is not found.
+ * A cart belongs to the user of the token; another user's is not found.  Its answers carry an
+ * ETag (etag.h); a change or an order that names another is answered with the cart as it is.
  */
 #include <stdio.h>
 #include <string.h>
@@ -9,29 +10,124 @@
 #include "base/bounds.h"
 #include "base/ids.h"
 #include "gateway/body.h"
+#include "gateway/carts.h"
+#include "gateway/etag.h"
 #include "gateway/handlers.h"
 #include "gateway/problem.h"
 #include "proto/orders.pb-c.h"
 
-static void answer_cart(struct request *r, unsigned status, const Orders__V1__Cart *cart)
+static size_t cart_room(const Orders__V1__Cart *cart)
 {
-    struct text text = text_start(r->arena, 128 + 112 * cart->n_lines);
+    return 192 + 112 * cart->n_lines;
+}
 
-    text_raw(&text, "{\"cart_id\":");
-    text_string(&text, cart->cart_id);
-    text_raw(&text, ",\"lines\":[");
+static void write_cart(struct text *text, const Orders__V1__Cart *cart, const char *etag)
+{
+    text_raw(text, "{\"cart_id\":");
+    text_string(text, cart->cart_id);
+    text_raw(text, ",\"etag\":");
+    text_string(text, etag);
+    text_raw(text, ",\"lines\":[");
     for (size_t i = 0; i < cart->n_lines; i++) {
-        text_raw(&text, i > 0 ? ",{\"sku\":" : "{\"sku\":");
-        text_string(&text, cart->lines[i]->sku);
-        text_raw(&text, ",\"quantity\":");
-        text_number(&text, cart->lines[i]->quantity);
-        text_raw(&text, "}");
+        text_raw(text, i > 0 ? ",{\"sku\":" : "{\"sku\":");
+        text_string(text, cart->lines[i]->sku);
+        text_raw(text, ",\"quantity\":");
+        text_number(text, cart->lines[i]->quantity);
+        text_raw(text, "}");
     }
-    text_raw(&text, "]}");
+    text_raw(text, "]}");
+}
+
+/* The cart's tag in the arena; a service that tells no version is of another release. */
+static struct err tag_of(struct request *r, const Orders__V1__Cart *cart, char **out)
+{
+    if (!cart_version_valid(cart->version))
+        return err_make(ERR_DATA_LOSS,
+                        "the orchestrator told a cart without its version");
+    *out = etag_write(r->arena, cart->version, NULL);
+    return *out == NULL ? err_memory() : ERR_NONE;
+}
+
+/* The fields of a cart's answer, in the arena.  With Content-Location, what a PUT is answered
+ * with is the cart itself, and the tag is of that (RFC 9110, 8.7 and 9.3.4). */
+static struct err give_tag(struct request *r, const char *cart_id, const char *etag)
+{
+    enum { FIELDS_COUNT = 3 };
+    const char *location = arena_printf(r->arena, "/v1/carts/%s", cart_id);
+    struct answer_field *fields = arena_alloc(r->arena, FIELDS_COUNT * sizeof *fields);
+
+    if (location == NULL || fields == NULL)
+        return err_memory();
+    fields[0] = (struct answer_field){"ETag", etag};
+    fields[1] = (struct answer_field){"Content-Location", location};
+    r->answer.fields = fields; /* ended by zeroes */
+    return ERR_NONE;
+}
+
+static struct err answer_cart(struct request *r, unsigned status,
+                              const Orders__V1__Cart *cart)
+{
+    char *etag = NULL;
+    struct err e = tag_of(r, cart, &etag);
+
+    if (!failed(e))
+        e = give_tag(r, r->path_id, etag);
+    if (failed(e))
+        return e;
+    struct text text = text_start(r->arena, cart_room(cart));
+    write_cart(&text, cart, etag);
+    request_answer(r, status, &text);
+    return ERR_NONE;
+}
+
+void carts_changed(struct request *r, unsigned status, const Orders__V1__Cart *cart)
+{
+    char *etag = NULL;
+    struct err e = cart == NULL ? ERR_NONE : tag_of(r, cart, &etag);
+
+    if (failed(e)) {
+        request_fail(r, problem_of_call(e, false));
+        return;
+    }
+    struct text text = text_start(r->arena, 512 + (cart == NULL ? 0 : cart_room(cart)));
+    problem_open(&text, status, err_make(ERR_CART_CHANGED, "The cart has changed."));
+    text_raw(&text, ",\"cart\":");
+    if (cart == NULL)
+        text_raw(&text, "null");
+    else
+        write_cart(&text, cart, etag);
+    text_raw(&text, "}");
     request_answer(r, status, &text);
 }
 
 /* ---- GET ---- */
+
+/* Of a copy somebody has, RFC 9110, 13.2.2; any other cart than asked for is 412. */
+static struct err answer_if(struct request *r, const Orders__V1__Cart *cart)
+{
+    bool demanded = true, known = false;
+    char *etag = NULL;
+    struct err e = tag_of(r, cart, &etag);
+
+    if (!failed(e) && r->head.if_match != NULL)
+        e = etag_named(r->head.if_match, etag, true, &demanded);
+    if (!failed(e) && r->head.if_none_match != NULL)
+        e = etag_named(r->head.if_none_match, etag, false, &known);
+    if (failed(e))
+        return e;
+    if (!demanded) {
+        carts_changed(r, 412, cart);
+        return ERR_NONE;
+    }
+    if (!known)
+        return answer_cart(r, 200, cart);
+    e = give_tag(r, r->path_id, etag);
+    if (!failed(e)) {
+        r->answer.status = 304;
+        r->answered = true;
+    }
+    return e;
+}
 
 static void on_cart(void *arg, struct err e, const ProtobufCMessage *message,
                     bool replayed)
@@ -42,10 +138,10 @@ static void on_cart(void *arg, struct err e, const ProtobufCMessage *message,
     (void)replayed;
     if (!failed(e) && reply->cart == NULL)
         e = err_make(ERR_DATA_LOSS, "GetCart answered without a cart");
+    if (!failed(e))
+        e = answer_if(r, reply->cart);
     if (failed(e))
         request_fail(r, problem_of_call(e, false));
-    else
-        answer_cart(r, 200, reply->cart);
     request_resume(r);
 }
 
@@ -78,13 +174,41 @@ static void on_put(void *arg, struct err e, const ProtobufCMessage *message,
     const Orders__V1__PutCartReply *reply = (const Orders__V1__PutCartReply *)message;
 
     (void)replayed;
+    if (!failed(e) && reply->changed) {
+        carts_changed(r, 412, reply->cart);
+        request_resume(r);
+        return;
+    }
     if (!failed(e) && reply->cart == NULL)
-        e = err_unknown(ERR_DATA_LOSS, "PutCart answered without a cart");
+        e = err_make(ERR_DATA_LOSS, "PutCart answered without a cart");
+    if (!failed(e))
+        e = answer_cart(r, reply->created ? 201 : 200, reply->cart);
+    if (failed(e) && message != NULL)
+        e.effect = EFFECT_APPLIED; /* it is written, and we cannot say so */
     if (failed(e))
         request_fail(r, problem_of_call(e, true));
-    else
-        answer_cart(r, reply->created ? 201 : 200, reply->cart);
     request_resume(r);
+}
+
+/* What the head demands of the cart that is there. */
+static struct err read_conditions(struct request *r, Orders__V1__PutCartRequest *message)
+{
+    struct etag_versions versions = {NULL, 0};
+    struct err e = ERR_NONE;
+
+    if (r->head.if_match != NULL)
+        e = etag_if_match(r->arena, r->head.if_match, &versions);
+    message->if_versions = versions.items;
+    message->n_if_versions = versions.count;
+    if (failed(e) || r->head.if_none_match == NULL)
+        return e;
+    if (strcmp(r->head.if_none_match, "*") != 0)
+        return err_make(
+            ERR_INVALID_ARGUMENT,
+            "If-None-Match of a PUT must be \"*\": write only if there is no such "
+            "cart.  To write only over a known one send If-Match.");
+    message->create_only = true;
+    return ERR_NONE;
 }
 
 static struct err read_line(const json_t *json, size_t index, Orders__V1__CartLine *out)
@@ -165,6 +289,8 @@ static struct err put(struct request *r, const json_t *json)
     Orders__V1__Cart cart = ORDERS__V1__CART__INIT;
     struct err e = read_cart(r, json, &cart);
 
+    if (!failed(e))
+        e = read_conditions(r, &message);
     if (failed(e))
         return e;
     message.user_id = r->user;

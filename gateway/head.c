@@ -12,6 +12,7 @@ static const struct {
     {"Content-Type", offsetof(struct head, content_type)},
     {"Content-Encoding", offsetof(struct head, content_encoding)},
     {"Idempotency-Key", offsetof(struct head, idempotency_key)},
+    {"If-Match", offsetof(struct head, if_match)},
     {"If-None-Match", offsetof(struct head, if_none_match)},
     {"Cookie", offsetof(struct head, cookie)},
     {"Origin", offsetof(struct head, origin)},

@@ -16,6 +16,7 @@ struct head {
     const char *content_type;
     const char *content_encoding;
     const char *idempotency_key;
+    const char *if_match;
     const char *if_none_match;
     struct trace_fields trace; /* traceparent and tracestate, which may be repeated */
     const char *host; /* of the target, else of the Host field; "" in HTTP/1.0 without */

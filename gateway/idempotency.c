@@ -77,6 +77,8 @@ void idempotency_fingerprint(const char *user, const char *method, const char *r
         .payment_method_id = request->payment_method_id,
         .has_expected_total = request->has_expected_total,
         .expected_total_cents = request->expected_total_cents,
+        .expected_currency = request->expected_currency,
+        .expected_cart = request->expected_cart,
     };
 
     fingerprint_order(method, route, &asked, out);

@@ -37,6 +37,8 @@ struct order_request {
     const char *idempotency_key; /* of the body, or NULL */
     bool has_expected_total;
     int64_t expected_total_cents;
+    const char *expected_currency; /* or NULL */
+    const char *expected_cart;     /* LINES of the ETag (etag.h), or NULL */
 };
 
 /*

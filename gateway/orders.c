@@ -12,6 +12,8 @@
 #include "base/clock.h"
 #include "base/ids.h"
 #include "gateway/body.h"
+#include "gateway/carts.h"
+#include "gateway/etag.h"
 #include "gateway/handlers.h"
 #include "gateway/idempotency.h"
 #include "gateway/problem.h"
@@ -62,11 +64,38 @@ static struct err check_order(const struct order_request *o)
     return ERR_NONE;
 }
 
-/* Texts in `out` are borrowed from the JSON. */
-static struct err read_order(const json_t *json, struct order_request *out)
+/* What the shopper was shown. */
+static struct err read_expected(struct arena *arena, const json_t *json,
+                                struct order_request *out)
 {
-    static const char *const NAMES[] = {"cart_id", "payment_method_id", "idempotency_key",
-                                        "expected_total_cents", NULL};
+    const char *etag = NULL;
+    struct err e = body_integer(json, "expected_total_cents", 0, TOTAL_CENTS_MAX,
+                                &out->has_expected_total, &out->expected_total_cents);
+
+    if (!failed(e))
+        e = body_text(json, "expected_currency", false, &out->expected_currency);
+    if (!failed(e) && out->expected_currency != NULL &&
+        !currency_valid(out->expected_currency))
+        e = err_make(ERR_INVALID_ARGUMENT,
+                     "expected_currency must be three capital letters, as in ISO 4217.");
+    if (!failed(e))
+        e = body_text(json, "expected_cart", false, &etag);
+    return failed(e) || etag == NULL
+               ? e
+               : etag_lines(arena, "expected_cart", etag, &out->expected_cart);
+}
+
+/* Texts in `out` are borrowed from the JSON or live in the arena. */
+static struct err read_order(struct arena *arena, const json_t *json,
+                             struct order_request *out)
+{
+    static const char *const NAMES[] = {"cart_id",
+                                        "payment_method_id",
+                                        "idempotency_key",
+                                        "expected_total_cents",
+                                        "expected_currency",
+                                        "expected_cart",
+                                        NULL};
     struct err e = body_names(json, "The body", NAMES);
 
     if (!failed(e))
@@ -76,8 +105,7 @@ static struct err read_order(const json_t *json, struct order_request *out)
     if (!failed(e))
         e = body_text(json, "idempotency_key", false, &out->idempotency_key);
     if (!failed(e))
-        e = body_integer(json, "expected_total_cents", 0, TOTAL_CENTS_MAX,
-                         &out->has_expected_total, &out->expected_total_cents);
+        e = read_expected(arena, json, out);
     return failed(e) ? e : check_order(out);
 }
 
@@ -87,6 +115,11 @@ static void on_placed(void *arg, struct err e, const ProtobufCMessage *message,
     struct request *r = arg;
     const Orders__V1__PlaceReply *reply = (const Orders__V1__PlaceReply *)message;
 
+    if (!failed(e) && reply->changed_cart != NULL) {
+        carts_changed(r, 409, reply->changed_cart);
+        request_resume(r);
+        return;
+    }
     if (!failed(e) && reply->order == NULL)
         e = err_unknown(ERR_DATA_LOSS, "Place answered without an order");
     bool final = !failed(e) || problem_is_final(e.code);
@@ -121,6 +154,10 @@ static void call_place(struct request *r, const struct order_request *order,
     message.fingerprint = (ProtobufCBinaryData){FINGERPRINT_SIZE, fingerprint};
     total.cents = order->expected_total_cents;
     message.expected_total = order->has_expected_total ? &total : NULL;
+    if (order->expected_currency != NULL)
+        message.expected_currency = (char *)order->expected_currency;
+    if (order->expected_cart != NULL)
+        message.expected_cart_version = (char *)order->expected_cart;
     request_call(r,
                  &(struct request_call){
                      .channel = r->gateway->orchestrator,
@@ -136,7 +173,7 @@ static struct err place(struct request *r, const json_t *json)
 {
     struct order_request order = {0};
     const char *key = NULL;
-    struct err e = read_order(json, &order);
+    struct err e = read_order(r->arena, json, &order);
 
     if (!failed(e))
         e = idempotency_key(r->arena, r->head.idempotency_key, order.idempotency_key,
@@ -203,7 +240,7 @@ struct err orders_get(struct request *r)
     return ERR_NONE;
 }
 
-/* ---- GET /v1/orders?limit=&cursor= ---- */
+/* ---- GET /v1/orders?limit=&cursor= or ?idempotency_key= ---- */
 
 static void on_orders(void *arg, struct err e, const ProtobufCMessage *message,
                       bool replayed)
@@ -249,19 +286,79 @@ static struct err read_limit(const char *text, int32_t *out)
     return ERR_NONE;
 }
 
-struct err orders_list(struct request *r)
+static int hex_digit(char c)
+{
+    static const char DIGITS[] = "0123456789abcdef";
+    const char *at = c == '\0' ? NULL : strchr(DIGITS, c >= 'A' && c <= 'F' ? c + 32 : c);
+
+    return at == NULL ? -1 : (int)(at - DIGITS);
+}
+
+/* Decodes %XX in place; false when one is malformed.  A NUL would cut the text short, and is
+ * refused too. */
+static bool decode_percent(char *text)
+{
+    char *out = text;
+
+    for (; *text != '\0'; text++, out++) {
+        *out = *text;
+        if (*text != '%')
+            continue;
+        int high = hex_digit(text[1]), low = high < 0 ? -1 : hex_digit(text[2]);
+        if (low < 0 || (high == 0 && low == 0))
+            return false;
+        *out = (char)(high << 4 | low);
+        text += 2;
+    }
+    *out = '\0';
+    return true;
+}
+
+static const char KEY_PARAMETER[] = "idempotency_key=";
+
+/* A key may hold any visible ASCII, so request_query does not read it. */
+static struct err read_key(struct request *r, Orders__V1__ListOrdersRequest *message)
+{
+    char *key = arena_strdup(r->arena, r->query + strlen(KEY_PARAMETER));
+
+    if (key == NULL)
+        return err_memory();
+    if (strchr(key, '&') != NULL)
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "idempotency_key finds one order: no other parameter can stand "
+                        "beside it (an & in a key is written %%26).");
+    if (!decode_percent(key) ||
+        !visible_ascii(key, IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX))
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "idempotency_key must be %d to %d visible ASCII characters, "
+                        "percent-encoded.",
+                        IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX);
+    message->idempotency_key = key;
+    return ERR_NONE;
+}
+
+static struct err read_page(struct request *r, Orders__V1__ListOrdersRequest *message)
 {
     static const char *const NAMES[] = {"limit", "cursor", NULL};
-    Orders__V1__ListOrdersRequest message = ORDERS__V1__LIST_ORDERS_REQUEST__INIT;
     const char *values[2];
     struct err e = request_query(r, NAMES, values);
 
     if (!failed(e))
-        e = read_limit(values[0], &message.limit);
+        e = read_limit(values[0], &message->limit);
+    if (!failed(e) && values[1] != NULL)
+        message->cursor = (char *)values[1];
+    return e;
+}
+
+struct err orders_list(struct request *r)
+{
+    Orders__V1__ListOrdersRequest message = ORDERS__V1__LIST_ORDERS_REQUEST__INIT;
+    bool by_key = strncmp(r->query, KEY_PARAMETER, strlen(KEY_PARAMETER)) == 0;
+    struct err e = by_key ? read_key(r, &message) : read_page(r, &message);
+
     if (failed(e))
         return e;
     message.user_id = r->user;
-    message.cursor = values[1] != NULL ? (char *)values[1] : (char *)"";
     request_call(r,
                  &(struct request_call){
                      .channel = r->gateway->orchestrator,

@@ -7,7 +7,7 @@ import time
 import uuid
 
 from edge import Gateway, held_up, raw
-from stack import BUILD, StackTest, check_sums, main, wait_until
+from stack import BUILD, KEY, StackTest, check_sums, main, wait_until
 
 
 def fresh():
@@ -123,7 +123,7 @@ class Keys(StackTest):
             self.assertEqual([answer.status for answer in answers], [201, 201])
             self.assertEqual(answers[0].body, answers[1].body)
         self.assertEqual(self.stack.number(
-            f"SELECT count(*) FROM orders.orders WHERE idempotency_key = '{key}'"), 1)
+            f"SELECT count(*) FROM orders.orders WHERE {KEY} = '{key}'"), 1)
 
     def test_a_draining_gateway_answers_what_runs(self):
         """SIGTERM in the middle of an order; __exit__ sees that the exit status is 0."""
@@ -134,7 +134,7 @@ class Keys(StackTest):
                 target=lambda: answers.append(there.order(cart, key, "pm_card_late")))
             thread.start()
             wait_until(lambda: self.stack.number(
-                f"SELECT count(*) FROM orders.checkouts WHERE idempotency_key = '{key}'"),
+                f"SELECT count(*) FROM orders.checkouts WHERE {KEY} = '{key}'"),
                 10, "the order runs")
             leaving.stop()
             thread.join(30)
@@ -165,12 +165,12 @@ class Keys(StackTest):
     def begun(self, keys):
         names = ", ".join(f"'{key}'" for key in keys)
         return self.stack.number("SELECT count(*) FROM orders.checkouts "
-                                 f"WHERE idempotency_key IN ({names})")
+                                 f"WHERE {KEY} IN ({names})")
 
     def is_one_order(self, key, answer):
         self.expect(answer, 201)
         self.assertEqual(self.stack.sql(
-            f"SELECT id FROM orders.orders WHERE idempotency_key = '{key}'"),
+            f"SELECT id FROM orders.orders WHERE {KEY} = '{key}'"),
             [[answer.json["order_id"]]])
         self.assertEqual(self.stack.number(
             "SELECT count(*) FROM sandbox.charges WHERE status = 'captured' "
@@ -208,7 +208,7 @@ class Keys(StackTest):
             if n == len(orders) // 2:  # from here on nobody has asked until all was over
                 wait_until(lambda: self.stack.unfinished() == 0, 30, "the others end by themselves")
                 self.assertEqual(self.stack.number(
-                    "SELECT count(*) FROM orders.orders WHERE idempotency_key IN "
+                    f"SELECT count(*) FROM orders.orders WHERE {KEY} IN "
                     f"({', '.join(repr(key) for key in orders)})"), len(orders))
             self.is_one_order(key, self.shopper.order_until_final(cart, key))
 

@@ -10,7 +10,7 @@ import threading
 import uuid
 
 from edge import Gateway
-from stack import REPO, Shopper, StackTest, check_sums, free_port, main, wait_until
+from stack import KEY, REPO, Shopper, StackTest, check_sums, free_port, main, wait_until
 
 CLIENTS, ORDERS_EACH = 4, 6
 
@@ -223,7 +223,7 @@ class Proxies(StackTest):
             thread.join(120)
         self.assertEqual(troubles, [])
         self.assertEqual(len(keys), CLIENTS * ORDERS_EACH)
-        orders = self.stack.sql("SELECT idempotency_key FROM orders.orders")
+        orders = self.stack.sql(f"SELECT {KEY} FROM orders.orders")
         self.assertLessEqual(set(keys), {row[0] for row in orders})
 
     def test_nginx(self):

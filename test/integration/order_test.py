@@ -1,9 +1,11 @@
 """A click becomes an order, or nothing: what one shopper sees through HTTP."""
+import base64
 import json
 import threading
+import urllib.parse
 import uuid
 
-from stack import StackTest, check_sums, main, wait_until
+from stack import KEY, StackTest, check_sums, main, wait_until
 
 
 def fresh(prefix="t"):
@@ -91,14 +93,14 @@ class Order(StackTest):
         self.expect(two, 201)
         self.assertEqual(one.body, two.body)
         self.assertEqual(sorted((one.replayed, two.replayed)), [False, True])
-        self.assertEqual(self.count("orders.orders", f"idempotency_key = '{key}'"), 1)
+        self.assertEqual(self.count("orders.orders", f"{KEY} = '{key}'"), 1)
 
     def test_a_request_joins_the_one_that_still_runs_with_its_key(self):
         cart, key = self.cart(), fresh()
         other = self.stack.shopper(self.shopper.user, token=self.shopper.token)
 
         def join():
-            wait_until(lambda: self.count("orders.checkouts", f"idempotency_key = '{key}'"),
+            wait_until(lambda: self.count("orders.checkouts", f"{KEY} = '{key}'"),
                        10, "the first request has claimed its key")
             return other.order(cart, key, method="pm_card_late")
 
@@ -112,10 +114,18 @@ class Order(StackTest):
 
     def test_a_declined_card_is_402_and_the_stock_is_back(self):
         before = self.stack.stock("cup"), self.stack.stock("pot")
-        for method in ("pm_card_chargeDeclined", "pm_card_insufficientFunds"):
+        for method, decline, advice in (
+                ("pm_card_chargeDeclined", "card_declined", "another_payment_method"),
+                ("pm_card_insufficientFunds", "insufficient_funds", "another_payment_method"),
+                ("pm_card_processingError", "processing_error", "try_again_later"),
+                ("pm_card_stolenCard", "generic_decline", "another_payment_method"),
+                ("pm_of_nobody", "payment_method_unknown", "another_payment_method")):
             cart, key = self.cart([("cup", 5), ("pot", 2)]), fresh()
             first = self.expect(self.shopper.order(cart, key, method), 402, "payment_declined")
             self.assertFalse(first.json["retryable"])
+            self.assertEqual((first.json["decline_code"], first.json["advice"]),
+                             (decline, advice))
+            self.assertNotIn(b"stolen", first.body)
             wait_until(lambda: (self.stack.stock("cup"), self.stack.stock("pot")) == before,
                        30, "the stock is back")
             again = self.expect(self.shopper.order(cart, key, method), 402, "payment_declined")
@@ -144,7 +154,15 @@ class Order(StackTest):
         cart = self.cart([("cup", 2)])
         self.expect(self.shopper.order(cart, fresh(), expected_total_cents=499), 409,
                     "price_changed")
-        self.expect(self.shopper.order(cart, fresh(), expected_total_cents=500), 201)
+        self.expect(self.shopper.order(cart, fresh(), expected_total_cents=500,
+                                       expected_currency="GBP"), 409, "price_changed")
+        self.expect(self.shopper.order(cart, fresh(), expected_currency="GBP"), 409,
+                    "price_changed")
+        for odd in ("eur", "EURO", "", 978):
+            self.expect(self.shopper.order(cart, fresh(), expected_currency=odd), 400,
+                        "invalid_argument")
+        self.expect(self.shopper.order(cart, fresh(), expected_total_cents=500,
+                                       expected_currency="EUR"), 201)
 
     def test_a_cart_holds_so_many_of_a_sku_in_all_its_lines(self):
         lines = [("cup", 6000), ("pot", 10000), ("cup", 4000)]
@@ -177,19 +195,65 @@ class Order(StackTest):
                              "idempotency_key_reused")
         self.assertNotIn(first.json["order_id"].encode(), answer.body)
 
-    def test_a_key_of_another_user_is_422_and_tells_nothing(self):
+    def test_two_users_may_choose_the_same_key_and_neither_learns_of_the_other(self):
         cart, key = self.cart(), fresh()
-        first = self.expect(self.shopper.order(cart, key), 201)
         other = self.stack.shopper()
-        other.put_cart(cart, [("cup", 1)])
-        answer = self.expect(other.order(cart, key), 422, "idempotency_key_reused")
-        other.close()
-        self.assertNotIn(first.json["order_id"].encode(), answer.body)
+        self.addCleanup(other.close)
+        other.put_cart(cart, [("cup", 2)])
+        first = self.expect(self.shopper.order(cart, key), 201)
+        found = other.ask("GET", f"/v1/orders?idempotency_key={key}")
+        self.assertEqual(self.expect(found, 200).json, {"orders": [], "next_cursor": None})
+        second = self.expect(other.order(cart, key), 201)
+        self.assertFalse(second.replayed)
+        self.assertNotEqual(first.json["order_id"], second.json["order_id"])
+        for shopper, placed in ((self.shopper, first), (other, second)):
+            again = self.expect(shopper.order(cart, key), 201)
+            self.assertTrue(again.replayed)
+            self.assertEqual(again.body, placed.body)
+            self.expect(shopper.order(self.cart(shopper=shopper), key), 422,
+                        "idempotency_key_reused")
+            order = json.loads(self.stack.ctl("explain", placed.json["order_id"], "--json"))
+            self.assertIn(key, json.dumps(order))
+            self.assertNotIn(f"{shopper.user} {key}", json.dumps(order))
+
+    def test_an_order_is_found_by_its_key(self):
+        cart, key = self.cart(), 'k-%2F&="\\+~' + fresh()
+        path = "/v1/orders?idempotency_key=" + urllib.parse.quote(key, safe="")
+        nothing = {"orders": [], "next_cursor": None}
+        self.assertEqual(self.expect(self.shopper.ask("GET", path), 200).json, nothing)
+        placed = self.expect(self.shopper.order(cart, key), 201)
+        self.assertEqual(self.expect(self.shopper.ask("GET", path), 200).json,
+                         {"orders": [placed.json], "next_cursor": None})
+        for odd in ("short", "x" * 256, "eight%20ch", "eight%00ch", "eight-c%2", "eight-c%zz",
+                    "a-good-key&limit=1"):
+            self.expect(self.shopper.ask("GET", "/v1/orders?idempotency_key=" + odd), 400,
+                        "invalid_argument")
+        self.expect(self.shopper.ask("GET", "/v1/orders?limit=1&idempotency_key=a-good-key"),
+                    400, "invalid_argument")
+
+    def test_a_cursor_is_of_the_user_it_was_given_to(self):
+        for _ in range(2):
+            self.expect(self.shopper.order(self.cart(), fresh()), 201)
+        cursor = self.shopper.ask("GET", "/v1/orders?limit=1").json["next_cursor"]
+        self.expect(self.shopper.ask("GET", f"/v1/orders?cursor={cursor}"), 200)
+        self.stack.kill("orchestrator")
+        self.expect(self.shopper.until_final(
+            lambda: self.shopper.ask("GET", f"/v1/orders?cursor={cursor}")), 200)
+        other = self.stack.shopper()
+        self.addCleanup(other.close)
+        bare = base64.urlsafe_b64encode(b"1767225600000000.01KDVDNM00ZZZZZZZZZZZZZZZZ")
+        for forged in (cursor[:-1], cursor[:-1] + ("A" if cursor[-1] != "A" else "E"),
+                       bare.decode().rstrip("=")):
+            self.expect(self.shopper.ask("GET", f"/v1/orders?cursor={forged}"), 400,
+                        "invalid_argument")
+        self.expect(other.ask("GET", f"/v1/orders?cursor={cursor}"), 400, "invalid_argument")
 
     def test_a_cart_is_ordered_once_whatever_the_key(self):
         cart = self.cart()
-        self.expect(self.shopper.order(cart, fresh()), 201)
-        self.expect(self.shopper.order(cart, fresh()), 409, "cart_already_ordered")
+        placed = self.expect(self.shopper.order(cart, fresh()), 201)
+        for again in (self.shopper.order(cart, fresh()), self.shopper.put_cart(cart, [])):
+            self.expect(again, 409, "cart_already_ordered")
+            self.assertEqual(again.json["order_id"], placed.json["order_id"])
         self.assertEqual(self.count("orders.orders", f"cart_id = '{cart}'"), 1)
 
     def test_a_card_that_answers_too_late_is_504_and_the_same_key_finds_out(self):

@@ -129,14 +129,14 @@ static void a_fingerprint_differs_when_anything_asked_for_does(void **state)
         const char *user, *method, *route;
         struct order_request order;
     } CASES[] = {
-        {"u1", "POST", "/v1/orders", {"c", "p", NULL, false, 0}},
-        {"u2", "POST", "/v1/orders", {"c", "p", NULL, false, 0}},
-        {"u1", "PUT", "/v1/orders", {"c", "p", NULL, false, 0}},
-        {"u1", "POST", "/v1/other", {"c", "p", NULL, false, 0}},
-        {"u1", "POST", "/v1/orders", {"cp", "", NULL, false, 0}},
-        {"u1", "POST", "/v1/orders", {"", "cp", NULL, false, 0}},
-        {"u1", "POST", "/v1/orders", {"c", "p", NULL, true, 0}},
-        {"u1", "POST", "/v1/orders", {"c", "p", NULL, true, 10}},
+        {"u1", "POST", "/v1/orders", {"c", "p", NULL, false, 0, NULL, NULL}},
+        {"u2", "POST", "/v1/orders", {"c", "p", NULL, false, 0, NULL, NULL}},
+        {"u1", "PUT", "/v1/orders", {"c", "p", NULL, false, 0, NULL, NULL}},
+        {"u1", "POST", "/v1/other", {"c", "p", NULL, false, 0, NULL, NULL}},
+        {"u1", "POST", "/v1/orders", {"cp", "", NULL, false, 0, NULL, NULL}},
+        {"u1", "POST", "/v1/orders", {"", "cp", NULL, false, 0, NULL, NULL}},
+        {"u1", "POST", "/v1/orders", {"c", "p", NULL, true, 0, NULL, NULL}},
+        {"u1", "POST", "/v1/orders", {"c", "p", NULL, true, 10, NULL, NULL}},
     };
     enum { COUNT = sizeof CASES / sizeof CASES[0] };
     uint8_t prints[COUNT][FINGERPRINT_SIZE], again[FINGERPRINT_SIZE];

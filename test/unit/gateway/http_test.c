@@ -202,6 +202,7 @@ static void refusals_become_their_problems(void **state)
     } CASES[] = {
         {"declined", 402, "payment_declined", ""},
         {"short", 409, "out_of_stock", ""},
+        {"ordered", 409, "cart_already_ordered", ""},
         {"nocart", 404, "not_found", ""},
         {"busy", 503, "overloaded", "1"},
         {"broken", 500, "internal", ""},
@@ -218,6 +219,11 @@ static void refusals_become_their_problems(void **state)
             expect_problem(a, CASES[i].status, CASES[i].code);
         expect_header(a, "Retry-After", CASES[i].retry_after);
     }
+    assert_non_null(strstr(place(w, "declined", "decline-told")->body,
+                           ",\"decline_code\":\"card_declined\","
+                           "\"advice\":\"another_payment_method\"}"));
+    assert_non_null(strstr(place(w, "ordered", "order-told")->body,
+                           ",\"order_id\":\"01JD0000000000000000000000\"}"));
     assert_non_null(
         strstr(place(w, "short", "skus-told")->body, ",\"skus\":[\"TEA-1\",\"CUP-2\"]}"));
 }
@@ -390,7 +396,7 @@ static void carts_products_and_lists_are_told(void **state)
     assert_int_equal(a->status, 201);
     assert_string_equal(
         a->body,
-        "{\"cart_id\":\"new\",\"lines\":[{\"sku\":\"A.b_c-1\",\"quantity\":3}]}");
+        "{\"cart_id\":\"new\",\"etag\":\"\\\"v1\\\"\",\"lines\":[{\"sku\":\"A.b_c-1\",\"quantity\":3}]}");
     assert_int_equal(ask(w, "PUT /v1/carts/old", "", CART)->status, 200);
     assert_int_equal(ask(w, "GET /v1/carts/none", "", NULL)->status, 404);
     ask_as(w, "", "GET /v1/products", "", NULL);

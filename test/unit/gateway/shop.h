@@ -1,7 +1,7 @@
 /*
  * shop.h - a make-believe orchestrator and inventory behind a real RPC server.
  *
- * What Place answers is told by the cart's id: "ok..." an order, "declined", "short",
+ * What Place answers is told by the cart's id: "ok..." an order, "declined", "ordered", "short",
  * "busy", "broken", "unknown", "progress", "nocart"; "held" waits until shop_let_go.  A
  * key seen before is answered as replayed.  GetCart finds carts named "marker...".
  */
@@ -155,7 +155,8 @@ static const struct {
     enum err_effect effect;
     const char *subject;
 } SHOP_REFUSALS[] = {
-    {"declined", ERR_PAYMENT_DECLINED, EFFECT_NONE, NULL},
+    {"declined", ERR_PAYMENT_DECLINED, EFFECT_NONE, "card_declined,another_payment_method"},
+    {"ordered", ERR_CART_ALREADY_ORDERED, EFFECT_NONE, "01JD0000000000000000000000"},
     {"short", ERR_OUT_OF_STOCK, EFFECT_NONE, "TEA-1,CUP-2"},
     {"nocart", ERR_NOT_FOUND, EFFECT_NONE, NULL},
     {"busy", ERR_RESOURCE_EXHAUSTED, EFFECT_NONE, NULL},
@@ -219,6 +220,7 @@ static void shop_put_cart(Orders__V1__Orders_Service *service,
 
     (void)service;
     reply.cart = request->cart;
+    reply.cart->version = (char *)"v1";
     reply.created = strcmp(request->cart->cart_id, "new") == 0;
     closure(&reply, call);
 }
@@ -238,6 +240,7 @@ static void shop_get_cart(Orders__V1__Orders_Service *service,
     }
     if (strncmp(request->cart_id, "marker", 6) == 0) {
         cart.cart_id = request->cart_id;
+        cart.version = (char *)"v1";
         reply.cart = &cart;
         closure(&reply, call);
     } else {
