@@ -50,6 +50,7 @@ enum option {
     OPT_ROLES,
     OPT_LOCK_WAIT,
     OPT_USER,
+    OPT_IDEMPOTENCY_KEY,
     OPT_TTL,
     OPT_ISSUER,
     OPT_AUDIENCE,

@@ -35,6 +35,7 @@ const struct option_row OPTIONS[OPT_COUNT] = {
     [OPT_ROLES] = {"roles", 0, "FILE", "afterwards set the passwords of `role = password` lines"},
     [OPT_LOCK_WAIT] = {"lock-wait", 0, "SECONDS", "how long to wait for another migrator [60]"},
     [OPT_USER] = {"user", 0, "UUID", "the user"},
+    [OPT_IDEMPOTENCY_KEY] = {"idempotency-key", 0, "KEY", "only the order placed under this key"},
     [OPT_TTL] = {"ttl", 0, "SECONDS", "how long it is good for [3600]"},
     [OPT_ISSUER] = {"issuer", 0, "TEXT", "iss, instead of jwt_issuer"},
     [OPT_AUDIENCE] = {"audience", 0, "TEXT", "aud, instead of jwt_audience"},

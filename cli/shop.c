@@ -87,7 +87,8 @@ struct outcome command_orders_list(struct cli *cli)
 {
     Orders__V1__ListOrdersRequest request = ORDERS__V1__LIST_ORDERS_REQUEST__INIT;
     const char *limit = cli->options[OPT_LIMIT];
-    int64_t most = 20;
+    const char *key = cli->options[OPT_IDEMPOTENCY_KEY];
+    int64_t most = key == NULL ? 20 : 0;
     struct err e = limit == NULL ? ERR_NONE : cli_number(limit, "--limit", 1, 100, &most);
 
     if (failed(e))
@@ -95,6 +96,7 @@ struct outcome command_orders_list(struct cli *cli)
     request.user_id = borrow(cli->options[OPT_USER]);
     request.limit = (int32_t)most;
     request.cursor = borrow(cli->options[OPT_AFTER]);
+    request.idempotency_key = borrow(key);
     return remote_show(cli, "orchestrator", "orders.v1.Orders/ListOrders", &request.base,
                        &orders__v1__list_orders_reply__descriptor, print_orders);
 }

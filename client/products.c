@@ -24,9 +24,12 @@ static void deliver_stock(any_done *done, void *arg, const struct checkout_error
     ((checkout_get_stock_done *)done)(arg, error, reply);
 }
 
-static const struct kind GET_STOCK = {"inventory.v1.Inventory/GetStock", CALL_INVENTORY,
+static const struct kind GET_STOCK = {"inventory.v1.Inventory/GetStock",
+                                      CALL_INVENTORY,
                                       &inventory__v1__get_stock_reply__descriptor,
-                                      convert_stock, deliver_stock};
+                                      convert_stock,
+                                      deliver_stock,
+                                      NULL};
 
 static const ProtobufCMessage *make_get_stock(const struct checkout_get_stock *from,
                                               Inventory__V1__GetStockRequest *m)
@@ -87,9 +90,12 @@ static void deliver_products(any_done *done, void *arg,
     ((checkout_list_products_done *)done)(arg, error, reply);
 }
 
-static const struct kind LIST_PRODUCTS = {
-    "inventory.v1.Inventory/ListProducts", CALL_INVENTORY,
-    &inventory__v1__list_products_reply__descriptor, convert_products, deliver_products};
+static const struct kind LIST_PRODUCTS = {"inventory.v1.Inventory/ListProducts",
+                                          CALL_INVENTORY,
+                                          &inventory__v1__list_products_reply__descriptor,
+                                          convert_products,
+                                          deliver_products,
+                                          NULL};
 
 static const ProtobufCMessage *make_list(const struct checkout_list_products *from,
                                          Inventory__V1__ListProductsRequest *m)

@@ -72,7 +72,10 @@ struct checkout_error {
     uint32_t retry_after_ms; /* not before so many milliseconds; 0: not known */
     char reason[32];         /* for programs: "out_of_stock", "payment_declined" */
     char message[192];       /* a sentence for people */
-    char subject[512];       /* which SKUs, separated by commas; or empty */
+    /* Which SKUs, separated by commas; of "cart_already_ordered" the order's id, if there is
+     * one yet; of "cart_changed" the version it has; of "payment_declined" the decline code, a
+     * comma, and what may help (payment.v1.Payment/Charge); or empty. */
+    char subject[512];
 };
 
 typedef struct checkout_client checkout_client;
@@ -146,6 +149,8 @@ struct checkout_place_order {
     const char *idempotency_key; /* 8 to 255 visible ASCII characters */
     bool has_expected_total;     /* another total than this is "price_changed" */
     int64_t expected_total_cents;
+    const char *expected_currency;     /* and another currency; empty: any */
+    const char *expected_cart_version; /* another is "cart_changed"; empty: any */
 };
 
 struct checkout_placed {
@@ -184,6 +189,8 @@ struct checkout_list_orders {
     const char *user_id;
     int32_t limit;      /* 1 to 100; 0: 20 */
     const char *cursor; /* the page before's next_cursor, or empty */
+    /* If not empty, only the order placed under this key; limit and cursor must be left out. */
+    const char *idempotency_key;
 };
 
 struct checkout_orders {
@@ -211,11 +218,13 @@ struct checkout_cart_line {
     int64_t quantity; /* 1 to 10000 */
 };
 
-/* A user's cart, made or replaced. */
+/* A user's cart, made or replaced; "cart_changed" when it is not as demanded. */
 struct checkout_put_cart {
     const char *user_id, *cart_id;
     size_t line_count; /* 0 to 100 */
     const struct checkout_cart_line *lines;
+    const char *if_version; /* only if it has this one, or any with "*"; empty: always */
+    bool create_only;       /* only if there is none */
 };
 
 struct checkout_get_cart {
@@ -227,6 +236,7 @@ struct checkout_cart {
     size_t line_count;
     const struct checkout_cart_line *lines;
     bool created; /* by this put; false when it replaced one, and from get */
+    const char *version; /* names the lines: equal for equal lines in equal order */
 };
 
 typedef void checkout_cart_done(void *arg, const struct checkout_error *error,
