@@ -1,6 +1,7 @@
 """What one key means across gateways, their restarts, and the end of its keeping."""
 import json
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -19,6 +20,12 @@ def uuid7():
     bits = uuid.uuid4().int & ((1 << 80) - 1) | int(time.time() * 1000) << 80
     bits = bits & ~(0xf << 76) | 7 << 76
     return str(uuid.UUID(int=bits & ~(3 << 62) | 2 << 62))
+
+
+def reset(connection):
+    """Closes so that the other side sees the connection broken, and not just half closed."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
 
 
 class Keys(StackTest):
@@ -176,7 +183,7 @@ class Keys(StackTest):
             "SELECT count(*) FROM sandbox.charges WHERE status = 'captured' "
             f"AND idempotency_key LIKE '%{answer.json['order_id']}%'"), 1)
 
-    def test_who_leaves_before_anything_has_begun_has_begun_nothing(self):
+    def test_a_connection_that_breaks_before_anything_has_begun_begins_nothing(self):
         first, leave, stay = ({fresh(): self.cart() for _ in range(n)} for n in (1, 6, 2))
         before = self.left()
         with held_up(self.stack, "orders.checkouts") as waiting:
@@ -185,8 +192,8 @@ class Keys(StackTest):
             leavers = [self.send_order(cart, key) for key, cart in leave.items()]
             connections += [self.send_order(cart, key) for key, cart in stay.items()]
             for leaver in leavers:
-                leaver.close()
-            wait_until(lambda: self.left() == before + len(leave), 30, "they are called off")
+                reset(leaver)
+            wait_until(lambda: self.left() == before + len(leave), 30, "they are cancelled")
         for connection in connections:
             self.assertIn(b" 201 ", connection.recv(4096))
             connection.close()
@@ -194,7 +201,7 @@ class Keys(StackTest):
         for key, cart in leave.items():
             self.is_one_order(key, self.shopper.order(cart, key))
 
-    def test_who_leaves_in_mid_order_finds_exactly_one_order(self):
+    def test_a_connection_that_breaks_in_mid_order_leaves_exactly_one_order(self):
         """Whether it was the first to ask again or not: the order goes on to its end."""
         orders = {fresh(): self.cart() for _ in range(6)}
         before = self.left()
@@ -202,8 +209,8 @@ class Keys(StackTest):
             connections = [self.send_order(cart, key) for key, cart in orders.items()]
             wait_until(lambda: self.begun(orders) == len(orders), 30, "all are in flight")
             for connection in connections:
-                connection.close()
-            wait_until(lambda: self.left() == before + len(orders), 30, "they are called off")
+                reset(connection)
+            wait_until(lambda: self.left() == before + len(orders), 30, "they are cancelled")
         for n, (key, cart) in enumerate(orders.items()):
             if n == len(orders) // 2:  # from here on nobody has asked until all was over
                 wait_until(lambda: self.stack.unfinished() == 0, 30, "the others end by themselves")
