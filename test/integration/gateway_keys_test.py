@@ -152,12 +152,20 @@ class Keys(StackTest):
 
     # --- who leaves ---
 
+    def metric(self, name, *labels):
+        read = json.loads(self.stack.ctl(
+            "call", "rpc.v1.Metrics/Read", json.dumps({"prefix": name}), "--service",
+            "gateway", "--json"))
+        return sum(int(metric.get("value", 0)) for metric in read.get("metrics", [])
+                   if labels == tuple(label["value"] for label in metric.get("labels", [])))
+
     def left(self):
         """Calls that were cancelled because their client had left."""
-        read = json.loads(self.stack.ctl(
-            "call", "rpc.v1.Metrics/Read", '{"prefix": "http_server_left"}', "--service",
-            "gateway", "--json"))
-        return sum(int(metric["value"]) for metric in read.get("metrics", []))
+        return self.metric("http_server_left")
+
+    def in_flight(self):
+        """Orders that the gateway has read and not answered."""
+        return self.metric("http_server_in_flight", "place_order")
 
     def send_order(self, cart, key):
         """An order on a connection of its own, which is given back at once."""
@@ -191,6 +199,8 @@ class Keys(StackTest):
             wait_until(waiting, 30, "the writer waits for the lock")
             leavers = [self.send_order(cart, key) for key, cart in leave.items()]
             connections += [self.send_order(cart, key) for key, cart in stay.items()]
+            wait_until(lambda: self.in_flight() == len(first) + len(leave) + len(stay), 30,
+                       "the gateway has read them all")
             for leaver in leavers:
                 reset(leaver)
             wait_until(lambda: self.left() == before + len(leave), 30, "they are cancelled")
