@@ -232,13 +232,17 @@ static enum http_reason read_absolute(struct http_text target, struct http_head 
     return split_path((struct http_text){rest, (size_t)(end - rest)}, head);
 }
 
+static bool text_equals(struct http_text text, const char *string)
+{
+    return text.size == strlen(string) && memcmp(text.at, string, text.size) == 0;
+}
+
 static enum http_reason read_target(struct http_text target, struct http_head *head)
 {
     head->host = (struct http_text){NULL, 0};
-    if (http_text_is(head->method, "CONNECT"))
+    if (text_equals(head->method, "CONNECT"))
         return HTTP_CONNECT;
-    if (target.size == 1 && target.at[0] == '*' && head->method.size == 7 &&
-        memcmp(head->method.at, "OPTIONS", 7) == 0) {
+    if (text_equals(target, "*") && text_equals(head->method, "OPTIONS")) {
         head->asterisk = true;
         head->path = head->query = (struct http_text){"", 0};
         return HTTP_OK;
@@ -255,15 +259,23 @@ static bool is_version(struct http_text text)
            text.at[6] == '.' && is(text.at[7], DIGIT);
 }
 
-/* method SP target SP version (RFC 9112, 3). */
+/* Set as soon as it is there, and kept whatever follows: HEAD is refused without a body. */
+static void read_method(const char *at, const char *end, struct http_head *head)
+{
+    size_t size = span(at, end, TOKEN);
+
+    if (size > 0 && at + size < end && at[size] == ' ')
+        head->method = (struct http_text){at, size};
+}
+
+/* method SP target SP version (RFC 9112, 3); the method was read. */
 static enum http_reason read_request_line(struct http_text line, size_t target_max,
                                           struct http_head *head)
 {
     const char *end = line.at + line.size;
-    size_t method = span(line.at, end, TOKEN);
-    const char *target = line.at + method + 1;
+    const char *target = line.at + head->method.size + 1;
 
-    if (method == 0 || method == line.size || line.at[method] != ' ')
+    if (head->method.size == 0)
         return HTTP_REQUEST_LINE;
     const char *space = memchr(target, ' ', (size_t)(end - target));
     if (space == NULL || space == target)
@@ -276,7 +288,6 @@ static enum http_reason read_request_line(struct http_text line, size_t target_m
         return HTTP_VERSION;
     if (size > target_max)
         return HTTP_TARGET_TOO_LONG;
-    head->method = (struct http_text){line.at, method};
     enum http_reason reason = read_target((struct http_text){target, size}, head);
     if (reason == HTTP_OK || reason == HTTP_CONNECT)
         head->target = (struct http_text){target, size};
@@ -340,16 +351,16 @@ static enum http_reason on_encoding(struct http_text value, struct framing *f)
 {
     const char *at = value.at, *end = value.at + value.size;
     struct http_text member = {"", 0};
-    size_t members = 0;
 
     if (f->has_encoding)
         return HTTP_ENCODING_TWICE;
     f->has_encoding = true;
+    if (http_text_is(value, "chunked"))
+        return HTTP_OK;
     while (next_member(&at, end, &member))
-        members++;
-    if (!http_text_is(member, "chunked"))
-        return HTTP_ENCODING_NOT_LAST;
-    return members == 1 ? HTTP_OK : HTTP_ENCODING_UNKNOWN;
+        ;
+    return http_text_is(member, "chunked") ? HTTP_ENCODING_UNKNOWN
+                                           : HTTP_ENCODING_NOT_LAST;
 }
 
 static void on_connection(struct http_text value, struct http_head *head)
@@ -480,6 +491,7 @@ enum http_reason http_parse(const char *bytes, size_t size,
         lines.at += 2;
     if (!begins_well(lines.at, lines.end))
         return HTTP_REQUEST_LINE;
+    read_method(lines.at, lines.end, head);
     enum http_reason reason = next_line(&lines, &line);
     if (reason == HTTP_HEAD_TOO_LARGE)
         return HTTP_TARGET_TOO_LONG;

@@ -57,7 +57,8 @@ struct http_head {
  *
  * HTTP_OK: *out is filled.  HTTP_MORE: not complete yet; ask again with more bytes, which
  * is only worth it once another LF has come or limits->head bytes are there.  Any other
- * reason is final; then method and target are set if the first line was good, else empty.
+ * reason is final.  Whatever it returns, method is set if it could be read, and target if
+ * the first line was good; else they are empty.
  */
 enum http_reason http_parse(const char *bytes, size_t size,
                             const struct http_limits *limits, struct http_head *out);
