@@ -300,7 +300,7 @@ static enum http_reason read_request_line(struct http_text line, size_t target_m
 struct framing {
     struct http_text host;
     bool has_host, has_encoding;
-    enum http_reason encoding; /* what is to be said of Transfer-Encoding */
+    bool not_chunked; /* the codings so far do not end with chunked */
 };
 
 /* The next member of a comma-separated list; *at goes behind it.  False at the end. */
@@ -346,7 +346,8 @@ static enum http_reason on_length(struct http_text value, struct http_head *head
     return HTTP_OK;
 }
 
-/* RFC 9112, 6.1 and 6.3: only a last "chunked" gives the body an end. */
+/* RFC 9112, 6.1 and 6.3: only a last "chunked" gives the body an end.  Another field
+ * may still bring it. */
 static enum http_reason on_encoding(struct http_text value, struct framing *f)
 {
     const char *at = value.at, *end = value.at + value.size;
@@ -359,8 +360,8 @@ static enum http_reason on_encoding(struct http_text value, struct framing *f)
         return HTTP_OK;
     while (next_member(&at, end, &member))
         ;
-    return http_text_is(member, "chunked") ? HTTP_ENCODING_UNKNOWN
-                                           : HTTP_ENCODING_NOT_LAST;
+    f->not_chunked = !http_text_is(member, "chunked");
+    return f->not_chunked ? HTTP_OK : HTTP_ENCODING_UNKNOWN;
 }
 
 static void on_connection(struct http_text value, struct http_head *head)
@@ -413,6 +414,8 @@ static enum http_reason check_together(const struct framing *f, struct http_head
         return HTTP_HOST_MISSING;
     if (head->host.at == NULL)
         head->host = f->has_host ? f->host : (struct http_text){"", 0};
+    if (f->not_chunked)
+        return HTTP_ENCODING_NOT_LAST;
     if (f->has_encoding && head->length >= 0)
         return HTTP_LENGTH_AND_ENCODING;
     if (f->has_encoding && head->http_1_0)
