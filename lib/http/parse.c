@@ -14,6 +14,7 @@ enum {
     DIGIT = 8,   /* 0 to 9 */
     HEX = 16,    /* 0 to 9, a to f, A to F */
     TARGET = 32, /* what any target may hold: PATH, '?', '%' and '*' */
+    QUERY = 64,  /* what no URI may hold, and browsers send in a query all the same */
 };
 
 #define ALPHA_UNRESERVED (TOKEN | PATH | NAME | TARGET)
@@ -49,9 +50,15 @@ static const unsigned char CLASS[256] = {
     ['%'] = TOKEN | TARGET,
     /* the rest of a token */
     ['#'] = TOKEN,
-    ['^'] = TOKEN,
-    ['`'] = TOKEN,
-    ['|'] = TOKEN,
+    ['^'] = TOKEN | QUERY,
+    ['`'] = TOKEN | QUERY,
+    ['|'] = TOKEN | QUERY,
+    /* the rest of a query */
+    ['['] = QUERY,
+    ['\\'] = QUERY,
+    [']'] = QUERY,
+    ['{'] = QUERY,
+    ['}'] = QUERY,
 };
 
 static bool is(char byte, unsigned class)
@@ -82,6 +89,11 @@ static size_t span(const char *at, const char *end, unsigned class)
     while (at < end && is(*at, class))
         at++;
     return (size_t)(at - from);
+}
+
+static bool all(struct http_text text, unsigned class)
+{
+    return span(text.at, text.at + text.size, class) == text.size;
 }
 
 /* Without a branch a byte, so that compilers make vectors of it. */
@@ -206,8 +218,8 @@ static enum http_reason split_path(struct http_text rest, struct http_head *head
         path > 0 ? (struct http_text){rest.at, path} : (struct http_text){"/", 1};
     head->query = mark == NULL ? (struct http_text){"", 0}
                                : (struct http_text){mark + 1, rest.size - path - 1};
-    if (head->path.at[0] != '/' ||
-        span(rest.at, rest.at + rest.size, TARGET) != rest.size)
+    if (head->path.at[0] != '/' || !all(head->path, TARGET) ||
+        !all(head->query, TARGET | QUERY))
         return HTTP_TARGET;
     return check_encoding(rest);
 }

@@ -10,6 +10,9 @@
  *   - the target is in origin, absolute or asterisk form (RFC 9112, 3.2), and its
  *     percent-encoding is complete; Host follows RFC 3986, 3.2.2, without userinfo.
  *
+ * One thing is taken that no URI may hold: in a query, [ \ ] ^ ` { | and }, which browsers
+ * do not encode (WHATWG URL, query percent-encode set).
+ *
  * What is refused is refused at the first line that shows it, however the bytes were cut
  * on their way.
  */

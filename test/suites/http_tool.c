@@ -98,7 +98,8 @@ static enum http_reason read_body(struct input *in, const struct http_head *head
         return HTTP_BODY_TOO_LARGE;
     printf("body ");
     do {
-        reason = http_body_take(&body, in->bytes + in->at, in->come - in->at, &used, &data);
+        reason =
+            http_body_take(&body, in->bytes + in->at, in->come - in->at, &used, &data);
         in->at += used;
         whole += data.size;
         print_hex(data);
@@ -124,7 +125,8 @@ static void read_requests(struct input *in)
             return;
         }
         if (reason != HTTP_OK) {
-            printf("refused %s %u %zu\n", NAMES[reason], http_reason_status(reason), from);
+            printf("refused %s %u %zu\n", NAMES[reason], http_reason_status(reason),
+                   from);
             return;
         }
         if (head.close) {

@@ -32,8 +32,8 @@ static void assert_taken(const char *bytes, size_t size, struct http_head *head)
 }
 
 static const char *const REAL[] = {
-    /* Chromium: client hints with quotes and braces of grease, priorities */
-    "GET /v1/products?q=a%20%26%20b&page%5Bsize%5D=20 HTTP/1.1\r\n"
+    /* Chromium: client hints with quotes and braces of grease, priorities, a query as typed */
+    "GET /v1/products?q=a%20%26%20b&page[size]=20&utm_content=spring|sale HTTP/1.1\r\n"
     "Host: shop.example\r\n"
     "Connection: keep-alive\r\n"
     "Cache-Control: max-age=0\r\n"
@@ -192,6 +192,26 @@ static void sixty_fields_and_more_are_taken(void **state)
     assert_int_equal(head.count, 100);
 }
 
+static void a_query_may_hold_what_browsers_leave_unencoded(void **state)
+{
+    static const char TAKEN[] = "GET /a?[\\]^`{|} HTTP/1.1\r\nHost: a\r\n\r\n";
+    static const char *const REFUSED[] = {
+        "GET /a?\" HTTP/1.1\r\nHost: a\r\n\r\n", "GET /a?< HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /a?> HTTP/1.1\r\nHost: a\r\n\r\n",  "GET /a?# HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /[?] HTTP/1.1\r\nHost: a\r\n\r\n",  "GET /a|b HTTP/1.1\r\nHost: a\r\n\r\n",
+    };
+    struct http_head head;
+
+    (void)state;
+    assert_taken(TAKEN, sizeof TAKEN - 1, &head);
+    assert_memory_equal(head.query.at, "[\\]^`{|}", head.query.size);
+    assert_int_equal(head.query.size, 8);
+    for (size_t i = 0; i < COUNT(REFUSED); i++)
+        assert_string_equal(
+            reason_name(http_parse(REFUSED[i], strlen(REFUSED[i]), &LIMITS, &head)),
+            "TARGET");
+}
+
 static const char *verdict(const char *bytes)
 {
     struct http_head head;
@@ -222,6 +242,7 @@ int main(void)
         cmocka_unit_test(heads_of_browsers_tools_and_proxies_are_taken),
         cmocka_unit_test(a_cookie_of_16_kb_is_taken),
         cmocka_unit_test(sixty_fields_and_more_are_taken),
+        cmocka_unit_test(a_query_may_hold_what_browsers_leave_unencoded),
         cmocka_unit_test(codings_in_several_fields_are_told_as_such),
     };
 
