@@ -12,9 +12,10 @@ Each FOLDER is a checked-out project; nothing of them is kept here:
 
 Left out is what is about a project's setting (llhttp's lenient modes, gunicorn's options).
 What a case sends is read by lib/http/parse.c and lib/http/body.c, whole and byte by byte,
-which must agree.  A request without Host, or with an empty one, is given one: else a case that
-is about something else would show nothing.  Prints each case that is decided otherwise than the project does;
-ends with 1 if one is not known to be so on purpose.
+which must agree.  A request without Host, or with an empty one, is given one, and what is
+not complete though it is to be refused is ended by an empty line: else a case that is about
+something else would show nothing.  Prints each case that is decided otherwise than the
+project does; ends with 1 if these are not just those that are known to be so on purpose.
 """
 import argparse
 import collections
@@ -32,7 +33,76 @@ HOST = b"Host: inserted.example\r\n"
 Case = collections.namedtuple("Case", "name data wanted requests")
 Request = collections.namedtuple("Request", "method target fields body")
 
+
+def urls(*numbers):
+    return tuple(f"urltest_{number:03}" for number in numbers)
+
+
+# why -> {project: cases}; see docs/decisions.md.
 ON_PURPOSE = {
+    "the target holds what no URI may (RFC 3986): a fragment, a bracket, %2": {
+        "llhttp": (
+            "transfer-encoding: POST with `chunked` as last transfer-encoding",
+            "transfer-encoding: POST with `chunked` as last transfer-encoding "
+            "(multiple headers)",
+            "uri: Fragment in URI", "uri: Quotes in URI", "url: Absolute URL",
+            "url: Relative URL", "url: URL fragment", "url: Complex URL fragment",
+            "url: Complex URL from node.js url parser doc", "url: IPv6 address with Zone ID",
+            "url: IPv6 address with Zone ID, but `%` is not percent-encoded"),
+        "gunicorn": ("valid/005", "valid/009", "valid/014", "valid/027"),
+        "httparse": (*urls(46, 47, 93, 100, 101, 102, 103, 220, 255), "urltest_nvidia"),
+        "picohttpparser": ("accept MSB chars",)},
+    "the target has none of the forms (RFC 9112, 3.2): relative, * without OPTIONS": {
+        "llhttp": ("method: M-SEARCH request", "method: PRI request HTTP2"),
+        "httparse": urls(*range(56, 61), 66, 67, 119, *range(129, 134), *range(145, 150), 168,
+                         169, *range(174, 178), 231, 232, 244, 245, 248)},
+    "the target has a user before its host (RFC 9110, 4.2.4)": {
+        "llhttp": ("uri: `host:port` and basic auth", "url: Proxy basic auth with unreserved chars",
+                   "url: Complex URL with basic auth from node.js url parser doc",
+                   "url: Proxy basic auth with url encoded space"),
+        "gunicorn": ("valid/rfc9112_target_absolute_userinfo_01",)},
+    "a line ends with CRLF, is not folded, and has one space between its parts": {
+        "httparse": ("test_request_newlines", "test_request_empty_lines_prefix_lf_only",
+                     "test_request_path_backslash"),
+        "picohttpparser": (
+            "parse multiline", "accept multiple spaces between tokens",
+            r"chunked: b\r\nhello world\r\n0\r\n\n, with trailer",
+            r"chunked: 6\r\nhello \r\n5\r\nworld\r\n0\r\na: b\nc: d\n\n, with trailer")},
+    "one empty line before a request is skipped (RFC 9112, 2.2), not two": {
+        "llhttp": ("connection: CRLF between requests, implicit `keep-alive`",),
+        "httparse": ("test_request_empty_lines_prefix",)},
+    "CONNECT is for proxies": {
+        "llhttp": ("method: CONNECT request", "method: CONNECT request with CAPS",
+                   "method: CONNECT with body", "uri: Underscore in hostname"),
+        "gunicorn": ("valid/rfc9112_target_authority_connect_01",
+                     "valid/rfc9112_target_authority_ipv6_01")},
+    "another protocol: ICE, RTSP, HTTP/0.9": {
+        "llhttp": ("method: SOURCE request with ICE", "method: OPTIONS request with RTSP",
+                   "method: ANNOUNCE request with RTSP", "sample: No HTTP version")},
+    "the only coding is chunked, alone": {
+        "gunicorn": ("valid/025", "valid/025_line", "valid/029", "valid/030",
+                     "valid/rfc9112_smuggle_gzip_chunked_01",
+                     "valid/rfc9112_smuggle_te_identity_chunked_01")},
+    "a chunk's size has at most 15 digits": {
+        "picohttpparser": (r"chunked: 6\r\nhello \r\nffffffffffffffff\r\nabcdefg",)},
+    "Upgrade is ignored (RFC 9110, 7.8): what follows is the next request": {
+        "llhttp": ("connection: Multiple tokens with folding and LWS",
+                   "connection: Emitting part of body and pausing",
+                   "connection: Upgrade GET request", "connection: Upgrade POST request")},
+    "HTTP/1.0 is answered and closed, keep-alive or not": {"gunicorn": ("valid/022",)},
+    "the case has less than its Content-Length": {"gunicorn": ("valid/099",)},
+    "a field whose name has _ is kept": {"gunicorn": ("valid/040",)},
+    "trailers are checked and dropped, whatever their names (RFC 9110, 6.5.1)": {
+        "llhttp": ("transfer-encoding: Trailing headers",),
+        "gunicorn": ("invalid/rfc9110_trailer_forbidden_cl_01",
+                     "invalid/rfc9110_trailer_forbidden_host_01",
+                     "invalid/rfc9110_trailer_forbidden_te_01")},
+    "any token is a method (RFC 9110, 9.1); the gateway answers 405": {
+        "llhttp": ("invalid: HTTP protocol and ANNOUNCE method", "invalid: Invalid method"),
+        "gunicorn": ("invalid/003c",)},
+    "our limits are wider: 8 KB of target, 32 KB of head": {
+        "gunicorn": ("invalid/006", "invalid/007", "invalid/008", "invalid/017")},
+    "Content-Type twice is no matter of the parser": {"gunicorn": ("invalid/041",)},
 }
 
 
@@ -61,15 +131,15 @@ def unescaped(text):
 # ---- llhttp ----
 
 def of_markdown(path):
-    """(title, type, input, log) of each case."""
+    """(title, type, input, log) of each case; the type is empty if it needs a setting."""
     fence = r"```(http|url)\n(.*?)```.*?```log\n(.*?)```"
     title, meta = "", "{}"
     for match in re.finditer(rf"^#+ ([^\n]+)|<!-- meta=(\{{.*?\}}) -->|{fence}",
                              path.read_text(), re.M | re.S):
         title, meta = match[1] or title, match[2] or meta
         if match[3]:
-            kind = re.search(r'"type": ?"([^"]+)"', meta) if match[3] == "http" else None
-            yield title, kind[1] if kind else "url", match[4], match[5]
+            kind = "url" if match[3] == "url" else re.search(r'"type": ?"([^"]+)"', meta)[1]
+            yield title, "" if "skipBody" in meta else kind, match[4], match[5]
 
 
 def llhttp_input(text):
@@ -300,7 +370,8 @@ def cases_of(folder):
 def main():
     options = arguments()
     tool = Path(options.build) / "bin" / "http_tool"
-    known = {(suite, name): why for (suite, why), names in ON_PURPOSE.items() for name in names}
+    known = {(suite, name): why for why, suites in ON_PURPOSE.items()
+             for suite, names in suites.items() for name in names}
     unknown = 0
     for folder in options.folders:
         suite, cases = cases_of(folder)
@@ -310,14 +381,20 @@ def main():
                 counts["left out"] += 1
                 continue
             requests, verdict, reason = read_with_host(tool, case.data)
+            if case.wanted == "refused" and verdict == "more":
+                requests, verdict, reason = read_with_host(tool, case.data + b"\r\n\r\n")
             same = verdict == case.wanted and same_requests(case, requests)
             counts["same" if same else "differ"] += 1
             if not same:
                 why = known.pop((suite, case.name), "UNKNOWN")
                 unknown += why == "UNKNOWN"
-                differ[why].append(f"{case.name}: {case.wanted} there, {verdict} {reason} here")
+                differ[why].append(f"{case.name}: {case.wanted} there, {reason or verdict} here")
         print(f"{suite}: {counts['same']} the same, {counts['differ']} otherwise, "
               f"{counts['left out']} left out")
+        for (of, name), why in known.items():
+            if of == suite:
+                unknown += 1
+                differ["THE SAME, though known to differ"].append(f"{name}: {why}")
         for why, names in sorted(differ.items()):
             print(f"  {why}")
             for name in names:
