@@ -32,7 +32,7 @@ static void assert_taken(const char *bytes, size_t size, struct http_head *head)
 }
 
 static const char *const REAL[] = {
-    /* Chromium: client hints with quotes and braces of grease, priorities, a query as typed */
+    /* Chromium: client hints with odd brand names (GREASE), a query as typed */
     "GET /v1/products?q=a%20%26%20b&page[size]=20&utm_content=spring|sale HTTP/1.1\r\n"
     "Host: shop.example\r\n"
     "Connection: keep-alive\r\n"
@@ -72,7 +72,7 @@ static const char *const REAL[] = {
     "Priority: u=4, i\r\n"
     "TE: trailers\r\n"
     "Pragma: no-cache\r\n\r\n",
-    /* Safari, with a header of a proxy for privacy */
+    /* Safari, while it plays a video */
     "GET /favicon.ico?v=1%2E2 HTTP/1.1\r\n"
     "Host: xn--bcher-kva.example:443\r\n"
     "Accept: image/webp,image/avif,image/jxl,video/*;q=0.8,*/*;q=0.5\r\n"
