@@ -56,5 +56,5 @@ void cors_write(struct text *text, const char *origins, const struct head *head,
     text_raw(text, "Access-Control-Allow-Methods: ");
     text_raw(text, allow);
     text_raw(text, "\r\nAccess-Control-Allow-Headers: Authorization, Content-Type, "
-                   "Idempotency-Key, traceparent\r\nAccess-Control-Max-Age: 600\r\n");
+                   "Idempotency-Key, traceparent, tracestate\r\nAccess-Control-Max-Age: 600\r\n");
 }

@@ -151,7 +151,6 @@ static void on_head(void *arg, struct http_exchange *x, const struct http_head *
         return;
     }
     struct err e = read_head(r, head);
-    trace_context(r->head.traceparent, r->traceparent);
     if (!failed(e))
         e = admit(r);
     if (failed(e))

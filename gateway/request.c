@@ -55,7 +55,7 @@ void request_answer(struct request *r, unsigned status, const struct text *text)
 void request_fail(struct request *r, struct err error)
 {
     bool close = r->answer.close, replayed = r->answer.replayed;
-    const char *allow = r->answer.allow;
+    const char *allow = r->answer.allow, *codings = r->answer.accept_encoding;
 
     if (err_http_status(error.code) >= 500)
         log_warn("failed", "request=%s path=%s code=%s reason=\"%s\"", r->id, r->target,
@@ -64,11 +64,14 @@ void request_fail(struct request *r, struct err error)
     r->answer.close = close;
     r->answer.replayed = replayed;
     r->answer.allow = allow;
+    r->answer.accept_encoding = codings;
     r->answered = true;
 }
 
 void request_call(struct request *r, const struct request_call *call, channel_done *done)
 {
+    if (r->trace.parent[0] == '\0')
+        trace_begin(&r->head.trace, &r->trace);
     struct channel_call c = {
         .method = call->method,
         .request = call->message,
@@ -76,7 +79,8 @@ void request_call(struct request *r, const struct request_call *call, channel_do
         .arena = r->arena,
         .deadline_ms = clock_monotonic_ms() + call->timeout_ms,
         .id = r->id,
-        .traceparent = r->traceparent,
+        .traceparent = r->trace.parent,
+        .tracestate = r->trace.state,
     };
 
     /* It may have ended already, on another thread; but it is answered by this one. */

@@ -42,7 +42,7 @@ struct request {
     const struct route *route;
     const char *path_id; /* the {id} of the path, or NULL */
     char id[ULID_SIZE];  /* X-Request-Id */
-    char traceparent[TRACEPARENT_SIZE];
+    struct trace trace;  /* our place in its trace */
     char user[UUID_LENGTH + 1];
     int64_t started_us; /* clock_monotonic_us */
     char *body;         /* a NUL follows it */

@@ -45,7 +45,7 @@ struct checkout {
     const uint8_t *fingerprint; /* FINGERPRINT_SIZE bytes */
     struct lines cart;          /* as it was when the checkout was claimed */
     int64_t expected_total_cents; /* -1: the client named none */
-    const char *traceparent;    /* of the request, to be claimed with it; or NULL */
+    const char *traceparent;    /* our place in the request's trace; or NULL */
     enum checkout_state state;
     int64_t epoch;      /* raised by each take-over */
     int64_t age_ms;     /* since it was claimed, by the database's clock */

@@ -13,7 +13,7 @@
     "c.order_id, c.idempotency_key, c.user_id::text, c.cart_id, c.payment_method_id,"         \
     " c.fingerprint, c.cart::text, coalesce(c.expected_total_cents, -1), c.state, c.epoch,"   \
     " (extract(epoch FROM clock_timestamp() - c.created_at) * 1000)::bigint,"                 \
-    " c.failure_reason, c.failure_message, c.failure_subject,"
+    " c.failure_reason, c.failure_message, c.failure_subject, c.traceparent,"
 #define ORDER_COLUMNS                                                                         \
     " o.lines::text, o.total_cents, o.currency,"                                              \
     " (extract(epoch FROM o.created_at) * 1000)::bigint "
@@ -21,9 +21,10 @@
 static struct err read_checkout(const struct db_rows *rows, int row, int first,
                                 struct arena *arena, struct checkout *out)
 {
-    const char *reason = db_text(rows, row, first + 11), *lines = db_text(rows, row, first + 14);
+    const char *reason = db_text(rows, row, first + 11), *lines = db_text(rows, row, first + 15);
     const char *subject = db_text(rows, row, first + 13);
-    const char *currency = db_text(rows, row, first + 16);
+    const char *traceparent = db_text(rows, row, first + 14);
+    const char *currency = db_text(rows, row, first + 17);
 
     *out = (struct checkout){
         .order_id = arena_strdup(arena, db_text(rows, row, first)),
@@ -33,15 +34,17 @@ static struct err read_checkout(const struct db_rows *rows, int row, int first,
         .payment_method_id = arena_strdup(arena, db_text(rows, row, first + 4)),
         .fingerprint = arena_copy(arena, db_text(rows, row, first + 5), FINGERPRINT_SIZE),
         .expected_total_cents = db_number(rows, row, first + 7),
+        .traceparent = arena_strdup(arena, traceparent),
         .state = checkout_state_of(db_text(rows, row, first + 8)),
         .epoch = db_number(rows, row, first + 9),
         .age_ms = db_number(rows, row, first + 10),
-        .total_cents = db_number(rows, row, first + 15),
+        .total_cents = db_number(rows, row, first + 16),
         .currency = arena_strdup(arena, currency),
-        .created_at_ms = db_number(rows, row, first + 17),
+        .created_at_ms = db_number(rows, row, first + 18),
     };
     if (out->order_id == NULL || out->idempotency_key == NULL || out->user_id == NULL ||
         out->cart_id == NULL || out->payment_method_id == NULL || out->fingerprint == NULL ||
+        (out->traceparent == NULL && traceparent != NULL) ||
         (out->currency == NULL && currency != NULL))
         return err_memory();
     if (reason != NULL) {

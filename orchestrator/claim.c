@@ -156,7 +156,7 @@ static struct placing *new_placing(struct sagas *sagas, struct waiter *waiter,
         .payment_method_id = in->payment_method_id,
         .fingerprint = in->fingerprint.data,
         .expected_total_cents = in->expected_total == NULL ? -1 : in->expected_total->cents,
-        .traceparent = rpc_call_traceparent(waiter->call),
+        .traceparent = waiter->trace.parent,
     };
     p->arena = arena_new(SAGA_ARENA_MAX);
     return p->arena == NULL ? NULL : p;

@@ -28,8 +28,9 @@ static void call(struct saga *s, struct channel *channel, const char *method,
         .reply_type = reply_type,
         .arena = s->scratch,
         .deadline_ms = saga_deadline(s),
-        .id = s->checkout.order_id,
-        .traceparent = s->traceparent,
+        .id = s->request,
+        .traceparent = s->trace.parent,
+        .tracestate = s->trace.state,
     };
 
     channel_call(channel, &c, done, s);

@@ -16,13 +16,15 @@ struct waiter *waiter_new(struct rpc_call *call, Orders__V1__PlaceReply_Closure 
 {
     struct waiter *waiter = arena_alloc(rpc_call_arena(call), sizeof *waiter);
 
-    if (waiter != NULL)
-        *waiter = (struct waiter){.call = call,
-                                  .reply = reply,
-                                  .key = key,
-                                  .deadline_ms = rpc_call_deadline(call) - MARGIN_MS,
-                                  .db = db,
-                                  .pause_ms = PAUSE_LEAST_MS};
+    if (waiter == NULL)
+        return NULL;
+    *waiter = (struct waiter){.call = call,
+                              .reply = reply,
+                              .key = key,
+                              .deadline_ms = rpc_call_deadline(call) - MARGIN_MS,
+                              .db = db,
+                              .pause_ms = PAUSE_LEAST_MS};
+    rpc_call_trace(call, &waiter->trace);
     return waiter;
 }
 

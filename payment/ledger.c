@@ -153,8 +153,8 @@ static void on_provider_charged(void *arg, struct err error,
     struct work *work = arg;
 
     if (failed(error)) {
-        log_warn("provider_charge_failed", "charge=%s reason=%s", work->id,
-                 err_reason(error.code));
+        log_warn("provider_charge_failed", "request=%s charge=%s reason=%s",
+                 work->scope.request, work->id, err_reason(error.code));
         finish(work, error, NULL);
         return;
     }

@@ -37,6 +37,9 @@ bool sku_valid(const char *text);
 /* Whether text is `least` to `most` visible ASCII characters (0x21 to 0x7e). */
 bool visible_ascii(const char *text, size_t least, size_t most);
 
+/* Whether text is 0 to `most` printable ASCII characters (0x20 to 0x7e). */
+bool printable_ascii(const char *text, size_t most);
+
 /* Whether text is 0 to `most` bytes of well-formed UTF-8 with no control character. */
 bool utf8_valid(const char *text, size_t most);
 

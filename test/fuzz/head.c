@@ -14,6 +14,7 @@
 #include "gateway/head.h"
 #include "gateway/idempotency.h"
 #include "gateway/layout.h"
+#include "gateway/media_type.h"
 
 enum { FIELDS_MAX = 64 };
 
@@ -154,17 +155,19 @@ static bool let_through(const struct split *split, struct head *head)
 static void read_fields(const struct head *head)
 {
     struct arena *arena = arena_new(1 << 16);
-    char traceparent[TRACEPARENT_SIZE];
+    struct trace trace;
     const char *key = NULL;
     struct err e = idempotency_key(arena, head->idempotency_key, NULL, &key);
 
     assert(failed(e) || visible_ascii(key, IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX));
     assert(head->length >= -1 && head->twice == NULL);
     assert(head->transfer_encoding == NULL || head->content_length == NULL);
-    if (!content_type_valid(head->content_type))
-        assert(head->content_type != NULL);
-    trace_context(head->traceparent, traceparent);
-    assert(trace_valid(traceparent));
+    e = media_type_check(head->content_type);
+    assert(!failed(e) || head->content_type != NULL);
+    e = media_coding_check(head->content_encoding);
+    assert(!failed(e) || head->content_encoding != NULL);
+    trace_begin(&head->trace, &trace);
+    assert(trace_valid(trace.parent) && printable_ascii(trace.state, TRACESTATE_MAX));
     arena_free(arena);
 }
 

@@ -353,6 +353,7 @@ class Answers(StackTest):
                                         ("putCart", "PUT", "/v1/carts/c")):
             self.give(operation, 413, one.ask(method, path, b" " * 70000, **key))
             self.give(operation, 415, one.ask(method, path, b"{}", Content_Type="text/xml"))
+            self.give(operation, 415, one.ask(method, path, b"{}", Content_Encoding="gzip"))
         one.close()
 
     def test_what_any_request_can_be_answered_with(self):

@@ -309,6 +309,11 @@ static void a_bad_request_is_refused_and_nothing_placed(void **state)
          "invalid_argument"},
         {"POST /v1/orders", "Idempotency-Key: good-key\r\nContent-Type: text/xml\r\n",
          ORDER, 415, "unsupported_media_type"},
+        {"POST /v1/orders",
+         "Idempotency-Key: good-key\r\nContent-Type: application/json; charset=latin1\r\n",
+         ORDER, 415, "unsupported_media_type"},
+        {"POST /v1/orders", "Idempotency-Key: good-key\r\nContent-Encoding: gzip\r\n",
+         "\x1f\x8b\x08", 415, "unsupported_media_type"},
         {"POST /v1/nothing", "", ORDER, 404, "not_found"},
         {"DELETE /v1/orders", "", NULL, 405, "method_not_allowed"},
         {"GET /v1/orders?limit=0", "", NULL, 400, "invalid_argument"},
@@ -413,19 +418,44 @@ static void health_is_the_orchestrators(void **state)
     expect_problem(ask_as(w, "", "GET /healthz", "", NULL), 503, "unavailable");
 }
 
+/* Places an order with these header fields beside its key; gives the trace as the shop's. */
+static struct trace trace_of(struct world *w, const char *key, const char *fields)
+{
+    char header[1024];
+
+    snprintf(header, sizeof header, "Idempotency-Key: %s\r\n%s", key, fields);
+    assert_int_equal(ask(w, "POST /v1/orders", header, ORDER)->status, 201);
+    return w->shop.trace;
+}
+
 static void a_trace_is_passed_on_or_made(void **state)
 {
-    static const char TRACE[] = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+#define TRACE_ID "0af7651916cd43dd8448eb211c80319c"
+#define TRACE    "00-" TRACE_ID "-b7ad6b7169203331-00"
+    static const char *const NEW[] = {
+        "",
+        "traceparent: " TRACE "\r\ntraceparent: " TRACE "\r\ntracestate: a=1\r\n",
+        "traceparent: nonsense\r\ntracestate: a=1\r\n",
+        "tracestate: a=1\r\n",
+    };
     struct world *w = *state;
-    char header[256];
+    char key[16];
 
-    snprintf(header, sizeof header, "Idempotency-Key: traced-01\r\ntraceparent: %s\r\n",
-             TRACE);
-    assert_int_equal(ask(w, "POST /v1/orders", header, ORDER)->status, 201);
-    assert_string_equal(w->shop.traceparent, TRACE);
-    assert_int_equal(place(w, "ok", "traced-02")->status, 201);
-    assert_int_equal(strlen(w->shop.traceparent), 55);
-    assert_string_not_equal(w->shop.traceparent, TRACE);
+    struct trace trace = trace_of(w, "traced-01",
+                                  "TraceParent: " TRACE "\r\ntracestate: a=1, b=2\r\n"
+                                  "Tracestate: c=3\r\n");
+    assert_memory_equal(trace.parent, "00-" TRACE_ID "-", 36);
+    assert_string_equal(trace.parent + 52, "-00"); /* not sampled stays so */
+    assert_string_not_equal(trace.caller, "b7ad6b7169203331");
+    assert_string_not_equal(trace.caller, "");
+    assert_string_equal(trace.state, "a=1,b=2,c=3");
+    for (size_t i = 0; i < sizeof NEW / sizeof NEW[0]; i++) {
+        snprintf(key, sizeof key, "traced-new-%zu", i);
+        trace = trace_of(w, key, NEW[i]);
+        assert_memory_not_equal(trace.parent + 3, TRACE_ID, 32);
+        assert_string_not_equal(trace.caller, ""); /* the gateway's own */
+        assert_string_equal(trace.state, "");
+    }
 }
 
 /* ---- connections ---- */

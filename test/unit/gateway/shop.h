@@ -33,7 +33,7 @@ struct shop {
     bool let_go;
     bool sick;
     int smuggled;         /* calls of GetCart for a cart "smuggled..." */
-    char traceparent[64]; /* of the last Place */
+    struct trace trace;   /* our place in that of the last Place */
 };
 
 struct shop_held {
@@ -175,8 +175,7 @@ static void shop_place(Orders__V1__Orders_Service *service,
     if (shop_seen(shop, request->idempotency_key))
         rpc_call_replayed(call);
     pthread_mutex_lock(&shop->mutex);
-    snprintf(shop->traceparent, sizeof shop->traceparent, "%s",
-             rpc_call_traceparent(call));
+    rpc_call_trace(call, &shop->trace);
     pthread_mutex_unlock(&shop->mutex);
     for (size_t i = 0; i < sizeof SHOP_REFUSALS / sizeof SHOP_REFUSALS[0]; i++) {
         if (strcmp(request->cart_id, SHOP_REFUSALS[i].cart) != 0)

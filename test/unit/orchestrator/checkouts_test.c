@@ -247,6 +247,25 @@ static void a_key_claims_its_checkout_once(void **state)
     run_end(&again);
 }
 
+static void a_trace_goes_on_with_who_takes_the_checkout_over(void **state)
+{
+    static const char TRACE[] = "00-836491145df9786ffaebc685eeab4c2c-c123842e6b6f3e26-01";
+    struct run run, taker;
+
+    (void)state;
+    cart_of(ALICE, "cart", CART);
+    claim_new(&run, "key", ALICE, "cart");
+    run.asked.traceparent = TRACE;
+    orders_claim(&run.op, &run.asked, "owner-1", LEASE_MS);
+    assert_int_equal(claim_on(the_db, &run), CLAIM_OURS);
+    assert_string_equal(run.row.traceparent, TRACE);
+    late();
+    assert_int_equal(take_over(&taker, "owner-2", 10), 1);
+    assert_string_equal(taker.taken[0].traceparent, TRACE);
+    run_end(&run);
+    run_end(&taker);
+}
+
 /* What an event repeats to the world is looked at before it is kept. */
 static void only_a_well_formed_traceparent_is_kept(void **state)
 {
@@ -780,6 +799,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_key_claims_its_checkout_once),
+        TEST(a_trace_goes_on_with_who_takes_the_checkout_over),
         TEST(only_a_well_formed_traceparent_is_kept),
         TEST(a_claim_run_again_after_a_take_over_is_no_longer_ours),
         TEST(one_key_and_one_cart_in_one_batch_are_one_checkout),
@@ -794,7 +814,8 @@ int main(void)
         TEST(instances_that_take_over_at_once_take_each_checkout_once),
         TEST(a_cart_holds_what_was_put_last_until_it_is_ordered),
         cmocka_unit_test_setup_teardown(
-            orders_are_paged_without_gap_or_repetition_over_equal_times, set_up, close_all),
+            orders_are_paged_without_gap_or_repetition_over_equal_times, set_up,
+            close_all),
         TEST(a_cursor_that_was_not_given_is_refused),
         TEST(an_order_is_found_by_its_user_alone),
         TEST(lines_survive_their_json),
