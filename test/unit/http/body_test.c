@@ -36,7 +36,8 @@ static void take(struct http_body body, const char *bytes, size_t size, size_t s
         struct http_text data;
         out->reason = http_body_take(&body, copy, piece, &used, &data);
         assert_true(used <= piece && data.size <= used);
-        assert_true(data.size == 0 || (data.at >= copy && data.at + data.size <= copy + used));
+        assert_true(data.size == 0 ||
+                    (data.at >= copy && data.at + data.size <= copy + used));
         assert_true(out->size + data.size <= sizeof out->data);
         memcpy(out->data + out->size, data.at, data.size);
         out->size += data.size;
