@@ -330,7 +330,8 @@ static const char *phrase(unsigned status)
 
 static char *append(char *at, const char *bytes, size_t size)
 {
-    memcpy(at, bytes, size);
+    if (size > 0) /* bytes may be NULL */
+        memcpy(at, bytes, size);
     return at + size;
 }
 
