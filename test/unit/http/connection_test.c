@@ -146,6 +146,25 @@ static void a_faults_test_can_lose_an_answer(void **state)
     close_world(w);
 }
 
+/* Room for what the handler keeps, and for no head of an answer. */
+static void without_memory_for_an_answer_there_is_a_short_one(void **state)
+{
+    struct http_server_config config = DEFAULTS;
+    config.arena_max = 200;
+    struct world *w = open_as(config);
+
+    (void)state;
+    for (int turn = 0; turn < 2; turn++) {
+        int fd = connect_to(w);
+        ask(fd, "PUT", turn == 0 ? "/echo" : "/later", "");
+        expect_answer(w, fd, 503, "");
+        assert_string_equal(header(w, "Content-Length"), "0");
+        assert_string_equal(header(w, "Connection"), "close");
+        expect_end(fd);
+    }
+    close_world(w);
+}
+
 /* ---- bodies ---- */
 
 static void continue_is_said_only_when_the_body_will_be_read(void **state)
@@ -521,6 +540,7 @@ int main(void)
         cmocka_unit_test(the_connection_ends_when_either_side_says_so),
         cmocka_unit_test(a_client_that_has_said_all_still_gets_its_answers),
         cmocka_unit_test(a_faults_test_can_lose_an_answer),
+        cmocka_unit_test(without_memory_for_an_answer_there_is_a_short_one),
         cmocka_unit_test(continue_is_said_only_when_the_body_will_be_read),
         cmocka_unit_test(a_body_that_is_too_large_is_read_off_up_to_a_limit),
         cmocka_unit_test(a_refusal_is_one_answer_and_the_end),
