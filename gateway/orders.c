@@ -120,8 +120,9 @@ static void on_placed(void *arg, struct err e, const ProtobufCMessage *message,
         request_resume(r);
         return;
     }
-    if (!failed(e) && reply->order == NULL)
-        e = err_unknown(ERR_DATA_LOSS, "Place answered without an order");
+    /* The id goes into a header field. */
+    if (!failed(e) && (reply->order == NULL || !ulid_valid(reply->order->order_id)))
+        e = err_unknown(ERR_DATA_LOSS, "Place answered without an order that has an id");
     bool final = !failed(e) || problem_is_final(e.code);
     unsigned status = failed(e) ? err_http_status(e.code) : 201;
     r->answer.replayed = final && replayed;

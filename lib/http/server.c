@@ -2,6 +2,7 @@
 #include "http/server.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -147,11 +148,11 @@ static void take_client(struct http_server *s, int fd,
     connection_open(s, fd, address, over);
 }
 
-/* The listening socket is edge-triggered: `backlog` stays set until it is seen empty. */
-static void accept_all(struct http_server *s)
+/* Up to that many connections in all.  The listening socket is edge-triggered: `backlog`
+ * stays set until it is seen empty. */
+static void accept_all(struct http_server *s, unsigned most)
 {
-    while (s->backlog && s->listen_fd >= 0 &&
-           s->connections < s->config.connections_max &&
+    while (s->backlog && s->listen_fd >= 0 && s->connections < most &&
            s->now_ms >= s->accept_after_ms) {
         struct sockaddr_storage from;
         socklen_t size = sizeof from;
@@ -213,7 +214,7 @@ static void stop_listening(struct http_server *s)
     if (s->listen_fd < 0)
         return;
     s->backlog = true; /* those that the kernel has let in already are served */
-    accept_all(s);
+    accept_all(s, UINT_MAX);
     close(s->listen_fd);
     s->listen_fd = -1;
 }
@@ -301,7 +302,7 @@ static void round_of(struct http_server *s, int wait_ms)
     expire(s);
     if (atomic_load(&s->draining))
         stop_listening(s);
-    accept_all(s);
+    accept_all(s, s->config.connections_max);
     cork_end();
     free_dead(s);
 }

@@ -88,8 +88,8 @@ struct err http_server_open(const struct http_server_config *config,
 /* The port listened on. */
 uint16_t http_server_port(const struct http_server *server);
 
-/* From here on no connection is accepted, and every answer ends its connection.  May be
- * repeated. */
+/* From here on every answer ends its connection, and none is accepted but those that wait
+ * in the kernel's queue now, past connections_max too.  May be repeated. */
 void http_server_quiesce(struct http_server *server);
 
 /* Waits until every request that has come is answered and its answer sent; false when

@@ -36,7 +36,8 @@ static void take(struct http_body body, const char *bytes, size_t size, size_t s
         struct http_text data;
         out->reason = http_body_take(&body, copy, piece, &used, &data);
         assert_true(used <= piece && data.size <= used);
-        assert_true(data.size == 0 || (data.at >= copy && data.at + data.size <= copy + used));
+        assert_true(data.size == 0 ||
+                    (data.at >= copy && data.at + data.size <= copy + used));
         assert_true(out->size + data.size <= sizeof out->data);
         memcpy(out->data + out->size, data.at, data.size);
         out->size += data.size;
@@ -295,9 +296,8 @@ static void extensions_and_trailers_are_bounded_to_the_byte(void **state)
         check(&CHUNKED, bytes, size + 3, more == 0 ? HTTP_OK : HTTP_CHUNK_EXTENSION, "");
 
         size = stretch(bytes, "1;", 2 + HTTP_EXTENSIONS_MAX - 3, "\r");
-        const char rest[] = "\na\r\n0;ab\r\n\r\n";
-        const char longer[] = "\na\r\n0;abc\r\n\r\n";
-        memcpy(bytes + size, more == 0 ? rest : longer, sizeof longer);
+        strcpy(bytes + size,
+               more == 0 ? "\na\r\n0;ab\r\n\r\n" : "\na\r\n0;abc\r\n\r\n");
         check(&CHUNKED, bytes, size + strlen(bytes + size),
               more == 0 ? HTTP_OK : HTTP_CHUNK_EXTENSION, "a");
 

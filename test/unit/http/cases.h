@@ -12,11 +12,10 @@
 
 static inline const char *reason_name(enum http_reason reason)
 {
-    static const char *const NAMES[HTTP_REASONS_COUNT] = {
-        [HTTP_OK] = "OK",
-        [HTTP_MORE] = "MORE",
+    static const char *const NAMES[HTTP_REASONS_COUNT] = {[HTTP_OK] = "OK",
+                                                          [HTTP_MORE] = "MORE",
 #define X(name, status, ends, sentence, limit) [HTTP_##name] = #name,
-        HTTP_REASONS(X)
+                                                          HTTP_REASONS(X)
 #undef X
     };
 

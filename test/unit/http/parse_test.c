@@ -110,7 +110,7 @@ static void a_request_line_is_method_target_and_version(void **state)
         {LINE("PRI * HTTP/2.0"), HTTP_VERSION},
         {LINE("CONNECT a:443 HTTP/1.1"), HTTP_CONNECT},
         {LINE("CONNECT / HTTP/1.1"), HTTP_CONNECT},
-        {LINE("connect / HTTP/1.1"), HTTP_OK}, /* methods have case: another one */
+        {LINE("connect / HTTP/1.1"), HTTP_OK},      /* methods have case: another one */
         {BYTES("\x16\x03\x01"), HTTP_REQUEST_LINE}, /* a TLS client, told at once */
         {BYTES("\0"), HTTP_REQUEST_LINE},
         {BYTES("\n"), HTTP_REQUEST_LINE},
@@ -204,9 +204,9 @@ static void every_form_of_a_target_has_its_parts(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof ROWS / sizeof ROWS[0]; i++) {
-        int size = snprintf(bytes, sizeof bytes,
-                            "OPTIONS %s HTTP/1.1\r\nHost: field.test\r\n\r\n",
-                            ROWS[i].target);
+        int size =
+            snprintf(bytes, sizeof bytes,
+                     "OPTIONS %s HTTP/1.1\r\nHost: field.test\r\n\r\n", ROWS[i].target);
         check(bytes, (size_t)size, HTTP_OK);
         assert_int_equal(parse(bytes, (size_t)size, &head), HTTP_OK);
         assert_text(head.method, "OPTIONS");
@@ -317,7 +317,7 @@ static void a_host_is_a_host_with_an_optional_port(void **state)
     }
 }
 
-#define HEAD(fields) BYTES("PUT / HTTP/1.1\r\n" fields "\r\n")
+#define HEAD(fields)   BYTES("PUT / HTTP/1.1\r\n" fields "\r\n")
 #define HOSTED(fields) HEAD("Host: a\r\n" fields)
 
 static void a_request_has_one_host(void **state)
@@ -630,10 +630,10 @@ static void every_reason_has_a_status_and_a_sentence_with_its_limit(void **state
     (void)state;
     for (int r = HTTP_MORE + 1; r < HTTP_REASONS_COUNT; r++) {
         enum http_reason reason = (enum http_reason)r;
-        size_t limit = reason == HTTP_TARGET_TOO_LONG       ? LIMITS.target
-                       : reason == HTTP_TOO_MANY_FIELDS     ? LIMITS.fields
-                       : reason == HTTP_HEAD_TOO_LARGE      ? LIMITS.head
-                       : reason == HTTP_BODY_TOO_LARGE      ? LIMITS.body
+        size_t limit = reason == HTTP_TARGET_TOO_LONG        ? LIMITS.target
+                       : reason == HTTP_TOO_MANY_FIELDS      ? LIMITS.fields
+                       : reason == HTTP_HEAD_TOO_LARGE       ? LIMITS.head
+                       : reason == HTTP_BODY_TOO_LARGE       ? LIMITS.body
                        : reason == HTTP_TOO_MANY_CONNECTIONS ? 4321
                                                              : 0;
         assert_in_range(http_reason_status(reason), 400, 599);
