@@ -66,7 +66,7 @@ static void end_exchange(struct connection *c)
     *x = (struct http_exchange){.connection = c};
     c->bytes = NULL;
     c->bytes_size = c->bytes_room = c->drained = 0;
-    loop_end(c->server);
+    c->server->running--;
 }
 
 static void free_window(struct connection *c)
@@ -476,7 +476,7 @@ static bool begin_exchange(struct connection *c)
         start_lingering(c);
         return false;
     }
-    loop_begin(c->server);
+    c->server->running++;
     return true;
 }
 

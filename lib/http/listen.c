@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/filter.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -76,4 +77,18 @@ struct err listen_tcp(const char *address, uint16_t port, int *fd, uint16_t *bou
     }
     freeaddrinfo(info);
     return e;
+}
+
+void listen_end(int fd)
+{
+    enum { FLAGS = 13, SYN = 0x02 }; /* a TCP header's byte of flags; RFC 9293, 3.1 */
+    struct sock_filter rows[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, FLAGS),
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, SYN, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+    };
+    const struct sock_fprog program = {sizeof rows / sizeof rows[0], rows};
+
+    (void)setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }

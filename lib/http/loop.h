@@ -32,13 +32,17 @@ struct http_server {
     atomic_bool draining;
     atomic_bool closing;
     _Atomic(struct http_exchange *) answered; /* by other threads, newest first */
-    _Atomic size_t running; /* requests that have come and whose answer has not left */
     pthread_mutex_t mutex;
-    pthread_cond_t none_running;
+    pthread_cond_t drained;
+
+    /* set by the loop, read by any thread */
+    atomic_bool is_drained; /* as http_server_wait_idle says */
 
     /* the loop's alone */
     int64_t now_ms;
+    size_t running; /* requests whose head has come and whose answer has not left */
     int listen_fd;              /* -1 once quiesced */
+    int64_t listen_until_ms;    /* quiesced, but for handshakes of TCP; 0: not yet */
     bool backlog;               /* clients may be waiting to be accepted */
     int64_t accept_after_ms;    /* no descriptors were left: not before then */
     unsigned connections, over; /* open; and of these past their address's limit */
@@ -61,7 +65,3 @@ void loop_arena_give(struct http_server *server, struct arena *arena);
 
 /* The Date line, made anew once a second (RFC 9110, 6.6.1). */
 const char *loop_date(struct http_server *server);
-
-/* A request has come; its answer has left, or never will. */
-void loop_begin(struct http_server *server);
-void loop_end(struct http_server *server);

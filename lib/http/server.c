@@ -21,6 +21,8 @@
 enum {
     EVENTS = 256,          /* looked at in one round */
     ACCEPT_RETRY_MS = 100, /* when no descriptors are left */
+    HANDSHAKE_MS = 10,     /* for TCP handshakes that have begun, when all is drained */
+    DRAIN_LOOK_MS = 10,    /* how often it is looked whether it is */
     LINGER_MS = 5000,      /* for a client to read an answer and close */
     CLOSE_WAIT_MS = 1000,  /* for those that linger when the server ends */
     OVER_MAX = 64,         /* connections past their address's limit, to be told so */
@@ -58,20 +60,6 @@ const char *loop_date(struct http_server *s)
         s->date_of = seconds;
     }
     return s->date;
-}
-
-void loop_begin(struct http_server *s)
-{
-    atomic_fetch_add(&s->running, 1);
-}
-
-void loop_end(struct http_server *s)
-{
-    if (atomic_fetch_sub(&s->running, 1) > 1 || !atomic_load(&s->draining))
-        return;
-    pthread_mutex_lock(&s->mutex);
-    pthread_cond_broadcast(&s->none_running);
-    pthread_mutex_unlock(&s->mutex);
 }
 
 /* ---- waking the loop ---- */
@@ -209,14 +197,54 @@ static int make_way(struct http_server *s, int wait_ms)
     return wait_ms < 0 || more < wait_ms ? (int)more : wait_ms;
 }
 
+static void close_listener(struct http_server *s)
+{
+    if (s->listen_fd >= 0)
+        close(s->listen_fd);
+    s->listen_fd = -1;
+}
+
+/* Closing the socket resets what it has not given out, so those whose handshake has begun
+ * are waited for and accepted first. */
 static void stop_listening(struct http_server *s)
 {
     if (s->listen_fd < 0)
         return;
-    s->backlog = true; /* those that the kernel has let in already are served */
+    if (s->listen_until_ms == 0) {
+        listen_end(s->listen_fd);
+        s->listen_until_ms = s->now_ms + HANDSHAKE_MS;
+    }
+    s->backlog = true;
     accept_all(s, UINT_MAX);
-    close(s->listen_fd);
-    s->listen_fd = -1;
+    if (!s->backlog && s->now_ms >= s->listen_until_ms)
+        close_listener(s);
+}
+
+/* ---- draining ---- */
+
+/* When the last connection that idles will have done so for HTTP_DRAIN_IDLE_MS. */
+static int64_t idle_until_ms(struct http_server *s)
+{
+    const struct timer *last = timers_last(&s->timers, WAIT_IDLE);
+
+    return last == NULL
+               ? 0
+               : last->deadline_ms - s->config.idle_timeout_ms + HTTP_DRAIN_IDLE_MS;
+}
+
+/* seen_all: no event was left in the kernel when this round began. */
+static void drain(struct http_server *s, bool seen_all)
+{
+    stop_listening(s);
+    bool drained = seen_all && s->listen_fd < 0 && s->running == 0 && s->again == NULL &&
+                   timers_first(&s->timers, WAIT_HEAD) == NULL &&
+                   s->now_ms >= idle_until_ms(s);
+    if (drained == atomic_load(&s->is_drained))
+        return;
+    pthread_mutex_lock(&s->mutex);
+    atomic_store(&s->is_drained, drained);
+    pthread_cond_broadcast(&s->drained);
+    pthread_mutex_unlock(&s->mutex);
 }
 
 /* ---- a round of the loop ---- */
@@ -300,18 +328,23 @@ static void round_of(struct http_server *s, int wait_ms)
         look_at(s, &events[i]);
     look_again(s);
     expire(s);
-    if (atomic_load(&s->draining))
-        stop_listening(s);
     accept_all(s, s->config.connections_max);
+    if (atomic_load(&s->draining))
+        drain(s, count < EVENTS);
     cork_end();
     free_dead(s);
 }
 
 static int sleep_ms(struct http_server *s)
 {
+    int wait_ms = timers_wait_ms(&s->timers, s->now_ms);
+
     if (s->again != NULL)
         return 0;
-    return make_way(s, timers_wait_ms(&s->timers, s->now_ms));
+    if (atomic_load(&s->draining) && !atomic_load(&s->is_drained) &&
+        (wait_ms < 0 || wait_ms > DRAIN_LOOK_MS))
+        wait_ms = DRAIN_LOOK_MS;
+    return make_way(s, wait_ms);
 }
 
 /* ---- the end ---- */
@@ -334,7 +367,9 @@ static void close_all(struct http_server *s)
 {
     int64_t until = clock_monotonic_ms() + CLOSE_WAIT_MS;
 
-    stop_listening(s);
+    s->backlog = true;
+    accept_all(s, UINT_MAX);
+    close_listener(s);
     close_quiet(s);
     free_dead(s);
     while (s->connections > 0 && s->now_ms < until)
@@ -386,14 +421,13 @@ static void destroy(struct http_server *s)
 {
     while (s->arenas_kept > 0)
         arena_free(s->arenas[--s->arenas_kept]);
-    if (s->listen_fd >= 0)
-        close(s->listen_fd);
+    close_listener(s);
     if (s->bell >= 0)
         close(s->bell);
     if (s->epoll_fd >= 0)
         close(s->epoll_fd);
     addresses_free(s->addresses);
-    pthread_cond_destroy(&s->none_running);
+    pthread_cond_destroy(&s->drained);
     pthread_mutex_destroy(&s->mutex);
     free(s);
 }
@@ -431,7 +465,7 @@ struct err http_server_open(const struct http_server_config *config,
     s->config = *config;
     s->listen_fd = s->epoll_fd = s->bell = -1;
     pthread_mutex_init(&s->mutex, NULL);
-    clock_cond_init(&s->none_running);
+    clock_cond_init(&s->drained);
     start_timers(s);
     struct err e = start(s);
     if (failed(e))
@@ -457,11 +491,10 @@ bool http_server_wait_idle(struct http_server *s, int64_t limit_ms)
     int64_t until = clock_monotonic_ms() + limit_ms;
 
     pthread_mutex_lock(&s->mutex);
-    while (atomic_load(&s->running) > 0 &&
-           clock_cond_wait(&s->none_running, &s->mutex, until))
+    while (!atomic_load(&s->is_drained) && clock_cond_wait(&s->drained, &s->mutex, until))
         ;
     pthread_mutex_unlock(&s->mutex);
-    return atomic_load(&s->running) == 0;
+    return atomic_load(&s->is_drained);
 }
 
 void http_server_close(struct http_server *s)

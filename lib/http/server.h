@@ -79,7 +79,11 @@ struct http_server_config {
     void *arg;
 };
 
-enum { HTTP_FULL_IDLE_MS = 2000 };
+enum {
+    HTTP_FULL_IDLE_MS = 2000,
+    HTTP_DRAIN_IDLE_MS = 250, /* a draining server closes no connection that was opened or
+                                 answered within it: the client may be about to ask */
+};
 
 /* Listens and serves; UNAVAILABLE or INVALID_ARGUMENT say why not. */
 struct err http_server_open(const struct http_server_config *config,
@@ -88,12 +92,19 @@ struct err http_server_open(const struct http_server_config *config,
 /* The port listened on. */
 uint16_t http_server_port(const struct http_server *server);
 
-/* From here on every answer ends its connection, and none is accepted but those that wait
- * in the kernel's queue now, past connections_max too.  May be repeated. */
+/*
+ * From here on every answer ends its connection, and none is accepted but those whose
+ * handshake has begun, past connections_max too.  May be repeated.
+ *
+ * A request whose first byte comes before its connection was closed is handled, whether
+ * or not the connection had been accepted when this was called; but none that is
+ * pipelined behind an answer that said Connection: close (RFC 9112, 9.6).
+ */
 void http_server_quiesce(struct http_server *server);
 
-/* Waits until every request that has come is answered and its answer sent; false when
- * that takes longer than `limit_ms`. */
+/* After http_server_quiesce: waits until every request that has begun to come is
+ * answered and its answer sent, and no connection has been in use for
+ * HTTP_DRAIN_IDLE_MS; false when that takes longer than `limit_ms`. */
 bool http_server_wait_idle(struct http_server *server, int64_t limit_ms);
 
 /* Ends every connection and the thread.  Requests that have come unread are still given

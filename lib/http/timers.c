@@ -48,6 +48,13 @@ struct timer *timers_first(struct timers *t, unsigned kind)
     return list->next != list ? list->next : NULL;
 }
 
+struct timer *timers_last(struct timers *t, unsigned kind)
+{
+    struct timer *list = &t->lists[kind];
+
+    return list->prev != list ? list->prev : NULL;
+}
+
 struct timer *timers_expired(struct timers *t, int64_t now_ms)
 {
     for (unsigned i = 0; i < t->kinds; i++) {

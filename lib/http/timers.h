@@ -41,6 +41,9 @@ bool timers_is(const struct timer *timer, unsigned kind);
 /* The one of that kind that was set first; NULL: there is none. */
 struct timer *timers_first(struct timers *timers, unsigned kind);
 
+/* The one of that kind that was set last; NULL: there is none. */
+struct timer *timers_last(struct timers *timers, unsigned kind);
+
 /* Takes out one whose deadline has passed; NULL: there is none. */
 struct timer *timers_expired(struct timers *timers, int64_t now_ms);
 

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import threading
+from pathlib import Path
 
 from stack import FAULTS, Answer, Shopper, wait_until
 
@@ -52,6 +53,23 @@ class Gateway:
 
         self.port = int(wait_until(serving, 60, f"{self.name} serves")[1])
         return self
+
+    def again(self):
+        """Starts it once more, on the port that it had."""
+        self.__init__(self.stack, self.name, **{**self.settings, "port": self.port})
+        return self.start()
+
+    @contextlib.contextmanager
+    def frozen(self):
+        """It stands still, and what is sent to it waits in the kernel."""
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            wait_until(lambda: all("State:\tT" in status.read_text()
+                                   for status in tasks.glob("*/status")), 10, "it stands still")
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def log(self):
         return self.log_file.read_text(errors="replace")
