@@ -69,6 +69,8 @@ enum option {
     OPT_CURSOR,
     OPT_WAIT,
     OPT_FROM,
+    OPT_QUERY,
+    OPT_SKU,
     OPT_COUNT
 };
 

@@ -138,8 +138,11 @@ const struct command COMMANDS[] = {
      .settings = true, .changes = true,
      .help = "book pieces in (5) or out (-5)", .run = command_stock_adjust},
     {.path = "products list", .args = "", .least = 0, .most = 0,
-     .options = OPT(LIMIT) | OPT(AFTER) | OPT(DEFAULTS), .settings = true,
-     .help = "list products with prices and what is available",
+     .options = OPT(LIMIT) | OPT(AFTER) | OPT(QUERY) | OPT(SKU) | OPT(DEFAULTS),
+     .settings = true, .help = "list products with prices and what is available",
+     .about = "By SKU.  When there are more, it says how to go on.  With --query a page may have\n"
+              "fewer than --limit and yet not be the last: each looks at a part of the list.",
+     .example = "products list --query teapot",
      .run = command_products_list},
     {.path = "products put", .args = "SKU", .least = 1, .most = 1,
      .options = OPT(TITLE) | OPT(PRICE) | OPT(CURRENCY),

@@ -54,6 +54,8 @@ const struct option_row OPTIONS[OPT_COUNT] = {
     [OPT_CURSOR] = {"cursor", 0, "NAME", "begin after this cursor of the operator's"},
     [OPT_WAIT] = {"wait", 0, "MS", "how long to wait for an event when there is none [0]"},
     [OPT_FROM] = {"from", 0, "POSITION", "the first to be published again"},
+    [OPT_QUERY] = {"query", 0, "TEXT", "only with this text in title or SKU, in any case"},
+    [OPT_SKU] = {"sku", 0, "SKU[,SKU]", "only these; 100 at most"},
 };
 /* clang-format on */
 

@@ -80,7 +80,7 @@ static void *convert_products(struct arena *arena, const ProtobufCMessage *messa
         list[i] = (struct checkout_product){p->sku, p->title, p->price_cents, p->currency,
                                             p->available};
     }
-    *products = (struct checkout_products){reply->n_products, list};
+    *products = (struct checkout_products){reply->n_products, list, reply->next_cursor};
     return products;
 }
 
@@ -102,7 +102,10 @@ static const ProtobufCMessage *make_list(const struct checkout_list_products *fr
 {
     inventory__v1__list_products_request__init(m);
     m->limit = from->limit;
-    m->after_sku = borrow(from->after_sku);
+    m->cursor = borrow(from->cursor);
+    m->q = borrow(from->q);
+    m->n_skus = from->sku_count;
+    m->skus = (char **)(uintptr_t)from->skus;
     return &m->base;
 }
 

@@ -3,57 +3,33 @@
  *
  * A cart belongs to the user of the token; another user's is not found.  Its answers carry an
  * ETag (etag.h); a change or an order that names another is answered with the cart as it is.
+ * Every cart that is told is told with its prices (cart.h).
  */
+#include "gateway/carts.h"
+
 #include <stdio.h>
 #include <string.h>
 
 #include "base/bounds.h"
 #include "base/ids.h"
 #include "gateway/body.h"
-#include "gateway/carts.h"
+#include "gateway/cart.h"
 #include "gateway/etag.h"
 #include "gateway/handlers.h"
 #include "gateway/problem.h"
 #include "proto/orders.pb-c.h"
 
-static size_t cart_room(const Orders__V1__Cart *cart)
+static size_t cart_room(const struct cart_view *view)
 {
-    return 192 + 112 * cart->n_lines;
-}
-
-static void write_cart(struct text *text, const Orders__V1__Cart *cart, const char *etag)
-{
-    text_raw(text, "{\"cart_id\":");
-    text_string(text, cart->cart_id);
-    text_raw(text, ",\"etag\":");
-    text_string(text, etag);
-    text_raw(text, ",\"lines\":[");
-    for (size_t i = 0; i < cart->n_lines; i++) {
-        text_raw(text, i > 0 ? ",{\"sku\":" : "{\"sku\":");
-        text_string(text, cart->lines[i]->sku);
-        text_raw(text, ",\"quantity\":");
-        text_number(text, cart->lines[i]->quantity);
-        text_raw(text, "}");
-    }
-    text_raw(text, "]}");
-}
-
-/* The cart's tag in the arena; a service that tells no version is of another release. */
-static struct err tag_of(struct request *r, const Orders__V1__Cart *cart, char **out)
-{
-    if (!cart_version_valid(cart->version))
-        return err_make(ERR_DATA_LOSS,
-                        "the orchestrator told a cart without its version");
-    *out = etag_write(r->arena, cart->version, NULL);
-    return *out == NULL ? err_memory() : ERR_NONE;
+    return 256 + 224 * view->cart->n_lines;
 }
 
 /* The fields of a cart's answer, in the arena.  With Content-Location, what a PUT is answered
  * with is the cart itself, and the tag is of that (RFC 9110, 8.7 and 9.3.4). */
-static struct err give_tag(struct request *r, const char *cart_id, const char *etag)
+static struct err give_tag(struct request *r, const char *etag)
 {
     enum { FIELDS_COUNT = 3 };
-    const char *location = arena_printf(r->arena, "/v1/carts/%s", cart_id);
+    const char *location = arena_printf(r->arena, "/v1/carts/%s", r->path_id);
     struct answer_field *fields = arena_alloc(r->arena, FIELDS_COUNT * sizeof *fields);
 
     if (location == NULL || fields == NULL)
@@ -64,69 +40,90 @@ static struct err give_tag(struct request *r, const char *cart_id, const char *e
     return ERR_NONE;
 }
 
-static struct err answer_cart(struct request *r, unsigned status,
-                              const Orders__V1__Cart *cart)
+static struct err answer_cart(struct request *r, const struct cart_view *view)
 {
-    char *etag = NULL;
-    struct err e = tag_of(r, cart, &etag);
+    struct err e = give_tag(r, view->etag);
 
-    if (!failed(e))
-        e = give_tag(r, r->path_id, etag);
     if (failed(e))
         return e;
-    struct text text = text_start(r->arena, cart_room(cart));
-    write_cart(&text, cart, etag);
-    request_answer(r, status, &text);
+    struct text text = text_start(r->arena, cart_room(view));
+    cart_write(&text, view);
+    request_answer(r, view->status, &text);
     return ERR_NONE;
+}
+
+/* ---- another cart than was meant ---- */
+
+/* `view` is NULL when there is none. */
+static void answer_changed(struct request *r, unsigned status,
+                           const struct cart_view *view)
+{
+    struct text text = text_start(r->arena, 512 + (view == NULL ? 0 : cart_room(view)));
+
+    problem_open(&text, status, err_make(ERR_CART_CHANGED, "The cart has changed."));
+    text_raw(&text, ",\"cart\":");
+    if (view == NULL)
+        text_raw(&text, "null");
+    else
+        cart_write(&text, view);
+    text_raw(&text, "}");
+    request_answer(r, status, &text);
+}
+
+static void on_changed(struct request *r, struct err e, const struct cart_view *view)
+{
+    if (failed(e))
+        request_fail(r, problem_of_call(e, false));
+    else
+        answer_changed(r, view->status, view);
+    request_resume(r);
 }
 
 void carts_changed(struct request *r, unsigned status, const Orders__V1__Cart *cart)
 {
-    char *etag = NULL;
-    struct err e = cart == NULL ? ERR_NONE : tag_of(r, cart, &etag);
-
-    if (failed(e)) {
-        request_fail(r, problem_of_call(e, false));
+    if (cart != NULL) {
+        cart_look(r, cart, status, on_changed);
         return;
     }
-    struct text text = text_start(r->arena, 512 + (cart == NULL ? 0 : cart_room(cart)));
-    problem_open(&text, status, err_make(ERR_CART_CHANGED, "The cart has changed."));
-    text_raw(&text, ",\"cart\":");
-    if (cart == NULL)
-        text_raw(&text, "null");
-    else
-        write_cart(&text, cart, etag);
-    text_raw(&text, "}");
-    request_answer(r, status, &text);
+    answer_changed(r, status, NULL);
+    request_resume(r);
 }
 
 /* ---- GET ---- */
 
 /* Of a copy somebody has, RFC 9110, 13.2.2; any other cart than asked for is 412. */
-static struct err answer_if(struct request *r, const Orders__V1__Cart *cart)
+static struct err answer_if(struct request *r, const struct cart_view *view)
 {
     bool demanded = true, known = false;
-    char *etag = NULL;
-    struct err e = tag_of(r, cart, &etag);
+    struct err e = ERR_NONE;
 
-    if (!failed(e) && r->head.if_match != NULL)
-        e = etag_named(r->head.if_match, etag, true, &demanded);
+    if (r->head.if_match != NULL)
+        e = etag_named(r->head.if_match, view->etag, true, &demanded);
     if (!failed(e) && r->head.if_none_match != NULL)
-        e = etag_named(r->head.if_none_match, etag, false, &known);
+        e = etag_named(r->head.if_none_match, view->etag, false, &known);
     if (failed(e))
         return e;
     if (!demanded) {
-        carts_changed(r, 412, cart);
+        answer_changed(r, 412, view);
         return ERR_NONE;
     }
     if (!known)
-        return answer_cart(r, 200, cart);
-    e = give_tag(r, r->path_id, etag);
+        return answer_cart(r, view);
+    e = give_tag(r, view->etag);
     if (!failed(e)) {
         r->answer.status = 304;
         r->answered = true;
     }
     return e;
+}
+
+static void on_priced(struct request *r, struct err e, const struct cart_view *view)
+{
+    if (!failed(e))
+        e = answer_if(r, view);
+    if (failed(e))
+        request_fail(r, problem_of_call(e, false));
+    request_resume(r);
 }
 
 static void on_cart(void *arg, struct err e, const ProtobufCMessage *message,
@@ -138,11 +135,12 @@ static void on_cart(void *arg, struct err e, const ProtobufCMessage *message,
     (void)replayed;
     if (!failed(e) && reply->cart == NULL)
         e = err_make(ERR_DATA_LOSS, "GetCart answered without a cart");
-    if (!failed(e))
-        e = answer_if(r, reply->cart);
-    if (failed(e))
+    if (failed(e)) {
         request_fail(r, problem_of_call(e, false));
-    request_resume(r);
+        request_resume(r);
+    } else {
+        cart_look(r, reply->cart, 200, on_priced);
+    }
 }
 
 struct err carts_get(struct request *r)
@@ -167,6 +165,17 @@ struct err carts_get(struct request *r)
 
 /* ---- PUT {"lines":[{"sku","quantity"}]} ---- */
 
+static void on_put_priced(struct request *r, struct err e, const struct cart_view *view)
+{
+    if (!failed(e))
+        e = answer_cart(r, view);
+    if (failed(e)) {
+        e.effect = EFFECT_APPLIED; /* it is written, and we cannot say so */
+        request_fail(r, problem_of_call(e, true));
+    }
+    request_resume(r);
+}
+
 static void on_put(void *arg, struct err e, const ProtobufCMessage *message,
                    bool replayed)
 {
@@ -176,18 +185,16 @@ static void on_put(void *arg, struct err e, const ProtobufCMessage *message,
     (void)replayed;
     if (!failed(e) && reply->changed) {
         carts_changed(r, 412, reply->cart);
-        request_resume(r);
         return;
     }
     if (!failed(e) && reply->cart == NULL)
-        e = err_make(ERR_DATA_LOSS, "PutCart answered without a cart");
-    if (!failed(e))
-        e = answer_cart(r, reply->created ? 201 : 200, reply->cart);
-    if (failed(e) && message != NULL)
-        e.effect = EFFECT_APPLIED; /* it is written, and we cannot say so */
-    if (failed(e))
+        e = err_unknown(ERR_DATA_LOSS, "PutCart answered without a cart");
+    if (failed(e)) {
         request_fail(r, problem_of_call(e, true));
-    request_resume(r);
+        request_resume(r);
+    } else {
+        cart_look(r, reply->cart, reply->created ? 201 : 200, on_put_priced);
+    }
 }
 
 /* What the head demands of the cart that is there. */

@@ -23,6 +23,10 @@ static void write_line(struct text *text, const Orders__V1__OrderLine *line)
 {
     text_raw(text, "{\"sku\":");
     text_string(text, line->sku);
+    if (line->title[0] != '\0') {
+        text_raw(text, ",\"title\":");
+        text_string(text, line->title);
+    }
     text_raw(text, ",\"quantity\":");
     text_number(text, line->quantity);
     text_raw(text, ",\"unit_price_cents\":");
@@ -117,7 +121,6 @@ static void on_placed(void *arg, struct err e, const ProtobufCMessage *message,
 
     if (!failed(e) && reply->changed_cart != NULL) {
         carts_changed(r, 409, reply->changed_cart);
-        request_resume(r);
         return;
     }
     /* The id goes into a header field. */
@@ -272,91 +275,34 @@ static void on_orders(void *arg, struct err e, const ProtobufCMessage *message,
     request_resume(r);
 }
 
-/* 1 to ORDERS_PAGE_MAX in plain digits; NULL is 0, the service's own page size. */
-static struct err read_limit(const char *text, int32_t *out)
+/* The order of a key, by which nothing else is asked for. */
+static struct err read_key(const char *key, bool alone, Orders__V1__ListOrdersRequest *message)
 {
-    *out = 0;
-    if (text == NULL)
-        return ERR_NONE;
-    if (strlen(text) <= 3 && text[strspn(text, "0123456789")] == '\0')
-        for (const char *c = text; *c != '\0'; c++)
-            *out = *out * 10 + (*c - '0');
-    if (*out < 1 || *out > ORDERS_PAGE_MAX || text[0] == '0')
-        return err_make(ERR_INVALID_ARGUMENT, "limit must be a number from 1 to %d.",
-                        ORDERS_PAGE_MAX);
-    return ERR_NONE;
-}
-
-static int hex_digit(char c)
-{
-    static const char DIGITS[] = "0123456789abcdef";
-    const char *at = c == '\0' ? NULL : strchr(DIGITS, c >= 'A' && c <= 'F' ? c + 32 : c);
-
-    return at == NULL ? -1 : (int)(at - DIGITS);
-}
-
-/* Decodes %XX in place; false when one is malformed.  A NUL would cut the text short, and is
- * refused too. */
-static bool decode_percent(char *text)
-{
-    char *out = text;
-
-    for (; *text != '\0'; text++, out++) {
-        *out = *text;
-        if (*text != '%')
-            continue;
-        int high = hex_digit(text[1]), low = high < 0 ? -1 : hex_digit(text[2]);
-        if (low < 0 || (high == 0 && low == 0))
-            return false;
-        *out = (char)(high << 4 | low);
-        text += 2;
-    }
-    *out = '\0';
-    return true;
-}
-
-static const char KEY_PARAMETER[] = "idempotency_key=";
-
-/* A key may hold any visible ASCII, so request_query does not read it. */
-static struct err read_key(struct request *r, Orders__V1__ListOrdersRequest *message)
-{
-    char *key = arena_strdup(r->arena, r->query + strlen(KEY_PARAMETER));
-
-    if (key == NULL)
-        return err_memory();
-    if (strchr(key, '&') != NULL)
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "idempotency_key finds one order: no other parameter can stand "
-                        "beside it (an & in a key is written %%26).");
-    if (!decode_percent(key) ||
-        !visible_ascii(key, IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX))
+    if (!alone)
+        return err_make(ERR_INVALID_ARGUMENT, "idempotency_key finds one order: no other "
+                                              "parameter can stand beside it.");
+    if (!visible_ascii(key, IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX))
         return err_make(ERR_INVALID_ARGUMENT,
                         "idempotency_key must be %d to %d visible ASCII characters, "
-                        "percent-encoded.",
+                        "percent-encoded (a + is written %%2B).",
                         IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX);
-    message->idempotency_key = key;
+    message->idempotency_key = (char *)key;
     return ERR_NONE;
-}
-
-static struct err read_page(struct request *r, Orders__V1__ListOrdersRequest *message)
-{
-    static const char *const NAMES[] = {"limit", "cursor", NULL};
-    const char *values[2];
-    struct err e = request_query(r, NAMES, values);
-
-    if (!failed(e))
-        e = read_limit(values[0], &message->limit);
-    if (!failed(e) && values[1] != NULL)
-        message->cursor = (char *)values[1];
-    return e;
 }
 
 struct err orders_list(struct request *r)
 {
+    static const char *const NAMES[] = {"limit", "cursor", "idempotency_key", NULL};
     Orders__V1__ListOrdersRequest message = ORDERS__V1__LIST_ORDERS_REQUEST__INIT;
-    bool by_key = strncmp(r->query, KEY_PARAMETER, strlen(KEY_PARAMETER)) == 0;
-    struct err e = by_key ? read_key(r, &message) : read_page(r, &message);
+    const char *values[3];
+    struct err e = request_query(r, NAMES, values);
 
+    if (!failed(e))
+        e = request_limit(values[0], ORDERS_PAGE_MAX, &message.limit);
+    if (!failed(e) && values[1] != NULL)
+        message.cursor = (char *)values[1];
+    if (!failed(e) && values[2] != NULL)
+        e = read_key(values[2], values[0] == NULL && values[1] == NULL, &message);
     if (failed(e))
         return e;
     message.user_id = r->user;

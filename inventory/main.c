@@ -87,7 +87,9 @@ static struct err start(void *arg)
         e = worker_start("reaper", s->reap_every_ms, reap_expired, env->db, &env->reaper);
     if (failed(e))
         return e;
-    inventory_init(&env->inventory, env->db, s->reservation_ttl_ms);
+    uint8_t cursor_key[CURSOR_KEY_SIZE];
+    key_derive(env->host.key, "inventory.cursor", cursor_key);
+    inventory_init(&env->inventory, env->db, s->reservation_ttl_ms, cursor_key);
     return host_serve(&env->host, &host, &env->inventory.service.base, health, env->db);
 }
 

@@ -180,7 +180,7 @@ static char *cart_json(struct arena *arena, const Orders__V1__Cart *cart)
     if (lines.items == NULL)
         return NULL;
     for (size_t i = 0; i < cart->n_lines; i++)
-        lines.items[i] = (struct line){cart->lines[i]->sku, cart->lines[i]->quantity, 0};
+        lines.items[i] = (struct line){cart->lines[i]->sku, cart->lines[i]->quantity, 0, NULL};
     return lines_to_json(arena, &lines, false);
 }
 

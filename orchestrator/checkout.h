@@ -23,11 +23,12 @@ enum checkout_state {
     CHECKOUT_FAILED,
 };
 
-/* A line of a cart, or of an order once it has a price.  The SKU is borrowed. */
+/* A line of a cart, or of an order once it has a price.  The texts are borrowed. */
 struct line {
     const char *sku;
     int64_t quantity;         /* pieces */
     int64_t unit_price_cents; /* 0 in a cart */
+    const char *title;        /* as sold, utf8_valid; NULL in a cart, and when not kept */
 };
 
 struct lines {
@@ -80,7 +81,8 @@ const char *checkout_key_text(const char *stored);
 /* "running" and so on, as in the column. */
 enum checkout_state checkout_state_of(const char *name);
 
-/* Lines as the JSON of the columns cart and lines; NULL when memory is short. */
+/* Lines as the JSON of the columns cart and lines, with `prices` and titles or without;
+ * NULL when memory is short. */
 char *lines_to_json(struct arena *arena, const struct lines *lines, bool prices)
     __attribute__((warn_unused_result));
 

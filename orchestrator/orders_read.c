@@ -6,7 +6,11 @@
 #include "base/cursor.h"
 #include "orchestrator/orders.h"
 
-enum { PAGE_DEFAULT = 20 };
+enum {
+    PAGE_DEFAULT = 20,
+    PAGE_ROOM = 900 * 1024, /* bytes of orders in one reply, of RPC_MESSAGE_MAX */
+    ORDER_OVERHEAD = 8,     /* of an order within the reply: its tag and length */
+};
 
 /* What read_order reads, in this order. */
 #define ORDER_COLUMNS                                                                    \
@@ -135,24 +139,39 @@ static char *write_cursor(struct arena *arena, const struct cursor_scope *scope,
     return cursor_seal(arena, scope, text);
 }
 
+/* Up to `most` orders, as far as they fit into a message: one always does. */
+static struct err fill_orders(struct arena *arena, const struct db_rows *rows, int most,
+                              Orders__V1__ListOrdersReply *reply)
+{
+    size_t size = 0;
+
+    reply->orders = arena_alloc(arena, (size_t)most * sizeof *reply->orders);
+    if (reply->orders == NULL)
+        return err_memory();
+    for (int i = 0; i < most; i++) {
+        struct err e = read_order(arena, rows, i, &reply->orders[i]);
+        if (failed(e))
+            return e;
+        size += protobuf_c_message_get_packed_size(&reply->orders[i]->base) + ORDER_OVERHEAD;
+        if (size > PAGE_ROOM)
+            return ERR_NONE;
+        reply->n_orders++;
+    }
+    return ERR_NONE;
+}
+
 /* One row more than the limit was asked for: it tells that there is a next page. */
 static struct err fill_page(struct reading *reading, const struct db_rows *rows,
                             Orders__V1__ListOrdersReply *reply)
 {
     struct arena *arena = reading->scope.arena;
-    bool more = rows->count > reading->limit;
-    int count = more ? (int)reading->limit : rows->count;
+    int most = rows->count > reading->limit ? (int)reading->limit : rows->count;
+    struct err e = fill_orders(arena, rows, most, reply);
 
-    reply->orders = arena_alloc(arena, (size_t)count * sizeof *reply->orders);
-    if (reply->orders == NULL)
-        return err_memory();
-    for (int i = 0; i < count; i++) {
-        struct err e = read_order(arena, rows, i, &reply->orders[i]);
-        if (failed(e))
-            return e;
-    }
-    reply->n_orders = (size_t)count;
-    if (!more)
+    if (failed(e))
+        return e;
+    int count = (int)reply->n_orders;
+    if (count == rows->count)
         return ERR_NONE;
     const struct place last = {db_number(rows, count - 1, 7), db_text(rows, count - 1, 0)};
     reply->next_cursor = write_cursor(arena, &reading->cursor, &last);

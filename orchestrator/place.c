@@ -40,6 +40,18 @@ static void call(struct saga *s, struct channel *channel, const char *method,
 
 /* ---- reserve, and its undoing ------------------------------------------------------- */
 
+/* A title that PutProduct would not have let in is left out: an order does not fail for it. */
+static struct err keep_line(struct arena *arena, const Inventory__V1__PricedLine *from,
+                            struct line *to)
+{
+    bool titled = from->title[0] != '\0' && utf8_valid(from->title, TITLE_SIZE_MAX);
+
+    *to = (struct line){arena_strdup(arena, from->sku), from->quantity,
+                        from->unit_price_cents,
+                        titled ? arena_strdup(arena, from->title) : NULL};
+    return to->sku == NULL || (titled && to->title == NULL) ? err_memory() : ERR_NONE;
+}
+
 /* The reservation is the price snapshot: what it says is what is charged. */
 static struct err keep_reserved(struct saga *s, const Inventory__V1__ReserveReply *reply)
 {
@@ -51,14 +63,10 @@ static struct err keep_reserved(struct saga *s, const Inventory__V1__ReserveRepl
     c->lines.items = arena_alloc(s->arena, reply->n_lines * sizeof *c->lines.items);
     if (c->currency == NULL || c->lines.items == NULL)
         return err_memory();
-    for (size_t i = 0; i < reply->n_lines; i++) {
-        const Inventory__V1__PricedLine *line = reply->lines[i];
-        c->lines.items[i] = (struct line){arena_strdup(s->arena, line->sku), line->quantity,
-                                          line->unit_price_cents};
-        if (c->lines.items[i].sku == NULL)
-            return err_memory();
-    }
-    return ERR_NONE;
+    struct err e = ERR_NONE;
+    for (size_t i = 0; !failed(e) && i < reply->n_lines; i++)
+        e = keep_line(s->arena, reply->lines[i], &c->lines.items[i]);
+    return e;
 }
 
 static struct err check_total(const struct checkout *c)

@@ -125,6 +125,7 @@ struct checkout_options {
 struct checkout_order_line {
     const char *sku;
     int64_t quantity, unit_price_cents;
+    const char *title; /* as it was sold; empty in an order from before titles were kept */
 };
 
 struct checkout_order {
@@ -283,8 +284,11 @@ CHECKOUT_API checkout_call checkout_get_stock_start(
     const struct checkout_options *options, checkout_get_stock_done *done, void *arg);
 
 struct checkout_list_products {
-    int32_t limit;         /* 1 to 1000; 0: 1000 */
-    const char *after_sku; /* the page before's last SKU, or empty */
+    int32_t limit;      /* 1 to 1000; 0: 100 */
+    const char *cursor; /* the page before's next_cursor, or empty */
+    const char *q;      /* only those with this text in title or SKU; empty: all */
+    size_t sku_count;   /* only those of these SKUs, 0 to 100; 0: all */
+    const char *const *skus;
 };
 
 struct checkout_product {
@@ -296,8 +300,8 @@ struct checkout_product {
 
 struct checkout_products {
     size_t product_count;
-    const struct checkout_product
-        *products; /* by SKU; fewer than the limit: the last page */
+    const struct checkout_product *products; /* by SKU; with q perhaps none */
+    const char *next_cursor;                 /* empty on the last page */
 };
 
 typedef void checkout_list_products_done(void *arg, const struct checkout_error *error,

@@ -21,6 +21,9 @@ enum {
     ADJUSTMENT_ID_MAX = 64,       /* visible ASCII characters */
     REASON_SIZE_MAX = 200,        /* bytes of UTF-8: why stock was adjusted */
     TITLE_SIZE_MAX = 200,         /* bytes of UTF-8: a product's */
+    SEARCH_SIZE_MAX = 100,        /* bytes of UTF-8: a text searched for in products */
+    PRODUCTS_PAGE_MAX = 1000,     /* products a page, in the HTTP interface too */
+    SKUS_MAX = 100,               /* SKUs that one list of products is narrowed to */
     LABEL_SIZE_MAX = 100,         /* bytes of UTF-8: a payment method's */
     PROVIDER_TOKEN_MAX = 200,     /* visible ASCII characters */
     ORDERS_PAGE_MAX = 100,        /* orders a page, in the HTTP interface too */

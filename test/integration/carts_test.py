@@ -1,4 +1,6 @@
 """A cart in several windows: what is replaced or ordered is what was on the screen."""
+import os
+import signal
 import threading
 import uuid
 
@@ -58,13 +60,49 @@ class Carts(StackTest):
         for odd in ("x", '"', '"a" "b"', "", "*, *", "W/x"):
             self.expect(self.get(cart, If_None_Match=odd), 400, "invalid_argument")
 
+    def test_a_changed_price_or_title_is_another_copy_but_not_another_cart(self):
+        cart = fresh()
+        self.stack.product("moving", 10, price_cents=100)
+        first = self.put(cart, [("moving", 1)]).headers["etag"]
+        self.assertEqual(self.get(cart, If_None_Match=first).status, 304)
+        seen = {first}
+        for put in ({"price_cents": 200, "title": "Test moving"},
+                    {"price_cents": 200, "title": "Moved"}):
+            self.stack.call("inventory.v1.Inventory/PutProduct", sku="moving", currency="EUR", **put)
+            answer = self.expect(self.get(cart, If_None_Match=", ".join(seen)), 200)
+            self.assertEqual(answer.json["lines"][0]["title"], put["title"])
+            seen.add(answer.headers["etag"])
+        self.assertEqual(len(seen), 3)
+        self.assertEqual(len({etag.split(".")[0] for etag in seen}), 1)
+        # Other stock is shown as well, so a copy from before it is none.
+        self.stack.call("inventory.v1.Inventory/AdjustStock", sku="moving", delta=-4,
+                        reason="test", adjustment_id="moving-4")
+        self.expect(self.get(cart, If_None_Match=", ".join(seen)), 200)
+        # A change is guarded by the lines alone, the price by expected_total_cents.
+        self.expect(self.put(cart, [("moving", 2)], If_Match=first), 200)
+        lost = self.put(cart, [("moving", 3)], If_Match=first)
+        self.changed(lost, 412, cart)
+        self.assertEqual(lost.json["cart"]["total_cents"], 400)
+
+    def test_without_prices_the_tag_is_of_the_lines_alone(self):
+        cart = fresh()
+        priced = self.put(cart, [("cup", 1)]).headers["etag"]
+        os.kill(pid := self.stack.pid("inventory"), signal.SIGSTOP)
+        try:
+            plain = self.expect(self.get(cart, If_None_Match=priced), 200)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        self.assertEqual(plain.headers["etag"], priced.split(".")[0] + '"')
+        self.assertEqual(plain.json["lines"], [{"sku": "cup", "quantity": 1}])
+
     def test_who_replaces_a_cart_may_demand_what_was_seen(self):
         cart = fresh()
         first = self.put(cart, [("cup", 1)]).headers["etag"]
         second = self.expect(self.put(cart, [("cup", 2)], If_Match=first), 200).headers["etag"]
         lost = self.put(cart, [("cup", 3)], If_Match=first)
         self.changed(lost, 412, cart)
-        self.assertEqual(lost.json["cart"]["lines"], [{"sku": "cup", "quantity": 2}])
+        self.assertEqual([(line["sku"], line["quantity"], line["unit_price_cents"])
+                          for line in lost.json["cart"]["lines"]], [("cup", 2, 250)])
         self.changed(self.put(cart, [("cup", 3)], If_Match=f"W/{second}"), 412, cart)
         self.changed(self.put(cart, [("cup", 3)], If_Match='"of.elsewhere"'), 412, cart)
         self.changed(self.get(cart, If_Match=first), 412, cart)

@@ -171,6 +171,7 @@ class Answers(StackTest):
             "putCart": ask("PUT", f"/v1/carts/{cart}", {"lines": []}),
             "getCart": ask("GET", f"/v1/carts/{cart}"),
             "listProducts": ask("GET", "/v1/products"),
+            "getProduct": ask("GET", "/v1/products/cup"),
             "health": ask("GET", "/healthz"),
             "document": ask("GET", "/openapi.yaml"),
         }
@@ -230,6 +231,7 @@ class Answers(StackTest):
                   one.ask("GET", f"/v1/orders?cursor={page.json['next_cursor']}"))
         self.give("listOrders", 200, one.ask("GET", f"/v1/orders?idempotency_key={cart}"))
         self.give("listProducts", 200, one.ask("GET", "/v1/products"))
+        self.give("getProduct", 200, one.ask("GET", "/v1/products/cup"))
         self.give("health", 200, one.ask("GET", "/healthz"))
         self.give("putCart", 409, one.put_cart(cart, [("cup", 1)]))
         self.give("placeOrder", 409, one.order(cart, fresh()))
@@ -343,7 +345,7 @@ class Answers(StackTest):
                 thread.start()
                 wait_until(lambda: two.ask("GET", "/v1/orders").code == "overloaded", 30,
                            "the one call is in flight")
-                self.give_all(503, two, but=("listProducts",))
+                self.give_all(503, two, but=("listProducts", "getProduct"))
             finally:
                 os.kill(pid, signal.SIGCONT)
             thread.join(30)
@@ -361,6 +363,8 @@ class Answers(StackTest):
         self.give("putCart", 400, one.ask("PUT", "/v1/carts/c", {"lines": 1}))
         self.give("listOrders", 400, one.ask("GET", "/v1/orders?cursor=made-up"))
         self.give("listProducts", 400, one.ask("GET", "/v1/products?x=1"))
+        self.give("listProducts", 400, one.ask("GET", "/v1/products?cursor=made-up"))
+        self.give("getProduct", 404, one.ask("GET", "/v1/products/no-such"))
         self.give("placeOrder", 404, one.order(fresh(), fresh()))
         self.give("getOrder", 404, one.ask("GET", "/v1/orders/01ARZ3NDEKTSV4RRFFQ69G5FAV"))
         self.give("getCart", 400, self.cart_asked_oddly(one))

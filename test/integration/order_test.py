@@ -1,6 +1,8 @@
 """A click becomes an order, or nothing: what one shopper sees through HTTP."""
 import base64
 import json
+import os
+import signal
 import threading
 import urllib.parse
 import uuid
@@ -64,8 +66,9 @@ class Order(StackTest):
         self.assertEqual(order["total_cents"], 3 * 250 + 1999)
         self.assertEqual((order["status"], order["currency"]), ("created", "EUR"))
         self.assertEqual(
-            sorted((l["sku"], l["quantity"], l["unit_price_cents"]) for l in order["lines"]),
-            [("cup", 3, 250), ("pot", 1, 1999)])
+            sorted((l["sku"], l["title"], l["quantity"], l["unit_price_cents"])
+                   for l in order["lines"]),
+            [("cup", "Test cup", 3, 250), ("pot", "Test pot", 1, 1999)])
         self.assertEqual(answer.headers["location"], "/v1/orders/" + order["order_id"])
         self.assertFalse(answer.replayed)
         self.assertIn(order["order_id"], self.stack.ctl("orders", "show", order["order_id"]))
@@ -307,7 +310,148 @@ class Order(StackTest):
         self.expect(self.shopper.put_cart(cart, [("cup", 1)]), 201)
         self.expect(self.shopper.put_cart(cart, [("pot", 2)]), 200)
         lines = self.expect(self.shopper.ask("GET", f"/v1/carts/{cart}"), 200).json["lines"]
-        self.assertEqual(lines, [{"sku": "pot", "quantity": 2}])
+        self.assertEqual([(line["sku"], line["quantity"]) for line in lines], [("pot", 2)])
+
+    def test_a_cart_shows_titles_and_prices_as_they_are_now(self):
+        self.stack.product("moving", 7, price_cents=100)
+        cart = fresh("cart")
+        put = self.expect(self.shopper.put_cart(cart, [("moving", 3), ("cup", 1)]), 201).json
+        self.assertEqual(put["lines"][0], {
+            "sku": "moving", "quantity": 3, "known": True, "title": "Test moving",
+            "unit_price_cents": 100, "currency": "EUR", "available": 7})
+        self.assertEqual((put["total_cents"], put["currency"]), (3 * 100 + 250, "EUR"))
+        self.assertEqual(self.shopper.ask("GET", f"/v1/carts/{cart}").json, put)
+
+        self.stack.product("moving", 0, price_cents=120)
+        now = self.shopper.ask("GET", f"/v1/carts/{cart}").json
+        self.assertEqual(now["lines"][0]["unit_price_cents"], 120)
+        self.assertEqual(now["total_cents"], 3 * 120 + 250)
+        # What it showed is what is charged.
+        placed = self.expect(self.shopper.order(
+            cart, fresh(), expected_total_cents=now["total_cents"]), 201).json
+        self.assertEqual(placed["total_cents"], now["total_cents"])
+
+    def test_a_line_of_no_product_is_told_and_there_is_no_total(self):
+        self.stack.product("dollar", 1, price_cents=1, currency="USD")
+        cart = fresh("cart")
+        answer = self.shopper.put_cart(cart, [("cup", 1), ("no-such", 2)]).json
+        self.assertEqual(answer["lines"][1], {"sku": "no-such", "quantity": 2, "known": False})
+        self.assertNotIn("total_cents", answer)
+        answer = self.shopper.put_cart(cart, [("cup", 1), ("dollar", 1)]).json
+        self.assertEqual([line["currency"] for line in answer["lines"]], ["EUR", "USD"])
+        self.assertNotIn("total_cents", answer)
+
+    def test_a_cart_is_answered_without_prices_while_the_inventory_stands_still(self):
+        cart = fresh("cart")
+        os.kill(pid := self.stack.pid("inventory"), signal.SIGSTOP)
+        try:
+            for answer in (self.expect(self.shopper.put_cart(cart, [("cup", 2)]), 201),
+                           self.expect(self.shopper.ask("GET", f"/v1/carts/{cart}"), 200)):
+                self.assertEqual(answer.json, {
+                    "cart_id": cart, "etag": answer.headers["etag"],
+                    "lines": [{"sku": "cup", "quantity": 2}]})
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        wait_until(lambda: "total_cents" in self.shopper.ask("GET", f"/v1/carts/{cart}").json,
+                   60, "the prices are there again")
+
+    # --- titles ---
+
+    def test_an_order_keeps_the_titles_it_was_sold_under(self):
+        title = 'Café \\ "größte" 🍵'
+        self.stack.product("odd", 10)
+        put = dict(sku="odd", price_cents=1000, currency="EUR")
+        self.stack.call("inventory.v1.Inventory/PutProduct", title=title, **put)
+        key, cart = fresh(), self.cart([("odd", 1)])
+        placed = self.expect(self.shopper.order(cart, key), 201)
+        self.stack.call("inventory.v1.Inventory/PutProduct", title="Renamed", **put)
+        path = placed.headers["location"]
+        for order in (placed.json, self.shopper.ask("GET", path).json,
+                      self.shopper.ask("GET", "/v1/orders").json["orders"][0],
+                      self.shopper.order(cart, key).json):
+            self.assertEqual([line["title"] for line in order["lines"]], [title])
+        self.assertEqual(self.stack.sql(
+            "SELECT payload->'lines'->0->>'title' FROM orders.outbox "
+            f"WHERE order_id = '{placed.json['order_id']}'"), [[title]])
+        self.assertIn(title, self.stack.ctl("orders", "show", placed.json["order_id"]))
+
+    def test_an_order_from_before_titles_were_kept_has_none(self):
+        placed = self.expect(self.shopper.order(self.cart(), fresh()), 201)
+        self.stack.sql("UPDATE orders.orders SET lines = jsonb_build_array((lines->0) - 'title') "
+                       f"WHERE id = '{placed.json['order_id']}'")
+        line, = self.expect(self.shopper.ask("GET", placed.headers["location"]), 200).json["lines"]
+        self.assertEqual(line, {"sku": "cup", "quantity": 1, "unit_price_cents": 250})
+
+    def test_a_page_of_the_largest_orders_there_can_be_is_cut_not_refused(self):
+        """A hundred of them are 3 MB, and a message may have one."""
+        placed = self.expect(self.shopper.order(self.cart(), fresh()), 201).json
+        self.stack.sql(f"""
+            INSERT INTO orders.orders SELECT lpad(n::text, 26, '0'), user_id, total_cents, status,
+                'large-' || n || '-{placed['order_id']}', created_at - n * interval '1 s',
+                currency, cart_id, reservation_id, charge_id, (SELECT jsonb_agg(
+                    jsonb_build_object('sku', lpad(i::text, 64, 'x'), 'quantity', 10000,
+                        'unit_price_cents', 1000000000, 'title', repeat('"', 200)))
+                    FROM generate_series(1, 100) i)
+            FROM orders.orders, generate_series(1, 100) n WHERE id = '{placed['order_id']}'""")
+        try:
+            found, cursor, pages = [], "", 0
+            while cursor is not None:
+                page = self.expect(self.shopper.ask(
+                    "GET", "/v1/orders?limit=100" + (cursor and f"&cursor={cursor}")), 200).json
+                found += [order["order_id"] for order in page["orders"]]
+                cursor, pages = page["next_cursor"], pages + 1
+            self.assertEqual(found, [placed["order_id"]] + [f"{n:026}" for n in range(1, 101)])
+            self.assertGreater(pages, 2)
+        finally:
+            self.stack.sql("DELETE FROM orders.orders WHERE idempotency_key LIKE "
+                           f"'large-%-{placed['order_id']}'")
+
+    # --- products ---
+
+    def products(self, **filters):
+        """All that fit, page by page, by whoever asks."""
+        found, cursor = [], None
+        while True:
+            query = urllib.parse.urlencode(
+                {**filters, **({"cursor": cursor} if cursor else {})})
+            page = self.expect(self.shopper.ask("GET", f"/v1/products?{query}"), 200).json
+            found += page["products"]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return found
+
+    def test_1500_products_are_all_found_by_paging_and_by_a_text(self):
+        self.stack.sql("""
+            INSERT INTO inventory.products SELECT 'many-' || lpad(n::text, 4, '0'),
+                'Größe ' || n, 100, 'EUR' FROM generate_series(1, 1500) n;
+            INSERT INTO inventory.stock (sku) SELECT sku FROM inventory.products
+                WHERE sku LIKE 'many-%'""")
+        try:
+            named = [f"many-{n:04}" for n in range(1, 1501)]
+            for limit in ({}, {"limit": 1000}, {"limit": 37}):
+                skus = [product["sku"] for product in self.products(**limit)]
+                self.assertEqual([sku for sku in skus if sku.startswith("many-")], named)
+                self.assertLessEqual({"cup", "pot", "last"}, set(skus))
+            self.assertEqual([p["sku"] for p in self.products(q="MANY-0")], named[:999])
+            self.assertEqual([p["sku"] for p in self.products(q="GRÖSSE 15")], [])
+            self.assertEqual([p["title"] for p in self.products(q="grÖße 150")],
+                             ["Größe 150", "Größe 1500"])
+            self.assertEqual([p["sku"] for p in self.products(sku="pot,many-0007,no-such")],
+                             ["many-0007", "pot"])
+            self.assertEqual([p["sku"] for p in self.products(sku="pot,many-0007", q="größe")],
+                             ["many-0007"])
+            listed = self.stack.ctl("products", "list", "--query", "GRÖßE 1500")
+            self.assertIn("many-1500", listed)
+        finally:
+            self.stack.sql("DELETE FROM inventory.stock WHERE sku LIKE 'many-%';"
+                           "DELETE FROM inventory.products WHERE sku LIKE 'many-%'")
+
+    def test_one_product_is_read_or_not_found(self):
+        product = self.expect(self.shopper.ask("GET", "/v1/products/pot"), 200).json
+        self.assertEqual((product["sku"], product["title"], product["price_cents"]),
+                         ("pot", "Test pot", 1999))
+        self.expect(self.shopper.ask("GET", "/v1/products/no-such"), 404, "not_found")
+        self.expect(self.shopper.ask("GET", "/v1/products/a%20b"), 404, "not_found")
 
     def test_a_request_without_a_key_is_400(self):
         answer = self.shopper.ask("POST", "/v1/orders",

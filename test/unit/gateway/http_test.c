@@ -395,14 +395,15 @@ static void carts_products_and_lists_are_told(void **state)
     struct wire_answer *a = ask(w, "PUT /v1/carts/new", "", CART);
     assert_int_equal(a->status, 201);
     assert_string_equal(
-        a->body,
-        "{\"cart_id\":\"new\",\"etag\":\"\\\"v1\\\"\",\"lines\":[{\"sku\":\"A.b_c-1\",\"quantity\":3}]}");
+        a->body, "{\"cart_id\":\"new\",\"etag\":\"\\\"v1.a4816b6e11347494\\\"\","
+                 "\"lines\":[{\"sku\":\"A.b_c-1\",\"quantity\":3,\"known\":false}]}");
     assert_int_equal(ask(w, "PUT /v1/carts/old", "", CART)->status, 200);
     assert_int_equal(ask(w, "GET /v1/carts/none", "", NULL)->status, 404);
     ask_as(w, "", "GET /v1/products", "", NULL);
     assert_string_equal(
         a->body, "{\"products\":[{\"sku\":\"TEA-1\",\"title\":\"Tea \\\"Earl\\\"\","
-                 "\"price_cents\":450,\"currency\":\"EUR\",\"available\":7}]}");
+                 "\"price_cents\":450,\"currency\":\"EUR\",\"available\":7}],"
+                 "\"next_cursor\":null}");
     ask(w, "GET /v1/orders", "", NULL);
     assert_string_equal(a->body, "{\"orders\":[],\"next_cursor\":null}");
     ask(w, "GET /v1/orders?limit=1", "", NULL);
@@ -413,6 +414,133 @@ static void carts_products_and_lists_are_told(void **state)
     ask(w, "OPTIONS /v1/orders", "", NULL);
     assert_int_equal(a->status, 204);
     expect_header(a, "Allow", "GET, HEAD, OPTIONS, POST");
+}
+
+static void a_cart_has_titles_prices_and_its_total(void **state)
+{
+    static const char TEA[] = "\"known\":true,\"title\":\"Tea \\\"Earl\\\"\","
+                              "\"unit_price_cents\":450,\"currency\":\"EUR\","
+                              "\"available\":7}";
+    struct world *w = *state;
+    char expected[1024];
+
+    struct wire_answer *a = ask(w, "PUT /v1/carts/c", "",
+                                "{\"lines\":[{\"sku\":\"TEA-1\",\"quantity\":3},"
+                                "{\"sku\":\"TEA-1\",\"quantity\":2}]}");
+    snprintf(expected, sizeof expected,
+             "{\"cart_id\":\"c\",\"etag\":\"\\\"v1.fdb8a3c2493e472e\\\"\","
+             "\"lines\":[{\"sku\":\"TEA-1\",\"quantity\":3,%s,"
+             "{\"sku\":\"TEA-1\",\"quantity\":2,%s],"
+             "\"total_cents\":2250,\"currency\":\"EUR\"}",
+             TEA, TEA);
+    assert_string_equal(a->body, expected);
+    assert_string_equal(w->shop.searched, "100|||TEA-1|TEA-1");
+
+    /* No total of two currencies, nor with what is not known. */
+    ask(w, "PUT /v1/carts/c", "",
+        "{\"lines\":[{\"sku\":\"TEA-1\",\"quantity\":1},{\"sku\":\"FAR-1\",\"quantity\":1}]}");
+    assert_non_null(strstr(a->body, "\"currency\":\"USD\",\"available\":0}]}"));
+    ask(w, "PUT /v1/carts/c", "",
+        "{\"lines\":[{\"sku\":\"GONE\",\"quantity\":1},{\"sku\":\"TEA-1\",\"quantity\":1}]}");
+    assert_non_null(
+        strstr(a->body, "{\"sku\":\"GONE\",\"quantity\":1,\"known\":false},"));
+    assert_null(strstr(a->body, "total_cents"));
+    ask(w, "PUT /v1/carts/c", "", "{\"lines\":[]}");
+    assert_string_equal(a->body,
+                        "{\"cart_id\":\"c\",\"etag\":\"\\\"v1\\\"\",\"lines\":[]}");
+}
+
+static void a_cart_is_told_without_prices_when_they_cannot_be_read(void **state)
+{
+    struct world *w = *state;
+
+    w->shop.closed = true;
+    struct wire_answer *a = ask(w, "PUT /v1/carts/new", "",
+                                "{\"lines\":[{\"sku\":\"TEA-1\",\"quantity\":3}]}");
+    assert_int_equal(a->status, 201);
+    assert_string_equal(a->body, "{\"cart_id\":\"new\",\"etag\":\"\\\"v1\\\"\","
+                                 "\"lines\":[{\"sku\":\"TEA-1\",\"quantity\":3}]}");
+    expect_problem(ask_as(w, "", "GET /v1/products", "", NULL), 503, "unavailable");
+    expect_problem(ask_as(w, "", "GET /v1/products/TEA-1", "", NULL), 503, "unavailable");
+}
+
+static void one_product_is_told_or_not_found(void **state)
+{
+    static const char *const NONE[] = {
+        "FAR-2", "a%20b", "TEA%2D1",
+        "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+        "xxxxxxxxxxxxxxx"};
+    struct world *w = *state;
+    struct wire_answer *a = ask_as(w, "", "GET /v1/products/TEA-1", "", NULL);
+    char line[128];
+
+    assert_string_equal(a->body,
+                        "{\"sku\":\"TEA-1\",\"title\":\"Tea \\\"Earl\\\"\","
+                        "\"price_cents\":450,\"currency\":\"EUR\",\"available\":7}");
+    for (size_t i = 0; i < sizeof NONE / sizeof *NONE; i++) {
+        snprintf(line, sizeof line, "GET /v1/products/%s", NONE[i]);
+        expect_problem(ask_as(w, "", line, "", NULL), 404, "not_found");
+    }
+}
+
+static void a_querys_values_are_decoded_strictly(void **state)
+{
+    static const struct {
+        const char *query, *searched; /* NULL: refused */
+    } CASES[] = {
+        {"q=tea", "0||tea"},
+        {"q=Gr%C3%BCner+Tee%20%2B%26%3d%25", "0||Gr\xc3\xbcner Tee +&=%"},
+        {"q=a=b/c?d:e@f!$'()*,;-._~", "0||a=b/c?d:e@f!$'()*,;-._~"},
+        {"limit=1000&cursor=abc&q=x&sku=A,B%2CC", "1000|abc|x|A|B|C"},
+        {"q=%F0%9F%8D%B5", "0||\xf0\x9f\x8d\xb5"},
+        {"q=", NULL},
+        {"q", NULL},
+        {"q=%", NULL},
+        {"q=%4", NULL},
+        {"q=%4g", NULL},
+        {"q=%00", NULL},
+        {"q=a%00b", NULL},
+        {"q=%0a", NULL},
+        {"q=%7F", NULL},
+        {"q=%C3", NULL},          /* half a letter */
+        {"q=%C0%AF", NULL},       /* in more bytes than it needs */
+        {"q=%ED%A0%80", NULL},    /* a surrogate */
+        {"q=%F4%90%80%80", NULL}, /* beyond Unicode */
+        {"q=%2525", "0||%25"},    /* once, not until nothing is left */
+        {"q=a[b", NULL},
+        {"q=a&q=b", NULL},
+        {"%71=a", NULL},
+        {"limit=1001", NULL},
+        {"limit=%31", "1||"},
+        {"sku=", NULL},
+        {"sku=A,", NULL},
+        {"sku=A%20B", NULL},
+        {"sku=A,,B", NULL},
+    };
+    struct world *w = *state;
+    char line[256], q[128], many[300] = "GET /v1/products?sku=A";
+
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        snprintf(line, sizeof line, "GET /v1/products?%s", CASES[i].query);
+        w->shop.searched[0] = '\0';
+        struct wire_answer *a = ask_as(w, "", line, "", NULL);
+        if (CASES[i].searched == NULL) {
+            expect_problem(a, 400, "invalid_argument");
+            continue;
+        }
+        assert_int_equal(a->status, 200);
+        assert_string_equal(w->shop.searched, CASES[i].searched);
+    }
+    memset(q, 'q', sizeof q);
+    snprintf(line, sizeof line, "GET /v1/products?q=%.100s", q);
+    assert_int_equal(ask_as(w, "", line, "", NULL)->status, 200);
+    snprintf(line, sizeof line, "GET /v1/products?q=%.101s", q);
+    expect_problem(ask_as(w, "", line, "", NULL), 400, "invalid_argument");
+    for (int i = 1; i < 100; i++)
+        strcat(many, ",A");
+    assert_int_equal(ask_as(w, "", many, "", NULL)->status, 200);
+    strcat(many, ",A");
+    expect_problem(ask_as(w, "", many, "", NULL), 400, "invalid_argument");
 }
 
 static void health_is_the_orchestrators(void **state)
@@ -1029,6 +1157,10 @@ int main(void)
         WITH_WORLD(without_a_good_token_all_is_one_401),
         WITH_WORLD(a_body_past_64_kib_is_413),
         WITH_WORLD(carts_products_and_lists_are_told),
+        WITH_WORLD(a_cart_has_titles_prices_and_its_total),
+        WITH_WORLD(a_cart_is_told_without_prices_when_they_cannot_be_read),
+        WITH_WORLD(one_product_is_told_or_not_found),
+        WITH_WORLD(a_querys_values_are_decoded_strictly),
         WITH_WORLD(health_is_the_orchestrators),
         WITH_WORLD(a_trace_is_passed_on_or_made),
         WITH_WORLD(one_connection_serves_many_also_after_a_refusal),

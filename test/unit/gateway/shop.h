@@ -32,6 +32,8 @@ struct shop {
     int left;   /* of those: their caller was seen to have called off */
     bool let_go;
     bool sick;
+    bool closed;          /* ListProducts fails */
+    char searched[256];   /* the last ListProducts: limit|cursor|q|skus */
     int smuggled;         /* calls of GetCart for a cart "smuggled..." */
     struct trace trace;   /* our place in that of the last Place */
 };
@@ -253,18 +255,46 @@ static void shop_list_products(Inventory__V1__Inventory_Service *service,
                                Inventory__V1__ListProductsReply_Closure closure,
                                void *call)
 {
+    struct shop *shop = (struct shop *)((char *)service - offsetof(struct shop, inventory));
     Inventory__V1__Product product = INVENTORY__V1__PRODUCT__INIT;
-    Inventory__V1__Product *products[] = {&product};
+    Inventory__V1__Product other = INVENTORY__V1__PRODUCT__INIT;
+    Inventory__V1__Product *products[] = {&product, &other};
     Inventory__V1__ListProductsReply reply = INVENTORY__V1__LIST_PRODUCTS_REPLY__INIT;
 
-    (void)service, (void)request;
+    pthread_mutex_lock(&shop->mutex);
+    snprintf(shop->searched, sizeof shop->searched, "%d|%s|%s", request->limit,
+             request->cursor, request->q);
+    for (size_t i = 0; i < request->n_skus; i++) {
+        size_t used = strlen(shop->searched);
+        snprintf(shop->searched + used, sizeof shop->searched - used, "|%s",
+                 request->skus[i]);
+    }
+    bool closed = shop->closed;
+    pthread_mutex_unlock(&shop->mutex);
+    if (closed) {
+        rpc_call_fail(call, err_make(ERR_UNAVAILABLE, "host=db7 is away"));
+        return;
+    }
     product.sku = (char *)"TEA-1";
     product.title = (char *)"Tea \"Earl\"";
     product.price_cents = 450;
     product.currency = (char *)"EUR";
     product.available = 7;
-    reply.n_products = 1;
+    other.sku = (char *)"FAR-1";
+    other.title = (char *)"Far";
+    other.price_cents = 1;
+    other.currency = (char *)"USD";
+    /* As asked for; the whole list is the one product. */
+    if (request->n_skus == 0)
+        reply.n_products = 1;
+    for (size_t i = 0; i < request->n_skus; i++)
+        if (strcmp(request->skus[i], "TEA-1") == 0 && reply.n_products == 0)
+            reply.n_products = 1;
+    for (size_t i = 0; i < request->n_skus; i++)
+        if (strcmp(request->skus[i], "FAR-1") == 0)
+            products[reply.n_products++] = &other;
     reply.products = products;
+    reply.next_cursor = request->limit == 1 ? (char *)"next-page" : (char *)"";
     closure(&reply, call);
 }
 

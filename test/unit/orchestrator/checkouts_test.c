@@ -1165,13 +1165,17 @@ static void lines_survive_their_json(void **state)
     enum { LINES_COUNT = 100 };
     struct line items[LINES_COUNT];
     struct lines lines = {items, LINES_COUNT}, back;
-    char skus[LINES_COUNT][65];
+    char skus[LINES_COUNT][65], quotes[TITLE_SIZE_MAX + 1];
+    const char *const titles[] = {quotes, NULL, "T\xc3\xa4sse \\ \"gro\xc3\x9f\"", ""};
+    enum { TITLES_COUNT = sizeof titles / sizeof *titles };
 
     (void)state;
+    memset(quotes, '"', TITLE_SIZE_MAX);
+    quotes[TITLE_SIZE_MAX] = '\0';
     for (int i = 0; i < LINES_COUNT; i++) {
         memset(skus[i], 'A' + i % 26, 64);
         skus[i][64] = '\0';
-        items[i] = (struct line){skus[i], INT64_MAX, INT64_MAX - i};
+        items[i] = (struct line){skus[i], INT64_MAX, INT64_MAX - i, titles[i % TITLES_COUNT]};
     }
     char *json = lines_to_json(the_arena, &lines, true);
     assert_non_null(json);
@@ -1181,6 +1185,10 @@ static void lines_survive_their_json(void **state)
         assert_string_equal(back.items[i].sku, skus[i]);
         assert_int_equal(back.items[i].quantity, INT64_MAX);
         assert_int_equal(back.items[i].unit_price_cents, INT64_MAX - i);
+        if (items[i].title == NULL)
+            assert_null(back.items[i].title);
+        else
+            assert_string_equal(back.items[i].title, items[i].title);
     }
     lines.count = 0;
     assert_string_equal(lines_to_json(the_arena, &lines, false), "[]");
