@@ -15,7 +15,7 @@
 
 static void pipelined_requests_are_answered_in_order(void **state)
 {
-    enum { COUNT = 50 }; /* more than one round takes */
+    enum { COUNT = 50 }; /* the first 20 are more than one round takes */
     struct world *w = open_default();
     int fd = connect_to(w);
     char text[16], all[COUNT * 128] = "";
@@ -24,7 +24,7 @@ static void pipelined_requests_are_answered_in_order(void **state)
     for (int i = 0; i < COUNT; i++)
         snprintf(all + strlen(all), sizeof all - strlen(all),
                  "PUT %s HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n%03d",
-                 i % 3 == 1 ? "/later" : "/echo", i);
+                 i % 3 == 1 && i > 20 ? "/later" : "/echo", i);
     say(fd, all);
     for (int i = 0; i < COUNT; i++) {
         snprintf(text, sizeof text, "%03d", i);
@@ -132,6 +132,26 @@ static void a_client_that_has_said_all_still_gets_its_answers(void **state)
     let_held_go(w);
     expect_answer(w, fd, 200, "three");
     expect_end(fd);
+    close_world(w);
+}
+
+/* The server sees the end of what it says while the request is being handled. */
+static void saying_all_later_is_no_breaking_off_either(void **state)
+{
+    struct world *w = open_default();
+    int fd = connect_to(w), other = connect_to(w);
+
+    (void)state;
+    ask(fd, "PUT", "/held", "kept");
+    wait_held(w, 1);
+    shutdown(fd, SHUT_WR);
+    for (int i = 0; i < 2; i++) /* then that was seen */
+        expect_served(w, other, "/echo");
+    assert_int_equal(w->gone, 0);
+    let_held_go(w);
+    expect_answer(w, fd, 200, "kept");
+    expect_end(fd);
+    close(other);
     close_world(w);
 }
 
@@ -539,6 +559,7 @@ int main(void)
         cmocka_unit_test(head_204_and_304_have_no_body),
         cmocka_unit_test(the_connection_ends_when_either_side_says_so),
         cmocka_unit_test(a_client_that_has_said_all_still_gets_its_answers),
+        cmocka_unit_test(saying_all_later_is_no_breaking_off_either),
         cmocka_unit_test(a_faults_test_can_lose_an_answer),
         cmocka_unit_test(without_memory_for_an_answer_there_is_a_short_one),
         cmocka_unit_test(continue_is_said_only_when_the_body_will_be_read),

@@ -178,6 +178,24 @@ static void a_tls_client_that_has_said_all_gets_a_large_answer(void **state)
     close_world(w);
 }
 
+static void a_tls_client_that_says_no_more_is_told_that_it_was_not_all(void **state)
+{
+    struct world *w = open_with_tls();
+    struct tls_client c = tls_connect(w);
+    char answer[4096];
+    size_t size;
+
+    (void)state;
+    tls_shake_hands(&c, false);
+    tls_say(&c, "GET /echo HTTP/1.1\r\nHo", 100, false);
+    SSL_shutdown(c.ssl);
+    tls_flush(&c, false);
+    (void)tls_read_all(&c, answer, sizeof answer, &size);
+    assert_non_null(strstr(answer, "\r\n\r\nINCOMPLETE"));
+    tls_close(&c);
+    close_world(w);
+}
+
 static void plain_http_on_a_tls_port_is_told_so(void **state)
 {
     struct world *w = open_with_tls();
@@ -230,6 +248,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tls_records_may_be_cut_anywhere),
         cmocka_unit_test(a_tls_client_that_has_said_all_gets_a_large_answer),
+        cmocka_unit_test(a_tls_client_that_says_no_more_is_told_that_it_was_not_all),
         cmocka_unit_test(plain_http_on_a_tls_port_is_told_so),
         cmocka_unit_test(a_tls_client_may_break_off_at_any_byte_of_its_handshake),
     };
