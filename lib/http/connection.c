@@ -636,8 +636,10 @@ static bool take_data(struct connection *c, struct http_text data)
         c->drained += data.size;
         return c->drained <= limits->drain;
     }
-    if (!body_room(c, data.size))
+    if (!body_room(c, data.size)) {
+        refuse(c, NULL, HTTP_NO_MEMORY);
         return false;
+    }
     memcpy(c->bytes + c->bytes_size, data.at, data.size);
     c->bytes_size += data.size;
     return true;

@@ -89,6 +89,8 @@ struct http_limits {
       "The trailer section is malformed or too long.", none)                               \
     X(BODY_TOO_LARGE,        413, false,                                                   \
       "The body may be at most %zu bytes.", body)                                          \
+    X(NO_MEMORY,             503, true,                                                    \
+      "The server has no memory for the request just now.", none)                          \
     /* the connection */                                                                   \
     X(PLAIN_ON_TLS,          400, true,                                                    \
       "This port speaks TLS; use https.", none)                                            \
