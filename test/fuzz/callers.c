@@ -120,6 +120,10 @@ static void read_key(const char *path, bool private)
     size_t length = strlen(key_name(key));
     assert(length >= 1 && length <= KEY_NAME_MAX);
     assert(sodium_is_zero(key_public(key), KEY_PUBLIC_SIZE) == 0);
+    uint8_t derived[2][KEY_SHARED_SIZE];
+    key_derive(key, "one", derived[0]);
+    key_derive(key, "two", derived[1]);
+    assert(memcmp(derived[0], derived[1], KEY_SHARED_SIZE) != 0);
     key_free(key);
 }
 

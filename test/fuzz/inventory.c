@@ -5,6 +5,8 @@
 
 enum { TTL_MS = 900000 };
 
+static const uint8_t CURSOR_KEY[CURSOR_KEY_SIZE] = {7};
+
 void stock_reserve(struct db *db, const struct scope *scope,
                    const Inventory__V1__ReserveRequest *in, int64_t ttl_ms)
 {
@@ -55,11 +57,16 @@ void stock_get(struct db *db, const struct scope *scope,
 }
 
 void stock_list_products(struct db *db, const struct scope *scope,
+                         const uint8_t *cursor_key,
                          const Inventory__V1__ListProductsRequest *in)
 {
     (void)db;
     stored(scope);
-    assert(page_good(in->limit, "") && empty_or(sku_valid, in->after_sku));
+    assert(cursor_key[0] == CURSOR_KEY[0]);
+    assert(page_good(in->limit, "") && utf8_valid(in->q, SEARCH_SIZE_MAX));
+    assert(in->n_skus <= SKUS_MAX);
+    for (size_t i = 0; i < in->n_skus; i++)
+        assert(sku_valid(in->skus[i]));
 }
 
 void stock_put_product(struct db *db, const struct scope *scope,
@@ -102,7 +109,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct inventory inventory;
 
-    inventory_init(&inventory, NULL, TTL_MS);
+    inventory_init(&inventory, NULL, TTL_MS, CURSOR_KEY);
     dispatch(&inventory.service.base, data, size);
     return 0;
 }
