@@ -15,10 +15,12 @@ import json
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from pathlib import Path
 
+from machine import children
 from shop import BUILD, HOT, SKUS, USERS, free_port, wait_until
 
 CLIENTS = (8, 16, 32, 64)
@@ -37,7 +39,8 @@ STATEMENTS = r"""
 \set user random(1, {users}){draw}
 INSERT INTO orders.checkouts (order_id, idempotency_key, user_id, cart_id,
         payment_method_id, fingerprint, cart, owner, lease_until)
-    VALUES ('bench-' || :n::text, 'key-' || :n::text,
+    VALUES ('bench-' || :n::text,
+            '00000000-0000-4000-8000-' || lpad(:user::text, 12, '0') || ' key-' || :n::text,
             ('00000000-0000-4000-8000-' || lpad(:user::text, 12, '0'))::uuid,
             'cart-' || :n::text, 'pm_card_visa', sha256(:n::text::bytea),
             '[{{"sku": "sku-1", "quantity": 1}}, {{"sku": "sku-2", "quantity": 1}}]', 'bench',
@@ -109,17 +112,18 @@ class Pgbench:
 
 NGINX = """
 daemon off;
-worker_processes auto;
+worker_processes {workers};
 pid {folder}/nginx.pid;
 error_log {folder}/nginx.log;
 events {{ worker_connections 4096; }}
 http {{
-    access_log {folder}/access.log;
+    access_log {folder}/access.log combined buffer=64k flush=1s;
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
+    server_tokens off;
     keepalive_requests 100000000;
     default_type application/json;
     server {{
@@ -136,8 +140,8 @@ http {{
 class Child:
     """A process of ours that is ended with us, and at the end of a `with`."""
 
-    def __init__(self, command, **more):
-        self.process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *command],
+    def __init__(self, command, at_our_death="KILL", **more):
+        self.process = subprocess.Popen(["setpriv", "--pdeathsig", at_our_death, *command],
                                         stdin=subprocess.DEVNULL, start_new_session=True,
                                         **more)
 
@@ -153,21 +157,55 @@ class Child:
             self.process.wait()
 
 
-class Nginx(Child):
-    """nginx that gives one answer of the gateway, byte for byte in the body, to everything."""
+def exchange(port, request):
+    """The bytes of the answer to one request."""
+    got = b""
+    with socket.create_connection(("127.0.0.1", port), 30) as connection:
+        connection.sendall(request)
+        while more := connection.recv(65536):
+            got += more
+            head, end, body = got.partition(b"\r\n\r\n")
+            if end and len(body) >= int(re.search(rb"Content-Length: (\d+)", head)[1]):
+                return got
+    raise AssertionError(f"half an answer: {got!r}")
 
-    def __init__(self, folder, answer):
-        self.port = free_port()
-        headers = "\n".join(f'            add_header {name.title()} "{value}";'
-                            for name, value in answer.headers.items()
-                            if name not in ("content-type", "content-length", "date",
-                                            "connection", "server"))
-        conf = Path(folder) / "nginx.conf"
-        conf.write_text(NGINX.format(folder=folder, port=self.port, headers=headers,
-                                     body=answer.body.decode()))
+
+class Nginx(Child):
+    """nginx that gives one answer of the gateway to everything: its fields, its body, and
+    as many bytes.  Like the gateway, it logs each request, many lines to a write."""
+
+    OWN = ("content-type", "content-length", "date", "connection", "server")
+    ADDED = "Server: nginx\r\nConnection: keep-alive\r\n"
+
+    def __init__(self, folder, workers, request, answer):
+        folder = Path(folder) / f"nginx-{workers}"
+        folder.mkdir()
+        self.port, self.workers = free_port(), workers
+        head, body = answer.decode().split("\r\n\r\n")
+        headers = "\n".join(f'            add_header {name} "{value}";'
+                            for name, value in self._fields(head))
+        conf = folder / "nginx.conf"
+        conf.write_text(NGINX.format(folder=folder, port=self.port, workers=workers,
+                                     headers=headers, body=body))
         super().__init__([shutil.which("nginx") or "/usr/sbin/nginx", "-c", str(conf),
-                          "-e", f"{folder}/nginx.log"])
+                          "-e", f"{folder}/nginx.log"], at_our_death="TERM")
         wait_until(self._listens, 10, "nginx listens")
+        if len(exchange(self.port, request)) != len(answer):
+            raise AssertionError(f"nginx has another number of bytes than {answer!r}")
+
+    def _fields(self, head):
+        """(name, value) to add; the longest is cut by what nginx adds of its own."""
+        fields = [line.split(": ", 1) for line in head.split("\r\n")[1:]]
+        ours = sum(len(name) + len(value) + 4 for name, value in fields
+                   if name.lower() in ("connection", "server"))
+        fields = {name: value for name, value in fields if name.lower() not in self.OWN}
+        longest = max(fields, key=lambda name: len(fields[name]))
+        kept = len(fields[longest]) + ours - len(self.ADDED)
+        fields[longest] = fields[longest][:kept].ljust(kept, "x")
+        return fields.items()
+
+    def pids(self):
+        return [self.process.pid, *children(self.process.pid)]
 
     def _listens(self):
         return subprocess.run(["curl", "-fsS", "-o", "/dev/null",

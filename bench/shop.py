@@ -14,7 +14,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "test" / "integration"))
-from stack import BUILD, SERVICES, SUMS, Shopper, Stack, free_port, wait_until  # noqa: E402
+from machine import Postgres  # noqa: E402
+from stack import BUILD, SERVICES, SUMS, Stack, free_port, wait_until  # noqa: E402
 
 USERS = 1000
 SKUS = 1000
@@ -79,12 +80,12 @@ GROWTH_BOOKS = """
     INSERT INTO orders.checkouts (order_id, idempotency_key, user_id, cart_id,
             payment_method_id, fingerprint, cart, state, owner, lease_until, created_at,
             finished_at)
-        SELECT id, name, user_id, name, 'pm_card_visa', sha256(name::bytea),
+        SELECT id, user_id || ' ' || name, user_id, name, 'pm_card_visa', sha256(name::bytea),
                jsonb_build_array(jsonb_build_object('sku', sku, 'quantity', 1)), 'completed',
                'bench', at, at, at FROM orders.bench_old;
     INSERT INTO orders.orders (id, user_id, total_cents, idempotency_key, created_at, currency,
             cart_id, reservation_id, charge_id, lines)
-        SELECT id, user_id, cents, name, at, 'EUR', name, id, id,
+        SELECT id, user_id, cents, user_id || ' ' || name, at, 'EUR', name, id, id,
                jsonb_build_array(jsonb_build_object('sku', sku, 'quantity', 1,
                                                     'unit_price_cents', cents))
         FROM orders.bench_old;
@@ -104,8 +105,14 @@ GROWTH_END = """
 
 
 class Shop(Stack):
-    def __init__(self, replicas=(), **environment):
+    """`commit` is an against.Commit; its SQL comes from its own bench/shop.py."""
+
+    def __init__(self, replicas=(), commit=None, **environment):
         super().__init__(**environment)
+        self.its = commit.shop if commit else sys.modules[__name__]
+        if commit:
+            self.repo, self.build = commit.repo, commit.build
+            self.environment["CHECKOUT_BUILD"] = str(self.build)  # ./up builds nothing
         self.replicas = replicas
         self.extra = []  # the second processes
         self.ports = [self.port]
@@ -128,7 +135,8 @@ class Shop(Stack):
 
     def start(self):
         super().start()
-        self.sql(CATALOGUE)
+        self.postgres = Postgres(self.pid("postgres"))
+        self.sql(self.its.CATALOGUE)
         for name in self.replicas:
             self._start_second(name)
         return self
@@ -142,7 +150,7 @@ class Shop(Stack):
         super().stop()
 
     def _sign_in(self):
-        script = (f"for n in $(seq 1 {USERS}); do '{BUILD}/bin/checkoutctl' --state"
+        script = (f"for n in $(seq 1 {USERS}); do '{self.build}/bin/checkoutctl' --state"
                   f" '{self.state}' token --ttl 86400"
                   f" --user $(printf '00000000-0000-4000-8000-%012d' $n); done")
         done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
@@ -161,7 +169,7 @@ class Shop(Stack):
         own.chmod(0o600)
         with open(self.state / "log" / f"{name}-2.log", "ab") as log:
             self.extra.append(subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", str(BUILD / "bin" / name), "--config",
+                ["setpriv", "--pdeathsig", "KILL", str(self.build / "bin" / name), "--config",
                  str(own)], env=self._environ(), stdin=subprocess.DEVNULL, stdout=log,
                 stderr=log, start_new_session=True))
         if name == "gateway":
@@ -192,8 +200,9 @@ class Shop(Stack):
             self._sign_in()
         self.round += 1
         name = f"{'hot' if hot else 'cart'}-{self.round}"
-        lines = (HOT_LINES if hot else SPREAD_LINES).format(hot=HOT, skus=SKUS)
-        self.sql(CARTS.format(users=USERS, skus=SKUS, name=name, count=count, lines=lines))
+        lines = self.its.HOT_LINES if hot else self.its.SPREAD_LINES
+        self.sql(self.its.CARTS.format(users=USERS, skus=SKUS, name=name, count=count,
+                                       lines=lines.format(hot=HOT, skus=SKUS)))
         path = self.base / f"requests-{self.round}"
         with open(path, "wb") as out:
             for n in range(1, count + 1):
@@ -207,18 +216,15 @@ class Shop(Stack):
                 f"Content-Length: {len(body)}\r\n\r\n{body}").encode()
         return struct.pack("<I", len(text)) + text
 
-    def replayed_answer(self, request):
-        """What the gateway answers to (head, rest), one of our requests, a second time."""
-        head = request[0].decode().split("\r\n")
-        fields = dict(line.split(": ", 1) for line in head[1:])
-        body = request[1][:int(fields["Content-Length"])]
-        shopper = Shopper(self, token=fields["Authorization"].removeprefix("Bearer "))
-        answer = shopper.ask("POST", "/v1/orders", body,
-                             Idempotency_Key=fields["Idempotency-Key"])
-        shopper.close()
-        if not answer.replayed:
-            raise AssertionError(f"not replayed: {answer!r}")
-        return answer
+    def place_replayed(self, count):
+        """Places orders that can then be asked for again: `replay` is their file."""
+        self.replay = self.requests(count)
+        self.load(self.replay, 4, 30)
+
+    def first_replay(self):
+        """The bytes of the first request of that file."""
+        text = self.replay.read_bytes()
+        return text[4:4 + struct.unpack_from("<I", text)[0]]
 
     def load(self, path, connections, seconds, rate=None, repeat=False, ports=None):
         """Places orders; what load.c reports.  Anything but 201 fails the bench."""
@@ -233,6 +239,9 @@ class Shop(Stack):
         report = json.loads(done.stdout)
         if set(report["status"]) - {"201"} or report["closed"] or report["unanswered"]:
             raise AssertionError(f"not every order was placed: {report}")
+        if report["rate"] == 0:
+            raise AssertionError(f"no answer within {seconds} s, on {connections} connections:"
+                                 " the machine is too busy for measurements so short")
         return report
 
     def enough(self, connections, seconds, rate, hot=False):
@@ -246,6 +255,10 @@ class Shop(Stack):
             return self.load(path, connections, seconds, rate)
         finally:
             path.unlink()
+
+    def wal_bytes(self):
+        """Written to the WAL so far."""
+        return self.number("SELECT pg_current_wal_lsn() - '0/0'")
 
     def grow(self, count, first=1):
         """Stores that many orders, complete in every book, without placing them."""
@@ -261,11 +274,11 @@ class Shop(Stack):
     def audit(self):
         """Every sum comes out, and checkoutctl audit finds nothing; or the bench fails."""
         wait_until(lambda: self.unfinished() == 0, 60, "every checkout is final")
-        for sentence, offenders in SUMS.items():
+        for sentence, offenders in self.its.SUMS.items():
             if rows := self.sql(f"SELECT * FROM ({offenders}) AS q LIMIT 5"):
                 raise AssertionError(f"not so: {sentence}: {rows}")
         done = subprocess.run(
-            [str(BUILD / "bin" / "checkoutctl"), "--state", str(self.state), "audit"],
+            [str(self.build / "bin" / "checkoutctl"), "--state", str(self.state), "audit"],
             capture_output=True, text=True, timeout=3600)
         if done.returncode != 0:
             raise AssertionError(f"checkoutctl audit: {done.stdout}{done.stderr}")

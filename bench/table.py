@@ -1,7 +1,7 @@
 """table.py - the measurements as a table for people, or as Markdown."""
 import statistics
 
-from rows import ROWS
+from rows import AGAINST, ROWS
 
 
 def middle(values):
@@ -26,16 +26,33 @@ def lines(raw, grown):
 HEAD = ("what", "name", "median", "over the rounds", "to reach", "reached")
 
 
-def plain(raw, grown):
-    rows = [HEAD, *lines(raw, grown)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
+def against_lines(raw, against):
+    """Rows: what, measured of this and of the other commit, the ratio, over the rounds."""
+    for name, what in AGAINST:
+        if ratios := against["ratios"].get(name):
+            yield (what, name, f"{middle(raw[name]):.4g}",
+                   f"{middle(against['raw'][name]):.4g}", f"{middle(ratios):.3g}",
+                   spread(ratios))
+
+
+def tables(result):
+    """(head, rows) of each table of a result of bench/run."""
+    yield HEAD, list(lines(result["raw"], result["grown"]))
+    if against := result.get("against"):
+        head = ("what", "name", "this", against["commit"], "ratio", "over the rounds")
+        yield head, list(against_lines(result["raw"], against))
+
+
+def plain(head, rows):
+    rows = [head, *rows]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
                      for row in rows)
 
 
-def markdown(raw, grown):
-    rows = [HEAD, ("---",) * len(HEAD),
-            *((what, f"`{name}`", *rest) for what, name, *rest in lines(raw, grown))]
+def markdown(head, rows):
+    rows = [head, ("---",) * len(head),
+            *((what, f"`{name}`", *rest) for what, name, *rest in rows)]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 

@@ -46,13 +46,16 @@ static void print_list(const struct cli *cli, const ProtobufCMessage *message)
         output_text(cli->out, c->failure_reason);
         fprintf(cli->out, "%s\n", c->needs_attention ? " NEEDS ATTENTION" : "");
     }
+    if (reply->n_checkouts > 0)
+        output_cut(cli, reply->n_checkouts,
+                   reply->checkouts[reply->n_checkouts - 1]->order_id);
 }
 
 struct outcome command_checkouts_list(struct cli *cli)
 {
     Orders__V1__ListCheckoutsRequest request = ORDERS__V1__LIST_CHECKOUTS_REQUEST__INIT;
     const char *limit = cli->options[OPT_LIMIT], *after = cli->options[OPT_AFTER];
-    int64_t most = 100;
+    int64_t most = LIST_DEFAULT;
     struct err e = limit == NULL
                        ? ERR_NONE
                        : cli_number(limit, "--limit", 1, ENTRIES_PAGE_MAX, &most);

@@ -50,6 +50,7 @@ enum option {
     OPT_ROLES,
     OPT_LOCK_WAIT,
     OPT_USER,
+    OPT_IDEMPOTENCY_KEY,
     OPT_TTL,
     OPT_ISSUER,
     OPT_AUDIENCE,
@@ -68,6 +69,8 @@ enum option {
     OPT_CURSOR,
     OPT_WAIT,
     OPT_FROM,
+    OPT_QUERY,
+    OPT_SKU,
     OPT_COUNT
 };
 

@@ -16,7 +16,7 @@ enum { NAME_WIDTH = 12 }; /* of what is shown of one */
 static struct err take_limit(const struct cli *cli, int32_t *out)
 {
     const char *limit = cli->options[OPT_LIMIT];
-    int64_t most = 100;
+    int64_t most = LIST_DEFAULT;
     struct err e =
         limit == NULL ? ERR_NONE : cli_number(limit, "--limit", 1, 1000, &most);
 
@@ -40,6 +40,9 @@ static void print_reservations(const struct cli *cli, const ProtobufCMessage *me
                 reservation_state_text(r->state), time_text(r->created_at_ms, time),
                 money_text(r->total_cents, r->currency, total));
     }
+    if (reply->n_reservations > 0)
+        output_cut(cli, reply->n_reservations,
+                   reply->reservations[reply->n_reservations - 1]->reservation_id);
 }
 
 struct outcome command_reservations_list(struct cli *cli)
@@ -56,6 +59,17 @@ struct outcome command_reservations_list(struct cli *cli)
                        print_reservations);
 }
 
+static void print_reserved(FILE *out, const Inventory__V1__PricedLine *line,
+                           const char *currency)
+{
+    char price[MONEY_SIZE];
+
+    fprintf(out, "  %-24s %8" PRId64 " at %16s  ", line->sku, line->quantity,
+            money_text(line->unit_price_cents, currency, price));
+    output_text(out, line->title);
+    fputc('\n', out);
+}
+
 static void print_reservation(const struct cli *cli, const ProtobufCMessage *message)
 {
     const Inventory__V1__GetReservationReply *r =
@@ -69,9 +83,7 @@ static void print_reservation(const struct cli *cli, const ProtobufCMessage *mes
     output_time(out, NAME_WIDTH, "expires", r->expires_at_ms);
     output_time(out, NAME_WIDTH, "settled", r->settled_at_ms);
     for (size_t i = 0; i < r->n_lines; i++)
-        fprintf(out, "  %-24s %8" PRId64 " at %s\n", r->lines[i]->sku,
-                r->lines[i]->quantity,
-                money_text(r->lines[i]->unit_price_cents, r->currency, price));
+        print_reserved(out, r->lines[i], r->currency);
     output_field(out, NAME_WIDTH, "total",
                  money_text(r->total_cents, r->currency, price));
 }
@@ -106,6 +118,9 @@ static void print_charges(const struct cli *cli, const ProtobufCMessage *message
                     ? "-"
                     : money_text(c->refunded_cents, c->currency, back));
     }
+    if (reply->n_charges > 0)
+        output_cut(cli, reply->n_charges,
+                   reply->charges[reply->n_charges - 1]->charge_id);
 }
 
 struct outcome command_charges_list(struct cli *cli)

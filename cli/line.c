@@ -22,6 +22,7 @@ struct line {
     struct rpc_metadata metadata[CLI_HEADERS_MAX];
     size_t metadata_count;
     const char *traceparent; /* of -H traceparent:..., or NULL */
+    const char *tracestate;  /* likewise */
     pthread_mutex_t lock;    /* guards what calls came to */
 };
 
@@ -91,6 +92,8 @@ static void take_header(struct line *line, const struct cli_header *header)
 {
     if (strcmp(header->name, "traceparent") == 0)
         line->traceparent = header->value;
+    else if (strcmp(header->name, "tracestate") == 0)
+        line->tracestate = header->value;
     else
         line->metadata[line->metadata_count++] =
             (struct rpc_metadata){header->name, header->value};
@@ -183,6 +186,7 @@ void line_start(struct line *line, struct line_call *call, const char *method,
                                         .arena = arena,
                                         .deadline_ms = call->deadline_ms,
                                         .traceparent = line->traceparent,
+                                        .tracestate = line->tracestate,
                                         .metadata = line->metadata,
                                         .metadata_count = line->metadata_count},
                  on_reply, call);

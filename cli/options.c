@@ -11,7 +11,8 @@ const struct option_row OPTIONS[OPT_COUNT] = {
     [OPT_MAX_TIME] = {"max-time", 0, "SECONDS", "how long a call may take [10]"},
     [OPT_CONNECT_TIMEOUT] = {"connect-timeout", 0, "SECONDS",
                              "how long until the server must have answered at all"},
-    [OPT_HEADER] = {"header", 'H', "NAME:VALUE", "metadata, or traceparent; may be repeated"},
+    [OPT_HEADER] = {"header", 'H', "NAME:VALUE",
+                    "metadata, traceparent or tracestate; may be repeated"},
     [OPT_VERBOSE] = {"verbose", 'v', NULL, "say on standard error what is called, and timings"},
     [OPT_HELP] = {"help", 'h', NULL, "this text; also after each command"},
     [OPT_VERSION] = {"version", 0, NULL, "the version"},
@@ -34,6 +35,7 @@ const struct option_row OPTIONS[OPT_COUNT] = {
     [OPT_ROLES] = {"roles", 0, "FILE", "afterwards set the passwords of `role = password` lines"},
     [OPT_LOCK_WAIT] = {"lock-wait", 0, "SECONDS", "how long to wait for another migrator [60]"},
     [OPT_USER] = {"user", 0, "UUID", "the user"},
+    [OPT_IDEMPOTENCY_KEY] = {"idempotency-key", 0, "KEY", "only the order placed under this key"},
     [OPT_TTL] = {"ttl", 0, "SECONDS", "how long it is good for [3600]"},
     [OPT_ISSUER] = {"issuer", 0, "TEXT", "iss, instead of jwt_issuer"},
     [OPT_AUDIENCE] = {"audience", 0, "TEXT", "aud, instead of jwt_audience"},
@@ -52,6 +54,8 @@ const struct option_row OPTIONS[OPT_COUNT] = {
     [OPT_CURSOR] = {"cursor", 0, "NAME", "begin after this cursor of the operator's"},
     [OPT_WAIT] = {"wait", 0, "MS", "how long to wait for an event when there is none [0]"},
     [OPT_FROM] = {"from", 0, "POSITION", "the first to be published again"},
+    [OPT_QUERY] = {"query", 0, "TEXT", "only with this text in title or SKU, in any case"},
+    [OPT_SKU] = {"sku", 0, "SKU[,SKU]", "only these; 100 at most"},
 };
 /* clang-format on */
 

@@ -10,6 +10,8 @@
 
 enum { MONEY_SIZE = 64, TIME_SIZE = 40 };
 
+enum { LIST_DEFAULT = 100 }; /* entries of a list without --limit */
+
 enum style { STYLE_PLAIN, STYLE_BOLD, STYLE_GOOD, STYLE_BAD, STYLE_DIM };
 
 /* The terminal's code for a style; "" when `out` is no terminal, or NO_COLOR is set. */
@@ -37,6 +39,10 @@ void output_text(FILE *out, const char *text);
  * time of 0. */
 void output_field(FILE *out, int width, const char *name, const char *text);
 void output_time(FILE *out, int width, const char *name, int64_t unix_ms);
+
+/* Says, for people, that a list of `count` entries up to `last` may go on, when it has as
+ * many as were asked for. */
+void output_cut(const struct cli *cli, size_t count, const char *last);
 
 /* 1234 EUR -> "12.34 EUR"; 1234 JPY -> "1234 JPY". */
 const char *money_text(int64_t minor_units, const char *currency, char out[MONEY_SIZE]);

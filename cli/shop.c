@@ -26,9 +26,11 @@ static void print_line(FILE *out, const Orders__V1__OrderLine *line, const char 
     /* Bounds are the service's; what comes in from elsewhere is still only data. */
     if (__builtin_mul_overflow(line->quantity, line->unit_price_cents, &total))
         total = 0;
-    fprintf(out, "  %-24s %8" PRId64 " %16s %16s\n", line->sku, line->quantity,
+    fprintf(out, "  %-24s %8" PRId64 " %16s %16s  ", line->sku, line->quantity,
             money_text(line->unit_price_cents, currency, price),
             money_text(total, currency, sum));
+    output_text(out, line->title);
+    fputc('\n', out);
 }
 
 static void print_order(const struct cli *cli, const ProtobufCMessage *message)
@@ -47,7 +49,8 @@ static void print_order(const struct cli *cli, const ProtobufCMessage *message)
     print_field(out, "cart", order->cart_id);
     print_field(out, "reservation", order->reservation_id);
     print_field(out, "charge", order->charge_id);
-    fprintf(out, "\n  %-24s %8s %16s %16s\n", "sku", "quantity", "unit price", "sum");
+    fprintf(out, "\n  %-24s %8s %16s %16s  %s\n", "sku", "quantity", "unit price", "sum",
+            "title");
     for (size_t i = 0; i < order->n_lines; i++)
         print_line(out, order->lines[i], order->currency);
     fprintf(out, "  %-24s %8s %16s %16s\n", "total", "", "",
@@ -87,7 +90,8 @@ struct outcome command_orders_list(struct cli *cli)
 {
     Orders__V1__ListOrdersRequest request = ORDERS__V1__LIST_ORDERS_REQUEST__INIT;
     const char *limit = cli->options[OPT_LIMIT];
-    int64_t most = 20;
+    const char *key = cli->options[OPT_IDEMPOTENCY_KEY];
+    int64_t most = key == NULL ? 20 : 0;
     struct err e = limit == NULL ? ERR_NONE : cli_number(limit, "--limit", 1, 100, &most);
 
     if (failed(e))
@@ -95,6 +99,7 @@ struct outcome command_orders_list(struct cli *cli)
     request.user_id = borrow(cli->options[OPT_USER]);
     request.limit = (int32_t)most;
     request.cursor = borrow(cli->options[OPT_AFTER]);
+    request.idempotency_key = borrow(key);
     return remote_show(cli, "orchestrator", "orders.v1.Orders/ListOrders", &request.base,
                        &orders__v1__list_orders_reply__descriptor, print_orders);
 }
@@ -142,6 +147,26 @@ static void print_products(const struct cli *cli, const ProtobufCMessage *messag
         output_text(cli->out, p->title);
         fputc('\n', cli->out);
     }
+    if (*reply->next_cursor != '\0')
+        fprintf(cli->err, "More: the same command with --after %s\n", reply->next_cursor);
+}
+
+/* The words between commas; they are the arena's. */
+static struct err split_skus(struct cli *cli, Inventory__V1__ListProductsRequest *request)
+{
+    const char *given = cli->options[OPT_SKU];
+    char *text = arena_strdup(cli->arena, given == NULL ? "" : given);
+
+    request->skus = arena_alloc(cli->arena, SKUS_MAX * sizeof *request->skus);
+    if (text == NULL || request->skus == NULL)
+        return err_memory();
+    for (char *next = given == NULL ? NULL : text; next != NULL;) {
+        if (request->n_skus == SKUS_MAX)
+            return err_make(ERR_INVALID_ARGUMENT, "--sku takes %d SKUs at most",
+                            SKUS_MAX);
+        request->skus[request->n_skus++] = strsep(&next, ",");
+    }
+    return ERR_NONE;
 }
 
 struct outcome command_products_list(struct cli *cli)
@@ -149,14 +174,18 @@ struct outcome command_products_list(struct cli *cli)
     Inventory__V1__ListProductsRequest request =
         INVENTORY__V1__LIST_PRODUCTS_REQUEST__INIT;
     const char *limit = cli->options[OPT_LIMIT];
-    int64_t most = 100;
-    struct err e =
-        limit == NULL ? ERR_NONE : cli_number(limit, "--limit", 1, 1000, &most);
+    int64_t most = LIST_DEFAULT;
+    struct err e = limit == NULL
+                       ? ERR_NONE
+                       : cli_number(limit, "--limit", 1, PRODUCTS_PAGE_MAX, &most);
 
+    if (!failed(e))
+        e = split_skus(cli, &request);
     if (failed(e))
         return misused(e);
     request.limit = (int32_t)most;
-    request.after_sku = borrow(cli->options[OPT_AFTER]);
+    request.cursor = borrow(cli->options[OPT_AFTER]);
+    request.q = borrow(cli->options[OPT_QUERY]);
     return remote_show(cli, "inventory", "inventory.v1.Inventory/ListProducts",
                        &request.base, &inventory__v1__list_products_reply__descriptor,
                        print_products);

@@ -90,6 +90,8 @@ struct pending {
 static void take_reply(struct pending *p, struct err e, const ProtobufCMessage *message,
                        bool replayed)
 {
+    if (!failed(e) && p->kind->refusal != NULL)
+        e = p->kind->refusal(message);
     if (!failed(e)) {
         p->reply = p->kind->convert(p->arena, message, replayed);
         if (p->reply == NULL) {

@@ -14,6 +14,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "checkout/client.h"
+#include "proto/orders.pb-c.h"
 
 enum {
     ARENA_MAX = 16 << 20,   /* bytes of one request, or one reply unpacked */
@@ -46,7 +47,12 @@ struct kind {
     void *(*convert)(struct arena *arena, const ProtobufCMessage *message, bool replayed);
     void (*deliver)(any_done *done, void *arg, const struct checkout_error *error,
                     const void *reply);
+    /* The error that a reply tells of, or none; NULL: no reply does.  May borrow its texts. */
+    struct err (*refusal)(const ProtobufCMessage *message);
 };
+
+/* The cart is not the one that was expected; the subject is the version it has, if it is. */
+struct err cart_changed(const Orders__V1__Cart *cart);
 
 /* A zeroed reply of that size in the arena, which checkout_free gives back with it. */
 void *reply_new(struct arena *arena, size_t size);

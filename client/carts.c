@@ -14,8 +14,25 @@ static void *new_cart(struct arena *arena, const Orders__V1__Cart *from, bool cr
     for (size_t i = 0; i < from->n_lines; i++)
         lines[i] =
             (struct checkout_cart_line){from->lines[i]->sku, from->lines[i]->quantity};
-    *cart = (struct checkout_cart){from->cart_id, from->n_lines, lines, created};
+    *cart = (struct checkout_cart){from->cart_id, from->n_lines, lines, created,
+                                   from->version};
     return cart;
+}
+
+struct err cart_changed(const Orders__V1__Cart *cart)
+{
+    struct err e =
+        err_make(ERR_CART_CHANGED, "The cart is not the one that was expected.");
+
+    e.subject = cart == NULL ? NULL : cart->version;
+    return e;
+}
+
+static struct err put_refusal(const ProtobufCMessage *message)
+{
+    const Orders__V1__PutCartReply *reply = (const void *)message;
+
+    return reply->changed ? cart_changed(reply->cart) : ERR_NONE;
 }
 
 static void *convert_put(struct arena *arena, const ProtobufCMessage *message,
@@ -42,12 +59,18 @@ static void deliver_cart(any_done *done, void *arg, const struct checkout_error 
     ((checkout_cart_done *)done)(arg, error, reply);
 }
 
-static const struct kind PUT_CART = {"orders.v1.Orders/PutCart", CALL_ORCHESTRATOR,
-                                     &orders__v1__put_cart_reply__descriptor, convert_put,
-                                     deliver_cart};
-static const struct kind GET_CART = {"orders.v1.Orders/GetCart", CALL_ORCHESTRATOR,
-                                     &orders__v1__get_cart_reply__descriptor, convert_got,
-                                     deliver_cart};
+static const struct kind PUT_CART = {"orders.v1.Orders/PutCart",
+                                     CALL_ORCHESTRATOR,
+                                     &orders__v1__put_cart_reply__descriptor,
+                                     convert_put,
+                                     deliver_cart,
+                                     put_refusal};
+static const struct kind GET_CART = {"orders.v1.Orders/GetCart",
+                                     CALL_ORCHESTRATOR,
+                                     &orders__v1__get_cart_reply__descriptor,
+                                     convert_got,
+                                     deliver_cart,
+                                     NULL};
 
 /* In an arena that lives until the request is packed: there may be any number of lines.
  */
@@ -78,6 +101,13 @@ static const ProtobufCMessage *make_put(const struct checkout_put_cart *from,
     cart->n_lines = from->line_count;
     m->user_id = borrow(from->user_id);
     m->cart = cart;
+    m->create_only = from->create_only;
+    if (from->if_version == NULL || from->if_version[0] == '\0')
+        return &m->base;
+    m->if_versions = arena_alloc(arena, sizeof *m->if_versions);
+    if (m->if_versions == NULL)
+        return NULL;
+    m->if_versions[m->n_if_versions++] = borrow(from->if_version);
     return &m->base;
 }
 

@@ -19,7 +19,8 @@ static bool fill_order(struct arena *arena, const Orders__V1__Order *from,
     for (size_t i = 0; i < from->n_lines; i++)
         lines[i] =
             (struct checkout_order_line){from->lines[i]->sku, from->lines[i]->quantity,
-                                         from->lines[i]->unit_price_cents};
+                                         from->lines[i]->unit_price_cents,
+                                         from->lines[i]->title};
     *to = (struct checkout_order){
         .order_id = from->order_id,
         .user_id = from->user_id,
@@ -48,15 +49,28 @@ static void *convert_placed(struct arena *arena, const ProtobufCMessage *message
     return placed;
 }
 
+static struct err place_refusal(const ProtobufCMessage *message)
+{
+    const Orders__V1__PlaceReply *reply = (const void *)message;
+
+    return reply->changed_cart != NULL ? cart_changed(reply->changed_cart) : ERR_NONE;
+}
+
 static void deliver_placed(any_done *done, void *arg, const struct checkout_error *error,
                            const void *reply)
 {
     ((checkout_place_order_done *)done)(arg, error, reply);
 }
 
-static const struct kind PLACE = {"orders.v1.Orders/Place", CALL_ORCHESTRATOR,
-                                  &orders__v1__place_reply__descriptor, convert_placed,
-                                  deliver_placed};
+static const struct kind PLACE = {
+    "orders.v1.Orders/Place", CALL_ORCHESTRATOR, &orders__v1__place_reply__descriptor,
+    convert_placed,           deliver_placed,    place_refusal};
+
+/* NULL also for an empty text. */
+static const char *given(const char *text)
+{
+    return text == NULL || text[0] == '\0' ? NULL : text;
+}
 
 /* As the gateway's, so that a key is one order through either door. */
 static void make_fingerprint(const struct checkout_place_order *r,
@@ -68,6 +82,8 @@ static void make_fingerprint(const struct checkout_place_order *r,
         .payment_method_id = borrow(r->payment_method_id),
         .has_expected_total = r->has_expected_total,
         .expected_total_cents = r->expected_total_cents,
+        .expected_currency = given(r->expected_currency),
+        .expected_cart = given(r->expected_cart_version),
     };
 
     fingerprint_order("POST", "/v1/orders", &asked, out);
@@ -94,6 +110,8 @@ static const ProtobufCMessage *make_place(const struct checkout_place_order *fro
     m->total.cents = from->expected_total_cents;
     if (from->has_expected_total)
         m->request.expected_total = &m->total;
+    m->request.expected_currency = borrow(from->expected_currency);
+    m->request.expected_cart_version = borrow(from->expected_cart_version);
     return &m->request.base;
 }
 
@@ -137,9 +155,12 @@ static void deliver_order(any_done *done, void *arg, const struct checkout_error
     ((checkout_get_order_done *)done)(arg, error, reply);
 }
 
-static const struct kind GET = {"orders.v1.Orders/GetOrder", CALL_ORCHESTRATOR,
-                                &orders__v1__get_order_reply__descriptor, convert_order,
-                                deliver_order};
+static const struct kind GET = {"orders.v1.Orders/GetOrder",
+                                CALL_ORCHESTRATOR,
+                                &orders__v1__get_order_reply__descriptor,
+                                convert_order,
+                                deliver_order,
+                                NULL};
 
 static const ProtobufCMessage *make_get(const struct checkout_get_order *from,
                                         Orders__V1__GetOrderRequest *m)
@@ -197,9 +218,12 @@ static void deliver_orders(any_done *done, void *arg, const struct checkout_erro
     ((checkout_list_orders_done *)done)(arg, error, reply);
 }
 
-static const struct kind LIST = {"orders.v1.Orders/ListOrders", CALL_ORCHESTRATOR,
+static const struct kind LIST = {"orders.v1.Orders/ListOrders",
+                                 CALL_ORCHESTRATOR,
                                  &orders__v1__list_orders_reply__descriptor,
-                                 convert_orders, deliver_orders};
+                                 convert_orders,
+                                 deliver_orders,
+                                 NULL};
 
 static const ProtobufCMessage *make_list(const struct checkout_list_orders *from,
                                          Orders__V1__ListOrdersRequest *m)
@@ -208,6 +232,7 @@ static const ProtobufCMessage *make_list(const struct checkout_list_orders *from
     m->user_id = borrow(from->user_id);
     m->limit = from->limit;
     m->cursor = borrow(from->cursor);
+    m->idempotency_key = borrow(from->idempotency_key);
     return &m->base;
 }
 

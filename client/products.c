@@ -24,9 +24,12 @@ static void deliver_stock(any_done *done, void *arg, const struct checkout_error
     ((checkout_get_stock_done *)done)(arg, error, reply);
 }
 
-static const struct kind GET_STOCK = {"inventory.v1.Inventory/GetStock", CALL_INVENTORY,
+static const struct kind GET_STOCK = {"inventory.v1.Inventory/GetStock",
+                                      CALL_INVENTORY,
                                       &inventory__v1__get_stock_reply__descriptor,
-                                      convert_stock, deliver_stock};
+                                      convert_stock,
+                                      deliver_stock,
+                                      NULL};
 
 static const ProtobufCMessage *make_get_stock(const struct checkout_get_stock *from,
                                               Inventory__V1__GetStockRequest *m)
@@ -77,7 +80,7 @@ static void *convert_products(struct arena *arena, const ProtobufCMessage *messa
         list[i] = (struct checkout_product){p->sku, p->title, p->price_cents, p->currency,
                                             p->available};
     }
-    *products = (struct checkout_products){reply->n_products, list};
+    *products = (struct checkout_products){reply->n_products, list, reply->next_cursor};
     return products;
 }
 
@@ -87,16 +90,22 @@ static void deliver_products(any_done *done, void *arg,
     ((checkout_list_products_done *)done)(arg, error, reply);
 }
 
-static const struct kind LIST_PRODUCTS = {
-    "inventory.v1.Inventory/ListProducts", CALL_INVENTORY,
-    &inventory__v1__list_products_reply__descriptor, convert_products, deliver_products};
+static const struct kind LIST_PRODUCTS = {"inventory.v1.Inventory/ListProducts",
+                                          CALL_INVENTORY,
+                                          &inventory__v1__list_products_reply__descriptor,
+                                          convert_products,
+                                          deliver_products,
+                                          NULL};
 
 static const ProtobufCMessage *make_list(const struct checkout_list_products *from,
                                          Inventory__V1__ListProductsRequest *m)
 {
     inventory__v1__list_products_request__init(m);
     m->limit = from->limit;
-    m->after_sku = borrow(from->after_sku);
+    m->cursor = borrow(from->cursor);
+    m->q = borrow(from->q);
+    m->n_skus = from->sku_count;
+    m->skus = (char **)(uintptr_t)from->skus;
     return &m->base;
 }
 

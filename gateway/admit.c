@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "gateway/buckets.h"
 #include "gateway/jwt.h"
+#include "gateway/media_type.h"
 #include "gateway/session.h"
 
 static struct err authenticate(struct request *r, enum method method)
@@ -29,12 +30,16 @@ static struct err check_rate(const struct request *r)
     return err_make(ERR_RATE_LIMITED, "the user's bucket is empty");
 }
 
-static struct err check_body(const struct request *r, enum method method)
+/* The body's coding and its type, as the head tells them. */
+static struct err check_body(struct request *r, enum method method)
 {
-    if (method != METHOD_GET && !content_type_valid(r->head.content_type))
-        return err_make(ERR_UNSUPPORTED_MEDIA_TYPE,
-                        "The body must be application/json in UTF-8.");
-    return ERR_NONE;
+    if (method == METHOD_GET)
+        return ERR_NONE;
+    struct err e = media_coding_check(r->head.content_encoding);
+    if (!failed(e))
+        return media_type_check(r->head.content_type);
+    r->answer.accept_encoding = MEDIA_ACCEPT_ENCODING;
+    return e;
 }
 
 /* What the server as a whole answers to (RFC 9110, 9.3.7). */

@@ -34,6 +34,7 @@ struct answer {
     const char *content_type; /* NULL: JSON, or a problem from 400 on */
     const char *location;
     const char *allow;
+    const char *accept_encoding; /* with 415: which codings of a body are read */
     bool replayed; /* it was given before, to the same key */
     bool close;    /* end the connection after it */
     int retry_after_s;

@@ -1,37 +1,130 @@
 /*
  * carts.c - /v1/carts/{id}: what a shopper means to buy.
  *
- * A cart belongs to the user of the token; another user's is not found.
+ * A cart belongs to the user of the token; another user's is not found.  Its answers carry an
+ * ETag (etag.h); a change or an order that names another is answered with the cart as it is.
+ * Every cart that is told is told with its prices (cart.h).
  */
+#include "gateway/carts.h"
+
 #include <stdio.h>
 #include <string.h>
 
 #include "base/bounds.h"
 #include "base/ids.h"
 #include "gateway/body.h"
+#include "gateway/cart.h"
+#include "gateway/etag.h"
 #include "gateway/handlers.h"
 #include "gateway/problem.h"
 #include "proto/orders.pb-c.h"
 
-static void answer_cart(struct request *r, unsigned status, const Orders__V1__Cart *cart)
+static size_t cart_room(const struct cart_view *view)
 {
-    struct text text = text_start(r->arena, 128 + 112 * cart->n_lines);
+    return 256 + 224 * view->cart->n_lines;
+}
 
-    text_raw(&text, "{\"cart_id\":");
-    text_string(&text, cart->cart_id);
-    text_raw(&text, ",\"lines\":[");
-    for (size_t i = 0; i < cart->n_lines; i++) {
-        text_raw(&text, i > 0 ? ",{\"sku\":" : "{\"sku\":");
-        text_string(&text, cart->lines[i]->sku);
-        text_raw(&text, ",\"quantity\":");
-        text_number(&text, cart->lines[i]->quantity);
-        text_raw(&text, "}");
-    }
-    text_raw(&text, "]}");
+/* The fields of a cart's answer, in the arena.  With Content-Location, what a PUT is answered
+ * with is the cart itself, and the tag is of that (RFC 9110, 8.7 and 9.3.4). */
+static struct err give_tag(struct request *r, const char *etag)
+{
+    enum { FIELDS_COUNT = 3 };
+    const char *location = arena_printf(r->arena, "/v1/carts/%s", r->path_id);
+    struct answer_field *fields = arena_alloc(r->arena, FIELDS_COUNT * sizeof *fields);
+
+    if (location == NULL || fields == NULL)
+        return err_memory();
+    fields[0] = (struct answer_field){"ETag", etag};
+    fields[1] = (struct answer_field){"Content-Location", location};
+    r->answer.fields = fields; /* ended by zeroes */
+    return ERR_NONE;
+}
+
+static struct err answer_cart(struct request *r, const struct cart_view *view)
+{
+    struct err e = give_tag(r, view->etag);
+
+    if (failed(e))
+        return e;
+    struct text text = text_start(r->arena, cart_room(view));
+    cart_write(&text, view);
+    request_answer(r, view->status, &text);
+    return ERR_NONE;
+}
+
+/* ---- another cart than was meant ---- */
+
+/* `view` is NULL when there is none. */
+static void answer_changed(struct request *r, unsigned status,
+                           const struct cart_view *view)
+{
+    struct text text = text_start(r->arena, 512 + (view == NULL ? 0 : cart_room(view)));
+
+    problem_open(&text, status, err_make(ERR_CART_CHANGED, "The cart has changed."));
+    text_raw(&text, ",\"cart\":");
+    if (view == NULL)
+        text_raw(&text, "null");
+    else
+        cart_write(&text, view);
+    text_raw(&text, "}");
     request_answer(r, status, &text);
 }
 
+static void on_changed(struct request *r, struct err e, const struct cart_view *view)
+{
+    if (failed(e))
+        request_fail(r, problem_of_call(e, false));
+    else
+        answer_changed(r, view->status, view);
+    request_resume(r);
+}
+
+void carts_changed(struct request *r, unsigned status, const Orders__V1__Cart *cart)
+{
+    if (cart != NULL) {
+        cart_look(r, cart, status, on_changed);
+        return;
+    }
+    answer_changed(r, status, NULL);
+    request_resume(r);
+}
+
 /* ---- GET ---- */
+
+/* Of a copy somebody has, RFC 9110, 13.2.2; any other cart than asked for is 412. */
+static struct err answer_if(struct request *r, const struct cart_view *view)
+{
+    bool demanded = true, known = false;
+    struct err e = ERR_NONE;
+
+    if (r->head.if_match != NULL)
+        e = etag_named(r->head.if_match, view->etag, true, &demanded);
+    if (!failed(e) && r->head.if_none_match != NULL)
+        e = etag_named(r->head.if_none_match, view->etag, false, &known);
+    if (failed(e))
+        return e;
+    if (!demanded) {
+        answer_changed(r, 412, view);
+        return ERR_NONE;
+    }
+    if (!known)
+        return answer_cart(r, view);
+    e = give_tag(r, view->etag);
+    if (!failed(e)) {
+        r->answer.status = 304;
+        r->answered = true;
+    }
+    return e;
+}
+
+static void on_priced(struct request *r, struct err e, const struct cart_view *view)
+{
+    if (!failed(e))
+        e = answer_if(r, view);
+    if (failed(e))
+        request_fail(r, problem_of_call(e, false));
+    request_resume(r);
+}
 
 static void on_cart(void *arg, struct err e, const ProtobufCMessage *message,
                     bool replayed)
@@ -42,11 +135,12 @@ static void on_cart(void *arg, struct err e, const ProtobufCMessage *message,
     (void)replayed;
     if (!failed(e) && reply->cart == NULL)
         e = err_make(ERR_DATA_LOSS, "GetCart answered without a cart");
-    if (failed(e))
+    if (failed(e)) {
         request_fail(r, problem_of_call(e, false));
-    else
-        answer_cart(r, 200, reply->cart);
-    request_resume(r);
+        request_resume(r);
+    } else {
+        cart_look(r, reply->cart, 200, on_priced);
+    }
 }
 
 struct err carts_get(struct request *r)
@@ -71,6 +165,17 @@ struct err carts_get(struct request *r)
 
 /* ---- PUT {"lines":[{"sku","quantity"}]} ---- */
 
+static void on_put_priced(struct request *r, struct err e, const struct cart_view *view)
+{
+    if (!failed(e))
+        e = answer_cart(r, view);
+    if (failed(e)) {
+        e.effect = EFFECT_APPLIED; /* it is written, and we cannot say so */
+        request_fail(r, problem_of_call(e, true));
+    }
+    request_resume(r);
+}
+
 static void on_put(void *arg, struct err e, const ProtobufCMessage *message,
                    bool replayed)
 {
@@ -78,13 +183,39 @@ static void on_put(void *arg, struct err e, const ProtobufCMessage *message,
     const Orders__V1__PutCartReply *reply = (const Orders__V1__PutCartReply *)message;
 
     (void)replayed;
+    if (!failed(e) && reply->changed) {
+        carts_changed(r, 412, reply->cart);
+        return;
+    }
     if (!failed(e) && reply->cart == NULL)
         e = err_unknown(ERR_DATA_LOSS, "PutCart answered without a cart");
-    if (failed(e))
+    if (failed(e)) {
         request_fail(r, problem_of_call(e, true));
-    else
-        answer_cart(r, reply->created ? 201 : 200, reply->cart);
-    request_resume(r);
+        request_resume(r);
+    } else {
+        cart_look(r, reply->cart, reply->created ? 201 : 200, on_put_priced);
+    }
+}
+
+/* What the head demands of the cart that is there. */
+static struct err read_conditions(struct request *r, Orders__V1__PutCartRequest *message)
+{
+    struct etag_versions versions = {NULL, 0};
+    struct err e = ERR_NONE;
+
+    if (r->head.if_match != NULL)
+        e = etag_if_match(r->arena, r->head.if_match, &versions);
+    message->if_versions = versions.items;
+    message->n_if_versions = versions.count;
+    if (failed(e) || r->head.if_none_match == NULL)
+        return e;
+    if (strcmp(r->head.if_none_match, "*") != 0)
+        return err_make(
+            ERR_INVALID_ARGUMENT,
+            "If-None-Match of a PUT must be \"*\": write only if there is no such "
+            "cart.  To write only over a known one send If-Match.");
+    message->create_only = true;
+    return ERR_NONE;
 }
 
 static struct err read_line(const json_t *json, size_t index, Orders__V1__CartLine *out)
@@ -165,6 +296,8 @@ static struct err put(struct request *r, const json_t *json)
     Orders__V1__Cart cart = ORDERS__V1__CART__INIT;
     struct err e = read_cart(r, json, &cart);
 
+    if (!failed(e))
+        e = read_conditions(r, &message);
     if (failed(e))
         return e;
     message.user_id = r->user;

@@ -49,12 +49,13 @@ void cors_write(struct text *text, const char *origins, const struct head *head,
         return;
     text_raw(text, "Access-Control-Allow-Origin: ");
     text_raw(text, head->origin);
-    text_raw(text, "\r\nAccess-Control-Expose-Headers: Location, Retry-After, "
-                   "Idempotent-Replayed, X-Request-Id\r\n");
+    text_raw(text, "\r\nAccess-Control-Expose-Headers: ETag, Location, "
+                   "Retry-After, Idempotent-Replayed, X-Request-Id\r\n");
     if (head->wanted_method == NULL || allow == NULL)
         return;
     text_raw(text, "Access-Control-Allow-Methods: ");
     text_raw(text, allow);
     text_raw(text, "\r\nAccess-Control-Allow-Headers: Authorization, Content-Type, "
-                   "Idempotency-Key, traceparent\r\nAccess-Control-Max-Age: 600\r\n");
+                   "Idempotency-Key, If-Match, If-None-Match, traceparent, tracestate\r\n"
+                   "Access-Control-Max-Age: 600\r\n");
 }

@@ -19,6 +19,7 @@ struct err carts_put(struct request *request) __attribute__((warn_unused_result)
 
 /* products.c */
 struct err products_list(struct request *request) __attribute__((warn_unused_result));
+struct err products_get(struct request *request) __attribute__((warn_unused_result));
 
 /* files.c: the shop page */
 struct err files_get(struct request *request) __attribute__((warn_unused_result));

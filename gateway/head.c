@@ -2,8 +2,6 @@
 #include "gateway/head.h"
 
 #include <stddef.h>
-#include <string.h>
-#include <strings.h>
 
 /* The fields we read; each may come once. */
 static const struct {
@@ -12,9 +10,10 @@ static const struct {
 } FIELDS[] = {
     {"Authorization", offsetof(struct head, authorization)},
     {"Content-Type", offsetof(struct head, content_type)},
+    {"Content-Encoding", offsetof(struct head, content_encoding)},
     {"Idempotency-Key", offsetof(struct head, idempotency_key)},
+    {"If-Match", offsetof(struct head, if_match)},
     {"If-None-Match", offsetof(struct head, if_none_match)},
-    {"traceparent", offsetof(struct head, traceparent)},
     {"Cookie", offsetof(struct head, cookie)},
     {"Origin", offsetof(struct head, origin)},
     {"Sec-Fetch-Site", offsetof(struct head, fetch_site)},
@@ -25,6 +24,25 @@ static struct err copy(struct arena *arena, struct http_text text, const char **
 {
     *out = http_text_copy(arena, text);
     return *out != NULL ? ERR_NONE : err_memory();
+}
+
+/* Whatever comes of a trace is taken, and judged by trace_begin. */
+static struct err read_trace(struct head *head, struct arena *arena,
+                             const struct http_field *field)
+{
+    const bool parent = http_text_is(field->name, "traceparent");
+    const char *value;
+
+    if (!parent && !http_text_is(field->name, "tracestate"))
+        return ERR_NONE;
+    struct err e = copy(arena, field->value, &value);
+    if (failed(e))
+        return e;
+    if (parent)
+        trace_add_parent(&head->trace, value);
+    else
+        trace_add_state(&head->trace, value);
+    return ERR_NONE;
 }
 
 static struct err read_field(struct head *head, struct arena *arena,
@@ -39,7 +57,7 @@ static struct err read_field(struct head *head, struct arena *arena,
                             FIELDS[i].name);
         return copy(arena, field->value, value);
     }
-    return ERR_NONE;
+    return read_trace(head, arena, field);
 }
 
 struct err head_read(struct head *head, struct arena *arena, const struct http_head *from)
@@ -49,24 +67,4 @@ struct err head_read(struct head *head, struct arena *arena, const struct http_h
     for (size_t i = 0; !failed(e) && i < from->count; i++)
         e = read_field(head, arena, &from->fields[i]);
     return e;
-}
-
-bool content_type_valid(const char *type)
-{
-    static const char *const TYPES[] = {"application/json", "text/plain"};
-
-    if (type == NULL)
-        return true;
-    for (size_t i = 0; i < sizeof TYPES / sizeof TYPES[0]; i++) {
-        size_t length = strlen(TYPES[i]);
-        if (strncasecmp(type, TYPES[i], length) != 0)
-            continue;
-        const char *rest = type + length + strspn(type + length, " \t");
-        if (*rest == '\0')
-            return true;
-        rest += *rest == ';' ? 1 + strspn(rest + 1, " \t") : 0;
-        return strcasecmp(rest, "charset=utf-8") == 0 ||
-               strcasecmp(rest, "charset=\"utf-8\"") == 0;
-    }
-    return false;
 }

@@ -7,15 +7,18 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "base/trace.h"
 #include "http/server.h"
 
 /* Values live in the request's arena; NULL: not there. */
 struct head {
     const char *authorization;
     const char *content_type;
+    const char *content_encoding;
     const char *idempotency_key;
+    const char *if_match;
     const char *if_none_match;
-    const char *traceparent;
+    struct trace_fields trace; /* traceparent and tracestate, which may be repeated */
     const char *host; /* of the target, else of the Host field; "" in HTTP/1.0 without */
     const char *cookie;
     const char *origin;
@@ -27,7 +30,3 @@ struct head {
  * RESOURCE_EXHAUSTED when the arena is full. */
 struct err head_read(struct head *head, struct arena *arena, const struct http_head *from)
     __attribute__((warn_unused_result));
-
-/* Whether a body of that type is taken as JSON: absent, application/json, or the
- * text/plain a browser's fetch sends for a string. */
-bool content_type_valid(const char *type);

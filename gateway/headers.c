@@ -58,6 +58,8 @@ static void add_own(struct text *text, const struct answer *a)
         add(text, "Location", a->location);
     if (a->allow != NULL)
         add(text, "Allow", a->allow);
+    if (a->accept_encoding != NULL)
+        add(text, "Accept-Encoding", a->accept_encoding);
     if (a->replayed)
         add(text, "Idempotent-Replayed", "true");
 }

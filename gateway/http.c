@@ -151,7 +151,6 @@ static void on_head(void *arg, struct http_exchange *x, const struct http_head *
         return;
     }
     struct err e = read_head(r, head);
-    trace_context(r->head.traceparent, r->traceparent);
     if (!failed(e))
         e = admit(r);
     if (failed(e))
@@ -205,7 +204,7 @@ static struct err error_of(const struct http *http, struct http_exchange *x,
         {413, ERR_PAYLOAD_TOO_LARGE},     {414, ERR_TARGET_TOO_LONG},
         {417, ERR_EXPECTATION_FAILED},    {429, ERR_TOO_MANY_CONNECTIONS},
         {431, ERR_HEADER_TOO_LARGE},      {501, ERR_UNIMPLEMENTED},
-        {505, ERR_VERSION_NOT_SUPPORTED},
+        {503, ERR_RESOURCE_EXHAUSTED},    {505, ERR_VERSION_NOT_SUPPORTED},
     };
     unsigned status = http_reason_status(reason);
     char sentence[160];

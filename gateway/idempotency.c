@@ -6,20 +6,18 @@
 #include "base/fingerprint.h"
 #include "base/ids.h"
 
-/* Removes the quotes and escapes of a structured-field string (RFC 8941, 3.3.3). */
-static bool unquote(const char *quoted, char *out)
+bool idempotency_read_string(const char *field, char *out)
 {
-    const char *at = quoted + 1;
+    const char *at = field;
 
-    while (*at != '"') {
-        if (*at == '\\') {
-            at++;
-            if (*at != '"' && *at != '\\')
-                return false;
-        }
-        if (*at == '\0')
+    if (*at++ != '"')
+        return false;
+    for (; *at != '"'; at++) {
+        if (*at == '\\' && *++at != '"' && *at != '\\')
             return false;
-        *out++ = *at++;
+        if (*at < ' ' || *at > '~') /* the end, too */
+            return false;
+        *out++ = *at;
     }
     *out = '\0';
     return at[1] == '\0';
@@ -34,10 +32,11 @@ static struct err key_of_header(struct arena *arena, const char *header, const c
     if (key == NULL)
         return err_memory();
     *out = key;
-    if (unquote(header, key))
+    if (idempotency_read_string(header, key))
         return ERR_NONE;
     return err_make(ERR_INVALID_ARGUMENT,
-                    "Idempotency-Key opens with a quote but is not a quoted string.");
+                    "Idempotency-Key opens with a quote but is not one quoted string of "
+                    "ASCII, with \\ only before \" and \\.");
 }
 
 struct err idempotency_key(struct arena *arena, const char *header,
@@ -78,6 +77,8 @@ void idempotency_fingerprint(const char *user, const char *method, const char *r
         .payment_method_id = request->payment_method_id,
         .has_expected_total = request->has_expected_total,
         .expected_total_cents = request->expected_total_cents,
+        .expected_currency = request->expected_currency,
+        .expected_cart = request->expected_cart,
     };
 
     fingerprint_order(method, route, &asked, out);

@@ -14,6 +14,14 @@
 #include "base/err.h"
 
 /*
+ * Reads a field that is one structured-field string (RFC 9651, 4.2.5), without the blanks
+ * around it, into `out`, which has room for as many bytes as the field.  False when it is not
+ * well-formed, or anything follows it: a key has no parameters.
+ */
+bool idempotency_read_string(const char *field, char *out)
+    __attribute__((warn_unused_result));
+
+/*
  * The key, from the header (bare, or a quoted structured-field string) or the body field;
  * either may be NULL.  INVALID_ARGUMENT when both are missing, they differ, or the key is
  * not IDEMPOTENCY_KEY_MIN to _MAX visible ASCII characters.  *out lives in the arena.
@@ -29,6 +37,8 @@ struct order_request {
     const char *idempotency_key; /* of the body, or NULL */
     bool has_expected_total;
     int64_t expected_total_cents;
+    const char *expected_currency; /* or NULL */
+    const char *expected_cart;     /* LINES of the ETag (etag.h), or NULL */
 };
 
 /*

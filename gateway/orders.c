@@ -12,6 +12,8 @@
 #include "base/clock.h"
 #include "base/ids.h"
 #include "gateway/body.h"
+#include "gateway/carts.h"
+#include "gateway/etag.h"
 #include "gateway/handlers.h"
 #include "gateway/idempotency.h"
 #include "gateway/problem.h"
@@ -21,6 +23,10 @@ static void write_line(struct text *text, const Orders__V1__OrderLine *line)
 {
     text_raw(text, "{\"sku\":");
     text_string(text, line->sku);
+    if (line->title[0] != '\0') {
+        text_raw(text, ",\"title\":");
+        text_string(text, line->title);
+    }
     text_raw(text, ",\"quantity\":");
     text_number(text, line->quantity);
     text_raw(text, ",\"unit_price_cents\":");
@@ -62,11 +68,38 @@ static struct err check_order(const struct order_request *o)
     return ERR_NONE;
 }
 
-/* Texts in `out` are borrowed from the JSON. */
-static struct err read_order(const json_t *json, struct order_request *out)
+/* What the shopper was shown. */
+static struct err read_expected(struct arena *arena, const json_t *json,
+                                struct order_request *out)
 {
-    static const char *const NAMES[] = {"cart_id", "payment_method_id", "idempotency_key",
-                                        "expected_total_cents", NULL};
+    const char *etag = NULL;
+    struct err e = body_integer(json, "expected_total_cents", 0, TOTAL_CENTS_MAX,
+                                &out->has_expected_total, &out->expected_total_cents);
+
+    if (!failed(e))
+        e = body_text(json, "expected_currency", false, &out->expected_currency);
+    if (!failed(e) && out->expected_currency != NULL &&
+        !currency_valid(out->expected_currency))
+        e = err_make(ERR_INVALID_ARGUMENT,
+                     "expected_currency must be three capital letters, as in ISO 4217.");
+    if (!failed(e))
+        e = body_text(json, "expected_cart", false, &etag);
+    return failed(e) || etag == NULL
+               ? e
+               : etag_lines(arena, "expected_cart", etag, &out->expected_cart);
+}
+
+/* Texts in `out` are borrowed from the JSON or live in the arena. */
+static struct err read_order(struct arena *arena, const json_t *json,
+                             struct order_request *out)
+{
+    static const char *const NAMES[] = {"cart_id",
+                                        "payment_method_id",
+                                        "idempotency_key",
+                                        "expected_total_cents",
+                                        "expected_currency",
+                                        "expected_cart",
+                                        NULL};
     struct err e = body_names(json, "The body", NAMES);
 
     if (!failed(e))
@@ -76,8 +109,7 @@ static struct err read_order(const json_t *json, struct order_request *out)
     if (!failed(e))
         e = body_text(json, "idempotency_key", false, &out->idempotency_key);
     if (!failed(e))
-        e = body_integer(json, "expected_total_cents", 0, TOTAL_CENTS_MAX,
-                         &out->has_expected_total, &out->expected_total_cents);
+        e = read_expected(arena, json, out);
     return failed(e) ? e : check_order(out);
 }
 
@@ -87,8 +119,13 @@ static void on_placed(void *arg, struct err e, const ProtobufCMessage *message,
     struct request *r = arg;
     const Orders__V1__PlaceReply *reply = (const Orders__V1__PlaceReply *)message;
 
-    if (!failed(e) && reply->order == NULL)
-        e = err_unknown(ERR_DATA_LOSS, "Place answered without an order");
+    if (!failed(e) && reply->changed_cart != NULL) {
+        carts_changed(r, 409, reply->changed_cart);
+        return;
+    }
+    /* The id goes into a header field. */
+    if (!failed(e) && (reply->order == NULL || !ulid_valid(reply->order->order_id)))
+        e = err_unknown(ERR_DATA_LOSS, "Place answered without an order that has an id");
     bool final = !failed(e) || problem_is_final(e.code);
     unsigned status = failed(e) ? err_http_status(e.code) : 201;
     r->answer.replayed = final && replayed;
@@ -121,6 +158,10 @@ static void call_place(struct request *r, const struct order_request *order,
     message.fingerprint = (ProtobufCBinaryData){FINGERPRINT_SIZE, fingerprint};
     total.cents = order->expected_total_cents;
     message.expected_total = order->has_expected_total ? &total : NULL;
+    if (order->expected_currency != NULL)
+        message.expected_currency = (char *)order->expected_currency;
+    if (order->expected_cart != NULL)
+        message.expected_cart_version = (char *)order->expected_cart;
     request_call(r,
                  &(struct request_call){
                      .channel = r->gateway->orchestrator,
@@ -136,7 +177,7 @@ static struct err place(struct request *r, const json_t *json)
 {
     struct order_request order = {0};
     const char *key = NULL;
-    struct err e = read_order(json, &order);
+    struct err e = read_order(r->arena, json, &order);
 
     if (!failed(e))
         e = idempotency_key(r->arena, r->head.idempotency_key, order.idempotency_key,
@@ -203,7 +244,7 @@ struct err orders_get(struct request *r)
     return ERR_NONE;
 }
 
-/* ---- GET /v1/orders?limit=&cursor= ---- */
+/* ---- GET /v1/orders?limit=&cursor= or ?idempotency_key= ---- */
 
 static void on_orders(void *arg, struct err e, const ProtobufCMessage *message,
                       bool replayed)
@@ -234,34 +275,37 @@ static void on_orders(void *arg, struct err e, const ProtobufCMessage *message,
     request_resume(r);
 }
 
-/* 1 to ORDERS_PAGE_MAX in plain digits; NULL is 0, the service's own page size. */
-static struct err read_limit(const char *text, int32_t *out)
+/* The order of a key, by which nothing else is asked for. */
+static struct err read_key(const char *key, bool alone, Orders__V1__ListOrdersRequest *message)
 {
-    *out = 0;
-    if (text == NULL)
-        return ERR_NONE;
-    if (strlen(text) <= 3 && text[strspn(text, "0123456789")] == '\0')
-        for (const char *c = text; *c != '\0'; c++)
-            *out = *out * 10 + (*c - '0');
-    if (*out < 1 || *out > ORDERS_PAGE_MAX || text[0] == '0')
-        return err_make(ERR_INVALID_ARGUMENT, "limit must be a number from 1 to %d.",
-                        ORDERS_PAGE_MAX);
+    if (!alone)
+        return err_make(ERR_INVALID_ARGUMENT, "idempotency_key finds one order: no other "
+                                              "parameter can stand beside it.");
+    if (!visible_ascii(key, IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX))
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "idempotency_key must be %d to %d visible ASCII characters, "
+                        "percent-encoded (a + is written %%2B).",
+                        IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX);
+    message->idempotency_key = (char *)key;
     return ERR_NONE;
 }
 
 struct err orders_list(struct request *r)
 {
-    static const char *const NAMES[] = {"limit", "cursor", NULL};
+    static const char *const NAMES[] = {"limit", "cursor", "idempotency_key", NULL};
     Orders__V1__ListOrdersRequest message = ORDERS__V1__LIST_ORDERS_REQUEST__INIT;
-    const char *values[2];
+    const char *values[3];
     struct err e = request_query(r, NAMES, values);
 
     if (!failed(e))
-        e = read_limit(values[0], &message.limit);
+        e = request_limit(values[0], ORDERS_PAGE_MAX, &message.limit);
+    if (!failed(e) && values[1] != NULL)
+        message.cursor = (char *)values[1];
+    if (!failed(e) && values[2] != NULL)
+        e = read_key(values[2], values[0] == NULL && values[1] == NULL, &message);
     if (failed(e))
         return e;
     message.user_id = r->user;
-    message.cursor = values[1] != NULL ? (char *)values[1] : (char *)"";
     request_call(r,
                  &(struct request_call){
                      .channel = r->gateway->orchestrator,

@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#include "gateway/text.h"
-
 #define FINAL true
 
 /*
@@ -108,6 +106,11 @@ static const struct {
                              0, FINAL},
     [ERR_CART_EMPTY] = {"The cart is empty", "There is nothing in the cart to order.", 0,
                         false},
+    [ERR_CART_CHANGED] =
+        {"The cart has changed",
+         "The cart is not the one that was expected; nothing was changed or "
+         "ordered.  It is as told in `cart`.",
+         0, false},
     [ERR_CART_ALREADY_ORDERED] =
         {"The cart was ordered already",
          "This cart has been ordered, or is being ordered, under another key.", 0, false},
@@ -135,7 +138,42 @@ static void write_skus(struct text *text, const char *subject)
     text_raw(text, "]");
 }
 
-static void write_problem(struct text *text, struct err error)
+/* "insufficient_funds,another_payment_method" becomes two members. */
+static void write_decline(struct text *text, const char *subject)
+{
+    size_t length = strcspn(subject, ",");
+
+    text_raw(text, ",\"decline_code\":");
+    text_string_of(text, subject, length);
+    if (subject[length] == '\0')
+        return;
+    text_raw(text, ",\"advice\":");
+    text_string(text, subject + length + 1);
+}
+
+/* What the error is about, if its code has a member for that. */
+static void write_subject(struct text *text, struct err error)
+{
+    if (error.subject == NULL || error.subject[0] == '\0')
+        return;
+    switch (error.code) {
+    case ERR_OUT_OF_STOCK:
+    case ERR_UNKNOWN_SKU:
+        write_skus(text, error.subject);
+        break;
+    case ERR_CART_ALREADY_ORDERED:
+        text_raw(text, ",\"order_id\":");
+        text_string(text, error.subject);
+        break;
+    case ERR_PAYMENT_DECLINED:
+        write_decline(text, error.subject);
+        break;
+    default:
+        break;
+    }
+}
+
+void problem_open(struct text *text, unsigned status, struct err error)
 {
     const char *detail = TOLD[error.code].detail;
     const char *title = TOLD[error.code].title;
@@ -145,17 +183,14 @@ static void write_problem(struct text *text, struct err error)
     text_raw(text, "\",\"title\":");
     text_string(text, title != NULL ? title : "Error");
     text_raw(text, ",\"status\":");
-    text_number(text, err_http_status(error.code));
+    text_number(text, status);
     text_raw(text, ",\"code\":");
     text_string(text, err_reason(error.code));
     text_raw(text,
              err_retryable(error.code) ? ",\"retryable\":true" : ",\"retryable\":false");
     text_raw(text, ",\"detail\":");
     text_string(text, detail != NULL ? detail : error.message);
-    if (error.subject != NULL && error.subject[0] != '\0' &&
-        (error.code == ERR_OUT_OF_STOCK || error.code == ERR_UNKNOWN_SKU))
-        write_skus(text, error.subject);
-    text_raw(text, "}");
+    write_subject(text, error);
 }
 
 struct answer problem_answer(struct arena *arena, struct err error)
@@ -165,7 +200,8 @@ struct answer problem_answer(struct arena *arena, struct err error)
         "\"status\":503,\"code\":\"overloaded\",\"retryable\":true}";
     struct text text = text_start(arena, 512);
 
-    write_problem(&text, error);
+    problem_open(&text, err_http_status(error.code), error);
+    text_raw(&text, "}");
     if (text.broken)
         return (struct answer){
             .status = 503, .body = FULL, .size = sizeof FULL - 1, .retry_after_s = 1};

@@ -1,7 +1,11 @@
 /*
  * problem.h - errors as application/problem+json (RFC 9457).
  *
- *     {"type","title","status","code","retryable","detail"[,"skus"]}
+ *     {"type","title","status","code","retryable","detail", and by its code:
+ *      out_of_stock, unknown_sku   "skus": [..]
+ *      cart_already_ordered        "order_id", if there is an order yet
+ *      cart_changed                "cart", written by carts.c
+ *      payment_declined            "decline_code","advice" (payment.v1.Payment/Charge)}
  *
  * The body is a pure function of the error, so that a final failure replays byte for
  * byte; the request's id is in a header instead.  What a service says about its own
@@ -14,9 +18,14 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "gateway/answers.h"
+#include "gateway/text.h"
 
 /* The answer for an error, in the arena.  When that is full, a fixed 503. */
 struct answer problem_answer(struct arena *arena, struct err error);
+
+/* Writes the problem of an error but for its closing brace, so that members can follow;
+ * `status` in place of the code's own. */
+void problem_open(struct text *text, unsigned status, struct err error);
 
 /*
  * The error a client may see for one a call came back with.  `changes`: the call was to

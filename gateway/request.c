@@ -55,7 +55,7 @@ void request_answer(struct request *r, unsigned status, const struct text *text)
 void request_fail(struct request *r, struct err error)
 {
     bool close = r->answer.close, replayed = r->answer.replayed;
-    const char *allow = r->answer.allow;
+    const char *allow = r->answer.allow, *codings = r->answer.accept_encoding;
 
     if (err_http_status(error.code) >= 500)
         log_warn("failed", "request=%s path=%s code=%s reason=\"%s\"", r->id, r->target,
@@ -64,25 +64,41 @@ void request_fail(struct request *r, struct err error)
     r->answer.close = close;
     r->answer.replayed = replayed;
     r->answer.allow = allow;
+    r->answer.accept_encoding = codings;
     r->answered = true;
 }
 
-void request_call(struct request *r, const struct request_call *call, channel_done *done)
+static channel_ticket start(struct request *r, const struct request_call *call,
+                            channel_done *done, void *arg)
 {
-    struct channel_call c = {
+    const struct channel_call c = {
         .method = call->method,
         .request = call->message,
         .reply_type = call->reply_type,
         .arena = r->arena,
         .deadline_ms = clock_monotonic_ms() + call->timeout_ms,
         .id = r->id,
-        .traceparent = r->traceparent,
+        .traceparent = r->trace.parent,
+        .tracestate = r->trace.state,
     };
 
+    return channel_call(call->channel, &c, done, arg);
+}
+
+void request_call(struct request *r, const struct request_call *call, channel_done *done)
+{
+    if (r->trace.parent[0] == '\0')
+        trace_begin(&r->head.trace, &r->trace);
     /* It may have ended already, on another thread; but it is answered by this one. */
-    channel_ticket ticket = channel_call(call->channel, &c, done, r);
+    channel_ticket ticket = start(r, call, done, r);
     r->channel = call->channel;
     r->ticket = ticket;
+}
+
+void request_call_next(struct request *r, const struct request_call *call,
+                       channel_done *done, void *arg)
+{
+    start(r, call, done, arg);
 }
 
 void request_resume(struct request *r)
@@ -91,10 +107,42 @@ void request_resume(struct request *r)
     http_send(r);
 }
 
+static int hex(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+/* In place.  Raw may stand what RFC 3986, 3.4 lets stand in a query. */
+static bool decode(char *value)
+{
+    static const char RAW[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                              "0123456789-._~!$'()*,;=:@/?";
+    char *out = value;
+
+    for (const char *at = value; *at != '\0'; at++) {
+        if (*at == '+') {
+            *out++ = ' ';
+        } else if (*at == '%') {
+            int high = hex(at[1]), low = high < 0 ? -1 : hex(at[2]);
+            if (low < 0 || high + low == 0) /* no C text holds a NUL */
+                return false;
+            *out++ = (char)(16 * high + low);
+            at += 2;
+        } else if (strchr(RAW, *at) != NULL) {
+            *out++ = *at;
+        } else {
+            return false;
+        }
+    }
+    *out = '\0';
+    return value[0] != '\0' && utf8_valid(value, strlen(value));
+}
+
 static struct err take_pair(const char *const *names, const char **values, char *pair)
 {
-    static const char CHARS[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                "0123456789._~-";
     char *equals = strchr(pair, '=');
     size_t i = 0;
 
@@ -107,9 +155,12 @@ static struct err take_pair(const char *const *names, const char **values, char 
                         "The query has an unknown parameter \"%.32s\".", pair);
     if (values[i] != NULL)
         return err_make(ERR_INVALID_ARGUMENT, "The query has %s twice.", names[i]);
-    if (equals == NULL || *equals == '\0' || equals[strspn(equals, CHARS)] != '\0')
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "The value of %s in the query is malformed.", names[i]);
+    if (equals == NULL || !decode(equals))
+        return err_make(
+            ERR_INVALID_ARGUMENT,
+            "The value of %s in the query is malformed: it must be "
+            "percent-encoded UTF-8 without control characters, and not empty.",
+            names[i]);
     values[i] = equals;
     return ERR_NONE;
 }
@@ -133,4 +184,18 @@ struct err request_query(struct request *r, const char *const *names, const char
         at = next;
     }
     return e;
+}
+
+struct err request_limit(const char *text, int32_t most, int32_t *out)
+{
+    *out = 0;
+    if (text == NULL)
+        return ERR_NONE;
+    if (strlen(text) <= 4 && text[strspn(text, "0123456789")] == '\0')
+        for (const char *c = text; *c != '\0'; c++)
+            *out = *out * 10 + (*c - '0');
+    if (*out < 1 || *out > most || text[0] == '0')
+        return err_make(ERR_INVALID_ARGUMENT, "limit must be a number from 1 to %d.",
+                        most);
+    return ERR_NONE;
 }

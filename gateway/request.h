@@ -42,7 +42,7 @@ struct request {
     const struct route *route;
     const char *path_id; /* the {id} of the path, or NULL */
     char id[ULID_SIZE];  /* X-Request-Id */
-    char traceparent[TRACEPARENT_SIZE];
+    struct trace trace;  /* our place in its trace */
     char user[UUID_LENGTH + 1];
     int64_t started_us; /* clock_monotonic_us */
     char *body;         /* a NUL follows it */
@@ -86,7 +86,25 @@ void request_call(struct request *request, const struct request_call *call,
                   channel_done *done);
 void request_resume(struct request *request);
 
-/* The values of the query's `names` (NULL-terminated list); each at most once, nothing
- * else, made of A-Z a-z 0-9 . _ ~ - only.  values[i] is NULL when it is not there. */
+/*
+ * In a completion, instead of answering: calls once more.  `done` gets `arg`, and does with
+ * the request what the first was to do; it may run before this returns, so the request is
+ * not to be touched after it.  A client that leaves does not end this call: it is for short
+ * reads, and its reply is only unpacked.
+ */
+void request_call_next(struct request *request, const struct request_call *call,
+                       channel_done *done, void *arg);
+
+/*
+ * The values of the query's `names` (NULL-terminated list), each at most once and nothing
+ * else; values[i] is NULL when it is not there.  They are decoded: %XX is a byte and "+" a
+ * blank (application/x-www-form-urlencoded); what comes of it is not empty and UTF-8
+ * without control characters.  INVALID_ARGUMENT names the parameter.
+ */
 struct err request_query(struct request *request, const char *const *names,
                          const char **values) __attribute__((warn_unused_result));
+
+/* The query's `limit`: 1 to `most`, 9999 or less, in plain digits; 0 for NULL.
+ * INVALID_ARGUMENT. */
+struct err request_limit(const char *text, int32_t most, int32_t *out)
+    __attribute__((warn_unused_result));

@@ -12,6 +12,7 @@ static const struct route ROUTES[] = {
     {METHOD_GET, "/v1/carts/{id}", "get_cart", false, carts_get},
     {METHOD_PUT, "/v1/carts/{id}", "put_cart", false, carts_put},
     {METHOD_GET, "/v1/products", "list_products", true, products_list},
+    {METHOD_GET, "/v1/products/{id}", "get_product", true, products_get},
     {METHOD_GET, "/", "shop_page", true, files_get},
     {METHOD_GET, "/shop/{id}", "shop_file", true, files_get},
     {METHOD_GET, "/shop/pictures/{id}", "shop_picture", true, files_get},

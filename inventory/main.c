@@ -11,6 +11,7 @@ struct settings {
     const char *listen_url, *key_file, *callers_file, *database_url;
     int64_t reservation_ttl_ms, reap_every_ms, in_flight_max,
         caller_in_flight_max, caller_per_second, readers;
+    bool access_log;
 };
 
 static const struct conf_row ROWS[] = {
@@ -24,6 +25,7 @@ static const struct conf_row ROWS[] = {
                     "how often expired reservations are given back, milliseconds"),
     CONF_ROW_NUMBER(in_flight_max, "1024", 1, 65536, "requests served at once"),
     HOST_ROWS_LIMITS,
+    HOST_ROW_ACCESS_LOG,
     HOST_ROWS_TLS,
     CONF_ROW_NUMBER(readers, "2", 1, 16, "database connections for read-only queries"),
 };
@@ -74,6 +76,7 @@ static struct err start(void *arg)
         .in_flight_max = s->in_flight_max,
         .caller_in_flight_max = s->caller_in_flight_max,
         .caller_per_second = s->caller_per_second,
+        .access_log = s->access_log,
         .tls = {s->tls_cert, s->tls_key, s->tls_ca},
     };
     struct err e = host_open(&env->host, &host);
@@ -84,7 +87,9 @@ static struct err start(void *arg)
         e = worker_start("reaper", s->reap_every_ms, reap_expired, env->db, &env->reaper);
     if (failed(e))
         return e;
-    inventory_init(&env->inventory, env->db, s->reservation_ttl_ms);
+    uint8_t cursor_key[CURSOR_KEY_SIZE];
+    key_derive(env->host.key, "inventory.cursor", cursor_key);
+    inventory_init(&env->inventory, env->db, s->reservation_ttl_ms, cursor_key);
     return host_serve(&env->host, &host, &env->inventory.service.base, health, env->db);
 }
 

@@ -132,15 +132,33 @@ static struct err check_page(int32_t limit, const char *after_sku)
     return failed(e) || after_sku[0] == '\0' ? e : check_sku(after_sku);
 }
 
+/* The filters; the cursor is opened by the store. */
+static struct err check_products(const Inventory__V1__ListProductsRequest *in)
+{
+    if (in->limit < 0 || in->limit > PRODUCTS_PAGE_MAX)
+        return err_make(ERR_INVALID_ARGUMENT, "limit must be 0 to %d, not %d.",
+                        PRODUCTS_PAGE_MAX, in->limit);
+    if (!utf8_valid(in->q, SEARCH_SIZE_MAX))
+        return err_make(ERR_INVALID_ARGUMENT, "q must be at most %d bytes of plain UTF-8.",
+                        SEARCH_SIZE_MAX);
+    if (in->n_skus > SKUS_MAX)
+        return err_make(ERR_INVALID_ARGUMENT, "skus may be %d at most, not %zu.", SKUS_MAX,
+                        in->n_skus);
+    struct err e = ERR_NONE;
+    for (size_t i = 0; !failed(e) && i < in->n_skus; i++)
+        e = check_sku(in->skus[i]);
+    return e;
+}
+
 static void list_products(Inventory__V1__Inventory_Service *service,
                           const Inventory__V1__ListProductsRequest *in,
                           Inventory__V1__ListProductsReply_Closure reply, void *call)
 {
     struct scope scope;
 
-    if (scope_open(&scope, call, (ProtobufCClosure)reply,
-                   check_page(in->limit, in->after_sku)))
-        stock_list_products(db_of(service), &scope, in);
+    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_products(in)))
+        stock_list_products(db_of(service), &scope, ((struct inventory *)service)->cursor_key,
+                            in);
 }
 
 static struct err check_product(const Inventory__V1__PutProductRequest *in)
@@ -230,7 +248,8 @@ static void list_stock(Inventory__V1__Inventory_Service *service,
         stock_list(db_of(service), &scope, in);
 }
 
-void inventory_init(struct inventory *inventory, struct db *db, int64_t reservation_ttl_ms)
+void inventory_init(struct inventory *inventory, struct db *db, int64_t reservation_ttl_ms,
+                    const uint8_t *cursor_key)
 {
     static const Inventory__V1__Inventory_Service METHODS = {
         .base = INVENTORY__V1__INVENTORY__BASE_INIT,
@@ -246,5 +265,6 @@ void inventory_init(struct inventory *inventory, struct db *db, int64_t reservat
         .list_stock = list_stock,
     };
 
-    *inventory = (struct inventory){METHODS, db, reservation_ttl_ms};
+    *inventory = (struct inventory){METHODS, db, reservation_ttl_ms, {0}};
+    memcpy(inventory->cursor_key, cursor_key, sizeof inventory->cursor_key);
 }

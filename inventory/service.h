@@ -1,6 +1,7 @@
 /* service.h - the inventory's RPC methods: validate, call the store, reply. */
 #pragma once
 
+#include "base/cursor.h"
 #include "db/db.h"
 #include "proto/inventory.pb-c.h"
 
@@ -8,7 +9,10 @@ struct inventory {
     Inventory__V1__Inventory_Service service; /* first: handlers get a pointer to it */
     struct db *db;
     int64_t reservation_ttl_ms;
+    uint8_t cursor_key[CURSOR_KEY_SIZE];
 };
 
-/* Fills in the methods; `db` is borrowed and must outlive the service. */
-void inventory_init(struct inventory *inventory, struct db *db, int64_t reservation_ttl_ms);
+/* Fills in the methods; `db` is borrowed and must outlive the service, the CURSOR_KEY_SIZE
+ * bytes at `cursor_key` are copied. */
+void inventory_init(struct inventory *inventory, struct db *db, int64_t reservation_ttl_ms,
+                    const uint8_t *cursor_key);

@@ -69,6 +69,7 @@ static const struct db_kind RESERVE = {
     .write =
         "WITH line AS ("
         "    SELECT l.ordinal, l.sku, l.quantity, s.available, p.price_cents, p.currency,"
+        "           p.title,"
         "           sum(l.quantity) FILTER (WHERE l.quantity <= s.available)"
         "               OVER (PARTITION BY l.sku ORDER BY l.ordinal) AS asked"
         "    FROM unnest($3, $4, $5) AS l(ordinal, sku, quantity)"
@@ -84,7 +85,7 @@ static const struct db_kind RESERVE = {
         "           string_agg(sku, ',') FILTER (WHERE price_cents IS NULL) AS unknown,"
         "           string_agg(sku, ',') FILTER (WHERE quantity > available) AS short,"
         "           array_agg(sku) AS skus, array_agg(quantity) AS quantities,"
-        "           array_agg(price_cents) AS prices,"
+        "           array_agg(price_cents) AS prices, array_agg(title) AS titles,"
         "           coalesce(sum(quantity * price_cents), 0)::bigint AS total,"
         "           min(currency) AS currency"
         "    FROM (SELECT * FROM line ORDER BY ordinal, sku COLLATE \"C\") AS sorted"
@@ -99,7 +100,7 @@ static const struct db_kind RESERVE = {
         "), decided AS ("
         "    INSERT INTO inventory.reservations"
         "        (id, state, skus, quantities, unit_prices_cents, total_cents, currency,"
-        "         refusal, refused_skus, expires_at)"
+        "         refusal, refused_skus, expires_at, titles)"
         "    SELECT id, CASE WHEN fits THEN 'held' ELSE 'refused' END, skus, quantities,"
         "           prices, total, currency,"
         "           CASE WHEN fits THEN NULL"
@@ -107,7 +108,7 @@ static const struct db_kind RESERVE = {
         "                WHEN mixed THEN 'mixed_currencies'"
         "                ELSE 'out_of_stock' END,"
         "           CASE WHEN NOT fits THEN coalesce(unknown, short) END,"
-        "           CASE WHEN fits THEN now() + ttl_ms * interval '1 ms' END"
+        "           CASE WHEN fits THEN now() + ttl_ms * interval '1 ms' END, titles"
         "    FROM verdict"
         "    WHERE fits OR unknown IS NOT NULL OR mixed OR short IS NOT NULL"
         "    ORDER BY id"
@@ -115,17 +116,17 @@ static const struct db_kind RESERVE = {
         ")"
         "SELECT id, state, refusal, refused_skus, total_cents, currency,"
         "       (extract(epoch FROM expires_at) * 1000)::bigint,"
-        "       unnest(skus), unnest(quantities), unnest(unit_prices_cents) "
+        "       unnest(skus), unnest(quantities), unnest(unit_prices_cents), unnest(titles) "
         "FROM decided",
     .write_answers = true,
     .answer =
         "SELECT a.ordinal, r.state, r.refusal, r.refused_skus, r.total_cents, r.currency,"
         "       (extract(epoch FROM r.expires_at) * 1000)::bigint,"
-        "       l.sku, l.quantity, l.price "
+        "       l.sku, l.quantity, l.price, l.title "
         "FROM unnest($1) WITH ORDINALITY AS a(id, ordinal) "
         "LEFT JOIN inventory.reservations r ON r.id = a.id "
-        "LEFT JOIN LATERAL unnest(r.skus, r.quantities, r.unit_prices_cents)"
-        "    AS l(sku, quantity, price) ON r.state IN ('held', 'confirmed') "
+        "LEFT JOIN LATERAL unnest(r.skus, r.quantities, r.unit_prices_cents, r.titles)"
+        "    AS l(sku, quantity, price, title) ON r.state IN ('held', 'confirmed') "
         "ORDER BY a.ordinal, l.sku",
 };
 
@@ -162,12 +163,15 @@ static bool fill_lines(struct arena *arena, Inventory__V1__ReserveReply *reply,
                        Inventory__V1__PricedLine *lines, const struct db_rows *rows)
 {
     for (int i = 0; i < rows->count; i++) {
+        const char *title = db_text(rows, i, 10);
         inventory__v1__priced_line__init(&lines[i]);
         lines[i].sku = arena_strdup(arena, db_text(rows, i, 7));
         lines[i].quantity = db_number(rows, i, 8);
         lines[i].unit_price_cents = db_number(rows, i, 9);
+        if (title != NULL)
+            lines[i].title = arena_strdup(arena, title);
         reply->lines[i] = &lines[i];
-        if (lines[i].sku == NULL)
+        if (lines[i].sku == NULL || lines[i].title == NULL)
             return false;
     }
     reply->n_lines = (size_t)rows->count;

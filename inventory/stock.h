@@ -57,8 +57,13 @@ void stock_get(struct db *db, const struct scope *scope, const Inventory__V1__Ge
 void stock_get_reservation(struct db *db, const struct scope *scope,
                            const Inventory__V1__GetReservationRequest *request);
 
-/* By SKU, after `after_sku`. */
+/*
+ * A page by SKU, of those that fit the filters: stock_products.c.  `cursor_key` seals the
+ * cursors (CURSOR_KEY_SIZE bytes; copied).  INVALID_ARGUMENT for a cursor that was not
+ * sealed with it for these filters.
+ */
 void stock_list_products(struct db *db, const struct scope *scope,
+                         const uint8_t *cursor_key,
                          const Inventory__V1__ListProductsRequest *request);
 
 /* ---- for audits: stock_audit.c ------------------------------------------------------- */

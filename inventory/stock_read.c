@@ -109,6 +109,8 @@ static struct err fill_reservation(struct arena *arena, const struct db_rows *ro
         lines[i].sku = (char *)db_text(rows, i, 4);
         lines[i].quantity = db_number(rows, i, 5);
         lines[i].unit_price_cents = db_number(rows, i, 6);
+        if (db_text(rows, i, 9) != NULL)
+            lines[i].title = (char *)db_text(rows, i, 9);
         reply->lines[i] = &lines[i];
     }
     return ERR_NONE;
@@ -138,62 +140,16 @@ void stock_get_reservation(struct db *db, const struct scope *scope,
                "       l.sku, l.quantity, l.price,"
                "       (extract(epoch FROM r.created_at) * 1000)::bigint,"
                "       (extract(epoch FROM CASE WHEN r.state = 'refused' THEN r.created_at"
-               "                                ELSE r.settled_at END) * 1000)::bigint "
+               "                                ELSE r.settled_at END) * 1000)::bigint,"
+               "       l.title "
                "FROM inventory.reservations r "
-               "LEFT JOIN LATERAL unnest(r.skus, r.quantities, r.unit_prices_cents)"
-               "    AS l(sku, quantity, price) ON true "
+               "LEFT JOIN LATERAL unnest(r.skus, r.quantities, r.unit_prices_cents, r.titles)"
+               "    AS l(sku, quantity, price, title) ON true "
                "WHERE r.id = $1",
         .values = {db_t(request->reservation_id)},
         .done = on_reservation,
     };
     struct reading *reading = begin(scope, query, request->reservation_id);
-
-    if (reading != NULL)
-        db_read(db, &reading->query);
-}
-
-/* ---- products ----------------------------------------------------------------------- */
-
-static void on_products(void *arg, struct err error, const struct db_rows *rows)
-{
-    struct reading *reading = arg;
-    Inventory__V1__ListProductsReply reply = INVENTORY__V1__LIST_PRODUCTS_REPLY__INIT;
-    size_t count = failed(error) ? 0 : (size_t)rows->count;
-    Inventory__V1__Product *products =
-        arena_alloc(reading->scope.arena, sizeof *products * count);
-
-    reply.products = arena_alloc(reading->scope.arena, sizeof *reply.products * count);
-    if (products == NULL || reply.products == NULL) {
-        finish(reading, err_memory(), NULL);
-        return;
-    }
-    for (int i = 0; i < (int)count; i++) {
-        inventory__v1__product__init(&products[i]);
-        products[i].sku = (char *)db_text(rows, i, 0);
-        products[i].title = (char *)db_text(rows, i, 1);
-        products[i].price_cents = db_number(rows, i, 2);
-        products[i].currency = (char *)db_text(rows, i, 3);
-        products[i].available = db_number(rows, i, 4);
-        reply.products[i] = &products[i];
-    }
-    reply.n_products = count;
-    finish(reading, error, &reply.base);
-}
-
-void stock_list_products(struct db *db, const struct scope *scope,
-                         const Inventory__V1__ListProductsRequest *request)
-{
-    const struct db_query query = {
-        .name = "list_products",
-        .types = "ti",
-        .sql = "SELECT p.sku, p.title, p.price_cents, p.currency, s.available "
-               "FROM inventory.products p JOIN inventory.stock s USING (sku) "
-               "WHERE p.sku > $1 ORDER BY p.sku LIMIT $2",
-        .values = {db_t(request->after_sku),
-                   db_i(request->limit == 0 ? 1000 : request->limit)},
-        .done = on_products,
-    };
-    struct reading *reading = begin(scope, query, NULL);
 
     if (reading != NULL)
         db_read(db, &reading->query);

@@ -10,7 +10,8 @@ struct work {
         struct db_query query;
     };
     struct scope scope;
-    const Orders__V1__Cart *cart; /* what was put */
+    struct db *db;
+    Orders__V1__Cart *cart; /* what was put */
     const char *cart_id;
 };
 
@@ -34,48 +35,141 @@ static struct work *begin(const struct scope *scope, const char *cart_id)
 
 /* ---- put ---------------------------------------------------------------------------- */
 
-/* The last put of one cart in a batch stands.  A cart with a live checkout is left alone. */
+/* Whether a cart in the row `c` (its columns NULL: no cart) is as the put `a` demands. */
+#define AS_DEMANDED                                                                      \
+    "(a.versions IS NULL OR c.id IS NOT NULL AND (a.versions = '*'"                      \
+    " OR " CART_VERSION("c.lines") " = ANY (string_to_array(a.versions, ','))))"         \
+    " AND NOT (a.create_only AND c.id IS NOT NULL)"
+
+/*
+ * Of the puts of one cart in a batch one is written: the last without a condition, else the
+ * last.  A cart with a live checkout is left alone.
+ *
+ * The statement's snapshot may be older than a claim that committed before the row was
+ * locked; the answer's is not.  If it finds that a cart was written that is being ordered,
+ * the transaction is run again, and the cart is then left alone.
+ */
 const struct db_kind CARTS_PUT = {
     .name = "put_cart",
-    .head = "ttt", /* user, cart, lines */
+    .head = "ttttb", /* user, cart, lines, demanded versions with commas, create only */
     .write =
         "WITH ask AS ("
-        "    SELECT DISTINCT ON (1, 2) a.user_id::uuid AS user_id, a.id, a.lines::jsonb AS lines"
-        "    FROM unnest($1, $2, $3) WITH ORDINALITY AS a(user_id, id, lines, ordinal)"
-        "    ORDER BY 1, 2, a.ordinal DESC"
+        "    SELECT DISTINCT ON (1, 2) a.user_id::uuid AS user_id, a.id, a.lines::jsonb AS lines,"
+        "           a.versions, a.create_only, a.versions IS NOT NULL OR a.create_only AS guarded"
+        "    FROM unnest($1, $2, $3, $4, $5) WITH ORDINALITY"
+        "        AS a(user_id, id, lines, versions, create_only, ordinal)"
+        "    ORDER BY 1, 2, 6, a.ordinal DESC"
+        "), guarded AS MATERIALIZED ("
+        "    SELECT * FROM ask WHERE guarded"
         "), seen AS ("
         "    INSERT INTO orders.users (id) SELECT DISTINCT user_id FROM ask ORDER BY 1"
         "    ON CONFLICT DO NOTHING"
         ")"
         "INSERT INTO orders.carts AS c (user_id, id, lines)"
-        "SELECT user_id, id, lines FROM ask ORDER BY user_id, id "
+        "SELECT user_id, id, lines FROM ask a "
+        "WHERE versions IS NULL OR EXISTS (SELECT FROM orders.carts s"
+        "                                  WHERE s.user_id = a.user_id AND s.id = a.id) "
+        "ORDER BY user_id, id "
         "ON CONFLICT (user_id, id) DO UPDATE SET lines = EXCLUDED.lines, updated_at = now()"
         " WHERE c.ordered_at IS NULL"
         "   AND NOT EXISTS (SELECT FROM orders.checkouts k WHERE k.user_id = c.user_id"
-        "                   AND k.cart_id = c.id AND k.state IN ('running', 'completed'))",
+        "                   AND k.cart_id = c.id AND k.state IN ('running', 'completed'))"
+        "   AND NOT EXISTS (SELECT FROM guarded a WHERE a.user_id = c.user_id AND a.id = c.id"
+        "                   AND NOT (" AS_DEMANDED "))",
     .answer =
         "SELECT a.ordinal, c.created_at = now(),"
-        "       c.ordered_at IS NOT NULL"
-        "       OR EXISTS (SELECT FROM orders.checkouts k WHERE k.user_id = c.user_id"
-        "                  AND k.cart_id = c.id AND k.state IN ('running', 'completed')) "
-        "FROM unnest($1, $2) WITH ORDINALITY AS a(user_id, id, ordinal) "
-        "JOIN orders.carts c ON c.user_id = a.user_id::uuid AND c.id = a.id "
+        "       c.ordered_at IS NOT NULL OR live.order_id IS NOT NULL,"
+        "       coalesce(CASE WHEN live.state = 'completed' THEN live.order_id END, c.order_id),"
+        "       CASE WHEN c.updated_at <> now() THEN c.lines = a.lines::jsonb"
+        "            WHEN live.order_id IS NOT NULL THEN orders.run_again()"
+        "            ELSE c.lines = a.lines::jsonb OR a.versions IS NULL AND NOT a.create_only"
+        "       END,"
+        "       " AS_DEMANDED ", " CART_VERSION("coalesce(c.lines, a.lines::jsonb)") ","
+        "       c.lines::text, " CART_VERSION("a.lines::jsonb") " "
+        "FROM unnest($1, $2, $3, $4, $5) WITH ORDINALITY"
+        "    AS a(user_id, id, lines, versions, create_only, ordinal) "
+        "LEFT JOIN orders.carts c ON c.user_id = a.user_id::uuid AND c.id = a.id "
+        "LEFT JOIN orders.checkouts live ON live.user_id = c.user_id AND live.cart_id = c.id"
+        "    AND live.state IN ('running', 'completed') "
         "ORDER BY a.ordinal",
 };
+
+/* Columns of a put's answer. */
+enum {
+    PUT_CREATED = 1,
+    PUT_ORDERED,
+    PUT_ORDER,
+    PUT_STANDS,   /* what was asked for is written, or was there already */
+    PUT_DEMANDED, /* the cart is as the put demands, now */
+    PUT_VERSION,  /* of the cart as it is */
+    PUT_LINES,
+    PUT_ASKED_VERSION, /* of the lines asked for */
+};
+
+static void submit_put(struct db *db, struct work *work);
+
+/* The conditions do not hold: tells the cart as it is, if there is one. */
+static struct err tell_changed(struct work *work, const struct db_rows *rows,
+                               Orders__V1__PutCartReply *reply)
+{
+    const struct cart_found found = {db_text(rows, 0, PUT_LINES),
+                                     db_text(rows, 0, PUT_VERSION)};
+
+    reply->changed = true;
+    return found.lines_json == NULL
+               ? ERR_NONE
+               : cart_message(work->scope.arena, work->cart_id, &found, &reply->cart);
+}
 
 static void on_put(void *arg, struct err error, const struct db_rows *rows)
 {
     struct work *work = arg;
     Orders__V1__PutCartReply reply = ORDERS__V1__PUT_CART_REPLY__INIT;
 
-    if (!failed(error) && db_bool(rows, 0, 2))
+    if (!failed(error) && db_bool(rows, 0, PUT_ORDERED)) {
         error = err_make(ERR_CART_ALREADY_ORDERED,
                          "Cart %s is ordered or being ordered; fill a new one.", work->cart_id);
-    if (!failed(error)) {
-        reply.created = db_bool(rows, 0, 1);
-        reply.cart = (Orders__V1__Cart *)work->cart;
+        error.subject = db_text(rows, 0, PUT_ORDER);
+    } else if (!failed(error) && db_bool(rows, 0, PUT_STANDS)) {
+        reply.created = db_bool(rows, 0, PUT_CREATED);
+        reply.cart = work->cart;
+        reply.cart->version = (char *)db_text(rows, 0, PUT_ASKED_VERSION);
+    } else if (!failed(error) && db_bool(rows, 0, PUT_DEMANDED)) {
+        /* Another put of the batch, or a checkout that has failed since, was in the way. */
+        submit_put(work->db, work);
+        return;
+    } else if (!failed(error)) {
+        error = tell_changed(work, rows, &reply);
     }
     finish(work, error, &reply.base);
+}
+
+static void submit_put(struct db *db, struct work *work)
+{
+    work->db = db;
+    db_submit(db, &work->op);
+}
+
+/* "a,b"; NULL for none. */
+static struct err join_versions(struct arena *arena,
+                                const Orders__V1__PutCartRequest *request,
+                                const char **out)
+{
+    const char *joined = NULL;
+
+    for (size_t i = 0; i < request->n_if_versions; i++) {
+        const char *version = request->if_versions[i];
+        joined = joined == NULL ? arena_strdup(arena, version)
+                                : arena_printf(arena, "%s,%s", joined, version);
+        if (joined == NULL)
+            return err_memory();
+        if (strcmp(version, "*") == 0) {
+            joined = "*";
+            break;
+        }
+    }
+    *out = joined;
+    return ERR_NONE;
 }
 
 static char *cart_json(struct arena *arena, const Orders__V1__Cart *cart)
@@ -86,7 +180,7 @@ static char *cart_json(struct arena *arena, const Orders__V1__Cart *cart)
     if (lines.items == NULL)
         return NULL;
     for (size_t i = 0; i < cart->n_lines; i++)
-        lines.items[i] = (struct line){cart->lines[i]->sku, cart->lines[i]->quantity, 0};
+        lines.items[i] = (struct line){cart->lines[i]->sku, cart->lines[i]->quantity, 0, NULL};
     return lines_to_json(arena, &lines, false);
 }
 
@@ -97,21 +191,24 @@ void carts_put(struct db *db, const struct scope *scope,
 
     if (work == NULL)
         return;
-    const char *json = cart_json(scope->arena, request->cart);
-    if (json == NULL) {
-        finish(work, err_memory(), NULL);
+    const char *versions, *json = cart_json(scope->arena, request->cart);
+    struct err e = json == NULL ? err_memory()
+                                : join_versions(scope->arena, request, &versions);
+    if (failed(e)) {
+        finish(work, e, NULL);
         return;
     }
     work->cart = request->cart;
     work->op = (struct db_op){
         .kind = &CARTS_PUT,
-        .head = {db_t(request->user_id), db_t(request->cart->cart_id), db_t(json)},
+        .head = {db_t(request->user_id), db_t(request->cart->cart_id), db_t(json),
+                 db_t(versions), db_i(request->create_only)},
         .deadline_ms = scope->deadline_ms,
         .cancel = scope->cancel,
         .done = on_put,
         .arg = work,
     };
-    db_submit(db, &work->op);
+    submit_put(db, work);
 }
 
 /* ---- get ---------------------------------------------------------------------------- */
@@ -137,18 +234,31 @@ static struct err fill_cart(struct arena *arena, const char *json, Orders__V1__C
     return ERR_NONE;
 }
 
+struct err cart_message(struct arena *arena, const char *cart_id,
+                        const struct cart_found *found, Orders__V1__Cart **out)
+{
+    Orders__V1__Cart *cart = arena_alloc(arena, sizeof *cart);
+
+    if (cart == NULL)
+        return err_memory();
+    orders__v1__cart__init(cart);
+    cart->cart_id = (char *)cart_id;
+    cart->version = (char *)found->version;
+    *out = cart;
+    return fill_cart(arena, found->lines_json, cart);
+}
+
 static void on_got(void *arg, struct err error, const struct db_rows *rows)
 {
     struct work *work = arg;
     Orders__V1__GetCartReply reply = ORDERS__V1__GET_CART_REPLY__INIT;
-    Orders__V1__Cart cart = ORDERS__V1__CART__INIT;
 
     if (!failed(error) && rows->count == 0)
         error = err_make(ERR_NOT_FOUND, "There is no cart %s.", work->cart_id);
-    if (!failed(error))
-        error = fill_cart(work->scope.arena, db_text(rows, 0, 0), &cart);
-    cart.cart_id = (char *)work->cart_id;
-    reply.cart = &cart;
+    if (!failed(error)) {
+        const struct cart_found found = {db_text(rows, 0, 0), db_text(rows, 0, 1)};
+        error = cart_message(work->scope.arena, work->cart_id, &found, &reply.cart);
+    }
     finish(work, error, &reply.base);
 }
 
@@ -162,7 +272,8 @@ void carts_get(struct db *db, const struct scope *scope,
     work->query = (struct db_query){
         .name = "get_cart",
         .types = "tt",
-        .sql = "SELECT lines::text FROM orders.carts WHERE user_id = $1::uuid AND id = $2",
+        .sql = "SELECT lines::text, " CART_VERSION("lines") " FROM orders.carts "
+               "WHERE user_id = $1::uuid AND id = $2",
         .values = {db_t(request->user_id), db_t(request->cart_id)},
         .deadline_ms = scope->deadline_ms,
         .cancel = scope->cancel,

@@ -8,7 +8,20 @@
 
 #include "base/json.h"
 
-enum { LINE_TEXT_MAX = 64 + 96 }; /* a SKU, two numbers and the names around them */
+/* Bytes: a SKU, two numbers and the names around them; a title is twice its size at most. */
+enum { LINE_TEXT_MAX = 64 + 110 };
+
+char *checkout_key(struct arena *arena, const char *user_id, const char *key)
+{
+    return arena_printf(arena, "%s %s", user_id, key);
+}
+
+const char *checkout_key_text(const char *stored)
+{
+    const char *space = strchr(stored, ' ');
+
+    return space == NULL ? stored : space + 1;
+}
 
 enum checkout_state checkout_state_of(const char *name)
 {
@@ -26,9 +39,44 @@ enum checkout_state checkout_state_of(const char *name)
     return CHECKOUT_FAILED;
 }
 
+static size_t lines_text_max(const struct lines *lines)
+{
+    size_t size = lines->count * LINE_TEXT_MAX + 3;
+
+    for (size_t i = 0; i < lines->count; i++)
+        if (lines->items[i].title != NULL)
+            size += 2 * strlen(lines->items[i].title);
+    return size;
+}
+
+/* A text without control characters, which is what a title is; its end. */
+static char *write_escaped(char *out, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        if (*text == '"' || *text == '\\')
+            *out++ = '\\';
+        *out++ = *text;
+    }
+    return out;
+}
+
+/* What the line was sold for and as; the bytes written. */
+static size_t write_sold(char *out, size_t room, const struct line *line)
+{
+    int used =
+        snprintf(out, room, ",\"unit_price_cents\":%" PRId64 "%s", line->unit_price_cents,
+                 line->title == NULL ? "" : ",\"title\":\"");
+
+    if (line->title == NULL)
+        return (size_t)used;
+    char *end = write_escaped(out + used, line->title);
+    *end++ = '"';
+    return (size_t)(end - out);
+}
+
 char *lines_to_json(struct arena *arena, const struct lines *lines, bool prices)
 {
-    size_t room = lines->count * LINE_TEXT_MAX + 3, used = 0;
+    size_t room = lines_text_max(lines), used = 0;
     char *json = arena_alloc(arena, room);
 
     if (json == NULL)
@@ -41,12 +89,12 @@ char *lines_to_json(struct arena *arena, const struct lines *lines, bool prices)
                                  "%s{\"sku\":\"%s\",\"quantity\":%" PRId64, i > 0 ? "," : "",
                                  line->sku, line->quantity);
         if (prices)
-            used += (size_t)snprintf(json + used, room - used,
-                                     ",\"unit_price_cents\":%" PRId64, line->unit_price_cents);
+            used += write_sold(json + used, room - used, line);
         json[used++] = '}';
     }
     json[used++] = ']';
     assert(used < room);
+    json[used] = '\0';
     return json;
 }
 
@@ -61,14 +109,16 @@ static struct err read_lines(struct arena *arena, const json_t *array, struct li
         return err_memory();
     json_array_foreach (array, i, item) {
         const char *sku = json_string_value(json_object_get(item, "sku"));
+        const char *title = json_string_value(json_object_get(item, "title"));
         if (sku == NULL)
             return err_make(ERR_DATA_LOSS, "A stored line has no SKU.");
         out->items[i] = (struct line){
             arena_strdup(arena, sku),
             json_integer_value(json_object_get(item, "quantity")),
             json_integer_value(json_object_get(item, "unit_price_cents")),
+            arena_strdup(arena, title),
         };
-        if (out->items[i].sku == NULL)
+        if (out->items[i].sku == NULL || (out->items[i].title == NULL && title != NULL))
             return err_memory();
     }
     return ERR_NONE;
@@ -103,6 +153,8 @@ Orders__V1__Order *checkout_order(struct arena *arena, const struct checkout *c)
         lines[i].sku = (char *)c->lines.items[i].sku;
         lines[i].quantity = c->lines.items[i].quantity;
         lines[i].unit_price_cents = c->lines.items[i].unit_price_cents;
+        if (c->lines.items[i].title != NULL)
+            lines[i].title = (char *)c->lines.items[i].title;
         pointers[i] = &lines[i];
     }
     orders__v1__order__init(order);

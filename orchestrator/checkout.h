@@ -23,11 +23,12 @@ enum checkout_state {
     CHECKOUT_FAILED,
 };
 
-/* A line of a cart, or of an order once it has a price.  The SKU is borrowed. */
+/* A line of a cart, or of an order once it has a price.  The texts are borrowed. */
 struct line {
     const char *sku;
     int64_t quantity;         /* pieces */
     int64_t unit_price_cents; /* 0 in a cart */
+    const char *title;        /* as sold, utf8_valid; NULL in a cart, and when not kept */
 };
 
 struct lines {
@@ -38,14 +39,16 @@ struct lines {
 /* Texts live in the arena of whoever holds the checkout. */
 struct checkout {
     const char *order_id; /* every id of its effects derives from it */
-    const char *idempotency_key;
+    const char *idempotency_key; /* as it is stored: see checkout_key */
     const char *user_id;
     const char *cart_id;
     const char *payment_method_id;
     const uint8_t *fingerprint; /* FINGERPRINT_SIZE bytes */
     struct lines cart;          /* as it was when the checkout was claimed */
     int64_t expected_total_cents; /* -1: the client named none */
-    const char *traceparent;    /* of the request, to be claimed with it; or NULL */
+    const char *expected_currency;     /* NULL: the client named none */
+    const char *expected_cart_version; /* to be claimed with it; NULL: any */
+    const char *traceparent;    /* our place in the request's trace; or NULL */
     enum checkout_state state;
     int64_t epoch;      /* raised by each take-over */
     int64_t age_ms;     /* since it was claimed, by the database's clock */
@@ -58,10 +61,28 @@ struct checkout {
     int64_t created_at_ms;
 };
 
+/*
+ * What stands in the columns idempotency_key: "USER KEY", so that a key is its user's.  Rows
+ * from before migration 0012 hold the key alone; a key has no space, so the two cannot be
+ * confused.  NULL when memory is short.
+ */
+char *checkout_key(struct arena *arena, const char *user_id, const char *key)
+    __attribute__((warn_unused_result));
+
+/* The user's own key, within the stored text of either form. */
+const char *checkout_key_text(const char *stored);
+
+/* Whether `row` has that key, in SQL: the stored text "USER KEY" or, of this user, the old
+ * form.  IS NOT DISTINCT FROM, so that it is found by the key, not among all of the user's. */
+#define OF_KEY(row, stored, user)                                                        \
+    row ".idempotency_key = ANY (ARRAY[" stored ", substr(" stored ", 38)])"             \
+    " AND " row ".user_id IS NOT DISTINCT FROM " user
+
 /* "running" and so on, as in the column. */
 enum checkout_state checkout_state_of(const char *name);
 
-/* Lines as the JSON of the columns cart and lines; NULL when memory is short. */
+/* Lines as the JSON of the columns cart and lines, with `prices` and titles or without;
+ * NULL when memory is short. */
 char *lines_to_json(struct arena *arena, const struct lines *lines, bool prices)
     __attribute__((warn_unused_result));
 

@@ -13,7 +13,8 @@
     "c.order_id, c.idempotency_key, c.user_id::text, c.cart_id, c.payment_method_id,"         \
     " c.fingerprint, c.cart::text, coalesce(c.expected_total_cents, -1), c.state, c.epoch,"   \
     " (extract(epoch FROM clock_timestamp() - c.created_at) * 1000)::bigint,"                 \
-    " c.failure_reason, c.failure_message, c.failure_subject,"
+    " c.failure_reason, c.failure_message, c.failure_subject, c.traceparent,"                 \
+    " c.expected_currency,"
 #define ORDER_COLUMNS                                                                         \
     " o.lines::text, o.total_cents, o.currency,"                                              \
     " (extract(epoch FROM o.created_at) * 1000)::bigint "
@@ -21,9 +22,11 @@
 static struct err read_checkout(const struct db_rows *rows, int row, int first,
                                 struct arena *arena, struct checkout *out)
 {
-    const char *reason = db_text(rows, row, first + 11), *lines = db_text(rows, row, first + 14);
+    const char *reason = db_text(rows, row, first + 11), *lines = db_text(rows, row, first + 16);
     const char *subject = db_text(rows, row, first + 13);
-    const char *currency = db_text(rows, row, first + 16);
+    const char *traceparent = db_text(rows, row, first + 14);
+    const char *expected_currency = db_text(rows, row, first + 15);
+    const char *currency = db_text(rows, row, first + 18);
 
     *out = (struct checkout){
         .order_id = arena_strdup(arena, db_text(rows, row, first)),
@@ -33,16 +36,20 @@ static struct err read_checkout(const struct db_rows *rows, int row, int first,
         .payment_method_id = arena_strdup(arena, db_text(rows, row, first + 4)),
         .fingerprint = arena_copy(arena, db_text(rows, row, first + 5), FINGERPRINT_SIZE),
         .expected_total_cents = db_number(rows, row, first + 7),
+        .traceparent = arena_strdup(arena, traceparent),
         .state = checkout_state_of(db_text(rows, row, first + 8)),
         .epoch = db_number(rows, row, first + 9),
         .age_ms = db_number(rows, row, first + 10),
-        .total_cents = db_number(rows, row, first + 15),
+        .expected_currency = arena_strdup(arena, expected_currency),
+        .total_cents = db_number(rows, row, first + 17),
         .currency = arena_strdup(arena, currency),
-        .created_at_ms = db_number(rows, row, first + 17),
+        .created_at_ms = db_number(rows, row, first + 19),
     };
     if (out->order_id == NULL || out->idempotency_key == NULL || out->user_id == NULL ||
         out->cart_id == NULL || out->payment_method_id == NULL || out->fingerprint == NULL ||
-        (out->currency == NULL && currency != NULL))
+        (out->traceparent == NULL && traceparent != NULL) ||
+        (out->currency == NULL && currency != NULL) ||
+        (out->expected_currency == NULL && expected_currency != NULL))
         return err_memory();
     if (reason != NULL) {
         out->failure = err_make(err_of_reason(reason), "%s", db_text(rows, row, first + 12));
@@ -60,6 +67,11 @@ static struct err read_checkout(const struct db_rows *rows, int row, int first,
  * The unique indexes on key and cart decide; what they refused is looked up.  Where the
  * checkout of an order was pruned, the order's key and its cart's mark still stand.
  *
+ * The claim locks the cart's row, so the lines it takes are the cart's until it commits: a put
+ * comes before and is in the order, or comes after and finds the checkout (carts.c).  It never
+ * waits for a cart, as it may hold others: what somebody else is changing is claimed again a
+ * moment later.  A put waits, but holds only carts before it in order: no deadlock.
+ *
  * The order is looked up only for a checkout that has one, and the cart only where there is
  * no checkout: a CASE that gives NULL ends an index lookup before it begins, a join's
  * condition only after it.
@@ -67,45 +79,72 @@ static struct err read_checkout(const struct db_rows *rows, int row, int first,
 static const struct db_kind CLAIM = {
     .name = "claim",
     .head = "tttttyit" /* key, order, user, cart, method, fingerprint, expected, owner */
-            "it",      /* lease, traceparent */
+            "ittt",    /* lease, traceparent, expected currency, expected version */
     .write =
+        "WITH open AS ("
+        "    SELECT a.key, a.order_id, c.user_id, c.id AS cart_id, a.method, a.fingerprint,"
+        "           c.lines, c.ordered_at, a.expected, a.owner, a.lease_ms, a.traceparent,"
+        "           a.currency, a.version"
+        "    FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+        "        AS a(key, order_id, user_id, cart_id, method, fingerprint, expected, owner,"
+        "             lease_ms, traceparent, currency, version)"
+        "    JOIN orders.carts c ON c.user_id = a.user_id::uuid AND c.id = a.cart_id"
+        "    WHERE NOT EXISTS (SELECT FROM orders.checkouts k"
+        "                      WHERE " OF_KEY("k", "a.key", "c.user_id") ")"
+        "      AND NOT EXISTS (SELECT FROM orders.orders o"
+        "                      WHERE " OF_KEY("o", "a.key", "c.user_id") ")"
+        "    FOR NO KEY UPDATE OF c SKIP LOCKED"
+        ")"
         "INSERT INTO orders.checkouts AS c (order_id, idempotency_key, user_id, cart_id,"
         "                              payment_method_id, fingerprint, cart,"
         "                              expected_total_cents, owner, lease_until,"
-        "                              traceparent)"
-        "SELECT a.order_id, a.key, c.user_id, c.id, a.method, a.fingerprint, c.lines,"
-        "       nullif(a.expected, -1), a.owner,"
-        "       now() + a.lease_ms * interval '1 ms',"
-        "       a.traceparent "
-        "FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
-        "    AS a(key, order_id, user_id, cart_id, method, fingerprint, expected, owner,"
-        "         lease_ms, traceparent) "
-        "JOIN orders.carts c ON c.user_id = a.user_id::uuid AND c.id = a.cart_id "
-        "WHERE jsonb_array_length(c.lines) > 0 AND c.ordered_at IS NULL"
-        "  AND NOT EXISTS (SELECT FROM orders.orders o WHERE o.idempotency_key = a.key) "
-        "ORDER BY a.key "
+        "                              traceparent, expected_currency)"
+        "SELECT order_id, key, user_id, cart_id, method, fingerprint, lines,"
+        "       nullif(expected, -1), owner, now() + lease_ms * interval '1 ms',"
+        "       traceparent, currency "
+        "FROM open "
+        "WHERE jsonb_array_length(lines) > 0 AND ordered_at IS NULL"
+        "  AND (version IS NULL OR version = " CART_VERSION("lines") ") "
+        "ORDER BY key "
         "ON CONFLICT DO NOTHING "
         "RETURNING c.idempotency_key, NULL::bigint, NULL::boolean, true, " CHECKOUT_COLUMNS
-        "          NULL::text, NULL::bigint, NULL::text, NULL::bigint",
+        "          NULL::text, NULL::bigint, NULL::text, NULL::bigint, NULL::text, NULL::text,"
+        "          NULL::boolean, NULL::text",
     .write_answers = true,
     .answer =
         "SELECT a.ordinal, jsonb_array_length(k.lines)::bigint,"
-        "       CASE WHEN c.order_id IS NULL THEN k.ordered_at IS NOT NULL OR"
-        "           EXISTS (SELECT FROM orders.checkouts t WHERE t.user_id = k.user_id"
-        "                   AND t.cart_id = k.id AND t.state IN ('running', 'completed')) END,"
+        "       k.ordered_at IS NOT NULL OR live.order_id IS NOT NULL,"
         "       CASE WHEN c.order_id IS NULL"
-        "            THEN NOT EXISTS (SELECT FROM orders.orders s WHERE s.idempotency_key = a.key)"
-        "            ELSE c.user_id = a.user_id::uuid AND c.fingerprint = a.fingerprint END,"
-        CHECKOUT_COLUMNS ORDER_COLUMNS
-        "FROM unnest($1, $3, $4, $6) WITH ORDINALITY"
-        "    AS a(key, user_id, cart_id, fingerprint, ordinal) "
-        "LEFT JOIN orders.checkouts c ON c.idempotency_key = a.key "
+        "            THEN NOT EXISTS (SELECT FROM orders.orders s"
+        "                WHERE " OF_KEY("s", "a.key", "a.user_id::uuid") ")"
+        "            ELSE c.fingerprint = a.fingerprint END,"
+        CHECKOUT_COLUMNS ORDER_COLUMNS ", k.lines::text, " CART_VERSION("k.lines") ","
+        "       a.version IS NULL OR a.version = " CART_VERSION("k.lines") ","
+        "       coalesce(CASE WHEN live.state = 'completed' THEN live.order_id END, k.order_id) "
+        "FROM unnest($1, $3, $4, $6, $12) WITH ORDINALITY"
+        "    AS a(key, user_id, cart_id, fingerprint, version, ordinal) "
+        "LEFT JOIN orders.checkouts c ON " OF_KEY("c", "a.key", "a.user_id::uuid") " "
         "LEFT JOIN orders.orders o"
         "    ON o.id = CASE WHEN c.state = 'completed' THEN c.order_id END "
         "LEFT JOIN orders.carts k"
         "    ON k.user_id = CASE WHEN c.order_id IS NULL THEN a.user_id::uuid END"
         "   AND k.id = a.cart_id "
-        "ORDER BY a.ordinal",
+        "LEFT JOIN orders.checkouts live ON live.user_id = k.user_id AND live.cart_id = k.id"
+        "   AND live.state IN ('running', 'completed') "
+        /* Of two forms of one key, the one that became an order. */
+        "ORDER BY a.ordinal, c.state IS NOT DISTINCT FROM 'completed' DESC",
+};
+
+/* Columns of a claim's answer. */
+enum {
+    CLAIMED_LINE_COUNT = 1, /* of the cart; NULL: no cart, or not looked up */
+    CLAIMED_ORDERED,
+    CLAIMED_SAME_REQUEST,
+    CLAIMED_CHECKOUT,
+    CLAIMED_CART_LINES = CLAIMED_CHECKOUT + 20,
+    CLAIMED_CART_VERSION,
+    CLAIMED_AS_EXPECTED,
+    CLAIMED_CART_ORDER,
 };
 
 void orders_claim(struct db_op *op, const struct checkout *c, const char *owner,
@@ -124,43 +163,64 @@ void orders_claim(struct db_op *op, const struct checkout *c, const char *owner,
     op->head[7] = db_t(owner);
     op->head[8] = db_i(lease_ms);
     op->head[9] = db_t(traced ? c->traceparent : NULL);
+    op->head[10] = db_t(c->expected_currency);
+    op->head[11] = db_t(c->expected_cart_version);
+}
+
+/* Why nothing was claimed, though the key is unused. */
+static struct err read_unclaimed(const struct db_rows *rows, struct arena *arena,
+                                 struct claimed *out)
+{
+    const char *order_id = db_text(rows, 0, CLAIMED_CART_ORDER);
+
+    if (db_size(rows, 0, CLAIMED_LINE_COUNT) == 0) {
+        out->result = CLAIM_CART_NOT_FOUND;
+    } else if (db_bool(rows, 0, CLAIMED_ORDERED)) {
+        out->result = CLAIM_ALREADY_ORDERED;
+        out->order_id = arena_strdup(arena, order_id);
+        return out->order_id == NULL && order_id != NULL ? err_memory() : ERR_NONE;
+    } else if (!db_bool(rows, 0, CLAIMED_AS_EXPECTED)) {
+        out->result = CLAIM_CART_CHANGED;
+        out->cart.lines_json = arena_strdup(arena, db_text(rows, 0, CLAIMED_CART_LINES));
+        out->cart.version = arena_strdup(arena, db_text(rows, 0, CLAIMED_CART_VERSION));
+        if (out->cart.lines_json == NULL || out->cart.version == NULL)
+            return err_memory();
+    } else {
+        out->result = db_number(rows, 0, CLAIMED_LINE_COUNT) == 0 ? CLAIM_CART_EMPTY
+                                                                  : CLAIM_AGAIN;
+    }
+    return ERR_NONE;
 }
 
 struct err orders_claimed(const struct db_rows *rows, struct arena *arena,
-                          const struct checkout *c, enum claim_result *result,
-                          struct checkout *out)
+                          const struct checkout *c, struct claimed *out)
 {
-    const char *order_id = db_text(rows, 0, 4);
+    const char *order_id = db_text(rows, 0, CLAIMED_CHECKOUT);
 
-    if (!db_bool(rows, 0, 3)) {
-        *result = CLAIM_KEY_REUSED;
+    *out = (struct claimed){.result = CLAIM_KEY_REUSED};
+    if (!db_bool(rows, 0, CLAIMED_SAME_REQUEST))
         return ERR_NONE;
-    }
-    if (order_id == NULL) {
-        bool cart_there = db_size(rows, 0, 1) > 0;
-        *result = !cart_there                  ? CLAIM_CART_NOT_FOUND
-                  : db_number(rows, 0, 1) == 0 ? CLAIM_CART_EMPTY
-                  : db_bool(rows, 0, 2)        ? CLAIM_ALREADY_ORDERED
-                                               : CLAIM_AGAIN;
-        return ERR_NONE;
-    }
-    struct err e = read_checkout(rows, 0, 4, arena, out);
+    if (order_id == NULL)
+        return read_unclaimed(rows, arena, out);
+    struct err e = read_checkout(rows, 0, CLAIMED_CHECKOUT, arena, &out->row);
     /* A claim whose answer was lost may run again after its lease: by then it may have been
      * taken over, and has an owner. */
-    *result = !failed(e) && strcmp(order_id, c->order_id) == 0 && out->epoch == 1
-                  ? CLAIM_OURS
-                  : CLAIM_KNOWN;
+    out->result = !failed(e) && strcmp(order_id, c->order_id) == 0 && out->row.epoch == 1
+                      ? CLAIM_OURS
+                      : CLAIM_KNOWN;
     return e;
 }
 
-void orders_find(struct db_query *query, const char *idempotency_key)
+void orders_find(struct db_query *query, const char *stored_key, const char *user_id)
 {
     query->name = "find_checkout";
-    query->types = "t";
+    query->types = "tt";
     query->sql = "SELECT " CHECKOUT_COLUMNS ORDER_COLUMNS "FROM orders.checkouts c "
                  "LEFT JOIN orders.orders o ON c.state = 'completed' AND o.id = c.order_id "
-                 "WHERE c.idempotency_key = $1";
-    query->values[0] = db_t(idempotency_key);
+                 "WHERE " OF_KEY("c", "$1", "$2::uuid") " "
+                 "ORDER BY c.state = 'completed' DESC LIMIT 1";
+    query->values[0] = db_t(stored_key);
+    query->values[1] = db_t(user_id);
 }
 
 struct err orders_found(const struct db_rows *rows, struct arena *arena, struct checkout *out)
@@ -244,7 +304,9 @@ static const struct db_kind PERSIST = {
         "), placed AS ("
         "    INSERT INTO orders.orders (id, user_id, total_cents, idempotency_key, currency,"
         "                               cart_id, reservation_id, charge_id, lines)"
-        "    SELECT order_id, user_id, total, idempotency_key, currency, cart_id, order_id,"
+        "    SELECT order_id, user_id, total,"
+        "           CASE WHEN strpos(idempotency_key, ' ') = 0 THEN user_id || ' ' ELSE '' END"
+        "               || idempotency_key, currency, cart_id, order_id,"
         "           order_id, lines FROM done"
         "), told AS ("
         "    INSERT INTO orders.outbox (order_id, sequence, type, payload, traceparent)"

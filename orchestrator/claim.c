@@ -3,8 +3,12 @@
 
 #include "orchestrator/orders.h"
 #include "orchestrator/waiter.h"
+#include "rpc/timer.h"
 
-enum { SAGA_ARENA_MAX = 1 << 20 };
+enum {
+    SAGA_ARENA_MAX = 1 << 20,
+    PAUSE_MOST_MS = 64, /* between claims of what somebody else is changing, doubling */
+};
 
 /* A Place call until its checkout runs or is known: in the call's arena. */
 struct placing {
@@ -13,6 +17,7 @@ struct placing {
     struct checkout asked;
     char order_id[ULID_SIZE];
     struct arena *arena; /* the saga's, if it comes to one */
+    int64_t pause_ms;    /* before the next claim, if this one comes to nothing */
     struct db_op op;
 };
 
@@ -88,26 +93,60 @@ static void follow(struct placing *p, const struct checkout *known)
     leave(sagas, arena);
 }
 
-static void submit(struct placing *p);
+static void refuse_ordered(struct placing *p, const char *order_id)
+{
+    struct err e = err_make(ERR_CART_ALREADY_ORDERED, "Cart %s is already ordered.",
+                            p->asked.cart_id);
+
+    e.subject = order_id;
+    refuse(p, e);
+}
+
+static void tell_changed(struct placing *p, const struct cart_found *found)
+{
+    struct sagas *sagas = p->sagas;
+    struct arena *arena = p->arena;
+    Orders__V1__Cart *cart;
+    struct err e = cart_message(arena, p->asked.cart_id, found, &cart);
+
+    if (failed(e))
+        waiter_fail(p->waiter, e);
+    else
+        waiter_cart_changed(p->waiter, cart);
+    leave(sagas, arena);
+}
+
+static void submit(void *placing);
+
+/* Whoever is changing the cart is done in a moment. */
+static void claim_again(struct placing *p)
+{
+    int64_t pause = p->pause_ms;
+
+    p->pause_ms = pause * 2 > PAUSE_MOST_MS ? PAUSE_MOST_MS : pause * 2;
+    arena_reset(p->arena);
+    struct err e = timer_after(pause, submit, p);
+    if (failed(e))
+        refuse(p, e);
+}
 
 static void on_claimed(void *arg, struct err error, const struct db_rows *rows)
 {
     struct placing *p = arg;
-    enum claim_result result = CLAIM_OURS;
-    struct checkout row;
+    struct claimed claimed;
 
     if (!failed(error))
-        error = orders_claimed(rows, p->arena, &p->asked, &result, &row);
+        error = orders_claimed(rows, p->arena, &p->asked, &claimed);
     if (failed(error)) {
         refuse(p, error);
         return;
     }
-    switch (result) {
+    switch (claimed.result) {
     case CLAIM_OURS:
-        sagas_run(p->sagas, &row, p->arena, p->waiter);
+        sagas_run(p->sagas, &claimed.row, p->arena, p->waiter);
         return;
     case CLAIM_KNOWN:
-        follow(p, &row);
+        follow(p, &claimed.row);
         return;
     case CLAIM_KEY_REUSED:
         refuse(p, key_reused());
@@ -118,24 +157,33 @@ static void on_claimed(void *arg, struct err error, const struct db_rows *rows)
     case CLAIM_CART_EMPTY:
         refuse(p, err_make(ERR_CART_EMPTY, "Cart %s is empty.", p->asked.cart_id));
         return;
+    case CLAIM_CART_CHANGED:
+        tell_changed(p, &claimed.cart);
+        return;
     case CLAIM_AGAIN:
-        submit(p);
+        claim_again(p);
         return;
     case CLAIM_ALREADY_ORDERED:
-        refuse(p, err_make(ERR_CART_ALREADY_ORDERED, "Cart %s is already ordered.",
-                           p->asked.cart_id));
+        refuse_ordered(p, claimed.order_id);
         return;
     }
 }
 
-static void submit(struct placing *p)
+static void submit(void *placing)
 {
+    struct placing *p = placing;
+
     orders_claim(&p->op, &p->asked, sagas_owner(p->sagas), sagas_config(p->sagas)->lease_ms);
     p->op.deadline_ms = p->waiter->deadline_ms;
     p->op.cancel = rpc_call_cancel(p->waiter->call);
     p->op.done = on_claimed;
     p->op.arg = p;
     db_submit(sagas_config(p->sagas)->db, &p->op);
+}
+
+static const char *text_or_null(const char *text)
+{
+    return text[0] == '\0' ? NULL : text;
 }
 
 static struct placing *new_placing(struct sagas *sagas, struct waiter *waiter,
@@ -148,15 +196,19 @@ static struct placing *new_placing(struct sagas *sagas, struct waiter *waiter,
     ulid_make(p->order_id);
     p->sagas = sagas;
     p->waiter = waiter;
+    p->pause_ms = 1;
     p->asked = (struct checkout){
         .order_id = p->order_id,
-        .idempotency_key = in->idempotency_key,
+        .idempotency_key = waiter->key,
         .user_id = in->user_id,
         .cart_id = in->cart_id,
         .payment_method_id = in->payment_method_id,
         .fingerprint = in->fingerprint.data,
-        .expected_total_cents = in->expected_total == NULL ? -1 : in->expected_total->cents,
-        .traceparent = rpc_call_traceparent(waiter->call),
+        .expected_total_cents =
+            in->expected_total == NULL ? -1 : in->expected_total->cents,
+        .expected_currency = text_or_null(in->expected_currency),
+        .expected_cart_version = text_or_null(in->expected_cart_version),
+        .traceparent = waiter->trace.parent,
     };
     p->arena = arena_new(SAGA_ARENA_MAX);
     return p->arena == NULL ? NULL : p;
@@ -183,16 +235,18 @@ static void begin(struct sagas *sagas, struct waiter *waiter,
 void claim_place(struct sagas *sagas, struct rpc_call *call, const Orders__V1__PlaceRequest *in,
                  Orders__V1__PlaceReply_Closure reply)
 {
+    const char *key =
+        checkout_key(rpc_call_arena(call), in->user_id, in->idempotency_key);
     struct waiter *waiter =
-        waiter_new(call, reply, in->idempotency_key, sagas_config(sagas)->db);
+        key == NULL ? NULL
+                    : waiter_new(call, reply, key, in->user_id, sagas_config(sagas)->db);
     struct err refusal;
 
     if (waiter == NULL) {
         rpc_call_fail(call, err_memory());
         return;
     }
-    switch (sagas_join(sagas, in->idempotency_key, in->user_id, in->fingerprint.data, waiter,
-                       &refusal)) {
+    switch (sagas_join(sagas, key, in->user_id, in->fingerprint.data, waiter, &refusal)) {
     case SAGA_JOINED:
         return;
     case SAGA_REFUSED:

@@ -20,8 +20,8 @@
 enum {
     EVENT_ID_SIZE = 48,
     /* Bytes of any event's event_json, with the headers that a bus adds.  An order of
-     * LINES_MAX lines of the longest SKUs has 13,500. */
-    EVENT_SIZE_MAX = 16384,
+     * LINES_MAX lines of the longest SKUs and titles, all quotation marks, has 55,000. */
+    EVENT_SIZE_MAX = 65536,
 };
 
 /* Texts are borrowed from the rows. */

@@ -24,6 +24,7 @@ struct settings {
     int64_t lease_ms, recover_every_ms, step_timeout_ms, give_up_ms, attention_after,
         in_flight_max, caller_in_flight_max, caller_per_second, readers, keys_kept_ms,
         keys_prune_every_ms;
+    bool access_log;
     const char *events_url, *nats_url, *nats_stream, *nats_prefix, *nats_credentials_file,
         *nats_ca_file, *nats_certificate_file, *nats_key_file;
     int64_t relay_every_ms, relay_takeover_ms, events_keep_ms, events_prune_every_ms,
@@ -50,6 +51,7 @@ static const struct conf_row ROWS[] = {
                     "failed attempts to undo a step, before an operator is called"),
     CONF_ROW_NUMBER(in_flight_max, "4096", 1, 65536, "requests and checkouts at once"),
     HOST_ROWS_LIMITS,
+    HOST_ROW_ACCESS_LOG,
     HOST_ROWS_TLS,
     CONF_ROW_NUMBER(keys_kept_ms, "259200000", 1000, 31536000000,
                     "how long a finished checkout's key is kept; 72 hours, milliseconds"),
@@ -94,6 +96,7 @@ struct environment {
     struct db *db;
     struct channel *inventory, *payment;
     struct sagas *sagas;
+    uint8_t cursor_key[CURSOR_KEY_SIZE];
     struct orchestrator orchestrator;
     struct bus_local *bus_local;
     struct bus_nats *bus_nats;
@@ -263,6 +266,7 @@ static struct err start(void *arg)
         .in_flight_max = s->in_flight_max,
         .caller_in_flight_max = s->caller_in_flight_max,
         .caller_per_second = s->caller_per_second,
+        .access_log = s->access_log,
         .tls = {s->tls_cert, s->tls_key, s->tls_ca},
     };
     struct err e = host_open(&env->host, &host);
@@ -285,7 +289,8 @@ static struct err start(void *arg)
         e = start_events(env);
     if (failed(e))
         return e;
-    orchestrator_init(&env->orchestrator, env->db, env->sagas);
+    key_derive(env->host.key, "orders.cursor", env->cursor_key);
+    orchestrator_init(&env->orchestrator, env->db, env->sagas, env->cursor_key);
     events_service_init(&env->events, env->db, env->feed, env->bus_nats != NULL);
     ProtobufCService *const services[] = {&env->orchestrator.service.base,
                                           &env->events.service.base};

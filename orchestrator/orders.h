@@ -17,31 +17,58 @@
 /* The orchestrator's kinds of operation, for db_open. */
 void orders_configure(struct db_config *config);
 
+/* ---- carts ---------------------------------------------------------------------------- */
+
+/* A cart's version, in SQL: equal for equal lines in equal order, so it needs no column, and
+ * a cart that was deleted and filled anew cannot pass for another.  `lines` is a jsonb. */
+#define CART_VERSION(lines)                                                              \
+    "left(encode(sha256(convert_to(" lines "::text, 'UTF8')), 'hex'), 32)"
+
+/* A cart as it was read. */
+struct cart_found {
+    const char *lines_json;
+    const char *version;
+};
+
+/* The cart as a message in the arena; the texts are borrowed. */
+struct err cart_message(struct arena *arena, const char *cart_id,
+                        const struct cart_found *found, Orders__V1__Cart **out)
+    __attribute__((warn_unused_result));
+
 /* ---- claim: one key, one checkout ---------------------------------------------------- */
 
 enum claim_result {
     CLAIM_OURS,            /* claimed now: run it */
     CLAIM_KNOWN,           /* the key's checkout, of the same request: `out` tells its state */
-    CLAIM_KEY_REUSED,      /* the key belongs to another request or user */
+    CLAIM_KEY_REUSED,      /* the key belongs to another request of its user */
     CLAIM_CART_NOT_FOUND,
     CLAIM_CART_EMPTY,
+    CLAIM_CART_CHANGED,    /* not the expected version */
     CLAIM_ALREADY_ORDERED, /* another key's checkout has the cart */
-    CLAIM_AGAIN,           /* the key is free after all, or the cart changed: claim again */
+    CLAIM_AGAIN, /* somebody else is changing the cart, or the key is free after all */
 };
 
 /* Of `c`: order_id (new), idempotency_key, user_id, cart_id, payment_method_id, fingerprint,
- * expected_total_cents.  The operation borrows them. */
+ * and what is expected.  The operation borrows them. */
 void orders_claim(struct db_op *op, const struct checkout *c, const char *owner,
                   int64_t lease_ms);
 
-/* `c` is what was claimed; on CLAIM_OURS and CLAIM_KNOWN `out` is the row, in the arena. */
-struct err orders_claimed(const struct db_rows *rows, struct arena *arena,
-                          const struct checkout *c, enum claim_result *result,
-                          struct checkout *out) __attribute__((warn_unused_result));
+/* What a claim came to; all of it in the arena. */
+struct claimed {
+    enum claim_result result;
+    struct checkout row;    /* on CLAIM_OURS and CLAIM_KNOWN */
+    const char *order_id;   /* on CLAIM_ALREADY_ORDERED: its order; NULL: none yet */
+    struct cart_found cart; /* on CLAIM_CART_CHANGED: as it is */
+};
 
-/* Fills `query`: the key's checkout, read like a claim's answer by orders_found; no row when
- * there is none. */
-void orders_find(struct db_query *query, const char *idempotency_key);
+/* `c` is what was to be claimed. */
+struct err orders_claimed(const struct db_rows *rows, struct arena *arena,
+                          const struct checkout *c, struct claimed *out)
+    __attribute__((warn_unused_result));
+
+/* Fills `query`: the checkout of a stored key, read like a claim's answer by orders_found; no
+ * row when there is none.  Borrows both. */
+void orders_find(struct db_query *query, const char *stored_key, const char *user_id);
 struct err orders_found(const struct db_rows *rows, struct arena *arena, struct checkout *out)
     __attribute__((warn_unused_result));
 
@@ -107,11 +134,13 @@ extern const struct db_kind CHECKOUTS_PRUNE;
 void orders_get(struct db *db, const struct scope *scope,
                 const Orders__V1__GetOrderRequest *request);
 
-/* Newest first; INVALID_ARGUMENT for a cursor that was not ours. */
-void orders_list(struct db *db, const struct scope *scope,
+/* Newest first, or the one of a key; INVALID_ARGUMENT for a cursor that was not made with
+ * `cursor_key` (CURSOR_KEY_SIZE bytes) for this user. */
+void orders_list(struct db *db, const struct scope *scope, const uint8_t *cursor_key,
                  const Orders__V1__ListOrdersRequest *request);
 
-/* CART_ALREADY_ORDERED once a checkout runs or has succeeded on it. */
+/* CART_ALREADY_ORDERED, with the order as its subject, once a checkout runs or has succeeded
+ * on it. */
 void carts_put(struct db *db, const struct scope *scope,
                const Orders__V1__PutCartRequest *request);
 

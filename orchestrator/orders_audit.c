@@ -10,6 +10,12 @@
 
 enum { PAGE_MOST = 1000 };
 
+/* A key in every form that a row may have it in (checkout_key), from the form of this one. */
+#define ANY_KEY "coalesce(c.idempotency_key, o.idempotency_key)"
+#define KEY_FORMS                                                                             \
+    "ARRAY[" ANY_KEY ", coalesce(c.user_id, o.user_id) || ' ' || " ANY_KEY ","                \
+    " CASE WHEN strpos(" ANY_KEY ", ' ') > 0 THEN substr(" ANY_KEY ", 38) END]"
+
 /* What read_checkout reads, in this order, of an id in `ids`. */
 #define COLUMNS                                                                               \
     "ids.id, c.state, coalesce(c.idempotency_key, o.idempotency_key),"                        \
@@ -21,13 +27,15 @@ enum { PAGE_MOST = 1000 };
     " coalesce(c.failure_reason, ''), o.id IS NOT NULL, o.total_cents,"                       \
     " coalesce(o.currency, ''),"                                                              \
     " coalesce(o.user_id = c.user_id AND o.cart_id = c.cart_id"                               \
-    "          AND o.idempotency_key = c.idempotency_key, false),"                            \
+    "          AND o.idempotency_key IN (c.idempotency_key,"                                  \
+    "                                    c.user_id || ' ' || c.idempotency_key), false),"     \
     /* One that is gone was published long ago: what the relay prunes, it has noted. */      \
     " coalesce((SELECT nullif(count(*), 0) FROM orders.outbox e"                              \
     "           WHERE e.order_id = ids.id AND e.type = 'order.created'),"                     \
     "          (SELECT (o.created_at <= r.pruned_to)::int FROM orders.relay r), 0),"          \
     " (SELECT count(*) FROM orders.orders k"                                                  \
-    "  WHERE k.idempotency_key = coalesce(c.idempotency_key, o.idempotency_key)),"            \
+    "  WHERE k.user_id IS NOT DISTINCT FROM coalesce(c.user_id, o.user_id)"                   \
+    "    AND k.idempotency_key = ANY (" KEY_FORMS ")),"                                       \
     " (SELECT count(*) FROM orders.checkouts k WHERE k.user_id = c.user_id"                   \
     "  AND k.cart_id = c.cart_id AND k.state IN ('running', 'completed')),"                   \
     " (extract(epoch FROM now()) * 1000)::bigint "
@@ -56,7 +64,7 @@ static void read_checkout(Orders__V1__Checkout *out, const struct db_rows *rows,
     orders__v1__checkout__init(out);
     out->order_id = (char *)db_text(rows, row, 0);
     out->state = state_of(db_text(rows, row, 1));
-    out->idempotency_key = (char *)db_text(rows, row, 2);
+    out->idempotency_key = (char *)checkout_key_text(db_text(rows, row, 2));
     out->user_id = (char *)db_text(rows, row, 3);
     out->cart_id = (char *)db_text(rows, row, 4);
     out->epoch = db_number(rows, row, 5);

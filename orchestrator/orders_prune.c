@@ -25,7 +25,10 @@ void orders_find_prunable(struct db_query *query, const struct prunable *what)
     query->values[2] = db_i(what->settle_ms);
 }
 
-/* Carts are locked in the order in which filling them locks them. */
+/* It waits for no cart that somebody else is changing, as it may hold others: it comes again.
+ *
+ * An order that was written under the old form of its key gets the new one before its
+ * checkout, which also stands for it, is gone (migration 0012). */
 const struct db_kind CHECKOUTS_PRUNE = {
     .name = "prune",
     .head = "tiii", /* before, kept, settle, limit */
@@ -35,17 +38,24 @@ const struct db_kind CHECKOUTS_PRUNE = {
         "    LIMIT 1),"
         " old AS ("
         "    SELECT k.order_id, k.user_id, k.cart_id,"
+        "           k.state = 'completed' AND strpos(k.idempotency_key, ' ') = 0 AS bare,"
         "           k.state = 'completed' AND c.id IS NOT NULL"
         "               AND c.ordered_at IS NULL AS mark " PRUNABLE
         "    ORDER BY k.order_id LIMIT (SELECT most FROM ask)"
         "    FOR UPDATE OF k SKIP LOCKED),"
         " locked AS ("
-        "    SELECT c.user_id, c.id FROM orders.carts c"
+        "    SELECT c.user_id, c.id, old.order_id FROM orders.carts c"
         "    JOIN old ON old.mark AND c.user_id = old.user_id AND c.id = old.cart_id"
-        "    ORDER BY c.user_id, c.id FOR UPDATE OF c),"
+        "    FOR NO KEY UPDATE OF c SKIP LOCKED),"
         " marked AS ("
-        "    UPDATE orders.carts c SET ordered_at = now() FROM locked l"
-        "    WHERE c.user_id = l.user_id AND c.id = l.id) "
+        "    UPDATE orders.carts c SET ordered_at = now(), order_id = l.order_id FROM locked l"
+        "    WHERE c.user_id = l.user_id AND c.id = l.id),"
+        " named AS ("
+        "    UPDATE orders.orders o SET idempotency_key = o.user_id || ' ' || o.idempotency_key"
+        "    FROM old WHERE old.bare AND o.id = old.order_id"
+        "      AND strpos(o.idempotency_key, ' ') = 0"
+        "      AND NOT EXISTS (SELECT FROM orders.orders t WHERE t.idempotency_key ="
+        "                      o.user_id || ' ' || o.idempotency_key)) "
         "DELETE FROM orders.checkouts k USING old "
         "WHERE k.order_id = old.order_id AND NOT old.mark",
 };

@@ -1,10 +1,16 @@
 /* orders_read.c - orders as they are asked for afterwards.  See orders.h. */
-#include <string.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 
+#include "base/cursor.h"
 #include "orchestrator/orders.h"
-#include "orchestrator/orders_cursor.h"
 
-enum { PAGE_DEFAULT = 20 };
+enum {
+    PAGE_DEFAULT = 20,
+    PAGE_ROOM = 900 * 1024, /* bytes of orders in one reply, of RPC_MESSAGE_MAX */
+    ORDER_OVERHEAD = 8,     /* of an order within the reply: its tag and length */
+};
 
 /* What read_order reads, in this order. */
 #define ORDER_COLUMNS                                                                    \
@@ -18,6 +24,7 @@ struct reading {
     struct scope scope;
     const char *order_id;
     int64_t limit;
+    struct cursor_scope cursor;
 };
 
 static void finish(struct reading *reading, struct err error,
@@ -101,28 +108,73 @@ void orders_get(struct db *db, const struct scope *scope,
 
 /* ---- a page ------------------------------------------------------------------------- */
 
+/* A place in a user's orders; the id, so that orders of one moment are neither repeated nor
+ * skipped. */
+struct place {
+    int64_t created_at_us; /* Unix microseconds */
+    const char *order_id;
+};
+
+/* *place is in the arena. */
+static struct err read_cursor(struct arena *arena, const struct cursor_scope *scope,
+                              const char *cursor, struct place *place)
+{
+    char text[64], *end;
+
+    if (!cursor_open(scope, cursor, text, sizeof text))
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "cursor is not one that was given to this user; leave it out to "
+                        "begin anew.");
+    place->created_at_us = strtoll(text, &end, 10);
+    place->order_id = arena_strdup(arena, end + 1);
+    return place->order_id == NULL ? err_memory() : ERR_NONE;
+}
+
+static char *write_cursor(struct arena *arena, const struct cursor_scope *scope,
+                          const struct place *place)
+{
+    char text[64];
+
+    snprintf(text, sizeof text, "%" PRId64 ".%s", place->created_at_us, place->order_id);
+    return cursor_seal(arena, scope, text);
+}
+
+/* Up to `most` orders, as far as they fit into a message: one always does. */
+static struct err fill_orders(struct arena *arena, const struct db_rows *rows, int most,
+                              Orders__V1__ListOrdersReply *reply)
+{
+    size_t size = 0;
+
+    reply->orders = arena_alloc(arena, (size_t)most * sizeof *reply->orders);
+    if (reply->orders == NULL)
+        return err_memory();
+    for (int i = 0; i < most; i++) {
+        struct err e = read_order(arena, rows, i, &reply->orders[i]);
+        if (failed(e))
+            return e;
+        size += protobuf_c_message_get_packed_size(&reply->orders[i]->base) + ORDER_OVERHEAD;
+        if (size > PAGE_ROOM)
+            return ERR_NONE;
+        reply->n_orders++;
+    }
+    return ERR_NONE;
+}
+
 /* One row more than the limit was asked for: it tells that there is a next page. */
 static struct err fill_page(struct reading *reading, const struct db_rows *rows,
                             Orders__V1__ListOrdersReply *reply)
 {
     struct arena *arena = reading->scope.arena;
-    bool more = rows->count > reading->limit;
-    int count = more ? (int)reading->limit : rows->count;
+    int most = rows->count > reading->limit ? (int)reading->limit : rows->count;
+    struct err e = fill_orders(arena, rows, most, reply);
 
-    reply->orders = arena_alloc(arena, (size_t)count * sizeof *reply->orders);
-    if (reply->orders == NULL)
-        return err_memory();
-    for (int i = 0; i < count; i++) {
-        struct err e = read_order(arena, rows, i, &reply->orders[i]);
-        if (failed(e))
-            return e;
-    }
-    reply->n_orders = (size_t)count;
-    if (!more)
+    if (failed(e))
+        return e;
+    int count = (int)reply->n_orders;
+    if (count == rows->count)
         return ERR_NONE;
-    struct orders_place last = {.created_at_us = db_number(rows, count - 1, 7)};
-    memcpy(last.order_id, db_text(rows, count - 1, 0), ULID_SIZE);
-    reply->next_cursor = orders_cursor_write(arena, &last);
+    const struct place last = {db_number(rows, count - 1, 7), db_text(rows, count - 1, 0)};
+    reply->next_cursor = write_cursor(arena, &reading->cursor, &last);
     return reply->next_cursor == NULL ? err_memory() : ERR_NONE;
 }
 
@@ -136,42 +188,79 @@ static void on_page(void *arg, struct err error, const struct db_rows *rows)
     finish(reading, error, &reply.base);
 }
 
-void orders_list(struct db *db, const struct scope *scope,
-                 const Orders__V1__ListOrdersRequest *request)
+static void list_of_key(struct db *db, struct reading *reading,
+                        const Orders__V1__ListOrdersRequest *request)
 {
-    struct orders_place after = {0};
-    struct err e = request->cursor[0] == '\0'
-                       ? ERR_NONE
-                       : orders_cursor_read(request->cursor, &after);
+    const char *key =
+        checkout_key(reading->scope.arena, request->user_id, request->idempotency_key);
 
-    if (failed(e)) {
-        scope->done(scope->arg, e, NULL);
-        return;
-    }
-    struct reading *reading = begin(scope);
-    if (reading == NULL)
-        return;
-    reading->limit = request->limit == 0 ? PAGE_DEFAULT : request->limit;
-    const char *id = arena_strdup(scope->arena, after.order_id);
-    if (id == NULL) {
+    if (key == NULL) {
         finish(reading, err_memory(), NULL);
         return;
     }
-    bool first = request->cursor[0] == '\0';
     submit(db, reading,
            (struct db_query){
-               .name = first ? "list_orders" : "list_orders_after",
-               .types = first ? "ti" : "titi",
-               .sql = first ? "SELECT " ORDER_COLUMNS "FROM orders.orders "
-                              "WHERE user_id = $1::uuid "
-                              "ORDER BY created_at DESC, id DESC LIMIT $2"
-                            : "SELECT " ORDER_COLUMNS "FROM orders.orders "
-                              "WHERE user_id = $1::uuid AND (created_at, id) <"
-                              "      ('epoch'::timestamptz + $2 * interval '1 us', $3) "
-                              "ORDER BY created_at DESC, id DESC LIMIT $4",
-               .values = {db_t(request->user_id),
-                          db_i(first ? reading->limit + 1 : after.created_at_us),
-                          db_t(id), db_i(reading->limit + 1)},
+               .name = "list_orders_of_key",
+               .types = "tt",
+               .sql = "SELECT " ORDER_COLUMNS "FROM orders.orders o "
+                      "WHERE " OF_KEY("o", "$2", "$1::uuid") " LIMIT 1",
+               .values = {db_t(request->user_id), db_t(key)},
                .done = on_page,
            });
+}
+
+static void list_first(struct db *db, struct reading *reading, const char *user_id)
+{
+    submit(db, reading,
+           (struct db_query){
+               .name = "list_orders",
+               .types = "ti",
+               .sql = "SELECT " ORDER_COLUMNS "FROM orders.orders "
+                      "WHERE user_id = $1::uuid "
+                      "ORDER BY created_at DESC, id DESC LIMIT $2",
+               .values = {db_t(user_id), db_i(reading->limit + 1)},
+               .done = on_page,
+           });
+}
+
+static void list_after(struct db *db, struct reading *reading, const char *user_id,
+                       const struct place *after)
+{
+    submit(db, reading,
+           (struct db_query){
+               .name = "list_orders_after",
+               .types = "titi",
+               .sql = "SELECT " ORDER_COLUMNS "FROM orders.orders "
+                      "WHERE user_id = $1::uuid AND (created_at, id) <"
+                      "      ('epoch'::timestamptz + $2 * interval '1 us', $3) "
+                      "ORDER BY created_at DESC, id DESC LIMIT $4",
+               .values = {db_t(user_id), db_i(after->created_at_us), db_t(after->order_id),
+                          db_i(reading->limit + 1)},
+               .done = on_page,
+           });
+}
+
+void orders_list(struct db *db, const struct scope *scope, const uint8_t *cursor_key,
+                 const Orders__V1__ListOrdersRequest *request)
+{
+    struct reading *reading = begin(scope);
+    struct place after;
+
+    if (reading == NULL)
+        return;
+    reading->limit = request->limit == 0 ? PAGE_DEFAULT : request->limit;
+    reading->cursor = (struct cursor_scope){cursor_key, "orders", request->user_id};
+    if (request->idempotency_key[0] != '\0') {
+        list_of_key(db, reading, request);
+        return;
+    }
+    if (request->cursor[0] == '\0') {
+        list_first(db, reading, request->user_id);
+        return;
+    }
+    struct err e = read_cursor(scope->arena, &reading->cursor, request->cursor, &after);
+    if (failed(e))
+        finish(reading, e, NULL);
+    else
+        list_after(db, reading, request->user_id, &after);
 }

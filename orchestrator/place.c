@@ -14,6 +14,8 @@
  */
 #include "orchestrator/place.h"
 
+#include <string.h>
+
 #include "orchestrator/orders.h"
 #include "proto/inventory.pb-c.h"
 #include "proto/payment.pb-c.h"
@@ -28,14 +30,27 @@ static void call(struct saga *s, struct channel *channel, const char *method,
         .reply_type = reply_type,
         .arena = s->scratch,
         .deadline_ms = saga_deadline(s),
-        .id = s->checkout.order_id,
-        .traceparent = s->traceparent,
+        .id = s->request,
+        .traceparent = s->trace.parent,
+        .tracestate = s->trace.state,
     };
 
     channel_call(channel, &c, done, s);
 }
 
 /* ---- reserve, and its undoing ------------------------------------------------------- */
+
+/* A title that PutProduct would not have let in is left out: an order does not fail for it. */
+static struct err keep_line(struct arena *arena, const Inventory__V1__PricedLine *from,
+                            struct line *to)
+{
+    bool titled = from->title[0] != '\0' && utf8_valid(from->title, TITLE_SIZE_MAX);
+
+    *to = (struct line){arena_strdup(arena, from->sku), from->quantity,
+                        from->unit_price_cents,
+                        titled ? arena_strdup(arena, from->title) : NULL};
+    return to->sku == NULL || (titled && to->title == NULL) ? err_memory() : ERR_NONE;
+}
 
 /* The reservation is the price snapshot: what it says is what is charged. */
 static struct err keep_reserved(struct saga *s, const Inventory__V1__ReserveReply *reply)
@@ -48,24 +63,24 @@ static struct err keep_reserved(struct saga *s, const Inventory__V1__ReserveRepl
     c->lines.items = arena_alloc(s->arena, reply->n_lines * sizeof *c->lines.items);
     if (c->currency == NULL || c->lines.items == NULL)
         return err_memory();
-    for (size_t i = 0; i < reply->n_lines; i++) {
-        const Inventory__V1__PricedLine *line = reply->lines[i];
-        c->lines.items[i] = (struct line){arena_strdup(s->arena, line->sku), line->quantity,
-                                          line->unit_price_cents};
-        if (c->lines.items[i].sku == NULL)
-            return err_memory();
-    }
-    return ERR_NONE;
+    struct err e = ERR_NONE;
+    for (size_t i = 0; !failed(e) && i < reply->n_lines; i++)
+        e = keep_line(s->arena, reply->lines[i], &c->lines.items[i]);
+    return e;
 }
 
 static struct err check_total(const struct checkout *c)
 {
     struct err e;
 
-    if (c->expected_total_cents < 0 || c->expected_total_cents == c->total_cents)
+    if (c->expected_currency != NULL && strcmp(c->expected_currency, c->currency) != 0)
+        e = err_make(ERR_PRICE_CHANGED, "The total is now in %s, not in the %s expected.",
+                     c->currency, c->expected_currency);
+    else if (c->expected_total_cents >= 0 && c->expected_total_cents != c->total_cents)
+        e = err_make(ERR_PRICE_CHANGED, "The total is now %lld, not the %lld expected.",
+                     (long long)c->total_cents, (long long)c->expected_total_cents);
+    else
         return ERR_NONE;
-    e = err_make(ERR_PRICE_CHANGED, "The total is now %lld, not the %lld expected.",
-                 (long long)c->total_cents, (long long)c->expected_total_cents);
     e.effect = EFFECT_APPLIED; /* the stock is held */
     return e;
 }

@@ -42,7 +42,8 @@ static void finish(struct saga *saga)
 {
     const struct checkout *c = &saga->checkout;
 
-    log_info("checkout_finished", "order=%s outcome=%s epoch=%lld", c->order_id,
+    log_info("checkout_finished", "request=%s order=%s outcome=%s epoch=%lld",
+             saga->request, c->order_id,
              c->state == CHECKOUT_COMPLETED ? "completed" : err_reason(c->failure.code),
              (long long)c->epoch);
     finish_waiters(saga_take_out(saga), c);
@@ -51,8 +52,8 @@ static void finish(struct saga *saga)
 
 void saga_lost(struct saga *saga)
 {
-    log_info("checkout_lost", "order=%s epoch=%lld", saga->checkout.order_id,
-             (long long)saga->checkout.epoch);
+    log_info("checkout_lost", "request=%s order=%s epoch=%lld", saga->request,
+             saga->checkout.order_id, (long long)saga->checkout.epoch);
     for (struct waiter *waiter = saga_take_out(saga), *next; waiter != NULL;
          waiter = next) {
         next = waiter->next;
@@ -145,8 +146,8 @@ static void on_flagged(void *arg, struct err error, const struct db_rows *rows)
 
     (void)rows;
     if (failed(error))
-        log_warn("flag_not_written", "order=%s error=\"%s\"", saga->checkout.order_id,
-                 error.message);
+        log_warn("flag_not_written", "request=%s order=%s error=\"%s\"", saga->request,
+                 saga->checkout.order_id, error.message);
     pause_then(saga, undo_next);
 }
 
@@ -159,9 +160,10 @@ void saga_undo_done(struct saga *saga, struct err error)
         return;
     }
     note_trouble(saga, error);
-    log_warn("undo_failed", "order=%s step=%s attempt=%d reason=%s error=\"%s\"",
-             saga->checkout.order_id, saga->sagas->config.steps[saga->step].name,
-             saga->attempts + 1, err_reason(error.code), error.message);
+    log_warn("undo_failed", "request=%s order=%s step=%s attempt=%d reason=%s error=\"%s\"",
+             saga->request, saga->checkout.order_id,
+             saga->sagas->config.steps[saga->step].name, saga->attempts + 1,
+             err_reason(error.code), error.message);
     /* The failure is durable: nobody need wait for the rest, now or later. */
     saga_set_refused(saga);
     finish_waiters(saga_take_waiters(saga), &saga->checkout);
@@ -169,8 +171,8 @@ void saga_undo_done(struct saga *saga, struct err error)
         pause_then(saga, undo_next);
         return;
     }
-    log_error("needs_attention", "order=%s step=%s", saga->checkout.order_id,
-              saga->sagas->config.steps[saga->step].name);
+    log_error("needs_attention", "request=%s order=%s step=%s", saga->request,
+              saga->checkout.order_id, saga->sagas->config.steps[saga->step].name);
     const struct incident why = incident_of(saga);
     orders_need_attention(&saga->op, saga->checkout.order_id, saga->checkout.epoch, &why);
     submit(saga, on_flagged);
@@ -193,9 +195,10 @@ static void on_turn_written(void *arg, struct err error, const struct db_rows *r
     enum checkout_state to = turn_to(saga);
 
     if (failed(error)) {
-        log_warn("turn_not_written", "order=%s to=%s attempt=%d error=\"%s\"",
-                 saga->checkout.order_id, to == CHECKOUT_ABORTING ? "aborting" : "failed",
-                 saga->attempts + 1, error.message);
+        log_warn("turn_not_written", "request=%s order=%s to=%s attempt=%d error=\"%s\"",
+                 saga->request, saga->checkout.order_id,
+                 to == CHECKOUT_ABORTING ? "aborting" : "failed", saga->attempts + 1,
+                 error.message);
         saga->attempts++;
         pause_then(saga, write_turn);
         return;
@@ -294,9 +297,9 @@ void saga_step_done(struct saga *saga, struct err error)
     /* What one attempt may have done, a later one's answer does not take back. */
     saga->touched |= error.effect != EFFECT_NONE;
     note_trouble(saga, error);
-    log_info("step_failed", "order=%s step=%s attempt=%d reason=%s effect=%d",
-             saga->checkout.order_id, config->steps[saga->step].name, saga->attempts + 1,
-             err_reason(error.code), (int)error.effect);
+    log_info("step_failed", "request=%s order=%s step=%s attempt=%d reason=%s effect=%d",
+             saga->request, saga->checkout.order_id, config->steps[saga->step].name,
+             saga->attempts + 1, err_reason(error.code), (int)error.effect);
     if (open && clock_monotonic_ms() < saga->give_up_ms) {
         saga->attempts++;
         pause_then(saga, act);
@@ -319,10 +322,23 @@ static void start(struct saga *saga)
     undo_next(saga);
 }
 
-static void note_call(struct saga *saga, const struct rpc_call *call)
+/*
+ * Notes what the saga is called in logs, and where it stands in its trace.  One that was
+ * taken over goes on with the trace that was claimed with it; the id of its request is
+ * not known any more.
+ */
+static void note_origin(struct saga *saga, const struct waiter *waiter)
 {
-    saga->call_id = arena_strdup(saga->arena, rpc_call_id(call));
-    saga->traceparent = arena_strdup(saga->arena, rpc_call_traceparent(call));
+    if (waiter != NULL) {
+        saga->call_id = arena_strdup(saga->arena, rpc_call_id(waiter->call));
+        saga->trace = waiter->trace;
+    } else {
+        struct trace_fields fields = {0};
+        if (saga->checkout.traceparent != NULL)
+            trace_add_parent(&fields, saga->checkout.traceparent);
+        trace_begin(&fields, &saga->trace);
+    }
+    saga->request = saga->call_id != NULL ? saga->call_id : saga->checkout.order_id;
 }
 
 void sagas_run(struct sagas *sagas, const struct checkout *checkout, struct arena *arena,
@@ -349,8 +365,7 @@ void sagas_run(struct sagas *sagas, const struct checkout *checkout, struct aren
         .give_up_ms = clock_monotonic_ms() + sagas->config.give_up_ms - checkout->age_ms,
         .waiters = waiter,
     };
-    if (waiter != NULL)
-        note_call(saga, waiter->call);
+    note_origin(saga, waiter);
     saga_put(saga);
     start(saga);
 }

@@ -16,6 +16,7 @@
 #pragma once
 
 #include "base/arena.h"
+#include "base/trace.h"
 #include "db/db.h"
 #include "orchestrator/checkout.h"
 #include "rpc/channel.h"
@@ -38,8 +39,9 @@ struct saga_step {
 struct saga {
     struct sagas *sagas;
     struct checkout checkout;
-    const char *call_id;     /* of the call that began it, or NULL */
-    const char *traceparent; /* and its traceparent, or NULL */
+    const char *call_id; /* of the call that began it, or NULL */
+    const char *request; /* names it in logs and calls: call_id, or else the order's id */
+    struct trace trace;  /* our place in its trace */
     struct arena *arena;     /* the saga's own: it outlives its callers */
     struct arena *scratch;   /* of the step under way; reset before each */
     struct db_op op;         /* of the step under way */

@@ -31,6 +31,33 @@ static struct err check_name(const char *field, const char *name)
 
 /* ---- place -------------------------------------------------------------------------- */
 
+static struct err check_key(const char *key)
+{
+    if (visible_ascii(key, IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX))
+        return ERR_NONE;
+    return err_make(ERR_INVALID_ARGUMENT,
+                    "idempotency_key must be %d to %d visible ASCII characters.",
+                    IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX);
+}
+
+/* What the caller says the shopper was shown. */
+static struct err check_expected(const Orders__V1__PlaceRequest *in)
+{
+    if (in->expected_total != NULL &&
+        (in->expected_total->cents < 0 || in->expected_total->cents > TOTAL_CENTS_MAX))
+        return err_make(ERR_INVALID_ARGUMENT, "expected_total must be 0 to %lld cents.",
+                        (long long)TOTAL_CENTS_MAX);
+    if (in->expected_currency[0] != '\0' && !currency_valid(in->expected_currency))
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "expected_currency must be three capitals.");
+    if (in->expected_cart_version[0] != '\0' &&
+        !cart_version_valid(in->expected_cart_version))
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "expected_cart_version must be at most %d letters and digits.",
+                        CART_VERSION_MAX);
+    return ERR_NONE;
+}
+
 static struct err check_place(const Orders__V1__PlaceRequest *in)
 {
     struct err e = check_user(in->user_id);
@@ -39,19 +66,12 @@ static struct err check_place(const Orders__V1__PlaceRequest *in)
         e = check_name("cart_id", in->cart_id);
     if (!failed(e))
         e = check_name("payment_method_id", in->payment_method_id);
-    if (!failed(e) &&
-        !visible_ascii(in->idempotency_key, IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX))
-        e = err_make(ERR_INVALID_ARGUMENT,
-                     "idempotency_key must be %d to %d visible ASCII characters.",
-                     IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX);
+    if (!failed(e))
+        e = check_key(in->idempotency_key);
     if (!failed(e) && in->fingerprint.len != FINGERPRINT_SIZE)
         e = err_make(ERR_INVALID_ARGUMENT, "fingerprint must be %d bytes, not %zu.",
                      FINGERPRINT_SIZE, in->fingerprint.len);
-    if (!failed(e) && in->expected_total != NULL &&
-        (in->expected_total->cents < 0 || in->expected_total->cents > TOTAL_CENTS_MAX))
-        e = err_make(ERR_INVALID_ARGUMENT, "expected_total must be 0 to %lld cents.",
-                     (long long)TOTAL_CENTS_MAX);
-    return e;
+    return failed(e) ? e : check_expected(in);
 }
 
 static void place(Orders__V1__Orders_Service *service, const Orders__V1__PlaceRequest *in,
@@ -93,7 +113,13 @@ static struct err check_list_orders(const Orders__V1__ListOrdersRequest *in)
         return err_make(ERR_INVALID_ARGUMENT,
                         "cursor must be one that was given, of at most %d bytes.",
                         ORDERS_CURSOR_SIZE_MAX);
-    return check_user(in->user_id);
+    struct err e = check_user(in->user_id);
+    if (failed(e) || in->idempotency_key[0] == '\0')
+        return e;
+    if (in->limit != 0 || in->cursor[0] != '\0')
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "idempotency_key finds one order; leave limit and cursor out.");
+    return check_key(in->idempotency_key);
 }
 
 static void list_orders(Orders__V1__Orders_Service *service,
@@ -103,7 +129,7 @@ static void list_orders(Orders__V1__Orders_Service *service,
     struct scope scope;
 
     if (scope_open(&scope, call, (ProtobufCClosure)reply, check_list_orders(in)))
-        orders_list(self(service)->db, &scope, in);
+        orders_list(self(service)->db, &scope, self(service)->cursor_key, in);
 }
 
 /* ---- carts -------------------------------------------------------------------------- */
@@ -137,6 +163,22 @@ static struct err check_cart_sum(const Orders__V1__Cart *cart, size_t i)
                     cart->lines[i]->sku, QUANTITY_MAX);
 }
 
+static struct err check_versions(const Orders__V1__PutCartRequest *in)
+{
+    if (in->n_if_versions > CART_VERSIONS_MAX)
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "if_versions has at most %d versions, not %zu.",
+                        CART_VERSIONS_MAX, in->n_if_versions);
+    for (size_t i = 0; i < in->n_if_versions; i++)
+        if (strcmp(in->if_versions[i], "*") != 0 &&
+            !cart_version_valid(in->if_versions[i]))
+            return err_make(
+                ERR_INVALID_ARGUMENT,
+                "if_versions[%zu] must be \"*\" or 1 to %d letters and digits.", i,
+                CART_VERSION_MAX);
+    return ERR_NONE;
+}
+
 static struct err check_put_cart(const Orders__V1__PutCartRequest *in)
 {
     struct err e = check_user(in->user_id);
@@ -148,6 +190,8 @@ static struct err check_put_cart(const Orders__V1__PutCartRequest *in)
     if (!failed(e) && in->cart->n_lines > LINES_MAX)
         e = err_make(ERR_INVALID_ARGUMENT, "A cart has at most %d lines, not %zu.",
                      LINES_MAX, in->cart->n_lines);
+    if (!failed(e))
+        e = check_versions(in);
     for (size_t i = 0; !failed(e) && i < in->cart->n_lines; i++) {
         e = check_cart_line(in->cart->lines[i], i);
         if (!failed(e))
@@ -237,7 +281,8 @@ static void retry_checkout(Orders__V1__Orders_Service *service,
         orders_retry(self(service)->db, &scope, in);
 }
 
-void orchestrator_init(struct orchestrator *orchestrator, struct db *db, struct sagas *sagas)
+void orchestrator_init(struct orchestrator *orchestrator, struct db *db,
+                       struct sagas *sagas, const uint8_t *cursor_key)
 {
     static const Orders__V1__Orders_Service METHODS = {
         .base = ORDERS__V1__ORDERS__BASE_INIT,
@@ -251,5 +296,5 @@ void orchestrator_init(struct orchestrator *orchestrator, struct db *db, struct 
         .retry_checkout = retry_checkout,
     };
 
-    *orchestrator = (struct orchestrator){METHODS, db, sagas};
+    *orchestrator = (struct orchestrator){METHODS, db, sagas, cursor_key};
 }

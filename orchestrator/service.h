@@ -1,6 +1,7 @@
 /* service.h - the orchestrator's RPC methods: validate, hand over, reply. */
 #pragma once
 
+#include "base/cursor.h"
 #include "db/db.h"
 #include "orchestrator/saga.h"
 #include "proto/orders.pb-c.h"
@@ -9,7 +10,10 @@ struct orchestrator {
     Orders__V1__Orders_Service service; /* first: handlers get a pointer to it */
     struct db *db;
     struct sagas *sagas;
+    const uint8_t *cursor_key;
 };
 
-/* Fills in the methods; `db` and `sagas` are borrowed and must outlive the service. */
-void orchestrator_init(struct orchestrator *orchestrator, struct db *db, struct sagas *sagas);
+/* Fills in the methods; all is borrowed and must outlive the service.  Cursors of lists are
+ * sealed with `cursor_key`, CURSOR_KEY_SIZE bytes that all replicas have. */
+void orchestrator_init(struct orchestrator *orchestrator, struct db *db,
+                       struct sagas *sagas, const uint8_t *cursor_key);

@@ -12,17 +12,20 @@ enum {
 };
 
 struct waiter *waiter_new(struct rpc_call *call, Orders__V1__PlaceReply_Closure reply,
-                          const char *key, struct db *db)
+                          const char *key, const char *user_id, struct db *db)
 {
     struct waiter *waiter = arena_alloc(rpc_call_arena(call), sizeof *waiter);
 
-    if (waiter != NULL)
-        *waiter = (struct waiter){.call = call,
-                                  .reply = reply,
-                                  .key = key,
-                                  .deadline_ms = rpc_call_deadline(call) - MARGIN_MS,
-                                  .db = db,
-                                  .pause_ms = PAUSE_LEAST_MS};
+    if (waiter == NULL)
+        return NULL;
+    *waiter = (struct waiter){.call = call,
+                              .reply = reply,
+                              .key = key,
+                              .user_id = user_id,
+                              .deadline_ms = rpc_call_deadline(call) - MARGIN_MS,
+                              .db = db,
+                              .pause_ms = PAUSE_LEAST_MS};
+    rpc_call_trace(call, &waiter->trace);
     return waiter;
 }
 
@@ -41,6 +44,14 @@ void waiter_finish(struct waiter *waiter, const struct checkout *checkout)
         rpc_call_fail(waiter->call, err_memory());
     else
         waiter->reply(&reply, waiter->call);
+}
+
+void waiter_cart_changed(struct waiter *waiter, Orders__V1__Cart *cart)
+{
+    Orders__V1__PlaceReply reply = ORDERS__V1__PLACE_REPLY__INIT;
+
+    reply.changed_cart = cart;
+    waiter->reply(&reply, waiter->call);
 }
 
 void waiter_fail(struct waiter *waiter, struct err error)
@@ -95,7 +106,7 @@ static void look(void *arg)
 
     waiter->query = (struct db_query){
         .deadline_ms = waiter->deadline_ms, .done = on_found, .arg = waiter};
-    orders_find(&waiter->query, waiter->key);
+    orders_find(&waiter->query, waiter->key, waiter->user_id);
     db_read(waiter->db, &waiter->query);
 }
 

@@ -13,7 +13,8 @@
 struct waiter {
     struct rpc_call *call;
     Orders__V1__PlaceReply_Closure reply;
-    const char *key;
+    const char *key, *user_id; /* the key as it is stored */
+    struct trace trace;  /* our place in the call's */
     bool joined;         /* not the call that began the checkout */
     int64_t deadline_ms; /* clock_monotonic_ms; a little before the caller's own */
     struct db *db;
@@ -22,12 +23,17 @@ struct waiter {
     struct waiter *next; /* in its saga's list */
 };
 
-/* A waiter in the call's arena; NULL when memory is short.  `key` is borrowed. */
+/* A waiter in the call's arena; NULL when memory is short.  `key`, as it is stored, and
+ * `user_id` are borrowed. */
 struct waiter *waiter_new(struct rpc_call *call, Orders__V1__PlaceReply_Closure reply,
-                          const char *key, struct db *db) __attribute__((warn_unused_result));
+                          const char *key, const char *user_id, struct db *db)
+    __attribute__((warn_unused_result));
 
 /* Answers with a checkout's end: completed, or aborting or failed with its failure. */
 void waiter_finish(struct waiter *waiter, const struct checkout *checkout);
+
+/* Answers with the cart as it is: it is not the one that was expected. */
+void waiter_cart_changed(struct waiter *waiter, Orders__V1__Cart *cart);
 
 /* Answers with an error that is not the checkout's end. */
 void waiter_fail(struct waiter *waiter, struct err error);

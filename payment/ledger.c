@@ -109,13 +109,53 @@ static const struct db_kind SETTLE = {
         "ORDER BY a.ordinal",
 };
 
+/* ADVICE of proto/payment.proto. */
+#define LATER   "try_again_later"
+#define ANOTHER "another_payment_method"
+
+/*
+ * What a shopper is told of a provider's decline code, "CODE,ADVICE".  Only codes that tell
+ * nobody of a suspicion stand here: whoever holds a stolen card must not learn that it is
+ * known to be stolen.  Any other code is a generic_decline.
+ */
+static const struct {
+    const char *code, *told;
+} DECLINES[] = {
+    {"card_declined", "card_declined," ANOTHER},
+    {"card_not_supported", "card_not_supported," ANOTHER},
+    {"currency_not_supported", "currency_not_supported," ANOTHER},
+    {"expired_card", "expired_card," ANOTHER},
+    {"incorrect_cvc", "incorrect_cvc," ANOTHER},
+    {"incorrect_number", "incorrect_number," ANOTHER},
+    {"insufficient_funds", "insufficient_funds," ANOTHER},
+    {"issuer_not_available", "issuer_not_available," LATER},
+    {"payment_method_unknown", "payment_method_unknown," ANOTHER},
+    {"processing_error", "processing_error," LATER},
+    {"try_again_later", "try_again_later," LATER},
+};
+
+static const char *told_of(const char *code)
+{
+    for (size_t i = 0; i < sizeof DECLINES / sizeof *DECLINES; i++)
+        if (strcmp(code, DECLINES[i].code) == 0)
+            return DECLINES[i].told;
+    return "generic_decline," ANOTHER;
+}
+
 static struct err declined(const char *code)
 {
+    struct err e;
+
     if (code == NULL)
         return err_make(ERR_DATA_LOSS, "The charge was declined, and does not say why.");
+    const char *told = told_of(code);
     if (strcmp(code, "payment_method_unknown") == 0)
-        return err_make(ERR_PAYMENT_DECLINED, "The payment method is not one of yours.");
-    return err_make(ERR_PAYMENT_DECLINED, "The card was declined: %s.", code);
+        e = err_make(ERR_PAYMENT_DECLINED, "The payment method is not one of yours.");
+    else
+        e = err_make(ERR_PAYMENT_DECLINED, "The card was declined: %.*s.",
+                     (int)strcspn(told, ","), told);
+    e.subject = told;
+    return e;
 }
 
 /* Answers from a settled charge; the columns are those both statements share. */
@@ -153,8 +193,8 @@ static void on_provider_charged(void *arg, struct err error,
     struct work *work = arg;
 
     if (failed(error)) {
-        log_warn("provider_charge_failed", "charge=%s reason=%s", work->id,
-                 err_reason(error.code));
+        log_warn("provider_charge_failed", "request=%s charge=%s reason=%s",
+                 work->scope.request, work->id, err_reason(error.code));
         finish(work, error, NULL);
         return;
     }

@@ -12,6 +12,7 @@ struct settings {
         *provider_database_url;
     int64_t in_flight_max,
         caller_in_flight_max, caller_per_second, readers;
+    bool access_log;
 };
 
 static const struct conf_row ROWS[] = {
@@ -22,6 +23,7 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_SECRET(provider_database_url, "libpq URL of the sandbox provider's ledger"),
     CONF_ROW_NUMBER(in_flight_max, "1024", 1, 65536, "requests served at once"),
     HOST_ROWS_LIMITS,
+    HOST_ROW_ACCESS_LOG,
     HOST_ROWS_TLS,
     CONF_ROW_NUMBER(readers, "2", 1, 16, "database connections for read-only queries"),
 };
@@ -72,6 +74,7 @@ static struct err start(void *arg)
         .in_flight_max = s->in_flight_max,
         .caller_in_flight_max = s->caller_in_flight_max,
         .caller_per_second = s->caller_per_second,
+        .access_log = s->access_log,
         .tls = {s->tls_cert, s->tls_key, s->tls_ca},
     };
     struct err e = host_open(&env->host, &host);

@@ -30,6 +30,8 @@ static const struct method {
     {"pm_card_visa", APPROVE, NULL},
     {"pm_card_chargeDeclined", DECLINE, "card_declined"},
     {"pm_card_insufficientFunds", DECLINE, "insufficient_funds"},
+    {"pm_card_processingError", DECLINE, "processing_error"},
+    {"pm_card_stolenCard", DECLINE, "stolen_card"},
     {"pm_card_timeout", LOSE_FIRST_ANSWER, NULL},
     {"pm_card_late", ANSWER_LATE, NULL},
     {"pm_card_failOnce", FAIL_FIRST, NULL},

@@ -8,6 +8,8 @@
  *   pm_card_visa               approves
  *   pm_card_chargeDeclined     declines: card_declined
  *   pm_card_insufficientFunds  declines: insufficient_funds
+ *   pm_card_processingError    declines: processing_error
+ *   pm_card_stolenCard         declines: stolen_card
  *   pm_card_timeout            charges, but the first answer is lost
  *   pm_card_late               charges, and answers after two seconds
  *   pm_card_failOnce           fails the first time without charging, then approves

@@ -1,7 +1,7 @@
 /* cart-view.js - the cart as the shopper sees and changes it. */
 import {announce, byId, element, reconcile, unseen} from './dom.js';
 import {cartLines, quantityOf, setQuantity} from './cart.js';
-import {product, title} from './catalogue.js';
+import {isKnown, product, title} from './catalogue.js';
 import {money} from './money.js';
 import {picture} from './pictures.js';
 
@@ -81,8 +81,9 @@ function fillLine(line, [sku, quantity]) {
     const [less, more] = line.querySelectorAll('.step');
 
     line.querySelector('.line-title').textContent = title(sku);
-    line.querySelector('.line-price').textContent = item === undefined
-        ? 'No longer sold' : money(item.price_cents * quantity, item.currency);
+    line.querySelector('.line-price').textContent = item !== undefined
+        ? money(item.price_cents * quantity, item.currency)
+        : isKnown(sku) ? 'No longer sold' : '…';
     line.querySelector('.quantity').textContent = String(quantity);
     less.setAttribute('aria-disabled', String(quantity <= 1));
     more.setAttribute('aria-disabled', String(quantity >= (item?.available ?? 0)));

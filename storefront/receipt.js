@@ -9,7 +9,7 @@ export function dateWords(iso) {
 
 function row(order, line) {
     return element('tr', {},
-        element('td', {}, `${line.quantity} × ${title(line.sku)}`),
+        element('td', {}, `${line.quantity} × ${line.title ?? title(line.sku)}`),
         element('td', {}, money(line.quantity * line.unit_price_cents, order.currency)));
 }
 

@@ -2,7 +2,9 @@
 import * as attempts from './attempt.js';
 import {addOne, showCart, watchCartBar} from './cart-view.js';
 import * as cart from './cart.js';
-import {loadProducts, showProducts, watchProducts} from './catalogue.js';
+import {
+    loadMoreProducts, loadProducts, lookUpProducts, showProducts, watchProducts,
+} from './catalogue.js';
 import {clearNotice, isOrdering, placeOrder, resumeOrder, showButton} from './checkout.js';
 import {announce, byId} from './dom.js';
 import {loadOlderOrders, loadOrders} from './orders.js';
@@ -34,6 +36,7 @@ function show() {
     showProducts(cart.quantityOf, add);
     showCart();
     showButton();
+    lookUpProducts(cart.cartLines().map(([sku]) => sku));
 }
 
 function listenToCart() {
@@ -61,6 +64,7 @@ function listenToPage() {
         hideReceipt();
         byId('products').focus();
     });
+    byId('products-more').addEventListener('click', () => loadMoreProducts());
     byId('orders-more').addEventListener('click', () => loadOlderOrders());
     attempts.watch(resumeOrder);
 }

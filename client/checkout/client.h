@@ -72,7 +72,10 @@ struct checkout_error {
     uint32_t retry_after_ms; /* not before so many milliseconds; 0: not known */
     char reason[32];         /* for programs: "out_of_stock", "payment_declined" */
     char message[192];       /* a sentence for people */
-    char subject[512];       /* which SKUs, separated by commas; or empty */
+    /* Which SKUs, separated by commas; of "cart_already_ordered" the order's id, if there is
+     * one yet; of "cart_changed" the version it has; of "payment_declined" the decline code, a
+     * comma, and what may help (payment.v1.Payment/Charge); or empty. */
+    char subject[512];
 };
 
 typedef struct checkout_client checkout_client;
@@ -122,6 +125,7 @@ struct checkout_options {
 struct checkout_order_line {
     const char *sku;
     int64_t quantity, unit_price_cents;
+    const char *title; /* as it was sold; empty in an order from before titles were kept */
 };
 
 struct checkout_order {
@@ -146,6 +150,8 @@ struct checkout_place_order {
     const char *idempotency_key; /* 8 to 255 visible ASCII characters */
     bool has_expected_total;     /* another total than this is "price_changed" */
     int64_t expected_total_cents;
+    const char *expected_currency;     /* and another currency; empty: any */
+    const char *expected_cart_version; /* another is "cart_changed"; empty: any */
 };
 
 struct checkout_placed {
@@ -184,6 +190,8 @@ struct checkout_list_orders {
     const char *user_id;
     int32_t limit;      /* 1 to 100; 0: 20 */
     const char *cursor; /* the page before's next_cursor, or empty */
+    /* If not empty, only the order placed under this key; limit and cursor must be left out. */
+    const char *idempotency_key;
 };
 
 struct checkout_orders {
@@ -211,11 +219,13 @@ struct checkout_cart_line {
     int64_t quantity; /* 1 to 10000 */
 };
 
-/* A user's cart, made or replaced. */
+/* A user's cart, made or replaced; "cart_changed" when it is not as demanded. */
 struct checkout_put_cart {
     const char *user_id, *cart_id;
     size_t line_count; /* 0 to 100 */
     const struct checkout_cart_line *lines;
+    const char *if_version; /* only if it has this one, or any with "*"; empty: always */
+    bool create_only;       /* only if there is none */
 };
 
 struct checkout_get_cart {
@@ -227,6 +237,7 @@ struct checkout_cart {
     size_t line_count;
     const struct checkout_cart_line *lines;
     bool created; /* by this put; false when it replaced one, and from get */
+    const char *version; /* names the lines: equal for equal lines in equal order */
 };
 
 typedef void checkout_cart_done(void *arg, const struct checkout_error *error,
@@ -273,8 +284,11 @@ CHECKOUT_API checkout_call checkout_get_stock_start(
     const struct checkout_options *options, checkout_get_stock_done *done, void *arg);
 
 struct checkout_list_products {
-    int32_t limit;         /* 1 to 1000; 0: 1000 */
-    const char *after_sku; /* the page before's last SKU, or empty */
+    int32_t limit;      /* 1 to 1000; 0: 100 */
+    const char *cursor; /* the page before's next_cursor, or empty */
+    const char *q;      /* only those with this text in title or SKU; empty: all */
+    size_t sku_count;   /* only those of these SKUs, 0 to 100; 0: all */
+    const char *const *skus;
 };
 
 struct checkout_product {
@@ -286,8 +300,8 @@ struct checkout_product {
 
 struct checkout_products {
     size_t product_count;
-    const struct checkout_product
-        *products; /* by SKU; fewer than the limit: the last page */
+    const struct checkout_product *products; /* by SKU; with q perhaps none */
+    const char *next_cursor;                 /* empty on the last page */
 };
 
 typedef void checkout_list_products_done(void *arg, const struct checkout_error *error,

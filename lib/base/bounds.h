@@ -15,10 +15,15 @@ enum {
     NAME_LENGTH_MAX = 64,    /* characters of a cart's or a payment method's id */
     IDEMPOTENCY_KEY_MIN = 8, /* visible ASCII characters */
     IDEMPOTENCY_KEY_MAX = 255,
+    CART_VERSION_MAX = 64,        /* letters and digits: names a cart's lines */
+    CART_VERSIONS_MAX = 16,       /* that one put may demand */
     FINGERPRINT_SIZE = 32,        /* bytes: BLAKE2b over what a request asks */
     ADJUSTMENT_ID_MAX = 64,       /* visible ASCII characters */
     REASON_SIZE_MAX = 200,        /* bytes of UTF-8: why stock was adjusted */
     TITLE_SIZE_MAX = 200,         /* bytes of UTF-8: a product's */
+    SEARCH_SIZE_MAX = 100,        /* bytes of UTF-8: a text searched for in products */
+    PRODUCTS_PAGE_MAX = 1000,     /* products a page, in the HTTP interface too */
+    SKUS_MAX = 100,               /* SKUs that one list of products is narrowed to */
     LABEL_SIZE_MAX = 100,         /* bytes of UTF-8: a payment method's */
     PROVIDER_TOKEN_MAX = 200,     /* visible ASCII characters */
     ORDERS_PAGE_MAX = 100,        /* orders a page, in the HTTP interface too */

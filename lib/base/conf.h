@@ -41,6 +41,10 @@ struct conf_row {
     {                                                                                    \
 #field, CONF_SECRET, offsetof(struct settings, field), NULL, 0, 0, help          \
     }
+#define CONF_ROW_FLAG(field, fallback, help)                                             \
+    {                                                                                    \
+#field, CONF_FLAG, offsetof(struct settings, field), fallback, 0, 0, help        \
+    }
 #define CONF_ROW_NUMBER(field, fallback, least, most, help)                              \
     {                                                                                    \
 #field, CONF_NUMBER, offsetof(struct settings, field), fallback, least, most,    \

@@ -43,6 +43,7 @@
     X(PRICE_CHANGED,           9, "price_changed",           409, false)     \
     X(PAYMENT_DECLINED,        9, "payment_declined",        402, false)     \
     X(CART_EMPTY,              9, "cart_empty",              422, false)     \
+    X(CART_CHANGED,            9, "cart_changed",            409, false)     \
     X(CART_ALREADY_ORDERED,    6, "cart_already_ordered",    409, false)     \
     X(IDEMPOTENCY_KEY_REUSED,  9, "idempotency_key_reused",  422, false)     \
     X(CHECKOUT_IN_PROGRESS,   10, "checkout_in_progress",    409, true)      \
@@ -81,7 +82,8 @@ struct err {
     enum err_effect effect;
     /* When asking again can help: not before so many milliseconds; 0 when not known. */
     uint32_t retry_after_ms;
-    /* SKUs and the like, separated by commas, or NULL; lives in the request's arena. */
+    /* SKUs, an order's id and the like, separated by commas, or NULL; lives in the
+     * request's arena. */
     const char *subject;
     char message[192]; /* a sentence, cut if longer; never a secret */
 };

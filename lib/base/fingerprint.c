@@ -32,5 +32,9 @@ void fingerprint_order(const char *method, const char *route,
     add(&state, asked->cart_id);
     add(&state, asked->payment_method_id);
     add(&state, total);
+    if (asked->expected_currency != NULL || asked->expected_cart != NULL) {
+        add(&state, asked->expected_currency != NULL ? asked->expected_currency : "");
+        add(&state, asked->expected_cart != NULL ? asked->expected_cart : "");
+    }
     crypto_generichash_final(&state, out, FINGERPRINT_SIZE);
 }

@@ -109,16 +109,32 @@ bool sku_valid(const char *text)
     return made_of(text, "._-", SKU_LENGTH_MAX);
 }
 
-bool visible_ascii(const char *text, size_t least, size_t most)
+bool cart_version_valid(const char *text)
+{
+    return made_of(text, "", CART_VERSION_MAX);
+}
+
+/* Whether text is `least` to `most` characters of 7 bits, none of them below `lowest`. */
+static bool ascii(const char *text, size_t least, size_t most, char lowest)
 {
     size_t length = strnlen(text, most + 1);
 
     if (length < least || length > most)
         return false;
     for (size_t i = 0; i < length; i++)
-        if (text[i] < 0x21 || text[i] > 0x7e)
+        if (text[i] < lowest || text[i] > 0x7e)
             return false;
     return true;
+}
+
+bool visible_ascii(const char *text, size_t least, size_t most)
+{
+    return ascii(text, least, most, '!');
+}
+
+bool printable_ascii(const char *text, size_t most)
+{
+    return ascii(text, 0, most, ' ');
 }
 
 bool utf8_valid(const char *text, size_t most)

@@ -34,8 +34,14 @@ bool name_valid(const char *text);
 /* Whether text is 1 to SKU_LENGTH_MAX of A-Z a-z 0-9 . _ - : SKUs. */
 bool sku_valid(const char *text);
 
+/* Whether text is 1 to CART_VERSION_MAX of A-Z a-z 0-9: a cart's version. */
+bool cart_version_valid(const char *text);
+
 /* Whether text is `least` to `most` visible ASCII characters (0x21 to 0x7e). */
 bool visible_ascii(const char *text, size_t least, size_t most);
+
+/* Whether text is 0 to `most` printable ASCII characters (0x20 to 0x7e). */
+bool printable_ascii(const char *text, size_t most);
 
 /* Whether text is 0 to `most` bytes of well-formed UTF-8 with no control character. */
 bool utf8_valid(const char *text, size_t most);

@@ -329,7 +329,8 @@ static const char *phrase(unsigned status)
 
 static char *append(char *at, const char *bytes, size_t size)
 {
-    memcpy(at, bytes, size);
+    if (size > 0) /* bytes may be NULL */
+        memcpy(at, bytes, size);
     return at + size;
 }
 
@@ -506,7 +507,6 @@ static void take_request(struct connection *c, const struct http_head *head)
     c->in_handler = false;
     if (!x->answered && head->length > (int64_t)limits->body)
         refuse(c, NULL, HTTP_BODY_TOO_LARGE);
-    x->refused_body = x->answered;
     if (x->answered && (waits || head->length > (int64_t)limits->drain)) {
         answer_early(c);
         return;
@@ -549,14 +549,29 @@ static bool worth_parsing(const struct connection *c)
            memchr(in->bytes + in->at + c->scanned, '\n', have - c->scanned) != NULL;
 }
 
-/* The client will send nothing more, and no whole head is there. */
-static void end_in_head(struct connection *c, size_t have)
+/* Whether nothing has come but the empty line that may stand before a request. */
+static bool none_begun(const struct connection *c)
 {
-    if (have == 0 || (have <= 2 && memcmp(c->in.bytes + c->in.at, "\r\n", have) == 0)) {
+    size_t have = c->in.size - c->in.at;
+
+    return have == 0 || (have <= 2 && memcmp(c->in.bytes + c->in.at, "\r\n", have) == 0);
+}
+
+/* Its head will not be complete.  The server's last one may be another request's. */
+static void give_up_head(struct connection *c, enum http_reason reason)
+{
+    (void)http_parse(c->in.bytes + c->in.at, c->in.size - c->in.at,
+                     &c->server->config.limits, &c->server->head);
+    take_head(c, reason);
+}
+
+/* The client will send nothing more, and no whole head is there. */
+static void end_in_head(struct connection *c)
+{
+    if (none_begun(c))
         connection_close(c);
-        return;
-    }
-    take_head(c, HTTP_INCOMPLETE);
+    else
+        give_up_head(c, HTTP_INCOMPLETE);
 }
 
 /* False: more bytes must come first, or there is nothing left to do. */
@@ -575,10 +590,10 @@ static bool read_head(struct connection *c)
         }
         c->scanned = have;
         if (c->eof) {
-            end_in_head(c, have);
+            end_in_head(c);
             return true;
         }
-        if (have > 0 && !timers_is(&c->timer, WAIT_HEAD))
+        if (!none_begun(c) && !timers_is(&c->timer, WAIT_HEAD))
             set_timer(c, WAIT_HEAD);
         if (!c->readable)
             return false;
@@ -621,8 +636,10 @@ static bool take_data(struct connection *c, struct http_text data)
         c->drained += data.size;
         return c->drained <= limits->drain;
     }
-    if (!body_room(c, data.size))
+    if (!body_room(c, data.size)) {
+        refuse(c, NULL, HTTP_NO_MEMORY);
         return false;
+    }
     memcpy(c->bytes + c->bytes_size, data.at, data.size);
     c->bytes_size += data.size;
     return true;
@@ -812,8 +829,7 @@ void connection_event(struct connection *c, uint32_t events)
 void connection_timeout(struct connection *c, unsigned kind)
 {
     if (kind == WAIT_HEAD && c->state == CONNECTION_HEAD) {
-        c->server->head.method = c->server->head.target = (struct http_text){"", 0};
-        take_head(c, HTTP_TIMEOUT);
+        give_up_head(c, HTTP_TIMEOUT);
     } else if (kind == WAIT_BODY && c->state == CONNECTION_BODY) {
         give_up_body(c, HTTP_TIMEOUT);
     } else {

@@ -44,7 +44,6 @@ struct http_exchange {
     struct http_answer answer;
     struct http_exchange *next; /* of those answered by other threads */
     bool answered;
-    bool refused_body; /* answered before its body was read */
     bool head_only;    /* the method was HEAD */
 };
 

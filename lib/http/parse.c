@@ -14,6 +14,7 @@ enum {
     DIGIT = 8,   /* 0 to 9 */
     HEX = 16,    /* 0 to 9, a to f, A to F */
     TARGET = 32, /* what any target may hold: PATH, '?', '%' and '*' */
+    QUERY = 64,  /* what no URI may hold, and browsers send in a query all the same */
 };
 
 #define ALPHA_UNRESERVED (TOKEN | PATH | NAME | TARGET)
@@ -49,9 +50,15 @@ static const unsigned char CLASS[256] = {
     ['%'] = TOKEN | TARGET,
     /* the rest of a token */
     ['#'] = TOKEN,
-    ['^'] = TOKEN,
-    ['`'] = TOKEN,
-    ['|'] = TOKEN,
+    ['^'] = TOKEN | QUERY,
+    ['`'] = TOKEN | QUERY,
+    ['|'] = TOKEN | QUERY,
+    /* the rest of a query */
+    ['['] = QUERY,
+    ['\\'] = QUERY,
+    [']'] = QUERY,
+    ['{'] = QUERY,
+    ['}'] = QUERY,
 };
 
 static bool is(char byte, unsigned class)
@@ -82,6 +89,11 @@ static size_t span(const char *at, const char *end, unsigned class)
     while (at < end && is(*at, class))
         at++;
     return (size_t)(at - from);
+}
+
+static bool all(struct http_text text, unsigned class)
+{
+    return span(text.at, text.at + text.size, class) == text.size;
 }
 
 /* Without a branch a byte, so that compilers make vectors of it. */
@@ -206,8 +218,8 @@ static enum http_reason split_path(struct http_text rest, struct http_head *head
         path > 0 ? (struct http_text){rest.at, path} : (struct http_text){"/", 1};
     head->query = mark == NULL ? (struct http_text){"", 0}
                                : (struct http_text){mark + 1, rest.size - path - 1};
-    if (head->path.at[0] != '/' ||
-        span(rest.at, rest.at + rest.size, TARGET) != rest.size)
+    if (head->path.at[0] != '/' || !all(head->path, TARGET) ||
+        !all(head->query, TARGET | QUERY))
         return HTTP_TARGET;
     return check_encoding(rest);
 }
@@ -232,13 +244,17 @@ static enum http_reason read_absolute(struct http_text target, struct http_head 
     return split_path((struct http_text){rest, (size_t)(end - rest)}, head);
 }
 
+static bool text_equals(struct http_text text, const char *string)
+{
+    return text.size == strlen(string) && memcmp(text.at, string, text.size) == 0;
+}
+
 static enum http_reason read_target(struct http_text target, struct http_head *head)
 {
     head->host = (struct http_text){NULL, 0};
-    if (http_text_is(head->method, "CONNECT"))
+    if (text_equals(head->method, "CONNECT"))
         return HTTP_CONNECT;
-    if (target.size == 1 && target.at[0] == '*' && head->method.size == 7 &&
-        memcmp(head->method.at, "OPTIONS", 7) == 0) {
+    if (text_equals(target, "*") && text_equals(head->method, "OPTIONS")) {
         head->asterisk = true;
         head->path = head->query = (struct http_text){"", 0};
         return HTTP_OK;
@@ -255,15 +271,23 @@ static bool is_version(struct http_text text)
            text.at[6] == '.' && is(text.at[7], DIGIT);
 }
 
-/* method SP target SP version (RFC 9112, 3). */
+/* Set as soon as it is there, and kept whatever follows: HEAD is refused without a body. */
+static void read_method(const char *at, const char *end, struct http_head *head)
+{
+    size_t size = span(at, end, TOKEN);
+
+    if (size > 0 && at + size < end && at[size] == ' ')
+        head->method = (struct http_text){at, size};
+}
+
+/* method SP target SP version (RFC 9112, 3); the method was read. */
 static enum http_reason read_request_line(struct http_text line, size_t target_max,
                                           struct http_head *head)
 {
     const char *end = line.at + line.size;
-    size_t method = span(line.at, end, TOKEN);
-    const char *target = line.at + method + 1;
+    const char *target = line.at + head->method.size + 1;
 
-    if (method == 0 || method == line.size || line.at[method] != ' ')
+    if (head->method.size == 0)
         return HTTP_REQUEST_LINE;
     const char *space = memchr(target, ' ', (size_t)(end - target));
     if (space == NULL || space == target)
@@ -276,7 +300,6 @@ static enum http_reason read_request_line(struct http_text line, size_t target_m
         return HTTP_VERSION;
     if (size > target_max)
         return HTTP_TARGET_TOO_LONG;
-    head->method = (struct http_text){line.at, method};
     enum http_reason reason = read_target((struct http_text){target, size}, head);
     if (reason == HTTP_OK || reason == HTTP_CONNECT)
         head->target = (struct http_text){target, size};
@@ -289,7 +312,7 @@ static enum http_reason read_request_line(struct http_text line, size_t target_m
 struct framing {
     struct http_text host;
     bool has_host, has_encoding;
-    enum http_reason encoding; /* what is to be said of Transfer-Encoding */
+    bool not_chunked; /* the codings so far do not end with chunked */
 };
 
 /* The next member of a comma-separated list; *at goes behind it.  False at the end. */
@@ -335,21 +358,22 @@ static enum http_reason on_length(struct http_text value, struct http_head *head
     return HTTP_OK;
 }
 
-/* RFC 9112, 6.1 and 6.3: only a last "chunked" gives the body an end. */
+/* RFC 9112, 6.1 and 6.3: only a last "chunked" gives the body an end.  Another field
+ * may still bring it. */
 static enum http_reason on_encoding(struct http_text value, struct framing *f)
 {
     const char *at = value.at, *end = value.at + value.size;
     struct http_text member = {"", 0};
-    size_t members = 0;
 
     if (f->has_encoding)
         return HTTP_ENCODING_TWICE;
     f->has_encoding = true;
+    if (http_text_is(value, "chunked"))
+        return HTTP_OK;
     while (next_member(&at, end, &member))
-        members++;
-    if (!http_text_is(member, "chunked"))
-        return HTTP_ENCODING_NOT_LAST;
-    return members == 1 ? HTTP_OK : HTTP_ENCODING_UNKNOWN;
+        ;
+    f->not_chunked = !http_text_is(member, "chunked");
+    return f->not_chunked ? HTTP_OK : HTTP_ENCODING_UNKNOWN;
 }
 
 static void on_connection(struct http_text value, struct http_head *head)
@@ -402,6 +426,8 @@ static enum http_reason check_together(const struct framing *f, struct http_head
         return HTTP_HOST_MISSING;
     if (head->host.at == NULL)
         head->host = f->has_host ? f->host : (struct http_text){"", 0};
+    if (f->not_chunked)
+        return HTTP_ENCODING_NOT_LAST;
     if (f->has_encoding && head->length >= 0)
         return HTTP_LENGTH_AND_ENCODING;
     if (f->has_encoding && head->http_1_0)
@@ -480,6 +506,7 @@ enum http_reason http_parse(const char *bytes, size_t size,
         lines.at += 2;
     if (!begins_well(lines.at, lines.end))
         return HTTP_REQUEST_LINE;
+    read_method(lines.at, lines.end, head);
     enum http_reason reason = next_line(&lines, &line);
     if (reason == HTTP_HEAD_TOO_LARGE)
         return HTTP_TARGET_TOO_LONG;

@@ -10,6 +10,9 @@
  *   - the target is in origin, absolute or asterisk form (RFC 9112, 3.2), and its
  *     percent-encoding is complete; Host follows RFC 3986, 3.2.2, without userinfo.
  *
+ * One thing is taken that no URI may hold: in a query, [ \ ] ^ ` { | and }, which browsers
+ * do not encode (WHATWG URL, query percent-encode set).
+ *
  * What is refused is refused at the first line that shows it, however the bytes were cut
  * on their way.
  */
@@ -57,7 +60,8 @@ struct http_head {
  *
  * HTTP_OK: *out is filled.  HTTP_MORE: not complete yet; ask again with more bytes, which
  * is only worth it once another LF has come or limits->head bytes are there.  Any other
- * reason is final; then method and target are set if the first line was good, else empty.
+ * reason is final.  Whatever it returns, method is set if it could be read, and target if
+ * the first line was good; else they are empty.
  */
 enum http_reason http_parse(const char *bytes, size_t size,
                             const struct http_limits *limits, struct http_head *out);

@@ -80,7 +80,7 @@ struct http_limits {
       "The only expectation met is 100-continue.", none)                                   \
     /* the body */                                                                         \
     X(CHUNK_SIZE,            400, true,                                                    \
-      "A chunk does not begin with its size in hexadecimal digits.", none)                 \
+      "A chunk does not begin with its size in at most 15 hexadecimal digits.", none)      \
     X(CHUNK_EXTENSION,       400, true,                                                    \
       "A chunk extension is malformed or too long.", none)                                 \
     X(CHUNK_END,             400, true,                                                    \
@@ -89,6 +89,8 @@ struct http_limits {
       "The trailer section is malformed or too long.", none)                               \
     X(BODY_TOO_LARGE,        413, false,                                                   \
       "The body may be at most %zu bytes.", body)                                          \
+    X(NO_MEMORY,             503, true,                                                    \
+      "The server has no memory for the request just now.", none)                          \
     /* the connection */                                                                   \
     X(PLAIN_ON_TLS,          400, true,                                                    \
       "This port speaks TLS; use https.", none)                                            \

@@ -2,6 +2,7 @@
 #include "http/server.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,11 +136,11 @@ static void take_client(struct http_server *s, int fd,
     connection_open(s, fd, address, over);
 }
 
-/* The listening socket is edge-triggered: `backlog` stays set until it is seen empty. */
-static void accept_all(struct http_server *s)
+/* Up to that many connections in all.  The listening socket is edge-triggered: `backlog`
+ * stays set until it is seen empty. */
+static void accept_all(struct http_server *s, unsigned most)
 {
-    while (s->backlog && s->listen_fd >= 0 &&
-           s->connections < s->config.connections_max &&
+    while (s->backlog && s->listen_fd >= 0 && s->connections < most &&
            s->now_ms >= s->accept_after_ms) {
         struct sockaddr_storage from;
         socklen_t size = sizeof from;
@@ -214,7 +215,7 @@ static void stop_listening(struct http_server *s)
         s->listen_until_ms = s->now_ms + HANDSHAKE_MS;
     }
     s->backlog = true;
-    accept_all(s);
+    accept_all(s, UINT_MAX);
     if (!s->backlog && s->now_ms >= s->listen_until_ms)
         close_listener(s);
 }
@@ -327,7 +328,7 @@ static void round_of(struct http_server *s, int wait_ms)
         look_at(s, &events[i]);
     look_again(s);
     expire(s);
-    accept_all(s);
+    accept_all(s, s->config.connections_max);
     if (atomic_load(&s->draining))
         drain(s, count < EVENTS);
     cork_end();
@@ -367,7 +368,7 @@ static void close_all(struct http_server *s)
     int64_t until = clock_monotonic_ms() + CLOSE_WAIT_MS;
 
     s->backlog = true;
-    accept_all(s);
+    accept_all(s, UINT_MAX);
     close_listener(s);
     close_quiet(s);
     free_dead(s);

@@ -93,8 +93,8 @@ struct err http_server_open(const struct http_server_config *config,
 uint16_t http_server_port(const struct http_server *server);
 
 /*
- * From here on no connection is accepted, and every answer ends its connection.  May be
- * repeated.
+ * From here on every answer ends its connection, and none is accepted but those whose
+ * handshake has begun, past connections_max too.  May be repeated.
  *
  * A request whose first byte comes before its connection was closed is handled, whether
  * or not the connection had been accepted when this was called; but none that is

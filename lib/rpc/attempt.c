@@ -121,6 +121,8 @@ static nng_msg *seal_attempt(struct call *call, int64_t left_ms)
     request.id = call->id;
     request.timeout_ms = (uint32_t)left_ms;
     request.traceparent = call->traceparent;
+    if (call->tracestate != NULL)
+        request.tracestate = call->tracestate;
     request.sent_at_ms = clock_wall_ms();
     request.payload.data = call->payload;
     request.payload.len = call->payload_size;

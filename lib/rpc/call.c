@@ -96,6 +96,10 @@ static struct err check_call(const struct channel_call *call)
         return err_make(ERR_INVALID_ARGUMENT,
                         "a traceparent is at most %d visible characters",
                         ENVELOPE_TRACEPARENT_MAX);
+    if (call->tracestate != NULL && !printable_ascii(call->tracestate, TRACESTATE_MAX))
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "a tracestate is at most %d printable characters",
+                        TRACESTATE_MAX);
     struct err e = envelope_check_metadata(call->metadata, call->metadata_count);
     if (failed(e))
         return e;
@@ -153,6 +157,15 @@ static bool keep_metadata(struct call *call, const struct channel_call *from)
     return true;
 }
 
+/* Copies the tracestate, if there is one. */
+static bool keep_tracestate(struct call *call, const struct channel_call *from)
+{
+    if (from->tracestate == NULL || from->tracestate[0] == '\0')
+        return true;
+    call->tracestate = strdup(from->tracestate);
+    return call->tracestate != NULL;
+}
+
 static void fill(struct call *call, const struct channel_call *from, channel_done *done,
                  void *arg)
 {
@@ -183,7 +196,8 @@ static channel_ticket begin(struct call *call, const struct channel_call *from,
     cancel_begin(&call->cancel);
     channel_ticket ticket =
         cancel_token(&call->cancel) << TICKET_INDEX_BITS | (call->index + 1);
-    if (keep_payload(call, from->request) && keep_metadata(call, from))
+    if (keep_payload(call, from->request) && keep_metadata(call, from) &&
+        keep_tracestate(call, from))
         call_attempt(call);
     else
         call_finish(call, err_memory(), NULL, false);

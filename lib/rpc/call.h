@@ -51,6 +51,7 @@ struct call {
     char method[ENVELOPE_METHOD_MAX + 1];
     char id[ENVELOPE_ID_MAX + 1];
     char traceparent[ENVELOPE_TRACEPARENT_MAX + 1];
+    char *tracestate; /* NULL: none */
     uint8_t *payload;
     size_t payload_size, payload_room;
     struct packed_metadata *metadata; /* NULL: none */

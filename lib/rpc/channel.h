@@ -45,6 +45,7 @@ struct channel_call {
     int64_t deadline_ms;     /* clock_monotonic_ms; at most 600 s ahead */
     const char *id;          /* names the call in logs; NULL: a new ULID */
     const char *traceparent; /* or NULL */
+    const char *tracestate;  /* that goes with it; or NULL */
     const struct rpc_metadata *metadata;
     size_t metadata_count;
 };

@@ -37,6 +37,10 @@ struct err envelope_check(const Rpc__V1__Request *request)
         return err_make(ERR_INVALID_ARGUMENT,
                         "traceparent is at most %d visible ASCII characters",
                         ENVELOPE_TRACEPARENT_MAX);
+    if (!printable_ascii(request->tracestate, TRACESTATE_MAX))
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "tracestate is at most %d printable ASCII characters",
+                        TRACESTATE_MAX);
     if (request->n_metadata > ENVELOPE_METADATA_MAX)
         return err_make(ERR_INVALID_ARGUMENT, "metadata has at most %d entries",
                         ENVELOPE_METADATA_MAX);

@@ -49,6 +49,7 @@ struct err host_serve_all(struct host *host, const struct host_settings *setting
         .metrics = host->metrics,
         .caller_in_flight_max = (size_t)settings->caller_in_flight_max,
         .caller_per_second = (uint32_t)settings->caller_per_second,
+        .access_log = settings->access_log,
     };
     struct err e = rpc_server_start(&config, &host->server);
 

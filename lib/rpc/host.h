@@ -25,6 +25,7 @@ struct host_settings {
     const char *callers_file; /* "" for a program that is not called: no host_serve then */
     int64_t in_flight_max; /* requests served at once */
     int64_t caller_in_flight_max, caller_per_second; /* of one caller; 0: no limit */
+    bool access_log;                                 /* see server.h */
     struct tls_files tls;
 };
 
@@ -40,6 +41,10 @@ struct host_settings {
                     "requests of one caller served at once; 0: no limit of its own"),    \
         CONF_ROW_NUMBER(caller_per_second, "0", 0, 1000000,                              \
                         "requests a second of one caller; 0: no limit")
+
+/* The row of the log of calls. */
+#define HOST_ROW_ACCESS_LOG                                                              \
+    CONF_ROW_FLAG(access_log, "true", "one log line a call: true or false")
 
 /* Reads the key and the callers, and makes the registry of metrics. */
 struct err host_open(struct host *host, const struct host_settings *settings)

@@ -136,3 +136,9 @@ bool key_agree(const struct key *key, const uint8_t *public_key, uint8_t *shared
 {
     return crypto_box_beforenm(shared, public_key, key->secret) == 0;
 }
+
+void key_derive(const struct key *key, const char *purpose, uint8_t *out)
+{
+    crypto_generichash(out, KEY_SHARED_SIZE, (const unsigned char *)purpose,
+                       strlen(purpose), key->secret, KEY_SECRET_SIZE);
+}

@@ -49,6 +49,11 @@ void key_free(struct key *key);
 const char *key_name(const struct key *key);
 const uint8_t *key_public(const struct key *key);
 
+/* A key for another purpose, KEY_SHARED_SIZE bytes: always the same for the key file and the
+ * purpose ("orders.cursor"), so all replicas and later runs have it.  It tells nothing of the
+ * secret or of other purposes' keys. */
+void key_derive(const struct key *key, const char *purpose, uint8_t *out);
+
 /* Reads known_services (callers == false) or authorized_callers (true). */
 struct err peers_read(const char *path, bool callers, const struct key *own, struct peers **out)
     __attribute__((warn_unused_result));

@@ -95,6 +95,8 @@ void call_finish(struct call *call, struct err e, const ProtobufCMessage *reply,
     }
     free(call->metadata);
     call->metadata = NULL;
+    free(call->tracestate);
+    call->tracestate = NULL;
     cancel_end(&call->cancel);
     stats_end(&channel->stats, call->begun_us, err_grpc_status(e.code));
     pthread_mutex_lock(&channel->lock);

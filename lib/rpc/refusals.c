@@ -25,7 +25,8 @@ void refusals_open(struct refusals *refusals, struct metrics *metrics)
     }
 }
 
-void refusals_count(struct refusals *refusals, int refusal, const char *caller)
+void refusals_count(struct refusals *refusals, int refusal, const char *caller,
+                    const char *request)
 {
     uint64_t total = atomic_fetch_add(&refusals->total, 1) + 1;
 
@@ -36,6 +37,6 @@ void refusals_count(struct refusals *refusals, int refusal, const char *caller)
     if ((last != 0 && now - last < LOG_EVERY_MS) ||
         !atomic_compare_exchange_strong(&refusals->logged_ms, &last, now))
         return;
-    log_warn("refused", "reason=%s caller=%s total=%" PRIu64, NAMES[refusal], caller,
-             total);
+    log_warn("refused", "request=%s reason=%s caller=%s total=%" PRIu64, request,
+             NAMES[refusal], caller, total);
 }

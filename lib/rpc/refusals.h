@@ -27,5 +27,6 @@ struct refusals {
 
 void refusals_open(struct refusals *refusals, struct metrics *metrics);
 
-/* `caller` is "-" when not known. */
-void refusals_count(struct refusals *refusals, int refusal, const char *caller);
+/* `caller`, and `request`, the call's id, are "-" when not known. */
+void refusals_count(struct refusals *refusals, int refusal, const char *caller,
+                    const char *request);

@@ -2,6 +2,7 @@
 #include "rpc/serving.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,7 +46,7 @@ void serving_refuse_unsealed(struct rpc_call *call, enum seal_refusal reason,
 {
     nng_msg *frame;
 
-    refusals_count(&call->server->refusals, (int)reason, caller);
+    refusals_count(&call->server->refusals, (int)reason, caller, "-");
     if (nng_msg_alloc(&frame, SEAL_REFUSAL_SIZE) != 0) {
         cut_off(call->pipe);
         give(call, NULL);
@@ -69,6 +70,22 @@ static struct fault pass_answer(struct rpc_call *call, Rpc__V1__Response *respon
         envelope_put_err(&e, response);
     }
     return fault;
+}
+
+/* By the call's id, a request is found in the logs of all services that it went through. */
+static void log_call(const struct rpc_call *call, const Rpc__V1__Response *response)
+{
+    const Rpc__V1__Request *request = call->request;
+
+    if (call->stats == NULL || !call->server->access_log ||
+        strncmp(request->method, "rpc.v1.", 7) == 0)
+        return;
+    log_info("call",
+             "request=%s method=%s caller=%s result=%s replayed=%d us=%" PRId64
+             " trace=%s",
+             request->id, request->method, call->opened.caller->name,
+             response->status == 0 ? "ok" : response->reason, (int)call->replayed,
+             clock_monotonic_us() - call->begun_us, request->traceparent);
 }
 
 /* The handler is done: nobody can cancel it any more, and it counts. */
@@ -116,6 +133,7 @@ static void send_response(struct rpc_call *call, Rpc__V1__Response *response)
 {
     struct fault fault = pass_answer(call, response);
 
+    log_call(call, response);
     end_work(call, response->status);
     if (fault.kind == FAULT_DROP) {
         serving_forget(call);
@@ -143,8 +161,8 @@ static void hide_internals(struct rpc_call *call, struct err *e)
 {
     if (e->code != ERR_INTERNAL && e->code != ERR_UNKNOWN && e->code != ERR_DATA_LOSS)
         return;
-    log_error("call_failed", "method=%s id=%s caller=%s reason=%s error=\"%s\"",
-              call->request->method, call->request->id, call->opened.caller->name,
+    log_error("call_failed", "request=%s method=%s caller=%s reason=%s error=\"%s\"",
+              call->request->id, call->request->method, call->opened.caller->name,
               err_reason(e->code), e->message);
     struct err hidden =
         e->effect == EFFECT_NONE

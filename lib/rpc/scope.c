@@ -33,6 +33,7 @@ bool scope_open(struct scope *scope, struct rpc_call *call, ProtobufCClosure rep
     *answer = (struct answer){call, reply};
     *scope = (struct scope){.arena = rpc_call_arena(call),
                             .deadline_ms = rpc_call_deadline(call),
+                            .request = rpc_call_id(call),
                             .cancel = rpc_call_cancel(call),
                             .done = give,
                             .arg = answer};

@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/cork.h"
 #include "base/failpoint.h"
+#include "base/ids.h"
 #include "base/log.h"
 #include "rpc/timer.h"
 
@@ -25,7 +26,10 @@
 
 static void refuse(struct rpc_call *call, enum refusal refusal, struct err e)
 {
-    refusals_count(&call->server->refusals, (int)refusal, call->opened.caller->name);
+    const char *id = call->request->id;
+
+    refusals_count(&call->server->refusals, (int)refusal, call->opened.caller->name,
+                   visible_ascii(id, 1, ENVELOPE_ID_MAX) ? id : "-");
     call->not_run = true;
     rpc_call_fail(call, e);
 }

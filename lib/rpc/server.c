@@ -98,6 +98,7 @@ static struct rpc_server *server_new(const struct rpc_server_config *config)
         return NULL;
     pthread_mutex_init(&server->lock, NULL);
     server->key = config->key;
+    server->access_log = config->access_log;
     atomic_init(&server->callers, peers_share(config->callers));
     server->limits = limits_new(config->caller_in_flight_max, config->caller_per_second);
     randombytes_buf(server->salt, sizeof server->salt);
@@ -280,9 +281,14 @@ const struct cancel *rpc_call_cancel(const struct rpc_call *call)
     return &call->cancel;
 }
 
-const char *rpc_call_traceparent(const struct rpc_call *call)
+void rpc_call_trace(const struct rpc_call *call, struct trace *out)
 {
-    return call->request->traceparent;
+    struct trace_fields fields = {0};
+
+    if (call->request->traceparent[0] != '\0')
+        trace_add_parent(&fields, call->request->traceparent);
+    trace_add_state(&fields, call->request->tracestate);
+    trace_begin(&fields, out);
 }
 
 const char *rpc_call_metadata(const struct rpc_call *call, const char *key)

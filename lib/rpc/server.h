@@ -21,6 +21,7 @@
 #include "base/cancel.h"
 #include "base/err.h"
 #include "base/metrics.h"
+#include "base/trace.h"
 #include "rpc/keys.h"
 #include "rpc/tls.h"
 
@@ -50,6 +51,7 @@ struct rpc_server_config {
      * either RESOURCE_EXHAUSTED.  0: no such limit.  Health and Cancel are free. */
     size_t caller_in_flight_max;
     uint32_t caller_per_second;
+    bool access_log; /* one line a call that a handler ran for; not of package rpc.v1 */
     struct metrics *metrics; /* borrowed, must outlive the server; NULL: one of its own */
 };
 
@@ -71,7 +73,9 @@ struct arena *rpc_call_arena(struct rpc_call *call);    /* dies when the reply i
 int64_t rpc_call_deadline(const struct rpc_call *call); /* clock_monotonic_ms */
 const char *rpc_call_id(const struct rpc_call *call);
 const char *rpc_call_caller(const struct rpc_call *call);
-const char *rpc_call_traceparent(const struct rpc_call *call);
+
+/* Takes our place in the call's trace (base/trace.h), for the calls we make to serve it. */
+void rpc_call_trace(const struct rpc_call *call, struct trace *out);
 
 /* The caller's metadata of that key; NULL when there is none. */
 const char *rpc_call_metadata(const struct rpc_call *call, const char *key);

@@ -101,6 +101,7 @@ struct rpc_server {
     atomic_bool closed;   /* nothing is received any more */
     nng_socket socket;
     bool open;
+    bool access_log;
     const struct key *key;
     struct peers *_Atomic callers; /* a share; replaced under the lock */
     struct limits *limits;

@@ -270,3 +270,37 @@ visit('past orders are all there, newest first, page after page', async (shopper
     }
     assert.deepEqual(await shown(), all);
 });
+
+/* Alone: tabbing through all of them would be long. */
+visit('all products are there, page after page, and in the cart whatever the page',
+    async (shopper, page) => {
+        const all = async () => (await shop.sql(
+            'SELECT sku FROM inventory.products ORDER BY sku COLLATE "C"')).map(([sku]) => sku);
+        const shown = () => page.locator('#product-list li').evaluateAll(
+            items => items.map(item => item.dataset.key));
+
+        await shop.sql("INSERT INTO inventory.products SELECT 'z-' || n, 'Plate ' || n, 700, 'EUR' " +
+            'FROM generate_series(101, 220) n; INSERT INTO inventory.stock (sku, received, ' +
+            "available) SELECT sku, 5, 5 FROM inventory.products WHERE sku LIKE 'z-%'; " +
+            "INSERT INTO inventory.ledger SELECT 'z-' || n, 'z-' || n, 5, 'test' " +
+            'FROM generate_series(101, 220) n');
+        await page.reload();
+        await page.locator('#products-more').waitFor();
+        while (await page.locator('#products-more').isVisible()) {
+            const before = (await shown()).length;
+            await page.locator('#products-more').click();
+            await shop.until(async () => (await shown()).length > before, 'more are shown');
+        }
+        assert.deepEqual(await shown(), await all());
+        await shopper.addAndSave('Plate 220');
+        await page.reload();
+        await shopper.reads('cart-lines', 'Plate 220');
+        await shopper.reads('cart-lines', '€7.00');
+        assert.ok((await shown()).length < (await all()).length);
+        await page.locator('#order').click();
+        await shopper.oneOrder();
+        await shop.sql("UPDATE inventory.products SET title = 'Renamed' WHERE sku = 'z-220'");
+        await page.reload();
+        await page.locator('#order-list summary').first().click();
+        await shopper.reads('order-list', '1 × Plate 220');
+    });

@@ -19,7 +19,7 @@ import threading
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
-from stack import BUILD, Stack, check_sums, wait_until  # noqa: E402
+from stack import BUILD, KEY, Stack, check_sums, wait_until  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 SHORT = {  # so that leases, holds and patience run out within a test
@@ -263,9 +263,9 @@ def check_audit(test, stack):
 def check_answers(test, stack, answers):
     """Every answer given is still true, and the same key gives it again."""
     orders = {row[1]: (row[0], int(row[2])) for row in stack.sql(
-        "SELECT id, idempotency_key, total_cents FROM orders.orders")}
+        f"SELECT id, {KEY}, total_cents FROM orders.orders")}
     captured = {row[0] for row in stack.sql(
-        "SELECT k.idempotency_key FROM orders.checkouts k JOIN payment.charges c "
+        f"SELECT {KEY} FROM orders.checkouts k JOIN payment.charges c "
         "ON c.id = k.order_id WHERE c.state = 'captured'")}
     for key, said in answers.items():
         if said.status == 201:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Callable, Optional
 
 from seams import ELSEWHERE, is_cell
-from stack import wait_until
+from stack import KEY, wait_until
 from world import EXPIRING, PATIENCE, Violation, as_json
 
 CUPS = [("m-cup", 2), ("m-pot", 1)]
@@ -80,7 +80,7 @@ class Ordering:
 
     def row(self, columns):
         rows = self.world.db.rows(
-            f"SELECT {columns} FROM orders.checkouts WHERE idempotency_key = '{self.key}'")
+            f"SELECT {columns} FROM orders.checkouts WHERE {KEY} = '{self.key}'")
         return rows[0] if rows else None
 
     def wait_row(self, columns, what, wanted):
@@ -92,7 +92,7 @@ class Ordering:
         answer = self.join()
         expect((answer.status, answer.code) in allowed, f"answered {answer!r}, not {allowed}")
         orders = self.world.db.rows("SELECT id, total_cents FROM orders.orders "
-                                          f"WHERE idempotency_key = '{self.key}'")
+                                          f"WHERE {KEY} = '{self.key}'")
         if answer.status == 201:
             told = [[answer.json["order_id"], str(answer.json["total_cents"])]]
             expect(orders == told, f"answered {answer!r}, but there is {orders}")
@@ -112,7 +112,7 @@ class Ordering:
             SELECT r.state, c.state FROM orders.checkouts k
             LEFT JOIN inventory.reservations r ON r.id = k.order_id
             LEFT JOIN payment.charges c ON c.id = k.order_id
-            WHERE k.idempotency_key = '{self.key}' AND
+            WHERE {KEY} = '{self.key}' AND
                   (r.state IN ('held', 'confirmed') OR c.state IN ('captured', 'refunding')
                    OR k.state <> 'failed')""")
         expect(left == [], f"refused with {self.answer!r}, but left {left}")
@@ -176,7 +176,7 @@ def taken_over(world, fault):
     world.wait_fired("orchestrator.call.Confirm.after")
     world.db.rows("SELECT pg_sleep(greatest(0, extract(epoch FROM "
                         "lease_until - clock_timestamp()))) FROM orders.checkouts "
-                        f"WHERE idempotency_key = '{ordering.key}'")
+                        f"WHERE {KEY} = '{ordering.key}'")
     arm(world, fault)
     ordering.check(PLACED)
     finish(world, ordering, fault)

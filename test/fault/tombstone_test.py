@@ -6,7 +6,7 @@ import uuid
 
 from chaos import ChaosStack, check_end
 from shopping import Shopping, stock_up
-from stack import StackTest, main, wait_until
+from stack import KEY, StackTest, main, wait_until
 
 ABORTED = 64 + 10        # checkoutctl's exit status for an RPC that answers ABORTED
 EXPIRED = 64 + 9         # FAILED_PRECONDITION: reservation_expired
@@ -137,7 +137,7 @@ class Late(StackTest):
         shopper.put_cart(cart, [("soak-1", 1)])
         self.expect(shopper.order(cart, cart, "pm_card_chargeDeclined"), 402,
                     "payment_declined")
-        where = f"WHERE idempotency_key = '{cart}'"
+        where = f"WHERE {KEY} = '{cart}'"
         self.stack.sql("UPDATE orders.checkouts SET state = 'aborting', finished_at = NULL,"
                        f" lease_until = now() + interval '1 hour' {where}")
         self.expect(shopper.put_cart(cart, [("soak-1", 2)]), 200)

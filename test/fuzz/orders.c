@@ -27,6 +27,8 @@ void claim_place(struct sagas *sagas, struct rpc_call *call,
     assert(visible_ascii(in->idempotency_key, IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX));
     assert(in->fingerprint.len == FINGERPRINT_SIZE);
     assert(total == NULL || (total->cents >= 0 && total->cents <= TOTAL_CENTS_MAX));
+    assert(empty_or(currency_valid, in->expected_currency));
+    assert(empty_or(cart_version_valid, in->expected_cart_version));
 }
 
 void orders_get(struct db *db, const struct scope *scope,
@@ -37,13 +39,16 @@ void orders_get(struct db *db, const struct scope *scope,
     assert(ulid_valid(in->order_id) && empty_or(uuid_valid, in->user_id));
 }
 
-void orders_list(struct db *db, const struct scope *scope,
+void orders_list(struct db *db, const struct scope *scope, const uint8_t *cursor_key,
                  const Orders__V1__ListOrdersRequest *in)
 {
-    (void)db;
+    (void)db, (void)cursor_key;
     stored(scope);
     assert(uuid_valid(in->user_id) && in->limit >= 0 && in->limit <= ORDERS_PAGE_MAX);
     assert(strlen(in->cursor) <= ORDERS_CURSOR_SIZE_MAX);
+    assert(*in->idempotency_key == '\0' || (in->limit == 0 && *in->cursor == '\0'));
+    assert(*in->idempotency_key == '\0' ||
+           visible_ascii(in->idempotency_key, IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX));
 }
 
 void carts_put(struct db *db, const struct scope *scope,
@@ -53,6 +58,7 @@ void carts_put(struct db *db, const struct scope *scope,
     stored(scope);
     assert(uuid_valid(in->user_id) && name_valid(in->cart->cart_id));
     assert_lines(in->cart);
+    assert_versions(in);
 }
 
 void carts_get(struct db *db, const struct scope *scope,
@@ -92,7 +98,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct orchestrator orchestrator;
 
-    orchestrator_init(&orchestrator, NULL, NULL);
+    orchestrator_init(&orchestrator, NULL, NULL, NULL);
     dispatch(&orchestrator.service.base, data, size);
     return 0;
 }

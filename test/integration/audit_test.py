@@ -8,7 +8,7 @@ import threading
 import uuid
 from pathlib import Path
 
-from stack import StackTest, main, wait_until
+from stack import KEY, StackTest, main, wait_until
 
 LONG_AGO = "now() - interval '1 hour'"
 
@@ -55,7 +55,7 @@ class Audit(StackTest):
         cls.shopper.order_until_final(name, name, method)
         wait_until(lambda: cls.stack.unfinished() == 0, 30, "the checkout is finished")
         return cls.stack.sql("SELECT order_id FROM orders.checkouts "
-                             f"WHERE idempotency_key = '{name}'")[0][0]
+                             f"WHERE {KEY} = '{name}'")[0][0]
 
     def audit(self, *arguments):
         """The audit's report, its exit status checked against it."""
@@ -499,7 +499,7 @@ class Audit(StackTest):
         (order,), = wait_until(
             lambda: self.stack.sql("SELECT c.order_id FROM orders.checkouts c "
                                    "JOIN payment.charges p ON p.id = c.order_id "
-                                   f"WHERE c.idempotency_key = '{name}'"),
+                                   f"WHERE {KEY} = '{name}'"),
             10, "the charge is intended")
         self.assertIn(order, self.stack.ctl("checkouts", "list", "--unfinished"))
         self.assertIn("Its owner runs it, at charge",

@@ -102,6 +102,7 @@ class StrangerTest(StackTest):
         user = str(uuid.uuid4())
 
         cart = json.loads(self.ask("call", put_cart, "--template"))
+        del cart["if_versions"]  # it says: when there are any, the cart must be there
         cart["user_id"] = user
         cart["cart"]["cart_id"] = "strangers"
         cart["cart"]["lines"] = [{**cart["cart"]["lines"][0], "sku": sku, "quantity": 2}]

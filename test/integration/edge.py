@@ -15,7 +15,7 @@ import subprocess
 import threading
 from pathlib import Path
 
-from stack import BUILD, FAULTS, Answer, Shopper, wait_until
+from stack import FAULTS, Answer, Shopper, wait_until
 
 
 class Gateway:
@@ -25,7 +25,9 @@ class Gateway:
         self.conf = stack.state / "conf" / f"{name}.conf"
         rows = dict(re.findall(r"^(\w+) = (.*)$", (stack.state / "conf" / "gateway.conf")
                                .read_text(), re.MULTILINE))
-        rows.update({"port": 0, "rpc_url": f"ipc://{stack.state}/run/{name}.sock"}, **settings)
+        rows.update({"port": 0}, **settings)
+        if "rpc_url" in rows:
+            rows["rpc_url"] = f"ipc://{stack.state}/run/{name}.sock"
         self.conf.write_text("".join(f"{row} = {value}\n" for row, value in rows.items()))
         self.settings = settings
         self.process = None
@@ -39,7 +41,7 @@ class Gateway:
         with open(self.log_file, "ab") as log:
             begin = log.tell()
             self.process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", str(BUILD / "bin" / "gateway"),
+                ["setpriv", "--pdeathsig", "KILL", str(self.stack.build / "bin" / "gateway"),
                  "--config", str(self.conf)], env=self.environ(),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 

@@ -79,7 +79,8 @@ class EventsNats(StackTest):
         self.assertEqual(event["data"], {
             "order_id": order_id, "user_id": self.shopper.user, "currency": "EUR",
             "total_cents": 2000,
-            "lines": [{"sku": "cup", "quantity": 2, "unit_price_cents": 1000}]})
+            "lines": [{"sku": "cup", "title": "Test cup", "quantity": 2,
+                       "unit_price_cents": 1000}]})
         self.assertNotIn("pm_card", json.dumps(event))
         self.check_same()
 
@@ -225,10 +226,11 @@ class EventsNats(StackTest):
             'order_id', '0LARGEST' || lpad('', 18, 'X'), 'user_id', gen_random_uuid(),
             'total_cents', 1000000000000000, 'currency', 'EUR', 'lines', (
                 SELECT jsonb_agg(jsonb_build_object('sku', lpad(n::text, 64, 'x'),
-                    'quantity', 10000, 'unit_price_cents', 1000000000))
+                    'quantity', 10000, 'unit_price_cents', 1000000000,
+                    'title', repeat('"', 200)))
                 FROM generate_series(1, 100) n)),
             '00-' || lpad('', 32, 'a') || '-' || lpad('', 16, 'b') || '-01'"""
-    EVENT_SIZE_MAX = 16384  # orchestrator/event.h
+    EVENT_SIZE_MAX = 65536  # orchestrator/event.h
 
     def refusal(self, said):
         """Waits for that word of the orchestrator's; what is behind it waits, and is counted."""
@@ -262,12 +264,12 @@ class EventsNats(StackTest):
         self.refusal("0LARGESTXXXXXXXXXXXXXXXXXX.1 at position")
         # A server that could not carry every event is not used; it says what to change.
         self.edit_stream(max_msg_size=self.EVENT_SIZE_MAX - 1)
-        self.refusal("max_msg_size is 16383, and an event may have 16384")
+        self.refusal("max_msg_size is 65535, and an event may have 65536")
         self.edit_stream(max_msg_size=self.EVENT_SIZE_MAX)
         self.server.kill()
         self.server.configure(f"max_payload: {self.EVENT_SIZE_MAX - 1}")
         self.server.start()
-        self.refusal("max_payload is 16383, and an event may have 16384")
+        self.refusal("max_payload is 65535, and an event may have 65536")
         self.server.kill()
         self.server.configure(f"max_payload: {self.EVENT_SIZE_MAX}")
         self.server.start()

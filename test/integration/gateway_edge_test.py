@@ -285,7 +285,7 @@ class Edge(StackTest):
     # --- a crowd ---
 
     def test_a_crowd_that_asks_in_one_moment_is_answered(self):
-        """As many as one epoll_wait returns, and half as many."""
+        """128 and 256, which is as many events as the loop takes at a time."""
         ask = b"OPTIONS /v1/orders HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
         with Gateway(self.stack, "crowd") as gateway:
             crowd = []

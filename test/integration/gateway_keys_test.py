@@ -1,13 +1,14 @@
 """What one key means across gateways, their restarts, and the end of its keeping."""
 import json
 import socket
+import struct
 import subprocess
 import threading
 import time
 import uuid
 
 from edge import Gateway, held_up, raw
-from stack import BUILD, StackTest, check_sums, main, wait_until
+from stack import BUILD, KEY, StackTest, check_sums, main, wait_until
 
 
 def fresh():
@@ -19,6 +20,12 @@ def uuid7():
     bits = uuid.uuid4().int & ((1 << 80) - 1) | int(time.time() * 1000) << 80
     bits = bits & ~(0xf << 76) | 7 << 76
     return str(uuid.UUID(int=bits & ~(3 << 62) | 2 << 62))
+
+
+def reset(connection):
+    """Closes so that the other side sees the connection broken, and not just half closed."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
 
 
 class Keys(StackTest):
@@ -123,7 +130,7 @@ class Keys(StackTest):
             self.assertEqual([answer.status for answer in answers], [201, 201])
             self.assertEqual(answers[0].body, answers[1].body)
         self.assertEqual(self.stack.number(
-            f"SELECT count(*) FROM orders.orders WHERE idempotency_key = '{key}'"), 1)
+            f"SELECT count(*) FROM orders.orders WHERE {KEY} = '{key}'"), 1)
 
     def test_a_draining_gateway_answers_what_runs(self):
         """SIGTERM in the middle of an order; __exit__ sees that the exit status is 0."""
@@ -134,7 +141,7 @@ class Keys(StackTest):
                 target=lambda: answers.append(there.order(cart, key, "pm_card_late")))
             thread.start()
             wait_until(lambda: self.stack.number(
-                f"SELECT count(*) FROM orders.checkouts WHERE idempotency_key = '{key}'"),
+                f"SELECT count(*) FROM orders.checkouts WHERE {KEY} = '{key}'"),
                 10, "the order runs")
             leaving.stop()
             thread.join(30)
@@ -145,12 +152,20 @@ class Keys(StackTest):
 
     # --- who leaves ---
 
+    def metric(self, name, *labels):
+        read = json.loads(self.stack.ctl(
+            "call", "rpc.v1.Metrics/Read", json.dumps({"prefix": name}), "--service",
+            "gateway", "--json"))
+        return sum(int(metric.get("value", 0)) for metric in read.get("metrics", [])
+                   if labels == tuple(label["value"] for label in metric.get("labels", [])))
+
     def left(self):
         """Calls that were cancelled because their client had left."""
-        read = json.loads(self.stack.ctl(
-            "call", "rpc.v1.Metrics/Read", '{"prefix": "http_server_left"}', "--service",
-            "gateway", "--json"))
-        return sum(int(metric["value"]) for metric in read.get("metrics", []))
+        return self.metric("http_server_left")
+
+    def in_flight(self):
+        """Orders that the gateway has read and not answered."""
+        return self.metric("http_server_in_flight", "place_order")
 
     def send_order(self, cart, key):
         """An order on a connection of its own, which is given back at once."""
@@ -165,18 +180,18 @@ class Keys(StackTest):
     def begun(self, keys):
         names = ", ".join(f"'{key}'" for key in keys)
         return self.stack.number("SELECT count(*) FROM orders.checkouts "
-                                 f"WHERE idempotency_key IN ({names})")
+                                 f"WHERE {KEY} IN ({names})")
 
     def is_one_order(self, key, answer):
         self.expect(answer, 201)
         self.assertEqual(self.stack.sql(
-            f"SELECT id FROM orders.orders WHERE idempotency_key = '{key}'"),
+            f"SELECT id FROM orders.orders WHERE {KEY} = '{key}'"),
             [[answer.json["order_id"]]])
         self.assertEqual(self.stack.number(
             "SELECT count(*) FROM sandbox.charges WHERE status = 'captured' "
             f"AND idempotency_key LIKE '%{answer.json['order_id']}%'"), 1)
 
-    def test_who_leaves_before_anything_has_begun_has_begun_nothing(self):
+    def test_a_connection_that_breaks_before_anything_has_begun_begins_nothing(self):
         first, leave, stay = ({fresh(): self.cart() for _ in range(n)} for n in (1, 6, 2))
         before = self.left()
         with held_up(self.stack, "orders.checkouts") as waiting:
@@ -184,9 +199,11 @@ class Keys(StackTest):
             wait_until(waiting, 30, "the writer waits for the lock")
             leavers = [self.send_order(cart, key) for key, cart in leave.items()]
             connections += [self.send_order(cart, key) for key, cart in stay.items()]
+            wait_until(lambda: self.in_flight() == len(first) + len(leave) + len(stay), 30,
+                       "the gateway has read them all")
             for leaver in leavers:
-                leaver.close()
-            wait_until(lambda: self.left() == before + len(leave), 30, "they are called off")
+                reset(leaver)
+            wait_until(lambda: self.left() == before + len(leave), 30, "they are cancelled")
         for connection in connections:
             self.assertIn(b" 201 ", connection.recv(4096))
             connection.close()
@@ -194,7 +211,7 @@ class Keys(StackTest):
         for key, cart in leave.items():
             self.is_one_order(key, self.shopper.order(cart, key))
 
-    def test_who_leaves_in_mid_order_finds_exactly_one_order(self):
+    def test_a_connection_that_breaks_in_mid_order_leaves_exactly_one_order(self):
         """Whether it was the first to ask again or not: the order goes on to its end."""
         orders = {fresh(): self.cart() for _ in range(6)}
         before = self.left()
@@ -202,13 +219,13 @@ class Keys(StackTest):
             connections = [self.send_order(cart, key) for key, cart in orders.items()]
             wait_until(lambda: self.begun(orders) == len(orders), 30, "all are in flight")
             for connection in connections:
-                connection.close()
-            wait_until(lambda: self.left() == before + len(orders), 30, "they are called off")
+                reset(connection)
+            wait_until(lambda: self.left() == before + len(orders), 30, "they are cancelled")
         for n, (key, cart) in enumerate(orders.items()):
             if n == len(orders) // 2:  # from here on nobody has asked until all was over
                 wait_until(lambda: self.stack.unfinished() == 0, 30, "the others end by themselves")
                 self.assertEqual(self.stack.number(
-                    "SELECT count(*) FROM orders.orders WHERE idempotency_key IN "
+                    f"SELECT count(*) FROM orders.orders WHERE {KEY} IN "
                     f"({', '.join(repr(key) for key in orders)})"), len(orders))
             self.is_one_order(key, self.shopper.order_until_final(cart, key))
 

@@ -16,7 +16,7 @@ import jsonschema
 import yaml
 
 from edge import Gateway, held_up, raw
-from stack import REPO, Shopper, StackTest, main, wait_until
+from stack import KEY, REPO, Shopper, StackTest, main, wait_until
 
 DOCUMENT = REPO / "gateway" / "openapi.yaml"
 LINT = REPO / "test" / "lint"
@@ -171,6 +171,7 @@ class Answers(StackTest):
             "putCart": ask("PUT", f"/v1/carts/{cart}", {"lines": []}),
             "getCart": ask("GET", f"/v1/carts/{cart}"),
             "listProducts": ask("GET", "/v1/products"),
+            "getProduct": ask("GET", "/v1/products/cup"),
             "health": ask("GET", "/healthz"),
             "document": ask("GET", "/openapi.yaml"),
         }
@@ -204,7 +205,16 @@ class Answers(StackTest):
         put = one.put_cart(cart, [("cup", 2)])
         self.give("putCart", 201, put)
         self.give("putCart", 200, one.put_cart(cart, [("cup", 3)]))
-        self.give("getCart", 200, one.ask("GET", f"/v1/carts/{cart}"))
+        got = one.ask("GET", f"/v1/carts/{cart}")
+        self.give("getCart", 200, got)
+        etag = got.headers["etag"]
+        self.give("getCart", 304, one.ask("GET", f"/v1/carts/{cart}", If_None_Match=etag))
+        old = put.headers["etag"]
+        self.give("getCart", 412, one.ask("GET", f"/v1/carts/{cart}", If_Match=old))
+        self.give("putCart", 412, one.ask("PUT", f"/v1/carts/{cart}", {"lines": []}, If_Match=old))
+        self.give("putCart", 412, one.ask("PUT", f"/v1/carts/{fresh()}", {"lines": []},
+                                          If_Match=old))
+        self.give("placeOrder", 409, one.order(cart, fresh(), expected_cart=old))
         placed = one.order(cart, cart, expected_total_cents=750)
         self.give("placeOrder", 201, placed)
         again = one.order(cart, cart, expected_total_cents=750)
@@ -219,7 +229,9 @@ class Answers(StackTest):
         self.assertIsNotNone(page.json["next_cursor"])
         self.give("listOrders", 200,
                   one.ask("GET", f"/v1/orders?cursor={page.json['next_cursor']}"))
+        self.give("listOrders", 200, one.ask("GET", f"/v1/orders?idempotency_key={cart}"))
         self.give("listProducts", 200, one.ask("GET", "/v1/products"))
+        self.give("getProduct", 200, one.ask("GET", "/v1/products/cup"))
         self.give("health", 200, one.ask("GET", "/healthz"))
         self.give("putCart", 409, one.put_cart(cart, [("cup", 1)]))
         self.give("placeOrder", 409, one.order(cart, fresh()))
@@ -254,7 +266,7 @@ class Answers(StackTest):
         self.give("placeOrder", 409, answer)
         self.assertEqual(self.stack.number(
             "SELECT count(*) FROM payment.charges JOIN orders.checkouts ON id = order_id "
-            f"WHERE idempotency_key = '{cart}'"), 0, "nothing was charged, or tried to be")
+            f"WHERE {KEY} = '{cart}'"), 0, "nothing was charged, or tried to be")
         answer = one.order(cart, cart)
         self.assertEqual(answer.code, "idempotency_key_reused")
         self.give("placeOrder", 422, answer)
@@ -266,7 +278,7 @@ class Answers(StackTest):
 
     def running(self, key):
         return self.stack.number("SELECT count(*) FROM orders.checkouts WHERE state = 'running' "
-                                 f"AND idempotency_key = '{key}'")
+                                 f"AND {KEY} = '{key}'")
 
     def test_a_request_that_still_runs_is_joined_or_asked_to_come_back(self):
         with Gateway(self.stack, "hurried", place_timeout_ms=300) as gateway:
@@ -291,7 +303,7 @@ class Answers(StackTest):
         """In its middle, between Reserve and Confirm.  The cart, and the final answer."""
         cart = fresh()
         one.put_cart(cart, [("cup", 1)])
-        of_it = f"FROM orders.checkouts c WHERE r.id = c.order_id AND c.idempotency_key = '{cart}'"
+        of_it = f"FROM orders.checkouts c WHERE r.id = c.order_id AND {KEY} = '{cart}'"
         with held_up(self.stack, "payment.charges") as waiting:
             thread = threading.Thread(target=lambda: one.order(cart, cart))
             thread.start()
@@ -299,7 +311,7 @@ class Answers(StackTest):
             self.stack.sql(f"UPDATE inventory.reservations r SET expires_at = now() {of_it}")
             wait_until(lambda: self.stack.sql(
                 "SELECT 1 FROM inventory.reservations r, orders.checkouts c WHERE r.id = c.order_id "
-                f"AND c.idempotency_key = '{cart}' AND r.state <> 'held'"), 30, "it runs out")
+                f"AND {KEY} = '{cart}' AND r.state <> 'held'"), 30, "it runs out")
         thread.join(30)
         return cart, one.order_until_final(cart, cart)
 
@@ -333,11 +345,16 @@ class Answers(StackTest):
                 thread.start()
                 wait_until(lambda: two.ask("GET", "/v1/orders").code == "overloaded", 30,
                            "the one call is in flight")
-                self.give_all(503, two, but=("listProducts",))
+                self.give_all(503, two, but=("listProducts", "getProduct"))
             finally:
                 os.kill(pid, signal.SIGCONT)
             thread.join(30)
             one.close()
+
+    @staticmethod
+    def cart_asked_oddly(one):
+        one.put_cart(cart := fresh(), [])
+        return one.ask("GET", f"/v1/carts/{cart}", If_None_Match="no-tag")
 
     def test_what_is_malformed_is_told(self):
         one = self.shopper()
@@ -346,13 +363,17 @@ class Answers(StackTest):
         self.give("putCart", 400, one.ask("PUT", "/v1/carts/c", {"lines": 1}))
         self.give("listOrders", 400, one.ask("GET", "/v1/orders?cursor=made-up"))
         self.give("listProducts", 400, one.ask("GET", "/v1/products?x=1"))
+        self.give("listProducts", 400, one.ask("GET", "/v1/products?cursor=made-up"))
+        self.give("getProduct", 404, one.ask("GET", "/v1/products/no-such"))
         self.give("placeOrder", 404, one.order(fresh(), fresh()))
         self.give("getOrder", 404, one.ask("GET", "/v1/orders/01ARZ3NDEKTSV4RRFFQ69G5FAV"))
+        self.give("getCart", 400, self.cart_asked_oddly(one))
         self.give("getCart", 404, one.ask("GET", f"/v1/carts/{fresh()}"))
         for operation, method, path in (("placeOrder", "POST", "/v1/orders"),
                                         ("putCart", "PUT", "/v1/carts/c")):
             self.give(operation, 413, one.ask(method, path, b" " * 70000, **key))
             self.give(operation, 415, one.ask(method, path, b"{}", Content_Type="text/xml"))
+            self.give(operation, 415, one.ask(method, path, b"{}", Content_Encoding="gzip"))
         one.close()
 
     def test_what_any_request_can_be_answered_with(self):

@@ -7,7 +7,7 @@ import uuid
 
 from edge import Gateway
 from proxies import Haproxy, Nginx, TlsShopper, self_signed
-from stack import StackTest, check_sums, main, wait_until
+from stack import KEY, StackTest, check_sums, main, wait_until
 
 CLIENTS, ORDERS_EACH = 4, 6
 
@@ -133,7 +133,7 @@ class Proxies(StackTest):
             thread.join(120)
         self.assertEqual(troubles, [])
         self.assertEqual(len(keys), CLIENTS * ORDERS_EACH)
-        orders = self.stack.sql("SELECT idempotency_key FROM orders.orders")
+        orders = self.stack.sql(f"SELECT {KEY} FROM orders.orders")
         self.assertLessEqual(set(keys), {row[0] for row in orders})
 
     def test_nginx(self):

@@ -115,6 +115,34 @@ class Migrate(unittest.TestCase):
         self.applies(*ALL, folder=MIGRATIONS)
         self.applies(folder=MIGRATIONS)
 
+    def test_keys_get_their_user_in_front_whatever_they_are(self):
+        """Migration 0012, on rows of the release before it."""
+        alice, bob = (f"{letter * 8}-{letter * 4}-4{letter * 3}-8{letter * 3}-{letter * 12}"
+                      for letter in "ab")
+        before = [name for name in ALL if name < "0012"]
+        for name in before:
+            shutil.copy(MIGRATIONS / name, self.folder)
+        self.applies(*before)
+        rows = [(alice, "key-one1"), (bob, "key-two2"), (alice, alice + ":key-one1"),
+                (alice, alice + "key-one1"), (bob, alice), (bob, "it''s-one")]
+        CLUSTER.psql(f"INSERT INTO orders.users VALUES ('{alice}'), ('{bob}');" + "".join(
+            "INSERT INTO orders.orders (id, user_id, total_cents, idempotency_key, currency,"
+            "    cart_id, reservation_id, charge_id, lines)"
+            f" VALUES ('o{n}', '{user}', 1, '{key}', 'EUR', 'c{n}', 'r', 'h', '[]');"
+            "INSERT INTO orders.checkouts (order_id, idempotency_key, user_id, cart_id,"
+            "    payment_method_id, fingerprint, cart, owner, lease_until, state, finished_at)"
+            f" VALUES ('o{n}', '{key}', '{user}', 'c{n}', 'pm', sha256('x'), '[]', 'o', now(),"
+            "    'completed', now());" for n, (user, key) in enumerate(rows)))
+        (name,) = [name for name in ALL if name.startswith("0012")]
+        shutil.copy(MIGRATIONS / name, self.folder)
+        self.applies(name)
+        self.assertEqual(
+            CLUSTER.psql("SELECT idempotency_key FROM orders.orders ORDER BY id").stdout,
+            "".join(f"{user} {key}\n".replace("''", "'") for user, key in rows))
+        # Checkouts are pruned as they are: see the migration.
+        self.assertEqual(CLUSTER.psql("SELECT count(*) FROM orders.checkouts"
+                                      " WHERE strpos(idempotency_key, ' ') = 0").stdout, "6\n")
+
     def test_only_what_is_new_is_applied(self):
         self.write(m0001_a="CREATE TABLE a (); CREATE TABLE b ();")
         self.applies("0001_a.sql")

@@ -143,6 +143,8 @@ class Shopper:
 
 
 class Stack:
+    repo, build = REPO, BUILD  # bench/against.py has another commit's
+
     def __init__(self, base=None, **environment):
         """environment: settings such as CHECKOUT_INVENTORY_REAP_EVERY_MS="50"."""
         self.owns_base = base is None
@@ -160,7 +162,7 @@ class Stack:
     # --- life ---
 
     def up_command(self, *arguments):
-        return [str(REPO / "up"), "--state", str(self.state), "--port", str(self.port),
+        return [str(self.repo / "up"), "--state", str(self.state), "--port", str(self.port),
                 *arguments]
 
     def up(self, *arguments, timeout=START_SECONDS, **environment):
@@ -172,8 +174,8 @@ class Stack:
     def _environ(self):
         environ = {name: value for name, value in os.environ.items()
                    if not name.startswith(("PG", "CHECKOUT_"))}
-        if BUILD != REPO / "build":
-            environ["CHECKOUT_BUILD"] = str(BUILD)
+        if self.build != self.repo / "build":
+            environ["CHECKOUT_BUILD"] = str(self.build)
         environ["LSAN_OPTIONS"] = f"suppressions={REPO}/test/lsan.supp:print_suppressions=0"
         return {**environ, **self.environment}
 
@@ -271,7 +273,7 @@ class Stack:
 
     def ctl(self, *arguments, check=True):
         done = subprocess.run(
-            [str(CTL), "--state", str(self.state), *arguments],
+            [str(self.build / "bin" / "checkoutctl"), "--state", str(self.state), *arguments],
             env=self._environ(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
         if check and done.returncode != 0:
             raise AssertionError(f"checkoutctl {arguments} ended with {done.returncode}: {done.stderr}")
@@ -322,6 +324,9 @@ class Stack:
         return self.number("SELECT count(*) FROM orders.checkouts "
                            "WHERE state IN ('running', 'aborting')")
 
+
+# A row of orders.checkouts or orders.orders holds "USER KEY": the key the shopper sent.
+KEY = "split_part(idempotency_key, ' ', 2)"
 
 # --- the sums that must come out, whatever happened ---
 

@@ -247,11 +247,12 @@ class Failed(Exception):
 
 
 def request(method, payload=b"", identity="wire-test", timeout_ms=10000, sent_at_ms=None,
-            traceparent="", metadata=()):
+            traceparent="", metadata=(), tracestate=""):
     if sent_at_ms is None:
         sent_at_ms = time.time_ns() // 1000000
     return pack((1, method), (2, identity), (3, timeout_ms), (4, traceparent), (5, sent_at_ms),
-                (6, payload), *((7, pack((1, key), (2, value))) for key, value in metadata))
+                (6, payload), *((7, pack((1, key), (2, value))) for key, value in metadata),
+                (8, tracestate))
 
 
 def answer(text, identity="wire-test"):

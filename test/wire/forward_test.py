@@ -3,7 +3,7 @@
 
 Between the services stands somebody who holds their keys and reads what passes: the
 trace goes all the way, from an HTTP header or checkoutctl's -H, to every service and
-into the event; time grows shorter; metadata is for the one it was sent to.
+into the event, with a span id of each one that calls; so does the request's id; time grows shorter; metadata is for the one it was sent to.
 """
 import ctypes
 import json
@@ -22,6 +22,7 @@ from client import NONCE, TAG, Connection, Key, one, unpack  # noqa: E402
 from stack import Stack, StackTest, free_port, main  # noqa: E402
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+STATE = "shop=a b,tenant@system=1"
 PORTS = {name: free_port() for name in ("orchestrator", "inventory", "payment")}
 
 
@@ -97,7 +98,9 @@ class Reader:
             raise AssertionError(f"a frame of {caller} for {self.name} does not open")
         fields = unpack(text.raw)
         return {"caller": caller, "method": one(fields, 1).decode(),
-                "timeout_ms": one(fields, 3), "traceparent": one(fields, 4, b"").decode(),
+                "id": one(fields, 2).decode(), "timeout_ms": one(fields, 3),
+                "traceparent": one(fields, 4, b"").decode(),
+                "tracestate": one(fields, 8, b"").decode(),
                 "metadata": [tuple(part.decode() for values in unpack(entry).values()
                                    for part in values) for entry in fields.get(7, ())]}
 
@@ -124,6 +127,12 @@ class ForwardTest(StackTest):
         return [seen for seen in self.readers[name].seen[before:]
                 if seen["method"].endswith("/" + method)]
 
+    def assert_follows(self, traceparent, *before):
+        """It is of the trace, sampled, with a span id that none of those before has."""
+        version, trace, span, flags = traceparent.split("-")
+        self.assertEqual((version, trace, flags), ("00", TRACE.split("-")[1], "01"))
+        self.assertNotIn(span, [other.split("-")[2] for other in before])
+
     def order_by_http(self, trace):
         shopper = self.stack.shopper()
         self.addCleanup(shopper.close)
@@ -131,21 +140,25 @@ class ForwardTest(StackTest):
         self.expect(shopper.put_cart(name, [("traced", 1)]), 201)
         answer = shopper.ask("POST", "/v1/orders", {"cart_id": name,
                                                     "payment_method_id": "pm_card_visa"},
-                             Idempotency_Key=f"key-{name}", traceparent=trace)
+                             Idempotency_Key=f"key-{name}", traceparent=trace,
+                             tracestate=STATE.replace(",", " , "))
+        self.request_id = answer.headers["x-request-id"]
         return self.expect(answer, 201).json["order_id"]
 
     def test_a_trace_goes_from_http_to_every_service_and_into_the_event(self):
         marks = {name: len(reader.seen) for name, reader in self.readers.items()}
         order = self.order_by_http(TRACE)
-        methods = {"orchestrator": {"Place"}, "inventory": {"Reserve", "Confirm"},
-                   "payment": {"Charge"}}
-        for name, wanted in methods.items():
-            traced = {seen["method"].split("/")[1]: seen["traceparent"]
-                      for seen in self.readers[name].seen[marks[name]:]
-                      if seen["method"].split("/")[1] in wanted}
-            self.assertEqual(traced, {method: TRACE for method in wanted}, name)
-        self.assertEqual(self.stack.sql("SELECT traceparent FROM orders.outbox "
-                                        f"WHERE order_id = '{order}'"), [[TRACE]])
+        seen = {call["method"].split("/")[1]: call for name, mark in marks.items()
+                for call in self.readers[name].seen[mark:] if call["id"] == self.request_id}
+        self.assertEqual(set(seen), {"Place", "Reserve", "Charge", "Confirm"})
+        self.assertEqual({call["tracestate"] for call in seen.values()}, {STATE})
+        gateways = seen["Place"]["traceparent"]
+        self.assert_follows(gateways, TRACE)
+        (orchestrators,), = self.stack.sql("SELECT traceparent FROM orders.outbox "
+                                           f"WHERE order_id = '{order}'")
+        self.assert_follows(orchestrators, TRACE, gateways)
+        self.assertEqual({seen[name]["traceparent"]
+                          for name in ("Reserve", "Charge", "Confirm")}, {orchestrators})
 
     def test_time_grows_shorter_on_the_way(self):
         placed = self.passed("orchestrator", "Place", lambda: self.order_by_http(TRACE))
@@ -173,14 +186,15 @@ class ForwardTest(StackTest):
         mark = len(self.readers["inventory"].seen)
         placed = self.passed("orchestrator", "Place", lambda: self.ctl_at(
             "orchestrator", "Place", request, "-H", f"traceparent: {TRACE}",
-            "-H", "tenant: blue", "-H", "note:a b"))
-        self.assertEqual([(seen["caller"], seen["traceparent"], sorted(seen["metadata"]))
-                          for seen in placed],
-                         [("operator", TRACE, [("note", "a b"), ("tenant", "blue")])])
+            "-H", f"tracestate: {STATE}", "-H", "tenant: blue", "-H", "note:a b"))
+        self.assertEqual([(seen["caller"], seen["traceparent"], seen["tracestate"],
+                           sorted(seen["metadata"])) for seen in placed],
+                         [("operator", TRACE, STATE, [("note", "a b"), ("tenant", "blue")])])
         reserved = [seen for seen in self.readers["inventory"].seen[mark:]
                     if seen["method"].endswith("/Reserve")]
-        self.assertEqual([(seen["caller"], seen["traceparent"], seen["metadata"])
-                          for seen in reserved], [("orchestrator", TRACE, [])])
+        self.assertEqual([(seen["caller"], seen["tracestate"], seen["metadata"])
+                          for seen in reserved], [("orchestrator", STATE, [])])
+        self.assert_follows(reserved[0]["traceparent"], TRACE)
 
 
 if __name__ == "__main__":

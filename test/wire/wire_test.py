@@ -317,12 +317,14 @@ class WireTest(StackTest):
         payload = pack((1, "wire"))
         for more in ({"timeout_ms": 0}, {"timeout_ms": 600001}, {"identity": "a b"},
                      {"identity": "x" * 65}, {"traceparent": "t" * 65},
+                     {"tracestate": "a" * 513}, {"tracestate": "a=\t"},
                      {"metadata": [("Upper", "x")]}, {"metadata": [("a", "x\n")]},
                      {"metadata": [("a", "1"), ("a", "2")]},
                      {"metadata": [(f"k{i}", "v") for i in range(17)]}):
             with self.subTest(more):
                 self.failed(3, calls.call, GET_STOCK, payload, **more)
-        calls.call(GET_STOCK, payload, metadata=[(f"k{i}", "v") for i in range(16)])
+        calls.call(GET_STOCK, payload, metadata=[(f"k{i}", "v") for i in range(16)],
+                   tracestate="no list, and not looked at " + "a" * 485)
 
     def test_an_answer_opens_only_for_the_request_it_answers(self):
         calls = self.open()

@@ -62,6 +62,14 @@ static void place(Orders__V1__Orders_Service *service,
         rpc_call_fail(data, e);
         return;
     }
+    if (strcmp(request->cart_id, "changed") == 0) {
+        Orders__V1__PlaceReply reply = ORDERS__V1__PLACE_REPLY__INIT;
+        Orders__V1__Cart cart = ORDERS__V1__CART__INIT;
+        cart.version = request->expected_cart_version[0] == 'v' ? "v2" : "";
+        reply.changed_cart = &cart;
+        closure(&reply, data);
+        return;
+    }
     if (strcmp(request->cart_id, "again") == 0)
         rpc_call_replayed(data);
     answer_placed(request, closure, data);
@@ -75,7 +83,13 @@ static void put_cart(Orders__V1__Orders_Service *service,
 
     (void)service;
     reply.cart = request->cart;
-    reply.created = true;
+    reply.cart->version = "v1";
+    reply.created = !request->create_only;
+    reply.changed = request->create_only;
+    if (request->n_if_versions == 1 && strcmp(request->if_versions[0], "v0") == 0) {
+        reply.changed = true;
+        reply.cart = NULL;
+    }
     closure(&reply, data);
 }
 
@@ -201,6 +215,37 @@ static void an_error_says_what_went_wrong_and_what_it_did(void **state)
     scene_end(&s);
 }
 
+static void a_cart_that_changed_is_an_error_with_the_version_it_has(void **state)
+{
+    struct scene s;
+    struct checkout_error error;
+    struct checkout_cart *cart = NULL;
+    struct checkout_place_order request = order_of("changed");
+    struct checkout_put_cart put = {.user_id = "user", .cart_id = "cart"};
+
+    (void)state;
+    scene_make(&s);
+    request.expected_cart_version = "v1";
+    assert_int_equal(checkout_place_order(s.client, &request, NULL, NULL, &error),
+                     CHECKOUT_FAILED_PRECONDITION);
+    assert_string_equal(error.reason, "cart_changed");
+    assert_string_equal(error.subject, "v2");
+    assert_int_equal(error.effect, CHECKOUT_EFFECT_NONE);
+    assert_int_equal(checkout_put_cart(s.client, &put, NULL, &cart, &error), CHECKOUT_OK);
+    assert_string_equal(cart->version, "v1");
+    checkout_free(cart);
+    put.create_only = true;
+    assert_int_equal(checkout_put_cart(s.client, &put, NULL, NULL, &error),
+                     CHECKOUT_FAILED_PRECONDITION);
+    assert_string_equal(error.subject, "v1");
+    put.create_only = false;
+    put.if_version = "v0"; /* and there is no cart */
+    assert_int_equal(checkout_put_cart(s.client, &put, NULL, NULL, &error),
+                     CHECKOUT_FAILED_PRECONDITION);
+    assert_string_equal(error.subject, "");
+    scene_end(&s);
+}
+
 static void a_call_without_an_answer_ends_at_its_time_and_is_unknown(void **state)
 {
     struct scene s;
@@ -311,7 +356,8 @@ static void *work(void *arg)
     struct worker_of *w = arg;
     struct checkout_place_order request = order_of("ok");
     const struct checkout_cart_line lines[] = {{"mug", 1}, {"teapot", 2}};
-    const struct checkout_put_cart put = {"user", "cart", 2, lines};
+    const struct checkout_put_cart put = {
+        .user_id = "user", .cart_id = "cart", .line_count = 2, .lines = lines};
 
     for (int i = 0; i < EACH; i++) {
         struct checkout_cart *cart = NULL;
@@ -384,6 +430,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_blocking_form_gives_the_order),
         cmocka_unit_test(an_error_says_what_went_wrong_and_what_it_did),
+        cmocka_unit_test(a_cart_that_changed_is_an_error_with_the_version_it_has),
         cmocka_unit_test(a_call_without_an_answer_ends_at_its_time_and_is_unknown),
         cmocka_unit_test(a_started_call_can_be_called_off),
         cmocka_unit_test(closing_ends_what_was_started),

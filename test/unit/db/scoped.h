@@ -53,6 +53,7 @@ UNUSED static struct scope *call_begin(struct call *call, struct latch *latch)
     }
     call->scope = (struct scope){.arena = arena_new(1 << 20),
                                  .deadline_ms = in_ms(CALL_DEADLINE_MS),
+                                 .request = "unit-test",
                                  .done = on_answer,
                                  .arg = call};
     return &call->scope;

@@ -202,6 +202,7 @@ static void refusals_become_their_problems(void **state)
     } CASES[] = {
         {"declined", 402, "payment_declined", ""},
         {"short", 409, "out_of_stock", ""},
+        {"ordered", 409, "cart_already_ordered", ""},
         {"nocart", 404, "not_found", ""},
         {"busy", 503, "overloaded", "1"},
         {"broken", 500, "internal", ""},
@@ -218,6 +219,11 @@ static void refusals_become_their_problems(void **state)
             expect_problem(a, CASES[i].status, CASES[i].code);
         expect_header(a, "Retry-After", CASES[i].retry_after);
     }
+    assert_non_null(strstr(place(w, "declined", "decline-told")->body,
+                           ",\"decline_code\":\"card_declined\","
+                           "\"advice\":\"another_payment_method\"}"));
+    assert_non_null(strstr(place(w, "ordered", "order-told")->body,
+                           ",\"order_id\":\"01JD0000000000000000000000\"}"));
     assert_non_null(
         strstr(place(w, "short", "skus-told")->body, ",\"skus\":[\"TEA-1\",\"CUP-2\"]}"));
 }
@@ -309,6 +315,11 @@ static void a_bad_request_is_refused_and_nothing_placed(void **state)
          "invalid_argument"},
         {"POST /v1/orders", "Idempotency-Key: good-key\r\nContent-Type: text/xml\r\n",
          ORDER, 415, "unsupported_media_type"},
+        {"POST /v1/orders",
+         "Idempotency-Key: good-key\r\nContent-Type: application/json; charset=latin1\r\n",
+         ORDER, 415, "unsupported_media_type"},
+        {"POST /v1/orders", "Idempotency-Key: good-key\r\nContent-Encoding: gzip\r\n",
+         "\x1f\x8b\x08", 415, "unsupported_media_type"},
         {"POST /v1/nothing", "", ORDER, 404, "not_found"},
         {"DELETE /v1/orders", "", NULL, 405, "method_not_allowed"},
         {"GET /v1/orders?limit=0", "", NULL, 400, "invalid_argument"},
@@ -384,14 +395,15 @@ static void carts_products_and_lists_are_told(void **state)
     struct wire_answer *a = ask(w, "PUT /v1/carts/new", "", CART);
     assert_int_equal(a->status, 201);
     assert_string_equal(
-        a->body,
-        "{\"cart_id\":\"new\",\"lines\":[{\"sku\":\"A.b_c-1\",\"quantity\":3}]}");
+        a->body, "{\"cart_id\":\"new\",\"etag\":\"\\\"v1.a4816b6e11347494\\\"\","
+                 "\"lines\":[{\"sku\":\"A.b_c-1\",\"quantity\":3,\"known\":false}]}");
     assert_int_equal(ask(w, "PUT /v1/carts/old", "", CART)->status, 200);
     assert_int_equal(ask(w, "GET /v1/carts/none", "", NULL)->status, 404);
     ask_as(w, "", "GET /v1/products", "", NULL);
     assert_string_equal(
         a->body, "{\"products\":[{\"sku\":\"TEA-1\",\"title\":\"Tea \\\"Earl\\\"\","
-                 "\"price_cents\":450,\"currency\":\"EUR\",\"available\":7}]}");
+                 "\"price_cents\":450,\"currency\":\"EUR\",\"available\":7}],"
+                 "\"next_cursor\":null}");
     ask(w, "GET /v1/orders", "", NULL);
     assert_string_equal(a->body, "{\"orders\":[],\"next_cursor\":null}");
     ask(w, "GET /v1/orders?limit=1", "", NULL);
@@ -404,6 +416,133 @@ static void carts_products_and_lists_are_told(void **state)
     expect_header(a, "Allow", "GET, HEAD, OPTIONS, POST");
 }
 
+static void a_cart_has_titles_prices_and_its_total(void **state)
+{
+    static const char TEA[] = "\"known\":true,\"title\":\"Tea \\\"Earl\\\"\","
+                              "\"unit_price_cents\":450,\"currency\":\"EUR\","
+                              "\"available\":7}";
+    struct world *w = *state;
+    char expected[1024];
+
+    struct wire_answer *a = ask(w, "PUT /v1/carts/c", "",
+                                "{\"lines\":[{\"sku\":\"TEA-1\",\"quantity\":3},"
+                                "{\"sku\":\"TEA-1\",\"quantity\":2}]}");
+    snprintf(expected, sizeof expected,
+             "{\"cart_id\":\"c\",\"etag\":\"\\\"v1.fdb8a3c2493e472e\\\"\","
+             "\"lines\":[{\"sku\":\"TEA-1\",\"quantity\":3,%s,"
+             "{\"sku\":\"TEA-1\",\"quantity\":2,%s],"
+             "\"total_cents\":2250,\"currency\":\"EUR\"}",
+             TEA, TEA);
+    assert_string_equal(a->body, expected);
+    assert_string_equal(w->shop.searched, "100|||TEA-1|TEA-1");
+
+    /* No total of two currencies, nor with what is not known. */
+    ask(w, "PUT /v1/carts/c", "",
+        "{\"lines\":[{\"sku\":\"TEA-1\",\"quantity\":1},{\"sku\":\"FAR-1\",\"quantity\":1}]}");
+    assert_non_null(strstr(a->body, "\"currency\":\"USD\",\"available\":0}]}"));
+    ask(w, "PUT /v1/carts/c", "",
+        "{\"lines\":[{\"sku\":\"GONE\",\"quantity\":1},{\"sku\":\"TEA-1\",\"quantity\":1}]}");
+    assert_non_null(
+        strstr(a->body, "{\"sku\":\"GONE\",\"quantity\":1,\"known\":false},"));
+    assert_null(strstr(a->body, "total_cents"));
+    ask(w, "PUT /v1/carts/c", "", "{\"lines\":[]}");
+    assert_string_equal(a->body,
+                        "{\"cart_id\":\"c\",\"etag\":\"\\\"v1\\\"\",\"lines\":[]}");
+}
+
+static void a_cart_is_told_without_prices_when_they_cannot_be_read(void **state)
+{
+    struct world *w = *state;
+
+    w->shop.closed = true;
+    struct wire_answer *a = ask(w, "PUT /v1/carts/new", "",
+                                "{\"lines\":[{\"sku\":\"TEA-1\",\"quantity\":3}]}");
+    assert_int_equal(a->status, 201);
+    assert_string_equal(a->body, "{\"cart_id\":\"new\",\"etag\":\"\\\"v1\\\"\","
+                                 "\"lines\":[{\"sku\":\"TEA-1\",\"quantity\":3}]}");
+    expect_problem(ask_as(w, "", "GET /v1/products", "", NULL), 503, "unavailable");
+    expect_problem(ask_as(w, "", "GET /v1/products/TEA-1", "", NULL), 503, "unavailable");
+}
+
+static void one_product_is_told_or_not_found(void **state)
+{
+    static const char *const NONE[] = {
+        "FAR-2", "a%20b", "TEA%2D1",
+        "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+        "xxxxxxxxxxxxxxx"};
+    struct world *w = *state;
+    struct wire_answer *a = ask_as(w, "", "GET /v1/products/TEA-1", "", NULL);
+    char line[128];
+
+    assert_string_equal(a->body,
+                        "{\"sku\":\"TEA-1\",\"title\":\"Tea \\\"Earl\\\"\","
+                        "\"price_cents\":450,\"currency\":\"EUR\",\"available\":7}");
+    for (size_t i = 0; i < sizeof NONE / sizeof *NONE; i++) {
+        snprintf(line, sizeof line, "GET /v1/products/%s", NONE[i]);
+        expect_problem(ask_as(w, "", line, "", NULL), 404, "not_found");
+    }
+}
+
+static void a_querys_values_are_decoded_strictly(void **state)
+{
+    static const struct {
+        const char *query, *searched; /* NULL: refused */
+    } CASES[] = {
+        {"q=tea", "0||tea"},
+        {"q=Gr%C3%BCner+Tee%20%2B%26%3d%25", "0||Gr\xc3\xbcner Tee +&=%"},
+        {"q=a=b/c?d:e@f!$'()*,;-._~", "0||a=b/c?d:e@f!$'()*,;-._~"},
+        {"limit=1000&cursor=abc&q=x&sku=A,B%2CC", "1000|abc|x|A|B|C"},
+        {"q=%F0%9F%8D%B5", "0||\xf0\x9f\x8d\xb5"},
+        {"q=", NULL},
+        {"q", NULL},
+        {"q=%", NULL},
+        {"q=%4", NULL},
+        {"q=%4g", NULL},
+        {"q=%00", NULL},
+        {"q=a%00b", NULL},
+        {"q=%0a", NULL},
+        {"q=%7F", NULL},
+        {"q=%C3", NULL},          /* half a letter */
+        {"q=%C0%AF", NULL},       /* in more bytes than it needs */
+        {"q=%ED%A0%80", NULL},    /* a surrogate */
+        {"q=%F4%90%80%80", NULL}, /* beyond Unicode */
+        {"q=%2525", "0||%25"},    /* once, not until nothing is left */
+        {"q=a[b", NULL},
+        {"q=a&q=b", NULL},
+        {"%71=a", NULL},
+        {"limit=1001", NULL},
+        {"limit=%31", "1||"},
+        {"sku=", NULL},
+        {"sku=A,", NULL},
+        {"sku=A%20B", NULL},
+        {"sku=A,,B", NULL},
+    };
+    struct world *w = *state;
+    char line[256], q[128], many[300] = "GET /v1/products?sku=A";
+
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        snprintf(line, sizeof line, "GET /v1/products?%s", CASES[i].query);
+        w->shop.searched[0] = '\0';
+        struct wire_answer *a = ask_as(w, "", line, "", NULL);
+        if (CASES[i].searched == NULL) {
+            expect_problem(a, 400, "invalid_argument");
+            continue;
+        }
+        assert_int_equal(a->status, 200);
+        assert_string_equal(w->shop.searched, CASES[i].searched);
+    }
+    memset(q, 'q', sizeof q);
+    snprintf(line, sizeof line, "GET /v1/products?q=%.100s", q);
+    assert_int_equal(ask_as(w, "", line, "", NULL)->status, 200);
+    snprintf(line, sizeof line, "GET /v1/products?q=%.101s", q);
+    expect_problem(ask_as(w, "", line, "", NULL), 400, "invalid_argument");
+    for (int i = 1; i < 100; i++)
+        strcat(many, ",A");
+    assert_int_equal(ask_as(w, "", many, "", NULL)->status, 200);
+    strcat(many, ",A");
+    expect_problem(ask_as(w, "", many, "", NULL), 400, "invalid_argument");
+}
+
 static void health_is_the_orchestrators(void **state)
 {
     struct world *w = *state;
@@ -413,19 +552,44 @@ static void health_is_the_orchestrators(void **state)
     expect_problem(ask_as(w, "", "GET /healthz", "", NULL), 503, "unavailable");
 }
 
+/* Places an order with these header fields beside its key; gives the trace as the shop's. */
+static struct trace trace_of(struct world *w, const char *key, const char *fields)
+{
+    char header[1024];
+
+    snprintf(header, sizeof header, "Idempotency-Key: %s\r\n%s", key, fields);
+    assert_int_equal(ask(w, "POST /v1/orders", header, ORDER)->status, 201);
+    return w->shop.trace;
+}
+
 static void a_trace_is_passed_on_or_made(void **state)
 {
-    static const char TRACE[] = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+#define TRACE_ID "0af7651916cd43dd8448eb211c80319c"
+#define TRACE    "00-" TRACE_ID "-b7ad6b7169203331-00"
+    static const char *const NEW[] = {
+        "",
+        "traceparent: " TRACE "\r\ntraceparent: " TRACE "\r\ntracestate: a=1\r\n",
+        "traceparent: nonsense\r\ntracestate: a=1\r\n",
+        "tracestate: a=1\r\n",
+    };
     struct world *w = *state;
-    char header[256];
+    char key[16];
 
-    snprintf(header, sizeof header, "Idempotency-Key: traced-01\r\ntraceparent: %s\r\n",
-             TRACE);
-    assert_int_equal(ask(w, "POST /v1/orders", header, ORDER)->status, 201);
-    assert_string_equal(w->shop.traceparent, TRACE);
-    assert_int_equal(place(w, "ok", "traced-02")->status, 201);
-    assert_int_equal(strlen(w->shop.traceparent), 55);
-    assert_string_not_equal(w->shop.traceparent, TRACE);
+    struct trace trace = trace_of(w, "traced-01",
+                                  "TraceParent: " TRACE "\r\ntracestate: a=1, b=2\r\n"
+                                  "Tracestate: c=3\r\n");
+    assert_memory_equal(trace.parent, "00-" TRACE_ID "-", 36);
+    assert_string_equal(trace.parent + 52, "-00"); /* not sampled stays so */
+    assert_string_not_equal(trace.caller, "b7ad6b7169203331");
+    assert_string_not_equal(trace.caller, "");
+    assert_string_equal(trace.state, "a=1,b=2,c=3");
+    for (size_t i = 0; i < sizeof NEW / sizeof NEW[0]; i++) {
+        snprintf(key, sizeof key, "traced-new-%zu", i);
+        trace = trace_of(w, key, NEW[i]);
+        assert_memory_not_equal(trace.parent + 3, TRACE_ID, 32);
+        assert_string_not_equal(trace.caller, ""); /* the gateway's own */
+        assert_string_equal(trace.state, "");
+    }
 }
 
 /* ---- connections ---- */
@@ -993,6 +1157,10 @@ int main(void)
         WITH_WORLD(without_a_good_token_all_is_one_401),
         WITH_WORLD(a_body_past_64_kib_is_413),
         WITH_WORLD(carts_products_and_lists_are_told),
+        WITH_WORLD(a_cart_has_titles_prices_and_its_total),
+        WITH_WORLD(a_cart_is_told_without_prices_when_they_cannot_be_read),
+        WITH_WORLD(one_product_is_told_or_not_found),
+        WITH_WORLD(a_querys_values_are_decoded_strictly),
         WITH_WORLD(health_is_the_orchestrators),
         WITH_WORLD(a_trace_is_passed_on_or_made),
         WITH_WORLD(one_connection_serves_many_also_after_a_refusal),

@@ -1,7 +1,7 @@
 /*
  * shop.h - a make-believe orchestrator and inventory behind a real RPC server.
  *
- * What Place answers is told by the cart's id: "ok..." an order, "declined", "short",
+ * What Place answers is told by the cart's id: "ok..." an order, "declined", "ordered", "short",
  * "busy", "broken", "unknown", "progress", "nocart"; "held" waits until shop_let_go.  A
  * key seen before is answered as replayed.  GetCart finds carts named "marker...".
  */
@@ -32,8 +32,10 @@ struct shop {
     int left;   /* of those: their caller was seen to have called off */
     bool let_go;
     bool sick;
+    bool closed;          /* ListProducts fails */
+    char searched[256];   /* the last ListProducts: limit|cursor|q|skus */
     int smuggled;         /* calls of GetCart for a cart "smuggled..." */
-    char traceparent[64]; /* of the last Place */
+    struct trace trace;   /* our place in that of the last Place */
 };
 
 struct shop_held {
@@ -155,7 +157,8 @@ static const struct {
     enum err_effect effect;
     const char *subject;
 } SHOP_REFUSALS[] = {
-    {"declined", ERR_PAYMENT_DECLINED, EFFECT_NONE, NULL},
+    {"declined", ERR_PAYMENT_DECLINED, EFFECT_NONE, "card_declined,another_payment_method"},
+    {"ordered", ERR_CART_ALREADY_ORDERED, EFFECT_NONE, "01JD0000000000000000000000"},
     {"short", ERR_OUT_OF_STOCK, EFFECT_NONE, "TEA-1,CUP-2"},
     {"nocart", ERR_NOT_FOUND, EFFECT_NONE, NULL},
     {"busy", ERR_RESOURCE_EXHAUSTED, EFFECT_NONE, NULL},
@@ -175,8 +178,7 @@ static void shop_place(Orders__V1__Orders_Service *service,
     if (shop_seen(shop, request->idempotency_key))
         rpc_call_replayed(call);
     pthread_mutex_lock(&shop->mutex);
-    snprintf(shop->traceparent, sizeof shop->traceparent, "%s",
-             rpc_call_traceparent(call));
+    rpc_call_trace(call, &shop->trace);
     pthread_mutex_unlock(&shop->mutex);
     for (size_t i = 0; i < sizeof SHOP_REFUSALS / sizeof SHOP_REFUSALS[0]; i++) {
         if (strcmp(request->cart_id, SHOP_REFUSALS[i].cart) != 0)
@@ -220,6 +222,7 @@ static void shop_put_cart(Orders__V1__Orders_Service *service,
 
     (void)service;
     reply.cart = request->cart;
+    reply.cart->version = (char *)"v1";
     reply.created = strcmp(request->cart->cart_id, "new") == 0;
     closure(&reply, call);
 }
@@ -239,6 +242,7 @@ static void shop_get_cart(Orders__V1__Orders_Service *service,
     }
     if (strncmp(request->cart_id, "marker", 6) == 0) {
         cart.cart_id = request->cart_id;
+        cart.version = (char *)"v1";
         reply.cart = &cart;
         closure(&reply, call);
     } else {
@@ -251,18 +255,46 @@ static void shop_list_products(Inventory__V1__Inventory_Service *service,
                                Inventory__V1__ListProductsReply_Closure closure,
                                void *call)
 {
+    struct shop *shop = (struct shop *)((char *)service - offsetof(struct shop, inventory));
     Inventory__V1__Product product = INVENTORY__V1__PRODUCT__INIT;
-    Inventory__V1__Product *products[] = {&product};
+    Inventory__V1__Product other = INVENTORY__V1__PRODUCT__INIT;
+    Inventory__V1__Product *products[] = {&product, &other};
     Inventory__V1__ListProductsReply reply = INVENTORY__V1__LIST_PRODUCTS_REPLY__INIT;
 
-    (void)service, (void)request;
+    pthread_mutex_lock(&shop->mutex);
+    snprintf(shop->searched, sizeof shop->searched, "%d|%s|%s", request->limit,
+             request->cursor, request->q);
+    for (size_t i = 0; i < request->n_skus; i++) {
+        size_t used = strlen(shop->searched);
+        snprintf(shop->searched + used, sizeof shop->searched - used, "|%s",
+                 request->skus[i]);
+    }
+    bool closed = shop->closed;
+    pthread_mutex_unlock(&shop->mutex);
+    if (closed) {
+        rpc_call_fail(call, err_make(ERR_UNAVAILABLE, "host=db7 is away"));
+        return;
+    }
     product.sku = (char *)"TEA-1";
     product.title = (char *)"Tea \"Earl\"";
     product.price_cents = 450;
     product.currency = (char *)"EUR";
     product.available = 7;
-    reply.n_products = 1;
+    other.sku = (char *)"FAR-1";
+    other.title = (char *)"Far";
+    other.price_cents = 1;
+    other.currency = (char *)"USD";
+    /* As asked for; the whole list is the one product. */
+    if (request->n_skus == 0)
+        reply.n_products = 1;
+    for (size_t i = 0; i < request->n_skus; i++)
+        if (strcmp(request->skus[i], "TEA-1") == 0 && reply.n_products == 0)
+            reply.n_products = 1;
+    for (size_t i = 0; i < request->n_skus; i++)
+        if (strcmp(request->skus[i], "FAR-1") == 0)
+            products[reply.n_products++] = &other;
     reply.products = products;
+    reply.next_cursor = request->limit == 1 ? (char *)"next-page" : (char *)"";
     closure(&reply, call);
 }
 

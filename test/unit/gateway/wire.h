@@ -19,7 +19,7 @@ struct wire_answer {
     bool ended; /* the server closed the connection */
 };
 
-static int wire_connect(uint16_t port)
+__attribute__((unused)) static int wire_connect(uint16_t port)
 {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
     struct timeval patience = {.tv_sec = WIRE_PATIENCE_S};

@@ -1,6 +1,7 @@
 /* stock_test.c - the promises of inventory/stock.h, against PostgreSQL. */
 #include "unit/db/scoped.h"
 
+#include "base/cursor.h"
 #include "inventory/stock.h"
 
 enum { LINES_MAX = 4, TTL_MS = 900000 };
@@ -309,6 +310,42 @@ static void a_reservation_answers_prices_total_and_end_and_repeats_them(void **s
         product_of("b", 999, "EUR", 0); /* the price is of when it was reserved */
     }
     assert_stock("b", "6 4 0");
+}
+
+static void assert_reserved_title(struct ask *ask, const char *title)
+{
+    Inventory__V1__GetReservationRequest get = INVENTORY__V1__GET_RESERVATION_REQUEST__INIT;
+    struct call call;
+
+    start_reserve(the_db, ask, NULL);
+    call_wait(&ask->call);
+    assert_ok(ask->call.error);
+    const Inventory__V1__ReserveReply *reserved = (void *)ask->call.reply;
+    assert_string_equal(reserved->lines[0]->title, title);
+    call_end(&ask->call);
+
+    get.reservation_id = ask->id;
+    stock_get_reservation(the_db, call_begin(&call, NULL), &get);
+    call_wait(&call);
+    assert_ok(call.error);
+    const Inventory__V1__GetReservationReply *read = (void *)call.reply;
+    assert_string_equal(read->lines[0]->title, title);
+    call_end(&call);
+}
+
+static void a_reservation_keeps_the_titles_of_when_it_was_made(void **state)
+{
+    struct ask ask;
+
+    (void)state;
+    product("a", 10);
+    ask_new(&ask, "a", 2);
+    assert_reserved_title(&ask, "A thing");
+    sql("UPDATE inventory.products SET title = 'Another thing'");
+    assert_reserved_title(&ask, "A thing");
+    /* As it was reserved by a service from before titles were kept. */
+    sql("UPDATE inventory.reservations SET titles = NULL");
+    assert_reserved_title(&ask, "");
 }
 
 static void lines_come_by_sku_also_in_a_large_batch(void **state)
@@ -871,34 +908,207 @@ static void stock_and_reservations_read_as_they_are(void **state)
     call_end(&call);
 }
 
+/* ---- products -------------------------------------------------------------------------- */
+
+static const uint8_t CURSOR_KEY[CURSOR_KEY_SIZE] = {1, 2, 3};
+
+/* A page of that list; the reply lives until call_end. */
+static const Inventory__V1__ListProductsReply *
+list_page(struct call *call, const Inventory__V1__ListProductsRequest *in)
+{
+    stock_list_products(the_db, call_begin(call, NULL), CURSOR_KEY, in);
+    call_wait(call);
+    assert_ok(call->error);
+    return (void *)call->reply;
+}
+
+static void list_with(Inventory__V1__ListProductsRequest *in, const char *q,
+                      const char *const *skus, size_t sku_count)
+{
+    inventory__v1__list_products_request__init(in);
+    in->q = (char *)(uintptr_t)q;
+    in->skus = (char **)(uintptr_t)skus;
+    in->n_skus = sku_count;
+}
+
+/* All SKUs of that list, page by page, separated by blanks, into `out`; the pages read. */
+static int list_all(Inventory__V1__ListProductsRequest *in, char *out, size_t room)
+{
+    char cursor[128] = "";
+    struct call call;
+    int pages = 0;
+
+    out[0] = '\0';
+    do {
+        in->cursor = cursor;
+        const Inventory__V1__ListProductsReply *page = list_page(&call, in);
+        assert_true(page->n_products <= (size_t)(in->limit == 0 ? 100 : in->limit));
+        for (size_t i = 0; i < page->n_products; i++) {
+            size_t used = strlen(out);
+            snprintf(out + used, room - used, "%s%s", used > 0 ? " " : "",
+                     page->products[i]->sku);
+        }
+        snprintf(cursor, sizeof cursor, "%s", page->next_cursor);
+        call_end(&call);
+        pages++;
+    } while (cursor[0] != '\0');
+    return pages;
+}
+
+static void add_products(int from, int to)
+{
+    sql("INSERT INTO inventory.products SELECT 'SKU-' || lpad(i::text, 6, '0'),"
+        " 'Thing number ' || i, 100, 'EUR' FROM generate_series(%d, %d) i;"
+        "INSERT INTO inventory.stock (sku)"
+        " SELECT sku FROM inventory.products ON CONFLICT DO NOTHING",
+        from, to);
+}
+
 static void products_are_listed_by_sku_in_pages(void **state)
 {
-    static const char *const EXPECTED[] = {"B", "a", "b", "c"};
-    Inventory__V1__ListProductsRequest in = INVENTORY__V1__LIST_PRODUCTS_REQUEST__INIT;
-    char after[65] = "";
-    struct call call;
-    size_t seen = 0;
+    Inventory__V1__ListProductsRequest in;
+    char found[64];
 
     (void)state;
     product("c", 3);
     product("a", 1);
     product("B", 0);
     product("b", 2);
-    in.limit = 3;
-    for (size_t got = 3; got == 3; seen += got) {
-        in.after_sku = after;
-        stock_list_products(the_db, call_begin(&call, NULL), &in);
-        call_wait(&call);
-        assert_ok(call.error);
-        const Inventory__V1__ListProductsReply *page = (void *)call.reply;
-        got = page->n_products;
-        for (size_t i = 0; i < got; i++) {
-            assert_string_equal(page->products[i]->sku, EXPECTED[seen + i]);
-            snprintf(after, sizeof after, "%s", page->products[i]->sku);
-        }
-        call_end(&call);
+    list_with(&in, "", NULL, 0);
+    for (in.limit = 1; in.limit <= 5; in.limit++) {
+        /* A page that is full and the last one says that it is. */
+        assert_int_equal(list_all(&in, found, sizeof found),
+                         (4 + in.limit - 1) / in.limit);
+        assert_string_equal(found, "B a b c");
     }
-    assert_int_equal(seen, 4);
+}
+
+static void all_of_1500_products_are_found_by_paging(void **state)
+{
+    static const int32_t LIMITS[] = {0, 7, 1000};
+    static char found[1500 * 11 + 1];
+    Inventory__V1__ListProductsRequest in;
+
+    (void)state;
+    add_products(1, 1500);
+    list_with(&in, "", NULL, 0);
+    for (size_t i = 0; i < sizeof LIMITS / sizeof *LIMITS; i++) {
+        in.limit = LIMITS[i];
+        int pages = list_all(&in, found, sizeof found);
+        assert_int_equal(pages, LIMITS[i] == 0 ? 15 : (1500 + LIMITS[i] - 1) / LIMITS[i]);
+        assert_int_equal(strlen(found), 1500 * 11 - 1);
+        for (int n = 0; n < 1500; n++) {
+            char sku[16];
+            snprintf(sku, sizeof sku, "SKU-%06d", n + 1);
+            assert_memory_equal(found + 11 * (size_t)n, sku, 10);
+        }
+    }
+}
+
+static void a_product_is_found_by_any_part_of_its_title_or_sku_in_any_case(void **state)
+{
+    static const struct {
+        const char *q, *found;
+    } CASES[] = {
+        {"tea", "CUP-1 TEA-1 TEA-2"},
+        {"TeA", "CUP-1 TEA-1 TEA-2"},
+        {"ea-2", "TEA-2"},
+        {"50%", "TEA-2"}, /* not a pattern's */
+        {"_", ""},
+        {"\\", "CUP-1"},
+        {"Gr\xc3\xbcn", "TEA-1"},
+        {"GR\xc3\x9cN", "TEA-1"}, /* GRÜN */
+        {"\xc3\x96L", "OIL"},     /* ÖL */
+        {"\xc3\xb6" "l", "OIL"},
+        {"grun", ""}, /* an accent counts */
+        {"tea  cup", ""}, /* and so does each blank */
+        {"nothing of the kind", ""},
+    };
+    Inventory__V1__ListProductsRequest in;
+    char found[64];
+
+    (void)state;
+    sql("INSERT INTO inventory.products VALUES"
+        " ('TEA-1', 'Grüner Tee', 100, 'EUR'), ('TEA-2', 'Assam, 50%% off', 100, 'EUR'),"
+        " ('CUP-1', 'Tea cup \\ saucer', 100, 'EUR'), ('OIL', 'Öl', 100, 'EUR')");
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        list_with(&in, CASES[i].q, NULL, 0);
+        list_all(&in, found, sizeof found);
+        assert_string_equal(found, CASES[i].found);
+    }
+}
+
+/* A page looks at 10,000 products, or 2,000 for a text with other letters than A-Z. */
+static void a_search_finds_what_is_far_behind_over_pages_that_may_be_empty(void **state)
+{
+    static const char *const QUERIES[] = {"NUMBER 25001", "\xc3\xbc" "BER"};
+    static const int LEAST_PAGES[] = {3, 13};
+    Inventory__V1__ListProductsRequest in;
+    char found[64];
+
+    (void)state;
+    add_products(1, 30000);
+    sql("UPDATE inventory.products SET title = title || ', Über' WHERE sku = 'SKU-025001'");
+    for (size_t i = 0; i < sizeof QUERIES / sizeof *QUERIES; i++) {
+        list_with(&in, QUERIES[i], NULL, 0);
+        assert_true(list_all(&in, found, sizeof found) >= LEAST_PAGES[i]);
+        assert_string_equal(found, "SKU-025001");
+    }
+}
+
+static void products_are_found_by_their_skus_and_narrowed_by_a_text(void **state)
+{
+    static const char *const NAMED[] = {"SKU-000300", "SKU-000002", "no-such", "SKU-000002"};
+    Inventory__V1__ListProductsRequest in;
+    char found[64];
+
+    (void)state;
+    add_products(1, 300);
+    list_with(&in, "", NAMED, 4);
+    in.limit = 1;
+    assert_int_equal(list_all(&in, found, sizeof found), 2);
+    assert_string_equal(found, "SKU-000002 SKU-000300");
+    list_with(&in, "number 300", NAMED, 4);
+    list_all(&in, found, sizeof found);
+    assert_string_equal(found, "SKU-000300");
+    list_with(&in, "", NAMED + 2, 1);
+    list_all(&in, found, sizeof found);
+    assert_string_equal(found, "");
+}
+
+static void a_cursor_opens_only_its_own_list(void **state)
+{
+    static const char *const NAMED[] = {"SKU-000001", "SKU-000002", "SKU-000003"};
+    static const uint8_t OTHER_KEY[CURSOR_KEY_SIZE] = {1, 2, 4};
+    Inventory__V1__ListProductsRequest in;
+    struct call call;
+    char cursor[128];
+
+    (void)state;
+    add_products(1, 9);
+    list_with(&in, "thing", NULL, 0);
+    in.limit = 2;
+    snprintf(cursor, sizeof cursor, "%s", list_page(&call, &in)->next_cursor);
+    call_end(&call);
+    in.cursor = cursor;
+    in.limit = 3; /* the size of a page is no part of what the list is */
+    assert_string_equal(list_page(&call, &in)->products[0]->sku, "SKU-000003");
+    call_end(&call);
+
+    stock_list_products(the_db, call_begin(&call, NULL), OTHER_KEY, &in);
+    assert_int_equal(call_code(&call), ERR_INVALID_ARGUMENT);
+    in.q = (char *)"other";
+    stock_list_products(the_db, call_begin(&call, NULL), CURSOR_KEY, &in);
+    assert_int_equal(call_code(&call), ERR_INVALID_ARGUMENT);
+    list_with(&in, "thing", NAMED, 3);
+    in.cursor = cursor;
+    stock_list_products(the_db, call_begin(&call, NULL), CURSOR_KEY, &in);
+    assert_int_equal(call_code(&call), ERR_INVALID_ARGUMENT);
+    list_with(&in, "thing", NULL, 0);
+    in.cursor = cursor;
+    cursor[strlen(cursor) - 1] ^= 1;
+    stock_list_products(the_db, call_begin(&call, NULL), CURSOR_KEY, &in);
+    assert_int_equal(call_code(&call), ERR_INVALID_ARGUMENT);
 }
 
 static void note_ids(void *arg, struct err error, const struct db_rows *rows)
@@ -954,6 +1164,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_reservation_is_all_of_its_lines_or_none),
         TEST(a_reservation_answers_prices_total_and_end_and_repeats_them),
+        TEST(a_reservation_keeps_the_titles_of_when_it_was_made),
         TEST(lines_come_by_sku_also_in_a_large_batch),
         TEST(an_unknown_sku_is_named_and_nothing_is_held),
         TEST(lines_of_several_currencies_are_refused),
@@ -972,6 +1183,11 @@ int main(void)
         TEST(replicas_on_the_same_skus_never_get_in_each_others_way),
         TEST(stock_and_reservations_read_as_they_are),
         TEST(products_are_listed_by_sku_in_pages),
+        TEST(all_of_1500_products_are_found_by_paging),
+        TEST(a_product_is_found_by_any_part_of_its_title_or_sku_in_any_case),
+        TEST(a_search_finds_what_is_far_behind_over_pages_that_may_be_empty),
+        TEST(products_are_found_by_their_skus_and_narrowed_by_a_text),
+        TEST(a_cursor_opens_only_its_own_list),
         TEST(the_reaper_finds_only_what_is_held_and_past_its_end),
     };
 

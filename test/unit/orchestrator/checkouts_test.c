@@ -1,6 +1,7 @@
 /* checkouts_test.c - the promises of orchestrator/orders.h, against PostgreSQL. */
 #include "unit/db/scoped.h"
 
+#include "base/cursor.h"
 #include "orchestrator/orders.h"
 
 static const char ALICE[] = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa";
@@ -66,8 +67,11 @@ struct run {
     struct err error;
     struct checkout asked;
     char order_id[ULID_SIZE];
+    char key[UUID_LENGTH + 64]; /* as it is stored */
     uint8_t fingerprint[FINGERPRINT_SIZE];
+    struct db *db; /* claims again there, until it is known what became of it */
     enum claim_result result;
+    struct claimed claimed;
     struct checkout row;
     struct turned turned;
     struct checkout taken[TAKEN_MAX];
@@ -92,10 +96,16 @@ static void on_claimed(void *arg, struct err error, const struct db_rows *rows)
 {
     struct run *run = arg;
 
-    run->calls++;
     run->error = error;
     if (!failed(error))
-        run->error = orders_claimed(rows, run->arena, &run->asked, &run->result, &run->row);
+        run->error = orders_claimed(rows, run->arena, &run->asked, &run->claimed);
+    run->result = run->claimed.result;
+    run->row = run->claimed.row;
+    if (!failed(run->error) && run->result == CLAIM_AGAIN && run->db != NULL) {
+        db_submit(run->db, &run->op);
+        return;
+    }
+    run->calls++;
     latch_count(run->latch);
 }
 
@@ -104,10 +114,11 @@ static void claim_new(struct run *run, const char *key, const char *user, const 
     memset(run, 0, sizeof *run);
     ulid_make(run->order_id);
     memset(run->fingerprint, 7, sizeof run->fingerprint);
+    snprintf(run->key, sizeof run->key, "%s %s", user, key);
     run->arena = arena_new(1 << 20);
     run->asked = (struct checkout){
         .order_id = run->order_id,
-        .idempotency_key = key,
+        .idempotency_key = run->key,
         .user_id = user,
         .cart_id = cart,
         .payment_method_id = "pm_card_visa",
@@ -168,6 +179,7 @@ static struct turned turn(const struct checkout *c, enum checkout_state to, enum
     return finish(&run);
 }
 
+static const char CART[] = "[{\"sku\": \"a\", \"quantity\": 2}]";
 static const char LINES[] = "[{\"sku\": \"a\", \"quantity\": 2, \"unit_price_cents\": 50}]";
 
 static struct turned persist(const struct checkout *c)
@@ -215,8 +227,6 @@ static void cart_of(const char *user, const char *cart_id, const char *lines)
         user, user, cart_id, lines);
 }
 
-static const char CART[] = "[{\"sku\": \"a\", \"quantity\": 2}]";
-
 static void late(void)
 {
     sql("UPDATE orders.checkouts SET lease_until = now() - interval '1 s'");
@@ -247,6 +257,25 @@ static void a_key_claims_its_checkout_once(void **state)
     run_end(&again);
 }
 
+static void a_trace_goes_on_with_who_takes_the_checkout_over(void **state)
+{
+    static const char TRACE[] = "00-836491145df9786ffaebc685eeab4c2c-c123842e6b6f3e26-01";
+    struct run run, taker;
+
+    (void)state;
+    cart_of(ALICE, "cart", CART);
+    claim_new(&run, "key", ALICE, "cart");
+    run.asked.traceparent = TRACE;
+    orders_claim(&run.op, &run.asked, "owner-1", LEASE_MS);
+    assert_int_equal(claim_on(the_db, &run), CLAIM_OURS);
+    assert_string_equal(run.row.traceparent, TRACE);
+    late();
+    assert_int_equal(take_over(&taker, "owner-2", 10), 1);
+    assert_string_equal(taker.taken[0].traceparent, TRACE);
+    run_end(&run);
+    run_end(&taker);
+}
+
 /* What an event repeats to the world is looked at before it is kept. */
 static void only_a_well_formed_traceparent_is_kept(void **state)
 {
@@ -264,8 +293,8 @@ static void only_a_well_formed_traceparent_is_kept(void **state)
         assert_int_equal(claim_on(the_db, &run), CLAIM_OURS);
         run_end(&run);
     }
-    assert_sql_text("0", "SELECT string_agg(idempotency_key, ',') FROM orders.checkouts"
-                         " WHERE traceparent IS NOT NULL");
+    assert_sql_text("0", "SELECT string_agg(split_part(idempotency_key, ' ', 2), ',')"
+                         " FROM orders.checkouts WHERE traceparent IS NOT NULL");
 }
 
 static void a_claim_run_again_after_a_take_over_is_no_longer_ours(void **state)
@@ -353,6 +382,8 @@ static void replicas_that_claim_at_once_agree_on_one_owner(void **state)
         claim_new(&there[i], keys[i], ALICE, carts[i]);
     }
     for (int i = 0; i < KEYS; i++) {
+        here[i].db = the_db;
+        there[i].db = the_other;
         start(the_db, &here[i], &latch, on_claimed);
         start(the_other, &there[i], &latch, on_claimed);
     }
@@ -379,14 +410,72 @@ static void a_key_is_of_one_user_and_one_request(void **state)
     cart_of(BOB, "cart", CART);
     assert_int_equal(claim(&run, "key", ALICE, "cart"), CLAIM_OURS);
     run_end(&run);
-    assert_int_equal(claim(&run, "key", BOB, "cart"), CLAIM_KEY_REUSED);
-    assert_null(run.row.order_id); /* nothing told about the first */
-    run_end(&run);
     claim_new(&run, "key", ALICE, "cart");
     run.fingerprint[FINGERPRINT_SIZE - 1] = 0;
     assert_int_equal(claim_on(the_db, &run), CLAIM_KEY_REUSED);
+    assert_null(run.row.order_id); /* nothing told about the first */
     run_end(&run);
-    assert_int_equal(claim(&run, "key-2", BOB, "cart"), CLAIM_OURS); /* a cart of his own */
+    assert_int_equal(claim(&run, "key", BOB, "cart"), CLAIM_OURS); /* a key of his own */
+    assert_int_equal(persist(&run.row).state, CHECKOUT_COMPLETED);
+    run_end(&run);
+    assert_int_equal(
+        sql_number("SELECT count(DISTINCT split_part(idempotency_key, ' ', 2)) * 10 + count(*)"
+                   " FROM orders.checkouts"),
+        12);
+}
+
+/* As a program from before migration 0012 writes them, in any of the two tables. */
+static void insert_bare(const char *key, const char *user, const char *cart, const char *state)
+{
+    sql("INSERT INTO orders.checkouts (order_id, idempotency_key, user_id, cart_id,"
+        " payment_method_id, fingerprint, cart, owner, lease_until, state, finished_at) VALUES"
+        " ('01ARZ3NDEKTSV4RRFFQ69G5FAV', '%s', '%s', '%s', 'pm', decode(repeat('07', 32), 'hex'),"
+        "  '%s', 'old', now() + interval '1 h', '%s',"
+        "  CASE WHEN '%s' = 'completed' THEN now() END)",
+        key, user, cart, CART, state, state);
+    if (strcmp(state, "completed") == 0)
+        sql("INSERT INTO orders.orders (id, user_id, total_cents, idempotency_key, currency,"
+            " cart_id, reservation_id, charge_id, lines) VALUES ('01ARZ3NDEKTSV4RRFFQ69G5FAV',"
+            " '%s', 100, '%s', 'EUR', '%s', 'r', 'c', '%s');"
+            "INSERT INTO orders.outbox (order_id, sequence, type, payload)"
+            " VALUES ('01ARZ3NDEKTSV4RRFFQ69G5FAV', 1, 'order.created', '{}')",
+            user, key, cart, LINES);
+}
+
+static void a_key_an_older_program_wrote_is_found_by_its_user_alone(void **state)
+{
+    struct run run;
+
+    (void)state;
+    cart_of(ALICE, "cart", CART);
+    cart_of(ALICE, "another", CART);
+    cart_of(BOB, "cart", CART);
+    insert_bare("key", ALICE, "cart", "running");
+    assert_int_equal(claim(&run, "key", ALICE, "cart"), CLAIM_KNOWN);
+    assert_string_equal(run.row.order_id, "01ARZ3NDEKTSV4RRFFQ69G5FAV");
+    /* What becomes of it is written under the new form, and still found. */
+    assert_int_equal(persist(&run.row).state, CHECKOUT_COMPLETED);
+    run_end(&run);
+    assert_int_equal(sql_number("SELECT count(*) FROM orders.orders"
+                                " WHERE idempotency_key = '%s key'", ALICE), 1);
+    assert_int_equal(claim(&run, "key", ALICE, "another"), CLAIM_KNOWN);
+    run_end(&run);
+    assert_int_equal(claim(&run, "key", BOB, "cart"), CLAIM_OURS);
+    assert_int_equal(persist(&run.row).state, CHECKOUT_COMPLETED);
+    run_end(&run);
+}
+
+static void an_order_an_older_program_wrote_keeps_its_key_spent(void **state)
+{
+    struct run run;
+
+    (void)state;
+    cart_of(ALICE, "cart", CART);
+    cart_of(ALICE, "another", CART);
+    insert_bare("key", ALICE, "cart", "completed");
+    sql("UPDATE orders.carts SET ordered_at = now() WHERE id = 'cart';"
+        "DELETE FROM orders.checkouts");
+    assert_int_equal(claim(&run, "key", ALICE, "another"), CLAIM_KEY_REUSED);
     run_end(&run);
 }
 
@@ -405,6 +494,7 @@ static void a_cart_must_be_there_with_lines_and_free(void **state)
     run_end(&run);
     assert_int_equal(claim(&running, "k4", ALICE, "cart"), CLAIM_OURS);
     assert_int_equal(claim(&run, "k5", ALICE, "cart"), CLAIM_ALREADY_ORDERED);
+    assert_null(run.claimed.order_id); /* none yet */
     run_end(&run);
     /* Failed frees it; completed keeps it. */
     turn(&running.row, CHECKOUT_ABORTING, ERR_OUT_OF_STOCK);
@@ -413,6 +503,7 @@ static void a_cart_must_be_there_with_lines_and_free(void **state)
     assert_int_equal(claim(&running, "k5", ALICE, "cart"), CLAIM_OURS);
     assert_int_equal(persist(&running.row).state, CHECKOUT_COMPLETED);
     assert_int_equal(claim(&run, "k6", ALICE, "cart"), CLAIM_ALREADY_ORDERED);
+    assert_string_equal(run.claimed.order_id, running.order_id);
     run_end(&run);
     assert_int_equal(claim(&run, "k4", ALICE, "cart"), CLAIM_KNOWN);
     assert_int_equal(run.row.state, CHECKOUT_FAILED);
@@ -642,7 +733,294 @@ static void a_cart_holds_what_was_put_last_until_it_is_ordered(void **state)
     run_end(&run);
 }
 
+struct put {
+    Orders__V1__PutCartRequest in;
+    Orders__V1__Cart cart;
+    Orders__V1__CartLine line, *lines;
+    char *versions[4];
+    struct call call;
+};
+
+static void put_new(struct put *put, const char *id, int64_t quantity)
+{
+    memset(put, 0, sizeof *put);
+    orders__v1__put_cart_request__init(&put->in);
+    orders__v1__cart__init(&put->cart);
+    orders__v1__cart_line__init(&put->line);
+    put->line.sku = (char *)"a";
+    put->line.quantity = quantity;
+    put->lines = &put->line;
+    put->cart.cart_id = (char *)id;
+    put->cart.n_lines = 1;
+    put->cart.lines = &put->lines;
+    put->in.user_id = (char *)ALICE;
+    put->in.cart = &put->cart;
+    put->in.if_versions = put->versions;
+}
+
+static const Orders__V1__PutCartReply *put_reply(struct put *put)
+{
+    call_wait(&put->call);
+    assert_ok(put->call.error);
+    return (void *)put->call.reply;
+}
+
+/* Writes if the cart is in that version; gives whether it did.  `version`, of
+ * CART_VERSION_MAX + 1 bytes, is then the cart's, whichever it is. */
+static bool put_if(const char *id, int64_t quantity, char *version)
+{
+    struct put put;
+
+    put_new(&put, id, quantity);
+    put.versions[0] = (char *)"anything";
+    put.versions[1] = version;
+    put.in.n_if_versions = 2;
+    carts_put(the_db, call_begin(&put.call, NULL), &put.in);
+    const Orders__V1__PutCartReply *reply = put_reply(&put);
+    bool written = !reply->changed;
+    assert_string_equal(reply->cart->cart_id, id);
+    snprintf(version, CART_VERSION_MAX + 1, "%s", reply->cart->version);
+    call_end(&put.call);
+    return written;
+}
+
+static void a_put_may_demand_a_version(void **state)
+{
+    char first[CART_VERSION_MAX + 1] = "*", second[CART_VERSION_MAX + 1];
+    char stale[CART_VERSION_MAX + 1];
+    int64_t quantity;
+    bool created;
+    struct put put;
+
+    (void)state;
+    put_new(&put, "c", 1); /* demands a cart that is not there */
+    put.versions[0] = first;
+    put.in.n_if_versions = 1;
+    carts_put(the_db, call_begin(&put.call, NULL), &put.in);
+    assert_true(put_reply(&put)->changed);
+    assert_null(put_reply(&put)->cart);
+    call_end(&put.call);
+    assert_int_equal(get_cart(ALICE, "c", &quantity), ERR_NOT_FOUND);
+
+    assert_int_equal(put_cart(ALICE, "c", "a", 1, &created), ERR_OK);
+    assert_true(put_if("c", 2, first));
+    strcpy(second, first);
+    strcpy(stale, first);
+    assert_true(put_if("c", 3, second));
+    assert_string_not_equal(first, second);
+    assert_false(put_if("c", 4, stale)); /* tells the version that stands */
+    assert_string_equal(stale, second);
+    assert_int_equal(get_cart(ALICE, "c", &quantity), ERR_OK);
+    assert_int_equal(quantity, 3);
+    strcpy(stale, first);
+    assert_true(put_if("c", 3, stale)); /* a repeat: it is as asked */
+    assert_int_equal(put_cart(ALICE, "c", "a", 2, &created), ERR_OK);
+    assert_true(put_if("c", 5, first)); /* the lines are those of that version again */
+}
+
+static void a_put_may_only_create(void **state)
+{
+    int64_t quantity;
+    struct put put;
+
+    (void)state;
+    for (int round = 0; round < 2; round++) {
+        put_new(&put, "c", 1 + round);
+        put.in.create_only = true;
+        carts_put(the_db, call_begin(&put.call, NULL), &put.in);
+        assert_int_equal(put_reply(&put)->created, round == 0);
+        assert_int_equal(put_reply(&put)->changed, round == 1);
+        assert_int_equal(put_reply(&put)->cart->lines[0]->quantity, 1);
+        call_end(&put.call);
+    }
+    assert_int_equal(get_cart(ALICE, "c", &quantity), ERR_OK);
+    assert_int_equal(quantity, 1);
+}
+
+enum { TOGETHER = 4 };
+
+static void submit_puts(void *arg)
+{
+    struct put *puts = arg;
+
+    for (int i = 0; i < TOGETHER; i++)
+        carts_put(the_db, &puts[i].call.scope, &puts[i].in);
+}
+
+/* Two demand what is there, one demands what is not, one demands nothing. */
+static void puts_of_one_cart_in_a_batch_are_answered_as_if_one_came_after_another(void **state)
+{
+    char version[CART_VERSION_MAX + 1] = "*";
+    struct put puts[TOGETHER];
+    bool created;
+    int64_t quantity;
+
+    (void)state;
+    for (int free = 0; free < 2; free++) {
+        struct batcher batcher = {.submit = submit_puts, .arg = puts};
+        struct db_op op = {.deadline_ms = in_ms(CALL_DEADLINE_MS)};
+        int written = 0;
+        assert_int_equal(put_cart(ALICE, "c", "a", 1, &created), ERR_OK);
+        strcpy(version, "*");
+        assert_true(put_if("c", 1, version));
+        for (int i = 0; i < TOGETHER; i++) {
+            put_new(&puts[i], "c", 10 + i);
+            puts[i].versions[0] = i == 2 ? (char *)"stale" : version;
+            puts[i].in.n_if_versions = i == 3 && free ? 0 : 1;
+            call_begin(&puts[i].call, NULL);
+        }
+        latch_set(&batcher.latch, 1);
+        orders_renew(&op, "nobody", 1, LEASE_MS);
+        op.done = batcher_on_op;
+        op.arg = &batcher;
+        db_submit(the_db, &op);
+        latch_wait(&batcher.latch, 0);
+        for (int i = 0; i < TOGETHER; i++)
+            written += !put_reply(&puts[i])->changed;
+        assert_int_equal(written, 1);
+        assert_true(put_reply(&puts[2])->changed);
+        if (free)
+            assert_false(put_reply(&puts[3])->changed);
+        assert_int_equal(get_cart(ALICE, "c", &quantity), ERR_OK);
+        for (int i = 0; i < TOGETHER; i++) {
+            const Orders__V1__PutCartReply *reply = put_reply(&puts[i]);
+            assert_int_equal(reply->cart->lines[0]->quantity, quantity);
+            call_end(&puts[i].call);
+        }
+    }
+}
+
+static void a_claim_may_expect_a_version(void **state)
+{
+    char version[CART_VERSION_MAX + 1] = "*";
+    bool created;
+    struct run run;
+
+    (void)state;
+    assert_int_equal(put_cart(ALICE, "c", "a", 1, &created), ERR_OK);
+    assert_true(put_if("c", 2, version));
+    assert_int_equal(put_cart(ALICE, "c", "a", 3, &created), ERR_OK);
+    claim_new(&run, "key", ALICE, "c");
+    run.asked.expected_cart_version = version;
+    orders_claim(&run.op, &run.asked, "owner-1", LEASE_MS);
+    assert_int_equal(claim_on(the_db, &run), CLAIM_CART_CHANGED);
+    assert_sql_text(run.claimed.cart.lines_json, "SELECT lines::text FROM orders.carts");
+    /* The key stays unused. */
+    snprintf(version, sizeof version, "%s", run.claimed.cart.version);
+    assert_int_equal(claim_on(the_db, &run), CLAIM_OURS);
+    assert_int_equal(run.row.cart.items[0].quantity, 3);
+    run_end(&run);
+}
+
+/* Waits until somebody waits for a lock in the database. */
+static void wait_for_a_waiter(void)
+{
+    while (sql_number("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == 0)
+        breathe();
+}
+
+static void a_put_that_waits_while_its_cart_is_claimed_is_in_the_order_or_refused(void **state)
+{
+    PGconn *admin = admin_connect();
+    struct put put;
+    struct run run;
+
+    (void)state;
+    cart_of(ALICE, "c", CART);
+    sql_on(admin, "BEGIN; SELECT FROM orders.carts FOR UPDATE");
+    put_new(&put, "c", 9);
+    carts_put(the_db, call_begin(&put.call, NULL), &put.in);
+    wait_for_a_waiter(); /* its snapshot is taken */
+    claim_new(&run, "key", ALICE, "c");
+    enum claim_result early = claim_on(the_other, &run);
+    sql_on(admin, "ROLLBACK");
+    PQfinish(admin);
+    call_wait(&put.call);
+    if (early == CLAIM_AGAIN) {
+        assert_int_equal(put.call.error.code, ERR_OK);
+        assert_int_equal(claim_on(the_other, &run), CLAIM_OURS);
+        assert_int_equal(run.row.cart.items[0].quantity, 9);
+    } else {
+        assert_int_equal(put.call.error.code, ERR_CART_ALREADY_ORDERED);
+    }
+    call_end(&put.call);
+    run_end(&run);
+}
+
+static void a_put_that_waited_for_a_claim_sees_it(void **state)
+{
+    PGconn *claimer = admin_connect();
+    struct put put;
+
+    (void)state;
+    cart_of(ALICE, "c", CART);
+    /* A claim that has yet to commit. */
+    sql_on(claimer, "BEGIN; SELECT FROM orders.carts FOR NO KEY UPDATE;"
+                    "INSERT INTO orders.checkouts (order_id, idempotency_key, user_id, cart_id,"
+                    " payment_method_id, fingerprint, cart, owner, lease_until)"
+                    " SELECT 'o1', 'k1', user_id, id, 'pm', decode(repeat('00', 32), 'hex'),"
+                    " lines, 'owner', now() + interval '1 h' FROM orders.carts");
+    put_new(&put, "c", 9);
+    carts_put(the_db, call_begin(&put.call, NULL), &put.in);
+    wait_for_a_waiter();
+    sql_on(claimer, "COMMIT");
+    PQfinish(claimer);
+    assert_int_equal(call_code(&put.call), ERR_CART_ALREADY_ORDERED);
+    assert_sql_text(CART, "SELECT lines::text FROM orders.carts");
+}
+
+/* Each of two replicas puts half of the carts and claims the other half, in batches: what is
+ * locked by one is wanted by the other. */
+static void puts_and_claims_of_replicas_neither_deadlock_nor_lose_a_put(void **state)
+{
+    enum { CARTS = 60, ROUNDS = 8 };
+    static struct put puts[CARTS];
+    static struct run runs[CARTS];
+    static char ids[CARTS][16], keys[CARTS][16];
+    struct latch latch;
+    int refused = 0;
+
+    (void)state;
+    for (int round = 0; round < ROUNDS; round++) {
+        latch_set(&latch, 2 * CARTS);
+        for (int i = 0; i < CARTS; i++) {
+            snprintf(ids[i], sizeof ids[i], "c%d-%d", round, i);
+            snprintf(keys[i], sizeof keys[i], "key-%d-%d", round, i);
+            cart_of(ALICE, ids[i], CART);
+            put_new(&puts[i], ids[i], 9);
+            claim_new(&runs[i], keys[i], ALICE, ids[i]);
+            runs[i].db = i % 2 == 0 ? the_other : the_db;
+        }
+        for (int i = 0; i < CARTS; i++) {
+            carts_put(i % 2 == 0 ? the_db : the_other, call_begin(&puts[i].call, &latch),
+                      &puts[i].in);
+            start(runs[i].db, &runs[i], &latch, on_claimed);
+        }
+        latch_wait(&latch, 0);
+        for (int i = 0; i < CARTS; i++) {
+            assert_int_equal(runs[i].result, CLAIM_OURS);
+            bool lost = puts[i].call.error.code == ERR_CART_ALREADY_ORDERED;
+            if (!lost)
+                assert_ok(puts[i].call.error);
+            assert_int_equal(runs[i].row.cart.items[0].quantity, lost ? 2 : 9);
+            refused += lost;
+            run_end(&runs[i]);
+            call_end(&puts[i].call);
+        }
+    }
+    db_close(the_db); /* what a session counted is told by its end */
+    db_close(the_other);
+    the_db = the_other = NULL;
+    assert_int_equal(sql_number("SELECT count(*) FROM orders.checkouts c JOIN orders.carts k"
+                                " ON k.id = c.cart_id WHERE c.cart <> k.lines"), 0);
+    assert_int_equal(sql_number("SELECT deadlocks FROM pg_stat_database"
+                                " WHERE datname = current_database()"), 0);
+    print_message("  %d puts before their claim, %d refused\n", ROUNDS * CARTS - refused, refused);
+}
+
 /* ---- orders ---------------------------------------------------------------------------- */
+
+static const uint8_t CURSOR_KEY[CURSOR_KEY_SIZE] = "a key of the test's";
 
 static void orders_are_paged_without_gap_or_repetition_over_equal_times(void **state)
 {
@@ -669,7 +1047,7 @@ static void orders_are_paged_without_gap_or_repetition_over_equal_times(void **s
     in.limit = PAGE;
     do {
         in.cursor = cursor;
-        orders_list(the_db, call_begin(&call, NULL), &in);
+        orders_list(the_db, call_begin(&call, NULL), CURSOR_KEY, &in);
         call_wait(&call);
         assert_ok(call.error);
         const Orders__V1__ListOrdersReply *page = (void *)call.reply;
@@ -690,8 +1068,14 @@ static void orders_are_paged_without_gap_or_repetition_over_equal_times(void **s
 
 static void a_cursor_that_was_not_given_is_refused(void **state)
 {
-    static const char *const CURSORS[] = {"x", "!!!", "MTIz", "MTIzLmFiYw", "LQ", "====",
-                                          "LTEuMDFBUlozTkRFS1RTVjRSUkZGUTY5RzAwMDA"};
+    struct arena *arena = arena_new(1 << 16);
+    static const char PLACE[] = "1774745999123457.01ARZ3NDEKTSV4RRFFQ69G0000";
+    const char *const CURSORS[] = {
+        "x", "!!!", "MTIz", "LQ", "====",
+        /* What releases before gave, without a MAC; and one of another user's. */
+        "MTc3NDc0NTk5OTEyMzQ1Ny4wMUFSWjNOREVLVFNWNFJSRkZRNjlHMDAwMA",
+        cursor_seal(arena, &(struct cursor_scope){CURSOR_KEY, "orders", BOB}, PLACE),
+    };
     Orders__V1__ListOrdersRequest in = ORDERS__V1__LIST_ORDERS_REQUEST__INIT;
     struct call call;
 
@@ -699,9 +1083,47 @@ static void a_cursor_that_was_not_given_is_refused(void **state)
     in.user_id = (char *)ALICE;
     for (size_t i = 0; i < sizeof CURSORS / sizeof *CURSORS; i++) {
         in.cursor = (char *)CURSORS[i];
-        orders_list(the_db, call_begin(&call, NULL), &in);
+        orders_list(the_db, call_begin(&call, NULL), CURSOR_KEY, &in);
         assert_int_equal(call_code(&call), ERR_INVALID_ARGUMENT);
     }
+    in.cursor =
+        cursor_seal(arena, &(struct cursor_scope){CURSOR_KEY, "orders", ALICE}, PLACE);
+    orders_list(the_db, call_begin(&call, NULL), CURSOR_KEY, &in);
+    assert_int_equal(call_code(&call), ERR_OK);
+    arena_free(arena);
+}
+
+static void an_order_is_found_by_the_key_of_its_user(void **state)
+{
+    static const struct {
+        const char *user, *key;
+        const char *found;
+    } CASES[] = {{ALICE, "key", ""}, {ALICE, "other", NULL}, {BOB, "key", NULL},
+                 {ALICE, "bare", "01ARZ3NDEKTSV4RRFFQ69G5FAV"}, {BOB, "bare", NULL}};
+    Orders__V1__ListOrdersRequest in = ORDERS__V1__LIST_ORDERS_REQUEST__INIT;
+    struct run run;
+    struct call call;
+
+    (void)state;
+    cart_of(ALICE, "cart", CART);
+    assert_int_equal(claim(&run, "key", ALICE, "cart"), CLAIM_OURS);
+    persist(&run.row);
+    insert_bare("bare", ALICE, "another", "completed");
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        in.user_id = (char *)CASES[i].user;
+        in.idempotency_key = (char *)CASES[i].key;
+        orders_list(the_db, call_begin(&call, NULL), CURSOR_KEY, &in);
+        call_wait(&call);
+        assert_ok(call.error);
+        const Orders__V1__ListOrdersReply *list = (void *)call.reply;
+        assert_int_equal(list->n_orders, CASES[i].found != NULL);
+        assert_string_equal(list->next_cursor, "");
+        if (CASES[i].found != NULL)
+            assert_string_equal(list->orders[0]->order_id,
+                                *CASES[i].found == '\0' ? run.order_id : CASES[i].found);
+        call_end(&call);
+    }
+    run_end(&run);
 }
 
 static void an_order_is_found_by_its_user_alone(void **state)
@@ -743,13 +1165,17 @@ static void lines_survive_their_json(void **state)
     enum { LINES_COUNT = 100 };
     struct line items[LINES_COUNT];
     struct lines lines = {items, LINES_COUNT}, back;
-    char skus[LINES_COUNT][65];
+    char skus[LINES_COUNT][65], quotes[TITLE_SIZE_MAX + 1];
+    const char *const titles[] = {quotes, NULL, "T\xc3\xa4sse \\ \"gro\xc3\x9f\"", ""};
+    enum { TITLES_COUNT = sizeof titles / sizeof *titles };
 
     (void)state;
+    memset(quotes, '"', TITLE_SIZE_MAX);
+    quotes[TITLE_SIZE_MAX] = '\0';
     for (int i = 0; i < LINES_COUNT; i++) {
         memset(skus[i], 'A' + i % 26, 64);
         skus[i][64] = '\0';
-        items[i] = (struct line){skus[i], INT64_MAX, INT64_MAX - i};
+        items[i] = (struct line){skus[i], INT64_MAX, INT64_MAX - i, titles[i % TITLES_COUNT]};
     }
     char *json = lines_to_json(the_arena, &lines, true);
     assert_non_null(json);
@@ -759,6 +1185,10 @@ static void lines_survive_their_json(void **state)
         assert_string_equal(back.items[i].sku, skus[i]);
         assert_int_equal(back.items[i].quantity, INT64_MAX);
         assert_int_equal(back.items[i].unit_price_cents, INT64_MAX - i);
+        if (items[i].title == NULL)
+            assert_null(back.items[i].title);
+        else
+            assert_string_equal(back.items[i].title, items[i].title);
     }
     lines.count = 0;
     assert_string_equal(lines_to_json(the_arena, &lines, false), "[]");
@@ -780,11 +1210,15 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_key_claims_its_checkout_once),
+        TEST(a_trace_goes_on_with_who_takes_the_checkout_over),
         TEST(only_a_well_formed_traceparent_is_kept),
         TEST(a_claim_run_again_after_a_take_over_is_no_longer_ours),
         TEST(one_key_and_one_cart_in_one_batch_are_one_checkout),
         TEST(replicas_that_claim_at_once_agree_on_one_owner),
         TEST(a_key_is_of_one_user_and_one_request),
+        TEST(a_key_an_older_program_wrote_is_found_by_its_user_alone),
+        cmocka_unit_test_setup_teardown(
+            an_order_an_older_program_wrote_keeps_its_key_spent, set_up, close_all),
         TEST(a_cart_must_be_there_with_lines_and_free),
         TEST(persisting_twice_is_one_order_and_one_event),
         TEST(what_is_aborting_keeps_its_reason_and_is_never_persisted),
@@ -793,10 +1227,19 @@ int main(void)
         TEST(a_zombie_changes_nothing_after_a_take_over),
         TEST(instances_that_take_over_at_once_take_each_checkout_once),
         TEST(a_cart_holds_what_was_put_last_until_it_is_ordered),
+        TEST(a_put_may_demand_a_version),
+        TEST(a_put_may_only_create),
+        TEST(puts_of_one_cart_in_a_batch_are_answered_as_if_one_came_after_another),
+        TEST(a_claim_may_expect_a_version),
+        TEST(a_put_that_waits_while_its_cart_is_claimed_is_in_the_order_or_refused),
+        TEST(a_put_that_waited_for_a_claim_sees_it),
+        TEST(puts_and_claims_of_replicas_neither_deadlock_nor_lose_a_put),
         cmocka_unit_test_setup_teardown(
-            orders_are_paged_without_gap_or_repetition_over_equal_times, set_up, close_all),
+            orders_are_paged_without_gap_or_repetition_over_equal_times, set_up,
+            close_all),
         TEST(a_cursor_that_was_not_given_is_refused),
         TEST(an_order_is_found_by_its_user_alone),
+        TEST(an_order_is_found_by_the_key_of_its_user),
         TEST(lines_survive_their_json),
     };
 

@@ -104,6 +104,14 @@ static void what_is_old_and_finished_goes_and_orders_stay(void **state)
     prune();
     assert_int_equal(checkouts_left(), 0);
     assert_int_equal(sql_number("SELECT count(*) FROM orders.orders"), 3);
+    /* What stands for their keys now has its user in front, whoever wrote it. */
+    assert_int_equal(
+        sql_number("SELECT count(*) FROM orders.orders"
+                   " WHERE idempotency_key = user_id || ' key-' || ltrim(right(id, 6), '0')"),
+        3);
+    assert_int_equal(sql_number("SELECT count(*) FROM orders.carts c JOIN orders.orders o"
+                                " ON o.id = c.order_id AND o.cart_id = c.id"),
+                     3);
     assert_int_equal(sql_number("SELECT count(*) FROM orders.carts"), 6);
 }
 

@@ -191,6 +191,10 @@ static void a_decline_is_remembered_with_its_reason(void **state)
         assert_int_equal(charge(&c), ERR_PAYMENT_DECLINED);
         assert_non_null(strstr(c.call.error.message, "insufficient_funds"));
     }
+    assert_string_equal(c.call.subject, "insufficient_funds,another_payment_method");
+    charge_new(&c, "pm_card_processingError", 5);
+    assert_int_equal(charge(&c), ERR_PAYMENT_DECLINED);
+    assert_string_equal(c.call.subject, "processing_error,try_again_later");
     charge_new(&c, "pm_card_chargeDeclined", 5);
     for (int again = 0; again < 2; again++) {
         assert_int_equal(charge(&c), ERR_PAYMENT_DECLINED);
@@ -200,6 +204,21 @@ static void a_decline_is_remembered_with_its_reason(void **state)
     assert_int_equal(charge(&c), ERR_PAYMENT_DECLINED);
     assert_int_equal(sql_number("SELECT count(*) FROM sandbox.charges"
                                 " WHERE status = 'captured'"), 0);
+}
+
+/* Whoever holds the card does not learn that it is known to be stolen; the ledger knows. */
+static void a_suspicion_is_told_as_a_generic_decline(void **state)
+{
+    struct charge c;
+
+    (void)state;
+    charge_new(&c, "pm_card_stolenCard", 5);
+    for (int again = 0; again < 2; again++) {
+        assert_int_equal(charge(&c), ERR_PAYMENT_DECLINED);
+        assert_string_equal(c.call.subject, "generic_decline,another_payment_method");
+        assert_null(strstr(c.call.error.message, "stolen"));
+    }
+    assert_sql_text("stolen_card", "SELECT decline_code FROM payment.charges");
 }
 
 static void something_else_under_the_same_id_is_refused(void **state)
@@ -442,6 +461,7 @@ int main(void)
         TEST(a_charge_is_made_once_however_often_it_is_asked_for),
         TEST(concurrent_calls_of_one_id_are_one_charge),
         TEST(a_decline_is_remembered_with_its_reason),
+        TEST(a_suspicion_is_told_as_a_generic_decline),
         TEST(something_else_under_the_same_id_is_refused),
         TEST(a_refund_gives_all_of_it_back_once),
         TEST(refunding_an_unknown_id_bars_it_and_the_provider_is_never_asked),

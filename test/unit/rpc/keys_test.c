@@ -40,6 +40,28 @@ static void a_key_file_reads_back_as_it_was_made(void **state)
     folder_remove(&f);
 }
 
+static void a_derived_key_is_of_its_key_file_and_purpose(void **state)
+{
+    uint8_t first[KEY_SHARED_SIZE], again[KEY_SHARED_SIZE];
+    struct folder f;
+
+    (void)state;
+    folder_make(&f);
+    struct key *key = make_key(&f, "inventory"), *reread, *other = make_key(&f, "other");
+    assert_ok(key_read(in(&f, "", "inventory"), &reread));
+    key_derive(key, "list", first);
+    key_derive(reread, "list", again);
+    assert_memory_equal(first, again, sizeof first);
+    key_derive(key, "another list", again);
+    assert_memory_not_equal(first, again, sizeof first);
+    key_derive(other, "list", again);
+    assert_memory_not_equal(first, again, sizeof first);
+    key_free(key);
+    key_free(reread);
+    key_free(other);
+    folder_remove(&f);
+}
+
 static void a_key_is_never_replaced(void **state)
 {
     struct folder f;
@@ -231,6 +253,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_key_file_reads_back_as_it_was_made),
+        cmocka_unit_test(a_derived_key_is_of_its_key_file_and_purpose),
         cmocka_unit_test(a_key_is_never_replaced),
         cmocka_unit_test(a_key_file_that_others_can_read_is_refused),
         cmocka_unit_test(a_key_file_with_anything_wrong_is_refused),

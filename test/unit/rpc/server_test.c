@@ -421,8 +421,8 @@ static void an_envelope_out_of_bounds_is_refused_and_nothing_runs(void **state)
     struct scene s;
     struct raw r;
     Rpc__V1__Metadata upper = RPC__V1__METADATA__INIT, *one[] = {&upper}, *many[17];
-    Rpc__V1__Request ok, bad[11];
-    char long_text[200];
+    Rpc__V1__Request ok, bad[13];
+    char long_text[200], long_state[TRACESTATE_MAX + 2];
 
     (void)state;
     scene_make(&s, 4);
@@ -430,7 +430,9 @@ static void an_envelope_out_of_bounds_is_refused_and_nothing_runs(void **state)
     raw_request(&ok);
     memset(long_text, 'a', sizeof long_text);
     long_text[199] = '\0';
-    for (int i = 0; i < 11; i++)
+    memset(long_state, 'a', sizeof long_state);
+    long_state[TRACESTATE_MAX + 1] = '\0';
+    for (int i = 0; i < 13; i++)
         bad[i] = ok;
     upper.key = "Upper";
     for (int i = 0; i < 17; i++)
@@ -449,9 +451,13 @@ static void an_envelope_out_of_bounds_is_refused_and_nothing_runs(void **state)
     bad[7].traceparent = long_text;
     bad[8].payload.data = (uint8_t *)"\x0a\xff";
     bad[8].payload.len = 2;
-    for (int i = 0; i < 11; i++)
+    bad[11].tracestate = long_state;
+    bad[12].tracestate = "a=\n";
+    for (int i = 0; i < 13; i++)
         assert_int_equal(raw_call(&r, &bad[i]), ERR_INVALID_ARGUMENT);
     assert_int_equal(s.shop.asked, 0);
+    long_state[TRACESTATE_MAX] = '\0';
+    ok.tracestate = long_state;
     assert_int_equal(raw_call(&r, &ok), 0);
     assert_int_equal(s.shop.asked, 1);
     nng_close(r.socket);

@@ -1,0 +1,140 @@
+/* media_type.c - see media_type.h. */
+#include "gateway/media_type.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+#include <strings.h>
+
+enum { CHARSET_MAX = 40 }; /* bytes of the longest name that IANA may register */
+
+static const char TOKEN[] = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
+                            "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+static const char BLANKS[] = " \t";
+
+/* Whether the `size` bytes at `text` spell `word`, in any case. */
+static bool spells(const char *text, size_t size, const char *word)
+{
+    return strlen(word) == size && strncasecmp(text, word, size) == 0;
+}
+
+/* A character of a quoted string's content, RFC 9110, 5.6.4; behind a backslash or bare. */
+static bool quotable(char c)
+{
+    return c == '\t' || ((unsigned char)c >= ' ' && c != 0x7f);
+}
+
+/*
+ * Reads a quoted string without its quotes and backslashes; `out` gets what fits.  Gives
+ * what follows it, or NULL when it is malformed.
+ */
+static const char *read_quoted(const char *at, char *out, size_t room)
+{
+    for (at++; *at != '"'; at++) {
+        if (*at == '\\')
+            at++;
+        if (!quotable(*at))
+            return NULL;
+        if (room > 1) {
+            *out++ = *at;
+            room--;
+        }
+    }
+    *out = '\0';
+    return at + 1;
+}
+
+/* The same of a parameter's value: a token or a quoted string. */
+static const char *read_value(const char *at, char *out, size_t room)
+{
+    if (*at == '"')
+        return read_quoted(at, out, room);
+    size_t size = strspn(at, TOKEN);
+    size_t kept = size < room ? size : room - 1;
+    memcpy(out, at, kept);
+    out[kept] = '\0';
+    return size > 0 ? at + size : NULL;
+}
+
+static struct err malformed(void)
+{
+    return err_make(ERR_UNSUPPORTED_MEDIA_TYPE,
+                    "Content-Type is malformed; send application/json.");
+}
+
+static struct err check_charset(const char *charset)
+{
+    if (strcasecmp(charset, "utf-8") == 0 || strcasecmp(charset, "utf8") == 0)
+        return ERR_NONE;
+    bool plain = *charset != '\0' && charset[strspn(charset, TOKEN)] == '\0';
+    return err_make(ERR_UNSUPPORTED_MEDIA_TYPE,
+                    "The body must be JSON in UTF-8, not in %s.",
+                    plain ? charset : "another charset");
+}
+
+/* Zero or more of: blanks ";" blanks [ name "=" value ]. */
+static struct err check_parameters(const char *at)
+{
+    char value[CHARSET_MAX + 1];
+    bool seen = false;
+
+    for (at += strspn(at, BLANKS); *at != '\0'; at += strspn(at, BLANKS)) {
+        if (*at != ';')
+            return malformed();
+        at += 1 + strspn(at + 1, BLANKS);
+        const char *name = at;
+        size_t size = strspn(name, TOKEN);
+        if (size == 0)
+            continue; /* an empty parameter; or what is malformed, found at the loop's head */
+        if (name[size] != '=' ||
+            (at = read_value(name + size + 1, value, sizeof value)) == NULL)
+            return malformed();
+        if (!spells(name, size, "charset"))
+            continue;
+        if (seen)
+            return err_make(ERR_UNSUPPORTED_MEDIA_TYPE,
+                            "Content-Type has a charset twice; send one, UTF-8.");
+        seen = true;
+        struct err e = check_charset(value);
+        if (failed(e))
+            return e;
+    }
+    return ERR_NONE;
+}
+
+struct err media_type_check(const char *type)
+{
+    if (type == NULL)
+        return ERR_NONE;
+    size_t size = strspn(type, TOKEN);
+    if (size == 0 || type[size] != '/')
+        return malformed();
+    size_t subtype = strspn(type + size + 1, TOKEN);
+    if (subtype == 0)
+        return malformed();
+    size += 1 + subtype;
+    if (!spells(type, size, "application/json") && !spells(type, size, "text/plain"))
+        return err_make(ERR_UNSUPPORTED_MEDIA_TYPE,
+                        "The body must be application/json, not %.*s.",
+                        (int)(size < 64 ? size : 64), type);
+    return check_parameters(type + size);
+}
+
+struct err media_coding_check(const char *codings)
+{
+    static const char BETWEEN[] = ", \t";
+
+    if (codings == NULL)
+        return ERR_NONE;
+    for (codings += strspn(codings, BETWEEN); *codings != '\0';
+         codings += strspn(codings, BETWEEN)) {
+        size_t size = strcspn(codings, BETWEEN), plain = strspn(codings, TOKEN);
+        if (!spells(codings, size, "identity"))
+            return err_make(ERR_UNSUPPORTED_MEDIA_TYPE,
+                            "Content-Encoding %.*s is not supported: send the body as it "
+                            "is, which is called identity.",
+                            (int)(plain < 32 ? plain : 32), codings);
+        codings += size;
+    }
+    return ERR_NONE;
+}
