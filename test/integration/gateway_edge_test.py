@@ -5,7 +5,6 @@ import re
 import socket
 import ssl
 import subprocess
-import threading
 import uuid
 
 from edge import Gateway, KeyServer
