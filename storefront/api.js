@@ -2,15 +2,15 @@
  * api.js - asking the shop's gateway, once or until the answer is settled.
  *
  * An answer is {status, ok, code, body, retryAfter}.  Status 0: there was none, so what
- * was asked may have happened or not; ask again.
+ * was asked may have happened or not; ask again.  304 has no body.
  */
 const NO_ANSWER = {status: 0, ok: false, code: 'unreachable', body: {}, retryAfter: 0};
 
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 8000;
 
-async function askOnce(method, path, {body, key, timeout = 10000}) {
-    const headers = {};
+async function askOnce(method, path, {body, key, headers: others = {}, timeout = 10000}) {
+    const headers = {...others};
     if (key !== undefined)
         headers['Idempotency-Key'] = key;
     if (body !== undefined)
@@ -20,7 +20,7 @@ async function askOnce(method, path, {body, key, timeout = 10000}) {
             method, headers, body: body && JSON.stringify(body), cache: 'no-store',
             redirect: 'error', keepalive: method === 'PUT', signal: AbortSignal.timeout(timeout),
         });
-        const json = await response.json();
+        const json = response.status === 304 ? {} : await response.json();
         return {
             status: response.status, ok: response.ok, code: json.code, body: json,
             retryAfter: Number(response.headers.get('Retry-After')) || 0,
@@ -35,7 +35,7 @@ async function signInAgain() {
     await fetch('/', {cache: 'no-store', signal: AbortSignal.timeout(5000)}).catch(() => {});
 }
 
-/* `key` is the Idempotency-Key; `timeout` in ms. */
+/* `key` is the Idempotency-Key, `headers` are other fields; `timeout` in ms. */
 export async function ask(method, path, options = {}) {
     let answer = await askOnce(method, path, options);
     if (answer.status === 401) {
@@ -47,6 +47,8 @@ export async function ask(method, path, options = {}) {
 
 /* Whether the same question may get another answer later. */
 function mayChange(answer) {
+    if (answer.status === 304)
+        return false;
     return answer.status === 0 || answer.status === 429 || answer.status >= 500 ||
         answer.body.retryable === true || answer.code === undefined && !answer.ok;
 }

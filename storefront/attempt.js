@@ -5,10 +5,11 @@
  *                                  ▲                                                     │
  *                reload, crash ────┘                          the key is spent, forgotten
  *
- * The note (key, cart, payment method, expected total) is written before the first POST and
- * stays until the outcome is final, so that whatever happens to the network, the gateway or
- * this page, the question asked next is the same question.  There is one note for all
- * windows: a second window joins the order of the first instead of placing another.
+ * The note (key, cart, payment method, what was shown of cart and total) is written before
+ * the first POST and stays until the outcome is final, so that whatever happens to the
+ * network, the gateway or this page, the question asked next is the same question.  There is
+ * one note for all windows: a second window joins the order of the first instead of placing
+ * another.  Where the browser keeps no notes it is this window's alone, and ends with it.
  */
 import {askUntilSettled} from './api.js';
 import {newId} from './ids.js';

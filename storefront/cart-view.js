@@ -1,46 +1,43 @@
 /* cart-view.js - the cart as the shopper sees and changes it. */
 import {announce, byId, element, reconcile, unseen} from './dom.js';
-import {cartLines, quantityOf, setQuantity} from './cart.js';
-import {isKnown, product, title} from './catalogue.js';
+import {cartLines, cartTotal, quantityOf, setQuantity} from './cart.js';
+import {product, title} from './catalogue.js';
 import {money} from './money.js';
 import {picture} from './pictures.js';
 
-/* {cents, currency} of the lines, or null when it cannot be told: prices in two
- * currencies, or of something that is not sold any more. */
-export function cartTotal() {
-    let cents = 0, currency = null;
-
-    for (const [sku, quantity] of cartLines()) {
-        const item = product(sku);
-        if (item === undefined || currency !== null && item.currency !== currency)
-            return null;
-        currency = item.currency;
-        cents += item.price_cents * quantity;
-    }
-    return currency === null ? null : {cents, currency};
-}
-
+/* The cart's total, or '' when it cannot be told. */
 export function totalWords() {
     const total = cartTotal();
     return total === null ? '' : money(total.cents, total.currency);
 }
 
-function pieces() {
-    return cartLines().reduce((sum, [, quantity]) => sum + quantity, 0);
+function lineOf(sku) {
+    return cartLines().find(line => line.sku === sku);
+}
+
+function titleOf(sku) {
+    return lineOf(sku)?.title ?? title(sku);
+}
+
+/* Of what is left it cannot be told how much: the shop will say. */
+function left({known, available = 0}) {
+    return known === undefined ? Infinity : available;
 }
 
 function change(sku, quantity) {
+    const name = titleOf(sku);
+
     setQuantity(sku, quantity);
-    announce(quantity > 0 ? `${title(sku)}: ${quantity} in the cart.`
-        : `${title(sku)} is taken out of the cart.`);
+    announce(quantity > 0 ? `${name}: ${quantity} in the cart.`
+        : `${name} is taken out of the cart.`);
 }
 
 /* One more, unless that is all there is. */
 export function addOne(sku) {
-    const quantity = quantityOf(sku) + 1;
+    const quantity = quantityOf(sku) + 1, line = lineOf(sku);
 
-    if (quantity > (product(sku)?.available ?? 0))
-        announce(`There is no more of ${title(sku)}.`);
+    if (quantity > (line === undefined ? product(sku)?.available ?? 0 : left(line)))
+        announce(`There is no more of ${titleOf(sku)}.`);
     else
         change(sku, quantity);
 }
@@ -58,8 +55,7 @@ function step(text, label, onclick) {
         element('span', {'aria-hidden': 'true'}, text), unseen(label));
 }
 
-function makeLine([sku]) {
-    const name = title(sku);
+function makeLine({sku, title: name}) {
     const line = element('li', {class: 'line'},
         element('div', {class: 'thumb'}, picture(sku)),
         element('p', {class: 'line-title'}),
@@ -76,26 +72,31 @@ function makeLine([sku]) {
     return line;
 }
 
-function fillLine(line, [sku, quantity]) {
-    const item = product(sku);
-    const [less, more] = line.querySelectorAll('.step');
+function priceWords({known, quantity, unit_price_cents: cents, currency}) {
+    if (known)
+        return money(cents * quantity, currency);
+    return known === undefined ? '…' : 'No longer sold';
+}
 
-    line.querySelector('.line-title').textContent = title(sku);
-    line.querySelector('.line-price').textContent = item !== undefined
-        ? money(item.price_cents * quantity, item.currency)
-        : isKnown(sku) ? 'No longer sold' : '…';
-    line.querySelector('.quantity').textContent = String(quantity);
-    less.setAttribute('aria-disabled', String(quantity <= 1));
-    more.setAttribute('aria-disabled', String(quantity >= (item?.available ?? 0)));
+function fillLine(row, line) {
+    const [less, more] = row.querySelectorAll('.step');
+
+    row.querySelector('.line-title').textContent = line.title;
+    row.querySelector('.line-price').textContent = priceWords(line);
+    row.querySelector('.quantity').textContent = String(line.quantity);
+    less.setAttribute('aria-disabled', String(line.quantity <= 1));
+    more.setAttribute('aria-disabled', String(line.quantity >= left(line)));
 }
 
 /* Everything that shows the cart. */
 export function showCart() {
-    const lines = cartLines(), count = String(pieces()), total = totalWords();
+    const lines = cartLines(), total = totalWords();
+    const count = String(lines.reduce((sum, line) => sum + line.quantity, 0));
 
-    reconcile(byId('cart-lines'), lines, ([sku]) => sku, makeLine, fillLine);
+    reconcile(byId('cart-lines'), lines, line => line.sku, makeLine, fillLine);
     byId('cart-empty').hidden = lines.length > 0;
     byId('cart-full').hidden = lines.length === 0;
+    byId('order').hidden = lines.length === 0;
     byId('cart-total').textContent = total;
     byId('cart-count').textContent = count;
     byId('cart-bar-count').textContent = count;

@@ -1,9 +1,4 @@
-/*
- * catalogue.js - what the shop sells: read page by page, looked up, shown.
- *
- * The list is as long as the shopper has asked for.  What is in the cart is known as well,
- * wherever in the list it stands.
- */
+/* catalogue.js - what the shop sells, as far down the list as the shopper has asked for. */
 import {askUntilSettled} from './api.js';
 import {byId, element, reconcile, unseen} from './dom.js';
 import {money} from './money.js';
@@ -11,10 +6,9 @@ import {picture} from './pictures.js';
 
 const FEW = 10;   /* pieces, from which on we say how many are left */
 const PAGE = 48;  /* products more at a time */
-const MOST = 100; /* SKUs in one question, at the gateway; products too, to keep it short */
+const MOST = 100; /* products in one answer, to keep it short */
 
-let products = new Map(); /* by SKU; null: there is no such product */
-let listed = [];          /* SKUs of the list as far as it was read */
+let products = new Map(); /* by SKU: the list as far as it was read */
 let next = null;          /* the cursor of what follows */
 let loaded = () => {};
 let turn = Promise.resolve();
@@ -36,6 +30,10 @@ async function read(query, tell) {
     return answer.ok ? answer.body : null;
 }
 
+function bySku(found) {
+    return new Map(found.map(product => [product.sku, product]));
+}
+
 /* `count` products from a place on: {found, next}, or null. */
 async function readList(count, cursor, tell) {
     const found = [];
@@ -51,40 +49,16 @@ async function readList(count, cursor, tell) {
     return {found, next: cursor};
 }
 
-/* Those SKUs' products, as entries of `products`. */
-async function readSome(skus, tell) {
-    const entries = [];
-
-    for (let from = 0; from < skus.length; from += MOST) {
-        const some = skus.slice(from, from + MOST);
-        const page = await read({sku: some.join(','), limit: MOST}, tell);
-        if (page === null)
-            return entries;
-        entries.push(...some.map(sku => [sku, null]),
-            ...page.products.map(product => [product.sku, product]));
-    }
-    return entries;
-}
-
-async function reload(tell) {
-    const list = await readList(Math.max(listed.length, PAGE), null, tell);
-    if (list === null)
-        return [];
-    const before = products, here = list.found.map(product => [product.sku, product]);
-    const others = [...before.keys()].filter(sku => !list.found.some(item => item.sku === sku));
-
-    products = new Map([...await readSome(others, tell), ...here]);
-    listed = list.found.map(product => product.sku);
-    next = list.next;
-    loaded();
-    return [...products.values()].filter(now => now !== null)
-        .map(now => ({sku: now.sku, was: before.get(now.sku) ?? now, now}))
-        .filter(({was, now}) => was.price_cents !== now.price_cents);
-}
-
-/* Reads the products again; the ones whose price changed, as {sku, was, now}. */
+/* Reads the products again, as many as are listed. */
 export function loadProducts(tell) {
-    return inTurn(() => reload(tell));
+    return inTurn(async () => {
+        const list = await readList(Math.max(products.size, PAGE), null, tell);
+        if (list === null)
+            return;
+        products = bySku(list.found);
+        next = list.next;
+        loaded();
+    });
 }
 
 /* The next page; the focus goes to its first product. */
@@ -93,9 +67,7 @@ export function loadMoreProducts(tell) {
         const list = next === null ? null : await readList(PAGE, next, tell);
         if (list === null)
             return;
-        for (const product of list.found)
-            products.set(product.sku, product);
-        listed.push(...list.found.map(product => product.sku));
+        products = new Map([...products, ...bySku(list.found)]);
         next = list.next;
         loaded();
         const first = list.found[0];
@@ -104,28 +76,9 @@ export function loadMoreProducts(tell) {
     });
 }
 
-/* Has these known as well, as soon as may be; watchProducts tells. */
-export function lookUpProducts(skus) {
-    if (skus.every(sku => products.has(sku)))
-        return undefined;
-    return inTurn(async () => {
-        const unknown = skus.filter(sku => !products.has(sku));
-        const entries = await readSome(unknown);
-        for (const [sku, product] of entries)
-            products.set(sku, product);
-        if (entries.length > 0)
-            loaded();
-    });
-}
-
-/* Whether it was read what the SKU is. */
-export function isKnown(sku) {
-    return products.has(sku);
-}
-
-/* The product, or undefined when it is not sold (any more), or not known yet. */
+/* The product, or undefined when it is not in the list as far as it was read. */
 export function product(sku) {
-    return products.get(sku) ?? undefined;
+    return products.get(sku);
 }
 
 export function title(sku) {
@@ -141,7 +94,7 @@ function stockWords(available) {
 function makeCard(item, add) {
     return element('li', {class: 'product'},
         element('div', {class: 'frame'}, picture(item.sku), element('span', {class: 'in-cart'})),
-        element('h3', {class: 'product-title'}),
+        element('h2', {class: 'product-title'}),
         element('p', {class: 'product-stock'}),
         element('p', {class: 'product-price'}),
         element('button', {class: 'add', type: 'button', onclick: () => add(item.sku)},
@@ -152,7 +105,7 @@ function fillCard(card, item, inCart) {
     const part = name => card.querySelector(name);
     const soldOut = item.available <= 0, few = !soldOut && item.available <= FEW;
 
-    part('h3').textContent = item.title;
+    part('.product-title').textContent = item.title;
     part('.product-price').textContent = money(item.price_cents, item.currency);
     part('.product-stock').textContent = stockWords(item.available);
     part('.product-stock').classList.toggle('few', few);
@@ -165,7 +118,7 @@ function fillCard(card, item, inCart) {
 export function showProducts(quantityOf, add) {
     const list = byId('product-list');
 
-    reconcile(list, listed.map(product), item => item.sku, item => makeCard(item, add),
+    reconcile(list, [...products.values()], item => item.sku, item => makeCard(item, add),
         (card, item) => fillCard(card, item, quantityOf(item.sku)));
     list.setAttribute('aria-busy', 'false');
     byId('products-more').hidden = next === null;

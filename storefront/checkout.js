@@ -2,27 +2,35 @@
  * checkout.js - from the order button to a receipt, or to words about why not.
  *
  *   press ─► cart saved ─► attempt ─► settled ─┬─ 201 ────────────► receipt, a new cart
- *                             ▲                ├─ refused ────────► notice with what to do
- *           reload, another ──┘                └─ not signed in ──► notice; the attempt stays
- *           window
+ *                 │           ▲                ├─ refused ────────► notice with what to do
+ *   not as shown ─┘           │                └─ not signed in ──► notice; the attempt stays
+ *   when pressed: notice   reload, another window
  *
+ * What is ordered is what was shown when the button was pressed: its lines by their tag, its
+ * total and currency.  If the cart is another, the shopper sees what changed and presses again.
  * There is one order at a time: while one is on its way, pressing does nothing.
  */
 import * as attempts from './attempt.js';
-import {announce, byId, element} from './dom.js';
-import {cartId, cartLines, cartSaved, quantityOf, setQuantity, startNewCart} from './cart.js';
-import {cartTotal} from './cart-view.js';
-import {loadProducts, product, title} from './catalogue.js';
+import {announce, banner, byId, element} from './dom.js';
+import {
+    cartId, cartLines, cartSaved, cartTag, cartTotal, differences, lookAgain, quantityOf,
+    setQuantity, startNewCart,
+} from './cart.js';
+import {totalWords} from './cart-view.js';
+import {loadProducts} from './catalogue.js';
 import {money} from './money.js';
-import {loadOrders} from './orders.js';
+import {loadOrders, readOrder} from './orders.js';
 import {chosenCard, focusCards} from './payment-cards.js';
 import {hideReceipt, showReceipt} from './receipt.js';
 import {lasting} from './store.js';
-import {refusalWords, shortWords, waitingWords} from './words.js';
+import {
+    changeWords, linesChanged, mayTryAgain, refusalWords, shortWords, waitingWords,
+} from './words.js';
 
 const LONG_MS = 1500; /* after which we say that it takes a while */
 
 let busy = false;
+let settling = false; /* an attempt is under way, and will tell what became of it */
 
 export function isOrdering() {
     return busy;
@@ -31,11 +39,11 @@ export function isOrdering() {
 /* ---- what is seen ---- */
 
 export function showButton() {
-    const button = byId('order'), total = cartTotal();
+    const button = byId('order'), total = totalWords();
 
     button.setAttribute('aria-disabled', String(busy));
     button.textContent = busy ? 'Placing your order …'
-        : total === null ? 'Place order' : `Place order · ${money(total.cents, total.currency)}`;
+        : total === '' ? 'Place order' : `Place order · ${total}`;
     byId('cart-lines').inert = busy;
     byId('cards').inert = busy;
 }
@@ -69,103 +77,182 @@ function notice({title: heading, text}, actions = [], details = []) {
 
 /* ---- refusals with something to do about them ---- */
 
-function fitToStock(skus) {
-    for (const sku of skus)
-        setQuantity(sku, Math.min(quantityOf(sku), product(sku)?.available ?? 0));
+function backToCart() {
+    clearNotice();
+    byId('cart-heading').focus();
+}
+
+function chooseCard() {
+    clearNotice();
+    focusCards();
+}
+
+function fitToStock(short) {
+    for (const {sku, known, available} of short)
+        if (known !== undefined)
+            setQuantity(sku, Math.min(quantityOf(sku), available ?? 0));
     clearNotice();
     announce('The cart is adjusted to what there is.');
     (cartLines().length > 0 ? byId('order') : byId('cart-heading')).focus();
 }
 
 function refusedForStock(skus) {
+    const short = cartLines().filter(({sku}) => skus.includes(sku));
+
     notice({
         title: 'Not everything is there',
         text: 'Nothing was ordered and nothing was charged.',
-    }, [['Adjust the cart', () => fitToStock(skus)]], skus.map(shortWords));
+    }, [['Adjust the cart', () => fitToStock(short)]], short.map(shortWords));
 }
 
-function refusedForPrice(order, changed) {
-    const total = cartTotal();
-    const now = total === null ? '' : money(total.cents, total.currency);
-    const was = total === null ? '' : money(order.expected_total_cents, total.currency);
-    const details = changed.map(({sku, was: old, now: item}) => `${title(sku)}: ` +
-        `${money(old.price_cents, old.currency)} before, ` +
-        `${money(item.price_cents, item.currency)} now`);
+function againActions() {
+    const total = totalWords();
+    return [
+        ...total === '' ? [] : [[`Order for ${total}`, placeOrder]],
+        ['Back to the cart', backToCart],
+    ];
+}
+
+/* `agreed` to: undefined in an attempt noted by an earlier version of this page. */
+function refusedForPrice(agreed, changes) {
+    const now = totalWords();
+    const before = agreed === undefined ? ''
+        : `You agreed to ${money(agreed.cents, agreed.currency)}. `;
 
     notice({
         title: 'The price has changed',
-        text: `You agreed to ${was}. The total is now ${now}. Nothing was ordered; ` +
-            'do you want it for the new price?',
-    }, [
-        [`Order for ${now}`, placeOrder],
-        ['Back to the cart', () => {
-            clearNotice();
-            byId('cart-heading').focus();
-        }],
-    ], details);
+        text: before + (now === ''
+            ? 'What it costs now cannot be told. Nothing was ordered.'
+            : `The total is now ${now}. Nothing was ordered; do you want it for the new price?`),
+    }, againActions(), changes.map(changeWords));
 }
 
-async function refused(answer, order) {
-    const changed = (await loadProducts()).filter(({sku}) => quantityOf(sku) > 0);
-    const words = refusalWords(answer, order);
+function refusedForCart(changes) {
+    notice({
+        title: 'The cart has changed',
+        text: 'It was changed in another window, so nothing was ordered. This is the cart as it ' +
+            'is now; look at it, and order it if you want it so.',
+    }, againActions(), changes.map(changeWords));
+}
+
+/* There was no total, so nothing one could agree to. */
+async function refusedForTotal() {
+    await lookAgain();
+    const now = totalWords();
+    const gone = cartLines().filter(line => line.known === false).map(line => line.sku);
+
+    if (now !== '')
+        notice({
+            title: 'Now the price is known',
+            text: `The total is ${now}. Nothing was ordered yet; do you want it for that?`,
+        }, againActions());
+    else if (gone.length > 0)
+        refusedForStock(gone);
+    else if (cartLines().every(line => line.known))
+        notice(refusalWords({code: 'failed_precondition', body: {}}, {}));
+    else
+        notice({
+            title: 'The price cannot be told',
+            text: 'The shop cannot say just now what this costs, so nothing was ordered. ' +
+                'Try again in a moment.',
+        });
+}
+
+/* `shown` are the cart's lines as the shopper saw them; undefined: before a reload. */
+async function refused(answer, order, shown) {
+    const words = refusalWords(answer, order), {body} = answer;
+
+    if (body.order_id !== undefined) {
+        await orderedElsewhere(body.order_id, order.cart_id);
+        return byId('receipt-heading').focus();
+    }
+    await Promise.all([loadProducts(), lookAgain()]);
+    const changes = shown === undefined ? [] : differences(shown, cartLines());
 
     switch (answer.code) {
     case 'out_of_stock':
     case 'unknown_sku':
-        refusedForStock(answer.body.skus ?? []);
-        break;
+        return refusedForStock(body.skus ?? []);
+    case 'cart_changed':
+        return refusedForCart(changes);
     case 'price_changed':
-        refusedForPrice(order, changed);
-        break;
+        return refusedForPrice(order.expected_currency === undefined ? undefined
+            : {cents: order.expected_total_cents, currency: order.expected_currency}, changes);
     case 'payment_declined':
     case 'payment_failed':
-        notice(words, [['Choose another card', () => {
-            clearNotice();
-            focusCards();
-        }]]);
-        break;
-    case 'cart_already_ordered':
-        await loadOrders();
-        notice(words, [['Start a new cart', () => {
-            clearNotice();
-            startNewCart(order.cart_id);
-            byId('cart-heading').focus();
-        }]]);
-        break;
+        return notice(words, [
+            ...mayTryAgain(answer) ? [['Try this card again', placeOrder]] : [],
+            ['Choose another card', chooseCard],
+        ]);
     default:
-        notice(words);
+        return notice(words);
     }
 }
 
 /* ---- one order ---- */
 
-async function placed(order, attempt) {
-    startNewCart(attempt.order.cart_id); /* first: a reload from here on asks once more */
-    attempts.finish(attempt);
+async function ordered(order, heading, text) {
     progress('');
     clearNotice();
-    showReceipt(order);
+    showReceipt(order, heading, text);
     await Promise.all([loadProducts(), loadOrders()]);
 }
 
-async function settle(attempt) {
-    const timer = setTimeout(() => progress('The bank is taking its time. ' + (lasting
+async function placed(order, attempt) {
+    startNewCart(attempt.order.cart_id); /* first: a reload from here on asks once more */
+    attempts.finish(attempt);
+    const done = ordered(order, 'Thank you, it is ordered', '');
+    byId('receipt-heading').focus();
+    await done;
+}
+
+/* `cart` was ordered, and not by this window. */
+async function orderedElsewhere(orderId, cart) {
+    startNewCart(cart);
+    const order = await readOrder(orderId);
+
+    if (order === undefined) {
+        banner(`The cart was ordered in another window, as order ${orderId}; here is a new one.`);
+    } else {
+        banner('The cart was ordered in another window. The receipt stands in its place.');
+        await ordered(order, 'Ordered in another window', 'This cart was ordered there, and is ' +
+            'not ordered again. What you add now goes into a new cart.');
+    }
+}
+
+/* The same, while this window does something else. */
+export function tellOrdered(orderId, cart) {
+    return settling ? undefined : orderedElsewhere(orderId, cart);
+}
+
+async function askUntilPlaced(attempt) {
+    const timer = setTimeout(() => progress('The bank is taking its time. ' + (lasting()
         ? 'You may close or reload this page: the order is placed once, and only once.'
         : 'Please leave this page open.')), LONG_MS);
-    const answer = await attempts.settle(attempt, (unsettled, ms) => {
-        clearTimeout(timer);
-        progress(waitingWords(unsettled, ms));
-    });
 
-    clearTimeout(timer);
-    progress('');
+    settling = true;
+    try {
+        return await attempts.settle(attempt, (unsettled, ms) => {
+            clearTimeout(timer);
+            progress(waitingWords(unsettled, ms));
+        });
+    } finally {
+        settling = false;
+        clearTimeout(timer);
+        progress('');
+    }
+}
+
+async function settle(attempt, shown) {
+    const answer = await askUntilPlaced(attempt);
+
     if (answer.ok)
         return placed(answer.body, attempt);
     if (answer.status === 401)
         return notice(refusalWords(answer, attempt.order),
             [['Sign in again', () => location.reload()]]);
     attempts.finish(attempt);
-    return refused(answer, attempt.order);
+    return refused(answer, attempt.order, shown);
 }
 
 /* Runs `work`, unless an order is on its way. */
@@ -174,6 +261,7 @@ async function exclusively(work) {
         return;
     setBusy(true);
     clearNotice();
+    banner('');
     try {
         await work();
     } finally {
@@ -181,19 +269,35 @@ async function exclusively(work) {
     }
 }
 
+/* Orders the cart as it was shown, once it is saved, if it then is still that one. */
+async function placeShown(cart, lines, total) {
+    progress('Placing your order …');
+    const saved = await cartSaved();
+    progress('');
+    if (!saved || cartId() !== cart)
+        return undefined; /* it was said why */
+    const changes = differences(lines, cartLines()), now = cartTotal();
+    if (linesChanged(changes))
+        return refusedForCart(changes);
+    if (total === null || now === null)
+        return refusedForTotal();
+    if (now.cents !== total.cents || now.currency !== total.currency)
+        return refusedForPrice(total, changes);
+    progress('Placing your order …');
+    return settle(attempts.begin({
+        cart_id: cart,
+        payment_method_id: chosenCard(),
+        expected_cart: cartTag(),
+        expected_total_cents: total.cents,
+        expected_currency: total.currency,
+    }), lines);
+}
+
 /* The order button. */
 export function placeOrder() {
-    return exclusively(async () => {
-        progress('Placing your order …');
-        if (!await cartSaved() || cartLines().length === 0)
-            return progress(''); /* it could not be saved, or was ordered elsewhere */
-        const total = cartTotal();
-        return settle(attempts.begin({
-            cart_id: cartId(),
-            payment_method_id: chosenCard(),
-            ...total !== null && {expected_total_cents: total.cents},
-        }));
-    });
+    const lines = cartLines();
+    return lines.length === 0 ? undefined
+        : exclusively(() => placeShown(cartId(), lines, cartTotal()));
 }
 
 /* Goes on with the order whose outcome is not known: after a reload, or when another

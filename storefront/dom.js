@@ -44,6 +44,12 @@ export function reconcile(list, items, keyOf, make, fill) {
         child.remove();
 }
 
+/* A message that stays in sight at the top; empty: none. */
+export function banner(text) {
+    byId('banner-box').hidden = text === ''; /* first: a hidden text is not read out */
+    byId('banner').textContent = text;
+}
+
 /* Says it to those who listen to the page. */
 export function announce(text) {
     byId('announcer').textContent = text;

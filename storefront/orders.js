@@ -2,7 +2,7 @@
 import {askUntilSettled} from './api.js';
 import {byId, element} from './dom.js';
 import {money} from './money.js';
-import {dateWords, orderDetails} from './receipt.js';
+import {dateWords, orderAnchor, orderDetails} from './receipt.js';
 
 const PAGE = 5;
 
@@ -11,7 +11,7 @@ let next = null; /* the cursor of the page after the last one shown */
 function item(order) {
     const count = order.lines.reduce((sum, line) => sum + line.quantity, 0);
 
-    return element('li', {'data-order': order.order_id},
+    return element('li', {id: orderAnchor(order.order_id), 'data-order': order.order_id},
         element('details', {},
             element('summary', {},
                 element('span', {class: 'order-date'}, dateWords(order.created_at)),
@@ -37,6 +37,22 @@ export async function loadOrders(tell) {
     byId('order-list').replaceChildren(...orders.map(item));
     byId('orders-empty').hidden = orders.length > 0;
     byId('orders-more').hidden = next === null;
+}
+
+/* One order, or undefined when it cannot be read. */
+export async function readOrder(id) {
+    const answer = await askUntilSettled('GET', `/v1/orders/${id}`);
+    return answer.ok ? answer.body : undefined;
+}
+
+/* A link has led to an order: it is opened, and has the focus. */
+export function openOrder() {
+    const summary = byId('order-list').querySelector(':target summary');
+
+    if (summary === null)
+        return; /* another link, or an order further down than is shown */
+    summary.parentElement.open = true;
+    summary.focus();
 }
 
 /* The next page; the focus goes to its first order. */

@@ -16,6 +16,9 @@ const CARDS = [
     {id: 'pm_card_timeout', name: 'Mastercard ··1500', hint: 'answer lost',
         rare: true},
     {id: 'pm_card_failOnce', name: 'Visa ··0001', hint: 'fails once', rare: true},
+    {id: 'pm_card_processingError', name: 'Visa ··0119', hint: 'the bank has a fault',
+        rare: true},
+    {id: 'pm_card_stolenCard', name: 'Visa ··9979', hint: 'declined, not said why', rare: true},
     {id: 'pm_card_unreachable', name: 'Mastercard ··0404', hint: 'never answers',
         rare: true},
 ];

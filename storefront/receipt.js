@@ -13,6 +13,11 @@ function row(order, line) {
         element('td', {}, money(line.quantity * line.unit_price_cents, order.currency)));
 }
 
+/* Where an order stands among the past ones. */
+export function orderAnchor(id) {
+    return `order-${id}`;
+}
+
 /* What was bought, for how much, under which number. */
 export function orderDetails(order) {
     return element('div', {class: 'details'},
@@ -26,12 +31,20 @@ export function orderDetails(order) {
             element('code', {class: 'order-id'}, order.order_id)));
 }
 
-export function showReceipt(order) {
+/* Instead of the cart; `heading` and `text` say how it comes that it is ordered. */
+export function showReceipt(order, heading, text) {
+    const hadFocus = byId('checkout').contains(document.activeElement);
+
+    byId('receipt-heading').textContent = heading;
     byId('receipt-body').replaceChildren(
-        element('p', {}, `Placed on ${dateWords(order.created_at)}.`), orderDetails(order));
+        element('p', {}, `${text} Placed on ${dateWords(order.created_at)}.`),
+        orderDetails(order),
+        element('p', {}, element('a', {href: `#${orderAnchor(order.order_id)}`},
+            'Find it among your orders')));
     byId('checkout').hidden = true;
     byId('receipt').hidden = false;
-    byId('receipt-heading').focus();
+    if (hadFocus)
+        byId('receipt-heading').focus();
 }
 
 export function hideReceipt() {

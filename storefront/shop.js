@@ -2,21 +2,16 @@
 import * as attempts from './attempt.js';
 import {addOne, showCart, watchCartBar} from './cart-view.js';
 import * as cart from './cart.js';
+import {loadMoreProducts, loadProducts, showProducts, watchProducts} from './catalogue.js';
 import {
-    loadMoreProducts, loadProducts, lookUpProducts, showProducts, watchProducts,
-} from './catalogue.js';
-import {clearNotice, isOrdering, placeOrder, resumeOrder, showButton} from './checkout.js';
-import {announce, byId} from './dom.js';
-import {loadOlderOrders, loadOrders} from './orders.js';
+    clearNotice, isOrdering, placeOrder, resumeOrder, showButton, tellOrdered,
+} from './checkout.js';
+import {announce, banner, byId} from './dom.js';
+import {loadOlderOrders, loadOrders, openOrder} from './orders.js';
 import {showCards} from './payment-cards.js';
 import {hideReceipt} from './receipt.js';
-import {delayedWords} from './words.js';
-
-/* One line above the shop; empty: none. */
-function banner(text) {
-    byId('banner').hidden = text === ''; /* first: a hidden text is not read out */
-    byId('banner').textContent = text;
-}
+import * as store from './store.js';
+import {delayedWords, followedWords, overtakenWords} from './words.js';
 
 function add(sku) {
     if (isOrdering()) {
@@ -36,21 +31,55 @@ function show() {
     showProducts(cart.quantityOf, add);
     showCart();
     showButton();
-    lookUpProducts(cart.cartLines().map(([sku]) => sku));
+}
+
+let late = false; /* the banner says that an answer is waited for */
+
+function tellDelay(what, answer) {
+    late = true;
+    banner(delayedWords(what, answer));
+}
+
+function endDelay() {
+    if (late)
+        banner('');
+    late = false;
+}
+
+/* The cart became another one; while an order is on its way, the order tells. */
+function tellChanges(words) {
+    if (!isOrdering())
+        banner(words);
+    loadProducts(); /* their prices and stock may be others, too */
 }
 
 function listenToCart() {
     cart.listen({
         changed: show,
-        saved: () => banner(''),
-        delayed: answer => banner(delayedWords('Your cart is saved', answer)),
-        lost: () => banner('Your cart was ordered from another window; here is a new one.'),
+        delayed: tellDelay,
+        settled: saved => saved ? banner('') : endDelay(),
+        followed: changes => tellChanges(followedWords(changes)),
+        overtaken: changes => tellChanges(overtakenWords(changes)),
+        ordered: (order, name) => order === undefined
+            ? banner('The cart is just being ordered in another window, and cannot be changed.')
+            : tellOrdered(order, name),
         refused: answer => banner(answer.status === 401
             ? 'You are not signed in, so the cart is not saved. Reload this page to sign in.'
             : `The cart could not be saved: ${answer.body.detail ?? 'the shop did not say why.'}`),
     });
     cart.watchCart();
     watchProducts(show);
+}
+
+/* What it means that the browser keeps nothing. */
+function listenToStore() {
+    store.watchLasting(() => {
+        byId('memory').hidden = false;
+        byId('memory').textContent = 'Your browser keeps no data for this shop: its storage is ' +
+            'full or blocked. Your cart is in this window alone; do not close or reload it ' +
+            'before you have your receipt.';
+    });
+    store.probe();
 }
 
 function listenToPage() {
@@ -60,28 +89,32 @@ function listenToPage() {
     });
     byId('cart-lines').addEventListener('click', clearNotice);
     byId('cards').addEventListener('change', clearNotice);
+    byId('banner-close').addEventListener('click', () => banner(''));
     byId('receipt-close').addEventListener('click', () => {
         hideReceipt();
+        banner('');
         byId('products').focus();
     });
     byId('products-more').addEventListener('click', () => loadMoreProducts());
     byId('orders-more').addEventListener('click', () => loadOlderOrders());
+    window.addEventListener('hashchange', openOrder);
     attempts.watch(resumeOrder);
 }
 
 async function start() {
-    const delayed = answer => banner(delayedWords('It is shown', answer));
+    const delayed = answer => tellDelay('It is shown', answer);
 
+    listenToStore();
     showCards();
     listenToCart();
     listenToPage();
     watchCartBar();
     const orders = loadOrders(delayed);
-    await Promise.all([loadProducts(delayed), cart.loadCart(delayed)]);
+    await Promise.all([loadProducts(delayed), cart.loadCart()]);
     ready = true;
     show();
     await orders;
-    banner('');
+    endDelay();
 }
 
 start();

@@ -1,6 +1,5 @@
 /* words.js - what the shop's answers mean to a shopper.  `code` is the problem's. */
-import {product, title} from './catalogue.js';
-import {quantityOf} from './cart.js';
+import {money} from './money.js';
 import {cardName} from './payment-cards.js';
 
 function inSeconds(ms) {
@@ -29,25 +28,83 @@ export function delayedWords(what, answer) {
         : `The shop is busy. ${what} as soon as it can.`;
 }
 
-/* One sentence a product that there is not enough of. */
-export function shortWords(sku) {
-    const wanted = quantityOf(sku), left = product(sku)?.available ?? 0;
-
-    if (product(sku) === undefined)
-        return `${title(sku)} is no longer sold.`;
+/* One sentence a line of the cart that there is not enough of. */
+export function shortWords({title, quantity, known, available: left}) {
+    if (known === false)
+        return `${title} is no longer sold.`;
     if (left <= 0)
-        return `${title(sku)} is sold out.`;
-    return left < wanted ? `Only ${left} left of ${title(sku)}; you want ${wanted}.`
-        : `${title(sku)} ran short just now.`;
+        return `${title} is sold out.`;
+    return left < quantity ? `Only ${left} left of ${title}; you want ${quantity}.`
+        : `${title} ran short just now.`;
+}
+
+/* What has become of one product in the cart; see differences() in cart.js. */
+export function changeWords({was, now}) {
+    const parts = [];
+
+    if (was === undefined)
+        return `${now.title}: ${now.quantity} put in.`;
+    if (now === undefined)
+        return `${was.title}: taken out.`;
+    if (was.quantity !== now.quantity)
+        parts.push(`${was.quantity} before, ${now.quantity} now`);
+    if (was.known && now.known && (was.unit_price_cents !== now.unit_price_cents ||
+        was.currency !== now.currency))
+        parts.push(`${money(was.unit_price_cents, was.currency)} before, ` +
+            `${money(now.unit_price_cents, now.currency)} now`);
+    return `${now.title}: ${parts.join('; ')}.`;
+}
+
+/* Whether anything was put in or taken out, and not only became dearer or cheaper. */
+export function linesChanged(changes) {
+    return changes.some(({was, now}) => was?.quantity !== now?.quantity);
+}
+
+/* The cart is shown as it is now, which was not so before. */
+export function followedWords(changes) {
+    const why = linesChanged(changes) ? 'The cart was changed in another window.'
+        : 'Prices have changed.';
+    return [why, ...changes.map(changeWords)].join(' ');
+}
+
+/* The same, and what this window wanted to change is dropped. */
+export function overtakenWords(changes) {
+    return ['The cart was changed in another window, so your last change was not made.',
+        ...changes.map(changeWords)].join(' ');
+}
+
+/* Why the bank said no, as far as it may be told: the problem's decline_code. */
+const DECLINES = {
+    card_not_supported: 'The card cannot be used for this.',
+    currency_not_supported: 'The card cannot pay in this currency.',
+    expired_card: 'The card has expired.',
+    incorrect_cvc: 'Its security code is not right.',
+    incorrect_number: 'Its number is not right.',
+    insufficient_funds: 'There is not enough money on it.',
+    issuer_not_available: 'The bank that gave out the card cannot be reached just now.',
+    payment_method_unknown: 'The shop does not know this card as yours.',
+    processing_error: 'Something went wrong at the bank.',
+    try_again_later: 'It asks to try again later.',
+};
+
+/* Whether the same card may work another time. */
+export function mayTryAgain(answer) {
+    return answer.body.advice === 'try_again_later';
+}
+
+function declinedWords(answer, card) {
+    return [`The bank said no to ${card}.`,
+        DECLINES[answer.body.decline_code] ?? 'It did not say why.',
+        'Nothing was ordered and nothing was charged.',
+        mayTryAgain(answer) ? 'The same card may work in a while; or choose another one.'
+            : 'The same card will not work; choose another one and order again.'].join(' ');
 }
 
 /* Why an order was refused for good: {title, text}. */
 export function refusalWords(answer, order) {
     const card = cardName(order.payment_method_id);
     const words = {
-        payment_declined: ['The card was declined',
-            `The bank said no to ${card}. Nothing was ordered and nothing was charged. ` +
-            'Choose another card and order again.'],
+        payment_declined: ['The card was declined', declinedWords(answer, card)],
         payment_failed: ['The payment did not work',
             `${card} could not be charged, so nothing was ordered. Choose another card and ` +
             'order again.'],
@@ -57,9 +114,9 @@ export function refusalWords(answer, order) {
         reservation_expired: ['The order took too long',
             'The things set aside for you ran out of time before the payment was done. ' +
             'Nothing was charged; try again.'],
-        cart_already_ordered: ['This cart was ordered already',
-            'It was ordered from another window, or is just being ordered there. Look at ' +
-            'your orders below before you order again.'],
+        cart_already_ordered: ['This cart is being ordered already',
+            'Another window is just ordering it, and it is never ordered twice. Wait a ' +
+            'moment; if nothing comes of it there, order again.'],
         cart_empty: ['The cart is empty', 'Add something first.'],
         failed_precondition: ['These things cannot be ordered together',
             'Their prices are in several currencies. Order them one after the other.'],

@@ -87,8 +87,7 @@ describe('a shopper', {concurrency: 3}, () => {
 
     visit('a second window joins the order of the first', async (shopper, page) => {
         await shopper.add('Mug, white');
-        const second = await shopper.context.newPage();
-        await second.goto(page.url());
+        const {page: second} = await shopper.second();
         await second.locator('#cart-lines li').waitFor();
         await page.bringToFront();
         await shopper.order('pm_card_late');
@@ -142,26 +141,226 @@ describe('a shopper', {concurrency: 3}, () => {
         assert.match(await page.locator('#receipt tfoot').textContent(), /€25.00/);
     });
 
-    visit('a cart that was ordered elsewhere is not ordered again', async (shopper, page) => {
-        const elsewhere = () => page.evaluate(async () => {
-            const cart = JSON.parse(localStorage.getItem('shop.cart'));
-            const answer = await fetch('/v1/orders', {
-                method: 'POST', headers: {'Idempotency-Key': `elsewhere-${cart}`},
-                body: JSON.stringify({cart_id: cart, payment_method_id: 'pm_card_visa'}),
-            });
-            return answer.status;
+    visit('a changed currency is no less a changed price', async shopper => {
+        await shopper.addAndSave('Test fickle');
+        await shop.call('inventory.v1.Inventory/PutProduct',
+            {sku: 'fickle', title: 'Test fickle', price_cents: 5900, currency: 'GBP'});
+        await shopper.order('pm_card_visa');
+        await shopper.reads('notice', /You agreed to €59.00. The total is now £59.00/);
+        await shopper.reads('notice', 'Test fickle: €59.00 before, £59.00 now');
+        await shopper.button('Order for £59.00').click();
+        await shopper.oneOrder(1);
+        await shopper.reads('receipt', 'Total');
+        assert.match(await shopper.page.locator('#receipt tfoot').textContent(), /£59.00/);
+    });
+
+    visit('what the cart costs is what the shop says now, not the list of products',
+        async (shopper, page) => {
+            const price = cents => shop.call('inventory.v1.Inventory/PutProduct',
+                {sku: 'drifting', title: 'Test drifting', price_cents: cents, currency: 'EUR'});
+
+            await price(1300);
+            await shopper.add('Test drifting');
+            await page.locator('#cart-total').getByText('€13.00').waitFor();
+            await shopper.reads('banner', /Prices have changed.*€10.00 before, €13.00 now/);
+            await price(900);
+            await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
+            await page.locator('#cart-total').getByText('€9.00').waitFor();
+            await shopper.reads('banner', /Prices have changed.*€13.00 before, €9.00 now/);
+            const same = page.waitForResponse(/carts/);
+            await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
+            assert.equal((await same).status(), 304);
+            await page.locator('#order').click();
+            await shopper.oneOrder();
         });
 
-        await shopper.addAndSave('Mug, white');
-        assert.equal(await elsewhere(), 201);
+    visit('what has no price on the screen is not ordered', async (shopper, page) => {
+        const unpriced = async route => { /* as when the inventory does not answer */
+            const answer = await route.fetch();
+            const {cart_id, etag, lines} = await answer.json();
+            await route.fulfill({json: {
+                cart_id, etag: etag.replace(/\..*"/, '"'),
+                lines: lines.map(({sku, quantity}) => ({sku, quantity})),
+            }});
+        };
+
+        await page.route('**/v1/carts/*', unpriced);
+        await shopper.addAndSave('Tea strainer');
+        await page.locator('#cart-lines .line-price').getByText('…').waitFor();
         await shopper.order('pm_card_visa');
-        await shopper.reads('notice', /ordered from another window/);
-        await shopper.button('Start a new cart').click();
+        await shopper.reads('notice', /cannot say just now what this costs/);
+        await page.unroute('**/v1/carts/*', unpriced);
+        await page.locator('#order').click();
+        await shopper.reads('notice', /The total is €4.90/);
+        assert.equal(shopper.posts.length, 0);
+        await shopper.button('Order for €4.90').click();
+        await shopper.oneOrder();
+    });
+
+    visit('a bank that has a fault may be asked again with the same card', async shopper => {
+        await shopper.add('Tea strainer');
+        await shopper.order('pm_card_insufficientFunds');
+        await shopper.reads('notice', /not enough money.*The same card will not work/);
+        await shopper.order('pm_card_processingError');
+        await shopper.reads('notice', /went wrong at the bank.*same card may work in a while/);
+        await shopper.button('Try this card again').click();
+        await shop.until(() => shopper.posts.length === 3, 'it is tried again');
+        await shopper.reads('notice', /same card may work in a while/);
+        assert.equal(new Set(shopper.posts.map(post => post.key)).size, 3);
+        await shopper.order('pm_card_visa');
+        await shopper.oneOrder(3);
+    });
+
+    /* ---- two windows, one cart ---- */
+
+    visit('two windows show one cart, whichever changes it', async shopper => {
+        await shopper.add('Teapot');
+        const second = await shopper.second();
+        await second.shows({teapot: 1});
+        await second.add('Mug, blue', 2);
+        await shopper.shows({teapot: 1, 'mug-blue': 2});
+        await shopper.reads('banner', /changed in another window. Mug, blue/);
+        await shopper.button('Remove Teapot').click();
+        await second.shows({'mug-blue': 2});
+        await second.reads('banner', /changed in another window. Teapot.*: taken out/);
+        await shopper.order('pm_card_visa');
+        await shopper.oneOrder();
+        assert.match(await shopper.page.locator('#receipt').textContent(), /2 × Mug, blue/);
+    });
+
+    visit('what another window has put in is not ordered before it is shown', async shopper => {
+        await shopper.addAndSave('Teapot');
+        await shopper.fillBehind({teapot: 1, 'mug-blue': 3});
+        await shopper.order('pm_card_visa');
+        await shopper.reads('notice', /changed in another window, so nothing was ordered/);
+        await shopper.reads('notice', 'Mug, blue: 3 put in.');
+        await shopper.shows({teapot: 1, 'mug-blue': 3});
+        const {cart_id: cart} = JSON.parse(shopper.posts[0].body);
+        assert.deepEqual(await shop.sql(`SELECT id FROM orders.orders WHERE cart_id = '${cart}'`),
+            []);
+        await shopper.button('Order for').click();
+        await shopper.oneOrder(1);
+        assert.notEqual(shopper.posts[0].key, shopper.posts[1].key);
+        assert.match(await shopper.page.locator('#receipt').textContent(), /3 × Mug, blue/);
+    });
+
+    visit('a cart that another window has emptied is not ordered, and that is told',
+        async shopper => {
+            await shopper.addAndSave('Teapot');
+            await shopper.fillBehind({});
+            await shopper.order('pm_card_visa');
+            await shopper.reads('notice', /changed in another window, so nothing was ordered/);
+            await shopper.reads('notice', /Teapot.*: taken out\./);
+            await shopper.shows({});
+        });
+
+    visit('a change does not replace what another window has put in', async shopper => {
+        await shopper.addAndSave('Teapot');
+        await shopper.fillBehind({teapot: 2});
+        await shopper.add('Kettle');
+        await shopper.reads('banner', /so your last change was not made. Teapot.*: 1 before, 2 now/);
+        await shopper.shows({teapot: 2});
+        await shopper.addAndSave('Kettle');
+        const seen = JSON.parse(shopper.puts.at(-1));
+        assert.deepEqual(seen.lines.map(line => line.quantity), [2, 1]);
+        await shopper.shows({teapot: 2, kettle: 1});
+    });
+
+    visit('a window that missed an order shows it, and has a new cart', async shopper => {
         await shopper.addAndSave('Mug, white');
-        assert.equal(await elsewhere(), 201);
+        const second = await shopper.second();
+        await second.shows({'mug-white': 1});
+        const id = await shopper.orderBehind();
+        await shopper.page.evaluate(() => localStorage.setItem('shop.cart', '"the-next-cart"'));
+        await second.reads('receipt-heading', 'Ordered in another window');
+        assert.equal(await second.page.locator('#receipt .order-id').textContent(), id);
+        assert.match(await second.page.locator('#receipt').textContent(), /1 × Mug, white/);
+        await second.page.locator('#receipt-close').click();
+        await second.page.locator('#cart-empty').waitFor();
+    });
+
+    visit('a cart that was ordered elsewhere is not ordered again', async (shopper, page) => {
+        const isShown = async id => {
+            await shopper.reads('receipt-heading', 'Ordered in another window');
+            assert.equal(await page.locator('#receipt .order-id').textContent(), id);
+        };
+
+        await shopper.addAndSave('Mug, white');
+        const first = await shopper.orderBehind();
+        await shopper.order('pm_card_visa');
+        await isShown(first);
+        await page.locator(`#order-${first}`).waitFor();
+        await page.getByRole('link', {name: 'Find it among your orders'}).click();
+        await page.locator(`#order-${first} summary:focus`).waitFor();
+        await page.locator(`#order-${first} table`).waitFor();
+        await page.locator('#receipt-close').click();
+        await shopper.addAndSave('Mug, white');
+        const second = await shopper.orderBehind();
         await shopper.add('Mug, blue');
-        await shopper.reads('banner', /ordered from another window; here is a new one/);
+        await isShown(second);
+        await page.locator('#receipt-close').click();
         await page.locator('#cart-empty').waitFor();
+    });
+
+    /* ---- a browser that keeps nothing ---- */
+
+    visit('a full storage keeps nobody from buying, and is told', async (shopper, page) => {
+        const buyOnce = async from => {
+            await page.route('**/v1/orders', route => route.abort(), {times: 1});
+            await shopper.order('pm_card_visa');
+            await shopper.oneOrder(from);
+            assert.equal(shopper.posts.length, from + 2);
+        };
+
+        await shopper.addAndSave('Tea strainer');
+        await page.evaluate(() => {
+            for (let size = 1 << 20; size > 0; size >>= 1)
+                try {
+                    for (let n = 0; ; n++)
+                        localStorage.setItem(`${size}-${n}`, 'x'.repeat(size));
+                } catch {
+                    /* less, then */
+                }
+        });
+        await buyOnce(0);
+        await page.reload();
+        await shopper.reads('memory', /full or blocked.*this window alone.*do not close/);
+        await shopper.add('Mug, white');
+        await buyOnce(2);
+    });
+
+    visit('a blocked storage keeps nobody from buying, and is told', async (shopper, page) => {
+        await shopper.reads('memory', /full or blocked.*this window alone.*do not close/);
+        await shopper.add('Tea strainer');
+        const second = await shopper.second();
+        await second.page.locator('#cart-empty').waitFor();
+        await page.route('**/v1/orders', route => route.abort(), {times: 1});
+        await shopper.order('pm_card_visa');
+        await shopper.oneOrder();
+        assert.equal(shopper.posts.length, 2);
+        await page.locator('#receipt-close').click();
+        await shopper.add('Mug, white');
+        await page.locator('#order').click();
+        await shopper.oneOrder(2);
+    }, {init: () => Object.defineProperty(window, 'localStorage', {
+        get: () => { throw new DOMException('Access is denied', 'SecurityError'); },
+    })});
+
+    visit('a storage that is cleared loses neither the cart nor an order', async (shopper, page) => {
+        const noted = window => window.evaluate(() => localStorage.getItem('shop.cart'));
+        const second = await shopper.second();
+
+        await shopper.addAndSave('Teapot');
+        const before = await noted(page);
+        await second.shows({teapot: 1});
+        await second.page.evaluate(() => localStorage.clear());
+        await shop.until(async () => await noted(page) === before, 'the note is there again');
+        await page.reload();
+        await shopper.shows({teapot: 1});
+        await shopper.order('pm_card_late');
+        await shopper.inFlight();
+        await page.evaluate(() => localStorage.clear());
+        await shopper.oneOrder();
     });
 
     visit('a session that ended in between is renewed', async (shopper, page) => {
@@ -294,7 +493,8 @@ visit('all products are there, page after page, and in the cart whatever the pag
         assert.deepEqual(await shown(), await all());
         await shopper.addAndSave('Plate 220');
         await page.reload();
-        await shopper.reads('cart-lines', 'Plate 220');
+        await shopper.shows({'z-220': 1});
+        await shopper.reads('cart-lines', /^Plate 220$/);
         await shopper.reads('cart-lines', '€7.00');
         assert.ok((await shown()).length < (await all()).length);
         await page.locator('#order').click();

@@ -2,11 +2,12 @@
  * shopper.mjs - somebody at the shop page in Chromium, and looks behind the page.
  *
  * Every shopper has a browser context of its own: an empty profile.  All are the stack's one
- * demo user.  What went over the wire is kept: `posts` are the orders asked for.
+ * demo user.  What went over the wire is kept: `posts` are the orders asked for, `puts` the
+ * bodies of carts.
  */
 import assert from 'node:assert/strict';
 import {execFile, execFileSync} from 'node:child_process';
-import {promisify} from 'node:util';
+import {isDeepStrictEqual, promisify} from 'node:util';
 import {chromium} from 'playwright-core';
 
 const {SHOP, STATE, DATABASE, CTL, REPO, TMPDIR} = process.env;
@@ -45,7 +46,8 @@ export async function until(fact, what) {
     const deadline = Date.now() + PATIENCE_MS;
 
     while (!await fact()) {
-        assert.ok(Date.now() < deadline, `not within ${PATIENCE_MS} ms: ${what}`);
+        assert.ok(Date.now() < deadline,
+            `not within ${PATIENCE_MS} ms: ${typeof what === 'string' ? what : what()}`);
         await new Promise(resolve => setTimeout(resolve, 20));
     }
 }
@@ -58,18 +60,28 @@ export function gatewayPid() {
 /* ---- the shopper ---- */
 
 /* A page that is loaded; `complaints` are errors in its scripts, and what its policy
- * forbade. */
-export async function shopper(options = {}) {
+ * forbade.  `init` runs in every page before its scripts. */
+export async function shopper({init, ...options} = {}) {
     const context = await browser.newContext(
         {locale: 'en-GB', reducedMotion: 'reduce', ...options});
-    const page = await context.newPage();
-    const posts = [], complaints = [];
+    const seen = {context, posts: [], puts: [], complaints: []};
 
     context.setDefaultTimeout(PATIENCE_MS);
+    if (init !== undefined)
+        await context.addInitScript(init);
     context.on('request', request => {
         if (request.method() === 'POST')
-            posts.push({key: request.headers()['idempotency-key'], body: request.postData()});
+            seen.posts.push({key: request.headers()['idempotency-key'], body: request.postData()});
+        if (request.method() === 'PUT')
+            seen.puts.push(request.postData());
     });
+    return openWindow(seen);
+}
+
+/* A window of the shopper's. */
+async function openWindow({context, posts, puts, complaints}) {
+    const page = await context.newPage();
+
     page.on('pageerror', error => complaints.push(error.message));
     page.on('console', message => {
         if (/Content.Security.Policy|TrustedHTML/.test(message.text()))
@@ -77,16 +89,59 @@ export async function shopper(options = {}) {
     });
     await page.goto(SHOP);
     await page.locator('.product').first().waitFor();
-    return new Shopper(context, page, posts, complaints);
+    return new Shopper({context, page, posts, puts, complaints});
 }
 
 class Shopper {
-    constructor(context, page, posts, complaints) {
-        Object.assign(this, {context, page, posts, complaints});
+    constructor(parts) {
+        Object.assign(this, parts);
     }
 
     button(name) {
         return this.page.getByRole('button', {name});
+    }
+
+    /* The same shopper in a second window: one profile, one list of posts. */
+    second() {
+        return openWindow(this);
+    }
+
+    /* Waits until the cart shows these lines: quantities by SKU. */
+    async shows(cart) {
+        let shown;
+        await until(async () => {
+            shown = Object.fromEntries(await this.page.locator('#cart-lines .line').evaluateAll(
+                lines => lines.map(line => [line.dataset.key,
+                    Number(line.querySelector('.quantity').textContent)])));
+            return isDeepStrictEqual(shown, cart);
+        }, () => `the cart shows ${JSON.stringify(cart)}; it shows ${JSON.stringify(shown)}`);
+    }
+
+    /* Asks the gateway in the page's place, and tells the page nothing: as from a window that
+     * this one has not heard. */
+    behind(method, path, body) {
+        return this.page.evaluate(async ([how, where, what]) => {
+            const cart = JSON.parse(localStorage.getItem('shop.cart'));
+            const answer = await fetch(where.replace('CART', cart), {
+                method: how, headers: {'Idempotency-Key': `behind-${cart}`},
+                body: JSON.stringify(what).replace('CART', cart),
+            });
+            return {...await answer.json(), http: answer.status};
+        }, [method, path, body]);
+    }
+
+    /* The id of an order of the cart, placed behind the page. */
+    async orderBehind() {
+        const order = await this.behind('POST', '/v1/orders',
+            {cart_id: 'CART', payment_method_id: 'pm_card_visa'});
+        assert.equal(order.http, 201);
+        return order.order_id;
+    }
+
+    /* Fills the cart behind the page: quantities by SKU. */
+    async fillBehind(cart) {
+        const lines = Object.entries(cart).map(([sku, quantity]) => ({sku, quantity}));
+        assert.equal((await this.behind('PUT', '/v1/carts/CART', {lines})).http, 200);
     }
 
     async add(name, times = 1) {
