@@ -12,6 +12,7 @@
 #include "fuzz/fuzz.h"
 #include "gateway/head.h"
 #include "gateway/idempotency.h"
+#include "gateway/media_type.h"
 
 /* Small, so that inputs of libFuzzer's size get past them. */
 static const struct http_limits LIMITS = {
@@ -110,7 +111,7 @@ static void check_taken(const struct http_head *head, const char *bytes)
 static void read_fields(const struct http_head *from)
 {
     struct arena *arena = arena_new(1 << 16);
-    char traceparent[TRACEPARENT_SIZE];
+    struct trace trace;
     const char *key = NULL;
     struct head head = {.host = NULL};
     struct err e = head_read(&head, arena, from);
@@ -123,10 +124,11 @@ static void read_fields(const struct http_head *from)
     assert(strlen(head.host) == from->host.size);
     e = idempotency_key(arena, head.idempotency_key, NULL, &key);
     assert(failed(e) || visible_ascii(key, IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX));
-    if (!content_type_valid(head.content_type))
-        assert(head.content_type != NULL);
-    trace_context(head.traceparent, traceparent);
-    assert(trace_valid(traceparent));
+    assert(!failed(media_type_check(head.content_type)) || head.content_type != NULL);
+    assert(!failed(media_coding_check(head.content_encoding)) ||
+           head.content_encoding != NULL);
+    trace_begin(&head.trace, &trace);
+    assert(trace_valid(trace.parent) && strlen(trace.state) <= TRACESTATE_MAX);
     arena_free(arena);
 }
 
