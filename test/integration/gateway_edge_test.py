@@ -180,8 +180,7 @@ class Edge(StackTest):
         self.expect(other.ask("GET", placed.headers["location"]), 404, "not_found")
         self.expect(other.order(cart, fresh()), 404, "not_found")
         cursor = one.ask("GET", "/v1/orders?limit=1").json["next_cursor"]
-        page = other.ask("GET", f"/v1/orders?cursor={cursor}")
-        self.assertEqual(page.json, {"orders": [], "next_cursor": None})
+        self.expect(other.ask("GET", f"/v1/orders?cursor={cursor}"), 400, "invalid_argument")
         for bad in (cursor[:-2], cursor + "AA", cursor[::-1], "e30", "x" * 300):
             self.expect(one.ask("GET", f"/v1/orders?cursor={bad}"), 400, "invalid_argument")
         for shopper in (one, other):
