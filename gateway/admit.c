@@ -25,7 +25,7 @@ static struct err authenticate(struct request *r, enum method method)
 
 static struct err check_rate(const struct request *r)
 {
-    if (buckets_take(r->gateway->buckets, r->user, clock_monotonic_ms()))
+    if (buckets_take(r->gateway->buckets, r->user, r->started_us / 1000))
         return ERR_NONE;
     return err_make(ERR_RATE_LIMITED, "the user's bucket is empty");
 }

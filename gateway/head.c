@@ -4,20 +4,22 @@
 #include <stddef.h>
 
 /* The fields we read; each may come once. */
+#define FIELD(name, member) {name, sizeof name - 1, offsetof(struct head, member)}
 static const struct {
     const char *name;
+    size_t size; /* of the name: it tells most of them apart */
     size_t offset;
 } FIELDS[] = {
-    {"Authorization", offsetof(struct head, authorization)},
-    {"Content-Type", offsetof(struct head, content_type)},
-    {"Content-Encoding", offsetof(struct head, content_encoding)},
-    {"Idempotency-Key", offsetof(struct head, idempotency_key)},
-    {"If-Match", offsetof(struct head, if_match)},
-    {"If-None-Match", offsetof(struct head, if_none_match)},
-    {"Cookie", offsetof(struct head, cookie)},
-    {"Origin", offsetof(struct head, origin)},
-    {"Sec-Fetch-Site", offsetof(struct head, fetch_site)},
-    {"Access-Control-Request-Method", offsetof(struct head, wanted_method)},
+    FIELD("Authorization", authorization),
+    FIELD("Content-Type", content_type),
+    FIELD("Content-Encoding", content_encoding),
+    FIELD("Idempotency-Key", idempotency_key),
+    FIELD("If-Match", if_match),
+    FIELD("If-None-Match", if_none_match),
+    FIELD("Cookie", cookie),
+    FIELD("Origin", origin),
+    FIELD("Sec-Fetch-Site", fetch_site),
+    FIELD("Access-Control-Request-Method", wanted_method),
 };
 
 static struct err copy(struct arena *arena, struct http_text text, const char **out)
@@ -49,7 +51,8 @@ static struct err read_field(struct head *head, struct arena *arena,
                              const struct http_field *field)
 {
     for (size_t i = 0; i < sizeof FIELDS / sizeof FIELDS[0]; i++) {
-        if (!http_text_is(field->name, FIELDS[i].name))
+        if (field->name.size != FIELDS[i].size ||
+            !http_text_is(field->name, FIELDS[i].name))
             continue;
         const char **value = (const char **)(void *)((char *)head + FIELDS[i].offset);
         if (*value != NULL)

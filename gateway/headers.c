@@ -10,13 +10,19 @@
 
 /* Nothing but the shop page (files.c) is a page: it may load nothing, be framed nowhere,
  * be guessed no type. */
-static const struct {
-    const char *name, *value;
-} ALWAYS[] = {
+static const struct answer_field ALWAYS[] = {
     {"X-Content-Type-Options", "nosniff"},
     {"Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"},
     {"Referrer-Policy", "no-referrer"},
 };
+
+/* The same lines, and that of Cache-Control, for the many answers without fields of their
+ * own. */
+static const char USUAL[] =
+    "X-Content-Type-Options: nosniff\r\n"
+    "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n"
+    "Referrer-Policy: no-referrer\r\n"
+    "Cache-Control: no-store\r\n";
 
 static bool has_own(const struct answer *a, const char *name)
 {
@@ -41,15 +47,24 @@ static void add(struct text *text, const char *name, const char *value)
     text_raw(text, "\r\n");
 }
 
-/* What the answer itself asks for. */
-static void add_own(struct text *text, const struct answer *a)
+static void add_policies(struct text *text, const struct answer *a)
 {
+    if (a->fields == NULL && a->cache_control == NULL) {
+        text_raw(text, USUAL);
+        return;
+    }
     for (size_t i = 0; i < sizeof ALWAYS / sizeof ALWAYS[0]; i++)
         if (!has_own(a, ALWAYS[i].name))
             add(text, ALWAYS[i].name, ALWAYS[i].value);
     for (const struct answer_field *f = a->fields; f != NULL && f->name != NULL; f++)
         add(text, f->name, f->value);
     add(text, "Cache-Control", a->cache_control != NULL ? a->cache_control : "no-store");
+}
+
+/* What the answer itself asks for. */
+static void add_own(struct text *text, const struct answer *a)
+{
+    add_policies(text, a);
     if (a->set_cookie != NULL)
         add(text, "Set-Cookie", a->set_cookie);
     if (a->size > 0)

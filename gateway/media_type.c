@@ -104,7 +104,7 @@ static struct err check_parameters(const char *at)
 
 struct err media_type_check(const char *type)
 {
-    if (type == NULL)
+    if (type == NULL || strcmp(type, "application/json") == 0)
         return ERR_NONE;
     size_t size = strspn(type, TOKEN);
     if (size == 0 || type[size] != '/')

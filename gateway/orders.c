@@ -192,7 +192,7 @@ struct err orders_place(struct request *r)
     json_t *json;
 
     answers_id(r->user, r->head.idempotency_key, r->body, r->body_size, r->answer_id);
-    r->answered = answers_get(r->gateway->answers, r->answer_id, clock_monotonic_ms(),
+    r->answered = answers_get(r->gateway->answers, r->answer_id, r->started_us / 1000,
                               r->arena, &r->answer);
     if (r->answered)
         return ERR_NONE;

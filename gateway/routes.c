@@ -63,15 +63,15 @@ enum method method_of(const char *name)
 /* Whether the pattern covers the path; *id is where its {id} begins, or NULL. */
 static bool matches(const char *pattern, const char *path, const char **id)
 {
-    size_t fixed = strcspn(pattern, "{");
-
     *id = NULL;
-    if (strncmp(pattern, path, fixed) != 0)
-        return false;
-    if (pattern[fixed] == '\0')
-        return path[fixed] == '\0';
-    *id = path + fixed;
-    return **id != '\0' && strchr(*id, '/') == NULL;
+    for (; *pattern != '{'; pattern++, path++) {
+        if (*pattern != *path)
+            return false;
+        if (*pattern == '\0')
+            return true;
+    }
+    *id = path;
+    return *path != '\0' && strchr(path, '/') == NULL;
 }
 
 struct err routes_find(enum method method, const char *path, const struct route **out,

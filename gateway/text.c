@@ -45,6 +45,11 @@ void text_raw(struct text *text, const char *raw)
     append(text, raw, strlen(raw));
 }
 
+void text_raw_of(struct text *text, const char *raw, size_t size)
+{
+    append(text, raw, size);
+}
+
 /* How many bytes the well-formed UTF-8 character at `at` has, 0 when it is not one. */
 static size_t utf8_length(const unsigned char *at, size_t left)
 {
@@ -124,10 +129,17 @@ void text_string(struct text *text, const char *value)
 
 void text_number(struct text *text, int64_t value)
 {
-    char digits[24];
+    char digits[20]; /* of an int64_t, with its sign */
+    uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    size_t first = sizeof digits;
 
-    snprintf(digits, sizeof digits, "%" PRId64, value);
-    text_raw(text, digits);
+    do {
+        digits[--first] = (char)('0' + left % 10);
+        left /= 10;
+    } while (left > 0);
+    if (value < 0)
+        digits[--first] = '-';
+    append(text, digits + first, sizeof digits - first);
 }
 
 void text_time(struct text *text, int64_t unix_ms)

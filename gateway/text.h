@@ -24,8 +24,9 @@ struct text {
 /* Starts an empty text expected to hold about `room` bytes; it grows as needed. */
 struct text text_start(struct arena *arena, size_t room);
 
-/* Appends as it is. */
+/* Appends as it is; the second, `size` bytes of it. */
 void text_raw(struct text *text, const char *raw);
+void text_raw_of(struct text *text, const char *raw, size_t size);
 
 /* Appends a quoted, escaped JSON string.  Bytes that are not UTF-8 become U+FFFD, and
  * NULL becomes "". */

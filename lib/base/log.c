@@ -48,15 +48,34 @@ static const char *second_text(time_t second)
     return latest.text;
 }
 
+/* Appends as much of it as fits. */
+static size_t put(char *line, size_t used, size_t room, const char *text)
+{
+    size_t size = strlen(text);
+
+    size = size < room - used ? size : room - used;
+    memcpy(line + used, text, size);
+    return used + size;
+}
+
+/* By hand, as each line has one. */
 static size_t print_head(char *line, size_t room, enum log_level level, const char *event)
 {
     struct timespec now;
 
     clock_gettime(CLOCK_REALTIME, &now);
-    return clamp(snprintf(line, room, "%s.%03ldZ level=%s program=%s event=%s",
-                          second_text(now.tv_sec), now.tv_nsec / 1000000, LEVELS[level],
-                          the_program, event),
-                 room);
+    const long ms = now.tv_nsec / 1000000;
+    const char thousandths[] = {'.', (char)('0' + ms / 100), (char)('0' + ms / 10 % 10),
+                                (char)('0' + ms % 10), '\0'};
+    size_t used = put(line, 0, room, second_text(now.tv_sec));
+    used = put(line, used, room, thousandths);
+    used = put(line, used, room, "Z level=");
+    used = put(line, used, room, LEVELS[level]);
+    used = put(line, used, room, " program=");
+    used = put(line, used, room, the_program);
+    used = put(line, used, room, " event=");
+    used = put(line, used, room, event);
+    return put(line, used, room, " ");
 }
 
 static void write_out(const char *text, size_t size)
@@ -88,19 +107,9 @@ static void keep(const char *line, size_t size)
     kept.used += size;
 }
 
-void log_line(enum log_level level, const char *event, const char *format, ...)
+/* Sends a line of `used` bytes on its way; one more fits behind them. */
+static void finish(enum log_level level, char *line, size_t used)
 {
-    char line[2000];
-    va_list args;
-
-    if (level < the_lowest)
-        return;
-    size_t used = print_head(line, sizeof line - 2, level, event);
-    size_t room = sizeof line - 2 - used;
-    line[used++] = ' ';
-    va_start(args, format);
-    used += clamp(vsnprintf(line + used, room, format, args), room);
-    va_end(args);
     while (used > 0 && line[used - 1] == ' ')
         used--;
     for (size_t i = 0; i < used; i++)
@@ -113,4 +122,29 @@ void log_line(enum log_level level, const char *event, const char *format, ...)
     }
     write_kept(NULL); /* what came before stays before */
     write_out(line, used);
+}
+
+void log_line(enum log_level level, const char *event, const char *format, ...)
+{
+    char line[LOG_LINE_MAX];
+    const size_t room = sizeof line - 1;
+    va_list args;
+
+    if (level < the_lowest)
+        return;
+    size_t used = print_head(line, room, level, event);
+    va_start(args, format);
+    used += clamp(vsnprintf(line + used, room - used, format, args), room - used);
+    va_end(args);
+    finish(level, line, used);
+}
+
+void log_text(enum log_level level, const char *event, const char *text)
+{
+    char line[LOG_LINE_MAX];
+    const size_t room = sizeof line - 1;
+
+    if (level < the_lowest)
+        return;
+    finish(level, line, put(line, print_head(line, room, level, event), room, text));
 }

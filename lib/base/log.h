@@ -10,6 +10,8 @@
  */
 #pragma once
 
+enum { LOG_LINE_MAX = 2000 }; /* bytes; the rest of a line is cut */
+
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
 /* Sets the program's name and the lowest level written.  Call once, before threads. */
@@ -19,11 +21,14 @@ void log_start(const char *program, enum log_level lowest);
 const char *log_program(void);
 
 /*
- * Writes one line; at most 2,000 bytes, the rest is cut.  `event` is a bare word;
+ * Writes one line of at most LOG_LINE_MAX bytes.  `event` is a bare word;
  * `format` gives the key=value pairs, values with blanks in double quotes; it may be "".
  */
 void log_line(enum log_level level, const char *event, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* The same with the pairs written already, for lines that are written very often. */
+void log_text(enum log_level level, const char *event, const char *pairs);
 
 #define log_debug(event, ...) log_line(LOG_DEBUG, event, __VA_ARGS__)
 #define log_info(event, ...)  log_line(LOG_INFO, event, __VA_ARGS__)

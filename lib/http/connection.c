@@ -5,14 +5,13 @@
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/clock.h"
+#include "http/answer.h"
 #include "http/loop.h"
 #include "http/tls.h"
 
@@ -246,6 +245,9 @@ static ssize_t send_plain(struct connection *c)
     struct msghdr message = {.msg_iov = c->out + c->out_at,
                              .msg_iovlen = c->out_count - c->out_at};
 
+    if (message.msg_iovlen == 1)
+        return send(c->fd, message.msg_iov->iov_base, message.msg_iov->iov_len,
+                    MSG_NOSIGNAL);
     return sendmsg(c->fd, &message, MSG_NOSIGNAL);
 }
 
@@ -282,104 +284,28 @@ static void set_out(struct connection *c, const char *one, size_t one_size,
     c->out[0] = (struct iovec){(void *)one, one_size};
     c->out[1] = (struct iovec){(void *)two, two_size};
     c->out_at = 0;
-    c->out_count = 2;
+    c->out_count = two_size > 0 ? 2 : 1;
 }
 
 /* ---- answering ---- */
 
-static const char *phrase(unsigned status)
-{
-    static const struct {
-        unsigned status;
-        const char *phrase;
-    } PHRASES[] = {
-        {200, "OK"},
-        {201, "Created"},
-        {202, "Accepted"},
-        {204, "No Content"},
-        {304, "Not Modified"},
-        {400, "Bad Request"},
-        {401, "Unauthorized"},
-        {402, "Payment Required"},
-        {403, "Forbidden"},
-        {404, "Not Found"},
-        {405, "Method Not Allowed"},
-        {408, "Request Timeout"},
-        {409, "Conflict"},
-        {412, "Precondition Failed"},
-        {413, "Content Too Large"},
-        {414, "URI Too Long"},
-        {415, "Unsupported Media Type"},
-        {417, "Expectation Failed"},
-        {422, "Unprocessable Content"},
-        {429, "Too Many Requests"},
-        {431, "Request Header Fields Too Large"},
-        {500, "Internal Server Error"},
-        {501, "Not Implemented"},
-        {503, "Service Unavailable"},
-        {504, "Gateway Timeout"},
-        {505, "HTTP Version Not Supported"},
-    };
-
-    for (size_t i = 0; i < sizeof PHRASES / sizeof PHRASES[0]; i++)
-        if (PHRASES[i].status == status)
-            return PHRASES[i].phrase;
-    return ""; /* the phrase may be empty (RFC 9112, 4) */
-}
-
-static char *append(char *at, const char *bytes, size_t size)
-{
-    if (size > 0) /* bytes may be NULL */
-        memcpy(at, bytes, size);
-    return at + size;
-}
-
-/* Status line, Date, the answer's own fields, Content-Length, Connection; NULL when the
- * arena is full.  204 and 304 have no length (RFC 9110, 8.6). */
-static char *write_head(struct connection *c, bool has_length, size_t *size)
-{
-    enum { LINES_MAX = 160 }; /* all but the answer's own fields */
-    const struct http_answer *a = &c->exchange.answer;
-    char *head = arena_alloc(c->exchange.arena, LINES_MAX + a->fields.size), *at = head;
-    char line[64];
-
-    if (head == NULL)
-        return NULL;
-    int made =
-        snprintf(line, sizeof line, "HTTP/1.1 %u %s\r\n", a->status, phrase(a->status));
-    at = append(at, line, (size_t)made);
-    at = append(at, loop_date(c->server), LOOP_DATE);
-    at = append(at, a->fields.at, a->fields.size);
-    if (has_length) {
-        made = snprintf(line, sizeof line, "Content-Length: %zu\r\n", a->body.size);
-        at = append(at, line, (size_t)made);
-    }
-    if (c->closes)
-        at = append(at, "Connection: close\r\n", 19);
-    at = append(at, "\r\n", 2);
-    *size = (size_t)(at - head);
-    return head;
-}
-
 static void start_answer(struct connection *c)
 {
-    const struct http_answer *a = &c->exchange.answer;
-    bool bodiless = a->status == 204 || a->status == 304;
-    size_t size;
+    const struct http_exchange *x = &c->exchange;
 
     c->state = CONNECTION_ANSWERING;
-    if (a->status == 0) {
+    if (x->answer.status == 0) {
         connection_close(c);
         return;
     }
-    c->closes = c->closes || a->close || atomic_load(&c->server->draining);
-    char *head = write_head(c, !bodiless, &size);
-    if (head == NULL) {
+    c->closes = c->closes || x->answer.close || atomic_load(&c->server->draining);
+    const struct http_sending sending = {loop_date(c->server), x->head_only, c->closes};
+    struct http_wire wire = http_answer_write(x->arena, &x->answer, &sending);
+    if (wire.head == NULL) {
         c->closes = true;
         set_out(c, NO_MEMORY, sizeof NO_MEMORY - 1, "", 0);
     } else {
-        set_out(c, head, size, a->body.at,
-                bodiless || c->exchange.head_only ? 0 : a->body.size);
+        set_out(c, wire.head, wire.size, wire.body.at, wire.body.size);
     }
     set_timer(c, WAIT_ANSWER);
 }

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "http/answer.h"
 #include "http/connection.h"
 #include "http/server.h"
 #include "http/timers.h"
@@ -13,7 +14,6 @@
 enum {
     LOOP_SCRATCH = 64 << 10, /* bytes read at once */
     LOOP_ARENAS = 64,        /* kept for the next requests */
-    LOOP_DATE = 37,          /* "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n" */
 };
 
 /* What a connection may be waiting for; one duration each. */
@@ -53,8 +53,9 @@ struct http_server {
     struct connection *dead;  /* to be freed at the end of the round */
     struct arena *arenas[LOOP_ARENAS];
     size_t arenas_kept;
+    int64_t date_looked_ms; /* now_ms when the clock was last asked */
     time_t date_of;
-    char date[LOOP_DATE + 1];
+    char date[HTTP_DATE_LINE + 1];
     struct http_head head; /* the one being looked at */
     char scratch[LOOP_SCRATCH];
 };

@@ -76,11 +76,6 @@ bool http_value_byte(unsigned char byte)
     return (byte >= 0x20 && byte != 0x7f) || byte == '\t';
 }
 
-bool http_text_is(struct http_text text, const char *string)
-{
-    return strncasecmp(text.at, string, text.size) == 0 && string[text.size] == '\0';
-}
-
 /* How many bytes from `at` on are of that class. */
 static size_t span(const char *at, const char *end, unsigned class)
 {

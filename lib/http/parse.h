@@ -21,6 +21,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+#include <strings.h>
 
 #include "http/reason.h"
 
@@ -66,8 +68,12 @@ struct http_head {
 enum http_reason http_parse(const char *bytes, size_t size,
                             const struct http_limits *limits, struct http_head *out);
 
-/* Whether two texts are equal, ASCII letters without case; the second is a C string. */
-bool http_text_is(struct http_text text, const char *string);
+/* Whether two texts are equal, ASCII letters without case; the second is a C string.  Here,
+ * so that the length of a constant is one, too. */
+static inline bool http_text_is(struct http_text text, const char *string)
+{
+    return text.size == strlen(string) && strncasecmp(text.at, string, text.size) == 0;
+}
 
 /* Whether the byte may stand in a token (RFC 9110, 5.6.2). */
 bool http_token_byte(unsigned char byte);

@@ -51,9 +51,12 @@ void loop_arena_give(struct http_server *s, struct arena *arena)
 
 const char *loop_date(struct http_server *s)
 {
-    time_t seconds = (time_t)(clock_wall_ms() / 1000);
     struct tm utc;
 
+    if (s->date_looked_ms == s->now_ms)
+        return s->date; /* asking the clock for each answer would cost more than the line */
+    s->date_looked_ms = s->now_ms;
+    time_t seconds = (time_t)(clock_wall_ms() / 1000);
     if (seconds != s->date_of && gmtime_r(&seconds, &utc) != NULL) {
         /* The C locale's names, as no program here sets another. */
         strftime(s->date, sizeof s->date, "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &utc);
