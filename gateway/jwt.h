@@ -5,7 +5,7 @@
  * kid and alg choose and with that key's one algorithm (jwks.h).  iss and aud must match
  * exactly, exp is required, nbf and iat are kept to when present, all with 60 s skew;
  * times may have fractions, which round against the token.  One claim names the user
- * (subject.h).  A verified token is remembered by its BLAKE2b hash until it expires, in a
+ * (subject.h).  A verified token is remembered by a keyed hash until it expires, in a
  * bounded table, since a verification costs 65 us.
  *
  * One thread at a time may verify; another may hand in new keys meanwhile.

@@ -112,9 +112,9 @@ static void finish(enum log_level level, char *line, size_t used)
 {
     while (used > 0 && line[used - 1] == ' ')
         used--;
+    /* Without a branch a byte, so that compilers make vectors of it. */
     for (size_t i = 0; i < used; i++)
-        if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
-            line[i] = '?';
+        line[i] = (unsigned char)line[i] < ' ' || line[i] == 0x7f ? '?' : line[i];
     line[used++] = '\n';
     if (level <= LOG_INFO && cork_hold(write_kept, NULL) != CORK_NONE) {
         keep(line, used);
