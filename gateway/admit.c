@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "gateway/buckets.h"
 #include "gateway/jwt.h"
-#include "gateway/media_type.h"
+#include "http/media_type.h"
 #include "gateway/session.h"
 
 static struct err authenticate(struct request *r, enum method method)

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 
 #include "gateway/head.h"
-#include "gateway/text.h"
+#include "base/text.h"
 
 /* Whether every entry of the list, separated by commas, is an origin: scheme, "://",
  * host, port perhaps; no path, no space, no "*". */

@@ -18,7 +18,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "gateway/answers.h"
-#include "gateway/text.h"
+#include "base/text.h"
 
 /* The answer for an error, in the arena.  When that is full, a fixed 503. */
 struct answer problem_answer(struct arena *arena, struct err error);

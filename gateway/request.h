@@ -20,7 +20,7 @@
 #include "gateway/gateway.h"
 #include "gateway/head.h"
 #include "gateway/routes.h"
-#include "gateway/text.h"
+#include "base/text.h"
 #include "http/server.h"
 
 enum { REQUEST_ARENA_MAX = 16 << 20 /* bytes: a page of orders, unpacked and written */ };

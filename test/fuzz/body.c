@@ -11,7 +11,7 @@
 #include "fuzz/fuzz.h"
 #include "gateway/idempotency.h"
 #include "gateway/request.h"
-#include "gateway/text.h"
+#include "base/text.h"
 
 enum { ARENA_MAX = 1 << 20 };
 

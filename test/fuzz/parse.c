@@ -12,7 +12,7 @@
 #include "fuzz/fuzz.h"
 #include "gateway/head.h"
 #include "gateway/idempotency.h"
-#include "gateway/media_type.h"
+#include "http/media_type.h"
 
 /* Small, so that inputs of libFuzzer's size get past them. */
 static const struct http_limits LIMITS = {

@@ -16,7 +16,6 @@
 #include "gateway/idempotency.h"
 #include "gateway/problem.h"
 #include "gateway/routes.h"
-#include "gateway/text.h"
 
 static int set_up(void **state)
 {
@@ -360,43 +359,6 @@ static void a_change_of_unknown_outcome_is_never_told_as_failed(void **state)
                      ERR_UNAVAILABLE);
 }
 
-static void text_is_escaped_and_made_well_formed(void **state)
-{
-    static const struct {
-        const char *value, *written;
-    } CASES[] = {
-        {"", "\"\""},
-        {"plain", "\"plain\""},
-        {"a\"b\\c\n\x7f", "\"a\\\"b\\\\c\\u000a\\u007f\""},
-        {"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80",
-         "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\""},
-        {"\xff", "\"\xef\xbf\xbd\""},
-        {"\xc0\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\""},
-        {"\xed\xa0\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\""},
-        {"cut \xe2\x82", "\"cut \xef\xbf\xbd\xef\xbf\xbd\""},
-    };
-
-    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
-        struct text text = text_start(*state, 1);
-        text_string(&text, CASES[i].value);
-        assert_false(text.broken);
-        assert_int_equal(text.size, strlen(CASES[i].written));
-        assert_memory_equal(text.bytes, CASES[i].written, text.size);
-    }
-}
-
-static void a_text_the_arena_cannot_hold_says_so(void **state)
-{
-    struct arena *small = arena_new(8192);
-    struct text text = text_start(small, 16);
-
-    (void)state;
-    for (int i = 0; i < 1000; i++)
-        text_raw(&text, "0123456789");
-    assert_true(text.broken);
-    arena_free(small);
-}
-
 int main(void)
 {
 #define WITH_ARENA(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -413,8 +375,6 @@ int main(void)
         WITH_ARENA(every_error_is_a_problem_that_parses),
         WITH_ARENA(a_final_failure_never_shows_words_that_may_change),
         WITH_ARENA(a_change_of_unknown_outcome_is_never_told_as_failed),
-        WITH_ARENA(text_is_escaped_and_made_well_formed),
-        WITH_ARENA(a_text_the_arena_cannot_hold_says_so),
     };
 
     assert_true(sodium_init() >= 0);

@@ -1,5 +1,5 @@
 /* text.c - see text.h. */
-#include "gateway/text.h"
+#include "base/text.h"
 
 #include <inttypes.h>
 #include <stdio.h>

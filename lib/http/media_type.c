@@ -1,5 +1,5 @@
 /* media_type.c - see media_type.h. */
-#include "gateway/media_type.h"
+#include "http/media_type.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "gateway/media_type.h"
+#include "http/media_type.h"
 
 static void json_in_utf_8_is_read_whatever_parameters_it_has(void **state)
 {
