@@ -191,7 +191,7 @@ void carts_put(struct db *db, const struct scope *scope,
 
     if (work == NULL)
         return;
-    const char *versions, *json = cart_json(scope->arena, request->cart);
+    const char *versions = NULL, *json = cart_json(scope->arena, request->cart);
     struct err e = json == NULL ? err_memory()
                                 : join_versions(scope->arena, request, &versions);
     if (failed(e)) {

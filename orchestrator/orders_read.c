@@ -244,7 +244,7 @@ void orders_list(struct db *db, const struct scope *scope, const uint8_t *cursor
                  const Orders__V1__ListOrdersRequest *request)
 {
     struct reading *reading = begin(scope);
-    struct place after;
+    struct place after = {0};
 
     if (reading == NULL)
         return;
