@@ -1,6 +1,7 @@
 /* http.c - see http.h. */
 #include "gateway/http.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -21,7 +22,7 @@ enum {
     HEAD_MAX = 32 << 10,  /* bytes */
     TARGET_MAX = 8 << 10, /* bytes */
     BODY_MAX = 64 << 10,  /* bytes */
-    DRAIN_MAX = 1 << 20,  /* bytes of a refused body: read, and the connection goes on */
+    DISCARD_MAX = 1 << 20,  /* bytes of a refused body: read, and the connection goes on */
     STOP_WAIT_MS = 1000,  /* for the last answers to leave */
     METHOD_LOGGED = 16,   /* bytes of it in the access log */
     PATH_LOGGED = 256,    /* likewise */
@@ -41,11 +42,16 @@ struct http {
 
 /* ---- answering ---- */
 
+/* When the request's arena is full. */
+#define RETRY_LINE "Retry-After: 1\r\n"
+static const struct http_answer NO_MEMORY = {
+    .status = 503, .fields = {RETRY_LINE, sizeof RETRY_LINE - 1}, .close = true};
+
 /*
  * Faults of test builds, where the answer leaves: it becomes "the outcome is not known",
  * or it is late, or it is lost, which is status 0 to lib/http.
  */
-static bool pass_answer(struct request *r)
+static bool apply_answer_fault(struct request *r)
 {
     if (r->route == NULL)
         return true;
@@ -57,7 +63,7 @@ static bool pass_answer(struct request *r)
     return fault.kind != FAULT_DROP;
 }
 
-/* By hand, as each request has one. */
+/* Without printf: there is one line a request. */
 static void log_access(const struct request *r, int64_t ms)
 {
     struct text line = text_start(r->arena, ACCESS_LINE);
@@ -89,13 +95,13 @@ static void count(const struct request *r)
 /* The answer as lib/http takes it, in the request's arena. */
 static struct http_answer render(struct request *r)
 {
-    static const char NOTHING[] = "Retry-After: 1\r\n";
     const struct answer *a = &r->answer;
     struct text fields = headers_write(r, r->http->tls);
 
-    if (fields.broken)
-        return (struct http_answer){
-            .status = 503, .fields = {NOTHING, sizeof NOTHING - 1}, .close = true};
+    if (fields.broken) {
+        r->answer.status = NO_MEMORY.status; /* what is counted and logged */
+        return NO_MEMORY;
+    }
     return (struct http_answer){.status = a->status,
                                 .fields = {fields.bytes, fields.size},
                                 .body = {a->body, a->size},
@@ -106,7 +112,7 @@ void http_send(struct request *r)
 {
     struct http_answer answer = {.status = 0};
 
-    if (pass_answer(r)) {
+    if (apply_answer_fault(r)) {
         answer = render(r);
         count(r);
     }
@@ -121,16 +127,6 @@ static void send_failure(struct request *r, struct err e)
 
 /* ---- what lib/http calls, all on its thread ---- */
 
-/* No memory for a request of our own. */
-static void answer_without(struct http_exchange *x)
-{
-    static const char FIELDS[] = "Retry-After: 1\r\n";
-    const struct http_answer answer = {
-        .status = 503, .fields = {FIELDS, sizeof FIELDS - 1}, .close = true};
-
-    http_exchange_answer(x, &answer);
-}
-
 static struct request *begin(struct http *http, struct http_exchange *x,
                              const struct http_head *head)
 {
@@ -143,7 +139,7 @@ static struct request *begin(struct http *http, struct http_exchange *x,
 }
 
 /* RFC 9110, 9.3.1: content has no meaning there, and may be an attempt at smuggling. */
-static struct err check_bare(struct request *r, const struct http_head *head)
+static struct err refuse_get_body(struct request *r, const struct http_head *head)
 {
     if (method_of(r->method) != METHOD_GET || (head->length <= 0 && !head->chunked))
         return ERR_NONE;
@@ -159,7 +155,7 @@ static struct err read_head(struct request *r, const struct http_head *head)
     if (r->path == NULL || r->query == NULL)
         return err_memory();
     struct err e = head_read(&r->head, r->arena, head);
-    return failed(e) ? e : check_bare(r, head);
+    return failed(e) ? e : refuse_get_body(r, head);
 }
 
 static void on_head(void *arg, struct http_exchange *x, const struct http_head *head)
@@ -168,7 +164,7 @@ static void on_head(void *arg, struct http_exchange *x, const struct http_head *
     struct request *r = begin(http, x, head);
 
     if (r == NULL) {
-        answer_without(x);
+        http_exchange_answer(x, &NO_MEMORY);
         return;
     }
     struct err e = read_head(r, head);
@@ -231,8 +227,9 @@ static struct err error_of(const struct http *http, struct http_exchange *x,
     char sentence[160];
     size_t i = 0;
 
-    while (CODES[i].status != status) /* each status of the table of reasons is there */
+    while (i < sizeof CODES / sizeof CODES[0] && CODES[i].status != status)
         i++;
+    assert(i < sizeof CODES / sizeof CODES[0]); /* each status of the table of reasons */
     http_reason_sentence(reason, http_exchange_limits(x), http->per_address_max, sentence,
                          sizeof sentence);
     return err_make(CODES[i].code, "%s", sentence);
@@ -259,10 +256,11 @@ static void on_gone(void *arg, struct http_exchange *x)
     const struct request *r = http_exchange_get(x);
 
     pthread_mutex_lock(&http->gate);
-    if (!http->closed)
+    if (!http->closed) {
         channel_cancel(r->channel, r->ticket);
+        traffic_left(http->gateway->traffic);
+    }
     pthread_mutex_unlock(&http->gate);
-    traffic_left(http->gateway->traffic);
 }
 
 static void on_end(void *arg, struct http_exchange *x)
@@ -306,7 +304,7 @@ struct err http_start(const struct http_config *config, const struct gateway *ga
             .head_timeout_ms = config->head_timeout_ms,
             .body_timeout_ms = config->transfer_timeout_ms,
             .answer_timeout_ms = config->transfer_timeout_ms,
-            .limits = {HEAD_MAX, TARGET_MAX, HTTP_FIELDS_MAX, BODY_MAX, DRAIN_MAX},
+            .limits = {HEAD_MAX, TARGET_MAX, HTTP_FIELDS_MAX, BODY_MAX, DISCARD_MAX},
             .arena_max = REQUEST_ARENA_MAX,
             .tls = config->tls,
             .handler = &HANDLER,

@@ -4,7 +4,8 @@
  *      head -> read (head.h), admitted (admit.h) -> body -> handler -> a call runs
  *           \-> refused: a problem (problem.h)                          \-> answered
  *
- * Every answer, a refusal too, is counted (traffic.h) and has a line in the access log.
+ * Every answer, a refusal too, is counted (traffic.h) and has a line in the access log;
+ * but for a request that finds no memory, which is 503 at once.
  */
 #pragma once
 

@@ -266,8 +266,9 @@ static void stop(void *arg)
     host_stop_serving(&p->host, RPC_DRAIN_MS);
     follow_stop(p->follow);
     pulse_stop(p->pulse);
-    channel_close(p->gateway.inventory);
+    /* In this order: an answer of the orchestrator may lead to a call of the inventory. */
     channel_close(p->gateway.orchestrator);
+    channel_close(p->gateway.inventory);
     if (p->http != NULL)
         http_stop(p->http);
     http_tls_close(p->tls);

@@ -4,7 +4,7 @@
  *   http_server_calls{route,status}   answers, by the class of their status: 2xx to 5xx
  *   http_server_latency_us{route}     from a request's line to its answer's leaving
  *   http_server_in_flight{route}      requests whose handler has begun
- *   http_server_left                  calls cancelled because the client had left
+ *   http_server_left                  calls cancelled because the connection broke
  *
  * Requests that found no route are counted under "none".
  */

@@ -43,13 +43,13 @@ static const struct http_handler *handler(const struct connection *c)
 }
 
 /* Has the loop look at it again, after the others. */
-static void look_again(struct connection *c)
+static void defer(struct connection *c)
 {
-    if (c->again)
+    if (c->deferred)
         return;
-    c->again = true;
-    c->again_next = c->server->again;
-    c->server->again = c;
+    c->deferred = true;
+    c->deferred_next = c->server->deferred;
+    c->server->deferred = c;
 }
 
 /* ---- the end ---- */
@@ -64,15 +64,15 @@ static void end_exchange(struct connection *c)
     loop_arena_give(c->server, x->arena);
     *x = (struct http_exchange){.connection = c};
     c->bytes = NULL;
-    c->bytes_size = c->bytes_room = c->drained = 0;
+    c->bytes_size = c->bytes_room = c->discarded = 0;
     c->server->running--;
 }
 
-static void free_window(struct connection *c)
+static void free_input(struct connection *c)
 {
-    if (!c->in.borrowed)
-        free(c->in.bytes);
-    c->in = (struct window){.bytes = NULL};
+    if (!c->input.borrowed)
+        free(c->input.bytes);
+    c->input = (struct buffer){.bytes = NULL};
 }
 
 static void close_socket(struct connection *c)
@@ -84,13 +84,13 @@ static void close_socket(struct connection *c)
     c->tls = NULL;
     close(c->fd); /* epoll forgets it */
     c->fd = -1;
-    free_window(c);
+    free_input(c);
     addresses_leave(server->addresses, c->address);
     server->connections--;
-    server->over -= c->over_limit;
+    server->over_limit_count -= c->over_limit;
 }
 
-static void bury(struct connection *c)
+static void unlink_connection(struct connection *c)
 {
     struct http_server *server = c->server;
 
@@ -101,8 +101,8 @@ static void bury(struct connection *c)
     if (c->next != NULL)
         c->next->prev = c->prev;
     c->state = CONNECTION_DEAD;
-    c->next = server->dead;
-    server->dead = c;
+    c->next = server->to_free;
+    server->to_free = c;
 }
 
 /* The connection is of no more use.  A request that is being handled goes on. */
@@ -117,7 +117,7 @@ void connection_close(struct connection *c)
         return;
     }
     end_exchange(c);
-    bury(c);
+    unlink_connection(c);
 }
 
 /* ---- bytes in ---- */
@@ -132,8 +132,9 @@ static ssize_t receive_tls(struct connection *c, char *at, size_t room)
         return got;
     switch (SSL_get_error(c->tls, got)) {
     case SSL_ERROR_WANT_READ:
-    case SSL_ERROR_WANT_WRITE:
         c->readable = false;
+        return RECEIVED_NONE;
+    case SSL_ERROR_WANT_WRITE: /* read on when epoll says that it can be written */
         return RECEIVED_NONE;
     case SSL_ERROR_ZERO_RETURN:
         c->eof = true;
@@ -166,10 +167,10 @@ static ssize_t receive(struct connection *c, char *at, size_t room)
 /* Room for more bytes behind those that are there; false when memory is short. */
 static bool make_room(struct connection *c)
 {
-    struct window *in = &c->in;
+    struct buffer *in = &c->input;
 
     if (in->bytes == NULL)
-        *in = (struct window){c->server->scratch, 0, 0, LOOP_SCRATCH, true};
+        *in = (struct buffer){c->server->scratch, 0, 0, LOOP_SCRATCH, true};
     if (in->at == in->size)
         in->at = in->size = 0;
     if (in->size < in->room)
@@ -193,27 +194,27 @@ static ssize_t fill(struct connection *c)
 {
     if (!make_room(c))
         return RECEIVED_BROKEN;
-    ssize_t got = receive(c, c->in.bytes + c->in.size, c->in.room - c->in.size);
+    ssize_t got = receive(c, c->input.bytes + c->input.size, c->input.room - c->input.size);
     if (got > 0)
-        c->in.size += (size_t)got;
+        c->input.size += (size_t)got;
     return got;
 }
 
 /* Before others use the scratch: what is left of it becomes our own. */
 static bool keep_rest(struct connection *c)
 {
-    struct window *in = &c->in;
+    struct buffer *in = &c->input;
     size_t rest = in->size - in->at;
 
     if (rest == 0)
-        free_window(c);
+        free_input(c);
     if (rest == 0 || !in->borrowed)
         return true;
-    size_t room = rest > KEPT_ROOM / 2 ? 2 * rest : KEPT_ROOM;
+    size_t room = rest > KEPT_ROOM ? rest : KEPT_ROOM;
     char *own = malloc(room);
     if (own != NULL)
         memcpy(own, in->bytes + in->at, rest);
-    *in = (struct window){own, 0, own != NULL ? rest : 0, room, false};
+    *in = (struct buffer){own, 0, own != NULL ? rest : 0, room, false};
     return own != NULL;
 }
 
@@ -298,11 +299,11 @@ static void start_answer(struct connection *c)
         connection_close(c);
         return;
     }
-    c->closes = c->closes || x->answer.close || atomic_load(&c->server->draining);
-    const struct http_sending sending = {loop_date(c->server), x->head_only, c->closes};
+    c->close_after = c->close_after || x->answer.close || atomic_load(&c->server->draining);
+    const struct http_sending sending = {loop_date(c->server), x->head_only, c->close_after};
     struct http_wire wire = http_answer_write(x->arena, &x->answer, &sending);
     if (wire.head == NULL) {
-        c->closes = true;
+        c->close_after = true;
         set_out(c, NO_MEMORY, sizeof NO_MEMORY - 1, "", 0);
     } else {
         set_out(c, wire.head, wire.size, wire.body.at, wire.body.size);
@@ -310,7 +311,7 @@ static void start_answer(struct connection *c)
     set_timer(c, WAIT_ANSWER);
 }
 
-/* All is said.  Closing at once could reset the connection before the client has read the
+/* The last answer is sent.  Closing at once could reset the connection before the client has read the
  * answer, when something it sent is still unread (RFC 9112, 9.6). */
 static void start_lingering(struct connection *c)
 {
@@ -323,7 +324,7 @@ static void start_lingering(struct connection *c)
         (void)SSL_shutdown(c->tls);
     }
     shutdown(c->fd, SHUT_WR);
-    c->in.at = c->in.size;
+    c->input.at = c->input.size;
     c->readable = true;
     c->state = CONNECTION_LINGERING;
     set_timer(c, WAIT_LINGER);
@@ -342,7 +343,7 @@ static bool send_answer(struct connection *c)
         break;
     }
     end_exchange(c);
-    if (c->closes) {
+    if (c->close_after) {
         start_lingering(c);
         return c->state == CONNECTION_LINGERING;
     }
@@ -366,7 +367,7 @@ static void linger(struct connection *c)
             return;
         }
     }
-    look_again(c);
+    defer(c);
 }
 
 /* ---- refusing ---- */
@@ -379,13 +380,13 @@ static void refuse(struct connection *c, const struct http_head *head,
     x->answer = (struct http_answer){.status = http_reason_status(reason)};
     handler(c)->on_refusal(c->server->config.arg, x, head, reason, &x->answer);
     x->answered = true;
-    c->closes = c->closes || http_reason_ends(reason);
+    c->close_after = c->close_after || http_reason_ends(reason);
 }
 
 /* Answers while the request is not read to its end: nothing can follow it. */
 static void answer_early(struct connection *c)
 {
-    c->closes = true;
+    c->close_after = true;
     start_answer(c);
 }
 
@@ -409,23 +410,22 @@ static bool begin_exchange(struct connection *c)
 /* Says that the body may come, unless it is coming already (RFC 9110, 10.1.1). */
 static bool send_continue(struct connection *c)
 {
-    if (c->in.at < c->in.size)
+    if (c->input.at < c->input.size)
         return true;
     set_out(c, CONTINUE, sizeof CONTINUE - 1, "", 0);
-    return flush(c) ==
-           FLUSHED_ALL; /* nothing else is on its way: it fits, or is broken */
+    return flush(c) == FLUSHED_ALL; /* a client that reads no answers is closed */
 }
 
-/* What becomes of a request whose head is good. */
+/* Starts a request: calls on_head, then its body is read, or discarded. */
 static void take_request(struct connection *c, const struct http_head *head)
 {
     struct http_exchange *x = &c->exchange;
     const struct http_limits *limits = &c->server->config.limits;
     const bool has_body = head->chunked || head->length > 0;
-    const bool waits = head->expects_continue && has_body;
+    const bool wants_continue = head->expects_continue && has_body;
 
-    c->in.at += head->size;
-    c->closes = head->close;
+    c->input.at += head->size;
+    c->close_after = head->close;
     c->length = head->length;
     c->body = http_body_start(head);
     c->in_handler = true;
@@ -433,11 +433,11 @@ static void take_request(struct connection *c, const struct http_head *head)
     c->in_handler = false;
     if (!x->answered && head->length > (int64_t)limits->body)
         refuse(c, NULL, HTTP_BODY_TOO_LARGE);
-    if (x->answered && (waits || head->length > (int64_t)limits->drain)) {
+    if (x->answered && (wants_continue || head->length > (int64_t)limits->discard)) {
         answer_early(c);
         return;
     }
-    if (waits && !x->answered && !send_continue(c)) {
+    if (wants_continue && !x->answered && !send_continue(c)) {
         connection_close(c);
         return;
     }
@@ -461,14 +461,14 @@ static void take_head(struct connection *c, enum http_reason reason)
         return;
     }
     refuse(c, head, reason);
-    c->in.at = c->in.size;
+    c->input.at = c->input.size;
     start_answer(c);
 }
 
 /* Another look is worth it when one more line is complete, or nothing more fits. */
 static bool worth_parsing(const struct connection *c)
 {
-    const struct window *in = &c->in;
+    const struct buffer *in = &c->input;
     size_t have = in->size - in->at;
 
     return c->scanned == 0 || have >= c->server->config.limits.head ||
@@ -478,15 +478,16 @@ static bool worth_parsing(const struct connection *c)
 /* Whether nothing has come but the empty line that may stand before a request. */
 static bool none_begun(const struct connection *c)
 {
-    size_t have = c->in.size - c->in.at;
+    size_t have = c->input.size - c->input.at;
 
-    return have == 0 || (have <= 2 && memcmp(c->in.bytes + c->in.at, "\r\n", have) == 0);
+    return have == 0 || (have <= 2 && memcmp(c->input.bytes + c->input.at, "\r\n", have) == 0);
 }
 
-/* Its head will not be complete.  The server's last one may be another request's. */
+/* Its head will not be complete.  Parses again what came of it, as server->head may hold
+ * another connection's. */
 static void give_up_head(struct connection *c, enum http_reason reason)
 {
-    (void)http_parse(c->in.bytes + c->in.at, c->in.size - c->in.at,
+    (void)http_parse(c->input.bytes + c->input.at, c->input.size - c->input.at,
                      &c->server->config.limits, &c->server->head);
     take_head(c, reason);
 }
@@ -504,10 +505,10 @@ static void end_in_head(struct connection *c)
 static bool read_head(struct connection *c)
 {
     for (;;) {
-        size_t have = c->in.size - c->in.at;
+        size_t have = c->input.size - c->input.at;
         if (have > c->scanned && worth_parsing(c)) {
             enum http_reason reason =
-                http_parse(c->in.bytes + c->in.at, have, &c->server->config.limits,
+                http_parse(c->input.bytes + c->input.at, have, &c->server->config.limits,
                            &c->server->head);
             if (reason != HTTP_MORE) {
                 take_head(c, reason);
@@ -523,10 +524,11 @@ static bool read_head(struct connection *c)
             set_timer(c, WAIT_HEAD);
         if (!c->readable)
             return false;
-        if (fill(c) == RECEIVED_BROKEN) {
+        ssize_t got = fill(c);
+        if (got == RECEIVED_BROKEN)
             connection_close(c);
+        if (got < 0)
             return false;
-        }
     }
 }
 
@@ -556,11 +558,11 @@ static bool take_data(struct connection *c, struct http_text data)
         return true;
     if (!c->exchange.answered && data.size > limits->body - c->bytes_size) {
         refuse(c, NULL, HTTP_BODY_TOO_LARGE);
-        c->drained = c->bytes_size;
+        c->discarded = c->bytes_size;
     }
     if (c->exchange.answered) {
-        c->drained += data.size;
-        return c->drained <= limits->drain;
+        c->discarded += data.size;
+        return c->discarded <= limits->discard;
     }
     if (!body_room(c, data.size)) {
         refuse(c, NULL, HTTP_NO_MEMORY);
@@ -586,6 +588,8 @@ static void handle(struct connection *c)
     c->in_handler = false;
     if (x->answered)
         start_answer(c);
+    else if (c->broken) /* epoll told of it before, and will not again */
+        connection_close(c);
 }
 
 /* The body cannot be read to its end. */
@@ -599,7 +603,7 @@ static void give_up_body(struct connection *c, enum http_reason reason)
 /* False: more bytes must come first. */
 static bool read_body(struct connection *c)
 {
-    struct window *in = &c->in;
+    struct buffer *in = &c->input;
     struct http_text data;
     size_t used;
 
@@ -630,10 +634,11 @@ static bool read_body(struct connection *c)
         }
         if (!c->readable)
             return false;
-        if (fill(c) == RECEIVED_BROKEN) {
+        ssize_t got = fill(c);
+        if (got == RECEIVED_BROKEN)
             connection_close(c);
+        if (got < 0)
             return false;
-        }
     }
 }
 
@@ -651,7 +656,7 @@ static bool plain_on_tls(struct connection *c, unsigned long why)
     return true;
 }
 
-static bool shake_hands(struct connection *c)
+static bool handshake(struct connection *c)
 {
     ERR_clear_error();
     int status = SSL_accept(c->tls);
@@ -671,7 +676,7 @@ static bool shake_hands(struct connection *c)
 
 /* ---- one after the other ---- */
 
-/* Goes as far as the bytes that are there allow. */
+/* Advances until more input, or room for output, is needed. */
 static void run(struct connection *c)
 {
     bool on = true;
@@ -679,7 +684,7 @@ static void run(struct connection *c)
     for (int requests = 0; on && requests < ROUND_REQUESTS;) {
         switch (c->state) {
         case CONNECTION_HANDSHAKE:
-            on = shake_hands(c);
+            on = handshake(c);
             break;
         case CONNECTION_HEAD:
             on = read_head(c);
@@ -701,7 +706,7 @@ static void run(struct connection *c)
         }
     }
     if (on)
-        look_again(c);
+        defer(c);
     if (c->fd >= 0 && !keep_rest(c))
         connection_close(c);
 }
@@ -735,14 +740,15 @@ void connection_open(struct http_server *server, int fd, struct address *address
         c->next->prev = c;
     server->first = c;
     server->connections++;
-    server->over += over_limit;
+    server->over_limit_count += over_limit;
     set_timer(c, tls != NULL ? WAIT_HEAD : WAIT_IDLE);
 }
 
 void connection_event(struct connection *c, uint32_t events)
 {
-    /* While it is handled nothing was shut down by us: it was the client, hard. */
-    if (c->state == CONNECTION_HANDLING && (events & (EPOLLERR | EPOLLHUP)) != 0) {
+    /* Before we shut anything down, these are a reset by the client. */
+    c->broken = c->broken || (events & (EPOLLERR | EPOLLHUP)) != 0;
+    if (c->state == CONNECTION_HANDLING && c->broken) {
         connection_close(c);
         return;
     }
@@ -772,7 +778,7 @@ void connection_answered(struct connection *c)
     x->answered = true;
     if (c->state == CONNECTION_BROKEN) {
         end_exchange(c);
-        bury(c);
+        unlink_connection(c);
         return;
     }
     start_answer(c);

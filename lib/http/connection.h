@@ -32,7 +32,7 @@ enum connection_state {
     CONNECTION_BODY,      /* reads a body, or reads it off when it is refused */
     CONNECTION_HANDLING,  /* the handler has it; nothing is read */
     CONNECTION_ANSWERING, /* an answer is being sent */
-    CONNECTION_LINGERING, /* all is said; reads until the client has closed, too */
+    CONNECTION_LINGERING, /* the last answer is sent; discards until the client closes */
     CONNECTION_BROKEN,    /* the socket is closed, the handler not done */
     CONNECTION_DEAD,      /* freed at the end of the loop's round */
 };
@@ -48,7 +48,7 @@ struct http_exchange {
 };
 
 /* Bytes received and not used: [at, size) of `bytes`. */
-struct window {
+struct buffer {
     char *bytes; /* NULL: none; else the loop's scratch, or our own */
     size_t at, size, room;
     bool borrowed; /* the loop's */
@@ -59,7 +59,7 @@ struct connection {
     struct http_exchange exchange;
     struct http_server *server;
     struct connection *prev, *next; /* of all; of the dead, next alone */
-    struct connection *again_next;
+    struct connection *deferred_next;
     struct address *address;
     SSL *tls; /* NULL: plain */
     int fd;   /* -1: closed */
@@ -67,15 +67,16 @@ struct connection {
     bool readable;   /* as far as we know there is more to read */
     bool fin;        /* the client's end was seen by epoll; read on until it is reached */
     bool eof;        /* and was reached: nothing more will come */
-    bool closes;     /* ends after this answer */
+    bool broken;     /* the client has reset it */
+    bool close_after;     /* ends after this answer */
     bool over_limit; /* its address has too many */
     bool in_handler; /* a handler of this connection is on the loop's stack */
-    bool again;      /* is in the server's list of that name */
-    struct window in;
+    bool deferred;      /* is in the server's list of that name */
+    struct buffer input;
     size_t scanned; /* bytes of an incomplete head that were looked at */
     struct http_body body;
     char *bytes; /* of the body so far; the arena's */
-    size_t bytes_size, bytes_room, drained;
+    size_t bytes_size, bytes_room, discarded;
     int64_t length; /* by Content-Length; -1: not told */
     struct iovec out[2];
     size_t out_at, out_count;

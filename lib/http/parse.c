@@ -296,7 +296,7 @@ static enum http_reason read_request_line(struct http_text line, size_t target_m
     if (size > target_max)
         return HTTP_TARGET_TOO_LONG;
     enum http_reason reason = read_target((struct http_text){target, size}, head);
-    if (reason == HTTP_OK || reason == HTTP_CONNECT)
+    if (reason == HTTP_OK)
         head->target = (struct http_text){target, size};
     head->http_1_0 = head->close = version.at[7] == '0';
     return reason;

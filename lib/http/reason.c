@@ -4,7 +4,14 @@
 #include <assert.h>
 #include <stdio.h>
 
-enum limit { LIMIT_none, LIMIT_head, LIMIT_target, LIMIT_fields, LIMIT_body };
+enum limit {
+    LIMIT_none,
+    LIMIT_head,
+    LIMIT_target,
+    LIMIT_fields,
+    LIMIT_body,
+    LIMIT_connections,
+};
 
 static const struct {
     unsigned status;
@@ -34,9 +41,9 @@ void http_reason_sentence(enum http_reason reason, const struct http_limits *lim
                           size_t per_address, char *out, size_t size)
 {
     const size_t values[] = {
-        [LIMIT_none] = per_address,      [LIMIT_head] = limits->head,
-        [LIMIT_target] = limits->target, [LIMIT_fields] = limits->fields,
-        [LIMIT_body] = limits->body,
+        [LIMIT_head] = limits->head,     [LIMIT_target] = limits->target,
+        [LIMIT_fields] = limits->fields, [LIMIT_body] = limits->body,
+        [LIMIT_connections] = per_address,
     };
     const char *at = ROWS[reason].sentence;
     size_t used = 0;

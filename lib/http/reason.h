@@ -15,7 +15,7 @@ struct http_limits {
     size_t target; /* bytes of the request target */
     size_t fields; /* header fields, at most HTTP_FIELDS_MAX */
     size_t body;   /* bytes of a body, without chunk framing */
-    size_t drain;  /* bytes of a refused body that are read before the answer */
+    size_t discard; /* bytes of a refused body that are read before the answer */
 };
 
 /*
@@ -95,7 +95,8 @@ struct http_limits {
     X(PLAIN_ON_TLS,          400, true,                                                    \
       "This port speaks TLS; use https.", none)                                            \
     X(TOO_MANY_CONNECTIONS,  429, true,                                                    \
-      "Your address has %zu connections open already, as many as it may have.", none)
+      "Your address has %zu connections open already, as many as it may have.",            \
+      connections)
 /* clang-format on */
 
 enum http_reason {

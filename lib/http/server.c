@@ -1,6 +1,7 @@
 /* server.c - see server.h; here is the loop, and one connection is connection.c. */
 #include "http/server.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
@@ -19,17 +20,18 @@
 #include "http/loop.h"
 
 enum {
+    UNSEEN_MAX = 64,         /* rounds with events left over, before deadlines count */
     EVENTS = 256,          /* looked at in one round */
     ACCEPT_RETRY_MS = 100, /* when no descriptors are left */
     HANDSHAKE_MS = 10,     /* for TCP handshakes that have begun, when all is drained */
     DRAIN_LOOK_MS = 10,    /* how often it is looked whether it is */
     LINGER_MS = 5000,      /* for a client to read an answer and close */
     CLOSE_WAIT_MS = 1000,  /* for those that linger when the server ends */
-    OVER_MAX = 64,         /* connections past their address's limit, to be told so */
+    OVER_LIMIT_MAX = 64,         /* connections past their address's limit, to be told so */
 };
 
 static _Thread_local struct http_server
-    *loops; /* the server this thread is the loop of */
+    *this_loop; /* the server this thread is the loop of */
 
 /* ---- what connections use ---- */
 
@@ -67,21 +69,21 @@ const char *loop_date(struct http_server *s)
 
 /* ---- waking the loop ---- */
 
-static void ring(void *arg)
+static void wake_now(void *arg)
 {
     struct http_server *s = arg;
     const uint64_t one = 1;
 
     atomic_store(&s->woken, true);
     if (atomic_exchange(&s->asleep, false))
-        (void)!write(s->bell, &one, sizeof one);
+        (void)!write(s->wake_fd, &one, sizeof one);
 }
 
 /* Once for many answers that come together. */
-static void wake(struct http_server *s)
+static void wake_corked(struct http_server *s)
 {
-    if (cork_hold(ring, s) == CORK_NONE)
-        ring(s);
+    if (cork_hold(wake_now, s) == CORK_NONE)
+        wake_now(s);
 }
 
 void http_exchange_answer(struct http_exchange *x, const struct http_answer *answer)
@@ -90,7 +92,7 @@ void http_exchange_answer(struct http_exchange *x, const struct http_answer *ans
     struct http_server *s = c->server;
 
     x->answer = *answer;
-    if (loops == s && c->in_handler) {
+    if (this_loop == s && c->in_handler) {
         x->answered = true;
         return;
     }
@@ -98,7 +100,7 @@ void http_exchange_answer(struct http_exchange *x, const struct http_answer *ans
     x->next = atomic_load(&s->answered);
     while (!atomic_compare_exchange_weak(&s->answered, &x->next, x))
         ;
-    wake(s);
+    wake_corked(s);
 }
 
 /* In the order in which they were answered. */
@@ -130,20 +132,20 @@ static void take_client(struct http_server *s, int fd,
         close(fd);
         return;
     }
-    bool over = address_count(address) > s->config.per_address_max;
-    if (over && s->over == OVER_MAX) {
+    bool over_limit_count = address_count(address) > s->config.per_address_max;
+    if (over_limit_count && s->over_limit_count == OVER_LIMIT_MAX) {
         addresses_leave(s->addresses, address);
         close(fd);
         return;
     }
-    connection_open(s, fd, address, over);
+    connection_open(s, fd, address, over_limit_count);
 }
 
-/* Up to that many connections in all.  The listening socket is edge-triggered: `backlog`
+/* Up to that many connections in all.  The listening socket is edge-triggered: `accept_pending`
  * stays set until it is seen empty. */
 static void accept_all(struct http_server *s, unsigned most)
 {
-    while (s->backlog && s->listen_fd >= 0 && s->connections < most &&
+    while (s->accept_pending && s->listen_fd >= 0 && s->connections < most &&
            s->now_ms >= s->accept_after_ms) {
         struct sockaddr_storage from;
         socklen_t size = sizeof from;
@@ -152,7 +154,7 @@ static void accept_all(struct http_server *s, unsigned most)
         if (fd >= 0) {
             take_client(s, fd, &from);
         } else if (errno == EAGAIN) {
-            s->backlog = false;
+            s->accept_pending = false;
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
                    errno == ENOMEM) {
             log_warn("accept_failed", "reason=\"%s\" connections=%u", strerror(errno),
@@ -174,17 +176,17 @@ static bool client_waits(const struct http_server *s)
  * it has for HTTP_FULL_IDLE_MS.  Returns how long the loop may sleep, at most `wait_ms`
  * (-1: for ever).
  */
-static int make_way(struct http_server *s, int wait_ms)
+static int evict_idle(struct http_server *s, int wait_ms)
 {
     int64_t more = ACCEPT_RETRY_MS;
 
-    if (!s->backlog || s->listen_fd < 0)
+    if (!s->accept_pending || s->listen_fd < 0)
         return wait_ms;
     if (s->now_ms < s->accept_after_ms) {
         more = s->accept_after_ms - s->now_ms;
     } else {
         if (!client_waits(s)) {
-            s->backlog = false;
+            s->accept_pending = false;
             return wait_ms;
         }
         struct timer *idle = timers_first(&s->timers, WAIT_IDLE);
@@ -217,9 +219,9 @@ static void stop_listening(struct http_server *s)
         listen_end(s->listen_fd);
         s->listen_until_ms = s->now_ms + HANDSHAKE_MS;
     }
-    s->backlog = true;
+    s->accept_pending = true;
     accept_all(s, UINT_MAX);
-    if (!s->backlog && s->now_ms >= s->listen_until_ms)
+    if (!s->accept_pending && s->now_ms >= s->listen_until_ms)
         close_listener(s);
 }
 
@@ -239,7 +241,7 @@ static int64_t idle_until_ms(struct http_server *s)
 static void drain(struct http_server *s, bool seen_all)
 {
     stop_listening(s);
-    bool drained = seen_all && s->listen_fd < 0 && s->running == 0 && s->again == NULL &&
+    bool drained = seen_all && s->listen_fd < 0 && s->running == 0 && s->deferred == NULL &&
                    timers_first(&s->timers, WAIT_HEAD) == NULL &&
                    s->now_ms >= idle_until_ms(s);
     if (drained == atomic_load(&s->is_drained))
@@ -253,7 +255,7 @@ static void drain(struct http_server *s, bool seen_all)
 /* ---- a round of the loop ---- */
 
 /*
- * Either we see `woken` here, or ring sees `asleep` and rings: each side writes its own
+ * Either we see `woken` here, or wake_now sees `asleep` and count: each side writes its own
  * flag before it reads the other's.
  */
 static int wait_for_events(struct http_server *s, struct epoll_event *events, int wait_ms)
@@ -270,26 +272,26 @@ static int wait_for_events(struct http_server *s, struct epoll_event *events, in
     return count;
 }
 
-static void look_at(struct http_server *s, const struct epoll_event *event)
+static void dispatch_event(struct http_server *s, const struct epoll_event *event)
 {
-    uint64_t rings;
+    uint64_t count;
 
-    if (event->data.ptr == &s->bell)
-        (void)!read(s->bell, &rings, sizeof rings);
+    if (event->data.ptr == &s->wake_fd)
+        (void)!read(s->wake_fd, &count, sizeof count);
     else if (event->data.ptr == &s->listen_fd)
-        s->backlog = true;
+        s->accept_pending = true;
     else
         connection_event(event->data.ptr, event->events);
 }
 
-static void look_again(struct http_server *s)
+static void run_deferred(struct http_server *s)
 {
-    struct connection *c = s->again;
+    struct connection *c = s->deferred;
 
-    s->again = NULL;
+    s->deferred = NULL;
     while (c != NULL) {
-        struct connection *next = c->again_next;
-        c->again = false;
+        struct connection *next = c->deferred_next;
+        c->deferred = false;
         if (c->state != CONNECTION_DEAD)
             connection_event(c, 0);
         c = next;
@@ -305,13 +307,13 @@ static void expire(struct http_server *s)
 }
 
 /* Whoever is still to be looked at again is freed a round later. */
-static void free_dead(struct http_server *s)
+static void free_closed(struct http_server *s)
 {
-    struct connection **at = &s->dead;
+    struct connection **at = &s->to_free;
 
     while (*at != NULL) {
         struct connection *c = *at;
-        if (c->again) {
+        if (c->deferred) {
             at = &c->next;
             continue;
         }
@@ -320,34 +322,39 @@ static void free_dead(struct http_server *s)
     }
 }
 
-static void round_of(struct http_server *s, int wait_ms)
+static void run_once(struct http_server *s, int wait_ms)
 {
     struct epoll_event events[EVENTS];
     int count = wait_for_events(s, events, wait_ms);
+    const bool seen_all = count >= 0 && count < EVENTS;
 
     cork_begin(); /* the calls of all requests that came go together */
     take_answers(s);
     for (int i = 0; i < count; i++)
-        look_at(s, &events[i]);
-    look_again(s);
-    expire(s);
+        dispatch_event(s, &events[i]);
+    run_deferred(s);
+    /* After a stop of the process, what has come in time is still unread: deadlines count
+     * once it has been read.  A flood may not put them off for ever. */
+    s->unseen = seen_all ? 0 : s->unseen + 1;
+    if (seen_all || s->unseen >= UNSEEN_MAX)
+        expire(s);
     accept_all(s, s->config.connections_max);
     if (atomic_load(&s->draining))
-        drain(s, count < EVENTS);
+        drain(s, seen_all);
     cork_end();
-    free_dead(s);
+    free_closed(s);
 }
 
 static int sleep_ms(struct http_server *s)
 {
     int wait_ms = timers_wait_ms(&s->timers, s->now_ms);
 
-    if (s->again != NULL)
+    if (s->deferred != NULL)
         return 0;
     if (atomic_load(&s->draining) && !atomic_load(&s->is_drained) &&
         (wait_ms < 0 || wait_ms > DRAIN_LOOK_MS))
         wait_ms = DRAIN_LOOK_MS;
-    return make_way(s, wait_ms);
+    return evict_idle(s, wait_ms);
 }
 
 /* ---- the end ---- */
@@ -370,30 +377,30 @@ static void close_all(struct http_server *s)
 {
     int64_t until = clock_monotonic_ms() + CLOSE_WAIT_MS;
 
-    s->backlog = true;
+    s->accept_pending = true;
     accept_all(s, UINT_MAX);
     close_listener(s);
     close_quiet(s);
-    free_dead(s);
+    free_closed(s);
     while (s->connections > 0 && s->now_ms < until)
-        round_of(s, 10);
+        run_once(s, 10);
     for (struct connection *c = s->first, *next; c != NULL; c = next) {
         next = c->next;
         connection_close(c);
     }
     take_answers(s);
-    look_again(s);
-    free_dead(s);
+    run_deferred(s);
+    free_closed(s);
 }
 
 static void *run(void *arg)
 {
     struct http_server *s = arg;
 
-    loops = s;
+    this_loop = s;
     s->now_ms = clock_monotonic_ms();
     while (!atomic_load(&s->closing))
-        round_of(s, sleep_ms(s));
+        run_once(s, sleep_ms(s));
     close_all(s);
     return NULL;
 }
@@ -425,8 +432,8 @@ static void destroy(struct http_server *s)
     while (s->arenas_kept > 0)
         arena_free(s->arenas[--s->arenas_kept]);
     close_listener(s);
-    if (s->bell >= 0)
-        close(s->bell);
+    if (s->wake_fd >= 0)
+        close(s->wake_fd);
     if (s->epoll_fd >= 0)
         close(s->epoll_fd);
     addresses_free(s->addresses);
@@ -445,8 +452,8 @@ static struct err start(struct http_server *s)
     if (s->addresses == NULL)
         return err_memory();
     s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    s->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (s->epoll_fd < 0 || s->bell < 0 || !watch(s, s->bell, EPOLLIN, &s->bell) ||
+    s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (s->epoll_fd < 0 || s->wake_fd < 0 || !watch(s, s->wake_fd, EPOLLIN, &s->wake_fd) ||
         !watch(s, s->listen_fd, EPOLLIN | EPOLLET, &s->listen_fd))
         return err_make(ERR_UNAVAILABLE, "cannot watch the sockets of HTTP: %s",
                         strerror(errno));
@@ -462,11 +469,12 @@ struct err http_server_open(const struct http_server_config *config,
 {
     struct http_server *s = calloc(1, sizeof *s);
 
+    assert(config->limits.head <= LOOP_SCRATCH); /* an incomplete head fits into a read */
     *out = NULL;
     if (s == NULL)
         return err_memory();
     s->config = *config;
-    s->listen_fd = s->epoll_fd = s->bell = -1;
+    s->listen_fd = s->epoll_fd = s->wake_fd = -1;
     pthread_mutex_init(&s->mutex, NULL);
     clock_cond_init(&s->drained);
     start_timers(s);
@@ -486,7 +494,7 @@ uint16_t http_server_port(const struct http_server *s)
 void http_server_quiesce(struct http_server *s)
 {
     atomic_store(&s->draining, true);
-    ring(s);
+    wake_now(s);
 }
 
 bool http_server_wait_idle(struct http_server *s, int64_t limit_ms)
@@ -505,7 +513,7 @@ void http_server_close(struct http_server *s)
     if (s == NULL)
         return;
     atomic_store(&s->closing, true);
-    ring(s);
+    wake_now(s);
     pthread_join(s->thread, NULL);
     destroy(s);
 }

@@ -51,7 +51,7 @@ struct http_handler {
     /* The whole body has come; it lives until on_end, and a NUL follows it.  Answers now,
      * or later from any thread. */
     void (*on_body)(void *arg, struct http_exchange *x, char *body, size_t size);
-    /* It is refused: must answer at once, and may not touch the status.  head: what could
+    /* It is refused: must answer at once, with that status, or 503 when memory is short.  head: what could
      * be read of it (method and target may be empty), or NULL after on_head. */
     void (*on_refusal)(void *arg, struct http_exchange *x, const struct http_head *head,
                        enum http_reason reason, struct http_answer *answer);

@@ -51,7 +51,7 @@ static struct {
 } world;
 
 static const struct http_limits LIMITS = {
-    .head = 8192, .target = 4096, .fields = 32, .body = BODY_MAX, .drain = BODY_MAX};
+    .head = 8192, .target = 4096, .fields = 32, .body = BODY_MAX, .discard = BODY_MAX};
 
 /* ---- in place of what is around ---------------------------------------------------------- */
 

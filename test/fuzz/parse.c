@@ -16,7 +16,7 @@
 
 /* Small, so that inputs of libFuzzer's size get past them. */
 static const struct http_limits LIMITS = {
-    .head = 1024, .target = 128, .fields = 8, .body = 1000, .drain = 1000};
+    .head = 1024, .target = 128, .fields = 8, .body = 1000, .discard = 1000};
 
 /* ---- a strict reader --------------------------------------------------------------------- */
 

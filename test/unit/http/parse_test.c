@@ -16,7 +16,7 @@
 #include "unit/http/cases.h"
 
 static const struct http_limits LIMITS = {
-    .head = 512, .target = 64, .fields = 8, .body = 1000, .drain = 2000};
+    .head = 512, .target = 64, .fields = 8, .body = 1000, .discard = 2000};
 
 struct row {
     const char *bytes;

@@ -22,7 +22,7 @@ enum {
     LONG_MS = 60000,  /* a deadline that does not come */
     SHORT_MS = 100,   /* one that does */
     BODY_MAX = 1000,  /* bytes */
-    DRAIN_MAX = 4000, /* bytes */
+    DISCARD_MAX = 4000, /* bytes */
     BIG = 8 << 20,    /* bytes of an answer no socket takes at once */
     QUEUE_MAX = 64,
 };
@@ -226,7 +226,7 @@ static const struct http_server_config DEFAULTS = {
     .body_timeout_ms = LONG_MS,
     .answer_timeout_ms = LONG_MS,
     .limits =
-        {.head = 2048, .target = 256, .fields = 16, .body = BODY_MAX, .drain = DRAIN_MAX},
+        {.head = 2048, .target = 256, .fields = 16, .body = BODY_MAX, .discard = DISCARD_MAX},
     .arena_max = 1 << 20,
 };
 
