@@ -10,6 +10,7 @@
 #include <sodium.h>
 #include <sys/resource.h>
 
+#include "base/clock.h"
 #include "unit/http/world.h"
 
 /* ---- answers ---- */
@@ -214,6 +215,75 @@ static void closing_answers_what_has_come_and_ends_the_rest(void **state)
     close_world(w);
 }
 
+/* The loop waits in a handler from here on, until let_go. */
+static void block(struct world *w, int fd)
+{
+    ask(fd, "PUT", "/blocked", "first");
+    pthread_mutex_lock(&w->mutex);
+    while (!w->blocked)
+        pthread_cond_wait(&w->changed, &w->mutex);
+    pthread_mutex_unlock(&w->mutex);
+}
+
+static void let_go(struct world *w)
+{
+    pthread_mutex_lock(&w->mutex);
+    w->let_go = true;
+    pthread_cond_broadcast(&w->changed);
+    pthread_mutex_unlock(&w->mutex);
+}
+
+/* Both are one event for the loop, and none follows. */
+static void a_reset_that_comes_with_its_request_is_told(void **state)
+{
+    struct world *w = open_default();
+    int blocked = connect_to(w), fd = connect_to(w);
+
+    (void)state;
+    expect_served(w, fd, "/echo");
+    block(w, blocked);
+    ask(fd, "PUT", "/held", "x");
+    break_off(fd);
+    let_go(w);
+    wait_for(w, &w->gone, 1);
+    wait_held(w, 1);
+    let_held_go(w);
+    expect_answer(w, blocked, 200, "first");
+    close(blocked);
+    wait_for(w, &w->ended, 3);
+    close_world(w);
+}
+
+/* As after a stop of the process: more requests wait than the loop sees in one round. */
+static void requests_that_came_in_time_are_answered_after_a_stop(void **state)
+{
+    enum { CROWD = 300, IDLE_MS = 200 };
+    struct http_server_config config = DEFAULTS;
+    static int fds[CROWD];
+
+    (void)state;
+    config.connections_max = config.per_address_max = CROWD + 1;
+    config.idle_timeout_ms = IDLE_MS;
+    struct world *w = open_as(config);
+    int blocked = connect_to(w);
+    for (int i = 0; i < CROWD; i++)
+        fds[i] = connect_to(w);
+    expect_served(w, fds[CROWD - 1], "/echo"); /* so all are accepted */
+    block(w, blocked);
+    int64_t until = clock_monotonic_ms() + IDLE_MS + 1;
+    for (int i = 0; i < CROWD; i++)
+        ask(fds[i], "PUT", "/echo", "in time");
+    while (clock_monotonic_ms() < until)
+        ; /* the idle deadlines pass */
+    let_go(w);
+    for (int i = 0; i < CROWD; i++) {
+        expect_answer(w, fds[i], 200, "in time");
+        close(fds[i]);
+    }
+    close(blocked);
+    close_world(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -224,6 +294,8 @@ int main(void)
         cmocka_unit_test(what_the_kernel_has_let_in_is_served_while_draining),
         cmocka_unit_test(draining_waits_for_what_runs_and_no_longer),
         cmocka_unit_test(closing_answers_what_has_come_and_ends_the_rest),
+        cmocka_unit_test(a_reset_that_comes_with_its_request_is_told),
+        cmocka_unit_test(requests_that_came_in_time_are_answered_after_a_stop),
     };
 
     log_start("test", LOG_ERROR);
