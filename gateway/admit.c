@@ -5,8 +5,8 @@
 #include "base/log.h"
 #include "gateway/buckets.h"
 #include "gateway/jwt.h"
-#include "http/media_type.h"
 #include "gateway/session.h"
+#include "http/media_type.h"
 
 static struct err authenticate(struct request *r, enum method method)
 {
@@ -35,10 +35,10 @@ static struct err check_body(struct request *r, enum method method)
 {
     if (method == METHOD_GET)
         return ERR_NONE;
-    struct err e = media_coding_check(r->head.content_encoding);
+    struct err e = http_media_coding_check(r->head.content_encoding);
     if (!failed(e))
-        return media_type_check(r->head.content_type);
-    r->answer.accept_encoding = MEDIA_ACCEPT_ENCODING;
+        return http_media_type_check(r->head.content_type);
+    r->answer.accept_encoding = HTTP_ACCEPT_ENCODING;
     return e;
 }
 

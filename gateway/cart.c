@@ -12,11 +12,11 @@
 
 enum { LOOK_TIMEOUT_MS = 1000 }; /* then the shopper is given the cart without prices */
 
-/* A look under way: in the request's arena. */
-struct look {
+/* Prices being read for a cart: in the request's arena. */
+struct pricing {
     struct request *request;
     struct cart_view view;
-    cart_looked *done;
+    cart_priced *done;
 };
 
 /* ---- the tag ---- */
@@ -53,19 +53,19 @@ static char *prices_of(struct arena *arena, const struct cart_view *view)
     return arena_printf(arena, "%016" PRIx64, name);
 }
 
-static void finish(struct look *look)
+static void finish(struct pricing *pricing)
 {
-    struct arena *arena = look->request->arena;
-    struct cart_view *view = &look->view;
+    struct arena *arena = pricing->request->arena;
+    struct cart_view *view = &pricing->view;
     bool shows = view->priced && view->cart->n_lines > 0;
     char *prices = shows ? prices_of(arena, view) : NULL;
 
     if (!shows || prices != NULL)
         view->etag = etag_write(arena, view->cart->version, prices);
     if (view->etag == NULL)
-        look->done(look->request, err_memory(), NULL);
+        pricing->done(pricing->request, err_memory(), NULL);
     else
-        look->done(look->request, ERR_NONE, view);
+        pricing->done(pricing->request, ERR_NONE, view);
 }
 
 /* ---- reading the products ---- */
@@ -82,34 +82,34 @@ static const Inventory__V1__Product *find(const Inventory__V1__ListProductsReply
 static void on_products(void *arg, struct err e, const ProtobufCMessage *message,
                         bool replayed)
 {
-    struct look *look = arg;
-    struct cart_view *view = &look->view;
+    struct pricing *pricing = arg;
+    struct cart_view *view = &pricing->view;
 
     (void)replayed;
     if (failed(e)) {
-        log_warn("cart_unpriced", "request=%s code=%s reason=\"%s\"", look->request->id,
-                 err_reason(e.code), e.message);
+        log_warn("cart_unpriced", "request=%s code=%s reason=\"%s\"",
+                 pricing->request->id, err_reason(e.code), e.message);
     } else {
         view->priced = true;
         for (size_t i = 0; i < view->cart->n_lines; i++)
             view->products[i] = find((const Inventory__V1__ListProductsReply *)message,
                                      view->cart->lines[i]->sku);
     }
-    finish(look);
+    finish(pricing);
 }
 
-static void call_list(struct look *look, char **skus)
+static void call_list(struct pricing *pricing, char **skus)
 {
-    struct request *r = look->request;
+    struct request *r = pricing->request;
     Inventory__V1__ListProductsRequest message =
         INVENTORY__V1__LIST_PRODUCTS_REQUEST__INIT;
     int64_t most = r->gateway->call_timeout_ms;
 
     message.limit = SKUS_MAX;
-    message.n_skus = look->view.cart->n_lines;
+    message.n_skus = pricing->view.cart->n_lines;
     message.skus = skus;
     for (size_t i = 0; i < message.n_skus; i++)
-        skus[i] = look->view.cart->lines[i]->sku;
+        skus[i] = pricing->view.cart->lines[i]->sku;
     request_call_next(r,
                       &(struct request_call){
                           .channel = r->gateway->inventory,
@@ -118,18 +118,18 @@ static void call_list(struct look *look, char **skus)
                           .reply_type = &inventory__v1__list_products_reply__descriptor,
                           .timeout_ms = most < LOOK_TIMEOUT_MS ? most : LOOK_TIMEOUT_MS,
                       },
-                      on_products, look);
+                      on_products, pricing);
 }
 
-void cart_look(struct request *r, const Orders__V1__Cart *cart, unsigned status,
-               cart_looked *done)
+void cart_price(struct request *r, const Orders__V1__Cart *cart, unsigned status,
+                cart_priced *done)
 {
-    struct look *look = arena_alloc(r->arena, sizeof *look);
+    struct pricing *pricing = arena_alloc(r->arena, sizeof *pricing);
     char **skus = arena_alloc(r->arena, (cart->n_lines + 1) * sizeof *skus);
     const Inventory__V1__Product **products =
         arena_alloc(r->arena, (cart->n_lines + 1) * sizeof *products);
 
-    if (look == NULL || skus == NULL || products == NULL) {
+    if (pricing == NULL || skus == NULL || products == NULL) {
         done(r, err_memory(), NULL);
         return;
     }
@@ -139,11 +139,12 @@ void cart_look(struct request *r, const Orders__V1__Cart *cart, unsigned status,
              NULL);
         return;
     }
-    *look = (struct look){r, {cart, status, NULL, cart->n_lines == 0, products}, done};
+    *pricing =
+        (struct pricing){r, {cart, status, NULL, cart->n_lines == 0, products}, done};
     if (cart->n_lines == 0)
-        finish(look);
+        finish(pricing);
     else
-        call_list(look, skus);
+        call_list(pricing, skus);
 }
 
 /* ---- writing it ---- */

@@ -15,7 +15,7 @@
 /* All of it is borrowed from the request's arena and the messages there. */
 struct cart_view {
     const Orders__V1__Cart *cart;
-    unsigned status; /* to be answered with, as given to cart_look */
+    unsigned status; /* to be answered with, as given to cart_price */
     const char *etag;
     bool priced; /* the products were read */
     /* By line, when priced; NULL: there is no such product (any more). */
@@ -23,7 +23,7 @@ struct cart_view {
 };
 
 /* Answers or fails the request, and resumes it; `view` is NULL when failed. */
-typedef void cart_looked(struct request *request, struct err error,
+typedef void cart_priced(struct request *request, struct err error,
                          const struct cart_view *view);
 
 /*
@@ -31,8 +31,8 @@ typedef void cart_looked(struct request *request, struct err error,
  * request's arena, and calls `done`, once, perhaps before it returns.  That the products
  * cannot be read is no failure.  RESOURCE_EXHAUSTED; DATA_LOSS when the cart has no version.
  */
-void cart_look(struct request *request, const Orders__V1__Cart *cart, unsigned status,
-               cart_looked *done);
+void cart_price(struct request *request, const Orders__V1__Cart *cart, unsigned status,
+                cart_priced *done);
 
 /* {"cart_id","etag","lines":[...]}; with "total_cents" and "currency" when each line has a
  * price and all have one currency, and there is a line. */

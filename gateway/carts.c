@@ -24,9 +24,11 @@ static size_t cart_room(const struct cart_view *view)
     return 256 + 224 * view->cart->n_lines;
 }
 
-/* The fields of a cart's answer, in the arena.  With Content-Location, what a PUT is answered
- * with is the cart itself, and the tag is of that (RFC 9110, 8.7 and 9.3.4). */
-static struct err give_tag(struct request *r, const char *etag)
+/* The fields of a cart's answer, in the arena.  Content-Location says that the answer to a
+ * PUT is the cart itself, and the tag is of that (RFC 9110, 8.7).  9.3.4 would leave the tag
+ * out there, as the answer shows prices that were not sent; on purpose it is not, since the
+ * next change needs it. */
+static struct err set_cart_fields(struct request *r, const char *etag)
 {
     enum { FIELDS_COUNT = 3 };
     const char *location = arena_printf(r->arena, "/v1/carts/%s", r->path_id);
@@ -42,7 +44,7 @@ static struct err give_tag(struct request *r, const char *etag)
 
 static struct err answer_cart(struct request *r, const struct cart_view *view)
 {
-    struct err e = give_tag(r, view->etag);
+    struct err e = set_cart_fields(r, view->etag);
 
     if (failed(e))
         return e;
@@ -82,7 +84,7 @@ static void on_changed(struct request *r, struct err e, const struct cart_view *
 void carts_changed(struct request *r, unsigned status, const Orders__V1__Cart *cart)
 {
     if (cart != NULL) {
-        cart_look(r, cart, status, on_changed);
+        cart_price(r, cart, status, on_changed);
         return;
     }
     answer_changed(r, status, NULL);
@@ -109,7 +111,7 @@ static struct err answer_if(struct request *r, const struct cart_view *view)
     }
     if (!known)
         return answer_cart(r, view);
-    e = give_tag(r, view->etag);
+    e = set_cart_fields(r, view->etag);
     if (!failed(e)) {
         r->answer.status = 304;
         r->answered = true;
@@ -139,7 +141,7 @@ static void on_cart(void *arg, struct err e, const ProtobufCMessage *message,
         request_fail(r, problem_of_call(e, false));
         request_resume(r);
     } else {
-        cart_look(r, reply->cart, 200, on_priced);
+        cart_price(r, reply->cart, 200, on_priced);
     }
 }
 
@@ -193,7 +195,7 @@ static void on_put(void *arg, struct err e, const ProtobufCMessage *message,
         request_fail(r, problem_of_call(e, true));
         request_resume(r);
     } else {
-        cart_look(r, reply->cart, reply->created ? 201 : 200, on_put_priced);
+        cart_price(r, reply->cart, reply->created ? 201 : 200, on_put_priced);
     }
 }
 

@@ -4,7 +4,10 @@
 #include <stddef.h>
 
 /* The fields we read; each may come once. */
-#define FIELD(name, member) {name, sizeof name - 1, offsetof(struct head, member)}
+#define FIELD(name, member)                                                              \
+    {                                                                                    \
+        name, sizeof name - 1, offsetof(struct head, member)                             \
+    }
 static const struct {
     const char *name;
     size_t size; /* of the name: it tells most of them apart */

@@ -10,19 +10,17 @@
 
 /* Nothing but the shop page (files.c) is a page: it may load nothing, be framed nowhere,
  * be guessed no type. */
-static const struct answer_field ALWAYS[] = {
-    {"X-Content-Type-Options", "nosniff"},
-    {"Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"},
-    {"Referrer-Policy", "no-referrer"},
-};
+#define POLICIES(X)                                                                      \
+    X("X-Content-Type-Options", "nosniff")                                               \
+    X("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")           \
+    X("Referrer-Policy", "no-referrer")
 
-/* The same lines, and that of Cache-Control, for the many answers without fields of their
- * own. */
-static const char USUAL[] =
-    "X-Content-Type-Options: nosniff\r\n"
-    "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n"
-    "Referrer-Policy: no-referrer\r\n"
-    "Cache-Control: no-store\r\n";
+#define FIELD(name, value) {name, value},
+static const struct answer_field ALWAYS[] = {POLICIES(FIELD)};
+
+/* The same as one text, for the many answers without fields of their own. */
+#define LINE(name, value) name ": " value "\r\n"
+static const char USUAL[] = POLICIES(LINE) LINE("Cache-Control", "no-store");
 
 static bool has_own(const struct answer *a, const char *name)
 {

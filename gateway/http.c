@@ -19,14 +19,14 @@
 #include "gateway/traffic.h"
 
 enum {
-    HEAD_MAX = 32 << 10,  /* bytes */
-    TARGET_MAX = 8 << 10, /* bytes */
-    BODY_MAX = 64 << 10,  /* bytes */
-    DISCARD_MAX = 1 << 20,  /* bytes of a refused body: read, and the connection goes on */
-    STOP_WAIT_MS = 1000,  /* for the last answers to leave */
-    METHOD_LOGGED = 16,   /* bytes of it in the access log */
-    PATH_LOGGED = 256,    /* likewise */
-    ACCESS_LINE = 384,    /* bytes that most lines have at most */
+    HEAD_MAX = 32 << 10,   /* bytes */
+    TARGET_MAX = 8 << 10,  /* bytes */
+    BODY_MAX = 64 << 10,   /* bytes */
+    DISCARD_MAX = 1 << 20, /* bytes of a refused body: read, and the connection goes on */
+    STOP_WAIT_MS = 1000,   /* for the last answers to leave */
+    METHOD_LOGGED = 16,    /* bytes of it in the access log */
+    PATH_LOGGED = 256,     /* likewise */
+    ACCESS_LINE = 384,     /* bytes that most lines have at most */
 };
 
 struct http {
@@ -217,11 +217,11 @@ static struct err error_of(const struct http *http, struct http_exchange *x,
         unsigned status;
         enum err_code code;
     } CODES[] = {
-        {400, ERR_INVALID_ARGUMENT},      {408, ERR_REQUEST_TIMEOUT},
-        {413, ERR_PAYLOAD_TOO_LARGE},     {414, ERR_TARGET_TOO_LONG},
-        {417, ERR_EXPECTATION_FAILED},    {429, ERR_TOO_MANY_CONNECTIONS},
-        {431, ERR_HEADER_TOO_LARGE},      {501, ERR_UNIMPLEMENTED},
-        {503, ERR_RESOURCE_EXHAUSTED},    {505, ERR_VERSION_NOT_SUPPORTED},
+        {400, ERR_INVALID_ARGUMENT},   {408, ERR_REQUEST_TIMEOUT},
+        {413, ERR_PAYLOAD_TOO_LARGE},  {414, ERR_TARGET_TOO_LONG},
+        {417, ERR_EXPECTATION_FAILED}, {429, ERR_TOO_MANY_CONNECTIONS},
+        {431, ERR_HEADER_TOO_LARGE},   {501, ERR_UNIMPLEMENTED},
+        {503, ERR_RESOURCE_EXHAUSTED}, {505, ERR_VERSION_NOT_SUPPORTED},
     };
     unsigned status = http_reason_status(reason);
     char sentence[160];

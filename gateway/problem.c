@@ -15,7 +15,7 @@ static const struct {
     const char *detail;
     int retry_after_s;
     bool final;
-} TOLD[ERR_CODES_COUNT] = {
+} PROBLEMS[ERR_CODES_COUNT] = {
     [ERR_INVALID_ARGUMENT] = {"The request is malformed", NULL, 0, false},
     [ERR_OUT_OF_RANGE] = {"A value is out of range", NULL, 0, false},
     [ERR_NOT_FOUND] = {"Not found", NULL, 0, false},
@@ -175,8 +175,8 @@ static void write_subject(struct text *text, struct err error)
 
 void problem_open(struct text *text, unsigned status, struct err error)
 {
-    const char *detail = TOLD[error.code].detail;
-    const char *title = TOLD[error.code].title;
+    const char *detail = PROBLEMS[error.code].detail;
+    const char *title = PROBLEMS[error.code].title;
 
     text_raw(text, "{\"type\":\"urn:checkout:problem:");
     text_raw(text, err_reason(error.code));
@@ -209,13 +209,13 @@ struct answer problem_answer(struct arena *arena, struct err error)
         .status = err_http_status(error.code),
         .body = text.bytes,
         .size = text.size,
-        .retry_after_s = TOLD[error.code].retry_after_s,
+        .retry_after_s = PROBLEMS[error.code].retry_after_s,
     };
 }
 
 bool problem_is_final(enum err_code code)
 {
-    return TOLD[code].final;
+    return PROBLEMS[code].final;
 }
 
 /* Faults of ours that a callee's code tells of: the client can do nothing about them. */

@@ -4,9 +4,10 @@
 #include <string.h>
 
 enum {
-    LINES_MAX = 192,     /* bytes of all lines but the answer's own fields */
-    BODY_INLINE = 2048,  /* a shorter body is copied: one buffer costs less to send than two */
-    DIGITS_MAX = 20,     /* of a size_t */
+    LINES_MAX = 192, /* bytes of all lines but the answer's own fields */
+    BODY_INLINE =
+        2048, /* a shorter body is copied: one buffer costs less to send than two */
+    DIGITS_MAX = 20, /* of a size_t */
 };
 
 /* RFC 9110, 15, and RFC 6585; the phrase may be empty (RFC 9112, 4). */
@@ -99,8 +100,8 @@ struct http_wire http_answer_write(struct arena *arena, const struct http_answer
     const bool has_body = !bodiless && !sending->head_only && a->body.size > 0;
     const bool copied = has_body && a->body.size <= BODY_INLINE;
     struct http_wire wire = {
-        .head = arena_alloc(arena, LINES_MAX + a->fields.size +
-                                       (copied ? a->body.size : 0)),
+        .head =
+            arena_alloc(arena, LINES_MAX + a->fields.size + (copied ? a->body.size : 0)),
         .body = has_body && !copied ? a->body : (struct http_text){"", 0},
     };
 

@@ -194,7 +194,8 @@ static ssize_t fill(struct connection *c)
 {
     if (!make_room(c))
         return RECEIVED_BROKEN;
-    ssize_t got = receive(c, c->input.bytes + c->input.size, c->input.room - c->input.size);
+    ssize_t got =
+        receive(c, c->input.bytes + c->input.size, c->input.room - c->input.size);
     if (got > 0)
         c->input.size += (size_t)got;
     return got;
@@ -299,8 +300,10 @@ static void start_answer(struct connection *c)
         connection_close(c);
         return;
     }
-    c->close_after = c->close_after || x->answer.close || atomic_load(&c->server->draining);
-    const struct http_sending sending = {loop_date(c->server), x->head_only, c->close_after};
+    c->close_after =
+        c->close_after || x->answer.close || atomic_load(&c->server->draining);
+    const struct http_sending sending = {loop_date(c->server), x->head_only,
+                                         c->close_after};
     struct http_wire wire = http_answer_write(x->arena, &x->answer, &sending);
     if (wire.head == NULL) {
         c->close_after = true;
@@ -480,7 +483,8 @@ static bool none_begun(const struct connection *c)
 {
     size_t have = c->input.size - c->input.at;
 
-    return have == 0 || (have <= 2 && memcmp(c->input.bytes + c->input.at, "\r\n", have) == 0);
+    return have == 0 ||
+           (have <= 2 && memcmp(c->input.bytes + c->input.at, "\r\n", have) == 0);
 }
 
 /* Its head will not be complete.  Parses again what came of it, as server->head may hold

@@ -44,7 +44,7 @@ struct http_exchange {
     struct http_answer answer;
     struct http_exchange *next; /* of those answered by other threads */
     bool answered;
-    bool head_only;    /* the method was HEAD */
+    bool head_only; /* the method was HEAD */
 };
 
 /* Bytes received and not used: [at, size) of `bytes`. */
@@ -64,14 +64,14 @@ struct connection {
     SSL *tls; /* NULL: plain */
     int fd;   /* -1: closed */
     enum connection_state state;
-    bool readable;   /* as far as we know there is more to read */
-    bool fin;        /* the client's end was seen by epoll; read on until it is reached */
-    bool eof;        /* and was reached: nothing more will come */
-    bool broken;     /* the client has reset it */
-    bool close_after;     /* ends after this answer */
-    bool over_limit; /* its address has too many */
-    bool in_handler; /* a handler of this connection is on the loop's stack */
-    bool deferred;      /* is in the server's list of that name */
+    bool readable; /* as far as we know there is more to read */
+    bool fin;      /* the client's end was seen by epoll; read on until it is reached */
+    bool eof;      /* and was reached: nothing more will come */
+    bool broken;   /* the client has reset it */
+    bool close_after; /* ends after this answer */
+    bool over_limit;  /* its address has too many */
+    bool in_handler;  /* a handler of this connection is on the loop's stack */
+    bool deferred;    /* is in the server's list of that name */
     struct buffer input;
     size_t scanned; /* bytes of an incomplete head that were looked at */
     struct http_body body;

@@ -40,16 +40,17 @@ struct http_server {
 
     /* the loop's alone */
     int64_t now_ms;
-    unsigned unseen;            /* rounds in a row that left events in the kernel */
-    size_t running; /* requests whose head has come and whose answer has not left */
-    int listen_fd;              /* -1 once quiesced */
-    int64_t listen_until_ms;    /* quiesced, but for handshakes of TCP; 0: not yet */
-    bool accept_pending;               /* clients may be waiting to be accepted */
-    int64_t accept_after_ms;    /* no descriptors were left: not before then */
-    unsigned connections, over_limit_count; /* open; and of these past their address's limit */
+    unsigned unseen; /* rounds in a row that left events in the kernel */
+    size_t running;  /* requests whose head has come and whose answer has not left */
+    int listen_fd;   /* -1 once quiesced */
+    int64_t listen_until_ms; /* quiesced, but for handshakes of TCP; 0: not yet */
+    bool accept_pending;     /* clients may be waiting to be accepted */
+    int64_t accept_after_ms; /* no descriptors were left: not before then */
+    unsigned connections,
+        over_limit_count; /* open; and of these past their address's limit */
     struct addresses *addresses;
     struct timers timers;
-    struct connection *first; /* of all */
+    struct connection *first;    /* of all */
     struct connection *deferred; /* not done yet: to be looked at in the next round */
     struct connection *to_free;  /* to be freed at the end of the round */
     struct arena *arenas[LOOP_ARENAS];

@@ -6,10 +6,10 @@
 #include <string.h>
 #include <strings.h>
 
+#include "http/parse.h"
+
 enum { CHARSET_MAX = 40 }; /* bytes of the longest name that IANA may register */
 
-static const char TOKEN[] = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
-                            "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 static const char BLANKS[] = " \t";
 
 /* Whether the `size` bytes at `text` spell `word`, in any case. */
@@ -18,10 +18,14 @@ static bool spells(const char *text, size_t size, const char *word)
     return strlen(word) == size && strncasecmp(text, word, size) == 0;
 }
 
-/* A character of a quoted string's content, RFC 9110, 5.6.4; behind a backslash or bare. */
-static bool quotable(char c)
+/* How many characters from `text` on are a token's. */
+static size_t token_span(const char *text)
 {
-    return c == '\t' || ((unsigned char)c >= ' ' && c != 0x7f);
+    size_t size = 0;
+
+    while (text[size] != '\0' && http_token_byte((unsigned char)text[size]))
+        size++;
+    return size;
 }
 
 /*
@@ -33,7 +37,7 @@ static const char *read_quoted(const char *at, char *out, size_t room)
     for (at++; *at != '"'; at++) {
         if (*at == '\\')
             at++;
-        if (!quotable(*at))
+        if (*at == '\0' || !http_value_byte((unsigned char)*at))
             return NULL;
         if (room > 1) {
             *out++ = *at;
@@ -49,7 +53,7 @@ static const char *read_value(const char *at, char *out, size_t room)
 {
     if (*at == '"')
         return read_quoted(at, out, room);
-    size_t size = strspn(at, TOKEN);
+    size_t size = token_span(at);
     size_t kept = size < room ? size : room - 1;
     memcpy(out, at, kept);
     out[kept] = '\0';
@@ -66,7 +70,7 @@ static struct err check_charset(const char *charset)
 {
     if (strcasecmp(charset, "utf-8") == 0 || strcasecmp(charset, "utf8") == 0)
         return ERR_NONE;
-    bool plain = *charset != '\0' && charset[strspn(charset, TOKEN)] == '\0';
+    bool plain = *charset != '\0' && charset[token_span(charset)] == '\0';
     return err_make(ERR_UNSUPPORTED_MEDIA_TYPE,
                     "The body must be JSON in UTF-8, not in %s.",
                     plain ? charset : "another charset");
@@ -83,7 +87,7 @@ static struct err check_parameters(const char *at)
             return malformed();
         at += 1 + strspn(at + 1, BLANKS);
         const char *name = at;
-        size_t size = strspn(name, TOKEN);
+        size_t size = token_span(name);
         if (size == 0)
             continue; /* an empty parameter; or what is malformed, found at the loop's head */
         if (name[size] != '=' ||
@@ -102,14 +106,14 @@ static struct err check_parameters(const char *at)
     return ERR_NONE;
 }
 
-struct err media_type_check(const char *type)
+struct err http_media_type_check(const char *type)
 {
     if (type == NULL || strcmp(type, "application/json") == 0)
         return ERR_NONE;
-    size_t size = strspn(type, TOKEN);
+    size_t size = token_span(type);
     if (size == 0 || type[size] != '/')
         return malformed();
-    size_t subtype = strspn(type + size + 1, TOKEN);
+    size_t subtype = token_span(type + size + 1);
     if (subtype == 0)
         return malformed();
     size += 1 + subtype;
@@ -120,7 +124,7 @@ struct err media_type_check(const char *type)
     return check_parameters(type + size);
 }
 
-struct err media_coding_check(const char *codings)
+struct err http_media_coding_check(const char *codings)
 {
     static const char BETWEEN[] = ", \t";
 
@@ -128,7 +132,7 @@ struct err media_coding_check(const char *codings)
         return ERR_NONE;
     for (codings += strspn(codings, BETWEEN); *codings != '\0';
          codings += strspn(codings, BETWEEN)) {
-        size_t size = strcspn(codings, BETWEEN), plain = strspn(codings, TOKEN);
+        size_t size = strcspn(codings, BETWEEN), plain = token_span(codings);
         if (!spells(codings, size, "identity"))
             return err_make(ERR_UNSUPPORTED_MEDIA_TYPE,
                             "Content-Encoding %.*s is not supported: send the body as it "

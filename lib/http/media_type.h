@@ -9,7 +9,7 @@
 #include "base/err.h"
 
 /* What a 415 for a content coding says in Accept-Encoding (RFC 9110, 15.5.16). */
-#define MEDIA_ACCEPT_ENCODING "identity"
+#define HTTP_ACCEPT_ENCODING "identity"
 
 /*
  * Whether a body of that Content-Type is read as JSON: NULL (none was sent), application/json,
@@ -19,12 +19,13 @@
  * UNSUPPORTED_MEDIA_TYPE says what of it is not taken; also when it is malformed, since a
  * type that cannot be read is none we support.
  */
-struct err media_type_check(const char *content_type) __attribute__((warn_unused_result));
+struct err http_media_type_check(const char *content_type)
+    __attribute__((warn_unused_result));
 
 /*
  * Whether a body of that Content-Encoding is read: NULL, empty, or nothing but "identity"
  * (RFC 9110, 8.4).  UNSUPPORTED_MEDIA_TYPE names what is accepted; the answer then says it
  * in Accept-Encoding, too.
  */
-struct err media_coding_check(const char *content_encoding)
+struct err http_media_coding_check(const char *content_encoding)
     __attribute__((warn_unused_result));

@@ -41,8 +41,8 @@ void http_reason_sentence(enum http_reason reason, const struct http_limits *lim
                           size_t per_address, char *out, size_t size)
 {
     const size_t values[] = {
-        [LIMIT_head] = limits->head,     [LIMIT_target] = limits->target,
-        [LIMIT_fields] = limits->fields, [LIMIT_body] = limits->body,
+        [LIMIT_head] = limits->head,       [LIMIT_target] = limits->target,
+        [LIMIT_fields] = limits->fields,   [LIMIT_body] = limits->body,
         [LIMIT_connections] = per_address,
     };
     const char *at = ROWS[reason].sentence;

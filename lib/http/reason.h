@@ -11,10 +11,10 @@
 
 /* How large the parts of one request may be. */
 struct http_limits {
-    size_t head;   /* bytes from the method to the empty line, both included */
-    size_t target; /* bytes of the request target */
-    size_t fields; /* header fields, at most HTTP_FIELDS_MAX */
-    size_t body;   /* bytes of a body, without chunk framing */
+    size_t head;    /* bytes from the method to the empty line, both included */
+    size_t target;  /* bytes of the request target */
+    size_t fields;  /* header fields, at most HTTP_FIELDS_MAX */
+    size_t body;    /* bytes of a body, without chunk framing */
     size_t discard; /* bytes of a refused body that are read before the answer */
 };
 

@@ -20,14 +20,14 @@
 #include "http/loop.h"
 
 enum {
-    UNSEEN_MAX = 64,         /* rounds with events left over, before deadlines count */
+    UNSEEN_MAX = 64,       /* rounds with events left over, before deadlines count */
     EVENTS = 256,          /* looked at in one round */
     ACCEPT_RETRY_MS = 100, /* when no descriptors are left */
     HANDSHAKE_MS = 10,     /* for TCP handshakes that have begun, when all is drained */
     DRAIN_LOOK_MS = 10,    /* how often it is looked whether it is */
     LINGER_MS = 5000,      /* for a client to read an answer and close */
     CLOSE_WAIT_MS = 1000,  /* for those that linger when the server ends */
-    OVER_LIMIT_MAX = 64,         /* connections past their address's limit, to be told so */
+    OVER_LIMIT_MAX = 64,   /* connections past their address's limit, to be told so */
 };
 
 static _Thread_local struct http_server
@@ -56,7 +56,8 @@ const char *loop_date(struct http_server *s)
     struct tm utc;
 
     if (s->date_looked_ms == s->now_ms)
-        return s->date; /* asking the clock for each answer would cost more than the line */
+        return s
+            ->date; /* asking the clock for each answer would cost more than the line */
     s->date_looked_ms = s->now_ms;
     time_t seconds = (time_t)(clock_wall_ms() / 1000);
     if (seconds != s->date_of && gmtime_r(&seconds, &utc) != NULL) {
@@ -241,8 +242,8 @@ static int64_t idle_until_ms(struct http_server *s)
 static void drain(struct http_server *s, bool seen_all)
 {
     stop_listening(s);
-    bool drained = seen_all && s->listen_fd < 0 && s->running == 0 && s->deferred == NULL &&
-                   timers_first(&s->timers, WAIT_HEAD) == NULL &&
+    bool drained = seen_all && s->listen_fd < 0 && s->running == 0 &&
+                   s->deferred == NULL && timers_first(&s->timers, WAIT_HEAD) == NULL &&
                    s->now_ms >= idle_until_ms(s);
     if (drained == atomic_load(&s->is_drained))
         return;
@@ -453,7 +454,8 @@ static struct err start(struct http_server *s)
         return err_memory();
     s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (s->epoll_fd < 0 || s->wake_fd < 0 || !watch(s, s->wake_fd, EPOLLIN, &s->wake_fd) ||
+    if (s->epoll_fd < 0 || s->wake_fd < 0 ||
+        !watch(s, s->wake_fd, EPOLLIN, &s->wake_fd) ||
         !watch(s, s->listen_fd, EPOLLIN | EPOLLET, &s->listen_fd))
         return err_make(ERR_UNAVAILABLE, "cannot watch the sockets of HTTP: %s",
                         strerror(errno));

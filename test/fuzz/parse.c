@@ -124,8 +124,8 @@ static void read_fields(const struct http_head *from)
     assert(strlen(head.host) == from->host.size);
     e = idempotency_key(arena, head.idempotency_key, NULL, &key);
     assert(failed(e) || visible_ascii(key, IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX));
-    assert(!failed(media_type_check(head.content_type)) || head.content_type != NULL);
-    assert(!failed(media_coding_check(head.content_encoding)) ||
+    assert(!failed(http_media_type_check(head.content_type)) || head.content_type != NULL);
+    assert(!failed(http_media_coding_check(head.content_encoding)) ||
            head.content_encoding != NULL);
     trace_begin(&head.trace, &trace);
     assert(trace_valid(trace.parent) && strlen(trace.state) <= TRACESTATE_MAX);

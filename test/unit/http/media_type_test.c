@@ -36,7 +36,7 @@ static void json_in_utf_8_is_read_whatever_parameters_it_has(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof READ / sizeof READ[0]; i++) {
-        struct err e = media_type_check(READ[i]);
+        struct err e = http_media_type_check(READ[i]);
         if (failed(e))
             fail_msg("%s: %s", READ[i], e.message);
     }
@@ -87,7 +87,7 @@ static void another_type_or_charset_is_unsupported_and_named(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
-        struct err e = media_type_check(CASES[i].type);
+        struct err e = http_media_type_check(CASES[i].type);
         if (e.code != ERR_UNSUPPORTED_MEDIA_TYPE ||
             strstr(e.message, CASES[i].told) == NULL)
             fail_msg("%s: %s", CASES[i].type, e.message);
@@ -104,9 +104,9 @@ static void a_body_is_read_only_as_it_is(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof READ / sizeof READ[0]; i++)
-        assert_false(failed(media_coding_check(READ[i])));
+        assert_false(failed(http_media_coding_check(READ[i])));
     for (size_t i = 0; i < sizeof OTHER / sizeof OTHER[0]; i++) {
-        struct err e = media_coding_check(OTHER[i]);
+        struct err e = http_media_coding_check(OTHER[i]);
         assert_int_equal(e.code, ERR_UNSUPPORTED_MEDIA_TYPE);
         assert_non_null(strstr(e.message, "identity"));
     }
