@@ -139,7 +139,7 @@ class Headers(StackTest):
             thread.start()
             checkout = "orders.checkouts c JOIN inventory.reservations r ON r.id = c.order_id"
             (order,), = wait_until(lambda: self.stack.sql(
-                f"SELECT order_id FROM {checkout} WHERE c.idempotency_key = '{key}'"), 30,
+                f"SELECT order_id FROM {checkout} WHERE right(c.idempotency_key, 36) = '{key}'"), 30,
                 "its stock is reserved")
             self.stack.kill("orchestrator")
         finally:
