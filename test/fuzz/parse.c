@@ -83,7 +83,7 @@ static void check_target(const struct http_head *head)
                    isxdigit((unsigned char)head->target.at[i + 2]));
     }
     for (size_t i = 0; i < head->host.size; i++)
-        assert(head->host.at[i] > ' ' && strchr("/?#@,\\", head->host.at[i]) == NULL);
+        assert(head->host.at[i] > ' ' && strchr("/?#@\\", head->host.at[i]) == NULL);
 }
 
 static void check_taken(const struct http_head *head, const char *bytes)
