@@ -48,6 +48,9 @@ static struct work *begin(const struct scope *scope, const char *cart_id)
  * The statement's snapshot may be older than a claim that committed before the row was
  * locked; the answer's is not.  If it finds that a cart was written that is being ordered,
  * the transaction is run again, and the cart is then left alone.
+ *
+ * LATERAL with LIMIT, and OFFSET 0: found by index for each put.  A join planned while the
+ * tables were empty may read all of them.
  */
 const struct db_kind CARTS_PUT = {
     .name = "put_cart",
@@ -68,7 +71,8 @@ const struct db_kind CARTS_PUT = {
         "INSERT INTO orders.carts AS c (user_id, id, lines)"
         "SELECT user_id, id, lines FROM ask a "
         "WHERE versions IS NULL OR EXISTS (SELECT FROM orders.carts s"
-        "                                  WHERE s.user_id = a.user_id AND s.id = a.id) "
+        "                                  WHERE s.user_id = a.user_id AND s.id = a.id"
+        "                                  OFFSET 0) "
         "ORDER BY user_id, id "
         "ON CONFLICT (user_id, id) DO UPDATE SET lines = EXCLUDED.lines, updated_at = now()"
         " WHERE c.ordered_at IS NULL"
@@ -89,8 +93,10 @@ const struct db_kind CARTS_PUT = {
         "FROM unnest($1, $2, $3, $4, $5) WITH ORDINALITY"
         "    AS a(user_id, id, lines, versions, create_only, ordinal) "
         "LEFT JOIN orders.carts c ON c.user_id = a.user_id::uuid AND c.id = a.id "
-        "LEFT JOIN orders.checkouts live ON live.user_id = c.user_id AND live.cart_id = c.id"
-        "    AND live.state IN ('running', 'completed') "
+        "LEFT JOIN LATERAL ("
+        "    SELECT l.order_id, l.state FROM orders.checkouts l"
+        "    WHERE l.user_id = c.user_id AND l.cart_id = c.id"
+        "      AND l.state IN ('running', 'completed') LIMIT 1) AS live ON true "
         "ORDER BY a.ordinal",
 };
 

@@ -63,7 +63,7 @@ struct checkout {
 
 /*
  * What stands in the columns idempotency_key: "USER KEY", so that a key is its user's.  Rows
- * from before migration 0012 hold the key alone; a key has no space, so the two cannot be
+ * from before migration 0014 hold the key alone; a key has no space, so the two cannot be
  * confused.  NULL when memory is short.
  */
 char *checkout_key(struct arena *arena, const char *user_id, const char *key)

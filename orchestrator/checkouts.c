@@ -67,10 +67,18 @@ static struct err read_checkout(const struct db_rows *rows, int row, int first,
  * The unique indexes on key and cart decide; what they refused is looked up.  Where the
  * checkout of an order was pruned, the order's key and its cart's mark still stand.
  *
+ * Of a key's two forms (checkout_key), each table is asked for the one that no unique index
+ * decides: checkouts for the old form; orders, whose checkout may be gone, for the new form.
+ * An order of the old form has its checkout beside it, which is of the old form, too
+ * (migration 0014), so orders need not be asked for that.
+ *
  * The claim locks the cart's row, so the lines it takes are the cart's until it commits: a put
  * comes before and is in the order, or comes after and finds the checkout (carts.c).  It never
  * waits for a cart, as it may hold others: what somebody else is changing is claimed again a
- * moment later.  A put waits, but holds only carts before it in order: no deadlock.
+ * moment later.  A put waits, but holds only carts before it in order: no deadlock.  What can
+ * be told without the lock is told first: LATERAL, and OFFSET 0, which keeps the EXISTS from
+ * becoming a join, lock the cart of no other key.  What the cart must be is read again once
+ * it is locked.
  *
  * The order is looked up only for a checkout that has one, and the cart only where there is
  * no checkout: a CASE that gives NULL ends an index lookup before it begins, a join's
@@ -81,31 +89,29 @@ static const struct db_kind CLAIM = {
     .head = "tttttyit" /* key, order, user, cart, method, fingerprint, expected, owner */
             "ittt",    /* lease, traceparent, expected currency, expected version */
     .write =
-        "WITH open AS ("
-        "    SELECT a.key, a.order_id, c.user_id, c.id AS cart_id, a.method, a.fingerprint,"
-        "           c.lines, c.ordered_at, a.expected, a.owner, a.lease_ms, a.traceparent,"
-        "           a.currency, a.version"
-        "    FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
-        "        AS a(key, order_id, user_id, cart_id, method, fingerprint, expected, owner,"
-        "             lease_ms, traceparent, currency, version)"
-        "    JOIN orders.carts c ON c.user_id = a.user_id::uuid AND c.id = a.cart_id"
-        "    WHERE NOT EXISTS (SELECT FROM orders.checkouts k"
-        "                      WHERE " OF_KEY("k", "a.key", "c.user_id") ")"
-        "      AND NOT EXISTS (SELECT FROM orders.orders o"
-        "                      WHERE " OF_KEY("o", "a.key", "c.user_id") ")"
-        "    FOR NO KEY UPDATE OF c SKIP LOCKED"
-        ")"
         "INSERT INTO orders.checkouts AS c (order_id, idempotency_key, user_id, cart_id,"
         "                              payment_method_id, fingerprint, cart,"
         "                              expected_total_cents, owner, lease_until,"
         "                              traceparent, expected_currency)"
-        "SELECT order_id, key, user_id, cart_id, method, fingerprint, lines,"
-        "       nullif(expected, -1), owner, now() + lease_ms * interval '1 ms',"
-        "       traceparent, currency "
-        "FROM open "
-        "WHERE jsonb_array_length(lines) > 0 AND ordered_at IS NULL"
-        "  AND (version IS NULL OR version = " CART_VERSION("lines") ") "
-        "ORDER BY key "
+        "SELECT a.order_id, a.key, a.user_id::uuid, a.cart_id, a.method, a.fingerprint,"
+        "       open.lines, nullif(a.expected, -1), a.owner,"
+        "       now() + a.lease_ms * interval '1 ms', a.traceparent, a.currency "
+        "FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+        "    AS a(key, order_id, user_id, cart_id, method, fingerprint, expected, owner,"
+        "         lease_ms, traceparent, currency, version) "
+        "CROSS JOIN LATERAL ("
+        "    SELECT c.lines FROM orders.carts c"
+        "    WHERE c.user_id = a.user_id::uuid AND c.id = a.cart_id"
+        "      AND jsonb_array_length(c.lines) > 0 AND c.ordered_at IS NULL"
+        "      AND (a.version IS NULL OR a.version = " CART_VERSION("c.lines") ")"
+        "    FOR NO KEY UPDATE SKIP LOCKED) AS open "
+        "WHERE NOT EXISTS (SELECT FROM orders.checkouts k"
+        "                  WHERE k.idempotency_key = substr(a.key, 38)"
+        "                    AND k.user_id IS NOT DISTINCT FROM a.user_id::uuid OFFSET 0)"
+        "  AND NOT EXISTS (SELECT FROM orders.orders o"
+        "                  WHERE o.idempotency_key = a.key"
+        "                    AND o.user_id IS NOT DISTINCT FROM a.user_id::uuid OFFSET 0) "
+        "ORDER BY a.key "
         "ON CONFLICT DO NOTHING "
         "RETURNING c.idempotency_key, NULL::bigint, NULL::boolean, true, " CHECKOUT_COLUMNS
         "          NULL::text, NULL::bigint, NULL::text, NULL::bigint, NULL::text, NULL::text,"
@@ -129,8 +135,10 @@ static const struct db_kind CLAIM = {
         "LEFT JOIN orders.carts k"
         "    ON k.user_id = CASE WHEN c.order_id IS NULL THEN a.user_id::uuid END"
         "   AND k.id = a.cart_id "
-        "LEFT JOIN orders.checkouts live ON live.user_id = k.user_id AND live.cart_id = k.id"
-        "   AND live.state IN ('running', 'completed') "
+        "LEFT JOIN LATERAL ("
+        "    SELECT l.order_id, l.state FROM orders.checkouts l"
+        "    WHERE l.user_id = k.user_id AND l.cart_id = k.id"
+        "      AND l.state IN ('running', 'completed') LIMIT 1) AS live ON true "
         /* Of two forms of one key, the one that became an order. */
         "ORDER BY a.ordinal, c.state IS NOT DISTINCT FROM 'completed' DESC",
 };

@@ -1,6 +1,7 @@
 /* claim.c - see claim.h. */
 #include "orchestrator/claim.h"
 
+#include "base/clock.h"
 #include "orchestrator/orders.h"
 #include "orchestrator/waiter.h"
 #include "rpc/timer.h"
@@ -8,6 +9,7 @@
 enum {
     SAGA_ARENA_MAX = 1 << 20,
     PAUSE_MOST_MS = 64, /* between claims of what somebody else is changing, doubling */
+    CLAIM_MS = 50,      /* a claim is not tried with less time left */
 };
 
 /* A Place call until its checkout runs or is known: in the call's arena. */
@@ -118,11 +120,17 @@ static void tell_changed(struct placing *p, const struct cart_found *found)
 
 static void submit(void *placing);
 
-/* Whoever is changing the cart is done in a moment. */
+/* Whoever is changing the cart is done in a moment; or else the call ends while it is known
+ * that nothing was claimed, which a claim cut off by its deadline would leave open. */
 static void claim_again(struct placing *p)
 {
     int64_t pause = p->pause_ms;
 
+    if (clock_monotonic_ms() + pause + CLAIM_MS > p->waiter->deadline_ms) {
+        refuse(p, err_make(ERR_RESOURCE_EXHAUSTED, "Cart %s is being changed; try again.",
+                           p->asked.cart_id));
+        return;
+    }
     p->pause_ms = pause * 2 > PAUSE_MOST_MS ? PAUSE_MOST_MS : pause * 2;
     arena_reset(p->arena);
     struct err e = timer_after(pause, submit, p);

@@ -125,6 +125,9 @@ void orders_find_prunable(struct db_query *query, const struct prunable *what);
  * was not ordered.  Running it twice prunes more of the same. */
 void orders_prune(struct db_op *op, const struct prunable *what, int64_t limit);
 
+/* How many carts it marked and checkouts it deleted; 0 when somebody else holds all of them. */
+int64_t orders_pruned(const struct db_rows *rows);
+
 /* Its kind of operation. */
 extern const struct db_kind CHECKOUTS_PRUNE;
 

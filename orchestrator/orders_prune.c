@@ -25,10 +25,10 @@ void orders_find_prunable(struct db_query *query, const struct prunable *what)
     query->values[2] = db_i(what->settle_ms);
 }
 
-/* It waits for no cart that somebody else is changing, as it may hold others: it comes again.
+/* It waits for no row that somebody else is changing, as it may hold others: it comes again.
  *
  * An order that was written under the old form of its key gets the new one before its
- * checkout, which also stands for it, is gone (migration 0012). */
+ * checkout, which also stands for it, is gone (migration 0014). */
 const struct db_kind CHECKOUTS_PRUNE = {
     .name = "prune",
     .head = "tiii", /* before, kept, settle, limit */
@@ -55,9 +55,16 @@ const struct db_kind CHECKOUTS_PRUNE = {
         "    FROM old WHERE old.bare AND o.id = old.order_id"
         "      AND strpos(o.idempotency_key, ' ') = 0"
         "      AND NOT EXISTS (SELECT FROM orders.orders t WHERE t.idempotency_key ="
-        "                      o.user_id || ' ' || o.idempotency_key)) "
-        "DELETE FROM orders.checkouts k USING old "
-        "WHERE k.order_id = old.order_id AND NOT old.mark",
+        "                      o.user_id || ' ' || o.idempotency_key)),"
+        " gone AS ("
+        "    DELETE FROM orders.checkouts k USING old"
+        "    WHERE k.order_id = old.order_id AND NOT old.mark RETURNING k.order_id) "
+        "SELECT ask.before, (SELECT count(*) FROM locked) + (SELECT count(*) FROM gone) "
+        "FROM ask",
+    .write_answers = true,
+    /* Of another prune in the same batch: it changed nothing. */
+    .answer = "SELECT a.ordinal, 0::bigint FROM unnest($1) WITH ORDINALITY"
+              "    AS a(before, ordinal) ORDER BY a.ordinal",
 };
 
 void orders_prune(struct db_op *op, const struct prunable *what, int64_t limit)
@@ -67,4 +74,9 @@ void orders_prune(struct db_op *op, const struct prunable *what, int64_t limit)
     op->head[1] = db_i(what->kept_ms);
     op->head[2] = db_i(what->settle_ms);
     op->head[3] = db_i(limit);
+}
+
+int64_t orders_pruned(const struct db_rows *rows)
+{
+    return db_number(rows, 0, 1);
 }

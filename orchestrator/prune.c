@@ -35,12 +35,20 @@ static struct err look_for_some(struct db *db, struct look *look)
     return db_read_wait(db, &query, on_looked, look);
 }
 
-static struct err prune_some(struct db *db, const struct prunable *what)
+static void on_pruned(void *arg, const struct db_rows *rows)
+{
+    bool *changed = arg;
+
+    *changed = orders_pruned(rows) > 0;
+}
+
+static struct err prune_some(struct db *db, const struct prunable *what, bool *changed)
 {
     struct db_op op = {.deadline_ms = clock_monotonic_ms() + PATIENCE_MS};
 
+    *changed = false;
     orders_prune(&op, what, BATCH);
-    return db_submit_wait(db, &op, 1, NULL, NULL);
+    return db_submit_wait(db, &op, 1, on_pruned, changed);
 }
 
 void prune_checkouts(void *arg)
@@ -51,15 +59,18 @@ void prune_checkouts(void *arg)
             .kept_ms = pruning->kept_ms,
             .settle_ms = pruning->kept_ms < SETTLE_MS ? pruning->kept_ms : SETTLE_MS,
         }};
+    bool changed;
     struct err e;
 
     /* Ids begin with the time they were made: the old ones are a range of the key. */
     ulid_floor(clock_wall_ms() - pruning->kept_ms, look.what.before);
+    /* What others hold is left for the next round: this one would only ask for it again. */
     do {
+        changed = false;
         e = look_for_some(pruning->db, &look);
         if (!failed(e) && look.found)
-            e = prune_some(pruning->db, &look.what);
-    } while (!failed(e) && look.found);
+            e = prune_some(pruning->db, &look.what, &changed);
+    } while (!failed(e) && changed);
     if (failed(e))
         log_warn("pruning_failed", "error=\"%s\"", e.message);
 }

@@ -1,6 +1,7 @@
 """A cart in several windows: what is replaced or ordered is what was on the screen."""
 import os
 import signal
+import subprocess
 import threading
 import uuid
 
@@ -155,6 +156,22 @@ class Carts(StackTest):
             total = self.expect(answers[0], 201).json["total_cents"]
             self.assertEqual((put.status, total) in ((200, 500), (409, 250)), True,
                              f"{put!r} and {total}")
+
+    def test_an_order_of_a_cart_that_stays_locked_says_that_nothing_was_done(self):
+        cart, key = fresh(), fresh()
+        self.put(cart, [("cup", 1)])
+        with subprocess.Popen(["psql", "-XAtq", self.stack.database()], text=True,
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+            holder.stdin.write("BEGIN; SELECT id FROM orders.carts"
+                               f" WHERE id = '{cart}' FOR UPDATE;\n")
+            holder.stdin.flush()
+            self.assertEqual(holder.stdout.readline(), f"{cart}\n")
+            refused = self.expect(self.shopper.order(cart, key), 503, "overloaded")
+            self.assertIn("nothing was changed", refused.json["detail"])
+            self.assertEqual(self.stack.number("SELECT count(*) FROM orders.checkouts"
+                                               f" WHERE cart_id = '{cart}'"), 0)
+            holder.stdin.close()  # which ends the transaction
+        self.expect(self.shopper.order(cart, key), 201)
 
     def test_zz_the_sums_come_out(self):
         wait_until(lambda: self.stack.unfinished() == 0, 60, "every checkout is finished")

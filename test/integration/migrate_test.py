@@ -116,10 +116,10 @@ class Migrate(unittest.TestCase):
         self.applies(folder=MIGRATIONS)
 
     def test_keys_get_their_user_in_front_whatever_they_are(self):
-        """Migration 0012, on rows of the release before it."""
+        """Migration 0014, on rows of the release before it."""
         alice, bob = (f"{letter * 8}-{letter * 4}-4{letter * 3}-8{letter * 3}-{letter * 12}"
                       for letter in "ab")
-        before = [name for name in ALL if name < "0012"]
+        before = [name for name in ALL if name < "0014"]
         for name in before:
             shutil.copy(MIGRATIONS / name, self.folder)
         self.applies(*before)
@@ -133,7 +133,7 @@ class Migrate(unittest.TestCase):
             "    payment_method_id, fingerprint, cart, owner, lease_until, state, finished_at)"
             f" VALUES ('o{n}', '{key}', '{user}', 'c{n}', 'pm', sha256('x'), '[]', 'o', now(),"
             "    'completed', now());" for n, (user, key) in enumerate(rows)))
-        (name,) = [name for name in ALL if name.startswith("0012")]
+        (name,) = [name for name in ALL if name.startswith("0014")]
         shutil.copy(MIGRATIONS / name, self.folder)
         self.applies(name)
         self.assertEqual(

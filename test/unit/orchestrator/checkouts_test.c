@@ -2,6 +2,7 @@
 #include "unit/db/scoped.h"
 
 #include "base/cursor.h"
+#include "db/wait.h"
 #include "orchestrator/orders.h"
 
 static const char ALICE[] = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa";
@@ -424,7 +425,7 @@ static void a_key_is_of_one_user_and_one_request(void **state)
         12);
 }
 
-/* As a program from before migration 0012 writes them, in any of the two tables. */
+/* As a program from before migration 0014 writes them, in any of the two tables. */
 static void insert_bare(const char *key, const char *user, const char *cart, const char *state)
 {
     sql("INSERT INTO orders.checkouts (order_id, idempotency_key, user_id, cart_id,"
@@ -467,14 +468,20 @@ static void a_key_an_older_program_wrote_is_found_by_its_user_alone(void **state
 
 static void an_order_an_older_program_wrote_keeps_its_key_spent(void **state)
 {
+    const struct prunable what = {.before = "7ZZZZZZZZZZZZZZZZZZZZZZZZZ"};
+    struct db_op op = {.deadline_ms = in_ms(PATIENCE_MS)};
     struct run run;
 
     (void)state;
     cart_of(ALICE, "cart", CART);
     cart_of(ALICE, "another", CART);
     insert_bare("key", ALICE, "cart", "completed");
-    sql("UPDATE orders.carts SET ordered_at = now() WHERE id = 'cart';"
-        "DELETE FROM orders.checkouts");
+    assert_int_equal(claim(&run, "key", ALICE, "another"), CLAIM_KNOWN);
+    run_end(&run);
+    sql("UPDATE orders.carts SET ordered_at = now() - interval '1 s' WHERE id = 'cart'");
+    orders_prune(&op, &what, 1);
+    assert_ok(db_submit_wait(the_db, &op, 1, NULL, NULL));
+    assert_int_equal(sql_number("SELECT count(*) FROM orders.checkouts"), 0);
     assert_int_equal(claim(&run, "key", ALICE, "another"), CLAIM_KEY_REUSED);
     run_end(&run);
 }

@@ -175,6 +175,26 @@ static void a_row_that_is_held_is_passed_over(void **state)
     assert_int_equal(checkouts_left(), 0);
 }
 
+/* The round ends, though there is something to do: it would only look again and again. */
+static void a_round_ends_when_others_hold_all_that_is_left(void **state)
+{
+    PGconn *other = admin_connect();
+
+    (void)state;
+    insert(1, 2, "completed", "80 hours", false);
+    insert(11, 1, "failed", "80 hours", false);
+    PQclear(PQexec(other, "BEGIN"));
+    PQclear(PQexec(other, "SELECT FROM orders.carts WHERE id = 'cart-1' FOR UPDATE"));
+    prune();
+    assert_int_equal(checkouts_left(), 2);
+    assert_int_equal(
+        sql_number("SELECT count(*) FROM orders.carts WHERE ordered_at IS NOT NULL"), 1);
+    PQfinish(other);
+    prune();
+    assert_int_equal(
+        sql_number("SELECT count(*) FROM orders.carts WHERE ordered_at IS NOT NULL"), 2);
+}
+
 int main(void)
 {
 #define WITH_ROWS(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -184,6 +204,7 @@ int main(void)
         WITH_ROWS(one_round_prunes_any_number_batch_by_batch),
         WITH_ROWS(incidents_go_with_their_checkout),
         WITH_ROWS(a_row_that_is_held_is_passed_over),
+        WITH_ROWS(a_round_ends_when_others_hold_all_that_is_left),
     };
 
     log_start("prune_test", LOG_ERROR);
