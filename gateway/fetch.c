@@ -51,9 +51,10 @@ struct err fetch_check(const char *url)
     char *scheme = part_of(parsed, CURLUPART_SCHEME);
     char *host = part_of(parsed, CURLUPART_HOST);
     char *user = part_of(parsed, CURLUPART_USER);
+    char *password = part_of(parsed, CURLUPART_PASSWORD);
     const bool https = scheme != NULL && strcmp(scheme, "https") == 0;
     const bool http = scheme != NULL && strcmp(scheme, "http") == 0;
-    if (!failed(e) && user != NULL)
+    if (!failed(e) && (user != NULL || password != NULL))
         e = err_make(ERR_INVALID_ARGUMENT,
                      "a URL to fetch has no name and password in it; "
                      "they would be in the log");
@@ -65,6 +66,7 @@ struct err fetch_check(const char *url)
     curl_free(scheme);
     curl_free(host);
     curl_free(user);
+    curl_free(password);
     curl_url_cleanup(parsed);
     return e;
 }

@@ -134,6 +134,10 @@ static void on_product(void *arg, struct err e, const ProtobufCMessage *message,
         request_fail(r, problem_of_call(e, false));
     } else if (reply->n_products == 0) {
         request_fail(r, no_such_product());
+    } else if (strcmp(reply->products[0]->sku, r->path_id) != 0) {
+        /* An inventory older than `skus` gives its catalogue's first product instead. */
+        request_fail(r, err_make(ERR_UNAVAILABLE,
+                                 "The catalogue cannot look up one product just now."));
     } else {
         struct text text = text_start(r->arena, 256);
         write_product(&text, reply->products[0]);

@@ -10,27 +10,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "db/db.h"
-
-/*
- * lock_timeout bounds a wait behind a transaction whose owner died without a word; the
- * batch is then run again.  statement_timeout never cancels a COMMIT's wait for a standby
- * in a way we could take for success: a warning during COMMIT counts as unknown.
- */
-static const char SESSION[] = "SET lock_timeout = '5s'; SET statement_timeout = '20s';"
-                              "SET idle_in_transaction_session_timeout = '20s';"
-                              "SET client_connection_check_interval = '1s'";
+#include "db/settings.h"
 
 enum { TICK_MS = 50 }; /* how often those who wait behind a connection are looked after */
-
-static const char READER_SESSION[] = "SET default_transaction_read_only = on";
-
-/* All of a writer's statements find their rows by key.  Plans made while the tables were
- * still empty would read them from end to end, and be kept.  What can only be read so costs
- * ten thousand million then, for which JIT would compile each run: half a second.  And with
- * arrays of few elements, a lone shopper's, each run would be planned anew: a fifth of its
- * time. */
-static const char WRITER_SESSION[] =
-    "SET enable_seqscan = off; SET jit = off; SET plan_cache_mode = force_generic_plan";
 
 Oid conn_oid(char type, bool array)
 {
@@ -102,11 +84,13 @@ static bool connect_within(struct conn *conn, int64_t deadline_ms)
     return true;
 }
 
-/* Runs one simple command to its end; for session set-up only. */
-static struct err run_command(struct conn *conn, const char *sql, int64_t deadline_ms)
+/* Gives the session the settings we rest on, whatever anybody else has set. */
+static struct err set_up(struct conn *conn, int64_t deadline_ms)
 {
+    char sql[SETTINGS_SQL_SIZE];
     struct err e = ERR_NONE;
 
+    settings_sql(conn->read_only ? SETTINGS_READER : SETTINGS_WRITER, sql);
     if (!PQsendQuery(conn->pg, sql) || !conn_flush(conn, deadline_ms))
         return err_make(ERR_UNAVAILABLE, "The database connection was lost in set-up.");
     for (;;) {
@@ -184,9 +168,10 @@ static PGconn *start_host(const struct conn *conn, const PQconninfoOption *optio
     values[count++] = conn->name;
     keys[count] = "client_encoding";
     values[count++] = "UTF8";
-    /* A standby would show readers the past, and refuse the writer. */
+    /* A standby would show readers the past, and refuse the writer.  ("read-write" would
+     * also refuse a primary whose default_transaction_read_only set_up puts right.) */
     keys[count] = "target_session_attrs";
-    values[count++] = "read-write";
+    values[count++] = "primary";
     keys[count] = NULL;
     return PQconnectStartParams(keys, values, 0);
 }
@@ -227,10 +212,8 @@ struct err conn_open(struct conn *conn, int64_t deadline_ms)
     if (!failed(e)) {
         PQsetNoticeReceiver(conn->pg, on_notice, conn);
         PQsetnonblocking(conn->pg, 1);
-        e = run_command(conn, SESSION, deadline_ms);
+        e = set_up(conn, deadline_ms);
     }
-    if (!failed(e))
-        e = run_command(conn, conn->read_only ? READER_SESSION : WRITER_SESSION, deadline_ms);
     if (failed(e))
         conn_close(conn);
     return e;

@@ -189,10 +189,13 @@ static struct err begin(PGconn *conn, const struct migrate_config *config)
     char sql[256];
 
     snprintf(sql, sizeof sql,
-             "RESET SESSION AUTHORIZATION; RESET ALL; SET client_min_messages = warning;"
              "SET lock_timeout = %" PRId64 "; SET statement_timeout = '15min'",
              config->lock_wait_ms);
-    struct err e = session_run(conn, sql);
+    struct err e = session_run(conn, "RESET SESSION AUTHORIZATION; RESET ALL");
+    if (!failed(e))
+        e = session_settings(conn);
+    if (!failed(e))
+        e = session_run(conn, sql);
     return failed(e) ? e : session_run(conn, "BEGIN");
 }
 

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "db/settings.h"
+
 struct err session_open(const char *url, PGconn **out)
 {
     /* The URL comes last, so what it says wins; a dead peer is noticed within a minute.
@@ -22,7 +24,15 @@ struct err session_open(const char *url, PGconn **out)
         return err_make(ERR_UNAVAILABLE, "cannot connect to the database: %.*s",
                         (int)strcspn(message, "\n"), message);
     }
-    return session_run(*out, "SET client_min_messages = warning");
+    return session_settings(*out);
+}
+
+struct err session_settings(PGconn *conn)
+{
+    char sql[SETTINGS_SQL_SIZE];
+
+    settings_sql(SETTINGS_MIGRATOR, sql);
+    return session_run(conn, sql);
 }
 
 struct err session_error(const PGconn *conn, const PGresult *result)

@@ -10,6 +10,9 @@
 struct err session_open(const char *url, PGconn **out)
     __attribute__((warn_unused_result));
 
+/* Sets what the work rests on; session_open has done so, RESET ALL undoes it. */
+struct err session_settings(PGconn *conn) __attribute__((warn_unused_result));
+
 /* Runs SQL without parameters, one statement or many.  UNKNOWN with the server's words.
  */
 struct err session_run(PGconn *conn, const char *sql) __attribute__((warn_unused_result));

@@ -220,6 +220,22 @@ class Migrate(unittest.TestCase):
         self.assertTrue(self.exists("s.a"))
         self.assertTrue(self.exists("public.b"))
 
+    def test_the_databases_defaults_do_not_count(self):
+        for setting, worst, ours in (("default_transaction_isolation", "serializable",
+                                      "read committed"),
+                                     ("default_transaction_read_only", "on", "off"),
+                                     ("synchronous_commit", "off", "on"),
+                                     ("client_min_messages", "error", "warning"),
+                                     ("client_encoding", "LATIN1", "UTF8")):
+            with self.subTest(setting):
+                self.setUp()
+                CLUSTER.psql(f"ALTER DATABASE checkout SET {setting} = '{worst}'",
+                             "postgres")
+                self.write(m0001_a="CREATE TABLE a AS "
+                                   f"SELECT current_setting('{setting}') AS value")
+                self.applies("0001_a.sql")
+                self.assertEqual(CLUSTER.psql("SELECT value FROM a").stdout, f"{ours}\n")
+
     def test_many_migrators_at_once_apply_each_once(self):
         self.write(m0001_a="CREATE TABLE a ()", m0002_b="CREATE TABLE b ()")
         environment = {**os.environ, "CHECKOUT_DATABASE_URL": self.url}

@@ -189,7 +189,9 @@ static void urls_of_keys_are_https_or_this_machine(void **state)
     static const char *const BAD[] = {
         "http://id.example/jwks",       "http://localhost.example/a",
         "http://127.0.0.1.example/",    "file:///etc/passwd",
-        "http://localhost@id.example/", ""};
+        "http://localhost@id.example/", "https://u@id.example/",
+        "https://u:p@id.example/",      "https://:p@id.example/",
+        "https://@id.example/",         ""};
 
     (void)state;
     for (size_t i = 0; i < sizeof GOOD / sizeof GOOD[0]; i++)

@@ -483,6 +483,15 @@ static void one_product_is_told_or_not_found(void **state)
     }
 }
 
+static void an_older_inventorys_first_product_is_not_told_as_another(void **state)
+{
+    struct world *w = *state;
+
+    w->shop.old = true;
+    assert_int_equal(ask_as(w, "", "GET /v1/products/TEA-1", "", NULL)->status, 200);
+    expect_problem(ask_as(w, "", "GET /v1/products/FAR-1", "", NULL), 503, "unavailable");
+}
+
 static void a_querys_values_are_decoded_strictly(void **state)
 {
     static const struct {
@@ -1160,6 +1169,7 @@ int main(void)
         WITH_WORLD(a_cart_has_titles_prices_and_its_total),
         WITH_WORLD(a_cart_is_told_without_prices_when_they_cannot_be_read),
         WITH_WORLD(one_product_is_told_or_not_found),
+        WITH_WORLD(an_older_inventorys_first_product_is_not_told_as_another),
         WITH_WORLD(a_querys_values_are_decoded_strictly),
         WITH_WORLD(health_is_the_orchestrators),
         WITH_WORLD(a_trace_is_passed_on_or_made),

@@ -33,6 +33,7 @@ struct shop {
     bool let_go;
     bool sick;
     bool closed;          /* ListProducts fails */
+    bool old;             /* ListProducts does not know the field skus */
     char searched[256];   /* the last ListProducts: limit|cursor|q|skus */
     int smuggled;         /* calls of GetCart for a cart "smuggled..." */
     struct trace trace;   /* our place in that of the last Place */
@@ -269,7 +270,7 @@ static void shop_list_products(Inventory__V1__Inventory_Service *service,
         snprintf(shop->searched + used, sizeof shop->searched - used, "|%s",
                  request->skus[i]);
     }
-    bool closed = shop->closed;
+    bool closed = shop->closed, all = shop->old || request->n_skus == 0;
     pthread_mutex_unlock(&shop->mutex);
     if (closed) {
         rpc_call_fail(call, err_make(ERR_UNAVAILABLE, "host=db7 is away"));
@@ -285,12 +286,12 @@ static void shop_list_products(Inventory__V1__Inventory_Service *service,
     other.price_cents = 1;
     other.currency = (char *)"USD";
     /* As asked for; the whole list is the one product. */
-    if (request->n_skus == 0)
+    if (all)
         reply.n_products = 1;
-    for (size_t i = 0; i < request->n_skus; i++)
+    for (size_t i = 0; !all && i < request->n_skus; i++)
         if (strcmp(request->skus[i], "TEA-1") == 0 && reply.n_products == 0)
             reply.n_products = 1;
-    for (size_t i = 0; i < request->n_skus; i++)
+    for (size_t i = 0; !all && i < request->n_skus; i++)
         if (strcmp(request->skus[i], "FAR-1") == 0)
             products[reply.n_products++] = &other;
     reply.products = products;
