@@ -72,10 +72,17 @@ char *checkout_key(struct arena *arena, const char *user_id, const char *key)
 /* The user's own key, within the stored text of either form. */
 const char *checkout_key_text(const char *stored);
 
-/* Whether `row` has that key, in SQL: the stored text "USER KEY" or, of this user, the old
- * form.  IS NOT DISTINCT FROM, so that it is found by the key, not among all of the user's. */
+/* The same in SQL.  The stored text of a user's key; the key alone within such a text, which
+ * is what stands in a row of the old form (a user's id has 36 characters); and whether a
+ * column holds the key alone. */
+#define KEY_OF(user, key) "(" user " || ' ' || " key ")"
+#define KEY_ALONE(stored) "substr(" stored ", 38)"
+#define IS_KEY_ALONE(column) "(strpos(" column ", ' ') = 0)"
+
+/* Whether `row` has that key: the stored text "USER KEY" or, of this user, the old form.
+ * IS NOT DISTINCT FROM, so that it is found by the key, not among all of the user's. */
 #define OF_KEY(row, stored, user)                                                        \
-    row ".idempotency_key = ANY (ARRAY[" stored ", substr(" stored ", 38)])"             \
+    row ".idempotency_key = ANY (ARRAY[" stored ", " KEY_ALONE(stored) "])"              \
     " AND " row ".user_id IS NOT DISTINCT FROM " user
 
 /* "running" and so on, as in the column. */

@@ -19,31 +19,58 @@
     " o.lines::text, o.total_cents, o.currency,"                                              \
     " (extract(epoch FROM o.created_at) * 1000)::bigint "
 
+/* Their numbers, counted from `first`. */
+enum {
+    COLUMN_ORDER_ID,
+    COLUMN_KEY,
+    COLUMN_USER_ID,
+    COLUMN_CART_ID,
+    COLUMN_METHOD_ID,
+    COLUMN_FINGERPRINT,
+    COLUMN_CART,
+    COLUMN_EXPECTED_TOTAL,
+    COLUMN_STATE,
+    COLUMN_EPOCH,
+    COLUMN_AGE,
+    COLUMN_REASON,
+    COLUMN_MESSAGE,
+    COLUMN_SUBJECT,
+    COLUMN_TRACEPARENT,
+    COLUMN_EXPECTED_CURRENCY,
+    COLUMN_LINES, /* from here on the order's */
+    COLUMN_TOTAL,
+    COLUMN_CURRENCY,
+    COLUMN_CREATED_AT,
+    COLUMN_COUNT,
+};
+
 static struct err read_checkout(const struct db_rows *rows, int row, int first,
                                 struct arena *arena, struct checkout *out)
 {
-    const char *reason = db_text(rows, row, first + 11), *lines = db_text(rows, row, first + 16);
-    const char *subject = db_text(rows, row, first + 13);
-    const char *traceparent = db_text(rows, row, first + 14);
-    const char *expected_currency = db_text(rows, row, first + 15);
-    const char *currency = db_text(rows, row, first + 18);
+    const char *reason = db_text(rows, row, first + COLUMN_REASON);
+    const char *lines = db_text(rows, row, first + COLUMN_LINES);
+    const char *subject = db_text(rows, row, first + COLUMN_SUBJECT);
+    const char *traceparent = db_text(rows, row, first + COLUMN_TRACEPARENT);
+    const char *expected_currency = db_text(rows, row, first + COLUMN_EXPECTED_CURRENCY);
+    const char *currency = db_text(rows, row, first + COLUMN_CURRENCY);
 
     *out = (struct checkout){
-        .order_id = arena_strdup(arena, db_text(rows, row, first)),
-        .idempotency_key = arena_strdup(arena, db_text(rows, row, first + 1)),
-        .user_id = arena_strdup(arena, db_text(rows, row, first + 2)),
-        .cart_id = arena_strdup(arena, db_text(rows, row, first + 3)),
-        .payment_method_id = arena_strdup(arena, db_text(rows, row, first + 4)),
-        .fingerprint = arena_copy(arena, db_text(rows, row, first + 5), FINGERPRINT_SIZE),
-        .expected_total_cents = db_number(rows, row, first + 7),
+        .order_id = arena_strdup(arena, db_text(rows, row, first + COLUMN_ORDER_ID)),
+        .idempotency_key = arena_strdup(arena, db_text(rows, row, first + COLUMN_KEY)),
+        .user_id = arena_strdup(arena, db_text(rows, row, first + COLUMN_USER_ID)),
+        .cart_id = arena_strdup(arena, db_text(rows, row, first + COLUMN_CART_ID)),
+        .payment_method_id = arena_strdup(arena, db_text(rows, row, first + COLUMN_METHOD_ID)),
+        .fingerprint = arena_copy(arena, db_text(rows, row, first + COLUMN_FINGERPRINT),
+                                  FINGERPRINT_SIZE),
+        .expected_total_cents = db_number(rows, row, first + COLUMN_EXPECTED_TOTAL),
         .traceparent = arena_strdup(arena, traceparent),
-        .state = checkout_state_of(db_text(rows, row, first + 8)),
-        .epoch = db_number(rows, row, first + 9),
-        .age_ms = db_number(rows, row, first + 10),
+        .state = checkout_state_of(db_text(rows, row, first + COLUMN_STATE)),
+        .epoch = db_number(rows, row, first + COLUMN_EPOCH),
+        .age_ms = db_number(rows, row, first + COLUMN_AGE),
         .expected_currency = arena_strdup(arena, expected_currency),
-        .total_cents = db_number(rows, row, first + 17),
+        .total_cents = db_number(rows, row, first + COLUMN_TOTAL),
         .currency = arena_strdup(arena, currency),
-        .created_at_ms = db_number(rows, row, first + 19),
+        .created_at_ms = db_number(rows, row, first + COLUMN_CREATED_AT),
     };
     if (out->order_id == NULL || out->idempotency_key == NULL || out->user_id == NULL ||
         out->cart_id == NULL || out->payment_method_id == NULL || out->fingerprint == NULL ||
@@ -52,12 +79,13 @@ static struct err read_checkout(const struct db_rows *rows, int row, int first,
         (out->expected_currency == NULL && expected_currency != NULL))
         return err_memory();
     if (reason != NULL) {
-        out->failure = err_make(err_of_reason(reason), "%s", db_text(rows, row, first + 12));
+        out->failure = err_make(err_of_reason(reason), "%s",
+                                db_text(rows, row, first + COLUMN_MESSAGE));
         out->failure.subject = arena_strdup(arena, subject);
     }
     if (out->failure.subject == NULL && subject != NULL)
         return err_memory();
-    struct err e = lines_from_json(arena, db_text(rows, row, first + 6), &out->cart);
+    struct err e = lines_from_json(arena, db_text(rows, row, first + COLUMN_CART), &out->cart);
     return failed(e) || lines == NULL ? e : lines_from_json(arena, lines, &out->lines);
 }
 
@@ -106,7 +134,7 @@ static const struct db_kind CLAIM = {
         "      AND (a.version IS NULL OR a.version = " CART_VERSION("c.lines") ")"
         "    FOR NO KEY UPDATE SKIP LOCKED) AS open "
         "WHERE NOT EXISTS (SELECT FROM orders.checkouts k"
-        "                  WHERE k.idempotency_key = substr(a.key, 38)"
+        "                  WHERE k.idempotency_key = " KEY_ALONE("a.key")
         "                    AND k.user_id IS NOT DISTINCT FROM a.user_id::uuid OFFSET 0)"
         "  AND NOT EXISTS (SELECT FROM orders.orders o"
         "                  WHERE o.idempotency_key = a.key"
@@ -149,7 +177,7 @@ enum {
     CLAIMED_ORDERED,
     CLAIMED_SAME_REQUEST,
     CLAIMED_CHECKOUT,
-    CLAIMED_CART_LINES = CLAIMED_CHECKOUT + 20,
+    CLAIMED_CART_LINES = CLAIMED_CHECKOUT + COLUMN_COUNT,
     CLAIMED_CART_VERSION,
     CLAIMED_AS_EXPECTED,
     CLAIMED_CART_ORDER,
@@ -313,8 +341,9 @@ static const struct db_kind PERSIST = {
         "    INSERT INTO orders.orders (id, user_id, total_cents, idempotency_key, currency,"
         "                               cart_id, reservation_id, charge_id, lines)"
         "    SELECT order_id, user_id, total,"
-        "           CASE WHEN strpos(idempotency_key, ' ') = 0 THEN user_id || ' ' ELSE '' END"
-        "               || idempotency_key, currency, cart_id, order_id,"
+        "           CASE WHEN " IS_KEY_ALONE("idempotency_key")
+        "                THEN " KEY_OF("user_id", "idempotency_key")
+        "                ELSE idempotency_key END, currency, cart_id, order_id,"
         "           order_id, lines FROM done"
         "), told AS ("
         "    INSERT INTO orders.outbox (order_id, sequence, type, payload, traceparent)"

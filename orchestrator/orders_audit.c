@@ -13,8 +13,8 @@ enum { PAGE_MOST = 1000 };
 /* A key in every form that a row may have it in (checkout_key), from the form of this one. */
 #define ANY_KEY "coalesce(c.idempotency_key, o.idempotency_key)"
 #define KEY_FORMS                                                                             \
-    "ARRAY[" ANY_KEY ", coalesce(c.user_id, o.user_id) || ' ' || " ANY_KEY ","                \
-    " CASE WHEN strpos(" ANY_KEY ", ' ') > 0 THEN substr(" ANY_KEY ", 38) END]"
+    "ARRAY[" ANY_KEY ", " KEY_OF("coalesce(c.user_id, o.user_id)", ANY_KEY) ","               \
+    " CASE WHEN NOT " IS_KEY_ALONE(ANY_KEY) " THEN " KEY_ALONE(ANY_KEY) " END]"
 
 /* What read_checkout reads, in this order, of an id in `ids`. */
 #define COLUMNS                                                                               \
@@ -27,8 +27,8 @@ enum { PAGE_MOST = 1000 };
     " coalesce(c.failure_reason, ''), o.id IS NOT NULL, o.total_cents,"                       \
     " coalesce(o.currency, ''),"                                                              \
     " coalesce(o.user_id = c.user_id AND o.cart_id = c.cart_id"                               \
-    "          AND o.idempotency_key IN (c.idempotency_key,"                                  \
-    "                                    c.user_id || ' ' || c.idempotency_key), false),"     \
+    "          AND o.idempotency_key"                                                         \
+    "              IN (c.idempotency_key, " KEY_OF("c.user_id", "c.idempotency_key") "), false),"\
     /* One that is gone was published long ago: what the relay prunes, it has noted. */      \
     " coalesce((SELECT nullif(count(*), 0) FROM orders.outbox e"                              \
     "           WHERE e.order_id = ids.id AND e.type = 'order.created'),"                     \

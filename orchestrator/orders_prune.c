@@ -38,7 +38,7 @@ const struct db_kind CHECKOUTS_PRUNE = {
         "    LIMIT 1),"
         " old AS ("
         "    SELECT k.order_id, k.user_id, k.cart_id,"
-        "           k.state = 'completed' AND strpos(k.idempotency_key, ' ') = 0 AS bare,"
+        "           k.state = 'completed' AND " IS_KEY_ALONE("k.idempotency_key") " AS bare,"
         "           k.state = 'completed' AND c.id IS NOT NULL"
         "               AND c.ordered_at IS NULL AS mark " PRUNABLE
         "    ORDER BY k.order_id LIMIT (SELECT most FROM ask)"
@@ -51,11 +51,12 @@ const struct db_kind CHECKOUTS_PRUNE = {
         "    UPDATE orders.carts c SET ordered_at = now(), order_id = l.order_id FROM locked l"
         "    WHERE c.user_id = l.user_id AND c.id = l.id),"
         " named AS ("
-        "    UPDATE orders.orders o SET idempotency_key = o.user_id || ' ' || o.idempotency_key"
+        "    UPDATE orders.orders o"
+        "    SET idempotency_key = " KEY_OF("o.user_id", "o.idempotency_key")
         "    FROM old WHERE old.bare AND o.id = old.order_id"
-        "      AND strpos(o.idempotency_key, ' ') = 0"
-        "      AND NOT EXISTS (SELECT FROM orders.orders t WHERE t.idempotency_key ="
-        "                      o.user_id || ' ' || o.idempotency_key)),"
+        "      AND " IS_KEY_ALONE("o.idempotency_key")
+        "      AND NOT EXISTS (SELECT FROM orders.orders t WHERE t.idempotency_key = "
+        KEY_OF("o.user_id", "o.idempotency_key") ")),"
         " gone AS ("
         "    DELETE FROM orders.checkouts k USING old"
         "    WHERE k.order_id = old.order_id AND NOT old.mark RETURNING k.order_id) "
