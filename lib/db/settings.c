@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 #define SERVICE SETTINGS_SERVICE
-#define WRITER SETTINGS_WRITER
+#define WRITER  SETTINGS_WRITER
 
 static const struct setting SETTINGS[] = {
     /* A statement that waited for a lock sees what its owner wrote, and no statement of

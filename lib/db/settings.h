@@ -22,7 +22,7 @@ enum settings_of {
 };
 
 struct setting {
-    unsigned of;         /* whose sessions have it */
+    unsigned of; /* whose sessions have it */
     const char *name;
     const char *value;   /* as current_setting gives it */
     const char *or_else; /* a default that promises more and is kept; or NULL */

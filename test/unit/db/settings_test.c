@@ -238,7 +238,8 @@ static void worst_options(char *out, size_t room)
     for (size_t i = 0; i < WORST_COUNT; i++) {
         used += (size_t)snprintf(out + used, room - used, "-c %s=", WORST[i].name);
         for (const char *c = WORST[i].worst; *c != '\0'; c++)
-            used += (size_t)snprintf(out + used, room - used, *c == ' ' ? "\\ " : "%c", *c);
+            used +=
+                (size_t)snprintf(out + used, room - used, *c == ' ' ? "\\ " : "%c", *c);
         used += (size_t)snprintf(out + used, room - used, " ");
     }
     assert_true(used < room);
@@ -262,7 +263,8 @@ static void the_urls_options_do_not_count(void **state)
     worst_options(options, sizeof options);
     size_t used = (size_t)snprintf(url, sizeof url, "%s&options=", database_url());
     for (const char *c = options; *c != '\0'; c++)
-        used += (size_t)snprintf(url + used, sizeof url - used, "%%%02x", (unsigned char)*c);
+        used +=
+            (size_t)snprintf(url + used, sizeof url - used, "%%%02x", (unsigned char)*c);
     assert_true(used < sizeof url);
     expect_settings(url);
 }

@@ -954,12 +954,11 @@ static void a_put_that_waits_while_its_cart_is_claimed_is_in_the_order_or_refuse
     run_end(&run);
 }
 
-static void a_put_that_waited_for_a_claim_sees_it(void **state)
+static void put_behind_a_claim(struct db *db)
 {
     PGconn *claimer = admin_connect();
     struct put put;
 
-    (void)state;
     cart_of(ALICE, "c", CART);
     /* A claim that has yet to commit. */
     sql_on(claimer, "BEGIN; SELECT FROM orders.carts FOR NO KEY UPDATE;"
@@ -968,12 +967,28 @@ static void a_put_that_waited_for_a_claim_sees_it(void **state)
                     " SELECT 'o1', 'k1', user_id, id, 'pm', decode(repeat('00', 32), 'hex'),"
                     " lines, 'owner', now() + interval '1 h' FROM orders.carts");
     put_new(&put, "c", 9);
-    carts_put(the_db, call_begin(&put.call, NULL), &put.in);
+    carts_put(db, call_begin(&put.call, NULL), &put.in);
     wait_for_a_waiter();
     sql_on(claimer, "COMMIT");
     PQfinish(claimer);
     assert_int_equal(call_code(&put.call), ERR_CART_ALREADY_ORDERED);
     assert_sql_text(CART, "SELECT lines::text FROM orders.carts");
+}
+
+static void a_put_that_waited_for_a_claim_sees_it(void **state)
+{
+    (void)state;
+    put_behind_a_claim(the_db);
+}
+
+static void it_sees_it_whatever_isolation_the_database_prefers(void **state)
+{
+    (void)state;
+    sql("ALTER DATABASE checkout SET default_transaction_isolation = 'repeatable read'");
+    struct db *db = open_db("checkouts_test_3");
+    put_behind_a_claim(db);
+    db_close(db);
+    sql("ALTER DATABASE checkout RESET default_transaction_isolation");
 }
 
 /* Each of two replicas puts half of the carts and claims the other half, in batches: what is
@@ -1240,6 +1255,7 @@ int main(void)
         TEST(a_claim_may_expect_a_version),
         TEST(a_put_that_waits_while_its_cart_is_claimed_is_in_the_order_or_refused),
         TEST(a_put_that_waited_for_a_claim_sees_it),
+        TEST(it_sees_it_whatever_isolation_the_database_prefers),
         TEST(puts_and_claims_of_replicas_neither_deadlock_nor_lose_a_put),
         cmocka_unit_test_setup_teardown(
             orders_are_paged_without_gap_or_repetition_over_equal_times, set_up,
