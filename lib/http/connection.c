@@ -201,6 +201,17 @@ static ssize_t fill(struct connection *c)
     return got;
 }
 
+/* False: there is nothing to read now, or the connection broke and was closed. */
+static bool read_more(struct connection *c)
+{
+    if (!c->readable)
+        return false;
+    ssize_t got = fill(c);
+    if (got == RECEIVED_BROKEN)
+        connection_close(c);
+    return got >= 0;
+}
+
 /* Before others use the scratch: what is left of it becomes our own. */
 static bool keep_rest(struct connection *c)
 {
@@ -526,12 +537,7 @@ static bool read_head(struct connection *c)
         }
         if (!none_begun(c) && !timers_is(&c->timer, WAIT_HEAD))
             set_timer(c, WAIT_HEAD);
-        if (!c->readable)
-            return false;
-        ssize_t got = fill(c);
-        if (got == RECEIVED_BROKEN)
-            connection_close(c);
-        if (got < 0)
+        if (!read_more(c))
             return false;
     }
 }
@@ -636,12 +642,7 @@ static bool read_body(struct connection *c)
             give_up_body(c, HTTP_INCOMPLETE);
             return true;
         }
-        if (!c->readable)
-            return false;
-        ssize_t got = fill(c);
-        if (got == RECEIVED_BROKEN)
-            connection_close(c);
-        if (got < 0)
+        if (!read_more(c))
             return false;
     }
 }
