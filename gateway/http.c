@@ -42,10 +42,20 @@ struct http {
 
 /* ---- answering ---- */
 
-/* When the request's arena is full. */
-#define RETRY_LINE "Retry-After: 1\r\n"
+/* When the request's arena is full, and when there is none. */
+#define NO_MEMORY_FIELDS                                                                 \
+    "Content-Type: application/problem+json\r\nCache-Control: no-store\r\n"              \
+    "Retry-After: 1\r\n"
 static const struct http_answer NO_MEMORY = {
-    .status = 503, .fields = {RETRY_LINE, sizeof RETRY_LINE - 1}, .close = true};
+    .status = 503,
+    .fields = {NO_MEMORY_FIELDS, sizeof NO_MEMORY_FIELDS - 1},
+    .body = {PROBLEM_NO_MEMORY, PROBLEM_NO_MEMORY_SIZE},
+    .close = true,
+};
+static const char NO_MEMORY_WHOLE[] =
+    "HTTP/1.1 503 Service Unavailable\r\n" NO_MEMORY_FIELDS
+    "Content-Length: 111\r\nConnection: close\r\n\r\n" PROBLEM_NO_MEMORY;
+_Static_assert(PROBLEM_NO_MEMORY_SIZE == 111, "as Content-Length says");
 
 /*
  * Faults of test builds, where the answer leaves: it becomes "the outcome is not known",
@@ -243,8 +253,10 @@ static void on_refusal(void *arg, struct http_exchange *x, const struct http_hea
 
     if (r == NULL)
         r = begin(http, x, head);
-    if (r == NULL)
-        return; /* the status alone */
+    if (r == NULL) {
+        *answer = NO_MEMORY;
+        return;
+    }
     r->answer = problem_answer(r->arena, error_of(http, x, reason));
     *answer = render(r);
     count(r);
@@ -306,6 +318,7 @@ struct err http_start(const struct http_config *config, const struct gateway *ga
             .answer_timeout_ms = config->transfer_timeout_ms,
             .limits = {HEAD_MAX, TARGET_MAX, HTTP_FIELDS_MAX, BODY_MAX, DISCARD_MAX},
             .arena_max = REQUEST_ARENA_MAX,
+            .no_memory = {NO_MEMORY_WHOLE, sizeof NO_MEMORY_WHOLE - 1},
             .tls = config->tls,
             .handler = &HANDLER,
             .arg = http,

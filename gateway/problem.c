@@ -195,16 +195,15 @@ void problem_open(struct text *text, unsigned status, struct err error)
 
 struct answer problem_answer(struct arena *arena, struct err error)
 {
-    static const char FULL[] =
-        "{\"type\":\"urn:checkout:problem:overloaded\",\"title\":\"Too busy\","
-        "\"status\":503,\"code\":\"overloaded\",\"retryable\":true}";
     struct text text = text_start(arena, 512);
 
     problem_open(&text, err_http_status(error.code), error);
     text_raw(&text, "}");
     if (text.broken)
-        return (struct answer){
-            .status = 503, .body = FULL, .size = sizeof FULL - 1, .retry_after_s = 1};
+        return (struct answer){.status = 503,
+                               .body = PROBLEM_NO_MEMORY,
+                               .size = PROBLEM_NO_MEMORY_SIZE,
+                               .retry_after_s = 1};
     return (struct answer){
         .status = err_http_status(error.code),
         .body = text.bytes,

@@ -20,7 +20,13 @@
 #include "gateway/answers.h"
 #include "base/text.h"
 
-/* The answer for an error, in the arena.  When that is full, a fixed 503. */
+/* The body when there is no memory to write another: of a 503 to be tried again. */
+#define PROBLEM_NO_MEMORY                                                                \
+    "{\"type\":\"urn:checkout:problem:overloaded\",\"title\":\"Too busy\","               \
+    "\"status\":503,\"code\":\"overloaded\",\"retryable\":true}"
+enum { PROBLEM_NO_MEMORY_SIZE = sizeof PROBLEM_NO_MEMORY - 1 };
+
+/* The answer for an error, in the arena.  When that is full, PROBLEM_NO_MEMORY. */
 struct answer problem_answer(struct arena *arena, struct err error);
 
 /* Writes the problem of an error but for its closing brace, so that members can follow;

@@ -23,9 +23,7 @@ enum {
 };
 
 static const char CONTINUE[] = "HTTP/1.1 100 Continue\r\n\r\n";
-static const char NO_MEMORY[] =
-    "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\n"
-    "Connection: close\r\n\r\n";
+static const char BLANK_LINE[] = "\r\n\r\n";
 
 static int64_t now(const struct connection *c)
 {
@@ -302,6 +300,18 @@ static void set_out(struct connection *c, const char *one, size_t one_size,
 
 /* ---- answering ---- */
 
+/* Needs no memory, and says itself that the connection ends. */
+static void answer_no_memory(struct connection *c)
+{
+    const struct http_text whole = c->server->config.no_memory;
+    const char *end =
+        memmem(whole.at, whole.size, BLANK_LINE, sizeof BLANK_LINE - 1);
+    size_t head = (size_t)(end - whole.at) + sizeof BLANK_LINE - 1;
+
+    c->close_after = true;
+    set_out(c, whole.at, c->exchange.head_only ? head : whole.size, "", 0);
+}
+
 static void start_answer(struct connection *c)
 {
     const struct http_exchange *x = &c->exchange;
@@ -316,12 +326,10 @@ static void start_answer(struct connection *c)
     const struct http_sending sending = {loop_date(c->server), x->head_only,
                                          c->close_after};
     struct http_wire wire = http_answer_write(x->arena, &x->answer, &sending);
-    if (wire.head == NULL) {
-        c->close_after = true;
-        set_out(c, NO_MEMORY, sizeof NO_MEMORY - 1, "", 0);
-    } else {
+    if (wire.head == NULL)
+        answer_no_memory(c);
+    else
         set_out(c, wire.head, wire.size, wire.body.at, wire.body.size);
-    }
     set_timer(c, WAIT_ANSWER);
 }
 
@@ -406,13 +414,17 @@ static void answer_early(struct connection *c)
 
 /* ---- a head ---- */
 
-static bool begin_exchange(struct connection *c)
+static bool begin_exchange(struct connection *c, struct http_text method)
 {
     struct http_exchange *x = &c->exchange;
 
-    *x = (struct http_exchange){.connection = c, .arena = loop_arena_take(c->server)};
+    *x = (struct http_exchange){
+        .connection = c,
+        .arena = loop_arena_take(c->server),
+        .head_only = method.size == 4 && memcmp(method.at, "HEAD", 4) == 0,
+    };
     if (x->arena == NULL) {
-        set_out(c, NO_MEMORY, sizeof NO_MEMORY - 1, "", 0);
+        answer_no_memory(c);
         (void)flush(c);
         start_lingering(c);
         return false;
@@ -464,10 +476,8 @@ static void take_head(struct connection *c, enum http_reason reason)
 {
     struct http_head *head = &c->server->head;
 
-    if (!begin_exchange(c))
+    if (!begin_exchange(c, head->method))
         return;
-    c->exchange.head_only =
-        head->method.size == 4 && memcmp(head->method.at, "HEAD", 4) == 0;
     if (reason == HTTP_OK && c->over_limit)
         reason = HTTP_TOO_MANY_CONNECTIONS;
     if (reason == HTTP_OK) {

@@ -74,6 +74,10 @@ struct http_server_config {
     int64_t answer_timeout_ms; /* from an answer's first byte to its last */
     struct http_limits limits;
     size_t arena_max;     /* bytes of memory one request may take */
+    /* A whole answer, borrowed: status 503, "Connection: close", its length, a blank line
+     * and a body.  It is sent when there is no memory to write another.  Without Date,
+     * as RFC 9110, 6.6.1 allows for 5xx. */
+    struct http_text no_memory;
     struct http_tls *tls; /* borrowed; NULL: plain HTTP */
     const struct http_handler *handler;
     void *arg;

@@ -217,7 +217,13 @@ static inline void let_held_go(struct world *w)
 
 /* ---- a server ---- */
 
+#define NO_MEMORY_BODY "no memory"
+#define NO_MEMORY_ANSWER                                                                 \
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 9\r\nConnection: close\r\n\r\n"  \
+    NO_MEMORY_BODY
+
 static const struct http_server_config DEFAULTS = {
+    .no_memory = {NO_MEMORY_ANSWER, sizeof NO_MEMORY_ANSWER - 1},
     .address = "127.0.0.1",
     .connections_max = 64,
     .per_address_max = 64,
