@@ -8,10 +8,10 @@
 #include <string.h>
 
 #include "base/base64.h"
+#include "base/file.h"
 #include "base/ids.h"
 #include "base/json.h"
 #include "base/log.h"
-#include "base/file.h"
 #include "gateway/signature.h"
 
 /* A modulus is read beyond its limit, so that its size can be told. */

@@ -7,11 +7,11 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/worker.h"
 #include "gateway/fetch.h"
-#include "base/file.h"
 #include "gateway/jwks.h"
 #include "gateway/jwt.h"
 

@@ -11,12 +11,12 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "gateway/answers.h"
 #include "gateway/buckets.h"
 #include "gateway/cors.h"
 #include "gateway/fetch.h"
-#include "base/file.h"
 #include "gateway/files.h"
 #include "gateway/gateway.h"
 #include "gateway/http.h"

@@ -5,7 +5,6 @@
  * final answers are remembered as a short cut.  The answer's bytes are a pure function of
  * the order or the error, so that a repeat gives the same bytes at any gateway.
  */
-#include <inttypes.h>
 #include <string.h>
 
 #include "base/bounds.h"

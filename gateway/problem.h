@@ -17,8 +17,8 @@
 
 #include "base/arena.h"
 #include "base/err.h"
-#include "gateway/answers.h"
 #include "base/text.h"
+#include "gateway/answers.h"
 
 /* The body when there is no memory to write another: of a 503 to be tried again. */
 #define PROBLEM_NO_MEMORY                                                                \

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/hex.h"
 #include "base/log.h"
 #include "gateway/http.h"
 #include "gateway/problem.h"
@@ -107,14 +108,6 @@ void request_resume(struct request *r)
     http_send(r);
 }
 
-static int hex(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 /* In place.  Raw may stand what RFC 3986, 3.4 lets stand in a query. */
 static bool decode(char *value)
 {
@@ -126,7 +119,7 @@ static bool decode(char *value)
         if (*at == '+') {
             *out++ = ' ';
         } else if (*at == '%') {
-            int high = hex(at[1]), low = high < 0 ? -1 : hex(at[2]);
+            int high = hex_digit(at[1]), low = high < 0 ? -1 : hex_digit(at[2]);
             if (low < 0 || high + low == 0) /* no C text holds a NUL */
                 return false;
             *out++ = (char)(16 * high + low);
