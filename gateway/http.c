@@ -2,6 +2,7 @@
 #include "gateway/http.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -11,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "base/hex.h"
 #include "base/log.h"
 #include "gateway/admit.h"
 #include "gateway/headers.h"
@@ -158,12 +160,31 @@ static struct err refuse_get_body(struct request *r, const struct http_head *hea
                     r->method);
 }
 
+/* What need not be percent-encoded is not (RFC 3986, 6.2.2.2); lib/http has seen that each %
+ * has its two digits. */
+static void normalize(char *path)
+{
+    char *to = path;
+
+    for (const char *at = path; *at != '\0'; to++) {
+        char decoded = *at == '%' ? (char)(16 * hex_digit(at[1]) + hex_digit(at[2])) : '\0';
+        bool plain = isalnum((unsigned char)decoded) || /* in the C locale */
+                     (decoded != '\0' && strchr("-._~", decoded) != NULL);
+        *to = plain ? decoded : *at;
+        at += plain ? 3 : 1;
+    }
+    *to = '\0';
+}
+
 static struct err read_head(struct request *r, const struct http_head *head)
 {
-    r->path = http_text_copy(r->arena, head->path);
+    char *path = http_text_copy(r->arena, head->path);
+
     r->query = http_text_copy(r->arena, head->query);
-    if (r->path == NULL || r->query == NULL)
+    if (path == NULL || r->query == NULL)
         return err_memory();
+    normalize(path);
+    r->path = path;
     struct err e = head_read(&r->head, r->arena, head);
     return failed(e) ? e : refuse_get_body(r, head);
 }
@@ -251,11 +272,13 @@ static void on_refusal(void *arg, struct http_exchange *x, const struct http_hea
     struct http *http = arg;
     struct request *r = http_exchange_get(x);
 
-    if (r == NULL)
-        r = begin(http, x, head);
     if (r == NULL) {
-        *answer = NO_MEMORY;
-        return;
+        r = begin(http, x, head);
+        if (r == NULL) {
+            *answer = NO_MEMORY;
+            return;
+        }
+        (void)head_read_fields(&r->head, r->arena, head); /* whose page asks, if it came */
     }
     r->answer = problem_answer(r->arena, error_of(http, x, reason));
     *answer = render(r);

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/hex.h"
+#include "base/ids.h"
 #include "base/log.h"
 #include "gateway/http.h"
 #include "gateway/problem.h"
@@ -145,7 +146,8 @@ static struct err take_pair(const char *const *names, const char **values, char 
         i++;
     if (names[i] == NULL)
         return err_make(ERR_INVALID_ARGUMENT,
-                        "The query has an unknown parameter \"%.32s\".", pair);
+                        "The query has an unknown parameter \"%.*s\".",
+                        (int)utf8_prefix(pair, 32), pair);
     if (values[i] != NULL)
         return err_make(ERR_INVALID_ARGUMENT, "The query has %s twice.", names[i]);
     if (equals == NULL || !decode(equals))

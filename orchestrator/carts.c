@@ -81,7 +81,9 @@ const struct db_kind CARTS_PUT = {
         "   AND NOT EXISTS (SELECT FROM guarded a WHERE a.user_id = c.user_id AND a.id = c.id"
         "                   AND NOT (" AS_DEMANDED "))",
     .answer =
-        "SELECT a.ordinal, c.created_at = now(),"
+        "SELECT a.ordinal,"
+        "       c.created_at = now() AND a.ordinal = min(a.ordinal)" /* of its puts one made it */
+        "           FILTER (WHERE a.versions IS NULL) OVER (PARTITION BY a.user_id, a.id),"
         "       c.ordered_at IS NOT NULL OR live.order_id IS NOT NULL,"
         "       coalesce(CASE WHEN live.state = 'completed' THEN live.order_id END, c.order_id),"
         "       CASE WHEN c.updated_at <> now() THEN c.lines = a.lines::jsonb"
