@@ -467,7 +467,7 @@ static void a_cart_is_told_without_prices_when_they_cannot_be_read(void **state)
 static void one_product_is_told_or_not_found(void **state)
 {
     static const char *const NONE[] = {
-        "FAR-2", "a%20b", "TEA%2D1",
+        "FAR-2", "a%20b", "TEA%2F1",
         "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
         "xxxxxxxxxxxxxxx"};
     struct world *w = *state;
@@ -477,10 +477,37 @@ static void one_product_is_told_or_not_found(void **state)
     assert_string_equal(a->body,
                         "{\"sku\":\"TEA-1\",\"title\":\"Tea \\\"Earl\\\"\","
                         "\"price_cents\":450,\"currency\":\"EUR\",\"available\":7}");
+    assert_int_equal(ask_as(w, "", "GET /v1/produc%74s/TEA%2D1", "", NULL)->status, 200);
     for (size_t i = 0; i < sizeof NONE / sizeof *NONE; i++) {
         snprintf(line, sizeof line, "GET /v1/products/%s", NONE[i]);
         expect_problem(ask_as(w, "", line, "", NULL), 404, "not_found");
     }
+}
+
+static void what_may_be_written_in_several_ways_is_taken_in_each(void **state)
+{
+    struct world *w = *state;
+    char line[4096];
+
+    snprintf(line, sizeof line, "Authorization: Bearer  %s\r\n", w->token);
+    assert_int_equal(ask_as(w, "", "GET /v1/orders", line, NULL)->status, 200);
+    struct wire_answer *a =
+        ask(w, "PUT /v1/carts/c", "If-Match: \"one\"\r\nIf-Match: \"v1\"\r\n",
+            "{\"lines\":[{\"sku\":\"TEA-1\",\"quantity\":3}]}");
+    assert_string_equal(w->shop.if_versions, "one,v1");
+    snprintf(line, sizeof line, "Content-Length: %022d\r\n", 0);
+    a = ask(w, "POST /v1/orders", line, NULL);
+    expect_problem(a, 400, "invalid_argument");
+    assert_non_null(strstr(a->body, "The body is empty"));
+}
+
+static void words_of_libraries_are_not_told(void **state)
+{
+    struct world *w = *state;
+    struct wire_answer *a = ask(w, "POST /v1/orders", "", "{\"cart_id\":\"\\u0000\"}");
+
+    expect_problem(a, 400, "invalid_argument");
+    assert_non_null(strstr(a->body, "a text has the character U+0000"));
 }
 
 static void an_older_inventorys_first_product_is_not_told_as_another(void **state)
@@ -1138,8 +1165,10 @@ static void connections_past_what_one_address_may_have_are_429(void **state)
 
     for (int i = 0; i < MOST; i++)
         fds[i] = wire_connect(http_port(w->http));
-    struct wire_answer *a = ask_as(w, "", "GET /v1/products", "", NULL);
+    struct wire_answer *a =
+        ask_as(w, "", "GET /v1/products", "Origin: https://shop.example\r\n", NULL);
     expect_problem(a, 429, "too_many_connections");
+    expect_header(a, "Access-Control-Allow-Origin", "https://shop.example");
     expect_header(a, "Retry-After", "1");
     expect_header(a, "Connection", "close");
     assert_non_null(strstr(a->body, "64 connections"));
@@ -1169,6 +1198,8 @@ int main(void)
         WITH_WORLD(a_cart_has_titles_prices_and_its_total),
         WITH_WORLD(a_cart_is_told_without_prices_when_they_cannot_be_read),
         WITH_WORLD(one_product_is_told_or_not_found),
+        WITH_WORLD(what_may_be_written_in_several_ways_is_taken_in_each),
+        WITH_WORLD(words_of_libraries_are_not_told),
         WITH_WORLD(an_older_inventorys_first_product_is_not_told_as_another),
         WITH_WORLD(a_querys_values_are_decoded_strictly),
         WITH_WORLD(health_is_the_orchestrators),

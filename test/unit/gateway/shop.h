@@ -34,6 +34,7 @@ struct shop {
     bool sick;
     bool closed;          /* ListProducts fails */
     bool old;             /* ListProducts does not know the field skus */
+    char if_versions[256]; /* the last PutCart's, with commas */
     char searched[256];   /* the last ListProducts: limit|cursor|q|skus */
     int smuggled;         /* calls of GetCart for a cart "smuggled..." */
     struct trace trace;   /* our place in that of the last Place */
@@ -221,7 +222,13 @@ static void shop_put_cart(Orders__V1__Orders_Service *service,
 {
     Orders__V1__PutCartReply reply = ORDERS__V1__PUT_CART_REPLY__INIT;
 
-    (void)service;
+    struct shop *shop = (struct shop *)service;
+    shop->if_versions[0] = '\0';
+    for (size_t i = 0; i < request->n_if_versions; i++) {
+        size_t used = strlen(shop->if_versions);
+        snprintf(shop->if_versions + used, sizeof shop->if_versions - used, "%s%s",
+                 i > 0 ? "," : "", request->if_versions[i]);
+    }
     reply.cart = request->cart;
     reply.cart->version = (char *)"v1";
     reply.created = strcmp(request->cart->cart_id, "new") == 0;
