@@ -5,7 +5,6 @@
 # their Unix user (peer), so it has no passwords at all.  An outside database gets one
 # random password a service role, kept in STATE/keys/roles.
 
-PG_BIN=/usr/lib/postgresql/15/bin
 ROLES=(inventory payment orders sandbox)
 
 database_is_private() {
@@ -79,6 +78,19 @@ database_migrate() {
 
 # --- the private cluster -----------------------------------------------------------
 
+# Sets PG_BIN: the programs of the version that made the cluster, or for a new one those of
+# the newest that is installed.
+cluster_find_programs() {
+    local version=
+    [[ ! -s $STATE/postgres/PG_VERSION ]] || version=$(<"$STATE/postgres/PG_VERSION")
+    PG_BIN=$(find "/usr/lib/postgresql/$version" -mindepth 2 -name initdb 2>/dev/null |
+        sort -V | tail -n 1)
+    PG_BIN=${PG_BIN%/initdb}
+    [[ -n $PG_BIN ]] && return 0
+    [[ -z $version ]] || die "$STATE/postgres was made by PostgreSQL $version, which is not installed; install postgresql-$version, or move the cluster over with pg_upgrade."
+    die "There is no PostgreSQL in /usr/lib/postgresql; install the package postgresql."
+}
+
 # as_database COMMAND...: as the user PostgreSQL runs as; it refuses to be root.  To be
 # exec'd or run in the background as it is, so that $! is the command itself.
 if ((EUID == 0)); then
@@ -108,10 +120,10 @@ cluster_make() {
     if [[ -e $data ]]; then
         [[ -s $data/PG_VERSION && -s $data/global/pg_control ]] ||
             die "$data is not a whole PostgreSQL cluster (PG_VERSION or pg_control is missing); restore it from a backup, or delete everything with: ./up --reset --state $STATE"
-        [[ $(<"$data/PG_VERSION") == 15 ]] ||
-            die "$data was made by PostgreSQL $(<"$data/PG_VERSION"), not 15; move it over with pg_upgrade first."
+        cluster_find_programs
         return 0
     fi
+    cluster_find_programs
     rm -rf "$new"
     mkdir -m 700 "$new"
     ((EUID != 0)) || chown postgres:postgres "$new"
@@ -162,5 +174,6 @@ cluster_exec() {
 }
 
 cluster_ready() {
+    [[ -n ${PG_BIN:-} ]] || cluster_find_programs
     "$PG_BIN/pg_isready" -q -h "$RUN" -U checkout_owner -d checkout
 }

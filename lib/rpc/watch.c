@@ -113,7 +113,7 @@ static int open_probe(const struct watch *watch, nng_socket *out)
 {
     int peer = 0;
 
-    nng_getopt_int(watch->socket, NNG_OPT_PEER, &peer);
+    nng_socket_get_int(watch->socket, NNG_OPT_PEER, &peer);
     return peer == SUB_PROTOCOL ? nng_sub0_open(out) : nng_req0_open(out);
 }
 
