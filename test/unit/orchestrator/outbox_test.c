@@ -458,10 +458,10 @@ static nng_socket listen_live(const char *topic)
     nng_socket socket;
 
     assert_int_equal(nng_sub0_open(&socket), 0);
-    assert_int_equal(nng_setopt(socket, NNG_OPT_SUB_SUBSCRIBE, topic, strlen(topic)), 0);
-    assert_int_equal(nng_setopt_ms(socket, NNG_OPT_RECVTIMEO, 20), 0);
-    assert_int_equal(nng_setopt_ms(socket, NNG_OPT_RECONNMINT, 10), 0);
-    assert_int_equal(nng_setopt_ms(socket, NNG_OPT_RECONNMAXT, 50), 0);
+    assert_int_equal(nng_socket_set(socket, NNG_OPT_SUB_SUBSCRIBE, topic, strlen(topic)), 0);
+    assert_int_equal(nng_socket_set_ms(socket, NNG_OPT_RECVTIMEO, 20), 0);
+    assert_int_equal(nng_socket_set_ms(socket, NNG_OPT_RECONNMINT, 10), 0);
+    assert_int_equal(nng_socket_set_ms(socket, NNG_OPT_RECONNMAXT, 50), 0);
     assert_int_equal(nng_dial(socket, pub_url, NULL, NNG_FLAG_NONBLOCK), 0);
     return socket;
 }
