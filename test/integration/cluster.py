@@ -1,6 +1,7 @@
 """cluster.py - a private PostgreSQL cluster for a test, and a PgBouncer before one."""
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -16,12 +17,20 @@ def postgres_program(name):
     return str(sorted(versions, key=lambda path: float(path.parts[4]))[-1])
 
 
+def roomy_folder():
+    """Where fsync, which migrate insists on, costs nothing; if there is room."""
+    memory = "/dev/shm"
+    if not os.path.isdir(memory) or shutil.disk_usage(memory).free < 2 << 30:
+        return "/tmp"
+    return memory
+
+
 class Cluster:
     """On a unix socket and on 127.0.0.1; PostgreSQL will not run as root."""
 
     def __init__(self, hba="local all all trust\nhost all all 127.0.0.1/32 trust\n",
                  encoding="UTF8"):
-        self.folder = tempfile.mkdtemp(prefix="checkout-cluster-", dir="/tmp")
+        self.folder = tempfile.mkdtemp(prefix="checkout-cluster-", dir=roomy_folder())
         self.port = free_port()
         self.prefix = []
         if os.geteuid() == 0:
@@ -88,7 +97,7 @@ class Pooler:
         self.process = None
         self.start(mode)
 
-    def start(self, mode):
+    def write(self, mode):
         Path(self.folder, "ini").write_text(f"""
 [databases]
 checkout = host=127.0.0.1 port={self.cluster.port} dbname=checkout
@@ -102,11 +111,19 @@ pool_mode = {mode}
 default_pool_size = 40
 """, encoding="ascii")
         os.chmod(f"{self.folder}/ini", 0o644)
+
+    def start(self, mode):
+        self.write(mode)
         with open(f"{self.folder}/log", "ab") as log:
             self.process = subprocess.Popen(
                 [*self._user(), "setpriv", "--pdeathsig", "KILL", "pgbouncer",
                  f"{self.folder}/ini"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/")
+
+    def reload(self, mode):
+        """Another mode for the connections that stand, too."""
+        self.write(mode)
+        self.process.send_signal(signal.SIGHUP)
 
     @staticmethod
     def _user():

@@ -222,7 +222,24 @@ class Outside(unittest.TestCase):
         for mode in ("transaction", "statement"):
             with self.subTest(mode):
                 self.in_mode(stack, pooler, mode, url)
+        with self.subTest("while sessions stand"):
+            self.turns_to_transactions(stack, pooler)
         check_sums(self, stack)
+
+    def turns_to_transactions(self, stack, pooler):
+        before = len(stack.said("database_unreachable"))
+        pooler.reload("transaction")
+        shopper = stack.shopper()
+        self.addCleanup(shopper.close)
+
+        def is_told():
+            shopper.put_cart("any", [("mug", 1)])
+            return any("A pooler in transaction mode" in line
+                       for line in stack.said("database_unreachable")[before:])
+
+        wait_until(is_told, 60, "it is told")
+        pooler.reload("session")
+        self.buy(stack)
 
     def in_mode(self, stack, pooler, mode, url):
         before = len(stack.said("database_unreachable"))

@@ -166,6 +166,14 @@ class Migrate(unittest.TestCase):
         self.write(m0002_b="CREATE TABLE b ()")
         self.applies("0002_b.sql", "0003_c.sql")
 
+    def test_the_servers_detail_and_hint_are_told(self):
+        for sql, words in (("CREATE TABLE a (n int PRIMARY KEY); INSERT INTO a VALUES (1), (1)",
+                            "DETAIL: Key (n)=(1) already exists."),
+                           ("SELECT nonsense(1)", "HINT: No function matches")):
+            with self.subTest(sql):
+                self.write(m0001_a=sql)
+                self.refuses("0001_a.sql failed at line 1", words)
+
     def test_a_migration_may_not_end_its_transaction(self):
         for sql in ("CREATE TABLE a (); COMMIT", "COMMIT; BEGIN", "ROLLBACK",
                     "COMMIT AND CHAIN"):
