@@ -12,7 +12,7 @@
 #include "cli/remote.h"
 #include "proto/rpc.pb-c.h"
 
-enum { PLACES_MAX = 8, PING_MAX = 1000, STATE_SIZE = 256, LOOK_MEMORY_MAX = 1 << 20 };
+enum { PLACES_MAX = 8, PING_MAX = 1000, LOOK_MEMORY_MAX = 1 << 20 };
 
 /* The servers asked: that of --service or --url, else all of the stack's. */
 static struct err places_asked(const struct cli *cli, const struct place **out,
@@ -33,7 +33,7 @@ static struct err places_asked(const struct cli *cli, const struct place **out,
 /* What one server said, as one looks at it. */
 struct look {
     const char *state; /* SERVING, NOT_SERVING, UNREACHABLE */
-    char detail[STATE_SIZE];
+    char detail[sizeof ((struct err *)NULL)->message];
     struct outcome end;
 };
 

@@ -32,7 +32,8 @@ static void put_error(struct checkout_error *out, struct err e)
     out->retryable = err_retryable(e.code) || e.effect == EFFECT_UNKNOWN;
     out->retry_after_ms = e.retry_after_ms;
     snprintf(out->reason, sizeof out->reason, "%s", err_reason(e.code));
-    snprintf(out->message, sizeof out->message, "%s", e.message);
+    snprintf(out->message, sizeof out->message, "%.*s", (int)sizeof out->message - 1,
+             e.message);
     put_subject(out->subject, sizeof out->subject, e.subject);
 }
 

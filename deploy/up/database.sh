@@ -11,6 +11,20 @@ database_is_private() {
     [[ -z ${CHECKOUT_DATABASE_URL:-} ]]
 }
 
+# What others have set for their own databases must not lead ours astray; an outside
+# database may need it (PGSSLROOTCERT, PGPASSFILE).  URLs that come from a file may end in a
+# line end, which would break the configuration in two.
+database_environment() {
+    local name
+    for name in CHECKOUT_DATABASE_URL CHECKOUT_NATS_URL; do
+        [[ ! ${!name:-} =~ ^[[:space:]]*(.*[^[:space:]])?[[:space:]]*$ ]] ||
+            printf -v "$name" '%s' "${BASH_REMATCH[1]}"
+    done
+    # libpq and PostgreSQL's programs read what begins with PG, more with each version.
+    # shellcheck disable=SC2046 # names have no blanks
+    ! database_is_private || unset $(compgen -e PG)
+}
+
 # A state is made for one kind of database and stays with it: its orders are in there.
 database_check_kind() {
     if database_is_private && [[ -e $STATE/outside && ! -e $STATE/postgres ]]; then

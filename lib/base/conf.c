@@ -119,6 +119,19 @@ static struct err read_arguments(const struct conf_table *table, struct source *
     return ERR_NONE;
 }
 
+/* A value from a file, or one that a shell or an orchestrator took from a file, may end in
+ * a line end; no setting of ours begins or ends with a blank. */
+static char *trimmed_copy(const char *value)
+{
+    char *copy = strdup(value);
+
+    if (copy == NULL)
+        return NULL;
+    char *text = trim(copy);
+    memmove(copy, text, strlen(text) + 1);
+    return copy;
+}
+
 static void read_environment(const struct conf_table *table, struct source *source)
 {
     char name[128];
@@ -129,7 +142,7 @@ static void read_environment(const struct conf_table *table, struct source *sour
             *c = (char)(*c == '-' ? '_' : toupper((unsigned char)*c));
         const char *value = getenv(name);
         if (value != NULL && source->values[i] == NULL) {
-            source->values[i] = strdup(value);
+            source->values[i] = trimmed_copy(value);
             source->from[i] = "the environment";
         }
     }

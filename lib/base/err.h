@@ -85,7 +85,7 @@ struct err {
     /* SKUs, an order's id and the like, separated by commas, or NULL; lives in the
      * request's arena. */
     const char *subject;
-    char message[192]; /* a sentence, cut if longer; never a secret */
+    char message[400]; /* a sentence or two, cut if longer; never a secret */
 };
 
 #define ERR_NONE ((struct err){.code = ERR_OK})

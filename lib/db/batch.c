@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "db/answers.h"
 #include "db/sqlstate.h"
+#include "db/words.h"
 
 enum {
     PATIENCE_MS =
@@ -22,7 +23,7 @@ enum {
 };
 
 /* One statement that was sent, in order, and where its answer belongs. */
-enum sent_kind { SENT_OTHER, SENT_ANSWER, SENT_COMMIT };
+enum sent_kind { SENT_OTHER, SENT_BACKEND, SENT_ANSWER, SENT_COMMIT };
 
 struct sent {
     enum sent_kind kind;
@@ -35,12 +36,13 @@ struct attempt {
     struct conn *conn;
     struct slot *slots;
     size_t count;
-    struct sent sent[3 + 2 * DB_KINDS_MAX + 1];
+    struct sent sent[4 + 2 * DB_KINDS_MAX + 1];
     size_t sent_count;
     PGresult **answers;
     char state[6]; /* SQLSTATE of the first error, or "" */
     bool asking; /* for answers alone */
     bool committed;
+    bool moved; /* a pooler gave it another server process than the session was set up on */
 };
 
 /* ---- preparing ---------------------------------------------------------------------- */
@@ -80,6 +82,9 @@ struct err batch_prepare(const struct db_config *config, struct conn *conn,
         e = conn_prepare(conn, "barrier",
                          "SELECT pg_logical_emit_message(true, 'checkout', 'again')", "",
                          true, deadline);
+    if (!failed(e) && conn->backend != 0)
+        e = conn_prepare(conn, "backend", "SELECT pg_backend_pid()::bigint", "", true,
+                         deadline);
     if (!failed(e) && config->lock != NULL)
         e = conn_prepare(conn, "lock", config->lock, "tt", true, deadline);
     for (size_t k = 0; k < config->kind_count && !failed(e); k++)
@@ -216,6 +221,8 @@ static bool send_all(struct attempt *a, struct buffer *buffer)
 
     if (!send_plain(a, SENT_OTHER, "begin"))
         return false;
+    if (a->conn->backend != 0 && !send_plain(a, SENT_BACKEND, "backend"))
+        return false;
     if (a->config->lock != NULL && !send_lock(a, buffer))
         return false;
     for (size_t k = 0; k < a->config->kind_count; k++)
@@ -272,20 +279,24 @@ static bool wait_for(struct attempt *a,
 static void take_result(struct attempt *a, const struct sent *sent, PGresult *result)
 {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const struct db_rows rows = {.result = result, .count = PQntuples(result)};
+    char words[WORDS_SIZE];
 
     switch (PQresultStatus(result)) {
     case PGRES_FATAL_ERROR:
         if (a->state[0] == '\0')
             snprintf(a->state, sizeof a->state, "%s", state != NULL ? state : "08006");
+        words_for_log(a->conn->pg, result, words);
         log_warn("database_error", "database=%s sqlstate=%s message=\"%s\"",
-                 a->config->name, state != NULL ? state : "none",
-                 PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
+                 a->config->name, state != NULL ? state : "none", words);
         break;
     case PGRES_TUPLES_OK:
         if (sent->kind == SENT_ANSWER && a->answers[sent->of_kind] == NULL) {
             a->answers[sent->of_kind] = result;
             return; /* kept */
         }
+        if (sent->kind == SENT_BACKEND)
+            a->moved = rows.count != 1 || db_number(&rows, 0, 0) != a->conn->backend;
         break;
     case PGRES_COMMAND_OK:
         if (sent->kind == SENT_COMMIT)
@@ -445,6 +456,8 @@ static struct verdict judge(struct attempt *a)
 {
     enum sqlstate_meaning meaning = sqlstate_meaning(a->state);
 
+    if (a->moved) /* without our settings, so perhaps not on disk; connecting tells why */
+        return in_doubt(a);
     if (a->committed && !a->conn->warned) {
         finish_kinds(a);
         return ask(a);

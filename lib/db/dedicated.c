@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "db/conn.h"
 #include "db/sqlstate.h"
+#include "db/words.h"
 
 enum { PREPARED_MAX = 16 }; /* distinct queries a chore has */
 
@@ -24,7 +25,8 @@ struct dedicated *dedicated_new(const char *url, const char *name)
     struct dedicated *connection = calloc(1, sizeof *connection);
 
     if (connection != NULL)
-        connection->conn = (struct conn){.url = url, .name = name};
+        connection->conn =
+            (struct conn){.url = url, .name = name, .of = SETTINGS_WRITER};
     return connection;
 }
 
@@ -38,7 +40,7 @@ void dedicated_free(struct dedicated *connection)
 {
     if (connection == NULL)
         return;
-    dedicated_close(connection);
+    conn_end(&connection->conn);
     free(connection);
 }
 
@@ -57,6 +59,7 @@ static struct err receive(struct dedicated *connection, int64_t deadline_ms,
                           PGresult **out)
 {
     struct err e = ERR_NONE;
+    char words[WORDS_SIZE];
 
     for (;;) {
         int ready = conn_wait(&connection->conn, deadline_ms);
@@ -70,9 +73,9 @@ static struct err receive(struct dedicated *connection, int64_t deadline_ms,
         ExecStatusType status = PQresultStatus(result);
         if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK && !failed(e)) {
             const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+            words_for_log(connection->conn.pg, result, words);
             log_warn("database_error", "database=%s sqlstate=%s message=\"%s\"",
-                     connection->conn.name, state != NULL ? state : "none",
-                     PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
+                     connection->conn.name, state != NULL ? state : "none", words);
             e = sqlstate_meaning(state) == SQLSTATE_CONNECTION ? lost("")
                                                                : sqlstate_err(state);
         }
@@ -155,6 +158,8 @@ static struct err run(struct dedicated *connection, const struct db_query *query
     bool lose_answer = false;
     struct err e = writes ? pass_before(query->name, &lose_answer) : ERR_NONE;
 
+    if (!failed(e)) /* what it has locked, it has there */
+        e = conn_check_backend(&connection->conn, query->deadline_ms);
     if (!failed(e))
         e = prepare(connection, query);
     if (!failed(e) && !conn_send(&connection->conn, query))

@@ -102,7 +102,7 @@ static struct err set_password(PGconn *conn, const char *role, const char *passw
     PQfreemem(verifier);
     if (!failed(e))
         return e;
-    return err_make(e.code, "the role %s could not be given its password: %.90s", role,
+    return err_make(e.code, "the role %s could not be given its password: %.300s", role,
                     e.message);
 }
 

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "db/conn.h"
 #include "db/sqlstate.h"
+#include "db/words.h"
 
 enum {
     READERS_MAX = 16,
@@ -122,6 +123,10 @@ static struct err make_ready(struct reader *reader, const struct db_query *query
     if (reader->conn.pg == NULL) {
         reader->prepared_count = 0;
         e = conn_open(&reader->conn, deadline);
+    } else {
+        e = conn_check_backend(&reader->conn, deadline);
+        if (failed(e))
+            conn_close(&reader->conn);
     }
     for (size_t i = 0; i < reader->prepared_count && !failed(e); i++)
         if (strcmp(reader->prepared[i], query->name) == 0)
@@ -141,6 +146,7 @@ static struct err make_ready(struct reader *reader, const struct db_query *query
 static struct err receive(struct reader *reader, const struct db_query *query, PGresult **out)
 {
     struct err e = ERR_NONE;
+    char words[WORDS_SIZE];
 
     for (;;) {
         int ready = conn_wait(&reader->conn, query->deadline_ms);
@@ -159,8 +165,9 @@ static struct err receive(struct reader *reader, const struct db_query *query, P
         }
         const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
         e = sqlstate_err(state);
-        log_warn("query_failed", "query=%s sqlstate=%s", query->name,
-                 state != NULL ? state : "none");
+        words_for_log(reader->conn.pg, result, words);
+        log_warn("query_failed", "query=%s sqlstate=%s message=\"%s\"", query->name,
+                 state != NULL ? state : "none", words);
         PQclear(result);
     }
     if (e.code == ERR_UNAVAILABLE)
@@ -206,7 +213,7 @@ static void *reader_main(void *arg)
             finish(query, err_make(ERR_CANCELLED, "Nobody waits for it."), NULL);
         else
             run(reader, query);
-    conn_close(&reader->conn);
+    conn_end(&reader->conn);
     return NULL;
 }
 
@@ -227,7 +234,7 @@ struct err readers_start(const struct db_config *config, struct readers **out)
         reader->pool = pool;
         reader->conn = (struct conn){.url = config->url,
                                      .name = config->name,
-                                     .read_only = true,
+                                     .of = SETTINGS_READER,
                                      .meanwhile = expire_queue,
                                      .arg = pool};
         if (pthread_create(&reader->thread, NULL, reader_main, reader) != 0)

@@ -365,7 +365,7 @@ static void *writer_main(void *arg)
             disconnect(w, err_make(ERR_UNAVAILABLE, "The database connection was lost."));
     }
     expire_queue(w, true, err_make(ERR_CANCELLED, "The service is stopping."));
-    conn_close(&w->conn);
+    conn_end(&w->conn);
     return NULL;
 }
 
@@ -414,7 +414,11 @@ struct err writer_start(const struct db_config *config, struct writer **out)
     w->last = &w->first;
     w->backoff_ms = BACKOFF_LEAST_MS;
     w->conn = (struct conn){
-        .url = config->url, .name = config->name, .meanwhile = expire_waiting, .arg = w};
+        .url = config->url,
+        .name = config->name,
+        .of = SETTINGS_WRITER,
+        .meanwhile = expire_waiting,
+        .arg = w};
     w->health = err_make(ERR_UNAVAILABLE, "Not yet connected to the database.");
     pthread_mutex_init(&w->lock, NULL);
     clock_cond_init(&w->wake);

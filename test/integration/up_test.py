@@ -219,6 +219,21 @@ class Up(unittest.TestCase):
         url = f"postgresql://owner:secret@/checkout?host={stack.base}/nowhere"
         self.refused(stack, says="database", CHECKOUT_DATABASE_URL=url)
 
+    def test_a_private_cluster_heeds_nothing_that_is_meant_for_others(self):
+        """libpq reads all of these, and more with each version."""
+        stack = self.stack(PGHOST="nowhere.invalid", PGHOSTADDR="127.0.0.1", PGPORT="1",
+                           PGUSER="nobody", PGDATABASE="none", PGSERVICE="none",
+                           PGSERVICEFILE="/nowhere", PGOPTIONS="-c nonsense=1",
+                           PGSSLMODE="verify-full", PGREQUIREAUTH="scram-sha-256",
+                           PGPASSFILE="/nowhere", PGCLIENTENCODING="nonsense",
+                           PGTARGETSESSIONATTRS="standby", PGREQUIREPEER="nobody",
+                           PGDATA="/nowhere", PGCONNECT_TIMEOUT="1", PGTZ="nonsense")
+        stack.start()
+        stack.product("mug", 1)
+        shopper = stack.shopper()
+        shopper.put_cart("c", [("mug", 1)])
+        self.assertEqual(shopper.order("c", "key-of-c").status, 201)
+
     def test_an_outside_database_is_used_with_a_role_a_service(self):
         outside = self.prepared().start()
         outside.sql("ALTER ROLE checkout_owner CREATEDB")

@@ -110,6 +110,28 @@ static void the_command_line_beats_the_environment_beats_the_file(void **state)
     conf_free(&TABLE, &s);
 }
 
+static void line_ends_and_blanks_around_a_value_are_not_part_of_it(void **state)
+{
+    struct settings s;
+    char config[64];
+
+    (void)state;
+    snprintf(config, sizeof config, "--config=%s", path);
+    write_file("listen_url = from file \t\r\npassword=a b \r\n");
+    assert_false(failed(read_with(&s, config, NULL, NULL)));
+    assert_string_equal(s.url, "from file");
+    assert_string_equal(s.password, "a b");
+    conf_free(&TABLE, &s);
+    setenv("CHECKOUT_TESTING_LISTEN_URL", " from environment\r\n", 1);
+    setenv("CHECKOUT_TESTING_LIMIT", "3\n", 1);
+    setenv("CHECKOUT_TESTING_PASSWORD", "\n", 1);
+    assert_false(failed(read_with(&s, config, NULL, NULL)));
+    assert_string_equal(s.url, "from environment");
+    assert_string_equal(s.password, "");
+    assert_int_equal(s.limit, 3);
+    conf_free(&TABLE, &s);
+}
+
 static void assert_refused(const char *word, const char *a, const char *b)
 {
     struct settings s;
@@ -161,6 +183,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(settings_have_defaults, clean),
         cmocka_unit_test_teardown(the_command_line_beats_the_environment_beats_the_file, clean),
+        cmocka_unit_test_teardown(line_ends_and_blanks_around_a_value_are_not_part_of_it,
+                                  clean),
         cmocka_unit_test_teardown(what_is_unknown_or_out_of_bounds_is_refused_by_name, clean),
         cmocka_unit_test_teardown(a_secret_on_the_command_line_is_refused_and_not_repeated,
                                   clean),
