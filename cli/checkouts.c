@@ -80,6 +80,10 @@ static void print_checkout(const struct cli *cli, const ProtobufCMessage *messag
     char text[MONEY_SIZE];
     FILE *out = cli->out;
 
+    if (c == NULL) {
+        fprintf(out, "The reply holds no checkout.\n");
+        return;
+    }
     fprintf(out, "checkout %s, %s%s\n\n", c->order_id, checkout_state_text(c->state),
             c->needs_attention ? ", NEEDS ATTENTION" : "");
     output_time(out, NAME_WIDTH, "claimed", c->created_at_ms);

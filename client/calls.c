@@ -95,7 +95,11 @@ static void take_reply(struct pending *p, struct err e, const ProtobufCMessage *
     if (!failed(e)) {
         p->reply = p->kind->convert(p->arena, message, replayed);
         if (p->reply == NULL) {
-            e = err_memory();
+            e = arena_memory_short(p->arena)
+                    ? err_memory()
+                    : err_make(ERR_DATA_LOSS,
+                               "the answer of %s lacks what it must have, or is too large",
+                               p->kind->method);
             e.effect = EFFECT_APPLIED;
         }
     }

@@ -81,7 +81,9 @@ static const struct {
          "report the X-Request-Id.",
          0, false},
     [ERR_DATA_LOSS] = {"Internal error",
-                       "Something went wrong here; report the X-Request-Id.", 0, false},
+                       "What was kept of this is missing or damaged here, so what became "
+                       "of it cannot be told.  Report the X-Request-Id.",
+                       0, false},
     [ERR_OUT_OF_STOCK] = {"Out of stock", "There is not enough stock for some items.", 0,
                           FINAL},
     [ERR_UNKNOWN_SKU] = {"Unknown items", "Some items do not exist.", 0, FINAL},
@@ -225,7 +227,6 @@ static bool our_fault(enum err_code code)
     case ERR_PERMISSION_DENIED:
     case ERR_UNIMPLEMENTED:
     case ERR_UNKNOWN:
-    case ERR_DATA_LOSS:
         return true;
     default:
         return false;
@@ -234,7 +235,8 @@ static bool our_fault(enum err_code code)
 
 struct err problem_of_call(struct err error, bool changes)
 {
-    if (problem_is_final(error.code) || error.code == ERR_CHECKOUT_IN_PROGRESS)
+    if (problem_is_final(error.code) || error.code == ERR_CHECKOUT_IN_PROGRESS ||
+        error.code == ERR_DATA_LOSS)
         return error;
     bool unknown = error.code == ERR_DEADLINE_EXCEEDED || error.effect != EFFECT_NONE;
     if (unknown && changes)

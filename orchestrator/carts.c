@@ -80,6 +80,7 @@ const struct db_kind CARTS_PUT = {
         "                   AND k.cart_id = c.id AND k.state IN ('running', 'completed'))"
         "   AND NOT EXISTS (SELECT FROM guarded a WHERE a.user_id = c.user_id AND a.id = c.id"
         "                   AND NOT (" AS_DEMANDED "))",
+    .rows = "+iBbTBBtTt",
     .answer =
         "SELECT a.ordinal, c.created_at = now(),"
         "       c.ordered_at IS NOT NULL OR live.order_id IS NOT NULL,"
@@ -278,6 +279,7 @@ void carts_get(struct db *db, const struct scope *scope,
     work->query = (struct db_query){
         .name = "get_cart",
         .types = "tt",
+        .rows = "*tt",
         .sql = "SELECT lines::text, " CART_VERSION("lines") " FROM orders.carts "
                "WHERE user_id = $1::uuid AND id = $2",
         .values = {db_t(request->user_id), db_t(request->cart_id)},

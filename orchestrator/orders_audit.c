@@ -45,12 +45,15 @@ enum { PAGE_MOST = 1000 };
     "LEFT JOIN orders.orders o ON o.id = ids.id "
 
 enum { COLUMN_NOW = 18, COLUMNS_END };
+#define SHAPE "tTtttIIiIbtbItbiiii"
 
 static Orders__V1__CheckoutState state_of(const char *name)
 {
-    if (name == NULL)
+    enum checkout_state state;
+
+    if (name == NULL || !checkout_state_of(name, &state))
         return ORDERS__V1__CHECKOUT_STATE__CHECKOUT_UNSPECIFIED;
-    switch (checkout_state_of(name)) {
+    switch (state) {
     case CHECKOUT_RUNNING: return ORDERS__V1__CHECKOUT_STATE__RUNNING;
     case CHECKOUT_ABORTING: return ORDERS__V1__CHECKOUT_STATE__ABORTING;
     case CHECKOUT_COMPLETED: return ORDERS__V1__CHECKOUT_STATE__COMPLETED;
@@ -163,6 +166,7 @@ void orders_list_checkouts(struct db *db, const struct scope *scope,
           (struct db_query){
               .name = one ? "one_checkout" : unfinished ? "list_unfinished" : "list_checkouts",
               .types = one ? "t" : "ti",
+              .rows = "*" SHAPE,
               .sql = one ? ONE : unfinished ? UNFINISHED : PAGE,
               .values = {db_t(one ? request->only_id : request->after_id),
                          db_i(request->limit == 0 ? PAGE_MOST : request->limit)},
@@ -289,6 +293,7 @@ void orders_get_checkout(struct db *db, const struct scope *scope,
     start(db, scope,
           (struct db_query){.name = "get_checkout",
                             .types = "t",
+                            .rows = "*" SHAPE "ttttIBTITTITII",
                             .sql = DETAIL,
                             .values = {db_t(request->order_id)},
                             .done = on_detail},
@@ -311,6 +316,7 @@ const struct db_kind CHECKOUTS_RETRY = {
         "INSERT INTO orders.incidents (order_id, epoch, kind)"
         "SELECT order_id, epoch, 'retried' FROM retried "
         "ON CONFLICT DO NOTHING",
+    .rows = "+iT",
     .answer =
         "SELECT a.ordinal, c.state "
         "FROM unnest($1) WITH ORDINALITY AS a(order_id, ordinal) "

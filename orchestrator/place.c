@@ -44,6 +44,9 @@ static void call(struct saga *s, struct channel *channel, const char *method,
 static struct err keep_line(struct arena *arena, const Inventory__V1__PricedLine *from,
                             struct line *to)
 {
+    if (!sku_valid(from->sku) || from->quantity < 1 || from->quantity > QUANTITY_MAX ||
+        from->unit_price_cents < 0)
+        return err_make(ERR_DATA_LOSS, "A line of the reservation is out of bounds.");
     bool titled = from->title[0] != '\0' && utf8_valid(from->title, TITLE_SIZE_MAX);
 
     *to = (struct line){arena_strdup(arena, from->sku), from->quantity,
@@ -57,6 +60,8 @@ static struct err keep_reserved(struct saga *s, const Inventory__V1__ReserveRepl
 {
     struct checkout *c = &s->checkout;
 
+    if (reply->n_lines == 0 || reply->total_cents < 0 || !currency_valid(reply->currency))
+        return err_make(ERR_DATA_LOSS, "The reservation has no lines, total or currency.");
     c->total_cents = reply->total_cents;
     c->currency = arena_strdup(s->arena, reply->currency);
     c->lines.count = reply->n_lines;
@@ -93,7 +98,7 @@ static void on_reserved(void *arg, struct err e, const ProtobufCMessage *reply, 
     if (!failed(e)) {
         e = keep_reserved(s, (const Inventory__V1__ReserveReply *)reply);
         if (failed(e))
-            e.effect = EFFECT_UNKNOWN;
+            e.effect = e.code == ERR_DATA_LOSS ? EFFECT_APPLIED : EFFECT_UNKNOWN;
         else
             e = check_total(&s->checkout);
     }
@@ -188,13 +193,19 @@ static void confirm(struct saga *s)
 static void on_persisted(void *arg, struct err e, const struct db_rows *rows)
 {
     struct saga *s = arg;
+    struct turned now = {0};
 
+    if (!failed(e))
+        e = orders_turned(rows, &now);
+    if (e.code == ERR_DATA_LOSS) {
+        saga_damaged(s, e);
+        return;
+    }
     if (failed(e)) {
         e.effect = EFFECT_UNKNOWN; /* asked again, it answers what became of it */
         saga_step_done(s, e);
         return;
     }
-    struct turned now = orders_turned(rows);
     s->checkout.created_at_ms = now.created_at_ms;
     if (now.state == CHECKOUT_COMPLETED)
         saga_step_done(s, ERR_NONE);

@@ -127,6 +127,13 @@ void saga_undo_done(struct saga *saga, struct err error);
 /* The checkout belongs to another owner now: waiters are told what that one makes of it. */
 void saga_lost(struct saga *saga);
 
+/*
+ * The checkout's row is gone or damaged, so nothing more can be kept of it: it is left as it
+ * is, for an operator, and waiters are told DATA_LOSS.  It is not undone: whether its order
+ * stands is not known.
+ */
+void saga_damaged(struct saga *saga, struct err error);
+
 /* When the attempt under way must have its answer, clock_monotonic_ms. */
 int64_t saga_deadline(const struct saga *saga);
 

@@ -120,6 +120,9 @@ export function refusalWords(answer, order) {
         cart_empty: ['The cart is empty', 'Add something first.'],
         failed_precondition: ['These things cannot be ordered together',
             'Their prices are in several currencies. Order them one after the other.'],
+        data_loss: ['Something went wrong',
+            'The shop cannot tell what became of this order. Look at your orders before you ' +
+            'order again, and tell the shop.'],
         unauthenticated: ['You are not signed in',
             'The shop no longer knows who you are. Sign in again; the order goes on where ' +
             'it is, and cannot be placed twice.'],

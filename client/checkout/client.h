@@ -106,7 +106,8 @@ checkout_client_open(const struct checkout_client_config *config, checkout_clien
 CHECKOUT_API void checkout_client_close(checkout_client *client); /* NULL is allowed */
 
 /* Nobody waits any more: `done` is called soon with CHECKOUT_CANCELLED, unless the answer
- * is just coming.  What has not begun is not done; see the error's effect. */
+ * is just coming.  What has not begun is not done; see the error's effect.  A call that has
+ * ended, or that this client never made, is none: nothing happens. */
 CHECKOUT_API void checkout_cancel(checkout_client *client, checkout_call call);
 
 /* NULL is allowed. */

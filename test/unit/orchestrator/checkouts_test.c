@@ -157,7 +157,7 @@ static void on_turned(void *arg, struct err error, const struct db_rows *rows)
     run->calls++;
     run->error = error;
     if (!failed(error) && rows->count > 0)
-        run->turned = orders_turned(rows);
+        run->error = orders_turned(rows, &run->turned);
     latch_count(run->latch);
 }
 
@@ -1059,11 +1059,12 @@ static void orders_are_paged_without_gap_or_repetition_over_equal_times(void **s
         " currency, cart_id, reservation_id, charge_id, lines)"
         " SELECT '01ARZ3NDEKTSV4RRFFQ69G' || lpad((i * 7 %% 25)::text, 4, '0'), '%s', i,"
         "  'k' || i, timestamptz '2026-03-29 00:59:59.123457Z' + (i / 5) * interval '1 us',"
-        "  'EUR', 'c', 'r', 'h', '[]' FROM generate_series(0, 24) AS i",
+        "  'EUR', 'c', 'r', 'h', '[{\"sku\":\"a\",\"quantity\":1}]' FROM generate_series(0, 24) AS i",
         ALICE);
     sql("INSERT INTO orders.orders (id, user_id, total_cents, idempotency_key, currency,"
         " cart_id, reservation_id, charge_id, lines)"
-        " VALUES ('01ARZ3NDEKTSV4RRFFQ69GZZZZ', '%s', 1, 'bob', 'EUR', 'c', 'r', 'h', '[]')",
+        " VALUES ('01ARZ3NDEKTSV4RRFFQ69GZZZZ', '%s', 1, 'bob', 'EUR', 'c', 'r', 'h',"
+        "         '[{\"sku\":\"a\",\"quantity\":1}]')",
         BOB);
     in.user_id = (char *)ALICE;
     in.limit = PAGE;
