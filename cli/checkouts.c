@@ -99,6 +99,7 @@ static void print_checkout(const struct cli *cli, const ProtobufCMessage *messag
         output_field(out, NAME_WIDTH, "lease", lease_text(c, text));
     output_field(out, NAME_WIDTH, "failed for", c->failure_reason);
     output_field(out, NAME_WIDTH, "", reply->failure_message);
+    output_field(out, NAME_WIDTH, "money", reply->money);
     if (c->ordered)
         output_field(out, NAME_WIDTH, "order of",
                      money_text(c->order_total_cents, c->order_currency, text));

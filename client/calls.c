@@ -34,6 +34,8 @@ static void put_error(struct checkout_error *out, struct err e)
     snprintf(out->reason, sizeof out->reason, "%s", err_reason(e.code));
     snprintf(out->message, sizeof out->message, "%s", e.message);
     put_subject(out->subject, sizeof out->subject, e.subject);
+    if (e.money != MONEY_UNTOLD)
+        snprintf(out->money, sizeof out->money, "%s", err_money_text(e.money));
 }
 
 enum checkout_status put_status(struct checkout_error *out, struct err e)

@@ -89,10 +89,10 @@ static const struct {
     [ERR_UNKNOWN_SKU] = {"Unknown items", "Some items do not exist.", 0, FINAL},
     [ERR_RESERVATION_EXPIRED] = {"The reservation ran out",
                                  "The items set aside ran out of time before the payment "
-                                 "was done; nothing was charged.",
+                                 "was done.  Order with a new key.",
                                  0, FINAL},
     [ERR_PRICE_CHANGED] = {"The total has changed",
-                           "The total is not the expected one; nothing was charged.  "
+                           "The total is not the expected one.  "
                            "Look at the cart again and "
                            "order with a new key.",
                            0, FINAL},
@@ -102,9 +102,8 @@ static const struct {
                               "key.",
                               0, FINAL},
     [ERR_CHECKOUT_FAILED] = {"The order could not be placed",
-                             "The order could not be placed in time; nothing was "
-                             "charged.  Try again with a new "
-                             "key.",
+                             "The order could not be placed in time.  Try again with "
+                             "a new key.",
                              0, FINAL},
     [ERR_CART_EMPTY] = {"The cart is empty", "There is nothing in the cart to order.", 0,
                         false},
@@ -193,6 +192,10 @@ void problem_open(struct text *text, unsigned status, struct err error)
     text_raw(text, ",\"detail\":");
     text_string(text, detail != NULL ? detail : error.message);
     write_subject(text, error);
+    if (error.money != MONEY_UNTOLD && problem_is_final(error.code)) {
+        text_raw(text, ",\"money\":");
+        text_string(text, err_money_text(error.money));
+    }
 }
 
 struct answer problem_answer(struct arena *arena, struct err error)

@@ -21,6 +21,7 @@ enum {
     COLUMN_SUBJECT,
     COLUMN_TRACEPARENT,
     COLUMN_EXPECTED_CURRENCY,
+    COLUMN_MONEY,
     COLUMN_LINES, /* from here on the order's */
     COLUMN_TOTAL,
     COLUMN_CURRENCY,
@@ -47,7 +48,7 @@ static struct err check_state(const struct db_rows *rows, int row, int first,
 static struct err check_columns(const struct db_rows *rows, int row, int first,
                                 enum checkout_state *state)
 {
-    struct err e = db_row_check(rows, row, first, "tttttytitiiTTTTT");
+    struct err e = db_row_check(rows, row, first, "tttttytitiiTTTTTT");
 
     if (failed(e))
         return e;
@@ -61,8 +62,19 @@ static struct err check_columns(const struct db_rows *rows, int row, int first,
 
 /* ---- its parts ----------------------------------------------------------------------- */
 
+/* Of one that an earlier version of this program left aborting nothing is known. */
+static enum err_money read_money(const struct db_rows *rows, int row, int first,
+                                 enum checkout_state state)
+{
+    enum err_money money = err_money_of(db_text(rows, row, first + COLUMN_MONEY));
+
+    return state == CHECKOUT_ABORTING && money == MONEY_UNTOLD ? MONEY_REFUND_PENDING
+                                                               : money;
+}
+
 static struct err read_failure(const struct db_rows *rows, int row, int first,
-                               struct arena *arena, struct err *out)
+                               enum checkout_state state, struct arena *arena,
+                               struct err *out)
 {
     const char *reason = db_text(rows, row, first + COLUMN_REASON);
     const char *message = db_text(rows, row, first + COLUMN_MESSAGE);
@@ -73,6 +85,7 @@ static struct err read_failure(const struct db_rows *rows, int row, int first,
     *out = err_make(err_of_reason(reason), "%s", message != NULL ? message : "");
     if (!failed(*out))
         return err_make(ERR_DATA_LOSS, "The checkout failed for the reason \"ok\".");
+    out->money = read_money(rows, row, first, state);
     out->subject = arena_strdup(arena, subject);
     return out->subject == NULL && subject != NULL ? err_memory() : ERR_NONE;
 }
@@ -140,7 +153,7 @@ static struct err read_whole(const struct db_rows *rows, int row, int first,
     if (!failed(e))
         e = read_columns(rows, row, first, arena, out);
     if (!failed(e))
-        e = read_failure(rows, row, first, arena, &out->failure);
+        e = read_failure(rows, row, first, state, arena, &out->failure);
     if (!failed(e))
         e = read_lines(rows, row, first, arena, out);
     if (!failed(e))

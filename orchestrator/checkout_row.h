@@ -16,16 +16,16 @@
     " c.fingerprint, c.cart::text, coalesce(c.expected_total_cents, -1), c.state, c.epoch,"   \
     " (extract(epoch FROM clock_timestamp() - c.created_at) * 1000)::bigint,"                 \
     " c.failure_reason, c.failure_message, c.failure_subject, c.traceparent,"                 \
-    " c.expected_currency,"
+    " c.expected_currency, c.failure_money,"
 #define ORDER_COLUMNS                                                                         \
     " o.lines::text, o.total_cents, o.currency,"                                              \
     " (extract(epoch FROM o.created_at) * 1000)::bigint "
 
-enum { CHECKOUT_COLUMN_COUNT = 20 }; /* of both */
+enum { CHECKOUT_COLUMN_COUNT = 21 }; /* of both */
 
 /* Their shapes (db.h) where there may be no checkout.  checkout_row_read checks what there
  * is, row by row. */
-#define CHECKOUT_SHAPE_MAYBE "TTTTTYTITIITTTTT"
+#define CHECKOUT_SHAPE_MAYBE "TTTTTYTITIITTTTTT"
 #define ORDER_SHAPE_MAYBE    "TITI"
 
 /*

@@ -189,7 +189,8 @@ struct err orders_found(const struct db_rows *rows, struct arena *arena, struct 
 #define TURNED_SHAPE "+itiI"
 
 /*
- * The reason is written once: an aborting checkout keeps the one it aborted for.  Here and
+ * The reason is written once: an aborting checkout keeps the one it aborted for; what became
+ * of the money is written with each turn.  Here and
  * below, states are compared with IS NOT DISTINCT FROM so that the row is found by its key:
  * `state = 'running'` would let the planner read the whole index of unfinished checkouts,
  * dead entries and all.
@@ -197,7 +198,7 @@ struct err orders_found(const struct db_rows *rows, struct arena *arena, struct 
 static const struct db_kind TURN = {
     .name = "turn",
     .head = "tittttti" /* order, epoch, to, reason, message, subject, step, tries */
-            "t",       /* cause */
+            "tt",      /* cause, money */
     .write =
         "WITH turned AS ("
         "    UPDATE orders.checkouts c"
@@ -205,10 +206,12 @@ static const struct db_kind TURN = {
         "        failure_reason = coalesce(c.failure_reason, a.reason),"
         "        failure_message = coalesce(c.failure_message, a.message),"
         "        failure_subject = coalesce(c.failure_subject, a.subject),"
+        "        failure_money = coalesce(a.money, c.failure_money),"
         "        finished_at = CASE WHEN a.state = 'failed' THEN now() END,"
         "        needs_attention = c.needs_attention AND a.state <> 'failed'"
-        "    FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)"
-        "        AS a(order_id, epoch, state, reason, message, subject, step, tries, cause)"
+        "    FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+        "        AS a(order_id, epoch, state, reason, message, subject, step, tries, cause,"
+        "             money)"
         "    WHERE c.order_id = a.order_id AND c.epoch = a.epoch"
         "      AND (c.state IS NOT DISTINCT FROM 'running'"
         "           OR c.state IS NOT DISTINCT FROM 'aborting' AND a.state = 'failed')"
@@ -239,6 +242,7 @@ void orders_turn(struct db_op *op, const struct checkout *c, enum checkout_state
     op->head[6] = db_t(why == NULL ? NULL : why->step);
     op->head[7] = db_i(why == NULL ? 0 : why->tries);
     op->head[8] = db_t(why == NULL ? NULL : why->cause);
+    op->head[9] = db_t(err_money_text(c->failure.money));
 }
 
 struct err orders_turned(const struct db_rows *rows, struct turned *out)

@@ -181,6 +181,7 @@ void orders_list_checkouts(struct db *db, const struct scope *scope,
 static const char DETAIL[] =
     "SELECT " COLUMNS ", coalesce(c.payment_method_id, ''), coalesce(c.owner, ''),"
     " coalesce(c.failure_message, ''), coalesce(c.failure_subject, ''),"
+    " coalesce(c.failure_money, ''),"
     " (extract(epoch FROM o.created_at) * 1000)::bigint,"
     " n.is_event, n.name, n.number, n.owner, n.step, n.tries, n.cause,"
     " (extract(epoch FROM n.at) * 1000)::bigint,"
@@ -203,6 +204,7 @@ enum {
     COLUMN_OWNER,
     COLUMN_MESSAGE,
     COLUMN_SUBJECT,
+    COLUMN_MONEY,
     COLUMN_ORDERED_AT,
     COLUMN_IS_EVENT,
     COLUMN_NAME,
@@ -265,6 +267,7 @@ static struct err fill_detail(struct arena *arena, const struct db_rows *rows,
     reply->owner = (char *)db_text(rows, 0, COLUMN_OWNER);
     reply->failure_message = (char *)db_text(rows, 0, COLUMN_MESSAGE);
     reply->failure_subject = (char *)db_text(rows, 0, COLUMN_SUBJECT);
+    reply->money = (char *)db_text(rows, 0, COLUMN_MONEY);
     reply->ordered_at_ms = db_number(rows, 0, COLUMN_ORDERED_AT);
     for (int i = 0; i < rows->count && db_text(rows, i, COLUMN_NAME) != NULL; i++) {
         bool event = db_bool(rows, i, COLUMN_IS_EVENT);
@@ -293,7 +296,7 @@ void orders_get_checkout(struct db *db, const struct scope *scope,
     start(db, scope,
           (struct db_query){.name = "get_checkout",
                             .types = "t",
-                            .rows = "*" SHAPE "ttttIBTITTITII",
+                            .rows = "*" SHAPE "tttttIBTITTITII",
                             .sql = DETAIL,
                             .values = {db_t(request->order_id)},
                             .done = on_detail},

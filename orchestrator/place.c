@@ -167,13 +167,25 @@ static void charge(struct saga *s)
          &payment__v1__charge_reply__descriptor, on_done);
 }
 
+/* A charge that was declined, or barred before it was made, gives back nothing. */
+static void on_refunded(void *arg, struct err e, const ProtobufCMessage *message,
+                        bool replayed)
+{
+    const Payment__V1__RefundReply *reply = (const Payment__V1__RefundReply *)message;
+
+    (void)replayed;
+    if (!failed(e))
+        saga_set_money(arg, reply->refunded_cents > 0 ? MONEY_REFUNDED : MONEY_NONE);
+    saga_undo_done(arg, e);
+}
+
 static void refund(struct saga *s)
 {
     Payment__V1__RefundRequest req = PAYMENT__V1__REFUND_REQUEST__INIT;
 
     req.charge_id = (char *)s->checkout.order_id;
     call(s, sagas_config(s->sagas)->payment, "payment.v1.Payment/Refund", &req.base,
-         &payment__v1__refund_reply__descriptor, on_undone);
+         &payment__v1__refund_reply__descriptor, on_refunded);
 }
 
 /* ---- confirm ------------------------------------------------------------------------ */
@@ -232,9 +244,9 @@ static void persist(struct saga *s)
 }
 
 static const struct saga_step PLACE[] = {
-    /* name        act       undo      */
-    {"reserve", reserve, release, NULL, false},
-    {"charge", charge, refund, NULL, false},
+    /* name        act       undo            takes money */
+    {"reserve", reserve, release, NULL, false, false},
+    {"charge", charge, refund, NULL, false, true},
     {"confirm", confirm, SAGA_UNDONE_BY("reserve")},
     {"persist", persist, SAGA_PIVOT},
 };

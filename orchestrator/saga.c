@@ -253,6 +253,15 @@ static void write_turn(void *arg)
     submit(saga, on_turn_written);
 }
 
+/* Before anything is undone. */
+static enum err_money money_at_stake(const struct saga *saga)
+{
+    for (int i = 0; i <= saga->undo_from; i++)
+        if (saga->sagas->config.steps[i].takes_money)
+            return MONEY_REFUND_PENDING;
+    return MONEY_NONE;
+}
+
 /* Refuses the checkout for good.  `undo_from` is the last step that may have taken effect. */
 static void abort_saga(struct saga *saga, struct err failure, int undo_from)
 {
@@ -263,6 +272,7 @@ static void abort_saga(struct saga *saga, struct err failure, int undo_from)
     /* Of an earlier owner we know only that it may have come as far as any step. */
     saga->undo_from =
         saga->checkout.epoch > 1 ? saga->sagas->config.step_count - 1 : undo_from;
+    saga->checkout.failure.money = money_at_stake(saga);
     saga->attempts = 0;
     write_turn(saga);
 }
@@ -294,8 +304,7 @@ static struct err final_failure(struct err error)
         return error;
     default:
         return err_make(ERR_CHECKOUT_FAILED,
-                        "The order could not be completed and is undone. Place it again "
-                        "with a new key.");
+                        "The order could not be completed. Place it again with a new key.");
     }
 }
 

@@ -75,7 +75,11 @@ struct checkout_error {
     /* Which SKUs, separated by commas; of "cart_already_ordered" the order's id, if there is
      * one yet; of "cart_changed" the version it has; of "payment_declined" the decline code, a
      * comma, and what may help (payment.v1.Payment/Charge); or empty. */
-    char subject[512];
+    char subject[496];
+    /* Of an order that was refused: "none" (nothing was taken), "refunded", or
+     * "refund_pending" (it was, or may have been, taken, and what was is to be given back: a
+     * repeat tells the newest state); or empty. */
+    char money[16];
 };
 
 typedef struct checkout_client checkout_client;

@@ -569,6 +569,42 @@ static void what_is_aborting_keeps_its_reason_and_is_never_persisted(void **stat
     run_end(&run);
 }
 
+static void assert_money(const char *key, enum err_money money)
+{
+    struct run run;
+
+    assert_int_equal(claim(&run, key, ALICE, "cart"), CLAIM_KNOWN);
+    assert_int_equal(run.row.failure.money, money);
+    run_end(&run);
+}
+
+/* The reason stays, and the money is the newest that was told. */
+static void what_became_of_the_money_is_kept_with_each_turn(void **state)
+{
+    struct run run, turned = {.calls = 0};
+    struct checkout failing;
+
+    (void)state;
+    cart_of(ALICE, "cart", CART);
+    assert_int_equal(claim(&run, "key", ALICE, "cart"), CLAIM_OURS);
+    failing = run.row;
+    failing.failure = err_make(ERR_RESERVATION_EXPIRED, "It ran out.");
+    failing.failure.money = MONEY_REFUND_PENDING;
+    orders_turn(&turned.op, &failing, CHECKOUT_ABORTING, NULL);
+    assert_int_equal(finish(&turned).state, CHECKOUT_ABORTING);
+    assert_money("key", MONEY_REFUND_PENDING);
+    failing.failure.money = MONEY_REFUNDED;
+    orders_turn(&turned.op, &failing, CHECKOUT_FAILED, NULL);
+    assert_int_equal(finish(&turned).state, CHECKOUT_FAILED);
+    assert_money("key", MONEY_REFUNDED);
+    /* Nobody kept it of what aborted before this was kept, and then failed. */
+    sql("UPDATE orders.checkouts SET failure_money = NULL");
+    assert_money("key", MONEY_UNTOLD);
+    sql("UPDATE orders.checkouts SET state = 'aborting', finished_at = NULL");
+    assert_money("key", MONEY_REFUND_PENDING);
+    run_end(&run);
+}
+
 /* ---- leases ---------------------------------------------------------------------------- */
 
 static void only_what_is_past_its_lease_is_taken_over(void **state)
@@ -1245,6 +1281,7 @@ int main(void)
         TEST(a_cart_must_be_there_with_lines_and_free),
         TEST(persisting_twice_is_one_order_and_one_event),
         TEST(what_is_aborting_keeps_its_reason_and_is_never_persisted),
+        TEST(what_became_of_the_money_is_kept_with_each_turn),
         TEST(only_what_is_past_its_lease_is_taken_over),
         TEST(renewing_puts_the_lease_off_for_its_owner_alone),
         TEST(a_zombie_changes_nothing_after_a_take_over),
