@@ -102,10 +102,16 @@ static struct outcome ask_all(struct story *story, char *id)
 static void print_story(const struct story *story)
 {
     const Orders__V1__Checkout *c = story->checkout->checkout;
+    const char *money = story->checkout->money;
     FILE *out = story->cli->out;
     char time[TIME_SIZE];
 
-    fprintf(out, "order %s, %s\n\n", c->order_id, checkout_state_text(c->state));
+    fprintf(out, "order %s, %s", c->order_id, checkout_state_text(c->state));
+    if (*money != '\0') {
+        fprintf(out, "; money: ");
+        output_text(out, money);
+    }
+    fprintf(out, "\n\n");
     for (int i = 0; i < story->count; i++) {
         const struct moment *m = &story->moments[i];
         int64_t since = m->at_ms - story->moments[0].at_ms;
@@ -128,8 +134,9 @@ static struct err json_story(const struct story *story)
                                                  (json_int_t)story->moments[i].at_ms,
                                                  "service", story->moments[i].service,
                                                  "what", story->moments[i].text));
-    json_t *all = json_pack("{s:s, s:s, s:o, s:s}", "order_id", c->order_id, "state",
-                            checkout_state_text(c->state), "timeline", moments, "next",
+    json_t *all = json_pack("{s:s, s:s, s:s, s:o, s:s}", "order_id", c->order_id, "state",
+                            checkout_state_text(c->state), "money",
+                            story->checkout->money, "timeline", moments, "next",
                             story->next);
     if (all == NULL)
         return err_memory();

@@ -58,6 +58,7 @@ static void *page(struct reading *reading, struct err *error, const struct db_ro
     "       (extract(epoch FROM created_at) * 1000)::bigint,"                                 \
     "       (extract(epoch FROM now()) * 1000)::bigint "                                      \
     "FROM inventory.reservations "
+#define ENTRY_SHAPE "*ttitii"
 
 static void fill_entry(Inventory__V1__ReservationEntry *entry, const struct db_rows *rows,
                        int row)
@@ -95,6 +96,7 @@ void stock_list_reservations(struct db *db, const struct scope *scope,
         start(db, scope,
               (struct db_query){.name = "one_reservation",
                                 .types = "t",
+                                .rows = ENTRY_SHAPE,
                                 .sql = ENTRY "WHERE id = $1",
                                 .values = {db_t(request->only_id)},
                                 .done = on_reservations});
@@ -102,6 +104,7 @@ void stock_list_reservations(struct db *db, const struct scope *scope,
         start(db, scope,
               (struct db_query){.name = "list_reservations",
                                 .types = "ti",
+                                .rows = ENTRY_SHAPE,
                                 .sql = ENTRY "WHERE id > $1 ORDER BY id LIMIT $2",
                                 .values = {db_t(request->after_id),
                                            db_i(request->limit == 0 ? PAGE_MOST : request->limit)},
@@ -147,6 +150,7 @@ void stock_list(struct db *db, const struct scope *scope,
           (struct db_query){
               .name = "list_stock",
               .types = "ti",
+              .rows = "*tiiiiiii",
               .sql = "WITH page AS MATERIALIZED ("
                      "    SELECT sku, received, available, held, sold FROM inventory.stock"
                      "    WHERE sku > $1 ORDER BY sku LIMIT $2"

@@ -80,6 +80,7 @@ const struct db_kind CARTS_PUT = {
         "                   AND k.cart_id = c.id AND k.state IN ('running', 'completed'))"
         "   AND NOT EXISTS (SELECT FROM guarded a WHERE a.user_id = c.user_id AND a.id = c.id"
         "                   AND NOT (" AS_DEMANDED "))",
+    .rows = "+iBbTBBtTt",
     .answer =
         "SELECT a.ordinal,"
         "       c.created_at = now() AND a.ordinal = min(a.ordinal)" /* of its puts one made it */
@@ -280,6 +281,7 @@ void carts_get(struct db *db, const struct scope *scope,
     work->query = (struct db_query){
         .name = "get_cart",
         .types = "tt",
+        .rows = "*tt",
         .sql = "SELECT lines::text, " CART_VERSION("lines") " FROM orders.carts "
                "WHERE user_id = $1::uuid AND id = $2",
         .values = {db_t(request->user_id), db_t(request->cart_id)},

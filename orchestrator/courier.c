@@ -44,10 +44,13 @@ struct courier {
     int64_t pause_ms; /* the last one */
 };
 
-static struct db_query query_of(const char *name, const char *types, const char *sql)
+/* `rows` as of struct db_query. */
+static struct db_query query_of(const char *name, const char *types, const char *rows,
+                                const char *sql)
 {
     return (struct db_query){.name = name,
                              .types = types,
+                             .rows = rows,
                              .sql = sql,
                              .deadline_ms = clock_monotonic_ms() + QUERY_MS};
 }
@@ -173,12 +176,17 @@ static void on_flight(void *arg, const struct db_rows *rows)
     c->published = db_number(rows, 0, 0);
     for (int i = 0; i < rows->count; i++) {
         struct event *event = &events[c->count];
-        event_read(rows, i, 2, event);
+        struct err e = event_read(rows, i, 2, event);
+        if (failed(e)) { /* those before it can fly */
+            c->outcome = e;
+            break;
+        }
         if (event->sequence > 1 && has_order(events, c->count, event->order_id))
             break;
         c->count++;
     }
-    c->outcome = deliver(c, events);
+    if (c->count > 0)
+        c->outcome = deliver(c, events);
     c->more = db_number(rows, 0, 1) > c->published + (int64_t)c->stored;
     free(events);
 }
@@ -194,7 +202,7 @@ static const char PUBLISHED[] =
 
 static struct err mark(struct courier *c, struct dedicated *connection)
 {
-    struct db_query query = query_of("publish", "ii", PUBLISHED);
+    struct db_query query = query_of("publish", "ii", NULL, PUBLISHED);
 
     query.values[0] = db_i(c->published);
     query.values[1] = db_i(c->published + (int64_t)c->stored);
@@ -203,7 +211,7 @@ static struct err mark(struct courier *c, struct dedicated *connection)
 
 static struct err fly(struct courier *c, struct dedicated *connection, bool *more)
 {
-    struct db_query query = query_of("next_flight", "i", NEXT_FLIGHT);
+    struct db_query query = query_of("next_flight", "i", "+ii" EVENT_SHAPE_MAYBE, NEXT_FLIGHT);
 
     query.values[0] = db_i(c->trouble == TROUBLE_REFUSED ? 1 : FLIGHT_MOST);
     struct err e = dedicated_run(connection, &query, false, on_flight, c);
@@ -231,7 +239,7 @@ static struct err courier_begin(void *arg, struct dedicated *connection)
 /* A word to the database now and then, or it takes us for dead (duty.h). */
 static struct err keep_duty(struct courier *c, struct dedicated *connection)
 {
-    struct db_query query = query_of("word", "", "SELECT");
+    struct db_query query = query_of("word", "", NULL, "SELECT");
 
     if (clock_monotonic_ms() - c->word_ms < WORD_EVERY_MS)
         return ERR_NONE;

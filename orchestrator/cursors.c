@@ -43,6 +43,7 @@ const struct db_kind CURSORS_COMMIT = {
         "ON CONFLICT (caller, name) DO UPDATE"
         "    SET position = greatest(cursors.position, excluded.position),"
         "        committed_at = now()",
+    .rows = "+iIi",
     .answer =
         "SELECT a.ordinal, c.position, r.placed "
         "FROM unnest($1, $2) WITH ORDINALITY AS a(caller, name, ordinal) "
@@ -56,8 +57,6 @@ static void on_committed(void *arg, struct err error, const struct db_rows *rows
     struct asking *asking = arg;
     Events__V1__CommitReply reply = EVENTS__V1__COMMIT_REPLY__INIT;
 
-    if (!failed(error) && rows->count == 0)
-        error = err_make(ERR_DATA_LOSS, "orders.relay has no row.");
     if (!failed(error) && asking->position > db_number(rows, 0, 2))
         error = err_make(ERR_OUT_OF_RANGE,
                          "Position %" PRId64 " was not given yet; the newest is %" PRId64 ".",
@@ -96,6 +95,7 @@ const struct db_kind CURSORS_REPLAY = {
         "      FROM unnest($1) AS a(start), orders.relay k"
         "      WHERE a.start > k.pruned AND a.start <= k.placed) f "
         "WHERE f.published < r.published",
+    .rows = "+iii",
     .answer =
         "SELECT a.ordinal, r.pruned, r.placed "
         "FROM unnest($1) WITH ORDINALITY AS a(start, ordinal) CROSS JOIN orders.relay r "
@@ -107,8 +107,6 @@ static void on_replayed(void *arg, struct err error, const struct db_rows *rows)
     struct asking *asking = arg;
     Events__V1__ReplayReply reply = EVENTS__V1__REPLAY_REPLY__INIT;
 
-    if (!failed(error) && rows->count == 0)
-        error = err_make(ERR_DATA_LOSS, "orders.relay has no row.");
     if (!failed(error) &&
         (asking->position <= db_number(rows, 0, 1) || asking->position > db_number(rows, 0, 2)))
         error = err_make(ERR_OUT_OF_RANGE,
@@ -150,6 +148,7 @@ const struct db_kind CURSORS_RESET = {
         "      WHERE position >= r.pruned AND position <= r.placed"
         "      ORDER BY caller, name, ordinal DESC) a "
         "WHERE c.caller = a.caller AND c.name = a.name",
+    .rows = "+ibii",
     .answer =
         "SELECT a.ordinal, c.position IS NOT NULL, r.pruned, r.placed "
         "FROM unnest($1, $2) WITH ORDINALITY AS a(caller, name, ordinal) "
@@ -163,8 +162,6 @@ static void on_reset(void *arg, struct err error, const struct db_rows *rows)
     static const Events__V1__ResetCursorReply REPLY = EVENTS__V1__RESET_CURSOR_REPLY__INIT;
     struct asking *asking = arg;
 
-    if (!failed(error) && rows->count == 0)
-        error = err_make(ERR_DATA_LOSS, "orders.relay has no row.");
     if (!failed(error) && !db_bool(rows, 0, 1))
         error = err_make(ERR_NOT_FOUND, "There is no such cursor of that caller.");
     if (!failed(error) &&
@@ -293,8 +290,6 @@ static void on_lag(void *arg, struct err error, const struct db_rows *rows)
     struct asking *asking = arg;
     Events__V1__GetLagReply reply = EVENTS__V1__GET_LAG_REPLY__INIT;
 
-    if (!failed(error) && rows->count == 0)
-        error = err_make(ERR_DATA_LOSS, "orders.relay has no row.");
     if (!failed(error))
         error = fill_lag(asking->scope.arena, rows, &reply);
     finish(asking, error, &reply.base);
@@ -308,6 +303,7 @@ void cursors_lag(struct db *db, const struct scope *scope)
         return;
     asking->query = (struct db_query){.name = "events_lag",
                                       .types = "",
+                                      .rows = "+iiiiiitiTTIII",
                                       .sql = LAG,
                                       .deadline_ms = scope->deadline_ms,
                                       .done = on_lag,

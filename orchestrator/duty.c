@@ -53,6 +53,7 @@ static struct err try_lock(struct duty *duty)
     const struct db_query query = {
         .name = "take_duty",
         .types = "i",
+        .rows = "+b",
         .sql = "SELECT pg_try_advisory_lock($1)",
         .values = {db_i(duty->config.lock)},
         .deadline_ms = clock_monotonic_ms() + QUERY_MS,

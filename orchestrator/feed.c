@@ -101,7 +101,9 @@ static struct err fill(struct arena *arena, const struct db_rows *rows,
         return err_memory();
     for (int i = 0; i < rows->count; i++) {
         struct event row;
-        event_read(rows, i, COLUMN_EVENT, &row);
+        struct err e = event_read(rows, i, COLUMN_EVENT, &row);
+        if (failed(e))
+            return i == 0 ? e : ERR_NONE; /* those before it can be read */
         size_t size = event_json_size(&row);
         if (size + EVENT_OVERHEAD > room)
             break;
@@ -158,8 +160,6 @@ static void on_rows(void *arg, struct err error, const struct db_rows *rows)
     Events__V1__ReadReply reply = EVENTS__V1__READ_REPLY__INIT;
     bool full = false;
 
-    if (!failed(error) && rows->count == 0)
-        error = err_make(ERR_DATA_LOSS, "orders.relay has no row.");
     if (!failed(error))
         error = check_range(rows);
     if (failed(error)) {
@@ -222,6 +222,7 @@ static int64_t look_at_end(struct feed *feed)
     struct db_query query = {
         .name = "events_end",
         .types = "",
+        .rows = "*i",
         .sql = "SELECT placed FROM orders.relay",
         .deadline_ms = clock_monotonic_ms() + LOOK_MS,
     };
@@ -264,6 +265,7 @@ void feed_read(struct feed *feed, const struct scope *scope, const char *caller,
     *reading = (struct reading){
         .query = {.name = "read_events",
                   .types = "itti",
+                  .rows = "+iii" EVENT_SHAPE_MAYBE,
                   .sql = READ,
                   .values = {db_i(request->after), db_t(caller), db_t(request->cursor),
                              db_i(request->limit == 0 ? LIMIT_DEFAULT : request->limit)},

@@ -45,12 +45,15 @@ enum { PAGE_MOST = 1000 };
     "LEFT JOIN orders.orders o ON o.id = ids.id "
 
 enum { COLUMN_NOW = 18, COLUMNS_END };
+#define SHAPE "tTtttIIiIbtbItbiiii"
 
 static Orders__V1__CheckoutState state_of(const char *name)
 {
-    if (name == NULL)
+    enum checkout_state state;
+
+    if (name == NULL || !checkout_state_of(name, &state))
         return ORDERS__V1__CHECKOUT_STATE__CHECKOUT_UNSPECIFIED;
-    switch (checkout_state_of(name)) {
+    switch (state) {
     case CHECKOUT_RUNNING: return ORDERS__V1__CHECKOUT_STATE__RUNNING;
     case CHECKOUT_ABORTING: return ORDERS__V1__CHECKOUT_STATE__ABORTING;
     case CHECKOUT_COMPLETED: return ORDERS__V1__CHECKOUT_STATE__COMPLETED;
@@ -163,6 +166,7 @@ void orders_list_checkouts(struct db *db, const struct scope *scope,
           (struct db_query){
               .name = one ? "one_checkout" : unfinished ? "list_unfinished" : "list_checkouts",
               .types = one ? "t" : "ti",
+              .rows = "*" SHAPE,
               .sql = one ? ONE : unfinished ? UNFINISHED : PAGE,
               .values = {db_t(one ? request->only_id : request->after_id),
                          db_i(request->limit == 0 ? PAGE_MOST : request->limit)},
@@ -177,6 +181,7 @@ void orders_list_checkouts(struct db *db, const struct scope *scope,
 static const char DETAIL[] =
     "SELECT " COLUMNS ", coalesce(c.payment_method_id, ''), coalesce(c.owner, ''),"
     " coalesce(c.failure_message, ''), coalesce(c.failure_subject, ''),"
+    " coalesce(c.failure_money, ''),"
     " (extract(epoch FROM o.created_at) * 1000)::bigint,"
     " n.is_event, n.name, n.number, n.owner, n.step, n.tries, n.cause,"
     " (extract(epoch FROM n.at) * 1000)::bigint,"
@@ -199,6 +204,7 @@ enum {
     COLUMN_OWNER,
     COLUMN_MESSAGE,
     COLUMN_SUBJECT,
+    COLUMN_MONEY,
     COLUMN_ORDERED_AT,
     COLUMN_IS_EVENT,
     COLUMN_NAME,
@@ -261,6 +267,7 @@ static struct err fill_detail(struct arena *arena, const struct db_rows *rows,
     reply->owner = (char *)db_text(rows, 0, COLUMN_OWNER);
     reply->failure_message = (char *)db_text(rows, 0, COLUMN_MESSAGE);
     reply->failure_subject = (char *)db_text(rows, 0, COLUMN_SUBJECT);
+    reply->money = (char *)db_text(rows, 0, COLUMN_MONEY);
     reply->ordered_at_ms = db_number(rows, 0, COLUMN_ORDERED_AT);
     for (int i = 0; i < rows->count && db_text(rows, i, COLUMN_NAME) != NULL; i++) {
         bool event = db_bool(rows, i, COLUMN_IS_EVENT);
@@ -289,6 +296,7 @@ void orders_get_checkout(struct db *db, const struct scope *scope,
     start(db, scope,
           (struct db_query){.name = "get_checkout",
                             .types = "t",
+                            .rows = "*" SHAPE "tttttIBTITTITII",
                             .sql = DETAIL,
                             .values = {db_t(request->order_id)},
                             .done = on_detail},
@@ -311,6 +319,7 @@ const struct db_kind CHECKOUTS_RETRY = {
         "INSERT INTO orders.incidents (order_id, epoch, kind)"
         "SELECT order_id, epoch, 'retried' FROM retried "
         "ON CONFLICT DO NOTHING",
+    .rows = "+iT",
     .answer =
         "SELECT a.ordinal, c.state "
         "FROM unnest($1) WITH ORDINALITY AS a(order_id, ordinal) "

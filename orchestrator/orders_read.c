@@ -18,6 +18,8 @@ enum {
     " (extract(epoch FROM created_at) * 1000)::bigint, lines::text, cart_id,"            \
     " (extract(epoch FROM created_at) * 1000000)::bigint "
 
+#define ORDER_SHAPE "ttititti"
+
 /* A query under way: in the scope's arena. */
 struct reading {
     struct db_query query;
@@ -67,6 +69,8 @@ static struct err read_order(struct arena *arena, const struct db_rows *rows, in
     };
     struct err e = lines_from_json(arena, db_text(rows, row, 5), &c.lines);
 
+    if (!failed(e) && c.lines.count == 0)
+        e = err_make(ERR_DATA_LOSS, "Order %s has no lines.", c.order_id);
     if (failed(e))
         return e;
     *out = checkout_order(arena, &c);
@@ -99,6 +103,7 @@ void orders_get(struct db *db, const struct scope *scope,
            (struct db_query){
                .name = "get_order",
                .types = "tt",
+               .rows = "*" ORDER_SHAPE,
                .sql = "SELECT " ORDER_COLUMNS "FROM orders.orders "
                       "WHERE id = $1 AND ($2 = '' OR user_id::text = $2)",
                .values = {db_t(request->order_id), db_t(request->user_id)},
@@ -202,6 +207,7 @@ static void list_of_key(struct db *db, struct reading *reading,
            (struct db_query){
                .name = "list_orders_of_key",
                .types = "tt",
+               .rows = "*" ORDER_SHAPE,
                .sql = "SELECT " ORDER_COLUMNS "FROM orders.orders o "
                       "WHERE " OF_KEY("o", "$2", "$1::uuid") " LIMIT 1",
                .values = {db_t(request->user_id), db_t(key)},
@@ -215,6 +221,7 @@ static void list_first(struct db *db, struct reading *reading, const char *user_
            (struct db_query){
                .name = "list_orders",
                .types = "ti",
+               .rows = "*" ORDER_SHAPE,
                .sql = "SELECT " ORDER_COLUMNS "FROM orders.orders "
                       "WHERE user_id = $1::uuid "
                       "ORDER BY created_at DESC, id DESC LIMIT $2",
@@ -230,6 +237,7 @@ static void list_after(struct db *db, struct reading *reading, const char *user_
            (struct db_query){
                .name = "list_orders_after",
                .types = "titi",
+               .rows = "*" ORDER_SHAPE,
                .sql = "SELECT " ORDER_COLUMNS "FROM orders.orders "
                       "WHERE user_id = $1::uuid AND (created_at, id) <"
                       "      ('epoch'::timestamptz + $2 * interval '1 us', $3) "

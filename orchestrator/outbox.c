@@ -45,10 +45,13 @@ struct outbox {
     int64_t told_ms;
 };
 
-static struct db_query query_of(const char *name, const char *types, const char *sql)
+/* `rows` as of struct db_query. */
+static struct db_query query_of(const char *name, const char *types, const char *rows,
+                                const char *sql)
 {
     return (struct db_query){.name = name,
                              .types = types,
+                             .rows = rows,
                              .sql = sql,
                              .deadline_ms = clock_monotonic_ms() + QUERY_MS};
 }
@@ -112,8 +115,8 @@ static void on_placed(void *arg, const struct db_rows *rows)
     for (int i = 0; o->config.local != NULL && placing->count > 0 && i < rows->count;
          i++) {
         struct event event;
-        event_read(rows, i, 2, &event);
-        bus_local_publish(o->config.local, &event);
+        if (!failed(event_read(rows, i, 2, &event)))
+            bus_local_publish(o->config.local, &event);
     }
 }
 
@@ -122,8 +125,8 @@ static struct err place(struct outbox *o, struct dedicated *connection, bool swe
                         bool *more)
 {
     struct placing placing = {.outbox = o};
-    struct db_query query = query_of("place", "iibb", PLACE);
-    struct db_query any = query_of("any_unplaced", "i", ANY_UNPLACED);
+    struct db_query query = query_of("place", "iibb", "+iI" EVENT_SHAPE_MAYBE, PLACE);
+    struct db_query any = query_of("any_unplaced", "i", "+b", ANY_UNPLACED);
     bool found = false;
 
     any.values[0] = db_i(sweep ? 0 : o->floor);
@@ -190,8 +193,8 @@ static void on_pruned(void *more, const struct db_rows *rows)
 
 static struct err prune(struct outbox *o, struct dedicated *connection, bool *more)
 {
-    struct db_query query = query_of("prune_events", "ii", PRUNE);
-    struct db_query any = query_of("any_old", "i", ANY_OLD);
+    struct db_query query = query_of("prune_events", "ii", "*iii", PRUNE);
+    struct db_query any = query_of("any_old", "i", "+b", ANY_OLD);
     bool found = false;
 
     any.values[0] = db_i(o->config.keep_ms);
@@ -240,7 +243,7 @@ static void on_backlog(void *arg, const struct db_rows *rows)
 
 static struct err report(struct outbox *o, struct dedicated *connection)
 {
-    struct db_query query = query_of("backlog", "i", BACKLOG);
+    struct db_query query = query_of("backlog", "i", "+iii", BACKLOG);
 
     query.values[0] = db_i(COUNTED_MOST);
     return dedicated_run(connection, &query, false, on_backlog, o);
@@ -252,7 +255,7 @@ static struct err placer_begin(void *arg, struct dedicated *connection)
 {
     struct outbox *o = arg;
     struct db_query query =
-        query_of("hold", "t", "UPDATE orders.relay SET holder = $1, held_since = now()");
+        query_of("hold", "t", NULL, "UPDATE orders.relay SET holder = $1, held_since = now()");
 
     o->floor = o->before = o->highest = 0;
     o->sweep_ms = o->prune_ms = o->report_ms = o->listen_ms = o->told_ms = 0;

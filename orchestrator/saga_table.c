@@ -132,6 +132,13 @@ void saga_set_refused(struct saga *saga)
     pthread_mutex_unlock(&saga->sagas->lock);
 }
 
+void saga_set_money(struct saga *saga, enum err_money money)
+{
+    pthread_mutex_lock(&saga->sagas->lock);
+    saga->checkout.failure.money = money;
+    pthread_mutex_unlock(&saga->sagas->lock);
+}
+
 struct waiter *saga_take_waiters(struct saga *saga)
 {
     pthread_mutex_lock(&saga->sagas->lock);

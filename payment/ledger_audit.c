@@ -40,6 +40,7 @@ struct reading {
     "       (extract(epoch FROM created_at) * 1000)::bigint,"                                 \
     "       (extract(epoch FROM now()) * 1000)::bigint "                                      \
     "FROM payment.charges "
+#define ENTRY_SHAPE "*ttiittii"
 
 static void fill_charge(Payment__V1__ChargeEntry *entry, const struct db_rows *rows, int row)
 {
@@ -96,12 +97,14 @@ void ledger_list(struct db *db, const struct scope *scope,
         start(db, scope,
               (struct db_query){.name = "one_charge",
                                 .types = "t",
+                                .rows = ENTRY_SHAPE,
                                 .sql = ENTRY "WHERE id = $1",
                                 .values = {db_t(request->only_id)}});
     else
         start(db, scope,
               (struct db_query){.name = "list_charges",
                                 .types = "ti",
+                                .rows = ENTRY_SHAPE,
                                 .sql = ENTRY "WHERE id > $1 ORDER BY id LIMIT $2",
                                 .values = {db_t(request->after_id),
                                            db_i(request->limit == 0 ? PAGE_MOST

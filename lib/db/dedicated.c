@@ -9,6 +9,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "db/conn.h"
+#include "db/shape.h"
 #include "db/sqlstate.h"
 #include "db/words.h"
 
@@ -195,8 +196,10 @@ struct err dedicated_run(struct dedicated *connection, const struct db_query *qu
         return e;
     }
     const struct db_rows rows = {.result = result, .count = PQntuples(result)};
-    if (on_rows != NULL)
+    e = shape_check(query->name, (struct shape){query->rows, 0}, &rows, query->types,
+                    query->values);
+    if (!failed(e) && on_rows != NULL)
         on_rows(arg, &rows);
     PQclear(result);
-    return ERR_NONE;
+    return e;
 }

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "db/conn.h"
+#include "db/shape.h"
 #include "db/sqlstate.h"
 #include "db/words.h"
 
@@ -41,6 +42,9 @@ static void finish(struct db_query *query, struct err error, const PGresult *res
 {
     struct db_rows rows = {.result = result, .count = result == NULL ? 0 : PQntuples(result)};
 
+    if (!failed(error))
+        error = shape_check(query->name, (struct shape){query->rows, 0}, &rows,
+                            query->types, query->values);
     query->done(query->arg, error, &rows);
 }
 

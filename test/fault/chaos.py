@@ -19,6 +19,7 @@ import threading
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
+import money  # noqa: E402
 from stack import BUILD, KEY, Stack, check_sums, wait_until  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
@@ -267,7 +268,9 @@ def check_answers(test, stack, answers):
     captured = {row[0] for row in stack.sql(
         f"SELECT {KEY} FROM orders.checkouts k JOIN payment.charges c "
         "ON c.id = k.order_id WHERE c.state = 'captured'")}
+    charges = money.provider_statuses(stack.sql, KEY.replace("idem", "k.idem"))
     for key, said in answers.items():
+        test.assertIsNone(money.falsehood(said, charges.get(key)), key)
         if said.status == 201:
             test.assertEqual(orders.get(key), (said.json["order_id"], said.json["total_cents"]),
                              f"answered with 201 for {key}, but not there")

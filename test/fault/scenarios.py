@@ -11,6 +11,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Callable, Optional
 
+import money
 from seams import ELSEWHERE, is_cell
 from stack import KEY, wait_until
 from world import EXPIRING, PATIENCE, Violation, as_json
@@ -98,13 +99,28 @@ class Ordering:
             expect(orders == told, f"answered {answer!r}, but there is {orders}")
         else:
             expect(orders == [], f"refused with {answer!r}, but there is {orders}")
+        self.check_money(answer)
         return answer
 
+    def check_money(self, answer):
+        """The provider's books are read after the answer: what it told was durable."""
+        charge = self.world.db.rows(
+            "SELECT s.status FROM sandbox.charges s JOIN orders.checkouts k "
+            f"ON s.idempotency_key = 'chg_' || k.order_id WHERE {KEY.replace('idem', 'k.idem')} "
+            f"= '{self.key}'")
+        wrong = money.falsehood(answer, charge[0][0] if charge else None)
+        expect(wrong is None, wrong)
+
     def check_again(self):
+        """All is over: no refund is pending any more, and nothing else has changed."""
         for shopper in (self.world.elsewhere, self.world.buyer):
             again = shopper.order_until_final(self.cart, self.key, self.method, PATIENCE)
-            expect((again.status, again.body) == (self.answer.status, self.answer.body),
+            expect(money.follows(self.answer, again),
                    f"first answered {self.answer!r}, then {again!r}")
+            expect(again.status == 201 or again.json.get("money") != money.PENDING,
+                   f"all is undone, but the answer is {again!r}")
+            self.check_money(again)
+            self.answer = again
 
     def left_nothing(self):
         """A refusal leaves no hold, no kept charge: with us or with the provider."""
