@@ -162,5 +162,5 @@ cluster_exec() {
 }
 
 cluster_ready() {
-    "$PG_BIN/pg_isready" -q -h "$RUN" -U checkout_owner -d checkout
+    "$PG_BIN/pg_isready" -q -t 1 -h "$RUN" -U checkout_owner -d checkout
 }
