@@ -47,7 +47,10 @@ const struct command COMMANDS[] = {
     {.path = "health", .args = "", .least = 0, .most = 0,
      .options = SERVER | OPT(WATCH) | OPT(INTERVAL) | OPT(TIMES), .settings = true,
      .help = "ask every service whether it can do its work",
-     .about = "With --watch it goes on and prints a line when one changes.",
+     .about = "A service is SERVING when it could do its work now, and so write to its\n"
+              "database.  A line with a dot, as orchestrator.events, is something that it does\n"
+              "beside.  All are asked at once and have 2 seconds to answer, or --max-time.  With\n"
+              "--watch it goes on and prints a line when one changes.",
      .example = "health --watch", .run = command_health},
     {.path = "ping", .args = "", .least = 0, .most = 0,
      .options = SERVER | OPT(TIMES), .settings = true,

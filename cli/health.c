@@ -12,59 +12,125 @@
 #include "cli/remote.h"
 #include "proto/rpc.pb-c.h"
 
-enum { PLACES_MAX = 8, PING_MAX = 1000, LOOK_MEMORY_MAX = 1 << 20 };
+enum {
+    PLACES_MAX = 8,
+    PING_MAX = 1000,
+    LOOK_MEMORY_MAX = 1 << 20,
+    LOOK_MS = 2000, /* for an answer, without --max-time */
+    ROW_NAME_SIZE = 64,
+    ROWS_MAX = 256, /* that a watch remembers */
+};
 
-/* The servers asked: that of --service or --url, else all of the stack's. */
+/* The servers asked: that of --service or --url, else all that the stack has. */
 static struct err places_asked(const struct cli *cli, const struct place **out,
                                size_t *count)
 {
     struct err e = place_asked(cli, &out[0]);
 
     *count = out[0] != NULL;
-    for (size_t i = 0; *count == 0 && !failed(e) && i < PLACES_COUNT; i++)
-        out[i] = &PLACES[i];
-    if (!failed(e) && *count == 0)
-        *count = PLACES_COUNT;
+    if (failed(e) || *count > 0)
+        return e;
+    for (size_t i = 0; i < PLACES_ALL; i++)
+        if (i < PLACES_COUNT || place_addresses(cli, &PLACES[i])[0] != '\0')
+            out[(*count)++] = &PLACES[i];
     return e;
 }
 
 /* ---- health ---------------------------------------------------------------------- */
 
-/* What one server said, as one looks at it. */
+/* One server being looked at, with its line and memory until look_end. */
 struct look {
-    const char *state; /* SERVING, NOT_SERVING, UNREACHABLE */
-    char detail[sizeof ((struct err *)NULL)->message];
+    const struct place *place;
+    struct line *line;
+    struct line_call call;
+    struct arena *arena;
     struct outcome end;
+    const Rpc__V1__HealthCheckReply *reply; /* NULL when there was none */
 };
 
-static void look_at(const struct cli *cli, const struct place *place, struct look *look)
-{
-    Rpc__V1__HealthCheckRequest request = RPC__V1__HEALTH_CHECK_REQUEST__INIT;
-    const ProtobufCMessage *message = NULL;
+/* A server, or something that it does beside: as it is shown. */
+struct row {
+    const char *name, *part; /* part: NULL for the server itself */
+    const char *state;       /* SERVING, NOT_SERVING, UNREACHABLE */
+    const char *detail;
+};
 
-    look->end = remote_call(cli, place, "rpc.v1.Health/Check", &request.base,
-                            &rpc__v1__health_check_reply__descriptor, &message);
-    look->state = "UNREACHABLE";
-    snprintf(look->detail, sizeof look->detail, "%s", look->end.error.message);
-    if (look->end.status != 0)
-        return;
-    const Rpc__V1__HealthCheckReply *reply = (const Rpc__V1__HealthCheckReply *)message;
-    bool serving = reply->status == RPC__V1__HEALTH_CHECK_REPLY__STATUS__SERVING;
-    look->state = serving ? "SERVING" : "NOT_SERVING";
-    snprintf(look->detail, sizeof look->detail, "%s", reply->detail);
-    if (!serving)
-        look->end = local(err_make(ERR_UNAVAILABLE, "%s is not serving", place->name));
+static void look_begin(const struct cli *cli, const struct place *place,
+                       struct look *look)
+{
+    static const Rpc__V1__HealthCheckRequest REQUEST = RPC__V1__HEALTH_CHECK_REQUEST__INIT;
+    int64_t ms = cli->options[OPT_MAX_TIME] == NULL ? LOOK_MS : cli->max_time_ms;
+
+    *look = (struct look){.place = place, .arena = arena_new(LOOK_MEMORY_MAX)};
+    look->end = look->arena == NULL ? local(err_memory())
+                                    : line_open(cli, place, &look->line);
+    if (look->end.status == 0)
+        line_start(look->line, &look->call, "rpc.v1.Health/Check", &REQUEST.base,
+                   &rpc__v1__health_check_reply__descriptor, look->arena, ms);
 }
 
-static void print_look(const struct cli *cli, const struct place *place,
-                       const struct look *look, int64_t at_ms)
+static void look_wait(struct look *look)
 {
-    char time[TIME_SIZE];
-    enum style style = look->end.status == 0 ? STYLE_GOOD : STYLE_BAD;
+    const ProtobufCMessage *message = NULL;
 
+    if (look->end.status != 0)
+        return;
+    look->end = line_wait(&look->call, &message);
+    look->end.error.subject = NULL; /* it lives as long as the look */
+    look->reply = (const Rpc__V1__HealthCheckReply *)message;
+}
+
+static void look_end(struct look *look)
+{
+    line_close(look->line);
+    arena_free(look->arena);
+}
+
+static const char *state_name(Rpc__V1__HealthCheckReply__Status status)
+{
+    return status == RPC__V1__HEALTH_CHECK_REPLY__STATUS__SERVING ? "SERVING"
+                                                                  : "NOT_SERVING";
+}
+
+/* The look's rows, one after another; false when there is no i-th. */
+static bool look_row(const struct look *look, size_t i, struct row *out)
+{
+    const Rpc__V1__HealthCheckReply *reply = look->end.status == 0 ? look->reply : NULL;
+
+    if (reply == NULL) {
+        *out = (struct row){look->place->name, NULL, "UNREACHABLE",
+                            look->end.error.message};
+        return i == 0;
+    }
+    if (i == 0)
+        *out = (struct row){look->place->name, NULL, state_name(reply->status),
+                            reply->detail};
+    else if (i <= reply->n_parts)
+        *out = (struct row){look->place->name, reply->parts[i - 1]->name,
+                            state_name(reply->parts[i - 1]->status),
+                            reply->parts[i - 1]->detail};
+    return i <= reply->n_parts;
+}
+
+static bool is_well(const struct row *row)
+{
+    return strcmp(row->state, "SERVING") == 0;
+}
+
+static void name_row(const struct row *row, char out[ROW_NAME_SIZE])
+{
+    snprintf(out, ROW_NAME_SIZE, "%s%s%s", row->name, row->part == NULL ? "" : ".",
+             row->part == NULL ? "" : row->part);
+}
+
+static void print_row(const struct cli *cli, const struct row *row, int64_t at_ms)
+{
+    char time[TIME_SIZE], name[ROW_NAME_SIZE];
+
+    name_row(row, name);
     if (cli->options[OPT_JSON] != NULL) {
-        json_t *line = json_pack("{s:s, s:s, s:s}", "service", place->name, "status",
-                                 look->state, "detail", look->detail);
+        json_t *line = json_pack("{s:s, s:s*, s:s, s:s}", "service", row->name, "part",
+                                 row->part, "status", row->state, "detail", row->detail);
         if (at_ms > 0)
             json_object_set_new(line, "at_ms", json_integer(at_ms));
         json_dumpf(line, cli->out, JSON_COMPACT);
@@ -72,57 +138,119 @@ static void print_look(const struct cli *cli, const struct place *place,
     } else {
         if (at_ms > 0)
             fprintf(cli->out, "%s  ", time_text(at_ms, time));
-        fprintf(cli->out, "%-13s %s%-12s%s ", place->name, output_style(cli->out, style),
-                look->state, output_style(cli->out, STYLE_PLAIN));
-        output_text(cli->out, look->detail);
+        output_text(cli->out, name);
+        fprintf(cli->out, "%*s %s%-12s%s ", (int)(strlen(name) < 19 ? 19 - strlen(name) : 0),
+                "", output_style(cli->out, is_well(row) ? STYLE_GOOD : STYLE_BAD),
+                row->state, output_style(cli->out, STYLE_PLAIN));
+        output_text(cli->out, row->detail);
     }
     fputc('\n', cli->out);
 }
 
-/* All are asked; the exit status is that of the first which is not well. */
+/* What the exit status says of a row. */
+static struct outcome end_of(const struct look *look, const struct row *row)
+{
+    char name[ROW_NAME_SIZE];
+
+    if (is_well(row) || look->end.status != 0)
+        return look->end;
+    name_row(row, name);
+    return local(err_make(ERR_UNAVAILABLE, "%s is not serving", name));
+}
+
+/* All are asked at once, so that the slowest decides how long it takes. */
+static void look_at_all(const struct cli *cli, const struct place *const *places,
+                        size_t count, struct look *looks)
+{
+    for (size_t i = 0; i < count; i++)
+        look_begin(cli, places[i], &looks[i]);
+    for (size_t i = 0; i < count; i++)
+        look_wait(&looks[i]);
+}
+
+/* The exit status is that of the first which is not well. */
 static struct outcome look_once(const struct cli *cli, const struct place *const *places,
                                 size_t count)
 {
+    struct look looks[PLACES_MAX];
     struct outcome first = done();
+    struct row row;
 
-    for (size_t i = 0; i < count; i++) {
-        struct look look;
-        look_at(cli, places[i], &look);
-        print_look(cli, places[i], &look, 0);
-        if (first.status == 0)
-            first = look.end;
-    }
+    look_at_all(cli, places, count, looks);
+    for (size_t i = 0; i < count; i++)
+        for (size_t r = 0; look_row(&looks[i], r, &row); r++) {
+            print_row(cli, &row, 0);
+            if (first.status == 0)
+                first = end_of(&looks[i], &row);
+        }
+    fflush(cli->out);
+    for (size_t i = 0; i < count; i++)
+        look_end(&looks[i]);
     return first;
+}
+
+/* How each row was when it was last printed. */
+struct memory {
+    struct {
+        char name[ROW_NAME_SIZE];
+        const char *state;
+    } rows[ROWS_MAX];
+    size_t count;
+};
+
+/* Whether the row is another than before, or there is no room to remember it. */
+static bool has_changed(struct memory *memory, const struct row *row)
+{
+    char name[ROW_NAME_SIZE];
+    size_t i = 0;
+
+    name_row(row, name);
+    while (i < memory->count && strcmp(memory->rows[i].name, name) != 0)
+        i++;
+    if (i == ROWS_MAX)
+        return true;
+    bool changed = i == memory->count || strcmp(memory->rows[i].state, row->state) != 0;
+    if (i == memory->count) {
+        memcpy(memory->rows[i].name, name, sizeof name);
+        memory->count++;
+    }
+    memory->rows[i].state = row->state; /* a literal */
+    return changed;
+}
+
+static void print_changes(const struct cli *cli, const struct look *look,
+                          struct memory *memory)
+{
+    struct row row;
+
+    for (size_t r = 0; look_row(look, r, &row); r++)
+        if (has_changed(memory, &row))
+            print_row(cli, &row, clock_wall_ms());
 }
 
 /* For ever, or --count times, or until nobody reads: a line for each change. */
 static struct outcome watch(const struct cli *cli, const struct place *const *places,
                             size_t count, int64_t interval_ms, int64_t times)
 {
-    struct cli look_cli = *cli; /* with memory of one look */
-    struct look last[PLACES_MAX] = {{.state = NULL}};
+    struct memory *memory = arena_alloc(cli->arena, sizeof *memory);
+    struct look looks[PLACES_MAX];
     struct timespec pause = {.tv_sec = interval_ms / 1000,
                              .tv_nsec = interval_ms % 1000 * 1000000};
 
-    look_cli.arena = arena_new(LOOK_MEMORY_MAX);
-    if (look_cli.arena == NULL)
+    if (memory == NULL)
         return local(err_memory());
+    memory->count = 0;
     for (int64_t round = 0; times == 0 || round < times; round++) {
         if (round > 0)
             nanosleep(&pause, NULL);
+        look_at_all(cli, places, count, looks);
         for (size_t i = 0; i < count; i++) {
-            struct look look;
-            look_at(&look_cli, places[i], &look);
-            look.end.error.subject = NULL;
-            arena_reset(look_cli.arena);
-            if (last[i].state == NULL || strcmp(last[i].state, look.state) != 0)
-                print_look(cli, places[i], &look, clock_wall_ms());
-            last[i] = look;
+            print_changes(cli, &looks[i], memory);
+            look_end(&looks[i]);
         }
         if (fflush(cli->out) != 0)
             break;
     }
-    arena_free(look_cli.arena);
     return done();
 }
 

@@ -22,6 +22,7 @@ static const struct conf_row ROWS[] = {
     TEXT(inventory_addresses, CONF_TEXT, "nng URLs, separated by commas"),
     TEXT(payment_addresses, CONF_TEXT, "nng URLs, separated by commas"),
     TEXT(gateway_addresses, CONF_TEXT, "nng URLs, separated by commas"),
+    TEXT(webhook_addresses, CONF_TEXT, "nng URLs of the webhook sender; empty: there is none"),
     TEXT(database_url, CONF_SECRET, "libpq URL of the database's owner, for migrate"),
     TEXT(migrations_dir, CONF_TEXT, "folder of NNNN_what.sql"),
     TEXT(webhook_dir, CONF_TEXT, "the webhook sender's state_dir"),

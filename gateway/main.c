@@ -1,8 +1,8 @@
 /*
  * main.c - the gateway: HTTP and JSON outside, RPC inside.
  *
- * Reads its settings and keys, opens a channel to the orchestrator and one to the
- * inventory, serves until SIGTERM, then drains: accepts no more, answers what runs, and
+ * Reads its settings and keys, opens channels to the orchestrator, the inventory and (for
+ * /healthz) payment, serves until SIGTERM, then drains: accepts no more, answers what runs, and
  * exits 0.  For operators it serves health, reflection and metrics by RPC, as every
  * service does; while it drains it says NOT_SERVING.
  */
@@ -134,7 +134,11 @@ static struct err use_services(void *arg, const struct peers *services)
     struct parts *p = arg;
     struct err e = channel_set_services(p->gateway.orchestrator, services);
 
-    return failed(e) ? e : channel_set_services(p->gateway.inventory, services);
+    if (!failed(e))
+        e = channel_set_services(p->gateway.inventory, services);
+    if (!failed(e) && p->gateway.payment != NULL)
+        e = channel_set_services(p->gateway.payment, services);
+    return e;
 }
 
 static struct err follow_services(const struct settings *s, struct parts *p)
@@ -242,6 +246,8 @@ static struct err start(void *arg)
     if (!failed(e))
         e = open_channel(s, p, "inventory", s->inventory_addresses,
                          &p->gateway.inventory);
+    if (!failed(e) && s->payment_addresses[0] != '\0')
+        e = open_channel(s, p, "payment", s->payment_addresses, &p->gateway.payment);
     if (!failed(e))
         e = follow_services(s, p);
     if (!failed(e) && s->rpc_url[0] == '\0') /* else its server's watch sees to it */
@@ -266,9 +272,10 @@ static void stop(void *arg)
     host_stop_serving(&p->host, RPC_DRAIN_MS);
     follow_stop(p->follow);
     pulse_stop(p->pulse);
-    /* In this order: an answer of the orchestrator may lead to a call of the inventory. */
+    /* In this order: an answer of one may lead to a call of the next. */
     channel_close(p->gateway.orchestrator);
     channel_close(p->gateway.inventory);
+    channel_close(p->gateway.payment);
     if (p->http != NULL)
         http_stop(p->http);
     http_tls_close(p->tls);

@@ -15,6 +15,8 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_TEXT(services_file, NULL, "public keys of the services we call"),
     CONF_ROW_TEXT(orchestrator_addresses, NULL, "nng URLs, separated by commas"),
     CONF_ROW_TEXT(inventory_addresses, NULL, "nng URLs, separated by commas"),
+    CONF_ROW_TEXT(payment_addresses, "",
+                  "likewise, for /healthz alone; empty: that does not ask it"),
     HOST_ROWS_TLS,
     CONF_ROW_TEXT(jwks_file, "", "keys that tokens are verified with: a JWKS file"),
     CONF_ROW_TEXT(jwks_url, "", "or where to fetch it from, by https"),

@@ -16,6 +16,7 @@ struct settings {
     const char *services_file;
     const char *orchestrator_addresses;
     const char *inventory_addresses;
+    const char *payment_addresses;
     const char *jwks_file;
     const char *jwks_url;
     int64_t jwks_every_ms;

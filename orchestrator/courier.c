@@ -2,6 +2,7 @@
 #include "orchestrator/courier.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -31,6 +32,9 @@ struct courier {
     struct courier_config config;
     struct duty *duty;
     struct gauge *active, *refused;
+    pthread_mutex_t lock; /* guards what follows */
+    struct err bus;       /* how it is */
+    /* from here on the duty's thread's own */
     int64_t published;  /* where it stands */
     size_t count;       /* of the flight */
     size_t stored;      /* of these, from the first on */
@@ -87,12 +91,32 @@ static void complain(const struct courier *c, struct err outcome)
                  c->published);
 }
 
+static void note_bus(struct courier *c, struct err outcome)
+{
+    pthread_mutex_lock(&c->lock);
+    c->bus = failed(outcome) ? err_make(ERR_UNAVAILABLE, "%s", outcome.message) : ERR_NONE;
+    pthread_mutex_unlock(&c->lock);
+}
+
+struct err courier_health(struct courier *c)
+{
+    struct err e = duty_health(c->duty);
+
+    if (failed(e))
+        return e;
+    pthread_mutex_lock(&c->lock);
+    e = c->bus;
+    pthread_mutex_unlock(&c->lock);
+    return e;
+}
+
 /* None of it is a reason to give up the duty. */
 static void tell_bus(struct courier *c, struct err outcome)
 {
     int64_t now = clock_monotonic_ms();
     enum trouble before = c->trouble;
 
+    note_bus(c, outcome);
     c->trouble = trouble_of(outcome);
     if (c->trouble == TROUBLE_NONE && before != TROUBLE_NONE)
         log_info("bus_back", "published=%" PRId64, c->published);
@@ -268,6 +292,13 @@ static void courier_end(void *arg)
 
     gauge_set(c->active, 0);
     gauge_set(c->refused, 0);
+    note_bus(c, ERR_NONE); /* another's to tell */
+}
+
+static void courier_free(struct courier *c)
+{
+    pthread_mutex_destroy(&c->lock);
+    free(c);
 }
 
 struct err courier_start(const struct courier_config *config, struct courier **out)
@@ -277,6 +308,7 @@ struct err courier_start(const struct courier_config *config, struct courier **o
     if (c == NULL)
         return err_memory();
     c->config = *config;
+    pthread_mutex_init(&c->lock, NULL);
     c->active = metrics_gauge(config->metrics, "relay_active", "duty=courier");
     c->refused = metrics_gauge(config->metrics, "events_refused", "");
     struct duty_config duty = {.name = "courier",
@@ -292,7 +324,7 @@ struct err courier_start(const struct courier_config *config, struct courier **o
         duty.takeover_ms = 2 * BUS_NATS_WAIT_MS;
     struct err e = duty_start(&duty, &c->duty);
     if (failed(e))
-        free(c);
+        courier_free(c);
     else
         *out = c;
     return e;
@@ -303,5 +335,5 @@ void courier_stop(struct courier *c)
     if (c == NULL)
         return;
     duty_stop(c->duty);
-    free(c);
+    courier_free(c);
 }

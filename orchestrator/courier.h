@@ -30,3 +30,7 @@ struct courier_config {
 struct err courier_start(const struct courier_config *config, struct courier **out)
     __attribute__((warn_unused_result));
 void courier_stop(struct courier *courier); /* NULL is allowed */
+
+/* OK when it publishes, or leaves that to another replica; UNAVAILABLE with why not: the
+ * database or NATS is away, or NATS refuses.  From any thread. */
+struct err courier_health(struct courier *courier) __attribute__((warn_unused_result));

@@ -23,14 +23,30 @@ struct duty {
     bool held;
     int64_t complained_ms;
     pthread_t thread;
-    pthread_mutex_t lock;
+    pthread_mutex_t lock; /* guards the health */
     pthread_cond_t wake;
+    struct err health;
     atomic_bool stopping;
 };
 
 bool duty_stopping(const struct duty *duty)
 {
     return atomic_load(&duty->stopping);
+}
+
+static void set_health(struct duty *duty, struct err health)
+{
+    pthread_mutex_lock(&duty->lock);
+    duty->health = health;
+    pthread_mutex_unlock(&duty->lock);
+}
+
+struct err duty_health(struct duty *duty)
+{
+    pthread_mutex_lock(&duty->lock);
+    struct err health = duty->health;
+    pthread_mutex_unlock(&duty->lock);
+    return health;
 }
 
 static void pause_for(struct duty *duty, int64_t ms)
@@ -85,6 +101,7 @@ static void give_up(struct duty *duty, struct err why)
 {
     int64_t now = clock_monotonic_ms();
 
+    set_health(duty, err_make(ERR_UNAVAILABLE, "%s", why.message));
     if (duty->held || now - duty->complained_ms > COMPLAIN_EVERY_MS) {
         log_warn(duty->held ? "duty_lost" : "duty_not_sought", "duty=%s error=\"%s\"",
                  duty->config.name, why.message);
@@ -107,14 +124,17 @@ static int64_t go_round(struct duty *duty)
             give_up(duty, err_make(ERR_UNAVAILABLE, "the connection was lost"));
         e = take(duty);
     }
-    if (!failed(e) && !duty->held)
+    if (!failed(e) && !duty->held) {
+        set_health(duty, ERR_NONE);
         return LOOK_MS;
+    }
     if (!failed(e))
         e = duty->config.work(duty->config.arg, duty->connection, &more);
     if (failed(e)) {
         give_up(duty, e);
         return AFTER_FAILURE_MS;
     }
+    set_health(duty, ERR_NONE);
     return more ? 0 : duty->config.every_ms;
 }
 
@@ -148,6 +168,7 @@ struct err duty_start(const struct duty_config *config, struct duty **out)
         return err_memory();
     duty->config = *config;
     duty->complained_ms = clock_monotonic_ms() - COMPLAIN_EVERY_MS;
+    duty->health = err_make(ERR_UNAVAILABLE, "It has just been started.");
     pthread_mutex_init(&duty->lock, NULL);
     clock_cond_init(&duty->wake);
     duty->connection = dedicated_new(config->database_url, config->name);

@@ -47,5 +47,9 @@ struct err duty_start(const struct duty_config *config, struct duty **out)
 /* Lets the work under way end, and gives the lock back.  NULL is allowed. */
 void duty_stop(struct duty *duty);
 
+/* OK when this process has the duty and its work goes on, or leaves it to another that has
+ * it; else UNAVAILABLE with why it could be neither had nor sought.  From any thread. */
+struct err duty_health(struct duty *duty) __attribute__((warn_unused_result));
+
 /* Whether it is time to end, for work that waits. */
 bool duty_stopping(const struct duty *duty);

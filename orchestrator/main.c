@@ -28,7 +28,7 @@ struct settings {
     const char *events_url, *nats_url, *nats_stream, *nats_prefix, *nats_credentials_file,
         *nats_ca_file, *nats_certificate_file, *nats_key_file;
     int64_t relay_every_ms, relay_takeover_ms, events_keep_ms, events_prune_every_ms,
-        nats_replicas, nats_keep_ms;
+        events_backlog_max, nats_replicas, nats_keep_ms;
 };
 
 static const struct conf_row ROWS[] = {
@@ -67,6 +67,8 @@ static const struct conf_row ROWS[] = {
                     "how long published events are kept, milliseconds"),
     CONF_ROW_NUMBER(events_prune_every_ms, "60000", 10, 86400000,
                     "how often older events are looked for, milliseconds"),
+    CONF_ROW_NUMBER(events_backlog_max, "10000", 1, 1000000000,
+                    "events waiting for the relay, past which health tells of it"),
     {"nats_url", CONF_SECRET, offsetof(struct settings, nats_url), "", 0, 0,
      "NATS servers that events are published to, with commas; or none"},
     CONF_ROW_TEXT(nats_stream, "CHECKOUT", "JetStream stream of events, made if not there"),
@@ -108,9 +110,24 @@ struct environment {
     struct follow *follow; /* keeps the channels' keys as the services' file is */
 };
 
-static struct err health(void *db)
+static struct err health(void *arg)
 {
-    return db_health(db);
+    const struct environment *env = arg;
+
+    return db_health(env->db);
+}
+
+/* No order waits for the relay: it is told beside. */
+static size_t health_parts(void *arg, struct rpc_health_part *parts)
+{
+    const struct environment *env = arg;
+    struct outbox_health relay = outbox_health(env->outbox);
+    size_t count = 0;
+
+    parts[count++] = (struct rpc_health_part){"events", relay.events};
+    if (env->bus_nats != NULL)
+        parts[count++] = (struct rpc_health_part){"nats", relay.nats};
+    return count;
 }
 
 static struct err open_database(struct environment *env)
@@ -243,6 +260,7 @@ static struct err start_events(struct environment *env)
         .takeover_ms = s->relay_takeover_ms,
         .keep_ms = s->events_keep_ms,
         .prune_every_ms = s->events_prune_every_ms,
+        .backlog_max = s->events_backlog_max,
         .local = env->bus_local,
         .nats = env->bus_nats,
         .metrics = env->host.metrics,
@@ -294,7 +312,8 @@ static struct err start(void *arg)
     events_service_init(&env->events, env->db, env->feed, env->bus_nats != NULL);
     ProtobufCService *const services[] = {&env->orchestrator.service.base,
                                           &env->events.service.base};
-    return host_serve_all(&env->host, &host, services, 2, health, env->db);
+    env->host.health_parts = health_parts;
+    return host_serve_all(&env->host, &host, services, 2, health, env);
 }
 
 /*

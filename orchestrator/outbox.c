@@ -8,6 +8,7 @@
 #include "orchestrator/outbox.h"
 
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,6 +37,7 @@ struct outbox {
     struct duty *placer;
     struct courier *courier;
     struct gauge *active, *unplaced, *unpublished, *lag_ms;
+    atomic_llong waiting, waiting_for_bus, oldest_ms; /* the same, for who asks how it is */
 
     /* the placer's */
     int64_t floor;   /* ids up to here are only looked at by the sweep */
@@ -224,6 +226,32 @@ static void show(struct outbox *o, int64_t unplaced, int64_t unpublished, int64_
     gauge_set(o->unplaced, unplaced);
     gauge_set(o->unpublished, unpublished);
     gauge_set(o->lag_ms, lag_ms);
+    atomic_store(&o->waiting, unplaced);
+    atomic_store(&o->waiting_for_bus, unpublished);
+    atomic_store(&o->oldest_ms, lag_ms);
+}
+
+static struct err too_many(struct outbox *o, long long count, const char *what)
+{
+    if (count <= o->config.backlog_max)
+        return ERR_NONE;
+    return err_make(ERR_UNAVAILABLE,
+                    "%lld events wait for %s, the oldest for %lld s (backlog_max is %" PRId64
+                    ").",
+                    count, what, atomic_load(&o->oldest_ms) / 1000, o->config.backlog_max);
+}
+
+struct outbox_health outbox_health(struct outbox *o)
+{
+    struct outbox_health health = {.events = duty_health(o->placer), .nats = ERR_NONE};
+
+    if (!failed(health.events))
+        health.events = too_many(o, atomic_load(&o->waiting), "a position");
+    if (o->courier != NULL)
+        health.nats = courier_health(o->courier);
+    if (o->courier != NULL && !failed(health.nats))
+        health.nats = too_many(o, atomic_load(&o->waiting_for_bus), "NATS");
+    return health;
 }
 
 static void on_backlog(void *arg, const struct db_rows *rows)

@@ -33,6 +33,7 @@ struct outbox_config {
     int64_t takeover_ms;      /* after how much silence another replica relays */
     int64_t keep_ms;          /* how long published events are kept */
     int64_t prune_every_ms;
+    int64_t backlog_max; /* events waiting, past which the relay is not serving */
     struct bus_local *local; /* live listeners, or NULL; borrowed */
     struct bus_nats *nats;   /* or NULL: placed is published; borrowed */
     /* Gets the lag, relay_active and so on (docs/events.md), all 0 in a process that does
@@ -43,3 +44,14 @@ struct outbox_config {
 struct err outbox_start(const struct outbox_config *config, struct outbox **out)
     __attribute__((warn_unused_result));
 void outbox_stop(struct outbox *outbox); /* NULL is allowed */
+
+/*
+ * How the relay is, from any thread: OK when this process relays, or leaves it to another
+ * replica; UNAVAILABLE with why not: the database is away, or more than backlog_max wait.
+ * `events` is about positions, for who reads; `nats` about NATS: OK when there is none.
+ */
+struct outbox_health {
+    struct err events, nats;
+};
+
+struct outbox_health outbox_health(struct outbox *outbox);

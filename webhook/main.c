@@ -1,7 +1,9 @@
 /*
  * main.c - the webhook sender: posts every event to the configured URLs, as
- * https://www.standardwebhooks.com describes.  One thread an endpoint; see sender.h.
+ * https://www.standardwebhooks.com describes.  One thread an endpoint; see sender.h.  For
+ * operators it serves health, reflection and metrics by RPC, as every service does.
  */
+#include <assert.h>
 #include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,14 +18,24 @@
 #include "rpc/pulse.h"
 #include "webhook/sender.h"
 
+enum { RPC_IN_FLIGHT_MAX = 64, RPC_DRAIN_MS = 1000 };
+
 struct settings {
+    const char *tls_cert, *tls_key, *tls_ca;
+    const char *rpc_url, *callers_file;
     const char *orchestrator_addresses, *key_file, *services_file, *endpoints_file,
         *state_dir;
-    int64_t timeout_ms, retry_first_ms, retry_most_ms, give_up_ms;
+    int64_t timeout_ms, retry_first_ms, retry_most_ms, give_up_ms, backlog_max;
     bool allow_http;
 };
 
 static const struct conf_row ROWS[] = {
+    CONF_ROW_TEXT(rpc_url, "",
+                  "where to serve health and metrics by RPC: ipc:///path or "
+                  "tcp://host:port; empty: nowhere"),
+    CONF_ROW_TEXT(callers_file, "",
+                  "with rpc_url: authorized callers: name, public key, methods"),
+    HOST_ROWS_TLS,
     CONF_ROW_TEXT(orchestrator_addresses, NULL,
                   "nng URLs of the orchestrator, with commas"),
     CONF_ROW_TEXT(key_file, NULL, "our key pair"),
@@ -37,6 +49,8 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_NUMBER(retry_most_ms, "900000", 10, 86400000, "up to so many milliseconds"),
     CONF_ROW_NUMBER(give_up_ms, "259200000", 0, 2592000000,
                     "age at which an event is given up, milliseconds: three days"),
+    CONF_ROW_NUMBER(backlog_max, "500", 1, 1000,
+                    "events pending for one endpoint, past which health tells of it"),
     {"allow_http", CONF_FLAG, offsetof(struct settings, allow_http), "false", 0, 0,
      "allow http:// to other machines: for tests only"},
 };
@@ -50,7 +64,7 @@ static const struct conf_table TABLE = {
 
 struct environment {
     struct settings settings;
-    struct key *key;
+    struct host host; /* our key, what is counted, and the RPC server */
     struct peers *services;
     struct channel *channel;
     struct pulse *pulse;
@@ -74,21 +88,35 @@ static struct err lock_state(const char *folder)
     return err_make(ERR_FAILED_PRECONDITION, "Another process works in %s.", folder);
 }
 
+static struct host_settings host_settings(const struct settings *s)
+{
+    return (struct host_settings){
+        .listen_url = s->rpc_url,
+        .key_file = s->key_file,
+        .callers_file = s->callers_file,
+        .in_flight_max = RPC_IN_FLIGHT_MAX,
+        .tls = {s->tls_cert, s->tls_key, s->tls_ca},
+    };
+}
+
 static struct err open_channel(struct environment *env)
 {
     const struct settings *s = &env->settings;
-    struct err e = key_read(s->key_file, &env->key);
+    struct host_settings host = host_settings(s);
+    struct err e = host_open(&env->host, &host);
 
     if (!failed(e))
-        e = peers_read(s->services_file, false, env->key, &env->services);
+        e = peers_read(s->services_file, false, env->host.key, &env->services);
     if (failed(e))
         return e;
     const struct channel_config config = {
         .service = "orchestrator",
         .addresses = s->orchestrator_addresses,
-        .key = env->key,
+        .key = env->host.key,
         .services = env->services,
         .in_flight_max = 2 * ENDPOINTS_MAX,
+        .tls = {s->tls_cert, s->tls_key, s->tls_ca},
+        .metrics = env->host.metrics,
     };
     return channel_open(&config, &env->channel);
 }
@@ -107,11 +135,51 @@ static struct err start_senders(struct environment *env)
             .retry_first_ms = s->retry_first_ms,
             .retry_most_ms = s->retry_most_ms,
             .give_up_ms = s->give_up_ms,
+            .backlog_max = s->backlog_max,
         };
         e = sender_start(&config, &env->senders[env->sender_count]);
         env->sender_count += failed(e) ? 0 : 1;
     }
     return e;
+}
+
+/* Whether events are read and kept: without that no endpoint gets any. */
+static struct err health(void *arg)
+{
+    const struct environment *env = arg;
+
+    if (!channel_connected(env->channel))
+        return err_make(ERR_UNAVAILABLE, "no connection to the orchestrator");
+    for (size_t i = 0; i < env->sender_count; i++) {
+        struct err e = sender_health(env->senders[i]).source;
+        if (failed(e))
+            return e;
+    }
+    return ERR_NONE;
+}
+
+static size_t health_parts(void *arg, struct rpc_health_part *parts)
+{
+    const struct environment *env = arg;
+
+    static_assert((int)ENDPOINTS_MAX <= (int)RPC_HEALTH_PARTS_MAX, "each is a part");
+    for (size_t i = 0; i < env->sender_count; i++)
+        parts[i] = (struct rpc_health_part){env->endpoints.items[i].name,
+                                            sender_health(env->senders[i]).endpoint};
+    return env->sender_count;
+}
+
+static struct err serve_rpc(struct environment *env)
+{
+    struct host_settings host = host_settings(&env->settings);
+
+    if ((host.listen_url[0] == '\0') != (host.callers_file[0] == '\0'))
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "rpc_url and callers_file go together; set both or none");
+    if (host.listen_url[0] == '\0')
+        return pulse_start(&env->pulse); /* else the server's watch sees to it */
+    env->host.health_parts = health_parts;
+    return host_serve_all(&env->host, &host, NULL, 0, health, env);
 }
 
 static struct err start(void *arg)
@@ -128,14 +196,15 @@ static struct err start(void *arg)
     if (!failed(e))
         e = open_channel(env);
     if (!failed(e))
-        e = pulse_start(&env->pulse);
-    return failed(e) ? e : start_senders(env);
+        e = start_senders(env);
+    return failed(e) ? e : serve_rpc(env);
 }
 
 static void stop(void *arg)
 {
     struct environment *env = arg;
 
+    host_stop_serving(&env->host, RPC_DRAIN_MS);
     for (size_t i = 0; i < env->sender_count; i++)
         sender_stop(env->senders[i]);
     for (size_t i = 0; i < env->sender_count; i++)
@@ -144,7 +213,7 @@ static void stop(void *arg)
     if (env->channel != NULL)
         channel_close(env->channel);
     peers_free(env->services);
-    key_free(env->key);
+    host_close(&env->host);
     curl_global_cleanup();
 }
 

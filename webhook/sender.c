@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -28,8 +29,9 @@ enum {
 struct sender {
     struct sender_config config;
     pthread_t thread;
-    pthread_mutex_t lock;
+    pthread_mutex_t lock; /* guards the health */
     pthread_cond_t wake;
+    struct sender_health health;
     atomic_bool stopping;
     char cursor[64];
     int64_t after; /* handled up to here, whether committed or not */
@@ -37,6 +39,7 @@ struct sender {
     struct post *post;
     struct arena *arena; /* of one round */
     int failures;        /* in a row */
+    char problem[POST_PROBLEM_SIZE]; /* of the last of them */
     bool troubled;       /* told of it */
 };
 
@@ -86,6 +89,7 @@ static void note_outcome(struct sender *s, const struct letter *letter,
     log_warn("delivery_failed", "endpoint=%s event=%s attempt=%" PRId64 " problem=\"%s\"",
              s->config.endpoint->name, letter->id, letter->attempts, posted->problem);
     s->failures++;
+    memcpy(s->problem, posted->problem, sizeof s->problem);
     if (s->failures == RESTS_AFTER)
         log_warn("endpoint_rests", "endpoint=%s", s->config.endpoint->name);
 }
@@ -243,6 +247,44 @@ static struct err read_new(struct sender *s)
     return e;
 }
 
+/* ---- how it is --------------------------------------------------------------------- */
+
+static struct err endpoint_health(const struct sender *s)
+{
+    const char *name = s->config.endpoint->name;
+
+    if (resting(s))
+        return err_make(ERR_UNAVAILABLE,
+                        "%s receives nothing: the last %d deliveries failed, the last of "
+                        "them: %s; %zu events are pending.",
+                        name, s->failures, s->problem, s->pending.count);
+    if ((int64_t)s->pending.count > s->config.backlog_max || s->pending.count == PENDING_MAX)
+        return err_make(ERR_UNAVAILABLE,
+                        "%s is behind: %zu events are pending (backlog_max is %" PRId64 ").",
+                        name, s->pending.count, s->config.backlog_max);
+    return ERR_NONE;
+}
+
+/* After each round, by the sender's own thread. */
+static void note_health(struct sender *s, struct err round)
+{
+    struct sender_health now = {.source = round, .endpoint = endpoint_health(s)};
+
+    if (failed(round))
+        now.source = err_make(ERR_UNAVAILABLE, "%s", round.message);
+    pthread_mutex_lock(&s->lock);
+    s->health = now;
+    pthread_mutex_unlock(&s->lock);
+}
+
+struct sender_health sender_health(struct sender *s)
+{
+    pthread_mutex_lock(&s->lock);
+    struct sender_health health = s->health;
+    pthread_mutex_unlock(&s->lock);
+    return health;
+}
+
 /* ---- the thread -------------------------------------------------------------------- */
 
 static struct err go_round(struct sender *s)
@@ -267,6 +309,7 @@ static void *sender_main(void *arg)
 
     while (!atomic_load(&s->stopping)) {
         struct err e = go_round(s);
+        note_health(s, e);
         if (failed(e) && !s->troubled)
             log_warn("sender_troubled", "endpoint=%s error=\"%s\"",
                      s->config.endpoint->name, e.message);

@@ -31,6 +31,7 @@ struct sender_config {
     int64_t timeout_ms;                    /* of one delivery */
     int64_t retry_first_ms, retry_most_ms; /* doubling from the one to the other */
     int64_t give_up_ms;                    /* age at which an event is given up */
+    int64_t backlog_max; /* events pending, past which the sender is not serving */
 };
 
 struct err sender_start(const struct sender_config *config, struct sender **out)
@@ -39,3 +40,14 @@ struct err sender_start(const struct sender_config *config, struct sender **out)
 /* Ends a delivery under way; it will be repeated.  sender_join waits for the thread. */
 void sender_stop(struct sender *sender);
 void sender_join(struct sender *sender);
+
+/*
+ * How it is, from any thread: OK, or UNAVAILABLE with why not.  `source`: the events cannot
+ * be read, or what is pending cannot be written.  `endpoint`: it receives nothing, or more
+ * than backlog_max are pending.
+ */
+struct sender_health {
+    struct err source, endpoint;
+};
+
+struct sender_health sender_health(struct sender *sender);

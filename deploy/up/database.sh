@@ -189,5 +189,5 @@ cluster_exec() {
 
 cluster_ready() {
     [[ -n ${PG_BIN:-} ]] || cluster_find_programs
-    "$PG_BIN/pg_isready" -q -h "$RUN" -U checkout_owner -d checkout
+    "$PG_BIN/pg_isready" -q -t 1 -h "$RUN" -U checkout_owner -d checkout
 }

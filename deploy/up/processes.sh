@@ -108,11 +108,7 @@ await() {
 }
 
 service_ready() {
-    if [[ $1 == webhook ]]; then
-        # It serves nobody; it has its lock open when it has read its endpoints.
-        pid_file_read "$PIDS/webhook.pid" &&
-            [[ -n $(find "/proc/$REPLY/fd" -lname '*/webhook/lock' 2>/dev/null) ]]
-    elif [[ $1 == gateway ]]; then
+    if [[ $1 == gateway ]]; then
         curl --noproxy '*' -fsS -o /dev/null --max-time 2 "http://127.0.0.1:$PORT/healthz"
     else
         "$BIN/checkoutctl" call --service "$1" --max-time 2 rpc.v1.Health/Check | grep -qw SERVING

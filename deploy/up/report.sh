@@ -60,10 +60,16 @@ ready_how_to_stop() {
 
 # --- status ------------------------------------------------------------------------
 
+# What each process says of itself, a line each: "NAME STATE WHY" (checkoutctl health).
+HEALTH=
+
 # One key=value a line; succeeds only when everything is ready.
 status_print() {
-    local name word
+    local name word state why
     PORT=$(conf_read gateway port)
+    if state_is_ours && pid_file_read "$PIDS/up.pid"; then
+        HEALTH=$("$BIN/checkoutctl" health 2>/dev/null) || true
+    fi
     word=$(status_word)
     printf 'state=%s\n' "$word"
     printf 'gateway=%s\n' "${PORT:+http://127.0.0.1:$PORT}"
@@ -73,6 +79,9 @@ status_print() {
         pid_file_read "$PIDS/$name.pid" || REPLY=
         printf 'pid.%s=%s\n' "$name" "$REPLY"
     done
+    while read -r name state why; do
+        [[ -z $name ]] || printf 'health.%s=%s\n' "$name" "$state${why:+ $why}"
+    done <<<"$HEALTH"
     [[ $word == ready ]]
 }
 
@@ -92,8 +101,22 @@ status_word() {
     fi
     for name in "${expected[@]}"; do
         [[ $name != postgres ]] || continue
-        service_ready "$name" >/dev/null 2>&1 || { echo "$name is not ready"; return; }
+        health_is_well "$name" || return 0
     done
+    service_ready gateway >/dev/null 2>&1 || { echo "gateway is not ready"; return; }
     [[ -e $PIDS/ready ]] || { echo "starting"; return; }
     echo ready
+}
+
+# health_is_well NAME: or else says what it is that NAME says.
+health_is_well() {
+    local name state why
+    while read -r name state why; do
+        [[ $name == "$1" ]] || continue
+        [[ $state != SERVING ]] || return 0
+        echo "$name is not ready: $state${why:+, $why}"
+        return 1
+    done <<<"$HEALTH"
+    echo "$1 is not ready"
+    return 1
 }

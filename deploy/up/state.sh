@@ -107,6 +107,7 @@ keys_make() {
         keys_complete
         keys_add_gateway "$keys"
         keys_add_consumers "$keys"
+        keys_add_webhook "$keys"
         return 0
     fi
     rm -rf "$new"
@@ -120,6 +121,7 @@ keys_make() {
     keys_allow_callers "$new"
     keys_add_gateway "$new"
     keys_add_consumers "$new"
+    keys_add_webhook "$new"
     "$BIN/checkoutctl" key issuer --out "$new/jwt.key" --jwks "$new/jwks.json" >/dev/null
     mv "$new" "$keys"
 }
@@ -159,6 +161,12 @@ keys_add_consumers() {
             key_allow "$1" orchestrator.callers "$name" \
                 "events.v1.Events/Read,events.v1.Events/Commit"
     done
+}
+
+# Who may ask the webhook sender how it is; it has its key from keys_add_consumers.
+keys_add_webhook() {
+    grep -q "^webhook " "$1/known_services" || key_allow "$1" known_services webhook
+    [[ -s $1/webhook.callers ]] || key_allow "$1" webhook.callers operator "*"
 }
 
 # key_allow KEYS FILE NAME [METHODS]: the public half of NAME's key into FILE.
@@ -221,6 +229,7 @@ callers_file = $keys/gateway.callers
 key_file = $keys/gateway.key
 services_file = $keys/known_services
 $addresses
+payment_addresses = ipc://$RUN/payment.sock
 jwks_file = $keys/jwks.json
 jwt_issuer = $JWT_ISSUER
 jwt_audience = $JWT_AUDIENCE
@@ -230,6 +239,8 @@ END
     {
         echo "orchestrator_addresses = ipc://$RUN/orchestrator.sock"
         echo "key_file = $keys/webhook.key"
+        echo "rpc_url = ipc://$RUN/webhook.sock"
+        echo "callers_file = $keys/webhook.callers"
         echo "services_file = $keys/known_services"
         # Without these two it is not ours to start (webhook_configured).
         ! grep -qsv '^[[:space:]]*\(#\|$\)' "$STATE/webhook/endpoints" || {
@@ -243,6 +254,7 @@ services_file = $keys/known_services
 $addresses
 payment_addresses = ipc://$RUN/payment.sock
 gateway_addresses = ipc://$RUN/gateway.sock
+$(! webhook_configured || echo "webhook_addresses = ipc://$RUN/webhook.sock")
 database_url = $(database_url_owner)
 migrations_dir = $REPO/migrations
 webhook_dir = $STATE/webhook

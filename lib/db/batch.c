@@ -19,6 +19,9 @@ enum {
     PATIENCE_MS =
         30000,     /* above statement_timeout: past it the server is taken for dead */
     SYNC_MS = 250, /* for the end of an answer of which all else is there */
+    PROBE_COMMIT_MS = 600000, /* the COMMIT of a probe */
+    PROBE_TICK_MS = 200,      /* how often a probe is asked whether it is enough */
+    SAID_SIZE = 112,
     COLUMNS_MAX = DB_HEAD_MAX + 1 + DB_LINES_MAX,
 };
 
@@ -36,13 +39,16 @@ struct attempt {
     struct conn *conn;
     struct slot *slots;
     size_t count;
-    struct sent sent[4 + 2 * DB_KINDS_MAX + 1];
+    struct sent sent[7 + 2 * DB_KINDS_MAX];
     size_t sent_count;
     PGresult **answers;
     char state[6]; /* SQLSTATE of the first error, or "" */
+    char said[SAID_SIZE]; /* what PostgreSQL said of it: for operators */
     bool asking; /* for answers alone */
     bool committed;
     bool moved; /* a pooler gave it another server process than the session was set up on */
+    bool (*stop)(void *arg); /* of a probe, else NULL */
+    void *stop_arg;
 };
 
 /* ---- preparing ---------------------------------------------------------------------- */
@@ -69,6 +75,25 @@ static struct err prepare_kind(const struct db_kind *kind, struct conn *conn,
     return e;
 }
 
+/* A megabyte that does not fit into memory, for as long as the statement runs.  Where
+ * temporary files are limited none is made: that says nothing of the disk. */
+static struct err prepare_probe(struct conn *conn, int64_t deadline)
+{
+    struct err e =
+        conn_prepare(conn, "little_memory",
+                     "SELECT set_config('work_mem', '64kB', true),"
+                     "       set_config('temp_tablespaces', '', true)",
+                     "", true, deadline);
+
+    if (failed(e))
+        return e;
+    return conn_prepare(conn, "room",
+                        "SELECT count(*) FROM unnest(array_fill(repeat('x', 8000), ARRAY["
+                        "    CASE current_setting('temp_file_limit') WHEN '-1' THEN 128"
+                        "    ELSE 0 END]))",
+                        "", true, deadline);
+}
+
 struct err batch_prepare(const struct db_config *config, struct conn *conn,
                          int64_t deadline)
 {
@@ -85,6 +110,8 @@ struct err batch_prepare(const struct db_config *config, struct conn *conn,
     if (!failed(e) && conn->backend != 0)
         e = conn_prepare(conn, "backend", "SELECT pg_backend_pid()::bigint", "", true,
                          deadline);
+    if (!failed(e))
+        e = prepare_probe(conn, deadline);
     if (!failed(e) && config->lock != NULL)
         e = conn_prepare(conn, "lock", config->lock, "tt", true, deadline);
     for (size_t k = 0; k < config->kind_count && !failed(e); k++)
@@ -215,6 +242,14 @@ static bool any_of(const struct attempt *a, const struct db_kind *kind)
     return false;
 }
 
+/* What was answered before is sent without waiting for the COMMIT's own answer, so that it
+ * is known which of them is missing. */
+static bool send_commit(struct attempt *a)
+{
+    return PQsendFlushRequest(a->conn->pg) && send_plain(a, SENT_COMMIT, "commit") &&
+           PQpipelineSync(a->conn->pg);
+}
+
 static bool send_all(struct attempt *a, struct buffer *buffer)
 {
     bool in_doubt = false;
@@ -232,7 +267,7 @@ static bool send_all(struct attempt *a, struct buffer *buffer)
         in_doubt |= a->slots[i].in_doubt;
     if (in_doubt && !send_plain(a, SENT_OTHER, "barrier"))
         return false;
-    return send_plain(a, SENT_COMMIT, "commit") && PQpipelineSync(a->conn->pg);
+    return send_commit(a);
 }
 
 /* ---- receiving ---------------------------------------------------------------------- */
@@ -268,27 +303,39 @@ static bool wait_for(struct attempt *a,
     if (ready != 0)
         return ready > 0;
     for (;;) {
-        ready = wait(a->conn, finish_late(a, patience));
+        int64_t tick = clock_monotonic_ms() + PROBE_TICK_MS;
+        ready = wait(a->conn, finish_late(a, a->stop != NULL && tick < patience ? tick
+                                                                                : patience));
         if (ready != 0)
             return ready > 0;
-        if (clock_monotonic_ms() >= patience)
+        if (clock_monotonic_ms() >= patience || (a->stop != NULL && a->stop(a->stop_arg)))
             return false;
     }
 }
 
-static void take_result(struct attempt *a, const struct sent *sent, PGresult *result)
+/* The first of an attempt says what went wrong; those behind it follow from it. */
+static void note_error(struct attempt *a, const PGresult *result)
 {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    const struct db_rows rows = {.result = result, .count = PQntuples(result)};
     char words[WORDS_SIZE];
+
+    words_for_log(a->conn->pg, result, words);
+
+    log_warn("database_error", "database=%s sqlstate=%s message=\"%s\"", a->config->name,
+             state != NULL ? state : "none", words);
+    if (a->state[0] != '\0')
+        return;
+    snprintf(a->state, sizeof a->state, "%s", state != NULL ? state : "08006");
+    snprintf(a->said, sizeof a->said, "%.*s", (int)sizeof a->said - 1, words);
+}
+
+static void take_result(struct attempt *a, const struct sent *sent, PGresult *result)
+{
+    const struct db_rows rows = {.result = result, .count = PQntuples(result)};
 
     switch (PQresultStatus(result)) {
     case PGRES_FATAL_ERROR:
-        if (a->state[0] == '\0')
-            snprintf(a->state, sizeof a->state, "%s", state != NULL ? state : "08006");
-        words_for_log(a->conn->pg, result, words);
-        log_warn("database_error", "database=%s sqlstate=%s message=\"%s\"",
-                 a->config->name, state != NULL ? state : "none", words);
+        note_error(a, result);
         break;
     case PGRES_TUPLES_OK:
         if (sent->kind == SENT_ANSWER && a->answers[sent->of_kind] == NULL) {
@@ -331,8 +378,11 @@ static bool receive_all(struct attempt *a)
                 return false;
             /* The end of one statement's results.  The answer to the Sync comes with the last;
              * had libpq no memory for it, it says nothing and waits. */
-            if (++at == a->sent_count)
+            a->batch->committing = ++at < a->sent_count && a->sent[at].kind == SENT_COMMIT;
+            if (at == a->sent_count)
                 patience = clock_monotonic_ms() + SYNC_MS;
+            else if (a->batch->committing && a->stop != NULL)
+                patience = clock_monotonic_ms() + PROBE_COMMIT_MS;
             continue;
         }
         if (PQresultStatus(result) == PGRES_PIPELINE_SYNC) {
@@ -390,10 +440,26 @@ static struct verdict in_doubt(struct attempt *a)
 {
     for (size_t i = 0; i < a->count; i++)
         a->slots[i].in_doubt = true;
-    return (struct verdict){VERDICT_LOST,
-                            err_unknown(ERR_UNAVAILABLE,
-                                        "The database connection was lost; the "
-                                        "outcome is unknown.")};
+    struct verdict lost = {
+        .kind = VERDICT_LOST,
+        .error = err_unknown(ERR_UNAVAILABLE, "The database connection was lost; the "
+                                              "outcome is unknown."),
+        .why = err_make(ERR_UNAVAILABLE, "The database connection was lost."),
+    };
+
+    lost.why.subject = sqlstate_words(NULL);
+    return lost;
+}
+
+/* For operators, with PostgreSQL's own words, and for everybody. */
+static struct err why_not(const char *state, const char *said)
+{
+    struct err why =
+        err_make(ERR_UNAVAILABLE, "Cannot write: %s. PostgreSQL says: %s (SQLSTATE %s).",
+                 sqlstate_words(state), said, state);
+
+    why.subject = sqlstate_words(state);
+    return why;
 }
 
 /* Of an error that leaves the connection as good as it was. */
@@ -403,9 +469,12 @@ static struct verdict failure(const struct attempt *a)
         [SQLSTATE_DATA] = VERDICT_DATA,
         [SQLSTATE_RACE] = VERDICT_AGAIN,
         [SQLSTATE_TWIN] = VERDICT_TWIN,
-        [SQLSTATE_RESOURCES] = VERDICT_REFUSED,
+        [SQLSTATE_READ_ONLY] = VERDICT_READ_ONLY,
+        [SQLSTATE_UNABLE] = VERDICT_REFUSED,
     };
-    struct verdict verdict = {VERDICTS[sqlstate_meaning(a->state)], sqlstate_err(a->state)};
+    struct verdict verdict = {.kind = VERDICTS[sqlstate_meaning(a->state)],
+                              .error = sqlstate_err(a->state),
+                              .why = why_not(a->state, a->said)};
 
     if (a->asking)
         verdict.error.effect = EFFECT_UNKNOWN;
@@ -428,7 +497,7 @@ static void finish_kinds(struct attempt *a)
 /* Asks about operations that committed, of which no write has said anything, if there are any. */
 static struct verdict ask(struct attempt *committed)
 {
-    const struct verdict done = {VERDICT_COMMITTED, ERR_NONE};
+    const struct verdict done = {.kind = VERDICT_COMMITTED};
     struct attempt a = follow_up(committed);
     bool sent = true;
 
@@ -469,8 +538,9 @@ static struct verdict judge(struct attempt *a)
     if (!roll_back(a))
         return in_doubt(a);
     if (a->state[0] == '\0') /* COMMIT answered ROLLBACK */
-        return (struct verdict){VERDICT_AGAIN,
-                                err_make(ERR_UNAVAILABLE, "The database rolled back.")};
+        return (struct verdict){
+            .kind = VERDICT_AGAIN,
+            .error = err_make(ERR_UNAVAILABLE, "The database rolled back.")};
     return failure(a);
 }
 
@@ -511,7 +581,7 @@ struct verdict batch_attempt(struct batch *batch, const struct db_config *config
                         .count = count,
                         .answers = batch->answers};
 
-    conn->warned = false;
+    conn->warned = batch->committing = false;
     slots_sort(slots, count, &batch->by_id);
     for (size_t i = 0; i < count; i++) {
         slots[i].kind = slots[i].held_back ? NULL : slots[i].op->kind;
@@ -519,7 +589,9 @@ struct verdict batch_attempt(struct batch *batch, const struct db_config *config
     }
     struct fault before = pass_commit(&a, "before");
     if (before.kind == FAULT_ERROR)
-        return (struct verdict){VERDICT_REFUSED, sqlstate_err("53100")};
+        return (struct verdict){.kind = VERDICT_REFUSED,
+                                .error = sqlstate_err("53100"),
+                                .why = why_not("53100", "a failpoint")};
     if (before.kind == FAULT_DROP)
         return in_doubt(&a);
     if (!send_all(&a, &batch->parameters)) {
@@ -527,7 +599,7 @@ struct verdict batch_attempt(struct batch *batch, const struct db_config *config
             return in_doubt(&a);
         batch->parameters.failed = false;
         conn_close(conn); /* half a batch is in its buffer, without a COMMIT */
-        return (struct verdict){VERDICT_DATA, err_memory()};
+        return (struct verdict){.kind = VERDICT_DATA, .error = err_memory()};
     }
     bool alive =
         wait_for(&a, conn_push, clock_monotonic_ms() + PATIENCE_MS) && receive_all(&a);
@@ -539,7 +611,56 @@ struct verdict batch_attempt(struct batch *batch, const struct db_config *config
         finish_unknown(&a);
     struct verdict verdict = alive ? judge(&a) : in_doubt(&a);
     clear_answers(batch->answers);
+    batch->committing = false;
     return verdict;
+}
+
+/* ---- probing ------------------------------------------------------------------------ */
+
+static bool send_probe(struct attempt *a, struct buffer *buffer)
+{
+    if (!send_plain(a, SENT_OTHER, "begin") ||
+        !send_plain(a, SENT_OTHER, "little_memory") || !send_plain(a, SENT_OTHER, "room"))
+        return false;
+    if (a->config->lock != NULL && !send_lock(a, buffer))
+        return false;
+    for (size_t k = 0; k < a->config->kind_count; k++)
+        if (!send_kind(a, k, buffer))
+            return false;
+    return send_plain(a, SENT_OTHER, "barrier") && send_commit(a);
+}
+
+static struct verdict judge_probe(struct attempt *a)
+{
+    if (a->committed && !a->conn->warned)
+        return (struct verdict){.kind = VERDICT_COMMITTED};
+    if (a->committed) /* somebody called the wait for the standby off */
+        return (struct verdict){.kind = VERDICT_AGAIN};
+    if (a->state[0] == '\0' || sqlstate_meaning(a->state) == SQLSTATE_CONNECTION ||
+        !roll_back(a))
+        return in_doubt(a);
+    return failure(a);
+}
+
+struct verdict batch_probe(struct batch *batch, const struct db_config *config,
+                           struct conn *conn, bool (*stop)(void *arg), void *arg)
+{
+    struct attempt a = {.batch = batch,
+                        .config = config,
+                        .conn = conn,
+                        .answers = batch->answers,
+                        .stop = stop,
+                        .stop_arg = arg};
+
+    conn->warned = batch->committing = false;
+    bool sent = send_probe(&a, &batch->parameters);
+    batch->parameters.failed = false;
+    bool alive = sent &&
+                 wait_for(&a, conn_push, clock_monotonic_ms() + PATIENCE_MS) &&
+                 receive_all(&a);
+    clear_answers(batch->answers);
+    batch->committing = false;
+    return alive ? judge_probe(&a) : in_doubt(&a);
 }
 
 void batch_free(struct batch *batch)

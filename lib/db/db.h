@@ -9,6 +9,8 @@
  *
  * What the writer guarantees:
  *  - `done` is called exactly once, at the latest soon after the operation's deadline.
+ *  - an operation that ends because the database cannot write (away, full, read-only, a
+ *    right is missing) is UNAVAILABLE; RESOURCE_EXHAUSTED is a full queue and memory.
  *  - success means COMMIT was acknowledged.  A failure with effect none means it never
  *    will be; with effect unknown, that it may have been.
  *  - one bad operation never fails its neighbours: a batch that fails for its data is
@@ -42,7 +44,7 @@ struct db_kind {
     const char *name;  /* of the prepared statements; a plain word */
     const char *head;  /* types of the head columns, "tti" */
     const char *lines; /* types of the line columns, or NULL */
-    const char *write; /* changes rows; or NULL */
+    const char *write; /* changes rows, and locks none without operations; or NULL */
     /* Returns the answers, sorted by its first column, the ordinal (bigint); the rows of
      * one operation are handed to its `done`.  NULL: none. */
     const char *answer;
@@ -130,7 +132,12 @@ struct err db_open(const struct db_config *config, struct db **out)
 /* Ends what is queued with CANCELLED, then the threads.  NULL is allowed. */
 void db_close(struct db *db);
 
-/* OK when the writer is connected; else UNAVAILABLE with the last connection's error. */
+/*
+ * Whether an operation submitted now would be written, as far as is known: OK; or
+ * UNAVAILABLE, with the reason for operators as the message and, as the subject, in words
+ * that may be told to anybody (static).  It finds out by itself when that has changed, also
+ * while no operation comes.
+ */
 struct err db_health(struct db *db) __attribute__((warn_unused_result));
 
 /* Hand over.  `done` may be called before these return (queue full, or closing). */

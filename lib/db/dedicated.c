@@ -137,8 +137,7 @@ static struct err pass_before(const char *name, bool *repeat)
     late(fault);
     *repeat = fault.kind == FAULT_REPEAT;
     if (fault.kind == FAULT_ERROR)
-        return err_make(ERR_RESOURCE_EXHAUSTED,
-                        "The database has no room (a failpoint).");
+        return sqlstate_err("53100");
     return fault.kind == FAULT_DROP ? lost(" (a failpoint)") : ERR_NONE;
 }
 

@@ -45,6 +45,7 @@ struct err host_serve_all(struct host *host, const struct host_settings *setting
         .service_count = count,
         .in_flight_max = (size_t)settings->in_flight_max,
         .health = health,
+        .health_parts = host->health_parts,
         .health_arg = arg,
         .metrics = host->metrics,
         .caller_in_flight_max = (size_t)settings->caller_in_flight_max,

@@ -17,6 +17,8 @@ struct host {
     struct follow *follow; /* keeps the server's callers as their file is */
     struct rpc_server *server;
     struct metrics *metrics; /* what the process counts; NULL when there was no memory */
+    /* As in server.h; set before host_serve, or left NULL. */
+    size_t (*health_parts)(void *arg, struct rpc_health_part *parts);
 };
 
 /* Settings every such service has. */
@@ -51,8 +53,8 @@ struct err host_open(struct host *host, const struct host_settings *settings)
     __attribute__((warn_unused_result));
 
 /* Serves one service (borrowed) until host_stop_serving, to whom the callers' file names,
- * also when it changes.  `health` says whether it can do
- * its work; see server.h. */
+ * also when it changes.  `health` says whether it can do its work, and gets `arg`, as
+ * does host->health_parts; see server.h. */
 struct err host_serve(struct host *host, const struct host_settings *settings,
                       ProtobufCService *service, struct err (*health)(void *arg),
                       void *arg) __attribute__((warn_unused_result));

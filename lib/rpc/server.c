@@ -52,6 +52,7 @@ static bool add_services(struct rpc_server *server,
 {
     const struct standard_config standard = {
         .health = config->health,
+        .health_parts = config->health_parts,
         .health_arg = config->health_arg,
         .metrics = server->metrics,
         .services = server->services,

@@ -323,8 +323,8 @@ static void people_get_words(void **state)
     assert_string_equal(output, "{\"status\":\"SERVING\"}\n");
     /* The other two services are not configured here. */
     assert_int_equal(RUN("health", "--config", conf), EXIT_LOCAL);
-    assert_non_null(strstr(output, "inventory     SERVING"));
-    assert_non_null(strstr(output, "payment       UNREACHABLE"));
+    assert_non_null(strstr(output, "inventory           SERVING"));
+    assert_non_null(strstr(output, "payment             UNREACHABLE"));
 }
 
 static void a_token_needs_the_issuer_and_is_one_line(void **state)

@@ -323,14 +323,28 @@ static void start_put(struct db *db, struct put *put)
     db_submit(db, &put->op);
 }
 
+/* A writer that has no standby from the start begins nothing. */
+static struct db *open_serving(void)
+{
+    struct db *db = open_on(database_url());
+    int64_t until = in_ms(PATIENCE_MS);
+
+    while (failed(db_health(db))) {
+        if (clock_monotonic_ms() > until)
+            fail_msg("%s", db_health(db).message);
+        breathe();
+    }
+    return db;
+}
+
 static void no_write_is_acknowledged_before_it_is_durable(void **state)
 {
     struct put put;
 
     (void)state;
     sql("ALTER DATABASE checkout SET synchronous_commit = off");
+    struct db *db = open_serving();
     want_a_standby();
-    struct db *db = open_on(database_url());
     start_put(db, &put);
     latch_wait(&put.latch, 0);
     assert_int_equal(put.error.code, ERR_DEADLINE_EXCEEDED);
@@ -345,8 +359,8 @@ static void a_cancelled_wait_for_the_standby_is_unknown(void **state)
 
     (void)state;
     sql("ALTER DATABASE checkout SET client_min_messages = error");
+    struct db *db = open_serving();
     want_a_standby();
-    struct db *db = open_on(database_url());
     start_put(db, &put);
     wait_sql("SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity"
              " WHERE wait_event = 'SyncRep' AND application_name = 'settings_test'");

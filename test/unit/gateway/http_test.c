@@ -579,13 +579,52 @@ static void a_querys_values_are_decoded_strictly(void **state)
     expect_problem(ask_as(w, "", many, "", NULL), 400, "invalid_argument");
 }
 
-static void health_is_the_orchestrators(void **state)
+static void health_is_that_of_all_an_order_needs(void **state)
+{
+    struct world *w = *state;
+    struct wire_answer *a = ask_as(w, "", "GET /healthz", "", NULL);
+
+    assert_int_equal(a->status, 200);
+    assert_string_equal(a->body, "{\"status\":\"serving\"}");
+    w->shop.sick = true;
+    a = ask_as(w, "", "GET /healthz", "", NULL);
+    expect_problem(a, 503, "unavailable");
+    expect_header(a, "Retry-After", "1");
+    /* In words for anybody: what is said to operators is not told. */
+    assert_non_null(strstr(
+        a->body,
+        ",\"services\":[{\"service\":\"orchestrator\","
+        "\"reason\":\"the database cannot be reached\"},{\"service\":\"inventory\","
+        "\"reason\":\"the database cannot be reached\"}]}"));
+    assert_null(strstr(a->body, "db7"));
+    w->shop.sick = false;
+    assert_int_equal(ask_as(w, "", "GET /healthz", "", NULL)->status, 200);
+}
+
+static void what_orders_do_not_need_is_a_warning(void **state)
 {
     struct world *w = *state;
 
-    assert_int_equal(ask_as(w, "", "GET /healthz", "", NULL)->status, 200);
-    w->shop.sick = true;
-    expect_problem(ask_as(w, "", "GET /healthz", "", NULL), 503, "unavailable");
+    w->shop.events_wait = true;
+    struct wire_answer *a = ask_as(w, "", "GET /healthz", "", NULL);
+    assert_int_equal(a->status, 200);
+    assert_non_null(strstr(a->body, "\"warnings\":[\"events_not_serving\""));
+    assert_null(strstr(a->body, "nats3"));
+}
+
+/* With three of them silent it is still answered within three seconds. */
+static void a_service_that_does_not_answer_is_named(void **state)
+{
+    struct world *w = *state;
+    int64_t began_ms = clock_monotonic_ms();
+
+    rpc_server_stop(w->shop.server, 0);
+    w->shop.server = NULL;
+    struct wire_answer *a = ask_as(w, "", "GET /healthz", "", NULL);
+    expect_problem(a, 503, "unavailable");
+    assert_non_null(strstr(a->body, "{\"service\":\"inventory\","
+                                    "\"reason\":\"it does not answer\"}"));
+    assert_true(clock_monotonic_ms() - began_ms < 3000);
 }
 
 /* Places an order with these header fields beside its key; gives the trace as the shop's. */
@@ -1202,7 +1241,9 @@ int main(void)
         WITH_WORLD(words_of_libraries_are_not_told),
         WITH_WORLD(an_older_inventorys_first_product_is_not_told_as_another),
         WITH_WORLD(a_querys_values_are_decoded_strictly),
-        WITH_WORLD(health_is_the_orchestrators),
+        WITH_WORLD(health_is_that_of_all_an_order_needs),
+        WITH_WORLD(what_orders_do_not_need_is_a_warning),
+        WITH_WORLD(a_service_that_does_not_answer_is_named),
         WITH_WORLD(a_trace_is_passed_on_or_made),
         WITH_WORLD(one_connection_serves_many_also_after_a_refusal),
         WITH_WORLD(two_requests_run_at_once),
