@@ -49,7 +49,7 @@ static const char *name_of(const struct key_source *s)
 static struct err read_bytes(const struct key_source *s, char **bytes, size_t *size)
 {
     if (s->file[0] != '\0')
-        return file_read(s->file, JWKS_BYTES_MAX, bytes, size);
+        return file_load(s->file, JWKS_BYTES_MAX, bytes, size);
     return fetch(s->url, FETCH_TIMEOUT_MS, JWKS_BYTES_MAX, bytes, size);
 }
 

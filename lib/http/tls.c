@@ -182,11 +182,11 @@ static struct err take(struct http_tls *tls, const struct files *f,
 static struct err look(struct http_tls *tls, uint8_t hash[HASH_SIZE])
 {
     struct files f = {NULL, NULL, 0, 0};
-    struct err e = file_read(tls->cert_file, PEM_MAX, &f.cert, &f.cert_size);
+    struct err e = file_load(tls->cert_file, PEM_MAX, &f.cert, &f.cert_size);
 
     memset(hash, 0, HASH_SIZE);
     if (!failed(e))
-        e = file_read(tls->key_file, PEM_MAX, &f.key, &f.key_size);
+        e = file_load(tls->key_file, PEM_MAX, &f.key, &f.key_size);
     if (!failed(e)) {
         hash_files(&f, hash);
         e = take(tls, &f, hash);

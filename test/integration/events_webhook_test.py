@@ -263,7 +263,7 @@ class EventsWebhook(StackTest):
                 (f"x http://user:pw@127.0.0.1/ {self.secret}", "no user, password"),
                 (f"x file:///etc/passwd {self.secret}", "must be https://"),
                 (f"x {url} {open_file}", "can be read by others"),
-                (f"x {url} /nowhere", "cannot be read"),
+                (f"x {url} /nowhere", "cannot open /nowhere"),
                 (f"x {url}", "NAME URL SECRET_FILE"),
                 (f"../x {url} {self.secret}", "a name is"),
                 (f"x {url} {self.secret}\nx {url} {self.secret}", "given once")):
