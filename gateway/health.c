@@ -5,6 +5,7 @@
  * a 200: a load balancer that took every gateway out for it would make it an outage.
  */
 #include "gateway/handlers.h"
+#include "gateway/http.h"
 #include "gateway/key_source.h"
 #include "gateway/problem.h"
 #include "proto/rpc.pb-c.h"
@@ -38,6 +39,9 @@ struct err health_check(struct request *r)
 {
     Rpc__V1__HealthCheckRequest message = RPC__V1__HEALTH_CHECK_REQUEST__INIT;
 
+    if (http_retired(r->http))
+        return err_make(ERR_UNAVAILABLE,
+                        "the gateway is stopping: send requests to another");
     request_call(r,
                  &(struct request_call){
                      .channel = r->gateway->orchestrator,

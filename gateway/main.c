@@ -3,13 +3,14 @@
  *
  * Reads its settings and keys, opens a channel to the orchestrator and one to the
  * inventory, serves until SIGTERM, then drains: accepts no more, answers what runs, and
- * exits 0.  For operators it serves health, reflection and metrics by RPC, as every
+ * exits 0, or 1 when a request had to be cut off.  For operators it serves health, reflection and metrics by RPC, as every
  * service does; while it drains it says NOT_SERVING.
  */
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "gateway/answers.h"
@@ -43,6 +44,7 @@ struct parts {
     struct http *http;
     struct follow *follow; /* keeps the channels' keys as the services' file is */
     struct pulse *pulse;
+    bool serving; /* all of it was started */
 };
 
 static struct host_settings host_settings(const struct settings *s)
@@ -189,7 +191,7 @@ static struct err health(void *arg)
 {
     const struct parts *p = arg;
 
-    if (http_draining(p->http))
+    if (http_retired(p->http))
         return err_make(ERR_UNAVAILABLE, "stopping: answers what runs, accepts no more");
     if (!channel_connected(p->gateway.orchestrator))
         return err_make(ERR_UNAVAILABLE, "no connection to the orchestrator");
@@ -252,25 +254,52 @@ static struct err start(void *arg)
         e = serve_rpc(s, p);
     if (!failed(e))
         log_info("serving", "address=%s port=%u", s->listen_address, http_port(p->http));
+    p->serving = !failed(e);
     return e;
 }
 
+/* What a request takes at most whose head has come: its body, and then its call. */
+static int64_t request_ms(const struct settings *s)
+{
+    int64_t call_ms = s->place_timeout_ms > s->call_timeout_ms ? s->place_timeout_ms
+                                                               : s->call_timeout_ms;
+    return s->transfer_timeout_ms + call_ms;
+}
+
+static int64_t stop_ms(const void *arg)
+{
+    const struct settings *s = &((const struct parts *)arg)->settings;
+
+    return s->drain_delay_ms + request_ms(s) + RPC_DRAIN_MS;
+}
+
+/* Load balancers ask /healthz now and then: they send requests here until they were told. */
+static void wait_until_told(const struct parts *p)
+{
+    const int64_t ms = p->serving ? p->settings.drain_delay_ms : 0;
+    struct timespec left = {ms / 1000, ms % 1000 * 1000000};
+
+    http_retire(p->http);
+    while (nanosleep(&left, &left) != 0)
+        ;
+}
+
 /* Calls end before the server does: each has a request that it answers. */
-static void stop(void *arg)
+static bool stop(void *arg)
 {
     struct parts *p = arg;
-
-    if (p->http != NULL)
-        http_drain(p->http,
-                   p->settings.place_timeout_ms + p->settings.transfer_timeout_ms);
-    host_stop_serving(&p->host, RPC_DRAIN_MS);
+    if (p->http != NULL) {
+        wait_until_told(p);
+        http_drain(p->http, request_ms(&p->settings));
+    }
+    bool whole = host_stop_serving(&p->host, RPC_DRAIN_MS);
     follow_stop(p->follow);
     pulse_stop(p->pulse);
     /* In this order: an answer of the orchestrator may lead to a call of the inventory. */
     channel_close(p->gateway.orchestrator);
     channel_close(p->gateway.inventory);
     if (p->http != NULL)
-        http_stop(p->http);
+        whole = http_stop(p->http) && whole;
     http_tls_close(p->tls);
     files_close(p->gateway.files);
     key_source_close(p->gateway.key_source);
@@ -282,11 +311,14 @@ static void stop(void *arg)
     traffic_free(p->gateway.traffic);
     peers_free(p->services);
     host_close(&p->host);
+    return whole;
 }
 
 int main(int argc, char **argv)
 {
     struct parts parts = {0};
 
-    return host_main(&SETTINGS_TABLE, argc, argv, &parts.settings, start, stop, &parts);
+    return host_main(&(struct host_program){&SETTINGS_TABLE, &parts.settings, &parts,
+                                            start, stop, stop_ms},
+                     argc, argv);
 }

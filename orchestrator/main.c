@@ -23,7 +23,7 @@ struct settings {
     const char *inventory_addresses, *payment_addresses, *database_url;
     int64_t lease_ms, recover_every_ms, step_timeout_ms, give_up_ms, attention_after,
         in_flight_max, caller_in_flight_max, caller_per_second, readers, keys_kept_ms,
-        keys_prune_every_ms;
+        keys_prune_every_ms, drain_ms;
     bool access_log;
     const char *events_url, *nats_url, *nats_stream, *nats_prefix, *nats_credentials_file,
         *nats_ca_file, *nats_certificate_file, *nats_key_file;
@@ -53,12 +53,14 @@ static const struct conf_row ROWS[] = {
     HOST_ROWS_LIMITS,
     HOST_ROW_ACCESS_LOG,
     HOST_ROWS_TLS,
+    HOST_ROW_DRAIN,
     CONF_ROW_NUMBER(keys_kept_ms, "259200000", 1000, 31536000000,
                     "how long a finished checkout's key is kept; 72 hours, milliseconds"),
     CONF_ROW_NUMBER(keys_prune_every_ms, "60000", 10, 3600000,
                     "how often older ones are looked for, milliseconds"),
     CONF_ROW_NUMBER(readers, "2", 1, 16, "database connections for read-only queries"),
-    CONF_ROW_TEXT(events_url, "", "where live listeners hear of events: ipc:///path; or none"),
+    CONF_ROW_TEXT(events_url, "",
+                  "where live listeners hear of events: ipc:///path; or none"),
     CONF_ROW_NUMBER(relay_every_ms, "25", 1, 60000,
                     "how often new events are looked for, milliseconds"),
     CONF_ROW_NUMBER(relay_takeover_ms, "5000", 500, 600000,
@@ -69,15 +71,19 @@ static const struct conf_row ROWS[] = {
                     "how often older events are looked for, milliseconds"),
     {"nats_url", CONF_SECRET, offsetof(struct settings, nats_url), "", 0, 0,
      "NATS servers that events are published to, with commas; or none"},
-    CONF_ROW_TEXT(nats_stream, "CHECKOUT", "JetStream stream of events, made if not there"),
-    CONF_ROW_TEXT(nats_prefix, "checkout", "subjects are this, a dot, and the event's type"),
+    CONF_ROW_TEXT(nats_stream, "CHECKOUT",
+                  "JetStream stream of events, made if not there"),
+    CONF_ROW_TEXT(nats_prefix, "checkout",
+                  "subjects are this, a dot, and the event's type"),
     CONF_ROW_TEXT(nats_credentials_file, "", "NATS .creds file, or none"),
-    CONF_ROW_TEXT(nats_ca_file, "", "CAs that NATS servers are checked with: turns TLS on"),
+    CONF_ROW_TEXT(nats_ca_file, "",
+                  "CAs that NATS servers are checked with: turns TLS on"),
     CONF_ROW_TEXT(nats_certificate_file, "", "our certificate for NATS, or none"),
     CONF_ROW_TEXT(nats_key_file, "", "and its key"),
     CONF_ROW_NUMBER(nats_replicas, "1", 1, 5, "of a stream that is made"),
-    CONF_ROW_NUMBER(nats_keep_ms, "1209600000", 0, 315360000000,
-                    "how long a stream that is made keeps events, milliseconds; 0: for ever"),
+    CONF_ROW_NUMBER(
+        nats_keep_ms, "1209600000", 0, 315360000000,
+        "how long a stream that is made keeps events, milliseconds; 0: for ever"),
 };
 
 static const struct conf_table TABLE = {
@@ -87,7 +93,12 @@ static const struct conf_table TABLE = {
     .count = sizeof ROWS / sizeof *ROWS,
 };
 
-enum { EXPIRE_WAITERS_EVERY_MS = 50, LOOK_FOR_EVENTS_EVERY_MS = 20 };
+enum {
+    EXPIRE_WAITERS_EVERY_MS = 50,
+    LOOK_FOR_EVENTS_EVERY_MS = 20,
+    STEP_SPARE_MS = 5000,
+    EVENTS_STOP_MS = 15000, /* for the relay's statement and the bus's acknowledgements */
+};
 
 struct environment {
     struct settings settings;
@@ -297,16 +308,29 @@ static struct err start(void *arg)
     return host_serve_all(&env->host, &host, services, 2, health, env->db);
 }
 
+/* A checkout ends the step that it is in: one attempt, and what the database takes. */
+static int64_t step_ms(const struct environment *env)
+{
+    return env->settings.step_timeout_ms + STEP_SPARE_MS;
+}
+
+static int64_t stop_ms(const void *arg)
+{
+    const struct environment *env = arg;
+
+    return env->settings.drain_ms + step_ms(env) + EVENTS_STOP_MS;
+}
+
 /*
  * Calls being served get their answers if they come in time; sagas end their step and
  * drop out.  What is left then is durable, and its lease will run out.
  */
-static void stop(void *arg)
+static bool stop(void *arg)
 {
     struct environment *env = arg;
 
     feed_stop(env->feed); /* who waits for events would be waited for */
-    host_stop_serving(&env->host, 10000);
+    bool whole = host_stop_serving(&env->host, env->settings.drain_ms);
     outbox_stop(env->outbox);
     bus_local_close(env->bus_local);
     bus_nats_close(env->bus_nats);
@@ -314,10 +338,8 @@ static void stop(void *arg)
     worker_stop(env->recoverer);
     worker_stop(env->expirer);
     metrics_forget(env->host.metrics, env->sagas);
-    if (!sagas_stop(env->sagas, 10000)) {
-        log_warn("stopped_with_checkouts_running", "note=\"they will be taken over\"");
-        _exit(EXIT_SUCCESS); /* they hold what would be freed below */
-    }
+    if (!sagas_stop(env->sagas, step_ms(env)))
+        _exit(EXIT_FAILURE); /* they hold what would be freed below */
     follow_stop(env->follow);
     channel_close(env->inventory);
     channel_close(env->payment);
@@ -325,11 +347,14 @@ static void stop(void *arg)
     feed_free(env->feed);
     peers_free(env->services);
     host_close(&env->host);
+    return whole;
 }
 
 int main(int argc, char **argv)
 {
     struct environment env = {0};
 
-    return host_main(&TABLE, argc, argv, &env.settings, start, stop, &env);
+    return host_main(
+        &(struct host_program){&TABLE, &env.settings, &env, start, stop, stop_ms}, argc,
+        argv);
 }

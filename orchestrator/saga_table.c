@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "orchestrator/waiter.h"
 
 /* ---- opening and stopping ---------------------------------------------------------- */
@@ -33,6 +34,18 @@ struct err sagas_open(const struct sagas_config *config, struct sagas **out)
     return ERR_NONE;
 }
 
+/* The lock is held. */
+static void tell_cut(const struct sagas *sagas)
+{
+    for (size_t b = 0; b < SAGA_BUCKETS; b++)
+        for (const struct saga *s = sagas->buckets[b]; s != NULL; s = s->next)
+            log_error(
+                "checkout_cut",
+                "order=%s note=\"it was still running when the time to stop was over; "
+                "it is taken over when its lease has run out\"",
+                s->checkout.order_id);
+}
+
 bool sagas_stop(struct sagas *sagas, int64_t drain_ms)
 {
     int64_t until = clock_monotonic_ms() + drain_ms;
@@ -44,6 +57,7 @@ bool sagas_stop(struct sagas *sagas, int64_t drain_ms)
     while (sagas->count > 0 && clock_cond_wait(&sagas->emptied, &sagas->lock, until))
         ;
     bool empty = sagas->count == 0;
+    tell_cut(sagas);
     pthread_mutex_unlock(&sagas->lock);
     if (empty) {
         pthread_cond_destroy(&sagas->emptied);

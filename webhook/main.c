@@ -16,6 +16,8 @@
 #include "rpc/pulse.h"
 #include "webhook/sender.h"
 
+enum { SENDERS_STOP_MS = 15000 }; /* above the time of a call for events */
+
 struct settings {
     const char *orchestrator_addresses, *key_file, *services_file, *endpoints_file,
         *state_dir;
@@ -132,7 +134,14 @@ static struct err start(void *arg)
     return failed(e) ? e : start_senders(env);
 }
 
-static void stop(void *arg)
+/* A sender ends the delivery under way, which is repeated, and its call for events. */
+static int64_t stop_ms(const void *arg)
+{
+    (void)arg;
+    return SENDERS_STOP_MS;
+}
+
+static bool stop(void *arg)
 {
     struct environment *env = arg;
 
@@ -146,11 +155,14 @@ static void stop(void *arg)
     peers_free(env->services);
     key_free(env->key);
     curl_global_cleanup();
+    return true; /* what was not received is pending, on disk */
 }
 
 int main(int argc, char **argv)
 {
     static struct environment env;
 
-    return host_main(&TABLE, argc, argv, &env.settings, start, stop, &env);
+    return host_main(
+        &(struct host_program){&TABLE, &env.settings, &env, start, stop, stop_ms}, argc,
+        argv);
 }

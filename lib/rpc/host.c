@@ -1,13 +1,16 @@
 /* host.c - see host.h. */
 #include "rpc/host.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "base/log.h"
 #include "base/process.h"
 #include "rpc/follow.h"
 
-enum { STOP_SECONDS = 25 }; /* less than the supervisor's patience */
+/* For closing sockets, files and threads, beyond what the settings allow for; above the time
+ * that a socket of nng's is given (closing.h). */
+enum { CLOSING_MS = 15000 };
 
 struct err host_open(struct host *host, const struct host_settings *settings)
 {
@@ -66,12 +69,13 @@ struct err host_serve_all(struct host *host, const struct host_settings *setting
     return e;
 }
 
-void host_stop_serving(struct host *host, int64_t drain_ms)
+bool host_stop_serving(struct host *host, int64_t drain_ms)
 {
     follow_stop(host->follow);
     host->follow = NULL;
-    rpc_server_stop(host->server, drain_ms);
+    bool all_answered = rpc_server_stop(host->server, drain_ms);
     host->server = NULL;
+    return all_answered;
 }
 
 void host_close(struct host *host)
@@ -81,22 +85,34 @@ void host_close(struct host *host)
     metrics_free(host->metrics);
 }
 
-int host_main(const struct conf_table *table, int argc, char **argv, void *settings,
-              struct err (*start)(void *environment), void (*stop)(void *environment),
-              void *environment)
+/* Waits for the signal, and ends in the time that the settings allow.  False: failed. */
+static bool serve_and_stop(const struct host_program *program)
 {
+    const int64_t within_ms = program->stop_ms(program->environment) + CLOSING_MS;
+
+    log_info("stopping", "signal=%d within_ms=%" PRId64, process_wait_stop(), within_ms);
+    process_end_within(within_ms);
+    return program->stop(program->environment);
+}
+
+int host_main(const struct host_program *program, int argc, char **argv)
+{
+    bool whole = false;
+
     process_start();
-    log_start(table->program, LOG_INFO);
-    struct err e = conf_read(table, argc, argv, settings);
+    log_start(program->table->program, LOG_INFO);
+    struct err e = conf_read(program->table, argc, argv, program->settings);
     if (!failed(e)) {
-        e = start(environment);
-        if (!failed(e))
-            log_info("stopping", "signal=%d", process_wait_stop());
-        process_end_within(STOP_SECONDS);
-        stop(environment);
+        e = program->start(program->environment);
+        if (failed(e)) {
+            process_end_within(CLOSING_MS);
+            (void)program->stop(program->environment);
+        } else {
+            whole = serve_and_stop(program);
+        }
     }
     if (failed(e))
         log_error("cannot_start", "error=\"%s\"", e.message);
-    conf_free(table, settings);
-    return failed(e) ? EXIT_FAILURE : EXIT_SUCCESS;
+    conf_free(program->table, program->settings);
+    return whole ? EXIT_SUCCESS : EXIT_FAILURE;
 }
