@@ -143,7 +143,7 @@ static struct err follow_services(const struct settings *s, struct parts *p)
 {
     return follow_start(&(struct follow_config){.path = s->services_file,
                                                 .key = p->host.key,
-                                                .every_ms = FOLLOW_EVERY_MS,
+                                                .settle_ms = FOLLOW_SETTLE_MS,
                                                 .use = use_services,
                                                 .arg = p},
                         &p->follow);
@@ -156,7 +156,7 @@ static struct err open_tls(const struct settings *s, struct parts *p)
                         "tls_cert_file and tls_key_file go together; set both or none");
     if (s->tls_cert_file[0] == '\0')
         return ERR_NONE;
-    return http_tls_open(s->tls_cert_file, s->tls_key_file, HTTP_TLS_EVERY_MS, &p->tls);
+    return http_tls_open(s->tls_cert_file, s->tls_key_file, HTTP_TLS_SETTLE_MS, &p->tls);
 }
 
 static struct err start_http(const struct settings *s, struct parts *p)
@@ -258,6 +258,16 @@ static struct err start(void *arg)
     return e;
 }
 
+static void reload(void *arg)
+{
+    struct parts *p = arg;
+
+    host_reload(&p->host);
+    follow_now(p->follow);
+    http_tls_look(p->tls);
+    key_source_look(p->gateway.key_source);
+}
+
 /* What a request takes at most whose head has come: its body, and then its call. */
 static int64_t request_ms(const struct settings *s)
 {
@@ -319,6 +329,6 @@ int main(int argc, char **argv)
     struct parts parts = {0};
 
     return host_main(&(struct host_program){&SETTINGS_TABLE, &parts.settings, &parts,
-                                            start, stop, stop_ms},
+                                            start, reload, stop, stop_ms},
                      argc, argv);
 }

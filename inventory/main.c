@@ -94,6 +94,13 @@ static struct err start(void *arg)
     return host_serve(&env->host, &host, &env->inventory.service.base, health, env->db);
 }
 
+static void reload(void *arg)
+{
+    struct environment *env = arg;
+
+    host_reload(&env->host);
+}
+
 static int64_t stop_ms(const void *arg)
 {
     const struct environment *env = arg;
@@ -117,6 +124,6 @@ int main(int argc, char **argv)
     struct environment env = {0};
 
     return host_main(
-        &(struct host_program){&TABLE, &env.settings, &env, start, stop, stop_ms}, argc,
-        argv);
+        &(struct host_program){&TABLE, &env.settings, &env, start, reload, stop, stop_ms},
+        argc, argv);
 }

@@ -167,7 +167,7 @@ static struct err follow_services(struct environment *env)
 {
     return follow_start(&(struct follow_config){.path = env->settings.services_file,
                                                 .key = env->host.key,
-                                                .every_ms = FOLLOW_EVERY_MS,
+                                                .settle_ms = FOLLOW_SETTLE_MS,
                                                 .use = use_services,
                                                 .arg = env},
                         &env->follow);
@@ -308,6 +308,14 @@ static struct err start(void *arg)
     return host_serve_all(&env->host, &host, services, 2, health, env->db);
 }
 
+static void reload(void *arg)
+{
+    struct environment *env = arg;
+
+    host_reload(&env->host);
+    follow_now(env->follow);
+}
+
 /* A checkout ends the step that it is in: one attempt, and what the database takes. */
 static int64_t step_ms(const struct environment *env)
 {
@@ -355,6 +363,6 @@ int main(int argc, char **argv)
     struct environment env = {0};
 
     return host_main(
-        &(struct host_program){&TABLE, &env.settings, &env, start, stop, stop_ms}, argc,
-        argv);
+        &(struct host_program){&TABLE, &env.settings, &env, start, reload, stop, stop_ms},
+        argc, argv);
 }

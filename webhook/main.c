@@ -1,10 +1,12 @@
 /*
  * main.c - the webhook sender: posts every event to the configured URLs, as
- * https://www.standardwebhooks.com describes.  One thread an endpoint; see sender.h.
+ * https://www.standardwebhooks.com describes.  One thread an endpoint; see sender.h.  At SIGHUP the
+ * list of endpoints is read anew.
  */
 #include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -12,9 +14,10 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "rpc/follow.h"
 #include "rpc/host.h"
 #include "rpc/pulse.h"
-#include "webhook/sender.h"
+#include "webhook/roster.h"
 
 enum { SENDERS_STOP_MS = 15000 }; /* above the time of a call for events */
 
@@ -56,9 +59,8 @@ struct environment {
     struct peers *services;
     struct channel *channel;
     struct pulse *pulse;
-    struct endpoints endpoints;
-    struct sender *senders[ENDPOINTS_MAX];
-    size_t sender_count;
+    struct follow *follow; /* keeps the channel's key as the services' file is */
+    struct roster roster;
 };
 
 /* One process a state folder, for as long as it lives. */
@@ -95,43 +97,100 @@ static struct err open_channel(struct environment *env)
     return channel_open(&config, &env->channel);
 }
 
-static struct err start_senders(struct environment *env)
+static struct err use_services(void *channel, const struct peers *services)
+{
+    return channel_set_services(channel, services);
+}
+
+static struct err follow_services(struct environment *env)
+{
+    return follow_start(&(struct follow_config){.path = env->settings.services_file,
+                                                .key = env->key,
+                                                .settle_ms = FOLLOW_SETTLE_MS,
+                                                .use = use_services,
+                                                .arg = env->channel},
+                        &env->follow);
+}
+
+/* The list as its file has it. */
+static struct err read_endpoints(const struct settings *s, struct endpoints **out)
+{
+    struct endpoints *endpoints = calloc(1, sizeof *endpoints);
+
+    *out = endpoints;
+    return endpoints == NULL
+               ? err_memory()
+               : endpoints_read(s->endpoints_file, s->allow_http, endpoints);
+}
+
+static void free_endpoints(struct endpoints *endpoints)
+{
+    if (endpoints != NULL)
+        sodium_memzero(endpoints, sizeof *endpoints); /* secrets */
+    free(endpoints);
+}
+
+static struct err start_senders(struct environment *env,
+                                const struct endpoints *endpoints)
 {
     const struct settings *s = &env->settings;
-    struct err e = ERR_NONE;
 
-    for (size_t i = 0; i < env->endpoints.count && !failed(e); i++) {
-        const struct sender_config config = {
-            .endpoint = &env->endpoints.items[i],
-            .channel = env->channel,
-            .state_dir = s->state_dir,
-            .timeout_ms = s->timeout_ms,
-            .retry_first_ms = s->retry_first_ms,
-            .retry_most_ms = s->retry_most_ms,
-            .give_up_ms = s->give_up_ms,
-        };
-        e = sender_start(&config, &env->senders[env->sender_count]);
-        env->sender_count += failed(e) ? 0 : 1;
-    }
-    return e;
+    env->roster.common = (struct sender_config){
+        .channel = env->channel,
+        .state_dir = s->state_dir,
+        .timeout_ms = s->timeout_ms,
+        .retry_first_ms = s->retry_first_ms,
+        .retry_most_ms = s->retry_most_ms,
+        .give_up_ms = s->give_up_ms,
+    };
+    return roster_set(&env->roster, endpoints);
 }
 
 static struct err start(void *arg)
 {
     struct environment *env = arg;
+    struct endpoints *endpoints = NULL;
 
     json_memory_watch();
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
         return err_memory();
-    struct err e = endpoints_read(env->settings.endpoints_file, env->settings.allow_http,
-                                  &env->endpoints);
+    struct err e = read_endpoints(&env->settings, &endpoints);
     if (!failed(e))
         e = lock_state(env->settings.state_dir);
     if (!failed(e))
         e = open_channel(env);
     if (!failed(e))
+        e = follow_services(env);
+    if (!failed(e))
         e = pulse_start(&env->pulse);
-    return failed(e) ? e : start_senders(env);
+    if (!failed(e))
+        e = start_senders(env, endpoints);
+    free_endpoints(endpoints);
+    return e;
+}
+
+static void read_endpoints_again(struct environment *env)
+{
+    struct endpoints *endpoints = NULL;
+    struct err e = read_endpoints(&env->settings, &endpoints);
+
+    if (failed(e))
+        log_error("endpoints_not_read_again",
+                  "error=\"%s\" note=\"those that run go on as they are\"", e.message);
+    else if (failed(e = roster_set(&env->roster, endpoints)))
+        log_error("endpoints_not_all_started", "error=\"%s\"", e.message);
+    else
+        log_info("endpoints_read_again", "path=%s endpoints=%zu",
+                 env->settings.endpoints_file, env->roster.count);
+    free_endpoints(endpoints);
+}
+
+static void reload(void *arg)
+{
+    struct environment *env = arg;
+
+    follow_now(env->follow);
+    read_endpoints_again(env);
 }
 
 /* A sender ends the delivery under way, which is repeated, and its call for events. */
@@ -145,10 +204,8 @@ static bool stop(void *arg)
 {
     struct environment *env = arg;
 
-    for (size_t i = 0; i < env->sender_count; i++)
-        sender_stop(env->senders[i]);
-    for (size_t i = 0; i < env->sender_count; i++)
-        sender_join(env->senders[i]);
+    roster_stop(&env->roster);
+    follow_stop(env->follow);
     pulse_stop(env->pulse);
     if (env->channel != NULL)
         channel_close(env->channel);
@@ -163,6 +220,6 @@ int main(int argc, char **argv)
     static struct environment env;
 
     return host_main(
-        &(struct host_program){&TABLE, &env.settings, &env, start, stop, stop_ms}, argc,
-        argv);
+        &(struct host_program){&TABLE, &env.settings, &env, start, reload, stop, stop_ms},
+        argc, argv);
 }

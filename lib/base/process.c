@@ -15,11 +15,12 @@
 #include "base/json.h"
 #include "base/log.h"
 
-static void stop_signals(sigset_t *set)
+static void our_signals(sigset_t *set)
 {
     sigemptyset(set);
     sigaddset(set, SIGTERM);
     sigaddset(set, SIGINT);
+    sigaddset(set, SIGHUP);
 }
 
 void process_start(void)
@@ -35,16 +36,16 @@ void process_start(void)
     setrlimit(RLIMIT_CORE, &none);
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* the limit does not bind a piped core_pattern */
     signal(SIGPIPE, SIG_IGN);
-    stop_signals(&set);
+    our_signals(&set);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
-int process_wait_stop(void)
+int process_wait_signal(void)
 {
     sigset_t set;
     int signal_number = 0;
 
-    stop_signals(&set);
+    our_signals(&set);
     while (sigwait(&set, &signal_number) != 0)
         ;
     return signal_number;

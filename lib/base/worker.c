@@ -11,7 +11,7 @@ struct worker {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    bool stopping;
+    bool stopping, now;
     int64_t every_ms;
     void (*chore)(void *arg);
     void *arg;
@@ -23,8 +23,9 @@ static bool pause_worker(struct worker *w)
     int64_t until = clock_monotonic_ms() + w->every_ms;
 
     pthread_mutex_lock(&w->lock);
-    while (!w->stopping && clock_cond_wait(&w->wake, &w->lock, until))
+    while (!w->stopping && !w->now && clock_cond_wait(&w->wake, &w->lock, until))
         ;
+    w->now = false;
     bool stopping = w->stopping;
     pthread_mutex_unlock(&w->lock);
     return stopping;
@@ -59,6 +60,16 @@ struct err worker_start(const char *name, int64_t every_ms, void (*chore)(void *
     pthread_setname_np(w->thread, name);
     *out = w;
     return ERR_NONE;
+}
+
+void worker_now(struct worker *w)
+{
+    if (w == NULL)
+        return;
+    pthread_mutex_lock(&w->lock);
+    w->now = true;
+    pthread_cond_signal(&w->wake);
+    pthread_mutex_unlock(&w->lock);
 }
 
 void worker_stop(struct worker *w)

@@ -16,5 +16,9 @@ struct worker;
 struct err worker_start(const char *name, int64_t every_ms, void (*chore)(void *arg), void *arg,
                         struct worker **out) __attribute__((warn_unused_result));
 
+/* Has it run once more at once, after a run under way.  Any thread; waits for nothing.  NULL is
+ * allowed. */
+void worker_now(struct worker *worker);
+
 /* Waits for a chore under way, then ends the thread.  NULL is allowed. */
 void worker_stop(struct worker *worker);

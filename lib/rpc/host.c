@@ -2,7 +2,9 @@
 #include "rpc/host.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "base/process.h"
@@ -16,6 +18,7 @@ struct err host_open(struct host *host, const struct host_settings *settings)
 {
     struct err e = key_read(settings->key_file, &host->key);
 
+    host->key_file = settings->key_file;
     host->metrics = metrics_new();
     if (failed(e) || settings->callers_file[0] == '\0')
         return e;
@@ -60,13 +63,36 @@ struct err host_serve_all(struct host *host, const struct host_settings *setting
         e = follow_start(&(struct follow_config){.path = settings->callers_file,
                                                  .callers = true,
                                                  .key = host->key,
-                                                 .every_ms = FOLLOW_EVERY_MS,
+                                                 .settle_ms = FOLLOW_SETTLE_MS,
                                                  .use = use_callers,
                                                  .arg = host->server},
                          &host->follow);
     if (!failed(e))
         log_info("serving", "url=%s", settings->listen_url);
     return e;
+}
+
+/* All that is sealed with it, and for it, names it: another one needs another process. */
+static void look_at_key(const struct host *host)
+{
+    struct key *now = NULL;
+    struct err e = key_read(host->key_file, &now);
+
+    if (failed(e))
+        log_error("key_not_read_again",
+                  "error=\"%s\" note=\"the one that was read stays\"", e.message);
+    else if (memcmp(key_public(now), key_public(host->key), KEY_PUBLIC_SIZE) != 0)
+        log_warn("key_changed",
+                 "path=%s note=\"the one that was read stays until the next "
+                 "start\"",
+                 host->key_file);
+    key_free(now);
+}
+
+void host_reload(struct host *host)
+{
+    look_at_key(host);
+    follow_now(host->follow);
 }
 
 bool host_stop_serving(struct host *host, int64_t drain_ms)
@@ -89,8 +115,13 @@ void host_close(struct host *host)
 static bool serve_and_stop(const struct host_program *program)
 {
     const int64_t within_ms = program->stop_ms(program->environment) + CLOSING_MS;
+    int signal;
 
-    log_info("stopping", "signal=%d within_ms=%" PRId64, process_wait_stop(), within_ms);
+    while ((signal = process_wait_signal()) == SIGHUP) {
+        log_info("reloading", "signal=%d", signal);
+        program->reload(program->environment);
+    }
+    log_info("stopping", "signal=%d within_ms=%" PRId64, signal, within_ms);
     process_end_within(within_ms);
     return program->stop(program->environment);
 }

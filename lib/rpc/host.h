@@ -16,6 +16,7 @@
 struct host {
     struct key *key;
     struct peers *callers;
+    const char *key_file;  /* borrowed */
     struct follow *follow; /* keeps the server's callers as their file is */
     struct rpc_server *server;
     struct metrics *metrics; /* what the process counts; NULL when there was no memory */
@@ -73,6 +74,9 @@ struct err host_serve_all(struct host *host, const struct host_settings *setting
                           struct err (*health)(void *arg), void *arg)
     __attribute__((warn_unused_result));
 
+/* Reads the callers anew, and tells when our own key would be another at the next start. */
+void host_reload(struct host *host);
+
 /* Lets calls being served end, at most drain_ms; then receives no more.  False when some
  * had not ended (rpc_server_stop). */
 bool host_stop_serving(struct host *host, int64_t drain_ms);
@@ -86,6 +90,9 @@ struct host_program {
     void *settings;    /* filled as the table says, before `start` */
     void *environment; /* what the functions are given */
     struct err (*start)(void *environment);
+    /* At SIGHUP: reads anew what may change while it runs.  A file that is bad is told, and
+     * what was read from it before stays. */
+    void (*reload)(void *environment);
     /* Ends it all, also after a start that failed half way.  False when something that ran
      * was cut off, which is logged. */
     bool (*stop)(void *environment);
@@ -95,7 +102,8 @@ struct host_program {
 };
 
 /*
- * A program's main: no core dumps, settings, start, wait for SIGTERM or SIGINT, stop.
+ * A program's main: no core dumps, settings, start, wait for SIGTERM or SIGINT (at SIGHUP
+ * reload), stop.
  * Gives main's exit status: not 0 when it could not start, or cut something off.
  */
 int host_main(const struct host_program *program, int argc, char **argv);

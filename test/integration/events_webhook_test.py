@@ -274,6 +274,37 @@ class EventsWebhook(StackTest):
                 self.assertEqual(done.returncode, 1, done.stderr)
                 self.assertIn(said, done.stderr)
 
+    def hang_up(self, event):
+        said = len(self.log())
+        self.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: f"event={event} " in self.log()[said:], 30, event)
+
+    def test_6_at_SIGHUP_the_endpoints_are_read_anew_and_the_sender_goes_on(self):
+        second = Receiver().start()
+        self.addCleanup(second.stop)
+        first = f"{self.name} http://127.0.0.1:{self.receiver.port}/hook {self.secret}"
+        added = f"second http://127.0.0.1:{second.port}/hook {self.secret}"
+        self.start()
+        self.check_received()
+        self.endpoints(first, added)
+        self.hang_up("endpoints_read_again")
+        wait_until(lambda: second.received() >= self.all_events(), 60, "the second has them all")
+        for bad in (["x y"], []):
+            self.endpoints(*bad)
+            self.hang_up("endpoints_not_read_again")
+        self.order()
+        self.check_received()
+        wait_until(lambda: second.received() >= self.all_events(), 60, "both go on")
+        self.endpoints(added)
+        self.hang_up("endpoints_read_again")
+        before, name = self.receiver.received(), self.order()
+        wait_until(lambda: name in second.received(), 60, "the second has it")
+        self.assertEqual(self.receiver.received(), before, "the first has left")
+        self.endpoints(first, added)
+        self.hang_up("endpoints_read_again")
+        self.check_received()
+        self.assertEqual(self.end(), 0)
+
 
 if __name__ == "__main__":
     main()

@@ -41,7 +41,7 @@ static struct world *open_with_tls(void)
     char folder[32], cert[64], key[64];
 
     make_certificate(folder, cert, key);
-    struct err e = http_tls_open(cert, key, HTTP_TLS_EVERY_MS, &config.tls);
+    struct err e = http_tls_open(cert, key, HTTP_TLS_SETTLE_MS, &config.tls);
     if (failed(e))
         fail_msg("%s", e.message);
     unlink(cert);
