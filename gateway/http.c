@@ -124,8 +124,8 @@ static struct http_answer render(struct request *r)
 static void tell_cut(const struct request *r)
 {
     atomic_fetch_add(&r->http->cut, 1);
-    log_error(
-        "request_cut",
+    log_line(
+        LOG_ERROR, "request_cut",
         "request=%s method=%.*s path=\"%.*s\" status=%u note=\"it still ran when the "
         "time to stop was over\"",
         r->id, METHOD_LOGGED, r->method, PATH_LOGGED, r->target, r->answer.status);

@@ -112,7 +112,7 @@ static void look_again(void *arg)
     struct err e = look(s);
 
     if (failed(e) && (atomic_exchange(&s->asked, false) || !s->warned))
-        log_warn("keys_kept", "reason=\"%s\" note=\"the last good set stays\"",
+        log_line(LOG_WARN, "keys_kept", "reason=\"%s\" note=\"the last good set stays\"",
                  e.message);
     s->warned = failed(e);
     tell_age(s, e);

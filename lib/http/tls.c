@@ -207,8 +207,8 @@ static bool look_again(void *arg, bool asked)
 
     memcpy(tls->seen, hash, HASH_SIZE);
     if (failed(e) && (asked || (still && !tls->warned)))
-        log_warn("certificate_kept", "reason=\"%s\" note=\"the last good pair stays\"",
-                 e.message);
+        log_line(LOG_WARN, "certificate_kept",
+                 "reason=\"%s\" note=\"the last good pair stays\"", e.message);
     tls->warned = failed(e) && (asked || still);
     return failed(e) && !tls->warned;
 }

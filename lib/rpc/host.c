@@ -79,10 +79,10 @@ static void look_at_key(const struct host *host)
     struct err e = key_read(host->key_file, &now);
 
     if (failed(e))
-        log_error("key_not_read_again",
-                  "error=\"%s\" note=\"the one that was read stays\"", e.message);
+        log_line(LOG_ERROR, "key_not_read_again",
+                 "error=\"%s\" note=\"the one that was read stays\"", e.message);
     else if (memcmp(key_public(now), key_public(host->key), KEY_PUBLIC_SIZE) != 0)
-        log_warn("key_changed",
+        log_line(LOG_WARN, "key_changed",
                  "path=%s note=\"the one that was read stays until the next "
                  "start\"",
                  host->key_file);
@@ -143,7 +143,7 @@ int host_main(const struct host_program *program, int argc, char **argv)
         }
     }
     if (failed(e))
-        log_error("cannot_start", "error=\"%s\"", e.message);
+        log_line(LOG_ERROR, "cannot_start", "error=\"%s\"", e.message);
     conf_free(program->table, program->settings);
     return whole ? EXIT_SUCCESS : EXIT_FAILURE;
 }

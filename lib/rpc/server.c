@@ -238,8 +238,8 @@ static bool tell_cut(const struct rpc_server *server)
         const struct rpc_call *call = &server->calls[i];
         if (cancel_token(&call->cancel) == 0)
             continue;
-        log_error(
-            "call_cut",
+        log_line(
+            LOG_ERROR, "call_cut",
             "request=%s method=%s/%s caller=%s note=\"it was still being served when "
             "the time to stop was over; its outcome is not told\"",
             call->id, call->service, call->method, call->opened.caller->name);
