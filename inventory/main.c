@@ -21,8 +21,10 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_SECRET(database_url, "libpq URL of the inventory's database"),
     CONF_ROW_NUMBER(reservation_ttl_ms, "900000", 100, 86400000,
                     "how long a reservation is held, milliseconds"),
-    CONF_ROW_NUMBER(reap_every_ms, "1000", 10, 3600000,
-                    "how often expired reservations are given back, milliseconds"),
+    CONF_ROW_NUMBER(
+        reap_every_ms, "1000", 10, 3600000,
+        "how often expired reservations are given back, milliseconds; ever less "
+        "while there are none, but every 10 s"),
     CONF_ROW_NUMBER(in_flight_max, "1024", 1, 65536, "requests served at once"),
     HOST_ROWS_LIMITS,
     HOST_ROW_ACCESS_LOG,
@@ -85,12 +87,14 @@ static struct err start(void *arg)
     if (!failed(e))
         e = open_database(env);
     if (!failed(e))
-        e = worker_start("reaper", s->reap_every_ms, reap_expired, env->db, &env->reaper);
+        e = worker_start_resting("reaper", s->reap_every_ms, reap_expired, env->db,
+                                 &env->reaper);
     if (failed(e))
         return e;
     uint8_t cursor_key[CURSOR_KEY_SIZE];
     key_derive(env->host.key, "inventory.cursor", cursor_key);
     inventory_init(&env->inventory, env->db, s->reservation_ttl_ms, cursor_key);
+    env->inventory.reaper = env->reaper;
     return host_serve(&env->host, &host, &env->inventory.service.base, health, env->db);
 }
 

@@ -41,8 +41,10 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_SECRET(database_url, "libpq URL of the orders database"),
     CONF_ROW_NUMBER(lease_ms, "10000", 500, 600000,
                     "how long a checkout is left to a silent owner, milliseconds"),
-    CONF_ROW_NUMBER(recover_every_ms, "1000", 10, 60000,
-                    "how often checkouts past their lease are looked for, milliseconds"),
+    CONF_ROW_NUMBER(
+        recover_every_ms, "1000", 10, 60000,
+        "how often checkouts past their lease are looked for, milliseconds; ever less "
+        "while none runs here, but every three quarters of a lease"),
     CONF_ROW_NUMBER(step_timeout_ms, "5000", 50, 60000,
                     "how long one attempt at a step may take, milliseconds"),
     CONF_ROW_NUMBER(give_up_ms, "30000", 100, 3600000,
@@ -61,8 +63,10 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_NUMBER(readers, "2", 1, 16, "database connections for read-only queries"),
     CONF_ROW_TEXT(events_url, "",
                   "where live listeners hear of events: ipc:///path; or none"),
-    CONF_ROW_NUMBER(relay_every_ms, "25", 1, 60000,
-                    "how often new events are looked for, milliseconds"),
+    CONF_ROW_NUMBER(
+        relay_every_ms, "25", 1, 60000,
+        "how often new events are looked for, milliseconds; ever less while there "
+        "are none, but every three fifths of relay_takeover_ms"),
     CONF_ROW_NUMBER(relay_takeover_ms, "5000", 500, 600000,
                     "silence after which another replica relays events, milliseconds"),
     CONF_ROW_NUMBER(events_keep_ms, "1209600000", 1000, 315360000000,
@@ -178,6 +182,22 @@ static int64_t count_sagas(void *sagas)
     return (int64_t)(sagas_config(sagas)->most - sagas_room(sagas));
 }
 
+/* Chores that rest are told of what there is for them. */
+static void on_work(void *arg)
+{
+    struct environment *env = arg;
+
+    worker_stir(env->expirer);
+    worker_stir(env->recoverer);
+}
+
+static void on_order(void *arg)
+{
+    struct environment *env = arg;
+
+    outbox_stir(env->outbox);
+}
+
 static struct err open_sagas(struct environment *env)
 {
     struct sagas_config config = {
@@ -190,6 +210,9 @@ static struct err open_sagas(struct environment *env)
         .attention_after = env->settings.attention_after,
         /* Calls that wait for a checkout leave room for those that do not. */
         .most = (size_t)env->settings.in_flight_max * 3 / 4 + 1,
+        .on_work = on_work,
+        .on_order = on_order,
+        .chores = env,
     };
 
     config.steps = place_steps(&config.step_count);
@@ -199,6 +222,7 @@ static struct err open_sagas(struct environment *env)
     return e;
 }
 
+/* The recoverer is the last of the chores, as it begins sagas, which tell the others. */
 static struct err start_workers(struct environment *env)
 {
     /* Often enough, too, to keep the leases of what runs here. */
@@ -206,16 +230,15 @@ static struct err start_workers(struct environment *env)
 
     if (every_ms > quarter)
         every_ms = quarter;
-    struct err e = worker_start("expirer", EXPIRE_WAITERS_EVERY_MS, sagas_expire_waiters,
-                                env->sagas, &env->expirer);
-
-    if (!failed(e))
-        e = worker_start("recoverer", every_ms, recover_checkouts,
-                         env->sagas, &env->recoverer);
     env->pruning = (struct pruning){env->db, env->settings.keys_kept_ms};
+    struct err e = worker_start("pruner", env->settings.keys_prune_every_ms,
+                                prune_checkouts, &env->pruning, &env->pruner);
     if (!failed(e))
-        e = worker_start("pruner", env->settings.keys_prune_every_ms, prune_checkouts,
-                         &env->pruning, &env->pruner);
+        e = worker_start_resting("expirer", EXPIRE_WAITERS_EVERY_MS, sagas_expire_waiters,
+                                 env->sagas, &env->expirer);
+    if (!failed(e))
+        e = worker_start_resting("recoverer", every_ms, recover_checkouts, env->sagas,
+                                 &env->recoverer);
     return e;
 }
 
@@ -241,9 +264,9 @@ static struct err open_nats(struct environment *env)
 static struct err start_events(struct environment *env)
 {
     const struct settings *s = &env->settings;
-    struct err e = ERR_NONE;
-
-    if (s->events_url[0] != '\0')
+    struct err e = feed_open(env->db, LOOK_FOR_EVENTS_EVERY_MS,
+                             (size_t)s->in_flight_max / 8 + 1, &env->feed);
+    if (!failed(e) && s->events_url[0] != '\0')
         e = bus_local_open(s->events_url, &env->bus_local);
     if (!failed(e) && s->nats_url[0] != '\0')
         e = open_nats(env);
@@ -256,14 +279,12 @@ static struct err start_events(struct environment *env)
         .prune_every_ms = s->events_prune_every_ms,
         .local = env->bus_local,
         .nats = env->bus_nats,
+        .on_relay = feed_relay,
+        .on_placed = feed_placed,
+        .arg = env->feed,
         .metrics = env->host.metrics,
     };
-    if (!failed(e))
-        e = outbox_start(&config, &env->outbox);
-    if (!failed(e))
-        e = feed_open(env->db, LOOK_FOR_EVENTS_EVERY_MS, (size_t)s->in_flight_max / 8 + 1,
-                      &env->feed);
-    return e;
+    return failed(e) ? e : outbox_start(&config, &env->outbox);
 }
 
 static struct err start(void *arg)
@@ -295,9 +316,9 @@ static struct err start(void *arg)
     if (!failed(e))
         e = open_sagas(env);
     if (!failed(e))
-        e = start_workers(env);
-    if (!failed(e))
         e = start_events(env);
+    if (!failed(e))
+        e = start_workers(env);
     if (failed(e))
         return e;
     key_derive(env->host.key, "orders.cursor", env->cursor_key);
@@ -339,6 +360,7 @@ static bool stop(void *arg)
 
     feed_stop(env->feed); /* who waits for events would be waited for */
     bool whole = host_stop_serving(&env->host, env->settings.drain_ms);
+    sagas_forget_chores(env->sagas);
     outbox_stop(env->outbox);
     bus_local_close(env->bus_local);
     bus_nats_close(env->bus_nats);

@@ -14,12 +14,16 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "base/notice.h"
 #include "rpc/follow.h"
 #include "rpc/host.h"
 #include "rpc/pulse.h"
 #include "webhook/roster.h"
 
-enum { SENDERS_STOP_MS = 15000 }; /* above the time of a call for events */
+enum {
+    SENDERS_STOP_MS = 15000, /* above the time of a commit; waits are ended */
+    STATE_SETTLE_MS = 200,   /* between two looks at what is asked for */
+};
 
 struct settings {
     const char *orchestrator_addresses, *key_file, *services_file, *endpoints_file,
@@ -61,6 +65,8 @@ struct environment {
     struct pulse *pulse;
     struct follow *follow; /* keeps the channel's key as the services' file is */
     struct roster roster;
+    struct notice *notice; /* of what is asked for in the state folder */
+    char state_path[520];  /* some name in it */
 };
 
 /* One process a state folder, for as long as it lives. */
@@ -146,6 +152,24 @@ static struct err start_senders(struct environment *env,
     return roster_set(&env->roster, endpoints);
 }
 
+static bool look_into_state(void *roster, bool asked)
+{
+    (void)asked;
+    roster_look(roster);
+    return false;
+}
+
+static struct err notice_state(struct environment *env)
+{
+    snprintf(env->state_path, sizeof env->state_path, "%s/lock", env->settings.state_dir);
+    return notice_start(&(struct notice_config){.name = "state",
+                                                .paths = {env->state_path},
+                                                .settle_ms = STATE_SETTLE_MS,
+                                                .look = look_into_state,
+                                                .arg = &env->roster},
+                        &env->notice);
+}
+
 static struct err start(void *arg)
 {
     struct environment *env = arg;
@@ -165,6 +189,8 @@ static struct err start(void *arg)
         e = pulse_start(&env->pulse);
     if (!failed(e))
         e = start_senders(env, endpoints);
+    if (!failed(e))
+        e = notice_state(env);
     free_endpoints(endpoints);
     return e;
 }
@@ -175,10 +201,10 @@ static void read_endpoints_again(struct environment *env)
     struct err e = read_endpoints(&env->settings, &endpoints);
 
     if (failed(e))
-        log_error("endpoints_not_read_again",
-                  "error=\"%s\" note=\"those that run go on as they are\"", e.message);
+        log_line(LOG_ERROR, "endpoints_not_read_again",
+                 "error=\"%s\" note=\"those that run go on as they are\"", e.message);
     else if (failed(e = roster_set(&env->roster, endpoints)))
-        log_error("endpoints_not_all_started", "error=\"%s\"", e.message);
+        log_line(LOG_ERROR, "endpoints_not_all_started", "error=\"%s\"", e.message);
     else
         log_info("endpoints_read_again", "path=%s endpoints=%zu",
                  env->settings.endpoints_file, env->roster.count);
@@ -204,6 +230,7 @@ static bool stop(void *arg)
 {
     struct environment *env = arg;
 
+    notice_stop(env->notice);
     roster_stop(&env->roster);
     follow_stop(env->follow);
     pulse_stop(env->pulse);
@@ -217,7 +244,7 @@ static bool stop(void *arg)
 
 int main(int argc, char **argv)
 {
-    static struct environment env;
+    static struct environment env = {.roster.lock = PTHREAD_MUTEX_INITIALIZER};
 
     return host_main(
         &(struct host_program){&TABLE, &env.settings, &env, start, reload, stop, stop_ms},

@@ -45,17 +45,21 @@ static void end(struct entry *entry)
 /* All are told before the first is waited for. */
 static void end_others(struct roster *roster, const struct endpoints *endpoints)
 {
-    size_t kept = 0;
+    struct entry *ending[ENDPOINTS_MAX];
+    size_t kept = 0, count = 0;
 
-    for (size_t i = 0; i < roster->count; i++)
-        if (!wanted(endpoints, &roster->entries[i]->endpoint))
-            sender_stop(roster->entries[i]->sender);
+    pthread_mutex_lock(&roster->lock);
     for (size_t i = 0; i < roster->count; i++)
         if (wanted(endpoints, &roster->entries[i]->endpoint))
             roster->entries[kept++] = roster->entries[i];
         else
-            end(roster->entries[i]);
+            ending[count++] = roster->entries[i];
     roster->count = kept;
+    pthread_mutex_unlock(&roster->lock);
+    for (size_t i = 0; i < count; i++)
+        sender_stop(ending[i]->sender);
+    for (size_t i = 0; i < count; i++)
+        end(ending[i]);
 }
 
 static struct err begin(struct roster *roster, const struct endpoint *endpoint)
@@ -68,10 +72,12 @@ static struct err begin(struct roster *roster, const struct endpoint *endpoint)
     struct sender_config config = roster->common;
     config.endpoint = &entry->endpoint;
     struct err e = sender_start(&config, &entry->sender);
+    pthread_mutex_lock(&roster->lock);
+    if (!failed(e))
+        roster->entries[roster->count++] = entry;
+    pthread_mutex_unlock(&roster->lock);
     if (failed(e))
         free(entry);
-    else
-        roster->entries[roster->count++] = entry;
     return e;
 }
 
@@ -87,6 +93,14 @@ struct err roster_set(struct roster *roster, const struct endpoints *endpoints)
         first = failed(first) ? first : e;
     }
     return first;
+}
+
+void roster_look(struct roster *roster)
+{
+    pthread_mutex_lock(&roster->lock);
+    for (size_t i = 0; i < roster->count; i++)
+        sender_look(roster->entries[i]->sender);
+    pthread_mutex_unlock(&roster->lock);
 }
 
 void roster_stop(struct roster *roster)

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <pthread.h>
 #include <stddef.h>
 
 #include "webhook/endpoints.h"
@@ -14,6 +15,7 @@
 
 struct roster {
     struct sender_config common; /* but for the endpoint; set it first */
+    pthread_mutex_t lock;        /* guards the entries against roster_look */
     struct entry *entries[ENDPOINTS_MAX];
     size_t count;
 };
@@ -22,6 +24,9 @@ struct roster {
  * long as a call for events takes.  Failed: some could not be started, the others run. */
 struct err roster_set(struct roster *roster, const struct endpoints *endpoints)
     __attribute__((warn_unused_result));
+
+/* Has each sender look whether dead letters are asked for.  Any thread. */
+void roster_look(struct roster *roster);
 
 /* Ends them all. */
 void roster_stop(struct roster *roster);

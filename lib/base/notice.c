@@ -57,17 +57,17 @@ static void empty(int fd)
         ;
 }
 
-/* Until something may have changed, or it is asked; for settle_ms changes are not heard of,
- * so that a busy folder costs little. */
+/* Until something may have changed, or it is asked.  What changes is let settle before it is
+ * looked at, so a busy folder costs little. */
 static void rest(const struct notice *n, bool again)
 {
-    const int64_t rest_ms = n->changes >= 0 ? NOTICE_REST_MS : NOTICE_BLIND_MS;
+    const int rest_ms = n->changes >= 0 ? NOTICE_REST_MS : NOTICE_BLIND_MS;
     struct pollfd fds[] = {{.fd = n->asks, .events = POLLIN},
                            {.fd = n->changes, .events = POLLIN}};
 
-    int ready = poll(fds, 1, (int)n->config.settle_ms);
-    if (ready == 0 && !again)
-        (void)poll(fds, 2, (int)rest_ms); /* a negative fd is overlooked */
+    bool changed = !again && poll(fds, 2, rest_ms) > 0; /* a negative fd is overlooked */
+    if (again || changed)
+        (void)poll(fds, 1, (int)n->config.settle_ms);
     empty(n->asks);
     if (n->changes >= 0)
         empty(n->changes);

@@ -19,7 +19,7 @@
 
 enum {
     NOTICE_PATHS_MAX = 2,
-    NOTICE_REST_MS = 10000, /* between two looks at rest */
+    NOTICE_REST_MS = 30000, /* between two looks at rest */
     NOTICE_BLIND_MS = 1000, /* likewise, where there is no inotify */
 };
 
