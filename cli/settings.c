@@ -1,6 +1,7 @@
 /* settings.c - see settings.h. */
 #include "cli/settings.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -63,12 +64,12 @@ static struct err file_of_state(struct cli *cli, const char *state, char out[PAT
     snprintf(cli->stack, sizeof cli->stack, "%s", state);
     if (snprintf(out, PATH_MAX, "%s/conf/checkoutctl.conf", state) >= PATH_MAX)
         return err_make(ERR_INVALID_ARGUMENT, "the state folder's path is too long");
-    if (access(out, R_OK) == 0)
-        return ERR_NONE;
+    if (access(out, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR))
+        return ERR_NONE; /* it is for the reader to say why it cannot be read */
     return err_make(
-        ERR_INVALID_ARGUMENT,
-        "there is no stack in %.60s (no readable conf/checkoutctl.conf); make one "
-        "with: ./up --state %.60s",
+        ERR_NOT_FOUND,
+        "there is no stack in %.60s (no conf/checkoutctl.conf); make one with: ./up "
+        "--state %.60s",
         state, state);
 }
 
@@ -115,8 +116,10 @@ static struct err find_file(struct cli *cli, struct profile *profile, char out[P
         return file_of_state(cli, state, out);
     char usual[PATH_MAX];
     default_state(usual);
-    if (failed(file_of_state(cli, usual, out)))
-        *out = '\0'; /* none: what needs a setting will say so */
+    struct err e = file_of_state(cli, usual, out);
+    if (e.code != ERR_NOT_FOUND)
+        return e;
+    *out = '\0'; /* none: what needs a setting will say so */
     return ERR_NONE;
 }
 

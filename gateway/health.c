@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "gateway/handlers.h"
+#include "gateway/http.h"
 #include "gateway/key_source.h"
 #include "gateway/problem.h"
 #include "proto/rpc.pb-c.h"
@@ -186,6 +187,9 @@ struct err health_check(struct request *r)
 {
     const struct request_call first = question_to(r, 0);
 
+    if (http_retired(r->http))
+        return err_make(ERR_UNAVAILABLE,
+                        "the gateway is stopping: send requests to another");
     request_call(r, &first, on_first);
     return ERR_NONE;
 }

@@ -376,7 +376,7 @@ struct err jwks_read(const char *path, struct jwks **out)
 {
     char *bytes;
     size_t size;
-    struct err e = file_read(path, JWKS_BYTES_MAX, &bytes, &size);
+    struct err e = file_load(path, JWKS_BYTES_MAX, &bytes, &size);
 
     *out = NULL;
     if (failed(e))

@@ -35,6 +35,8 @@ static const struct conf_row ROWS[] = {
                     "how long placing an order may take"),
     CONF_ROW_NUMBER(call_timeout_ms, "5000", 100, 60000,
                     "how long another call may take"),
+    CONF_ROW_NUMBER(drain_delay_ms, "0", 0, 600000,
+                    "when stopping: how long /healthz says 503 before the port closes"),
     CONF_ROW_NUMBER(calls_max, "4096", 1, 65536,
                     "calls in flight to one service; past it 503"),
     CONF_ROW_NUMBER(connections_max, "4096", 1, 65536,

@@ -26,6 +26,7 @@ struct settings {
     const char *user_claim;
     const char *user_namespace;
     int64_t token_bytes_max;
+    int64_t drain_delay_ms;
     int64_t place_timeout_ms;
     int64_t call_timeout_ms;
     int64_t calls_max;

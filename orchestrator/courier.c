@@ -244,6 +244,7 @@ static struct err fly(struct courier *c, struct dedicated *connection, bool *mor
     tell_bus(c, c->outcome);
     if (c->stored == 0)
         return e;
+    duty_stir(c->duty);
     *more = c->more && !failed(c->outcome);
     return mark(c, connection);
 }
@@ -277,6 +278,8 @@ static struct err courier_work(void *arg, struct dedicated *connection, bool *mo
     struct courier *c = arg;
 
     struct err e = keep_duty(c, connection);
+    if (c->trouble != TROUBLE_NONE)
+        duty_stir(c->duty); /* it is tried again when it is time, and does not rest */
     if (failed(e) || clock_monotonic_ms() < c->retry_ms)
         return e;
     e = bus_nats_ready(c->config.nats);
@@ -328,6 +331,12 @@ struct err courier_start(const struct courier_config *config, struct courier **o
     else
         *out = c;
     return e;
+}
+
+void courier_stir(struct courier *c)
+{
+    if (c != NULL)
+        duty_stir(c->duty);
 }
 
 void courier_stop(struct courier *c)

@@ -29,6 +29,10 @@ struct courier_config {
 
 struct err courier_start(const struct courier_config *config, struct courier **out)
     __attribute__((warn_unused_result));
+/* There is something to publish: it looks at once, if it rests.  Any thread; waits for nothing.
+ * NULL is allowed. */
+void courier_stir(struct courier *courier);
+
 void courier_stop(struct courier *courier); /* NULL is allowed */
 
 /* OK when it publishes, or leaves that to another replica; UNAVAILABLE with why not: the

@@ -25,6 +25,7 @@ enum {
     SWEEP_EVERY_MS = 10000,
     LISTEN_EVERY_MS = 1000, /* while the address is another's */
     REPORT_EVERY_MS = 2000,
+    REPORT_AT_REST_MS = 10000,
     TELL_EVERY_MS = 10000,
     BACKLOG_TOLD = 2 * PLACE_MOST, /* from here on it is worth a line in the log */
     COUNTED_MOST = 100000,
@@ -45,6 +46,7 @@ struct outbox {
     int64_t highest; /* id placed so far */
     int64_t sweep_ms, prune_ms, report_ms, listen_ms; /* when due; clock_monotonic_ms */
     int64_t told_ms;
+    int64_t placed_ms; /* when something was placed last */
 };
 
 /* `rows` as of struct db_query. */
@@ -122,6 +124,22 @@ static void on_placed(void *arg, const struct db_rows *rows)
     }
 }
 
+/* Where there was something there is soon more; the courier and who reads have it now. */
+static void tell_placed(struct outbox *o)
+{
+    o->placed_ms = clock_monotonic_ms();
+    duty_stir(o->placer);
+    courier_stir(o->courier);
+    if (o->config.on_placed != NULL)
+        o->config.on_placed(o->config.arg);
+}
+
+static void tell_relay(const struct outbox *o, bool here)
+{
+    if (o->config.on_relay != NULL)
+        o->config.on_relay(o->config.arg, here);
+}
+
 /* A sweep looks at all ids. */
 static struct err place(struct outbox *o, struct dedicated *connection, bool sweep,
                         bool *more)
@@ -141,6 +159,8 @@ static struct err place(struct outbox *o, struct dedicated *connection, bool swe
     query.values[3] = db_i(o->config.local != NULL);
     e = dedicated_run(connection, &query, true, on_placed, &placing);
     *more = placing.count == PLACE_MOST;
+    if (!failed(e) && placing.count > 0)
+        tell_placed(o);
     return e;
 }
 
@@ -288,6 +308,7 @@ static struct err placer_begin(void *arg, struct dedicated *connection)
     o->floor = o->before = o->highest = 0;
     o->sweep_ms = o->prune_ms = o->report_ms = o->listen_ms = o->told_ms = 0;
     gauge_set(o->active, 1);
+    tell_relay(o, true);
     query.values[0] = db_t(o->config.owner);
     return dedicated_run(connection, &query, true, NULL, NULL);
 }
@@ -302,6 +323,11 @@ static bool due(int64_t *when_ms, int64_t every_ms)
     return true;
 }
 
+static bool at_rest(const struct outbox *o)
+{
+    return clock_monotonic_ms() - o->placed_ms > REPORT_AT_REST_MS;
+}
+
 static struct err placer_work(void *arg, struct dedicated *connection, bool *more)
 {
     struct outbox *o = arg;
@@ -310,7 +336,7 @@ static struct err placer_work(void *arg, struct dedicated *connection, bool *mor
 
     if (o->config.local != NULL && due(&o->listen_ms, LISTEN_EVERY_MS))
         bus_local_listen(o->config.local);
-    if (due(&o->report_ms, REPORT_EVERY_MS))
+    if (due(&o->report_ms, at_rest(o) ? REPORT_AT_REST_MS : REPORT_EVERY_MS))
         e = report(o, connection);
     if (!failed(e))
         e = place(o, connection, sweep, more);
@@ -336,6 +362,7 @@ static void placer_end(void *arg)
     if (o->config.local != NULL)
         bus_local_leave(o->config.local);
     gauge_set(o->active, 0);
+    tell_relay(o, false);
     show(o, 0, 0, 0); /* another tells it now */
 }
 
@@ -376,14 +403,20 @@ struct err outbox_start(const struct outbox_config *config, struct outbox **out)
     o->unplaced = metrics_gauge(config->metrics, "events_unplaced", "");
     o->unpublished = metrics_gauge(config->metrics, "events_unpublished", "");
     o->lag_ms = metrics_gauge(config->metrics, "events_lag_ms", "");
-    struct err e = start_placer(o);
-    if (!failed(e) && config->nats != NULL)
-        e = start_courier(o);
+    struct err e = config->nats != NULL ? start_courier(o) : ERR_NONE;
+    if (!failed(e)) /* last: it stirs the other */
+        e = start_placer(o);
     if (failed(e))
         outbox_stop(o);
     else
         *out = o;
     return e;
+}
+
+void outbox_stir(struct outbox *o)
+{
+    if (o != NULL)
+        duty_stir(o->placer);
 }
 
 void outbox_stop(struct outbox *o)

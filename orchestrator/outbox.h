@@ -17,6 +17,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -36,6 +37,11 @@ struct outbox_config {
     int64_t backlog_max; /* events waiting, past which the relay is not serving */
     struct bus_local *local; /* live listeners, or NULL; borrowed */
     struct bus_nats *nats;   /* or NULL: placed is published; borrowed */
+    /* Told by the relay's thread, with `arg`: this process relays from now on, or no more; and
+     * events were given their positions by it.  NULL: nobody is. */
+    void (*on_relay)(void *arg, bool here);
+    void (*on_placed)(void *arg);
+    void *arg;
     /* Gets the lag, relay_active and so on (docs/events.md), all 0 in a process that does
      * not relay.  May be NULL; borrowed. */
     struct metrics *metrics;
@@ -55,3 +61,7 @@ struct outbox_health {
 };
 
 struct outbox_health outbox_health(struct outbox *outbox);
+
+/* An event was written here: the relay looks at once, if it is this process's and rests.  Any
+ * thread; waits for nothing. */
+void outbox_stir(struct outbox *outbox); /* NULL is allowed */

@@ -220,6 +220,8 @@ static void on_persisted(void *arg, struct err e, const struct db_rows *rows)
     }
     s->checkout.created_at_ms = now.created_at_ms;
     if (now.state == CHECKOUT_COMPLETED)
+        saga_ordered(s);
+    if (now.state == CHECKOUT_COMPLETED)
         saga_step_done(s, ERR_NONE);
     else if (now.state == CHECKOUT_RUNNING && now.epoch == s->checkout.epoch)
         saga_step_done(s, err_unknown(ERR_UNAVAILABLE, /* an owner before us stood in the way */

@@ -186,8 +186,8 @@ void saga_undo_done(struct saga *saga, struct err error)
         pause_then(saga, undo_next);
         return;
     }
-    log_error("needs_attention", "request=%s order=%s step=%s", saga->request,
-              saga->checkout.order_id, saga->sagas->config.steps[saga->step].name);
+    log_line(LOG_ERROR, "needs_attention", "request=%s order=%s step=%s", saga->request,
+             saga->checkout.order_id, saga->sagas->config.steps[saga->step].name);
     const struct incident why = incident_of(saga);
     orders_need_attention(&saga->op, saga->checkout.order_id, saga->checkout.epoch, &why);
     submit(saga, on_flagged);

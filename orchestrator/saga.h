@@ -74,10 +74,18 @@ struct sagas_config {
     int64_t give_up_ms;          /* age at which a checkout that cannot go on is aborted */
     int64_t attention_after;     /* attempts to undo, before an operator is called */
     size_t most;                 /* sagas at once */
+    /* Told, on any thread and under the sagas' lock, of what chores that rest are to do: a saga
+     * begins or somebody waits; an order and its event were written.  NULL: nobody is. */
+    void (*on_work)(void *chores);
+    void (*on_order)(void *chores);
+    void *chores;
 };
 
 struct err sagas_open(const struct sagas_config *config, struct sagas **out)
     __attribute__((warn_unused_result));
+
+/* Nobody is told of work or orders any more, from its return on: the chores may end. */
+void sagas_forget_chores(struct sagas *sagas); /* NULL is allowed */
 
 /* Lets each saga end its step and drop out, to be taken over when its lease runs out; waits
  * up to drain_ms for them.  False when some are still under way: nothing they use may then
@@ -123,6 +131,9 @@ enum saga_join sagas_join(struct sagas *sagas, const char *key, const char *user
  */
 void saga_step_done(struct saga *saga, struct err error);
 
+/* An order and its event are durable: tells on_order. */
+void saga_ordered(struct saga *saga);
+
 /* Ends an attempt to undo; on failure it is repeated, without end. */
 void saga_undo_done(struct saga *saga, struct err error);
 
@@ -145,8 +156,8 @@ int64_t saga_deadline(const struct saga *saga);
 
 /* ---- for chores (workers; sagas is a struct sagas) ------------------------------------- */
 
-/* Tells waiters whose time is up. */
-void sagas_expire_waiters(void *sagas);
+/* Tells waiters whose time is up; gives 0, or how long to rest (base/worker.h). */
+int64_t sagas_expire_waiters(void *sagas);
 
 /*
  * Renews the leases of the sagas that run here and have not been renewed for a quarter of

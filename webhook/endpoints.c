@@ -3,13 +3,14 @@
 
 #include <sodium.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/base64.h"
+#include "base/file.h"
 #include "base/ids.h"
 
-enum { LINE_SIZE = 4096, SECRET_SIZE_MIN = 24 };
+enum { FILE_MAX = 1 << 20, SECRET_SIZE_MIN = 24 };
 
 static struct err wrong(const char *path, int line, const char *what)
 {
@@ -38,27 +39,20 @@ static struct err add_secret(const char *path, int line, char *text,
 
 static struct err read_secrets(const char *path, struct endpoint *endpoint)
 {
-    char text[LINE_SIZE];
-    struct stat stat;
-    struct err e = ERR_NONE;
-    FILE *file = fopen(path, "r");
+    char *text, *rest, *line;
+    size_t size;
+    struct err e = file_load_private(path, FILE_MAX, &text, &size);
 
-    if (file == NULL || fstat(fileno(file), &stat) != 0) {
-        if (file != NULL)
-            fclose(file);
-        return err_make(ERR_INVALID_ARGUMENT, "the secret's file %s cannot be read",
-                        path);
+    if (failed(e))
+        return e;
+    rest = text;
+    for (int number = 1; !failed(e) && (line = strsep(&rest, "\n")) != NULL; number++) {
+        line[strcspn(line, " \t\r#")] = '\0';
+        if (*line != '\0')
+            e = add_secret(path, number, line, endpoint);
     }
-    if ((stat.st_mode & 077) != 0)
-        e = err_make(ERR_INVALID_ARGUMENT, "%s can be read by others; chmod 600 it",
-                     path);
-    for (int line = 1; !failed(e) && fgets(text, sizeof text, file) != NULL; line++) {
-        text[strcspn(text, " \t\r\n#")] = '\0';
-        if (*text != '\0')
-            e = add_secret(path, line, text, endpoint);
-    }
-    sodium_memzero(text, sizeof text);
-    fclose(file);
+    sodium_memzero(text, size);
+    free(text);
     if (!failed(e) && endpoint->secret_count == 0)
         e = err_make(ERR_INVALID_ARGUMENT, "%s holds no secret", path);
     return e;
@@ -137,16 +131,17 @@ static struct err add_line(const char *path, int line, char *text, bool allow_ht
 
 struct err endpoints_read(const char *path, bool allow_http, struct endpoints *out)
 {
-    char text[LINE_SIZE];
-    struct err e = ERR_NONE;
-    FILE *file = fopen(path, "r");
+    char *text, *rest, *line;
+    size_t size;
+    struct err e = file_load(path, FILE_MAX, &text, &size);
 
     out->count = 0;
-    if (file == NULL)
-        return err_make(ERR_INVALID_ARGUMENT, "endpoints_file %s cannot be read", path);
-    for (int line = 1; !failed(e) && fgets(text, sizeof text, file) != NULL; line++)
-        e = add_line(path, line, text, allow_http, out);
-    fclose(file);
+    if (failed(e))
+        return e;
+    rest = text;
+    for (int number = 1; !failed(e) && (line = strsep(&rest, "\n")) != NULL; number++)
+        e = add_line(path, number, line, allow_http, out);
+    free(text);
     if (!failed(e) && out->count == 0)
         e = err_make(ERR_INVALID_ARGUMENT, "%s names no endpoint", path);
     return e;

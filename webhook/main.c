@@ -1,12 +1,14 @@
 /*
  * main.c - the webhook sender: posts every event to the configured URLs, as
- * https://www.standardwebhooks.com describes.  One thread an endpoint; see sender.h.  For
- * operators it serves health, reflection and metrics by RPC, as every service does.
+ * https://www.standardwebhooks.com describes.  One thread an endpoint; see sender.h.  At SIGHUP
+ * the list of endpoints is read anew.  For operators it serves health, reflection and metrics
+ * by RPC, as every service does.
  */
 #include <assert.h>
 #include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -14,9 +16,16 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "base/notice.h"
+#include "rpc/follow.h"
 #include "rpc/host.h"
 #include "rpc/pulse.h"
-#include "webhook/sender.h"
+#include "webhook/roster.h"
+
+enum {
+    SENDERS_STOP_MS = 15000, /* above the time of a commit; waits are ended */
+    STATE_SETTLE_MS = 200,   /* between two looks at what is asked for */
+};
 
 enum { RPC_IN_FLIGHT_MAX = 64, RPC_DRAIN_MS = 1000 };
 
@@ -68,9 +77,10 @@ struct environment {
     struct peers *services;
     struct channel *channel;
     struct pulse *pulse;
-    struct endpoints endpoints;
-    struct sender *senders[ENDPOINTS_MAX];
-    size_t sender_count;
+    struct follow *follow; /* keeps the channel's key as the services' file is */
+    struct roster roster;
+    struct notice *notice; /* of what is asked for in the state folder */
+    char state_path[520];  /* some name in it */
 };
 
 /* One process a state folder, for as long as it lives. */
@@ -121,52 +131,89 @@ static struct err open_channel(struct environment *env)
     return channel_open(&config, &env->channel);
 }
 
-static struct err start_senders(struct environment *env)
+static struct err use_services(void *channel, const struct peers *services)
+{
+    return channel_set_services(channel, services);
+}
+
+static struct err follow_services(struct environment *env)
+{
+    return follow_start(&(struct follow_config){.path = env->settings.services_file,
+                                                .key = env->host.key,
+                                                .settle_ms = FOLLOW_SETTLE_MS,
+                                                .use = use_services,
+                                                .arg = env->channel},
+                        &env->follow);
+}
+
+/* The list as its file has it. */
+static struct err read_endpoints(const struct settings *s, struct endpoints **out)
+{
+    struct endpoints *endpoints = calloc(1, sizeof *endpoints);
+
+    *out = endpoints;
+    return endpoints == NULL
+               ? err_memory()
+               : endpoints_read(s->endpoints_file, s->allow_http, endpoints);
+}
+
+static void free_endpoints(struct endpoints *endpoints)
+{
+    if (endpoints != NULL)
+        sodium_memzero(endpoints, sizeof *endpoints); /* secrets */
+    free(endpoints);
+}
+
+static struct err start_senders(struct environment *env,
+                                const struct endpoints *endpoints)
 {
     const struct settings *s = &env->settings;
-    struct err e = ERR_NONE;
 
-    for (size_t i = 0; i < env->endpoints.count && !failed(e); i++) {
-        const struct sender_config config = {
-            .endpoint = &env->endpoints.items[i],
-            .channel = env->channel,
-            .state_dir = s->state_dir,
-            .timeout_ms = s->timeout_ms,
-            .retry_first_ms = s->retry_first_ms,
-            .retry_most_ms = s->retry_most_ms,
-            .give_up_ms = s->give_up_ms,
-            .backlog_max = s->backlog_max,
-        };
-        e = sender_start(&config, &env->senders[env->sender_count]);
-        env->sender_count += failed(e) ? 0 : 1;
-    }
-    return e;
+    env->roster.common = (struct sender_config){
+        .channel = env->channel,
+        .state_dir = s->state_dir,
+        .timeout_ms = s->timeout_ms,
+        .retry_first_ms = s->retry_first_ms,
+        .retry_most_ms = s->retry_most_ms,
+        .give_up_ms = s->give_up_ms,
+        .backlog_max = s->backlog_max,
+    };
+    return roster_set(&env->roster, endpoints);
+}
+
+static bool look_into_state(void *roster, bool asked)
+{
+    (void)asked;
+    roster_look(roster);
+    return false;
+}
+
+static struct err notice_state(struct environment *env)
+{
+    snprintf(env->state_path, sizeof env->state_path, "%s/lock", env->settings.state_dir);
+    return notice_start(&(struct notice_config){.name = "state",
+                                                .paths = {env->state_path},
+                                                .settle_ms = STATE_SETTLE_MS,
+                                                .look = look_into_state,
+                                                .arg = &env->roster},
+                        &env->notice);
 }
 
 /* Whether events are read and kept: without that no endpoint gets any. */
 static struct err health(void *arg)
 {
-    const struct environment *env = arg;
+    struct environment *env = arg;
 
     if (!channel_connected(env->channel))
         return err_make(ERR_UNAVAILABLE, "no connection to the orchestrator");
-    for (size_t i = 0; i < env->sender_count; i++) {
-        struct err e = sender_health(env->senders[i]).source;
-        if (failed(e))
-            return e;
-    }
-    return ERR_NONE;
+    return roster_source_health(&env->roster);
 }
 
 static size_t health_parts(void *arg, struct rpc_health_part *parts)
 {
-    const struct environment *env = arg;
+    struct environment *env = arg;
 
-    static_assert((int)ENDPOINTS_MAX <= (int)RPC_HEALTH_PARTS_MAX, "each is a part");
-    for (size_t i = 0; i < env->sender_count; i++)
-        parts[i] = (struct rpc_health_part){env->endpoints.items[i].name,
-                                            sender_health(env->senders[i]).endpoint};
-    return env->sender_count;
+    return roster_health_parts(&env->roster, parts);
 }
 
 static struct err serve_rpc(struct environment *env)
@@ -185,41 +232,81 @@ static struct err serve_rpc(struct environment *env)
 static struct err start(void *arg)
 {
     struct environment *env = arg;
+    struct endpoints *endpoints = NULL;
 
     json_memory_watch();
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
         return err_memory();
-    struct err e = endpoints_read(env->settings.endpoints_file, env->settings.allow_http,
-                                  &env->endpoints);
+    struct err e = read_endpoints(&env->settings, &endpoints);
     if (!failed(e))
         e = lock_state(env->settings.state_dir);
     if (!failed(e))
         e = open_channel(env);
     if (!failed(e))
-        e = start_senders(env);
-    return failed(e) ? e : serve_rpc(env);
+        e = follow_services(env);
+    if (!failed(e))
+        e = start_senders(env, endpoints);
+    if (!failed(e))
+        e = notice_state(env);
+    if (!failed(e))
+        e = serve_rpc(env);
+    free_endpoints(endpoints);
+    return e;
 }
 
-static void stop(void *arg)
+static void read_endpoints_again(struct environment *env)
+{
+    struct endpoints *endpoints = NULL;
+    struct err e = read_endpoints(&env->settings, &endpoints);
+
+    if (failed(e))
+        log_line(LOG_ERROR, "endpoints_not_read_again",
+                 "error=\"%s\" note=\"those that run go on as they are\"", e.message);
+    else if (failed(e = roster_set(&env->roster, endpoints)))
+        log_line(LOG_ERROR, "endpoints_not_all_started", "error=\"%s\"", e.message);
+    else
+        log_info("endpoints_read_again", "path=%s endpoints=%zu",
+                 env->settings.endpoints_file, env->roster.count);
+    free_endpoints(endpoints);
+}
+
+static void reload(void *arg)
+{
+    struct environment *env = arg;
+
+    follow_now(env->follow);
+    read_endpoints_again(env);
+}
+
+/* A sender ends the delivery under way, which is repeated, and its call for events. */
+static int64_t stop_ms(const void *arg)
+{
+    (void)arg;
+    return SENDERS_STOP_MS;
+}
+
+static bool stop(void *arg)
 {
     struct environment *env = arg;
 
     host_stop_serving(&env->host, RPC_DRAIN_MS);
-    for (size_t i = 0; i < env->sender_count; i++)
-        sender_stop(env->senders[i]);
-    for (size_t i = 0; i < env->sender_count; i++)
-        sender_join(env->senders[i]);
+    notice_stop(env->notice);
+    roster_stop(&env->roster);
+    follow_stop(env->follow);
     pulse_stop(env->pulse);
     if (env->channel != NULL)
         channel_close(env->channel);
     peers_free(env->services);
     host_close(&env->host);
     curl_global_cleanup();
+    return true; /* what was not received is pending, on disk */
 }
 
 int main(int argc, char **argv)
 {
-    static struct environment env;
+    static struct environment env = {.roster.lock = PTHREAD_MUTEX_INITIALIZER};
 
-    return host_main(&TABLE, argc, argv, &env.settings, start, stop, &env);
+    return host_main(
+        &(struct host_program){&TABLE, &env.settings, &env, start, reload, stop, stop_ms},
+        argc, argv);
 }

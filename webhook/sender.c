@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -19,7 +20,7 @@
 
 enum {
     BATCH = 50,
-    WAIT_MS = 1000,
+    WAIT_MS = 55000, /* for an event; ended by sender_look and sender_stop */
     PAUSE_MS = 500,  /* after the orchestrator or the disk failed */
     RESTS_AFTER = 5, /* deliveries in a row that failed */
     RETRY_AFTER_MAX_MS = 3600000,
@@ -33,6 +34,8 @@ struct sender {
     pthread_cond_t wake;
     struct sender_health health;
     atomic_bool stopping;
+    struct source_wait wait;
+    char resend_path[520];
     char cursor[64];
     int64_t after; /* handled up to here, whether committed or not */
     struct pending pending;
@@ -53,7 +56,8 @@ static void pause_for(struct sender *s, int64_t ms)
     int64_t until = clock_monotonic_ms() + ms;
 
     pthread_mutex_lock(&s->lock);
-    while (!atomic_load(&s->stopping) && clock_cond_wait(&s->wake, &s->lock, until))
+    while (!atomic_load(&s->stopping) && !atomic_load(&s->wait.ended) &&
+           clock_cond_wait(&s->wake, &s->lock, until))
         ;
     pthread_mutex_unlock(&s->lock);
 }
@@ -130,9 +134,9 @@ static struct err retry(struct sender *s, size_t i, bool *gone)
     e = pending_bury(&s->pending, i, posted.problem);
     *gone = !failed(e);
     if (*gone)
-        log_error("event_dead", "endpoint=%s event=%s attempts=%" PRId64 " list=%s",
-                  s->config.endpoint->name, letter->id, letter->attempts,
-                  s->pending.dead_path);
+        log_line(
+            LOG_ERROR, "event_dead", "endpoint=%s event=%s attempts=%" PRId64 " list=%s",
+            s->config.endpoint->name, letter->id, letter->attempts, s->pending.dead_path);
     return e;
 }
 
@@ -233,9 +237,12 @@ static struct err skip_pruned(struct sender *s, struct err error)
 static struct err read_new(struct sender *s)
 {
     const Events__V1__ReadReply *reply = NULL;
-    struct err e = source_read(s->config.channel, s->cursor, s->after, BATCH,
-                               (int32_t)ms_to_next(s, WAIT_MS), s->arena, &reply);
+    struct err e =
+        source_read(s->config.channel, s->cursor, s->after, BATCH,
+                    (int32_t)ms_to_next(s, WAIT_MS), &s->wait, s->arena, &reply);
 
+    if (e.code == ERR_CANCELLED && atomic_load(&s->wait.ended))
+        return ERR_NONE;
     if (e.code == ERR_OUT_OF_RANGE)
         return skip_pruned(s, e);
     if (failed(e))
@@ -289,6 +296,7 @@ struct sender_health sender_health(struct sender *s)
 
 static struct err go_round(struct sender *s)
 {
+    atomic_store(&s->wait.ended, false);
     struct err e = resend_asked(&s->pending);
 
     if (!failed(e))
@@ -345,6 +353,8 @@ struct err sender_start(const struct sender_config *config, struct sender **out)
     pthread_mutex_init(&s->lock, NULL);
     clock_cond_init(&s->wake);
     snprintf(s->cursor, sizeof s->cursor, "webhook-%s", config->endpoint->name);
+    snprintf(s->resend_path, sizeof s->resend_path, "%s/%s.resend", config->state_dir,
+             config->endpoint->name);
     s->arena = arena_new(RPC_ARENA_MAX);
     s->post = post_new(config->endpoint, config->timeout_ms, &s->stopping);
     struct err e = s->arena == NULL || s->post == NULL ? err_memory() : ERR_NONE;
@@ -363,12 +373,25 @@ struct err sender_start(const struct sender_config *config, struct sender **out)
     return ERR_NONE;
 }
 
-void sender_stop(struct sender *s)
+/* Ends whatever the sender waits for. */
+static void wake(struct sender *s)
 {
     pthread_mutex_lock(&s->lock);
-    atomic_store(&s->stopping, true);
+    source_wait_end(s->config.channel, &s->wait);
     pthread_cond_signal(&s->wake);
     pthread_mutex_unlock(&s->lock);
+}
+
+void sender_look(struct sender *s)
+{
+    if (access(s->resend_path, F_OK) == 0)
+        wake(s);
+}
+
+void sender_stop(struct sender *s)
+{
+    atomic_store(&s->stopping, true);
+    wake(s);
 }
 
 void sender_join(struct sender *s)

@@ -37,6 +37,9 @@ struct sender_config {
 struct err sender_start(const struct sender_config *config, struct sender **out)
     __attribute__((warn_unused_result));
 
+/* Has it look whether somebody asks for dead letters (resend.h).  Any thread; waits for nothing. */
+void sender_look(struct sender *sender);
+
 /* Ends a delivery under way; it will be repeated.  sender_join waits for the thread. */
 void sender_stop(struct sender *sender);
 void sender_join(struct sender *sender);

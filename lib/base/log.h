@@ -10,6 +10,10 @@
  */
 #pragma once
 
+#include <inttypes.h>
+
+#include "base/log_limit.h"
+
 enum { LOG_LINE_MAX = 2000 }; /* bytes; the rest of a line is cut */
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
@@ -32,5 +36,22 @@ void log_text(enum log_level level, const char *event, const char *pairs);
 
 #define log_debug(event, ...) log_line(LOG_DEBUG, event, __VA_ARGS__)
 #define log_info(event, ...)  log_line(LOG_INFO, event, __VA_ARGS__)
-#define log_warn(event, ...)  log_line(LOG_WARN, event, __VA_ARGS__)
-#define log_error(event, ...) log_line(LOG_ERROR, event, __VA_ARGS__)
+#define log_warn(event, ...)  log_limited(LOG_WARN, event, __VA_ARGS__)
+#define log_error(event, ...) log_limited(LOG_ERROR, event, __VA_ARGS__)
+
+/*
+ * A line that outside events can repeat: once a second at most of each `event`, then with
+ * total=, how many there were, if some were left out (log_limit.h).  `format` is a literal.
+ * Lines that are each the record of one thing (a request that was cut off, a file that somebody
+ * had read anew) go by log_line.
+ */
+#define log_limited(level, event, format, ...)                                           \
+    do {                                                                                 \
+        uint64_t total_;                                                                 \
+        if (!log_limit_pass(event, &total_))                                             \
+            break;                                                                       \
+        if (total_ == 0)                                                                 \
+            log_line(level, event, format, ##__VA_ARGS__);                               \
+        else                                                                             \
+            log_line(level, event, format " total=%" PRIu64, ##__VA_ARGS__, total_);     \
+    } while (0)

@@ -13,11 +13,15 @@
 #include "db/writer.h"
 
 #include <assert.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sodium.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/cork.h"
@@ -30,9 +34,9 @@ enum {
     CONNECT_MS = 3000,     /* one attempt to connect */
     BACKOFF_LEAST_MS = 20, /* between attempts, doubling, with jitter */
     BACKOFF_MOST_MS = 1000,
-    TICK_MS = 50,   /* how often late operations are looked for meanwhile */
-    IDLE_MS = 1000, /* how often an idle writer looks after its connection */
-    TWINS_MOST = 2, /* how often a taken key is believed to be a twin's */
+    TICK_MS = 50,    /* how often late operations are looked for meanwhile */
+    IDLE_MS = 30000, /* how often an idle writer looks after its connection, unasked */
+    TWINS_MOST = 2,  /* how often a taken key is believed to be a twin's */
     PROBE_EVERY_MS = 1000,
     SLOW_MS = 3000,  /* without an answer for so long the database is not well */
     ANSWER_MS = 150, /* for the answer to reach a caller that waits no longer */
@@ -48,6 +52,8 @@ struct writer {
     struct db_op *first, **last;
     size_t queued;
     bool closing;
+    atomic_bool idle; /* the writer sleeps, or is about to, and wake_fd ends it */
+    int wake_fd;      /* an eventfd */
 
     struct health health;
     struct conn conn; /* from here on the writer thread's own */
@@ -75,8 +81,31 @@ static void finish_op(struct db_op *op, struct err error)
 static void wake(void *arg)
 {
     struct writer *w = arg;
+    const uint64_t one = 1;
 
     pthread_cond_signal(&w->wake);
+    if (atomic_load(&w->idle))
+        (void)!write(w->wake_fd, &one, sizeof one);
+}
+
+/* Until there is something to do, or the connection has something to say, which is mostly its
+ * end.  The lock is held. */
+static void sleep_idle(struct writer *w)
+{
+    struct pollfd fds[] = {
+        {.fd = w->wake_fd, .events = POLLIN},
+        {.fd = w->conn.pg != NULL ? PQsocket(w->conn.pg) : -1, .events = POLLIN}};
+    int64_t until = clock_monotonic_ms() + IDLE_MS;
+    uint64_t count;
+
+    if (w->doubtful && w->probe_ms < until)
+        until = w->probe_ms;
+    atomic_store(&w->idle, true);
+    pthread_mutex_unlock(&w->lock);
+    (void)poll(fds, 2, (int)clock_remaining_ms(until));
+    pthread_mutex_lock(&w->lock);
+    atomic_store(&w->idle, false);
+    (void)!read(w->wake_fd, &count, sizeof count);
 }
 
 void writer_submit(struct writer *w, struct db_op *op)
@@ -108,12 +137,8 @@ static size_t take(struct writer *w)
     size_t count = 0;
 
     pthread_mutex_lock(&w->lock);
-    if (w->first == NULL && !w->closing) {
-        int64_t until = clock_monotonic_ms() + IDLE_MS;
-        if (w->doubtful && w->probe_ms < until)
-            until = w->probe_ms;
-        (void)clock_cond_wait(&w->wake, &w->lock, until);
-    }
+    if (w->first == NULL && !w->closing)
+        sleep_idle(w);
     while (w->first != NULL && count < w->config.batch_max) {
         w->slots[count++] = (struct slot){.op = w->first};
         w->first = w->first->next;
@@ -535,8 +560,11 @@ struct err writer_start(const struct db_config *config, struct writer **out)
     pthread_mutex_init(&w->lock, NULL);
     clock_cond_init(&w->wake);
     open_metrics(w);
-    if (pthread_create(&w->thread, NULL, writer_main, w) != 0) {
+    w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (w->wake_fd < 0 || pthread_create(&w->thread, NULL, writer_main, w) != 0) {
         metrics_forget(config->metrics, w);
+        if (w->wake_fd >= 0)
+            close(w->wake_fd);
         free(slots);
         free(by_id);
         free(w);
@@ -554,9 +582,10 @@ void writer_stop(struct writer *w)
         return;
     pthread_mutex_lock(&w->lock);
     w->closing = true;
-    pthread_cond_signal(&w->wake);
     pthread_mutex_unlock(&w->lock);
+    wake(w);
     pthread_join(w->thread, NULL);
+    close(w->wake_fd);
     metrics_forget(w->config.metrics, w);
     batch_free(&w->batch);
     pthread_cond_destroy(&w->wake);

@@ -77,8 +77,10 @@ void rpc_server_set_callers(struct rpc_server *server, const struct peers *calle
 /*
  * Refuses what comes from now on with UNAVAILABLE, waits up to drain_ms for the calls being
  * served and a tenth of a second for their answers to be read, and closes.  NULL is allowed.
+ * False when calls were still being served: each is logged (call_cut), and its caller learns
+ * by the end of the connection that the outcome is not known, and asks again.
  */
-void rpc_server_stop(struct rpc_server *server, int64_t drain_ms);
+bool rpc_server_stop(struct rpc_server *server, int64_t drain_ms);
 
 /* Of a call being served; all valid until its reply is given. */
 struct arena *rpc_call_arena(struct rpc_call *call);    /* dies when the reply is sent */

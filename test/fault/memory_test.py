@@ -141,7 +141,7 @@ class EachAllocation(StackTest):
         self.stack.kills += 1
         os.kill(pid, 15)
         self.stack.calm()
-        self.assertNotIn("stopped_with_checkouts_running", self.stack.log("orchestrator"))
+        self.assertNotIn("checkout_cut", self.stack.log("orchestrator"))
         self.assertFalse(re.search(r"in_flight=[1-9]", self.stack.log("orchestrator")))
 
 

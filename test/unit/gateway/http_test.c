@@ -755,9 +755,47 @@ static void a_drain_accepts_no_more_and_answers_what_runs(void **state)
     close(fd);
     channel_close(w->gateway.inventory);
     channel_close(w->gateway.orchestrator);
-    http_stop(w->http);
+    assert_true(http_stop(w->http));
     w->http = NULL;
     shop_wait_held(&w->shop, 0);
+}
+
+static void what_outlasts_the_drain_is_answered_where_it_can_be_and_told(void **state)
+{
+    struct world *w = *state;
+    char bytes[2048];
+    int fd = wire_connect(http_port(w->http)), half = wire_connect(http_port(w->http));
+    int size = snprintf(bytes, sizeof bytes,
+                        "POST /v1/orders HTTP/1.1\r\n" HOST "Authorization: Bearer %s\r\n"
+                        "Idempotency-Key: cut-off-1\r\nContent-Length: 53\r\n\r\n"
+                        "{\"cart_id\":\"held\",\"payment_method_id\":\"pm_card_visa\"}",
+                        w->token);
+
+    wire_send(half, bytes, (size_t)size - 10); /* its body does not end */
+    wire_send(fd, bytes, (size_t)size);
+    shop_wait_held(&w->shop, 1);
+    http_drain(w->http, 100);
+    channel_close(w->gateway.inventory);
+    channel_close(w->gateway.orchestrator);
+    wire_read(fd, false, &w->answer);
+    expect_problem(&w->answer, 504, "outcome_unknown");
+    close(fd);
+    assert_false(http_stop(w->http));
+    w->http = NULL;
+    assert_true(wire_ended(half));
+    close(half);
+    shop_let_go(&w->shop, true);
+    shop_wait_held(&w->shop, 0);
+}
+
+static void a_gateway_that_retires_says_so_and_serves_on(void **state)
+{
+    struct world *w = *state;
+
+    assert_int_equal(ask(w, "GET /healthz", "", NULL)->status, 200);
+    http_retire(w->http);
+    expect_problem(ask(w, "GET /healthz", "", NULL), 503, "unavailable");
+    assert_int_equal(ask(w, "GET /v1/products", "", NULL)->status, 200);
 }
 
 /* Between the drain and the end: nothing may begin any more. */
@@ -1249,6 +1287,8 @@ int main(void)
         WITH_WORLD(two_requests_run_at_once),
         WITH_WORLD(after_a_drain_who_still_asks_is_sent_elsewhere),
         WITH_WORLD(a_drain_accepts_no_more_and_answers_what_runs),
+        WITH_WORLD(what_outlasts_the_drain_is_answered_where_it_can_be_and_told),
+        WITH_WORLD(a_gateway_that_retires_says_so_and_serves_on),
         cmocka_unit_test_setup_teardown(a_head_or_body_that_trickles_in_is_408,
                                         set_up_impatient, tear_down),
         WITH_WORLD(doubtful_framing_is_refused_and_the_connection_closed),

@@ -40,7 +40,7 @@ static struct world *open_with_tls_as(struct http_server_config config)
     char folder[32], cert[64], key[64];
 
     make_certificate(folder, cert, key);
-    struct err e = http_tls_open(cert, key, HTTP_TLS_EVERY_MS, &config.tls);
+    struct err e = http_tls_open(cert, key, HTTP_TLS_SETTLE_MS, &config.tls);
     if (failed(e))
         fail_msg("%s", e.message);
     unlink(cert);
