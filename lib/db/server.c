@@ -9,7 +9,18 @@
 #include "base/log.h"
 #include "db/pooler.h"
 
-enum { TEXT_SIZE = 1200 };
+enum {
+    TEXT_SIZE = 1200,
+    CURE_SIZE = 200,
+    VERSION_LEAST = 150000, /* as libpq tells it */
+};
+
+/* What must be so; docs/decisions.md has the table for operators. */
+struct need {
+    const char *name;      /* of a setting */
+    const char *value;     /* as current_setting gives it */
+    const char *otherwise; /* what happens then */
+};
 
 static const struct need NEEDS[] = {
     {"fsync", "on", "what was acknowledged can be lost when the machine stops"},
@@ -21,31 +32,6 @@ static const struct need NEEDS[] = {
 };
 
 enum { COUNT = sizeof NEEDS / sizeof *NEEDS };
-
-/*
- * By pg_settings.source: where that is, and what to do; its parameters are the setting's name,
- * its value as it must be, the role and the database.  The last row is for any other.
- */
-static const struct {
-    const char *source, *where, *cure;
-} PLACES[] = {
-    {"configuration file", "in the server's files",
-     "ALTER SYSTEM SET %1$s = %2$s, and start the server again"},
-    {"command line", "on the server's command line", "start it without %1$s there"},
-    {"global", "by ALTER ROLE ALL", "ALTER ROLE ALL RESET %1$s"},
-    {"database", "by ALTER DATABASE", "ALTER DATABASE \"%4$s\" RESET %1$s"},
-    {"user", "by ALTER ROLE", "ALTER ROLE \"%3$s\" RESET %1$s"},
-    {"database user", "by ALTER ROLE ... IN DATABASE",
-     "ALTER ROLE \"%3$s\" IN DATABASE \"%4$s\" RESET %1$s"},
-    {"client", "in the URL's options or PGOPTIONS", "take %1$s out of them"},
-    {NULL, "on the server", "set %1$s to %2$s"},
-};
-
-const struct need *server_needs(size_t *count)
-{
-    *count = COUNT;
-    return NEEDS;
-}
 
 /* Adds a sentence to what `text` holds. */
 __attribute__((format(printf, 2, 3))) static void say(char text[TEXT_SIZE],
@@ -63,26 +49,56 @@ __attribute__((format(printf, 2, 3))) static void say(char text[TEXT_SIZE],
 
 /* ---- where a setting comes from, and what to do ------------------------------------------ */
 
-static void cure_of(const char *source, const struct need *need, const PGconn *pg,
-                    const char **where, char cure[200])
+/* By pg_settings.source. */
+static const char *where_is(const char *source)
 {
-    size_t at = 0;
+    static const char *const PLACES[][2] = {
+        {"configuration file", "in the server's files"},
+        {"command line", "on the server's command line"},
+        {"global", "by ALTER ROLE ALL"},
+        {"database", "by ALTER DATABASE"},
+        {"user", "by ALTER ROLE"},
+        {"database user", "by ALTER ROLE ... IN DATABASE"},
+        {"client", "in the URL's options or PGOPTIONS"},
+    };
 
-    while (PLACES[at].source != NULL && strcmp(PLACES[at].source, source) != 0)
-        at++;
-    *where = PLACES[at].where;
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    snprintf(cure, 200, PLACES[at].cure, need->name, need->value, PQuser(pg), PQdb(pg));
-#pragma GCC diagnostic pop
+    for (size_t i = 0; i < sizeof PLACES / sizeof *PLACES; i++)
+        if (strcmp(PLACES[i][0], source) == 0)
+            return PLACES[i][1];
+    return "on the server";
+}
+
+static void cure_of(const char *source, const struct need *need, const PGconn *pg,
+                    char cure[CURE_SIZE])
+{
+    const char *name = need->name;
+
+    if (strcmp(source, "configuration file") == 0)
+        snprintf(cure, CURE_SIZE, "ALTER SYSTEM SET %s = %s, and start the server again",
+                 name, need->value);
+    else if (strcmp(source, "command line") == 0)
+        snprintf(cure, CURE_SIZE, "start it without %s there", name);
+    else if (strcmp(source, "client") == 0)
+        snprintf(cure, CURE_SIZE, "take %s out of them", name);
+    else if (strcmp(source, "global") == 0)
+        snprintf(cure, CURE_SIZE, "ALTER ROLE ALL RESET %s", name);
+    else if (strcmp(source, "database") == 0)
+        snprintf(cure, CURE_SIZE, "ALTER DATABASE \"%s\" RESET %s", PQdb(pg), name);
+    else if (strcmp(source, "user") == 0)
+        snprintf(cure, CURE_SIZE, "ALTER ROLE \"%s\" RESET %s", PQuser(pg), name);
+    else if (strcmp(source, "database user") == 0)
+        snprintf(cure, CURE_SIZE, "ALTER ROLE \"%s\" IN DATABASE \"%s\" RESET %s",
+                 PQuser(pg), PQdb(pg), name);
+    else
+        snprintf(cure, CURE_SIZE, "set it to %s", need->value);
 }
 
 static struct err say_setting(struct conn *conn, const struct need *need,
                               const char *value, char text[TEXT_SIZE],
                               int64_t deadline_ms)
 {
-    char sql[200], cure[200];
-    const char *where = "", *file = "", *line = "", *source = "";
+    char sql[200], cure[CURE_SIZE];
+    const char *file = "", *line = "", *source = "";
     PGresult *result = NULL;
 
     snprintf(sql, sizeof sql,
@@ -95,9 +111,9 @@ static struct err say_setting(struct conn *conn, const struct need *need,
         file = PQgetvalue(result, 0, 1); /* "" for who may not see it */
         line = PQgetvalue(result, 0, 2);
     }
-    cure_of(source, need, conn->pg, &where, cure);
-    say(text, "%s is %s, set %s%s%s%s%s: %s.  To do: %s.", need->name, value, where,
-        *file != '\0' ? " (" : "", file, *file != '\0' ? " line " : "",
+    cure_of(source, need, conn->pg, cure);
+    say(text, "%s is %s, set %s%s%s%s%s: %s.  To do: %s.", need->name, value,
+        where_is(source), *file != '\0' ? " (" : "", file, *file != '\0' ? " line " : "",
         *file != '\0' ? line : "", need->otherwise, cure);
     PQclear(result);
     return e;
@@ -131,7 +147,7 @@ static struct err judge(struct conn *conn, const PGresult *look, char text[TEXT_
     int version = PQserverVersion(conn->pg);
     struct err e = ERR_NONE;
 
-    if (version < SERVER_VERSION_LEAST)
+    if (version < VERSION_LEAST)
         say(text,
             "The server is PostgreSQL %d: it must be 15 or newer.  To do: upgrade it.",
             version / 10000);
