@@ -449,6 +449,17 @@ class Answers(StackTest):
                     lambda: (answer := ask()).status == 500 and answer, 60, "it is let in"))
             shopper.close()
 
+    def test_what_is_damaged_is_told(self):
+        one, cart = self.shopper(), fresh()
+        self.expect(one.put_cart(cart, [("cup", 1)]), 201)
+        order = self.expect(one.order(cart, cart), 201).json["order_id"]
+        lines = self.stack.sql(f"SELECT lines FROM orders.orders WHERE id = '{order}'")[0][0]
+        self.stack.sql(f"UPDATE orders.orders SET lines = '[]' WHERE id = '{order}'")
+        answer = self.expect(one.ask("GET", f"/v1/orders/{order}"), 500, "data_loss")
+        self.stack.sql(f"UPDATE orders.orders SET lines = '{lines}' WHERE id = '{order}'")
+        self.give("getOrder", 500, answer)
+        one.close()
+
     def test_an_outcome_that_is_not_known_is_told(self):
         with Gateway(self.stack, "hasty", call_timeout_ms=300, place_timeout_ms=300) as gateway:
             shopper = self.shopper(gateway)
