@@ -73,7 +73,9 @@ static void take(struct checking *c, struct err e, const Rpc__V1__HealthCheckRep
     char warning[WARNING_SIZE];
 
     if (failed(e)) {
-        add_trouble(c, "it does not answer", e.message);
+        bool refused = e.code == ERR_UNAUTHENTICATED || e.code == ERR_PERMISSION_DENIED;
+        add_trouble(c, refused ? "it does not let this gateway in" : "it does not answer",
+                    e.message);
         return;
     }
     if (reply->status != RPC__V1__HEALTH_CHECK_REPLY__STATUS__SERVING)
