@@ -26,7 +26,7 @@ enum {
 
 struct checking {
     struct request *request;
-    size_t service; /* the one being asked, or asked next */
+    size_t service;                 /* the one being asked, or asked next */
     struct text troubles, warnings; /* JSON, what stands between the brackets */
 };
 

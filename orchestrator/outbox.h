@@ -33,7 +33,7 @@ struct outbox_config {
     int64_t takeover_ms;      /* after how much silence another replica relays */
     int64_t keep_ms;          /* how long published events are kept */
     int64_t prune_every_ms;
-    int64_t backlog_max; /* events waiting, past which the relay is not serving */
+    int64_t backlog_max;     /* events waiting, past which the relay is not serving */
     struct bus_local *local; /* live listeners, or NULL; borrowed */
     struct bus_nats *nats;   /* or NULL: placed is published; borrowed */
     /* Gets the lag, relay_active and so on (docs/events.md), all 0 in a process that does
