@@ -94,7 +94,8 @@ static void complain(const struct courier *c, struct err outcome)
 static void note_bus(struct courier *c, struct err outcome)
 {
     pthread_mutex_lock(&c->lock);
-    c->bus = failed(outcome) ? err_make(ERR_UNAVAILABLE, "%s", outcome.message) : ERR_NONE;
+    c->bus =
+        failed(outcome) ? err_make(ERR_UNAVAILABLE, "%s", outcome.message) : ERR_NONE;
     pthread_mutex_unlock(&c->lock);
 }
 

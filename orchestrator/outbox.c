@@ -38,7 +38,8 @@ struct outbox {
     struct duty *placer;
     struct courier *courier;
     struct gauge *active, *unplaced, *unpublished, *lag_ms;
-    atomic_llong waiting, waiting_for_bus, oldest_ms; /* the same, for who asks how it is */
+    atomic_llong waiting, waiting_for_bus,
+        oldest_ms; /* the same, for who asks how it is */
 
     /* the placer's */
     int64_t floor;   /* ids up to here are only looked at by the sweep */
@@ -255,10 +256,10 @@ static struct err too_many(struct outbox *o, long long count, const char *what)
 {
     if (count <= o->config.backlog_max)
         return ERR_NONE;
-    return err_make(ERR_UNAVAILABLE,
-                    "%lld events wait for %s, the oldest for %lld s (backlog_max is %" PRId64
-                    ").",
-                    count, what, atomic_load(&o->oldest_ms) / 1000, o->config.backlog_max);
+    return err_make(
+        ERR_UNAVAILABLE,
+        "%lld events wait for %s, the oldest for %lld s (backlog_max is %" PRId64 ").",
+        count, what, atomic_load(&o->oldest_ms) / 1000, o->config.backlog_max);
 }
 
 struct outbox_health outbox_health(struct outbox *o)

@@ -34,7 +34,7 @@ struct outbox_config {
     int64_t takeover_ms;      /* after how much silence another replica relays */
     int64_t keep_ms;          /* how long published events are kept */
     int64_t prune_every_ms;
-    int64_t backlog_max; /* events waiting, past which the relay is not serving */
+    int64_t backlog_max;     /* events waiting, past which the relay is not serving */
     struct bus_local *local; /* live listeners, or NULL; borrowed */
     struct bus_nats *nats;   /* or NULL: placed is published; borrowed */
     /* Told by the relay's thread, with `arg`: this process relays from now on, or no more; and

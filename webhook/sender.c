@@ -265,9 +265,11 @@ static struct err endpoint_health(const struct sender *s)
                         "%s receives nothing: the last %d deliveries failed, the last of "
                         "them: %s; %zu events are pending.",
                         name, s->failures, s->problem, s->pending.count);
-    if ((int64_t)s->pending.count > s->config.backlog_max || s->pending.count == PENDING_MAX)
+    if ((int64_t)s->pending.count > s->config.backlog_max ||
+        s->pending.count == PENDING_MAX)
         return err_make(ERR_UNAVAILABLE,
-                        "%s is behind: %zu events are pending (backlog_max is %" PRId64 ").",
+                        "%s is behind: %zu events are pending (backlog_max is %" PRId64
+                        ").",
                         name, s->pending.count, s->config.backlog_max);
     return ERR_NONE;
 }

@@ -437,6 +437,10 @@ class Answers(StackTest):
         changing = ("placeOrder", "putCart")
         with Gateway(self.stack, "stranger", key_file=key) as gateway:
             self.give_all(500, self.shopper(gateway), but=changing)
+            health = self.shopper(gateway).ask("GET", "/healthz")
+            self.give("health", 503, health)
+            self.assertIn({"service": "orchestrator", "reason":
+                           "it does not let this gateway in"}, health.json["services"])
             # Refused by name it is known that nothing was changed.
             public = re.search(r"^public *= *(\S+)", key.read_text(), re.MULTILINE)[1]
             self.stack.ctl("key", "allow", str(self.stack.state / "keys/orchestrator.callers"),
