@@ -141,16 +141,42 @@ static struct err pass(const char *edge, bool *repeat)
                : ERR_NONE;
 }
 
+/* How many of the first are stored, and what is to be said of the next. */
+static struct err judge(struct courier *c, const struct event *events,
+                        const struct bus_delivery *deliveries, struct err error)
+{
+    c->stored = 0;
+    while (c->stored < c->count && bus_stored(&deliveries[c->stored]))
+        c->stored++;
+    if (c->stored == c->count || deliveries[c->stored].answer != BUS_REFUSED)
+        return error;
+    return err_make(ERR_FAILED_PRECONDITION,
+                    "NATS: the event %s at position %" PRId64 " is refused: %s.",
+                    events[c->stored].id, events[c->stored].position,
+                    deliveries[c->stored].reason);
+}
+
+static struct err publish(struct courier *c, const struct event *events)
+{
+    struct bus_delivery *deliveries = calloc(c->count, sizeof *deliveries);
+
+    if (deliveries == NULL)
+        return err_memory();
+    struct err e = bus_nats_publish(c->config.nats, events, c->count, deliveries);
+    e = judge(c, events, deliveries, e);
+    free(deliveries);
+    return e;
+}
+
 static struct err deliver(struct courier *c, const struct event *events)
 {
-    struct bus_nats *nats = c->config.nats;
     bool repeat = false;
     struct err e = pass("before", &repeat);
 
     if (!failed(e))
-        e = bus_nats_publish(nats, events, c->count, &c->stored);
+        e = publish(c, events);
     if (!failed(e) && repeat)
-        e = bus_nats_publish(nats, events, c->count, &c->stored);
+        e = publish(c, events);
     if (failed(e))
         return e;
     e = pass("after", &repeat);

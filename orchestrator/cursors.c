@@ -9,6 +9,7 @@ struct asking {
     struct db_query query;
     struct scope scope;
     int64_t position;
+    bool has_bus;
 };
 
 static struct asking *begin(const struct scope *scope, int64_t position)
@@ -267,16 +268,23 @@ static bool add_cursor(struct arena *arena, const struct db_rows *rows, int row,
     return true;
 }
 
+/* Without a bus the mark in the table says only what may be pruned. */
+static void fill_bus(const struct db_rows *rows, bool has_bus, Events__V1__GetLagReply *reply)
+{
+    reply->bus = has_bus;
+    if (!has_bus)
+        return;
+    reply->published = db_number(rows, 0, COLUMN_PUBLISHED);
+    reply->unpublished = reply->placed - reply->published;
+    reply->unpublished_ms = db_number(rows, 0, COLUMN_UNPUBLISHED_AGE);
+}
+
 static struct err fill_lag(struct arena *arena, const struct db_rows *rows,
                            Events__V1__GetLagReply *reply)
 {
-    reply->placed = db_number(rows, 0, COLUMN_PLACED);
-    reply->published = db_number(rows, 0, COLUMN_PUBLISHED);
     reply->pruned = db_number(rows, 0, COLUMN_PRUNED);
     reply->unplaced = db_number(rows, 0, COLUMN_UNPLACED);
     reply->unplaced_ms = db_number(rows, 0, COLUMN_UNPLACED_AGE);
-    reply->unpublished = reply->placed - reply->published;
-    reply->unpublished_ms = db_number(rows, 0, COLUMN_UNPUBLISHED_AGE);
     reply->holder = (char *)db_text(rows, 0, COLUMN_HOLDER);
     reply->held_since_ms = db_number(rows, 0, COLUMN_HELD_SINCE);
     reply->cursors = arena_alloc(arena, (size_t)rows->count * sizeof *reply->cursors);
@@ -295,17 +303,21 @@ static void on_lag(void *arg, struct err error, const struct db_rows *rows)
 
     if (!failed(error) && rows->count == 0)
         error = err_make(ERR_DATA_LOSS, "orders.relay has no row.");
-    if (!failed(error))
+    if (!failed(error)) {
+        reply.placed = db_number(rows, 0, COLUMN_PLACED);
+        fill_bus(rows, asking->has_bus, &reply);
         error = fill_lag(asking->scope.arena, rows, &reply);
+    }
     finish(asking, error, &reply.base);
 }
 
-void cursors_lag(struct db *db, const struct scope *scope)
+void cursors_lag(struct db *db, const struct scope *scope, bool has_bus)
 {
     struct asking *asking = begin(scope, 0);
 
     if (asking == NULL)
         return;
+    asking->has_bus = has_bus;
     asking->query = (struct db_query){.name = "events_lag",
                                       .types = "",
                                       .sql = LAG,

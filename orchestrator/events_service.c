@@ -76,7 +76,7 @@ static void get_lag(Events__V1__Events_Service *service,
 
     (void)in;
     if (scope_open(&scope, call, (ProtobufCClosure)reply, ERR_NONE))
-        cursors_lag(self(service)->db, &scope);
+        cursors_lag(self(service)->db, &scope, self(service)->has_bus);
 }
 
 static struct err check_replay(const struct events_service *service,

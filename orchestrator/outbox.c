@@ -62,7 +62,10 @@ static struct db_query query_of(const char *name, const char *types, const char 
  * committed so long after others had placed higher ones.  Neither order nor completeness
  * depends on the floor: an event waits while one before it of its order is unplaced.
  *
- * $1 how many, $2 the floor, $3 whether placed is published, $4 whether rows are wanted.
+ * Without a bus the mark of what is published goes along, so that old events are pruned;
+ * no event is noted as published then.
+ *
+ * $1 how many, $2 the floor, $3 whether there is no bus, $4 whether rows are wanted.
  */
 static const char PLACE[] =
     "WITH next AS ("
@@ -78,8 +81,7 @@ static const char PLACE[] =
     "        published = CASE WHEN $3 THEN r.placed + t.total ELSE r.published END"
     "    FROM (SELECT total FROM next LIMIT 1) t RETURNING r.placed - t.total AS base"
     "), e AS ("
-    "    UPDATE orders.outbox o SET position = m.base + n.n,"
-    "        published_at = CASE WHEN $3 THEN now() END"
+    "    UPDATE orders.outbox o SET position = m.base + n.n"
     "    FROM next n, moved m WHERE o.id = n.id RETURNING o.*"
     "), placed AS ("
     "    SELECT count(*) AS count, max(id) AS id FROM e"
@@ -343,7 +345,8 @@ struct err outbox_start(const struct outbox_config *config, struct outbox **out)
     o->config = *config;
     o->active = metrics_gauge(config->metrics, "relay_active", "duty=placer");
     o->unplaced = metrics_gauge(config->metrics, "events_unplaced", "");
-    o->unpublished = metrics_gauge(config->metrics, "events_unpublished", "");
+    if (config->nats != NULL) /* without a bus there is nothing to be told of it */
+        o->unpublished = metrics_gauge(config->metrics, "events_unpublished", "");
     o->lag_ms = metrics_gauge(config->metrics, "events_lag_ms", "");
     struct err e = start_placer(o);
     if (!failed(e) && config->nats != NULL)

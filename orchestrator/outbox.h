@@ -5,7 +5,7 @@
  *                        |  placed: the next positions, by the one relay (duty.h)
  *                        v
  *                  readable, in order, without a gap  --> live listeners (bus_local.h)
- *                        |  published: the bus acknowledged (courier.h), or there is none
+ *                        |  published: the bus acknowledged (courier.h); without one, at once
  *                        v
  *                  kept for keep_ms, then pruned
  *
@@ -34,7 +34,7 @@ struct outbox_config {
     int64_t keep_ms;          /* how long published events are kept */
     int64_t prune_every_ms;
     struct bus_local *local; /* live listeners, or NULL; borrowed */
-    struct bus_nats *nats;   /* or NULL: placed is published; borrowed */
+    struct bus_nats *nats;   /* or NULL: there is no bus; borrowed */
     /* Gets the lag, relay_active and so on (docs/events.md), all 0 in a process that does
      * not relay.  May be NULL; borrowed. */
     struct metrics *metrics;
