@@ -59,6 +59,11 @@ struct outcome command_events_tail(struct cli *cli);
 struct outcome command_events_replay(struct cli *cli);
 struct outcome command_events_lag(struct cli *cli);
 
+/* dead_letters.c */
+struct outcome command_events_dead(struct cli *cli);
+struct outcome command_events_resend(struct cli *cli);
+struct outcome command_events_drop(struct cli *cli);
+
 /* cursors.c */
 struct outcome command_cursors_list(struct cli *cli);
 struct outcome command_cursors_reset(struct cli *cli);

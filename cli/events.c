@@ -185,6 +185,11 @@ static void print_bus(FILE *out, const Events__V1__GetLagReply *lag)
             lag->published);
     fprintf(out, "unpublished  %12" PRId64 "  the oldest for %.1f s\n", lag->unpublished,
             (double)lag->unpublished_ms / 1000);
+    if (lag->dead_letters + lag->waiting_letters > 0)
+        fprintf(out,
+                "dead letters %12" PRId64 "  given up, and %" PRId64
+                " still tried: checkoutctl events dead\n",
+                lag->dead_letters, lag->waiting_letters);
 }
 
 static void print_lag(const struct cli *cli, const Events__V1__GetLagReply *lag)

@@ -241,14 +241,16 @@ static const char LAG[] =
     "       coalesce(r.holder, ''),"
     "       coalesce((extract(epoch FROM r.held_since) * 1000)::bigint, 0),"
     "       c.caller, c.name, c.position, r.placed - c.position,"
-    "       (extract(epoch FROM c.committed_at) * 1000)::bigint "
+    "       (extract(epoch FROM c.committed_at) * 1000)::bigint, l.dead, l.waiting "
     "FROM orders.relay r LEFT JOIN orders.cursors c ON true "
+    "CROSS JOIN (SELECT count(*) FILTER (WHERE next_at IS NULL) AS dead,"
+    "                   count(next_at) AS waiting FROM orders.dead_letters) l "
     "ORDER BY c.caller, c.name LIMIT 1000";
 
 enum {
     COLUMN_PLACED, COLUMN_PUBLISHED, COLUMN_PRUNED, COLUMN_UNPLACED, COLUMN_UNPLACED_AGE,
     COLUMN_UNPUBLISHED_AGE, COLUMN_HOLDER, COLUMN_HELD_SINCE, COLUMN_CALLER, COLUMN_NAME,
-    COLUMN_POSITION, COLUMN_BEHIND, COLUMN_COMMITTED_AT,
+    COLUMN_POSITION, COLUMN_BEHIND, COLUMN_COMMITTED_AT, COLUMN_DEAD, COLUMN_WAITING,
 };
 
 static bool add_cursor(struct arena *arena, const struct db_rows *rows, int row,
@@ -272,6 +274,8 @@ static bool add_cursor(struct arena *arena, const struct db_rows *rows, int row,
 static void fill_bus(const struct db_rows *rows, bool has_bus, Events__V1__GetLagReply *reply)
 {
     reply->bus = has_bus;
+    reply->dead_letters = db_number(rows, 0, COLUMN_DEAD);
+    reply->waiting_letters = db_number(rows, 0, COLUMN_WAITING);
     if (!has_bus)
         return;
     reply->published = db_number(rows, 0, COLUMN_PUBLISHED);

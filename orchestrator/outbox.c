@@ -35,7 +35,7 @@ struct outbox {
     struct outbox_config config;
     struct duty *placer;
     struct courier *courier;
-    struct gauge *active, *unplaced, *unpublished, *lag_ms;
+    struct gauge *active, *unplaced, *unpublished, *lag_ms, *dead, *waiting;
 
     /* the placer's */
     int64_t floor;   /* ids up to here are only looked at by the sweep */
@@ -215,28 +215,39 @@ static const char BACKLOG[] =
     "       (extract(epoch FROM now() - coalesce("
     "           (SELECT created_at FROM orders.outbox e WHERE e.position = r.published + 1),"
     "           (SELECT created_at FROM orders.outbox WHERE position IS NULL"
-    "            ORDER BY id LIMIT 1), now())) * 1000)::bigint "
-    "FROM orders.relay r";
+    "            ORDER BY id LIMIT 1), now())) * 1000)::bigint,"
+    "       l.dead, l.waiting "
+    "FROM orders.relay r CROSS JOIN"
+    "    (SELECT count(*) FILTER (WHERE next_at IS NULL) AS dead, count(next_at) AS waiting"
+    "     FROM orders.dead_letters) l";
 
-static void show(struct outbox *o, int64_t unplaced, int64_t unpublished, int64_t lag_ms)
+struct backlog {
+    int64_t unplaced, unpublished, lag_ms, dead, waiting;
+};
+
+static void show(struct outbox *o, struct backlog backlog)
 {
-    gauge_set(o->unplaced, unplaced);
-    gauge_set(o->unpublished, unpublished);
-    gauge_set(o->lag_ms, lag_ms);
+    gauge_set(o->unplaced, backlog.unplaced);
+    gauge_set(o->unpublished, backlog.unpublished);
+    gauge_set(o->lag_ms, backlog.lag_ms);
+    gauge_set(o->dead, backlog.dead);
+    gauge_set(o->waiting, backlog.waiting);
 }
 
 static void on_backlog(void *arg, const struct db_rows *rows)
 {
     struct outbox *o = arg;
-    int64_t unplaced = db_number(rows, 0, 0), unpublished = db_number(rows, 0, 1);
-    int64_t lag_ms = db_number(rows, 0, 2), now = clock_monotonic_ms();
+    int64_t now = clock_monotonic_ms();
+    const struct backlog b = {db_number(rows, 0, 0), db_number(rows, 0, 1),
+                              db_number(rows, 0, 2), db_number(rows, 0, 3),
+                              db_number(rows, 0, 4)};
 
-    show(o, unplaced, unpublished, lag_ms);
-    if (unplaced + unpublished < BACKLOG_TOLD || now < o->told_ms)
+    show(o, b);
+    if (b.unplaced + b.unpublished < BACKLOG_TOLD || now < o->told_ms)
         return;
     log_warn("events_backlog",
-             "unplaced=%" PRId64 " unpublished=%" PRId64 " oldest_ms=%" PRId64, unplaced,
-             unpublished, lag_ms);
+             "unplaced=%" PRId64 " unpublished=%" PRId64 " oldest_ms=%" PRId64, b.unplaced,
+             b.unpublished, b.lag_ms);
     o->told_ms = now + TELL_EVERY_MS;
 }
 
@@ -307,7 +318,7 @@ static void placer_end(void *arg)
     if (o->config.local != NULL)
         bus_local_leave(o->config.local);
     gauge_set(o->active, 0);
-    show(o, 0, 0, 0); /* another tells it now */
+    show(o, (struct backlog){0}); /* another tells it now */
 }
 
 /* ---- life -------------------------------------------------------------------------- */
@@ -331,6 +342,7 @@ static struct err start_courier(struct outbox *o)
     return courier_start(&(struct courier_config){.database_url = o->config.database_url,
                                                   .every_ms = o->config.every_ms,
                                                   .takeover_ms = o->config.takeover_ms,
+                                                  .attempts = o->config.nats_attempts,
                                                   .nats = o->config.nats,
                                                   .metrics = o->config.metrics},
                          &o->courier);
@@ -345,8 +357,11 @@ struct err outbox_start(const struct outbox_config *config, struct outbox **out)
     o->config = *config;
     o->active = metrics_gauge(config->metrics, "relay_active", "duty=placer");
     o->unplaced = metrics_gauge(config->metrics, "events_unplaced", "");
-    if (config->nats != NULL) /* without a bus there is nothing to be told of it */
+    if (config->nats != NULL) { /* without a bus there is nothing to be told of it */
         o->unpublished = metrics_gauge(config->metrics, "events_unpublished", "");
+        o->dead = metrics_gauge(config->metrics, "events_dead_letters", "state=given_up");
+        o->waiting = metrics_gauge(config->metrics, "events_dead_letters", "state=tried");
+    }
     o->lag_ms = metrics_gauge(config->metrics, "events_lag_ms", "");
     struct err e = start_placer(o);
     if (!failed(e) && config->nats != NULL)

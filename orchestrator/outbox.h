@@ -34,6 +34,7 @@ struct outbox_config {
     int64_t keep_ms;          /* how long published events are kept */
     int64_t prune_every_ms;
     struct bus_local *local; /* live listeners, or NULL; borrowed */
+    int64_t nats_attempts;   /* see courier.h */
     struct bus_nats *nats;   /* or NULL: there is no bus; borrowed */
     /* Gets the lag, relay_active and so on (docs/events.md), all 0 in a process that does
      * not relay.  May be NULL; borrowed. */

@@ -169,6 +169,7 @@ class StrangerTest(StackTest):
             "orders show": [order], "audit": [], "explain": [order], "checkouts list": [],
             "checkouts show": [order], "reservations list": [], "reservations show": [order],
             "charges list": [], "charges show": [order], "events read": [], "events lag": [],
+            "events dead": [], "events resend": [], "events drop": ["01ARZ3NDEKTSV4RRFFQ69G5FAV.1"],
             "stock show": ["teapot"], "stock adjust": ["teapot", "1", "--reason", "json"],
             "products list": [], "products put": ["zebra", "--title", "J", "--price", "1",
                                                   "--currency", "EUR"],
