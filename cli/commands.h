@@ -73,6 +73,10 @@ struct outcome command_cursors_delete(struct cli *cli);
 struct outcome command_webhooks_dead(struct cli *cli);
 struct outcome command_webhooks_resend(struct cli *cli);
 
+/* webhooks_pending.c */
+struct outcome command_webhooks_pending(struct cli *cli);
+struct outcome command_webhooks_resume(struct cli *cli);
+
 /* checkouts.c */
 struct outcome command_checkouts_list(struct cli *cli);
 struct outcome command_checkouts_show(struct cli *cli);

@@ -28,7 +28,7 @@ static const struct conf_row ROWS[] = {
                   "nng URLs of the orchestrator, with commas"),
     CONF_ROW_TEXT(key_file, NULL, "our key pair"),
     CONF_ROW_TEXT(services_file, NULL, "public keys of the services we call"),
-    CONF_ROW_TEXT(endpoints_file, NULL, "lines NAME URL SECRET_FILE"),
+    CONF_ROW_TEXT(endpoints_file, NULL, "lines NAME URL SECRET_FILE [TYPE ...]"),
     CONF_ROW_TEXT(state_dir, NULL,
                   "folder of what is pending, and of the dead-letter lists"),
     CONF_ROW_NUMBER(timeout_ms, "15000", 10, 120000, "of one delivery, milliseconds"),

@@ -178,12 +178,12 @@ class StrangerTest(StackTest):
             "key issuer": ["--out", f"{key}.jwk", "--jwks", f"{key}.jwks"],
             "refund": ["01ARZ3NDEKTSV4RRFFQ69G5FAV"],
         }
-        silent = {"profiles": [], "migrate": [], "webhooks dead": [],
+        silent = {"profiles": [], "migrate": [], "webhooks dead": [], "webhooks pending": [],
                   "key allow": [f"{key}.list", "json", PUBLIC_KEY]}
         # Finished orders are not retried, there is no bus, no consumer and no endpoint; the
         # last three are no data.
         others = {"checkouts retry", "events replay", "cursors reset", "cursors delete",
-                  "webhooks resend", "events tail", "completion", "manual"}
+                  "webhooks resend", "webhooks resume", "events tail", "completion", "manual"}
         for command, more in {**arguments, **silent}.items():
             with self.subTest(command):
                 done = run(*command.split(), *more, "--json",
