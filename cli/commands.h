@@ -76,6 +76,7 @@ struct outcome command_webhooks_resend(struct cli *cli);
 /* webhooks_pending.c */
 struct outcome command_webhooks_pending(struct cli *cli);
 struct outcome command_webhooks_resume(struct cli *cli);
+struct outcome command_webhooks_reload(struct cli *cli);
 
 /* checkouts.c */
 struct outcome command_checkouts_list(struct cli *cli);

@@ -1,6 +1,10 @@
-/* webhooks_pending.c - checkoutctl webhooks pending and resume. */
+/* webhooks_pending.c - checkoutctl webhooks pending, resume and reload. */
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "cli/output.h"
@@ -76,5 +80,50 @@ struct outcome command_webhooks_resume(struct cli *cli)
             "%s is sent events again within seconds; what is dead with: checkoutctl "
             "webhooks resend %s\n",
             name, name);
+    return done();
+}
+
+/* ---- reload ------------------------------------------------------------------------ */
+
+/* The process that works in the folder: its number stands in the file that it has locked,
+ * and that nobody else has.  0: none does. */
+static struct err find_sender(const char *path, pid_t *out)
+{
+    char text[32] = "";
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    *out = 0;
+    if (fd < 0)
+        return errno == ENOENT ? ERR_NONE
+                               : err_make(ERR_INVALID_ARGUMENT, "%s cannot be read: %s.",
+                                          path, strerror(errno));
+    bool works = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    if (works && read(fd, text, sizeof text - 1) > 0)
+        *out = (pid_t)strtol(text, NULL, 10);
+    close(fd);
+    return ERR_NONE;
+}
+
+struct outcome command_webhooks_reload(struct cli *cli)
+{
+    char path[PATH_SIZE];
+    const char *folder;
+    pid_t sender = 0;
+    struct err e = webhooks_folder(cli, &folder);
+
+    if (failed(e))
+        return misused(e);
+    snprintf(path, sizeof path, "%s/lock", folder);
+    e = find_sender(path, &sender);
+    if (!failed(e) && sender <= 1)
+        e = err_make(ERR_NOT_FOUND, "No webhook sender works in %s.", folder);
+    if (!failed(e) && kill(sender, SIGHUP) != 0)
+        e = err_make(ERR_PERMISSION_DENIED, "The sender, process %ld, cannot be told: %s.",
+                     (long)sender, strerror(errno));
+    if (failed(e))
+        return local(e);
+    fprintf(cli->out, "The sender, process %ld, reads its endpoints anew; its log says how "
+                      "that went.\n",
+            (long)sender);
     return done();
 }

@@ -5,6 +5,7 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -59,7 +60,8 @@ struct environment {
     size_t sender_count;
 };
 
-/* One process a state folder, for as long as it lives. */
+/* One process a state folder, for as long as it lives; the file tells which (checkoutctl
+ * webhooks reload). */
 static struct err lock_state(const char *folder)
 {
     char path[512];
@@ -69,7 +71,10 @@ static struct err lock_state(const char *folder)
     if (fd < 0)
         return err_make(ERR_UNAVAILABLE, "%s cannot be made: %s.", path, strerror(errno));
     if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-        return ERR_NONE; /* kept open until the process ends */
+        return ftruncate(fd, 0) == 0 && dprintf(fd, "%ld\n", (long)getpid()) > 0
+                   ? ERR_NONE /* kept open until the process ends */
+                   : err_make(ERR_UNAVAILABLE, "%s cannot be written: %s.", path,
+                              strerror(errno));
     close(fd);
     return err_make(ERR_FAILED_PRECONDITION, "Another process works in %s.", folder);
 }

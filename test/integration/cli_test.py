@@ -183,7 +183,8 @@ class StrangerTest(StackTest):
         # Finished orders are not retried, there is no bus, no consumer and no endpoint; the
         # last three are no data.
         others = {"checkouts retry", "events replay", "cursors reset", "cursors delete",
-                  "webhooks resend", "webhooks resume", "events tail", "completion", "manual"}
+                  "webhooks resend", "webhooks resume", "webhooks reload",
+                  "events tail", "completion", "manual"}
         for command, more in {**arguments, **silent}.items():
             with self.subTest(command):
                 done = run(*command.split(), *more, "--json",

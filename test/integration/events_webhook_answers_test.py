@@ -2,6 +2,7 @@
 import contextlib
 import json
 import subprocess
+import sys
 import time
 
 from stack import main, wait_until
@@ -129,6 +130,37 @@ class EventsWebhookAnswers(WebhookTest):
         self.end()
         for types in ("Order", "*", "order.*x", "order*", "order.created,order.noted"):
             self.refused(f"x {self.url} {self.secret} {types}", "a type is order.created")
+
+    def test_6_reload_tells_the_process_that_works_in_the_folder_and_no_other(self):
+        self.assertIn("No webhook sender works in", self.ctl("reload", check=False).stderr)
+        stand_in = subprocess.Popen(
+            [sys.executable, "-c", STAND_IN, str(self.folder / "lock")], text=True,
+            stdout=subprocess.PIPE)
+        self.addCleanup(lambda: (stand_in.kill(), stand_in.wait(30), stand_in.stdout.close()))
+        self.assertEqual(stand_in.stdout.readline(), "ready\n")
+        self.assertIn(f"process {stand_in.pid}, reads", self.ctl("reload"))
+        self.assertEqual(stand_in.stdout.readline(), "told\n")
+        stand_in.kill()
+        stand_in.wait(30)
+        # Its number still stands there, but nobody holds the lock.
+        self.assertIn("No webhook sender works in", self.ctl("reload", check=False).stderr)
+        self.start()
+        wait_until(lambda: (self.folder / "lock").read_text() == f"{self.process.pid}\n", 30,
+                   "the sender tells its number")
+
+
+# Holds the lock as the sender does, and says when it was told to read anew.
+STAND_IN = """
+import fcntl, os, signal, sys
+lock = open(sys.argv[1], "w")
+fcntl.flock(lock, fcntl.LOCK_EX)
+print(os.getpid(), file=lock, flush=True)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+print("ready", flush=True)
+signal.sigwait([signal.SIGHUP])
+print("told", flush=True)
+signal.pause()
+"""
 
 
 if __name__ == "__main__":
