@@ -7,4 +7,5 @@
 /* Finds a violation in each event that was given up.  Changes nothing; a call waits
  * timeout_ms at most. */
 struct outcome audit_letters(const struct cli *cli, int64_t timeout_ms,
-                             struct findings *findings) __attribute__((warn_unused_result));
+                             struct findings *findings)
+    __attribute__((warn_unused_result));

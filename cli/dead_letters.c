@@ -34,7 +34,8 @@ static void print_letters(const struct cli *cli, const ProtobufCMessage *message
         print_letter(cli->out, reply->letters[i]);
     if (reply->n_letters == 0)
         return;
-    snprintf(last, sizeof last, "%" PRId64, reply->letters[reply->n_letters - 1]->position);
+    snprintf(last, sizeof last, "%" PRId64,
+             reply->letters[reply->n_letters - 1]->position);
     output_cut(cli, reply->n_letters, last);
 }
 
@@ -86,7 +87,8 @@ static void print_dropped(const struct cli *cli, const ProtobufCMessage *message
 
 struct outcome command_events_drop(struct cli *cli)
 {
-    Events__V1__DropDeadLetterRequest request = EVENTS__V1__DROP_DEAD_LETTER_REQUEST__INIT;
+    Events__V1__DropDeadLetterRequest request =
+        EVENTS__V1__DROP_DEAD_LETTER_REQUEST__INIT;
 
     request.id = borrow(cli->words[0]);
     return remote_show(cli, "orchestrator", "events.v1.Events/DropDeadLetter",

@@ -28,4 +28,5 @@ struct err webhooks_tell_gone(struct cli *cli, const char *folder)
     __attribute__((warn_unused_result));
 
 /* A small JSON file, whole; the caller frees `out`. */
-struct err webhooks_read(const char *path, json_t **out) __attribute__((warn_unused_result));
+struct err webhooks_read(const char *path, json_t **out)
+    __attribute__((warn_unused_result));

@@ -36,9 +36,8 @@ struct err webhooks_each(const struct cli *cli, const char *folder, const char *
 {
     glob_t found;
     struct err e = ERR_NONE;
-    const char *pattern =
-        arena_printf(cli->arena, "%s/%s.%s", folder,
-                     cli->word_count > 0 ? cli->words[0] : "*", suffix);
+    const char *pattern = arena_printf(cli->arena, "%s/%s.%s", folder,
+                                       cli->word_count > 0 ? cli->words[0] : "*", suffix);
 
     if (pattern == NULL)
         return err_memory();

@@ -25,8 +25,8 @@ static void print_letter(const struct cli *cli, const char *endpoint, json_t *js
     if (attempts == 0)
         fprintf(cli->out, "  waits for an earlier event of its order\n");
     else
-        fprintf(cli->out, "  %" JSON_INTEGER_FORMAT " attempts, the next at %s\n", attempts,
-                time_text(next, time));
+        fprintf(cli->out, "  %" JSON_INTEGER_FORMAT " attempts, the next at %s\n",
+                attempts, time_text(next, time));
 }
 
 static struct err list_pending(void *arg, const char *endpoint, const char *path)
@@ -118,12 +118,14 @@ struct outcome command_webhooks_reload(struct cli *cli)
     if (!failed(e) && sender <= 1)
         e = err_make(ERR_NOT_FOUND, "No webhook sender works in %s.", folder);
     if (!failed(e) && kill(sender, SIGHUP) != 0)
-        e = err_make(ERR_PERMISSION_DENIED, "The sender, process %ld, cannot be told: %s.",
-                     (long)sender, strerror(errno));
+        e = err_make(ERR_PERMISSION_DENIED,
+                     "The sender, process %ld, cannot be told: %s.", (long)sender,
+                     strerror(errno));
     if (failed(e))
         return local(e);
-    fprintf(cli->out, "The sender, process %ld, reads its endpoints anew; its log says how "
-                      "that went.\n",
+    fprintf(cli->out,
+            "The sender, process %ld, reads its endpoints anew; its log says how "
+            "that went.\n",
             (long)sender);
     return done();
 }

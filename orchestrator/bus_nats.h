@@ -31,7 +31,7 @@ struct bus_nats;
 
 enum {
     BUS_NATS_WAIT_MS = 2500,
-    BUS_NATS_ANSWER_MS = 750,   /* for one request about the stream */
+    BUS_NATS_ANSWER_MS = 750,     /* for one request about the stream */
     BUS_NATS_KEEP_LEAST_MS = 100, /* the server's own least age */
     BUS_REASON_SIZE = 128,
 };

@@ -26,7 +26,7 @@ struct cargo {
     struct event *events; /* all of the flight */
     bool *held;           /* of each: not given to the bus, but set aside as well */
     size_t count;
-    struct event *given; /* those that are not held */
+    struct event *given;             /* those that are not held */
     struct bus_delivery *deliveries; /* what becomes of each given one */
     size_t given_count;
 };

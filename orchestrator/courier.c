@@ -178,7 +178,8 @@ static void on_flight(void *arg, const struct db_rows *rows)
     c->letters_due = db_bool(rows, 0, COLUMN_DUE);
     if (!cargo_any(rows, COLUMN_CARGO))
         return;
-    c->outcome = cargo_load(&cargo, rows, COLUMN_CARGO) ? deliver(c, &cargo) : err_memory();
+    c->outcome =
+        cargo_load(&cargo, rows, COLUMN_CARGO) ? deliver(c, &cargo) : err_memory();
     c->more = db_number(rows, 0, COLUMN_PLACED) > c->published + (int64_t)c->passed;
     cargo_free(&cargo);
 }
@@ -228,7 +229,8 @@ static struct err fly(struct courier *c, struct dedicated *connection, bool *mor
 }
 
 /* After it the bus must be ready anew, so the next flight is another round's. */
-static struct err retry_letters(struct courier *c, struct dedicated *connection, bool *more)
+static struct err retry_letters(struct courier *c, struct dedicated *connection,
+                                bool *more)
 {
     struct err bus = ERR_NONE;
     struct err e = letters_retry(connection, c->config.nats, c->config.attempts, &bus);

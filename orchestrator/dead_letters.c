@@ -46,10 +46,11 @@ static void finish(const struct asking *asking, struct err error,
 
 #define MS_OF(time) "coalesce((extract(epoch FROM " time ") * 1000)::bigint, 0)"
 
-static const char LIST[] =
-    "SELECT d.position, " ID_OF("d") ", d.type, d.order_id, " MS_OF("d.created_at") ","
-    "       d.attempts, d.reason, " MS_OF("d.refused_at") ", " MS_OF("d.next_at") " "
-    "FROM orders.dead_letters d WHERE d.position > $1 ORDER BY d.position LIMIT $2";
+static const char LIST[] = "SELECT d.position, " ID_OF("d") ", d.type, d.order_id, " MS_OF(
+    "d.created_at") ","
+                    "       d.attempts, d.reason, " MS_OF("d.refused_at") ", " MS_OF(
+                        "d.next_at") " "
+                                     "FROM orders.dead_letters d WHERE d.position > $1 ORDER BY d.position LIMIT $2";
 
 static Events__V1__DeadLetter *make_letter(struct arena *arena,
                                            const struct db_rows *rows, int row)
@@ -99,14 +100,14 @@ void dead_letters_list(struct db *db, const struct scope *scope,
 
     if (asking == NULL)
         return;
-    asking->query = (struct db_query){.name = "dead_letters",
-                                      .types = "ii",
-                                      .sql = LIST,
-                                      .values = {db_i(request->after),
-                                                 db_i(request->limit)},
-                                      .deadline_ms = scope->deadline_ms,
-                                      .done = on_listed,
-                                      .arg = asking};
+    asking->query =
+        (struct db_query){.name = "dead_letters",
+                          .types = "ii",
+                          .sql = LIST,
+                          .values = {db_i(request->after), db_i(request->limit)},
+                          .deadline_ms = scope->deadline_ms,
+                          .done = on_listed,
+                          .arg = asking};
     db_read(db, &asking->query);
 }
 

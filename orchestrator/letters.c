@@ -12,10 +12,10 @@ enum { TRIED_TOGETHER = 100, QUERY_MS = 10000 };
 bool letters_add(json_t *aside, const struct event *event, int64_t attempts,
                  const char *reason)
 {
-    return json_array_append_new(
-               aside, json_pack("{s:I, s:I, s:s}", "position",
-                                (json_int_t)event->position, "attempts",
-                                (json_int_t)attempts, "reason", reason)) == 0;
+    return json_array_append_new(aside,
+                                 json_pack("{s:I, s:I, s:s}", "position",
+                                           (json_int_t)event->position, "attempts",
+                                           (json_int_t)attempts, "reason", reason)) == 0;
 }
 
 /* ---- trying ------------------------------------------------------------------------ */
@@ -40,9 +40,8 @@ static struct err add_result(struct retry *retry, const struct event *event,
         return ERR_NONE;
     if (stored)
         log_info("event_taken", "event=%s position=%" PRId64, event->id, event->position);
-    json_t *result =
-        json_pack("{s:I, s:b, s:s}", "position", (json_int_t)event->position, "stored",
-                  stored, "reason", delivery->reason);
+    json_t *result = json_pack("{s:I, s:b, s:s}", "position", (json_int_t)event->position,
+                               "stored", stored, "reason", delivery->reason);
     return json_array_append_new(retry->results, result) == 0 ? ERR_NONE : err_memory();
 }
 
@@ -51,8 +50,7 @@ static struct err give(struct retry *retry, struct event *events,
 {
     for (int i = 0; i < rows->count; i++)
         event_read(rows, i, 0, &events[i]);
-    struct err e =
-        bus_nats_publish(retry->nats, events, (size_t)rows->count, deliveries);
+    struct err e = bus_nats_publish(retry->nats, events, (size_t)rows->count, deliveries);
     for (int i = 0; i < rows->count; i++) {
         struct err added = add_result(retry, &events[i], &deliveries[i]);
         if (failed(added))
@@ -65,8 +63,7 @@ static void on_due(void *arg, const struct db_rows *rows)
 {
     struct retry *retry = arg;
     struct event *events = calloc((size_t)rows->count + 1, sizeof *events);
-    struct bus_delivery *deliveries =
-        calloc((size_t)rows->count + 1, sizeof *deliveries);
+    struct bus_delivery *deliveries = calloc((size_t)rows->count + 1, sizeof *deliveries);
 
     if (events == NULL || deliveries == NULL || retry->results == NULL)
         retry->bus = err_memory();

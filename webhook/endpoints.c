@@ -177,7 +177,8 @@ static struct err add_line(const char *path, int line, char *text, bool allow_ht
     snprintf(endpoint->url, sizeof endpoint->url, "%s", url);
     struct err e = read_secrets(secret, endpoint);
     const char *type;
-    while (!failed(e) && (type = strtok_r(NULL, " \t\r\n", &rest)) != NULL && *type != '#')
+    while (!failed(e) && (type = strtok_r(NULL, " \t\r\n", &rest)) != NULL &&
+           *type != '#')
         e = add_type(path, line, type, endpoint);
     if (!failed(e))
         out->count++;
