@@ -64,8 +64,12 @@ static void print_resent(const struct cli *cli, const ProtobufCMessage *message)
 {
     int64_t count = ((const Events__V1__ResendDeadLettersReply *)message)->count;
 
-    fprintf(cli->out, "%" PRId64 " event%s given to the bus once more.\n", count,
-            count == 1 ? " is" : "s are");
+    if (count == 0 && cli->word_count > 0)
+        fprintf(cli->out, "There is no dead letter %s, or the bus has it by now.\n",
+                cli->words[0]);
+    else
+        fprintf(cli->out, "%" PRId64 " event%s given to the bus once more.\n", count,
+                count == 1 ? " is" : "s are");
 }
 
 struct outcome command_events_resend(struct cli *cli)

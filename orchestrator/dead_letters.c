@@ -136,8 +136,6 @@ static void on_resent(void *arg, struct err error, const struct db_rows *rows)
 
     if (!failed(error) && rows->count > 0)
         reply.count = db_number(rows, 0, 1);
-    if (!failed(error) && reply.count == 0 && *asking->id != '\0')
-        error = err_make(ERR_NOT_FOUND, "There is no dead letter %s.", asking->id);
     finish(asking, error, &reply.base);
 }
 

@@ -12,7 +12,8 @@
 void dead_letters_list(struct db *db, const struct scope *scope,
                        const Events__V1__ListDeadLettersRequest *request);
 
-/* May be repeated: they are then tried from now on.  NOT_FOUND. */
+/* May be repeated: they are then tried from now on, and one that the bus has taken meanwhile
+ * is none any more. */
 void dead_letters_resend(struct db *db, const struct scope *scope,
                          const Events__V1__ResendDeadLettersRequest *request);
 
