@@ -366,7 +366,7 @@ class EventsNatsSecured(StackTest):
         self.server.kill()
         self.server.configure(self.files.server() + operator.server())
         self.server.start()
-        self.wait_said("Authentication Violation")
+        self.wait_said("Authorization Violation")  # in the server's own words
         self.assertEqual(self.stack.log("orchestrator").count("event=nats_stream_made"), 1)
         fresh = self.creds.with_suffix(".new")
         fresh.write_text(operator.credentials())
