@@ -96,6 +96,14 @@ static const char *check_url(const char *url, bool allow_http)
                : "http:// goes only to this machine, unless allow_http is set";
 }
 
+size_t endpoint_origin(const char *url)
+{
+    const char *host = strstr(url, "://");
+    size_t before = host == NULL ? 0 : (size_t)(host - url) + 3;
+
+    return before + strcspn(url + before, "/?#");
+}
+
 /* ---- the file ---------------------------------------------------------------------- */
 
 static bool taken(const struct endpoints *endpoints, const char *name)

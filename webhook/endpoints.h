@@ -45,3 +45,7 @@ struct endpoints {
  */
 struct err endpoints_read(const char *path, bool allow_http, struct endpoints *out)
     __attribute__((warn_unused_result));
+
+/* The length of the URL's scheme, host and port: what may be logged of it.  What follows,
+ * path and query, is often the receiver's secret. */
+size_t endpoint_origin(const char *url);

@@ -3,13 +3,22 @@
 #
 # The private cluster listens on STATE/run/.s.PGSQL.5432 alone and knows its clients by
 # their Unix user (peer), so it has no passwords at all.  An outside database gets one
-# random password a service role, kept in STATE/keys/roles.
+# random password a service role, kept in STATE/keys/roles.  Its owner's URL is in
+# STATE/keys/migrate.conf, for `checkoutctl migrate` alone.
 
 PG_BIN=/usr/lib/postgresql/15/bin
 ROLES=(inventory payment orders sandbox)
 
 database_is_private() {
-    [[ -z ${CHECKOUT_DATABASE_URL:-} ]]
+    [[ -z $OWNER_URL ]]
+}
+
+# Everything of ours has its database's URL in full.
+libpq_environment_clear() {
+    local name
+    for name in $(compgen -e PG || true); do
+        unset "$name"
+    done
 }
 
 # A state is made for one kind of database and stays with it: its orders are in there.
@@ -21,34 +30,44 @@ database_check_kind() {
     fi
 }
 
+# database_url_full [ROLE]: OWNER_URL written out in full, or as that role's without a
+# password: nothing of the owner's is in it.  Read from a pipe, as it may be a secret.
+database_url_full() {
+    printf 'database_url = %s\n' "$OWNER_URL" |
+        "$BIN/checkoutctl" --config /dev/stdin database url "$@" 2>&1
+}
+
+# Completes a URL that was given by what libpq's environment says now, to be kept so.
+database_url_take() {
+    [[ -n ${GIVEN[CHECKOUT_DATABASE_URL]:-} ]] || return 0
+    ((${#OWNER_URL} <= 3000)) || die "CHECKOUT_DATABASE_URL is longer than 3000 characters."
+    SETTINGS[CHECKOUT_DATABASE_URL]=$(database_url_full) ||
+        die "CHECKOUT_DATABASE_URL cannot be used: ${SETTINGS[CHECKOUT_DATABASE_URL]#*: }"
+}
+
 database_url_owner() {
     if database_is_private; then
         echo "postgresql://checkout_owner@/checkout?host=$RUN"
     else
-        echo "$CHECKOUT_DATABASE_URL"
+        echo "$OWNER_URL"
     fi
 }
 
-# database_url_of ROLE: the same database as that service's role.  libpq takes the last
-# of two values for one parameter, in a URL's query as in a keyword string, so the
-# owner's user and password need not be found and cut out.
+# The same for people to read.
+database_url_masked() {
+    database_url_owner |
+        sed -E 's#^(postgresql://[^:@/]*):[^@/]*@#\1:***@#; s#([?&]sslpassword=)[^&]*#\1***#'
+}
+
+# database_url_of ROLE: the same database as that service's role.
 database_url_of() {
-    local role=checkout_$1 url=${CHECKOUT_DATABASE_URL:-} password rest
+    local role=checkout_$1 url
     if database_is_private; then
         echo "postgresql://$role@/checkout?host=$RUN"
         return
     fi
-    password=$(sed -n "s/^$role = //p" "$STATE/keys/roles")
-    case $url in
-    postgres://* | postgresql://*)
-        # A '?' in the user or password is no separator: look behind the '@'.
-        rest=${url#*://}
-        [[ ${rest%%/*} != *@* ]] || rest=${rest#*@}
-        [[ $rest == *\?* ]] && url+='&' || url+='?'
-        echo "${url}user=$role&password=$password"
-        ;;
-    *) echo "$url user=$role password=$password" ;;
-    esac
+    url=$(database_url_full "$role") || die "The URL of $role could not be made: $url"
+    echo "${url/@/:$(sed -n "s/^$role = //p" "$STATE/keys/roles")@}"
 }
 
 # Random passwords for an outside database's service roles; made once.  The first line
@@ -65,7 +84,7 @@ database_roles_make() {
 }
 
 database_migrate() {
-    local arguments=(migrate)
+    local arguments=(--config "$STATE/keys/migrate.conf" migrate)
     database_is_private || arguments+=(--roles "$STATE/keys/roles")
     if ! patiently "$BIN/checkoutctl" "${arguments[@]}" >"$STATE/log/migrate.log" 2>&1; then
         if database_is_private; then
@@ -74,7 +93,7 @@ database_migrate() {
             die "The database of CHECKOUT_DATABASE_URL could not be prepared: $(last_line "$STATE/log/migrate.log")"
         fi
     fi
-    database_is_private || : >"$STATE/outside"
+    database_is_private || database_url_masked >"$STATE/outside"
 }
 
 # --- the private cluster -----------------------------------------------------------

@@ -18,9 +18,7 @@ STARTING='' BEFORE='' # the process that is being started, and the child before 
 # supervisor ended before that, nobody would ever tell the child.
 TIED='[ "$PPID" = "$1" ] || exit 1; shift; exec "$@"'
 
-LOG_BYTES=${CHECKOUT_LOG_BYTES:-$((64 << 20))}
-STOP_SECONDS=${CHECKOUT_STOP_SECONDS:-30} # for all of them together
-STOP_BY_MS=0                              # when those are over; 0: nothing is stopping
+STOP_BY_MS=0 # when the seconds to stop in, for all of them, are over; 0: nothing is stopping
 
 LOOK_EVERY_MS=200
 RESTART_FIRST_MS=100
@@ -53,7 +51,6 @@ process_started() {
 }
 
 exec_service() {
-    unset CHECKOUT_DATABASE_URL CHECKOUT_NATS_URL # not for all of them
     exec setsid setpriv --pdeathsig TERM sh -c "$TIED" sh $$ \
         "$BIN/$1" --config "$STATE/conf/$1.conf"
 }
@@ -113,15 +110,38 @@ service_ready() {
         pid_file_read "$PIDS/webhook.pid" &&
             [[ -n $(find "/proc/$REPLY/fd" -lname '*/webhook/lock' 2>/dev/null) ]]
     elif [[ $1 == gateway ]]; then
-        curl --noproxy '*' -fsS -o /dev/null --max-time 2 "http://127.0.0.1:$PORT/healthz"
+        # -k: its certificate is for the shop's name, and this is its own address.
+        curl --noproxy '*' -kfsS -o /dev/null --max-time 2 "$(gateway_url)/healthz"
     else
         "$BIN/checkoutctl" call --service "$1" --max-time 2 rpc.v1.Health/Check | grep -qw SERVING
     fi
 }
 
+# gateway_host ADDRESS: where a server that listens there is reached from this machine.
+gateway_host() {
+    case $1 in
+    '' | 0.0.0.0) echo 127.0.0.1 ;;
+    ::) echo ::1 ;;
+    *) echo "$1" ;;
+    esac
+}
+
+# As its configuration has it; empty when there is none yet.
+gateway_url() {
+    local scheme=http host port
+    port=$(conf_read gateway port)
+    [[ -n $port ]] || return 0
+    host=$(gateway_host "$(conf_read gateway listen_address)")
+    [[ $host != *:* ]] || host="[$host]"
+    [[ -z $(conf_read gateway tls_cert_file) ]] || scheme=https
+    echo "$scheme://$host:$port"
+}
+
 port_check() {
-    if (exec 3<>"/dev/tcp/127.0.0.1/$PORT") 2>/dev/null; then
-        die "Port $PORT is taken by another program; choose another with --port."
+    local host port=${SETTINGS[CHECKOUT_GATEWAY_PORT]:-$PORT}
+    host=$(gateway_host "${SETTINGS[CHECKOUT_GATEWAY_LISTEN_ADDRESS]:-}")
+    if (exec 3<>"/dev/tcp/$host/$port") 2>/dev/null; then
+        die "Port $port is taken by another program; choose another with --port."
     fi
 }
 
