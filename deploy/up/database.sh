@@ -101,22 +101,15 @@ database_migrate() {
 # as_database COMMAND...: as the user PostgreSQL runs as; it refuses to be root.  To be
 # exec'd or run in the background as it is, so that $! is the command itself.
 if ((EUID == 0)); then
-    AS_DATABASE=(setpriv --reuid postgres --regid postgres --init-groups)
+    AS_DATABASE=(setpriv --reuid postgres --regid postgres --init-groups "${NO_CAPABILITIES[@]}")
 else
     AS_DATABASE=()
 fi
 
 cluster_check_folder() {
-    local folder=$STATE closed=$STATE
-    ((EUID == 0)) || return 0
-    id postgres >/dev/null 2>&1 || die "There is no user postgres here, and PostgreSQL will not run as root."
-    ! "${AS_DATABASE[@]}" test -x "$STATE" || return 0
-    # Name the outermost folder that is closed: that is the one to open.
-    while [[ $folder != / ]]; do
-        "${AS_DATABASE[@]}" test -x "$folder" || closed=$folder
-        folder=$(dirname "$folder")
-    done
-    die "User postgres, which the database runs as, cannot enter $closed; allow it with: chmod o+x $closed - or choose another --state."
+    ((EUID != 0)) || id postgres >/dev/null 2>&1 ||
+        die "There is no user postgres here, and PostgreSQL will not run as root."
+    user_check_enter postgres "the database"
 }
 
 # The cluster with owner and database, complete or not there: made in postgres.new, then
@@ -167,15 +160,26 @@ cluster_configure() {
             echo "checkout $user $role"
         done
     done >"$data/pg_ident.conf"
+    ident_of_services >>"$data/pg_ident.conf"
     cp "$REPO/deploy/postgresql.conf" "$data/postgresql.conf"
     ((EUID != 0)) || chown postgres:postgres "$data"/{pg_hba,pg_ident,postgresql}.conf
-    # PostgreSQL makes its socket in there, but may not touch the others'.
-    ((EUID != 0)) || chown root:postgres "$RUN"
-    chmod 1771 "$RUN"
 }
 
-# Exec'd in a child of the supervisor.
+# A service's user is its own roles, and no other.
+ident_of_services() {
+    echo "checkout checkout-inventory checkout_inventory"
+    echo "checkout checkout-payment checkout_payment"
+    echo "checkout checkout-payment checkout_sandbox"
+    echo "checkout checkout-orchestrator checkout_orders"
+}
+
+# Exec'd in a child of the supervisor.  It makes its socket among the services'.
 cluster_exec() {
+    local groups
+    if ((EUID == 0)); then
+        groups=$(id -G postgres)
+        AS_DATABASE=("${AS_DATABASE[@]/--init-groups/--groups=${groups// /,},checkout}")
+    fi
     exec setsid "${AS_DATABASE[@]}" setpriv --pdeathsig INT sh -c "$TIED" sh $$ \
         "$PG_BIN/postgres" -D "$STATE/postgres" -k "$RUN"
 }

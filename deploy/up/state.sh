@@ -6,6 +6,7 @@
 #           settings    what ./up was started with (settings.sh)
 #           outside     there when an outside database is used, not postgres/: which one
 #           keys/       who may call whom             conf/   written at each start
+#           programs/   when root runs it: copies for the services to run
 #           log/        one log a process         pids/   of what runs, and `ready`
 #
 # What takes more than one step to make is made beside its place and then renamed, so
@@ -236,7 +237,7 @@ $addresses
 jwks_file = $keys/jwks.json
 jwt_issuer = $JWT_ISSUER
 jwt_audience = $JWT_AUDIENCE
-storefront_dir = $REPO/storefront
+storefront_dir = $STOREFRONT
 demo_token_file = $keys/demo.jwt
 END
     {

@@ -19,7 +19,7 @@ import threading
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
-from stack import BUILD, KEY, Stack, check_sums, wait_until  # noqa: E402
+from stack import BUILD, KEY, Stack, as_user, check_sums, give, wait_until  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 SHORT = {  # so that leases, holds and patience run out within a test
@@ -52,14 +52,15 @@ class Replica:
         own.write_text(conf.read_text().replace(f"ipc://{run}/{self.service}.sock",
                                                 f"ipc://{run}/{self.name}.sock", 1))
         own.chmod(0o600)
+        give(own, self.service)
         self.keeper.start()
         wait_until(lambda: self.process, 30, f"{self.name} is started")
 
     def _spawn(self):
         with open(self.stack.state / "log" / f"{self.name}.log", "ab") as log:
             self.process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", str(BUILD / "bin" / self.service),
-                 "--config", str(self.stack.state / "conf" / f"{self.name}.conf")],
+                [*as_user(self.service), "setpriv", "--pdeathsig", "KILL",
+                 self.stack.program(self.service), "--config", str(self.stack.state / "conf" / f"{self.name}.conf")],
                 env=self.stack._environ(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True)
 

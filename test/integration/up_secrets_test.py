@@ -4,7 +4,6 @@ The database is outside ./up, takes passwords only, and its owner's is given as 
 do: in CHECKOUT_DATABASE_URL or in PGPASSWORD.  Looked at are all files of configuration,
 all that is said and logged, and the command line and environment of every process.
 """
-import base64
 import os
 import re
 import shutil
@@ -157,7 +156,7 @@ class Secrets(unittest.TestCase):
             CHECKOUT_NATS_URL=bus, CHECKOUT_GATEWAY_CORS_ORIGINS=f"https://{OVERRIDE}.example")
         done = stack.up("--detach")
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.configure_webhook(stack)
+        stack.configure_webhook(f"https://127.0.0.1:1/{PATH_TOKEN}?key={PATH_TOKEN}")
         stack.up("--stop")
         stack.environment.clear()
         done = stack.up("--detach")  # a plain restart has it all from the state folder
@@ -187,15 +186,6 @@ class Secrets(unittest.TestCase):
                                    "WHERE datname = 'checkout'")}
         self.assertEqual(users, {f"checkout_{role}" for role in
                                  ("inventory", "payment", "orders", "sandbox")})
-
-    @staticmethod
-    def configure_webhook(stack):
-        folder = stack.state / "webhook"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        (folder / "secret").write_text("whsec_" + base64.b64encode(b"x" * 32).decode() + "\n")
-        (folder / "secret").chmod(0o600)
-        (folder / "endpoints").write_text(
-            f"shop https://127.0.0.1:1/{PATH_TOKEN}?key={PATH_TOKEN} {folder}/secret\n")
 
     def test_libpqs_environment_is_the_migrators_too(self):
         stack = self.stack(
