@@ -10,12 +10,12 @@
  *     16 + bits  these hang: bit i is the i-th of the command line, six at most
  *     2          it cannot work, or wrong usage; the reason is on standard error
  *
- * A process hangs when it does not answer newcomers.  Every five seconds each is greeted at
- * its address, on a connection of its own (greet.h); it hangs when for four seconds there
- * is no answer.  Whether it can do its work is not asked: one whose database is away, or
- * that has more to do than it can, still greets.  So does one that is merely slow, later: a
- * process that uses the processor has thirty seconds.  Without an address a process hangs
- * when it is stopped (SIGSTOP) for four seconds.
+ * A process hangs when it is stopped (SIGSTOP) for four seconds, or gives a newcomer no
+ * answer for as long: it is greeted at its address, if it has one, on a connection of its
+ * own (greet.h), five seconds after the last time if it has worked since and else after a
+ * minute.  Whether it can do its work is not asked: one whose database is away, or that has
+ * more to do than it can, still greets.  So does one that is merely slow, later: a process
+ * that uses the processor has thirty seconds.
  *
  * It looks once a second and for everything at once, so that it wakes once a second, and
  * looks at answers when it is awake anyway; only a process's end wakes it at once.  If it
@@ -140,7 +140,7 @@ static int watch(struct watcher *w)
     for (;;) {
         int64_t now_ms = process_now_ms(), next_ms = now_ms + LOOK_EVERY_MS;
         for (size_t i = 0; now_ms - last_ms > LATE_MS && i < w->count; i++)
-            process_trust(&w->processes[i], now_ms);
+            process_trust(&w->processes[i]);
         last_ms = now_ms;
         bool ending = w->until_ms != 0 && now_ms >= w->until_ms;
         int hang = look(w, now_ms, ending);

@@ -13,6 +13,8 @@
 
 enum {
     GREET_EVERY_MS = 5000,
+    REST_EVERY_MS = 60000,         /* for one that has worked less than WORK_US since */
+    WORK_US = 2000,                /* more than a greeting costs, and its timers */
     ANSWER_WITHIN_MS = 4000 - 100, /* a look may be a little early */
     BUSY_WITHIN_MS = 30000,        /* for one that uses the processor */
     BUSY_PERCENT = 5,              /* from so much on */
@@ -53,11 +55,22 @@ bool process_open(struct process *process, const char *argument)
     return true;
 }
 
-/* Reads /proc/PID/stat: its state, and the processor time it has used. */
-static bool read_stat(pid_t pid, char *state, int64_t *used_ms)
+/* The processor time of all its threads. */
+static int64_t used_us(const struct process *process)
 {
-    char path[64], text[1024];
-    unsigned long user, system;
+    struct timespec used;
+    clockid_t clock;
+
+    if (clock_getcpuclockid(process->pid, &clock) != 0 ||
+        clock_gettime(clock, &used) != 0)
+        return process->greeted_us;
+    return (int64_t)used.tv_sec * 1000000 + used.tv_nsec / 1000;
+}
+
+/* Whether it is stopped, as by SIGSTOP: /proc/PID/stat, the letter behind the name. */
+static bool is_stopped(pid_t pid)
+{
+    char path[64], text[512];
 
     snprintf(path, sizeof path, "/proc/%d/stat", pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -67,79 +80,63 @@ static bool read_stat(pid_t pid, char *state, int64_t *used_ms)
     if (size <= 0)
         return false;
     text[size] = '\0';
-    const char *fields = strrchr(text, ')'); /* a name may have blanks */
-    if (fields == NULL ||
-        sscanf(fields, ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", state, &user,
-               &system) != 3)
-        return false;
-    *used_ms = (int64_t)(user + system) * 1000 / sysconf(_SC_CLK_TCK);
-    return true;
+    const char *name_end = strrchr(text, ')'); /* a name may have one, too */
+    return name_end != NULL && strncmp(name_end, ") T", 3) == 0;
 }
 
-void process_trust(struct process *process, int64_t now_ms)
+void process_trust(struct process *process)
 {
     if (process->greeting >= 0)
         close(process->greeting);
     process->greeting = -1;
     process->greeted = false;
     process->since_ms = 0;
-    process->next_ms = now_ms;
 }
 
-static void take(struct process *process, enum greeted how, int64_t now_ms)
+static void doubt(struct process *process, int64_t now_ms, int64_t now_us)
 {
-    process->greeted = how == GREET_WAITING;
-    if (process->greeted)
+    if (process->since_ms != 0)
         return;
-    process->since_ms = 0; /* who does not listen is starting, or ending: not hanging */
-    process->next_ms = now_ms + GREET_EVERY_MS;
-}
-
-static void greet(struct process *process, int64_t now_ms, bool ending)
-{
-    if (process->greeted)
-        take(process, greet_read(&process->greeting), now_ms);
-    if (process->greeted || ending || now_ms < process->next_ms)
-        return;
-    char state;
     process->since_ms = now_ms;
-    (void)read_stat(process->pid, &state, &process->used_ms);
-    take(process, greet_begin(process->address, &process->greeting), now_ms);
+    process->doubted_us = now_us;
 }
 
-/* For one that has no address. */
-static void look_whether_stopped(struct process *process, int64_t now_ms)
+static bool is_time(const struct process *process, int64_t now_ms, int64_t now_us)
 {
-    char state = 'S';
-    int64_t used_ms;
+    int64_t rested_ms = now_ms - process->greeted_ms;
 
-    (void)read_stat(process->pid, &state, &used_ms);
-    if (state != 'T')
-        process->since_ms = 0;
-    else if (process->since_ms == 0)
-        process->since_ms = now_ms;
+    return process->greeted_ms == 0 || rested_ms >= REST_EVERY_MS ||
+           (rested_ms >= GREET_EVERY_MS && now_us - process->greeted_us >= WORK_US);
 }
 
-static bool is_busy(const struct process *process, int64_t silent_ms)
+/* Who does not listen is starting, or ending: that is no doubt. */
+static void greet(struct process *process, int64_t now_ms, int64_t now_us, bool ending)
 {
-    char state = 'S';
-    int64_t used_ms = process->used_ms;
-
-    return read_stat(process->pid, &state, &used_ms) && state != 'T' &&
-           (used_ms - process->used_ms) * 100 >= silent_ms * BUSY_PERCENT;
+    if (process->greeted)
+        process->greeted = greet_read(&process->greeting) == GREET_WAITING;
+    if (process->greeted || ending || !is_time(process, now_ms, now_us))
+        return;
+    process->greeted_ms = now_ms;
+    process->greeted_us = now_us;
+    process->greeted = greet_begin(process->address, &process->greeting) == GREET_WAITING;
 }
 
 bool process_hangs(struct process *process, int64_t now_ms, bool ending)
 {
+    int64_t now_us = used_us(process);
+    bool stopped = is_stopped(process->pid);
+
     if (process->address != NULL)
-        greet(process, now_ms, ending);
+        greet(process, now_ms, now_us, ending);
+    if (stopped || process->greeted)
+        doubt(process, now_ms, now_us);
     else
-        look_whether_stopped(process, now_ms);
+        process->since_ms = 0;
     int64_t silent_ms = process->since_ms == 0 ? 0 : now_ms - process->since_ms;
     if (silent_ms < ANSWER_WITHIN_MS)
         return false;
-    return silent_ms >= BUSY_WITHIN_MS || process->address == NULL ||
-           !is_busy(process, silent_ms);
+    bool busy = (now_us - process->doubted_us) / 10 >= silent_ms * BUSY_PERCENT;
+    return stopped || !busy || silent_ms >= BUSY_WITHIN_MS;
 }
 
 bool process_in_doubt(const struct process *process)

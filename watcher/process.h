@@ -1,9 +1,12 @@
 /*
  * process.h - one process that is watched, and the doubt about it.
  *
- *     trusted --greeted, no answer--> in doubt --too long--> hangs
- *        ^                               |
- *        +---------- answer -------------+
+ *     trusted --greeted, no answer; or stopped--> in doubt --too long--> hangs
+ *        ^                                           |
+ *        +---------- answer; or goes on -------------+
+ *
+ * A greeting costs a service some thirty context switches, so one at rest is left to rest:
+ * it is greeted when it has worked since the last time, or after a minute.
  */
 #pragma once
 
@@ -22,9 +25,9 @@ struct process {
     const char *address; /* NULL: it cannot be greeted */
     int greeting;        /* the connection, or -1 */
     bool greeted;        /* and no answer yet */
-    int64_t since_ms;    /* since when there is none: in doubt; or 0 */
-    int64_t next_ms;     /* when to greet again */
-    int64_t used_ms;     /* processor time when the doubt began */
+    int64_t greeted_ms;  /* when last; 0: never */
+    int64_t since_ms;    /* in doubt since; 0: trusted */
+    int64_t greeted_us, doubted_us; /* the processor time it had used at these moments */
 };
 
 /* CLOCK_BOOTTIME: a machine that slept is late. */
@@ -44,5 +47,5 @@ bool process_in_doubt(const struct process *process);
  * (lib/rpc/watch.h). */
 void process_leave(struct process *process);
 
-/* Begins anew, as if it had just answered. */
-void process_trust(struct process *process, int64_t now_ms);
+/* Ends the doubt. */
+void process_trust(struct process *process);

@@ -87,6 +87,8 @@ end_process() {
     pid_file_read "$file" || { rm -f "$file"; return 0; }
     kill "-$signal" "$REPLY" 2>/dev/null || true
     while pid_file_read "$file"; do
+        # Again, for bash may overlook a signal that comes just as it begins to wait.
+        ((tenths % 20 != 1)) || kill "-$signal" "$REPLY" 2>/dev/null || true
         if ((tenths-- == 0)); then
             say "$(basename "$file" .pid) did not end within $3 s and was killed" >&2
             kill_family "$REPLY"

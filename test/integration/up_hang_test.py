@@ -65,7 +65,6 @@ class Hang(StackTest):
         """A lock holds up every reservation; health calls wait behind them, and the
         inventory is as healthy as ever."""
         before = {name: self.stack.pid(name) for name in PROCESSES}
-        watcher = self.watcher()
         holder = self.hold("LOCK TABLE inventory.reservations, inventory.stock")
         shoppers = [self.stack.shopper() for _ in range(64)]
         threads = [threading.Thread(target=self.try_to_order, args=(shopper,))
@@ -73,10 +72,10 @@ class Hang(StackTest):
         try:
             for thread in threads:
                 thread.start()
-            # The watcher has greeted everybody several times when it is another one.
-            wait_until(lambda: self.watcher() not in (None, watcher), 120, "the next watcher")
-            watcher = self.watcher()
-            wait_until(lambda: self.watcher() not in (None, watcher), 120, "the next watcher")
+            watcher = wait_until(self.watcher, 60, "there is a watcher")
+            looks, _ = self.switches(watcher)
+            wait_until(lambda: self.watcher() != watcher or self.switches(watcher)[0] > looks + 25,
+                       120, "the watcher has looked often enough to find a hang twice")
         finally:
             self.enough.set()
             holder.stdin.close()
