@@ -10,12 +10,12 @@
  *     16 + bits  these hang: bit i is the i-th of the command line, six at most
  *     2          it cannot work, or wrong usage; the reason is on standard error
  *
- * A process hangs when it is stopped (SIGSTOP) for four seconds, or gives a newcomer no
- * answer for as long: it is greeted at its address, if it has one, on a connection of its
+ * A process hangs when it is stopped (SIGSTOP) for eight seconds, or gives a newcomer
+ * no answer for four: it is greeted at its address, if it has one, on a connection of its
  * own (greet.h), five seconds after the last time if it has worked since and else after a
  * minute.  Whether it can do its work is not asked: one whose database is away, or that has
  * more to do than it can, still greets.  So does one that is merely slow, later: a process
- * that uses the processor has thirty seconds.
+ * that uses the processor, or waits for it or for a disk, has thirty seconds.
  *
  * It looks once a second and for everything at once, so that it wakes once a second, and
  * looks at answers when it is awake anyway; only a process's end wakes it at once.  If it

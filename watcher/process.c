@@ -1,6 +1,7 @@
 /* process.c - see process.h. */
 #include "watcher/process.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -16,6 +17,7 @@ enum {
     REST_EVERY_MS = 60000,         /* for one that has worked less than WORK_US since */
     WORK_US = 2000,                /* more than a greeting costs, and its timers */
     ANSWER_WITHIN_MS = 4000 - 100, /* a look may be a little early */
+    STOPPED_FOR_MS = 8000 - 100,
     BUSY_WITHIN_MS = 30000,        /* for one that uses the processor */
     BUSY_PERCENT = 5,              /* from so much on */
     LEAVE_WAIT_MS = 200,
@@ -67,21 +69,46 @@ static int64_t used_us(const struct process *process)
     return (int64_t)used.tv_sec * 1000000 + used.tv_nsec / 1000;
 }
 
-/* Whether it is stopped, as by SIGSTOP: /proc/PID/stat, the letter behind the name. */
-static bool is_stopped(pid_t pid)
+/* The letter behind the name in a thread's or process's stat; ' ' when it is gone. */
+static char state_of(const char *path)
 {
-    char path[64], text[512];
+    char text[512];
 
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
     if (fd >= 0)
         close(fd);
-    if (size <= 0)
-        return false;
-    text[size] = '\0';
+    text[size > 0 ? size : 0] = '\0';
     const char *name_end = strrchr(text, ')'); /* a name may have one, too */
-    return name_end != NULL && strncmp(name_end, ") T", 3) == 0;
+    return name_end != NULL && name_end[1] == ' ' ? name_end[2] : ' ';
+}
+
+/* As by SIGSTOP. */
+static bool is_stopped(pid_t pid)
+{
+    char path[64];
+
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    return state_of(path) == 'T';
+}
+
+/* Whether a thread of it is at work, waits for a processor or for a disk. */
+static bool any_thread_works(pid_t pid)
+{
+    char path[64], stat[400];
+    const struct dirent *entry;
+    bool works = false;
+
+    snprintf(path, sizeof path, "/proc/%d/task", pid);
+    DIR *tasks = opendir(path);
+    while (tasks != NULL && !works && (entry = readdir(tasks)) != NULL) {
+        snprintf(stat, sizeof stat, "%s/%s/stat", path, entry->d_name);
+        char state = entry->d_name[0] == '.' ? ' ' : state_of(stat);
+        works = state == 'R' || state == 'D';
+    }
+    if (tasks != NULL)
+        closedir(tasks);
+    return works;
 }
 
 void process_trust(struct process *process)
@@ -128,15 +155,19 @@ bool process_hangs(struct process *process, int64_t now_ms, bool ending)
 
     if (process->address != NULL)
         greet(process, now_ms, now_us, ending);
+    if (stopped != process->stopped)
+        process->since_ms = 0; /* another doubt than before, if any */
+    process->stopped = stopped;
     if (stopped || process->greeted)
         doubt(process, now_ms, now_us);
     else
         process->since_ms = 0;
     int64_t silent_ms = process->since_ms == 0 ? 0 : now_ms - process->since_ms;
-    if (silent_ms < ANSWER_WITHIN_MS)
-        return false;
-    bool busy = (now_us - process->doubted_us) / 10 >= silent_ms * BUSY_PERCENT;
-    return stopped || !busy || silent_ms >= BUSY_WITHIN_MS;
+    if (stopped || silent_ms < ANSWER_WITHIN_MS)
+        return silent_ms >= STOPPED_FOR_MS;
+    bool busy = (now_us - process->doubted_us) / 10 >= silent_ms * BUSY_PERCENT ||
+                any_thread_works(process->pid);
+    return !busy || silent_ms >= BUSY_WITHIN_MS;
 }
 
 bool process_in_doubt(const struct process *process)

@@ -26,6 +26,7 @@ struct process {
     int greeting;        /* the connection, or -1 */
     bool greeted;        /* and no answer yet */
     int64_t greeted_ms;  /* when last; 0: never */
+    bool stopped;        /* at the last look */
     int64_t since_ms;    /* in doubt since; 0: trusted */
     int64_t greeted_us, doubted_us; /* the processor time it had used at these moments */
 };

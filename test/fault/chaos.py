@@ -94,7 +94,7 @@ class ChaosStack(Stack):
         super().__init__(**{**SHORT, **environment})
         self.deaths = []
         self.replicas = {f"{name}-2": Replica(self, name) for name in replicas}
-        self.stopped = set()
+        self.stopped, self.ever_stopped = set(), False
         self.proxy = None
         self.proxied = list(ROLES) if proxies else []
         self.happened = []
@@ -161,6 +161,8 @@ class ChaosStack(Stack):
     def faults(self):
         """PostgreSQL may fail to start while what a killed one left still ends: not counted."""
         said = self.output() if self.out.exists() else ""
+        if self.ever_stopped:  # long enough to be taken for hanging
+            self.kills += said.count(" hangs: it does not answer; killing it")
         self.kills += sum("postgres ended (exit status 1)" in line and "shared memory" in line
                           for line in said.splitlines())
         return super().faults()
@@ -196,6 +198,7 @@ class ChaosStack(Stack):
             return done
         if what == "stop":
             self.stopped.add(name)
+            self.ever_stopped = True
             return self.signal(name, signal.SIGSTOP)
         self.tell_proxy(f"{what} {self.proxied.index(name)}" + (f" {amount}" if amount else ""))
         return True
