@@ -207,6 +207,11 @@ const struct command COMMANDS[] = {
      .options = OPT(DIR) | OPT(ROLES) | OPT(LOCK_WAIT), .settings = true,
      .changes = true,
      .help = "bring the database's schema up to date", .run = command_migrate},
+    {.path = "database url", .args = "[ROLE]", .least = 0, .most = 1, .settings = true,
+     .help = "print the database's URL in full, of its owner or of a role",
+     .about = "What the URL leaves open is taken from libpq's environment (PGHOST, ...).  The\n"
+              "owner's has its password; a role's has none, and nothing else of the owner's.",
+     .example = "database url checkout_inventory", .run = command_database_url},
     {.path = "completion", .args = "bash|zsh", .least = 1, .most = 1,
      .help = "print a shell's completion script",
      .about = "For bash, in ~/.bashrc:  source <(checkoutctl completion bash)\n"

@@ -5,6 +5,7 @@
 
 /* database.c */
 struct outcome command_migrate(struct cli *cli);
+struct outcome command_database_url(struct cli *cli);
 
 /* identity.c */
 struct outcome command_token(struct cli *cli);

@@ -136,6 +136,14 @@ bool endpoint_wants(const struct endpoint *endpoint, const char *type)
     return endpoint->type_count == 0;
 }
 
+size_t endpoint_origin(const char *url)
+{
+    const char *host = strstr(url, "://");
+    size_t before = host == NULL ? 0 : (size_t)(host - url) + 3;
+
+    return before + strcspn(url + before, "/?#");
+}
+
 /* ---- the file ---------------------------------------------------------------------- */
 
 static bool taken(const struct endpoints *endpoints, const char *name)

@@ -55,3 +55,7 @@ struct err endpoints_read(const char *path, bool allow_http, struct endpoints *o
 
 /* Whether it gets events of that type. */
 bool endpoint_wants(const struct endpoint *endpoint, const char *type);
+
+/* The length of the URL's scheme, host and port: what may be logged of it.  What follows,
+ * path and query, is often the receiver's secret. */
+size_t endpoint_origin(const char *url);

@@ -433,8 +433,9 @@ struct err sender_start(const struct sender_config *config, struct sender **out)
         return e;
     }
     pthread_setname_np(s->thread, "sender");
-    log_info("sending", "endpoint=%s url=%s pending=%zu", config->endpoint->name,
-             config->endpoint->url, s->pending.count);
+    const char *url = config->endpoint->url;
+    log_info("sending", "endpoint=%s url=%.*s pending=%zu", config->endpoint->name,
+             (int)endpoint_origin(url), url, s->pending.count);
     *out = s;
     return ERR_NONE;
 }

@@ -173,7 +173,7 @@ class StrangerTest(StackTest):
             "stock show": ["teapot"], "stock adjust": ["teapot", "1", "--reason", "json"],
             "products list": [], "products put": ["zebra", "--title", "J", "--price", "1",
                                                   "--currency", "EUR"],
-            "cursors list": [],
+            "cursors list": [], "database url": ["checkout_orders"],
             "token": ["--user", user], "key new": ["json", "--out", str(key)],
             "key issuer": ["--out", f"{key}.jwk", "--jwks", f"{key}.jwks"],
             "refund": ["01ARZ3NDEKTSV4RRFFQ69G5FAV"],
