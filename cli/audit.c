@@ -28,6 +28,7 @@
 #include "base/bounds.h"
 #include "base/clock.h"
 #include "base/ids.h"
+#include "cli/audit_letters.h"
 #include "cli/books.h"
 #include "cli/commands.h"
 #include "cli/findings.h"
@@ -256,6 +257,8 @@ static struct outcome run(struct audit *audit)
     end = audit_stock(audit);
     if (end.status == 0)
         end = audit_books(audit);
+    if (end.status == 0)
+        end = audit_letters(audit->cli, audit->timeout_ms, &audit->findings);
     if (end.status == 0)
         end = conclude(audit);
     books_close(audit->books);

@@ -103,9 +103,10 @@ struct outcome catalogue_open(struct cli *cli, struct catalogue *out)
         return local(
             schema_read(rpc_descriptors, rpc_descriptors_size, cli->arena, &out->schema));
     if (out->place == NULL)
-        return misused(err_make(ERR_INVALID_ARGUMENT,
-                                "--reflect needs to know which server to ask: --service "
-                                "orchestrator, inventory, payment, gateway or webhook, or --url"));
+        return misused(
+            err_make(ERR_INVALID_ARGUMENT,
+                     "--reflect needs to know which server to ask: --service "
+                     "orchestrator, inventory, payment, gateway or webhook, or --url"));
     return reflect(cli, out);
 }
 

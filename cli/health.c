@@ -58,12 +58,13 @@ struct row {
 static void look_begin(const struct cli *cli, const struct place *place,
                        struct look *look)
 {
-    static const Rpc__V1__HealthCheckRequest REQUEST = RPC__V1__HEALTH_CHECK_REQUEST__INIT;
+    static const Rpc__V1__HealthCheckRequest REQUEST =
+        RPC__V1__HEALTH_CHECK_REQUEST__INIT;
     int64_t ms = cli->options[OPT_MAX_TIME] == NULL ? LOOK_MS : cli->max_time_ms;
 
     *look = (struct look){.place = place, .arena = arena_new(LOOK_MEMORY_MAX)};
-    look->end = look->arena == NULL ? local(err_memory())
-                                    : line_open(cli, place, &look->line);
+    look->end =
+        look->arena == NULL ? local(err_memory()) : line_open(cli, place, &look->line);
     if (look->end.status == 0)
         line_start(look->line, &look->call, "rpc.v1.Health/Check", &REQUEST.base,
                    &rpc__v1__health_check_reply__descriptor, look->arena, ms);
@@ -98,8 +99,8 @@ static bool look_row(const struct look *look, size_t i, struct row *out)
     const Rpc__V1__HealthCheckReply *reply = look->end.status == 0 ? look->reply : NULL;
 
     if (reply == NULL) {
-        *out = (struct row){look->place->name, NULL, "UNREACHABLE",
-                            look->end.error.message};
+        *out =
+            (struct row){look->place->name, NULL, "UNREACHABLE", look->end.error.message};
         return i == 0;
     }
     if (i == 0)
@@ -139,9 +140,10 @@ static void print_row(const struct cli *cli, const struct row *row, int64_t at_m
         if (at_ms > 0)
             fprintf(cli->out, "%s  ", time_text(at_ms, time));
         output_text(cli->out, name);
-        fprintf(cli->out, "%*s %s%-12s%s ", (int)(strlen(name) < 19 ? 19 - strlen(name) : 0),
-                "", output_style(cli->out, is_well(row) ? STYLE_GOOD : STYLE_BAD),
-                row->state, output_style(cli->out, STYLE_PLAIN));
+        fprintf(cli->out, "%*s %s%-12s%s ",
+                (int)(strlen(name) < 19 ? 19 - strlen(name) : 0), "",
+                output_style(cli->out, is_well(row) ? STYLE_GOOD : STYLE_BAD), row->state,
+                output_style(cli->out, STYLE_PLAIN));
         output_text(cli->out, row->detail);
     }
     fputc('\n', cli->out);

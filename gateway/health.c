@@ -27,7 +27,7 @@ enum {
 
 struct checking {
     struct request *request;
-    size_t service; /* the one being asked, or asked next */
+    size_t service;                 /* the one being asked, or asked next */
     struct text troubles, warnings; /* JSON, what stands between the brackets */
 };
 
@@ -74,7 +74,9 @@ static void take(struct checking *c, struct err e, const Rpc__V1__HealthCheckRep
     char warning[WARNING_SIZE];
 
     if (failed(e)) {
-        add_trouble(c, "it does not answer", e.message);
+        bool refused = e.code == ERR_UNAUTHENTICATED || e.code == ERR_PERMISSION_DENIED;
+        add_trouble(c, refused ? "it does not let this gateway in" : "it does not answer",
+                    e.message);
         return;
     }
     if (reply->status != RPC__V1__HEALTH_CHECK_REPLY__STATUS__SERVING)

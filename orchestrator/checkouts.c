@@ -4,6 +4,7 @@
 #include "base/trace.h"
 #include "orchestrator/checkout_row.h"
 #include "orchestrator/cursors.h"
+#include "orchestrator/dead_letters.h"
 #include "orchestrator/orders.h"
 
 /* ---- claim -------------------------------------------------------------------------- */
@@ -402,7 +403,8 @@ void orders_configure(struct db_config *config)
 {
     static const struct db_kind *const KINDS[] = {
         &CARTS_PUT, &CLAIM, &PERSIST, &TURN, &RENEW, &NEED_ATTENTION, &TAKE_OVER,
-        &CHECKOUTS_RETRY, &CURSORS_COMMIT, &CURSORS_REPLAY, &CURSORS_RESET, &CURSORS_DELETE, &CHECKOUTS_PRUNE,
+        &CHECKOUTS_RETRY, &CURSORS_COMMIT, &CURSORS_REPLAY, &CURSORS_RESET, &CURSORS_DELETE,
+        &DEAD_LETTERS_RESEND, &DEAD_LETTERS_DROP, &CHECKOUTS_PRUNE,
     };
 
     config->kinds = KINDS;

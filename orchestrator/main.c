@@ -28,7 +28,7 @@ struct settings {
     const char *events_url, *nats_url, *nats_stream, *nats_prefix, *nats_credentials_file,
         *nats_ca_file, *nats_certificate_file, *nats_key_file;
     int64_t relay_every_ms, relay_takeover_ms, events_keep_ms, events_prune_every_ms,
-        events_backlog_max, nats_replicas, nats_keep_ms;
+        events_backlog_max, nats_replicas, nats_keep_ms, nats_attempts;
 };
 
 static const struct conf_row ROWS[] = {
@@ -87,9 +87,10 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_TEXT(nats_certificate_file, "", "our certificate for NATS, or none"),
     CONF_ROW_TEXT(nats_key_file, "", "and its key"),
     CONF_ROW_NUMBER(nats_replicas, "1", 1, 5, "of a stream that is made"),
-    CONF_ROW_NUMBER(
-        nats_keep_ms, "1209600000", 0, 315360000000,
-        "how long a stream that is made keeps events, milliseconds; 0: for ever"),
+    CONF_ROW_NUMBER(nats_keep_ms, "1209600000", 0, 315360000000,
+                    "how long a stream keeps events, at least, milliseconds; 0: for ever"),
+    CONF_ROW_NUMBER(nats_attempts, "10", 1, 1000000,
+                    "attempts at an event that NATS refuses while it takes others"),
 };
 
 static const struct conf_table TABLE = {
@@ -296,6 +297,7 @@ static struct err start_events(struct environment *env)
         .prune_every_ms = s->events_prune_every_ms,
         .backlog_max = s->events_backlog_max,
         .local = env->bus_local,
+        .nats_attempts = s->nats_attempts,
         .nats = env->bus_nats,
         .on_relay = feed_relay,
         .on_placed = feed_placed,

@@ -185,16 +185,20 @@ static const char DETAIL[] =
     " (extract(epoch FROM o.created_at) * 1000)::bigint,"
     " n.is_event, n.name, n.number, n.owner, n.step, n.tries, n.cause,"
     " (extract(epoch FROM n.at) * 1000)::bigint,"
-    " (extract(epoch FROM n.published_at) * 1000)::bigint "
+    " (extract(epoch FROM n.published_at) * 1000)::bigint,"
+    " (extract(epoch FROM n.refused_at) * 1000)::bigint "
     "FROM (SELECT $1 AS id) AS ids " JOINS
     "LEFT JOIN LATERAL ("
     "    (SELECT false AS is_event, i.kind AS name, i.epoch AS number,"
     "            coalesce(i.owner, '') AS owner, coalesce(i.step, '') AS step, i.tries,"
-    "            coalesce(i.cause, '') AS cause, i.at, NULL::timestamptz AS published_at"
+    "            coalesce(i.cause, '') AS cause, i.at, NULL::timestamptz AS published_at,"
+    "            NULL::timestamptz AS refused_at"
     "     FROM orders.incidents i WHERE i.order_id = ids.id ORDER BY i.epoch, i.at LIMIT 100)"
     "    UNION ALL"
-    "    (SELECT true, e.type, e.sequence, '', '', 0, '', e.created_at, e.published_at"
-    "     FROM orders.outbox e WHERE e.order_id = ids.id ORDER BY e.sequence LIMIT 100)"
+    "    (SELECT true, e.type, e.sequence, '', '', 0, coalesce(d.reason, ''), e.created_at,"
+    "            e.published_at, d.refused_at"
+    "     FROM orders.outbox e LEFT JOIN orders.dead_letters d USING (order_id, sequence)"
+    "     WHERE e.order_id = ids.id ORDER BY e.sequence LIMIT 100)"
     ") AS n ON true "
     "WHERE c.order_id IS NOT NULL OR o.id IS NOT NULL "
     "ORDER BY n.is_event, n.at, n.number";
@@ -215,6 +219,7 @@ enum {
     COLUMN_CAUSE,
     COLUMN_AT,
     COLUMN_PUBLISHED_AT,
+    COLUMN_REFUSED_AT,
 };
 
 static bool add_event(struct arena *arena, Orders__V1__GetCheckoutReply *reply,
@@ -229,6 +234,8 @@ static bool add_event(struct arena *arena, Orders__V1__GetCheckoutReply *reply,
     event->sequence = db_number(rows, row, COLUMN_NUMBER);
     event->created_at_ms = db_number(rows, row, COLUMN_AT);
     event->published_at_ms = db_number(rows, row, COLUMN_PUBLISHED_AT);
+    event->refused_at_ms = db_number(rows, row, COLUMN_REFUSED_AT);
+    event->refusal = (char *)db_text(rows, row, COLUMN_CAUSE);
     reply->events[reply->n_events++] = event;
     return true;
 }

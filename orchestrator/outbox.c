@@ -37,8 +37,9 @@ struct outbox {
     struct outbox_config config;
     struct duty *placer;
     struct courier *courier;
-    struct gauge *active, *unplaced, *unpublished, *lag_ms;
-    atomic_llong waiting, waiting_for_bus, oldest_ms; /* the same, for who asks how it is */
+    struct gauge *active, *unplaced, *unpublished, *lag_ms, *dead, *waiting;
+    atomic_llong waiting_for_place, waiting_for_bus,
+        oldest_ms; /* the same, for who asks how it is */
 
     /* the placer's */
     int64_t floor;   /* ids up to here are only looked at by the sweep */
@@ -69,7 +70,10 @@ static struct db_query query_of(const char *name, const char *types, const char 
  * committed so long after others had placed higher ones.  Neither order nor completeness
  * depends on the floor: an event waits while one before it of its order is unplaced.
  *
- * $1 how many, $2 the floor, $3 whether placed is published, $4 whether rows are wanted.
+ * Without a bus the mark of what is published goes along, so that old events are pruned;
+ * no event is noted as published then.
+ *
+ * $1 how many, $2 the floor, $3 whether there is no bus, $4 whether rows are wanted.
  */
 static const char PLACE[] =
     "WITH next AS ("
@@ -85,8 +89,7 @@ static const char PLACE[] =
     "        published = CASE WHEN $3 THEN r.placed + t.total ELSE r.published END"
     "    FROM (SELECT total FROM next LIMIT 1) t RETURNING r.placed - t.total AS base"
     "), e AS ("
-    "    UPDATE orders.outbox o SET position = m.base + n.n,"
-    "        published_at = CASE WHEN $3 THEN now() END"
+    "    UPDATE orders.outbox o SET position = m.base + n.n"
     "    FROM next n, moved m WHERE o.id = n.id RETURNING o.*"
     "), placed AS ("
     "    SELECT count(*) AS count, max(id) AS id FROM e"
@@ -238,27 +241,36 @@ static const char BACKLOG[] =
     "       (extract(epoch FROM now() - coalesce("
     "           (SELECT created_at FROM orders.outbox e WHERE e.position = r.published + 1),"
     "           (SELECT created_at FROM orders.outbox WHERE position IS NULL"
-    "            ORDER BY id LIMIT 1), now())) * 1000)::bigint "
-    "FROM orders.relay r";
+    "            ORDER BY id LIMIT 1), now())) * 1000)::bigint,"
+    "       l.dead, l.waiting "
+    "FROM orders.relay r CROSS JOIN"
+    "    (SELECT count(*) FILTER (WHERE next_at IS NULL) AS dead, count(next_at) AS waiting"
+    "     FROM orders.dead_letters) l";
 
-static void show(struct outbox *o, int64_t unplaced, int64_t unpublished, int64_t lag_ms)
+struct backlog {
+    int64_t unplaced, unpublished, lag_ms, dead, waiting;
+};
+
+static void show(struct outbox *o, struct backlog backlog)
 {
-    gauge_set(o->unplaced, unplaced);
-    gauge_set(o->unpublished, unpublished);
-    gauge_set(o->lag_ms, lag_ms);
-    atomic_store(&o->waiting, unplaced);
-    atomic_store(&o->waiting_for_bus, unpublished);
-    atomic_store(&o->oldest_ms, lag_ms);
+    gauge_set(o->unplaced, backlog.unplaced);
+    gauge_set(o->unpublished, backlog.unpublished);
+    gauge_set(o->lag_ms, backlog.lag_ms);
+    gauge_set(o->dead, backlog.dead);
+    gauge_set(o->waiting, backlog.waiting);
+    atomic_store(&o->waiting_for_place, backlog.unplaced);
+    atomic_store(&o->waiting_for_bus, backlog.unpublished);
+    atomic_store(&o->oldest_ms, backlog.lag_ms);
 }
 
 static struct err too_many(struct outbox *o, long long count, const char *what)
 {
     if (count <= o->config.backlog_max)
         return ERR_NONE;
-    return err_make(ERR_UNAVAILABLE,
-                    "%lld events wait for %s, the oldest for %lld s (backlog_max is %" PRId64
-                    ").",
-                    count, what, atomic_load(&o->oldest_ms) / 1000, o->config.backlog_max);
+    return err_make(
+        ERR_UNAVAILABLE,
+        "%lld events wait for %s, the oldest for %lld s (backlog_max is %" PRId64 ").",
+        count, what, atomic_load(&o->oldest_ms) / 1000, o->config.backlog_max);
 }
 
 struct outbox_health outbox_health(struct outbox *o)
@@ -266,7 +278,7 @@ struct outbox_health outbox_health(struct outbox *o)
     struct outbox_health health = {.events = duty_health(o->placer), .nats = ERR_NONE};
 
     if (!failed(health.events))
-        health.events = too_many(o, atomic_load(&o->waiting), "a position");
+        health.events = too_many(o, atomic_load(&o->waiting_for_place), "a position");
     if (o->courier != NULL)
         health.nats = courier_health(o->courier);
     if (o->courier != NULL && !failed(health.nats))
@@ -277,21 +289,23 @@ struct outbox_health outbox_health(struct outbox *o)
 static void on_backlog(void *arg, const struct db_rows *rows)
 {
     struct outbox *o = arg;
-    int64_t unplaced = db_number(rows, 0, 0), unpublished = db_number(rows, 0, 1);
-    int64_t lag_ms = db_number(rows, 0, 2), now = clock_monotonic_ms();
+    int64_t now = clock_monotonic_ms();
+    const struct backlog b = {db_number(rows, 0, 0), db_number(rows, 0, 1),
+                              db_number(rows, 0, 2), db_number(rows, 0, 3),
+                              db_number(rows, 0, 4)};
 
-    show(o, unplaced, unpublished, lag_ms);
-    if (unplaced + unpublished < BACKLOG_TOLD || now < o->told_ms)
+    show(o, b);
+    if (b.unplaced + b.unpublished < BACKLOG_TOLD || now < o->told_ms)
         return;
     log_warn("events_backlog",
-             "unplaced=%" PRId64 " unpublished=%" PRId64 " oldest_ms=%" PRId64, unplaced,
-             unpublished, lag_ms);
+             "unplaced=%" PRId64 " unpublished=%" PRId64 " oldest_ms=%" PRId64, b.unplaced,
+             b.unpublished, b.lag_ms);
     o->told_ms = now + TELL_EVERY_MS;
 }
 
 static struct err report(struct outbox *o, struct dedicated *connection)
 {
-    struct db_query query = query_of("backlog", "i", "+iii", BACKLOG);
+    struct db_query query = query_of("backlog", "i", "+iiiii", BACKLOG);
 
     query.values[0] = db_i(COUNTED_MOST);
     return dedicated_run(connection, &query, false, on_backlog, o);
@@ -363,7 +377,7 @@ static void placer_end(void *arg)
         bus_local_leave(o->config.local);
     gauge_set(o->active, 0);
     tell_relay(o, false);
-    show(o, 0, 0, 0); /* another tells it now */
+    show(o, (struct backlog){0}); /* another tells it now */
 }
 
 /* ---- life -------------------------------------------------------------------------- */
@@ -387,6 +401,7 @@ static struct err start_courier(struct outbox *o)
     return courier_start(&(struct courier_config){.database_url = o->config.database_url,
                                                   .every_ms = o->config.every_ms,
                                                   .takeover_ms = o->config.takeover_ms,
+                                                  .attempts = o->config.nats_attempts,
                                                   .nats = o->config.nats,
                                                   .metrics = o->config.metrics},
                          &o->courier);
@@ -401,7 +416,11 @@ struct err outbox_start(const struct outbox_config *config, struct outbox **out)
     o->config = *config;
     o->active = metrics_gauge(config->metrics, "relay_active", "duty=placer");
     o->unplaced = metrics_gauge(config->metrics, "events_unplaced", "");
-    o->unpublished = metrics_gauge(config->metrics, "events_unpublished", "");
+    if (config->nats != NULL) { /* without a bus there is nothing to be told of it */
+        o->unpublished = metrics_gauge(config->metrics, "events_unpublished", "");
+        o->dead = metrics_gauge(config->metrics, "events_dead_letters", "state=given_up");
+        o->waiting = metrics_gauge(config->metrics, "events_dead_letters", "state=tried");
+    }
     o->lag_ms = metrics_gauge(config->metrics, "events_lag_ms", "");
     struct err e = config->nats != NULL ? start_courier(o) : ERR_NONE;
     if (!failed(e)) /* last: it stirs the other */

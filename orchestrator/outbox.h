@@ -5,7 +5,7 @@
  *                        |  placed: the next positions, by the one relay (duty.h)
  *                        v
  *                  readable, in order, without a gap  --> live listeners (bus_local.h)
- *                        |  published: the bus acknowledged (courier.h), or there is none
+ *                        |  published: the bus acknowledged (courier.h); without one, at once
  *                        v
  *                  kept for keep_ms, then pruned
  *
@@ -34,9 +34,10 @@ struct outbox_config {
     int64_t takeover_ms;      /* after how much silence another replica relays */
     int64_t keep_ms;          /* how long published events are kept */
     int64_t prune_every_ms;
-    int64_t backlog_max; /* events waiting, past which the relay is not serving */
+    int64_t backlog_max;     /* events waiting, past which the relay is not serving */
     struct bus_local *local; /* live listeners, or NULL; borrowed */
-    struct bus_nats *nats;   /* or NULL: placed is published; borrowed */
+    int64_t nats_attempts;   /* see courier.h */
+    struct bus_nats *nats;   /* or NULL: there is no bus; borrowed */
     /* Told by the relay's thread, with `arg`: this process relays from now on, or no more; and
      * events were given their positions by it.  NULL: nobody is. */
     void (*on_relay)(void *arg, bool here);

@@ -75,11 +75,23 @@ static bool is_here(const char *rest)
     return false;
 }
 
+/* Before the host, and nowhere else, an @ ends a user and a password.  A backslash is no
+ * part of a URL, and taken for a slash by some. */
+static bool has_user(const char *url)
+{
+    const char *authority = strstr(url, "://");
+
+    if (authority == NULL)
+        return false;
+    authority += strlen("://");
+    return memchr(authority, '@', strcspn(authority, "/?")) != NULL;
+}
+
 static const char *check_url(const char *url, bool allow_http)
 {
-    if (!visible_ascii(url, 1, ENDPOINT_URL_SIZE - 1))
+    if (!visible_ascii(url, 1, ENDPOINT_URL_SIZE - 1) || strchr(url, '\\') != NULL)
         return "the URL is too long, or has a character that URLs have not";
-    if (strchr(url, '@') != NULL || strchr(url, '#') != NULL)
+    if (has_user(url) || strchr(url, '#') != NULL)
         return "the URL must have no user, password or fragment";
     if (strncmp(url, "https://", 8) == 0)
         return NULL;
@@ -88,6 +100,48 @@ static const char *check_url(const char *url, bool allow_http)
     return allow_http || is_here(url + 7)
                ? NULL
                : "http:// goes only to this machine, unless allow_http is set";
+}
+
+/* ---- types ------------------------------------------------------------------------- */
+
+static bool type_valid(const char *type)
+{
+    size_t plain = strspn(type, "abcdefghijklmnopqrstuvwxyz0123456789_.");
+    bool prefix = plain > 0 && type[plain - 1] == '.' && strcmp(type + plain, "*") == 0;
+
+    return plain > 0 && strlen(type) < ENDPOINT_TYPE_SIZE &&
+           (type[plain] == '\0' || prefix);
+}
+
+static struct err add_type(const char *path, int line, const char *type,
+                           struct endpoint *endpoint)
+{
+    if (!type_valid(type))
+        return wrong(path, line, "a type is order.created, or order.* for all of them");
+    if (endpoint->type_count == ENDPOINT_TYPES_MAX)
+        return wrong(path, line, "there are more than 16 types");
+    snprintf(endpoint->types[endpoint->type_count++], ENDPOINT_TYPE_SIZE, "%s", type);
+    return ERR_NONE;
+}
+
+bool endpoint_wants(const struct endpoint *endpoint, const char *type)
+{
+    for (size_t i = 0; i < endpoint->type_count; i++) {
+        const char *wanted = endpoint->types[i];
+        size_t size = strlen(wanted);
+        if (wanted[size - 1] == '*' ? strncmp(type, wanted, size - 1) == 0
+                                    : strcmp(type, wanted) == 0)
+            return true;
+    }
+    return endpoint->type_count == 0;
+}
+
+size_t endpoint_origin(const char *url)
+{
+    const char *host = strstr(url, "://");
+    size_t before = host == NULL ? 0 : (size_t)(host - url) + 3;
+
+    return before + strcspn(url + before, "/?#");
 }
 
 /* ---- the file ---------------------------------------------------------------------- */
@@ -111,7 +165,7 @@ static struct err add_line(const char *path, int line, char *text, bool allow_ht
     if (name == NULL || *name == '#')
         return ERR_NONE;
     if (secret == NULL)
-        return wrong(path, line, "a line is NAME URL SECRET_FILE");
+        return wrong(path, line, "a line is NAME URL SECRET_FILE [TYPE ...]");
     if (out->count == ENDPOINTS_MAX)
         return wrong(path, line, "there are too many endpoints");
     if (!name_valid(name) || strlen(name) >= ENDPOINT_NAME_SIZE || taken(out, name))
@@ -124,6 +178,10 @@ static struct err add_line(const char *path, int line, char *text, bool allow_ht
     snprintf(endpoint->name, sizeof endpoint->name, "%s", name);
     snprintf(endpoint->url, sizeof endpoint->url, "%s", url);
     struct err e = read_secrets(secret, endpoint);
+    const char *type;
+    while (!failed(e) && (type = strtok_r(NULL, " \t\r\n", &rest)) != NULL &&
+           *type != '#')
+        e = add_type(path, line, type, endpoint);
     if (!failed(e))
         out->count++;
     return e;

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -49,7 +50,7 @@ static const struct conf_row ROWS[] = {
                   "nng URLs of the orchestrator, with commas"),
     CONF_ROW_TEXT(key_file, NULL, "our key pair"),
     CONF_ROW_TEXT(services_file, NULL, "public keys of the services we call"),
-    CONF_ROW_TEXT(endpoints_file, NULL, "lines NAME URL SECRET_FILE"),
+    CONF_ROW_TEXT(endpoints_file, NULL, "lines NAME URL SECRET_FILE [TYPE ...]"),
     CONF_ROW_TEXT(state_dir, NULL,
                   "folder of what is pending, and of the dead-letter lists"),
     CONF_ROW_NUMBER(timeout_ms, "15000", 10, 120000, "of one delivery, milliseconds"),
@@ -83,7 +84,8 @@ struct environment {
     char state_path[520];  /* some name in it */
 };
 
-/* One process a state folder, for as long as it lives. */
+/* One process a state folder, for as long as it lives; the file tells which (checkoutctl
+ * webhooks reload). */
 static struct err lock_state(const char *folder)
 {
     char path[512];
@@ -93,7 +95,10 @@ static struct err lock_state(const char *folder)
     if (fd < 0)
         return err_make(ERR_UNAVAILABLE, "%s cannot be made: %s.", path, strerror(errno));
     if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-        return ERR_NONE; /* kept open until the process ends */
+        return ftruncate(fd, 0) == 0 && dprintf(fd, "%ld\n", (long)getpid()) > 0
+                   ? ERR_NONE /* kept open until the process ends */
+                   : err_make(ERR_UNAVAILABLE, "%s cannot be written: %s.", path,
+                              strerror(errno));
     close(fd);
     return err_make(ERR_FAILED_PRECONDITION, "Another process works in %s.", folder);
 }

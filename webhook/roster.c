@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <sodium.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -120,9 +121,11 @@ size_t roster_health_parts(struct roster *roster, struct rpc_health_part *parts)
     static_assert((int)ENDPOINTS_MAX <= (int)RPC_HEALTH_PARTS_MAX, "each is a part");
     pthread_mutex_lock(&roster->lock);
     const size_t count = roster->count;
-    for (size_t i = 0; i < count; i++)
-        parts[i] = (struct rpc_health_part){roster->entries[i]->endpoint.name,
-                                            sender_health(roster->entries[i]->sender).endpoint};
+    for (size_t i = 0; i < count; i++) {
+        const struct entry *entry = roster->entries[i];
+        snprintf(parts[i].name, sizeof parts[i].name, "%s", entry->endpoint.name);
+        parts[i].health = sender_health(entry->sender).endpoint;
+    }
     pthread_mutex_unlock(&roster->lock);
     return count;
 }

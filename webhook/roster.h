@@ -32,8 +32,8 @@ void roster_look(struct roster *roster);
 /* Of the first sender that cannot read its events or keep what is pending; OK when all can. */
 struct err roster_source_health(struct roster *roster);
 
-/* How each endpoint is, in its order; `parts` has room for RPC_HEALTH_PARTS_MAX, and borrows the
- * names until the next roster_set.  Gives how many. */
+/* How each endpoint is, in its order; `parts` has room for RPC_HEALTH_PARTS_MAX.  Gives how
+ * many. */
 size_t roster_health_parts(struct roster *roster, struct rpc_health_part *parts);
 
 /* Ends them all. */

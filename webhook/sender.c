@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "rpc/server.h"
+#include "webhook/gone.h"
 #include "webhook/pending.h"
 #include "webhook/post.h"
 #include "webhook/resend.h"
@@ -44,6 +45,7 @@ struct sender {
     int failures;        /* in a row */
     char problem[POST_PROBLEM_SIZE]; /* of the last of them */
     bool troubled;       /* told of it */
+    bool gone, marked;   /* the receiver answered 410; and that is on the disk */
 };
 
 static bool resting(const struct sender *s)
@@ -109,11 +111,25 @@ static struct posted deliver(struct sender *s, struct letter *letter)
     if (!posted.received)
         letter->next_ms =
             clock_wall_ms() + delay_after(s, letter->attempts, posted.retry_after_ms);
+    s->gone |= posted.gone;
     note_outcome(s, letter, &posted);
     return posted;
 }
 
 /* ---- what is pending --------------------------------------------------------------- */
+
+/* It is still to be removed. */
+static struct err bury(struct sender *s, size_t i, const char *problem)
+{
+    const struct letter *letter = &s->pending.letters[i];
+    struct err e = pending_bury(&s->pending, i, problem);
+
+    if (!failed(e))
+        log_error("event_dead", "endpoint=%s event=%s attempts=%" PRId64 " list=%s",
+                  s->config.endpoint->name, letter->id, letter->attempts,
+                  s->pending.dead_path);
+    return e;
+}
 
 /* True when it is no longer pending: received, or dead. */
 static struct err retry(struct sender *s, size_t i, bool *gone)
@@ -128,15 +144,11 @@ static struct err retry(struct sender *s, size_t i, bool *gone)
     if (posted.received && was_resting)
         for (size_t n = 0; n < s->pending.count; n++)
             s->pending.letters[n].next_ms = 0; /* it is back: all of them now */
-    if (posted.received || atomic_load(&s->stopping) ||
+    if (posted.received || s->gone || atomic_load(&s->stopping) ||
         clock_wall_ms() - letter->created_at_ms < s->config.give_up_ms)
         return e;
-    e = pending_bury(&s->pending, i, posted.problem);
+    e = bury(s, i, posted.problem);
     *gone = !failed(e);
-    if (*gone)
-        log_line(
-            LOG_ERROR, "event_dead", "endpoint=%s event=%s attempts=%" PRId64 " list=%s",
-            s->config.endpoint->name, letter->id, letter->attempts, s->pending.dead_path);
     return e;
 }
 
@@ -147,7 +159,7 @@ static struct err retry_due(struct sender *s)
     struct err e = ERR_NONE;
     size_t i = 0;
 
-    while (i < s->pending.count && !failed(e) && !atomic_load(&s->stopping)) {
+    while (i < s->pending.count && !failed(e) && !s->gone && !atomic_load(&s->stopping)) {
         struct letter *letter = &s->pending.letters[i];
         bool gone = false;
         if (letter->next_ms <= clock_wall_ms() &&
@@ -185,8 +197,9 @@ static struct err handle(struct sender *s, const Events__V1__Event *event, bool 
                             .json = event->json,
                             .created_at_ms = event->created_at_ms};
 
-    *handled = !resting(s) && s->pending.count < PENDING_MAX;
-    if (!*handled || pending_has(&s->pending, event->position))
+    *handled = !resting(s) && !s->gone && s->pending.count < PENDING_MAX;
+    if (!*handled || !endpoint_wants(s->config.endpoint, event->type) ||
+        pending_has(&s->pending, event->position))
         return ERR_NONE;
     if (!pending_has_order(&s->pending, event->order_id, s->pending.count)) {
         if (deliver(s, &letter).received)
@@ -265,9 +278,11 @@ static struct err endpoint_health(const struct sender *s)
                         "%s receives nothing: the last %d deliveries failed, the last of "
                         "them: %s; %zu events are pending.",
                         name, s->failures, s->problem, s->pending.count);
-    if ((int64_t)s->pending.count > s->config.backlog_max || s->pending.count == PENDING_MAX)
+    if ((int64_t)s->pending.count > s->config.backlog_max ||
+        s->pending.count == PENDING_MAX)
         return err_make(ERR_UNAVAILABLE,
-                        "%s is behind: %zu events are pending (backlog_max is %" PRId64 ").",
+                        "%s is behind: %zu events are pending (backlog_max is %" PRId64
+                        ").",
                         name, s->pending.count, s->config.backlog_max);
     return ERR_NONE;
 }
@@ -292,17 +307,65 @@ struct sender_health sender_health(struct sender *s)
     return health;
 }
 
+/* ---- gone -------------------------------------------------------------------------- */
+
+/* A process that dies in between finds the mark, or is answered 410 once more. */
+static struct err bury_all(struct sender *s)
+{
+    struct err e = ERR_NONE;
+
+    if (!s->marked) {
+        e = gone_mark(s->config.state_dir, s->config.endpoint);
+        if (failed(e))
+            return e;
+        log_error("endpoint_gone",
+                  "endpoint=%s note=\"answered 410: nothing more is sent; checkoutctl "
+                  "webhooks resume %s\"",
+                  s->config.endpoint->name, s->config.endpoint->name);
+        s->marked = true;
+    }
+    while (s->pending.count > 0 && !failed(e)) {
+        e = bury(s, 0, "answered 410: the endpoint is gone");
+        if (!failed(e))
+            pending_remove(&s->pending, 0);
+    }
+    struct err saved = pending_save(&s->pending);
+    return failed(e) ? e : saved;
+}
+
+/* Nothing is read; what comes stays with the orchestrator. */
+static struct err stay_gone(struct sender *s)
+{
+    bool still = true;
+    struct err e = bury_all(s);
+
+    if (!failed(e))
+        e = gone_look(s->config.state_dir, s->config.endpoint, &still);
+    if (failed(e))
+        return e;
+    if (still) {
+        pause_for(s, WAIT_MS);
+        return e;
+    }
+    log_info("endpoint_resumed", "endpoint=%s", s->config.endpoint->name);
+    s->gone = s->marked = false;
+    s->failures = 0;
+    return e;
+}
+
 /* ---- the thread -------------------------------------------------------------------- */
 
 static struct err go_round(struct sender *s)
 {
     atomic_store(&s->wait.ended, false);
+    if (s->gone)
+        return stay_gone(s);
     struct err e = resend_asked(&s->pending);
 
     if (!failed(e))
         e = retry_due(s);
     arena_reset(s->arena);
-    if (failed(e) || atomic_load(&s->stopping))
+    if (failed(e) || s->gone || atomic_load(&s->stopping))
         return e;
     if (resting(s) || s->pending.count == PENDING_MAX) {
         pause_for(s, ms_to_next(s, WAIT_MS));
@@ -360,6 +423,9 @@ struct err sender_start(const struct sender_config *config, struct sender **out)
     struct err e = s->arena == NULL || s->post == NULL ? err_memory() : ERR_NONE;
     if (!failed(e))
         e = pending_open(&s->pending, config->state_dir, config->endpoint->name);
+    if (!failed(e))
+        e = gone_look(config->state_dir, config->endpoint, &s->gone);
+    s->marked = s->gone;
     if (!failed(e) && pthread_create(&s->thread, NULL, sender_main, s) != 0)
         e = err_make(ERR_RESOURCE_EXHAUSTED, "Cannot start a sender's thread.");
     if (failed(e)) {
@@ -367,8 +433,9 @@ struct err sender_start(const struct sender_config *config, struct sender **out)
         return e;
     }
     pthread_setname_np(s->thread, "sender");
-    log_info("sending", "endpoint=%s url=%s pending=%zu", config->endpoint->name,
-             config->endpoint->url, s->pending.count);
+    const char *url = config->endpoint->url;
+    log_info("sending", "endpoint=%s url=%.*s pending=%zu", config->endpoint->name,
+             (int)endpoint_origin(url), url, s->pending.count);
     *out = s;
     return ERR_NONE;
 }

@@ -3,7 +3,7 @@
  * received.
  *
  *      Read --> post --2xx--> next ... --> commit the cursor
- *                 |otherwise
+ *                 |otherwise         410: all of it dead, and nothing more (gone.h)
  *                 v
  *              pending, on disk --> post again, later and later --2xx--> gone
  *                                     |older than give_up_ms
@@ -13,7 +13,8 @@
  * Promises: every event is received at least once, under one webhook-id, or is in the
  * dead-letter list; of one order none overtakes another, while those of other orders go
  * ahead.  An endpoint that receives nothing rests: only what is pending is tried, and the
- * rest stays where it is safe, with the orchestrator.
+ * rest stays where it is safe, with the orchestrator.  So it does when a receiver has
+ * answered 410 Gone: only an operator has it sent anything again.
  */
 #pragma once
 

@@ -14,10 +14,15 @@ DEMO_PRODUCTS=(
     "tea-first-flush 4200     3  Darjeeling first flush, 100 g, the last three"
 )
 
+# demo_wanted: as --demo or --no-demo say, or else for a private cluster.
+demo_wanted() {
+    [[ $DEMO == yes ]] || { [[ -z $DEMO ]] && database_is_private; }
+}
+
 # Once a state folder; each call may be repeated, so an interrupted start does no harm.
 demo_load() {
     local sku price pieces title row
-    [[ ! -e $STATE/.demo ]] || return 0
+    demo_wanted && [[ ! -e $STATE/.demo ]] || return 0
     for row in "${DEMO_PRODUCTS[@]}"; do
         read -r sku price pieces title <<<"$row"
         demo_call PutProduct \
@@ -34,14 +39,32 @@ demo_call() {
 }
 
 ready_print() {
-    local url=http://127.0.0.1:$PORT ctl="$BIN/checkoutctl --state $STATE"
+    local url ctl="$BIN/checkoutctl --state $STATE"
+    url=$(gateway_url)
     cat <<END
 
 Ready: $url    (stop: $(ready_how_to_stop); logs: $STATE/log)
 
+END
+    if demo_wanted; then
+        ready_print_demo "$url" "$ctl"
+    else
+        cat <<END
+Open it in a browser: a shop without products.  To put one in:
+
+  $ctl products put SKU --title TITLE --price CENTS --currency EUR && $ctl stock adjust SKU PIECES --reason delivery
+
+END
+    fi
+}
+
+ready_print_demo() {
+    local url=$1 ctl=$2 curl="curl --noproxy '*' -sS"
+    [[ $url != https:* ]] || curl+=" -k" # the certificate may be of another name
+    cat <<END
 Open it in a browser: a small shop.  Or fill a cart and order it here:
 
-  id=\$(cat /proc/sys/kernel/random/uuid) token=\$($ctl token --user $DEMO_USER); curl --noproxy '*' -sS -X PUT $url/v1/carts/\$id -H "Authorization: Bearer \$token" -H 'Content-Type: application/json' -d '{"lines":[{"sku":"mug-blue","quantity":2},{"sku":"tea-assam","quantity":1}]}' --next --noproxy '*' -sS -X POST $url/v1/orders -H "Authorization: Bearer \$token" -H "Idempotency-Key: \$id" -H 'Content-Type: application/json' -d '{"cart_id":"'\$id'","payment_method_id":"pm_card_visa"}'
+  id=\$(cat /proc/sys/kernel/random/uuid) token=\$($ctl token --user $DEMO_USER); $curl -X PUT $url/v1/carts/\$id -H "Authorization: Bearer \$token" -H 'Content-Type: application/json' -d '{"lines":[{"sku":"mug-blue","quantity":2},{"sku":"tea-assam","quantity":1}]}' --next ${curl#curl } -X POST $url/v1/orders -H "Authorization: Bearer \$token" -H "Idempotency-Key: \$id" -H 'Content-Type: application/json' -d '{"cart_id":"'\$id'","payment_method_id":"pm_card_visa"}'
 
 Show the newest order:
 
@@ -66,14 +89,13 @@ HEALTH=
 # One key=value a line; succeeds only when everything is ready.
 status_print() {
     local name word state why
-    PORT=$(conf_read gateway port)
     if state_is_ours && pid_file_read "$PIDS/up.pid"; then
         HEALTH=$("$BIN/checkoutctl" health 2>/dev/null) || true
     fi
     word=$(status_word)
     printf 'state=%s\n' "$word"
-    printf 'gateway=%s\n' "${PORT:+http://127.0.0.1:$PORT}"
-    printf 'database=%s\n' "$(conf_read checkoutctl database_url)"
+    printf 'gateway=%s\n' "$(gateway_url)"
+    printf 'database=%s\n' "$(status_database)"
     for name in gateway orchestrator inventory payment postgres webhook; do
         [[ $name != webhook ]] || webhook_configured || continue
         pid_file_read "$PIDS/$name.pid" || REPLY=
@@ -83,6 +105,14 @@ status_print() {
         [[ -z $name ]] || printf 'health.%s=%s\n' "$name" "$state${why:+ $why}"
     done <<<"$HEALTH"
     [[ $word == ready ]]
+}
+
+# Without passwords.
+status_database() {
+    local url
+    url=$(conf_read checkoutctl database_url)
+    [[ -n $url || ! -e $STATE/outside ]] || url=$(<"$STATE/outside")
+    echo "$url"
 }
 
 # "ready", or what is missing.

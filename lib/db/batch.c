@@ -79,11 +79,10 @@ static struct err prepare_kind(const struct db_kind *kind, struct conn *conn,
  * temporary files are limited none is made: that says nothing of the disk. */
 static struct err prepare_probe(struct conn *conn, int64_t deadline)
 {
-    struct err e =
-        conn_prepare(conn, "little_memory",
-                     "SELECT set_config('work_mem', '64kB', true),"
-                     "       set_config('temp_tablespaces', '', true)",
-                     "", true, deadline);
+    struct err e = conn_prepare(conn, "little_memory",
+                                "SELECT set_config('work_mem', '64kB', true),"
+                                "       set_config('temp_tablespaces', '', true)",
+                                "", true, deadline);
 
     if (failed(e))
         return e;
@@ -304,8 +303,9 @@ static bool wait_for(struct attempt *a,
         return ready > 0;
     for (;;) {
         int64_t tick = clock_monotonic_ms() + PROBE_TICK_MS;
-        ready = wait(a->conn, finish_late(a, a->stop != NULL && tick < patience ? tick
-                                                                                : patience));
+        ready =
+            wait(a->conn,
+                 finish_late(a, a->stop != NULL && tick < patience ? tick : patience));
         if (ready != 0)
             return ready > 0;
         if (clock_monotonic_ms() >= patience || (a->stop != NULL && a->stop(a->stop_arg)))
@@ -378,7 +378,8 @@ static bool receive_all(struct attempt *a)
                 return false;
             /* The end of one statement's results.  The answer to the Sync comes with the last;
              * had libpq no memory for it, it says nothing and waits. */
-            a->batch->committing = ++at < a->sent_count && a->sent[at].kind == SENT_COMMIT;
+            a->batch->committing =
+                ++at < a->sent_count && a->sent[at].kind == SENT_COMMIT;
             if (at == a->sent_count)
                 patience = clock_monotonic_ms() + SYNC_MS;
             else if (a->batch->committing && a->stop != NULL)
@@ -466,10 +467,8 @@ static struct err why_not(const char *state, const char *said)
 static struct verdict failure(const struct attempt *a)
 {
     static const enum verdict_kind VERDICTS[] = {
-        [SQLSTATE_DATA] = VERDICT_DATA,
-        [SQLSTATE_RACE] = VERDICT_AGAIN,
-        [SQLSTATE_TWIN] = VERDICT_TWIN,
-        [SQLSTATE_READ_ONLY] = VERDICT_READ_ONLY,
+        [SQLSTATE_DATA] = VERDICT_DATA,      [SQLSTATE_RACE] = VERDICT_AGAIN,
+        [SQLSTATE_TWIN] = VERDICT_TWIN,      [SQLSTATE_READ_ONLY] = VERDICT_READ_ONLY,
         [SQLSTATE_UNABLE] = VERDICT_REFUSED,
     };
     struct verdict verdict = {.kind = VERDICTS[sqlstate_meaning(a->state)],
@@ -655,8 +654,7 @@ struct verdict batch_probe(struct batch *batch, const struct db_config *config,
     conn->warned = batch->committing = false;
     bool sent = send_probe(&a, &batch->parameters);
     batch->parameters.failed = false;
-    bool alive = sent &&
-                 wait_for(&a, conn_push, clock_monotonic_ms() + PATIENCE_MS) &&
+    bool alive = sent && wait_for(&a, conn_push, clock_monotonic_ms() + PATIENCE_MS) &&
                  receive_all(&a);
     clear_answers(batch->answers);
     batch->committing = false;

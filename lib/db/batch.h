@@ -31,7 +31,7 @@ enum verdict_kind {
 struct verdict {
     enum verdict_kind kind;
     struct err error; /* for the operations */
-    struct err why;   /* for those who ask how the database is; ERR_NONE: nothing to tell */
+    struct err why;   /* for who asks how the database is; or ERR_NONE */
 };
 
 /* Kept between batches.  by_id's slots are allocated by the writer, the rest starts zeroed. */

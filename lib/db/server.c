@@ -9,7 +9,18 @@
 #include "base/log.h"
 #include "db/pooler.h"
 
-enum { TEXT_SIZE = 1200 };
+enum {
+    TEXT_SIZE = 1200,
+    CURE_SIZE = 200,
+    VERSION_LEAST = 150000, /* as libpq tells it */
+};
+
+/* What must be so; docs/decisions.md has the table for operators. */
+struct need {
+    const char *name;      /* of a setting */
+    const char *value;     /* as current_setting gives it */
+    const char *otherwise; /* what happens then */
+};
 
 static const struct need NEEDS[] = {
     {"fsync", "on", "what was acknowledged can be lost when the machine stops"},
@@ -63,8 +74,8 @@ static void cure_of(const char *source, const struct need *need, const PGconn *p
     const char *name = need->name;
 
     if (strcmp(source, "configuration file") == 0)
-        snprintf(cure, CURE_SIZE, "ALTER SYSTEM SET %s = %s, and start the server again", name,
-                 need->value);
+        snprintf(cure, CURE_SIZE, "ALTER SYSTEM SET %s = %s, and start the server again",
+                 name, need->value);
     else if (strcmp(source, "command line") == 0)
         snprintf(cure, CURE_SIZE, "start it without %s there", name);
     else if (strcmp(source, "client") == 0)
@@ -101,8 +112,8 @@ static struct err say_setting(struct conn *conn, const struct need *need,
         line = PQgetvalue(result, 0, 2);
     }
     cure_of(source, need, conn->pg, cure);
-    say(text, "%s is %s, set %s%s%s%s%s: %s.  To do: %s.", need->name, value, where_is(source),
-        *file != '\0' ? " (" : "", file, *file != '\0' ? " line " : "",
+    say(text, "%s is %s, set %s%s%s%s%s: %s.  To do: %s.", need->name, value,
+        where_is(source), *file != '\0' ? " (" : "", file, *file != '\0' ? " line " : "",
         *file != '\0' ? line : "", need->otherwise, cure);
     PQclear(result);
     return e;
@@ -136,7 +147,7 @@ static struct err judge(struct conn *conn, const PGresult *look, char text[TEXT_
     int version = PQserverVersion(conn->pg);
     struct err e = ERR_NONE;
 
-    if (version < SERVER_VERSION_LEAST)
+    if (version < VERSION_LEAST)
         say(text,
             "The server is PostgreSQL %d: it must be 15 or newer.  To do: upgrade it.",
             version / 10000);

@@ -9,18 +9,6 @@
 
 #include "db/conn.h"
 
-enum { SERVER_VERSION_LEAST = 150000 }; /* as libpq tells it */
-
-/* What must be so. */
-struct need {
-    const char *name;      /* of a setting */
-    const char *value;     /* as current_setting gives it */
-    const char *otherwise; /* what happens then */
-};
-
-/* All of them, to `count`. */
-const struct need *server_needs(size_t *count);
-
 /*
  * For a new connection, on which nothing was set yet.  A migrator is told with
  * FAILED_PRECONDITION what is not as it must be, where it is set, and what to do; for the writer

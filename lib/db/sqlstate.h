@@ -9,7 +9,7 @@ enum sqlstate_meaning {
     SQLSTATE_TWIN,       /* a key is taken: by a twin, who is seen when run again, or for good */
     SQLSTATE_CONNECTION, /* this server is going, gone or not for us: connect again */
     SQLSTATE_READ_ONLY,  /* this server only reads; nothing was done: connect again */
-    SQLSTATE_UNABLE,     /* no disk, memory, connection or right: nobody's write succeeds now */
+    SQLSTATE_UNABLE,     /* no disk, memory, connection or right: no write succeeds now */
 };
 
 /* `state` is the five characters, or NULL when there were none (the connection died). */

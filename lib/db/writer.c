@@ -64,7 +64,7 @@ struct writer {
     int64_t backoff_ms;
     bool doubtful;        /* whether the database can write is to be found out */
     int64_t probe_ms;     /* but not before */
-    int64_t busy_from_ms; /* since when the database has owed us an answer; 0: it does not */
+    int64_t busy_from_ms; /* when it was last asked and has not answered; or 0 */
     struct histogram *batch_operations, *batch_us;
 };
 
@@ -196,10 +196,11 @@ static void watch_answer(struct writer *w)
     if (w->busy_from_ms == 0 || clock_monotonic_ms() - w->busy_from_ms < SLOW_MS)
         return;
     if (w->batch.committing) {
-        why = err_make(ERR_UNAVAILABLE,
-                       "Cannot write: COMMIT is not answered for %d s. Is the synchronous "
-                       "standby there, and does the disk answer?",
-                       SLOW_MS / 1000);
+        why =
+            err_make(ERR_UNAVAILABLE,
+                     "Cannot write: COMMIT is not answered for %d s. Is the synchronous "
+                     "standby there, and does the disk answer?",
+                     SLOW_MS / 1000);
         why.subject = "the database's synchronous standby or its disk does not answer";
     } else {
         why = err_make(ERR_UNAVAILABLE, "The database has not answered for %d s.",
@@ -224,7 +225,8 @@ static struct lateness lateness(struct writer *w, const char *words)
     int64_t now = clock_monotonic_ms();
 
     why.subject = NULL;
-    why.retry_after_ms = ASK_AGAIN_MS; /* or the time that is left would be tried once more */
+    /* Or the channel would try once more in the time that is left, and not know. */
+    why.retry_after_ms = ASK_AGAIN_MS;
     if (failed(why))
         return (struct lateness){now + ANSWER_MS, why};
     return (struct lateness){now, err_make(ERR_DEADLINE_EXCEEDED, "%s", words)};
@@ -356,16 +358,17 @@ static void probe(struct writer *w)
 
 static struct err stopping(bool in_doubt)
 {
-    return in_doubt ? err_unknown(ERR_CANCELLED, "The service is stopping; the outcome is "
-                                                 "unknown.")
-                    : err_make(ERR_CANCELLED, "The service is stopping.");
+    return in_doubt
+               ? err_unknown(ERR_CANCELLED, "The service is stopping; the outcome is "
+                                            "unknown.")
+               : err_make(ERR_CANCELLED, "The service is stopping.");
 }
 
 /* Drops finished slots, ending those past their deadline; gives how many are left. */
 static size_t compact(struct writer *w, struct slot *slots, size_t count, bool closing)
 {
-    const struct lateness late = lateness(
-        w, "The database could not be reached in time; nothing was done.");
+    const struct lateness late =
+        lateness(w, "The database could not be reached in time; nothing was done.");
     size_t kept = 0;
 
     for (size_t i = 0; i < count; i++) {
@@ -392,8 +395,8 @@ static size_t compact(struct writer *w, struct slot *slots, size_t count, bool c
  * became of it, leaves doubt. */
 static enum err_effect effect_of(const struct slot *slot, struct err error)
 {
-    bool refused = error.code == ERR_UNAVAILABLE || error.code == ERR_RESOURCE_EXHAUSTED ||
-                   error.effect == EFFECT_UNKNOWN;
+    bool refused = error.code == ERR_UNAVAILABLE ||
+                   error.code == ERR_RESOURCE_EXHAUSTED || error.effect == EFFECT_UNKNOWN;
 
     return slot->in_doubt && refused ? EFFECT_UNKNOWN : EFFECT_NONE;
 }
@@ -463,7 +466,8 @@ static void run(struct writer *w, struct slot *slots, size_t count)
             /* fall through */
         case VERDICT_DATA:
             if (count == 1) {
-                w->doubtful |= v.error.code == ERR_INTERNAL; /* perhaps not its own fault */
+                /* Perhaps not its own fault. */
+                w->doubtful |= v.error.code == ERR_INTERNAL;
                 finish_all(slots, count, v.error);
                 return;
             }

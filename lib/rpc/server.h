@@ -34,13 +34,13 @@ enum {
 struct rpc_server;
 struct rpc_call; /* one request being served: the closure_data of a handler */
 
+enum { RPC_HEALTH_PARTS_MAX = 72, RPC_HEALTH_NAME_SIZE = 64 };
+
 /* Something a server does beside its main work (HealthPart of proto/rpc.proto). */
 struct rpc_health_part {
-    const char *name; /* lives as long as the server */
+    char name[RPC_HEALTH_NAME_SIZE];
     struct err health;
 };
-
-enum { RPC_HEALTH_PARTS_MAX = 72 };
 
 struct rpc_server_config {
     const char *url;       /* ipc:///path, tcp://address:port or tls+tcp://address:port */

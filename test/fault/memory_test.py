@@ -29,6 +29,7 @@ class Memory:
     def __init__(self, folder, program):
         path = folder / program
         path.write_bytes(bytes(4096))
+        path.chmod(0o666)  # the services have users of their own
         with open(path, "r+b") as file:
             self.map = mmap.mmap(file.fileno(), 4096)
 

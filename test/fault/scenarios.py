@@ -446,6 +446,29 @@ def replayed(world, fault):
     world.check_events()
 
 
+def a_dead_letter(world):
+    """An event that the bus refused, given up; of no order, and not of the log."""
+    order = f"0OLD{uuid.uuid4().hex[:22].upper()}"
+    world.db.rows("INSERT INTO orders.dead_letters (position, order_id, sequence, type, payload, "
+                  "created_at, attempts, reason) SELECT coalesce(min(position), 0) - 1, "
+                  f"'{order}', 1, 'order.noted', '{{}}', now(), 10, 'a test' "
+                  "FROM orders.dead_letters")
+    return {"id": f"{order}.1"}
+
+
+NOT_GIVEN_UP = has("SELECT 1 - count(*) FROM orders.dead_letters "
+                   "WHERE order_id || '.' || sequence = '{id}' AND next_at IS NULL")
+drop_dead_letter = a_call("events.v1.Events/DropDeadLetter", a_dead_letter, NOT_GIVEN_UP)
+
+
+def dead_letter_resent(world, fault):
+    """The bus, which takes it now, has it in the end, and it is on no list."""
+    a_call("events.v1.Events/ResendDeadLetters", a_dead_letter, NOT_GIVEN_UP)(world, fault)
+    wait_until(lambda: world.number("SELECT count(*) FROM orders.dead_letters") == 0, PATIENCE,
+               "the bus has it")
+    world.check_events()
+
+
 # ---- pruning --------------------------------------------------------------------------
 
 
@@ -606,8 +629,13 @@ LIST = [
     Scenario("reset_cursor", "x", reset_cursor, r"\.(ResetCursor|reset_cursor)\."),
     Scenario("delete_cursor", "x", delete_cursor, r"\.(DeleteCursor|delete_cursor)\."),
     Scenario("replayed", "x", replayed, r"\.(Replay|replay)\."),
+    Scenario("dead_letter_resent", "x", dead_letter_resent,
+             r"\.(ResendDeadLetters|resend_dead_letters|settle)\."),
+    Scenario("drop_dead_letter", "x", drop_dead_letter,
+             r"\.(DropDeadLetter|drop_dead_letter)\."),
     read_by_operator("read_events", EVENTS, "Read", lambda world: {}),
     read_by_operator("get_lag", EVENTS, "GetLag", lambda world: {}),
+    read_by_operator("list_dead_letters", EVENTS, "ListDeadLetters", lambda world: {}),
 ]
 
 BY_NAME = {scenario.name: scenario for scenario in LIST}

@@ -33,8 +33,10 @@ class HealthOfEvents(StackTest):
         cls.configure_endpoint()
         cls.stack.start()
         cls.stack.product("cup", 1_000_000)
-        cls.shopper = cls.stack.shopper()
-        cls.addClassCleanup(cls.shopper.close)
+
+    def setUp(self):
+        self.shopper = self.stack.shopper()
+        self.addCleanup(self.shopper.close)
 
     @classmethod
     def configure_endpoint(cls):

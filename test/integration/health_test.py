@@ -18,8 +18,10 @@ class HealthTest(StackTest):
     def setUpClass(cls):
         super().setUpClass()
         cls.stack.product("cup", 1000)
-        cls.shopper = cls.stack.shopper()
-        cls.addClassCleanup(cls.shopper.close)
+
+    def setUp(self):
+        self.shopper = self.stack.shopper()
+        self.addCleanup(self.shopper.close)
 
     def tearDown(self):
         self.wait_well()

@@ -287,6 +287,9 @@ class Migrate(unittest.TestCase):
         passwords = self.folder / "passwords"
         for text, words in (("nonsense", "line 1 has no '='"),
                             ("\na =", "line 2 needs a role"),
+                            ("checkout_owner = x\n\ncheckout_owner = y",
+                             "line 3 sets checkout_owner once more, after line 1"),
+                            ("@owner = x\n@owner = x", "line 2 sets @owner once more"),
                             ("checkout_owner = x\nnobody_at_all = y", "nobody_at_all")):
             with self.subTest(text):
                 passwords.write_text(text, encoding="utf-8")

@@ -79,17 +79,18 @@ static const struct db_kind PUT = {
 static const struct db_kind TICK = {
     .name = "tick",
     .head = "ti", /* id, n */
-    .write = "WITH new AS (INSERT INTO w.ops (id, n)"
-             "             SELECT * FROM unnest($1, $2) ON CONFLICT DO NOTHING RETURNING n) "
-             "UPDATE w.total SET sum = sum + (SELECT coalesce(sum(n), 0) FROM new) "
-             "WHERE cardinality($1) > 0",
+    .write =
+        "WITH new AS (INSERT INTO w.ops (id, n)"
+        "             SELECT * FROM unnest($1, $2) ON CONFLICT DO NOTHING RETURNING n) "
+        "UPDATE w.total SET sum = sum + (SELECT coalesce(sum(n), 0) FROM new) "
+        "WHERE cardinality($1) > 0",
 };
 
 /* One row each, so that two writers can meet in the wrong order. */
 #define BUMP(row)                                                                        \
     "WITH new AS (INSERT INTO w.ops (id, n)"                                             \
     "             SELECT * FROM unnest($1, $2) ON CONFLICT DO NOTHING RETURNING n) "     \
-    "UPDATE w.rows SET n = n + (SELECT coalesce(sum(n), 0) FROM new) "            \
+    "UPDATE w.rows SET n = n + (SELECT coalesce(sum(n), 0) FROM new) "                   \
     "WHERE id = '" row "' AND cardinality($1) > 0"
 
 static const struct db_kind BUMP_X = {.name = "bump_x", .head = "ti", .write = BUMP("x")};
@@ -858,8 +859,8 @@ static void an_idle_writer_notices_that_its_database_went_away(void **state)
 
 /* ---- a database that cannot write ------------------------------------------------------ */
 
-static void submit_one(struct db *db, struct one *one, struct latch *latch, const char *id,
-                       int64_t deadline_ms)
+static void submit_one(struct db *db, struct one *one, struct latch *latch,
+                       const char *id, int64_t deadline_ms)
 {
     latch_set(latch, 1);
     fill(one, &PUT, latch, id, 1, deadline_ms);
@@ -984,7 +985,8 @@ static void a_standby_that_is_not_there_is_told_until_it_is_not_waited_for(void 
     latch_wait(&latch, 0);
     assert_not_done(&next, "synchronous standby");
     assert_int_equal(sql_number("SELECT count(*) FROM pg_stat_activity"
-                                " WHERE application_name = 'writer_test'"), 1);
+                                " WHERE application_name = 'writer_test'"),
+                     1);
     sql("ALTER SYSTEM RESET synchronous_standby_names");
     sql("SELECT pg_reload_conf()");
     wait_health(db, ERR_OK, "");

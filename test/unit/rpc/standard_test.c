@@ -168,10 +168,11 @@ static void descriptors_the_caller_has_are_not_sent_again(void **state)
 
 static const Rpc__V1__HealthCheckReply *check_health(struct scene *s, struct answer *a)
 {
-    static const Rpc__V1__HealthCheckRequest REQUEST = RPC__V1__HEALTH_CHECK_REQUEST__INIT;
+    static const Rpc__V1__HealthCheckRequest REQUEST =
+        RPC__V1__HEALTH_CHECK_REQUEST__INIT;
 
-    call(s, "rpc.v1.Health/Check", &REQUEST.base, &rpc__v1__health_check_reply__descriptor,
-         a);
+    call(s, "rpc.v1.Health/Check", &REQUEST.base,
+         &rpc__v1__health_check_reply__descriptor, a);
     assert_ok(a->error);
     return (const Rpc__V1__HealthCheckReply *)(const void *)a->reply;
 }
@@ -189,7 +190,8 @@ static void health_says_why_to_operators_to_anybody_and_of_each_part(void **stat
     assert_string_equal(reply->summary, "");
     assert_int_equal(reply->n_parts, 1);
     assert_string_equal(reply->parts[0]->name, "well");
-    assert_int_equal(reply->parts[0]->status, RPC__V1__HEALTH_CHECK_REPLY__STATUS__SERVING);
+    assert_int_equal(reply->parts[0]->status,
+                     RPC__V1__HEALTH_CHECK_REPLY__STATUS__SERVING);
     answer_end(&a);
     s.sick = true;
     reply = check_health(&s, &a);
