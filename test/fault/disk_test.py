@@ -14,6 +14,7 @@ from shopping import Shopping, stock_up
 from small_disk import SmallDisk, may_mount
 from stack import StackTest, main, wait_until
 
+
 @unittest.skipUnless(may_mount(), "a small file system cannot be mounted here")
 class DiskFull(StackTest):
     @classmethod
