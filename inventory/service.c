@@ -68,6 +68,7 @@ static void reserve(Inventory__V1__Inventory_Service *service,
     struct err e = check_id(in->reservation_id);
     struct scope scope;
 
+    rpc_call_set_order(call, in->reservation_id);
     if (!failed(e))
         e = check_lines(in);
     if (scope_open(&scope, call, (ProtobufCClosure)reply, e))
@@ -81,6 +82,7 @@ static void confirm(Inventory__V1__Inventory_Service *service,
 {
     struct scope scope;
 
+    rpc_call_set_order(call, in->reservation_id);
     if (scope_open(&scope, call, (ProtobufCClosure)reply, check_id(in->reservation_id)))
         stock_confirm(db_of(service), &scope, in);
 }
@@ -91,6 +93,7 @@ static void release(Inventory__V1__Inventory_Service *service,
 {
     struct scope scope;
 
+    rpc_call_set_order(call, in->reservation_id);
     if (scope_open(&scope, call, (ProtobufCClosure)reply, check_id(in->reservation_id)))
         stock_release(db_of(service), &scope, in);
 }
@@ -101,6 +104,7 @@ static void get_reservation(Inventory__V1__Inventory_Service *service,
 {
     struct scope scope;
 
+    rpc_call_set_order(call, in->reservation_id);
     if (scope_open(&scope, call, (ProtobufCClosure)reply, check_id(in->reservation_id)))
         stock_get_reservation(db_of(service), &scope, in);
 }

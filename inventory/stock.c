@@ -28,8 +28,12 @@ static struct work *begin(const struct scope *scope, const struct db_kind *kind,
         return NULL;
     }
     work->scope = *scope;
-    work->op = (struct db_op){.kind = kind, .deadline_ms = scope->deadline_ms,
-                              .cancel = scope->cancel, .done = done,
+    work->op = (struct db_op){.kind = kind,
+                              .deadline_ms = scope->deadline_ms,
+                              .cancel = scope->cancel,
+                              .request = scope->request,
+                              .order = scope->order,
+                              .done = done,
                               .arg = work};
     return work;
 }

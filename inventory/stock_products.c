@@ -214,6 +214,8 @@ void stock_list_products(struct db *db, const struct scope *scope,
                                      : of_all(page);
     page->query.deadline_ms = scope->deadline_ms;
     page->query.cancel = scope->cancel;
+    page->query.request = scope->request;
+    page->query.order = scope->order;
     page->query.done = on_page;
     page->query.arg = page;
     db_read(db, &page->query);

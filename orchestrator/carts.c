@@ -211,6 +211,7 @@ void carts_put(struct db *db, const struct scope *scope,
                  db_t(versions), db_i(request->create_only)},
         .deadline_ms = scope->deadline_ms,
         .cancel = scope->cancel,
+        .request = scope->request,
         .done = on_put,
         .arg = work,
     };
@@ -278,11 +279,13 @@ void carts_get(struct db *db, const struct scope *scope,
     work->query = (struct db_query){
         .name = "get_cart",
         .types = "tt",
-        .sql = "SELECT lines::text, " CART_VERSION("lines") " FROM orders.carts "
-               "WHERE user_id = $1::uuid AND id = $2",
+        .sql = "SELECT lines::text, " CART_VERSION(
+            "lines") " FROM orders.carts "
+                     "WHERE user_id = $1::uuid AND id = $2",
         .values = {db_t(request->user_id), db_t(request->cart_id)},
         .deadline_ms = scope->deadline_ms,
         .cancel = scope->cancel,
+        .request = scope->request,
         .done = on_got,
         .arg = work,
     };

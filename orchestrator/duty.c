@@ -85,7 +85,7 @@ static void give_up(struct duty *duty, struct err why)
     int64_t now = clock_monotonic_ms();
 
     if (duty->held || now - duty->complained_ms > COMPLAIN_EVERY_MS) {
-        log_warn(duty->held ? "duty_lost" : "duty_not_sought", "duty=%s error=\"%s\"",
+        log_warn(duty->held ? "duty_lost" : "duty_not_sought", "duty=%s error=%s",
                  duty->config.name, why.message);
         duty->complained_ms = now;
     }

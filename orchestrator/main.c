@@ -25,6 +25,7 @@ struct settings {
         in_flight_max, caller_in_flight_max, caller_per_second, readers, keys_kept_ms,
         keys_prune_every_ms;
     bool access_log;
+    const char *log_format;
     const char *events_url, *nats_url, *nats_stream, *nats_prefix, *nats_credentials_file,
         *nats_ca_file, *nats_certificate_file, *nats_key_file;
     int64_t relay_every_ms, relay_takeover_ms, events_keep_ms, events_prune_every_ms,
@@ -52,13 +53,15 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_NUMBER(in_flight_max, "4096", 1, 65536, "requests and checkouts at once"),
     HOST_ROWS_LIMITS,
     HOST_ROW_ACCESS_LOG,
+    HOST_ROW_LOG_FORMAT,
     HOST_ROWS_TLS,
     CONF_ROW_NUMBER(keys_kept_ms, "259200000", 1000, 31536000000,
                     "how long a finished checkout's key is kept; 72 hours, milliseconds"),
     CONF_ROW_NUMBER(keys_prune_every_ms, "60000", 10, 3600000,
                     "how often older ones are looked for, milliseconds"),
     CONF_ROW_NUMBER(readers, "2", 1, 16, "database connections for read-only queries"),
-    CONF_ROW_TEXT(events_url, "", "where live listeners hear of events: ipc:///path; or none"),
+    CONF_ROW_TEXT(events_url, "",
+                  "where live listeners hear of events: ipc:///path; or none"),
     CONF_ROW_NUMBER(relay_every_ms, "25", 1, 60000,
                     "how often new events are looked for, milliseconds"),
     CONF_ROW_NUMBER(relay_takeover_ms, "5000", 500, 600000,
@@ -69,15 +72,19 @@ static const struct conf_row ROWS[] = {
                     "how often older events are looked for, milliseconds"),
     {"nats_url", CONF_SECRET, offsetof(struct settings, nats_url), "", 0, 0,
      "NATS servers that events are published to, with commas; or none"},
-    CONF_ROW_TEXT(nats_stream, "CHECKOUT", "JetStream stream of events, made if not there"),
-    CONF_ROW_TEXT(nats_prefix, "checkout", "subjects are this, a dot, and the event's type"),
+    CONF_ROW_TEXT(nats_stream, "CHECKOUT",
+                  "JetStream stream of events, made if not there"),
+    CONF_ROW_TEXT(nats_prefix, "checkout",
+                  "subjects are this, a dot, and the event's type"),
     CONF_ROW_TEXT(nats_credentials_file, "", "NATS .creds file, or none"),
-    CONF_ROW_TEXT(nats_ca_file, "", "CAs that NATS servers are checked with: turns TLS on"),
+    CONF_ROW_TEXT(nats_ca_file, "",
+                  "CAs that NATS servers are checked with: turns TLS on"),
     CONF_ROW_TEXT(nats_certificate_file, "", "our certificate for NATS, or none"),
     CONF_ROW_TEXT(nats_key_file, "", "and its key"),
     CONF_ROW_NUMBER(nats_replicas, "1", 1, 5, "of a stream that is made"),
-    CONF_ROW_NUMBER(nats_keep_ms, "1209600000", 0, 315360000000,
-                    "how long a stream that is made keeps events, milliseconds; 0: for ever"),
+    CONF_ROW_NUMBER(
+        nats_keep_ms, "1209600000", 0, 315360000000,
+        "how long a stream that is made keeps events, milliseconds; 0: for ever"),
 };
 
 static const struct conf_table TABLE = {

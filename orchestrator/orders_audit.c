@@ -107,6 +107,8 @@ static void start(struct db *db, const struct scope *scope, struct db_query quer
     *reading = (struct reading){query, *scope, order_id, lease_ms};
     reading->query.deadline_ms = scope->deadline_ms;
     reading->query.cancel = scope->cancel;
+    reading->query.request = scope->request;
+    reading->query.order = scope->order;
     reading->query.arg = reading;
     db_read(db, &reading->query);
 }
@@ -354,6 +356,8 @@ void orders_retry(struct db *db, const struct scope *scope,
     retry->op = (struct db_op){.kind = &CHECKOUTS_RETRY,
                                .head = {db_t(request->order_id)},
                                .deadline_ms = scope->deadline_ms,
+                               .request = scope->request,
+                               .order = scope->order,
                                .done = on_retried,
                                .arg = retry};
     db_submit(db, &retry->op);

@@ -49,6 +49,8 @@ static void submit(struct db *db, struct reading *reading, struct db_query query
     reading->query = query;
     reading->query.deadline_ms = reading->scope.deadline_ms;
     reading->query.cancel = reading->scope.cancel;
+    reading->query.request = reading->scope.request;
+    reading->query.order = reading->scope.order;
     reading->query.arg = reading;
     db_read(db, &reading->query);
 }

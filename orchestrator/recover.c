@@ -29,7 +29,8 @@ static void run_taken(struct sagas *sagas, const struct db_rows *rows, int row)
         return;
     }
     if (failed(e))
-        log_error("checkout_unreadable", "error=\"%s\"", e.message);
+        log_error("checkout_unreadable", "order=%s error=%s", db_text(rows, row, 1),
+                  e.message);
     arena_free(arena);
 }
 
@@ -73,5 +74,5 @@ void recover_checkouts(void *arg)
     while (more)
         e = take_some(sagas, &more);
     if (failed(e))
-        log_warn("recovery_failed", "error=\"%s\"", e.message);
+        log_warn("recovery_failed", "error=%s", e.message);
 }

@@ -100,6 +100,7 @@ static void get_order(Orders__V1__Orders_Service *service,
 {
     struct scope scope;
 
+    rpc_call_set_order(call, in->order_id);
     if (scope_open(&scope, call, (ProtobufCClosure)reply, check_get_order(in)))
         orders_get(self(service)->db, &scope, in);
 }
@@ -267,6 +268,7 @@ static void get_checkout(Orders__V1__Orders_Service *service,
 {
     struct scope scope;
 
+    rpc_call_set_order(call, in->order_id);
     if (scope_open(&scope, call, (ProtobufCClosure)reply, check_order_id(in->order_id)))
         orders_get_checkout(self(service)->db, &scope, in, lease_of(service));
 }
@@ -277,6 +279,7 @@ static void retry_checkout(Orders__V1__Orders_Service *service,
 {
     struct scope scope;
 
+    rpc_call_set_order(call, in->order_id);
     if (scope_open(&scope, call, (ProtobufCClosure)reply, check_order_id(in->order_id)))
         orders_retry(self(service)->db, &scope, in);
 }

@@ -58,6 +58,7 @@ static void charge(Payment__V1__Payment_Service *service, const Payment__V1__Cha
 {
     struct scope scope;
 
+    rpc_call_set_order(call, in->charge_id);
     if (scope_open(&scope, call, (ProtobufCClosure)reply, check_charge(in)))
         ledger_charge(self(service)->db, self(service)->provider, &scope, in);
 }
@@ -67,6 +68,7 @@ static void refund(Payment__V1__Payment_Service *service, const Payment__V1__Ref
 {
     struct scope scope;
 
+    rpc_call_set_order(call, in->charge_id);
     if (scope_open(&scope, call, (ProtobufCClosure)reply, check_id(in->charge_id)))
         ledger_refund(self(service)->db, self(service)->provider, &scope, in);
 }
@@ -77,6 +79,7 @@ static void get_charge(Payment__V1__Payment_Service *service,
 {
     struct scope scope;
 
+    rpc_call_set_order(call, in->charge_id);
     if (scope_open(&scope, call, (ProtobufCClosure)reply, check_id(in->charge_id)))
         ledger_get(self(service)->db, &scope, in);
 }

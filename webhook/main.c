@@ -21,6 +21,7 @@ struct settings {
         *state_dir;
     int64_t timeout_ms, retry_first_ms, retry_most_ms, give_up_ms;
     bool allow_http;
+    const char *log_format;
 };
 
 static const struct conf_row ROWS[] = {
@@ -39,6 +40,7 @@ static const struct conf_row ROWS[] = {
                     "age at which an event is given up, milliseconds: three days"),
     {"allow_http", CONF_FLAG, offsetof(struct settings, allow_http), "false", 0, 0,
      "allow http:// to other machines: for tests only"},
+    HOST_ROW_LOG_FORMAT,
 };
 
 static const struct conf_table TABLE = {

@@ -83,8 +83,10 @@ static void note_outcome(struct sender *s, const struct letter *letter,
         s->failures = 0;
         return;
     }
-    log_warn("delivery_failed", "endpoint=%s event=%s attempt=%" PRId64 " problem=\"%s\"",
-             s->config.endpoint->name, letter->id, letter->attempts, posted->problem);
+    log_warn("delivery_failed",
+             "endpoint=%s order=%s event=%s attempt=%" PRId64 " problem=%s",
+             s->config.endpoint->name, letter->order_id, letter->id, letter->attempts,
+             posted->problem);
     s->failures++;
     if (s->failures == RESTS_AFTER)
         log_warn("endpoint_rests", "endpoint=%s", s->config.endpoint->name);
@@ -126,9 +128,10 @@ static struct err retry(struct sender *s, size_t i, bool *gone)
     e = pending_bury(&s->pending, i, posted.problem);
     *gone = !failed(e);
     if (*gone)
-        log_error("event_dead", "endpoint=%s event=%s attempts=%" PRId64 " list=%s",
-                  s->config.endpoint->name, letter->id, letter->attempts,
-                  s->pending.dead_path);
+        log_error("event_dead",
+                  "endpoint=%s order=%s event=%s attempts=%" PRId64 " list=%s",
+                  s->config.endpoint->name, letter->order_id, letter->id,
+                  letter->attempts, s->pending.dead_path);
     return e;
 }
 
@@ -219,8 +222,7 @@ static struct err skip_pruned(struct sender *s, struct err error)
 
     if (failed(e) || pruned <= s->after)
         return failed(e) ? e : error;
-    log_error("events_missed",
-              "endpoint=%s after=%" PRId64 " up_to=%" PRId64 " error=\"%s\"",
+    log_error("events_missed", "endpoint=%s after=%" PRId64 " up_to=%" PRId64 " error=%s",
               s->config.endpoint->name, s->after, pruned, error.message);
     s->after = pruned;
     return ERR_NONE;
@@ -268,8 +270,8 @@ static void *sender_main(void *arg)
     while (!atomic_load(&s->stopping)) {
         struct err e = go_round(s);
         if (failed(e) && !s->troubled)
-            log_warn("sender_troubled", "endpoint=%s error=\"%s\"",
-                     s->config.endpoint->name, e.message);
+            log_warn("sender_troubled", "endpoint=%s error=%s", s->config.endpoint->name,
+                     e.message);
         else if (!failed(e) && s->troubled)
             log_info("sender_well", "endpoint=%s", s->config.endpoint->name);
         s->troubled = failed(e);
@@ -278,7 +280,7 @@ static void *sender_main(void *arg)
     }
     struct err e = pending_save(&s->pending);
     if (failed(e))
-        log_warn("not_saved", "error=\"%s\"", e.message);
+        log_warn("not_saved", "error=%s", e.message);
     return NULL;
 }
 

@@ -18,6 +18,7 @@ STARTING='' BEFORE='' # the process that is being started, and the child before 
 # supervisor ended before that, nobody would ever tell the child.
 TIED='[ "$PPID" = "$1" ] || exit 1; shift; exec "$@"'
 
+LOG_FORMAT=${CHECKOUT_LOG_FORMAT:-logfmt}
 LOG_BYTES=${CHECKOUT_LOG_BYTES:-$((64 << 20))}
 STOP_SECONDS=${CHECKOUT_STOP_SECONDS:-30} # for all of them together
 STOP_BY_MS=0                              # when those are over; 0: nothing is stopping

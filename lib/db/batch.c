@@ -269,6 +269,24 @@ static bool wait_for(struct attempt *a,
     }
 }
 
+/* Of one operation alone it is known what it was about. */
+static void tell_error(const struct attempt *a, const PGresult *result)
+{
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const struct db_op *op = a->count == 1 ? a->slots[0].op : NULL;
+    struct log_record line;
+
+    if (!log_begin(&line, LOG_WARN, "database_error"))
+        return;
+    if (op != NULL)
+        log_subject(&line, op->request, op->order);
+    log_pair(&line, "database", a->config->name);
+    log_pair_number(&line, "operations", (int64_t)a->count);
+    log_pair(&line, "sqlstate", state != NULL ? state : "none");
+    log_pair(&line, "message", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
+    log_end(&line);
+}
+
 static void take_result(struct attempt *a, const struct sent *sent, PGresult *result)
 {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
@@ -277,9 +295,7 @@ static void take_result(struct attempt *a, const struct sent *sent, PGresult *re
     case PGRES_FATAL_ERROR:
         if (a->state[0] == '\0')
             snprintf(a->state, sizeof a->state, "%s", state != NULL ? state : "08006");
-        log_warn("database_error", "database=%s sqlstate=%s message=\"%s\"",
-                 a->config->name, state != NULL ? state : "none",
-                 PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
+        tell_error(a, result);
         break;
     case PGRES_TUPLES_OK:
         if (sent->kind == SENT_ANSWER && a->answers[sent->of_kind] == NULL) {

@@ -33,7 +33,7 @@ static void on_notice(void *arg, const PGresult *notice)
     if (severity == NULL || strcmp(severity, "WARNING") != 0)
         return;
     conn->warned = true;
-    log_warn("database_warning", "database=%s sqlstate=%s message=\"%s\"", conn->name,
+    log_warn("database_warning", "database=%s sqlstate=%s message=%s", conn->name,
              PQresultErrorField(notice, PG_DIAG_SQLSTATE),
              PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY));
 }

@@ -70,7 +70,7 @@ static struct err receive(struct dedicated *connection, int64_t deadline_ms,
         ExecStatusType status = PQresultStatus(result);
         if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK && !failed(e)) {
             const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-            log_warn("database_error", "database=%s sqlstate=%s message=\"%s\"",
+            log_warn("database_error", "database=%s sqlstate=%s message=%s",
                      connection->conn.name, state != NULL ? state : "none",
                      PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
             e = sqlstate_meaning(state) == SQLSTATE_CONNECTION ? lost("")

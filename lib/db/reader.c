@@ -137,6 +137,19 @@ static struct err make_ready(struct reader *reader, const struct db_query *query
     return e;
 }
 
+static void tell_failure(const struct db_query *query, const PGresult *result)
+{
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    struct log_record line;
+
+    if (!log_begin(&line, LOG_WARN, "query_failed"))
+        return;
+    log_subject(&line, query->request, query->order);
+    log_pair(&line, "query", query->name);
+    log_pair(&line, "sqlstate", state != NULL ? state : "none");
+    log_end(&line);
+}
+
 /* Runs a sent query to its end.  A lost connection is UNAVAILABLE and closed. */
 static struct err receive(struct reader *reader, const struct db_query *query, PGresult **out)
 {
@@ -159,8 +172,7 @@ static struct err receive(struct reader *reader, const struct db_query *query, P
         }
         const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
         e = sqlstate_err(state);
-        log_warn("query_failed", "query=%s sqlstate=%s", query->name,
-                 state != NULL ? state : "none");
+        tell_failure(query, result);
         PQclear(result);
     }
     if (e.code == ERR_UNAVAILABLE)

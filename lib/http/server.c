@@ -158,7 +158,7 @@ static void accept_all(struct http_server *s, unsigned most)
             s->accept_pending = false;
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
                    errno == ENOMEM) {
-            log_warn("accept_failed", "reason=\"%s\" connections=%u", strerror(errno),
+            log_warn("accept_failed", "reason=%s connections=%u", strerror(errno),
                      s->connections);
             s->accept_after_ms = s->now_ms + ACCEPT_RETRY_MS;
         } /* else that client has gone */

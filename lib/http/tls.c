@@ -174,7 +174,7 @@ static struct err take(struct http_tls *tls, const struct files *f,
     tls->context = context;
     pthread_mutex_unlock(&tls->mutex);
     SSL_CTX_free(old); /* sessions hold it for as long as they last */
-    log_info("certificate_taken", "from=\"%s\"", tls->cert_file);
+    log_info("certificate_taken", "from=%s", tls->cert_file);
     return ERR_NONE;
 }
 
@@ -207,7 +207,7 @@ static void look_again(void *arg)
 
     memcpy(tls->seen, hash, HASH_SIZE);
     if (failed(e) && still && !tls->warned)
-        log_warn("certificate_kept", "reason=\"%s\" note=\"the last good pair stays\"",
+        log_warn("certificate_kept", "reason=%s note=\"the last good pair stays\"",
                  e.message);
     tls->warned = failed(e) && still;
 }

@@ -54,9 +54,8 @@ static void read_again(const struct follow_config *config)
     if (!failed(e))
         e = config->use(config->arg, peers);
     if (failed(e))
-        log_error("list_not_read_again",
-                  "path=%s error=\"%s\" note=\"the last one stays\"", config->path,
-                  e.message);
+        log_error("list_not_read_again", "path=%s error=%s note=\"the last one stays\"",
+                  config->path, e.message);
     else
         log_info("list_read_again", "path=%s entries=%zu", config->path,
                  peers_count(peers));

@@ -88,6 +88,8 @@ int host_main(const struct conf_table *table, int argc, char **argv, void *setti
     process_start();
     log_start(table->program, LOG_INFO);
     struct err e = conf_read(table, argc, argv, settings);
+    if (!failed(e))
+        e = log_use_format(conf_text(table, "log_format", settings));
     if (!failed(e)) {
         e = start(environment);
         if (!failed(e))
@@ -96,7 +98,7 @@ int host_main(const struct conf_table *table, int argc, char **argv, void *setti
         stop(environment);
     }
     if (failed(e))
-        log_error("cannot_start", "error=\"%s\"", e.message);
+        log_error("cannot_start", "error=%s", e.message);
     conf_free(table, settings);
     return failed(e) ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -46,6 +46,10 @@ struct host_settings {
 #define HOST_ROW_ACCESS_LOG                                                              \
     CONF_ROW_FLAG(access_log, "true", "one log line a call: true or false")
 
+/* The row that every program has, for host_main. */
+#define HOST_ROW_LOG_FORMAT                                                              \
+    CONF_ROW_TEXT(log_format, "logfmt", "how log lines are written: logfmt or json")
+
 /* Reads the key and the callers, and makes the registry of metrics. */
 struct err host_open(struct host *host, const struct host_settings *settings)
     __attribute__((warn_unused_result));
@@ -70,7 +74,7 @@ void host_stop_serving(struct host *host, int64_t drain_ms);
 void host_close(struct host *host);
 
 /*
- * A program's main: no core dumps, settings into `settings`, start(environment), wait for
+ * A program's main: no core dumps, settings into `settings` (HOST_ROW_LOG_FORMAT is one), start(environment), wait for
  * SIGTERM or SIGINT, stop(environment), which must cope with a start that failed half
  * way. Gives main's exit status.
  */

@@ -20,6 +20,7 @@ SIZE = "320m"  # the cluster as made, and some log
 
 class SmallDisk(ChaosStack):
     """A stack whose state folder is a file system of SIZE."""
+    torn_lines = True
 
     def __init__(self):
         super().__init__()
