@@ -57,7 +57,8 @@ const struct command COMMANDS[] = {
      .help = "watch rates, latencies, queues, batches, unfinished checkouts",
      .about = "On a terminal it draws the screen anew each time; elsewhere it prints one block,\n"
               "or with --json one line, after the other.  Rates and means are of the time\n"
-              "between two looks; percentiles since the server started.  Ctrl-C ends it.",
+              "between two looks; percentiles since the server started.  Ctrl-C ends it.\n"
+              "A server that does not answer is named in its row.",
      .example = "top --interval 2", .run = command_top},
     {.path = "orders list", .args = "", .least = 0, .most = 0,
      .options = OPT(USER) | OPT(LIMIT) | OPT(AFTER) | OPT(IDEMPOTENCY_KEY) | OPT(DEFAULTS),
@@ -68,7 +69,9 @@ const struct command COMMANDS[] = {
      .help = "show one order", .run = command_orders_show},
     {.path = "audit", .args = "", .least = 0, .most = 0,
      .options = OPT(GRACE), .settings = true,
-     .help = "check that all books agree; changes nothing", .run = command_audit},
+     .help = "check that all books agree; changes nothing",
+     .about = "When a service does not answer, the checks that need it are left out and named.",
+     .run = command_audit},
     {.path = "explain", .args = "ORDER", .least = 1, .most = 1, .settings = true,
      .help = "what happened to an order, and what will", .run = command_explain},
     {.path = "checkouts list", .args = "", .least = 0, .most = 0,

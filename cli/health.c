@@ -10,9 +10,10 @@
 #include "cli/line.h"
 #include "cli/output.h"
 #include "cli/remote.h"
+#include "cli/several.h"
 #include "proto/rpc.pb-c.h"
 
-enum { PLACES_MAX = 8, PING_MAX = 1000, STATE_SIZE = 256, LOOK_MEMORY_MAX = 1 << 20 };
+enum { PLACES_MAX = 8, PING_MAX = 1000, STATE_SIZE = 256 };
 
 /* The servers asked: that of --service or --url, else all of the stack's. */
 static struct err places_asked(const struct cli *cli, const struct place **out,
@@ -37,23 +38,38 @@ struct look {
     struct outcome end;
 };
 
-static void look_at(const struct cli *cli, const struct place *place, struct look *look)
+static void take_answer(const struct question *q, struct look *look)
 {
-    Rpc__V1__HealthCheckRequest request = RPC__V1__HEALTH_CHECK_REQUEST__INIT;
-    const ProtobufCMessage *message = NULL;
+    const Rpc__V1__HealthCheckReply *reply = (const Rpc__V1__HealthCheckReply *)q->reply;
 
-    look->end = remote_call(cli, place, "rpc.v1.Health/Check", &request.base,
-                            &rpc__v1__health_check_reply__descriptor, &message);
-    look->state = "UNREACHABLE";
-    snprintf(look->detail, sizeof look->detail, "%s", look->end.error.message);
-    if (look->end.status != 0)
+    *look = (struct look){.state = "UNREACHABLE", .end = q->end};
+    look->end.error.subject = NULL; /* lives in the question's memory */
+    snprintf(look->detail, sizeof look->detail, "%s", q->end.error.message);
+    if (reply == NULL)
         return;
-    const Rpc__V1__HealthCheckReply *reply = (const Rpc__V1__HealthCheckReply *)message;
     bool serving = reply->status == RPC__V1__HEALTH_CHECK_REPLY__STATUS__SERVING;
     look->state = serving ? "SERVING" : "NOT_SERVING";
     snprintf(look->detail, sizeof look->detail, "%s", reply->detail);
     if (!serving)
-        look->end = local(err_make(ERR_UNAVAILABLE, "%s is not serving", place->name));
+        look->end = local(err_make(ERR_UNAVAILABLE, "%s is not serving", q->place->name));
+}
+
+/* Asks all at once, and makes a look of each answer. */
+static void look_at(const struct cli *cli, const struct place *const *places, size_t count,
+                    struct look *looks)
+{
+    Rpc__V1__HealthCheckRequest request = RPC__V1__HEALTH_CHECK_REQUEST__INIT;
+    struct question q[PLACES_MAX];
+
+    for (size_t i = 0; i < count; i++)
+        q[i] = (struct question){.place = places[i],
+                                 .method = "rpc.v1.Health/Check",
+                                 .request = &request.base,
+                                 .reply_type = &rpc__v1__health_check_reply__descriptor};
+    several_ask(cli, q, count);
+    for (size_t i = 0; i < count; i++)
+        take_answer(&q[i], &looks[i]);
+    several_close(q, count);
 }
 
 static void print_look(const struct cli *cli, const struct place *place,
@@ -83,14 +99,14 @@ static void print_look(const struct cli *cli, const struct place *place,
 static struct outcome look_once(const struct cli *cli, const struct place *const *places,
                                 size_t count)
 {
+    struct look looks[PLACES_MAX];
     struct outcome first = done();
 
+    look_at(cli, places, count, looks);
     for (size_t i = 0; i < count; i++) {
-        struct look look;
-        look_at(cli, places[i], &look);
-        print_look(cli, places[i], &look, 0);
+        print_look(cli, places[i], &looks[i], 0);
         if (first.status == 0)
-            first = look.end;
+            first = looks[i].end;
     }
     return first;
 }
@@ -99,30 +115,23 @@ static struct outcome look_once(const struct cli *cli, const struct place *const
 static struct outcome watch(const struct cli *cli, const struct place *const *places,
                             size_t count, int64_t interval_ms, int64_t times)
 {
-    struct cli look_cli = *cli; /* with memory of one look */
-    struct look last[PLACES_MAX] = {{.state = NULL}};
+    struct look looks[PLACES_MAX];
+    const char *last[PLACES_MAX] = {NULL}; /* the state that was told */
     struct timespec pause = {.tv_sec = interval_ms / 1000,
                              .tv_nsec = interval_ms % 1000 * 1000000};
 
-    look_cli.arena = arena_new(LOOK_MEMORY_MAX);
-    if (look_cli.arena == NULL)
-        return local(err_memory());
     for (int64_t round = 0; times == 0 || round < times; round++) {
         if (round > 0)
             nanosleep(&pause, NULL);
+        look_at(cli, places, count, looks);
         for (size_t i = 0; i < count; i++) {
-            struct look look;
-            look_at(&look_cli, places[i], &look);
-            look.end.error.subject = NULL;
-            arena_reset(look_cli.arena);
-            if (last[i].state == NULL || strcmp(last[i].state, look.state) != 0)
-                print_look(cli, places[i], &look, clock_wall_ms());
-            last[i] = look;
+            if (last[i] == NULL || strcmp(last[i], looks[i].state) != 0)
+                print_look(cli, places[i], &looks[i], clock_wall_ms());
+            last[i] = looks[i].state;
         }
         if (fflush(cli->out) != 0)
             break;
     }
-    arena_free(look_cli.arena);
     return done();
 }
 
@@ -195,6 +204,7 @@ struct outcome command_ping(struct cli *cli)
 {
     const struct place *places[PLACES_MAX];
     const char *times = cli->options[OPT_TIMES];
+    struct look looks[PLACES_MAX];
     struct outcome first = done();
     size_t places_count = 0;
     int64_t count = 5;
@@ -206,8 +216,10 @@ struct outcome command_ping(struct cli *cli)
     if (failed(e))
         return misused(e);
     int64_t *us = arena_alloc(cli->arena, ((size_t)count + 1) * sizeof *us);
+    look_at(cli, places, places_count, looks);
     for (size_t i = 0; us != NULL && i < places_count; i++) {
-        struct outcome end = measure(cli, places[i], us, count);
+        bool there = strcmp(looks[i].state, "UNREACHABLE") != 0;
+        struct outcome end = there ? measure(cli, places[i], us, count) : looks[i].end;
         if (end.status == 0)
             print_ping(cli, places[i], us, count);
         else

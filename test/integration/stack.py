@@ -276,10 +276,13 @@ class Stack:
 
     # --- talking to it ---
 
+    def run_ctl(self, *arguments):
+        return subprocess.run(
+            [str(self.build / "bin" / "checkoutctl"), *arguments], env=self._environ(),
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+
     def ctl(self, *arguments, check=True):
-        done = subprocess.run(
-            [str(self.build / "bin" / "checkoutctl"), "--state", str(self.state), *arguments],
-            env=self._environ(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        done = self.run_ctl("--state", str(self.state), *arguments)
         if check and done.returncode != 0:
             raise AssertionError(f"checkoutctl {arguments} ended with {done.returncode}: {done.stderr}")
         return done if not check else done.stdout
