@@ -11,6 +11,7 @@
 
 #include "cli/catalogue.h"
 #include "cli/commands.h"
+#include "cli/find.h"
 #include "cli/output.h"
 #include "cli/remote.h"
 #include "cli/several.h"
@@ -79,8 +80,6 @@ static struct outcome take_answers(struct story *story, const struct question *q
                              question_missing(&q[ASKED_PROVIDER]);
     if (story->checkout != NULL && story->checkout->checkout == NULL)
         return remote(err_make(ERR_DATA_LOSS, "The reply holds no checkout."));
-    if (q[ASKED_CHECKOUT].end.error.code == ERR_INVALID_ARGUMENT)
-        return q[ASKED_CHECKOUT].end;
     bool nothing = story->checkout == NULL && story->reservation == NULL &&
                    story->charge == NULL && story->provider == NULL;
     return nothing && !story->orders_missing ? q[ASKED_CHECKOUT].end : done();
@@ -150,20 +149,39 @@ static struct outcome tell(struct story *story, const char *id,
     return several_end(questions, ASKED_COUNT);
 }
 
-struct outcome command_explain(struct cli *cli)
+/* One round: `again` is set when nothing has that id, which may then be a request's. */
+static struct outcome explain(struct story *story, const char *id, bool *again)
 {
     struct question questions[ASKED_COUNT];
-    struct story *story = arena_alloc(cli->arena, sizeof *story);
-    const char *id = cli->words[0];
 
-    if (story == NULL)
-        return local(err_memory());
-    story->cli = cli;
-    ask_all(cli, borrow(id), questions);
+    ask_all(story->cli, borrow(id), questions);
     struct outcome end = take_answers(story, questions);
+    *again = end.error.code == ERR_NOT_FOUND;
     if (end.status == 0)
         end = tell(story, id, questions);
     end.error.subject = NULL; /* lives in a question's memory */
     several_close(questions, ASKED_COUNT);
+    return end;
+}
+
+struct outcome command_explain(struct cli *cli)
+{
+    struct story *story = arena_alloc(cli->arena, sizeof *story);
+    const char *id = cli->words[0];
+    struct outcome end = done();
+    char found[ULID_SIZE];
+    bool again = false;
+
+    if (story == NULL)
+        return local(err_memory());
+    story->cli = cli;
+    if (!ulid_valid(id)) {
+        end = find_order(cli, id, found);
+        id = found;
+    }
+    if (end.status == 0)
+        end = explain(story, id, &again);
+    if (again && id != found && find_of_request(cli, id, found).status == 0)
+        end = explain(story, found, &again);
     return end;
 }

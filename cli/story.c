@@ -55,8 +55,9 @@ static void tell_claim(struct story *story)
 
     if (c->state != ORDERS__V1__CHECKOUT_STATE__CHECKOUT_UNSPECIFIED)
         tell(story, c->created_at_ms, "orchestrator",
-             "claimed: cart %s of user %s, to be paid with %s, key %s", c->cart_id,
-             c->user_id, r->payment_method_id, c->idempotency_key);
+             "claimed: cart %s of user %s, to be paid with %s, key %s%s%s", c->cart_id,
+             c->user_id, r->payment_method_id, c->idempotency_key,
+             *r->request_id != '\0' ? ", by request " : "", r->request_id);
 }
 
 static void tell_incidents(struct story *story)

@@ -220,6 +220,7 @@ static struct placing *new_placing(struct sagas *sagas, struct waiter *waiter,
         .expected_currency = text_or_null(in->expected_currency),
         .expected_cart_version = text_or_null(in->expected_cart_version),
         .traceparent = waiter->trace.parent,
+        .request_id = rpc_call_id(waiter->call),
     };
     p->arena = arena_new(SAGA_ARENA_MAX);
     return p->arena == NULL ? NULL : p;

@@ -27,7 +27,7 @@
 #include "base/metrics.h"
 
 enum {
-    DB_HEAD_MAX = 12,  /* columns of an operation's own row */
+    DB_HEAD_MAX = 13,  /* columns of an operation's own row */
     DB_LINES_MAX = 4,  /* columns of its lines */
     DB_KINDS_MAX = 16, /* kinds of operation a service has */
 };
