@@ -24,6 +24,8 @@ from machine import children
 from shop import BUILD, HOT, SKUS, USERS, free_port, wait_until
 
 CLIENTS = (8, 16, 32, 64)
+PGBENCH = max(Path("/usr/lib/postgresql").glob("*/bin/pgbench"),  # the newest, as ./up has it
+              key=lambda path: int(path.parts[-3]), default="pgbench")
 
 DRAW = {
     False: rf"""
@@ -96,9 +98,8 @@ class Pgbench:
         """{"rate": orders/s, "p50_ms": of one order}"""
         with tempfile.TemporaryDirectory(dir=self.stack.base) as folder:
             done = subprocess.run(
-                ["/usr/lib/postgresql/15/bin/pgbench", "-n", "-M", "prepared", "-c",
-                 str(clients), "-j", "1", "-T", str(max(1, round(seconds))), "-l", "--log-prefix",
-                 f"{folder}/log", "-f", str(self.scripts[hot]), self.stack.database()],
+                [PGBENCH, "-n", "-M", "prepared", "-c", str(clients), "-j", "1", "-T",
+                 str(max(1, round(seconds))), "-l", "--log-prefix", f"{folder}/log", "-f", str(self.scripts[hot]), self.stack.database()],
                 capture_output=True, text=True, timeout=seconds + 120)
             rate = re.search(r"tps = ([\d.]+) ", done.stdout)
             if done.returncode != 0 or rate is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import crowd
 from baseline import CLIENTS, Echoes, Nginx, Pgbench, exchange
-from machine import SystemCalls, Watch, cpu_s
+from machine import SystemCalls, Watch, cpu_s, own_threads_cpu_s
 from shop import SERVICES, Shop
 
 IN_FLIGHT = (1, 16, 64)
@@ -53,6 +53,7 @@ AGAINST = [
     ("cpu_us_postgres", "CPU per order, PostgreSQL"),
     ("cpu_us_services", "CPU per order, four services"),
     ("cpu_us_gateway", "CPU per order, gateway"),
+    ("cpu_us_http", "CPU per order, gateway's threads for HTTP"),
     ("wal_bytes", "WAL bytes per order"),
     ("syscalls_per_order", "system calls per order, four services"),
     ("syscalls_per_order_postgres", "system calls per order, PostgreSQL"),
@@ -221,17 +222,19 @@ class Bench:
         services, gateway = shop.service_pids(), [shop.pid("gateway")]
 
         def spent():
-            return cpu_s(services), cpu_s(gateway), shop.postgres.cpu_s()
+            return (cpu_s(services), cpu_s(gateway), own_threads_cpu_s(gateway[0]),
+                    shop.postgres.cpu_s())
 
         path = shop.enough(TOP, self.seconds, self.rate)  # before: carts cost, too
         wal, before = shop.wal_bytes(), spent()
         with Watch(services) as memory:
             report = shop.load(path, TOP, self.seconds)
-        ours, http, postgres = ((after - earlier) / report["good"] * 1e6
-                                for after, earlier in zip(spent(), before))
+        ours, edge, http, postgres = ((after - earlier) / report["good"] * 1e6
+                                      for after, earlier in zip(spent(), before))
         wal = shop.wal_bytes() - wal
         path.unlink()
-        return {"cpu_us_services": ours, "cpu_us_gateway": http, "cpu_us_postgres": postgres,
+        return {"cpu_us_services": ours, "cpu_us_gateway": edge,
+                "cpu_us_http": http, "cpu_us_postgres": postgres,
                 "cpu_vs_postgres": ours / postgres,
                 "load_cpu_us": report["cpu_s"] / report["good"] * 1e6,
                 "wal_bytes": wal / report["good"], "memory_mb": memory.most_mb}

@@ -32,6 +32,7 @@
 #include "base/bounds.h"
 #include "base/clock.h"
 #include "base/ids.h"
+#include "cli/audit_letters.h"
 #include "cli/books.h"
 #include "cli/commands.h"
 #include "cli/findings.h"
@@ -294,6 +295,8 @@ static struct outcome run(struct audit *audit)
         end = audit_stock(audit);
     if (end.status == 0 && audit->have != 0)
         end = audit_books(audit);
+    if (end.status == 0 && (audit->have & NEEDS_ORDERS) != 0)
+        end = audit_letters(audit->cli, audit->timeout_ms, &audit->findings);
     audit->findings.cut_short = end.status != 0;
     end.error.subject = NULL; /* lives in memory of a page */
     if (audit->have != 0)

@@ -20,9 +20,13 @@ const struct place PLACES[] = {
     {"inventory", ADDRESSES(inventory), {"inventory.v1.Inventory"}},
     {"payment", ADDRESSES(payment), {"payment.v1.Payment"}},
     {"gateway", ADDRESSES(gateway), {NULL}},
+    {"webhook", ADDRESSES(webhook), {NULL}},
 };
 
-const size_t PLACES_COUNT = sizeof PLACES / sizeof *PLACES;
+enum { PLACES_OPTIONAL = 1 }; /* the last: webhook */
+
+const size_t PLACES_COUNT = sizeof PLACES / sizeof *PLACES - PLACES_OPTIONAL;
+const size_t PLACES_ALL = sizeof PLACES / sizeof *PLACES;
 
 static const struct place ELSEWHERE = {.name = "server"};
 
@@ -30,7 +34,7 @@ static const struct place ELSEWHERE = {.name = "server"};
 
 const struct place *place_find(const char *name)
 {
-    for (size_t i = 0; i < PLACES_COUNT; i++)
+    for (size_t i = 0; i < PLACES_ALL; i++)
         if (strcmp(PLACES[i].name, name) == 0)
             return &PLACES[i];
     return NULL;
@@ -58,7 +62,7 @@ struct err place_asked(const struct cli *cli, const struct place **out)
         return ERR_NONE;
     return err_make(ERR_INVALID_ARGUMENT,
                     "--service is \"%.80s\"; it must be orchestrator, inventory, "
-                    "payment or gateway (for another server give --url and "
+                    "payment, gateway or webhook (for another server give --url and "
                     "--service-key)",
                     name);
 }
@@ -99,9 +103,10 @@ struct outcome catalogue_open(struct cli *cli, struct catalogue *out)
         return local(
             schema_read(rpc_descriptors, rpc_descriptors_size, cli->arena, &out->schema));
     if (out->place == NULL)
-        return misused(err_make(ERR_INVALID_ARGUMENT,
-                                "--reflect needs to know which server to ask: --service "
-                                "orchestrator, inventory, payment or gateway, or --url"));
+        return misused(
+            err_make(ERR_INVALID_ARGUMENT,
+                     "--reflect needs to know which server to ask: --service "
+                     "orchestrator, inventory, payment, gateway or webhook, or --url"));
     return reflect(cli, out);
 }
 
@@ -146,7 +151,7 @@ struct err method_place(const struct found_method *method)
         return ERR_NONE;
     return err_make(ERR_INVALID_ARGUMENT,
                     "which server has %s? Say it with --service orchestrator, inventory, "
-                    "payment or gateway, or with --url",
+                    "payment, gateway or webhook, or with --url",
                     method->symbol->owner->name);
 }
 

@@ -24,8 +24,10 @@ struct place {
     const char *services[PLACE_SERVICES_MAX];
 };
 
+/* First those that every stack has, then, up to PLACES_ALL, those that one without an
+ * address for them has not. */
 extern const struct place PLACES[];
-extern const size_t PLACES_COUNT;
+extern const size_t PLACES_COUNT, PLACES_ALL;
 
 /* The place of that name; NULL when there is none. */
 const struct place *place_find(const char *name);

@@ -85,6 +85,10 @@ static void print_checkout(const struct cli *cli, const ProtobufCMessage *messag
     char text[MONEY_SIZE];
     FILE *out = cli->out;
 
+    if (c == NULL) {
+        fprintf(out, "The reply holds no checkout.\n");
+        return;
+    }
     fprintf(out, "checkout %s, %s%s\n\n", c->order_id, checkout_state_text(c->state),
             c->needs_attention ? ", NEEDS ATTENTION" : "");
     output_time(out, NAME_WIDTH, "claimed", c->created_at_ms);
@@ -101,6 +105,7 @@ static void print_checkout(const struct cli *cli, const ProtobufCMessage *messag
         output_field(out, NAME_WIDTH, "lease", lease_text(c, text));
     output_field(out, NAME_WIDTH, "failed for", c->failure_reason);
     output_field(out, NAME_WIDTH, "", reply->failure_message);
+    output_field(out, NAME_WIDTH, "money", reply->money);
     if (c->ordered)
         output_field(out, NAME_WIDTH, "order of",
                      money_text(c->order_total_cents, c->order_currency, text));

@@ -100,6 +100,7 @@ struct settings {
     char *inventory_addresses;
     char *payment_addresses;
     char *gateway_addresses;
+    char *webhook_addresses;
     char *database_url;
     char *migrations_dir;
     char *webhook_dir;

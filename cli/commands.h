@@ -5,6 +5,7 @@
 
 /* database.c */
 struct outcome command_migrate(struct cli *cli);
+struct outcome command_database_url(struct cli *cli);
 
 /* identity.c */
 struct outcome command_token(struct cli *cli);
@@ -59,6 +60,11 @@ struct outcome command_events_tail(struct cli *cli);
 struct outcome command_events_replay(struct cli *cli);
 struct outcome command_events_lag(struct cli *cli);
 
+/* dead_letters.c */
+struct outcome command_events_dead(struct cli *cli);
+struct outcome command_events_resend(struct cli *cli);
+struct outcome command_events_drop(struct cli *cli);
+
 /* cursors.c */
 struct outcome command_cursors_list(struct cli *cli);
 struct outcome command_cursors_reset(struct cli *cli);
@@ -67,6 +73,11 @@ struct outcome command_cursors_delete(struct cli *cli);
 /* webhooks.c */
 struct outcome command_webhooks_dead(struct cli *cli);
 struct outcome command_webhooks_resend(struct cli *cli);
+
+/* webhooks_pending.c */
+struct outcome command_webhooks_pending(struct cli *cli);
+struct outcome command_webhooks_resume(struct cli *cli);
+struct outcome command_webhooks_reload(struct cli *cli);
 
 /* checkouts.c */
 struct outcome command_checkouts_list(struct cli *cli);

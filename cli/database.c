@@ -1,6 +1,8 @@
-/* database.c - checkoutctl migrate. */
+/* database.c - checkoutctl migrate and database url. */
 #include "cli/commands.h"
+#include "cli/output.h"
 #include "db/migrate.h"
+#include "db/url.h"
 
 struct progress {
     const struct cli *cli;
@@ -20,6 +22,12 @@ static void on_applied(void *arg, const char *file)
     fflush(progress->cli->out);
 }
 
+static struct err need_url(const struct cli *cli)
+{
+    return cli_need(cli->settings.database_url,
+                    "database_url (or CHECKOUT_DATABASE_URL)");
+}
+
 struct outcome command_migrate(struct cli *cli)
 {
     const char *wait = cli->options[OPT_LOCK_WAIT];
@@ -36,8 +44,7 @@ struct outcome command_migrate(struct cli *cli)
         folder = cli->settings.migrations_dir;
     e = cli_need(folder, "migrations_dir (or --dir)");
     if (!failed(e))
-        e = cli_need(cli->settings.database_url,
-                     "database_url (or CHECKOUT_DATABASE_URL)");
+        e = need_url(cli);
     if (!failed(e))
         e = migrate(&(struct migrate_config){.url = cli->settings.database_url,
                                              .folder = folder,
@@ -49,5 +56,19 @@ struct outcome command_migrate(struct cli *cli)
     fflush(cli->out); /* before what may be said of the roles, in a log of both */
     if (!failed(e) && roles != NULL)
         e = migrate_roles(cli->settings.database_url, roles);
+    return local(e);
+}
+
+struct outcome command_database_url(struct cli *cli)
+{
+    const char *role = cli->word_count > 0 ? cli->words[0] : NULL, *url = NULL;
+    struct err e = need_url(cli);
+
+    if (!failed(e))
+        e = url_write(cli->settings.database_url, role, cli->arena, &url);
+    if (!failed(e) && cli->options[OPT_JSON] != NULL)
+        e = output_json(cli, json_pack("{s:s}", "url", url));
+    else if (!failed(e))
+        fprintf(cli->out, "%s\n", url);
     return local(e);
 }

@@ -175,19 +175,33 @@ struct outcome command_events_replay(struct cli *cli)
 
 /* ---- lag --------------------------------------------------------------------------- */
 
+static void print_bus(FILE *out, const Events__V1__GetLagReply *lag)
+{
+    if (!lag->bus) {
+        fprintf(out, "published    %12s  no bus is configured (nats_url)\n", "-");
+        return;
+    }
+    fprintf(out, "published    %12" PRId64 "  acknowledged by the bus up to here\n",
+            lag->published);
+    fprintf(out, "unpublished  %12" PRId64 "  the oldest for %.1f s\n", lag->unpublished,
+            (double)lag->unpublished_ms / 1000);
+    if (lag->dead_letters + lag->waiting_letters > 0)
+        fprintf(out,
+                "dead letters %12" PRId64 "  given up, and %" PRId64
+                " still tried: checkoutctl events dead\n",
+                lag->dead_letters, lag->waiting_letters);
+}
+
 static void print_lag(const struct cli *cli, const Events__V1__GetLagReply *lag)
 {
     char time[TIME_SIZE];
     FILE *out = cli->out;
 
     fprintf(out, "placed       %12" PRId64 "  the newest position\n", lag->placed);
-    fprintf(out, "published    %12" PRId64 "  acknowledged by the bus up to here\n",
-            lag->published);
+    print_bus(out, lag);
     fprintf(out, "pruned       %12" PRId64 "  gone up to here\n", lag->pruned);
     fprintf(out, "unplaced     %12" PRId64 "  the oldest for %.1f s\n", lag->unplaced,
             (double)lag->unplaced_ms / 1000);
-    fprintf(out, "unpublished  %12" PRId64 "  the oldest for %.1f s\n", lag->unpublished,
-            (double)lag->unpublished_ms / 1000);
     fprintf(out, "relayed by   %s", *lag->holder == '\0' ? "nobody yet" : lag->holder);
     if (lag->held_since_ms != 0)
         fprintf(out, " since %s", time_text(lag->held_since_ms, time));

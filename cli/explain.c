@@ -94,12 +94,23 @@ static const char *state_of(const struct story *story)
                                    : "no checkout";
 }
 
+static const char *money_of(const struct story *story)
+{
+    return story->checkout != NULL ? story->checkout->money : "";
+}
+
 static void print_story(const struct story *story, const char *id)
 {
+    const char *money = money_of(story);
     FILE *out = story->cli->out;
     char time[TIME_SIZE];
 
-    fprintf(out, "order %s, %s\n\n", id, state_of(story));
+    fprintf(out, "order %s, %s", id, state_of(story));
+    if (*money != '\0') {
+        fprintf(out, "; money: ");
+        output_text(out, money);
+    }
+    fprintf(out, "\n\n");
     for (int i = 0; i < story->count; i++) {
         const struct moment *m = &story->moments[i];
         int64_t since = m->at_ms - story->moments[0].at_ms;
@@ -122,9 +133,10 @@ static struct err json_story(const struct story *story, const char *id,
                                                  (json_int_t)story->moments[i].at_ms,
                                                  "service", story->moments[i].service,
                                                  "what", story->moments[i].text));
-    json_t *all = json_pack("{s:s, s:s, s:o, s:s, s:o}", "order_id", id, "state",
-                            state_of(story), "timeline", moments, "next", story->next,
-                            "missing", several_missing_json(questions, ASKED_COUNT));
+    json_t *all = json_pack("{s:s, s:s, s:s, s:o, s:s, s:o}", "order_id", id, "state",
+                            state_of(story), "money", money_of(story), "timeline",
+                            moments, "next", story->next, "missing",
+                            several_missing_json(questions, ASKED_COUNT));
     if (all == NULL)
         return err_memory();
     int rc = json_dumpf(all, story->cli->out, JSON_COMPACT);

@@ -13,74 +13,83 @@
 #include "cli/several.h"
 #include "proto/rpc.pb-c.h"
 
-enum { PLACES_MAX = 8, PING_MAX = 1000, STATE_SIZE = 256 };
+enum {
+    PLACES_MAX = 8,
+    PING_MAX = 1000,
+    ROW_NAME_SIZE = 64,
+    ROWS_MAX = 256, /* that a watch remembers */
+};
 
-/* The servers asked: that of --service or --url, else all of the stack's. */
+/* The servers asked: that of --service or --url, else all that the stack has. */
 static struct err places_asked(const struct cli *cli, const struct place **out,
                                size_t *count)
 {
     struct err e = place_asked(cli, &out[0]);
 
     *count = out[0] != NULL;
-    for (size_t i = 0; *count == 0 && !failed(e) && i < PLACES_COUNT; i++)
-        out[i] = &PLACES[i];
-    if (!failed(e) && *count == 0)
-        *count = PLACES_COUNT;
+    if (failed(e) || *count > 0)
+        return e;
+    for (size_t i = 0; i < PLACES_ALL; i++)
+        if (i < PLACES_COUNT || place_addresses(cli, &PLACES[i])[0] != '\0')
+            out[(*count)++] = &PLACES[i];
     return e;
 }
 
 /* ---- health ---------------------------------------------------------------------- */
 
-/* What one server said, as one looks at it. */
-struct look {
-    const char *state; /* SERVING, NOT_SERVING, UNREACHABLE */
-    char detail[STATE_SIZE];
-    struct outcome end;
+/* A server, or something that it does beside: as it is shown. */
+struct row {
+    const char *name, *part; /* part: NULL for the server itself */
+    const char *state;       /* SERVING, NOT_SERVING, UNREACHABLE */
+    const char *detail;
 };
 
-static void take_answer(const struct question *q, struct look *look)
+static const char *state_name(Rpc__V1__HealthCheckReply__Status status)
 {
-    const Rpc__V1__HealthCheckReply *reply = (const Rpc__V1__HealthCheckReply *)q->reply;
-
-    *look = (struct look){.state = "UNREACHABLE", .end = q->end};
-    look->end.error.subject = NULL; /* lives in the question's memory */
-    snprintf(look->detail, sizeof look->detail, "%s", q->end.error.message);
-    if (reply == NULL)
-        return;
-    bool serving = reply->status == RPC__V1__HEALTH_CHECK_REPLY__STATUS__SERVING;
-    look->state = serving ? "SERVING" : "NOT_SERVING";
-    snprintf(look->detail, sizeof look->detail, "%s", reply->detail);
-    if (!serving)
-        look->end = local(err_make(ERR_UNAVAILABLE, "%s is not serving", q->place->name));
+    return status == RPC__V1__HEALTH_CHECK_REPLY__STATUS__SERVING ? "SERVING"
+                                                                  : "NOT_SERVING";
 }
 
-/* Asks all at once, and makes a look of each answer. */
-static void look_at(const struct cli *cli, const struct place *const *places, size_t count,
-                    struct look *looks)
+/* The rows of what a server answered, one after another; false when there is no i-th. */
+static bool look_row(const struct question *look, size_t i, struct row *out)
 {
-    Rpc__V1__HealthCheckRequest request = RPC__V1__HEALTH_CHECK_REQUEST__INIT;
-    struct question q[PLACES_MAX];
+    const Rpc__V1__HealthCheckReply *reply =
+        (const Rpc__V1__HealthCheckReply *)look->reply;
 
-    for (size_t i = 0; i < count; i++)
-        q[i] = (struct question){.place = places[i],
-                                 .method = "rpc.v1.Health/Check",
-                                 .request = &request.base,
-                                 .reply_type = &rpc__v1__health_check_reply__descriptor};
-    several_ask(cli, q, count);
-    for (size_t i = 0; i < count; i++)
-        take_answer(&q[i], &looks[i]);
-    several_close(q, count);
+    if (reply == NULL) {
+        *out =
+            (struct row){look->place->name, NULL, "UNREACHABLE", look->end.error.message};
+        return i == 0;
+    }
+    if (i == 0)
+        *out = (struct row){look->place->name, NULL, state_name(reply->status),
+                            reply->detail};
+    else if (i <= reply->n_parts)
+        *out = (struct row){look->place->name, reply->parts[i - 1]->name,
+                            state_name(reply->parts[i - 1]->status),
+                            reply->parts[i - 1]->detail};
+    return i <= reply->n_parts;
 }
 
-static void print_look(const struct cli *cli, const struct place *place,
-                       const struct look *look, int64_t at_ms)
+static bool is_well(const struct row *row)
 {
-    char time[TIME_SIZE];
-    enum style style = look->end.status == 0 ? STYLE_GOOD : STYLE_BAD;
+    return strcmp(row->state, "SERVING") == 0;
+}
 
+static void name_row(const struct row *row, char out[ROW_NAME_SIZE])
+{
+    snprintf(out, ROW_NAME_SIZE, "%s%s%s", row->name, row->part == NULL ? "" : ".",
+             row->part == NULL ? "" : row->part);
+}
+
+static void print_row(const struct cli *cli, const struct row *row, int64_t at_ms)
+{
+    char time[TIME_SIZE], name[ROW_NAME_SIZE];
+
+    name_row(row, name);
     if (cli->options[OPT_JSON] != NULL) {
-        json_t *line = json_pack("{s:s, s:s, s:s}", "service", place->name, "status",
-                                 look->state, "detail", look->detail);
+        json_t *line = json_pack("{s:s, s:s*, s:s, s:s}", "service", row->name, "part",
+                                 row->part, "status", row->state, "detail", row->detail);
         if (at_ms > 0)
             json_object_set_new(line, "at_ms", json_integer(at_ms));
         json_dumpf(line, cli->out, JSON_COMPACT);
@@ -88,47 +97,124 @@ static void print_look(const struct cli *cli, const struct place *place,
     } else {
         if (at_ms > 0)
             fprintf(cli->out, "%s  ", time_text(at_ms, time));
-        fprintf(cli->out, "%-13s %s%-12s%s ", place->name, output_style(cli->out, style),
-                look->state, output_style(cli->out, STYLE_PLAIN));
-        output_text(cli->out, look->detail);
+        output_text(cli->out, name);
+        fprintf(cli->out, "%*s %s%-12s%s ",
+                (int)(strlen(name) < 19 ? 19 - strlen(name) : 0), "",
+                output_style(cli->out, is_well(row) ? STYLE_GOOD : STYLE_BAD), row->state,
+                output_style(cli->out, STYLE_PLAIN));
+        output_text(cli->out, row->detail);
     }
     fputc('\n', cli->out);
 }
 
-/* All are asked; the exit status is that of the first which is not well. */
+/* What the exit status says of a row. */
+static struct outcome end_of(const struct question *look, const struct row *row)
+{
+    struct outcome end = look->end;
+    char name[ROW_NAME_SIZE];
+
+    end.error.subject = NULL; /* it lives as long as the question */
+    if (is_well(row) || end.status != 0)
+        return end;
+    name_row(row, name);
+    return local(err_make(ERR_UNAVAILABLE, "%s is not serving", name));
+}
+
+/* All are asked at once, so that the slowest decides how long it takes.  Free with
+ * several_close. */
+static void look_at_all(const struct cli *cli, const struct place *const *places,
+                        size_t count, struct question *looks)
+{
+    static const Rpc__V1__HealthCheckRequest REQUEST =
+        RPC__V1__HEALTH_CHECK_REQUEST__INIT;
+
+    for (size_t i = 0; i < count; i++)
+        looks[i] =
+            (struct question){.place = places[i],
+                              .method = "rpc.v1.Health/Check",
+                              .request = &REQUEST.base,
+                              .reply_type = &rpc__v1__health_check_reply__descriptor};
+    several_ask(cli, looks, count);
+}
+
+/* The exit status is that of the first which is not well. */
 static struct outcome look_once(const struct cli *cli, const struct place *const *places,
                                 size_t count)
 {
-    struct look looks[PLACES_MAX];
+    struct question looks[PLACES_MAX];
     struct outcome first = done();
+    struct row row;
 
-    look_at(cli, places, count, looks);
-    for (size_t i = 0; i < count; i++) {
-        print_look(cli, places[i], &looks[i], 0);
-        if (first.status == 0)
-            first = looks[i].end;
-    }
+    look_at_all(cli, places, count, looks);
+    for (size_t i = 0; i < count; i++)
+        for (size_t r = 0; look_row(&looks[i], r, &row); r++) {
+            print_row(cli, &row, 0);
+            if (first.status == 0)
+                first = end_of(&looks[i], &row);
+        }
+    fflush(cli->out);
+    several_close(looks, count);
     return first;
+}
+
+/* How each row was when it was last printed. */
+struct memory {
+    struct {
+        char name[ROW_NAME_SIZE];
+        const char *state;
+    } rows[ROWS_MAX];
+    size_t count;
+};
+
+/* Whether the row is another than before, or there is no room to remember it. */
+static bool has_changed(struct memory *memory, const struct row *row)
+{
+    char name[ROW_NAME_SIZE];
+    size_t i = 0;
+
+    name_row(row, name);
+    while (i < memory->count && strcmp(memory->rows[i].name, name) != 0)
+        i++;
+    if (i == ROWS_MAX)
+        return true;
+    bool changed = i == memory->count || strcmp(memory->rows[i].state, row->state) != 0;
+    if (i == memory->count) {
+        memcpy(memory->rows[i].name, name, sizeof name);
+        memory->count++;
+    }
+    memory->rows[i].state = row->state; /* a literal */
+    return changed;
+}
+
+static void print_changes(const struct cli *cli, const struct question *look,
+                          struct memory *memory)
+{
+    struct row row;
+
+    for (size_t r = 0; look_row(look, r, &row); r++)
+        if (has_changed(memory, &row))
+            print_row(cli, &row, clock_wall_ms());
 }
 
 /* For ever, or --count times, or until nobody reads: a line for each change. */
 static struct outcome watch(const struct cli *cli, const struct place *const *places,
                             size_t count, int64_t interval_ms, int64_t times)
 {
-    struct look looks[PLACES_MAX];
-    const char *last[PLACES_MAX] = {NULL}; /* the state that was told */
+    struct memory *memory = arena_alloc(cli->arena, sizeof *memory);
+    struct question looks[PLACES_MAX];
     struct timespec pause = {.tv_sec = interval_ms / 1000,
                              .tv_nsec = interval_ms % 1000 * 1000000};
 
+    if (memory == NULL)
+        return local(err_memory());
+    memory->count = 0;
     for (int64_t round = 0; times == 0 || round < times; round++) {
         if (round > 0)
             nanosleep(&pause, NULL);
-        look_at(cli, places, count, looks);
-        for (size_t i = 0; i < count; i++) {
-            if (last[i] == NULL || strcmp(last[i], looks[i].state) != 0)
-                print_look(cli, places[i], &looks[i], clock_wall_ms());
-            last[i] = looks[i].state;
-        }
+        look_at_all(cli, places, count, looks);
+        for (size_t i = 0; i < count; i++)
+            print_changes(cli, &looks[i], memory);
+        several_close(looks, count);
         if (fflush(cli->out) != 0)
             break;
     }
@@ -204,7 +290,6 @@ struct outcome command_ping(struct cli *cli)
 {
     const struct place *places[PLACES_MAX];
     const char *times = cli->options[OPT_TIMES];
-    struct look looks[PLACES_MAX];
     struct outcome first = done();
     size_t places_count = 0;
     int64_t count = 5;
@@ -216,10 +301,8 @@ struct outcome command_ping(struct cli *cli)
     if (failed(e))
         return misused(e);
     int64_t *us = arena_alloc(cli->arena, ((size_t)count + 1) * sizeof *us);
-    look_at(cli, places, places_count, looks);
     for (size_t i = 0; us != NULL && i < places_count; i++) {
-        bool there = strcmp(looks[i].state, "UNREACHABLE") != 0;
-        struct outcome end = there ? measure(cli, places[i], us, count) : looks[i].end;
+        struct outcome end = measure(cli, places[i], us, count);
         if (end.status == 0)
             print_ping(cli, places[i], us, count);
         else

@@ -20,7 +20,7 @@ struct method_sample {
 };
 
 struct sample {
-    char trouble[192]; /* why there is none; "" */
+    char trouble[sizeof ((struct err *)NULL)->message]; /* why there is none; "" */
     int64_t started_at_ms, now_ms;
     int64_t queue, batches, batched, batch_most;
     struct method_sample methods[METHODS_MAX];

@@ -9,6 +9,8 @@ int main(int argc, char **argv)
 {
     /* A closed pipe is an error to report, not a reason to vanish. */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP,
+           SIG_IGN); /* what runs goes on; a terminal that is gone ends its output */
     log_start("checkoutctl", LOG_ERROR);
     if (sodium_init() < 0) {
         fprintf(stderr, "checkoutctl: this system gives no random numbers\n");

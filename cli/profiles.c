@@ -1,6 +1,7 @@
 /* profiles.c - see profiles.h; and checkoutctl profiles. */
 #include "cli/profiles.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,12 @@ const char *profiles_path(struct arena *arena)
         return arena_printf(arena, "%s/checkout/profiles.conf", xdg);
     return arena_printf(arena, "%s/.config/checkout/profiles.conf",
                         home != NULL ? home : "");
+}
+
+/* One that cannot be seen for another reason is not missing: reading it tells why. */
+static bool is_missing(const char *path)
+{
+    return access(path, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR);
 }
 
 /* ---- reading ---------------------------------------------------------------------- */
@@ -52,26 +59,37 @@ static bool begins(char *line, struct profile *profile)
     return true;
 }
 
-/* "name = value" into the profile. */
-static bool sets(char *line, struct profile *profile)
+static bool is_set(const struct profile *profile, const char *name)
+{
+    for (int i = 0; i < profile->count; i++)
+        if (strcmp(profile->settings[i].name, name) == 0)
+            return true;
+    return (strcmp(name, "state") == 0 && profile->state != NULL) ||
+           (strcmp(name, "config") == 0 && profile->config != NULL);
+}
+
+/* "name = value" into the profile; NULL, or what is wrong with it. */
+static const char *sets(char *line, struct profile *profile)
 {
     char *equals = strchr(line, '=');
 
     if (equals == NULL || profile->name == NULL)
-        return false;
+        return "is neither [PROFILE] nor `setting = value` of one";
     *equals = '\0';
     const char *name = trim(line), *value = trim(equals + 1);
+    if (is_set(profile, name))
+        return "sets what the profile has set already; keep one of them";
     if (strcmp(name, "state") == 0)
         profile->state = value;
     else if (strcmp(name, "config") == 0)
         profile->config = value;
     else if (profile->count == PROFILE_SETTINGS_MAX)
-        return false;
+        return "is one setting more than a profile may have";
     else {
         profile->settings[profile->count].name = name;
         profile->settings[profile->count++].value = value;
     }
-    return true;
+    return NULL;
 }
 
 static struct err parse(char *text, const char *path,
@@ -89,10 +107,11 @@ static struct err parse(char *text, const char *path,
         if (*line == '[' && begins(line, &profile)) {
             if (before.name != NULL)
                 each(arg, &before);
-        } else if (!sets(line, &profile)) {
-            return err_make(ERR_INVALID_ARGUMENT,
-                            "%.100s:%d is neither [PROFILE] nor `setting = value` of one",
-                            path, number);
+        } else {
+            const char *wrong = sets(line, &profile);
+            if (wrong != NULL)
+                return err_make(ERR_INVALID_ARGUMENT, "%.100s:%d %s", path, number,
+                                wrong);
         }
     }
     if (profile.name != NULL)
@@ -110,7 +129,7 @@ struct err profiles_each(struct arena *arena,
 
     if (path == NULL)
         return err_memory();
-    if (access(path, F_OK) != 0)
+    if (is_missing(path))
         return ERR_NONE;
     struct err e = file_read(path, FILE_MAX, arena, &text, &size);
     return failed(e) ? e : parse(text, path, each, arg);
@@ -119,7 +138,7 @@ struct err profiles_each(struct arena *arena,
 struct search {
     const char *name;
     struct profile *out;
-    bool found;
+    int found;
     char names[NAMES_MAX]; /* of all that there are, for the sentence */
     size_t used;
 };
@@ -134,7 +153,7 @@ static void compare(void *arg, const struct profile *profile)
         search->used += (size_t)n;
     if (strcmp(profile->name, search->name) == 0) {
         *search->out = *profile;
-        search->found = true;
+        search->found++;
     }
 }
 
@@ -143,8 +162,13 @@ struct err profile_read(const char *name, struct arena *arena, struct profile *o
     struct search search = {.name = name, .out = out};
     struct err e = profiles_each(arena, compare, &search);
 
-    if (failed(e) || search.found)
+    if (failed(e) || search.found == 1)
         return e;
+    if (search.found > 1)
+        return err_make(
+            ERR_INVALID_ARGUMENT,
+            "the profile \"%.40s\" is there %d times in %.80s; keep one of them", name,
+            search.found, profiles_path(arena));
     return err_make(ERR_INVALID_ARGUMENT,
                     "there is no profile \"%.40s\" in %.80s; %s%.60s", name,
                     profiles_path(arena), search.used > 0 ? "there are: " : "it has none",
@@ -180,7 +204,7 @@ struct outcome command_profiles(struct cli *cli)
 {
     const char *path = profiles_path(cli->arena);
 
-    if (path != NULL && access(path, F_OK) != 0)
+    if (path != NULL && is_missing(path))
         fprintf(cli->err, "There are no profiles; they would be in %s\n", path);
     return local(profiles_each(cli->arena, print_profile, cli));
 }

@@ -1,6 +1,7 @@
 /* settings.c - see settings.h. */
 #include "cli/settings.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -22,6 +23,8 @@ static const struct conf_row ROWS[] = {
     TEXT(inventory_addresses, CONF_TEXT, "nng URLs, separated by commas"),
     TEXT(payment_addresses, CONF_TEXT, "nng URLs, separated by commas"),
     TEXT(gateway_addresses, CONF_TEXT, "nng URLs, separated by commas"),
+    TEXT(webhook_addresses, CONF_TEXT,
+         "nng URLs of the webhook sender; empty: there is none"),
     TEXT(database_url, CONF_SECRET, "libpq URL of the database's owner, for migrate"),
     TEXT(migrations_dir, CONF_TEXT, "folder of NNNN_what.sql"),
     TEXT(webhook_dir, CONF_TEXT, "the webhook sender's state_dir"),
@@ -62,12 +65,12 @@ static struct err file_of_state(struct cli *cli, const char *state, char out[PAT
     snprintf(cli->stack, sizeof cli->stack, "%s", state);
     if (snprintf(out, PATH_MAX, "%s/conf/checkoutctl.conf", state) >= PATH_MAX)
         return err_make(ERR_INVALID_ARGUMENT, "the state folder's path is too long");
-    if (access(out, R_OK) == 0)
-        return ERR_NONE;
+    if (access(out, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR))
+        return ERR_NONE; /* it is for the reader to say why it cannot be read */
     return err_make(
-        ERR_INVALID_ARGUMENT,
-        "there is no stack in %.60s (no readable conf/checkoutctl.conf); make one "
-        "with: ./up --state %.60s",
+        ERR_NOT_FOUND,
+        "there is no stack in %.60s (no conf/checkoutctl.conf); make one with: ./up "
+        "--state %.60s",
         state, state);
 }
 
@@ -114,8 +117,10 @@ static struct err find_file(struct cli *cli, struct profile *profile, char out[P
         return file_of_state(cli, state, out);
     char usual[PATH_MAX];
     default_state(usual);
-    if (failed(file_of_state(cli, usual, out)))
-        *out = '\0'; /* none: what needs a setting will say so */
+    struct err e = file_of_state(cli, usual, out);
+    if (e.code != ERR_NOT_FOUND)
+        return e;
+    *out = '\0'; /* none: what needs a setting will say so */
     return ERR_NONE;
 }
 

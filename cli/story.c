@@ -82,6 +82,8 @@ static void tell_end(struct story *story)
              r->events[i]->type);
         tell(story, r->events[i]->published_at_ms, "orchestrator", "event %s published",
              r->events[i]->type);
+        tell(story, r->events[i]->refused_at_ms, "orchestrator",
+             "event %s refused by the bus: %s", r->events[i]->type, r->events[i]->refusal);
     }
     if (c->state == ORDERS__V1__CHECKOUT_STATE__FAILED)
         tell(story, c->finished_at_ms, "orchestrator", "failed: %s (%s)",

@@ -72,6 +72,10 @@ const struct check_row CHECKS[CHECK_COUNT] = {
         "books.equal", "payment's books and the provider's say the same",
         "see both with: checkoutctl explain %s; what the provider says is what "
         "happened"},
+    [CHECK_EVENT_BUS] = {NEEDS_ORDERS,
+        "event.bus", "no event was refused by the bus for good",
+        "mend what the bus says, then: checkoutctl events resend %s; or, if nobody "
+        "needs it: checkoutctl events drop %s"},
 };
 /* clang-format on */
 

@@ -1,38 +1,18 @@
-/* webhooks.c - checkoutctl webhooks: the dead-letter lists of a sender on this machine.
- *
- * The sender serves nobody, so its files are the interface (webhook/pending.h, resend.h).
- */
+/* webhooks.c - checkoutctl webhooks dead and resend: a sender's dead-letter lists. */
+#include "cli/webhooks.h"
+
 #include <errno.h>
-#include <glob.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/ids.h"
 #include "base/json.h"
 #include "cli/commands.h"
 #include "cli/files.h"
 #include "cli/output.h"
 
-enum { PATH_SIZE = 600, REQUEST_SIZE = 2048 };
-
-static struct err find_folder(const struct cli *cli, const char **out)
-{
-    *out =
-        cli->options[OPT_DIR] != NULL ? cli->options[OPT_DIR] : cli->settings.webhook_dir;
-    return cli_need(*out, "webhook_dir");
-}
-
-static struct err check_name(const char *name)
-{
-    return name_valid(name)
-               ? ERR_NONE
-               : err_make(ERR_INVALID_ARGUMENT,
-                          "\"%s\" is no endpoint's name: letters, digits, - and _.",
-                          name);
-}
+enum { REQUEST_SIZE = 2048 };
 
 /* ---- reading a list ---------------------------------------------------------------- */
 
@@ -102,44 +82,22 @@ static struct err read_list(struct listing *l, const char *path)
 
 /* ---- dead -------------------------------------------------------------------------- */
 
-static int stop_at_error(const char *path, int error)
+static struct err list_dead(void *arg, const char *endpoint, const char *path)
 {
-    (void)path;
-    return error != ENOENT; /* a folder that is not there holds nothing */
-}
+    struct listing l = {.cli = arg, .endpoint = endpoint, .print = true};
 
-static struct err list_all(const struct cli *cli, const char *pattern)
-{
-    glob_t found;
-    struct err e = ERR_NONE;
-    int status = glob(pattern, 0, stop_at_error, &found);
-
-    if (status == GLOB_NOMATCH)
-        return e;
-    if (status != 0)
-        return err_make(ERR_INVALID_ARGUMENT, "%s cannot be read.", pattern);
-    for (size_t i = 0; i < found.gl_pathc && !failed(e); i++) {
-        char *name = strrchr(found.gl_pathv[i], '/') + 1;
-        struct listing l = {.cli = cli, .print = true};
-        l.endpoint =
-            arena_printf(cli->arena, "%.*s", (int)(strlen(name) - strlen(".dead")), name);
-        e = l.endpoint == NULL ? err_memory() : read_list(&l, found.gl_pathv[i]);
-    }
-    globfree(&found);
-    return e;
+    return read_list(&l, path);
 }
 
 struct outcome command_webhooks_dead(struct cli *cli)
 {
-    const char *folder, *name = cli->word_count > 0 ? cli->words[0] : "*";
-    struct err e = find_folder(cli, &folder);
+    const char *folder;
+    struct err e = webhooks_folder(cli, &folder);
 
-    if (!failed(e) && cli->word_count > 0)
-        e = check_name(name);
     if (failed(e))
         return misused(e);
-    const char *pattern = arena_printf(cli->arena, "%s/%s.dead", folder, name);
-    return local(pattern == NULL ? err_memory() : list_all(cli, pattern));
+    e = webhooks_each(cli, folder, "dead", list_dead, cli);
+    return local(failed(e) ? e : webhooks_tell_gone(cli, folder));
 }
 
 /* ---- resend ------------------------------------------------------------------------ */
@@ -182,12 +140,16 @@ struct outcome command_webhooks_resend(struct cli *cli)
 {
     char ids[REQUEST_SIZE], dead[PATH_SIZE], request[PATH_SIZE];
     const char *folder, *name = cli->words[0];
-    struct err e = find_folder(cli, &folder);
+    struct err e = webhooks_folder(cli, &folder);
 
-    if (!failed(e))
-        e = check_name(name);
     if (failed(e))
         return misused(e);
+    snprintf(request, sizeof request, "%s/%s.gone", folder, name);
+    if (access(request, F_OK) == 0)
+        return local(err_make(ERR_FAILED_PRECONDITION,
+                              "%s is sent nothing since it answered 410; first: "
+                              "checkoutctl webhooks resume %s",
+                              name, name));
     snprintf(dead, sizeof dead, "%s/%s.dead", folder, name);
     snprintf(request, sizeof request, "%s/%s.resend", folder, name);
     e = write_ids(cli, dead, ids, sizeof ids);

@@ -32,8 +32,11 @@ static void put_error(struct checkout_error *out, struct err e)
     out->retryable = err_retryable(e.code) || e.effect == EFFECT_UNKNOWN;
     out->retry_after_ms = e.retry_after_ms;
     snprintf(out->reason, sizeof out->reason, "%s", err_reason(e.code));
-    snprintf(out->message, sizeof out->message, "%s", e.message);
+    snprintf(out->message, sizeof out->message, "%.*s", (int)sizeof out->message - 1,
+             e.message);
     put_subject(out->subject, sizeof out->subject, e.subject);
+    if (e.money != MONEY_UNTOLD)
+        snprintf(out->money, sizeof out->money, "%s", err_money_text(e.money));
 }
 
 enum checkout_status put_status(struct checkout_error *out, struct err e)
@@ -95,7 +98,11 @@ static void take_reply(struct pending *p, struct err e, const ProtobufCMessage *
     if (!failed(e)) {
         p->reply = p->kind->convert(p->arena, message, replayed);
         if (p->reply == NULL) {
-            e = err_memory();
+            e = arena_memory_short(p->arena)
+                    ? err_memory()
+                    : err_make(ERR_DATA_LOSS,
+                               "the answer of %s lacks what it must have, or is too large",
+                               p->kind->method);
             e.effect = EFFECT_APPLIED;
         }
     }

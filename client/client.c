@@ -68,7 +68,7 @@ static struct err open_parts(checkout_client *client,
         return e;
     return follow_start(&(struct follow_config){.path = config->services_file,
                                                 .key = client->key,
-                                                .every_ms = FOLLOW_EVERY_MS,
+                                                .settle_ms = FOLLOW_SETTLE_MS,
                                                 .use = use_services,
                                                 .arg = client},
                         &client->follow);

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/ids.h"
 #include "base/json.h"
 
 /* Behind the string that opens at `at`, or `end`. */
@@ -52,7 +53,9 @@ static struct err name_place(const char *bytes, size_t size)
     return err_make(ERR_INVALID_ARGUMENT,
                     "The body is not valid JSON at line %d, column %d%s%s: %.80s.",
                     error.line, error.column, field[0] != '\0' ? ", in " : "", field,
-                    error.text);
+                    json_error_code(&error) == json_error_null_character
+                        ? "a text has the character U+0000"
+                        : error.text);
 }
 
 struct err body_parse(const char *bytes, size_t size, json_t **out)
@@ -77,8 +80,8 @@ struct err body_names(const json_t *value, const char *where, const char *const 
         while (names[i] != NULL && strcmp(names[i], name) != 0)
             i++;
         if (names[i] == NULL)
-            return err_make(ERR_INVALID_ARGUMENT, "%s has an unknown field \"%.64s\".",
-                            where, name);
+            return err_make(ERR_INVALID_ARGUMENT, "%s has an unknown field \"%.*s\".",
+                            where, (int)utf8_prefix(name, 64), name);
     }
     return ERR_NONE;
 }

@@ -9,8 +9,8 @@
 
 #include <stdbool.h>
 
-#include "gateway/head.h"
 #include "base/text.h"
+#include "gateway/head.h"
 
 /* Whether every entry of the list, separated by commas, is an origin: scheme, "://",
  * host, port perhaps; no path, no space, no "*". */

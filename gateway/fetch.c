@@ -84,6 +84,19 @@ static size_t on_bytes(char *bytes, size_t one, size_t size, void *arg)
     return size;
 }
 
+/* The body of a redirection is not what was asked for. */
+static struct err check_status(CURL *curl, const char *url)
+{
+    long status = 0;
+
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    return status == 200
+               ? ERR_NONE
+               : err_make(ERR_UNAVAILABLE,
+                          "cannot fetch %.100s: it answers %ld; redirections are not followed",
+                          url, status);
+}
+
 static CURLcode get(CURL *curl, const char *url, int timeout_ms, struct document *d)
 {
     const bool local =
@@ -118,6 +131,8 @@ struct err fetch(const char *url, int timeout_ms, size_t most, char **bytes, siz
         if (code != CURLE_OK)
             e = err_make(ERR_UNAVAILABLE, "cannot fetch %.100s: %s", url,
                          curl_easy_strerror(code));
+        else
+            e = check_status(curl, url);
     }
     curl_easy_cleanup(curl);
     if (failed(e)) {

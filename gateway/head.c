@@ -3,22 +3,28 @@
 
 #include <stddef.h>
 
-/* The fields we read; each may come once. */
+/* The fields we read; each may come once, but for lists, whose lines are one list together
+ * (RFC 9110, 5.3). */
 #define FIELD(name, member)                                                              \
     {                                                                                    \
-        name, sizeof name - 1, offsetof(struct head, member)                             \
+        name, sizeof name - 1, offsetof(struct head, member), false                      \
+    }
+#define LIST(name, member)                                                               \
+    {                                                                                    \
+        name, sizeof name - 1, offsetof(struct head, member), true                       \
     }
 static const struct {
     const char *name;
     size_t size; /* of the name: it tells most of them apart */
     size_t offset;
+    bool list;
 } FIELDS[] = {
     FIELD("Authorization", authorization),
     FIELD("Content-Type", content_type),
-    FIELD("Content-Encoding", content_encoding),
+    LIST("Content-Encoding", content_encoding),
     FIELD("Idempotency-Key", idempotency_key),
-    FIELD("If-Match", if_match),
-    FIELD("If-None-Match", if_none_match),
+    LIST("If-Match", if_match),
+    LIST("If-None-Match", if_none_match),
     FIELD("Cookie", cookie),
     FIELD("Origin", origin),
     FIELD("Sec-Fetch-Site", fetch_site),
@@ -50,6 +56,13 @@ static struct err read_trace(struct head *head, struct arena *arena,
     return ERR_NONE;
 }
 
+static struct err add_to_list(struct arena *arena, struct http_text text,
+                              const char **list)
+{
+    *list = arena_printf(arena, "%s, %.*s", *list, (int)text.size, text.at);
+    return *list != NULL ? ERR_NONE : err_memory();
+}
+
 static struct err read_field(struct head *head, struct arena *arena,
                              const struct http_field *field)
 {
@@ -58,6 +71,8 @@ static struct err read_field(struct head *head, struct arena *arena,
             !http_text_is(field->name, FIELDS[i].name))
             continue;
         const char **value = (const char **)(void *)((char *)head + FIELDS[i].offset);
+        if (*value != NULL && FIELDS[i].list)
+            return add_to_list(arena, field->value, value);
         if (*value != NULL)
             return err_make(ERR_INVALID_ARGUMENT, "The header %s came twice.",
                             FIELDS[i].name);
@@ -66,11 +81,19 @@ static struct err read_field(struct head *head, struct arena *arena,
     return read_trace(head, arena, field);
 }
 
-struct err head_read(struct head *head, struct arena *arena, const struct http_head *from)
+struct err head_read_fields(struct head *head, struct arena *arena,
+                            const struct http_head *from)
 {
-    struct err e = copy(arena, from->host, &head->host);
+    struct err e = ERR_NONE;
 
     for (size_t i = 0; !failed(e) && i < from->count; i++)
         e = read_field(head, arena, &from->fields[i]);
     return e;
+}
+
+struct err head_read(struct head *head, struct arena *arena, const struct http_head *from)
+{
+    struct err e = copy(arena, from->host, &head->host);
+
+    return failed(e) ? e : head_read_fields(head, arena, from);
 }

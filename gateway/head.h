@@ -26,7 +26,12 @@ struct head {
     const char *wanted_method; /* Access-Control-Request-Method: a preflight */
 };
 
-/* Copies the fields' values.  INVALID_ARGUMENT when one came twice;
- * RESOURCE_EXHAUSTED when the arena is full. */
+/* Copies the fields' values alone, as far as they came: for a head that is refused.  Errors as
+ * head_read's; what was copied before stands. */
+struct err head_read_fields(struct head *head, struct arena *arena,
+                            const struct http_head *from);
+
+/* Copies the fields' values and the host.  INVALID_ARGUMENT when one came twice that is no
+ * list; RESOURCE_EXHAUSTED when the arena is full. */
 struct err head_read(struct head *head, struct arena *arena, const struct http_head *from)
     __attribute__((warn_unused_result));

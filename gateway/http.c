@@ -2,6 +2,7 @@
 #include "gateway/http.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -11,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "base/hex.h"
 #include "base/log.h"
 #include "gateway/admit.h"
 #include "gateway/headers.h"
@@ -33,7 +35,9 @@ struct http {
     const struct gateway *gateway;
     size_t per_address_max;
     bool tls;
-    atomic_bool draining;
+    atomic_bool retired;
+    atomic_bool overdue; /* what is answered from here on was cut off */
+    atomic_size_t cut;   /* so many requests */
     /* Held while a handler runs or a call is cancelled, so that both end with `closed`. */
     pthread_mutex_t gate;
     bool closed; /* no call may begin or be cancelled */
@@ -112,6 +116,17 @@ static struct http_answer render(struct request *r)
                                 .close = a->close};
 }
 
+/* The time to stop was over before it was answered.  Status 0: nor will it be. */
+static void tell_cut(const struct request *r)
+{
+    atomic_fetch_add(&r->http->cut, 1);
+    log_line(
+        LOG_ERROR, "request_cut",
+        "request=%s method=%.*s path=%.*s status=%u note=\"it still ran when the "
+        "time to stop was over\"",
+        r->id, METHOD_LOGGED, r->method, PATH_LOGGED, r->target, r->answer.status);
+}
+
 void http_send(struct request *r)
 {
     struct http_answer answer = {.status = 0};
@@ -120,6 +135,8 @@ void http_send(struct request *r)
         answer = render(r);
         count(r);
     }
+    if (atomic_load(&r->http->overdue))
+        tell_cut(r);
     http_exchange_answer(r->exchange, &answer);
 }
 
@@ -152,12 +169,31 @@ static struct err refuse_get_body(struct request *r, const struct http_head *hea
                     r->method);
 }
 
+/* What need not be percent-encoded is not (RFC 3986, 6.2.2.2); lib/http has seen that each %
+ * has its two digits. */
+static void normalize(char *path)
+{
+    char *to = path;
+
+    for (const char *at = path; *at != '\0'; to++) {
+        char decoded = *at == '%' ? (char)(16 * hex_digit(at[1]) + hex_digit(at[2])) : '\0';
+        bool plain = isalnum((unsigned char)decoded) || /* in the C locale */
+                     (decoded != '\0' && strchr("-._~", decoded) != NULL);
+        *to = plain ? decoded : *at;
+        at += plain ? 3 : 1;
+    }
+    *to = '\0';
+}
+
 static struct err read_head(struct request *r, const struct http_head *head)
 {
-    r->path = http_text_copy(r->arena, head->path);
+    char *path = http_text_copy(r->arena, head->path);
+
     r->query = http_text_copy(r->arena, head->query);
-    if (r->path == NULL || r->query == NULL)
+    if (path == NULL || r->query == NULL)
         return err_memory();
+    normalize(path);
+    r->path = path;
     struct err e = head_read(&r->head, r->arena, head);
     return failed(e) ? e : refuse_get_body(r, head);
 }
@@ -245,11 +281,13 @@ static void on_refusal(void *arg, struct http_exchange *x, const struct http_hea
     struct http *http = arg;
     struct request *r = http_exchange_get(x);
 
-    if (r == NULL)
-        r = begin(http, x, head);
     if (r == NULL) {
-        *answer = NO_MEMORY;
-        return;
+        r = begin(http, x, head);
+        if (r == NULL) {
+            *answer = NO_MEMORY;
+            return;
+        }
+        (void)head_read_fields(&r->head, r->arena, head); /* whose page asks, if it came */
     }
     r->answer = problem_answer(r->arena, error_of(http, x, reason));
     *answer = render(r);
@@ -274,6 +312,8 @@ static void on_end(void *arg, struct http_exchange *x)
     struct http *http = arg;
     const struct request *r = http_exchange_get(x);
 
+    if (r != NULL && r->answer.status == 0 && atomic_load(&http->overdue))
+        tell_cut(r);
     if (r != NULL && r->handled)
         traffic_end(http->gateway->traffic, r->route);
 }
@@ -332,27 +372,37 @@ uint16_t http_port(const struct http *http)
     return http_server_port(http->server);
 }
 
-bool http_draining(const struct http *http)
+void http_retire(struct http *http)
 {
-    return atomic_load(&http->draining);
+    atomic_store(&http->retired, true);
+}
+
+bool http_retired(const struct http *http)
+{
+    return atomic_load(&http->retired);
 }
 
 void http_drain(struct http *http, int64_t limit_ms)
 {
-    atomic_store(&http->draining, true);
+    http_retire(http);
     http_server_quiesce(http->server);
-    if (!http_server_wait_idle(http->server, limit_ms))
-        log_warn("drain_incomplete", "reason=\"requests still ran after %" PRId64 " ms\"",
+    if (!http_server_wait_idle(http->server, limit_ms)) {
+        log_warn("drain_incomplete",
+                 "reason=\"connections were still in use after %" PRId64 " ms\"",
                  limit_ms);
+        atomic_store(&http->overdue, true);
+    }
     pthread_mutex_lock(&http->gate);
     http->closed = true;
     pthread_mutex_unlock(&http->gate);
 }
 
-void http_stop(struct http *http)
+bool http_stop(struct http *http)
 {
     (void)http_server_wait_idle(http->server, STOP_WAIT_MS);
     http_server_close(http->server);
+    bool whole = atomic_load(&http->cut) == 0;
     pthread_mutex_destroy(&http->gate);
     free(http);
+    return whole;
 }

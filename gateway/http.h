@@ -40,16 +40,22 @@ struct err http_start(const struct http_config *config, const struct gateway *ga
 /* The port listened on. */
 uint16_t http_port(const struct http *http);
 
-/* Whether http_drain was called. */
-bool http_draining(const struct http *http);
+/* From here on /healthz says 503, so that load balancers send nothing new; all else is
+ * served as before. */
+void http_retire(struct http *http);
 
-/* Accepts no more, and waits up to `limit_ms` until nothing runs; every answer says
- * that the connection closes.  No call begins or is cancelled after it: channels may be
- * closed. */
+/* Whether http_retire was called. */
+bool http_retired(const struct http *http);
+
+/* Retires, accepts no more, and waits up to `limit_ms` until nothing runs; every answer
+ * says that the connection closes.  No call begins or is cancelled after it: channels may
+ * be closed. */
 void http_drain(struct http *http, int64_t limit_ms);
 
-/* Ends it all.  No call may be running any more: close the channels first. */
-void http_stop(struct http *http);
+/* Ends it all.  No call may be running any more: close the channels first, whose calls then
+ * end as requests whose outcome is not known.  False when requests were cut off so: each is
+ * logged (request_cut). */
+bool http_stop(struct http *http);
 
 /* Sends an answered request's answer (request_resume).  Any thread. */
 void http_send(struct request *request);

@@ -8,10 +8,10 @@
 #include <string.h>
 
 #include "base/base64.h"
+#include "base/file.h"
 #include "base/ids.h"
 #include "base/json.h"
 #include "base/log.h"
-#include "base/file.h"
 #include "gateway/signature.h"
 
 /* A modulus is read beyond its limit, so that its size can be told. */
@@ -309,8 +309,8 @@ static void warn_of(const struct passed_over *passed, const char *name)
     if (passed->left_off > 0)
         snprintf(more, sizeof more, "; and %zu more", passed->left_off);
     if (passed->count > 0)
-        log_warn("keys_passed_over", "from=%.200s passed_over=%zu keys=\"%s%s\"", name,
-                 passed->count, passed->text, more);
+        log_line(LOG_WARN, "keys_passed_over", "from=%.200s passed_over=%zu keys=\"%s%s\"",
+                 name, passed->count, passed->text, more);
 }
 
 /* RESOURCE_EXHAUSTED ends the reading: it says nothing of the key. */
@@ -376,7 +376,7 @@ struct err jwks_read(const char *path, struct jwks **out)
 {
     char *bytes;
     size_t size;
-    struct err e = file_read(path, JWKS_BYTES_MAX, &bytes, &size);
+    struct err e = file_load(path, JWKS_BYTES_MAX, &bytes, &size);
 
     *out = NULL;
     if (failed(e))

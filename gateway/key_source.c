@@ -7,11 +7,11 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/worker.h"
 #include "gateway/fetch.h"
-#include "base/file.h"
 #include "gateway/jwks.h"
 #include "gateway/jwt.h"
 
@@ -23,6 +23,7 @@ struct key_source {
     struct jwt *jwt;
     struct metrics *metrics;
     struct worker *worker;
+    atomic_bool asked; /* for a look that tells what it finds, even if that is known */
     atomic_int_fast64_t refreshed_ms; /* when it was read and found good, monotonic */
     /* the worker's, once it runs */
     uint8_t hash[HASH_SIZE]; /* of what was looked at last */
@@ -49,7 +50,7 @@ static const char *name_of(const struct key_source *s)
 static struct err read_bytes(const struct key_source *s, char **bytes, size_t *size)
 {
     if (s->file[0] != '\0')
-        return file_read(s->file, JWKS_BYTES_MAX, bytes, size);
+        return file_load(s->file, JWKS_BYTES_MAX, bytes, size);
     return fetch(s->url, FETCH_TIMEOUT_MS, JWKS_BYTES_MAX, bytes, size);
 }
 
@@ -110,8 +111,9 @@ static void look_again(void *arg)
     struct key_source *s = arg;
     struct err e = look(s);
 
-    if (failed(e) && !s->warned)
-        log_warn("keys_kept", "reason=%s note=\"the last good set stays\"", e.message);
+    if (failed(e) && (atomic_exchange(&s->asked, false) || !s->warned))
+        log_line(LOG_WARN, "keys_kept", "reason=%s note=\"the last good set stays\"",
+                 e.message);
     s->warned = failed(e);
     tell_age(s, e);
 }
@@ -160,6 +162,14 @@ struct err key_source_open(const struct key_source_config *config, struct jwt *j
 bool key_source_stale(const struct key_source *source)
 {
     return source != NULL && age_ms(source) >= source->stale_ms;
+}
+
+void key_source_look(struct key_source *source)
+{
+    if (source == NULL)
+        return;
+    atomic_store(&source->asked, true);
+    worker_now(source->worker);
 }
 
 void key_source_close(struct key_source *source)

@@ -37,5 +37,9 @@ struct err key_source_open(const struct key_source_config *config, struct jwt *j
 /* Whether the keys have not been refreshed for stale_ms.  Any thread; NULL: false. */
 bool key_source_stale(const struct key_source *source);
 
+/* Looks at once, and tells of a bad set once more.  Any thread; waits for nothing.  NULL is
+ * allowed. */
+void key_source_look(struct key_source *source);
+
 /* NULL is allowed. */
 void key_source_close(struct key_source *source);

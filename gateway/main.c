@@ -1,22 +1,23 @@
 /*
  * main.c - the gateway: HTTP and JSON outside, RPC inside.
  *
- * Reads its settings and keys, opens a channel to the orchestrator and one to the
- * inventory, serves until SIGTERM, then drains: accepts no more, answers what runs, and
- * exits 0.  For operators it serves health, reflection and metrics by RPC, as every
+ * Reads its settings and keys, opens channels to the orchestrator, the inventory and (for
+ * /healthz) payment, serves until SIGTERM, then drains: accepts no more, answers what runs,
+ * and exits 0, or 1 when a request had to be cut off.  For operators it serves health, reflection and metrics by RPC, as every
  * service does; while it drains it says NOT_SERVING.
  */
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "gateway/answers.h"
 #include "gateway/buckets.h"
 #include "gateway/cors.h"
 #include "gateway/fetch.h"
-#include "base/file.h"
 #include "gateway/files.h"
 #include "gateway/gateway.h"
 #include "gateway/http.h"
@@ -43,6 +44,7 @@ struct parts {
     struct http *http;
     struct follow *follow; /* keeps the channels' keys as the services' file is */
     struct pulse *pulse;
+    bool serving; /* all of it was started */
 };
 
 static struct host_settings host_settings(const struct settings *s)
@@ -134,14 +136,18 @@ static struct err use_services(void *arg, const struct peers *services)
     struct parts *p = arg;
     struct err e = channel_set_services(p->gateway.orchestrator, services);
 
-    return failed(e) ? e : channel_set_services(p->gateway.inventory, services);
+    if (!failed(e))
+        e = channel_set_services(p->gateway.inventory, services);
+    if (!failed(e) && p->gateway.payment != NULL)
+        e = channel_set_services(p->gateway.payment, services);
+    return e;
 }
 
 static struct err follow_services(const struct settings *s, struct parts *p)
 {
     return follow_start(&(struct follow_config){.path = s->services_file,
                                                 .key = p->host.key,
-                                                .every_ms = FOLLOW_EVERY_MS,
+                                                .settle_ms = FOLLOW_SETTLE_MS,
                                                 .use = use_services,
                                                 .arg = p},
                         &p->follow);
@@ -154,7 +160,7 @@ static struct err open_tls(const struct settings *s, struct parts *p)
                         "tls_cert_file and tls_key_file go together; set both or none");
     if (s->tls_cert_file[0] == '\0')
         return ERR_NONE;
-    return http_tls_open(s->tls_cert_file, s->tls_key_file, HTTP_TLS_EVERY_MS, &p->tls);
+    return http_tls_open(s->tls_cert_file, s->tls_key_file, HTTP_TLS_SETTLE_MS, &p->tls);
 }
 
 static struct err start_http(const struct settings *s, struct parts *p)
@@ -189,7 +195,7 @@ static struct err health(void *arg)
 {
     const struct parts *p = arg;
 
-    if (http_draining(p->http))
+    if (http_retired(p->http))
         return err_make(ERR_UNAVAILABLE, "stopping: answers what runs, accepts no more");
     if (!channel_connected(p->gateway.orchestrator))
         return err_make(ERR_UNAVAILABLE, "no connection to the orchestrator");
@@ -242,6 +248,8 @@ static struct err start(void *arg)
     if (!failed(e))
         e = open_channel(s, p, "inventory", s->inventory_addresses,
                          &p->gateway.inventory);
+    if (!failed(e) && s->payment_addresses[0] != '\0')
+        e = open_channel(s, p, "payment", s->payment_addresses, &p->gateway.payment);
     if (!failed(e))
         e = follow_services(s, p);
     if (!failed(e) && s->rpc_url[0] == '\0') /* else its server's watch sees to it */
@@ -252,25 +260,63 @@ static struct err start(void *arg)
         e = serve_rpc(s, p);
     if (!failed(e))
         log_info("serving", "address=%s port=%u", s->listen_address, http_port(p->http));
+    p->serving = !failed(e);
     return e;
 }
 
-/* Calls end before the server does: each has a request that it answers. */
-static void stop(void *arg)
+static void reload(void *arg)
 {
     struct parts *p = arg;
 
-    if (p->http != NULL)
-        http_drain(p->http,
-                   p->settings.place_timeout_ms + p->settings.transfer_timeout_ms);
-    host_stop_serving(&p->host, RPC_DRAIN_MS);
+    host_reload(&p->host);
+    follow_now(p->follow);
+    http_tls_look(p->tls);
+    key_source_look(p->gateway.key_source);
+}
+
+/* What a request takes at most whose head has come: its body, and then its call. */
+static int64_t request_ms(const struct settings *s)
+{
+    int64_t call_ms = s->place_timeout_ms > s->call_timeout_ms ? s->place_timeout_ms
+                                                               : s->call_timeout_ms;
+    return s->transfer_timeout_ms + call_ms;
+}
+
+static int64_t stop_ms(const void *arg)
+{
+    const struct settings *s = &((const struct parts *)arg)->settings;
+
+    return s->drain_delay_ms + request_ms(s) + RPC_DRAIN_MS;
+}
+
+/* Load balancers ask /healthz now and then: they send requests here until they were told. */
+static void wait_until_told(const struct parts *p)
+{
+    const int64_t ms = p->serving ? p->settings.drain_delay_ms : 0;
+    struct timespec left = {ms / 1000, ms % 1000 * 1000000};
+
+    http_retire(p->http);
+    while (nanosleep(&left, &left) != 0)
+        ;
+}
+
+/* Calls end before the server does: each has a request that it answers. */
+static bool stop(void *arg)
+{
+    struct parts *p = arg;
+    if (p->http != NULL) {
+        wait_until_told(p);
+        http_drain(p->http, request_ms(&p->settings));
+    }
+    bool whole = host_stop_serving(&p->host, RPC_DRAIN_MS);
     follow_stop(p->follow);
     pulse_stop(p->pulse);
-    /* In this order: an answer of the orchestrator may lead to a call of the inventory. */
+    /* In this order: an answer of one may lead to a call of the next. */
     channel_close(p->gateway.orchestrator);
     channel_close(p->gateway.inventory);
+    channel_close(p->gateway.payment);
     if (p->http != NULL)
-        http_stop(p->http);
+        whole = http_stop(p->http) && whole;
     http_tls_close(p->tls);
     files_close(p->gateway.files);
     key_source_close(p->gateway.key_source);
@@ -282,11 +328,14 @@ static void stop(void *arg)
     traffic_free(p->gateway.traffic);
     peers_free(p->services);
     host_close(&p->host);
+    return whole;
 }
 
 int main(int argc, char **argv)
 {
     struct parts parts = {0};
 
-    return host_main(&SETTINGS_TABLE, argc, argv, &parts.settings, start, stop, &parts);
+    return host_main(&(struct host_program){&SETTINGS_TABLE, &parts.settings, &parts,
+                                            start, reload, stop, stop_ms},
+                     argc, argv);
 }

@@ -5,7 +5,6 @@
  * final answers are remembered as a short cut.  The answer's bytes are a pure function of
  * the order or the error, so that a repeat gives the same bytes at any gateway.
  */
-#include <inttypes.h>
 #include <string.h>
 
 #include "base/bounds.h"
@@ -141,7 +140,8 @@ static void on_placed(void *arg, struct err e, const ProtobufCMessage *message,
             arena_printf(r->arena, "/v1/orders/%s", reply->order->order_id);
         request_answer(r, status, &text);
     }
-    if (final && r->answer.status == status) /* not when the arena was too small for it */
+    /* Not while another answer may follow, nor when the arena was too small for it. */
+    if (final && e.money != MONEY_REFUND_PENDING && r->answer.status == status)
         answers_put(r->gateway->answers, r->answer_id, clock_monotonic_ms(), &r->answer);
     request_resume(r);
 }

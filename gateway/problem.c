@@ -81,16 +81,18 @@ static const struct {
          "report the X-Request-Id.",
          0, false},
     [ERR_DATA_LOSS] = {"Internal error",
-                       "Something went wrong here; report the X-Request-Id.", 0, false},
+                       "What was kept of this is missing or damaged here, so what became "
+                       "of it cannot be told.  Report the X-Request-Id.",
+                       0, false},
     [ERR_OUT_OF_STOCK] = {"Out of stock", "There is not enough stock for some items.", 0,
                           FINAL},
     [ERR_UNKNOWN_SKU] = {"Unknown items", "Some items do not exist.", 0, FINAL},
     [ERR_RESERVATION_EXPIRED] = {"The reservation ran out",
                                  "The items set aside ran out of time before the payment "
-                                 "was done; nothing was charged.",
+                                 "was done.  Order with a new key.",
                                  0, FINAL},
     [ERR_PRICE_CHANGED] = {"The total has changed",
-                           "The total is not the expected one; nothing was charged.  "
+                           "The total is not the expected one.  "
                            "Look at the cart again and "
                            "order with a new key.",
                            0, FINAL},
@@ -100,9 +102,8 @@ static const struct {
                               "key.",
                               0, FINAL},
     [ERR_CHECKOUT_FAILED] = {"The order could not be placed",
-                             "The order could not be placed in time; nothing was "
-                             "charged.  Try again with a new "
-                             "key.",
+                             "The order could not be placed in time.  Try again with "
+                             "a new key.",
                              0, FINAL},
     [ERR_CART_EMPTY] = {"The cart is empty", "There is nothing in the cart to order.", 0,
                         false},
@@ -191,6 +192,10 @@ void problem_open(struct text *text, unsigned status, struct err error)
     text_raw(text, ",\"detail\":");
     text_string(text, detail != NULL ? detail : error.message);
     write_subject(text, error);
+    if (error.money != MONEY_UNTOLD && problem_is_final(error.code)) {
+        text_raw(text, ",\"money\":");
+        text_string(text, err_money_text(error.money));
+    }
 }
 
 struct answer problem_answer(struct arena *arena, struct err error)
@@ -225,7 +230,6 @@ static bool our_fault(enum err_code code)
     case ERR_PERMISSION_DENIED:
     case ERR_UNIMPLEMENTED:
     case ERR_UNKNOWN:
-    case ERR_DATA_LOSS:
         return true;
     default:
         return false;
@@ -234,7 +238,8 @@ static bool our_fault(enum err_code code)
 
 struct err problem_of_call(struct err error, bool changes)
 {
-    if (problem_is_final(error.code) || error.code == ERR_CHECKOUT_IN_PROGRESS)
+    if (problem_is_final(error.code) || error.code == ERR_CHECKOUT_IN_PROGRESS ||
+        error.code == ERR_DATA_LOSS)
         return error;
     bool unknown = error.code == ERR_DEADLINE_EXCEEDED || error.effect != EFFECT_NONE;
     if (unknown && changes)

@@ -5,10 +5,11 @@
  *      out_of_stock, unknown_sku   "skus": [..]
  *      cart_already_ordered        "order_id", if there is an order yet
  *      cart_changed                "cart", written by carts.c
- *      payment_declined            "decline_code","advice" (payment.v1.Payment/Charge)}
+ *      payment_declined            "decline_code","advice" (payment.v1.Payment/Charge)
+ *      a refused checkout's        "money": none, refunded or refund_pending}
  *
  * The body is a pure function of the error, so that a final failure replays byte for
- * byte; the request's id is in a header instead.  What a service says about its own
+ * byte, but for "money", which is what was so when it was told; the request's id is in a header instead.  What a service says about its own
  * inside is never told: those codes have a sentence of their own here.
  */
 #pragma once
@@ -17,8 +18,8 @@
 
 #include "base/arena.h"
 #include "base/err.h"
-#include "gateway/answers.h"
 #include "base/text.h"
+#include "gateway/answers.h"
 
 /* The body when there is no memory to write another: of a 503 to be tried again. */
 #define PROBLEM_NO_MEMORY                                                                \

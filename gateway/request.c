@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/hex.h"
+#include "base/ids.h"
 #include "base/log.h"
 #include "gateway/http.h"
 #include "gateway/problem.h"
@@ -56,7 +58,7 @@ static void log_failure(const struct request *r, const struct err *error)
 {
     struct log_record line;
 
-    if (!log_begin(&line, LOG_WARN, "failed"))
+    if (!log_begin_limited(&line, LOG_WARN, "failed"))
         return;
     log_subject(&line, r->id, r->order_id);
     log_pair(&line, "path", r->target);
@@ -119,14 +121,6 @@ void request_resume(struct request *r)
     http_send(r);
 }
 
-static int hex(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 /* In place.  Raw may stand what RFC 3986, 3.4 lets stand in a query. */
 static bool decode(char *value)
 {
@@ -138,7 +132,7 @@ static bool decode(char *value)
         if (*at == '+') {
             *out++ = ' ';
         } else if (*at == '%') {
-            int high = hex(at[1]), low = high < 0 ? -1 : hex(at[2]);
+            int high = hex_digit(at[1]), low = high < 0 ? -1 : hex_digit(at[2]);
             if (low < 0 || high + low == 0) /* no C text holds a NUL */
                 return false;
             *out++ = (char)(16 * high + low);
@@ -164,7 +158,8 @@ static struct err take_pair(const char *const *names, const char **values, char 
         i++;
     if (names[i] == NULL)
         return err_make(ERR_INVALID_ARGUMENT,
-                        "The query has an unknown parameter \"%.32s\".", pair);
+                        "The query has an unknown parameter \"%.*s\".",
+                        (int)utf8_prefix(pair, 32), pair);
     if (values[i] != NULL)
         return err_make(ERR_INVALID_ARGUMENT, "The query has %s twice.", names[i]);
     if (equals == NULL || !decode(equals))

@@ -15,12 +15,12 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/ids.h"
+#include "base/text.h"
 #include "base/trace.h"
 #include "gateway/answers.h"
 #include "gateway/gateway.h"
 #include "gateway/head.h"
 #include "gateway/routes.h"
-#include "base/text.h"
 #include "http/server.h"
 
 enum { REQUEST_ARENA_MAX = 16 << 20 /* bytes: a page of orders, unpacked and written */ };

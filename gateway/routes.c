@@ -23,15 +23,21 @@ static const struct route ROUTES[] = {
 enum { ROUTE_COUNT = sizeof ROUTES / sizeof ROUTES[0] };
 
 /* By the set of methods of a path. */
+enum { GET = 1 << METHOD_GET, POST = 1 << METHOD_POST, PUT = 1 << METHOD_PUT };
 static const char *const ALLOW[] = {
-    [1 << METHOD_GET] = "GET, HEAD, OPTIONS",
-    [1 << METHOD_GET | 1 << METHOD_POST] = "GET, HEAD, OPTIONS, POST",
-    [1 << METHOD_GET | 1 << METHOD_PUT] = "GET, HEAD, OPTIONS, PUT",
+    [GET] = "GET, HEAD, OPTIONS",
+    [POST] = "OPTIONS, POST",
+    [PUT] = "OPTIONS, PUT",
+    [GET | POST] = "GET, HEAD, OPTIONS, POST",
+    [GET | PUT] = "GET, HEAD, OPTIONS, PUT",
+    [POST | PUT] = "OPTIONS, POST, PUT",
+    [GET | POST | PUT] = "GET, HEAD, OPTIONS, POST, PUT",
 };
+_Static_assert(sizeof ALLOW / sizeof ALLOW[0] == 1 << METHOD_OPTIONS, "each set of methods");
 
 const char *routes_all_methods(void)
 {
-    return "GET, HEAD, OPTIONS, POST, PUT";
+    return ALLOW[GET | POST | PUT];
 }
 
 size_t routes_count(void)

@@ -81,6 +81,7 @@ struct err session_token(const struct head *head, enum method method,
         if (strncasecmp(given, SCHEME, sizeof SCHEME - 1) != 0)
             return err_make(ERR_UNAUTHENTICATED, "the authorization is no bearer token");
         *token = given + sizeof SCHEME - 1;
+        *token += strspn(*token, " "); /* RFC 9110, 11.4: 1*SP */
         *size = strlen(*token);
         return ERR_NONE;
     }

@@ -16,6 +16,7 @@ struct settings {
     const char *services_file;
     const char *orchestrator_addresses;
     const char *inventory_addresses;
+    const char *payment_addresses;
     const char *jwks_file;
     const char *jwks_url;
     int64_t jwks_every_ms;
@@ -25,6 +26,7 @@ struct settings {
     const char *user_claim;
     const char *user_namespace;
     int64_t token_bytes_max;
+    int64_t drain_delay_ms;
     int64_t place_timeout_ms;
     int64_t call_timeout_ms;
     int64_t calls_max;

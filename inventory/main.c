@@ -9,8 +9,8 @@
 struct settings {
     const char *tls_cert, *tls_key, *tls_ca;
     const char *listen_url, *key_file, *callers_file, *database_url;
-    int64_t reservation_ttl_ms, reap_every_ms, in_flight_max,
-        caller_in_flight_max, caller_per_second, readers;
+    int64_t reservation_ttl_ms, reap_every_ms, in_flight_max, caller_in_flight_max,
+        caller_per_second, readers, drain_ms;
     bool access_log;
     const char *log_format;
 };
@@ -22,13 +22,16 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_SECRET(database_url, "libpq URL of the inventory's database"),
     CONF_ROW_NUMBER(reservation_ttl_ms, "900000", 100, 86400000,
                     "how long a reservation is held, milliseconds"),
-    CONF_ROW_NUMBER(reap_every_ms, "1000", 10, 3600000,
-                    "how often expired reservations are given back, milliseconds"),
+    CONF_ROW_NUMBER(
+        reap_every_ms, "1000", 10, 3600000,
+        "how often expired reservations are given back, milliseconds; ever less "
+        "while there are none, but every 10 s"),
     CONF_ROW_NUMBER(in_flight_max, "1024", 1, 65536, "requests served at once"),
     HOST_ROWS_LIMITS,
     HOST_ROW_ACCESS_LOG,
     HOST_ROW_LOG_FORMAT,
     HOST_ROWS_TLS,
+    HOST_ROW_DRAIN,
     CONF_ROW_NUMBER(readers, "2", 1, 16, "database connections for read-only queries"),
 };
 
@@ -86,28 +89,47 @@ static struct err start(void *arg)
     if (!failed(e))
         e = open_database(env);
     if (!failed(e))
-        e = worker_start("reaper", s->reap_every_ms, reap_expired, env->db, &env->reaper);
+        e = worker_start_resting("reaper", s->reap_every_ms, reap_expired, env->db,
+                                 &env->reaper);
     if (failed(e))
         return e;
     uint8_t cursor_key[CURSOR_KEY_SIZE];
     key_derive(env->host.key, "inventory.cursor", cursor_key);
     inventory_init(&env->inventory, env->db, s->reservation_ttl_ms, cursor_key);
+    env->inventory.reaper = env->reaper;
     return host_serve(&env->host, &host, &env->inventory.service.base, health, env->db);
 }
 
-static void stop(void *arg)
+static void reload(void *arg)
 {
     struct environment *env = arg;
 
-    host_stop_serving(&env->host, 5000);
+    host_reload(&env->host);
+}
+
+static int64_t stop_ms(const void *arg)
+{
+    const struct environment *env = arg;
+
+    return env->settings.drain_ms;
+}
+
+static bool stop(void *arg)
+{
+    struct environment *env = arg;
+
+    bool whole = host_stop_serving(&env->host, env->settings.drain_ms);
     worker_stop(env->reaper);
     db_close(env->db);
     host_close(&env->host);
+    return whole;
 }
 
 int main(int argc, char **argv)
 {
     struct environment env = {0};
 
-    return host_main(&TABLE, argc, argv, &env.settings, start, stop, &env);
+    return host_main(
+        &(struct host_program){&TABLE, &env.settings, &env, start, reload, stop, stop_ms},
+        argc, argv);
 }

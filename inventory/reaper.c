@@ -13,6 +13,7 @@
 enum {
     BATCH = 256,
     PATIENCE_MS = 10000,
+    REST_MS = 10000,
 };
 
 struct found {
@@ -28,7 +29,7 @@ static void on_found(void *arg, const struct db_rows *rows)
         snprintf(found->ids[found->count++], ULID_SIZE, "%s", db_text(rows, i, 0));
 }
 
-void reap_expired(void *arg)
+int64_t reap_expired(void *arg)
 {
     struct db *db = arg;
     struct found found = {.count = 0};
@@ -47,4 +48,5 @@ void reap_expired(void *arg)
         log_warn("reaping_failed", "error=%s", e.message);
     else if (found.count > 0)
         log_info("reservations_expired", "count=%zu", found.count);
+    return failed(e) || found.count > 0 ? 0 : REST_MS;
 }

@@ -5,6 +5,7 @@
 
 #include "base/bounds.h"
 #include "base/ids.h"
+#include "base/worker.h"
 #include "inventory/stock.h"
 #include "rpc/server.h"
 
@@ -71,9 +72,11 @@ static void reserve(Inventory__V1__Inventory_Service *service,
     rpc_call_set_order(call, in->reservation_id);
     if (!failed(e))
         e = check_lines(in);
-    if (scope_open(&scope, call, (ProtobufCClosure)reply, e))
-        stock_reserve(db_of(service), &scope, in,
-                      ((struct inventory *)service)->reservation_ttl_ms);
+    if (!scope_open(&scope, call, (ProtobufCClosure)reply, e))
+        return;
+    const struct inventory *inventory = (const struct inventory *)service;
+    worker_stir(inventory->reaper);
+    stock_reserve(inventory->db, &scope, in, inventory->reservation_ttl_ms);
 }
 
 static void confirm(Inventory__V1__Inventory_Service *service,
@@ -307,6 +310,7 @@ void inventory_init(struct inventory *inventory, struct db *db, int64_t reservat
         .list_stock = list_stock,
     };
 
-    *inventory = (struct inventory){METHODS, db, reservation_ttl_ms, {0}};
+    *inventory = (struct inventory){
+        .service = METHODS, .db = db, .reservation_ttl_ms = reservation_ttl_ms};
     memcpy(inventory->cursor_key, cursor_key, sizeof inventory->cursor_key);
 }

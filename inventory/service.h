@@ -5,10 +5,14 @@
 #include "db/db.h"
 #include "proto/inventory.pb-c.h"
 
+struct worker;
+
 struct inventory {
     Inventory__V1__Inventory_Service service; /* first: handlers get a pointer to it */
     struct db *db;
     int64_t reservation_ttl_ms;
+    struct worker
+        *reaper; /* stirred by each Reserve; NULL: none; set it before serving */
     uint8_t cursor_key[CURSOR_KEY_SIZE];
 };
 

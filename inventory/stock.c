@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
+
 /* An operation under way: in the scope's arena. */
 struct work {
     struct db_op op;
@@ -123,6 +125,7 @@ static const struct db_kind RESERVE = {
         "       unnest(skus), unnest(quantities), unnest(unit_prices_cents), unnest(titles) "
         "FROM decided",
     .write_answers = true,
+    .rows = "+iTTTITITIIT",
     .answer =
         "SELECT a.ordinal, r.state, r.refusal, r.refused_skus, r.total_cents, r.currency,"
         "       (extract(epoch FROM r.expires_at) * 1000)::bigint,"
@@ -139,6 +142,8 @@ static struct err refusal(struct arena *arena, const char *reason, const char *s
 {
     if (reason == NULL)
         return err_make(ERR_DATA_LOSS, "The reservation is refused, and does not say why.");
+    if (strcmp(reason, "mixed_currencies") != 0 && skus == NULL)
+        return err_make(ERR_DATA_LOSS, "The reservation is refused for no SKUs.");
     if (strcmp(reason, "mixed_currencies") == 0)
         return err_make(ERR_FAILED_PRECONDITION,
                         "The lines have prices in several currencies; order them apart.");
@@ -159,7 +164,19 @@ static struct err gone(struct arena *arena, const char *id, const char *state,
         return err_make(ERR_ABORTED, "Reservation %s was released.", id);
     if (strcmp(state, "expired") == 0)
         return err_make(ERR_RESERVATION_EXPIRED, "Reservation %s ran out.", id);
+    if (strcmp(state, "held") != 0 && strcmp(state, "confirmed") != 0)
+        return err_make(ERR_DATA_LOSS, "Reservation %s is in no state that there is.", id);
     return ERR_NONE;
+}
+
+/* Whether what is held has all that it must have. */
+static struct err check_held(const struct db_rows *rows)
+{
+    struct err e = db_row_check(rows, 0, 4, "iti");
+
+    for (int i = 0; i < rows->count && !failed(e); i++)
+        e = db_row_check(rows, i, 7, "tii");
+    return e;
 }
 
 /* False when memory is short. */
@@ -213,12 +230,19 @@ static void on_reserved(void *arg, struct err error, const struct db_rows *rows)
         return;
     }
     const char *state = db_text(rows, 0, 1);
-    if (state == NULL) { /* undecided: see RESERVE */
+    if (state == NULL && db_size(rows, 0, 4) == 0) { /* undecided: see RESERVE */
         db_submit(work->db, &work->op);
         return;
     }
-    struct err e = gone(work->scope.arena, work->id, state, db_text(rows, 0, 2),
-                        db_text(rows, 0, 3));
+    struct err e = gone(work->scope.arena, work->id, state != NULL ? state : "",
+                        db_text(rows, 0, 2), db_text(rows, 0, 3));
+    if (!failed(e))
+        e = check_held(rows);
+    if (e.code == ERR_DATA_LOSS) {
+        e.effect = EFFECT_UNKNOWN;
+        log_error("reservation_damaged", "request=%s reservation=%s error=%s",
+                  work->scope.request, work->id, e.message);
+    }
     if (failed(e))
         finish(work, e, NULL);
     else
@@ -303,6 +327,7 @@ static const struct db_kind CONFIRM = {
         ")"
         "SELECT id, 'confirmed', NULL, NULL FROM moved",
     .write_answers = true,
+    .rows = "+iTTT",
     .answer =
         "SELECT a.ordinal, r.state, r.refusal, r.refused_skus "
         "FROM unnest($1) WITH ORDINALITY AS a(id, ordinal) "
@@ -429,6 +454,7 @@ static const struct db_kind ADJUST = {
         "UPDATE inventory.stock s"
         " SET received = s.received + t.delta, available = s.available + t.delta "
         "FROM total t WHERE s.sku = t.sku",
+    .rows = "+iIB",
     .answer =
         "SELECT a.ordinal, s.available, g.sku = a.sku AND g.delta = a.delta "
         "FROM unnest($1, $2, $3) WITH ORDINALITY AS a(id, sku, delta, ordinal) "

@@ -62,6 +62,7 @@ static void *page(struct reading *reading, struct err *error, const struct db_ro
     "       (extract(epoch FROM created_at) * 1000)::bigint,"                                 \
     "       (extract(epoch FROM now()) * 1000)::bigint "                                      \
     "FROM inventory.reservations "
+#define ENTRY_SHAPE "*ttitii"
 
 static void fill_entry(Inventory__V1__ReservationEntry *entry, const struct db_rows *rows,
                        int row)
@@ -102,6 +103,7 @@ static void on_newest(void *arg, struct err error, const struct db_rows *rows)
 
     reply.reservations = page(reading, &error, rows, sizeof *entries, &entries);
     for (int i = 0; !failed(error) && i < rows->count && db_text(rows, i, 0) != NULL; i++) {
+        error = db_row_check(rows, i, 0, ENTRY_SHAPE + 1);
         fill_entry(&entries[i], rows, i);
         reply.reservations[reply.n_reservations++] = &entries[i];
         reply.now_ms = db_number(rows, 0, 5);
@@ -156,6 +158,7 @@ void stock_list_newest(struct db *db, const struct scope *scope,
     start(db, scope,
           (struct db_query){.name = "newest_reservations",
                             .types = "ttti",
+                            .rows = "+TTItIiTb", /* of a reservation, or of none */
                             .sql = NEWEST,
                             .values = {db_t(range->end), db_t(range->least),
                                        db_t(state_name(in->state)),
@@ -170,6 +173,7 @@ void stock_list_reservations(struct db *db, const struct scope *scope,
         start(db, scope,
               (struct db_query){.name = "one_reservation",
                                 .types = "t",
+                                .rows = ENTRY_SHAPE,
                                 .sql = ENTRY "WHERE id = $1",
                                 .values = {db_t(request->only_id)},
                                 .done = on_reservations});
@@ -177,6 +181,7 @@ void stock_list_reservations(struct db *db, const struct scope *scope,
         start(db, scope,
               (struct db_query){.name = "list_reservations",
                                 .types = "ti",
+                                .rows = ENTRY_SHAPE,
                                 .sql = ENTRY "WHERE id > $1 ORDER BY id LIMIT $2",
                                 .values = {db_t(request->after_id),
                                            db_i(request->limit == 0 ? PAGE_MOST : request->limit)},
@@ -222,6 +227,7 @@ void stock_list(struct db *db, const struct scope *scope,
           (struct db_query){
               .name = "list_stock",
               .types = "ti",
+              .rows = "*tiiiiiii",
               .sql = "WITH page AS MATERIALIZED ("
                      "    SELECT sku, received, available, held, sold FROM inventory.stock"
                      "    WHERE sku > $1 ORDER BY sku LIMIT $2"

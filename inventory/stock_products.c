@@ -14,6 +14,8 @@
 
 #include "base/bounds.h"
 #include "base/cursor.h"
+#include "base/ids.h"
+#include "base/log.h"
 #include "inventory/stock.h"
 
 enum { PAGE_DEFAULT = 100 };
@@ -25,6 +27,9 @@ enum { PAGE_DEFAULT = 100 };
 #define PRODUCT                                                                          \
     "p.sku, p.title, p.price_cents, p.currency,"                                         \
     " (SELECT s.available FROM inventory.stock s WHERE s.sku = p.sku)"
+
+/* Of the column before those, too; a row without a product is the end of a search. */
+#define PRODUCT_SHAPE "*tTTITI"
 
 /* $2 in title or SKU, whatever the case of its letters by the collation's rules. */
 #define FOUND(collation)                                                                 \
@@ -66,8 +71,21 @@ struct page {
 static struct err seal(struct page *page, const char *sku,
                        Inventory__V1__ListProductsReply *reply)
 {
+    if (!sku_valid(sku))
+        return err_make(ERR_DATA_LOSS, "The page's last SKU is none that PutProduct lets in.");
     reply->next_cursor = cursor_seal(page->scope.arena, &page->cursors, sku);
     return reply->next_cursor == NULL ? err_memory() : ERR_NONE;
+}
+
+/* A product that somebody damaged is left out: the others are still sold. */
+static bool whole(const struct db_rows *rows, int row)
+{
+    struct err e = db_row_check(rows, row, 1, "ttit");
+
+    if (failed(e))
+        log_error("product_damaged", "sku=%.64s error=%s",
+                  db_size(rows, row, 1) > 0 ? db_text(rows, row, 1) : "-", e.message);
+    return !failed(e);
 }
 
 /* One row more than the limit was asked for: it tells that there is a next page.  Where
@@ -86,17 +104,19 @@ static struct err fill_page(struct page *page, const struct db_rows *rows,
     if (products == NULL || reply->products == NULL)
         return err_memory();
     for (int i = 0; i < (int)count; i++) {
-        inventory__v1__product__init(&products[i]);
-        products[i].sku = (char *)db_text(rows, i, 1);
-        products[i].title = (char *)db_text(rows, i, 2);
-        products[i].price_cents = db_number(rows, i, 3);
-        products[i].currency = (char *)db_text(rows, i, 4);
-        products[i].available = db_number(rows, i, 5);
-        reply->products[i] = &products[i];
+        Inventory__V1__Product *product = &products[reply->n_products];
+        if (!whole(rows, i))
+            continue;
+        inventory__v1__product__init(product);
+        product->sku = (char *)db_text(rows, i, 1);
+        product->title = (char *)db_text(rows, i, 2);
+        product->price_cents = db_number(rows, i, 3);
+        product->currency = (char *)db_text(rows, i, 4);
+        product->available = db_number(rows, i, 5);
+        reply->products[reply->n_products++] = product;
     }
-    reply->n_products = count;
     if (more)
-        return seal(page, products[count - 1].sku, reply);
+        return seal(page, db_text(rows, (int)count - 1, 1), reply);
     const char *seen = rows->count > 0 ? db_text(rows, 0, 0) : END;
     return strcmp(seen, END) == 0 ? ERR_NONE : seal(page, seen, reply);
 }
@@ -141,6 +161,7 @@ static struct db_query of_all(const struct page *page)
     return (struct db_query){
         .name = "list_products",
         .types = "ti",
+        .rows = PRODUCT_SHAPE,
         .sql = "SELECT '" END "', " PRODUCT " FROM inventory.products p "
                "WHERE p.sku > $1 ORDER BY p.sku LIMIT $2",
         .values = {db_t(page->after), db_i(page->limit + 1)},
@@ -154,6 +175,7 @@ static struct db_query of_skus(const struct page *page, const char *skus, const 
     return (struct db_query){
         .name = searched ? "search_skus" : "list_skus",
         .types = "ttti",
+        .rows = PRODUCT_SHAPE,
         .sql = searched ? LOOK_UP(FOUND("\"und-x-icu\"")) : LOOK_UP("$2 = ''"),
         .values = {db_t(page->after), db_t(q), db_t(skus), db_i(page->limit + 1)},
     };
@@ -167,6 +189,7 @@ static struct db_query of_search(const struct page *page, const char *q)
     return (struct db_query){
         .name = latin ? "search_products" : "search_products_unicode",
         .types = "tti",
+        .rows = PRODUCT_SHAPE,
         .sql = latin ? SEARCH("10000", FOUND("\"C\""))
                      : SEARCH("2000", FOUND("\"und-x-icu\"")),
         .values = {db_t(page->after), db_t(q), db_i(page->limit + 1)},

@@ -58,6 +58,7 @@ void stock_get(struct db *db, const struct scope *scope, const Inventory__V1__Ge
     const struct db_query query = {
         .name = "get_stock",
         .types = "t",
+        .rows = "*iiii",
         .sql = "SELECT received, available, held, sold FROM inventory.stock WHERE sku = $1",
         .values = {db_t(request->sku)},
         .done = on_stock,
@@ -98,6 +99,11 @@ static struct err fill_reservation(struct arena *arena, const struct db_rows *ro
     reply->lines = arena_alloc(arena, sizeof *reply->lines * count);
     if (lines == NULL || reply->lines == NULL)
         return err_memory();
+    for (int i = 0; i < (int)count; i++) {
+        struct err e = db_row_check(rows, i, 4, "tii");
+        if (failed(e))
+            return e;
+    }
     reply->state = stock_state(db_text(rows, 0, 0));
     reply->total_cents = db_number(rows, 0, 1);
     if (db_text(rows, 0, 2) != NULL)
@@ -137,6 +143,7 @@ void stock_get_reservation(struct db *db, const struct scope *scope,
     const struct db_query query = {
         .name = "get_reservation",
         .types = "t",
+        .rows = "*tiTITIIiIT",
         .sql = "SELECT r.state, r.total_cents, r.currency,"
                "       (extract(epoch FROM r.expires_at) * 1000)::bigint,"
                "       l.sku, l.quantity, l.price,"
@@ -163,6 +170,7 @@ void stock_find_expired(struct db_query *query, int64_t limit)
 {
     query->name = "find_expired";
     query->types = "i";
+    query->rows = "*t";
     query->sql = "SELECT id FROM inventory.reservations "
                  "WHERE state = 'held' AND expires_at <= now() ORDER BY expires_at LIMIT $1";
     query->values[0] = db_i(limit);

@@ -65,7 +65,7 @@ static struct err open_socket(struct bus_local *bus)
 
     bus->open = rv == 0;
     if (rv == 0)
-        rv = nng_setopt_int(bus->socket, NNG_OPT_SENDBUF, SEND_BUFFER);
+        rv = nng_socket_set_int(bus->socket, NNG_OPT_SENDBUF, SEND_BUFFER);
     if (rv == 0)
         rv = nng_pipe_notify(bus->socket, NNG_PIPE_EV_ADD_PRE, on_listener, bus);
     if (rv == 0)

@@ -3,34 +3,24 @@
 
 #include <inttypes.h>
 #include <nats/nats.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "orchestrator/bus_nats_flight.h"
+#include "orchestrator/bus_nats_stream.h"
+#include "orchestrator/bus_nats_words.h"
 
 /* A call connects and asks twice at most, or it publishes: BUS_NATS_WAIT_MS. */
 enum {
     CONNECT_MS = 1000,
-    ANSWER_MS = 750,          /* for one request about the stream */
-    WRITE_MS = 500,           /* until a server that reads nothing is given up */
-    ACKNOWLEDGED_MS = 2000,   /* for all that was published together */
-    DUPLICATES_SECONDS = 120, /* how long the server knows a message's id */
+    WRITE_MS = 500,         /* until a server that reads nothing is given up */
+    ACKNOWLEDGED_MS = 2000, /* for all that was published together */
     SUBJECT_SIZE = 128,
     POSITION_SIZE = 24,
-    REASON_SIZE = 128,
     SERVERS_MAX = 16,
-};
-
-static const char POSITION_HEADER[] = "Checkout-Position";
-
-/* The first of what was refused since it was last cleared.  A word of an earlier
- * connection may still come: then something is published once more, for nothing. */
-struct refusal {
-    int64_t position; /* INT64_MAX: none */
-    bool final;       /* the server's own decision, not that nobody was there */
-    char reason[REASON_SIZE];
 };
 
 struct bus_nats {
@@ -41,15 +31,8 @@ struct bus_nats {
     natsOptions *options;
     natsConnection *connection; /* NULL while not connected */
     jsCtx *jetstream;
-    char wildcard[SUBJECT_SIZE]; /* PREFIX.> */
-    pthread_mutex_t lock;        /* of the refusal: libnats tells it in its own thread */
-    struct refusal refusal;
+    struct flight flight;
 };
-
-static struct err unavailable(const char *what, natsStatus status)
-{
-    return err_make(ERR_UNAVAILABLE, "NATS: %s: %s.", what, natsStatus_GetText(status));
-}
 
 /* ---- settings ---------------------------------------------------------------------- */
 
@@ -58,7 +41,7 @@ static struct err check(natsStatus status, const char *what, const char *file)
     if (status == NATS_OK)
         return ERR_NONE;
     return err_make(ERR_INVALID_ARGUMENT, "%s %s cannot be used: %s.", what, file,
-                    natsStatus_GetText(status));
+                    nats_words(status));
 }
 
 /* The URL is not told: it may hold a password. */
@@ -97,6 +80,15 @@ static struct err set_files(natsOptions *options, const struct bus_nats_config *
     return e;
 }
 
+static struct err check_keep(int64_t keep_ms)
+{
+    if (keep_ms == 0 || keep_ms >= BUS_NATS_KEEP_LEAST_MS)
+        return ERR_NONE;
+    return err_make(ERR_INVALID_ARGUMENT,
+                    "nats_keep_ms must be 0, or %d or more, not %" PRId64 ".",
+                    BUS_NATS_KEEP_LEAST_MS, keep_ms);
+}
+
 static struct err set_options(struct bus_nats *bus)
 {
     natsStatus status = natsOptions_Create(&bus->options);
@@ -111,8 +103,10 @@ static struct err set_options(struct bus_nats *bus)
         status = natsOptions_SetIgnoreDiscoveredServers(bus->options, true);
     if (status == NATS_OK)
         status = natsOptions_SetWriteDeadline(bus->options, WRITE_MS);
+    if (status == NATS_OK)
+        status = flight_listen(&bus->flight, bus->options);
     if (status != NATS_OK)
-        return unavailable("the options cannot be set", status);
+        return nats_unavailable("the options cannot be set", status);
     struct err e = read_servers(bus);
     return failed(e) ? e : set_files(bus->options, &bus->config);
 }
@@ -124,9 +118,10 @@ struct err bus_nats_open(const struct bus_nats_config *config, struct bus_nats *
     if (bus == NULL)
         return err_memory();
     bus->config = *config;
-    pthread_mutex_init(&bus->lock, NULL);
-    snprintf(bus->wildcard, sizeof bus->wildcard, "%s.>", config->prefix);
-    struct err e = set_options(bus);
+    flight_init(&bus->flight, config->stream, config->prefix);
+    struct err e = check_keep(config->keep_ms);
+    if (!failed(e))
+        e = set_options(bus);
     if (failed(e))
         bus_nats_close(bus);
     else
@@ -148,122 +143,14 @@ void bus_nats_close(struct bus_nats *bus)
         return;
     disconnect(bus);
     natsOptions_Destroy(bus->options);
-    pthread_mutex_destroy(&bus->lock);
+    if (nats_CloseAndWait(BUS_NATS_WAIT_MS) != NATS_OK)
+        return; /* a thread may still come here: rather leave it all */
+    flight_destroy(&bus->flight);
     free(bus->urls);
     free(bus);
 }
 
-/* ---- the stream -------------------------------------------------------------------- */
-
-static struct err make_stream(struct bus_nats *bus)
-{
-    const char *subjects[] = {bus->wildcard};
-    jsOptions options;
-    jsStreamConfig stream;
-    jsErrCode code = 0;
-
-    jsOptions_Init(&options);
-    options.Wait = ANSWER_MS;
-    jsStreamConfig_Init(&stream);
-    stream.Name = bus->config.stream;
-    stream.Description = "What happened to orders; see docs/events.md of checkout.";
-    stream.Subjects = subjects;
-    stream.SubjectsLen = 1;
-    stream.Storage = js_FileStorage;
-    stream.Replicas = bus->config.replicas;
-    stream.MaxAge = bus->config.keep_ms * 1000000;
-    stream.Duplicates = (int64_t)DUPLICATES_SECONDS * 1000000000;
-    natsStatus status = js_AddStream(NULL, bus->jetstream, &stream, &options, &code);
-    if (status != NATS_OK)
-        return err_make(ERR_UNAVAILABLE, "NATS: the stream %s cannot be made: %s (%d).",
-                        bus->config.stream, natsStatus_GetText(status), (int)code);
-    log_info("nats_stream_made", "stream=%s subjects=%s", bus->config.stream,
-             bus->wildcard);
-    return ERR_NONE;
-}
-
-/* Whatever may carry so many bytes must carry every event.  `what` says what to change. */
-static struct err check_size(int64_t most, const char *what)
-{
-    if (most >= EVENT_SIZE_MAX)
-        return ERR_NONE;
-    return err_make(ERR_FAILED_PRECONDITION,
-                    "NATS: %s is %" PRId64 ", and an event may have %d bytes; raise it.",
-                    what, most, EVENT_SIZE_MAX);
-}
-
-/* One that was there already must take our subjects and acknowledge what it stored. */
-static struct err check_stream(const struct bus_nats *bus, const jsStreamInfo *info)
-{
-    const jsStreamConfig *stream = info->Config;
-    bool ours = false;
-
-    for (int i = 0; i < stream->SubjectsLen; i++)
-        ours |= strcmp(stream->Subjects[i], bus->wildcard) == 0 ||
-                strcmp(stream->Subjects[i], ">") == 0;
-    if (!ours)
-        return err_make(ERR_FAILED_PRECONDITION,
-                        "NATS: the stream %s does not take the subjects %s.",
-                        bus->config.stream, bus->wildcard);
-    if (stream->NoAck)
-        return err_make(ERR_FAILED_PRECONDITION,
-                        "NATS: the stream %s acknowledges nothing (no_ack).",
-                        bus->config.stream);
-    /* -1: no limit of its own. */
-    return stream->MaxMsgSize < 0
-               ? ERR_NONE
-               : check_size(stream->MaxMsgSize, "the stream's max_msg_size");
-}
-
-static struct err have_stream(struct bus_nats *bus)
-{
-    jsOptions options;
-    jsStreamInfo *info = NULL;
-    jsErrCode code = 0;
-
-    jsOptions_Init(&options);
-    options.Wait = ANSWER_MS;
-    natsStatus status =
-        js_GetStreamInfo(&info, bus->jetstream, bus->config.stream, &options, &code);
-    if (status == NATS_NOT_FOUND)
-        return make_stream(bus);
-    if (status != NATS_OK)
-        return unavailable("the stream cannot be looked at", status);
-    struct err e = check_stream(bus, info);
-    jsStreamInfo_Destroy(info);
-    return e;
-}
-
 /* ---- connecting -------------------------------------------------------------------- */
-
-static int64_t position_of(natsMsg *message)
-{
-    const char *text = NULL;
-
-    if (natsMsgHeader_Get(message, POSITION_HEADER, &text) != NATS_OK)
-        return 0; /* none of ours: nothing is known to be stored then */
-    return strtoll(text, NULL, 10);
-}
-
-static void note_refusal(struct bus_nats *bus, int64_t position, bool final,
-                         const char *reason)
-{
-    pthread_mutex_lock(&bus->lock);
-    if (position < bus->refusal.position) {
-        bus->refusal = (struct refusal){.position = position, .final = final};
-        snprintf(bus->refusal.reason, sizeof bus->refusal.reason, "%s", reason);
-    }
-    pthread_mutex_unlock(&bus->lock);
-}
-
-/* Of one message, before js_PublishAsyncComplete returns. */
-static void on_refused(jsCtx *jetstream, jsPubAckErr *refusal, void *closure)
-{
-    (void)jetstream;
-    note_refusal(closure, position_of(refusal->Msg), refusal->ErrCode != 0,
-                 refusal->ErrText != NULL ? refusal->ErrText
-                                          : natsStatus_GetText(refusal->Err));
-}
 
 static struct err connect_to(struct bus_nats *bus)
 {
@@ -274,16 +161,15 @@ static struct err connect_to(struct bus_nats *bus)
     if (status == NATS_OK)
         status = natsConnection_Connect(&bus->connection, bus->options);
     if (status != NATS_OK)
-        return unavailable("the server cannot be reached", status);
+        return nats_unavailable("the server cannot be reached", status);
     jsOptions_Init(&options);
-    options.PublishAsync.ErrHandler = on_refused;
-    options.PublishAsync.ErrHandlerClosure = bus;
+    flight_take_answers(&bus->flight, &options);
     status = natsConnection_JetStream(&bus->jetstream, bus->connection, &options);
     if (status != NATS_OK)
-        return unavailable("JetStream cannot be used", status);
-    struct err e = check_size(natsConnection_GetMaxPayload(bus->connection),
-                              "the server's max_payload");
-    return failed(e) ? e : have_stream(bus);
+        return nats_unavailable("JetStream cannot be used", status);
+    struct err e = stream_check_size(natsConnection_GetMaxPayload(bus->connection),
+                                     "the server's max_payload");
+    return failed(e) ? e : stream_ensure(bus->jetstream, &bus->config);
 }
 
 struct err bus_nats_ready(struct bus_nats *bus)
@@ -319,98 +205,69 @@ static natsStatus make_message(const struct bus_nats *bus, const struct event *e
     if (status == NATS_OK)
         status = natsMsgHeader_Set(*out, "content-type", "application/cloudevents+json");
     if (status == NATS_OK)
-        status = natsMsgHeader_Set(*out, POSITION_HEADER, position);
+        status = natsMsgHeader_Set(*out, FLIGHT_POSITION_HEADER, position);
     return status;
 }
 
-static natsStatus send_one(struct bus_nats *bus, const struct event *event)
+static natsStatus send_one(struct bus_nats *bus, const struct event *events, size_t i)
 {
     natsMsg *message = NULL;
     jsPubOptions options;
-    natsStatus status = make_message(bus, event, &message);
+    natsStatus status = make_message(bus, &events[i], &message);
 
     jsPubOptions_Init(&options);
-    options.MsgId = event->id;
+    options.MsgId = events[i].id;
     options.ExpectStream = bus->config.stream;
     if (status == NATS_OK)
         status = js_PublishMsgAsync(bus->jetstream, &message, &options);
     natsMsg_Destroy(message);
-    if (status == NATS_MAX_PAYLOAD)
-        note_refusal(bus, event->position, true, natsStatus_GetText(status));
-    return status;
+    if (status != NATS_MAX_PAYLOAD)
+        return status;
+    flight_refuse(&bus->flight, i, natsStatus_GetText(status));
+    return NATS_OK;
 }
 
-static natsStatus wait_acknowledged(struct bus_nats *bus)
+/* Of the first event of which it is not known whether it is stored, if there is one. */
+static struct err judge(const struct event *events, const struct bus_delivery *deliveries,
+                        size_t count, natsStatus status)
 {
-    jsPubOptions options;
-
-    jsPubOptions_Init(&options);
-    options.MaxWait = ACKNOWLEDGED_MS;
-    return js_PublishAsyncComplete(bus->jetstream, &options);
+    for (size_t i = 0; i < count; i++)
+        if (deliveries[i].answer == BUS_SILENT || deliveries[i].answer == BUS_DOUBTFUL)
+            return err_make(ERR_UNAVAILABLE,
+                            "NATS: the event %s at position %" PRId64
+                            " is not acknowledged: %s.",
+                            events[i].id, events[i].position,
+                            deliveries[i].answer == BUS_DOUBTFUL ? deliveries[i].reason
+                                                                 : nats_words(status));
+    return ERR_NONE;
 }
 
-/* The first position that was sent, and neither acknowledged nor refused; or INT64_MAX. */
-static int64_t first_unanswered(struct bus_nats *bus)
+static bool all_stored(const struct bus_delivery *deliveries, size_t count)
 {
-    natsMsgList pending = {NULL, 0};
-    int64_t first = INT64_MAX;
-    natsStatus status = js_PublishAsyncGetPendingList(&pending, bus->jetstream);
-
-    if (status == NATS_NOT_FOUND)
-        return first;
-    if (status != NATS_OK)
-        return 0; /* not known: then nothing is */
-    for (int i = 0; i < pending.Count; i++)
-        if (position_of(pending.Msgs[i]) < first)
-            first = position_of(pending.Msgs[i]);
-    natsMsgList_Destroy(&pending);
-    return first;
-}
-
-static size_t count_stored(const struct event *events, size_t sent, int64_t unanswered,
-                           int64_t refused)
-{
-    int64_t first = unanswered < refused ? unanswered : refused;
-
-    if (sent == 0 || first <= events[0].position)
-        return 0;
-    return first - events[0].position < (int64_t)sent
-               ? (size_t)(first - events[0].position)
-               : sent;
-}
-
-/* What is to be said of the first that is not stored. */
-static struct err explain(const struct event *event, const struct refusal *refusal,
-                          natsStatus status)
-{
-    if (refusal->position != event->position)
-        return unavailable("what was published is not acknowledged", status);
-    return err_make(refusal->final ? ERR_FAILED_PRECONDITION : ERR_UNAVAILABLE,
-                    "NATS: the event %s at position %" PRId64 " is refused: %s.",
-                    event->id, event->position, refusal->reason);
+    for (size_t i = 0; i < count; i++)
+        if (!bus_stored(&deliveries[i]))
+            return false;
+    return true;
 }
 
 struct err bus_nats_publish(struct bus_nats *bus, const struct event *events,
-                            size_t count, size_t *stored)
+                            size_t count, struct bus_delivery *deliveries)
 {
     natsStatus status = NATS_OK;
     size_t sent = 0;
 
-    pthread_mutex_lock(&bus->lock);
-    bus->refusal = (struct refusal){.position = INT64_MAX};
-    pthread_mutex_unlock(&bus->lock);
-    while (sent < count && status == NATS_OK)
-        if ((status = send_one(bus, &events[sent])) == NATS_OK)
-            sent++;
-    natsStatus waited =
-        status == NATS_OK || status == NATS_MAX_PAYLOAD ? wait_acknowledged(bus) : status;
-    int64_t unanswered = first_unanswered(bus);
-    pthread_mutex_lock(&bus->lock);
-    struct refusal refusal = bus->refusal;
-    pthread_mutex_unlock(&bus->lock);
-    *stored = count_stored(events, sent, unanswered, refusal.position);
-    if (*stored == count)
-        return ERR_NONE;
-    disconnect(bus);
-    return explain(&events[*stored], &refusal, waited);
+    flight_begin(&bus->flight, bus->jetstream, bus->connection, events, deliveries,
+                 count);
+    while (sent < count && (status = send_one(bus, events, sent)) == NATS_OK)
+        sent++;
+    flight_wait(&bus->flight, sent, clock_monotonic_ms() + ACKNOWLEDGED_MS);
+    flight_end(&bus->flight);
+    if (status == NATS_OK)
+        status = natsConnection_Status(bus->connection) == NATS_CONN_STATUS_CONNECTED
+                     ? NATS_TIMEOUT
+                     : NATS_CONNECTION_CLOSED;
+    struct err e = judge(events, deliveries, count, status);
+    if (!all_stored(deliveries, count))
+        disconnect(bus); /* and look at the stream again */
+    return e;
 }

@@ -80,8 +80,11 @@ const struct db_kind CARTS_PUT = {
         "                   AND k.cart_id = c.id AND k.state IN ('running', 'completed'))"
         "   AND NOT EXISTS (SELECT FROM guarded a WHERE a.user_id = c.user_id AND a.id = c.id"
         "                   AND NOT (" AS_DEMANDED "))",
+    .rows = "+iBbTBBtTt",
     .answer =
-        "SELECT a.ordinal, c.created_at = now(),"
+        "SELECT a.ordinal,"
+        "       c.created_at = now() AND a.ordinal = min(a.ordinal)" /* of its puts one made it */
+        "           FILTER (WHERE a.versions IS NULL) OVER (PARTITION BY a.user_id, a.id),"
         "       c.ordered_at IS NOT NULL OR live.order_id IS NOT NULL,"
         "       coalesce(CASE WHEN live.state = 'completed' THEN live.order_id END, c.order_id),"
         "       CASE WHEN c.updated_at <> now() THEN c.lines = a.lines::jsonb"
@@ -279,9 +282,9 @@ void carts_get(struct db *db, const struct scope *scope,
     work->query = (struct db_query){
         .name = "get_cart",
         .types = "tt",
-        .sql = "SELECT lines::text, " CART_VERSION(
-            "lines") " FROM orders.carts "
-                     "WHERE user_id = $1::uuid AND id = $2",
+        .rows = "*tt",
+        .sql = "SELECT lines::text, " CART_VERSION("lines") " FROM orders.carts "
+               "WHERE user_id = $1::uuid AND id = $2",
         .values = {db_t(request->user_id), db_t(request->cart_id)},
         .deadline_ms = scope->deadline_ms,
         .cancel = scope->cancel,

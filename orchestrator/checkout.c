@@ -23,7 +23,7 @@ const char *checkout_key_text(const char *stored)
     return space == NULL ? stored : space + 1;
 }
 
-enum checkout_state checkout_state_of(const char *name)
+bool checkout_state_of(const char *name, enum checkout_state *out)
 {
     static const char *const NAMES[] = {
         [CHECKOUT_RUNNING] = "running",
@@ -33,10 +33,11 @@ enum checkout_state checkout_state_of(const char *name)
     };
 
     for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)
-        if (strcmp(name, NAMES[i]) == 0)
-            return (enum checkout_state)i;
-    assert(false && "the column's type allows no other state");
-    return CHECKOUT_FAILED;
+        if (strcmp(name, NAMES[i]) == 0) {
+            *out = (enum checkout_state)i;
+            return true;
+        }
+    return false;
 }
 
 static size_t lines_text_max(const struct lines *lines)
@@ -98,6 +99,14 @@ char *lines_to_json(struct arena *arena, const struct lines *lines, bool prices)
     return json;
 }
 
+/* lines_to_json relies on it: whatever is read can be written again. */
+static bool line_valid(const struct line *line)
+{
+    return line->sku != NULL && sku_valid(line->sku) && line->quantity >= 1 &&
+           line->unit_price_cents >= 0 &&
+           (line->title == NULL || utf8_valid(line->title, TITLE_SIZE_MAX));
+}
+
 static struct err read_lines(struct arena *arena, const json_t *array, struct lines *out)
 {
     size_t i;
@@ -108,17 +117,20 @@ static struct err read_lines(struct arena *arena, const json_t *array, struct li
     if (out->items == NULL)
         return err_memory();
     json_array_foreach (array, i, item) {
-        const char *sku = json_string_value(json_object_get(item, "sku"));
-        const char *title = json_string_value(json_object_get(item, "title"));
-        if (sku == NULL)
-            return err_make(ERR_DATA_LOSS, "A stored line has no SKU.");
-        out->items[i] = (struct line){
-            arena_strdup(arena, sku),
+        const struct line line = {
+            json_string_value(json_object_get(item, "sku")),
             json_integer_value(json_object_get(item, "quantity")),
             json_integer_value(json_object_get(item, "unit_price_cents")),
-            arena_strdup(arena, title),
+            json_string_value(json_object_get(item, "title")),
         };
-        if (out->items[i].sku == NULL || (out->items[i].title == NULL && title != NULL))
+        if (!line_valid(&line))
+            return err_make(ERR_DATA_LOSS, "Line %zu of the stored lines is out of bounds.",
+                            i + 1);
+        struct line *to = &out->items[i];
+        *to = line;
+        to->sku = arena_strdup(arena, line.sku);
+        to->title = arena_strdup(arena, line.title);
+        if (to->sku == NULL || (to->title == NULL && line.title != NULL))
             return err_memory();
     }
     return ERR_NONE;

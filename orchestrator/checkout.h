@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -86,15 +87,16 @@ const char *checkout_key_text(const char *stored);
     row ".idempotency_key = ANY (ARRAY[" stored ", " KEY_ALONE(stored) "])"              \
     " AND " row ".user_id IS NOT DISTINCT FROM " user
 
-/* "running" and so on, as in the column. */
-enum checkout_state checkout_state_of(const char *name);
+/* Of "running" and so on, as in the column; false when it is none of them. */
+bool checkout_state_of(const char *name, enum checkout_state *out)
+    __attribute__((warn_unused_result));
 
 /* Lines as the JSON of the columns cart and lines, with `prices` and titles or without;
  * NULL when memory is short. */
 char *lines_to_json(struct arena *arena, const struct lines *lines, bool prices)
     __attribute__((warn_unused_result));
 
-/* And back; DATA_LOSS when the text is not what lines_to_json makes. */
+/* And back; DATA_LOSS when the text is not what lines_to_json makes of lines in bounds. */
 struct err lines_from_json(struct arena *arena, const char *json, struct lines *out)
     __attribute__((warn_unused_result));
 

@@ -2,92 +2,10 @@
 #include <string.h>
 
 #include "base/trace.h"
+#include "orchestrator/checkout_row.h"
 #include "orchestrator/cursors.h"
+#include "orchestrator/dead_letters.h"
 #include "orchestrator/orders.h"
-
-/*
- * The columns of a checkout and, once completed, of its order, as read by read_checkout.
- * `first` is the number of the first of them.
- */
-#define CHECKOUT_COLUMNS                                                                      \
-    "c.order_id, c.idempotency_key, c.user_id::text, c.cart_id, c.payment_method_id,"         \
-    " c.fingerprint, c.cart::text, coalesce(c.expected_total_cents, -1), c.state, c.epoch,"   \
-    " (extract(epoch FROM clock_timestamp() - c.created_at) * 1000)::bigint,"                 \
-    " c.failure_reason, c.failure_message, c.failure_subject, c.traceparent,"                 \
-    " c.expected_currency,"
-#define ORDER_COLUMNS                                                                         \
-    " o.lines::text, o.total_cents, o.currency,"                                              \
-    " (extract(epoch FROM o.created_at) * 1000)::bigint "
-
-/* Their numbers, counted from `first`. */
-enum {
-    COLUMN_ORDER_ID,
-    COLUMN_KEY,
-    COLUMN_USER_ID,
-    COLUMN_CART_ID,
-    COLUMN_METHOD_ID,
-    COLUMN_FINGERPRINT,
-    COLUMN_CART,
-    COLUMN_EXPECTED_TOTAL,
-    COLUMN_STATE,
-    COLUMN_EPOCH,
-    COLUMN_AGE,
-    COLUMN_REASON,
-    COLUMN_MESSAGE,
-    COLUMN_SUBJECT,
-    COLUMN_TRACEPARENT,
-    COLUMN_EXPECTED_CURRENCY,
-    COLUMN_LINES, /* from here on the order's */
-    COLUMN_TOTAL,
-    COLUMN_CURRENCY,
-    COLUMN_CREATED_AT,
-    COLUMN_COUNT,
-};
-
-static struct err read_checkout(const struct db_rows *rows, int row, int first,
-                                struct arena *arena, struct checkout *out)
-{
-    const char *reason = db_text(rows, row, first + COLUMN_REASON);
-    const char *lines = db_text(rows, row, first + COLUMN_LINES);
-    const char *subject = db_text(rows, row, first + COLUMN_SUBJECT);
-    const char *traceparent = db_text(rows, row, first + COLUMN_TRACEPARENT);
-    const char *expected_currency = db_text(rows, row, first + COLUMN_EXPECTED_CURRENCY);
-    const char *currency = db_text(rows, row, first + COLUMN_CURRENCY);
-
-    *out = (struct checkout){
-        .order_id = arena_strdup(arena, db_text(rows, row, first + COLUMN_ORDER_ID)),
-        .idempotency_key = arena_strdup(arena, db_text(rows, row, first + COLUMN_KEY)),
-        .user_id = arena_strdup(arena, db_text(rows, row, first + COLUMN_USER_ID)),
-        .cart_id = arena_strdup(arena, db_text(rows, row, first + COLUMN_CART_ID)),
-        .payment_method_id = arena_strdup(arena, db_text(rows, row, first + COLUMN_METHOD_ID)),
-        .fingerprint = arena_copy(arena, db_text(rows, row, first + COLUMN_FINGERPRINT),
-                                  FINGERPRINT_SIZE),
-        .expected_total_cents = db_number(rows, row, first + COLUMN_EXPECTED_TOTAL),
-        .traceparent = arena_strdup(arena, traceparent),
-        .state = checkout_state_of(db_text(rows, row, first + COLUMN_STATE)),
-        .epoch = db_number(rows, row, first + COLUMN_EPOCH),
-        .age_ms = db_number(rows, row, first + COLUMN_AGE),
-        .expected_currency = arena_strdup(arena, expected_currency),
-        .total_cents = db_number(rows, row, first + COLUMN_TOTAL),
-        .currency = arena_strdup(arena, currency),
-        .created_at_ms = db_number(rows, row, first + COLUMN_CREATED_AT),
-    };
-    if (out->order_id == NULL || out->idempotency_key == NULL || out->user_id == NULL ||
-        out->cart_id == NULL || out->payment_method_id == NULL || out->fingerprint == NULL ||
-        (out->traceparent == NULL && traceparent != NULL) ||
-        (out->currency == NULL && currency != NULL) ||
-        (out->expected_currency == NULL && expected_currency != NULL))
-        return err_memory();
-    if (reason != NULL) {
-        out->failure = err_make(err_of_reason(reason), "%s",
-                                db_text(rows, row, first + COLUMN_MESSAGE));
-        out->failure.subject = arena_strdup(arena, subject);
-    }
-    if (out->failure.subject == NULL && subject != NULL)
-        return err_memory();
-    struct err e = lines_from_json(arena, db_text(rows, row, first + COLUMN_CART), &out->cart);
-    return failed(e) || lines == NULL ? e : lines_from_json(arena, lines, &out->lines);
-}
 
 /* ---- claim -------------------------------------------------------------------------- */
 
@@ -145,6 +63,7 @@ static const struct db_kind CLAIM = {
         "          NULL::text, NULL::bigint, NULL::text, NULL::bigint, NULL::text, NULL::text,"
         "          NULL::boolean, NULL::text",
     .write_answers = true,
+    .rows = "+iIBb" CHECKOUT_SHAPE_MAYBE ORDER_SHAPE_MAYBE "TTBT",
     .answer =
         "SELECT a.ordinal, jsonb_array_length(k.lines)::bigint,"
         "       k.ordered_at IS NOT NULL OR live.order_id IS NOT NULL,"
@@ -177,7 +96,7 @@ enum {
     CLAIMED_ORDERED,
     CLAIMED_SAME_REQUEST,
     CLAIMED_CHECKOUT,
-    CLAIMED_CART_LINES = CLAIMED_CHECKOUT + COLUMN_COUNT,
+    CLAIMED_CART_LINES = CLAIMED_CHECKOUT + CHECKOUT_COLUMN_COUNT,
     CLAIMED_CART_VERSION,
     CLAIMED_AS_EXPECTED,
     CLAIMED_CART_ORDER,
@@ -240,7 +159,7 @@ struct err orders_claimed(const struct db_rows *rows, struct arena *arena,
         return ERR_NONE;
     if (order_id == NULL)
         return read_unclaimed(rows, arena, out);
-    struct err e = read_checkout(rows, 0, CLAIMED_CHECKOUT, arena, &out->row);
+    struct err e = checkout_row_read(rows, 0, CLAIMED_CHECKOUT, arena, &out->row);
     /* A claim whose answer was lost may run again after its lease: by then it may have been
      * taken over, and has an owner. */
     out->result = !failed(e) && strcmp(order_id, c->order_id) == 0 && out->row.epoch == 1
@@ -253,6 +172,7 @@ void orders_find(struct db_query *query, const char *stored_key, const char *use
 {
     query->name = "find_checkout";
     query->types = "tt";
+    query->rows = "*" CHECKOUT_SHAPE_MAYBE ORDER_SHAPE_MAYBE;
     query->sql = "SELECT " CHECKOUT_COLUMNS ORDER_COLUMNS "FROM orders.checkouts c "
                  "LEFT JOIN orders.orders o ON c.state = 'completed' AND o.id = c.order_id "
                  "WHERE " OF_KEY("c", "$1", "$2::uuid") " "
@@ -263,13 +183,17 @@ void orders_find(struct db_query *query, const char *stored_key, const char *use
 
 struct err orders_found(const struct db_rows *rows, struct arena *arena, struct checkout *out)
 {
-    return read_checkout(rows, 0, 0, arena, out);
+    return checkout_row_read(rows, 0, 0, arena, out);
 }
 
 /* ---- turn --------------------------------------------------------------------------- */
 
+/* Order, state, epoch, and when its order was written. */
+#define TURNED_SHAPE "+itiI"
+
 /*
- * The reason is written once: an aborting checkout keeps the one it aborted for.  Here and
+ * The reason is written once: an aborting checkout keeps the one it aborted for; what became
+ * of the money is written with each turn.  Here and
  * below, states are compared with IS NOT DISTINCT FROM so that the row is found by its key:
  * `state = 'running'` would let the planner read the whole index of unfinished checkouts,
  * dead entries and all.
@@ -277,7 +201,7 @@ struct err orders_found(const struct db_rows *rows, struct arena *arena, struct 
 static const struct db_kind TURN = {
     .name = "turn",
     .head = "tittttti" /* order, epoch, to, reason, message, subject, step, tries */
-            "t",       /* cause */
+            "tt",      /* cause, money */
     .write =
         "WITH turned AS ("
         "    UPDATE orders.checkouts c"
@@ -285,10 +209,12 @@ static const struct db_kind TURN = {
         "        failure_reason = coalesce(c.failure_reason, a.reason),"
         "        failure_message = coalesce(c.failure_message, a.message),"
         "        failure_subject = coalesce(c.failure_subject, a.subject),"
+        "        failure_money = coalesce(a.money, c.failure_money),"
         "        finished_at = CASE WHEN a.state = 'failed' THEN now() END,"
         "        needs_attention = c.needs_attention AND a.state <> 'failed'"
-        "    FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)"
-        "        AS a(order_id, epoch, state, reason, message, subject, step, tries, cause)"
+        "    FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+        "        AS a(order_id, epoch, state, reason, message, subject, step, tries, cause,"
+        "             money)"
         "    WHERE c.order_id = a.order_id AND c.epoch = a.epoch"
         "      AND (c.state IS NOT DISTINCT FROM 'running'"
         "           OR c.state IS NOT DISTINCT FROM 'aborting' AND a.state = 'failed')"
@@ -298,6 +224,7 @@ static const struct db_kind TURN = {
         "SELECT order_id, epoch, 'refused', step, tries, cause FROM turned "
         "WHERE step IS NOT NULL "
         "ON CONFLICT DO NOTHING",
+    .rows = TURNED_SHAPE,
     .answer =
         "SELECT a.ordinal, c.state, c.epoch, NULL::bigint "
         "FROM unnest($1) WITH ORDINALITY AS a(order_id, ordinal) "
@@ -318,12 +245,16 @@ void orders_turn(struct db_op *op, const struct checkout *c, enum checkout_state
     op->head[6] = db_t(why == NULL ? NULL : why->step);
     op->head[7] = db_i(why == NULL ? 0 : why->tries);
     op->head[8] = db_t(why == NULL ? NULL : why->cause);
+    op->head[9] = db_t(err_money_text(c->failure.money));
 }
 
-struct turned orders_turned(const struct db_rows *rows)
+struct err orders_turned(const struct db_rows *rows, struct turned *out)
 {
-    return (struct turned){checkout_state_of(db_text(rows, 0, 1)), db_number(rows, 0, 2),
-                           db_number(rows, 0, 3)};
+    *out = (struct turned){.epoch = db_number(rows, 0, 2),
+                           .created_at_ms = db_number(rows, 0, 3)};
+    return checkout_state_of(db_text(rows, 0, 1), &out->state)
+               ? ERR_NONE
+               : err_make(ERR_DATA_LOSS, "The checkout's state is none that there is.");
 }
 
 /* ---- persist: the pivot ------------------------------------------------------------- */
@@ -357,6 +288,7 @@ static const struct db_kind PERSIST = {
         "SELECT order_id, 'completed', epoch, (extract(epoch FROM now()) * 1000)::bigint "
         "FROM done",
     .write_answers = true,
+    .rows = TURNED_SHAPE,
     .answer =
         "SELECT a.ordinal, c.state, c.epoch,"
         "       (extract(epoch FROM o.created_at) * 1000)::bigint "
@@ -434,7 +366,8 @@ static const struct db_kind TAKE_OVER = {
         " late AS ("
         "    SELECT order_id FROM orders.checkouts"
         "    WHERE state IN ('running', 'aborting') AND lease_until < now()"
-        "    ORDER BY lease_until LIMIT (SELECT most FROM ask) FOR UPDATE SKIP LOCKED"
+        "    ORDER BY lease_until LIMIT coalesce((SELECT most FROM ask), 0)"
+        "    FOR UPDATE SKIP LOCKED"
         "), taken AS ("
         "    UPDATE orders.checkouts c"
         "    SET owner = ask.owner, epoch = c.epoch + 1, taken_over_at = now(),"
@@ -445,6 +378,7 @@ static const struct db_kind TAKE_OVER = {
         "INSERT INTO orders.incidents (order_id, epoch, kind, owner)"
         "SELECT order_id, epoch, 'taken_over', owner FROM taken "
         "ON CONFLICT DO NOTHING",
+    .rows = "*i" CHECKOUT_SHAPE_MAYBE ORDER_SHAPE_MAYBE,
     .answer =
         "SELECT 1::bigint, " CHECKOUT_COLUMNS ORDER_COLUMNS
         "FROM orders.checkouts c "
@@ -464,14 +398,15 @@ void orders_take_over(struct db_op *op, const char *owner, int64_t lease_ms, int
 struct err orders_taken(const struct db_rows *rows, int row, struct arena *arena,
                         struct checkout *out)
 {
-    return read_checkout(rows, row, 1, arena, out);
+    return checkout_row_read(rows, row, 1, arena, out);
 }
 
 void orders_configure(struct db_config *config)
 {
     static const struct db_kind *const KINDS[] = {
         &CARTS_PUT, &CLAIM, &PERSIST, &TURN, &RENEW, &NEED_ATTENTION, &TAKE_OVER,
-        &CHECKOUTS_RETRY, &CURSORS_COMMIT, &CURSORS_REPLAY, &CURSORS_RESET, &CURSORS_DELETE, &CHECKOUTS_PRUNE,
+        &CHECKOUTS_RETRY, &CURSORS_COMMIT, &CURSORS_REPLAY, &CURSORS_RESET, &CURSORS_DELETE,
+        &DEAD_LETTERS_RESEND, &DEAD_LETTERS_DROP, &CHECKOUTS_PRUNE,
     };
 
     config->kinds = KINDS;

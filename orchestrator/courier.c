@@ -2,6 +2,7 @@
 #include "orchestrator/courier.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -9,8 +10,9 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "orchestrator/cargo.h"
 #include "orchestrator/duty.h"
-#include "orchestrator/event.h"
+#include "orchestrator/letters.h"
 
 enum {
     FLIGHT_MOST = 2000, /* events published together */
@@ -31,10 +33,15 @@ struct courier {
     struct courier_config config;
     struct duty *duty;
     struct gauge *active, *refused;
+    pthread_mutex_t lock; /* guards what follows */
+    struct err bus;       /* how it is */
+    /* from here on the duty's thread's own */
     int64_t published;  /* where it stands */
     size_t count;       /* of the flight */
-    size_t stored;      /* of these, from the first on */
-    bool more;          /* events are there beyond what is stored */
+    size_t passed;      /* of these, from the first on: stored, or to be set aside */
+    json_t *aside;      /* those to be set aside (letters.h) */
+    bool more;          /* events are there beyond what is passed */
+    bool letters_due;   /* some that were set aside are to be tried */
     struct err outcome; /* of the flight */
     enum trouble trouble;
     struct err complained; /* of what, and when */
@@ -44,10 +51,13 @@ struct courier {
     int64_t pause_ms; /* the last one */
 };
 
-static struct db_query query_of(const char *name, const char *types, const char *sql)
+/* `rows` as of struct db_query. */
+static struct db_query query_of(const char *name, const char *types, const char *rows,
+                                const char *sql)
 {
     return (struct db_query){.name = name,
                              .types = types,
+                             .rows = rows,
                              .sql = sql,
                              .deadline_ms = clock_monotonic_ms() + QUERY_MS};
 }
@@ -77,11 +87,31 @@ static void complain(const struct courier *c, struct err outcome)
     if (c->trouble == TROUBLE_REFUSED)
         log_error("bus_refuses",
                   "error=%s published=%" PRId64
-                  " note=\"events wait in the outbox until the server takes this one\"",
+                  " note=\"events wait in the outbox until the server takes them\"",
                   outcome.message, c->published);
     else
         log_warn("bus_away", "error=%s published=%" PRId64, outcome.message,
                  c->published);
+}
+
+static void note_bus(struct courier *c, struct err outcome)
+{
+    pthread_mutex_lock(&c->lock);
+    c->bus =
+        failed(outcome) ? err_make(ERR_UNAVAILABLE, "%s", outcome.message) : ERR_NONE;
+    pthread_mutex_unlock(&c->lock);
+}
+
+struct err courier_health(struct courier *c)
+{
+    struct err e = duty_health(c->duty);
+
+    if (failed(e))
+        return e;
+    pthread_mutex_lock(&c->lock);
+    e = c->bus;
+    pthread_mutex_unlock(&c->lock);
+    return e;
 }
 
 /* None of it is a reason to give up the duty. */
@@ -90,6 +120,7 @@ static void tell_bus(struct courier *c, struct err outcome)
     int64_t now = clock_monotonic_ms();
     enum trouble before = c->trouble;
 
+    note_bus(c, outcome);
     c->trouble = trouble_of(outcome);
     if (c->trouble == TROUBLE_NONE && before != TROUBLE_NONE)
         log_info("bus_back", "published=%" PRId64, c->published);
@@ -109,21 +140,16 @@ static void tell_bus(struct courier *c, struct err outcome)
 
 /* ---- a flight ---------------------------------------------------------------------- */
 
+/* The LIMIT of one row says so to the planner, too: for a table that it knows nothing of yet
+ * it assumes 800, and begins to compile what it takes for an expensive query. */
 static const char NEXT_FLIGHT[] =
-    "SELECT r.published, r.placed, " EVENT_COLUMNS
-    "FROM orders.relay r LEFT JOIN LATERAL ("
-    "    SELECT * FROM orders.outbox o WHERE o.position > r.published"
-    "    ORDER BY o.position LIMIT $1"
+    "SELECT r.published, r.placed, " LETTERS_DUE ", " CARGO_COLUMNS
+    "FROM (SELECT published, placed FROM orders.relay LIMIT 1) r LEFT JOIN LATERAL ("
+    "    SELECT *, " LETTERS_HOLD " AS held FROM orders.outbox o"
+    "    WHERE o.position > r.published ORDER BY o.position LIMIT $1"
     ") e ON true ORDER BY e.position";
 
-/* No two of one order together (bus_nats.h); there is hardly ever a second. */
-static bool has_order(const struct event *events, size_t count, const char *order_id)
-{
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(events[i].order_id, order_id) == 0)
-            return true;
-    return false;
-}
+enum { COLUMN_PUBLISHED, COLUMN_PLACED, COLUMN_DUE, COLUMN_CARGO };
 
 /* The seam `bus`: an error before is a bus that is away, one after is an acknowledgement
  * that was lost. */
@@ -141,79 +167,109 @@ static struct err pass(const char *edge, bool *repeat)
                : ERR_NONE;
 }
 
-static struct err deliver(struct courier *c, const struct event *events)
+static struct err publish(struct courier *c, const struct cargo *cargo)
 {
-    struct bus_nats *nats = c->config.nats;
+    struct err e = bus_nats_publish(c->config.nats, cargo->given, cargo->given_count,
+                                    cargo->deliveries);
+
+    return cargo_judge(cargo, e, c->aside, &c->passed);
+}
+
+static struct err deliver(struct courier *c, const struct cargo *cargo)
+{
     bool repeat = false;
     struct err e = pass("before", &repeat);
 
     if (!failed(e))
-        e = bus_nats_publish(nats, events, c->count, &c->stored);
+        e = publish(c, cargo);
     if (!failed(e) && repeat)
-        e = bus_nats_publish(nats, events, c->count, &c->stored);
+        e = publish(c, cargo);
     if (failed(e))
         return e;
     e = pass("after", &repeat);
     if (failed(e))
-        c->stored = 0;
+        c->passed = 0;
     return e;
 }
 
 static void on_flight(void *arg, const struct db_rows *rows)
 {
     struct courier *c = arg;
-    struct event *events = calloc((size_t)rows->count, sizeof *events);
+    struct cargo cargo;
 
-    c->count = c->stored = 0;
-    c->outcome = events == NULL ? err_memory() : ERR_NONE;
-    if (events == NULL || db_size(rows, 0, 2) == 0) {
-        free(events);
+    c->passed = 0;
+    c->more = false;
+    c->outcome = ERR_NONE;
+    if (rows->count == 0)
         return;
-    }
-    c->published = db_number(rows, 0, 0);
-    for (int i = 0; i < rows->count; i++) {
-        struct event *event = &events[c->count];
-        event_read(rows, i, 2, event);
-        if (event->sequence > 1 && has_order(events, c->count, event->order_id))
-            break;
-        c->count++;
-    }
-    c->outcome = deliver(c, events);
-    c->more = db_number(rows, 0, 1) > c->published + (int64_t)c->stored;
-    free(events);
+    c->published = db_number(rows, 0, COLUMN_PUBLISHED);
+    c->letters_due = db_bool(rows, 0, COLUMN_DUE);
+    if (!cargo_any(rows, COLUMN_CARGO))
+        return;
+    c->outcome = cargo_load(&cargo, rows, COLUMN_CARGO);
+    if (cargo.count > 0)
+        c->outcome = deliver(c, &cargo);
+    c->more = db_number(rows, 0, COLUMN_PLACED) > c->published + (int64_t)c->passed;
+    cargo_free(&cargo);
 }
 
-/* Only if nobody moved the mark meanwhile: a replay does. $1 from, $2 to. */
+/* Only if nobody moved the mark meanwhile: a replay does. $1 from, $2 to, $3 what is set
+ * aside. */
 static const char PUBLISHED[] =
-    "WITH moved AS ("
+    "WITH aside AS ("
+    "    SELECT * FROM jsonb_to_recordset($3::text::jsonb)"
+    "        AS a(position bigint, attempts bigint, reason text)"
+    "), moved AS ("
     "    UPDATE orders.relay SET published = $2 WHERE published = $1 RETURNING 1"
-    ")"
+    "), kept AS (" LETTERS_SET_ASIDE ")"
     "UPDATE orders.outbox SET published_at = now() "
     "WHERE position > $1 AND position <= $2 AND published_at IS NULL"
-    "  AND EXISTS (SELECT FROM moved)";
+    "  AND EXISTS (SELECT FROM moved) AND position NOT IN (SELECT a.position FROM aside a)";
 
 static struct err mark(struct courier *c, struct dedicated *connection)
 {
-    struct db_query query = query_of("publish", "ii", PUBLISHED);
+    struct db_query query = query_of("publish", "iit", NULL, PUBLISHED);
+    char *aside = json_dumps(c->aside, JSON_COMPACT);
 
+    if (aside == NULL)
+        return err_memory();
     query.values[0] = db_i(c->published);
-    query.values[1] = db_i(c->published + (int64_t)c->stored);
-    return dedicated_run(connection, &query, true, NULL, NULL);
+    query.values[1] = db_i(c->published + (int64_t)c->passed);
+    query.values[2] = db_t(aside);
+    struct err e = dedicated_run(connection, &query, true, NULL, NULL);
+    free(aside);
+    return e;
 }
 
 static struct err fly(struct courier *c, struct dedicated *connection, bool *more)
 {
-    struct db_query query = query_of("next_flight", "i", NEXT_FLIGHT);
+    struct db_query query = query_of("next_flight", "i", "+iib" CARGO_SHAPE, NEXT_FLIGHT);
 
-    query.values[0] = db_i(c->trouble == TROUBLE_REFUSED ? 1 : FLIGHT_MOST);
+    query.values[0] = db_i(FLIGHT_MOST);
     struct err e = dedicated_run(connection, &query, false, on_flight, c);
     if (failed(e))
         return e;
     tell_bus(c, c->outcome);
-    if (c->stored == 0)
+    *more = c->letters_due;
+    if (c->passed == 0)
         return e;
-    *more = c->more && !failed(c->outcome);
+    duty_stir(c->duty);
+    *more |= c->more && !failed(c->outcome);
     return mark(c, connection);
+}
+
+/* After it the bus must be ready anew, so the next flight is another round's. */
+static struct err retry_letters(struct courier *c, struct dedicated *connection,
+                                bool *more)
+{
+    struct err bus = ERR_NONE;
+    struct err e = letters_retry(connection, c->config.nats, c->config.attempts, &bus);
+
+    c->letters_due = false;
+    *more = true;
+    if (!failed(e) && failed(bus))
+        tell_bus(c, bus);
+    return e;
 }
 
 /* ---- the duty ---------------------------------------------------------------------- */
@@ -225,13 +281,14 @@ static struct err courier_begin(void *arg, struct dedicated *connection)
     (void)connection;
     gauge_set(c->active, 1);
     c->retry_ms = c->pause_ms = 0;
+    c->letters_due = false;
     return ERR_NONE;
 }
 
 /* A word to the database now and then, or it takes us for dead (duty.h). */
 static struct err keep_duty(struct courier *c, struct dedicated *connection)
 {
-    struct db_query query = query_of("word", "", "SELECT");
+    struct db_query query = query_of("word", "", NULL, "SELECT");
 
     if (clock_monotonic_ms() - c->word_ms < WORD_EVERY_MS)
         return ERR_NONE;
@@ -245,11 +302,15 @@ static struct err courier_work(void *arg, struct dedicated *connection, bool *mo
     struct courier *c = arg;
 
     struct err e = keep_duty(c, connection);
+    if (c->trouble != TROUBLE_NONE)
+        duty_stir(c->duty); /* it is tried again when it is time, and does not rest */
     if (failed(e) || clock_monotonic_ms() < c->retry_ms)
         return e;
     e = bus_nats_ready(c->config.nats);
     if (!failed(e))
-        return fly(c, connection, more);
+        return c->letters_due && c->trouble != TROUBLE_REFUSED
+                   ? retry_letters(c, connection, more)
+                   : fly(c, connection, more);
     tell_bus(c, e);
     return ERR_NONE;
 }
@@ -260,6 +321,14 @@ static void courier_end(void *arg)
 
     gauge_set(c->active, 0);
     gauge_set(c->refused, 0);
+    note_bus(c, ERR_NONE); /* another's to tell */
+}
+
+static void courier_free(struct courier *c)
+{
+    pthread_mutex_destroy(&c->lock);
+    json_decref(c->aside);
+    free(c);
 }
 
 struct err courier_start(const struct courier_config *config, struct courier **out)
@@ -269,6 +338,8 @@ struct err courier_start(const struct courier_config *config, struct courier **o
     if (c == NULL)
         return err_memory();
     c->config = *config;
+    pthread_mutex_init(&c->lock, NULL);
+    c->aside = json_array();
     c->active = metrics_gauge(config->metrics, "relay_active", "duty=courier");
     c->refused = metrics_gauge(config->metrics, "events_refused", "");
     struct duty_config duty = {.name = "courier",
@@ -282,12 +353,18 @@ struct err courier_start(const struct courier_config *config, struct courier **o
                                .arg = c};
     if (duty.takeover_ms < 2 * BUS_NATS_WAIT_MS)
         duty.takeover_ms = 2 * BUS_NATS_WAIT_MS;
-    struct err e = duty_start(&duty, &c->duty);
+    struct err e = c->aside == NULL ? err_memory() : duty_start(&duty, &c->duty);
     if (failed(e))
-        free(c);
+        courier_free(c);
     else
         *out = c;
     return e;
+}
+
+void courier_stir(struct courier *c)
+{
+    if (c != NULL)
+        duty_stir(c->duty);
 }
 
 void courier_stop(struct courier *c)
@@ -295,5 +372,5 @@ void courier_stop(struct courier *c)
     if (c == NULL)
         return;
     duty_stop(c->duty);
-    free(c);
+    courier_free(c);
 }

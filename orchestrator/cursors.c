@@ -9,6 +9,7 @@ struct asking {
     struct db_query query;
     struct scope scope;
     int64_t position;
+    bool has_bus;
 };
 
 static struct asking *begin(const struct scope *scope, int64_t position)
@@ -43,6 +44,7 @@ const struct db_kind CURSORS_COMMIT = {
         "ON CONFLICT (caller, name) DO UPDATE"
         "    SET position = greatest(cursors.position, excluded.position),"
         "        committed_at = now()",
+    .rows = "+iIi",
     .answer =
         "SELECT a.ordinal, c.position, r.placed "
         "FROM unnest($1, $2) WITH ORDINALITY AS a(caller, name, ordinal) "
@@ -56,8 +58,6 @@ static void on_committed(void *arg, struct err error, const struct db_rows *rows
     struct asking *asking = arg;
     Events__V1__CommitReply reply = EVENTS__V1__COMMIT_REPLY__INIT;
 
-    if (!failed(error) && rows->count == 0)
-        error = err_make(ERR_DATA_LOSS, "orders.relay has no row.");
     if (!failed(error) && asking->position > db_number(rows, 0, 2))
         error = err_make(ERR_OUT_OF_RANGE,
                          "Position %" PRId64 " was not given yet; the newest is %" PRId64 ".",
@@ -96,6 +96,7 @@ const struct db_kind CURSORS_REPLAY = {
         "      FROM unnest($1) AS a(start), orders.relay k"
         "      WHERE a.start > k.pruned AND a.start <= k.placed) f "
         "WHERE f.published < r.published",
+    .rows = "+iii",
     .answer =
         "SELECT a.ordinal, r.pruned, r.placed "
         "FROM unnest($1) WITH ORDINALITY AS a(start, ordinal) CROSS JOIN orders.relay r "
@@ -107,8 +108,6 @@ static void on_replayed(void *arg, struct err error, const struct db_rows *rows)
     struct asking *asking = arg;
     Events__V1__ReplayReply reply = EVENTS__V1__REPLAY_REPLY__INIT;
 
-    if (!failed(error) && rows->count == 0)
-        error = err_make(ERR_DATA_LOSS, "orders.relay has no row.");
     if (!failed(error) &&
         (asking->position <= db_number(rows, 0, 1) || asking->position > db_number(rows, 0, 2)))
         error = err_make(ERR_OUT_OF_RANGE,
@@ -150,6 +149,7 @@ const struct db_kind CURSORS_RESET = {
         "      WHERE position >= r.pruned AND position <= r.placed"
         "      ORDER BY caller, name, ordinal DESC) a "
         "WHERE c.caller = a.caller AND c.name = a.name",
+    .rows = "+ibii",
     .answer =
         "SELECT a.ordinal, c.position IS NOT NULL, r.pruned, r.placed "
         "FROM unnest($1, $2) WITH ORDINALITY AS a(caller, name, ordinal) "
@@ -163,8 +163,6 @@ static void on_reset(void *arg, struct err error, const struct db_rows *rows)
     static const Events__V1__ResetCursorReply REPLY = EVENTS__V1__RESET_CURSOR_REPLY__INIT;
     struct asking *asking = arg;
 
-    if (!failed(error) && rows->count == 0)
-        error = err_make(ERR_DATA_LOSS, "orders.relay has no row.");
     if (!failed(error) && !db_bool(rows, 0, 1))
         error = err_make(ERR_NOT_FOUND, "There is no such cursor of that caller.");
     if (!failed(error) &&
@@ -240,14 +238,16 @@ static const char LAG[] =
     "       coalesce(r.holder, ''),"
     "       coalesce((extract(epoch FROM r.held_since) * 1000)::bigint, 0),"
     "       c.caller, c.name, c.position, r.placed - c.position,"
-    "       (extract(epoch FROM c.committed_at) * 1000)::bigint "
+    "       (extract(epoch FROM c.committed_at) * 1000)::bigint, l.dead, l.waiting "
     "FROM orders.relay r LEFT JOIN orders.cursors c ON true "
+    "CROSS JOIN (SELECT count(*) FILTER (WHERE next_at IS NULL) AS dead,"
+    "                   count(next_at) AS waiting FROM orders.dead_letters) l "
     "ORDER BY c.caller, c.name LIMIT 1000";
 
 enum {
     COLUMN_PLACED, COLUMN_PUBLISHED, COLUMN_PRUNED, COLUMN_UNPLACED, COLUMN_UNPLACED_AGE,
     COLUMN_UNPUBLISHED_AGE, COLUMN_HOLDER, COLUMN_HELD_SINCE, COLUMN_CALLER, COLUMN_NAME,
-    COLUMN_POSITION, COLUMN_BEHIND, COLUMN_COMMITTED_AT,
+    COLUMN_POSITION, COLUMN_BEHIND, COLUMN_COMMITTED_AT, COLUMN_DEAD, COLUMN_WAITING,
 };
 
 static bool add_cursor(struct arena *arena, const struct db_rows *rows, int row,
@@ -267,16 +267,25 @@ static bool add_cursor(struct arena *arena, const struct db_rows *rows, int row,
     return true;
 }
 
+/* Without a bus the mark in the table says only what may be pruned. */
+static void fill_bus(const struct db_rows *rows, bool has_bus, Events__V1__GetLagReply *reply)
+{
+    reply->bus = has_bus;
+    reply->dead_letters = db_number(rows, 0, COLUMN_DEAD);
+    reply->waiting_letters = db_number(rows, 0, COLUMN_WAITING);
+    if (!has_bus)
+        return;
+    reply->published = db_number(rows, 0, COLUMN_PUBLISHED);
+    reply->unpublished = reply->placed - reply->published;
+    reply->unpublished_ms = db_number(rows, 0, COLUMN_UNPUBLISHED_AGE);
+}
+
 static struct err fill_lag(struct arena *arena, const struct db_rows *rows,
                            Events__V1__GetLagReply *reply)
 {
-    reply->placed = db_number(rows, 0, COLUMN_PLACED);
-    reply->published = db_number(rows, 0, COLUMN_PUBLISHED);
     reply->pruned = db_number(rows, 0, COLUMN_PRUNED);
     reply->unplaced = db_number(rows, 0, COLUMN_UNPLACED);
     reply->unplaced_ms = db_number(rows, 0, COLUMN_UNPLACED_AGE);
-    reply->unpublished = reply->placed - reply->published;
-    reply->unpublished_ms = db_number(rows, 0, COLUMN_UNPUBLISHED_AGE);
     reply->holder = (char *)db_text(rows, 0, COLUMN_HOLDER);
     reply->held_since_ms = db_number(rows, 0, COLUMN_HELD_SINCE);
     reply->cursors = arena_alloc(arena, (size_t)rows->count * sizeof *reply->cursors);
@@ -293,21 +302,24 @@ static void on_lag(void *arg, struct err error, const struct db_rows *rows)
     struct asking *asking = arg;
     Events__V1__GetLagReply reply = EVENTS__V1__GET_LAG_REPLY__INIT;
 
-    if (!failed(error) && rows->count == 0)
-        error = err_make(ERR_DATA_LOSS, "orders.relay has no row.");
-    if (!failed(error))
+    if (!failed(error)) {
+        reply.placed = db_number(rows, 0, COLUMN_PLACED);
+        fill_bus(rows, asking->has_bus, &reply);
         error = fill_lag(asking->scope.arena, rows, &reply);
+    }
     finish(asking, error, &reply.base);
 }
 
-void cursors_lag(struct db *db, const struct scope *scope)
+void cursors_lag(struct db *db, const struct scope *scope, bool has_bus)
 {
     struct asking *asking = begin(scope, 0);
 
     if (asking == NULL)
         return;
+    asking->has_bus = has_bus;
     asking->query = (struct db_query){.name = "events_lag",
                                       .types = "",
+                                      .rows = "+iiiiiitiTTIIIii",
                                       .sql = LAG,
                                       .deadline_ms = scope->deadline_ms,
                                       .done = on_lag,

@@ -16,7 +16,8 @@
 void cursors_commit(struct db *db, const struct scope *scope, const char *caller,
                     const Events__V1__CommitRequest *request);
 
-void cursors_lag(struct db *db, const struct scope *scope);
+/* `has_bus`: whether one is configured; if not, nothing is told as published. */
+void cursors_lag(struct db *db, const struct scope *scope, bool has_bus);
 
 /* Moves the bus's mark back; the courier goes on from there.  OUT_OF_RANGE. */
 void cursors_replay(struct db *db, const struct scope *scope,

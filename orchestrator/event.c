@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/log.h"
+
 /*
  * Nothing here needs escaping: ids are ULIDs, the type is a constant of ours,
  * claim lets only a well-formed traceparent in, and the payload is JSON already.
@@ -14,8 +16,15 @@
     "\"type\":\"%s\",\"subject\":\"%s\",\"time\":\"%s\",\"sequence\":\"%010" PRId64 "\","\
     "%s%s%s\"datacontenttype\":\"application/json\",\"data\":%s}"
 
-void event_read(const struct db_rows *rows, int row, int first, struct event *out)
+struct err event_read(const struct db_rows *rows, int row, int first, struct event *out)
 {
+    struct err e = db_row_check(rows, row, first, EVENT_SHAPE);
+
+    if (failed(e)) {
+        log_error("event_damaged", "position=%" PRId64 " error=%s",
+                  db_number(rows, row, first), e.message);
+        return e;
+    }
     *out = (struct event){
         .position = db_number(rows, row, first),
         .order_id = db_text(rows, row, first + 1),
@@ -27,6 +36,7 @@ void event_read(const struct db_rows *rows, int row, int first, struct event *ou
         .created_at_ms = db_number(rows, row, first + 7),
     };
     snprintf(out->id, sizeof out->id, "%s.%" PRId64, out->order_id, out->sequence);
+    return ERR_NONE;
 }
 
 static int print(const struct event *e, char *out, size_t size)

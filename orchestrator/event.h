@@ -17,6 +17,10 @@
     " to_char(e.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'),"    \
     " coalesce(e.traceparent, ''), (extract(epoch FROM e.created_at) * 1000)::bigint "
 
+/* Their shapes (db.h): of an event, and of one that may be there.  event_read checks. */
+#define EVENT_SHAPE       "ititttti"
+#define EVENT_SHAPE_MAYBE "ITITTTTI"
+
 enum {
     EVENT_ID_SIZE = 48,
     /* Bytes of any event's event_json, with the headers that a bus adds.  An order of
@@ -34,8 +38,9 @@ struct event {
     char id[EVENT_ID_SIZE]; /* the order's id, a dot, the sequence: stable for good */
 };
 
-/* Reads EVENT_COLUMNS that begin at column `first`. */
-void event_read(const struct db_rows *rows, int row, int first, struct event *out);
+/* Reads EVENT_COLUMNS that begin at column `first`; DATA_LOSS, logged, for a damaged row. */
+struct err event_read(const struct db_rows *rows, int row, int first, struct event *out)
+    __attribute__((warn_unused_result));
 
 /* Bytes of event_json, without the NUL. */
 size_t event_json_size(const struct event *event);

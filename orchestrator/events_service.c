@@ -4,8 +4,10 @@
 
 #include "base/ids.h"
 #include "orchestrator/cursors.h"
+#include "orchestrator/dead_letters.h"
+#include "orchestrator/event.h"
 
-enum { READ_MAX = 1000, WAIT_MAX_MS = 60000 };
+enum { READ_MAX = 1000, WAIT_MAX_MS = 60000, LIST_DEFAULT = 100 };
 
 static struct events_service *self(Events__V1__Events_Service *service)
 {
@@ -76,7 +78,7 @@ static void get_lag(Events__V1__Events_Service *service,
 
     (void)in;
     if (scope_open(&scope, call, (ProtobufCClosure)reply, ERR_NONE))
-        cursors_lag(self(service)->db, &scope);
+        cursors_lag(self(service)->db, &scope, self(service)->has_bus);
 }
 
 static struct err check_replay(const struct events_service *service,
@@ -136,6 +138,58 @@ static void delete_cursor(Events__V1__Events_Service *service,
         cursors_delete(self(service)->db, &scope, in);
 }
 
+/* ---- dead letters ------------------------------------------------------------------ */
+
+static struct err check_event_id(const char *id)
+{
+    return visible_ascii(id, 1, EVENT_ID_SIZE - 1)
+               ? ERR_NONE
+               : err_make(ERR_INVALID_ARGUMENT,
+                          "id must be an event's: the order's id, a dot, a number.");
+}
+
+static void list_dead_letters(Events__V1__Events_Service *service,
+                              const Events__V1__ListDeadLettersRequest *in,
+                              Events__V1__ListDeadLettersReply_Closure reply, void *call)
+{
+    struct scope scope;
+    struct err e = ERR_NONE;
+    Events__V1__ListDeadLettersRequest request = *in;
+
+    if (in->after < 0)
+        e = err_make(ERR_INVALID_ARGUMENT, "after must be 0 or a position, not %lld.",
+                     (long long)in->after);
+    else if (in->limit < 0 || in->limit > READ_MAX)
+        e = err_make(ERR_INVALID_ARGUMENT, "limit must be 0 to %d, not %d.", READ_MAX,
+                     in->limit);
+    if (in->limit == 0)
+        request.limit = LIST_DEFAULT;
+    if (scope_open(&scope, call, (ProtobufCClosure)reply, e))
+        dead_letters_list(self(service)->db, &scope, &request);
+}
+
+static void resend_dead_letters(Events__V1__Events_Service *service,
+                                const Events__V1__ResendDeadLettersRequest *in,
+                                Events__V1__ResendDeadLettersReply_Closure reply,
+                                void *call)
+{
+    struct scope scope;
+
+    if (scope_open(&scope, call, (ProtobufCClosure)reply,
+                   in->id[0] == '\0' ? ERR_NONE : check_event_id(in->id)))
+        dead_letters_resend(self(service)->db, &scope, in);
+}
+
+static void drop_dead_letter(Events__V1__Events_Service *service,
+                             const Events__V1__DropDeadLetterRequest *in,
+                             Events__V1__DropDeadLetterReply_Closure reply, void *call)
+{
+    struct scope scope;
+
+    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_event_id(in->id)))
+        dead_letters_drop(self(service)->db, &scope, rpc_call_caller(call), in);
+}
+
 void events_service_init(struct events_service *service, struct db *db, struct feed *feed,
                          bool has_bus)
 {
@@ -147,6 +201,9 @@ void events_service_init(struct events_service *service, struct db *db, struct f
         .replay = replay,
         .reset_cursor = reset_cursor,
         .delete_cursor = delete_cursor,
+        .list_dead_letters = list_dead_letters,
+        .resend_dead_letters = resend_dead_letters,
+        .drop_dead_letter = drop_dead_letter,
     };
 
     *service = (struct events_service){METHODS, db, feed, has_bus};

@@ -13,10 +13,12 @@
 
 enum {
     LIMIT_DEFAULT = 100,
-    LOOK_MS = 1000,            /* for one look at the end of the log */
-    ANSWER_MS = 200,           /* of a call's time are kept for the answer's way back */
-    REPLY_ROOM = 900 * 1024,   /* bytes of events in one reply, of RPC_MESSAGE_MAX */
-    EVENT_OVERHEAD = 128,      /* of an event's other fields, packed */
+    LOOK_MS = 1000,          /* for one look at the end of the log */
+    LOOK_REST_MS = 2000,     /* between two of them at most */
+    NOBODY_MS = 60000,       /* likewise, when nobody waits */
+    ANSWER_MS = 200,         /* of a call's time are kept for the answer's way back */
+    REPLY_ROOM = 900 * 1024, /* bytes of events in one reply, of RPC_MESSAGE_MAX */
+    EVENT_OVERHEAD = 128,    /* of an event's other fields, packed */
 };
 
 /* A call under way: in its arena. */
@@ -27,6 +29,7 @@ struct reading {
     int64_t until_ms; /* it waits so long; clock_monotonic_ms */
     int64_t start;    /* after which position, as the last query saw it */
     int64_t placed;
+    uint64_t placings; /* of the feed when it was asked for */
     struct reading *next;
 };
 
@@ -38,6 +41,9 @@ struct feed {
     struct reading *parked;
     size_t parked_count;
     bool stopping;
+    bool relayed;      /* by this process: each placing is told */
+    uint64_t placings; /* told so far */
+    uint64_t seen;     /* of these, with a look at the log */
 };
 
 /*
@@ -101,7 +107,9 @@ static struct err fill(struct arena *arena, const struct db_rows *rows,
         return err_memory();
     for (int i = 0; i < rows->count; i++) {
         struct event row;
-        event_read(rows, i, COLUMN_EVENT, &row);
+        struct err e = event_read(rows, i, COLUMN_EVENT, &row);
+        if (failed(e))
+            return i == 0 ? e : ERR_NONE; /* those before it can be read */
         size_t size = event_json_size(&row);
         if (size + EVENT_OVERHEAD > room)
             break;
@@ -135,31 +143,70 @@ static struct err check_range(const struct db_rows *rows)
 
 /* ---- parking ----------------------------------------------------------------------- */
 
+/* Asks for the events.  What is placed from here on may be missed by the answer. */
+static void ask(struct reading *reading)
+{
+    struct feed *feed = reading->feed;
+
+    pthread_mutex_lock(&feed->lock);
+    reading->placings = feed->placings;
+    pthread_mutex_unlock(&feed->lock);
+    db_read(feed->db, &reading->query);
+}
+
 /* Waits in the feed's list; false when it may not (any more). */
-static bool park(struct reading *reading, bool *full)
+static bool park(struct reading *reading, bool *full, bool *missed)
 {
     struct feed *feed = reading->feed;
 
     pthread_mutex_lock(&feed->lock);
     *full = feed->parked_count >= feed->parked_max;
-    bool parked = !feed->stopping && !*full && clock_monotonic_ms() < reading->until_ms;
+    *missed = feed->placings != reading->placings;
+    bool may = !feed->stopping && clock_monotonic_ms() < reading->until_ms;
+    bool parked = may && !*full && !*missed;
+    *missed = *missed && may;
     if (parked) {
         reading->next = feed->parked;
         feed->parked = reading;
         feed->parked_count++;
+        if (feed->relayed)
+            worker_by(feed->worker, reading->until_ms);
+        else
+            worker_stir(feed->worker);
     }
     pthread_mutex_unlock(&feed->lock);
     return parked;
+}
+
+void feed_relay(void *arg, bool here)
+{
+    struct feed *feed = arg;
+
+    pthread_mutex_lock(&feed->lock);
+    feed->relayed = here;
+    feed->placings++; /* who knows what was placed before */
+    if (!feed->stopping)
+        worker_stir(feed->worker);
+    pthread_mutex_unlock(&feed->lock);
+}
+
+void feed_placed(void *arg)
+{
+    struct feed *feed = arg;
+
+    pthread_mutex_lock(&feed->lock);
+    feed->placings++;
+    if (!feed->stopping && feed->parked != NULL)
+        worker_now(feed->worker);
+    pthread_mutex_unlock(&feed->lock);
 }
 
 static void on_rows(void *arg, struct err error, const struct db_rows *rows)
 {
     struct reading *reading = arg;
     Events__V1__ReadReply reply = EVENTS__V1__READ_REPLY__INIT;
-    bool full = false;
+    bool full = false, missed = false;
 
-    if (!failed(error) && rows->count == 0)
-        error = err_make(ERR_DATA_LOSS, "orders.relay has no row.");
     if (!failed(error))
         error = check_range(rows);
     if (failed(error)) {
@@ -171,8 +218,10 @@ static void on_rows(void *arg, struct err error, const struct db_rows *rows)
     if (db_size(rows, 0, COLUMN_EVENT) > 0) {
         error = fill(reading->scope.arena, rows, &reply);
         finish(reading, error, &reply);
-    } else if (park(reading, &full)) {
+    } else if (park(reading, &full, &missed)) {
         return; /* no longer ours */
+    } else if (missed) {
+        ask(reading);
     } else if (full) {
         finish(reading, err_make(ERR_RESOURCE_EXHAUSTED, "Too many calls wait for events."),
                NULL);
@@ -181,7 +230,8 @@ static void on_rows(void *arg, struct err error, const struct db_rows *rows)
     }
 }
 
-/* Takes those out that are due: whose time is up, or after whose start there are events. */
+/* Takes those out that are due: whose time is up, after whose start there are events, or for
+ * whom nobody waits any more. */
 static struct reading *take_due(struct feed *feed, int64_t now_ms, int64_t placed)
 {
     struct reading *due = NULL, **at = &feed->parked;
@@ -189,7 +239,8 @@ static struct reading *take_due(struct feed *feed, int64_t now_ms, int64_t place
     pthread_mutex_lock(&feed->lock);
     while (*at != NULL) {
         struct reading *reading = *at;
-        if (reading->until_ms > now_ms && reading->start >= placed) {
+        if (reading->until_ms > now_ms && reading->start >= placed &&
+            !cancel_asked(reading->scope.cancel)) {
             at = &reading->next;
             continue;
         }
@@ -202,12 +253,22 @@ static struct reading *take_due(struct feed *feed, int64_t now_ms, int64_t place
     return due;
 }
 
-static bool anybody_waits(struct feed *feed)
+/* Whether to look at the log; and for how long to rest after that. */
+static bool look_due(struct feed *feed, int64_t *rest_ms)
 {
+    int64_t now_ms = clock_monotonic_ms(), most = NOBODY_MS;
+
     pthread_mutex_lock(&feed->lock);
-    bool waits = feed->parked != NULL;
+    for (const struct reading *r = feed->parked; r != NULL; r = r->next)
+        if (r->until_ms - now_ms < most)
+            most = r->until_ms - now_ms > 0 ? r->until_ms - now_ms : 1;
+    bool due = feed->parked != NULL && (!feed->relayed || feed->seen != feed->placings);
+    feed->seen = feed->placings;
+    if (feed->parked != NULL && !feed->relayed && most > LOOK_REST_MS)
+        most = LOOK_REST_MS;
     pthread_mutex_unlock(&feed->lock);
-    return waits;
+    *rest_ms = most;
+    return due;
 }
 
 static void on_end(void *placed, const struct db_rows *rows)
@@ -222,6 +283,7 @@ static int64_t look_at_end(struct feed *feed)
     struct db_query query = {
         .name = "events_end",
         .types = "",
+        .rows = "*i",
         .sql = "SELECT placed FROM orders.relay",
         .deadline_ms = clock_monotonic_ms() + LOOK_MS,
     };
@@ -232,21 +294,21 @@ static int64_t look_at_end(struct feed *feed)
     return placed;
 }
 
-static void chore(void *arg)
+static int64_t chore(void *arg)
 {
     struct feed *feed = arg;
+    int64_t rest_ms;
 
-    if (!anybody_waits(feed))
-        return;
-    int64_t placed = look_at_end(feed), now = clock_monotonic_ms();
-    struct reading *next, *reading = take_due(feed, now, placed);
+    int64_t placed = look_due(feed, &rest_ms) ? look_at_end(feed) : 0;
+    struct reading *next, *reading = take_due(feed, clock_monotonic_ms(), placed);
     for (; reading != NULL; reading = next) {
         next = reading->next;
         if (reading->start < placed)
-            db_read(feed->db, &reading->query);
+            ask(reading);
         else
             finish_empty(reading);
     }
+    return rest_ms;
 }
 
 /* ---- the way in, and life ---------------------------------------------------------- */
@@ -264,6 +326,7 @@ void feed_read(struct feed *feed, const struct scope *scope, const char *caller,
     *reading = (struct reading){
         .query = {.name = "read_events",
                   .types = "itti",
+                  .rows = "+iii" EVENT_SHAPE_MAYBE,
                   .sql = READ,
                   .values = {db_i(request->after), db_t(caller), db_t(request->cursor),
                              db_i(request->limit == 0 ? LIMIT_DEFAULT : request->limit)},
@@ -275,7 +338,7 @@ void feed_read(struct feed *feed, const struct scope *scope, const char *caller,
         .until_ms = until < scope->deadline_ms - ANSWER_MS ? until
                                                            : scope->deadline_ms - ANSWER_MS,
     };
-    db_read(feed->db, &reading->query);
+    ask(reading);
 }
 
 struct err feed_open(struct db *db, int64_t every_ms, size_t parked_max, struct feed **out)
@@ -287,7 +350,7 @@ struct err feed_open(struct db *db, int64_t every_ms, size_t parked_max, struct 
     feed->db = db;
     feed->parked_max = parked_max;
     pthread_mutex_init(&feed->lock, NULL);
-    struct err e = worker_start("feed", every_ms, chore, feed, &feed->worker);
+    struct err e = worker_start_resting("feed", every_ms, chore, feed, &feed->worker);
     if (failed(e))
         feed_free(feed);
     else
@@ -301,9 +364,10 @@ void feed_stop(struct feed *feed)
         return;
     pthread_mutex_lock(&feed->lock);
     feed->stopping = true;
-    pthread_mutex_unlock(&feed->lock);
-    worker_stop(feed->worker);
+    struct worker *worker = feed->worker;
     feed->worker = NULL;
+    pthread_mutex_unlock(&feed->lock);
+    worker_stop(worker);
     struct reading *next, *reading = take_due(feed, INT64_MAX, 0);
     for (; reading != NULL; reading = next) {
         next = reading->next;

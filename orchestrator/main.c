@@ -23,13 +23,13 @@ struct settings {
     const char *inventory_addresses, *payment_addresses, *database_url;
     int64_t lease_ms, recover_every_ms, step_timeout_ms, give_up_ms, attention_after,
         in_flight_max, caller_in_flight_max, caller_per_second, readers, keys_kept_ms,
-        keys_prune_every_ms;
+        keys_prune_every_ms, drain_ms;
     bool access_log;
     const char *log_format;
     const char *events_url, *nats_url, *nats_stream, *nats_prefix, *nats_credentials_file,
         *nats_ca_file, *nats_certificate_file, *nats_key_file;
     int64_t relay_every_ms, relay_takeover_ms, events_keep_ms, events_prune_every_ms,
-        nats_replicas, nats_keep_ms;
+        events_backlog_max, nats_replicas, nats_keep_ms, nats_attempts;
 };
 
 static const struct conf_row ROWS[] = {
@@ -42,8 +42,10 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_SECRET(database_url, "libpq URL of the orders database"),
     CONF_ROW_NUMBER(lease_ms, "10000", 500, 600000,
                     "how long a checkout is left to a silent owner, milliseconds"),
-    CONF_ROW_NUMBER(recover_every_ms, "1000", 10, 60000,
-                    "how often checkouts past their lease are looked for, milliseconds"),
+    CONF_ROW_NUMBER(
+        recover_every_ms, "1000", 10, 60000,
+        "how often checkouts past their lease are looked for, milliseconds; ever less "
+        "while none runs here, but every three quarters of a lease"),
     CONF_ROW_NUMBER(step_timeout_ms, "5000", 50, 60000,
                     "how long one attempt at a step may take, milliseconds"),
     CONF_ROW_NUMBER(give_up_ms, "30000", 100, 3600000,
@@ -55,6 +57,7 @@ static const struct conf_row ROWS[] = {
     HOST_ROW_ACCESS_LOG,
     HOST_ROW_LOG_FORMAT,
     HOST_ROWS_TLS,
+    HOST_ROW_DRAIN,
     CONF_ROW_NUMBER(keys_kept_ms, "259200000", 1000, 31536000000,
                     "how long a finished checkout's key is kept; 72 hours, milliseconds"),
     CONF_ROW_NUMBER(keys_prune_every_ms, "60000", 10, 3600000,
@@ -62,14 +65,18 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_NUMBER(readers, "2", 1, 16, "database connections for read-only queries"),
     CONF_ROW_TEXT(events_url, "",
                   "where live listeners hear of events: ipc:///path; or none"),
-    CONF_ROW_NUMBER(relay_every_ms, "25", 1, 60000,
-                    "how often new events are looked for, milliseconds"),
+    CONF_ROW_NUMBER(
+        relay_every_ms, "25", 1, 60000,
+        "how often new events are looked for, milliseconds; ever less while there "
+        "are none, but every three fifths of relay_takeover_ms"),
     CONF_ROW_NUMBER(relay_takeover_ms, "5000", 500, 600000,
                     "silence after which another replica relays events, milliseconds"),
     CONF_ROW_NUMBER(events_keep_ms, "1209600000", 1000, 315360000000,
                     "how long published events are kept, milliseconds"),
     CONF_ROW_NUMBER(events_prune_every_ms, "60000", 10, 86400000,
                     "how often older events are looked for, milliseconds"),
+    CONF_ROW_NUMBER(events_backlog_max, "10000", 1, 1000000000,
+                    "events waiting for the relay, past which health tells of it"),
     {"nats_url", CONF_SECRET, offsetof(struct settings, nats_url), "", 0, 0,
      "NATS servers that events are published to, with commas; or none"},
     CONF_ROW_TEXT(nats_stream, "CHECKOUT",
@@ -82,9 +89,10 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_TEXT(nats_certificate_file, "", "our certificate for NATS, or none"),
     CONF_ROW_TEXT(nats_key_file, "", "and its key"),
     CONF_ROW_NUMBER(nats_replicas, "1", 1, 5, "of a stream that is made"),
-    CONF_ROW_NUMBER(
-        nats_keep_ms, "1209600000", 0, 315360000000,
-        "how long a stream that is made keeps events, milliseconds; 0: for ever"),
+    CONF_ROW_NUMBER(nats_keep_ms, "1209600000", 0, 315360000000,
+                    "how long a stream keeps events, at least, milliseconds; 0: for ever"),
+    CONF_ROW_NUMBER(nats_attempts, "10", 1, 1000000,
+                    "attempts at an event that NATS refuses while it takes others"),
 };
 
 static const struct conf_table TABLE = {
@@ -94,7 +102,12 @@ static const struct conf_table TABLE = {
     .count = sizeof ROWS / sizeof *ROWS,
 };
 
-enum { EXPIRE_WAITERS_EVERY_MS = 50, LOOK_FOR_EVENTS_EVERY_MS = 20 };
+enum {
+    EXPIRE_WAITERS_EVERY_MS = 50,
+    LOOK_FOR_EVENTS_EVERY_MS = 20,
+    STEP_SPARE_MS = 5000,
+    EVENTS_STOP_MS = 15000, /* for the relay's statement and the bus's acknowledgements */
+};
 
 struct environment {
     struct settings settings;
@@ -115,9 +128,24 @@ struct environment {
     struct follow *follow; /* keeps the channels' keys as the services' file is */
 };
 
-static struct err health(void *db)
+static struct err health(void *arg)
 {
-    return db_health(db);
+    const struct environment *env = arg;
+
+    return db_health(env->db);
+}
+
+/* No order waits for the relay: it is told beside. */
+static size_t health_parts(void *arg, struct rpc_health_part *parts)
+{
+    const struct environment *env = arg;
+    struct outbox_health relay = outbox_health(env->outbox);
+    size_t count = 0;
+
+    parts[count++] = (struct rpc_health_part){"events", relay.events};
+    if (env->bus_nats != NULL)
+        parts[count++] = (struct rpc_health_part){"nats", relay.nats};
+    return count;
 }
 
 static struct err open_database(struct environment *env)
@@ -163,7 +191,7 @@ static struct err follow_services(struct environment *env)
 {
     return follow_start(&(struct follow_config){.path = env->settings.services_file,
                                                 .key = env->host.key,
-                                                .every_ms = FOLLOW_EVERY_MS,
+                                                .settle_ms = FOLLOW_SETTLE_MS,
                                                 .use = use_services,
                                                 .arg = env},
                         &env->follow);
@@ -172,6 +200,22 @@ static struct err follow_services(struct environment *env)
 static int64_t count_sagas(void *sagas)
 {
     return (int64_t)(sagas_config(sagas)->most - sagas_room(sagas));
+}
+
+/* Chores that rest are told of what there is for them. */
+static void on_work(void *arg)
+{
+    struct environment *env = arg;
+
+    worker_stir(env->expirer);
+    worker_stir(env->recoverer);
+}
+
+static void on_order(void *arg)
+{
+    struct environment *env = arg;
+
+    outbox_stir(env->outbox);
 }
 
 static struct err open_sagas(struct environment *env)
@@ -186,6 +230,9 @@ static struct err open_sagas(struct environment *env)
         .attention_after = env->settings.attention_after,
         /* Calls that wait for a checkout leave room for those that do not. */
         .most = (size_t)env->settings.in_flight_max * 3 / 4 + 1,
+        .on_work = on_work,
+        .on_order = on_order,
+        .chores = env,
     };
 
     config.steps = place_steps(&config.step_count);
@@ -195,6 +242,7 @@ static struct err open_sagas(struct environment *env)
     return e;
 }
 
+/* The recoverer is the last of the chores, as it begins sagas, which tell the others. */
 static struct err start_workers(struct environment *env)
 {
     /* Often enough, too, to keep the leases of what runs here. */
@@ -202,16 +250,15 @@ static struct err start_workers(struct environment *env)
 
     if (every_ms > quarter)
         every_ms = quarter;
-    struct err e = worker_start("expirer", EXPIRE_WAITERS_EVERY_MS, sagas_expire_waiters,
-                                env->sagas, &env->expirer);
-
-    if (!failed(e))
-        e = worker_start("recoverer", every_ms, recover_checkouts,
-                         env->sagas, &env->recoverer);
     env->pruning = (struct pruning){env->db, env->settings.keys_kept_ms};
+    struct err e = worker_start("pruner", env->settings.keys_prune_every_ms,
+                                prune_checkouts, &env->pruning, &env->pruner);
     if (!failed(e))
-        e = worker_start("pruner", env->settings.keys_prune_every_ms, prune_checkouts,
-                         &env->pruning, &env->pruner);
+        e = worker_start_resting("expirer", EXPIRE_WAITERS_EVERY_MS, sagas_expire_waiters,
+                                 env->sagas, &env->expirer);
+    if (!failed(e))
+        e = worker_start_resting("recoverer", every_ms, recover_checkouts, env->sagas,
+                                 &env->recoverer);
     return e;
 }
 
@@ -237,9 +284,9 @@ static struct err open_nats(struct environment *env)
 static struct err start_events(struct environment *env)
 {
     const struct settings *s = &env->settings;
-    struct err e = ERR_NONE;
-
-    if (s->events_url[0] != '\0')
+    struct err e = feed_open(env->db, LOOK_FOR_EVENTS_EVERY_MS,
+                             (size_t)s->in_flight_max / 8 + 1, &env->feed);
+    if (!failed(e) && s->events_url[0] != '\0')
         e = bus_local_open(s->events_url, &env->bus_local);
     if (!failed(e) && s->nats_url[0] != '\0')
         e = open_nats(env);
@@ -250,16 +297,16 @@ static struct err start_events(struct environment *env)
         .takeover_ms = s->relay_takeover_ms,
         .keep_ms = s->events_keep_ms,
         .prune_every_ms = s->events_prune_every_ms,
+        .backlog_max = s->events_backlog_max,
         .local = env->bus_local,
+        .nats_attempts = s->nats_attempts,
         .nats = env->bus_nats,
+        .on_relay = feed_relay,
+        .on_placed = feed_placed,
+        .arg = env->feed,
         .metrics = env->host.metrics,
     };
-    if (!failed(e))
-        e = outbox_start(&config, &env->outbox);
-    if (!failed(e))
-        e = feed_open(env->db, LOOK_FOR_EVENTS_EVERY_MS, (size_t)s->in_flight_max / 8 + 1,
-                      &env->feed);
-    return e;
+    return failed(e) ? e : outbox_start(&config, &env->outbox);
 }
 
 static struct err start(void *arg)
@@ -291,9 +338,9 @@ static struct err start(void *arg)
     if (!failed(e))
         e = open_sagas(env);
     if (!failed(e))
-        e = start_workers(env);
-    if (!failed(e))
         e = start_events(env);
+    if (!failed(e))
+        e = start_workers(env);
     if (failed(e))
         return e;
     key_derive(env->host.key, "orders.cursor", env->cursor_key);
@@ -301,19 +348,42 @@ static struct err start(void *arg)
     events_service_init(&env->events, env->db, env->feed, env->bus_nats != NULL);
     ProtobufCService *const services[] = {&env->orchestrator.service.base,
                                           &env->events.service.base};
-    return host_serve_all(&env->host, &host, services, 2, health, env->db);
+    env->host.health_parts = health_parts;
+    return host_serve_all(&env->host, &host, services, 2, health, env);
+}
+
+static void reload(void *arg)
+{
+    struct environment *env = arg;
+
+    host_reload(&env->host);
+    follow_now(env->follow);
+}
+
+/* A checkout ends the step that it is in: one attempt, and what the database takes. */
+static int64_t step_ms(const struct environment *env)
+{
+    return env->settings.step_timeout_ms + STEP_SPARE_MS;
+}
+
+static int64_t stop_ms(const void *arg)
+{
+    const struct environment *env = arg;
+
+    return env->settings.drain_ms + step_ms(env) + EVENTS_STOP_MS;
 }
 
 /*
  * Calls being served get their answers if they come in time; sagas end their step and
  * drop out.  What is left then is durable, and its lease will run out.
  */
-static void stop(void *arg)
+static bool stop(void *arg)
 {
     struct environment *env = arg;
 
     feed_stop(env->feed); /* who waits for events would be waited for */
-    host_stop_serving(&env->host, 10000);
+    bool whole = host_stop_serving(&env->host, env->settings.drain_ms);
+    sagas_forget_chores(env->sagas);
     outbox_stop(env->outbox);
     bus_local_close(env->bus_local);
     bus_nats_close(env->bus_nats);
@@ -321,10 +391,8 @@ static void stop(void *arg)
     worker_stop(env->recoverer);
     worker_stop(env->expirer);
     metrics_forget(env->host.metrics, env->sagas);
-    if (!sagas_stop(env->sagas, 10000)) {
-        log_warn("stopped_with_checkouts_running", "note=\"they will be taken over\"");
-        _exit(EXIT_SUCCESS); /* they hold what would be freed below */
-    }
+    if (!sagas_stop(env->sagas, step_ms(env)))
+        _exit(EXIT_FAILURE); /* they hold what would be freed below */
     follow_stop(env->follow);
     channel_close(env->inventory);
     channel_close(env->payment);
@@ -332,11 +400,14 @@ static void stop(void *arg)
     feed_free(env->feed);
     peers_free(env->services);
     host_close(&env->host);
+    return whole;
 }
 
 int main(int argc, char **argv)
 {
     struct environment env = {0};
 
-    return host_main(&TABLE, argc, argv, &env.settings, start, stop, &env);
+    return host_main(
+        &(struct host_program){&TABLE, &env.settings, &env, start, reload, stop, stop_ms},
+        argc, argv);
 }

@@ -95,7 +95,8 @@ struct turned {
     int64_t epoch;
     int64_t created_at_ms;
 };
-struct turned orders_turned(const struct db_rows *rows);
+struct err orders_turned(const struct db_rows *rows, struct turned *out)
+    __attribute__((warn_unused_result));
 
 /* Puts off the lease's end.  `order_id` is borrowed. */
 void orders_renew(struct db_op *op, const char *order_id, int64_t epoch, int64_t lease_ms);

@@ -47,14 +47,18 @@ enum { PAGE_MOST = 1000 };
     "LEFT JOIN orders.orders o ON o.id = ids.id "
 
 enum { COLUMN_NOW = 18, COLUMNS_END };
+#define SHAPE       "tTtttIIiIbtbItbiiii"
+#define SHAPE_MAYBE "TTTTTIIIIbtbItbiiii" /* of a page that may hold none */
 
 enum { COLUMN_LAST_SCANNED = COLUMNS_END, COLUMN_SCAN_FULL };
 
 static Orders__V1__CheckoutState state_of(const char *name)
 {
-    if (name == NULL)
+    enum checkout_state state;
+
+    if (name == NULL || !checkout_state_of(name, &state))
         return ORDERS__V1__CHECKOUT_STATE__CHECKOUT_UNSPECIFIED;
-    switch (checkout_state_of(name)) {
+    switch (state) {
     case CHECKOUT_RUNNING: return ORDERS__V1__CHECKOUT_STATE__RUNNING;
     case CHECKOUT_ABORTING: return ORDERS__V1__CHECKOUT_STATE__ABORTING;
     case CHECKOUT_COMPLETED: return ORDERS__V1__CHECKOUT_STATE__COMPLETED;
@@ -172,6 +176,7 @@ void orders_list_checkouts(struct db *db, const struct scope *scope,
           (struct db_query){
               .name = one ? "one_checkout" : unfinished ? "list_unfinished" : "list_checkouts",
               .types = one ? "t" : "ti",
+              .rows = "*" SHAPE,
               .sql = one ? ONE : unfinished ? UNFINISHED : PAGE,
               .values = {db_t(one ? request->only_id : request->after_id),
                          db_i(request->limit == 0 ? PAGE_MOST : request->limit)},
@@ -195,6 +200,7 @@ static void on_newest(void *arg, struct err error, const struct db_rows *rows)
     if (entries == NULL || reply.checkouts == NULL)
         error = err_memory();
     for (size_t i = 0; !failed(error) && i < count && db_text(rows, (int)i, 0) != NULL; i++) {
+        error = db_row_check(rows, (int)i, 0, SHAPE);
         read_checkout(&entries[i], rows, (int)i);
         reply.checkouts[reply.n_checkouts++] = &entries[i];
         reply.now_ms = db_number(rows, 0, COLUMN_NOW);
@@ -291,6 +297,7 @@ static void list_of_key(struct db *db, struct reading *reading,
         submit(db, reading,
                (struct db_query){.name = "checkouts_of_key",
                                  .types = "tt",
+                                 .rows = "*" SHAPE "Tb",
                                  .sql = OF_A_KEY,
                                  .values = {db_t(in->user_id), db_t(key)}});
 }
@@ -324,6 +331,7 @@ void orders_list_newest(struct db *db, const struct scope *scope,
     submit(db, reading,
            (struct db_query){.name = "list_newest",
                              .types = "ttttttbi",
+                             .rows = "+" SHAPE_MAYBE "Tb",
                              .sql = NEWEST,
                              .values = {db_t(reading->range.end), db_t(reading->range.least),
                                         db_t(in->user_id), db_t(in->cart_id),
@@ -337,19 +345,24 @@ void orders_list_newest(struct db *db, const struct scope *scope,
 static const char DETAIL[] =
     "SELECT " COLUMNS ", coalesce(c.payment_method_id, ''), coalesce(c.owner, ''),"
     " coalesce(c.failure_message, ''), coalesce(c.failure_subject, ''),"
+    " coalesce(c.failure_money, ''),"
     " (extract(epoch FROM o.created_at) * 1000)::bigint,"
     " n.is_event, n.name, n.number, n.owner, n.step, n.tries, n.cause,"
     " (extract(epoch FROM n.at) * 1000)::bigint,"
-    " (extract(epoch FROM n.published_at) * 1000)::bigint, coalesce(c.request_id, '') "
+    " (extract(epoch FROM n.published_at) * 1000)::bigint,"
+    " (extract(epoch FROM n.refused_at) * 1000)::bigint, coalesce(c.request_id, '') "
     "FROM (SELECT $1 AS id) AS ids " JOINS
     "LEFT JOIN LATERAL ("
     "    (SELECT false AS is_event, i.kind AS name, i.epoch AS number,"
     "            coalesce(i.owner, '') AS owner, coalesce(i.step, '') AS step, i.tries,"
-    "            coalesce(i.cause, '') AS cause, i.at, NULL::timestamptz AS published_at"
+    "            coalesce(i.cause, '') AS cause, i.at, NULL::timestamptz AS published_at,"
+    "            NULL::timestamptz AS refused_at"
     "     FROM orders.incidents i WHERE i.order_id = ids.id ORDER BY i.epoch, i.at LIMIT 100)"
     "    UNION ALL"
-    "    (SELECT true, e.type, e.sequence, '', '', 0, '', e.created_at, e.published_at"
-    "     FROM orders.outbox e WHERE e.order_id = ids.id ORDER BY e.sequence LIMIT 100)"
+    "    (SELECT true, e.type, e.sequence, '', '', 0, coalesce(d.reason, ''), e.created_at,"
+    "            e.published_at, d.refused_at"
+    "     FROM orders.outbox e LEFT JOIN orders.dead_letters d USING (order_id, sequence)"
+    "     WHERE e.order_id = ids.id ORDER BY e.sequence LIMIT 100)"
     ") AS n ON true "
     "WHERE c.order_id IS NOT NULL OR o.id IS NOT NULL "
     "ORDER BY n.is_event, n.at, n.number";
@@ -359,6 +372,7 @@ enum {
     COLUMN_OWNER,
     COLUMN_MESSAGE,
     COLUMN_SUBJECT,
+    COLUMN_MONEY,
     COLUMN_ORDERED_AT,
     COLUMN_IS_EVENT,
     COLUMN_NAME,
@@ -369,6 +383,7 @@ enum {
     COLUMN_CAUSE,
     COLUMN_AT,
     COLUMN_PUBLISHED_AT,
+    COLUMN_REFUSED_AT,
     COLUMN_REQUEST,
 };
 
@@ -384,6 +399,8 @@ static bool add_event(struct arena *arena, Orders__V1__GetCheckoutReply *reply,
     event->sequence = db_number(rows, row, COLUMN_NUMBER);
     event->created_at_ms = db_number(rows, row, COLUMN_AT);
     event->published_at_ms = db_number(rows, row, COLUMN_PUBLISHED_AT);
+    event->refused_at_ms = db_number(rows, row, COLUMN_REFUSED_AT);
+    event->refusal = (char *)db_text(rows, row, COLUMN_CAUSE);
     reply->events[reply->n_events++] = event;
     return true;
 }
@@ -422,6 +439,7 @@ static struct err fill_detail(struct arena *arena, const struct db_rows *rows,
     reply->owner = (char *)db_text(rows, 0, COLUMN_OWNER);
     reply->failure_message = (char *)db_text(rows, 0, COLUMN_MESSAGE);
     reply->failure_subject = (char *)db_text(rows, 0, COLUMN_SUBJECT);
+    reply->money = (char *)db_text(rows, 0, COLUMN_MONEY);
     reply->request_id = (char *)db_text(rows, 0, COLUMN_REQUEST);
     reply->ordered_at_ms = db_number(rows, 0, COLUMN_ORDERED_AT);
     for (int i = 0; i < rows->count && db_text(rows, i, COLUMN_NAME) != NULL; i++) {
@@ -451,6 +469,7 @@ void orders_get_checkout(struct db *db, const struct scope *scope,
     start(db, scope,
           (struct db_query){.name = "get_checkout",
                             .types = "t",
+                            .rows = "*" SHAPE "tttttIBTITTITIIIt",
                             .sql = DETAIL,
                             .values = {db_t(request->order_id)},
                             .done = on_detail},
@@ -473,6 +492,7 @@ const struct db_kind CHECKOUTS_RETRY = {
         "INSERT INTO orders.incidents (order_id, epoch, kind)"
         "SELECT order_id, epoch, 'retried' FROM retried "
         "ON CONFLICT DO NOTHING",
+    .rows = "+iT",
     .answer =
         "SELECT a.ordinal, c.state "
         "FROM unnest($1) WITH ORDINALITY AS a(order_id, ordinal) "

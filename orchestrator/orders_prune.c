@@ -18,6 +18,7 @@ void orders_find_prunable(struct db_query *query, const struct prunable *what)
 {
     query->name = "find_prunable";
     query->types = "tii";
+    query->rows = "*t";
     query->sql = "WITH ask AS (SELECT $1 AS before, $2 AS kept_ms, $3 AS settle_ms) "
                  "SELECT k.order_id " PRUNABLE "ORDER BY k.order_id LIMIT 1";
     query->values[0] = db_t(what->before);
@@ -63,6 +64,7 @@ const struct db_kind CHECKOUTS_PRUNE = {
         "SELECT ask.before, (SELECT count(*) FROM locked) + (SELECT count(*) FROM gone) "
         "FROM ask",
     .write_answers = true,
+    .rows = "+ii",
     /* Of another prune in the same batch: it changed nothing. */
     .answer = "SELECT a.ordinal, 0::bigint FROM unnest($1) WITH ORDINALITY"
               "    AS a(before, ordinal) ORDER BY a.ordinal",

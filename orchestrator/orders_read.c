@@ -18,6 +18,8 @@ enum {
     " (extract(epoch FROM created_at) * 1000)::bigint, lines::text, cart_id,"            \
     " (extract(epoch FROM created_at) * 1000000)::bigint "
 
+#define ORDER_SHAPE "ttititti"
+
 /* A query under way: in the scope's arena. */
 struct reading {
     struct db_query query;
@@ -69,6 +71,8 @@ static struct err read_order(struct arena *arena, const struct db_rows *rows, in
     };
     struct err e = lines_from_json(arena, db_text(rows, row, 5), &c.lines);
 
+    if (!failed(e) && c.lines.count == 0)
+        e = err_make(ERR_DATA_LOSS, "Order %s has no lines.", c.order_id);
     if (failed(e))
         return e;
     *out = checkout_order(arena, &c);
@@ -101,6 +105,7 @@ void orders_get(struct db *db, const struct scope *scope,
            (struct db_query){
                .name = "get_order",
                .types = "tt",
+               .rows = "*" ORDER_SHAPE,
                .sql = "SELECT " ORDER_COLUMNS "FROM orders.orders "
                       "WHERE id = $1 AND ($2 = '' OR user_id::text = $2)",
                .values = {db_t(request->order_id), db_t(request->user_id)},
@@ -204,6 +209,7 @@ static void list_of_key(struct db *db, struct reading *reading,
            (struct db_query){
                .name = "list_orders_of_key",
                .types = "tt",
+               .rows = "*" ORDER_SHAPE,
                .sql = "SELECT " ORDER_COLUMNS "FROM orders.orders o "
                       "WHERE " OF_KEY("o", "$2", "$1::uuid") " LIMIT 1",
                .values = {db_t(request->user_id), db_t(key)},
@@ -224,6 +230,7 @@ static void list_first(struct db *db, struct reading *reading,
            (struct db_query){
                .name = "list_orders",
                .types = "ttiii",
+               .rows = "*" ORDER_SHAPE,
                .sql = "SELECT " ORDER_COLUMNS "FROM orders.orders " OF_USER
                       "ORDER BY created_at DESC, id DESC LIMIT $5",
                .values = {db_t(request->user_id), db_t(request->cart_id),
@@ -241,6 +248,7 @@ static void list_after(struct db *db, struct reading *reading,
            (struct db_query){
                .name = "list_orders_after",
                .types = "ttiiiit",
+               .rows = "*" ORDER_SHAPE,
                .sql = "SELECT " ORDER_COLUMNS "FROM orders.orders " OF_USER
                       "AND (created_at, id) <"
                       "    ('epoch'::timestamptz + $6 * interval '1 us', $7) "

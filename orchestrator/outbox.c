@@ -8,6 +8,7 @@
 #include "orchestrator/outbox.h"
 
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,6 +25,7 @@ enum {
     SWEEP_EVERY_MS = 10000,
     LISTEN_EVERY_MS = 1000, /* while the address is another's */
     REPORT_EVERY_MS = 2000,
+    REPORT_AT_REST_MS = 10000,
     TELL_EVERY_MS = 10000,
     BACKLOG_TOLD = 2 * PLACE_MOST, /* from here on it is worth a line in the log */
     COUNTED_MOST = 100000,
@@ -35,7 +37,9 @@ struct outbox {
     struct outbox_config config;
     struct duty *placer;
     struct courier *courier;
-    struct gauge *active, *unplaced, *unpublished, *lag_ms;
+    struct gauge *active, *unplaced, *unpublished, *lag_ms, *dead, *waiting;
+    atomic_llong waiting_for_place, waiting_for_bus,
+        oldest_ms; /* the same, for who asks how it is */
 
     /* the placer's */
     int64_t floor;   /* ids up to here are only looked at by the sweep */
@@ -43,12 +47,16 @@ struct outbox {
     int64_t highest; /* id placed so far */
     int64_t sweep_ms, prune_ms, report_ms, listen_ms; /* when due; clock_monotonic_ms */
     int64_t told_ms;
+    int64_t placed_ms; /* when something was placed last */
 };
 
-static struct db_query query_of(const char *name, const char *types, const char *sql)
+/* `rows` as of struct db_query. */
+static struct db_query query_of(const char *name, const char *types, const char *rows,
+                                const char *sql)
 {
     return (struct db_query){.name = name,
                              .types = types,
+                             .rows = rows,
                              .sql = sql,
                              .deadline_ms = clock_monotonic_ms() + QUERY_MS};
 }
@@ -62,7 +70,10 @@ static struct db_query query_of(const char *name, const char *types, const char 
  * committed so long after others had placed higher ones.  Neither order nor completeness
  * depends on the floor: an event waits while one before it of its order is unplaced.
  *
- * $1 how many, $2 the floor, $3 whether placed is published, $4 whether rows are wanted.
+ * Without a bus the mark of what is published goes along, so that old events are pruned;
+ * no event is noted as published then.
+ *
+ * $1 how many, $2 the floor, $3 whether there is no bus, $4 whether rows are wanted.
  */
 static const char PLACE[] =
     "WITH next AS ("
@@ -78,8 +89,7 @@ static const char PLACE[] =
     "        published = CASE WHEN $3 THEN r.placed + t.total ELSE r.published END"
     "    FROM (SELECT total FROM next LIMIT 1) t RETURNING r.placed - t.total AS base"
     "), e AS ("
-    "    UPDATE orders.outbox o SET position = m.base + n.n,"
-    "        published_at = CASE WHEN $3 THEN now() END"
+    "    UPDATE orders.outbox o SET position = m.base + n.n"
     "    FROM next n, moved m WHERE o.id = n.id RETURNING o.*"
     "), placed AS ("
     "    SELECT count(*) AS count, max(id) AS id FROM e"
@@ -112,9 +122,25 @@ static void on_placed(void *arg, const struct db_rows *rows)
     for (int i = 0; o->config.local != NULL && placing->count > 0 && i < rows->count;
          i++) {
         struct event event;
-        event_read(rows, i, 2, &event);
-        bus_local_publish(o->config.local, &event);
+        if (!failed(event_read(rows, i, 2, &event)))
+            bus_local_publish(o->config.local, &event);
     }
+}
+
+/* Where there was something there is soon more; the courier and who reads have it now. */
+static void tell_placed(struct outbox *o)
+{
+    o->placed_ms = clock_monotonic_ms();
+    duty_stir(o->placer);
+    courier_stir(o->courier);
+    if (o->config.on_placed != NULL)
+        o->config.on_placed(o->config.arg);
+}
+
+static void tell_relay(const struct outbox *o, bool here)
+{
+    if (o->config.on_relay != NULL)
+        o->config.on_relay(o->config.arg, here);
 }
 
 /* A sweep looks at all ids. */
@@ -122,8 +148,8 @@ static struct err place(struct outbox *o, struct dedicated *connection, bool swe
                         bool *more)
 {
     struct placing placing = {.outbox = o};
-    struct db_query query = query_of("place", "iibb", PLACE);
-    struct db_query any = query_of("any_unplaced", "i", ANY_UNPLACED);
+    struct db_query query = query_of("place", "iibb", "+iI" EVENT_SHAPE_MAYBE, PLACE);
+    struct db_query any = query_of("any_unplaced", "i", "+b", ANY_UNPLACED);
     bool found = false;
 
     any.values[0] = db_i(sweep ? 0 : o->floor);
@@ -136,6 +162,8 @@ static struct err place(struct outbox *o, struct dedicated *connection, bool swe
     query.values[3] = db_i(o->config.local != NULL);
     e = dedicated_run(connection, &query, true, on_placed, &placing);
     *more = placing.count == PLACE_MOST;
+    if (!failed(e) && placing.count > 0)
+        tell_placed(o);
     return e;
 }
 
@@ -190,8 +218,8 @@ static void on_pruned(void *more, const struct db_rows *rows)
 
 static struct err prune(struct outbox *o, struct dedicated *connection, bool *more)
 {
-    struct db_query query = query_of("prune_events", "ii", PRUNE);
-    struct db_query any = query_of("any_old", "i", ANY_OLD);
+    struct db_query query = query_of("prune_events", "ii", "*iii", PRUNE);
+    struct db_query any = query_of("any_old", "i", "+b", ANY_OLD);
     bool found = false;
 
     any.values[0] = db_i(o->config.keep_ms);
@@ -213,34 +241,71 @@ static const char BACKLOG[] =
     "       (extract(epoch FROM now() - coalesce("
     "           (SELECT created_at FROM orders.outbox e WHERE e.position = r.published + 1),"
     "           (SELECT created_at FROM orders.outbox WHERE position IS NULL"
-    "            ORDER BY id LIMIT 1), now())) * 1000)::bigint "
-    "FROM orders.relay r";
+    "            ORDER BY id LIMIT 1), now())) * 1000)::bigint,"
+    "       l.dead, l.waiting "
+    "FROM orders.relay r CROSS JOIN"
+    "    (SELECT count(*) FILTER (WHERE next_at IS NULL) AS dead, count(next_at) AS waiting"
+    "     FROM orders.dead_letters) l";
 
-static void show(struct outbox *o, int64_t unplaced, int64_t unpublished, int64_t lag_ms)
+struct backlog {
+    int64_t unplaced, unpublished, lag_ms, dead, waiting;
+};
+
+static void show(struct outbox *o, struct backlog backlog)
 {
-    gauge_set(o->unplaced, unplaced);
-    gauge_set(o->unpublished, unpublished);
-    gauge_set(o->lag_ms, lag_ms);
+    gauge_set(o->unplaced, backlog.unplaced);
+    gauge_set(o->unpublished, backlog.unpublished);
+    gauge_set(o->lag_ms, backlog.lag_ms);
+    gauge_set(o->dead, backlog.dead);
+    gauge_set(o->waiting, backlog.waiting);
+    atomic_store(&o->waiting_for_place, backlog.unplaced);
+    atomic_store(&o->waiting_for_bus, backlog.unpublished);
+    atomic_store(&o->oldest_ms, backlog.lag_ms);
+}
+
+static struct err too_many(struct outbox *o, long long count, const char *what)
+{
+    if (count <= o->config.backlog_max)
+        return ERR_NONE;
+    return err_make(
+        ERR_UNAVAILABLE,
+        "%lld events wait for %s, the oldest for %lld s (backlog_max is %" PRId64 ").",
+        count, what, atomic_load(&o->oldest_ms) / 1000, o->config.backlog_max);
+}
+
+struct outbox_health outbox_health(struct outbox *o)
+{
+    struct outbox_health health = {.events = duty_health(o->placer), .nats = ERR_NONE};
+
+    if (!failed(health.events))
+        health.events = too_many(o, atomic_load(&o->waiting_for_place), "a position");
+    if (o->courier != NULL)
+        health.nats = courier_health(o->courier);
+    if (o->courier != NULL && !failed(health.nats))
+        health.nats = too_many(o, atomic_load(&o->waiting_for_bus), "NATS");
+    return health;
 }
 
 static void on_backlog(void *arg, const struct db_rows *rows)
 {
     struct outbox *o = arg;
-    int64_t unplaced = db_number(rows, 0, 0), unpublished = db_number(rows, 0, 1);
-    int64_t lag_ms = db_number(rows, 0, 2), now = clock_monotonic_ms();
+    int64_t now = clock_monotonic_ms();
+    const struct backlog b = {db_number(rows, 0, 0), db_number(rows, 0, 1),
+                              db_number(rows, 0, 2), db_number(rows, 0, 3),
+                              db_number(rows, 0, 4)};
 
-    show(o, unplaced, unpublished, lag_ms);
-    if (unplaced + unpublished < BACKLOG_TOLD || now < o->told_ms)
+    show(o, b);
+    if (b.unplaced + b.unpublished < BACKLOG_TOLD || now < o->told_ms)
         return;
     log_warn("events_backlog",
-             "unplaced=%" PRId64 " unpublished=%" PRId64 " oldest_ms=%" PRId64, unplaced,
-             unpublished, lag_ms);
+             "unplaced=%" PRId64 " unpublished=%" PRId64 " oldest_ms=%" PRId64, b.unplaced,
+             b.unpublished, b.lag_ms);
     o->told_ms = now + TELL_EVERY_MS;
 }
 
 static struct err report(struct outbox *o, struct dedicated *connection)
 {
-    struct db_query query = query_of("backlog", "i", BACKLOG);
+    struct db_query query = query_of("backlog", "i", "+iiiii", BACKLOG);
 
     query.values[0] = db_i(COUNTED_MOST);
     return dedicated_run(connection, &query, false, on_backlog, o);
@@ -252,11 +317,12 @@ static struct err placer_begin(void *arg, struct dedicated *connection)
 {
     struct outbox *o = arg;
     struct db_query query =
-        query_of("hold", "t", "UPDATE orders.relay SET holder = $1, held_since = now()");
+        query_of("hold", "t", NULL, "UPDATE orders.relay SET holder = $1, held_since = now()");
 
     o->floor = o->before = o->highest = 0;
     o->sweep_ms = o->prune_ms = o->report_ms = o->listen_ms = o->told_ms = 0;
     gauge_set(o->active, 1);
+    tell_relay(o, true);
     query.values[0] = db_t(o->config.owner);
     return dedicated_run(connection, &query, true, NULL, NULL);
 }
@@ -271,6 +337,11 @@ static bool due(int64_t *when_ms, int64_t every_ms)
     return true;
 }
 
+static bool at_rest(const struct outbox *o)
+{
+    return clock_monotonic_ms() - o->placed_ms > REPORT_AT_REST_MS;
+}
+
 static struct err placer_work(void *arg, struct dedicated *connection, bool *more)
 {
     struct outbox *o = arg;
@@ -279,7 +350,7 @@ static struct err placer_work(void *arg, struct dedicated *connection, bool *mor
 
     if (o->config.local != NULL && due(&o->listen_ms, LISTEN_EVERY_MS))
         bus_local_listen(o->config.local);
-    if (due(&o->report_ms, REPORT_EVERY_MS))
+    if (due(&o->report_ms, at_rest(o) ? REPORT_AT_REST_MS : REPORT_EVERY_MS))
         e = report(o, connection);
     if (!failed(e))
         e = place(o, connection, sweep, more);
@@ -305,7 +376,8 @@ static void placer_end(void *arg)
     if (o->config.local != NULL)
         bus_local_leave(o->config.local);
     gauge_set(o->active, 0);
-    show(o, 0, 0, 0); /* another tells it now */
+    tell_relay(o, false);
+    show(o, (struct backlog){0}); /* another tells it now */
 }
 
 /* ---- life -------------------------------------------------------------------------- */
@@ -329,6 +401,7 @@ static struct err start_courier(struct outbox *o)
     return courier_start(&(struct courier_config){.database_url = o->config.database_url,
                                                   .every_ms = o->config.every_ms,
                                                   .takeover_ms = o->config.takeover_ms,
+                                                  .attempts = o->config.nats_attempts,
                                                   .nats = o->config.nats,
                                                   .metrics = o->config.metrics},
                          &o->courier);
@@ -343,16 +416,26 @@ struct err outbox_start(const struct outbox_config *config, struct outbox **out)
     o->config = *config;
     o->active = metrics_gauge(config->metrics, "relay_active", "duty=placer");
     o->unplaced = metrics_gauge(config->metrics, "events_unplaced", "");
-    o->unpublished = metrics_gauge(config->metrics, "events_unpublished", "");
+    if (config->nats != NULL) { /* without a bus there is nothing to be told of it */
+        o->unpublished = metrics_gauge(config->metrics, "events_unpublished", "");
+        o->dead = metrics_gauge(config->metrics, "events_dead_letters", "state=given_up");
+        o->waiting = metrics_gauge(config->metrics, "events_dead_letters", "state=tried");
+    }
     o->lag_ms = metrics_gauge(config->metrics, "events_lag_ms", "");
-    struct err e = start_placer(o);
-    if (!failed(e) && config->nats != NULL)
-        e = start_courier(o);
+    struct err e = config->nats != NULL ? start_courier(o) : ERR_NONE;
+    if (!failed(e)) /* last: it stirs the other */
+        e = start_placer(o);
     if (failed(e))
         outbox_stop(o);
     else
         *out = o;
     return e;
+}
+
+void outbox_stir(struct outbox *o)
+{
+    if (o != NULL)
+        duty_stir(o->placer);
 }
 
 void outbox_stop(struct outbox *o)

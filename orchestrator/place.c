@@ -44,6 +44,9 @@ static void call(struct saga *s, struct channel *channel, const char *method,
 static struct err keep_line(struct arena *arena, const Inventory__V1__PricedLine *from,
                             struct line *to)
 {
+    if (!sku_valid(from->sku) || from->quantity < 1 || from->quantity > QUANTITY_MAX ||
+        from->unit_price_cents < 0)
+        return err_make(ERR_DATA_LOSS, "A line of the reservation is out of bounds.");
     bool titled = from->title[0] != '\0' && utf8_valid(from->title, TITLE_SIZE_MAX);
 
     *to = (struct line){arena_strdup(arena, from->sku), from->quantity,
@@ -57,6 +60,8 @@ static struct err keep_reserved(struct saga *s, const Inventory__V1__ReserveRepl
 {
     struct checkout *c = &s->checkout;
 
+    if (reply->n_lines == 0 || reply->total_cents < 0 || !currency_valid(reply->currency))
+        return err_make(ERR_DATA_LOSS, "The reservation has no lines, total or currency.");
     c->total_cents = reply->total_cents;
     c->currency = arena_strdup(s->arena, reply->currency);
     c->lines.count = reply->n_lines;
@@ -93,7 +98,7 @@ static void on_reserved(void *arg, struct err e, const ProtobufCMessage *reply, 
     if (!failed(e)) {
         e = keep_reserved(s, (const Inventory__V1__ReserveReply *)reply);
         if (failed(e))
-            e.effect = EFFECT_UNKNOWN;
+            e.effect = e.code == ERR_DATA_LOSS ? EFFECT_APPLIED : EFFECT_UNKNOWN;
         else
             e = check_total(&s->checkout);
     }
@@ -162,13 +167,25 @@ static void charge(struct saga *s)
          &payment__v1__charge_reply__descriptor, on_done);
 }
 
+/* A charge that was declined, or barred before it was made, gives back nothing. */
+static void on_refunded(void *arg, struct err e, const ProtobufCMessage *message,
+                        bool replayed)
+{
+    const Payment__V1__RefundReply *reply = (const Payment__V1__RefundReply *)message;
+
+    (void)replayed;
+    if (!failed(e))
+        saga_set_money(arg, reply->refunded_cents > 0 ? MONEY_REFUNDED : MONEY_NONE);
+    saga_undo_done(arg, e);
+}
+
 static void refund(struct saga *s)
 {
     Payment__V1__RefundRequest req = PAYMENT__V1__REFUND_REQUEST__INIT;
 
     req.charge_id = (char *)s->checkout.order_id;
     call(s, sagas_config(s->sagas)->payment, "payment.v1.Payment/Refund", &req.base,
-         &payment__v1__refund_reply__descriptor, on_undone);
+         &payment__v1__refund_reply__descriptor, on_refunded);
 }
 
 /* ---- confirm ------------------------------------------------------------------------ */
@@ -188,14 +205,22 @@ static void confirm(struct saga *s)
 static void on_persisted(void *arg, struct err e, const struct db_rows *rows)
 {
     struct saga *s = arg;
+    struct turned now = {0};
 
+    if (!failed(e))
+        e = orders_turned(rows, &now);
+    if (e.code == ERR_DATA_LOSS) {
+        saga_damaged(s, e);
+        return;
+    }
     if (failed(e)) {
         e.effect = EFFECT_UNKNOWN; /* asked again, it answers what became of it */
         saga_step_done(s, e);
         return;
     }
-    struct turned now = orders_turned(rows);
     s->checkout.created_at_ms = now.created_at_ms;
+    if (now.state == CHECKOUT_COMPLETED)
+        saga_ordered(s);
     if (now.state == CHECKOUT_COMPLETED)
         saga_step_done(s, ERR_NONE);
     else if (now.state == CHECKOUT_RUNNING && now.epoch == s->checkout.epoch)
@@ -221,9 +246,9 @@ static void persist(struct saga *s)
 }
 
 static const struct saga_step PLACE[] = {
-    /* name        act       undo      */
-    {"reserve", reserve, release, NULL, false},
-    {"charge", charge, refund, NULL, false},
+    /* name        act       undo            takes money */
+    {"reserve", reserve, release, NULL, false, false},
+    {"charge", charge, refund, NULL, false, true},
     {"confirm", confirm, SAGA_UNDONE_BY("reserve")},
     {"persist", persist, SAGA_PIVOT},
 };

@@ -10,6 +10,7 @@
 enum {
     BATCH = 256,
     PATIENCE_MS = 5000,
+    REST_MOST_MS = 7500,
     ARENA_MAX = 1 << 20,
 };
 
@@ -65,9 +66,17 @@ static struct err take_some(struct sagas *sagas, bool *more)
     return e;
 }
 
-void recover_checkouts(void *arg)
+static bool any_runs(struct sagas *sagas)
+{
+    return sagas_room(sagas) < sagas_config(sagas)->most;
+}
+
+/* Leases of what runs here are kept; at rest, others' are looked at within three quarters of
+ * one. */
+int64_t recover_checkouts(void *arg)
 {
     struct sagas *sagas = arg;
+    const int64_t rest_ms = sagas_config(sagas)->lease_ms * 3 / 4;
     struct err e = sagas_renew_leases(sagas);
     bool more = !failed(e);
 
@@ -75,4 +84,7 @@ void recover_checkouts(void *arg)
         e = take_some(sagas, &more);
     if (failed(e))
         log_warn("recovery_failed", "error=%s", e.message);
+    if (failed(e) || any_runs(sagas))
+        return 0;
+    return rest_ms < REST_MOST_MS ? rest_ms : REST_MOST_MS;
 }

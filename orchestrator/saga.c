@@ -62,17 +62,32 @@ void saga_lost(struct saga *saga)
     free_saga(saga);
 }
 
-/* The process stops: the checkout is as durable as it was, and another owner goes on. */
-static void drop(struct saga *saga)
+static void fail(struct saga *saga, struct err error)
 {
     for (struct waiter *waiter = saga_take_out(saga), *next; waiter != NULL;
          waiter = next) {
         next = waiter->next;
-        waiter_fail(waiter,
-                    err_unknown(ERR_UNAVAILABLE,
-                                "The service is stopping; ask again with the same key."));
+        waiter_fail(waiter, error);
     }
     free_saga(saga);
+}
+
+/* The process stops: the checkout is as durable as it was, and another owner goes on. */
+static void drop(struct saga *saga)
+{
+    fail(saga, err_unknown(ERR_UNAVAILABLE,
+                           "The service is stopping; ask again with the same key."));
+}
+
+void saga_damaged(struct saga *saga, struct err error)
+{
+    log_error("checkout_unfinished",
+              "request=%s order=%s epoch=%lld error=%s note=\"what was done of it is "
+              "not undone; look with: checkoutctl explain\"",
+              saga->request, saga->checkout.order_id, (long long)saga->checkout.epoch,
+              error.message);
+    error.effect = EFFECT_UNKNOWN;
+    fail(saga, error);
 }
 
 /* ---- pauses ------------------------------------------------------------------------ */
@@ -173,8 +188,8 @@ void saga_undo_done(struct saga *saga, struct err error)
         pause_then(saga, undo_next);
         return;
     }
-    log_error("needs_attention", "request=%s order=%s step=%s", saga->request,
-              saga->checkout.order_id, saga->sagas->config.steps[saga->step].name);
+    log_line(LOG_ERROR, "needs_attention", "request=%s order=%s step=%s", saga->request,
+             saga->checkout.order_id, saga->sagas->config.steps[saga->step].name);
     const struct incident why = incident_of(saga);
     orders_need_attention(&saga->op, saga->checkout.order_id, saga->checkout.epoch, &why);
     submit(saga, on_flagged);
@@ -195,7 +210,14 @@ static void on_turn_written(void *arg, struct err error, const struct db_rows *r
 {
     struct saga *saga = arg;
     enum checkout_state to = turn_to(saga);
+    struct turned now = {0};
 
+    if (!failed(error))
+        error = orders_turned(rows, &now);
+    if (error.code == ERR_DATA_LOSS) {
+        saga_damaged(saga, error);
+        return;
+    }
     if (failed(error)) {
         log_warn("turn_not_written", "request=%s order=%s to=%s attempt=%d error=%s",
                  saga->request, saga->checkout.order_id,
@@ -205,7 +227,6 @@ static void on_turn_written(void *arg, struct err error, const struct db_rows *r
         pause_then(saga, write_turn);
         return;
     }
-    struct turned now = orders_turned(rows);
     if (now.epoch != saga->checkout.epoch || now.state != to) {
         saga_lost(saga);
         return;
@@ -234,6 +255,15 @@ static void write_turn(void *arg)
     submit(saga, on_turn_written);
 }
 
+/* Before anything is undone. */
+static enum err_money money_at_stake(const struct saga *saga)
+{
+    for (int i = 0; i <= saga->undo_from; i++)
+        if (saga->sagas->config.steps[i].takes_money)
+            return MONEY_REFUND_PENDING;
+    return MONEY_NONE;
+}
+
 /* Refuses the checkout for good.  `undo_from` is the last step that may have taken effect. */
 static void abort_saga(struct saga *saga, struct err failure, int undo_from)
 {
@@ -244,6 +274,7 @@ static void abort_saga(struct saga *saga, struct err failure, int undo_from)
     /* Of an earlier owner we know only that it may have come as far as any step. */
     saga->undo_from =
         saga->checkout.epoch > 1 ? saga->sagas->config.step_count - 1 : undo_from;
+    saga->checkout.failure.money = money_at_stake(saga);
     saga->attempts = 0;
     write_turn(saga);
 }
@@ -275,8 +306,7 @@ static struct err final_failure(struct err error)
         return error;
     default:
         return err_make(ERR_CHECKOUT_FAILED,
-                        "The order could not be completed and is undone. Place it again "
-                        "with a new key.");
+                        "The order could not be completed. Place it again with a new key.");
     }
 }
 
@@ -295,7 +325,8 @@ void saga_step_done(struct saga *saga, struct err error)
         }
         return;
     }
-    bool open = error.effect == EFFECT_UNKNOWN || err_retryable(error.code);
+    bool open = error.code != ERR_DATA_LOSS && /* asked again, it says the same */
+                (error.effect == EFFECT_UNKNOWN || err_retryable(error.code));
     /* What one attempt may have done, a later one's answer does not take back. */
     saga->touched |= error.effect != EFFECT_NONE;
     note_trouble(saga, error);

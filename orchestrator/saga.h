@@ -6,7 +6,8 @@
  *                +--> [aborting is written] --> undo, undo ... --> failed
  *
  * Promises: a step is repeated until its outcome is known; aborting, with its reason, is
- * durable before the first compensation, and a failure is told to nobody before that;
+ * durable before the first compensation, and a failure is told to nobody before that; what it
+ * tells of the money is durable when it is told;
  * compensations are repeated with capped, jittered backoff, whatever happens to this
  * process; a saga whose checkout was taken over by another owner changes nothing more.
  *
@@ -32,13 +33,14 @@ struct saga_step {
     void (*undo)(struct saga *saga); /* ends in saga_undo_done */
     const char *undone_by;           /* the earlier step whose undo covers this one */
     bool pivot;                      /* nothing is undone after it */
+    bool takes_money; /* its undoing gives back, and calls saga_set_money */
 };
-#define SAGA_UNDONE_BY(step) NULL, step, false
-#define SAGA_PIVOT           NULL, NULL, true
+#define SAGA_UNDONE_BY(step) NULL, step, false, false
+#define SAGA_PIVOT           NULL, NULL, true, false
 
 struct saga {
     struct sagas *sagas;
-    struct checkout checkout;
+    struct checkout checkout; /* its failure.money is under the sagas' lock */
     const char *call_id; /* of the call that began it, or NULL */
     const char *request; /* names it in logs and calls: call_id, or else the order's id */
     struct trace trace;  /* our place in its trace */
@@ -72,10 +74,18 @@ struct sagas_config {
     int64_t give_up_ms;          /* age at which a checkout that cannot go on is aborted */
     int64_t attention_after;     /* attempts to undo, before an operator is called */
     size_t most;                 /* sagas at once */
+    /* Told, on any thread and under the sagas' lock, of what chores that rest are to do: a saga
+     * begins or somebody waits; an order and its event were written.  NULL: nobody is. */
+    void (*on_work)(void *chores);
+    void (*on_order)(void *chores);
+    void *chores;
 };
 
 struct err sagas_open(const struct sagas_config *config, struct sagas **out)
     __attribute__((warn_unused_result));
+
+/* Nobody is told of work or orders any more, from its return on: the chores may end. */
+void sagas_forget_chores(struct sagas *sagas); /* NULL is allowed */
 
 /* Lets each saga end its step and drop out, to be taken over when its lease runs out; waits
  * up to drain_ms for them.  False when some are still under way: nothing they use may then
@@ -121,19 +131,33 @@ enum saga_join sagas_join(struct sagas *sagas, const char *key, const char *user
  */
 void saga_step_done(struct saga *saga, struct err error);
 
+/* An order and its event are durable: tells on_order. */
+void saga_ordered(struct saga *saga);
+
 /* Ends an attempt to undo; on failure it is repeated, without end. */
 void saga_undo_done(struct saga *saga, struct err error);
 
+/* What became of the money is known, and durable with payment: told from now on, and kept
+ * with the checkout's end. */
+void saga_set_money(struct saga *saga, enum err_money money);
+
 /* The checkout belongs to another owner now: waiters are told what that one makes of it. */
 void saga_lost(struct saga *saga);
+
+/*
+ * The checkout's row is gone or damaged, so nothing more can be kept of it: it is left as it
+ * is, for an operator, and waiters are told DATA_LOSS.  It is not undone: whether its order
+ * stands is not known.
+ */
+void saga_damaged(struct saga *saga, struct err error);
 
 /* When the attempt under way must have its answer, clock_monotonic_ms. */
 int64_t saga_deadline(const struct saga *saga);
 
 /* ---- for chores (workers; sagas is a struct sagas) ------------------------------------- */
 
-/* Tells waiters whose time is up. */
-void sagas_expire_waiters(void *sagas);
+/* Tells waiters whose time is up; gives 0, or how long to rest (base/worker.h). */
+int64_t sagas_expire_waiters(void *sagas);
 
 /*
  * Renews the leases of the sagas that run here and have not been renewed for a quarter of

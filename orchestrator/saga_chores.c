@@ -14,10 +14,12 @@
 #include "orchestrator/saga_table.h"
 #include "orchestrator/waiter.h"
 
-void sagas_expire_waiters(void *arg)
+enum { NOBODY_WAITS_MS = 60000 }; /* to rest; whoever begins to wait ends it */
+
+int64_t sagas_expire_waiters(void *arg)
 {
     struct sagas *sagas = arg;
-    int64_t now = clock_monotonic_ms();
+    int64_t now = clock_monotonic_ms(), rest_ms = NOBODY_WAITS_MS;
     struct waiter *late = NULL;
 
     pthread_mutex_lock(&sagas->lock);
@@ -27,6 +29,7 @@ void sagas_expire_waiters(void *arg)
                 struct waiter *waiter = *link;
                 if (waiter->deadline_ms > now) {
                     link = &waiter->next;
+                    rest_ms = 0;
                     continue;
                 }
                 *link = waiter->next;
@@ -39,6 +42,7 @@ void sagas_expire_waiters(void *arg)
         waiter_expire(late);
         late = next;
     }
+    return rest_ms;
 }
 
 typedef char order_name[ULID_SIZE];

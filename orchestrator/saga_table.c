@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "orchestrator/waiter.h"
 
 /* ---- opening and stopping ---------------------------------------------------------- */
@@ -33,6 +34,44 @@ struct err sagas_open(const struct sagas_config *config, struct sagas **out)
     return ERR_NONE;
 }
 
+/* The lock is held. */
+static void tell_cut(const struct sagas *sagas)
+{
+    for (size_t b = 0; b < SAGA_BUCKETS; b++)
+        for (const struct saga *s = sagas->buckets[b]; s != NULL; s = s->next)
+            log_line(
+                LOG_ERROR, "checkout_cut",
+                "order=%s note=\"it was still running when the time to stop was over; "
+                "it is taken over when its lease has run out\"",
+                s->checkout.order_id);
+}
+
+void sagas_forget_chores(struct sagas *sagas)
+{
+    if (sagas == NULL)
+        return;
+    pthread_mutex_lock(&sagas->lock);
+    sagas->config.on_work = sagas->config.on_order = NULL;
+    pthread_mutex_unlock(&sagas->lock);
+}
+
+/* The lock is held. */
+static void tell_work(const struct sagas *sagas)
+{
+    if (sagas->config.on_work != NULL)
+        sagas->config.on_work(sagas->config.chores);
+}
+
+void saga_ordered(struct saga *saga)
+{
+    struct sagas *sagas = saga->sagas;
+
+    pthread_mutex_lock(&sagas->lock);
+    if (sagas->config.on_order != NULL)
+        sagas->config.on_order(sagas->config.chores);
+    pthread_mutex_unlock(&sagas->lock);
+}
+
 bool sagas_stop(struct sagas *sagas, int64_t drain_ms)
 {
     int64_t until = clock_monotonic_ms() + drain_ms;
@@ -44,6 +83,7 @@ bool sagas_stop(struct sagas *sagas, int64_t drain_ms)
     while (sagas->count > 0 && clock_cond_wait(&sagas->emptied, &sagas->lock, until))
         ;
     bool empty = sagas->count == 0;
+    tell_cut(sagas);
     pthread_mutex_unlock(&sagas->lock);
     if (empty) {
         pthread_cond_destroy(&sagas->emptied);
@@ -122,6 +162,7 @@ void saga_put(struct saga *saga)
     struct saga **link = bucket_of(sagas, saga->checkout.idempotency_key);
     saga->next = *link;
     *link = saga;
+    tell_work(sagas);
     pthread_mutex_unlock(&sagas->lock);
 }
 
@@ -129,6 +170,13 @@ void saga_set_refused(struct saga *saga)
 {
     pthread_mutex_lock(&saga->sagas->lock);
     saga->refused = true;
+    pthread_mutex_unlock(&saga->sagas->lock);
+}
+
+void saga_set_money(struct saga *saga, enum err_money money)
+{
+    pthread_mutex_lock(&saga->sagas->lock);
+    saga->checkout.failure.money = money;
     pthread_mutex_unlock(&saga->sagas->lock);
 }
 
@@ -172,6 +220,7 @@ static void join(struct saga *saga, struct waiter *waiter)
     waiter->next = saga->waiters;
     saga->waiters = waiter;
     rpc_call_set_order(waiter->call, saga->checkout.order_id);
+    tell_work(saga->sagas);
 }
 
 static bool same_request(const struct checkout *c, const char *user_id,

@@ -2,6 +2,7 @@
 #include "orchestrator/waiter.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "orchestrator/orders.h"
 #include "rpc/timer.h"
 
@@ -86,14 +87,26 @@ static void look_again(struct waiter *waiter, const struct checkout *seen)
         waiter_expire(waiter);
 }
 
+/* Who waits was told that there is one. */
+static struct err missing(const struct waiter *waiter)
+{
+    log_error("checkout_missing", "request=%s", rpc_call_id(waiter->call));
+    return err_make(ERR_DATA_LOSS, "The checkout that was waited for is gone.");
+}
+
 static void on_found(void *arg, struct err error, const struct db_rows *rows)
 {
     struct waiter *waiter = arg;
     struct checkout checkout = {.state = CHECKOUT_RUNNING};
 
-    if (!failed(error) && rows->count > 0)
-        error = orders_found(rows, rpc_call_arena(waiter->call), &checkout);
-    if (!failed(error) &&
+    if (!failed(error))
+        error = rows->count > 0
+                    ? orders_found(rows, rpc_call_arena(waiter->call), &checkout)
+                    : missing(waiter);
+    if (error.code == ERR_DATA_LOSS) {
+        error.effect = EFFECT_UNKNOWN;
+        waiter_fail(waiter, error);
+    } else if (!failed(error) &&
         (checkout.state == CHECKOUT_COMPLETED || checkout.state == CHECKOUT_FAILED))
         waiter_finish(waiter, &checkout);
     else /* also when the database is away for the moment: nothing is wrong with it */

@@ -82,6 +82,7 @@ static const struct db_kind INTEND = {
         "ON CONFLICT (id) DO NOTHING "
         "RETURNING id, state, provider_charge_id, decline_code, provider_token, true",
     .write_answers = true,
+    .rows = "+itTTTB",
     .answer =
         "SELECT a.ordinal, c.state, c.provider_charge_id, c.decline_code, c.provider_token,"
         "       c.user_id = a.user_id::uuid AND c.amount_cents = a.amount"
@@ -104,6 +105,7 @@ static const struct db_kind SETTLE = {
         "WHERE c.id = a.id AND c.state = 'intent' "
         "RETURNING c.id, c.state, c.provider_charge_id, c.decline_code",
     .write_answers = true,
+    .rows = "+itTT",
     .answer =
         "SELECT a.ordinal, c.state, c.provider_charge_id, c.decline_code "
         "FROM unnest($1) WITH ORDINALITY AS a(id, ordinal) "
@@ -160,19 +162,29 @@ static struct err declined(const char *code)
     return e;
 }
 
+/* A state that this program never writes there, or one without what belongs to it. */
+static struct err damaged(const struct work *work, const char *state)
+{
+    log_error("charge_damaged", "request=%s charge=%s state=%s", work->scope.request,
+              work->id, state);
+    return err_unknown(ERR_DATA_LOSS, "Charge %s is damaged, as %s.", work->id, state);
+}
+
 /* Answers from a settled charge; the columns are those both statements share. */
 static void answer_charge(struct work *work, const struct db_rows *rows)
 {
-    const char *state = db_text(rows, 0, 1);
+    const char *state = db_text(rows, 0, 1), *provider_id = db_text(rows, 0, 2);
     Payment__V1__ChargeReply reply = PAYMENT__V1__CHARGE_REPLY__INIT;
 
     if (strcmp(state, "declined") == 0) {
         finish(work, declined(db_text(rows, 0, 3)), NULL);
-    } else if (strcmp(state, "captured") != 0) {
+    } else if (strcmp(state, "refunding") == 0 || strcmp(state, "refunded") == 0) {
         finish(work, err_make(ERR_ABORTED, "Charge %s was refunded.", work->id), NULL);
+    } else if (strcmp(state, "captured") != 0 || provider_id == NULL) {
+        finish(work, damaged(work, state), NULL);
     } else {
         reply.charge_id = (char *)work->id;
-        reply.provider_charge_id = (char *)db_text(rows, 0, 2);
+        reply.provider_charge_id = (char *)provider_id;
         finish(work, ERR_NONE, &reply.base);
     }
 }
@@ -203,7 +215,11 @@ static void on_provider_charged(void *arg, struct err error,
     const char *id = arena_strdup(work->scope.arena, outcome->provider_charge_id);
     const char *code = arena_strdup(work->scope.arena, outcome->decline_code);
     if (id == NULL && code == NULL) {
-        struct err e = err_memory();
+        struct err e =
+            outcome->provider_charge_id == NULL && outcome->decline_code == NULL
+                ? err_make(ERR_DATA_LOSS, "The provider neither charged %s nor declined.",
+                           work->id)
+                : err_memory();
         e.effect = EFFECT_UNKNOWN;
         finish(work, e, NULL);
         return;
@@ -223,6 +239,10 @@ static void on_intended(void *arg, struct err error, const struct db_rows *rows)
     }
     const char *state = db_text(rows, 0, 1), *token = db_text(rows, 0, 4);
     bool barred = token == NULL && strcmp(state, "declined") != 0;
+    if (token == NULL && strcmp(state, "intent") == 0) {
+        finish(work, damaged(work, state), NULL);
+        return;
+    }
     if (!barred && !db_bool(rows, 0, 5)) {
         struct err e =
             err_make(ERR_ALREADY_EXISTS, "Charge %s is of something else.", work->id);
@@ -277,6 +297,7 @@ static const struct db_kind BAR = {
         ")"
         "UPDATE payment.charges SET state = 'refunding' "
         "WHERE id = ANY ($1) AND state IN ('intent', 'captured')",
+    .rows = "+iti",
     .answer =
         "SELECT a.ordinal, c.state, c.refunded_cents "
         "FROM unnest($1) WITH ORDINALITY AS a(id, ordinal) "
@@ -291,6 +312,7 @@ static const struct db_kind REFUNDED = {
         "UPDATE payment.charges c"
         " SET state = 'refunded', refunded_cents = a.cents, settled_at = now() "
         "FROM unnest($1, $2) AS a(id, cents) WHERE c.id = a.id AND c.state = 'refunding'",
+    .rows = "+iti",
     .answer =
         "SELECT a.ordinal, c.state, c.refunded_cents "
         "FROM unnest($1) WITH ORDINALITY AS a(id, ordinal) "
@@ -330,14 +352,17 @@ static void on_provider_refunded(void *arg, struct err error,
 static void on_barred(void *arg, struct err error, const struct db_rows *rows)
 {
     struct work *work = arg;
+    const char *state = failed(error) ? "" : db_text(rows, 0, 1);
 
     if (failed(error))
         finish(work, error, NULL);
-    else if (strcmp(db_text(rows, 0, 1), "refunding") != 0)
-        answer_refund(work, db_number(rows, 0, 2));
-    else
+    else if (strcmp(state, "refunding") == 0)
         work->provider->refund(work->provider, work->key, work->scope.deadline_ms,
                                on_provider_refunded, work);
+    else if (strcmp(state, "refunded") == 0 || strcmp(state, "declined") == 0)
+        answer_refund(work, db_number(rows, 0, 2));
+    else
+        finish(work, damaged(work, state), NULL);
 }
 
 void ledger_refund(struct db *db, struct provider *provider, const struct scope *scope,
@@ -360,6 +385,7 @@ static const struct db_kind ADD_METHOD = {
         "FROM unnest($1, $2, $3, $4) AS a(user_id, id, token, label) "
         "ORDER BY 1, 2 "
         "ON CONFLICT (user_id, id) DO NOTHING",
+    .rows = "+ib",
     .answer =
         "SELECT a.ordinal, m.provider_token = a.token "
         "FROM unnest($1, $2, $3) WITH ORDINALITY AS a(user_id, id, token, ordinal) "

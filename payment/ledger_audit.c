@@ -43,6 +43,7 @@ struct reading {
     "       (extract(epoch FROM created_at) * 1000)::bigint,"                                 \
     "       (extract(epoch FROM now()) * 1000)::bigint "                                      \
     "FROM payment.charges "
+#define ENTRY_SHAPE "*ttiittii"
 
 static void fill_charge(Payment__V1__ChargeEntry *entry, const struct db_rows *rows, int row)
 {
@@ -91,6 +92,7 @@ static void on_newest(void *arg, struct err error, const struct db_rows *rows)
     if (entries == NULL || reply.charges == NULL)
         error = err_memory();
     for (size_t i = 0; !failed(error) && i < count && db_text(rows, (int)i, 0) != NULL; i++) {
+        error = db_row_check(rows, (int)i, 0, ENTRY_SHAPE + 1);
         fill_charge(&entries[i], rows, (int)i);
         reply.charges[reply.n_charges++] = &entries[i];
         reply.now_ms = db_number(rows, 0, 7);
@@ -162,6 +164,7 @@ void ledger_list_newest(struct db *db, const struct scope *scope,
     reading->query = (struct db_query){
         .name = "newest_charges",
         .types = "ttttti",
+        .rows = "+TTIIttIiTb", /* of a charge, or of none that was found */
         .sql = NEWEST,
         .values = {db_t(reading->range.end), db_t(reading->range.least),
                    db_t(in->user_id), db_t(state_name(in->state)),
@@ -193,12 +196,14 @@ void ledger_list(struct db *db, const struct scope *scope,
         start(db, scope,
               (struct db_query){.name = "one_charge",
                                 .types = "t",
+                                .rows = ENTRY_SHAPE,
                                 .sql = ENTRY "WHERE id = $1",
                                 .values = {db_t(request->only_id)}});
     else
         start(db, scope,
               (struct db_query){.name = "list_charges",
                                 .types = "ti",
+                                .rows = ENTRY_SHAPE,
                                 .sql = ENTRY "WHERE id > $1 ORDER BY id LIMIT $2",
                                 .values = {db_t(request->after_id),
                                            db_i(request->limit == 0 ? PAGE_MOST

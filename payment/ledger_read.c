@@ -90,6 +90,7 @@ void ledger_get(struct db *db, const struct scope *scope,
           (struct db_query){
               .name = "get_charge",
               .types = "t",
+              .rows = "*tTiiTTTiI",
               .sql = "SELECT state, user_id::text, amount_cents, refunded_cents, currency,"
                      "       provider_charge_id, decline_code,"
                      "       (extract(epoch FROM created_at) * 1000)::bigint,"
@@ -133,6 +134,7 @@ void ledger_list_methods(struct db *db, const struct scope *scope,
           (struct db_query){
               .name = "list_methods",
               .types = "t",
+              .rows = "*tt",
               .sql = "SELECT id, label FROM payment.methods WHERE user_id = $1::uuid "
                      "ORDER BY created_at, id LIMIT 100",
               .values = {db_t(request->user_id)},

@@ -10,8 +10,7 @@ struct settings {
     const char *tls_cert, *tls_key, *tls_ca;
     const char *listen_url, *key_file, *callers_file, *database_url,
         *provider_database_url;
-    int64_t in_flight_max,
-        caller_in_flight_max, caller_per_second, readers;
+    int64_t in_flight_max, caller_in_flight_max, caller_per_second, readers, drain_ms;
     bool access_log;
     const char *log_format;
 };
@@ -27,6 +26,7 @@ static const struct conf_row ROWS[] = {
     HOST_ROW_ACCESS_LOG,
     HOST_ROW_LOG_FORMAT,
     HOST_ROWS_TLS,
+    HOST_ROW_DRAIN,
     CONF_ROW_NUMBER(readers, "2", 1, 16, "database connections for read-only queries"),
 };
 
@@ -95,19 +95,36 @@ static struct err start(void *arg)
     return host_serve(&env->host, &host, &env->payment.service.base, health, env->db);
 }
 
-static void stop(void *arg)
+static void reload(void *arg)
 {
     struct environment *env = arg;
 
-    host_stop_serving(&env->host, 5000);
+    host_reload(&env->host);
+}
+
+static int64_t stop_ms(const void *arg)
+{
+    const struct environment *env = arg;
+
+    return env->settings.drain_ms;
+}
+
+static bool stop(void *arg)
+{
+    struct environment *env = arg;
+
+    bool whole = host_stop_serving(&env->host, env->settings.drain_ms);
     sandbox_close(env->provider);
     db_close(env->db);
     host_close(&env->host);
+    return whole;
 }
 
 int main(int argc, char **argv)
 {
     struct environment env = {0};
 
-    return host_main(&TABLE, argc, argv, &env.settings, start, stop, &env);
+    return host_main(
+        &(struct host_program){&TABLE, &env.settings, &env, start, reload, stop, stop_ms},
+        argc, argv);
 }

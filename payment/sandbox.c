@@ -86,6 +86,7 @@ static const struct db_kind ATTEMPT = {
              "SELECT a.key, count(*) FROM unnest($1) AS a(key) GROUP BY a.key ORDER BY a.key "
              "ON CONFLICT (idempotency_key)"
              " DO UPDATE SET count = sandbox.attempts.count + EXCLUDED.count",
+    .rows = "+ii",
     .answer = "SELECT a.ordinal, t.count "
               "FROM unnest($1) WITH ORDINALITY AS a(key, ordinal) "
               "JOIN sandbox.attempts t ON t.idempotency_key = a.key "
@@ -105,6 +106,7 @@ static const struct db_kind CHARGE = {
              "ON CONFLICT (idempotency_key) DO NOTHING "
              "RETURNING idempotency_key, status, provider_charge_id, decline_code, true",
     .write_answers = true,
+    .rows = "+itTTB",
     .answer = "SELECT a.ordinal, c.status, c.provider_charge_id, c.decline_code,"
               "       c.amount_cents = a.amount AND c.currency = a.currency "
               "FROM unnest($1, $4, $5) WITH ORDINALITY AS a(key, amount, currency, ordinal) "
@@ -142,6 +144,8 @@ static void answer_charge(struct request *r, const struct db_rows *rows)
         finish_failed(r, err_make(ERR_ABORTED, "The key was refunded; it is not charged again."));
     else if (!db_bool(rows, 0, 4) && outcome.decline_code == NULL)
         finish_failed(r, err_make(ERR_ALREADY_EXISTS, "The key charged another amount."));
+    else if (outcome.decline_code == NULL && outcome.provider_charge_id == NULL)
+        finish_failed(r, err_unknown(ERR_DATA_LOSS, "The provider's charge has no id."));
     else if (outcome.decline_code != NULL)
         finish(r, ERR_NONE, (struct provider_outcome){.decline_code = outcome.decline_code});
     else
@@ -158,7 +162,7 @@ static void on_charged(void *arg, struct err error, const struct db_rows *rows)
     }
     if (r->method->behaviour == LOSE_FIRST_ANSWER && r->attempt == 1) {
         delay(r, ANSWER_LOST_MS, on_answer_lost);
-    } else if (r->method->behaviour == ANSWER_LATE &&
+    } else if (r->method->behaviour == ANSWER_LATE && db_text(rows, 0, 2) != NULL &&
                strcmp(db_text(rows, 0, 1), "captured") == 0) {
         strncpy(r->charge_id, db_text(rows, 0, 2), sizeof r->charge_id - 1);
         delay(r, ANSWER_LATE_MS, on_late);
@@ -263,6 +267,7 @@ static const struct db_kind REFUND = {
              "UPDATE sandbox.charges"
              " SET status = 'refunded', refunded_cents = amount_cents, refunded_at = now() "
              "WHERE idempotency_key = ANY ($1) AND status = 'captured'",
+    .rows = "+ii",
     .answer = "SELECT a.ordinal, c.refunded_cents "
               "FROM unnest($1) WITH ORDINALITY AS a(key, ordinal) "
               "JOIN sandbox.charges c ON c.idempotency_key = a.key "

@@ -10,6 +10,7 @@ struct listing {
     provider_listed *done;
     void *arg;
     char key[65]; /* after which, or the only one */
+    size_t room;  /* entries */
     struct provider_entry entries[];
 };
 
@@ -28,6 +29,8 @@ static void on_listed(void *arg, struct err error, const struct db_rows *rows)
     struct provider_list list = {.entries = listing->entries};
 
     list.count = failed(error) ? 0 : (size_t)rows->count;
+    if (list.count > listing->room) /* an id that is there twice, without its index */
+        list.count = listing->room;
     for (int i = 0; i < (int)list.count; i++) {
         list.now_ms = db_number(rows, i, 8);
         listing->entries[i] = (struct provider_entry){
@@ -67,10 +70,12 @@ void sandbox_list(struct db *db, const struct provider_page *page, provider_list
     }
     listing->done = done;
     listing->arg = arg;
+    listing->room = room;
     strncpy(listing->key, one ? page->only_key : page->after_key, sizeof listing->key - 1);
     listing->query = (struct db_query){
         .name = one ? "one_charge" : "list_charges",
         .types = one ? "t" : "ti",
+        .rows = "*tttiitiIi",
         .sql = one ? ENTRY "WHERE idempotency_key = $1"
                    : ENTRY "WHERE idempotency_key > $1 ORDER BY idempotency_key LIMIT $2",
         .values = {db_t(listing->key), db_i(page->limit)},

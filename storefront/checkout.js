@@ -24,7 +24,7 @@ import {chosenCard, focusCards} from './payment-cards.js';
 import {hideReceipt, showReceipt} from './receipt.js';
 import {lasting} from './store.js';
 import {
-    changeWords, linesChanged, mayTryAgain, refusalWords, shortWords, waitingWords,
+    changeWords, linesChanged, mayTryAgain, moneyWords, refusalWords, shortWords, waitingWords,
 } from './words.js';
 
 const LONG_MS = 1500; /* after which we say that it takes a while */
@@ -96,12 +96,13 @@ function fitToStock(short) {
     (cartLines().length > 0 ? byId('order') : byId('cart-heading')).focus();
 }
 
-function refusedForStock(skus) {
+/* `charged`: what moneyWords say. */
+function refusedForStock(skus, charged) {
     const short = cartLines().filter(({sku}) => skus.includes(sku));
 
     notice({
         title: 'Not everything is there',
-        text: 'Nothing was ordered and nothing was charged.',
+        text: `Nothing was ordered. ${charged}`.trim(),
     }, [['Adjust the cart', () => fitToStock(short)]], short.map(shortWords));
 }
 
@@ -114,7 +115,7 @@ function againActions() {
 }
 
 /* `agreed` to: undefined in an attempt noted by an earlier version of this page. */
-function refusedForPrice(agreed, changes) {
+function refusedForPrice(agreed, charged, changes) {
     const now = totalWords();
     const before = agreed === undefined ? ''
         : `You agreed to ${money(agreed.cents, agreed.currency)}. `;
@@ -122,8 +123,9 @@ function refusedForPrice(agreed, changes) {
     notice({
         title: 'The price has changed',
         text: before + (now === ''
-            ? 'What it costs now cannot be told. Nothing was ordered.'
-            : `The total is now ${now}. Nothing was ordered; do you want it for the new price?`),
+            ? `What it costs now cannot be told. Nothing was ordered. ${charged}`.trim()
+            : `The total is now ${now}. ${charged} Nothing was ordered; do you want it for the ` +
+                'new price?'),
     }, againActions(), changes.map(changeWords));
 }
 
@@ -147,7 +149,7 @@ async function refusedForTotal() {
             text: `The total is ${now}. Nothing was ordered yet; do you want it for that?`,
         }, againActions());
     else if (gone.length > 0)
-        refusedForStock(gone);
+        refusedForStock(gone, '');
     else if (cartLines().every(line => line.known))
         notice(refusalWords({code: 'failed_precondition', body: {}}, {}));
     else
@@ -172,12 +174,13 @@ async function refused(answer, order, shown) {
     switch (answer.code) {
     case 'out_of_stock':
     case 'unknown_sku':
-        return refusedForStock(body.skus ?? []);
+        return refusedForStock(body.skus ?? [], moneyWords(answer));
     case 'cart_changed':
         return refusedForCart(changes);
     case 'price_changed':
         return refusedForPrice(order.expected_currency === undefined ? undefined
-            : {cents: order.expected_total_cents, currency: order.expected_currency}, changes);
+            : {cents: order.expected_total_cents, currency: order.expected_currency},
+        moneyWords(answer), changes);
     case 'payment_declined':
     case 'payment_failed':
         return notice(words, [

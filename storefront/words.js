@@ -92,12 +92,27 @@ export function mayTryAgain(answer) {
     return answer.body.advice === 'try_again_later';
 }
 
+/* What became of the money of a refused order: the problem's `money`.  Nothing is said of it
+ * where the shop said nothing. */
+export function moneyWords(answer) {
+    return {
+        none: 'Nothing was charged.',
+        refunded: 'What was charged has been given back.',
+        refund_pending: 'If anything was charged, it is being given back.',
+    }[answer.body.money] ?? '';
+}
+
+/* Sentences, without those there are none of. */
+function sentences(...all) {
+    return all.filter(sentence => sentence !== '').join(' ');
+}
+
 function declinedWords(answer, card) {
-    return [`The bank said no to ${card}.`,
+    return sentences(`The bank said no to ${card}.`,
         DECLINES[answer.body.decline_code] ?? 'It did not say why.',
-        'Nothing was ordered and nothing was charged.',
+        'Nothing was ordered.', moneyWords(answer),
         mayTryAgain(answer) ? 'The same card may work in a while; or choose another one.'
-            : 'The same card will not work; choose another one and order again.'].join(' ');
+            : 'The same card will not work; choose another one and order again.');
 }
 
 /* Why an order was refused for good: {title, text}. */
@@ -109,21 +124,27 @@ export function refusalWords(answer, order) {
             `${card} could not be charged, so nothing was ordered. Choose another card and ` +
             'order again.'],
         checkout_failed: ['The order could not be placed in time',
-            'A part of the shop or the bank did not answer for too long. Nothing was ordered ' +
-            'and nothing stays charged. Try again, perhaps with another card.'],
+            sentences('A part of the shop or the bank did not answer for too long.',
+                'Nothing was ordered.', moneyWords(answer),
+                'Try again, perhaps with another card.')],
         reservation_expired: ['The order took too long',
-            'The things set aside for you ran out of time before the payment was done. ' +
-            'Nothing was charged; try again.'],
+            sentences('The things set aside for you ran out of time before the payment was ' +
+                'done.', moneyWords(answer), 'Try again.')],
         cart_already_ordered: ['This cart is being ordered already',
             'Another window is just ordering it, and it is never ordered twice. Wait a ' +
             'moment; if nothing comes of it there, order again.'],
         cart_empty: ['The cart is empty', 'Add something first.'],
         failed_precondition: ['These things cannot be ordered together',
-            'Their prices are in several currencies. Order them one after the other.'],
+            sentences('Their prices are in several currencies.', moneyWords(answer),
+                'Order them one after the other.')],
+        data_loss: ['Something went wrong',
+            'The shop cannot tell what became of this order. Look at your orders before you ' +
+            'order again, and tell the shop.'],
         unauthenticated: ['You are not signed in',
             'The shop no longer knows who you are. Sign in again; the order goes on where ' +
             'it is, and cannot be placed twice.'],
     }[answer.code] ?? ['The order was refused',
-        answer.body.detail ?? 'The shop did not say why. Nothing was ordered.'];
+        sentences(answer.body.detail ?? 'The shop did not say why. Nothing was ordered.',
+            moneyWords(answer))];
     return {title: words[0], text: words[1]};
 }

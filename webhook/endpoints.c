@@ -3,13 +3,14 @@
 
 #include <sodium.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/base64.h"
+#include "base/file.h"
 #include "base/ids.h"
 
-enum { LINE_SIZE = 4096, SECRET_SIZE_MIN = 24 };
+enum { FILE_MAX = 1 << 20, SECRET_SIZE_MIN = 24 };
 
 static struct err wrong(const char *path, int line, const char *what)
 {
@@ -38,27 +39,20 @@ static struct err add_secret(const char *path, int line, char *text,
 
 static struct err read_secrets(const char *path, struct endpoint *endpoint)
 {
-    char text[LINE_SIZE];
-    struct stat stat;
-    struct err e = ERR_NONE;
-    FILE *file = fopen(path, "r");
+    char *text, *rest, *line;
+    size_t size;
+    struct err e = file_load_private(path, FILE_MAX, &text, &size);
 
-    if (file == NULL || fstat(fileno(file), &stat) != 0) {
-        if (file != NULL)
-            fclose(file);
-        return err_make(ERR_INVALID_ARGUMENT, "the secret's file %s cannot be read",
-                        path);
+    if (failed(e))
+        return e;
+    rest = text;
+    for (int number = 1; !failed(e) && (line = strsep(&rest, "\n")) != NULL; number++) {
+        line[strcspn(line, " \t\r#")] = '\0';
+        if (*line != '\0')
+            e = add_secret(path, number, line, endpoint);
     }
-    if ((stat.st_mode & 077) != 0)
-        e = err_make(ERR_INVALID_ARGUMENT, "%s can be read by others; chmod 600 it",
-                     path);
-    for (int line = 1; !failed(e) && fgets(text, sizeof text, file) != NULL; line++) {
-        text[strcspn(text, " \t\r\n#")] = '\0';
-        if (*text != '\0')
-            e = add_secret(path, line, text, endpoint);
-    }
-    sodium_memzero(text, sizeof text);
-    fclose(file);
+    sodium_memzero(text, size);
+    free(text);
     if (!failed(e) && endpoint->secret_count == 0)
         e = err_make(ERR_INVALID_ARGUMENT, "%s holds no secret", path);
     return e;
@@ -81,11 +75,23 @@ static bool is_here(const char *rest)
     return false;
 }
 
+/* Before the host, and nowhere else, an @ ends a user and a password.  A backslash is no
+ * part of a URL, and taken for a slash by some. */
+static bool has_user(const char *url)
+{
+    const char *authority = strstr(url, "://");
+
+    if (authority == NULL)
+        return false;
+    authority += strlen("://");
+    return memchr(authority, '@', strcspn(authority, "/?")) != NULL;
+}
+
 static const char *check_url(const char *url, bool allow_http)
 {
-    if (!visible_ascii(url, 1, ENDPOINT_URL_SIZE - 1))
+    if (!visible_ascii(url, 1, ENDPOINT_URL_SIZE - 1) || strchr(url, '\\') != NULL)
         return "the URL is too long, or has a character that URLs have not";
-    if (strchr(url, '@') != NULL || strchr(url, '#') != NULL)
+    if (has_user(url) || strchr(url, '#') != NULL)
         return "the URL must have no user, password or fragment";
     if (strncmp(url, "https://", 8) == 0)
         return NULL;
@@ -94,6 +100,48 @@ static const char *check_url(const char *url, bool allow_http)
     return allow_http || is_here(url + 7)
                ? NULL
                : "http:// goes only to this machine, unless allow_http is set";
+}
+
+/* ---- types ------------------------------------------------------------------------- */
+
+static bool type_valid(const char *type)
+{
+    size_t plain = strspn(type, "abcdefghijklmnopqrstuvwxyz0123456789_.");
+    bool prefix = plain > 0 && type[plain - 1] == '.' && strcmp(type + plain, "*") == 0;
+
+    return plain > 0 && strlen(type) < ENDPOINT_TYPE_SIZE &&
+           (type[plain] == '\0' || prefix);
+}
+
+static struct err add_type(const char *path, int line, const char *type,
+                           struct endpoint *endpoint)
+{
+    if (!type_valid(type))
+        return wrong(path, line, "a type is order.created, or order.* for all of them");
+    if (endpoint->type_count == ENDPOINT_TYPES_MAX)
+        return wrong(path, line, "there are more than 16 types");
+    snprintf(endpoint->types[endpoint->type_count++], ENDPOINT_TYPE_SIZE, "%s", type);
+    return ERR_NONE;
+}
+
+bool endpoint_wants(const struct endpoint *endpoint, const char *type)
+{
+    for (size_t i = 0; i < endpoint->type_count; i++) {
+        const char *wanted = endpoint->types[i];
+        size_t size = strlen(wanted);
+        if (wanted[size - 1] == '*' ? strncmp(type, wanted, size - 1) == 0
+                                    : strcmp(type, wanted) == 0)
+            return true;
+    }
+    return endpoint->type_count == 0;
+}
+
+size_t endpoint_origin(const char *url)
+{
+    const char *host = strstr(url, "://");
+    size_t before = host == NULL ? 0 : (size_t)(host - url) + 3;
+
+    return before + strcspn(url + before, "/?#");
 }
 
 /* ---- the file ---------------------------------------------------------------------- */
@@ -117,7 +165,7 @@ static struct err add_line(const char *path, int line, char *text, bool allow_ht
     if (name == NULL || *name == '#')
         return ERR_NONE;
     if (secret == NULL)
-        return wrong(path, line, "a line is NAME URL SECRET_FILE");
+        return wrong(path, line, "a line is NAME URL SECRET_FILE [TYPE ...]");
     if (out->count == ENDPOINTS_MAX)
         return wrong(path, line, "there are too many endpoints");
     if (!name_valid(name) || strlen(name) >= ENDPOINT_NAME_SIZE || taken(out, name))
@@ -130,6 +178,10 @@ static struct err add_line(const char *path, int line, char *text, bool allow_ht
     snprintf(endpoint->name, sizeof endpoint->name, "%s", name);
     snprintf(endpoint->url, sizeof endpoint->url, "%s", url);
     struct err e = read_secrets(secret, endpoint);
+    const char *type;
+    while (!failed(e) && (type = strtok_r(NULL, " \t\r\n", &rest)) != NULL &&
+           *type != '#')
+        e = add_type(path, line, type, endpoint);
     if (!failed(e))
         out->count++;
     return e;
@@ -137,16 +189,17 @@ static struct err add_line(const char *path, int line, char *text, bool allow_ht
 
 struct err endpoints_read(const char *path, bool allow_http, struct endpoints *out)
 {
-    char text[LINE_SIZE];
-    struct err e = ERR_NONE;
-    FILE *file = fopen(path, "r");
+    char *text, *rest, *line;
+    size_t size;
+    struct err e = file_load(path, FILE_MAX, &text, &size);
 
     out->count = 0;
-    if (file == NULL)
-        return err_make(ERR_INVALID_ARGUMENT, "endpoints_file %s cannot be read", path);
-    for (int line = 1; !failed(e) && fgets(text, sizeof text, file) != NULL; line++)
-        e = add_line(path, line, text, allow_http, out);
-    fclose(file);
+    if (failed(e))
+        return e;
+    rest = text;
+    for (int number = 1; !failed(e) && (line = strsep(&rest, "\n")) != NULL; number++)
+        e = add_line(path, number, line, allow_http, out);
+    free(text);
     if (!failed(e) && out->count == 0)
         e = err_make(ERR_INVALID_ARGUMENT, "%s names no endpoint", path);
     return e;

@@ -13,7 +13,7 @@
 
 enum { FILE_SIZE_MAX = 64 << 20 };
 
-static struct err on_disk(const char *what, const char *path)
+struct err pending_failed(const char *what, const char *path)
 {
     return err_make(ERR_UNAVAILABLE, "%s cannot be %s: %s.", path, what, strerror(errno));
 }
@@ -129,7 +129,7 @@ struct err pending_open(struct pending *pending, const char *folder, const char 
     snprintf(pending->dead_path, sizeof pending->dead_path, "%s/%s.dead", folder, name);
     FILE *file = fopen(pending->path, "r");
     if (file == NULL)
-        return errno == ENOENT ? ERR_NONE : on_disk("read", pending->path);
+        return errno == ENOENT ? ERR_NONE : pending_failed("read", pending->path);
     char *text = malloc(FILE_SIZE_MAX);
     size_t size = text == NULL ? 0 : fread(text, 1, FILE_SIZE_MAX, file);
     struct err e = text == NULL ? err_memory() : read_letters(pending, text, size);
@@ -154,19 +154,19 @@ static void sync_folder(const char *path)
     }
 }
 
-static struct err replace_file(const char *path, const json_t *json)
+struct err pending_replace(const char *path, const json_t *json)
 {
     char fresh[520];
 
     snprintf(fresh, sizeof fresh, "%s.new", path);
     FILE *file = fopen(fresh, "w");
     if (file == NULL)
-        return on_disk("written", fresh);
+        return pending_failed("written", fresh);
     bool good = json_dumpf(json, file, JSON_COMPACT) == 0 && fflush(file) == 0 &&
                 fsync(fileno(file)) == 0;
     good = fclose(file) == 0 && good;
     if (!good || rename(fresh, path) != 0)
-        return on_disk("written", path);
+        return pending_failed("written", path);
     sync_folder(path);
     return ERR_NONE;
 }
@@ -179,7 +179,7 @@ struct err pending_save(struct pending *pending)
     bool whole = all != NULL;
     for (size_t i = 0; whole && i < pending->count; i++)
         whole = json_array_append_new(all, to_json(&pending->letters[i])) == 0;
-    struct err e = whole ? replace_file(pending->path, all) : err_memory();
+    struct err e = whole ? pending_replace(pending->path, all) : err_memory();
     json_decref(all);
     if (!failed(e))
         pending->changed = false;
@@ -202,5 +202,5 @@ struct err pending_bury(const struct pending *pending, size_t i, const char *pro
     if (file != NULL)
         good = fclose(file) == 0 && good;
     json_decref(json);
-    return good ? ERR_NONE : on_disk("written", pending->dead_path);
+    return good ? ERR_NONE : pending_failed("written", pending->dead_path);
 }

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/json.h"
 
 enum { PENDING_MAX = 1000 };
 
@@ -54,4 +55,11 @@ struct err pending_save(struct pending *pending) __attribute__((warn_unused_resu
 
 /* Onto the dead-letter list, on the disk; it is still to be removed. */
 struct err pending_bury(const struct pending *pending, size_t i, const char *problem)
+    __attribute__((warn_unused_result));
+
+/* Of a file of that folder: "PATH cannot be WHAT: ...", by errno; and a file replaced as a
+ * whole, on the disk. */
+struct err pending_failed(const char *what, const char *path)
+    __attribute__((warn_unused_result));
+struct err pending_replace(const char *path, const json_t *json)
     __attribute__((warn_unused_result));

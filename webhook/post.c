@@ -9,28 +9,49 @@
 #include "base/clock.h"
 #include "webhook/sign.h"
 
-enum { CONNECT_MS = 5000 };
+/* What is read of an answer's body, and for how long, so that the connection can be kept. */
+enum { CONNECT_MS = 5000, BODY_MAX = 65536, BODY_MS = 1000 };
 
 struct post {
     const struct endpoint *endpoint;
     const atomic_bool *stopping;
     CURL *curl;
+    size_t body;         /* bytes of it */
+    int64_t answered_ms; /* when the head was there, clock_monotonic_ms; 0: not yet */
+    bool cut;            /* the body was */
 };
 
-static size_t discard(char *bytes, size_t size, size_t count, void *arg)
+static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
 {
+    struct post *post = arg;
+
     (void)bytes;
-    (void)arg;
+    post->body += size * count;
+    post->cut = post->body > BODY_MAX;
+    return post->cut ? CURL_WRITEFUNC_ERROR : size * count;
+}
+
+/* An empty line ends the head; interim answers (1xx) have heads, too. */
+static size_t on_header(char *bytes, size_t size, size_t count, void *arg)
+{
+    struct post *post = arg;
+    long status = 0;
+
+    curl_easy_getinfo(post->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (status >= 200 && size * count > 0 && (*bytes == '\r' || *bytes == '\n'))
+        post->answered_ms = clock_monotonic_ms();
     return size * count;
 }
 
 static int on_progress(void *arg, curl_off_t down_all, curl_off_t down, curl_off_t up_all,
                        curl_off_t up)
 {
-    const struct post *post = arg;
+    struct post *post = arg;
 
     (void)down_all, (void)down, (void)up_all, (void)up;
-    return atomic_load(post->stopping) ? 1 : 0; /* 1: give up */
+    if (post->answered_ms != 0 && clock_monotonic_ms() - post->answered_ms > BODY_MS)
+        post->cut = true;
+    return post->cut || atomic_load(post->stopping) ? 1 : 0; /* 1: give up */
 }
 
 struct post *post_new(const struct endpoint *endpoint, int64_t timeout_ms,
@@ -43,7 +64,7 @@ struct post *post_new(const struct endpoint *endpoint, int64_t timeout_ms,
         free(post);
         return NULL;
     }
-    *post = (struct post){endpoint, stopping, curl};
+    *post = (struct post){.endpoint = endpoint, .stopping = stopping, .curl = curl};
     curl_easy_setopt(curl, CURLOPT_URL, endpoint->url);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
@@ -53,7 +74,10 @@ struct post *post_new(const struct endpoint *endpoint, int64_t timeout_ms,
                      (long)(timeout_ms < CONNECT_MS ? timeout_ms : CONNECT_MS));
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "checkout-webhook/1");
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, discard);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, post);
+    curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(curl, CURLOPT_HEADERDATA, post);
     curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
     curl_easy_setopt(curl, CURLOPT_XFERINFODATA, post);
@@ -96,19 +120,22 @@ static struct curl_slist *headers(const struct post *post, const char *id,
     return add(list, line);
 }
 
-static struct posted judge(CURL *curl, CURLcode code)
+/* An answer whose body was cut is one all the same. */
+static struct posted judge(const struct post *post, CURLcode code)
 {
+    CURL *curl = post->curl;
     struct posted posted = {0};
     long status = 0;
     curl_off_t seconds = 0;
 
-    if (code != CURLE_OK) {
+    if (code != CURLE_OK && !post->cut) {
         snprintf(posted.problem, sizeof posted.problem, "%s", curl_easy_strerror(code));
         return posted;
     }
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &seconds);
     posted.received = status >= 200 && status < 300;
+    posted.gone = status == 410;
     posted.retry_after_ms = (int64_t)seconds * 1000;
     if (!posted.received)
         snprintf(posted.problem, sizeof posted.problem, "answered %ld", status);
@@ -125,7 +152,10 @@ struct posted post_event(struct post *post, const char *id, const char *json)
     curl_easy_setopt(post->curl, CURLOPT_HTTPHEADER, list);
     curl_easy_setopt(post->curl, CURLOPT_POSTFIELDS, json);
     curl_easy_setopt(post->curl, CURLOPT_POSTFIELDSIZE, (long)strlen(json));
-    posted = judge(post->curl, curl_easy_perform(post->curl));
+    post->body = 0;
+    post->answered_ms = 0;
+    post->cut = false;
+    posted = judge(post, curl_easy_perform(post->curl));
     curl_easy_setopt(post->curl, CURLOPT_HTTPHEADER, NULL);
     curl_easy_setopt(post->curl, CURLOPT_POSTFIELDS, NULL);
     curl_slist_free_all(list);

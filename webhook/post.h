@@ -3,7 +3,7 @@
  *
  * No redirect is followed and no proxy of the environment used: what is sent goes where
  * the endpoint's line says.  What is answered does not matter but for its status; 2xx is
- * received.
+ * received.  Its body is cut off when it is large or does not end soon.
  */
 #pragma once
 
@@ -25,6 +25,7 @@ enum { POST_PROBLEM_SIZE = 160 };
 
 struct posted {
     bool received;
+    bool gone;                       /* answered 410: the receiver wants nothing more */
     int64_t retry_after_ms;          /* asked for by the receiver, or 0 */
     char problem[POST_PROBLEM_SIZE]; /* why not; never what was answered */
 };

@@ -21,18 +21,13 @@ struct resend {
     size_t revived, waiting;
 };
 
-static struct err on_disk(const char *what, const char *path)
-{
-    return err_make(ERR_UNAVAILABLE, "%s cannot be %s: %s.", path, what, strerror(errno));
-}
-
 /* NULL in `asked` when nobody asks. */
 static struct err read_request(struct resend *r)
 {
     FILE *file = fopen(r->path, "r");
 
     if (file == NULL)
-        return errno == ENOENT ? ERR_NONE : on_disk("read", r->path);
+        return errno == ENOENT ? ERR_NONE : pending_failed("read", r->path);
     char *text = calloc(1, ASKED_MAX + 3);
     if (text != NULL) {
         text[0] = '\n';
@@ -86,12 +81,12 @@ static struct err take_line(struct resend *r, const char *line, size_t size)
             e = pending_add(r->pending, &letter);
     }
     if (!keep && !failed(e)) {
-        log_info("event_resent", "order=%s event=%s", letter.order_id, letter.id);
+        log_info("event_resent", "order=%s event_id=%s", letter.order_id, letter.id);
         r->revived++;
     }
     json_decref(json);
     if (keep && fwrite(line, 1, size, r->kept) != size)
-        e = on_disk("written", r->pending->dead_path);
+        e = pending_failed("written", r->pending->dead_path);
     return e;
 }
 
@@ -105,7 +100,7 @@ static struct err take_lines(struct resend *r)
     while (!failed(e) && (size = getline(&line, &room, r->dead)) > 0)
         e = take_line(r, line, (size_t)size);
     if (!failed(e) && ferror(r->dead))
-        e = on_disk("read", r->pending->dead_path);
+        e = pending_failed("read", r->pending->dead_path);
     free(line);
     return e;
 }
@@ -119,9 +114,9 @@ static struct err finish(struct resend *r, const char *fresh)
         return e;
     if (fflush(r->kept) != 0 || fsync(fileno(r->kept)) != 0 ||
         rename(fresh, r->pending->dead_path) != 0)
-        return on_disk("written", r->pending->dead_path);
+        return pending_failed("written", r->pending->dead_path);
     if (r->waiting == 0 && unlink(r->path) != 0)
-        return on_disk("removed", r->path);
+        return pending_failed("removed", r->path);
     return e;
 }
 
@@ -133,10 +128,10 @@ static struct err move_letters(struct resend *r)
     snprintf(fresh, sizeof fresh, "%s.new", r->pending->dead_path);
     r->dead = fopen(r->pending->dead_path, "r");
     if (r->dead == NULL && errno == ENOENT)
-        return unlink(r->path) == 0 ? e : on_disk("removed", r->path);
+        return unlink(r->path) == 0 ? e : pending_failed("removed", r->path);
     r->kept = r->dead == NULL ? NULL : fopen(fresh, "w");
     if (r->kept == NULL)
-        e = on_disk("opened", r->dead == NULL ? r->pending->dead_path : fresh);
+        e = pending_failed("opened", r->dead == NULL ? r->pending->dead_path : fresh);
     if (!failed(e))
         e = take_lines(r);
     if (!failed(e))

@@ -7,10 +7,13 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "rpc/server.h"
+#include "webhook/gone.h"
 #include "webhook/pending.h"
 #include "webhook/post.h"
 #include "webhook/resend.h"
@@ -18,7 +21,7 @@
 
 enum {
     BATCH = 50,
-    WAIT_MS = 1000,
+    WAIT_MS = 55000, /* for an event; ended by sender_look and sender_stop */
     PAUSE_MS = 500,  /* after the orchestrator or the disk failed */
     RESTS_AFTER = 5, /* deliveries in a row that failed */
     RETRY_AFTER_MAX_MS = 3600000,
@@ -28,16 +31,21 @@ enum {
 struct sender {
     struct sender_config config;
     pthread_t thread;
-    pthread_mutex_t lock;
+    pthread_mutex_t lock; /* guards the health */
     pthread_cond_t wake;
+    struct sender_health health;
     atomic_bool stopping;
+    struct source_wait wait;
+    char resend_path[520];
     char cursor[64];
     int64_t after; /* handled up to here, whether committed or not */
     struct pending pending;
     struct post *post;
     struct arena *arena; /* of one round */
     int failures;        /* in a row */
+    char problem[POST_PROBLEM_SIZE]; /* of the last of them */
     bool troubled;       /* told of it */
+    bool gone, marked;   /* the receiver answered 410; and that is on the disk */
 };
 
 static bool resting(const struct sender *s)
@@ -50,7 +58,8 @@ static void pause_for(struct sender *s, int64_t ms)
     int64_t until = clock_monotonic_ms() + ms;
 
     pthread_mutex_lock(&s->lock);
-    while (!atomic_load(&s->stopping) && clock_cond_wait(&s->wake, &s->lock, until))
+    while (!atomic_load(&s->stopping) && !atomic_load(&s->wait.ended) &&
+           clock_cond_wait(&s->wake, &s->lock, until))
         ;
     pthread_mutex_unlock(&s->lock);
 }
@@ -84,10 +93,11 @@ static void note_outcome(struct sender *s, const struct letter *letter,
         return;
     }
     log_warn("delivery_failed",
-             "endpoint=%s order=%s event=%s attempt=%" PRId64 " problem=%s",
+             "endpoint=%s order=%s event_id=%s attempt=%" PRId64 " problem=%s",
              s->config.endpoint->name, letter->order_id, letter->id, letter->attempts,
              posted->problem);
     s->failures++;
+    memcpy(s->problem, posted->problem, sizeof s->problem);
     if (s->failures == RESTS_AFTER)
         log_warn("endpoint_rests", "endpoint=%s", s->config.endpoint->name);
 }
@@ -103,11 +113,26 @@ static struct posted deliver(struct sender *s, struct letter *letter)
     if (!posted.received)
         letter->next_ms =
             clock_wall_ms() + delay_after(s, letter->attempts, posted.retry_after_ms);
+    s->gone |= posted.gone;
     note_outcome(s, letter, &posted);
     return posted;
 }
 
 /* ---- what is pending --------------------------------------------------------------- */
+
+/* It is still to be removed. */
+static struct err bury(struct sender *s, size_t i, const char *problem)
+{
+    const struct letter *letter = &s->pending.letters[i];
+    struct err e = pending_bury(&s->pending, i, problem);
+
+    if (!failed(e))
+        log_line(LOG_ERROR, "event_dead",
+                 "endpoint=%s order=%s event_id=%s attempts=%" PRId64 " list=%s",
+                 s->config.endpoint->name, letter->order_id, letter->id,
+                 letter->attempts, s->pending.dead_path);
+    return e;
+}
 
 /* True when it is no longer pending: received, or dead. */
 static struct err retry(struct sender *s, size_t i, bool *gone)
@@ -122,16 +147,11 @@ static struct err retry(struct sender *s, size_t i, bool *gone)
     if (posted.received && was_resting)
         for (size_t n = 0; n < s->pending.count; n++)
             s->pending.letters[n].next_ms = 0; /* it is back: all of them now */
-    if (posted.received || atomic_load(&s->stopping) ||
+    if (posted.received || s->gone || atomic_load(&s->stopping) ||
         clock_wall_ms() - letter->created_at_ms < s->config.give_up_ms)
         return e;
-    e = pending_bury(&s->pending, i, posted.problem);
+    e = bury(s, i, posted.problem);
     *gone = !failed(e);
-    if (*gone)
-        log_error("event_dead",
-                  "endpoint=%s order=%s event=%s attempts=%" PRId64 " list=%s",
-                  s->config.endpoint->name, letter->order_id, letter->id,
-                  letter->attempts, s->pending.dead_path);
     return e;
 }
 
@@ -142,7 +162,7 @@ static struct err retry_due(struct sender *s)
     struct err e = ERR_NONE;
     size_t i = 0;
 
-    while (i < s->pending.count && !failed(e) && !atomic_load(&s->stopping)) {
+    while (i < s->pending.count && !failed(e) && !s->gone && !atomic_load(&s->stopping)) {
         struct letter *letter = &s->pending.letters[i];
         bool gone = false;
         if (letter->next_ms <= clock_wall_ms() &&
@@ -180,8 +200,9 @@ static struct err handle(struct sender *s, const Events__V1__Event *event, bool 
                             .json = event->json,
                             .created_at_ms = event->created_at_ms};
 
-    *handled = !resting(s) && s->pending.count < PENDING_MAX;
-    if (!*handled || pending_has(&s->pending, event->position))
+    *handled = !resting(s) && !s->gone && s->pending.count < PENDING_MAX;
+    if (!*handled || !endpoint_wants(s->config.endpoint, event->type) ||
+        pending_has(&s->pending, event->position))
         return ERR_NONE;
     if (!pending_has_order(&s->pending, event->order_id, s->pending.count)) {
         if (deliver(s, &letter).received)
@@ -231,9 +252,12 @@ static struct err skip_pruned(struct sender *s, struct err error)
 static struct err read_new(struct sender *s)
 {
     const Events__V1__ReadReply *reply = NULL;
-    struct err e = source_read(s->config.channel, s->cursor, s->after, BATCH,
-                               (int32_t)ms_to_next(s, WAIT_MS), s->arena, &reply);
+    struct err e =
+        source_read(s->config.channel, s->cursor, s->after, BATCH,
+                    (int32_t)ms_to_next(s, WAIT_MS), &s->wait, s->arena, &reply);
 
+    if (e.code == ERR_CANCELLED && atomic_load(&s->wait.ended))
+        return ERR_NONE;
     if (e.code == ERR_OUT_OF_RANGE)
         return skip_pruned(s, e);
     if (failed(e))
@@ -245,16 +269,105 @@ static struct err read_new(struct sender *s)
     return e;
 }
 
+/* ---- how it is --------------------------------------------------------------------- */
+
+static struct err endpoint_health(const struct sender *s)
+{
+    const char *name = s->config.endpoint->name;
+
+    if (resting(s))
+        return err_make(ERR_UNAVAILABLE,
+                        "%s receives nothing: the last %d deliveries failed, the last of "
+                        "them: %s; %zu events are pending.",
+                        name, s->failures, s->problem, s->pending.count);
+    if ((int64_t)s->pending.count > s->config.backlog_max ||
+        s->pending.count == PENDING_MAX)
+        return err_make(ERR_UNAVAILABLE,
+                        "%s is behind: %zu events are pending (backlog_max is %" PRId64
+                        ").",
+                        name, s->pending.count, s->config.backlog_max);
+    return ERR_NONE;
+}
+
+/* After each round, by the sender's own thread. */
+static void note_health(struct sender *s, struct err round)
+{
+    struct sender_health now = {.source = round, .endpoint = endpoint_health(s)};
+
+    if (failed(round))
+        now.source = err_make(ERR_UNAVAILABLE, "%s", round.message);
+    pthread_mutex_lock(&s->lock);
+    s->health = now;
+    pthread_mutex_unlock(&s->lock);
+}
+
+struct sender_health sender_health(struct sender *s)
+{
+    pthread_mutex_lock(&s->lock);
+    struct sender_health health = s->health;
+    pthread_mutex_unlock(&s->lock);
+    return health;
+}
+
+/* ---- gone -------------------------------------------------------------------------- */
+
+/* A process that dies in between finds the mark, or is answered 410 once more. */
+static struct err bury_all(struct sender *s)
+{
+    struct err e = ERR_NONE;
+
+    if (!s->marked) {
+        e = gone_mark(s->config.state_dir, s->config.endpoint);
+        if (failed(e))
+            return e;
+        log_error("endpoint_gone",
+                  "endpoint=%s note=\"answered 410: nothing more is sent; checkoutctl "
+                  "webhooks resume %s\"",
+                  s->config.endpoint->name, s->config.endpoint->name);
+        s->marked = true;
+    }
+    while (s->pending.count > 0 && !failed(e)) {
+        e = bury(s, 0, "answered 410: the endpoint is gone");
+        if (!failed(e))
+            pending_remove(&s->pending, 0);
+    }
+    struct err saved = pending_save(&s->pending);
+    return failed(e) ? e : saved;
+}
+
+/* Nothing is read; what comes stays with the orchestrator. */
+static struct err stay_gone(struct sender *s)
+{
+    bool still = true;
+    struct err e = bury_all(s);
+
+    if (!failed(e))
+        e = gone_look(s->config.state_dir, s->config.endpoint, &still);
+    if (failed(e))
+        return e;
+    if (still) {
+        pause_for(s, WAIT_MS);
+        return e;
+    }
+    log_info("endpoint_resumed", "endpoint=%s", s->config.endpoint->name);
+    s->gone = s->marked = false;
+    s->failures = 0;
+    return e;
+}
+
 /* ---- the thread -------------------------------------------------------------------- */
 
 static struct err go_round(struct sender *s)
 {
+    atomic_store(&s->wait.ended, false);
+    if (s->gone)
+        return stay_gone(s);
     struct err e = resend_asked(&s->pending);
 
     if (!failed(e))
         e = retry_due(s);
     arena_reset(s->arena);
-    if (failed(e) || atomic_load(&s->stopping))
+    if (failed(e) || s->gone || atomic_load(&s->stopping))
         return e;
     if (resting(s) || s->pending.count == PENDING_MAX) {
         pause_for(s, ms_to_next(s, WAIT_MS));
@@ -269,6 +382,7 @@ static void *sender_main(void *arg)
 
     while (!atomic_load(&s->stopping)) {
         struct err e = go_round(s);
+        note_health(s, e);
         if (failed(e) && !s->troubled)
             log_warn("sender_troubled", "endpoint=%s error=%s", s->config.endpoint->name,
                      e.message);
@@ -304,11 +418,16 @@ struct err sender_start(const struct sender_config *config, struct sender **out)
     pthread_mutex_init(&s->lock, NULL);
     clock_cond_init(&s->wake);
     snprintf(s->cursor, sizeof s->cursor, "webhook-%s", config->endpoint->name);
+    snprintf(s->resend_path, sizeof s->resend_path, "%s/%s.resend", config->state_dir,
+             config->endpoint->name);
     s->arena = arena_new(RPC_ARENA_MAX);
     s->post = post_new(config->endpoint, config->timeout_ms, &s->stopping);
     struct err e = s->arena == NULL || s->post == NULL ? err_memory() : ERR_NONE;
     if (!failed(e))
         e = pending_open(&s->pending, config->state_dir, config->endpoint->name);
+    if (!failed(e))
+        e = gone_look(config->state_dir, config->endpoint, &s->gone);
+    s->marked = s->gone;
     if (!failed(e) && pthread_create(&s->thread, NULL, sender_main, s) != 0)
         e = err_make(ERR_RESOURCE_EXHAUSTED, "Cannot start a sender's thread.");
     if (failed(e)) {
@@ -316,18 +435,32 @@ struct err sender_start(const struct sender_config *config, struct sender **out)
         return e;
     }
     pthread_setname_np(s->thread, "sender");
-    log_info("sending", "endpoint=%s url=%s pending=%zu", config->endpoint->name,
-             config->endpoint->url, s->pending.count);
+    const char *url = config->endpoint->url;
+    log_info("sending", "endpoint=%s url=%.*s pending=%zu", config->endpoint->name,
+             (int)endpoint_origin(url), url, s->pending.count);
     *out = s;
     return ERR_NONE;
 }
 
-void sender_stop(struct sender *s)
+/* Ends whatever the sender waits for. */
+static void wake(struct sender *s)
 {
     pthread_mutex_lock(&s->lock);
-    atomic_store(&s->stopping, true);
+    source_wait_end(s->config.channel, &s->wait);
     pthread_cond_signal(&s->wake);
     pthread_mutex_unlock(&s->lock);
+}
+
+void sender_look(struct sender *s)
+{
+    if (access(s->resend_path, F_OK) == 0)
+        wake(s);
+}
+
+void sender_stop(struct sender *s)
+{
+    atomic_store(&s->stopping, true);
+    wake(s);
 }
 
 void sender_join(struct sender *s)

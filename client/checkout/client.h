@@ -75,7 +75,11 @@ struct checkout_error {
     /* Which SKUs, separated by commas; of "cart_already_ordered" the order's id, if there is
      * one yet; of "cart_changed" the version it has; of "payment_declined" the decline code, a
      * comma, and what may help (payment.v1.Payment/Charge); or empty. */
-    char subject[512];
+    char subject[496];
+    /* Of an order that was refused: "none" (nothing was taken), "refunded", or
+     * "refund_pending" (it was, or may have been, taken, and what was is to be given back: a
+     * repeat tells the newest state); or empty. */
+    char money[16];
 };
 
 typedef struct checkout_client checkout_client;
@@ -106,7 +110,8 @@ checkout_client_open(const struct checkout_client_config *config, checkout_clien
 CHECKOUT_API void checkout_client_close(checkout_client *client); /* NULL is allowed */
 
 /* Nobody waits any more: `done` is called soon with CHECKOUT_CANCELLED, unless the answer
- * is just coming.  What has not begun is not done; see the error's effect. */
+ * is just coming.  What has not begun is not done; see the error's effect.  A call that has
+ * ended, or that this client never made, is none: nothing happens. */
 CHECKOUT_API void checkout_cancel(checkout_client *client, checkout_call call);
 
 /* NULL is allowed. */

@@ -74,17 +74,24 @@ pid_file_read() {
     REPLY=${line%% *}
 }
 
+# kill_family PID: at once, with its children: PostgreSQL's would finish what they are doing.
+kill_family() {
+    local children
+    mapfile -t -d ' ' children < <(cat "/proc/$1/task/$1/children" 2>/dev/null)
+    kill -KILL "$1" "${children[@]}" 2>/dev/null || true
+}
+
 # end_process PIDFILE SIGNAL SECONDS: asks it to end, waits, then makes it.
 end_process() {
-    local file=$1 signal=$2 tenths=$(($3 * 20)) children
+    local file=$1 signal=$2 tenths=$(($3 * 20))
     pid_file_read "$file" || { rm -f "$file"; return 0; }
     kill "-$signal" "$REPLY" 2>/dev/null || true
     while pid_file_read "$file"; do
+        # Again, for bash may overlook a signal that comes just as it begins to wait.
+        ((tenths % 20 != 1)) || kill "-$signal" "$REPLY" 2>/dev/null || true
         if ((tenths-- == 0)); then
             say "$(basename "$file" .pid) did not end within $3 s and was killed" >&2
-            # With its children: PostgreSQL's would finish what they are doing.
-            mapfile -t -d ' ' children < <(cat "/proc/$REPLY/task/$REPLY/children" 2>/dev/null)
-            kill -KILL "$REPLY" "${children[@]}" 2>/dev/null || true
+            kill_family "$REPLY"
         fi
         sleep 0.05
     done

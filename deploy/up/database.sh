@@ -3,13 +3,30 @@
 #
 # The private cluster listens on STATE/run/.s.PGSQL.5432 alone and knows its clients by
 # their Unix user (peer), so it has no passwords at all.  An outside database gets one
-# random password a service role, kept in STATE/keys/roles.
+# random password a service role, kept in STATE/keys/roles.  Its owner's URL is in
+# STATE/keys/migrate.conf, for `checkoutctl migrate` alone.
 
-PG_BIN=/usr/lib/postgresql/15/bin
 ROLES=(inventory payment orders sandbox)
 
 database_is_private() {
-    [[ -z ${CHECKOUT_DATABASE_URL:-} ]]
+    [[ -z $OWNER_URL ]]
+}
+
+# Everything of ours has its database's URL in full.
+libpq_environment_clear() {
+    local name
+    for name in $(compgen -e PG || true); do
+        unset "$name"
+    done
+}
+
+# URLs that come from a file may end in a line end, which would break the configuration in two.
+urls_trim() {
+    local name
+    for name in CHECKOUT_DATABASE_URL CHECKOUT_NATS_URL; do
+        [[ ! ${!name:-} =~ ^[[:space:]]*(.*[^[:space:]])?[[:space:]]*$ ]] ||
+            printf -v "$name" '%s' "${BASH_REMATCH[1]}"
+    done
 }
 
 # A state is made for one kind of database and stays with it: its orders are in there.
@@ -21,34 +38,44 @@ database_check_kind() {
     fi
 }
 
+# database_url_full [ROLE]: OWNER_URL written out in full, or as that role's without a
+# password: nothing of the owner's is in it.  Read from a pipe, as it may be a secret.
+database_url_full() {
+    printf 'database_url = %s\n' "$OWNER_URL" |
+        "$BIN/checkoutctl" --config /dev/stdin database url "$@" 2>&1
+}
+
+# Completes a URL that was given by what libpq's environment says now, to be kept so.
+database_url_take() {
+    [[ -n ${GIVEN[CHECKOUT_DATABASE_URL]:-} ]] || return 0
+    ((${#OWNER_URL} <= 3000)) || die "CHECKOUT_DATABASE_URL is longer than 3000 characters."
+    SETTINGS[CHECKOUT_DATABASE_URL]=$(database_url_full) ||
+        die "CHECKOUT_DATABASE_URL cannot be used: ${SETTINGS[CHECKOUT_DATABASE_URL]#*: }"
+}
+
 database_url_owner() {
     if database_is_private; then
         echo "postgresql://checkout_owner@/checkout?host=$RUN"
     else
-        echo "$CHECKOUT_DATABASE_URL"
+        echo "$OWNER_URL"
     fi
 }
 
-# database_url_of ROLE: the same database as that service's role.  libpq takes the last
-# of two values for one parameter, in a URL's query as in a keyword string, so the
-# owner's user and password need not be found and cut out.
+# The same for people to read.
+database_url_masked() {
+    database_url_owner |
+        sed -E 's#^(postgresql://[^:@/]*):[^@/]*@#\1:***@#; s#([?&]sslpassword=)[^&]*#\1***#'
+}
+
+# database_url_of ROLE: the same database as that service's role.
 database_url_of() {
-    local role=checkout_$1 url=${CHECKOUT_DATABASE_URL:-} password rest
+    local role=checkout_$1 url
     if database_is_private; then
         echo "postgresql://$role@/checkout?host=$RUN"
         return
     fi
-    password=$(sed -n "s/^$role = //p" "$STATE/keys/roles")
-    case $url in
-    postgres://* | postgresql://*)
-        # A '?' in the user or password is no separator: look behind the '@'.
-        rest=${url#*://}
-        [[ ${rest%%/*} != *@* ]] || rest=${rest#*@}
-        [[ $rest == *\?* ]] && url+='&' || url+='?'
-        echo "${url}user=$role&password=$password"
-        ;;
-    *) echo "$url user=$role password=$password" ;;
-    esac
+    url=$(database_url_full "$role") || die "The URL of $role could not be made: $url"
+    echo "${url/@/:$(sed -n "s/^$role = //p" "$STATE/keys/roles")@}"
 }
 
 # Random passwords for an outside database's service roles; made once.  The first line
@@ -65,7 +92,7 @@ database_roles_make() {
 }
 
 database_migrate() {
-    local arguments=(migrate)
+    local arguments=(--config "$STATE/keys/migrate.conf" migrate)
     database_is_private || arguments+=(--roles "$STATE/keys/roles")
     if ! patiently "$BIN/checkoutctl" "${arguments[@]}" >"$STATE/log/migrate.log" 2>&1; then
         if database_is_private; then
@@ -74,30 +101,36 @@ database_migrate() {
             die "The database of CHECKOUT_DATABASE_URL could not be prepared: $(last_line "$STATE/log/migrate.log")"
         fi
     fi
-    database_is_private || : >"$STATE/outside"
+    database_is_private || database_url_masked >"$STATE/outside"
 }
 
 # --- the private cluster -----------------------------------------------------------
 
+# Sets PG_BIN: the programs of the version that made the cluster, or for a new one those of
+# the newest that is installed.
+cluster_find_programs() {
+    local version=
+    [[ ! -s $STATE/postgres/PG_VERSION ]] || version=$(<"$STATE/postgres/PG_VERSION")
+    PG_BIN=$(find "/usr/lib/postgresql/$version" -mindepth 2 -name initdb 2>/dev/null |
+        sort -V | tail -n 1)
+    PG_BIN=${PG_BIN%/initdb}
+    [[ -n $PG_BIN ]] && return 0
+    [[ -z $version ]] || die "$STATE/postgres was made by PostgreSQL $version, which is not installed; install postgresql-$version, or move the cluster over with pg_upgrade."
+    die "There is no PostgreSQL in /usr/lib/postgresql; install the package postgresql."
+}
+
 # as_database COMMAND...: as the user PostgreSQL runs as; it refuses to be root.  To be
 # exec'd or run in the background as it is, so that $! is the command itself.
 if ((EUID == 0)); then
-    AS_DATABASE=(setpriv --reuid postgres --regid postgres --init-groups)
+    AS_DATABASE=(setpriv --reuid postgres --regid postgres --init-groups "${NO_CAPABILITIES[@]}")
 else
     AS_DATABASE=()
 fi
 
 cluster_check_folder() {
-    local folder=$STATE closed=$STATE
-    ((EUID == 0)) || return 0
-    id postgres >/dev/null 2>&1 || die "There is no user postgres here, and PostgreSQL will not run as root."
-    ! "${AS_DATABASE[@]}" test -x "$STATE" || return 0
-    # Name the outermost folder that is closed: that is the one to open.
-    while [[ $folder != / ]]; do
-        "${AS_DATABASE[@]}" test -x "$folder" || closed=$folder
-        folder=$(dirname "$folder")
-    done
-    die "User postgres, which the database runs as, cannot enter $closed; allow it with: chmod o+x $closed - or choose another --state."
+    ((EUID != 0)) || id postgres >/dev/null 2>&1 ||
+        die "There is no user postgres here, and PostgreSQL will not run as root."
+    user_check_enter postgres "the database"
 }
 
 # The cluster with owner and database, complete or not there: made in postgres.new, then
@@ -108,10 +141,10 @@ cluster_make() {
     if [[ -e $data ]]; then
         [[ -s $data/PG_VERSION && -s $data/global/pg_control ]] ||
             die "$data is not a whole PostgreSQL cluster (PG_VERSION or pg_control is missing); restore it from a backup, or delete everything with: ./up --reset --state $STATE"
-        [[ $(<"$data/PG_VERSION") == 15 ]] ||
-            die "$data was made by PostgreSQL $(<"$data/PG_VERSION"), not 15; move it over with pg_upgrade first."
+        cluster_find_programs
         return 0
     fi
+    cluster_find_programs
     rm -rf "$new"
     mkdir -m 700 "$new"
     ((EUID != 0)) || chown postgres:postgres "$new"
@@ -148,19 +181,31 @@ cluster_configure() {
             echo "checkout $user $role"
         done
     done >"$data/pg_ident.conf"
+    ident_of_services >>"$data/pg_ident.conf"
     cp "$REPO/deploy/postgresql.conf" "$data/postgresql.conf"
     ((EUID != 0)) || chown postgres:postgres "$data"/{pg_hba,pg_ident,postgresql}.conf
-    # PostgreSQL makes its socket in there, but may not touch the others'.
-    ((EUID != 0)) || chown root:postgres "$RUN"
-    chmod 1771 "$RUN"
 }
 
-# Exec'd in a child of the supervisor.
+# A service's user is its own roles, and no other.
+ident_of_services() {
+    echo "checkout checkout-inventory checkout_inventory"
+    echo "checkout checkout-payment checkout_payment"
+    echo "checkout checkout-payment checkout_sandbox"
+    echo "checkout checkout-orchestrator checkout_orders"
+}
+
+# Exec'd in a child of the supervisor.  It makes its socket among the services'.
 cluster_exec() {
+    local groups
+    if ((EUID == 0)); then
+        groups=$(id -G postgres)
+        AS_DATABASE=("${AS_DATABASE[@]/--init-groups/--groups=${groups// /,},checkout}")
+    fi
     exec setsid "${AS_DATABASE[@]}" setpriv --pdeathsig INT sh -c "$TIED" sh $$ \
         "$PG_BIN/postgres" -D "$STATE/postgres" -k "$RUN"
 }
 
 cluster_ready() {
-    "$PG_BIN/pg_isready" -q -h "$RUN" -U checkout_owner -d checkout
+    [[ -n ${PG_BIN:-} ]] || cluster_find_programs
+    "$PG_BIN/pg_isready" -q -t 1 -h "$RUN" -U checkout_owner -d checkout
 }

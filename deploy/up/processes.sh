@@ -1,9 +1,13 @@
-# processes.sh - the supervisor: starts the stack, starts again what dies, stops it all.
+# processes.sh - the supervisor: starts the stack, starts again what dies or hangs, stops it
+# all.
 #
 #     postgres -> migrate -> inventory, payment, orchestrator, gateway -> webhook -> ready
 #     and back:   webhook -> gateway -> orchestrator -> payment -> inventory -> postgres
 #
 # The webhook sender runs only with endpoints to send to.
+#
+# While all is well the supervisor sleeps: it waits for the program watcher, which says when
+# a process has ended or hangs (watcher/main.c).
 #
 # Every process is a child of the supervisor, in a session of its own, so that Ctrl-C in
 # the terminal reaches the supervisor alone and the order above holds.  If the supervisor
@@ -11,19 +15,16 @@
 
 SERVICES=(inventory payment orchestrator gateway)
 PROCESSES=() # what this run starts, in order
-declare -A PID=() BORN=() DELAY=() DUE=()
+declare -A PID=() BORN=() DELAY=() DUE=() ADDRESS=()
 STARTING='' BEFORE='' # the process that is being started, and the child before it
 
 # Run by a child as `sh -c "$TIED" sh SUPERVISOR COMMAND...`, when pdeathsig is set: had the
 # supervisor ended before that, nobody would ever tell the child.
 TIED='[ "$PPID" = "$1" ] || exit 1; shift; exec "$@"'
 
-LOG_FORMAT=${CHECKOUT_LOG_FORMAT:-logfmt}
-LOG_BYTES=${CHECKOUT_LOG_BYTES:-$((64 << 20))}
-STOP_SECONDS=${CHECKOUT_STOP_SECONDS:-30} # for all of them together
-STOP_BY_MS=0                              # when those are over; 0: nothing is stopping
+STOP_BY_MS=0 # when the seconds to stop in, for all of them, are over; 0: nothing is stopping
 
-LOOK_EVERY_MS=200
+LOOK_EVERY_MS=60000
 RESTART_FIRST_MS=100
 RESTART_MOST_MS=5000
 RESTART_CALM_MS=10000 # ran this long: the next delay is the first again
@@ -46,6 +47,7 @@ process_start() {
 process_started() {
     [[ -n $STARTING && ${!:-} != "$BEFORE" ]] || return 0
     PID[$STARTING]=$!
+    ADDRESS[$STARTING]=$(process_address "$STARTING")
     now_ms
     BORN[$STARTING]=$REPLY
     DUE[$STARTING]=
@@ -53,10 +55,20 @@ process_started() {
     STARTING=
 }
 
+# process_address NAME: where the watcher greets it; empty: nowhere.
+process_address() {
+    case $1 in
+    postgres) echo "postgresql://$RUN" ;;
+    gateway) conf_read gateway rpc_url ;;
+    *) conf_read "$1" listen_url ;;
+    esac
+}
+
 exec_service() {
-    unset CHECKOUT_DATABASE_URL CHECKOUT_NATS_URL # not for all of them
-    exec setsid setpriv --pdeathsig TERM sh -c "$TIED" sh $$ \
-        "$BIN/$1" --config "$STATE/conf/$1.conf"
+    as_user "$1"
+    # The signal last: a change of user forgets it.
+    exec setsid "${AS[@]}" setpriv --pdeathsig TERM sh -c "$TIED" sh $$ \
+        "$PROGRAMS_DIR/$1" --config "$STATE/conf/$1.conf"
 }
 
 # Moves what a log holds to LOG.1 once that is past LOG_BYTES, so that a process has at
@@ -109,20 +121,39 @@ await() {
 }
 
 service_ready() {
-    if [[ $1 == webhook ]]; then
-        # It serves nobody; it has its lock open when it has read its endpoints.
-        pid_file_read "$PIDS/webhook.pid" &&
-            [[ -n $(find "/proc/$REPLY/fd" -lname '*/webhook/lock' 2>/dev/null) ]]
-    elif [[ $1 == gateway ]]; then
-        curl --noproxy '*' -fsS -o /dev/null --max-time 2 "http://127.0.0.1:$PORT/healthz"
+    if [[ $1 == gateway ]]; then
+        # -k: its certificate is for the shop's name, and this is its own address.
+        curl --noproxy '*' -kfsS -o /dev/null --max-time 2 "$(gateway_url)/healthz"
     else
         "$BIN/checkoutctl" call --service "$1" --max-time 2 rpc.v1.Health/Check | grep -qw SERVING
     fi
 }
 
+# gateway_host ADDRESS: where a server that listens there is reached from this machine.
+gateway_host() {
+    case $1 in
+    '' | 0.0.0.0) echo 127.0.0.1 ;;
+    ::) echo ::1 ;;
+    *) echo "$1" ;;
+    esac
+}
+
+# As its configuration has it; empty when there is none yet.
+gateway_url() {
+    local scheme=http host port
+    port=$(conf_read gateway port)
+    [[ -n $port ]] || return 0
+    host=$(gateway_host "$(conf_read gateway listen_address)")
+    [[ $host != *:* ]] || host="[$host]"
+    [[ -z $(conf_read gateway tls_cert_file) ]] || scheme=https
+    echo "$scheme://$host:$port"
+}
+
 port_check() {
-    if (exec 3<>"/dev/tcp/127.0.0.1/$PORT") 2>/dev/null; then
-        die "Port $PORT is taken by another program; choose another with --port."
+    local host port=${SETTINGS[CHECKOUT_GATEWAY_PORT]:-$PORT}
+    host=$(gateway_host "${SETTINGS[CHECKOUT_GATEWAY_LISTEN_ADDRESS]:-}")
+    if (exec 3<>"/dev/tcp/$host/$port") 2>/dev/null; then
+        die "Port $port is taken by another program; choose another with --port."
     fi
 }
 
@@ -139,10 +170,14 @@ leftovers_end() {
 stack_start() {
     local name
     port_check
+    users_make
+    user_check_enter checkout-gateway "the gateway"
+    programs_install
     keys_make
     database_roles_make
     conf_write_all
     demo_session_make
+    users_own
     if database_is_private; then
         cluster_make
         cluster_configure "$STATE/postgres"
@@ -172,35 +207,54 @@ stack_start() {
 supervise() {
     local name
     while :; do
-        LOOK_AGAIN_MS=1000
+        LOOK_AGAIN_MS=$LOOK_EVERY_MS
         for name in "${PROCESSES[@]}"; do
             process_keep "$name"
         done
         logs_bound
-        await_end "$LOOK_AGAIN_MS"
+        any_ended || await_need "$LOOK_AGAIN_MS"
     done
 }
 
-# await_end MILLISECONDS: until one of the processes ends, or so long; looks every
-# LOOK_EVERY_MS.
+# await_need MILLISECONDS: until one of the processes ends, hangs or has a long log, or so
+# long, when the watcher sees no reason to stay.  What hangs is killed; it is started again
+# like what ends.
 #
-# bash 5.2 could tell, but neither way is sound.  `wait -n` overlooks what ends between its
-# look and its wait (wait_for_any_job), and then waits for the next, perhaps for ever.  A
-# trap for CHLD that falls into the reading of a $(...) ends the script with a syntax error.
-await_end() {
-    local left by seconds
-    now_ms
-    by=$((REPLY + $1))
-    until any_ended; do
-        now_ms
-        left=$((by - REPLY))
-        ((left > 0)) || return 0
-        ((left < LOOK_EVERY_MS)) || left=$LOOK_EVERY_MS
-        printf -v seconds '0.%03d' "$left"
-        sleep "$seconds" 7>&- 8>&- 9>&- &
-        BUSY=$!
-        wait "$BUSY" 2>/dev/null || true
-        BUSY=
+# Time is limited, and the watcher waited for by its number, for neither of bash 5.2's ways
+# to wait for all is sound: `wait -n` overlooks what ends between its look and its wait
+# (wait_for_any_job), and a trap for CHLD that falls into the reading of a $(...) ends the
+# script with a syntax error.
+await_need() {
+    local name status=0 watched=() arguments=()
+    for name in "${PROCESSES[@]}"; do
+        [[ -z ${DUE[$name]} ]] || continue
+        watched+=("$name")
+        arguments+=("$name:${PID[$name]}:${ADDRESS[$name]}")
+    done
+    as_user watcher
+    "${AS[@]}" setpriv --pdeathsig KILL sh -c "$TIED" sh $$ "$PROGRAMS_DIR/watcher" --for "$1" \
+        --logs "$STATE/log" "$LOG_BYTES" "${arguments[@]}" </dev/null 7>&- 8>&- 9>&- &
+    BUSY=$!
+    wait "$BUSY" || status=$?
+    BUSY=
+    if ((status > 16 && status < 80)); then
+        hanging_kill $((status - 16)) "${watched[@]}"
+    elif ((status != 0)); then
+        say "the watcher ended with status $status; for now nobody sees what hangs" >&2
+        nap 1
+    fi
+}
+
+# hanging_kill BITS NAME...: bit i is the i-th name's.
+hanging_kill() {
+    local bits=$1 name
+    for name in "${@:2}"; do
+        if ((bits & 1)) && process_identity "${PID[$name]}"; then
+            say "$name hangs: it does not answer; killing it"
+            kill_family "${PID[$name]}"
+            while process_identity "${PID[$name]}"; do nap 0.02; done
+        fi
+        bits=$((bits >> 1))
     done
 }
 

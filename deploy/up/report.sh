@@ -14,10 +14,15 @@ DEMO_PRODUCTS=(
     "tea-first-flush 4200     3  Darjeeling first flush, 100 g, the last three"
 )
 
+# demo_wanted: as --demo or --no-demo say, or else for a private cluster.
+demo_wanted() {
+    [[ $DEMO == yes ]] || { [[ -z $DEMO ]] && database_is_private; }
+}
+
 # Once a state folder; each call may be repeated, so an interrupted start does no harm.
 demo_load() {
     local sku price pieces title row
-    [[ ! -e $STATE/.demo ]] || return 0
+    demo_wanted && [[ ! -e $STATE/.demo ]] || return 0
     for row in "${DEMO_PRODUCTS[@]}"; do
         read -r sku price pieces title <<<"$row"
         demo_call PutProduct \
@@ -34,14 +39,32 @@ demo_call() {
 }
 
 ready_print() {
-    local url=http://127.0.0.1:$PORT ctl="$BIN/checkoutctl --state $STATE"
+    local url ctl="$BIN/checkoutctl --state $STATE"
+    url=$(gateway_url)
     cat <<END
 
 Ready: $url    (stop: $(ready_how_to_stop); logs: $STATE/log)
 
+END
+    if demo_wanted; then
+        ready_print_demo "$url" "$ctl"
+    else
+        cat <<END
+Open it in a browser: a shop without products.  To put one in:
+
+  $ctl products put SKU --title TITLE --price CENTS --currency EUR && $ctl stock adjust SKU PIECES --reason delivery
+
+END
+    fi
+}
+
+ready_print_demo() {
+    local url=$1 ctl=$2 curl="curl --noproxy '*' -sS"
+    [[ $url != https:* ]] || curl+=" -k" # the certificate may be of another name
+    cat <<END
 Open it in a browser: a small shop.  Or fill a cart and order it here:
 
-  id=\$(cat /proc/sys/kernel/random/uuid) token=\$($ctl token --user $DEMO_USER); curl --noproxy '*' -sS -X PUT $url/v1/carts/\$id -H "Authorization: Bearer \$token" -H 'Content-Type: application/json' -d '{"lines":[{"sku":"mug-blue","quantity":2},{"sku":"tea-assam","quantity":1}]}' --next --noproxy '*' -sS -X POST $url/v1/orders -H "Authorization: Bearer \$token" -H "Idempotency-Key: \$id" -H 'Content-Type: application/json' -d '{"cart_id":"'\$id'","payment_method_id":"pm_card_visa"}'
+  id=\$(cat /proc/sys/kernel/random/uuid) token=\$($ctl token --user $DEMO_USER); $curl -X PUT $url/v1/carts/\$id -H "Authorization: Bearer \$token" -H 'Content-Type: application/json' -d '{"lines":[{"sku":"mug-blue","quantity":2},{"sku":"tea-assam","quantity":1}]}' --next ${curl#curl } -X POST $url/v1/orders -H "Authorization: Bearer \$token" -H "Idempotency-Key: \$id" -H 'Content-Type: application/json' -d '{"cart_id":"'\$id'","payment_method_id":"pm_card_visa"}'
 
 Show the newest order:
 
@@ -60,20 +83,36 @@ ready_how_to_stop() {
 
 # --- status ------------------------------------------------------------------------
 
+# What each process says of itself, a line each: "NAME STATE WHY" (checkoutctl health).
+HEALTH=
+
 # One key=value a line; succeeds only when everything is ready.
 status_print() {
-    local name word
-    PORT=$(conf_read gateway port)
+    local name word state why
+    if state_is_ours && pid_file_read "$PIDS/up.pid"; then
+        HEALTH=$("$BIN/checkoutctl" health 2>/dev/null) || true
+    fi
     word=$(status_word)
     printf 'state=%s\n' "$word"
-    printf 'gateway=%s\n' "${PORT:+http://127.0.0.1:$PORT}"
-    printf 'database=%s\n' "$(conf_read checkoutctl database_url)"
+    printf 'gateway=%s\n' "$(gateway_url)"
+    printf 'database=%s\n' "$(status_database)"
     for name in gateway orchestrator inventory payment postgres webhook; do
         [[ $name != webhook ]] || webhook_configured || continue
         pid_file_read "$PIDS/$name.pid" || REPLY=
         printf 'pid.%s=%s\n' "$name" "$REPLY"
     done
+    while read -r name state why; do
+        [[ -z $name ]] || printf 'health.%s=%s\n' "$name" "$state${why:+ $why}"
+    done <<<"$HEALTH"
     [[ $word == ready ]]
+}
+
+# Without passwords.
+status_database() {
+    local url
+    url=$(conf_read checkoutctl database_url)
+    [[ -n $url || ! -e $STATE/outside ]] || url=$(<"$STATE/outside")
+    echo "$url"
 }
 
 # "ready", or what is missing.
@@ -92,8 +131,22 @@ status_word() {
     fi
     for name in "${expected[@]}"; do
         [[ $name != postgres ]] || continue
-        service_ready "$name" >/dev/null 2>&1 || { echo "$name is not ready"; return; }
+        health_is_well "$name" || return 0
     done
+    service_ready gateway >/dev/null 2>&1 || { echo "gateway is not ready"; return; }
     [[ -e $PIDS/ready ]] || { echo "starting"; return; }
     echo ready
+}
+
+# health_is_well NAME: or else says what it is that NAME says.
+health_is_well() {
+    local name state why
+    while read -r name state why; do
+        [[ $name == "$1" ]] || continue
+        [[ $state != SERVING ]] || return 0
+        echo "$name is not ready: $state${why:+, $why}"
+        return 1
+    done <<<"$HEALTH"
+    echo "$1 is not ready"
+    return 1
 }

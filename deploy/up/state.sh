@@ -3,8 +3,10 @@
 #     STATE/.checkout   the marker: only a folder that has it is ever written to or reset
 #           lock        held by the one supervisor
 #           postgres/   the private cluster           run/    the sockets
-#           outside     there when an outside database is used, not postgres/
+#           settings    what ./up was started with (settings.sh)
+#           outside     there when an outside database is used, not postgres/: which one
 #           keys/       who may call whom             conf/   written at each start
+#           programs/   when root runs it: copies for the services to run
 #           log/        one log a process         pids/   of what runs, and `ready`
 #
 # What takes more than one step to make is made beside its place and then renamed, so
@@ -107,6 +109,7 @@ keys_make() {
         keys_complete
         keys_add_gateway "$keys"
         keys_add_consumers "$keys"
+        keys_add_webhook "$keys"
         return 0
     fi
     rm -rf "$new"
@@ -120,6 +123,7 @@ keys_make() {
     keys_allow_callers "$new"
     keys_add_gateway "$new"
     keys_add_consumers "$new"
+    keys_add_webhook "$new"
     "$BIN/checkoutctl" key issuer --out "$new/jwt.key" --jwks "$new/jwks.json" >/dev/null
     mv "$new" "$keys"
 }
@@ -161,6 +165,12 @@ keys_add_consumers() {
     done
 }
 
+# Who may ask the webhook sender how it is; it has its key from keys_add_consumers.
+keys_add_webhook() {
+    grep -q "^webhook " "$1/known_services" || key_allow "$1" known_services webhook
+    [[ -s $1/webhook.callers ]] || key_allow "$1" webhook.callers operator "*"
+}
+
 # key_allow KEYS FILE NAME [METHODS]: the public half of NAME's key into FILE.
 key_allow() {
     local public
@@ -185,9 +195,19 @@ conf_write() {
     {
         echo "# Written by ./up at each start.  To change a setting, set the environment"
         echo "# variable CHECKOUT_${1^^}_SETTING for ./up instead."
-        cat
+        conf_overlay "$1"
     } >"$file.new"
     mv -f "$file.new" "$file"
+}
+
+# Standard input with the settings that ./up was given for the program in their places.
+conf_overlay() {
+    local line given
+    given=$(settings_of "$1")
+    while read -r line; do
+        grep -q "^${line%% = *} = " <<<"$given" || printf '%s\n' "$line"
+    done
+    [[ -z $given ]] || printf '%s\n' "$given"
 }
 
 # Whether this run sends webhooks: there were endpoints when it was started.
@@ -208,6 +228,7 @@ demo_session_make() {
 
 conf_write_all() {
     local keys=$STATE/keys name
+    conf_write_migrate
     local addresses="orchestrator_addresses = ipc://$RUN/orchestrator.sock
 inventory_addresses = ipc://$RUN/inventory.sock"
     for name in inventory payment orchestrator; do
@@ -222,16 +243,19 @@ callers_file = $keys/gateway.callers
 key_file = $keys/gateway.key
 services_file = $keys/known_services
 $addresses
+payment_addresses = ipc://$RUN/payment.sock
 jwks_file = $keys/jwks.json
 jwt_issuer = $JWT_ISSUER
 jwt_audience = $JWT_AUDIENCE
-storefront_dir = $REPO/storefront
+storefront_dir = $STOREFRONT
 demo_token_file = $keys/demo.jwt
 END
     {
         echo "log_format = $LOG_FORMAT"
         echo "orchestrator_addresses = ipc://$RUN/orchestrator.sock"
         echo "key_file = $keys/webhook.key"
+        echo "rpc_url = ipc://$RUN/webhook.sock"
+        echo "callers_file = $keys/webhook.callers"
         echo "services_file = $keys/known_services"
         # Without these two it is not ours to start (webhook_configured).
         ! grep -qsv '^[[:space:]]*\(#\|$\)' "$STATE/webhook/endpoints" || {
@@ -245,13 +269,22 @@ services_file = $keys/known_services
 $addresses
 payment_addresses = ipc://$RUN/payment.sock
 gateway_addresses = ipc://$RUN/gateway.sock
-database_url = $(database_url_owner)
+$(! webhook_configured || echo "webhook_addresses = ipc://$RUN/webhook.sock")
+$(! database_is_private || echo "database_url = $(database_url_owner)")
 migrations_dir = $REPO/migrations
 webhook_dir = $STATE/webhook
 jwt_key_file = $keys/jwt.key
 jwt_issuer = $JWT_ISSUER
 jwt_audience = $JWT_AUDIENCE
 END
+}
+
+# For the migrator alone.  Made in a folder that others cannot look into.
+conf_write_migrate() {
+    local file=$STATE/keys/migrate.conf
+    printf '%s\n' "database_url = $(database_url_owner)" \
+        "migrations_dir = $REPO/migrations" >"$file.new"
+    mv -f "$file.new" "$file"
 }
 
 # conf_write_service NAME KEYS: what listens on RPC and has a database.
@@ -274,7 +307,7 @@ conf_write_service() {
             echo "inventory_addresses = ipc://$RUN/inventory.sock"
             echo "payment_addresses = ipc://$RUN/payment.sock"
             echo "events_url = ipc://$RUN/events.sock"
-            [[ -z ${CHECKOUT_NATS_URL:-} ]] || echo "nats_url = $CHECKOUT_NATS_URL"
+            [[ -z $NATS_URL ]] || echo "nats_url = $NATS_URL"
             ;;
         esac
     } | conf_write "$name"

@@ -2,20 +2,14 @@
 #include "base/conf.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct source {
-    const char *file;   /* path of --config, or NULL */
-    char **values;      /* one a row, NULL where nothing was given */
-    const char **from;  /* where each came from, for error sentences */
-};
+#include "base/conf_source.h"
 
 /* Finds a row by name; dashes count as underscores. */
-static int find_row(const struct conf_table *table, const char *name, size_t length)
+int conf_find_row(const struct conf_table *table, const char *name, size_t length)
 {
     for (size_t i = 0; i < table->count; i++) {
         const char *candidate = table->rows[i].name;
@@ -28,65 +22,51 @@ static int find_row(const struct conf_table *table, const char *name, size_t len
     return -1;
 }
 
-static char *trim(char *text)
+struct err conf_give(struct conf_source *source, int row, const char *value,
+                     const char *from)
 {
-    while (isspace((unsigned char)*text))
-        text++;
-    size_t length = strlen(text);
-    while (length > 0 && isspace((unsigned char)text[length - 1]))
-        text[--length] = '\0';
-    return text;
-}
+    char *copy = strdup(value);
 
-static struct err read_line(const struct conf_table *table, struct source *source, char *line,
-                            int number)
-{
-    char *text = trim(line);
-
-    if (*text == '\0' || *text == '#')
-        return ERR_NONE;
-    char *equals = strchr(text, '=');
-    if (equals == NULL)
-        return err_make(ERR_INVALID_ARGUMENT, "%s line %d has no '='; write: name = value",
-                        source->file, number);
-    *equals = '\0';
-    char *name = trim(text);
-    int row = find_row(table, name, strlen(name));
-    if (row < 0)
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "%s line %d sets \"%s\", which %s does not know; see --help",
-                        source->file, number, name, table->program);
-    if (source->values[row] == NULL) {
-        source->values[row] = strdup(trim(equals + 1));
-        source->from[row] = source->file;
-        if (source->values[row] == NULL)
-            return err_memory();
-    }
+    if (copy == NULL)
+        return err_memory();
+    free(source->values[row]);
+    source->values[row] = copy;
+    source->from[row] = from;
     return ERR_NONE;
 }
 
-static struct err read_file(const struct conf_table *table, struct source *source)
+static struct err take_argument(struct conf_source *source, const char *name,
+                                size_t length, const char *value)
 {
-    char line[4096];
-    struct err e = ERR_NONE;
-    FILE *file = fopen(source->file, "re");
+    const struct conf_table *table = source->table;
+    const bool config = length == 6 && strncmp(name, "config", 6) == 0;
+    int row = config ? -1 : conf_find_row(table, name, length);
 
-    if (file == NULL)
-        return err_make(ERR_INVALID_ARGUMENT, "cannot open the configuration %s: %s",
-                        source->file, strerror(errno));
-    for (int number = 1; !failed(e) && fgets(line, sizeof line, file) != NULL; number++)
-        e = read_line(table, source, line, number);
-    fclose(file);
-    return e;
+    if (!config && row < 0)
+        return err_make(ERR_INVALID_ARGUMENT, "%s does not know --%.*s; see --help",
+                        table->program, (int)length, name);
+    if (!config && table->rows[row].type == CONF_SECRET)
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "--%.*s is a secret and would show in the process list; put it "
+                        "into the --config file or the environment",
+                        (int)length, name);
+    if (config ? source->file != NULL : source->values[row] != NULL)
+        return err_make(ERR_INVALID_ARGUMENT, "--%.*s is given twice; keep one of them",
+                        (int)length, name);
+    if (!config)
+        return conf_give(source, row, value, "the command line");
+    source->file = value;
+    return ERR_NONE;
 }
 
-static struct err read_arguments(const struct conf_table *table, struct source *source,
-                                 int argc, char **argv)
+static struct err read_arguments(struct conf_source *source, int argc, char **argv)
 {
-    for (int i = 1; i < argc; i++) {
+    struct err e = ERR_NONE;
+
+    for (int i = 1; i < argc && !failed(e); i++) {
         const char *name = argv[i];
         if (strcmp(name, "--help") == 0) {
-            conf_print_help(table);
+            conf_print_help(source->table);
             exit(0);
         }
         if (strncmp(name, "--", 2) != 0)
@@ -98,42 +78,9 @@ static struct err read_arguments(const struct conf_table *table, struct source *
             value = argv[i];
         if (value == NULL)
             return err_make(ERR_INVALID_ARGUMENT, "--%s needs a value", name);
-        if (length == 6 && strncmp(name, "config", 6) == 0) {
-            source->file = value;
-            continue;
-        }
-        int row = find_row(table, name, length);
-        if (row < 0)
-            return err_make(ERR_INVALID_ARGUMENT, "%s does not know --%.*s; see --help",
-                            table->program, (int)length, name);
-        if (table->rows[row].type == CONF_SECRET)
-            return err_make(ERR_INVALID_ARGUMENT,
-                            "--%.*s is a secret and would show in the process list; put it "
-                            "into the --config file or the environment",
-                            (int)length, name);
-        free(source->values[row]);
-        source->values[row] = strdup(value);
-        source->from[row] = "the command line";
-        if (source->values[row] == NULL)
-            return err_memory();
+        e = take_argument(source, name, length, value);
     }
-    return ERR_NONE;
-}
-
-static void read_environment(const struct conf_table *table, struct source *source)
-{
-    char name[128];
-
-    for (size_t i = 0; i < table->count; i++) {
-        snprintf(name, sizeof name, "CHECKOUT_%s_%s", table->program, table->rows[i].name);
-        for (char *c = name; *c != '\0'; c++)
-            *c = (char)(*c == '-' ? '_' : toupper((unsigned char)*c));
-        const char *value = getenv(name);
-        if (value != NULL && source->values[i] == NULL) {
-            source->values[i] = strdup(value);
-            source->from[i] = "the environment";
-        }
-    }
+    return e;
 }
 
 static bool is_text(const struct conf_row *row)
@@ -171,7 +118,8 @@ static struct err store(const struct conf_row *row, const char *value, const cha
     return ERR_NONE;
 }
 
-static struct err fill(const struct conf_table *table, const struct source *source, void *out)
+static struct err fill(const struct conf_table *table, const struct conf_source *source,
+                       void *out)
 {
     for (size_t i = 0; i < table->count; i++) {
         const struct conf_row *row = &table->rows[i];
@@ -190,7 +138,8 @@ static struct err fill(const struct conf_table *table, const struct source *sour
 
 struct err conf_read(const struct conf_table *table, int argc, char **argv, void *out)
 {
-    struct source source = {
+    struct conf_source source = {
+        .table = table,
         .values = calloc(table->count, sizeof *source.values),
         .from = calloc(table->count, sizeof *source.from),
     };
@@ -200,12 +149,11 @@ struct err conf_read(const struct conf_table *table, int argc, char **argv, void
         free(source.from);
         return err_memory();
     }
-    struct err e = read_arguments(table, &source, argc, argv);
-    if (!failed(e)) {
-        read_environment(table, &source);
-        if (source.file != NULL)
-            e = read_file(table, &source);
-    }
+    struct err e = read_arguments(&source, argc, argv);
+    if (!failed(e))
+        e = conf_read_environment(&source);
+    if (!failed(e) && source.file != NULL)
+        e = conf_read_file(&source);
     for (size_t i = 0; i < table->count; i++)
         if (is_text(&table->rows[i]))
             *(char **)((char *)out + table->rows[i].offset) = NULL;
@@ -222,7 +170,7 @@ struct err conf_read(const struct conf_table *table, int argc, char **argv, void
 
 const char *conf_text(const struct conf_table *table, const char *name, const void *out)
 {
-    int row = find_row(table, name, strlen(name));
+    int row = conf_find_row(table, name, strlen(name));
 
     assert(row >= 0 && table->rows[row].type == CONF_TEXT);
     return *(char *const *)(const void *)((const char *)out + table->rows[row].offset);

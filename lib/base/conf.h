@@ -6,8 +6,11 @@
  *   2. in the environment           CHECKOUT_INVENTORY_LISTEN_URL=...
  *   3. in the file of --config FILE listen_url = ...                 (# starts a comment)
  *   4. in the row's default.
- * --help prints the table.  An unknown name anywhere is refused: a typing error must not
- * silently leave a default in force.
+ * --help prints the table.  An unknown name anywhere is refused, also in the environment
+ * after CHECKOUT_<PROGRAM>_, and a name that is given twice in one of these: a typing error
+ * must not silently leave another value in force.  A file that is a folder, cannot be read
+ * to its end or is longer than 1 MiB is refused, too.  What Kubernetes puts into the
+ * environment by itself is overlooked (conf_environment.c), which one log line says.
  */
 #pragma once
 

@@ -1,7 +1,6 @@
 /* cursor.c - see cursor.h. */
 #include "base/cursor.h"
 
-#include <assert.h>
 #include <sodium.h>
 #include <string.h>
 
@@ -29,7 +28,8 @@ char *cursor_seal(struct arena *arena, const struct cursor_scope *scope, const c
     size_t length = strlen(text);
     uint8_t bytes[MAC_SIZE + CURSOR_TEXT_MAX];
 
-    assert(length <= CURSOR_TEXT_MAX);
+    if (length > CURSOR_TEXT_MAX)
+        return NULL;
     make_mac(scope, text, bytes);
     memcpy(bytes + MAC_SIZE, text, length);
     size_t room = sodium_base64_encoded_len(MAC_SIZE + length, VARIANT);

@@ -28,7 +28,7 @@ struct cursor_scope {
 
 /* `text` (at most CURSOR_TEXT_MAX bytes) as a cursor of ceil((16 + its length) * 4 / 3)
  * characters A-Z a-z 0-9 - _, in the arena; the same for the same arguments.  NULL when the
- * arena is full. */
+ * arena is full or the text is longer. */
 char *cursor_seal(struct arena *arena, const struct cursor_scope *scope, const char *text)
     __attribute__((warn_unused_result));
 

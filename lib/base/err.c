@@ -79,6 +79,25 @@ enum err_code err_of_reason(const char *reason)
     return ERR_UNKNOWN;
 }
 
+static const char *const MONEY[] = {
+    [MONEY_NONE] = "none",
+    [MONEY_REFUNDED] = "refunded",
+    [MONEY_REFUND_PENDING] = "refund_pending",
+};
+
+const char *err_money_text(enum err_money money)
+{
+    return MONEY[money];
+}
+
+enum err_money err_money_of(const char *text)
+{
+    for (int m = MONEY_NONE; text != NULL && m <= MONEY_REFUND_PENDING; m++)
+        if (strcmp(MONEY[m], text) == 0)
+            return (enum err_money)m;
+    return MONEY_UNTOLD;
+}
+
 unsigned err_grpc_status(enum err_code code)
 {
     return CODES[code].grpc;

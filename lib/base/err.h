@@ -77,15 +77,24 @@ enum err_effect {
     EFFECT_UNKNOWN = 2,
 };
 
+/* What became of the money of a checkout that was refused, as far as that is durable. */
+enum err_money {
+    MONEY_UNTOLD = 0,     /* the error is about something else, or nobody kept it */
+    MONEY_NONE,           /* nothing was taken, and nothing will be */
+    MONEY_REFUNDED,       /* it was taken and has been given back */
+    MONEY_REFUND_PENDING, /* it was, or may have been, taken; what was is to be given back */
+};
+
 struct err {
     enum err_code code;
     enum err_effect effect;
+    enum err_money money;
     /* When asking again can help: not before so many milliseconds; 0 when not known. */
     uint32_t retry_after_ms;
     /* SKUs, an order's id and the like, separated by commas, or NULL; lives in the
      * request's arena. */
     const char *subject;
-    char message[192]; /* a sentence, cut if longer; never a secret */
+    char message[400]; /* a sentence or two, cut if longer; never a secret */
 };
 
 #define ERR_NONE ((struct err){.code = ERR_OK})
@@ -111,6 +120,12 @@ const char *err_reason(enum err_code code);
 
 /* The code of that reason, or ERR_UNKNOWN when there is none. */
 enum err_code err_of_reason(const char *reason);
+
+/* "none", "refunded", "refund_pending"; NULL of MONEY_UNTOLD. */
+const char *err_money_text(enum err_money money);
+
+/* And back; MONEY_UNTOLD for any other text, and for NULL. */
+enum err_money err_money_of(const char *text);
 
 /* gRPC status 0 to 16; HTTP status; whether asking again with the same key can help. */
 unsigned err_grpc_status(enum err_code code);

@@ -172,6 +172,17 @@ bool utf8_valid(const char *text, size_t most)
     return string != NULL;
 }
 
+size_t utf8_prefix(const char *text, size_t most)
+{
+    size_t size = strnlen(text, most + 1);
+
+    if (size <= most)
+        return size;
+    for (size = most; size > 0 && ((unsigned char)text[size] & 0xc0) == 0x80;)
+        size--;
+    return size;
+}
+
 bool currency_valid(const char *text)
 {
     return strlen(text) == 3 && strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 3;

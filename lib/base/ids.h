@@ -60,5 +60,8 @@ bool printable_ascii(const char *text, size_t most);
 /* Whether text is 0 to `most` bytes of well-formed UTF-8 with no control character. */
 bool utf8_valid(const char *text, size_t most);
 
+/* How many bytes of text, at most `most`, end no character of UTF-8 in its middle. */
+size_t utf8_prefix(const char *text, size_t most);
+
 /* Whether text is an ISO 4217 currency's shape: three capitals. */
 bool currency_valid(const char *text);

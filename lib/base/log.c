@@ -230,8 +230,19 @@ bool log_begin(struct log_record *record, enum log_level level, const char *even
         return false;
     record->level = level;
     record->cut = false;
+    record->total = 0;
     record->used = 0;
     put_head(record, event);
+    return true;
+}
+
+bool log_begin_limited(struct log_record *record, enum log_level level, const char *event)
+{
+    uint64_t total;
+
+    if (!log_limit_pass(event, &total) || !log_begin(record, level, event))
+        return false;
+    record->total = total;
     return true;
 }
 
@@ -267,6 +278,8 @@ static void keep(const char *line, size_t size)
 /* LINE_END has room for all of it. */
 void log_end(struct log_record *record)
 {
+    if (record->total > 0)
+        log_pair_number(record, "total", (int64_t)record->total);
     if (record->cut)
         put_text(record, as_json ? ",\"cut\":true" : " cut=true");
     put_text(record, as_json ? "}\n" : "\n");

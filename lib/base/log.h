@@ -15,11 +15,13 @@
  */
 #pragma once
 
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/log_limit.h"
 
 /* Bytes of a line; what does not fit is left out and the line ends with cut=true. */
 enum { LOG_LINE_MAX = 2000 };
@@ -51,8 +53,25 @@ void log_line(enum log_level level, const char *event, const char *format, ...)
 
 #define log_debug(event, ...) log_line(LOG_DEBUG, event, __VA_ARGS__)
 #define log_info(event, ...)  log_line(LOG_INFO, event, __VA_ARGS__)
-#define log_warn(event, ...)  log_line(LOG_WARN, event, __VA_ARGS__)
-#define log_error(event, ...) log_line(LOG_ERROR, event, __VA_ARGS__)
+#define log_warn(event, ...)  log_limited(LOG_WARN, event, __VA_ARGS__)
+#define log_error(event, ...) log_limited(LOG_ERROR, event, __VA_ARGS__)
+
+/*
+ * A line that outside events can repeat: once a second at most of each `event`, then with
+ * total=, how many there were, if some were left out (log_limit.h).  `format` is a literal.
+ * Lines that are each the record of one thing (a request that was cut off, a file that somebody
+ * had read anew) go by log_line.
+ */
+#define log_limited(level, event, format, ...)                                           \
+    do {                                                                                 \
+        uint64_t total_;                                                                 \
+        if (!log_limit_pass(event, &total_))                                             \
+            break;                                                                       \
+        if (total_ == 0)                                                                 \
+            log_line(level, event, format, ##__VA_ARGS__);                               \
+        else                                                                             \
+            log_line(level, event, format " total=%" PRIu64, ##__VA_ARGS__, total_);     \
+    } while (0)
 
 /*
  * A line pair by pair, for those that are written very often, or whose pairs differ:
@@ -65,13 +84,19 @@ void log_line(enum log_level level, const char *event, const char *format, ...)
  */
 struct log_record {
     enum log_level level;
-    bool cut; /* something did not fit */
+    bool cut;       /* something did not fit */
+    uint64_t total; /* how many of its event there were, when some were left out; or 0 */
     size_t used;
     char text[LOG_LINE_MAX];
 };
 
 /* False: lines of that level are not written; there is nothing to end. */
 bool log_begin(struct log_record *record, enum log_level level, const char *event)
+    __attribute__((warn_unused_result));
+
+/* The same for a line that outside events can repeat, limited as those of log_limited are:
+ * false also when it is left out. */
+bool log_begin_limited(struct log_record *record, enum log_level level, const char *event)
     __attribute__((warn_unused_result));
 
 /* `value` may be anything; NULL is "".  The second: `size` bytes of it. */

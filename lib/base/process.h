@@ -3,16 +3,18 @@
  */
 #pragma once
 
+#include <stdint.h>
+
 /*
  * Call first in main, before any thread: files made are private (umask 077), memory is
- * never dumped (it holds keys and passwords), SIGPIPE is ignored, and SIGTERM and SIGINT
- * wait for process_wait_stop.
+ * never dumped (it holds keys and passwords), SIGPIPE is ignored, and SIGTERM, SIGINT
+ * and SIGHUP wait for process_wait_signal: none of these ends the process by itself.
  */
 void process_start(void);
 
-/* Blocks until SIGTERM or SIGINT; gives which. */
-int process_wait_stop(void);
+/* Blocks until SIGTERM, SIGINT or SIGHUP; gives which. */
+int process_wait_signal(void);
 
-/* Ends the process with success so many seconds from now, whatever hangs: for its orderly end,
- * when all it owes anybody is durable. */
-void process_end_within(unsigned seconds);
+/* For an orderly end that may hang: `ms` milliseconds from now the process ends with
+ * EXIT_FAILURE and a line in the log.  What it owes anybody must be durable. */
+void process_end_within(int64_t ms);

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/hex.h"
 #include "base/ids.h"
 
 enum {
@@ -29,12 +30,9 @@ static const char BLANKS[] = " \t";
 
 /* ---- traceparent ---- */
 
-/* What a lower-case hexadecimal digit stands for; -1: it is none. */
-static int hex_digit(char c)
+static bool lower_hex(char c)
 {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    return hex_digit(c) >= 0 && !(c >= 'A' && c <= 'F');
 }
 
 /* Whether text begins as a traceparent of any version. */
@@ -44,7 +42,7 @@ static bool begins_well(const char *text)
         "xx-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-xxxxxxxxxxxxxxxx-xx";
 
     for (size_t i = 0; i < sizeof PATTERN - 1; i++)
-        if (PATTERN[i] == 'x' ? hex_digit(text[i]) < 0 : text[i] != PATTERN[i])
+        if (PATTERN[i] == 'x' ? !lower_hex(text[i]) : text[i] != PATTERN[i])
             return false;
     return strspn(text + TRACE_ID_AT, "0") < 32 &&
            strspn(text + SPAN_ID_AT, "0") < SPAN_ID_LENGTH;

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "db/shape.h"
+
 bool slot_waits(const struct slot *slot, const struct db_kind *kind)
 {
     return slot->op != NULL && (kind == NULL || slot->op->kind == kind);
@@ -17,6 +19,19 @@ void slot_finish(struct slot *slot, struct err error, const struct db_rows *rows
 
     slot->op = NULL;
     op->done(op->arg, error, rows != NULL ? rows : &NO_ROWS);
+}
+
+/* With the rows of its own, if they are what was promised.  Column 0 told whose they are. */
+static void finish_with(struct slot *slot, const struct db_rows *rows)
+{
+    const struct db_op *op = slot->op;
+    const struct db_kind *kind = op->kind;
+    struct err e = shape_check(kind->name, (struct shape){kind->rows, 1}, rows, kind->head,
+                               op->head);
+
+    if (failed(e) && kind->write != NULL)
+        e.effect = EFFECT_UNKNOWN; /* it committed, whatever it found */
+    slot_finish(slot, e, rows);
 }
 
 static struct db_rows all_rows(const void *result)
@@ -101,6 +116,8 @@ void answer_written(struct slot *slots, size_t count, const struct db_kind *kind
     keep_waiting(sorted);
     for (int row = 0; row < all.count; row++) {
         const char *id = db_text(&all, row, 0);
+        if (id == NULL)
+            continue;
         if (slot == NULL || strcmp(id_of(slot), id) != 0) {
             slot = find(sorted, kind, id);
             if (slot == NULL)
@@ -111,7 +128,7 @@ void answer_written(struct slot *slots, size_t count, const struct db_kind *kind
     }
     for (size_t i = 0; i < count; i++)
         if (slot_waits(&slots[i], kind) && slots[i].row_count > 0)
-            slot_finish(&slots[i], ERR_NONE,
+            finish_with(&slots[i],
                         &(struct db_rows){result, slots[i].first_row, slots[i].row_count});
 }
 
@@ -134,6 +151,6 @@ void answer_asked(struct slot *slots, size_t count, const struct db_kind *kind,
             row++;
         own.count = row - own.first;
         if (slot->op != NULL)
-            slot_finish(slot, ERR_NONE, &own);
+            finish_with(slot, &own);
     }
 }

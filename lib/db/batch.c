@@ -13,16 +13,20 @@
 #include "base/log.h"
 #include "db/answers.h"
 #include "db/sqlstate.h"
+#include "db/words.h"
 
 enum {
     PATIENCE_MS =
         30000,     /* above statement_timeout: past it the server is taken for dead */
     SYNC_MS = 250, /* for the end of an answer of which all else is there */
+    PROBE_COMMIT_MS = 600000, /* the COMMIT of a probe */
+    PROBE_TICK_MS = 200,      /* how often a probe is asked whether it is enough */
+    SAID_SIZE = 112,
     COLUMNS_MAX = DB_HEAD_MAX + 1 + DB_LINES_MAX,
 };
 
 /* One statement that was sent, in order, and where its answer belongs. */
-enum sent_kind { SENT_OTHER, SENT_ANSWER, SENT_COMMIT };
+enum sent_kind { SENT_OTHER, SENT_BACKEND, SENT_ANSWER, SENT_COMMIT };
 
 struct sent {
     enum sent_kind kind;
@@ -35,12 +39,16 @@ struct attempt {
     struct conn *conn;
     struct slot *slots;
     size_t count;
-    struct sent sent[3 + 2 * DB_KINDS_MAX + 1];
+    struct sent sent[7 + 2 * DB_KINDS_MAX];
     size_t sent_count;
     PGresult **answers;
     char state[6]; /* SQLSTATE of the first error, or "" */
+    char said[SAID_SIZE]; /* what PostgreSQL said of it: for operators */
     bool asking; /* for answers alone */
     bool committed;
+    bool moved; /* a pooler gave it another server process than the session was set up on */
+    bool (*stop)(void *arg); /* of a probe, else NULL */
+    void *stop_arg;
 };
 
 /* ---- preparing ---------------------------------------------------------------------- */
@@ -67,6 +75,24 @@ static struct err prepare_kind(const struct db_kind *kind, struct conn *conn,
     return e;
 }
 
+/* A megabyte that does not fit into memory, for as long as the statement runs.  Where
+ * temporary files are limited none is made: that says nothing of the disk. */
+static struct err prepare_probe(struct conn *conn, int64_t deadline)
+{
+    struct err e = conn_prepare(conn, "little_memory",
+                                "SELECT set_config('work_mem', '64kB', true),"
+                                "       set_config('temp_tablespaces', '', true)",
+                                "", true, deadline);
+
+    if (failed(e))
+        return e;
+    return conn_prepare(conn, "room",
+                        "SELECT count(*) FROM unnest(array_fill(repeat('x', 8000), ARRAY["
+                        "    CASE current_setting('temp_file_limit') WHEN '-1' THEN 128"
+                        "    ELSE 0 END]))",
+                        "", true, deadline);
+}
+
 struct err batch_prepare(const struct db_config *config, struct conn *conn,
                          int64_t deadline)
 {
@@ -80,6 +106,11 @@ struct err batch_prepare(const struct db_config *config, struct conn *conn,
         e = conn_prepare(conn, "barrier",
                          "SELECT pg_logical_emit_message(true, 'checkout', 'again')", "",
                          true, deadline);
+    if (!failed(e) && conn->backend != 0)
+        e = conn_prepare(conn, "backend", "SELECT pg_backend_pid()::bigint", "", true,
+                         deadline);
+    if (!failed(e))
+        e = prepare_probe(conn, deadline);
     if (!failed(e) && config->lock != NULL)
         e = conn_prepare(conn, "lock", config->lock, "tt", true, deadline);
     for (size_t k = 0; k < config->kind_count && !failed(e); k++)
@@ -210,11 +241,21 @@ static bool any_of(const struct attempt *a, const struct db_kind *kind)
     return false;
 }
 
+/* What was answered before is sent without waiting for the COMMIT's own answer, so that it
+ * is known which of them is missing. */
+static bool send_commit(struct attempt *a)
+{
+    return PQsendFlushRequest(a->conn->pg) && send_plain(a, SENT_COMMIT, "commit") &&
+           PQpipelineSync(a->conn->pg);
+}
+
 static bool send_all(struct attempt *a, struct buffer *buffer)
 {
     bool in_doubt = false;
 
     if (!send_plain(a, SENT_OTHER, "begin"))
+        return false;
+    if (a->conn->backend != 0 && !send_plain(a, SENT_BACKEND, "backend"))
         return false;
     if (a->config->lock != NULL && !send_lock(a, buffer))
         return false;
@@ -225,7 +266,7 @@ static bool send_all(struct attempt *a, struct buffer *buffer)
         in_doubt |= a->slots[i].in_doubt;
     if (in_doubt && !send_plain(a, SENT_OTHER, "barrier"))
         return false;
-    return send_plain(a, SENT_COMMIT, "commit") && PQpipelineSync(a->conn->pg);
+    return send_commit(a);
 }
 
 /* ---- receiving ---------------------------------------------------------------------- */
@@ -261,47 +302,57 @@ static bool wait_for(struct attempt *a,
     if (ready != 0)
         return ready > 0;
     for (;;) {
-        ready = wait(a->conn, finish_late(a, patience));
+        int64_t tick = clock_monotonic_ms() + PROBE_TICK_MS;
+        ready =
+            wait(a->conn,
+                 finish_late(a, a->stop != NULL && tick < patience ? tick : patience));
         if (ready != 0)
             return ready > 0;
-        if (clock_monotonic_ms() >= patience)
+        if (clock_monotonic_ms() >= patience || (a->stop != NULL && a->stop(a->stop_arg)))
             return false;
     }
 }
 
-/* Of one operation alone it is known what it was about. */
-static void tell_error(const struct attempt *a, const PGresult *result)
+/* The first of an attempt says what went wrong; those behind it follow from it.  Of one
+ * operation alone it is known what it was about. */
+static void note_error(struct attempt *a, const PGresult *result)
 {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const struct db_op *op = a->count == 1 ? a->slots[0].op : NULL;
     struct log_record line;
+    char words[WORDS_SIZE];
 
-    if (!log_begin(&line, LOG_WARN, "database_error"))
+    words_for_log(a->conn->pg, result, words);
+    if (log_begin_limited(&line, LOG_WARN, "database_error")) {
+        if (op != NULL)
+            log_subject(&line, op->request, op->order);
+        log_pair(&line, "database", a->config->name);
+        log_pair_number(&line, "operations", (int64_t)a->count);
+        log_pair(&line, "sqlstate", state != NULL ? state : "none");
+        log_pair(&line, "message", words);
+        log_end(&line);
+    }
+    if (a->state[0] != '\0')
         return;
-    if (op != NULL)
-        log_subject(&line, op->request, op->order);
-    log_pair(&line, "database", a->config->name);
-    log_pair_number(&line, "operations", (int64_t)a->count);
-    log_pair(&line, "sqlstate", state != NULL ? state : "none");
-    log_pair(&line, "message", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
-    log_end(&line);
+    snprintf(a->state, sizeof a->state, "%s", state != NULL ? state : "08006");
+    snprintf(a->said, sizeof a->said, "%.*s", (int)sizeof a->said - 1, words);
 }
 
 static void take_result(struct attempt *a, const struct sent *sent, PGresult *result)
 {
-    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const struct db_rows rows = {.result = result, .count = PQntuples(result)};
 
     switch (PQresultStatus(result)) {
     case PGRES_FATAL_ERROR:
-        if (a->state[0] == '\0')
-            snprintf(a->state, sizeof a->state, "%s", state != NULL ? state : "08006");
-        tell_error(a, result);
+        note_error(a, result);
         break;
     case PGRES_TUPLES_OK:
         if (sent->kind == SENT_ANSWER && a->answers[sent->of_kind] == NULL) {
             a->answers[sent->of_kind] = result;
             return; /* kept */
         }
+        if (sent->kind == SENT_BACKEND)
+            a->moved = rows.count != 1 || db_number(&rows, 0, 0) != a->conn->backend;
         break;
     case PGRES_COMMAND_OK:
         if (sent->kind == SENT_COMMIT)
@@ -336,8 +387,12 @@ static bool receive_all(struct attempt *a)
                 return false;
             /* The end of one statement's results.  The answer to the Sync comes with the last;
              * had libpq no memory for it, it says nothing and waits. */
-            if (++at == a->sent_count)
+            a->batch->committing =
+                ++at < a->sent_count && a->sent[at].kind == SENT_COMMIT;
+            if (at == a->sent_count)
                 patience = clock_monotonic_ms() + SYNC_MS;
+            else if (a->batch->committing && a->stop != NULL)
+                patience = clock_monotonic_ms() + PROBE_COMMIT_MS;
             continue;
         }
         if (PQresultStatus(result) == PGRES_PIPELINE_SYNC) {
@@ -395,22 +450,39 @@ static struct verdict in_doubt(struct attempt *a)
 {
     for (size_t i = 0; i < a->count; i++)
         a->slots[i].in_doubt = true;
-    return (struct verdict){VERDICT_LOST,
-                            err_unknown(ERR_UNAVAILABLE,
-                                        "The database connection was lost; the "
-                                        "outcome is unknown.")};
+    struct verdict lost = {
+        .kind = VERDICT_LOST,
+        .error = err_unknown(ERR_UNAVAILABLE, "The database connection was lost; the "
+                                              "outcome is unknown."),
+        .why = err_make(ERR_UNAVAILABLE, "The database connection was lost."),
+    };
+
+    lost.why.subject = sqlstate_words(NULL);
+    return lost;
+}
+
+/* For operators, with PostgreSQL's own words, and for everybody. */
+static struct err why_not(const char *state, const char *said)
+{
+    struct err why =
+        err_make(ERR_UNAVAILABLE, "Cannot write: %s. PostgreSQL says: %s (SQLSTATE %s).",
+                 sqlstate_words(state), said, state);
+
+    why.subject = sqlstate_words(state);
+    return why;
 }
 
 /* Of an error that leaves the connection as good as it was. */
 static struct verdict failure(const struct attempt *a)
 {
     static const enum verdict_kind VERDICTS[] = {
-        [SQLSTATE_DATA] = VERDICT_DATA,
-        [SQLSTATE_RACE] = VERDICT_AGAIN,
-        [SQLSTATE_TWIN] = VERDICT_TWIN,
-        [SQLSTATE_RESOURCES] = VERDICT_REFUSED,
+        [SQLSTATE_DATA] = VERDICT_DATA,      [SQLSTATE_RACE] = VERDICT_AGAIN,
+        [SQLSTATE_TWIN] = VERDICT_TWIN,      [SQLSTATE_READ_ONLY] = VERDICT_READ_ONLY,
+        [SQLSTATE_UNABLE] = VERDICT_REFUSED,
     };
-    struct verdict verdict = {VERDICTS[sqlstate_meaning(a->state)], sqlstate_err(a->state)};
+    struct verdict verdict = {.kind = VERDICTS[sqlstate_meaning(a->state)],
+                              .error = sqlstate_err(a->state),
+                              .why = why_not(a->state, a->said)};
 
     if (a->asking)
         verdict.error.effect = EFFECT_UNKNOWN;
@@ -433,7 +505,7 @@ static void finish_kinds(struct attempt *a)
 /* Asks about operations that committed, of which no write has said anything, if there are any. */
 static struct verdict ask(struct attempt *committed)
 {
-    const struct verdict done = {VERDICT_COMMITTED, ERR_NONE};
+    const struct verdict done = {.kind = VERDICT_COMMITTED};
     struct attempt a = follow_up(committed);
     bool sent = true;
 
@@ -461,6 +533,8 @@ static struct verdict judge(struct attempt *a)
 {
     enum sqlstate_meaning meaning = sqlstate_meaning(a->state);
 
+    if (a->moved) /* without our settings, so perhaps not on disk; connecting tells why */
+        return in_doubt(a);
     if (a->committed && !a->conn->warned) {
         finish_kinds(a);
         return ask(a);
@@ -472,8 +546,9 @@ static struct verdict judge(struct attempt *a)
     if (!roll_back(a))
         return in_doubt(a);
     if (a->state[0] == '\0') /* COMMIT answered ROLLBACK */
-        return (struct verdict){VERDICT_AGAIN,
-                                err_make(ERR_UNAVAILABLE, "The database rolled back.")};
+        return (struct verdict){
+            .kind = VERDICT_AGAIN,
+            .error = err_make(ERR_UNAVAILABLE, "The database rolled back.")};
     return failure(a);
 }
 
@@ -514,7 +589,7 @@ struct verdict batch_attempt(struct batch *batch, const struct db_config *config
                         .count = count,
                         .answers = batch->answers};
 
-    conn->warned = false;
+    conn->warned = batch->committing = false;
     slots_sort(slots, count, &batch->by_id);
     for (size_t i = 0; i < count; i++) {
         slots[i].kind = slots[i].held_back ? NULL : slots[i].op->kind;
@@ -522,7 +597,9 @@ struct verdict batch_attempt(struct batch *batch, const struct db_config *config
     }
     struct fault before = pass_commit(&a, "before");
     if (before.kind == FAULT_ERROR)
-        return (struct verdict){VERDICT_REFUSED, sqlstate_err("53100")};
+        return (struct verdict){.kind = VERDICT_REFUSED,
+                                .error = sqlstate_err("53100"),
+                                .why = why_not("53100", "a failpoint")};
     if (before.kind == FAULT_DROP)
         return in_doubt(&a);
     if (!send_all(&a, &batch->parameters)) {
@@ -530,7 +607,7 @@ struct verdict batch_attempt(struct batch *batch, const struct db_config *config
             return in_doubt(&a);
         batch->parameters.failed = false;
         conn_close(conn); /* half a batch is in its buffer, without a COMMIT */
-        return (struct verdict){VERDICT_DATA, err_memory()};
+        return (struct verdict){.kind = VERDICT_DATA, .error = err_memory()};
     }
     bool alive =
         wait_for(&a, conn_push, clock_monotonic_ms() + PATIENCE_MS) && receive_all(&a);
@@ -542,7 +619,55 @@ struct verdict batch_attempt(struct batch *batch, const struct db_config *config
         finish_unknown(&a);
     struct verdict verdict = alive ? judge(&a) : in_doubt(&a);
     clear_answers(batch->answers);
+    batch->committing = false;
     return verdict;
+}
+
+/* ---- probing ------------------------------------------------------------------------ */
+
+static bool send_probe(struct attempt *a, struct buffer *buffer)
+{
+    if (!send_plain(a, SENT_OTHER, "begin") ||
+        !send_plain(a, SENT_OTHER, "little_memory") || !send_plain(a, SENT_OTHER, "room"))
+        return false;
+    if (a->config->lock != NULL && !send_lock(a, buffer))
+        return false;
+    for (size_t k = 0; k < a->config->kind_count; k++)
+        if (!send_kind(a, k, buffer))
+            return false;
+    return send_plain(a, SENT_OTHER, "barrier") && send_commit(a);
+}
+
+static struct verdict judge_probe(struct attempt *a)
+{
+    if (a->committed && !a->conn->warned)
+        return (struct verdict){.kind = VERDICT_COMMITTED};
+    if (a->committed) /* somebody called the wait for the standby off */
+        return (struct verdict){.kind = VERDICT_AGAIN};
+    if (a->state[0] == '\0' || sqlstate_meaning(a->state) == SQLSTATE_CONNECTION ||
+        !roll_back(a))
+        return in_doubt(a);
+    return failure(a);
+}
+
+struct verdict batch_probe(struct batch *batch, const struct db_config *config,
+                           struct conn *conn, bool (*stop)(void *arg), void *arg)
+{
+    struct attempt a = {.batch = batch,
+                        .config = config,
+                        .conn = conn,
+                        .answers = batch->answers,
+                        .stop = stop,
+                        .stop_arg = arg};
+
+    conn->warned = batch->committing = false;
+    bool sent = send_probe(&a, &batch->parameters);
+    batch->parameters.failed = false;
+    bool alive = sent && wait_for(&a, conn_push, clock_monotonic_ms() + PATIENCE_MS) &&
+                 receive_all(&a);
+    clear_answers(batch->answers);
+    batch->committing = false;
+    return alive ? judge_probe(&a) : in_doubt(&a);
 }
 
 void batch_free(struct batch *batch)

@@ -23,13 +23,15 @@ enum verdict_kind {
     VERDICT_DATA,      /* some operation can never succeed: `error` */
     VERDICT_AGAIN,     /* a race: `error` */
     VERDICT_TWIN,      /* a key is taken: again, and if that stays, DATA */
-    VERDICT_REFUSED,   /* for want of disk or memory: `error` */
+    VERDICT_REFUSED,   /* the server cannot write just now: `error` */
+    VERDICT_READ_ONLY, /* this server only reads; nothing was done: `error` */
     VERDICT_LOST,      /* the connection is gone; what was sent is in doubt */
 };
 
 struct verdict {
     enum verdict_kind kind;
-    struct err error;
+    struct err error; /* for the operations */
+    struct err why;   /* for who asks how the database is; or ERR_NONE */
 };
 
 /* Kept between batches.  by_id's slots are allocated by the writer, the rest starts zeroed. */
@@ -37,6 +39,7 @@ struct batch {
     struct buffer parameters;
     PGresult *answers[DB_KINDS_MAX];
     struct slots_by_id by_id;
+    bool committing; /* all is answered but the COMMIT */
 };
 
 /* Prepares every statement and enters pipeline mode; the connection is then a batch's. */
@@ -50,6 +53,19 @@ struct err batch_prepare(const struct db_config *config, struct conn *conn, int6
  */
 struct verdict batch_attempt(struct batch *batch, const struct db_config *config,
                              struct conn *conn, struct slot *slots, size_t count)
+    __attribute__((warn_unused_result));
+
+/*
+ * Whether a batch would be written now: one of no operations, each kind's statements over
+ * empty arrays.  So rights and read-only servers are noticed, a megabyte of disk is used
+ * for a moment, and the COMMIT has something to wait for.  Changes nothing.
+ *
+ * An answer to all but the COMMIT is waited for as long as in an attempt.  The COMMIT is
+ * waited for longer, since a server keeps the session of one that waits for a standby,
+ * whoever hangs up; until stop(arg), asked every so often, says that it is enough.
+ */
+struct verdict batch_probe(struct batch *batch, const struct db_config *config,
+                           struct conn *conn, bool (*stop)(void *arg), void *arg)
     __attribute__((warn_unused_result));
 
 void batch_free(struct batch *batch);

@@ -3,16 +3,23 @@
 
 #include <endian.h>
 #include <errno.h>
-#include <poll.h>
-#include <stdio.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "db/db.h"
-#include "db/settings.h"
+#include "db/connect.h"
+#include "db/pooler.h"
+#include "db/server.h"
+#include "db/words.h"
 
-enum { TICK_MS = 50 }; /* how often those who wait behind a connection are looked after */
+enum {
+    TICK_MS = 50, /* how often those who wait behind a connection are looked after */
+    LINK_LOOK_MS = 250, /* how often the link itself is, while an answer is waited for */
+    PROBES_LOST = 2,    /* so many keepalives without an answer: the link is cut, */
+    CUT_MS = 2500,      /* and when for so long nothing is acknowledged */
+};
 
 Oid conn_oid(char type, bool array)
 {
@@ -29,191 +36,119 @@ static void on_notice(void *arg, const PGresult *notice)
 {
     struct conn *conn = arg;
     const char *severity = PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
+    char words[WORDS_SIZE];
 
     if (severity == NULL || strcmp(severity, "WARNING") != 0)
         return;
     conn->warned = true;
+    words_for_log(conn->pg, notice, words);
     log_warn("database_warning", "database=%s sqlstate=%s message=%s", conn->name,
-             PQresultErrorField(notice, PG_DIAG_SQLSTATE),
-             PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY));
+             PQresultErrorField(notice, PG_DIAG_SQLSTATE), words);
 }
 
-/* Looks after those who wait elsewhere, if it is time; gives when to do so again. */
-static int64_t look_after(struct conn *conn)
+/* Looks after those who wait elsewhere. */
+int64_t conn_look_after(struct conn *conn, int64_t deadline_ms)
 {
-    int64_t now = clock_monotonic_ms();
+    int64_t now = clock_monotonic_ms(), next = now + LINK_LOOK_MS;
 
-    if (conn->meanwhile == NULL)
-        return INT64_MAX;
-    if (now >= conn->look_at_ms) {
+    if (conn->meanwhile != NULL && now >= conn->look_at_ms) {
         conn->look_at_ms = now + TICK_MS;
         conn->meanwhile(conn->arg);
     }
-    return conn->look_at_ms;
+    if (conn->meanwhile != NULL && conn->look_at_ms < next)
+        next = conn->look_at_ms;
+    if (now >= deadline_ms)
+        return 0;
+    return next < deadline_ms ? next : deadline_ms;
 }
 
-/* Polls the socket.  1: ready, 0: time is up, -1: broken. */
-static int wait_socket(struct conn *conn, short events, int64_t deadline_ms)
+/*
+ * Whether the other machine's kernel is silent: it answers no keepalive, two of which were sent
+ * (connect.c), or does not acknowledge what was sent, during which there are no keepalives.
+ * (TCP_USER_TIMEOUT would take a server that does not read, as it waits for a lock, for one
+ * that is gone.)
+ */
+static bool is_cut(int fd)
+{
+    struct tcp_info info = {0};
+    socklen_t size = sizeof info;
+
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0 ||
+        info.tcpi_state != TCP_ESTABLISHED)
+        return false; /* a Unix socket has no link; what ends is seen by reading */
+    return info.tcpi_probes >= PROBES_LOST ||
+           (info.tcpi_unacked > 0 && info.tcpi_retransmits > 0 &&
+            info.tcpi_last_ack_recv > CUT_MS);
+}
+
+int conn_poll(struct conn *conn, short events, int64_t deadline_ms)
 {
     struct pollfd poll_for = {.fd = PQsocket(conn->pg), .events = events};
 
     if (poll_for.fd < 0)
         return -1;
     for (;;) {
-        int64_t tick = look_after(conn), until = tick < deadline_ms ? tick : deadline_ms;
+        int64_t until = conn_look_after(conn, deadline_ms);
         int n = poll(&poll_for, 1, (int)clock_remaining_ms(until));
         if (n > 0 || (n < 0 && errno != EINTR))
             return n;
-        if (n == 0 && until == deadline_ms)
+        if (n == 0 && is_cut(poll_for.fd))
+            return -1;
+        if (n == 0 && until == 0)
             return 0;
     }
 }
 
-static bool connect_within(struct conn *conn, int64_t deadline_ms)
+struct err conn_ask(struct conn *conn, const char *sql, int64_t deadline_ms,
+                    PGresult **out)
 {
-    PostgresPollingStatusType next = PGRES_POLLING_WRITING;
+    struct err e = ERR_NONE;
+    char words[WORDS_SIZE];
 
-    if (PQstatus(conn->pg) == CONNECTION_BAD)
-        return false;
-    while (next != PGRES_POLLING_OK) {
-        short events = next == PGRES_POLLING_READING ? POLLIN : POLLOUT;
-        if (next == PGRES_POLLING_FAILED || wait_socket(conn, events, deadline_ms) <= 0)
-            return false;
-        next = PQconnectPoll(conn->pg);
+    if (!PQsendQuery(conn->pg, sql) || !conn_flush(conn, deadline_ms))
+        return err_make(ERR_UNAVAILABLE, "The database connection was lost in set-up.");
+    for (;;) {
+        int ready = conn_wait(conn, deadline_ms);
+        if (ready != 1)
+            return err_make(ERR_UNAVAILABLE,
+                            ready == 0 ? "The database did not finish set-up in time."
+                                       : "The database connection was lost in set-up.");
+        PGresult *result = PQgetResult(conn->pg);
+        if (result == NULL)
+            return e;
+        if (PQresultStatus(result) == PGRES_FATAL_ERROR) {
+            words_of_result(conn->pg, result, words);
+            e = err_make(ERR_UNAVAILABLE, "The database refused set-up: %s", words);
+        }
+        PQclear(*out);
+        *out = result;
     }
-    return true;
 }
 
 /* Gives the session the settings we rest on, whatever anybody else has set. */
 static struct err set_up(struct conn *conn, int64_t deadline_ms)
 {
     char sql[SETTINGS_SQL_SIZE];
-    struct err e = ERR_NONE;
+    PGresult *result = NULL;
 
-    settings_sql(conn->read_only ? SETTINGS_READER : SETTINGS_WRITER, sql);
-    if (!PQsendQuery(conn->pg, sql) || !conn_flush(conn, deadline_ms))
-        return err_make(ERR_UNAVAILABLE, "The database connection was lost in set-up.");
-    for (;;) {
-        if (conn_wait(conn, deadline_ms) != 1)
-            return err_make(ERR_UNAVAILABLE, "The database did not finish set-up in time.");
-        PGresult *result = PQgetResult(conn->pg);
-        if (result == NULL)
-            return e;
-        if (PQresultStatus(result) == PGRES_FATAL_ERROR)
-            e = err_make(ERR_UNAVAILABLE, "The database refused set-up: %s",
-                         PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
-        PQclear(result);
-    }
-}
-
-/* libpq's message, first line only; it names hosts and roles but never a password. */
-static struct err connection_err(const PGconn *pg)
-{
-    const char *text = PQerrorMessage(pg);
-    int length = (int)strcspn(text, "\n");
-
-    if (length == 0)
-        return err_make(ERR_UNAVAILABLE, "The database did not answer in time.");
-    return err_make(ERR_UNAVAILABLE, "Cannot connect to the database: %.*s", length, text);
-}
-
-/* The i-th part of a comma-separated list, or its only part for all; in `room` bytes. */
-static const char *part_of(const char *list, size_t i, char *out, size_t room)
-{
-    const char *part = list;
-
-    if (strchr(list, ',') == NULL)
-        return list;
-    for (; i > 0; i--) {
-        const char *comma = strchr(part, ',');
-        if (comma == NULL)
-            break;
-        part = comma + 1;
-    }
-    snprintf(out, room, "%.*s", (int)strcspn(part, ","), part);
-    return out;
-}
-
-static size_t count_hosts(const PQconninfoOption *options)
-{
-    size_t count = 1;
-
-    for (; options->keyword != NULL; options++)
-        if (strcmp(options->keyword, "host") == 0 && options->val != NULL)
-            for (const char *c = options->val; *c != '\0'; c++)
-                count += *c == ',' ? 1 : 0;
-    return count;
-}
-
-/* Starts connecting to one of the URL's hosts. */
-static PGconn *start_host(const struct conn *conn, const PQconninfoOption *options, size_t i)
-{
-    enum { KEYS_MAX = 64, PART_SIZE = 256 };
-    const char *keys[KEYS_MAX], *values[KEYS_MAX];
-    char parts[3][PART_SIZE];
-    size_t count = 0, split = 0;
-
-    for (; options->keyword != NULL && count < KEYS_MAX - 4; options++) {
-        const char *key = options->keyword;
-        if (options->val == NULL || strcmp(key, "target_session_attrs") == 0)
-            continue;
-        bool list = strcmp(key, "host") == 0 || strcmp(key, "hostaddr") == 0 ||
-                    strcmp(key, "port") == 0;
-        keys[count] = key;
-        values[count] = list ? part_of(options->val, i, parts[split], PART_SIZE) : options->val;
-        split += list ? 1 : 0;
-        count++;
-    }
-    keys[count] = "fallback_application_name";
-    values[count++] = conn->name;
-    keys[count] = "client_encoding";
-    values[count++] = "UTF8";
-    /* A standby would show readers the past, and refuse the writer.  ("read-write" would
-     * also refuse a primary whose default_transaction_read_only set_up puts right.) */
-    keys[count] = "target_session_attrs";
-    values[count++] = "primary";
-    keys[count] = NULL;
-    return PQconnectStartParams(keys, values, 0);
-}
-
-/* libpq watches no clock when it connects without blocking, and a host that hangs would
- * take all the time of those after it: so each gets its share. */
-static struct err connect_any(struct conn *conn, const PQconninfoOption *options,
-                              int64_t deadline_ms)
-{
-    size_t hosts = count_hosts(options);
-    struct err e = ERR_NONE;
-
-    for (size_t i = 0; i < hosts; i++) {
-        int64_t share = clock_remaining_ms(deadline_ms) / (int64_t)(hosts - i);
-        conn->pg = start_host(conn, options, i);
-        if (conn->pg == NULL)
-            return err_memory();
-        if (connect_within(conn, clock_monotonic_ms() + share))
-            return ERR_NONE;
-        e = connection_err(conn->pg);
-        conn_close(conn);
-    }
+    settings_sql(conn->of, sql);
+    struct err e = conn_ask(conn, sql, deadline_ms, &result);
+    PQclear(result);
     return e;
 }
 
 struct err conn_open(struct conn *conn, int64_t deadline_ms)
 {
-    char *problem = NULL; /* may quote the URL: not for anybody's eyes */
-    PQconninfoOption *options = PQconninfoParse(conn->url, &problem);
-
     conn_close(conn);
-    if (options == NULL) {
-        PQfreemem(problem);
-        return err_make(ERR_UNAVAILABLE, "The database URL is not one libpq understands.");
-    }
-    struct err e = connect_any(conn, options, deadline_ms);
-    PQconninfoFree(options);
-    if (!failed(e)) {
+    struct err e = connect_any(conn, deadline_ms);
+    if (failed(e))
+        return e;
+    if (conn->of != SETTINGS_MIGRATOR) /* whose notices are shown as they come */
         PQsetNoticeReceiver(conn->pg, on_notice, conn);
-        PQsetnonblocking(conn->pg, 1);
+    PQsetnonblocking(conn->pg, 1);
+    e = server_check(conn, deadline_ms);
+    if (!failed(e))
         e = set_up(conn, deadline_ms);
-    }
     if (failed(e))
         conn_close(conn);
     return e;
@@ -224,6 +159,21 @@ void conn_close(struct conn *conn)
     PQfinish(conn->pg);
     conn->pg = NULL;
     conn->warned = false;
+    conn->backend = 0;
+}
+
+void conn_end(struct conn *conn)
+{
+    conn_close(conn);
+    for (size_t i = 0; i < CONN_HOSTS_MAX; i++) {
+        lookup_drop(conn->lookups[i]);
+        conn->lookups[i] = NULL;
+    }
+}
+
+struct err conn_check_backend(struct conn *conn, int64_t deadline_ms)
+{
+    return conn->backend == 0 ? ERR_NONE : pooler_check(conn, conn->backend, deadline_ms);
 }
 
 struct err conn_prepare(struct conn *conn, const char *name, const char *sql, const char *types,
@@ -232,6 +182,7 @@ struct err conn_prepare(struct conn *conn, const char *name, const char *sql, co
     Oid oids[DB_HEAD_MAX + DB_LINES_MAX + 1];
     int count = (int)strlen(types);
     struct err e = ERR_NONE;
+    char words[WORDS_SIZE];
 
     for (int i = 0; i < count; i++)
         oids[i] = conn_oid(types[i], arrays);
@@ -243,9 +194,10 @@ struct err conn_prepare(struct conn *conn, const char *name, const char *sql, co
         PGresult *result = PQgetResult(conn->pg);
         if (result == NULL)
             return e;
-        if (PQresultStatus(result) != PGRES_COMMAND_OK)
-            e = err_make(ERR_UNAVAILABLE, "The database cannot prepare %s: %s", name,
-                         PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
+        if (PQresultStatus(result) != PGRES_COMMAND_OK) {
+            words_of_result(conn->pg, result, words);
+            e = err_make(ERR_UNAVAILABLE, "The database cannot prepare %s: %s", name, words);
+        }
         PQclear(result);
     }
 }
@@ -256,7 +208,7 @@ int conn_push(struct conn *conn, int64_t deadline_ms)
         int left = PQflush(conn->pg);
         if (left <= 0)
             return left == 0 ? 1 : -1;
-        int ready = wait_socket(conn, POLLIN | POLLOUT, deadline_ms);
+        int ready = conn_poll(conn, POLLIN | POLLOUT, deadline_ms);
         if (ready <= 0)
             return ready;
         if (!PQconsumeInput(conn->pg))
@@ -298,7 +250,7 @@ bool conn_send(struct conn *conn, const struct db_query *query)
 bool conn_alive(struct conn *conn)
 {
     for (;;) {
-        int ready = wait_socket(conn, POLLIN, 0);
+        int ready = conn_poll(conn, POLLIN, 0);
         if (ready <= 0)
             return ready == 0;
         if (!PQconsumeInput(conn->pg) || PQisBusy(conn->pg))
@@ -309,7 +261,7 @@ bool conn_alive(struct conn *conn)
 int conn_wait(struct conn *conn, int64_t deadline_ms)
 {
     while (PQisBusy(conn->pg)) {
-        int ready = wait_socket(conn, POLLIN, deadline_ms);
+        int ready = conn_poll(conn, POLLIN, deadline_ms);
         if (ready <= 0)
             return ready;
         if (!PQconsumeInput(conn->pg))

@@ -59,8 +59,8 @@ void db_read(struct db *db, struct db_query *query)
 
 static bool is_null(const struct db_rows *rows, int row, int column)
 {
-    assert(row >= 0 && row < rows->count);
-    return PQgetisnull(rows->result, rows->first + row, column);
+    return row < 0 || row >= rows->count ||
+           PQgetisnull(rows->result, rows->first + row, column);
 }
 
 const char *db_text(const struct db_rows *rows, int row, int column)
@@ -82,7 +82,7 @@ int64_t db_number(const struct db_rows *rows, int row, int column)
 
     if (is_null(rows, row, column))
         return 0;
-    assert(db_size(rows, row, column) == sizeof wire); /* a statement must return bigint */
+    assert(db_size(rows, row, column) == sizeof wire); /* the shape says so */
     memcpy(&wire, PQgetvalue(rows->result, rows->first + row, column), sizeof wire);
     return (int64_t)be64toh(wire);
 }

@@ -9,6 +9,8 @@
  *
  * What the writer guarantees:
  *  - `done` is called exactly once, at the latest soon after the operation's deadline.
+ *  - an operation that ends because the database cannot write (away, full, read-only, a
+ *    right is missing) is UNAVAILABLE; RESOURCE_EXHAUSTED is a full queue and memory.
  *  - success means COMMIT was acknowledged.  A failure with effect none means it never
  *    will be; with effect unknown, that it may have been.
  *  - one bad operation never fails its neighbours: a batch that fails for its data is
@@ -42,16 +44,26 @@ struct db_kind {
     const char *name;  /* of the prepared statements; a plain word */
     const char *head;  /* types of the head columns, "tti" */
     const char *lines; /* types of the line columns, or NULL */
-    const char *write; /* changes rows; or NULL */
+    const char *write; /* changes rows, and locks none without operations; or NULL */
     /* Returns the answers, sorted by its first column, the ordinal (bigint); the rows of
      * one operation are handed to its `done`.  NULL: none. */
     const char *answer;
+    const char *rows; /* the shape of `answer`'s rows, see below; there when that is */
     /* `write` answers for what it changed: in rows like those of `answer`, but with column 0
      * of the head (a text, never NULL) in place of the ordinal, one operation's rows together.
      * Then `answer` is only asked, after COMMIT, about operations it returned nothing of.  Of
      * those in a batch that agree in column 0 the first is written, the others are asked about. */
     bool write_answers;
 };
+
+/*
+ * The shape of an answer: "+itT" is one row or more, each of a bigint, a text, and a text
+ * that may be NULL; "*..." any number of rows.  Letters as above; a capital may be NULL.
+ * Only rows of that shape are handed over.  If a row that must be there is not, or a cell is
+ * NULL that must not be, somebody has changed the database by hand or a disk has failed:
+ * the operation ends with DATA_LOSS, of unknown effect if it wrote, which is logged as
+ * `rows_damaged`; its neighbours do not notice.
+ */
 
 /* A result's rows, valid only while `done` runs; columns and rows count from 0. */
 struct db_rows {
@@ -87,6 +99,7 @@ struct db_query {
     const char *name;  /* of the prepared statement; one name, one text */
     const char *types; /* of the parameters $1..., letters as above */
     const char *sql;
+    const char *rows; /* the shape of the answer, as above; NULL: none is read */
     struct db_value values[DB_HEAD_MAX];
     int64_t deadline_ms;
     const struct cancel *cancel; /* as above */
@@ -121,14 +134,28 @@ struct err db_open(const struct db_config *config, struct db **out)
 /* Ends what is queued with CANCELLED, then the threads.  NULL is allowed. */
 void db_close(struct db *db);
 
-/* OK when the writer is connected; else UNAVAILABLE with the last connection's error. */
+/*
+ * Whether an operation submitted now would be written, as far as is known: OK; or
+ * UNAVAILABLE, with the reason for operators as the message and, as the subject, in words
+ * that may be told to anybody (static).  It finds out by itself when that has changed, also
+ * while no operation comes.
+ */
 struct err db_health(struct db *db) __attribute__((warn_unused_result));
 
 /* Hand over.  `done` may be called before these return (queue full, or closing). */
 void db_submit(struct db *db, struct db_op *op);
 void db_read(struct db *db, struct db_query *query);
 
-/* Cells.  Text is NULL for SQL's NULL and lives while `done` runs; numbers are then 0. */
+/*
+ * The same check of some columns of one row, those from `first` on: for what is only there
+ * when another column says so, and where one damaged row must not fail the others.
+ * `columns` is a shape without its first character.  Logs nothing.
+ */
+struct err db_row_check(const struct db_rows *rows, int row, int first,
+                        const char *columns) __attribute__((warn_unused_result));
+
+/* Cells.  Text is NULL for SQL's NULL, and for a row that is not there, and lives while
+ * `done` runs; numbers are then 0. */
 const char *db_text(const struct db_rows *rows, int row, int column);
 int64_t db_number(const struct db_rows *rows, int row, int column);
 bool db_bool(const struct db_rows *rows, int row, int column);

@@ -9,7 +9,9 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "db/conn.h"
+#include "db/shape.h"
 #include "db/sqlstate.h"
+#include "db/words.h"
 
 enum { PREPARED_MAX = 16 }; /* distinct queries a chore has */
 
@@ -24,7 +26,8 @@ struct dedicated *dedicated_new(const char *url, const char *name)
     struct dedicated *connection = calloc(1, sizeof *connection);
 
     if (connection != NULL)
-        connection->conn = (struct conn){.url = url, .name = name};
+        connection->conn =
+            (struct conn){.url = url, .name = name, .of = SETTINGS_WRITER};
     return connection;
 }
 
@@ -38,7 +41,7 @@ void dedicated_free(struct dedicated *connection)
 {
     if (connection == NULL)
         return;
-    dedicated_close(connection);
+    conn_end(&connection->conn);
     free(connection);
 }
 
@@ -57,6 +60,7 @@ static struct err receive(struct dedicated *connection, int64_t deadline_ms,
                           PGresult **out)
 {
     struct err e = ERR_NONE;
+    char words[WORDS_SIZE];
 
     for (;;) {
         int ready = conn_wait(&connection->conn, deadline_ms);
@@ -70,9 +74,9 @@ static struct err receive(struct dedicated *connection, int64_t deadline_ms,
         ExecStatusType status = PQresultStatus(result);
         if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK && !failed(e)) {
             const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+            words_for_log(connection->conn.pg, result, words);
             log_warn("database_error", "database=%s sqlstate=%s message=%s",
-                     connection->conn.name, state != NULL ? state : "none",
-                     PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
+                     connection->conn.name, state != NULL ? state : "none", words);
             e = sqlstate_meaning(state) == SQLSTATE_CONNECTION ? lost("")
                                                                : sqlstate_err(state);
         }
@@ -133,8 +137,7 @@ static struct err pass_before(const char *name, bool *repeat)
     late(fault);
     *repeat = fault.kind == FAULT_REPEAT;
     if (fault.kind == FAULT_ERROR)
-        return err_make(ERR_RESOURCE_EXHAUSTED,
-                        "The database has no room (a failpoint).");
+        return sqlstate_err("53100");
     return fault.kind == FAULT_DROP ? lost(" (a failpoint)") : ERR_NONE;
 }
 
@@ -155,6 +158,8 @@ static struct err run(struct dedicated *connection, const struct db_query *query
     bool lose_answer = false;
     struct err e = writes ? pass_before(query->name, &lose_answer) : ERR_NONE;
 
+    if (!failed(e)) /* what it has locked, it has there */
+        e = conn_check_backend(&connection->conn, query->deadline_ms);
     if (!failed(e))
         e = prepare(connection, query);
     if (!failed(e) && !conn_send(&connection->conn, query))
@@ -190,8 +195,10 @@ struct err dedicated_run(struct dedicated *connection, const struct db_query *qu
         return e;
     }
     const struct db_rows rows = {.result = result, .count = PQntuples(result)};
-    if (on_rows != NULL)
+    e = shape_check(query->name, (struct shape){query->rows, 0}, &rows, query->types,
+                    query->values);
+    if (!failed(e) && on_rows != NULL)
         on_rows(arg, &rows);
     PQclear(result);
-    return ERR_NONE;
+    return e;
 }

@@ -21,6 +21,8 @@
 
 #define OWNER_MAX 400
 
+enum { ROLES_MAX = 64, ROLE_SIZE = 64 /* PostgreSQL's names have 63 bytes */ };
+
 /* "ID PLACE": the same when either is.  (An id may get lost, and a place may change.) */
 static bool same_owner(const char *a, const char *b)
 {
@@ -102,7 +104,7 @@ static struct err set_password(PGconn *conn, const char *role, const char *passw
     PQfreemem(verifier);
     if (!failed(e))
         return e;
-    return err_make(e.code, "the role %s could not be given its password: %.90s", role,
+    return err_make(e.code, "the role %s could not be given its password: %.300s", role,
                     e.message);
 }
 
@@ -126,9 +128,33 @@ static struct err take_role(PGconn *conn, const char *role, const char *password
     return e;
 }
 
+/* The names that lines have set so far, and the lines. */
+struct seen {
+    char names[ROLES_MAX][ROLE_SIZE];
+    int lines[ROLES_MAX];
+    int count;
+};
+
+static struct err check_seen(struct seen *seen, const char *path, int number,
+                             const char *role)
+{
+    for (int i = 0; i < seen->count; i++)
+        if (strcmp(seen->names[i], role) == 0)
+            return err_make(
+                ERR_INVALID_ARGUMENT,
+                "%s line %d sets %s once more, after line %d; keep one of them", path,
+                number, role, seen->lines[i]);
+    if (seen->count == ROLES_MAX)
+        return err_make(ERR_INVALID_ARGUMENT, "%s line %d is one role more than %d", path,
+                        number, ROLES_MAX);
+    strcpy(seen->names[seen->count], role);
+    seen->lines[seen->count++] = number;
+    return ERR_NONE;
+}
+
 /* `owner` has OWNER_MAX bytes, and is set by the line "@owner = ...". */
 static struct err take_line(PGconn *conn, const char *path, int number, char *line,
-                            char *owner)
+                            struct seen *seen, char *owner)
 {
     char *text = trim(line);
 
@@ -140,10 +166,13 @@ static struct err take_line(PGconn *conn, const char *path, int number, char *li
                         "%s line %d has no '='; write: role = password", path, number);
     *equals = '\0';
     const char *role = trim(text), *password = trim(equals + 1);
-    if (*role == '\0' || strlen(role) > 63 || *password == '\0')
+    if (*role == '\0' || strlen(role) >= ROLE_SIZE || *password == '\0')
         return err_make(ERR_INVALID_ARGUMENT,
                         "%s line %d needs a role (1 to 63 characters) and a password",
                         path, number);
+    struct err e = check_seen(seen, path, number, role);
+    if (failed(e))
+        return e;
     if (strcmp(role, "@owner") != 0)
         return take_role(conn, role, password, owner);
     if (strlen(password) >= OWNER_MAX)
@@ -155,13 +184,14 @@ static struct err take_line(PGconn *conn, const char *path, int number, char *li
 static struct err take_lines(PGconn *conn, const char *path, FILE *file)
 {
     char line[1024], owner[OWNER_MAX] = "";
+    struct seen seen = {.count = 0};
     struct err e = session_run(conn, "BEGIN");
 
     for (int n = 1; !failed(e) && fgets(line, sizeof line, file) != NULL; n++) {
         if (strlen(line) == sizeof line - 1)
             e = err_make(ERR_INVALID_ARGUMENT, "%s line %d is too long", path, n);
         else
-            e = take_line(conn, path, n, line, owner);
+            e = take_line(conn, path, n, line, &seen, owner);
     }
     sodium_memzero(line, sizeof line);
     if (!failed(e) && ferror(file))

@@ -3,28 +3,26 @@
 
 #include <string.h>
 
-#include "db/settings.h"
+#include "base/clock.h"
+#include "db/conn.h"
+#include "db/words.h"
+
+enum { CONNECT_MS = 15000 };
 
 struct err session_open(const char *url, PGconn **out)
 {
-    /* The URL comes last, so what it says wins; a dead peer is noticed within a minute.
-     */
-    const char *const names[] = {
-        "connect_timeout",     "application_name", "keepalives_idle",
-        "keepalives_interval", "keepalives_count", "tcp_user_timeout",
-        "client_encoding",     "dbname",           NULL};
-    const char *const values[] = {"10",    "checkoutctl", "20", "10", "4",
-                                  "60000", "UTF8",        url,  NULL};
+    struct conn conn = {.url = url, .name = "checkoutctl", .of = SETTINGS_MIGRATOR};
+    struct err e = conn_open(&conn, clock_monotonic_ms() + CONNECT_MS);
 
-    *out = PQconnectdbParams(names, values, 1);
-    if (*out == NULL)
-        return err_memory();
-    if (PQstatus(*out) != CONNECTION_OK) {
-        const char *message = PQerrorMessage(*out);
-        return err_make(ERR_UNAVAILABLE, "cannot connect to the database: %.*s",
-                        (int)strcspn(message, "\n"), message);
+    if (failed(e)) {
+        conn_end(&conn);
+        return e;
     }
-    return session_settings(*out);
+    *out = conn.pg;
+    conn.pg = NULL;
+    conn_end(&conn);
+    PQsetnonblocking(*out, 0);
+    return ERR_NONE;
 }
 
 struct err session_settings(PGconn *conn)
@@ -37,11 +35,10 @@ struct err session_settings(PGconn *conn)
 
 struct err session_error(const PGconn *conn, const PGresult *result)
 {
-    const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    char words[WORDS_SIZE];
 
-    if (message == NULL)
-        message = PQerrorMessage(conn);
-    return err_make(ERR_UNKNOWN, "%.*s", (int)strcspn(message, "\n"), message);
+    words_of_result(conn, result, words);
+    return err_make(ERR_UNKNOWN, "%s", words);
 }
 
 struct err session_run(PGconn *conn, const char *sql)

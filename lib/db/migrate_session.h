@@ -5,7 +5,10 @@
 
 #include "base/err.h"
 
-/* Connects within 10 s a host; UNAVAILABLE with the server's words, never with the URL.
+/*
+ * Connects within 15 s.  UNAVAILABLE with the server's words, never with the URL, also for a
+ * pooler in transaction mode; FAILED_PRECONDITION when the server is not one to keep orders on
+ * (server.h).  Nothing was done then, and no lock is held.
  */
 struct err session_open(const char *url, PGconn **out)
     __attribute__((warn_unused_result));
@@ -21,6 +24,6 @@ struct err session_run(PGconn *conn, const char *sql) __attribute__((warn_unused
  */
 struct err session_commit(PGconn *conn) __attribute__((warn_unused_result));
 
-/* The first line of the server's message for a result, or else of the connection's. */
+/* The server's words for a result (words.h), or else the connection's. */
 struct err session_error(const PGconn *conn, const PGresult *result)
     __attribute__((warn_unused_result));

@@ -9,7 +9,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "db/conn.h"
+#include "db/shape.h"
 #include "db/sqlstate.h"
+#include "db/words.h"
 
 enum {
     READERS_MAX = 16,
@@ -40,6 +42,9 @@ static void finish(struct db_query *query, struct err error, const PGresult *res
 {
     struct db_rows rows = {.result = result, .count = result == NULL ? 0 : PQntuples(result)};
 
+    if (!failed(error))
+        error = shape_check(query->name, (struct shape){query->rows, 0}, &rows,
+                            query->types, query->values);
     query->done(query->arg, error, &rows);
 }
 
@@ -122,6 +127,10 @@ static struct err make_ready(struct reader *reader, const struct db_query *query
     if (reader->conn.pg == NULL) {
         reader->prepared_count = 0;
         e = conn_open(&reader->conn, deadline);
+    } else {
+        e = conn_check_backend(&reader->conn, deadline);
+        if (failed(e))
+            conn_close(&reader->conn);
     }
     for (size_t i = 0; i < reader->prepared_count && !failed(e); i++)
         if (strcmp(reader->prepared[i], query->name) == 0)
@@ -137,16 +146,20 @@ static struct err make_ready(struct reader *reader, const struct db_query *query
     return e;
 }
 
-static void tell_failure(const struct db_query *query, const PGresult *result)
+static void tell_failure(const struct reader *reader, const struct db_query *query,
+                         const PGresult *result)
 {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     struct log_record line;
+    char words[WORDS_SIZE];
 
-    if (!log_begin(&line, LOG_WARN, "query_failed"))
+    if (!log_begin_limited(&line, LOG_WARN, "query_failed"))
         return;
+    words_for_log(reader->conn.pg, result, words);
     log_subject(&line, query->request, query->order);
     log_pair(&line, "query", query->name);
     log_pair(&line, "sqlstate", state != NULL ? state : "none");
+    log_pair(&line, "message", words);
     log_end(&line);
 }
 
@@ -170,9 +183,8 @@ static struct err receive(struct reader *reader, const struct db_query *query, P
             *out = result;
             continue;
         }
-        const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-        e = sqlstate_err(state);
-        tell_failure(query, result);
+        e = sqlstate_err(PQresultErrorField(result, PG_DIAG_SQLSTATE));
+        tell_failure(reader, query, result);
         PQclear(result);
     }
     if (e.code == ERR_UNAVAILABLE)
@@ -218,7 +230,7 @@ static void *reader_main(void *arg)
             finish(query, err_make(ERR_CANCELLED, "Nobody waits for it."), NULL);
         else
             run(reader, query);
-    conn_close(&reader->conn);
+    conn_end(&reader->conn);
     return NULL;
 }
 
@@ -239,7 +251,7 @@ struct err readers_start(const struct db_config *config, struct readers **out)
         reader->pool = pool;
         reader->conn = (struct conn){.url = config->url,
                                      .name = config->name,
-                                     .read_only = true,
+                                     .of = SETTINGS_READER,
                                      .meanwhile = expire_queue,
                                      .arg = pool};
         if (pthread_create(&reader->thread, NULL, reader_main, reader) != 0)

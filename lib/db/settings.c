@@ -11,36 +11,41 @@
 static const struct setting SETTINGS[] = {
     /* A statement that waited for a lock sees what its owner wrote, and no statement of
      * ours fails with 40001 for what others do. */
-    {SETTINGS_ALL, "default_transaction_isolation", "read committed", NULL},
+    {SETTINGS_ALL, "default_transaction_isolation", "read committed", NULL, false},
     /* The writer can write; a reader cannot. */
-    {WRITER | SETTINGS_MIGRATOR, "default_transaction_read_only", "off", NULL},
-    {SETTINGS_READER, "default_transaction_read_only", "on", NULL},
+    {WRITER | SETTINGS_MIGRATOR, "default_transaction_read_only", "off", NULL, false},
+    {SETTINGS_READER, "default_transaction_read_only", "on", NULL, false},
     /* What was acknowledged is on disk, here and on a synchronous standby. */
-    {WRITER | SETTINGS_MIGRATOR, "synchronous_commit", "on", "remote_apply"},
+    {WRITER | SETTINGS_MIGRATOR, "synchronous_commit", "on", "remote_apply", false},
     /* The warning of a wait for the standby that was cancelled is sent to us: the outcome
      * is then unknown. */
-    {SETTINGS_ALL, "client_min_messages", "warning", NULL},
+    {SETTINGS_ALL, "client_min_messages", "warning", NULL, false},
     /* Text goes in and comes out as UTF-8. */
-    {SETTINGS_ALL, "client_encoding", "UTF8", NULL},
+    {SETTINGS_ALL, "client_encoding", "UTF8", NULL, false},
     /* Names in our SQL mean PostgreSQL's own functions, not those of whoever may create in
      * a schema of the database's path.  (Migrations may create in `public`.) */
-    {SERVICE, "search_path", "pg_catalog, pg_temp", NULL},
+    {SERVICE, "search_path", "pg_catalog, pg_temp", NULL, false},
     /* A wait behind a transaction whose owner died without a word ends; the batch is then
      * run again.  A statement that ran into its time-out has had no effect: it never
      * cancels a COMMIT's wait for a standby in a way we could take for success. */
-    {SERVICE, "lock_timeout", "5s", NULL},
-    {SERVICE, "statement_timeout", "20s", NULL},
+    {SERVICE, "lock_timeout", "5s", NULL, false},
+    {SERVICE, "statement_timeout", "20s", NULL, false},
     /* Nobody waits longer than this for locks of a process of ours that hangs or is gone. */
-    {SERVICE, "idle_in_transaction_session_timeout", "20s", NULL},
-    {SERVICE, "client_connection_check_interval", "1s", NULL},
+    {SERVICE, "idle_in_transaction_session_timeout", "20s", NULL, false},
+    {SERVICE, "client_connection_check_interval", "1s", NULL, false},
+    /* Nor when the link to it was cut without a word. */
+    {SERVICE, "tcp_keepalives_idle", "5", NULL, true},
+    {SERVICE, "tcp_keepalives_interval", "2", NULL, true},
+    {SERVICE, "tcp_keepalives_count", "3", NULL, true},
+    {SERVICE, "tcp_user_timeout", "10000", NULL, true},
     /* A deadline can be met.  All of a writer's statements find their rows by key.  Plans
      * made while the tables were still empty would read them from end to end, and be kept.
      * What can only be read so costs ten thousand million then, for which JIT would compile
      * each run: half a second.  And with arrays of few elements, a lone shopper's, each run
      * would be planned anew: a fifth of its time. */
-    {WRITER, "enable_seqscan", "off", NULL},
-    {WRITER, "jit", "off", NULL},
-    {WRITER, "plan_cache_mode", "force_generic_plan", NULL},
+    {WRITER, "enable_seqscan", "off", NULL, false},
+    {WRITER, "jit", "off", NULL, false},
+    {WRITER, "plan_cache_mode", "force_generic_plan", NULL, false},
 };
 
 enum { COUNT = sizeof SETTINGS / sizeof *SETTINGS };

@@ -5,11 +5,11 @@
  * None of them decides here: each session is set up by SQL, which overrides them all, at
  * every connect.  Settings no promise rests on are left as they are.
  *
- * What only a superuser may set (fsync, full_page_writes, session_replication_role) is
- * not here.
+ * What no session can set (fsync, the encoding, ...) is looked at instead: server.h.
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Whose session; values to be or-ed. */
@@ -26,6 +26,7 @@ struct setting {
     const char *name;
     const char *value;   /* as current_setting gives it */
     const char *or_else; /* a default that promises more and is kept; or NULL */
+    bool tcp;            /* on a Unix socket there is none, and current_setting gives 0 */
 };
 
 enum { SETTINGS_SQL_SIZE = 2048 };

@@ -4,46 +4,80 @@
 #include <stddef.h>
 #include <string.h>
 
+enum { RETRY_UNABLE_MS = 30000 };
+
+#define AWAY "the database cannot be reached"
+
 /* A row matches by its prefix; the first match rules. */
-static const struct {
+static const struct row {
     const char *prefix;
     enum sqlstate_meaning meaning;
-} MEANINGS[] = {
-    {"40001", SQLSTATE_RACE},       /* serialization_failure */
-    {"40P01", SQLSTATE_RACE},       /* deadlock_detected */
-    {"55P03", SQLSTATE_RACE},       /* lock_not_available: lock_timeout */
-    {"23505", SQLSTATE_TWIN},       /* unique_violation: a twin committed under our snapshot;
+    const char *words; /* NULL: the database is well */
+} ROWS[] = {
+    {"40001", SQLSTATE_RACE, NULL}, /* serialization_failure */
+    {"40P01", SQLSTATE_RACE, NULL}, /* deadlock_detected */
+    {"55P03", SQLSTATE_RACE, NULL}, /* lock_not_available: lock_timeout */
+    {"23505", SQLSTATE_TWIN, NULL}, /* unique_violation: a twin committed under our snapshot;
                                        run again it is seen, and answered as it was */
-    {"25006", SQLSTATE_CONNECTION}, /* read_only_sql_transaction: this is a standby now */
-    {"57P", SQLSTATE_CONNECTION},   /* admin_shutdown, crash_shutdown, cannot_connect_now */
-    {"57014", SQLSTATE_DATA},       /* query_canceled: too slow for statement_timeout, so in
+    {"25006", SQLSTATE_READ_ONLY, /* read_only_sql_transaction: this is a standby now */
+     "the database is read-only"},
+    {"42501", SQLSTATE_UNABLE, /* insufficient_privilege */
+     "a right in the database is missing"},
+    {"57P", SQLSTATE_CONNECTION, AWAY}, /* admin_shutdown, crash_shutdown, cannot_connect_now */
+    {"57014", SQLSTATE_DATA, NULL}, /* query_canceled: too slow for statement_timeout, so in
                                        halves it may be fast enough */
-    {"08", SQLSTATE_CONNECTION},
-    {"0A000", SQLSTATE_CONNECTION}, /* feature_not_supported: a migration gave a column another
-                                       type, and what was prepared before is of no more use */
-    {"26", SQLSTATE_CONNECTION},    /* invalid_sql_statement_name: the session was reset */
-    {"53", SQLSTATE_RESOURCES},     /* disk_full, out_of_memory, too_many_connections */
-    {"58", SQLSTATE_RESOURCES},     /* system errors: I/O */
+    {"08", SQLSTATE_CONNECTION, AWAY},
+    {"0A000", SQLSTATE_CONNECTION, AWAY}, /* feature_not_supported: a migration gave a column
+                                             another type, and what was prepared before is of
+                                             no more use */
+    {"26", SQLSTATE_CONNECTION, AWAY}, /* invalid_sql_statement_name: the session was reset */
+    {"53100", SQLSTATE_UNABLE, "the database's disk is full"},
+    {"53200", SQLSTATE_UNABLE, "the database is out of memory"},
+    {"53300", SQLSTATE_UNABLE, "the database has no connection left"},
+    {"53", SQLSTATE_UNABLE, "the database is at a limit of its configuration"},
+    {"58", SQLSTATE_UNABLE, "the database's disk has an error"}, /* system errors: I/O */
 };
+
+static const struct row *find(const char *state)
+{
+    static const struct row GONE = {"", SQLSTATE_CONNECTION, AWAY};
+    static const struct row OTHER = {"", SQLSTATE_DATA, NULL};
+
+    if (state == NULL)
+        return &GONE;
+    for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++)
+        if (strncmp(state, ROWS[i].prefix, strlen(ROWS[i].prefix)) == 0)
+            return &ROWS[i];
+    return &OTHER;
+}
 
 enum sqlstate_meaning sqlstate_meaning(const char *state)
 {
-    if (state == NULL)
-        return SQLSTATE_CONNECTION;
-    for (size_t i = 0; i < sizeof MEANINGS / sizeof *MEANINGS; i++)
-        if (strncmp(state, MEANINGS[i].prefix, strlen(MEANINGS[i].prefix)) == 0)
-            return MEANINGS[i].meaning;
-    return SQLSTATE_DATA;
+    return find(state)->meaning;
+}
+
+const char *sqlstate_words(const char *state)
+{
+    const char *words = find(state)->words;
+
+    return words != NULL ? words : "the database refuses to write";
 }
 
 struct err sqlstate_err(const char *state)
 {
+    struct err e;
+
     switch (sqlstate_meaning(state)) {
     case SQLSTATE_CONNECTION:
         return err_make(ERR_UNAVAILABLE, "The database cannot be reached; try again.");
-    case SQLSTATE_RESOURCES:
-        return err_make(ERR_RESOURCE_EXHAUSTED,
-                        "The database is short of disk, memory or connections; try again later.");
+    case SQLSTATE_READ_ONLY:
+        return err_make(ERR_UNAVAILABLE, "Nothing was done: %s; try again.",
+                        sqlstate_words(state));
+    case SQLSTATE_UNABLE:
+        e = err_make(ERR_UNAVAILABLE, "Nothing was done: %s; try again later.",
+                     sqlstate_words(state));
+        e.retry_after_ms = RETRY_UNABLE_MS;
+        return e;
     case SQLSTATE_RACE:
         return err_make(ERR_UNAVAILABLE,
                         "Another transaction was in the way several times; try again.");

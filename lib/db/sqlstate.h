@@ -8,7 +8,8 @@ enum sqlstate_meaning {
     SQLSTATE_RACE,       /* another transaction was in the way: run it again */
     SQLSTATE_TWIN,       /* a key is taken: by a twin, who is seen when run again, or for good */
     SQLSTATE_CONNECTION, /* this server is going, gone or not for us: connect again */
-    SQLSTATE_RESOURCES,  /* disk, memory or connections are short: run it again later */
+    SQLSTATE_READ_ONLY,  /* this server only reads; nothing was done: connect again */
+    SQLSTATE_UNABLE,     /* no disk, memory, connection or right: no write succeeds now */
 };
 
 /* `state` is the five characters, or NULL when there were none (the connection died). */
@@ -16,7 +17,13 @@ enum sqlstate_meaning sqlstate_meaning(const char *state);
 
 /*
  * The error to answer with.  FAILED_PRECONDITION for a violated constraint, INVALID_ARGUMENT
- * for values out of range, RESOURCE_EXHAUSTED and UNAVAILABLE as named above, else INTERNAL.
- * The message never holds SQL or values; those go to the log by the caller's choice.
+ * for values out of range, UNAVAILABLE for all that is not the operation's own fault, else
+ * INTERNAL.  The message never holds SQL or values; those go to the log by the caller's
+ * choice.  Of what a server is unable to do, it is not worth asking again soon
+ * (retry_after_ms): somebody must act first.
  */
 struct err sqlstate_err(const char *state) __attribute__((warn_unused_result));
+
+/* What is wrong with the database, in words that may be told to anybody: "the database's
+ * disk is full".  Never NULL; static. */
+const char *sqlstate_words(const char *state);

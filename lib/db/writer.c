@@ -4,28 +4,43 @@
  *   submit --> queue --take--> batch --attempt--> committed: done
  *                               ^  ^---again / lost: until each deadline
  *                               |------data: halves, until the bad one stands alone
+ *
+ * What is known of the database is told by health.h.  When it could not write, or has just
+ * been connected to, a probe (batch.h) comes before what is queued, and then once a second
+ * until one is committed: that alone makes the writer serving again, since some operations
+ * succeed on a full disk.
  */
 #include "db/writer.h"
 
 #include <assert.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sodium.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/cork.h"
 #include "base/log.h"
 #include "db/batch.h"
+#include "db/health.h"
+#include "db/sqlstate.h"
 
 enum {
     CONNECT_MS = 3000,     /* one attempt to connect */
     BACKOFF_LEAST_MS = 20, /* between attempts, doubling, with jitter */
     BACKOFF_MOST_MS = 1000,
-    TICK_MS = 50,   /* how often late operations are looked for meanwhile */
-    IDLE_MS = 1000, /* how often an idle writer looks after its connection */
-    TWINS_MOST = 2, /* how often a taken key is believed to be a twin's */
+    TICK_MS = 50,    /* how often late operations are looked for meanwhile */
+    IDLE_MS = 30000, /* how often an idle writer looks after its connection, unasked */
+    TWINS_MOST = 2,  /* how often a taken key is believed to be a twin's */
+    PROBE_EVERY_MS = 1000,
+    SLOW_MS = 3000,  /* without an answer for so long the database is not well */
+    ANSWER_MS = 150, /* for the answer to reach a caller that waits no longer */
+    ASK_AGAIN_MS = 1000,
 };
 
 struct writer {
@@ -37,15 +52,19 @@ struct writer {
     struct db_op *first, **last;
     size_t queued;
     bool closing;
-    bool connected;
-    struct err health;
+    atomic_bool idle; /* the writer sleeps, or is about to, and wake_fd ends it */
+    int wake_fd;      /* an eventfd */
 
+    struct health health;
     struct conn conn; /* from here on the writer thread's own */
     struct batch batch;
     struct slot *slots;           /* batch_max; those without an operation are free */
     const struct slot *attempted; /* so many of them are with the database: the batch's */
     size_t attempted_count;
     int64_t backoff_ms;
+    bool doubtful;        /* whether the database can write is to be found out */
+    int64_t probe_ms;     /* but not before */
+    int64_t busy_from_ms; /* when it was last asked and has not answered; or 0 */
     struct histogram *batch_operations, *batch_us;
 };
 
@@ -62,8 +81,31 @@ static void finish_op(struct db_op *op, struct err error)
 static void wake(void *arg)
 {
     struct writer *w = arg;
+    const uint64_t one = 1;
 
     pthread_cond_signal(&w->wake);
+    if (atomic_load(&w->idle))
+        (void)!write(w->wake_fd, &one, sizeof one);
+}
+
+/* Until there is something to do, or the connection has something to say, which is mostly its
+ * end.  The lock is held. */
+static void sleep_idle(struct writer *w)
+{
+    struct pollfd fds[] = {
+        {.fd = w->wake_fd, .events = POLLIN},
+        {.fd = w->conn.pg != NULL ? PQsocket(w->conn.pg) : -1, .events = POLLIN}};
+    int64_t until = clock_monotonic_ms() + IDLE_MS;
+    uint64_t count;
+
+    if (w->doubtful && w->probe_ms < until)
+        until = w->probe_ms;
+    atomic_store(&w->idle, true);
+    pthread_mutex_unlock(&w->lock);
+    (void)poll(fds, 2, (int)clock_remaining_ms(until));
+    pthread_mutex_lock(&w->lock);
+    atomic_store(&w->idle, false);
+    (void)!read(w->wake_fd, &count, sizeof count);
 }
 
 void writer_submit(struct writer *w, struct db_op *op)
@@ -96,7 +138,7 @@ static size_t take(struct writer *w)
 
     pthread_mutex_lock(&w->lock);
     if (w->first == NULL && !w->closing)
-        (void)clock_cond_wait(&w->wake, &w->lock, clock_monotonic_ms() + IDLE_MS);
+        sleep_idle(w);
     while (w->first != NULL && count < w->config.batch_max) {
         w->slots[count++] = (struct slot){.op = w->first};
         w->first = w->first->next;
@@ -108,17 +150,16 @@ static size_t take(struct writer *w)
     return count;
 }
 
-/* Ends what waits in the queue past its deadline, or all of it. */
-static void expire_queue(struct writer *w, bool all, struct err error)
+/* Ends what waits in the queue with a deadline up to `late_ms`. */
+static void expire_queue(struct writer *w, int64_t late_ms, struct err error)
 {
-    int64_t now = clock_monotonic_ms();
     struct db_op *late = NULL;
 
     pthread_mutex_lock(&w->lock);
     struct db_op **link = &w->first;
     while (*link != NULL) {
         struct db_op *op = *link;
-        if (all || op->deadline_ms <= now) {
+        if (op->deadline_ms <= late_ms) {
             *link = op->next;
             op->next = late;
             late = op;
@@ -136,15 +177,68 @@ static void expire_queue(struct writer *w, bool all, struct err error)
     }
 }
 
-static void finish_slot(struct slot *slot, enum err_code code)
+/* ---- how the database is ------------------------------------------------------------ */
+
+/* The database cannot write: found out again soon, and told until it can. */
+static void note_trouble(struct writer *w, struct err why)
+{
+    health_set(&w->health, why);
+    if (!w->doubtful)
+        w->probe_ms = clock_monotonic_ms();
+    w->doubtful = true;
+}
+
+/* A server that hangs does not say so. */
+static void watch_answer(struct writer *w)
+{
+    struct err why;
+
+    if (w->busy_from_ms == 0 || clock_monotonic_ms() - w->busy_from_ms < SLOW_MS)
+        return;
+    if (w->batch.committing) {
+        why =
+            err_make(ERR_UNAVAILABLE,
+                     "Cannot write: COMMIT is not answered for %d s. Is the synchronous "
+                     "standby there, and does the disk answer?",
+                     SLOW_MS / 1000);
+        why.subject = "the database's synchronous standby or its disk does not answer";
+    } else {
+        why = err_make(ERR_UNAVAILABLE, "The database has not answered for %d s.",
+                       SLOW_MS / 1000);
+        why.subject = "the database does not answer";
+    }
+    note_trouble(w, why);
+}
+
+/* ---- deadlines ---------------------------------------------------------------------- */
+
+/* What one is told that waits no longer, with nothing done: why the database does not
+ * write, if so, in time for that to be heard. */
+struct lateness {
+    int64_t until_ms; /* deadlines up to here */
+    struct err error;
+};
+
+static struct lateness lateness(struct writer *w, const char *words)
+{
+    struct err why = health_get(&w->health);
+    int64_t now = clock_monotonic_ms();
+
+    why.subject = NULL;
+    /* Or the channel would try once more in the time that is left, and not know. */
+    why.retry_after_ms = ASK_AGAIN_MS;
+    if (failed(why))
+        return (struct lateness){now + ANSWER_MS, why};
+    return (struct lateness){now, err_make(ERR_DEADLINE_EXCEEDED, "%s", words)};
+}
+
+static void finish_late(struct slot *slot, const struct lateness *late)
 {
     slot_finish(slot,
-                slot->in_doubt
-                    ? err_unknown(code,
-                                  "The database did not answer in time; the outcome "
-                                  "is unknown.")
-                    : err_make(code, "The database could not be reached in time; nothing "
-                                     "was done."),
+                slot->in_doubt ? err_unknown(ERR_DEADLINE_EXCEEDED,
+                                             "The database did not answer in time; the "
+                                             "outcome is unknown.")
+                               : late->error,
                 NULL);
 }
 
@@ -153,20 +247,22 @@ static void finish_slot(struct slot *slot, enum err_code code)
 static void expire_waiting(void *arg)
 {
     struct writer *w = arg;
-    int64_t now = clock_monotonic_ms();
 
+    watch_answer(w);
+    const struct lateness late =
+        lateness(w, "The database was too busy; nothing was done.");
     for (struct slot *slot = w->slots; slot < w->slots + w->config.batch_max; slot++) {
         bool attempted = slot >= w->attempted && slot < w->attempted + w->attempted_count;
-        if (slot->op != NULL && !attempted && slot->op->deadline_ms <= now)
-            finish_slot(slot, ERR_DEADLINE_EXCEEDED);
+        if (slot->op != NULL && !attempted && slot->op->deadline_ms <= late.until_ms)
+            finish_late(slot, &late);
     }
-    expire_queue(
-        w, false,
-        err_make(ERR_DEADLINE_EXCEEDED, "The database was too busy; nothing was done."));
+    expire_queue(w, late.until_ms, late.error);
 }
 
-static bool is_closing(struct writer *w)
+static bool is_closing(void *arg)
 {
+    struct writer *w = arg;
+
     pthread_mutex_lock(&w->lock);
     bool closing = w->closing;
     pthread_mutex_unlock(&w->lock);
@@ -175,27 +271,12 @@ static bool is_closing(struct writer *w)
 
 /* ---- the connection ----------------------------------------------------------------- */
 
-static void set_health(struct writer *w, bool connected, struct err error)
-{
-    pthread_mutex_lock(&w->lock);
-    bool changed =
-        connected != w->connected || strcmp(error.message, w->health.message) != 0;
-    w->connected = connected;
-    w->health = error;
-    pthread_mutex_unlock(&w->lock);
-    if (!changed)
-        return;
-    if (connected)
-        log_info("database_connected", "database=%s", w->config.name);
-    else
-        log_error("database_unreachable", "database=%s error=%s", w->config.name,
-                  error.message);
-}
-
 static void disconnect(struct writer *w, struct err why)
 {
     conn_close(&w->conn);
-    set_health(w, false, why);
+    if (why.subject == NULL)
+        why.subject = sqlstate_words(NULL);
+    health_set(&w->health, why);
 }
 
 /* Waits between attempts: capped, doubling, jittered, so that many do not come as one. */
@@ -231,16 +312,63 @@ static bool connect_once(struct writer *w)
         disconnect(w, e);
         return false;
     }
-    set_health(w, true, ERR_NONE);
+    log_info("database_connected", "database=%s", w->config.name);
+    w->doubtful = true;
+    w->probe_ms = 0;
     return true;
+}
+
+/* ---- probing ------------------------------------------------------------------------ */
+
+static bool probe_due(const struct writer *w)
+{
+    return w->doubtful && w->conn.pg != NULL && clock_monotonic_ms() >= w->probe_ms;
+}
+
+static void probe(struct writer *w)
+{
+    w->busy_from_ms = clock_monotonic_ms();
+    struct verdict v = batch_probe(&w->batch, &w->config, &w->conn, is_closing, w);
+    w->busy_from_ms = 0;
+    w->probe_ms = clock_monotonic_ms() + PROBE_EVERY_MS;
+    if (is_closing(w))
+        return; /* which may be why it came to nothing */
+    switch (v.kind) {
+    case VERDICT_COMMITTED:
+        w->doubtful = false;
+        w->backoff_ms = BACKOFF_LEAST_MS;
+        health_set(&w->health, ERR_NONE);
+        break;
+    case VERDICT_AGAIN: /* somebody was in the way: nothing new is known */
+        break;
+    case VERDICT_LOST:
+    case VERDICT_READ_ONLY:
+        disconnect(w, v.why);
+        back_off(w);
+        break;
+    case VERDICT_REFUSED:
+    case VERDICT_TWIN:
+    case VERDICT_DATA:
+        note_trouble(w, v.why);
+        break;
+    }
 }
 
 /* ---- running ------------------------------------------------------------------------ */
 
-/* Drops finished slots, ending those past their deadline; gives how many are left. */
-static size_t compact(struct slot *slots, size_t count, bool closing)
+static struct err stopping(bool in_doubt)
 {
-    int64_t now = clock_monotonic_ms();
+    return in_doubt
+               ? err_unknown(ERR_CANCELLED, "The service is stopping; the outcome is "
+                                            "unknown.")
+               : err_make(ERR_CANCELLED, "The service is stopping.");
+}
+
+/* Drops finished slots, ending those past their deadline; gives how many are left. */
+static size_t compact(struct writer *w, struct slot *slots, size_t count, bool closing)
+{
+    const struct lateness late =
+        lateness(w, "The database could not be reached in time; nothing was done.");
     size_t kept = 0;
 
     for (size_t i = 0; i < count; i++) {
@@ -253,10 +381,12 @@ static size_t compact(struct slot *slots, size_t count, bool closing)
                         NULL);
             continue;
         }
-        if (slot.op->deadline_ms > now && !closing)
+        if (closing)
+            slot_finish(&slot, stopping(slot.in_doubt), NULL);
+        else if (slot.op->deadline_ms > late.until_ms)
             slots[kept++] = slot;
         else
-            finish_slot(&slot, closing ? ERR_CANCELLED : ERR_DEADLINE_EXCEEDED);
+            finish_late(&slot, &late);
     }
     return kept;
 }
@@ -265,7 +395,8 @@ static size_t compact(struct slot *slots, size_t count, bool closing)
  * became of it, leaves doubt. */
 static enum err_effect effect_of(const struct slot *slot, struct err error)
 {
-    bool refused = error.code == ERR_RESOURCE_EXHAUSTED || error.effect == EFFECT_UNKNOWN;
+    bool refused = error.code == ERR_UNAVAILABLE ||
+                   error.code == ERR_RESOURCE_EXHAUSTED || error.effect == EFFECT_UNKNOWN;
 
     return slot->in_doubt && refused ? EFFECT_UNKNOWN : EFFECT_NONE;
 }
@@ -284,7 +415,9 @@ static struct verdict attempt(struct writer *w, struct slot *slots, size_t count
 {
     w->attempted = slots;
     w->attempted_count = count;
+    w->busy_from_ms = clock_monotonic_ms();
     struct verdict v = batch_attempt(&w->batch, &w->config, &w->conn, slots, count);
+    w->busy_from_ms = 0;
     w->attempted_count = 0;
     return v;
 }
@@ -295,7 +428,7 @@ static void tell_again(const struct writer *w, const struct slot *slots, size_t 
     const struct db_op *op = count == 1 ? slots[0].op : NULL;
     struct log_record line;
 
-    if (!log_begin(&line, LOG_WARN, "batch_again"))
+    if (!log_begin_limited(&line, LOG_WARN, "batch_again"))
         return;
     if (op != NULL)
         log_subject(&line, op->request, op->order);
@@ -313,7 +446,7 @@ static void run(struct writer *w, struct slot *slots, size_t count)
     for (;;) {
         expire_waiting(
             w); /* first: it may end some of ours, and an attempt wants none ended */
-        count = compact(slots, count, is_closing(w));
+        count = compact(w, slots, count, is_closing(w));
         if (count == 0)
             return;
         if (w->conn.pg == NULL) { /* takes its time: see then who is left */
@@ -330,7 +463,8 @@ static void run(struct writer *w, struct slot *slots, size_t count)
             w->backoff_ms = BACKOFF_LEAST_MS;
             return;
         case VERDICT_LOST:
-            disconnect(w, v.error);
+        case VERDICT_READ_ONLY:
+            disconnect(w, v.why);
             back_off(w);
             break;
         case VERDICT_AGAIN:
@@ -338,6 +472,7 @@ static void run(struct writer *w, struct slot *slots, size_t count)
             back_off(w);
             break;
         case VERDICT_REFUSED:
+            note_trouble(w, v.why); /* before anybody is told, who may ask */
             finish_all(slots, count, v.error);
             return;
         case VERDICT_TWIN:
@@ -346,6 +481,8 @@ static void run(struct writer *w, struct slot *slots, size_t count)
             /* fall through */
         case VERDICT_DATA:
             if (count == 1) {
+                /* Perhaps not its own fault. */
+                w->doubtful |= v.error.code == ERR_INTERNAL;
                 finish_all(slots, count, v.error);
                 return;
             }
@@ -373,14 +510,18 @@ static void *writer_main(void *arg)
             back_off(w);
             continue;
         }
+        if (probe_due(w)) {
+            probe(w);
+            continue;
+        }
         size_t count = take(w);
         if (count > 0)
             run(w, w->slots, count);
         else if (w->conn.pg != NULL && !conn_alive(&w->conn))
             disconnect(w, err_make(ERR_UNAVAILABLE, "The database connection was lost."));
     }
-    expire_queue(w, true, err_make(ERR_CANCELLED, "The service is stopping."));
-    conn_close(&w->conn);
+    expire_queue(w, INT64_MAX, err_make(ERR_CANCELLED, "The service is stopping."));
+    conn_end(&w->conn);
     return NULL;
 }
 
@@ -429,13 +570,20 @@ struct err writer_start(const struct db_config *config, struct writer **out)
     w->last = &w->first;
     w->backoff_ms = BACKOFF_LEAST_MS;
     w->conn = (struct conn){
-        .url = config->url, .name = config->name, .meanwhile = expire_waiting, .arg = w};
-    w->health = err_make(ERR_UNAVAILABLE, "Not yet connected to the database.");
+        .url = config->url,
+        .name = config->name,
+        .of = SETTINGS_WRITER,
+        .meanwhile = expire_waiting,
+        .arg = w};
+    health_open(&w->health, config->name);
     pthread_mutex_init(&w->lock, NULL);
     clock_cond_init(&w->wake);
     open_metrics(w);
-    if (pthread_create(&w->thread, NULL, writer_main, w) != 0) {
+    w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (w->wake_fd < 0 || pthread_create(&w->thread, NULL, writer_main, w) != 0) {
         metrics_forget(config->metrics, w);
+        if (w->wake_fd >= 0)
+            close(w->wake_fd);
         free(slots);
         free(by_id);
         free(w);
@@ -453,21 +601,20 @@ void writer_stop(struct writer *w)
         return;
     pthread_mutex_lock(&w->lock);
     w->closing = true;
-    pthread_cond_signal(&w->wake);
     pthread_mutex_unlock(&w->lock);
+    wake(w);
     pthread_join(w->thread, NULL);
+    close(w->wake_fd);
     metrics_forget(w->config.metrics, w);
     batch_free(&w->batch);
     pthread_cond_destroy(&w->wake);
     pthread_mutex_destroy(&w->lock);
+    health_close(&w->health);
     free(w->slots);
     free(w);
 }
 
 struct err writer_health(struct writer *w)
 {
-    pthread_mutex_lock(&w->lock);
-    struct err health = w->connected ? ERR_NONE : w->health;
-    pthread_mutex_unlock(&w->lock);
-    return health;
+    return health_get(&w->health);
 }

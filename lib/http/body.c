@@ -1,6 +1,8 @@
 /* body.c - see body.h. */
 #include "http/body.h"
 
+#include "base/hex.h"
+
 /* In the order of the wire; chunked bodies begin at SIZE, others at DATA_ALONE. */
 enum state {
     DATA_ALONE,
@@ -41,14 +43,6 @@ struct http_body http_body_start(const struct http_head *head)
     return body;
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static bool blank(char c)
 {
     return c == ' ' || c == '\t';
@@ -65,7 +59,7 @@ static enum http_reason end_size_line(struct http_body *b, char c)
 
 static enum http_reason take_size(struct http_body *b, char c)
 {
-    int value = hex_value(c);
+    int value = hex_digit(c);
 
     if (value >= 0 && b->digits < DIGITS_MAX) {
         b->left = b->left * 16 + value;

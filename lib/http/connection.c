@@ -333,18 +333,24 @@ static void start_answer(struct connection *c)
     set_timer(c, WAIT_ANSWER);
 }
 
-/* The last answer is sent.  Closing at once could reset the connection before the client has read the
- * answer, when something it sent is still unread (RFC 9112, 9.6). */
+/* Tells a TLS client that this is the end, and nothing was cut off (RFC 8446, 6.1). */
+static void say_goodbye(struct connection *c)
+{
+    if (c->tls != NULL && SSL_is_init_finished(c->tls)) {
+        ERR_clear_error();
+        (void)SSL_shutdown(c->tls);
+    }
+}
+
+/* The last answer is sent.  Closing at once could reset the connection before the client has
+ * read the answer, when something it sent is still unread (RFC 9112, 9.6). */
 static void start_lingering(struct connection *c)
 {
     if (c->eof) {
         connection_close(c);
         return;
     }
-    if (c->tls != NULL && SSL_is_init_finished(c->tls)) {
-        ERR_clear_error();
-        (void)SSL_shutdown(c->tls);
-    }
+    say_goodbye(c);
     shutdown(c->fd, SHUT_WR);
     c->input.at = c->input.size;
     c->readable = true;
@@ -472,13 +478,25 @@ static void take_request(struct connection *c, const struct http_head *head)
         set_timer(c, WAIT_BODY);
 }
 
+/* It is no more when others of its address have ended since. */
+static bool is_over_limit(struct connection *c)
+{
+    struct http_server *server = c->server;
+
+    if (c->over_limit && address_count(c->address) <= server->config.per_address_max) {
+        c->over_limit = false;
+        server->over_limit_count--;
+    }
+    return c->over_limit;
+}
+
 static void take_head(struct connection *c, enum http_reason reason)
 {
     struct http_head *head = &c->server->head;
 
     if (!begin_exchange(c, head->method))
         return;
-    if (reason == HTTP_OK && c->over_limit)
+    if (reason == HTTP_OK && is_over_limit(c))
         reason = HTTP_TOO_MANY_CONNECTIONS;
     if (reason == HTTP_OK) {
         take_request(c, head);
@@ -659,34 +677,49 @@ static bool read_body(struct connection *c)
 
 /* ---- TLS ---- */
 
-/* Plain HTTP on a TLS port is told so, in plain HTTP. */
-static bool plain_on_tls(struct connection *c, unsigned long why)
+/* Whether the first byte is one of text: those of TLS are none (RFC 8446, 5.1). */
+static bool begins_as_text(char first)
 {
-    if (ERR_GET_LIB(why) != ERR_LIB_SSL || ERR_GET_REASON(why) != SSL_R_HTTP_REQUEST)
-        return false;
+    return (first >= ' ' && first <= '~') || first == '\r' || first == '\n';
+}
+
+/* Plain HTTP on a TLS port is told so, in plain HTTP. */
+static bool plain_on_tls(struct connection *c)
+{
+    static const char HEAD[] = "HEAD "; /* its answer has no body */
+    char start[sizeof HEAD - 1];
+    ssize_t got = recv(c->fd, start, sizeof start, MSG_PEEK);
+
+    if (got <= 0 || !begins_as_text(start[0]))
+        return false; /* also nothing: OpenSSL sees that, too */
     SSL_free(c->tls);
     c->tls = NULL;
-    c->server->head.method = c->server->head.target = (struct http_text){"", 0};
+    bool is_head = (size_t)got == sizeof start && memcmp(start, HEAD, sizeof start) == 0;
+    c->server->head = (struct http_head){.method = {HEAD, is_head ? 4 : 0}, .target = {"", 0}};
     take_head(c, HTTP_PLAIN_ON_TLS);
     return true;
 }
 
 static bool handshake(struct connection *c)
 {
+    if (SSL_in_before(c->tls) && plain_on_tls(c))
+        return true;
     ERR_clear_error();
     int status = SSL_accept(c->tls);
     if (status == 1) {
         c->state = CONNECTION_HEAD;
-        set_timer(c, WAIT_IDLE);
+        set_timer(c, c->over_limit ? WAIT_OVER_LIMIT : WAIT_IDLE);
         return true;
     }
     int why = SSL_get_error(c->tls, status);
     if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE)
         return false;
-    if (plain_on_tls(c, ERR_peek_error()))
-        return true;
-    connection_close(c); /* OpenSSL has sent its alert */
-    return false;
+    if (why != SSL_ERROR_SSL) {
+        connection_close(c);
+        return false;
+    }
+    start_lingering(c); /* OpenSSL has sent its alert, where it has one for that */
+    return c->state == CONNECTION_LINGERING;
 }
 
 /* ---- one after the other ---- */
@@ -756,7 +789,7 @@ void connection_open(struct http_server *server, int fd, struct address *address
     server->first = c;
     server->connections++;
     server->over_limit_count += over_limit;
-    set_timer(c, tls != NULL ? WAIT_HEAD : WAIT_IDLE);
+    set_timer(c, over_limit ? WAIT_OVER_LIMIT : tls != NULL ? WAIT_HEAD : WAIT_IDLE);
 }
 
 void connection_event(struct connection *c, uint32_t events)
@@ -779,11 +812,25 @@ void connection_timeout(struct connection *c, unsigned kind)
         give_up_head(c, HTTP_TIMEOUT);
     } else if (kind == WAIT_BODY && c->state == CONNECTION_BODY) {
         give_up_body(c, HTTP_TIMEOUT);
+    } else if (c->state == CONNECTION_HEAD) {
+        connection_retire(c);
+        return;
     } else {
         connection_close(c);
         return;
     }
     run(c);
+}
+
+void connection_retire(struct connection *c)
+{
+    c->readable = true;
+    run(c);
+    if (c->state != CONNECTION_HEAD || timers_is(&c->timer, WAIT_HEAD))
+        return;
+    if (!c->broken)
+        say_goodbye(c);
+    connection_close(c);
 }
 
 void connection_answered(struct connection *c)

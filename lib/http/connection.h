@@ -95,5 +95,9 @@ void connection_timeout(struct connection *connection, unsigned kind);
 /* Its request was answered by another thread. */
 void connection_answered(struct connection *connection);
 
+/* Closes one that idles, which a client of TLS is told; but not when a request has begun to
+ * come that was not yet read. */
+void connection_retire(struct connection *connection);
+
 /* Closes it at once, whatever it was doing. */
 void connection_close(struct connection *connection);

@@ -17,7 +17,15 @@ enum {
 };
 
 /* What a connection may be waiting for; one duration each. */
-enum wait_kind { WAIT_IDLE, WAIT_HEAD, WAIT_BODY, WAIT_ANSWER, WAIT_LINGER, WAIT_KINDS };
+enum wait_kind {
+    WAIT_IDLE,
+    WAIT_OVER_LIMIT, /* the same of one that will be refused */
+    WAIT_HEAD,
+    WAIT_BODY,
+    WAIT_ANSWER,
+    WAIT_LINGER,
+    WAIT_KINDS
+};
 
 struct http_server {
     struct http_server_config config;
@@ -50,6 +58,8 @@ struct http_server {
         over_limit_count; /* open; and of these past their address's limit */
     struct addresses *addresses;
     struct timers timers;
+    uint64_t refused;       /* closed without a word, as too many were */
+    int64_t refused_log_ms; /* not logged again before */
     struct connection *first;    /* of all */
     struct connection *deferred; /* not done yet: to be looked at in the next round */
     struct connection *to_free;  /* to be freed at the end of the round */

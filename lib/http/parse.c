@@ -337,13 +337,16 @@ static enum http_reason on_host(struct http_text value, struct framing *f)
 
 static enum http_reason on_length(struct http_text value, struct http_head *head)
 {
-    enum { DIGITS_MAX = 18 }; /* what an int64_t always holds */
+    enum { DIGITS_MAX = 18 }; /* what an int64_t always holds, behind zeros */
+    size_t zeros = 0;
 
     if (head->length >= 0)
         return HTTP_LENGTH_TWICE;
     if (value.size == 0 || span(value.at, value.at + value.size, DIGIT) != value.size)
         return HTTP_LENGTH;
-    if (value.size > DIGITS_MAX) {
+    while (zeros < value.size && value.at[zeros] == '0')
+        zeros++;
+    if (value.size - zeros > DIGITS_MAX) {
         head->length = INT64_MAX;
         return HTTP_OK;
     }
@@ -503,8 +506,8 @@ enum http_reason http_parse(const char *bytes, size_t size,
         return HTTP_REQUEST_LINE;
     read_method(lines.at, lines.end, head);
     enum http_reason reason = next_line(&lines, &line);
-    if (reason == HTTP_HEAD_TOO_LARGE)
-        return HTTP_TARGET_TOO_LONG;
+    if (reason == HTTP_HEAD_TOO_LARGE) /* of the line's parts only the target may be long */
+        return head->method.size > 0 ? HTTP_TARGET_TOO_LONG : HTTP_REQUEST_LINE;
     if (reason == HTTP_OK)
         reason = read_request_line(line, limits->target, head);
     if (reason == HTTP_OK)

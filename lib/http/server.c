@@ -27,7 +27,9 @@ enum {
     DRAIN_LOOK_MS = 10,    /* how often it is looked whether it is */
     LINGER_MS = 5000,      /* for a client to read an answer and close */
     CLOSE_WAIT_MS = 1000,  /* for those that linger when the server ends */
-    OVER_LIMIT_MAX = 64,   /* connections past their address's limit, to be told so */
+    OVER_LIMIT_MAX = 64,   /* connections past their address's limit, to be told so; */
+    OVER_LIMIT_MS = 2000,  /* for the request that is refused */
+    REFUSED_LOG_MS = 1000, /* between two log lines on those past that */
 };
 
 static _Thread_local struct http_server
@@ -124,6 +126,18 @@ static void take_answers(struct http_server *s)
 
 /* ---- accepting ---- */
 
+/* Too many are waiting to be told that they are too many. */
+static void refuse_silently(struct http_server *s, int fd)
+{
+    close(fd);
+    s->refused++;
+    if (s->now_ms < s->refused_log_ms)
+        return;
+    s->refused_log_ms = s->now_ms + REFUSED_LOG_MS;
+    log_line(LOG_WARN, "connections_refused", "reason=per_address_max limit=%u total=%llu",
+             s->config.per_address_max, (unsigned long long)s->refused);
+}
+
 static void take_client(struct http_server *s, int fd,
                         const struct sockaddr_storage *from)
 {
@@ -133,13 +147,13 @@ static void take_client(struct http_server *s, int fd,
         close(fd);
         return;
     }
-    bool over_limit_count = address_count(address) > s->config.per_address_max;
-    if (over_limit_count && s->over_limit_count == OVER_LIMIT_MAX) {
+    bool over_limit = address_count(address) > s->config.per_address_max;
+    if (over_limit && s->over_limit_count == OVER_LIMIT_MAX) {
         addresses_leave(s->addresses, address);
-        close(fd);
+        refuse_silently(s, fd);
         return;
     }
-    connection_open(s, fd, address, over_limit_count);
+    connection_open(s, fd, address, over_limit);
 }
 
 /* Up to that many connections in all.  The listening socket is edge-triggered: `accept_pending`
@@ -195,7 +209,7 @@ static int evict_idle(struct http_server *s, int wait_ms)
             int64_t since = idle->deadline_ms - s->config.idle_timeout_ms;
             more = since + HTTP_FULL_IDLE_MS - s->now_ms;
             if (more <= 0) {
-                connection_close((struct connection *)(void *)idle);
+                connection_retire((struct connection *)(void *)idle);
                 return 0;
             }
         }
@@ -365,10 +379,8 @@ static void close_quiet(struct http_server *s)
 {
     for (struct connection *c = s->first, *next; c != NULL; c = next) {
         next = c->next;
-        if (c->state == CONNECTION_HEAD) {
-            c->readable = true;
-            connection_event(c, 0);
-        }
+        if (c->state == CONNECTION_HEAD)
+            connection_retire(c);
         if (c->state == CONNECTION_HEAD || c->state == CONNECTION_HANDSHAKE)
             connection_close(c);
     }
@@ -423,6 +435,7 @@ static void start_timers(struct http_server *s)
         [WAIT_BODY] = s->config.body_timeout_ms,
         [WAIT_ANSWER] = s->config.answer_timeout_ms,
         [WAIT_LINGER] = LINGER_MS,
+        [WAIT_OVER_LIMIT] = OVER_LIMIT_MS,
     };
 
     timers_init(&s->timers, after_ms, WAIT_KINDS);

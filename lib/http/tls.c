@@ -12,7 +12,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
-#include "base/worker.h"
+#include "base/notice.h"
 
 enum { PEM_MAX = 256 << 10, HASH_SIZE = 32 };
 
@@ -21,10 +21,10 @@ static const char CIPHERS_1_2[] = "ECDHE+AESGCM:ECDHE+CHACHA20";
 
 struct http_tls {
     char *cert_file, *key_file;
-    struct worker *worker;
+    struct notice *notice;
     pthread_mutex_t mutex; /* guards the context */
     SSL_CTX *context;
-    /* the worker's, once it runs: hashes of both files */
+    /* the thread's, once it runs: hashes of both files */
     uint8_t taken[HASH_SIZE];
     uint8_t seen[HASH_SIZE]; /* at the last look; zeros: they could not be read */
     bool warned;             /* of what was seen then */
@@ -182,11 +182,11 @@ static struct err take(struct http_tls *tls, const struct files *f,
 static struct err look(struct http_tls *tls, uint8_t hash[HASH_SIZE])
 {
     struct files f = {NULL, NULL, 0, 0};
-    struct err e = file_read(tls->cert_file, PEM_MAX, &f.cert, &f.cert_size);
+    struct err e = file_load(tls->cert_file, PEM_MAX, &f.cert, &f.cert_size);
 
     memset(hash, 0, HASH_SIZE);
     if (!failed(e))
-        e = file_read(tls->key_file, PEM_MAX, &f.key, &f.key_size);
+        e = file_load(tls->key_file, PEM_MAX, &f.key, &f.key_size);
     if (!failed(e)) {
         hash_files(&f, hash);
         e = take(tls, &f, hash);
@@ -198,7 +198,7 @@ static struct err look(struct http_tls *tls, uint8_t hash[HASH_SIZE])
     return e;
 }
 
-static void look_again(void *arg)
+static bool look_again(void *arg, bool asked)
 {
     struct http_tls *tls = arg;
     uint8_t hash[HASH_SIZE];
@@ -206,13 +206,14 @@ static void look_again(void *arg)
     bool still = memcmp(hash, tls->seen, HASH_SIZE) == 0;
 
     memcpy(tls->seen, hash, HASH_SIZE);
-    if (failed(e) && still && !tls->warned)
-        log_warn("certificate_kept", "reason=%s note=\"the last good pair stays\"",
-                 e.message);
-    tls->warned = failed(e) && still;
+    if (failed(e) && (asked || (still && !tls->warned)))
+        log_line(LOG_WARN, "certificate_kept",
+                 "reason=%s note=\"the last good pair stays\"", e.message);
+    tls->warned = failed(e) && (asked || still);
+    return failed(e) && !tls->warned;
 }
 
-struct err http_tls_open(const char *cert_file, const char *key_file, int64_t every_ms,
+struct err http_tls_open(const char *cert_file, const char *key_file, int64_t settle_ms,
                          struct http_tls **out)
 {
     struct http_tls *tls = calloc(1, sizeof *tls);
@@ -226,7 +227,12 @@ struct err http_tls_open(const char *cert_file, const char *key_file, int64_t ev
     struct err e = tls->cert_file == NULL || tls->key_file == NULL ? err_memory()
                                                                    : look(tls, tls->seen);
     if (!failed(e))
-        e = worker_start("certificates", every_ms, look_again, tls, &tls->worker);
+        e = notice_start(&(struct notice_config){.name = "certificates",
+                                                 .paths = {tls->cert_file, tls->key_file},
+                                                 .settle_ms = settle_ms,
+                                                 .look = look_again,
+                                                 .arg = tls},
+                         &tls->notice);
     if (failed(e))
         http_tls_close(tls);
     else
@@ -234,11 +240,17 @@ struct err http_tls_open(const char *cert_file, const char *key_file, int64_t ev
     return e;
 }
 
+void http_tls_look(struct http_tls *tls)
+{
+    if (tls != NULL)
+        notice_ask(tls->notice);
+}
+
 void http_tls_close(struct http_tls *tls)
 {
     if (tls == NULL)
         return;
-    worker_stop(tls->worker);
+    notice_stop(tls->notice);
     SSL_CTX_free(tls->context);
     pthread_mutex_destroy(&tls->mutex);
     free(tls->cert_file);

@@ -15,14 +15,18 @@
 
 #include "base/err.h"
 
-enum { HTTP_TLS_EVERY_MS = 500 };
+enum { HTTP_TLS_SETTLE_MS = 500 };
 
 struct http_tls;
 
-/* Reads the pair (PEM), fails when it is not good, and then looks again every so often, in
- * a thread of its own.  The paths are copied. */
-struct err http_tls_open(const char *cert_file, const char *key_file, int64_t every_ms,
+/* Reads the pair (PEM), fails when it is not good, and then looks again when a file changes, in
+ * a thread of its own (base/notice.h); settle_ms lie between two looks.  The paths are copied. */
+struct err http_tls_open(const char *cert_file, const char *key_file, int64_t settle_ms,
                          struct http_tls **out) __attribute__((warn_unused_result));
+
+/* Looks at once, and tells of a bad pair once more.  Any thread; waits for nothing.  NULL is
+ * allowed. */
+void http_tls_look(struct http_tls *tls);
 
 /* NULL is allowed. */
 void http_tls_close(struct http_tls *tls);

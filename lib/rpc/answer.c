@@ -30,7 +30,11 @@ static bool may_differ(enum err_code code)
            code == ERR_UNIMPLEMENTED;
 }
 
-/* The callee's error: final, unless it asks us to come back, or another may answer. */
+/*
+ * The callee's error: final, unless it asks us to come back, or another may answer.  After
+ * DATA_LOSS nothing is asked again: where a row is gone, a repeat would be taken for the
+ * first, and do it twice.
+ */
 static void answered_error(struct call *call, struct err e,
                            const Rpc__V1__Response *response)
 {
@@ -43,7 +47,7 @@ static void answered_error(struct call *call, struct err e,
     call->not_run = response->not_run;
     if (e.effect == EFFECT_UNKNOWN)
         call->unknown = true;
-    if (again || e.effect == EFFECT_UNKNOWN)
+    if (again || (e.effect == EFFECT_UNKNOWN && e.code != ERR_DATA_LOSS))
         call_retry(call);
     else
         call_finish(call, e, NULL, response->replayed);

@@ -263,7 +263,10 @@ void channel_cancel(struct channel *channel, channel_ticket ticket)
     pthread_mutex_lock(&channel->lock);
     struct call *call = index <= channel->call_count ? channel->calls[index - 1] : NULL;
     pthread_mutex_unlock(&channel->lock);
-    assert(call != NULL);
+    if (call == NULL) { /* not a ticket of ours */
+        atomic_fetch_sub(&channel->inside, 1);
+        return;
+    }
     pthread_mutex_lock(&call->lock);
     if (cancel_ask(&call->cancel, ticket >> TICKET_INDEX_BITS)) {
         lane_cancel(call);

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "rpc/ended.h"
 #include "rpc/envelope.h"
 #include "rpc/lane.h"
 
@@ -33,6 +34,7 @@ static void on_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
     atomic_store(&endpoint->alone_since_ms, clock_monotonic_ms());
     atomic_compare_exchange_strong(&endpoint->connected, &stands, 0);
     lane_disconnected(endpoint->lane, id);
+    ended_count();
 }
 
 /* nng's own resending is off: a repeated frame would be refused as a replay. */

@@ -90,6 +90,8 @@ void envelope_put_err(const struct err *error, Rpc__V1__Response *response)
     response->reason = (char *)err_reason(error->code);
     if (error->subject != NULL)
         response->subject = (char *)error->subject;
+    if (error->money != MONEY_UNTOLD)
+        response->money = (char *)err_money_text(error->money);
     response->effect = (Rpc__V1__Effect)error->effect;
     response->retry_after_ms = error->retry_after_ms;
     if (response->retry_after_ms == 0 && error->code == ERR_RESOURCE_EXHAUSTED)
@@ -101,6 +103,7 @@ struct err envelope_get_err(const Rpc__V1__Response *response)
     if (response->status == 0)
         return ERR_NONE;
     struct err e = {.code = err_of_reason(response->reason),
+                    .money = err_money_of(response->money),
                     .retry_after_ms = response->retry_after_ms < RPC_TIMEOUT_MAX_MS
                                           ? response->retry_after_ms
                                           : RPC_TIMEOUT_MAX_MS};

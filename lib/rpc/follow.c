@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 
 #include "base/log.h"
-#include "base/worker.h"
+#include "base/notice.h"
 
 /* What tells one state of a file from another without reading it. */
 struct look {
@@ -21,7 +21,7 @@ struct look {
 struct follow {
     struct follow_config config;
     struct look used, last;
-    struct worker *worker;
+    struct notice *notice;
 };
 
 static struct look look_at(const char *path)
@@ -54,24 +54,27 @@ static void read_again(const struct follow_config *config)
     if (!failed(e))
         e = config->use(config->arg, peers);
     if (failed(e))
-        log_error("list_not_read_again", "path=%s error=%s note=\"the last one stays\"",
-                  config->path, e.message);
+        log_line(LOG_ERROR, "list_not_read_again",
+                 "path=%s error=%s note=\"the last one stays\"", config->path,
+                 e.message);
     else
         log_info("list_read_again", "path=%s entries=%zu", config->path,
                  peers_count(peers));
     peers_free(peers);
 }
 
-static void chore(void *arg)
+static bool look(void *arg, bool asked)
 {
     struct follow *follow = arg;
     struct look now = look_at(follow->config.path);
+    bool changed = !same(&now, &follow->used), still = same(&now, &follow->last);
 
-    if (!same(&now, &follow->used) && same(&now, &follow->last)) {
-        follow->used = now;
-        read_again(&follow->config);
-    }
     follow->last = now;
+    if (!asked && !(changed && still))
+        return changed;
+    follow->used = now;
+    read_again(&follow->config);
+    return false;
 }
 
 struct err follow_start(const struct follow_config *config, struct follow **out)
@@ -82,8 +85,12 @@ struct err follow_start(const struct follow_config *config, struct follow **out)
         return err_memory();
     follow->config = *config;
     follow->used = follow->last = look_at(config->path);
-    struct err e =
-        worker_start("follow", config->every_ms, chore, follow, &follow->worker);
+    struct err e = notice_start(&(struct notice_config){.name = "follow",
+                                                        .paths = {config->path},
+                                                        .settle_ms = config->settle_ms,
+                                                        .look = look,
+                                                        .arg = follow},
+                                &follow->notice);
     if (failed(e))
         free(follow);
     else
@@ -91,10 +98,16 @@ struct err follow_start(const struct follow_config *config, struct follow **out)
     return e;
 }
 
+void follow_now(struct follow *follow)
+{
+    if (follow != NULL)
+        notice_ask(follow->notice);
+}
+
 void follow_stop(struct follow *follow)
 {
     if (follow == NULL)
         return;
-    worker_stop(follow->worker);
+    notice_stop(follow->notice);
     free(follow);
 }

@@ -1,7 +1,7 @@
 /*
  * follow.h - a list of callers or services that follows its file while the process runs.
  *
- * The file is looked at every so often.  When it has changed, and then stood still from
+ * The file is looked at when it changes (base/notice.h).  When it has then stood still from
  * one look to the next (nobody is writing it), it is read.  A list that cannot be read is
  * logged, and the last good one stays in force until the file changes again: an editor's
  * mistake shuts nobody out.
@@ -16,13 +16,13 @@
 
 struct follow;
 
-enum { FOLLOW_EVERY_MS = 500 };
+enum { FOLLOW_SETTLE_MS = 500 };
 
 struct follow_config {
     const char *path;
     bool callers;          /* authorized_callers, or known_services */
     const struct key *key; /* ours; borrowed */
-    int64_t every_ms;
+    int64_t settle_ms;     /* it is to stand still for so long */
     /* Is given each new list, on the follower's thread, and takes a share of what it
      * keeps (peers_share).  Failed: it is not used, and that is logged. */
     struct err (*use)(void *arg, const struct peers *peers);
@@ -32,4 +32,7 @@ struct follow_config {
 /* Takes the file as it is now for what is in use.  Everything is borrowed. */
 struct err follow_start(const struct follow_config *config, struct follow **out)
     __attribute__((warn_unused_result));
+
+/* Reads the file at once, changed or not.  Any thread; waits for nothing.  NULL is allowed. */
+void follow_now(struct follow *follow);
 void follow_stop(struct follow *follow); /* NULL is allowed */

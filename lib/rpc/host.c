@@ -1,18 +1,24 @@
 /* host.c - see host.h. */
 #include "rpc/host.h"
 
+#include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "base/process.h"
 #include "rpc/follow.h"
 
-enum { STOP_SECONDS = 25 }; /* less than the supervisor's patience */
+/* For closing sockets, files and threads, beyond what the settings allow for; above the time
+ * that a socket of nng's is given (closing.h). */
+enum { CLOSING_MS = 15000 };
 
 struct err host_open(struct host *host, const struct host_settings *settings)
 {
     struct err e = key_read(settings->key_file, &host->key);
 
+    host->key_file = settings->key_file;
     host->metrics = metrics_new();
     if (failed(e) || settings->callers_file[0] == '\0')
         return e;
@@ -45,6 +51,7 @@ struct err host_serve_all(struct host *host, const struct host_settings *setting
         .service_count = count,
         .in_flight_max = (size_t)settings->in_flight_max,
         .health = health,
+        .health_parts = host->health_parts,
         .health_arg = arg,
         .metrics = host->metrics,
         .caller_in_flight_max = (size_t)settings->caller_in_flight_max,
@@ -57,7 +64,7 @@ struct err host_serve_all(struct host *host, const struct host_settings *setting
         e = follow_start(&(struct follow_config){.path = settings->callers_file,
                                                  .callers = true,
                                                  .key = host->key,
-                                                 .every_ms = FOLLOW_EVERY_MS,
+                                                 .settle_ms = FOLLOW_SETTLE_MS,
                                                  .use = use_callers,
                                                  .arg = host->server},
                          &host->follow);
@@ -66,12 +73,36 @@ struct err host_serve_all(struct host *host, const struct host_settings *setting
     return e;
 }
 
-void host_stop_serving(struct host *host, int64_t drain_ms)
+/* All that is sealed with it, and for it, names it: another one needs another process. */
+static void look_at_key(const struct host *host)
+{
+    struct key *now = NULL;
+    struct err e = key_read(host->key_file, &now);
+
+    if (failed(e))
+        log_line(LOG_ERROR, "key_not_read_again",
+                 "error=%s note=\"the one that was read stays\"", e.message);
+    else if (memcmp(key_public(now), key_public(host->key), KEY_PUBLIC_SIZE) != 0)
+        log_line(LOG_WARN, "key_changed",
+                 "path=%s note=\"the one that was read stays until the next "
+                 "start\"",
+                 host->key_file);
+    key_free(now);
+}
+
+void host_reload(struct host *host)
+{
+    look_at_key(host);
+    follow_now(host->follow);
+}
+
+bool host_stop_serving(struct host *host, int64_t drain_ms)
 {
     follow_stop(host->follow);
     host->follow = NULL;
-    rpc_server_stop(host->server, drain_ms);
+    bool all_answered = rpc_server_stop(host->server, drain_ms);
     host->server = NULL;
+    return all_answered;
 }
 
 void host_close(struct host *host)
@@ -81,24 +112,41 @@ void host_close(struct host *host)
     metrics_free(host->metrics);
 }
 
-int host_main(const struct conf_table *table, int argc, char **argv, void *settings,
-              struct err (*start)(void *environment), void (*stop)(void *environment),
-              void *environment)
+/* Waits for the signal, and ends in the time that the settings allow.  False: failed. */
+static bool serve_and_stop(const struct host_program *program)
 {
+    const int64_t within_ms = program->stop_ms(program->environment) + CLOSING_MS;
+    int signal;
+
+    while ((signal = process_wait_signal()) == SIGHUP) {
+        log_info("reloading", "signal=%d", signal);
+        program->reload(program->environment);
+    }
+    log_info("stopping", "signal=%d within_ms=%" PRId64, signal, within_ms);
+    process_end_within(within_ms);
+    return program->stop(program->environment);
+}
+
+int host_main(const struct host_program *program, int argc, char **argv)
+{
+    bool whole = false;
+
     process_start();
-    log_start(table->program, LOG_INFO);
-    struct err e = conf_read(table, argc, argv, settings);
+    log_start(program->table->program, LOG_INFO);
+    struct err e = conf_read(program->table, argc, argv, program->settings);
     if (!failed(e))
-        e = log_use_format(conf_text(table, "log_format", settings));
+        e = log_use_format(conf_text(program->table, "log_format", program->settings));
     if (!failed(e)) {
-        e = start(environment);
-        if (!failed(e))
-            log_info("stopping", "signal=%d", process_wait_stop());
-        process_end_within(STOP_SECONDS);
-        stop(environment);
+        e = program->start(program->environment);
+        if (failed(e)) {
+            process_end_within(CLOSING_MS);
+            (void)program->stop(program->environment);
+        } else {
+            whole = serve_and_stop(program);
+        }
     }
     if (failed(e))
-        log_error("cannot_start", "error=%s", e.message);
-    conf_free(table, settings);
-    return failed(e) ? EXIT_FAILURE : EXIT_SUCCESS;
+        log_line(LOG_ERROR, "cannot_start", "error=%s", e.message);
+    conf_free(program->table, program->settings);
+    return whole ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/conf.h"
 #include "base/metrics.h"
 #include "rpc/keys.h"
@@ -14,9 +16,12 @@
 struct host {
     struct key *key;
     struct peers *callers;
+    const char *key_file;  /* borrowed */
     struct follow *follow; /* keeps the server's callers as their file is */
     struct rpc_server *server;
     struct metrics *metrics; /* what the process counts; NULL when there was no memory */
+    /* As in server.h; set before host_serve, or left NULL. */
+    size_t (*health_parts)(void *arg, struct rpc_health_part *parts);
 };
 
 /* Settings every such service has. */
@@ -42,6 +47,14 @@ struct host_settings {
         CONF_ROW_NUMBER(caller_per_second, "0", 0, 1000000,                              \
                         "requests a second of one caller; 0: no limit")
 
+/* The row of how long host_stop_serving may wait.  A call ends by its own deadline, so the
+ * whole time is taken only by one that nobody answers; the default covers the most that
+ * place_timeout_ms of the gateway and step_timeout_ms of the orchestrator can be. */
+#define HOST_ROW_DRAIN                                                                   \
+    CONF_ROW_NUMBER(drain_ms, "60000", 0, 600000,                                        \
+                    "when stopping: how long requests being served may take, "           \
+                    "milliseconds")
+
 /* The row of the log of calls. */
 #define HOST_ROW_ACCESS_LOG                                                              \
     CONF_ROW_FLAG(access_log, "true", "one log line a call: true or false")
@@ -55,8 +68,8 @@ struct err host_open(struct host *host, const struct host_settings *settings)
     __attribute__((warn_unused_result));
 
 /* Serves one service (borrowed) until host_stop_serving, to whom the callers' file names,
- * also when it changes.  `health` says whether it can do
- * its work; see server.h. */
+ * also when it changes.  `health` says whether it can do its work, and gets `arg`, as
+ * does host->health_parts; see server.h. */
 struct err host_serve(struct host *host, const struct host_settings *settings,
                       ProtobufCService *service, struct err (*health)(void *arg),
                       void *arg) __attribute__((warn_unused_result));
@@ -67,17 +80,36 @@ struct err host_serve_all(struct host *host, const struct host_settings *setting
                           struct err (*health)(void *arg), void *arg)
     __attribute__((warn_unused_result));
 
-/* Lets calls being served end, at most drain_ms; then receives no more. */
-void host_stop_serving(struct host *host, int64_t drain_ms);
+/* Reads the callers anew, and tells when our own key would be another at the next start. */
+void host_reload(struct host *host);
+
+/* Lets calls being served end, at most drain_ms; then receives no more.  False when some
+ * had not ended (rpc_server_stop). */
+bool host_stop_serving(struct host *host, int64_t drain_ms);
 
 /* Frees the keys and metrics; last, for channels and databases borrow them. */
 void host_close(struct host *host);
 
+/* A program, as host_main runs it. */
+struct host_program {
+    const struct conf_table *table;
+    void *settings;    /* filled as the table says, before `start` */
+    void *environment; /* what the functions are given */
+    struct err (*start)(void *environment);
+    /* At SIGHUP: reads anew what may change while it runs.  A file that is bad is told, and
+     * what was read from it before stays. */
+    void (*reload)(void *environment);
+    /* Ends it all, also after a start that failed half way.  False when something that ran
+     * was cut off, which is logged. */
+    bool (*stop)(void *environment);
+    /* How long `stop` may take by the settings, milliseconds: past that, and what closing
+     * needs besides, the process ends itself. */
+    int64_t (*stop_ms)(const void *environment);
+};
+
 /*
- * A program's main: no core dumps, settings into `settings` (HOST_ROW_LOG_FORMAT is one), start(environment), wait for
- * SIGTERM or SIGINT, stop(environment), which must cope with a start that failed half
- * way. Gives main's exit status.
+ * A program's main: no core dumps, settings (HOST_ROW_LOG_FORMAT is one), start, wait for
+ * SIGTERM or SIGINT (at SIGHUP reload), stop.
+ * Gives main's exit status: not 0 when it could not start, or cut something off.
  */
-int host_main(const struct conf_table *table, int argc, char **argv, void *settings,
-              struct err (*start)(void *environment), void (*stop)(void *environment),
-              void *environment);
+int host_main(const struct host_program *program, int argc, char **argv);

@@ -9,6 +9,7 @@
  * sees to it that one is, as long as it waits for answers.  More than a few are given back
  * empty, so that the exchanges are free to receive, and nobody can hold what others need.
  */
+#include "rpc/ended.h"
 #include "rpc/serving.h"
 
 #include <stdlib.h>
@@ -100,6 +101,8 @@ void mailbox_on_pipe(nng_pipe pipe, nng_pipe_ev event, void *server)
         come(server, pipe);
     else
         go(server, pipe);
+    if (event == NNG_PIPE_EV_REM_POST)
+        ended_count();
 }
 
 /* ---------------------------------------------------------- sending */

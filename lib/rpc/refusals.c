@@ -37,6 +37,6 @@ void refusals_count(struct refusals *refusals, int refusal, const char *caller,
     if ((last != 0 && now - last < LOG_EVERY_MS) ||
         !atomic_compare_exchange_strong(&refusals->logged_ms, &last, now))
         return;
-    log_warn("refused", "request=%s reason=%s caller=%s total=%" PRIu64, request,
-             NAMES[refusal], caller, total);
+    log_line(LOG_WARN, "refused", "request=%s reason=%s caller=%s total=%" PRIu64,
+             request, NAMES[refusal], caller, total);
 }

@@ -165,7 +165,7 @@ static void log_failure(const struct rpc_call *call, const struct err *e)
 {
     struct log_record line;
 
-    if (!log_begin(&line, LOG_ERROR, "call_failed"))
+    if (!log_begin_limited(&line, LOG_ERROR, "call_failed"))
         return;
     log_subject(&line, call->request->id, call->order);
     log_pair(&line, "method", call->request->method);

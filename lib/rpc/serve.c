@@ -116,8 +116,12 @@ static uint64_t hash_owner(const struct rpc_server *server, const struct peer *c
 }
 
 /* From here on the call can be cancelled. */
-static void begin_work(struct rpc_call *call)
+static void begin_work(struct rpc_call *call, const struct served *served,
+                       unsigned method)
 {
+    snprintf(call->id, sizeof call->id, "%s", call->request->id);
+    call->service = served->descriptor->name;
+    call->method = served->descriptor->methods[method].name;
     atomic_store(&call->owner,
                  hash_owner(call->server, call->opened.caller, call->request->id));
     atomic_store(&call->pipe_id, (unsigned)nng_pipe_id(call->pipe));
@@ -183,7 +187,7 @@ static void invoke(struct rpc_call *call)
     const struct invocation invocation = {served->service, index, input, call};
     call->stats = &served->stats[index];
     call->begun_us = stats_begin(call->stats);
-    begin_work(call);
+    begin_work(call, served, index);
     if (pass_request(&invocation))
         run(&invocation);
 }

@@ -52,6 +52,7 @@ static bool add_services(struct rpc_server *server,
 {
     const struct standard_config standard = {
         .health = config->health,
+        .health_parts = config->health_parts,
         .health_arg = config->health_arg,
         .metrics = server->metrics,
         .services = server->services,
@@ -229,13 +230,33 @@ static void linger(int64_t drain_ms)
     nng_msleep((nng_duration)(drain_ms < LINGER_MS ? drain_ms : LINGER_MS));
 }
 
-void rpc_server_stop(struct rpc_server *server, int64_t drain_ms)
+/* Tells of each call that is still being served; true when there is none. */
+static bool tell_cut(const struct rpc_server *server)
+{
+    bool none = true;
+
+    for (size_t i = 0; i < server->call_count; i++) {
+        const struct rpc_call *call = &server->calls[i];
+        if (cancel_token(&call->cancel) == 0)
+            continue;
+        log_line(
+            LOG_ERROR, "call_cut",
+            "request=%s method=%s/%s caller=%s note=\"it was still being served when "
+            "the time to stop was over; its outcome is not told\"",
+            call->id, call->service, call->method, call->opened.caller->name);
+        none = false;
+    }
+    return none;
+}
+
+bool rpc_server_stop(struct rpc_server *server, int64_t drain_ms)
 {
     if (server == NULL)
-        return;
+        return true;
     atomic_store(&server->stopping, true);
     watch_stop(server->watch);
     drain(server, drain_ms);
+    bool all_answered = tell_cut(server);
     linger(drain_ms);
     atomic_store(&server->closed, true);
     if (server->open)
@@ -248,10 +269,9 @@ void rpc_server_stop(struct rpc_server *server, int64_t drain_ms)
     server->abandoned = server->busy > 0;
     bool abandoned = server->abandoned;
     pthread_mutex_unlock(&server->lock);
-    if (abandoned)
-        log_warn("stopped_while_serving", "%s", "");
-    else
+    if (!abandoned)
         server_free(server);
+    return all_answered;
 }
 
 /* ---------------------------------------------------------- the call */

@@ -34,6 +34,14 @@ enum {
 struct rpc_server;
 struct rpc_call; /* one request being served: the closure_data of a handler */
 
+enum { RPC_HEALTH_PARTS_MAX = 72, RPC_HEALTH_NAME_SIZE = 64 };
+
+/* Something a server does beside its main work (HealthPart of proto/rpc.proto). */
+struct rpc_health_part {
+    char name[RPC_HEALTH_NAME_SIZE];
+    struct err health;
+};
+
 struct rpc_server_config {
     const char *url;       /* ipc:///path, tcp://address:port or tls+tcp://address:port */
     struct tls_files tls;  /* for the last */
@@ -43,10 +51,14 @@ struct rpc_server_config {
     ProtobufCService *const *services;
     size_t service_count;
     size_t in_flight_max; /* requests served at once; more wait in the socket */
-    /* Says whether the service can do its work; failed: NOT_SERVING with its message.  NULL:
-     * it always can.  Called on an nng thread: must not wait. */
+    /* Says whether the service can do its work; failed: NOT_SERVING with its message and, as
+     * its subject (static or NULL), the summary.  NULL: it always can.  Called on an nng
+     * thread: must not wait. */
     struct err (*health)(void *arg);
-    void *health_arg;
+    /* Likewise of what it does beside: fills in up to RPC_HEALTH_PARTS_MAX, gives how many.
+     * NULL: nothing. */
+    size_t (*health_parts)(void *arg, struct rpc_health_part *parts);
+    void *health_arg; /* of both */
     /* What one caller may have of in_flight_max, and calls it may make a second; past
      * either RESOURCE_EXHAUSTED.  0: no such limit.  Health and Cancel are free. */
     size_t caller_in_flight_max;
@@ -65,8 +77,10 @@ void rpc_server_set_callers(struct rpc_server *server, const struct peers *calle
 /*
  * Refuses what comes from now on with UNAVAILABLE, waits up to drain_ms for the calls being
  * served and a tenth of a second for their answers to be read, and closes.  NULL is allowed.
+ * False when calls were still being served: each is logged (call_cut), and its caller learns
+ * by the end of the connection that the outcome is not known, and asks again.
  */
-void rpc_server_stop(struct rpc_server *server, int64_t drain_ms);
+bool rpc_server_stop(struct rpc_server *server, int64_t drain_ms);
 
 /* Of a call being served; all valid until its reply is given. */
 struct arena *rpc_call_arena(struct rpc_call *call);    /* dies when the reply is sent */

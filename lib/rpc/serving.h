@@ -81,6 +81,8 @@ struct rpc_call {
      * `cancel` begins, so that who sees its token sees these. */
     atomic_uint_fast64_t owner; /* hash_owner */
     atomic_uint pipe_id;
+    char id[ENVELOPE_ID_MAX + 1]; /* the request's, for whoever tells of the call */
+    const char *service, *method; /* likewise; static */
     struct cancel cancel;
     struct peers *callers;     /* the list the latest frame was opened with; a share */
     struct limited *limited;   /* what the caller is counted in, while it is served */

@@ -54,6 +54,36 @@ struct standard {
 
 /* ---- Health ---- */
 
+static Rpc__V1__HealthCheckReply__Status health_status(struct err health)
+{
+    return failed(health) ? RPC__V1__HEALTH_CHECK_REPLY__STATUS__NOT_SERVING
+                          : RPC__V1__HEALTH_CHECK_REPLY__STATUS__SERVING;
+}
+
+/* What they say lives in the arena.  False: memory is short. */
+static bool put_parts(const struct standard_config *config, struct arena *arena,
+                      Rpc__V1__HealthCheckReply *answer)
+{
+    const size_t most = RPC_HEALTH_PARTS_MAX;
+
+    if (config->health_parts == NULL)
+        return true;
+    struct rpc_health_part *parts = arena_alloc(arena, most * sizeof *parts);
+    Rpc__V1__HealthPart *messages = arena_alloc(arena, most * sizeof *messages);
+    answer->parts = arena_alloc(arena, most * sizeof *answer->parts);
+    if (parts == NULL || messages == NULL || answer->parts == NULL)
+        return false;
+    answer->n_parts = config->health_parts(config->health_arg, parts);
+    for (size_t i = 0; i < answer->n_parts; i++) {
+        rpc__v1__health_part__init(&messages[i]);
+        messages[i].name = (char *)parts[i].name;
+        messages[i].status = health_status(parts[i].health);
+        messages[i].detail = parts[i].health.message;
+        answer->parts[i] = &messages[i];
+    }
+    return true;
+}
+
 static void health_check(Rpc__V1__Health_Service *service,
                          const Rpc__V1__HealthCheckRequest *request,
                          Rpc__V1__HealthCheckReply_Closure closure, void *closure_data)
@@ -64,10 +94,14 @@ static void health_check(Rpc__V1__Health_Service *service,
     struct err e = config->health == NULL ? ERR_NONE : config->health(config->health_arg);
 
     (void)request;
-    answer.status = failed(e) ? RPC__V1__HEALTH_CHECK_REPLY__STATUS__NOT_SERVING
-                              : RPC__V1__HEALTH_CHECK_REPLY__STATUS__SERVING;
+    answer.status = health_status(e);
     answer.detail = e.message;
-    closure(&answer, closure_data);
+    if (e.subject != NULL)
+        answer.summary = (char *)e.subject;
+    if (put_parts(config, rpc_call_arena(closure_data), &answer))
+        closure(&answer, closure_data);
+    else
+        rpc_call_fail(closure_data, err_memory());
 }
 
 /* ---- Reflection ---- */

@@ -13,7 +13,8 @@
 struct standard;
 
 struct standard_config {
-    struct err (*health)(void *arg); /* as in server.h */
+    struct err (*health)(void *arg); /* as in server.h, and the next */
+    size_t (*health_parts)(void *arg, struct rpc_health_part *parts);
     void *health_arg;
     struct metrics *metrics;           /* borrowed */
     ProtobufCService *const *services; /* all that is served; borrowed */

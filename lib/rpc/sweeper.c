@@ -5,7 +5,7 @@
 
 #include "base/clock.h"
 
-enum { SLEEP_LEAST_MS = 1, SLEEP_MOST_MS = 1000 };
+enum { SLEEP_LEAST_MS = 1, SLEEP_MOST_MS = 10000 };
 
 /* The lock is held; at_ms was set. */
 static void sleep_on(struct sweeper *sweeper)

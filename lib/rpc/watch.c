@@ -1,9 +1,9 @@
 /*
  * watch.c - see watch.h.
  *
- *      listening -> probe --somebody came in--> sleep -> probe ...
- *                     |
- *                   nobody -> close listener -> listen, again until it works
+ *      listening -> at rest --something was counted--> probe --somebody came in--> at rest
+ *                                                        |
+ *                                         nobody -> close listener -> listen, until it works
  */
 #include "rpc/watch.h"
 
@@ -17,9 +17,13 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "rpc/closing.h"
+#include "rpc/ended.h"
 
 enum {
-    PROBE_EVERY_MS = 500,
+    LOOK_LEAST_MS = 500, /* between two looks at what nng has counted; at rest ... */
+    LOOK_MOST_MS = 8000, /* ... doubling, up to this */
+    SETTLE_MS = 100,     /* for what a probe leaves behind */
+    PROBE_AT_LEAST_MS = 300000, /* whatever was counted */
     PROBE_WAIT_MS = 500,
     URL_MAX_SIZE = 256,
     SUB_PROTOCOL = 0x21, /* NNG_OPT_PEER of a PUB socket; no header names it */
@@ -113,7 +117,7 @@ static int open_probe(const struct watch *watch, nng_socket *out)
 {
     int peer = 0;
 
-    nng_getopt_int(watch->socket, NNG_OPT_PEER, &peer);
+    nng_socket_get_int(watch->socket, NNG_OPT_PEER, &peer);
     return peer == SUB_PROTOCOL ? nng_sub0_open(out) : nng_req0_open(out);
 }
 
@@ -160,6 +164,93 @@ void watch_send_end(struct watch *watch)
     pthread_mutex_unlock(&watch->lock);
 }
 
+/* ---------------------------------------------------------- when to probe */
+
+/* Of that name in the scope; NULL: there is none. */
+static nng_stat *find_stat(nng_stat *scope, const char *name)
+{
+    nng_stat *stat = nng_stat_child(scope);
+
+    while (stat != NULL && strcmp(nng_stat_name(stat), name) != 0)
+        stat = nng_stat_next(stat);
+    return stat;
+}
+
+/* What nng has counted of our listener: connections that came, and what went wrong with some. */
+static uint64_t add_up(nng_stat *all, int listener)
+{
+    uint64_t sum = 0;
+
+    for (nng_stat *scope = nng_stat_child(all); scope != NULL;
+         scope = nng_stat_next(scope)) {
+        nng_stat *id = find_stat(scope, "id");
+        if (strcmp(nng_stat_name(scope), "listener") != 0 || id == NULL ||
+            nng_stat_value(id) != (uint64_t)listener)
+            continue;
+        for (nng_stat *s = nng_stat_child(scope); s != NULL; s = nng_stat_next(s))
+            if (nng_stat_type(s) == NNG_STAT_COUNTER)
+                sum += nng_stat_value(s);
+    }
+    return sum;
+}
+
+/* Changes with every connection that comes to our listener or fails there, and with every one of
+ * the process that ends; never at rest.  Not with what comes to another's listener: two
+ * watches would keep each other awake. */
+static uint64_t count_events(const struct watch *watch)
+{
+    uint64_t sum = ended_so_far();
+    nng_stat *stats;
+
+    if (nng_stats_get(&stats) != 0)
+        return sum;
+    sum += add_up(stats, nng_listener_id(watch->listener));
+    nng_stats_free(stats);
+    return sum;
+}
+
+/* The watch's thread alone has it. */
+struct look {
+    uint64_t counted;
+    int64_t pause_ms;
+    int64_t probe_by_ms; /* clock_monotonic_ms */
+    bool settling;  /* a probe was just made: what is counted now is its own, mostly */
+    int probes_due; /* two for a change: what came in while the first settled is seen */
+};
+
+/* Whether there is reason to probe, and in pause_ms when to look again. */
+static bool suspicious(const struct watch *watch, struct look *look)
+{
+    uint64_t counted = count_events(watch);
+    bool changed = counted != look->counted;
+
+    look->counted = counted;
+    if (look->settling) {
+        look->settling = false;
+        look->pause_ms = LOOK_LEAST_MS;
+        return false;
+    }
+    if (changed)
+        look->probes_due = 2;
+    else if (look->probes_due == 0 && clock_remaining_ms(look->probe_by_ms) == 0)
+        look->probes_due = 1;
+    if (look->probes_due > 0)
+        return true;
+    look->pause_ms =
+        2 * look->pause_ms < LOOK_MOST_MS ? 2 * look->pause_ms : LOOK_MOST_MS;
+    return false;
+}
+
+static void look_after_probe(struct look *look)
+{
+    look->settling = true;
+    look->probes_due -= look->probes_due > 0;
+    look->pause_ms = SETTLE_MS;
+    look->probe_by_ms = clock_monotonic_ms() + PROBE_AT_LEAST_MS;
+}
+
+/* ---------------------------------------------------------- listening */
+
 static int listen_again(struct watch *watch)
 {
     if (watch->listening)
@@ -169,22 +260,33 @@ static int listen_again(struct watch *watch)
     return rv;
 }
 
+/* True when the watch is to end. */
+static bool pause_for(struct watch *watch, int64_t ms)
+{
+    int64_t until = clock_monotonic_ms() + ms;
+
+    pthread_mutex_lock(&watch->lock);
+    while (!watch->stopping && wait_until(watch, until))
+        ;
+    bool stopping = watch->stopping;
+    pthread_mutex_unlock(&watch->lock);
+    return stopping;
+}
+
 static void *watch_run(void *arg)
 {
     struct watch *watch = arg;
+    struct look look = {.pause_ms = LOOK_LEAST_MS};
     bool told = false;
 
-    for (;;) {
-        pthread_mutex_lock(&watch->lock);
-        int64_t next = clock_monotonic_ms() + PROBE_EVERY_MS;
-        while (!watch->stopping && wait_until(watch, next))
-            ;
-        bool stopping = watch->stopping;
-        pthread_mutex_unlock(&watch->lock);
-        if (stopping)
-            return NULL;
-        if (watch->listening && probe(watch))
+    while (!pause_for(watch, look.pause_ms)) {
+        if (watch->listening && !suspicious(watch, &look))
             continue;
+        bool well = watch->listening && probe(watch);
+        look_after_probe(&look);
+        if (well)
+            continue;
+        look.pause_ms = LOOK_LEAST_MS;
         int rv = listen_again(watch);
         if (rv == 0)
             log_warn("listening_again", "url=%s reason=\"nobody new could connect\"",
@@ -193,6 +295,7 @@ static void *watch_run(void *arg)
             log_error("not_listening", "url=%s error=%s", watch->url, nng_strerror(rv));
         told = rv != 0;
     }
+    return NULL;
 }
 
 /* What to dial to reach ourselves: any address becomes the loopback one. */

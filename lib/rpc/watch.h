@@ -4,10 +4,13 @@
  * nng before 1.6 takes an aborted handshake (connect, then close or reset) for the end of
  * its listener.  Established connections live on, and newcomers even get their
  * handshake, but no connection is ever handed to the socket again and nobody reports an
- * error.  A thread therefore dials the server's own address every half second; when the
- * server's socket is not given a connection by that, it closes the listener and makes a
- * new one.  (That the dialling side is connected proves nothing.)  From nng 1.6 on there
- * is no thread.
+ * error.  A thread therefore dials the server's own address; when the server's socket is not
+ * given a connection by that, it closes the listener and makes a new one.  (That the dialling
+ * side is connected proves nothing.)  From nng 1.6 on there is no thread.
+ *
+ * It does so within half a second of a connection of the process that came, ended or failed (nng
+ * counts each, a handshake that is aborted too), within eight when there was none for long, and
+ * every five minutes whatever is counted: a probe costs some fifty switches between threads.
  *
  * Closing a listener closes every connection it has accepted: calls that are under way then
  * lose their answers, and their channels ask again, with the same id, on a new connection.

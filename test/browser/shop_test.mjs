@@ -49,7 +49,7 @@ describe('a shopper', {concurrency: 3}, () => {
         await shopper.order('pm_card_unreachable');
         await shopper.reads('progress', /taking its time.*placed once/);
         await shopper.reads('progress', /bank has not answered yet.*cannot be placed twice/);
-        await shopper.reads('notice', /did not answer for too long.*nothing stays charged/);
+        await shopper.reads('notice', /did not answer for too long.*Nothing was charged/);
         assert.ok(shopper.posts.length > 1);
         assert.equal(new Set(shopper.posts.map(post => post.key)).size, 1);
         const before = shopper.posts.length;

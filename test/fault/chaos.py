@@ -19,7 +19,8 @@ import threading
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
-from stack import BUILD, KEY, Stack, check_sums, wait_until  # noqa: E402
+import money  # noqa: E402
+from stack import BUILD, KEY, Stack, as_user, check_sums, give, wait_until  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 SHORT = {  # so that leases, holds and patience run out within a test
@@ -52,14 +53,15 @@ class Replica:
         own.write_text(conf.read_text().replace(f"ipc://{run}/{self.service}.sock",
                                                 f"ipc://{run}/{self.name}.sock", 1))
         own.chmod(0o600)
+        give(own, self.service)
         self.keeper.start()
         wait_until(lambda: self.process, 30, f"{self.name} is started")
 
     def _spawn(self):
         with open(self.stack.state / "log" / f"{self.name}.log", "ab") as log:
             self.process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", str(BUILD / "bin" / self.service),
-                 "--config", str(self.stack.state / "conf" / f"{self.name}.conf")],
+                [*as_user(self.service), "setpriv", "--pdeathsig", "KILL",
+                 self.stack.program(self.service), "--config", str(self.stack.state / "conf" / f"{self.name}.conf")],
                 env=self.stack._environ(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True)
 
@@ -93,7 +95,7 @@ class ChaosStack(Stack):
         super().__init__(**{**SHORT, **environment})
         self.deaths = []
         self.replicas = {f"{name}-2": Replica(self, name) for name in replicas}
-        self.stopped = set()
+        self.stopped, self.ever_stopped = set(), False
         self.proxy = None
         self.proxied = list(ROLES) if proxies else []
         self.happened = []
@@ -160,6 +162,8 @@ class ChaosStack(Stack):
     def faults(self):
         """PostgreSQL may fail to start while what a killed one left still ends: not counted."""
         said = self.output() if self.out.exists() else ""
+        if self.ever_stopped:  # long enough to be taken for hanging
+            self.kills += said.count(" hangs: it does not answer; killing it")
         self.kills += sum("postgres ended (exit status 1)" in line and "shared memory" in line
                           for line in said.splitlines())
         return super().faults()
@@ -195,6 +199,7 @@ class ChaosStack(Stack):
             return done
         if what == "stop":
             self.stopped.add(name)
+            self.ever_stopped = True
             return self.signal(name, signal.SIGSTOP)
         self.tell_proxy(f"{what} {self.proxied.index(name)}" + (f" {amount}" if amount else ""))
         return True
@@ -267,7 +272,9 @@ def check_answers(test, stack, answers):
     captured = {row[0] for row in stack.sql(
         f"SELECT {KEY} FROM orders.checkouts k JOIN payment.charges c "
         "ON c.id = k.order_id WHERE c.state = 'captured'")}
+    charges = money.provider_statuses(stack.sql, KEY.replace("idem", "k.idem"))
     for key, said in answers.items():
+        test.assertIsNone(money.falsehood(said, charges.get(key)), key)
         if said.status == 201:
             test.assertEqual(orders.get(key), (said.json["order_id"], said.json["total_cents"]),
                              f"answered with 201 for {key}, but not there")

@@ -105,6 +105,16 @@ class DiskFull(StackTest):
         wait_until(lambda: self.put_large_cart(shopping) in statuses, 120,
                    "a request is refused for want of space")
 
+    def health(self):
+        """What /healthz says of each service that is not serving; {} when all are."""
+        asker = self.stack.anonymous()
+        try:
+            answer = asker.ask("GET", "/healthz")
+            return {} if answer.status == 200 else {
+                said["service"]: said["reason"] for said in answer.json["services"]}
+        finally:
+            asker.close()
+
     def session(self):
         """psql, already connected: later it might not be let in."""
         psql = subprocess.Popen(
@@ -122,6 +132,26 @@ class DiskFull(StackTest):
                              "repeat('x', 8000000));\n" * 40, timeout=60)
         # It says so in its log file at best, which is on the same disk.
         self.assertEqual(psql.returncode, 2, "the connection was lost")
+
+    def test_a_full_disk_is_told_until_there_is_space_though_nobody_orders(self):
+        self.stack.product("large", 1)
+        shopper = self.stack.shopper()
+        self.addCleanup(shopper.close)
+        lines = [(f"soak-{n}", 1) for n in range(10)] * 10
+        self.stack.fill()
+        try:
+            refused = wait_until(lambda: next(
+                (answer for answer in [shopper.put_cart(str(uuid.uuid4()), lines)]
+                 if answer.status >= 400), None), 120, "a cart is refused for want of space")
+            self.assertEqual((refused.status, refused.code), (503, "unavailable"))
+            self.assertEqual(self.health(), {"orchestrator": "the database's disk is full"})
+            done = self.stack.ctl("health", "--service", "orchestrator", check=False)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("No space left on device", done.stdout)
+        finally:
+            self.stack.free()
+        wait_until(lambda: self.health() == {}, 30, "it is found out that there is space")
+        self.expect(shopper.put_cart(str(uuid.uuid4()), lines), 201)
 
     def test_a_full_disk_gives_clear_errors_and_goes_on_once_there_is_space(self):
         stock_up(self.stack, scarce=100_000)

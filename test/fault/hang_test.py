@@ -17,6 +17,7 @@ class Hang(StackTest):
         cls.stack = ChaosStack(LD_PRELOAD=str(BUILD / "lib" / "libnng_hangs.so"))
         cls.folder = cls.stack.base / "hangs"
         cls.folder.mkdir()
+        cls.folder.chmod(0o777)  # the services have users of their own
         cls.stack.environment["NNG_HANGS_DIR"] = str(cls.folder)
         for row in ("RPC_URL", "CALLERS_FILE"):
             cls.stack.environment[f"CHECKOUT_GATEWAY_{row}"] = ""

@@ -29,10 +29,10 @@ static void on_gone(nng_pipe pipe, nng_pipe_ev event, void *arg)
 
     snprintf(path, sizeof path, "%s/%s", folder == NULL ? "" : folder,
              program_invocation_short_name);
+    called->callback(pipe, event, called->arg);
     if (unlink(path) == 0)
         for (;;)
             pause();
-    called->callback(pipe, event, called->arg);
 }
 
 int nng_pipe_notify(nng_socket socket, nng_pipe_ev event, nng_pipe_cb callback, void *arg)

@@ -129,6 +129,7 @@ async def main():
     for door, socket in zip(doors, sockets):
         os.makedirs(os.path.dirname(socket), exist_ok=True)
         await asyncio.start_unix_server(door.meet, socket)
+        os.chmod(socket, 0o777)  # as PostgreSQL's: the services have users of their own
     print("ready", flush=True)
     commands = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(

@@ -11,6 +11,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Callable, Optional
 
+import money
 from seams import ELSEWHERE, is_cell
 from stack import KEY, wait_until
 from world import EXPIRING, PATIENCE, Violation, as_json
@@ -98,13 +99,28 @@ class Ordering:
             expect(orders == told, f"answered {answer!r}, but there is {orders}")
         else:
             expect(orders == [], f"refused with {answer!r}, but there is {orders}")
+        self.check_money(answer)
         return answer
 
+    def check_money(self, answer):
+        """The provider's books are read after the answer: what it told was durable."""
+        charge = self.world.db.rows(
+            "SELECT s.status FROM sandbox.charges s JOIN orders.checkouts k "
+            f"ON s.idempotency_key = 'chg_' || k.order_id WHERE {KEY.replace('idem', 'k.idem')} "
+            f"= '{self.key}'")
+        wrong = money.falsehood(answer, charge[0][0] if charge else None)
+        expect(wrong is None, wrong)
+
     def check_again(self):
+        """All is over: no refund is pending any more, and nothing else has changed."""
         for shopper in (self.world.elsewhere, self.world.buyer):
             again = shopper.order_until_final(self.cart, self.key, self.method, PATIENCE)
-            expect((again.status, again.body) == (self.answer.status, self.answer.body),
+            expect(money.follows(self.answer, again),
                    f"first answered {self.answer!r}, then {again!r}")
+            expect(again.status == 201 or again.json.get("money") != money.PENDING,
+                   f"all is undone, but the answer is {again!r}")
+            self.check_money(again)
+            self.answer = again
 
     def left_nothing(self):
         """A refusal leaves no hold, no kept charge: with us or with the provider."""
@@ -430,6 +446,29 @@ def replayed(world, fault):
     world.check_events()
 
 
+def a_dead_letter(world):
+    """An event that the bus refused, given up; of no order, and not of the log."""
+    order = f"0OLD{uuid.uuid4().hex[:22].upper()}"
+    world.db.rows("INSERT INTO orders.dead_letters (position, order_id, sequence, type, payload, "
+                  "created_at, attempts, reason) SELECT coalesce(min(position), 0) - 1, "
+                  f"'{order}', 1, 'order.noted', '{{}}', now(), 10, 'a test' "
+                  "FROM orders.dead_letters")
+    return {"id": f"{order}.1"}
+
+
+NOT_GIVEN_UP = has("SELECT 1 - count(*) FROM orders.dead_letters "
+                   "WHERE order_id || '.' || sequence = '{id}' AND next_at IS NULL")
+drop_dead_letter = a_call("events.v1.Events/DropDeadLetter", a_dead_letter, NOT_GIVEN_UP)
+
+
+def dead_letter_resent(world, fault):
+    """The bus, which takes it now, has it in the end, and it is on no list."""
+    a_call("events.v1.Events/ResendDeadLetters", a_dead_letter, NOT_GIVEN_UP)(world, fault)
+    wait_until(lambda: world.number("SELECT count(*) FROM orders.dead_letters") == 0, PATIENCE,
+               "the bus has it")
+    world.check_events()
+
+
 # ---- pruning --------------------------------------------------------------------------
 
 
@@ -590,8 +629,13 @@ LIST = [
     Scenario("reset_cursor", "x", reset_cursor, r"\.(ResetCursor|reset_cursor)\."),
     Scenario("delete_cursor", "x", delete_cursor, r"\.(DeleteCursor|delete_cursor)\."),
     Scenario("replayed", "x", replayed, r"\.(Replay|replay)\."),
+    Scenario("dead_letter_resent", "x", dead_letter_resent,
+             r"\.(ResendDeadLetters|resend_dead_letters|settle)\."),
+    Scenario("drop_dead_letter", "x", drop_dead_letter,
+             r"\.(DropDeadLetter|drop_dead_letter)\."),
     read_by_operator("read_events", EVENTS, "Read", lambda world: {}),
     read_by_operator("get_lag", EVENTS, "GetLag", lambda world: {}),
+    read_by_operator("list_dead_letters", EVENTS, "ListDeadLetters", lambda world: {}),
 ]
 
 BY_NAME = {scenario.name: scenario for scenario in LIST}

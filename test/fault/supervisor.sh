@@ -4,7 +4,7 @@
 set -euo pipefail
 
 REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-STATE=$1 PIDS=$1/pids
+STATE=$1 PIDS=$1/pids PROGRAMS_DIR=$CHECKOUT_BUILD/bin LOG_BYTES=1000000
 mkdir -p "$STATE/log" "$PIDS"
 # shellcheck source=/dev/null
 source "$REPO/deploy/up/base.sh"
@@ -25,6 +25,8 @@ process_start() {
 }
 
 say() { :; }
+as_user() { AS=(); }
+process_address() { :; }
 
 # Only the supervisor itself may come here, and only once.
 trap 'echo "$BASHPID" >>"$STATE/left"; kill "${PID[stays]}"' EXIT

@@ -22,7 +22,7 @@ import time
 from chaos import Replica
 from nats import NatsServer
 from seams import LATE_MS
-from stack import CTL, SERVICES, SUMS, Shopper, Stack, free_port, wait_until
+from stack import CTL, SERVICES, SUMS, Shopper, Stack, free_port, give, wait_until
 
 LEASE_MS = 1000
 FINAL_SECONDS = 30  # after which every checkout must be final
@@ -78,6 +78,7 @@ class TwinGateway(Replica):
                               (conf / "gateway.conf").read_text())
                        .replace("/run/gateway.sock", f"/run/{self.name}.sock"))
         own.chmod(0o600)
+        give(own, self.service)
         self.keeper.start()
         wait_until(lambda: self.process, PATIENCE, f"{self.name} is started")
 
@@ -115,6 +116,7 @@ class World(Stack):
         self.points = self.base / "f"
         for folder in ("armed", "fired", "seen", "new"):
             (self.points / folder).mkdir(parents=True)
+            (self.points / folder).chmod(0o777)  # the services have users of their own
         self.environment["CHECKOUT_FAILPOINTS_DIR"] = str(self.points)
         run = self.state / "run"
         self.environment["CHECKOUT_GATEWAY_ORCHESTRATOR_ADDRESSES"] = (

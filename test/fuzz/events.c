@@ -1,6 +1,8 @@
 /* events.c - every method of events.v1.Events, up to the log; see dispatch.h. */
 #include "fuzz/dispatch.h"
 #include "orchestrator/cursors.h"
+#include "orchestrator/dead_letters.h"
+#include "orchestrator/event.h"
 #include "orchestrator/events_service.h"
 
 void feed_read(struct feed *feed, const struct scope *scope, const char *caller,
@@ -21,9 +23,9 @@ void cursors_commit(struct db *db, const struct scope *scope, const char *caller
     assert(in->position >= 0 && name_valid(in->cursor));
 }
 
-void cursors_lag(struct db *db, const struct scope *scope)
+void cursors_lag(struct db *db, const struct scope *scope, bool has_bus)
 {
-    (void)db;
+    (void)db, (void)has_bus;
     stored(scope);
 }
 
@@ -49,6 +51,35 @@ void cursors_delete(struct db *db, const struct scope *scope,
     (void)db;
     stored(scope);
     assert(name_valid(in->caller) && name_valid(in->cursor));
+}
+
+void dead_letters_list(struct db *db, const struct scope *scope,
+                       const Events__V1__ListDeadLettersRequest *in)
+{
+    (void)db;
+    stored(scope);
+    assert(in->after >= 0 && in->limit >= 1 && in->limit <= 1000);
+}
+
+static bool event_id(const char *id)
+{
+    return visible_ascii(id, 1, EVENT_ID_SIZE - 1);
+}
+
+void dead_letters_resend(struct db *db, const struct scope *scope,
+                         const Events__V1__ResendDeadLettersRequest *in)
+{
+    (void)db;
+    stored(scope);
+    assert(empty_or(event_id, in->id));
+}
+
+void dead_letters_drop(struct db *db, const struct scope *scope, const char *caller,
+                       const Events__V1__DropDeadLetterRequest *in)
+{
+    (void)db, (void)caller;
+    stored(scope);
+    assert(event_id(in->id));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

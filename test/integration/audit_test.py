@@ -453,6 +453,17 @@ class Audit(StackTest):
         self.assertIn(f"order {self.ordered}, completed", text)
         self.assertIn("Nothing more", text)
 
+    def test_without_a_bus_nothing_is_told_as_published(self):
+        text = self.stack.ctl("explain", self.ordered)
+        self.assertIn("event order.created written", text)
+        self.assertNotIn("published", text)
+        self.assertRegex(self.stack.ctl("events", "lag"),
+                         r"(?m)^published +-  no bus is configured \(nats_url\)$")
+        told = self.stack.ctl("call", "--service", "orchestrator", "rpc.v1.Metrics/Read",
+                              '{"prefix": "events_"}')
+        self.assertIn("events_unplaced", told)
+        self.assertNotIn("events_unpublished", told)
+
     def test_explain_tells_a_declined_card(self):
         self.expect_story(self.declined, "failed", "orchestrator: claimed",
                           "inventory: reserved", "provider: declined",

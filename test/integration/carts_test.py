@@ -4,6 +4,7 @@ import signal
 import subprocess
 import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 from stack import StackTest, check_sums, main, wait_until
 
@@ -122,6 +123,16 @@ class Carts(StackTest):
         self.expect(self.put(cart, [("cup", 1)], If_None_Match="*"), 201)
         self.changed(self.put(cart, [("cup", 2)], If_None_Match="*"), 412, cart)
         self.expect(self.put(cart, [("cup", 2)], If_None_Match='"x"'), 400, "invalid_argument")
+
+    def test_of_many_puts_at_once_one_makes_the_cart(self):
+        shoppers = [self.stack.shopper(self.shopper.user) for _ in range(6)]
+        for shopper in shoppers:
+            self.addCleanup(shopper.close)
+        with ThreadPoolExecutor(len(shoppers)) as pool:
+            for _ in range(10):
+                cart = fresh()
+                said = list(pool.map(lambda s: s.put_cart(cart, [("cup", 1)]).status, shoppers))
+                self.assertEqual(sorted(said), [200] * 5 + [201])
 
     def test_what_is_ordered_is_what_was_seen(self):
         cart, key = fresh(), fresh()

@@ -169,20 +169,22 @@ class StrangerTest(StackTest):
             "orders show": [order], "audit": [], "explain": [order], "checkouts list": [],
             "checkouts show": [order], "reservations list": [], "reservations show": [order],
             "charges list": [], "charges show": [order], "events read": [], "events lag": [],
+            "events dead": [], "events resend": [], "events drop": ["01ARZ3NDEKTSV4RRFFQ69G5FAV.1"],
             "stock show": ["teapot"], "stock adjust": ["teapot", "1", "--reason", "json"],
             "products list": [], "products put": ["zebra", "--title", "J", "--price", "1",
                                                   "--currency", "EUR"],
-            "cursors list": [],
+            "cursors list": [], "database url": ["checkout_orders"],
             "token": ["--user", user], "key new": ["json", "--out", str(key)],
             "key issuer": ["--out", f"{key}.jwk", "--jwks", f"{key}.jwks"],
             "refund": ["01ARZ3NDEKTSV4RRFFQ69G5FAV"],
         }
-        silent = {"profiles": [], "migrate": [], "webhooks dead": [],
+        silent = {"profiles": [], "migrate": [], "webhooks dead": [], "webhooks pending": [],
                   "key allow": [f"{key}.list", "json", PUBLIC_KEY]}
         # Finished orders are not retried, there is no bus, no consumer and no endpoint; the
         # last three are no data.
         others = {"checkouts retry", "events replay", "cursors reset", "cursors delete",
-                  "webhooks resend", "events tail", "completion", "manual"}
+                  "webhooks resend", "webhooks resume", "webhooks reload",
+                  "events tail", "completion", "manual"}
         for command, more in {**arguments, **silent}.items():
             with self.subTest(command):
                 done = run(*command.split(), *more, "--json",

@@ -116,13 +116,13 @@ class KeyServer:
     """Serves one document over plain http on this machine; can go away."""
 
     def __init__(self, document):
-        self.document, self.asked = document, 0
+        self.document, self.asked, self.status = document, 0, 200
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
                 outer.asked += 1
-                self.send_response(200 if outer.document else 500)
+                self.send_response(outer.status if outer.document else 500)
                 self.end_headers()
                 self.wfile.write(outer.document or b"")
 

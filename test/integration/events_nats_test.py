@@ -9,7 +9,7 @@ import uuid
 
 from nats import NatsServer
 from nkeys import Operator
-from stack import CTL, Stack, StackTest, main, wait_until
+from stack import CTL, Stack, StackTest, give, main, wait_until
 
 STREAM = "CHECKOUT"
 
@@ -297,7 +297,7 @@ class Certificates:
     """A CA, and a server and a client that it vouches for."""
 
     def __init__(self, folder):
-        folder.mkdir(mode=0o700)
+        folder.mkdir(mode=0o711)  # the services have users of their own
         self.folder = folder
         self.openssl("req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt",
                      "ec_paramgen_curve:P-256", "-keyout", self.file("ca.key"), "-out",
@@ -350,6 +350,7 @@ class EventsNatsSecured(StackTest):
             "CHECKOUT_ORCHESTRATOR_NATS_CA_FILE": files.file("ca.pem"),
             "CHECKOUT_ORCHESTRATOR_NATS_CERTIFICATE_FILE": files.file("client.pem"),
             "CHECKOUT_ORCHESTRATOR_NATS_KEY_FILE": files.file("client.key")}
+        give(files.file("client.key"), "orchestrator")
         cls.stack.start()
 
     def wait_said(self, words, times=1):
@@ -366,7 +367,7 @@ class EventsNatsSecured(StackTest):
         self.server.kill()
         self.server.configure(self.files.server() + operator.server())
         self.server.start()
-        self.wait_said("Authentication Violation")
+        self.wait_said("Authorization Violation")  # in the server's own words
         self.assertEqual(self.stack.log("orchestrator").count("event=nats_stream_made"), 1)
         fresh = self.creds.with_suffix(".new")
         fresh.write_text(operator.credentials())

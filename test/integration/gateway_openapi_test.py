@@ -437,6 +437,10 @@ class Answers(StackTest):
         changing = ("placeOrder", "putCart")
         with Gateway(self.stack, "stranger", key_file=key) as gateway:
             self.give_all(500, self.shopper(gateway), but=changing)
+            health = self.shopper(gateway).ask("GET", "/healthz")
+            self.give("health", 503, health)
+            self.assertIn({"service": "orchestrator", "reason":
+                           "it does not let this gateway in"}, health.json["services"])
             # Refused by name it is known that nothing was changed.
             public = re.search(r"^public *= *(\S+)", key.read_text(), re.MULTILINE)[1]
             self.stack.ctl("key", "allow", str(self.stack.state / "keys/orchestrator.callers"),
@@ -448,6 +452,17 @@ class Answers(StackTest):
                 self.give(operation, 500, wait_until(
                     lambda: (answer := ask()).status == 500 and answer, 60, "it is let in"))
             shopper.close()
+
+    def test_what_is_damaged_is_told(self):
+        one, cart = self.shopper(), fresh()
+        self.expect(one.put_cart(cart, [("cup", 1)]), 201)
+        order = self.expect(one.order(cart, cart), 201).json["order_id"]
+        lines = self.stack.sql(f"SELECT lines FROM orders.orders WHERE id = '{order}'")[0][0]
+        self.stack.sql(f"UPDATE orders.orders SET lines = '[]' WHERE id = '{order}'")
+        answer = self.expect(one.ask("GET", f"/v1/orders/{order}"), 500, "data_loss")
+        self.stack.sql(f"UPDATE orders.orders SET lines = '{lines}' WHERE id = '{order}'")
+        self.give("getOrder", 500, answer)
+        one.close()
 
     def test_an_outcome_that_is_not_known_is_told(self):
         with Gateway(self.stack, "hasty", call_timeout_ms=300, place_timeout_ms=300) as gateway:

@@ -229,6 +229,15 @@ class Tokens(StackTest):
         self.assertEqual(gateway.log().count("event=keys_kept"), 1)
         self.assertTrue(self.is_let_in(gateway, token))
 
+    def test_the_body_of_a_redirection_is_no_key_set(self):
+        issuer, other, user = Issuer("first"), Issuer("other"), str(uuid.uuid4())
+        server = self.served(issuer.document())
+        gateway = self.gateway("redirected", jwks_file="", jwks_url=server.url)
+        server.document, server.status = other.document(), 302
+        wait_until(lambda: "redirections are not followed" in gateway.log(), 30, "it is told")
+        self.assertFalse(self.is_let_in(gateway, other.token("other", sub=user)))
+        self.assertTrue(self.is_let_in(gateway, issuer.token("first", sub=user)))
+
     def test_keys_that_are_not_refreshed_are_an_alarm(self):
         issuer, user = Issuer("first"), str(uuid.uuid4())
         token = issuer.token("first", sub=user)

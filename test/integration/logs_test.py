@@ -8,7 +8,7 @@ import uuid
 import logs
 from stack import StackTest, Stack, main, wait_until
 
-WORDS = 'say "no"\nts=forged level=error \\ \t end'
+WORDS = 'say "no" ts=forged level=error \\ end'  # of TRIGGER's, on one line
 TRIGGER = """
     CREATE FUNCTION inventory.hurt() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN

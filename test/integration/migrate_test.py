@@ -7,58 +7,19 @@ import tempfile
 import unittest
 from pathlib import Path
 
+from cluster import Cluster
+
 CTL = Path(os.environ["CHECKOUT_BUILD"]) / "bin" / "checkoutctl"
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 ALL = sorted(path.name for path in MIGRATIONS.glob("*.sql"))
 CLUSTER = None
 
 
-def postgres_program(name):
-    found = shutil.which(name)
-    if found:
-        return found
-    versions = Path("/usr/lib/postgresql").glob(f"*/bin/{name}")
-    return str(sorted(versions, key=lambda path: float(path.parts[4]))[-1])
-
-
-class Cluster:
-    """A private cluster on a unix socket; PostgreSQL will not run as root."""
-
-    def __init__(self):
-        self.folder = tempfile.mkdtemp(prefix="checkout-migrate-", dir="/tmp")
-        self.prefix = []
-        if os.geteuid() == 0:
-            shutil.chown(self.folder, "postgres", "postgres")
-            self.prefix = ["runuser", "-u", "postgres", "--"]
-        os.chmod(self.folder, 0o755)
-        self.data = f"{self.folder}/data"
-        self.as_postgres("initdb", "-D", self.data, "-U", "postgres", "--auth=trust",
-                         "--no-sync")
-        with open(f"{self.data}/pg_hba.conf", "w", encoding="ascii") as hba:
-            hba.write("local all checkout_inventory scram-sha-256\nlocal all all trust\n")
-        options = f"-k {self.folder} -c listen_addresses= -c fsync=off"
-        self.as_postgres("pg_ctl", "-D", self.data, "-l", f"{self.folder}/log", "-o",
-                         options, "-w", "start")
-
-    def as_postgres(self, name, *words):
-        subprocess.run([*self.prefix, postgres_program(name), *words], check=True,
-                       stdout=subprocess.DEVNULL, cwd="/", timeout=120)
-
-    def stop(self):
-        self.as_postgres("pg_ctl", "-D", self.data, "-m", "immediate", "-w", "stop")
-        shutil.rmtree(self.folder)
-
-    def psql(self, sql, database="checkout", role="postgres", **more):
-        words = ["psql", "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", self.folder,
-                 "-U", role, "-d", database, "-c", sql]
-        return subprocess.run(words, check=more.pop("check", True), text=True, timeout=60,
-                              capture_output=True, **more)
-
-
 def setUpModule():
     global CLUSTER
-    CLUSTER = Cluster()
-    CLUSTER.psql("CREATE ROLE checkout_owner LOGIN CREATEROLE", "postgres")
+    CLUSTER = Cluster("local all checkout_inventory scram-sha-256\n"
+                      "local all checkout_sandbox scram-sha-256\n"
+                      "local all all trust\nhost all all 127.0.0.1/32 trust\n")
 
 
 def tearDownModule():
@@ -67,11 +28,10 @@ def tearDownModule():
 
 class Migrate(unittest.TestCase):
     def setUp(self):
-        CLUSTER.psql("DROP DATABASE IF EXISTS checkout WITH (FORCE)", "postgres")
-        CLUSTER.psql("CREATE DATABASE checkout OWNER checkout_owner", "postgres")
+        CLUSTER.make_database()
         self.folder = Path(tempfile.mkdtemp(prefix="checkout-files-"))
         self.addCleanup(shutil.rmtree, self.folder)
-        self.url = f"postgresql://checkout_owner@/checkout?host={CLUSTER.folder}"
+        self.url = CLUSTER.url()
 
     def write(self, **files):
         for name, sql in files.items():
@@ -206,6 +166,14 @@ class Migrate(unittest.TestCase):
         self.write(m0002_b="CREATE TABLE b ()")
         self.applies("0002_b.sql", "0003_c.sql")
 
+    def test_the_servers_detail_and_hint_are_told(self):
+        for sql, words in (("CREATE TABLE a (n int PRIMARY KEY); INSERT INTO a VALUES (1), (1)",
+                            "DETAIL: Key (n)=(1) already exists."),
+                           ("SELECT nonsense(1)", "HINT: No function matches")):
+            with self.subTest(sql):
+                self.write(m0001_a=sql)
+                self.refuses("0001_a.sql failed at line 1", words)
+
     def test_a_migration_may_not_end_its_transaction(self):
         for sql in ("CREATE TABLE a (); COMMIT", "COMMIT; BEGIN", "ROLLBACK",
                     "COMMIT AND CHAIN"):
@@ -248,7 +216,8 @@ class Migrate(unittest.TestCase):
 
     def test_a_lock_held_too_long_is_a_clear_sentence(self):
         self.write(m0001_a="")
-        holder = subprocess.Popen(["psql", "-X", "-A", "-t", "-h", CLUSTER.folder, "-U",
+        holder = subprocess.Popen(["psql", "-X", "-A", "-t", "-h", CLUSTER.folder, "-p",
+                                   str(CLUSTER.port), "-U",
                                    "postgres", "checkout"], stdin=subprocess.PIPE,
                                   stdout=subprocess.PIPE, text=True)
         holder.stdin.write("SELECT pg_advisory_lock(4850143087654321);\n\\echo locked\n")
@@ -266,7 +235,7 @@ class Migrate(unittest.TestCase):
         self.url = f"postgresql://checkout_owner:secret@/checkout?host={self.folder}"
         done = self.migrate()
         self.assertEqual(done.returncode, 1)
-        self.assertIn("cannot connect to the database", done.stderr)
+        self.assertIn("Cannot connect to the database", done.stderr)
         self.assertNotIn("secret", done.stderr)
 
     def test_roles_get_their_passwords_and_only_verifiers_travel(self):
@@ -318,6 +287,9 @@ class Migrate(unittest.TestCase):
         passwords = self.folder / "passwords"
         for text, words in (("nonsense", "line 1 has no '='"),
                             ("\na =", "line 2 needs a role"),
+                            ("checkout_owner = x\n\ncheckout_owner = y",
+                             "line 3 sets checkout_owner once more, after line 1"),
+                            ("@owner = x\n@owner = x", "line 2 sets @owner once more"),
                             ("checkout_owner = x\nnobody_at_all = y", "nobody_at_all")):
             with self.subTest(text):
                 passwords.write_text(text, encoding="utf-8")

@@ -4,7 +4,9 @@
     server.kill(); server.start()           # kill -9, the same port and store
     server.messages("CHECKOUT")             # [(headers, body)] of a stream, in its order
     server.stop()
+    NatsCluster(folder).start()             # three of them, with replicas
 
+CHECKOUT_NATS_SERVER names another nats-server than the installed one.
 https://docs.nats.io/reference/reference-protocols/nats-protocol
 """
 import base64
@@ -19,7 +21,8 @@ import time
 from stack import free_port, wait_until
 
 ASKED_TOGETHER = 250
-PROGRAM = shutil.which("nats-server", path=os.environ.get("PATH", "") + ":/usr/sbin")
+PROGRAM = os.environ.get("CHECKOUT_NATS_SERVER") or shutil.which(
+    "nats-server", path=os.environ.get("PATH", "") + ":/usr/sbin")
 
 
 class NatsServer:
@@ -95,6 +98,48 @@ class NatsServer:
             return client.ask(subject, message)
 
 
+class NatsCluster:
+    """Three servers that keep each message three times."""
+
+    def __init__(self, folder):
+        routes = [free_port() for _ in range(3)]
+        self.servers = [NatsServer(folder / f"n{n}", (
+            f'server_name: "n{n}"\ncluster {{ name: "test", listen: "127.0.0.1:{route}"\n'
+            "routes: [" + ", ".join(f'"nats://127.0.0.1:{at}"' for at in routes) + "] }"))
+            for n, route in enumerate(routes)]
+        self.url = ",".join(server.url for server in self.servers)
+
+    def start(self):
+        for server in self.servers:
+            server.start()
+        wait_until(lambda: all(self._ready(server) for server in self.servers), 60,
+                   "the servers have found each other")
+        return self
+
+    @staticmethod
+    def _ready(server):
+        try:
+            return "error" not in server.ask("$JS.API.INFO", {})
+        except OSError:
+            return False
+
+    def leader(self, stream):
+        """Of the stream: (server, its information); None while there is none."""
+        for server in self.servers:
+            try:
+                info = server.process and server.ask(f"$JS.API.STREAM.INFO.{stream}", {})
+            except OSError:
+                continue
+            name = info and info.get("cluster", {}).get("leader")
+            if name:
+                return self.servers[int(name[1:])], info
+        return None
+
+    def stop(self):
+        for server in self.servers:
+            server.stop()
+
+
 def _headers(text):
     lines = base64.b64decode(text).decode().split("\r\n")[1:]
     return dict(line.split(": ", 1) if ": " in line else line.split(":", 1)
@@ -105,7 +150,7 @@ class _Client:
     """One connection; requests one after another."""
 
     def __init__(self, port, context):
-        self.socket = socket.create_connection(("127.0.0.1", port), 10)
+        self.socket = socket.create_connection(("127.0.0.1", port), 5)
         while self.socket.recv(1) != b"\n":  # INFO, after which TLS begins
             pass
         if context is not None:

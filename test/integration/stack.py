@@ -10,6 +10,7 @@ Nothing outlives the test: ./up is a child with a parent-death signal, so that i
 everything even when the test is killed, and stop() fails when a process is left.
 """
 import atexit
+import base64
 import contextlib
 import http.client
 import json
@@ -37,6 +38,22 @@ STOP_SECONDS = 120
 FAULTS = ("Sanitizer", "runtime error:", "Assertion `", "PANIC")
 
 _live = []
+
+
+def as_user(service):
+    """What makes a command one of that service's user, as ./up does when run by root."""
+    if os.geteuid() != 0:
+        return []
+    return ["setpriv", "--reuid", f"checkout-{service}", "--regid", "checkout",
+            "--clear-groups"]
+
+
+def give(path, service):
+    """Makes a file one of that service's, which need not be our user."""
+    if os.geteuid() == 0:
+        subprocess.run(["bash", "-euc", f"for part in base users; do source {REPO}/deploy/up/"
+                        "$part.sh; done; users_make"], check=True)
+        shutil.chown(path, f"checkout-{service}", "checkout")
 
 
 def free_port():
@@ -257,6 +274,11 @@ class Stack:
         lines = self.up("--status").stdout.splitlines()
         return dict(line.split("=", 1) for line in lines)
 
+    def program(self, name):
+        """Its path: what ./up runs, which the service's user can run too."""
+        copy = self.state / "programs" / name
+        return str(copy if copy.exists() else self.build / "bin" / name)
+
     def pid(self, name):
         with contextlib.suppress(OSError, ValueError, IndexError):
             return int((self.state / "pids" / f"{name}.pid").read_text().split()[0])
@@ -266,6 +288,15 @@ class Stack:
         with contextlib.suppress(OSError):
             return (self.state / "log" / f"{name}.log").read_text(errors="replace")
         return ""
+
+    def configure_webhook(self, url=None):
+        """For the next start: an endpoint with a secret, where ./up looks for them."""
+        folder = self.state / "webhook"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        (folder / "secret").write_text("whsec_" + base64.b64encode(b"x" * 32).decode() + "\n")
+        (folder / "secret").chmod(0o600)
+        (folder / "endpoints").write_text(
+            f"# ours\nshop {url or f'http://127.0.0.1:{free_port()}/hook'} {folder}/secret\n")
 
     def kill(self, name):
         """kill -9, and wait until it was started again."""

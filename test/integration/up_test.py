@@ -2,7 +2,6 @@
 
 Tests that need a state folder that was used before start from a copy of one (prepared).
 """
-import base64
 import os
 import re
 import shutil
@@ -117,7 +116,7 @@ class Up(unittest.TestCase):
 
     def test_what_dies_is_started_again_and_ctrl_c_stops_all(self):
         stack = self.prepared()
-        self.configure_webhook(stack)
+        stack.configure_webhook()
         stack.start()
         for name in (*PROCESSES, "webhook"):
             stack.kill(name)
@@ -126,15 +125,6 @@ class Up(unittest.TestCase):
         stack.process.send_signal(signal.SIGINT)
         self.assertEqual(stack.process.wait(60), 0)
         self.assertEqual(stack.leftovers(), {})
-
-    @staticmethod
-    def configure_webhook(stack):
-        folder = stack.state / "webhook"
-        folder.mkdir(mode=0o700)
-        (folder / "secret").write_text("whsec_" + base64.b64encode(b"x" * 32).decode() + "\n")
-        (folder / "secret").chmod(0o600)
-        (folder / "endpoints").write_text(
-            f"# ours\nshop http://127.0.0.1:{free_port()}/hook {folder}/secret\n")
 
     def test_nothing_outlives_a_supervisor_that_is_killed(self):
         stack = self.prepared().start()
@@ -150,7 +140,7 @@ class Up(unittest.TestCase):
         stand_in.parent.mkdir()
         # The orchestrator comes to ask for its signal when the supervisor has just ended.
         stand_in.write_text(f"""#!/bin/sh
-            case "$*" in *bin/orchestrator*)
+            case "$*" in */orchestrator\\ --config*)
                 : >'{reached}'
                 while [ -e /proc/$PPID ]; do sleep 0.01; done ;;
             esac
@@ -218,6 +208,21 @@ class Up(unittest.TestCase):
         stack = self.stack()
         url = f"postgresql://owner:secret@/checkout?host={stack.base}/nowhere"
         self.refused(stack, says="database", CHECKOUT_DATABASE_URL=url)
+
+    def test_a_private_cluster_heeds_nothing_that_is_meant_for_others(self):
+        """libpq reads all of these, and more with each version."""
+        stack = self.stack(PGHOST="nowhere.invalid", PGHOSTADDR="127.0.0.1", PGPORT="1",
+                           PGUSER="nobody", PGDATABASE="none", PGSERVICE="none",
+                           PGSERVICEFILE="/nowhere", PGOPTIONS="-c nonsense=1",
+                           PGSSLMODE="verify-full", PGREQUIREAUTH="scram-sha-256",
+                           PGPASSFILE="/nowhere", PGCLIENTENCODING="nonsense",
+                           PGTARGETSESSIONATTRS="standby", PGREQUIREPEER="nobody",
+                           PGDATA="/nowhere", PGCONNECT_TIMEOUT="1", PGTZ="nonsense")
+        stack.start()
+        stack.product("mug", 1)
+        shopper = stack.shopper()
+        shopper.put_cart("c", [("mug", 1)])
+        self.assertEqual(shopper.order("c", "key-of-c").status, 201)
 
     def test_an_outside_database_is_used_with_a_role_a_service(self):
         outside = self.prepared().start()

@@ -243,6 +243,7 @@ class Failed(Exception):
         self.effect = one(response, 6)
         self.not_run = bool(one(response, 9))
         self.retry_after_ms = one(response, 10)
+        self.money = one(response, 11, b"").decode()
         super().__init__(f"{self.status} {self.reason}: {self.message}")
 
 

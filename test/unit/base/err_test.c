@@ -52,11 +52,22 @@ static void an_error_says_its_sentence_cut_to_size(void **state)
     assert_int_equal(strlen(e.message), sizeof e.message - 1);
 }
 
+static void money_is_told_and_read_by_the_same_words(void **state)
+{
+    (void)state;
+    for (int m = MONEY_UNTOLD; m <= MONEY_REFUND_PENDING; m++)
+        assert_int_equal(err_money_of(err_money_text((enum err_money)m)), m);
+    assert_int_equal(err_money_of("stolen"), MONEY_UNTOLD);
+    assert_int_equal(err_money_of(""), MONEY_UNTOLD);
+    assert_int_equal(err_make(ERR_INTERNAL, "x").money, MONEY_UNTOLD);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_code_has_its_own_reason_and_valid_statuses),
         cmocka_unit_test(what_can_change_by_asking_again_is_retryable),
+        cmocka_unit_test(money_is_told_and_read_by_the_same_words),
         cmocka_unit_test(an_error_says_its_sentence_cut_to_size),
     };
 

@@ -91,7 +91,7 @@ static const char *hostile = "";
 
 static void write_plain(void)
 {
-    log_warn("happened", "key=%d text=\"%s\" path=%s", 7, "a b", "/v1/orders");
+    log_line(LOG_WARN, "happened", "key=%d text=\"%s\" path=%s", 7, "a b", "/v1/orders");
 }
 
 static void write_bare(void)
@@ -122,7 +122,7 @@ static void write_large(void)
 
     memset(large, 'x', sizeof large);
     large[sizeof large - 1] = '\0';
-    log_error("large", "text=%s after=%d", large, 1);
+    log_line(LOG_ERROR, "large", "text=%s after=%d", large, 1);
 }
 
 static void write_debug(void)

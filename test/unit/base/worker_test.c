@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 
+#include "base/clock.h"
 #include "base/worker.h"
 
 struct chore {
@@ -54,10 +55,83 @@ static void stopping_does_not_wait_for_the_next_time(void **state)
     worker_stop(NULL);
 }
 
+/* ---- one that rests ---- */
+
+enum { HOUR_MS = 3600000 };
+
+static int64_t find_nothing(void *arg)
+{
+    run(arg);
+    return HOUR_MS;
+}
+
+static int64_t find_something(void *arg)
+{
+    run(arg);
+    return 0;
+}
+
+static void wait_runs(struct chore *chore, int runs)
+{
+    while (chore->runs < runs)
+        sched_yield();
+}
+
+static void
+a_chore_that_finds_something_is_run_again_as_often_as_it_was_said(void **state)
+{
+    struct chore chore = {0};
+    struct worker *worker;
+
+    (void)state;
+    assert_int_equal(
+        worker_start_resting("chore", 1, find_something, &chore, &worker).code, ERR_OK);
+    wait_runs(&chore, 50);
+    worker_stop(worker);
+}
+
+static void one_that_finds_nothing_is_run_ever_less(void **state)
+{
+    struct chore chore = {0};
+    struct worker *worker;
+
+    (void)state;
+    int64_t begun = clock_monotonic_ms();
+    assert_int_equal(worker_start_resting("chore", 1, find_nothing, &chore, &worker).code,
+                     ERR_OK);
+    wait_runs(&chore, 6); /* after 2 + 4 + 8 + 16 + 32 ms */
+    assert_true(clock_monotonic_ms() - begun >= 60);
+    worker_stop(worker);
+}
+
+static void whoever_sets_a_time_has_it_run_then(void **state)
+{
+    struct chore chore = {0};
+    struct worker *worker;
+
+    (void)state;
+    assert_int_equal(
+        worker_start_resting("chore", HOUR_MS / 2, find_nothing, &chore, &worker).code,
+        ERR_OK);
+    wait_runs(&chore, 1);
+    worker_by(worker, clock_monotonic_ms() + 10);
+    wait_runs(&chore, 2);
+    worker_now(worker);
+    wait_runs(&chore, 3);
+    worker_stop(worker);
+    worker_stir(NULL);
+    worker_by(NULL, 0);
+    worker_now(NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_chore_runs_at_once_and_again),
+        cmocka_unit_test(
+            a_chore_that_finds_something_is_run_again_as_often_as_it_was_said),
+        cmocka_unit_test(one_that_finds_nothing_is_run_ever_less),
+        cmocka_unit_test(whoever_sets_a_time_has_it_run_then),
         cmocka_unit_test(stopping_does_not_wait_for_the_next_time),
     };
 

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 #include <sodium.h>
+#include <sys/stat.h>
 
 #include "cli/catalogue.h"
 #include "cli/cli.h"
@@ -323,8 +324,8 @@ static void people_get_words(void **state)
     assert_string_equal(output, "{\"status\":\"SERVING\"}\n");
     /* The other two services are not configured here. */
     assert_int_equal(RUN("health", "--config", conf), EXIT_LOCAL);
-    assert_non_null(strstr(output, "inventory     SERVING"));
-    assert_non_null(strstr(output, "payment       UNREACHABLE"));
+    assert_non_null(strstr(output, "inventory           SERVING"));
+    assert_non_null(strstr(output, "payment             UNREACHABLE"));
 }
 
 static void a_token_needs_the_issuer_and_is_one_line(void **state)
@@ -442,6 +443,49 @@ static void a_production_profile_changes_nothing_without_a_yes(void **state)
     unsetenv("CHECKOUT_PROFILES");
 }
 
+static void assert_profiles_refused(const char *text, const char *said)
+{
+    char path[FOLDER_PATH_SIZE];
+
+    folder_path(folder, "profiles.conf", path);
+    assert_false(failed(file_write(path, text, strlen(text), 0600, true)));
+    setenv("CHECKOUT_PROFILES", path, 1);
+    assert_int_equal(RUN("--profile", "a", "health"), EXIT_LOCAL);
+    unsetenv("CHECKOUT_PROFILES");
+    if (strstr(errors, said) == NULL)
+        fail_msg("\"%s\" does not say %s", errors, said);
+}
+
+static void what_a_profile_sets_twice_is_refused(void **state)
+{
+    (void)state;
+    assert_profiles_refused("[a]\nkey_file = x\n#\nkey_file = y\n",
+                            "profiles.conf:4 sets");
+    assert_profiles_refused("[a]\nstate = x\nstate = x\n", "profiles.conf:3 sets");
+    assert_profiles_refused("[a]\nstate = x\n[b]\n[a]\n", "there 2 times");
+}
+
+static void a_folder_in_place_of_a_file_of_settings_is_refused(void **state)
+{
+    char path[FOLDER_PATH_SIZE], file[FOLDER_PATH_SIZE];
+
+    (void)state;
+    setenv("CHECKOUT_PROFILES", folder, 1);
+    assert_int_equal(RUN("--profile", "a", "health"), EXIT_LOCAL);
+    assert_non_null(strstr(errors, "Is a directory"));
+    unsetenv("CHECKOUT_PROFILES");
+    folder_path(folder, "conf", path);
+    folder_path(folder, "conf/checkoutctl.conf", file);
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(mkdir(file, 0700), 0);
+    assert_int_equal(RUN("--state", folder, "health"), EXIT_LOCAL);
+    assert_non_null(strstr(errors, "Is a directory"));
+    assert_int_equal(rmdir(file), 0);
+    assert_int_equal(RUN("--state", folder, "health"), EXIT_LOCAL);
+    assert_non_null(strstr(errors, "there is no stack in"));
+    assert_int_equal(rmdir(path), 0);
+}
+
 /* ---- the catalogue ---- */
 
 static void a_method_is_found_by_any_unambiguous_end_of_its_name(void **state)
@@ -486,6 +530,8 @@ int main(void)
         cmocka_unit_test(a_token_needs_the_issuer_and_is_one_line),
         cmocka_unit_test(a_server_is_called_by_its_address_and_what_it_says_of_itself),
         cmocka_unit_test(a_bench_counts_every_call_and_a_failed_one_as_that),
+        cmocka_unit_test(what_a_profile_sets_twice_is_refused),
+        cmocka_unit_test(a_folder_in_place_of_a_file_of_settings_is_refused),
         cmocka_unit_test(a_production_profile_changes_nothing_without_a_yes),
         cmocka_unit_test(a_method_is_found_by_any_unambiguous_end_of_its_name),
     };

@@ -70,6 +70,10 @@ static void place(Orders__V1__Orders_Service *service,
         closure(&reply, data);
         return;
     }
+    if (strcmp(request->cart_id, "nothing") == 0) {
+        closure(&(Orders__V1__PlaceReply)ORDERS__V1__PLACE_REPLY__INIT, data);
+        return;
+    }
     if (strcmp(request->cart_id, "again") == 0)
         rpc_call_replayed(data);
     answer_placed(request, closure, data);
@@ -324,6 +328,37 @@ static void a_started_call_can_be_called_off(void **state)
     scene_end(&s);
 }
 
+static void what_is_no_call_can_be_called_off(void **state)
+{
+    static const checkout_call NONE[] = {0, 1, 2, 3, 1U << 20, 0xabcdef0123, UINT64_MAX,
+                                         UINT64_MAX - 1};
+    struct checkout_place_order request = order_of("ok");
+    struct scene s;
+
+    (void)state;
+    scene_make(&s);
+    for (size_t i = 0; i < sizeof NONE / sizeof *NONE; i++)
+        checkout_cancel(s.client, NONE[i]);
+    assert_int_equal(checkout_place_order(s.client, &request, NULL, NULL, NULL), CHECKOUT_OK);
+    for (size_t i = 0; i < sizeof NONE / sizeof *NONE; i++)
+        checkout_cancel(s.client, NONE[i]);
+    scene_end(&s);
+}
+
+static void a_reply_without_its_order_is_data_loss(void **state)
+{
+    struct checkout_place_order request = order_of("nothing");
+    struct checkout_error error;
+    struct scene s;
+
+    (void)state;
+    scene_make(&s);
+    assert_int_equal(checkout_place_order(s.client, &request, NULL, NULL, &error),
+                     CHECKOUT_DATA_LOSS);
+    assert_int_equal(error.effect, CHECKOUT_EFFECT_APPLIED);
+    scene_end(&s);
+}
+
 static void closing_ends_what_was_started(void **state)
 {
     struct scene s;
@@ -433,6 +468,8 @@ int main(void)
         cmocka_unit_test(a_cart_that_changed_is_an_error_with_the_version_it_has),
         cmocka_unit_test(a_call_without_an_answer_ends_at_its_time_and_is_unknown),
         cmocka_unit_test(a_started_call_can_be_called_off),
+        cmocka_unit_test(what_is_no_call_can_be_called_off),
+        cmocka_unit_test(a_reply_without_its_order_is_data_loss),
         cmocka_unit_test(closing_ends_what_was_started),
         cmocka_unit_test(many_threads_share_one_client),
         cmocka_unit_test(what_is_wrong_with_a_configuration_is_said),

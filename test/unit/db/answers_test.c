@@ -42,7 +42,17 @@ static const struct db_kind LOOK = {
               "ORDER BY a.ordinal",
 };
 
-static const struct db_kind *const KINDS[] = {&TOLD, &LOOK};
+/* Promises a row whose number is not NULL, and finds none of an id that nobody wrote. */
+static const struct db_kind FIND = {
+    .name = "find",
+    .head = "ti", /* id, n: not used */
+    .rows = "+iti",
+    .answer = "SELECT a.ordinal, o.id, o.n "
+              "FROM unnest($1) WITH ORDINALITY AS a(id, ordinal) "
+              "JOIN w.ops o ON o.id = a.id ORDER BY a.ordinal",
+};
+
+static const struct db_kind *const KINDS[] = {&TOLD, &LOOK, &FIND};
 
 struct one {
     struct db_op op;
@@ -57,7 +67,7 @@ struct one {
 static struct db *open_db(void)
 {
     const struct db_config config = {.url = database_url(), .name = "answers_test",
-                                     .kinds = KINDS, .kind_count = 2, .queue_max = 8192,
+                                     .kinds = KINDS, .kind_count = 3, .queue_max = 8192,
                                      .batch_max = 512};
     struct db *db = NULL;
 
@@ -79,7 +89,7 @@ static void on_done(void *arg, struct err error, const struct db_rows *rows)
     one->calls++;
     one->error = error;
     one->rows = rows->count;
-    if (rows->count > 0) {
+    if (!failed(error) && rows->count > 0) {
         snprintf(one->how, sizeof one->how, "%s", db_text(rows, 0, 1));
         one->n = db_number(rows, 0, 2);
     }
@@ -253,6 +263,26 @@ static void a_column_of_another_type_is_written_and_read(void **state)
     db_close(db);
 }
 
+static void rows_that_are_not_as_promised_are_data_loss_for_their_own_operation(void **state)
+{
+    static struct one ones[3];
+    struct latch latch;
+    struct db *db = open_db();
+
+    (void)state;
+    sql("INSERT INTO w.ops VALUES ('00001', 7), ('00002', NULL)");
+    for (int i = 0; i < 3; i++)
+        fill(&ones[i], &FIND, &latch, i + 1, 0, LATER_MS);
+    run(db, ones, 3);
+    assert_answered(&ones[0], "00001", 1, 7);
+    assert_int_equal(ones[1].error.code, ERR_DATA_LOSS);
+    assert_non_null(strstr(ones[1].error.message, "(n) is NULL"));
+    assert_int_equal(ones[1].error.effect, EFFECT_NONE);
+    assert_int_equal(ones[2].error.code, ERR_DATA_LOSS);
+    assert_non_null(strstr(ones[2].error.message, "A row is missing"));
+    db_close(db);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -261,6 +291,8 @@ int main(void)
         cmocka_unit_test_setup(of_one_id_the_first_has_it, new_schema),
         cmocka_unit_test_setup(a_connection_lost_while_asking_loses_no_answer, new_schema),
         cmocka_unit_test_setup(an_answer_that_fails_is_unknown_and_fails_alone, new_schema),
+        cmocka_unit_test_setup(
+            rows_that_are_not_as_promised_are_data_loss_for_their_own_operation, new_schema),
         cmocka_unit_test_setup(a_column_of_another_type_is_written_and_read, new_schema),
     };
 

@@ -2,7 +2,8 @@
  * writer_test.c - the group-commit writer's promises (lib/db/db.h), against PostgreSQL.
  *
  * The kind PUT writes a row an operation and adds its number to one total in the same
- * statement: a second effect of any operation would show in the total.
+ * statement: a second effect of any operation would show in the total.  Without operations
+ * it touches no row, as all kinds must.
  */
 #include "unit/db/database.h"
 
@@ -36,6 +37,9 @@ static const char SCHEMA[] =
     "CREATE SEQUENCE w.commits;" /* counts on when a transaction is rolled back */
     "CREATE FUNCTION w.refuse() RETURNS trigger LANGUAGE plpgsql AS"
     " 'BEGIN IF NEW.note = ''refused by COMMIT'' THEN RAISE check_violation; END IF;"
+    "  IF NEW.note = ''read-only'' OR NEW.note = ''read-only at first'' AND nextval(''w.commits'') = 1"
+    "  THEN PERFORM set_config(''transaction_read_only'', ''on'', true), nextval(''w.commits'');"
+    "  END IF;"
     "  IF NEW.note = ''too old at first'' AND nextval(''w.commits'') = 1"
     "  THEN RAISE serialization_failure; END IF;"
     "  RETURN NULL; END';"
@@ -62,7 +66,8 @@ static const struct db_kind PUT = {
         "    JOIN unnest($1) WITH ORDINALITY AS a(id, op) USING (op) JOIN new USING (id)"
         "    ORDER BY l.position"
         ") "
-        "UPDATE w.total SET sum = sum + (SELECT coalesce(sum(n), 0) FROM new)",
+        "UPDATE w.total SET sum = sum + (SELECT coalesce(sum(n), 0) FROM new) "
+        "WHERE cardinality($1) > 0",
     .answer =
         "SELECT a.ordinal, o.id, o.n, o.flag, o.bytes, o.note, o.xid, l.sku, l.quantity "
         "FROM unnest($1) WITH ORDINALITY AS a(id, ordinal) "
@@ -74,16 +79,19 @@ static const struct db_kind PUT = {
 static const struct db_kind TICK = {
     .name = "tick",
     .head = "ti", /* id, n */
-    .write = "WITH new AS (INSERT INTO w.ops (id, n)"
-             "             SELECT * FROM unnest($1, $2) ON CONFLICT DO NOTHING RETURNING n) "
-             "UPDATE w.total SET sum = sum + (SELECT coalesce(sum(n), 0) FROM new)",
+    .write =
+        "WITH new AS (INSERT INTO w.ops (id, n)"
+        "             SELECT * FROM unnest($1, $2) ON CONFLICT DO NOTHING RETURNING n) "
+        "UPDATE w.total SET sum = sum + (SELECT coalesce(sum(n), 0) FROM new) "
+        "WHERE cardinality($1) > 0",
 };
 
 /* One row each, so that two writers can meet in the wrong order. */
 #define BUMP(row)                                                                        \
     "WITH new AS (INSERT INTO w.ops (id, n)"                                             \
     "             SELECT * FROM unnest($1, $2) ON CONFLICT DO NOTHING RETURNING n) "     \
-    "UPDATE w.rows SET n = n + (SELECT coalesce(sum(n), 0) FROM new) WHERE id = '" row "'"
+    "UPDATE w.rows SET n = n + (SELECT coalesce(sum(n), 0) FROM new) "                   \
+    "WHERE id = '" row "' AND cardinality($1) > 0"
 
 static const struct db_kind BUMP_X = {.name = "bump_x", .head = "ti", .write = BUMP("x")};
 static const struct db_kind BUMP_Y = {.name = "bump_y", .head = "ti", .write = BUMP("y")};
@@ -117,6 +125,8 @@ static struct db *open_db(void)
 static int new_schema(void **state)
 {
     (void)state;
+    sql("ALTER SYSTEM RESET synchronous_standby_names");
+    sql("SELECT pg_reload_conf()");
     sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()");
     sql("%s", SCHEMA);
@@ -823,7 +833,7 @@ static void a_database_that_is_down_at_the_start_is_told_and_waited_for(void **s
     db_submit(db, &one.op);
     db_submit(db, &hasty.op);
     latch_wait(&hasty_latch, 0);
-    assert_int_equal(hasty.error.code, ERR_DEADLINE_EXCEEDED);
+    assert_int_equal(hasty.error.code, ERR_UNAVAILABLE);
     assert_int_equal(hasty.error.effect, EFFECT_NONE);
     assert_int_equal(one.calls, 0);
     pg_ctl("start");
@@ -845,6 +855,157 @@ static void an_idle_writer_notices_that_its_database_went_away(void **state)
     pg_ctl("start");
     wait_health(db, ERR_OK, "");
     db_close(db);
+}
+
+/* ---- a database that cannot write ------------------------------------------------------ */
+
+static void submit_one(struct db *db, struct one *one, struct latch *latch,
+                       const char *id, int64_t deadline_ms)
+{
+    latch_set(latch, 1);
+    fill(one, &PUT, latch, id, 1, deadline_ms);
+    db_submit(db, &one->op);
+}
+
+static void assert_not_done(const struct one *one, const char *words)
+{
+    if (strstr(one->error.message, words) == NULL)
+        fail_msg("%s: %s", err_reason(one->error.code), one->error.message);
+    assert_int_equal(one->error.code, ERR_UNAVAILABLE);
+    assert_int_equal(one->error.effect, EFFECT_NONE);
+}
+
+/* A role of its own: a superuser may do everything. */
+static void a_right_that_is_revoked_is_told_and_found_to_be_back_by_itself(void **state)
+{
+    struct one one;
+    struct latch latch;
+    char url[512];
+
+    (void)state;
+    sql("DROP ROLE IF EXISTS w_writer; CREATE ROLE w_writer LOGIN;"
+        "GRANT USAGE ON SCHEMA w TO w_writer;"
+        "GRANT ALL ON ALL TABLES IN SCHEMA w TO w_writer;"
+        "GRANT ALL ON ALL SEQUENCES IN SCHEMA w TO w_writer");
+    snprintf(url, sizeof url, "%s&user=w_writer", database_url());
+    struct db *db = open_on(url, 100, 100, 0);
+    wait_health(db, ERR_OK, "");
+    sql("REVOKE INSERT ON w.ops FROM w_writer");
+    submit_one(db, &one, &latch, "revoked", LATER_MS);
+    latch_wait(&latch, 0);
+    assert_not_done(&one, "a right in the database is missing");
+    wait_health(db, ERR_UNAVAILABLE, "permission denied for table ops");
+    assert_string_equal(db_health(db).subject, "a right in the database is missing");
+    sql("GRANT INSERT ON w.ops TO w_writer");
+    wait_health(db, ERR_OK, "");
+    submit_one(db, &one, &latch, "granted", LATER_MS);
+    latch_wait(&latch, 0);
+    assert_all_ok(&one, 1);
+    db_close(db);
+    sql("DROP OWNED BY w_writer; DROP ROLE w_writer");
+}
+
+static void what_only_reads_has_done_nothing_and_is_left_for_another(void **state)
+{
+    struct one one, hasty;
+    struct latch latch, hasty_latch;
+    struct db *db = open_db();
+
+    (void)state;
+    wait_health(db, ERR_OK, "");
+    latch_set(&hasty_latch, 1);
+    fill(&hasty, &PUT, &hasty_latch, "never", 1, IN_TIME_MS);
+    hasty.op.head[4] = db_t("read-only");
+    db_submit(db, &hasty.op);
+    latch_wait(&hasty_latch, 0);
+    assert_not_done(&hasty, "the database is read-only");
+    wait_health(db, ERR_OK, "");
+    latch_set(&latch, 1);
+    fill(&one, &PUT, &latch, "then", 1, LATER_MS);
+    one.op.head[4] = db_t("read-only at first");
+    db_submit(db, &one.op);
+    latch_wait(&latch, 0);
+    assert_all_ok(&one, 1);
+    db_close(db);
+    assert_each_once(&one, 1);
+}
+
+static void make_standby(void)
+{
+    PGconn *conn = admin_connect();
+    char *folder = sql_text_on(conn, "SHOW data_directory"), path[512];
+
+    PQfinish(conn);
+    pg_ctl("-m fast stop");
+    snprintf(path, sizeof path, "%s/standby.signal", folder);
+    FILE *signal_file = fopen(path, "w");
+    assert_non_null(signal_file);
+    fclose(signal_file);
+    free(folder);
+    pg_ctl("start");
+}
+
+static void a_standby_is_told_as_one_and_written_to_once_it_is_promoted(void **state)
+{
+    struct one hasty, patient;
+    struct latch latch, patient_latch;
+    struct db *db = open_db();
+
+    (void)state;
+    wait_health(db, ERR_OK, "");
+    make_standby();
+    wait_health(db, ERR_UNAVAILABLE, "standby");
+    submit_one(db, &patient, &patient_latch, "patient", LATER_MS);
+    submit_one(db, &hasty, &latch, "hasty", SOON_MS);
+    latch_wait(&latch, 0);
+    assert_not_done(&hasty, "standby");
+    pg_ctl("promote");
+    latch_wait(&patient_latch, 0);
+    assert_all_ok(&patient, 1);
+    wait_health(db, ERR_OK, "");
+    db_close(db);
+}
+
+static void a_standby_that_is_not_there_is_told_until_it_is_not_waited_for(void **state)
+{
+    struct one first, next;
+    struct latch latch;
+    struct db *db = open_db();
+
+    (void)state;
+    wait_health(db, ERR_OK, "");
+    sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    sql("SELECT pg_reload_conf()");
+    submit_one(db, &first, &latch, "first", IN_TIME_MS);
+    latch_wait(&latch, 0);
+    assert_int_equal(first.error.code, ERR_DEADLINE_EXCEEDED);
+    assert_int_equal(first.error.effect, EFFECT_UNKNOWN);
+    wait_health(db, ERR_UNAVAILABLE, "COMMIT is not answered");
+    submit_one(db, &next, &latch, "next", IN_TIME_MS);
+    latch_wait(&latch, 0);
+    assert_not_done(&next, "synchronous standby");
+    assert_int_equal(sql_number("SELECT count(*) FROM pg_stat_activity"
+                                " WHERE application_name = 'writer_test'"),
+                     1);
+    sql("ALTER SYSTEM RESET synchronous_standby_names");
+    sql("SELECT pg_reload_conf()");
+    wait_health(db, ERR_OK, "");
+    db_close(db);
+    assert_each_once(&first, 1);
+    assert_int_equal(sql_number("SELECT count(*) FROM w.ops WHERE id = 'next'"), 0);
+}
+
+/* Also one that begins so: nothing has been written yet that could have failed. */
+static void a_writer_that_starts_without_its_standby_is_not_serving(void **state)
+{
+    (void)state;
+    sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    sql("SELECT pg_reload_conf()");
+    struct db *db = open_db();
+    wait_health(db, ERR_UNAVAILABLE, "COMMIT is not answered");
+    db_close(db); /* which does not wait for it */
+    sql("ALTER SYSTEM RESET synchronous_standby_names");
+    sql("SELECT pg_reload_conf()");
 }
 
 /* ---- a COMMIT whose answer is lost ------------------------------------------------------- */
@@ -989,7 +1150,7 @@ static void an_operation_is_told_in_time_while_a_hung_server_is_connected_to(voi
     db_submit(db, &queued.op);
     latch_wait(&latch, 0);
     assert_true(is_waited_on(connection));
-    assert_int_equal(queued.error.code, ERR_DEADLINE_EXCEEDED);
+    assert_int_equal(queued.error.code, ERR_UNAVAILABLE);
     assert_int_equal(queued.error.effect, EFFECT_NONE);
 
     latch_set(&latch, 1);
@@ -999,7 +1160,7 @@ static void an_operation_is_told_in_time_while_a_hung_server_is_connected_to(voi
     connection = accept(hung.listener, NULL, NULL);
     latch_wait(&latch, 0);
     assert_true(is_waited_on(connection));
-    assert_int_equal(taken.error.code, ERR_DEADLINE_EXCEEDED);
+    assert_int_equal(taken.error.code, ERR_UNAVAILABLE);
     assert_int_equal(taken.error.effect, EFFECT_NONE);
     close(connection);
     db_close(db);
@@ -1171,6 +1332,16 @@ int main(void)
         cmocka_unit_test_setup(
             a_database_that_is_down_at_the_start_is_told_and_waited_for, new_schema),
         cmocka_unit_test_setup(an_idle_writer_notices_that_its_database_went_away,
+                               new_schema),
+        cmocka_unit_test_setup(
+            a_right_that_is_revoked_is_told_and_found_to_be_back_by_itself, new_schema),
+        cmocka_unit_test_setup(what_only_reads_has_done_nothing_and_is_left_for_another,
+                               new_schema),
+        cmocka_unit_test_setup(
+            a_standby_is_told_as_one_and_written_to_once_it_is_promoted, new_schema),
+        cmocka_unit_test_setup(
+            a_standby_that_is_not_there_is_told_until_it_is_not_waited_for, new_schema),
+        cmocka_unit_test_setup(a_writer_that_starts_without_its_standby_is_not_serving,
                                new_schema),
         cmocka_unit_test_setup(
             a_commit_whose_answer_is_lost_is_run_again_without_a_second_effect,

@@ -341,12 +341,37 @@ static void a_final_failure_never_shows_words_that_may_change(void **state)
     }
 }
 
+static void a_refusal_tells_of_the_money_what_the_error_tells(void **state)
+{
+    static const char *const TOLD[] = {
+        [MONEY_NONE] = ",\"money\":\"none\"}",
+        [MONEY_REFUNDED] = ",\"money\":\"refunded\"}",
+        [MONEY_REFUND_PENDING] = ",\"money\":\"refund_pending\"}",
+    };
+
+    for (int code = ERR_OK + 1; code < ERR_CODES_COUNT; code++)
+        for (int money = MONEY_UNTOLD; money <= MONEY_REFUND_PENDING; money++) {
+            struct err e = err_make((enum err_code)code, "x");
+            e.money = (enum err_money)money;
+            struct answer answer = problem_answer(*state, e);
+            const char *body = arena_printf(*state, "%.*s", (int)answer.size, answer.body);
+            assert_null(strstr(body, "charged"));
+            if (money == MONEY_UNTOLD || !problem_is_final((enum err_code)code))
+                assert_null(strstr(body, "money"));
+            else
+                assert_non_null(strstr(body, TOLD[money]));
+        }
+}
+
 static void a_change_of_unknown_outcome_is_never_told_as_failed(void **state)
 {
     (void)state;
     for (int code = ERR_OK + 1; code < ERR_CODES_COUNT; code++) {
         struct err e = err_unknown((enum err_code)code, "x");
-        bool told = problem_is_final(e.code) || e.code == ERR_CHECKOUT_IN_PROGRESS;
+        /* data_loss says itself that the outcome cannot be told; asked again, what is gone
+         * would be done once more. */
+        bool told = problem_is_final(e.code) || e.code == ERR_CHECKOUT_IN_PROGRESS ||
+                    e.code == ERR_DATA_LOSS;
         assert_int_equal(problem_of_call(e, true).code,
                          told ? e.code : ERR_DEADLINE_EXCEEDED);
         assert_true(told || problem_of_call(e, false).code != ERR_DEADLINE_EXCEEDED);
@@ -374,6 +399,7 @@ int main(void)
         WITH_ARENA(paths_find_their_row_and_nothing_else_does),
         WITH_ARENA(every_error_is_a_problem_that_parses),
         WITH_ARENA(a_final_failure_never_shows_words_that_may_change),
+        WITH_ARENA(a_refusal_tells_of_the_money_what_the_error_tells),
         WITH_ARENA(a_change_of_unknown_outcome_is_never_told_as_failed),
     };
 

@@ -467,7 +467,7 @@ static void a_cart_is_told_without_prices_when_they_cannot_be_read(void **state)
 static void one_product_is_told_or_not_found(void **state)
 {
     static const char *const NONE[] = {
-        "FAR-2", "a%20b", "TEA%2D1",
+        "FAR-2", "a%20b", "TEA%2F1",
         "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
         "xxxxxxxxxxxxxxx"};
     struct world *w = *state;
@@ -477,10 +477,37 @@ static void one_product_is_told_or_not_found(void **state)
     assert_string_equal(a->body,
                         "{\"sku\":\"TEA-1\",\"title\":\"Tea \\\"Earl\\\"\","
                         "\"price_cents\":450,\"currency\":\"EUR\",\"available\":7}");
+    assert_int_equal(ask_as(w, "", "GET /v1/produc%74s/TEA%2D1", "", NULL)->status, 200);
     for (size_t i = 0; i < sizeof NONE / sizeof *NONE; i++) {
         snprintf(line, sizeof line, "GET /v1/products/%s", NONE[i]);
         expect_problem(ask_as(w, "", line, "", NULL), 404, "not_found");
     }
+}
+
+static void what_may_be_written_in_several_ways_is_taken_in_each(void **state)
+{
+    struct world *w = *state;
+    char line[4096];
+
+    snprintf(line, sizeof line, "Authorization: Bearer  %s\r\n", w->token);
+    assert_int_equal(ask_as(w, "", "GET /v1/orders", line, NULL)->status, 200);
+    struct wire_answer *a =
+        ask(w, "PUT /v1/carts/c", "If-Match: \"one\"\r\nIf-Match: \"v1\"\r\n",
+            "{\"lines\":[{\"sku\":\"TEA-1\",\"quantity\":3}]}");
+    assert_string_equal(w->shop.if_versions, "one,v1");
+    snprintf(line, sizeof line, "Content-Length: %022d\r\n", 0);
+    a = ask(w, "POST /v1/orders", line, NULL);
+    expect_problem(a, 400, "invalid_argument");
+    assert_non_null(strstr(a->body, "The body is empty"));
+}
+
+static void words_of_libraries_are_not_told(void **state)
+{
+    struct world *w = *state;
+    struct wire_answer *a = ask(w, "POST /v1/orders", "", "{\"cart_id\":\"\\u0000\"}");
+
+    expect_problem(a, 400, "invalid_argument");
+    assert_non_null(strstr(a->body, "a text has the character U+0000"));
 }
 
 static void an_older_inventorys_first_product_is_not_told_as_another(void **state)
@@ -552,13 +579,52 @@ static void a_querys_values_are_decoded_strictly(void **state)
     expect_problem(ask_as(w, "", many, "", NULL), 400, "invalid_argument");
 }
 
-static void health_is_the_orchestrators(void **state)
+static void health_is_that_of_all_an_order_needs(void **state)
+{
+    struct world *w = *state;
+    struct wire_answer *a = ask_as(w, "", "GET /healthz", "", NULL);
+
+    assert_int_equal(a->status, 200);
+    assert_string_equal(a->body, "{\"status\":\"serving\"}");
+    w->shop.sick = true;
+    a = ask_as(w, "", "GET /healthz", "", NULL);
+    expect_problem(a, 503, "unavailable");
+    expect_header(a, "Retry-After", "1");
+    /* In words for anybody: what is said to operators is not told. */
+    assert_non_null(strstr(
+        a->body,
+        ",\"services\":[{\"service\":\"orchestrator\","
+        "\"reason\":\"the database cannot be reached\"},{\"service\":\"inventory\","
+        "\"reason\":\"the database cannot be reached\"}]}"));
+    assert_null(strstr(a->body, "db7"));
+    w->shop.sick = false;
+    assert_int_equal(ask_as(w, "", "GET /healthz", "", NULL)->status, 200);
+}
+
+static void what_orders_do_not_need_is_a_warning(void **state)
 {
     struct world *w = *state;
 
-    assert_int_equal(ask_as(w, "", "GET /healthz", "", NULL)->status, 200);
-    w->shop.sick = true;
-    expect_problem(ask_as(w, "", "GET /healthz", "", NULL), 503, "unavailable");
+    w->shop.events_wait = true;
+    struct wire_answer *a = ask_as(w, "", "GET /healthz", "", NULL);
+    assert_int_equal(a->status, 200);
+    assert_non_null(strstr(a->body, "\"warnings\":[\"events_not_serving\""));
+    assert_null(strstr(a->body, "nats3"));
+}
+
+/* With three of them silent it is still answered within three seconds. */
+static void a_service_that_does_not_answer_is_named(void **state)
+{
+    struct world *w = *state;
+    int64_t began_ms = clock_monotonic_ms();
+
+    rpc_server_stop(w->shop.server, 0);
+    w->shop.server = NULL;
+    struct wire_answer *a = ask_as(w, "", "GET /healthz", "", NULL);
+    expect_problem(a, 503, "unavailable");
+    assert_non_null(strstr(a->body, "{\"service\":\"inventory\","
+                                    "\"reason\":\"it does not answer\"}"));
+    assert_true(clock_monotonic_ms() - began_ms < 3000);
 }
 
 /* Places an order with these header fields beside its key; gives the trace as the shop's. */
@@ -689,9 +755,47 @@ static void a_drain_accepts_no_more_and_answers_what_runs(void **state)
     close(fd);
     channel_close(w->gateway.inventory);
     channel_close(w->gateway.orchestrator);
-    http_stop(w->http);
+    assert_true(http_stop(w->http));
     w->http = NULL;
     shop_wait_held(&w->shop, 0);
+}
+
+static void what_outlasts_the_drain_is_answered_where_it_can_be_and_told(void **state)
+{
+    struct world *w = *state;
+    char bytes[2048];
+    int fd = wire_connect(http_port(w->http)), half = wire_connect(http_port(w->http));
+    int size = snprintf(bytes, sizeof bytes,
+                        "POST /v1/orders HTTP/1.1\r\n" HOST "Authorization: Bearer %s\r\n"
+                        "Idempotency-Key: cut-off-1\r\nContent-Length: 53\r\n\r\n"
+                        "{\"cart_id\":\"held\",\"payment_method_id\":\"pm_card_visa\"}",
+                        w->token);
+
+    wire_send(half, bytes, (size_t)size - 10); /* its body does not end */
+    wire_send(fd, bytes, (size_t)size);
+    shop_wait_held(&w->shop, 1);
+    http_drain(w->http, 100);
+    channel_close(w->gateway.inventory);
+    channel_close(w->gateway.orchestrator);
+    wire_read(fd, false, &w->answer);
+    expect_problem(&w->answer, 504, "outcome_unknown");
+    close(fd);
+    assert_false(http_stop(w->http));
+    w->http = NULL;
+    assert_true(wire_ended(half));
+    close(half);
+    shop_let_go(&w->shop, true);
+    shop_wait_held(&w->shop, 0);
+}
+
+static void a_gateway_that_retires_says_so_and_serves_on(void **state)
+{
+    struct world *w = *state;
+
+    assert_int_equal(ask(w, "GET /healthz", "", NULL)->status, 200);
+    http_retire(w->http);
+    expect_problem(ask(w, "GET /healthz", "", NULL), 503, "unavailable");
+    assert_int_equal(ask(w, "GET /v1/products", "", NULL)->status, 200);
 }
 
 /* Between the drain and the end: nothing may begin any more. */
@@ -1138,8 +1242,10 @@ static void connections_past_what_one_address_may_have_are_429(void **state)
 
     for (int i = 0; i < MOST; i++)
         fds[i] = wire_connect(http_port(w->http));
-    struct wire_answer *a = ask_as(w, "", "GET /v1/products", "", NULL);
+    struct wire_answer *a =
+        ask_as(w, "", "GET /v1/products", "Origin: https://shop.example\r\n", NULL);
     expect_problem(a, 429, "too_many_connections");
+    expect_header(a, "Access-Control-Allow-Origin", "https://shop.example");
     expect_header(a, "Retry-After", "1");
     expect_header(a, "Connection", "close");
     assert_non_null(strstr(a->body, "64 connections"));
@@ -1169,14 +1275,20 @@ int main(void)
         WITH_WORLD(a_cart_has_titles_prices_and_its_total),
         WITH_WORLD(a_cart_is_told_without_prices_when_they_cannot_be_read),
         WITH_WORLD(one_product_is_told_or_not_found),
+        WITH_WORLD(what_may_be_written_in_several_ways_is_taken_in_each),
+        WITH_WORLD(words_of_libraries_are_not_told),
         WITH_WORLD(an_older_inventorys_first_product_is_not_told_as_another),
         WITH_WORLD(a_querys_values_are_decoded_strictly),
-        WITH_WORLD(health_is_the_orchestrators),
+        WITH_WORLD(health_is_that_of_all_an_order_needs),
+        WITH_WORLD(what_orders_do_not_need_is_a_warning),
+        WITH_WORLD(a_service_that_does_not_answer_is_named),
         WITH_WORLD(a_trace_is_passed_on_or_made),
         WITH_WORLD(one_connection_serves_many_also_after_a_refusal),
         WITH_WORLD(two_requests_run_at_once),
         WITH_WORLD(after_a_drain_who_still_asks_is_sent_elsewhere),
         WITH_WORLD(a_drain_accepts_no_more_and_answers_what_runs),
+        WITH_WORLD(what_outlasts_the_drain_is_answered_where_it_can_be_and_told),
+        WITH_WORLD(a_gateway_that_retires_says_so_and_serves_on),
         cmocka_unit_test_setup_teardown(a_head_or_body_that_trickles_in_is_408,
                                         set_up_impatient, tear_down),
         WITH_WORLD(doubtful_framing_is_refused_and_the_connection_closed),

@@ -31,9 +31,10 @@ struct shop {
     int held;   /* calls waiting */
     int left;   /* of those: their caller was seen to have called off */
     bool let_go;
-    bool sick;
+    bool sick, events_wait;
     bool closed;          /* ListProducts fails */
     bool old;             /* ListProducts does not know the field skus */
+    char if_versions[256]; /* the last PutCart's, with commas */
     char searched[256];   /* the last ListProducts: limit|cursor|q|skus */
     int smuggled;         /* calls of GetCart for a cart "smuggled..." */
     struct trace trace;   /* our place in that of the last Place */
@@ -221,7 +222,13 @@ static void shop_put_cart(Orders__V1__Orders_Service *service,
 {
     Orders__V1__PutCartReply reply = ORDERS__V1__PUT_CART_REPLY__INIT;
 
-    (void)service;
+    struct shop *shop = (struct shop *)service;
+    shop->if_versions[0] = '\0';
+    for (size_t i = 0; i < request->n_if_versions; i++) {
+        size_t used = strlen(shop->if_versions);
+        snprintf(shop->if_versions + used, sizeof shop->if_versions - used, "%s%s",
+                 i > 0 ? "," : "", request->if_versions[i]);
+    }
     reply.cart = request->cart;
     reply.cart->version = (char *)"v1";
     reply.created = strcmp(request->cart->cart_id, "new") == 0;
@@ -302,8 +309,20 @@ static void shop_list_products(Inventory__V1__Inventory_Service *service,
 static struct err shop_health(void *arg)
 {
     const struct shop *shop = arg;
+    struct err e = shop->sick ? err_make(ERR_UNAVAILABLE, "host=db7 is away") : ERR_NONE;
 
-    return shop->sick ? err_make(ERR_UNAVAILABLE, "host=db7 is away") : ERR_NONE;
+    e.subject = shop->sick ? "the database cannot be reached" : NULL;
+    return e;
+}
+
+static size_t shop_health_parts(void *arg, struct rpc_health_part *parts)
+{
+    const struct shop *shop = arg;
+
+    parts[0] = (struct rpc_health_part){.name = "events"};
+    if (shop->events_wait)
+        parts[0].health = err_make(ERR_UNAVAILABLE, "host=nats3 is away");
+    return 1;
 }
 
 /* Serves at `url` as the owner of `key`. */
@@ -319,6 +338,7 @@ static void shop_start(struct shop *shop, const char *url, const struct key *key
         .service_count = 2,
         .in_flight_max = 256,
         .health = shop_health,
+        .health_parts = shop_health_parts,
         .health_arg = shop,
     };
 

@@ -100,6 +100,45 @@ static void at_the_limit_an_idle_connection_makes_way(void **state)
     close_world(w);
 }
 
+/* More requests than one round of the loop sees have come while it was away. */
+static void at_the_limit_none_is_closed_whose_request_has_come(void **state)
+{
+    enum { MANY = 600 };
+    struct http_server_config config = DEFAULTS;
+    config.connections_max = MANY + 1;
+    config.per_address_max = MANY + 2;
+    struct world *w = open_as(config);
+    int blocked = connect_to(w), clients[MANY];
+
+    (void)state;
+    for (int i = 0; i < MANY; i++) {
+        clients[i] = connect_to(w);
+        expect_served(w, clients[i], "/echo");
+    }
+    ask(blocked, "PUT", "/blocked", "first");
+    pthread_mutex_lock(&w->mutex);
+    while (!w->blocked)
+        pthread_cond_wait(&w->changed, &w->mutex);
+    pthread_mutex_unlock(&w->mutex);
+    int next = connect_to(w);
+    for (int i = 0; i < MANY; i++)
+        ask(clients[i], "PUT", "/echo", "in time");
+    struct pollfd p = {.fd = next, .events = POLLIN};
+    assert_int_equal(poll(&p, 1, HTTP_FULL_IDLE_MS + SHORT_MS), 0); /* all have idled so long */
+    pthread_mutex_lock(&w->mutex);
+    w->let_go = true;
+    pthread_cond_broadcast(&w->changed);
+    pthread_mutex_unlock(&w->mutex);
+    expect_answer(w, blocked, 200, "first");
+    for (int i = 0; i < MANY; i++) {
+        expect_answer(w, clients[i], 200, "in time");
+        close(clients[i]);
+    }
+    close(blocked);
+    close(next);
+    close_world(w);
+}
+
 /* All descriptors below the limit are taken, and the limit is set there. */
 static void without_descriptors_clients_wait_and_are_served_later(void **state)
 {
@@ -128,6 +167,25 @@ static void without_descriptors_clients_wait_and_are_served_later(void **state)
     assert_int_equal(early, 0);
     expect_answer(w, fd, 200, "at last");
     close(fd);
+    close_world(w);
+}
+
+/* Of many past it some are told, and who asks when others have left is served. */
+static void an_address_within_its_limit_again_is_served(void **state)
+{
+    struct http_server_config config = DEFAULTS;
+    config.per_address_max = 2;
+    struct world *w = open_as(config);
+    int one = connect_to(w), two = connect_to(w), three = connect_to(w);
+
+    (void)state;
+    expect_served(w, one, "/echo");
+    expect_served(w, two, "/echo");
+    shutdown(two, SHUT_WR);
+    expect_end(two);
+    expect_served(w, three, "/echo");
+    close(three);
+    close(one);
     close_world(w);
 }
 
@@ -289,6 +347,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_come_from_any_thread),
         cmocka_unit_test(an_address_past_its_limit_is_told_so),
+        cmocka_unit_test(an_address_within_its_limit_again_is_served),
+        cmocka_unit_test(at_the_limit_none_is_closed_whose_request_has_come),
         cmocka_unit_test(at_the_limit_an_idle_connection_makes_way),
         cmocka_unit_test(without_descriptors_clients_wait_and_are_served_later),
         cmocka_unit_test(what_the_kernel_has_let_in_is_served_while_draining),

@@ -35,13 +35,12 @@ static void make_certificate(char folder[32], char cert[64], char key[64])
     assert_int_equal(system(command), 0);
 }
 
-static struct world *open_with_tls(void)
+static struct world *open_with_tls_as(struct http_server_config config)
 {
-    struct http_server_config config = DEFAULTS;
     char folder[32], cert[64], key[64];
 
     make_certificate(folder, cert, key);
-    struct err e = http_tls_open(cert, key, HTTP_TLS_EVERY_MS, &config.tls);
+    struct err e = http_tls_open(cert, key, HTTP_TLS_SETTLE_MS, &config.tls);
     if (failed(e))
         fail_msg("%s", e.message);
     unlink(cert);
@@ -50,6 +49,11 @@ static struct world *open_with_tls(void)
     struct world *w = open_as(config);
     w->tls = config.tls;
     return w;
+}
+
+static struct world *open_with_tls(void)
+{
+    return open_with_tls_as(DEFAULTS);
 }
 
 static struct tls_client tls_connect(struct world *w)
@@ -196,14 +200,64 @@ static void a_tls_client_that_says_no_more_is_told_that_it_was_not_all(void **st
     close_world(w);
 }
 
-static void plain_http_on_a_tls_port_is_told_so(void **state)
+static void a_tls_client_that_idles_is_told_the_end(void **state)
 {
-    struct world *w = open_with_tls();
-    int fd = connect_to(w);
+    struct http_server_config config = DEFAULTS;
+    config.idle_timeout_ms = 50;
+    struct world *w = open_with_tls_as(config);
+    char answer[4096];
+    size_t size;
 
     (void)state;
-    ask(fd, "GET", "/echo", "");
-    expect_refusal(w, fd, HTTP_PLAIN_ON_TLS);
+    for (int turn = 0; turn < 2; turn++) { /* at first, and after an answer */
+        struct tls_client c = tls_connect(w);
+        tls_shake_hands(&c, false);
+        if (turn == 1)
+            tls_say(&c, "GET /echo HTTP/1.1\r\nHost: a\r\n\r\n", 100, false);
+        assert_true(tls_read_all(&c, answer, sizeof answer, &size));
+        assert_int_equal(size > 0, turn);
+        tls_close(&c);
+    }
+    close_world(w);
+}
+
+static void plain_http_on_a_tls_port_is_told_so(void **state)
+{
+    static const char *const STARTS[] = {"GET /echo HTTP/1.1\r\n\r\n",
+                                         "OPTIONS * HTTP/1.1\r\n\r\n",
+                                         "DELETE /echo HTTP/1.1\r\n\r\n",
+                                         "\r\nGET / HTTP/1.1\r\n\r\n",
+                                         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+                                         "x"};
+    struct world *w = open_with_tls();
+
+    (void)state;
+    for (size_t i = 0; i < sizeof STARTS / sizeof STARTS[0]; i++) {
+        int fd = connect_to(w);
+        say(fd, STARTS[i]);
+        expect_refusal(w, fd, HTTP_PLAIN_ON_TLS);
+        expect_end(fd);
+    }
+    int fd = connect_to(w);
+    say(fd, "HEAD / HTTP/1.1\r\n\r\n");
+    wire_read(fd, true, &w->answer);
+    assert_int_equal(w->answer.status, 400);
+    expect_end(fd); /* and no body came before it */
+    close_world(w);
+}
+
+/* Nor is its alert lost when more lies unread behind. */
+static void what_is_no_tls_gets_an_alert(void **state)
+{
+    static const char NONSENSE[] = "\x16\x03\x01\x00\x05hello and more";
+    struct world *w = open_with_tls();
+    int fd = connect_to(w);
+    char alert[64];
+
+    (void)state;
+    wire_send(fd, NONSENSE, sizeof NONSENSE - 1);
+    ssize_t got = recv(fd, alert, sizeof alert, 0);
+    assert_true(got > 0 && alert[0] == 21); /* RFC 8446, 5.1 */
     expect_end(fd);
     close_world(w);
 }
@@ -249,7 +303,9 @@ int main(void)
         cmocka_unit_test(tls_records_may_be_cut_anywhere),
         cmocka_unit_test(a_tls_client_that_has_said_all_gets_a_large_answer),
         cmocka_unit_test(a_tls_client_that_says_no_more_is_told_that_it_was_not_all),
+        cmocka_unit_test(a_tls_client_that_idles_is_told_the_end),
         cmocka_unit_test(plain_http_on_a_tls_port_is_told_so),
+        cmocka_unit_test(what_is_no_tls_gets_an_alert),
         cmocka_unit_test(a_tls_client_may_break_off_at_any_byte_of_its_handshake),
     };
 

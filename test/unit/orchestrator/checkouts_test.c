@@ -157,7 +157,7 @@ static void on_turned(void *arg, struct err error, const struct db_rows *rows)
     run->calls++;
     run->error = error;
     if (!failed(error) && rows->count > 0)
-        run->turned = orders_turned(rows);
+        run->error = orders_turned(rows, &run->turned);
     latch_count(run->latch);
 }
 
@@ -566,6 +566,42 @@ static void what_is_aborting_keeps_its_reason_and_is_never_persisted(void **stat
     assert_int_equal(turn(&run.row, CHECKOUT_ABORTING, ERR_INTERNAL).state, CHECKOUT_FAILED);
     assert_int_equal(persist(&run.row).state, CHECKOUT_FAILED);
     assert_sql_text("payment_declined", "SELECT failure_reason FROM orders.checkouts");
+    run_end(&run);
+}
+
+static void assert_money(const char *key, enum err_money money)
+{
+    struct run run;
+
+    assert_int_equal(claim(&run, key, ALICE, "cart"), CLAIM_KNOWN);
+    assert_int_equal(run.row.failure.money, money);
+    run_end(&run);
+}
+
+/* The reason stays, and the money is the newest that was told. */
+static void what_became_of_the_money_is_kept_with_each_turn(void **state)
+{
+    struct run run, turned = {.calls = 0};
+    struct checkout failing;
+
+    (void)state;
+    cart_of(ALICE, "cart", CART);
+    assert_int_equal(claim(&run, "key", ALICE, "cart"), CLAIM_OURS);
+    failing = run.row;
+    failing.failure = err_make(ERR_RESERVATION_EXPIRED, "It ran out.");
+    failing.failure.money = MONEY_REFUND_PENDING;
+    orders_turn(&turned.op, &failing, CHECKOUT_ABORTING, NULL);
+    assert_int_equal(finish(&turned).state, CHECKOUT_ABORTING);
+    assert_money("key", MONEY_REFUND_PENDING);
+    failing.failure.money = MONEY_REFUNDED;
+    orders_turn(&turned.op, &failing, CHECKOUT_FAILED, NULL);
+    assert_int_equal(finish(&turned).state, CHECKOUT_FAILED);
+    assert_money("key", MONEY_REFUNDED);
+    /* Nobody kept it of what aborted before this was kept, and then failed. */
+    sql("UPDATE orders.checkouts SET failure_money = NULL");
+    assert_money("key", MONEY_UNTOLD);
+    sql("UPDATE orders.checkouts SET state = 'aborting', finished_at = NULL");
+    assert_money("key", MONEY_REFUND_PENDING);
     run_end(&run);
 }
 
@@ -1059,11 +1095,12 @@ static void orders_are_paged_without_gap_or_repetition_over_equal_times(void **s
         " currency, cart_id, reservation_id, charge_id, lines)"
         " SELECT '01ARZ3NDEKTSV4RRFFQ69G' || lpad((i * 7 %% 25)::text, 4, '0'), '%s', i,"
         "  'k' || i, timestamptz '2026-03-29 00:59:59.123457Z' + (i / 5) * interval '1 us',"
-        "  'EUR', 'c', 'r', 'h', '[]' FROM generate_series(0, 24) AS i",
+        "  'EUR', 'c', 'r', 'h', '[{\"sku\":\"a\",\"quantity\":1}]' FROM generate_series(0, 24) AS i",
         ALICE);
     sql("INSERT INTO orders.orders (id, user_id, total_cents, idempotency_key, currency,"
         " cart_id, reservation_id, charge_id, lines)"
-        " VALUES ('01ARZ3NDEKTSV4RRFFQ69GZZZZ', '%s', 1, 'bob', 'EUR', 'c', 'r', 'h', '[]')",
+        " VALUES ('01ARZ3NDEKTSV4RRFFQ69GZZZZ', '%s', 1, 'bob', 'EUR', 'c', 'r', 'h',"
+        "         '[{\"sku\":\"a\",\"quantity\":1}]')",
         BOB);
     in.user_id = (char *)ALICE;
     in.limit = PAGE;
@@ -1244,6 +1281,7 @@ int main(void)
         TEST(a_cart_must_be_there_with_lines_and_free),
         TEST(persisting_twice_is_one_order_and_one_event),
         TEST(what_is_aborting_keeps_its_reason_and_is_never_persisted),
+        TEST(what_became_of_the_money_is_kept_with_each_turn),
         TEST(only_what_is_past_its_lease_is_taken_over),
         TEST(renewing_puts_the_lease_off_for_its_owner_alone),
         TEST(a_zombie_changes_nothing_after_a_take_over),

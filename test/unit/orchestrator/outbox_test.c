@@ -300,7 +300,6 @@ static void the_lag_is_told_by_whoever_relays_and_by_nobody_else(void **state)
     add_events(conn, "o", 5);
     wait_placed(5);
     sql("UPDATE orders.relay SET published = 2"); /* as if the bus had no more */
-    wait_gauge(metrics, "events_unpublished", "", 3, 3);
     wait_gauge(metrics, "events_lag_ms", "", 1, INT64_MAX);
     wait_gauge(metrics, "relay_active", "duty=placer", 1, 1);
     /* Another is the next to have the duty. */
@@ -308,7 +307,6 @@ static void the_lag_is_told_by_whoever_relays_and_by_nobody_else(void **state)
     wait_sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted");
     sql("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted");
     wait_gauge(metrics, "relay_active", "duty=placer", 0, 0);
-    wait_gauge(metrics, "events_unpublished", "", 0, 0);
     wait_gauge(metrics, "events_lag_ms", "", 0, 0);
     outbox_stop(outbox);
     metrics_free(metrics);
@@ -458,10 +456,10 @@ static nng_socket listen_live(const char *topic)
     nng_socket socket;
 
     assert_int_equal(nng_sub0_open(&socket), 0);
-    assert_int_equal(nng_setopt(socket, NNG_OPT_SUB_SUBSCRIBE, topic, strlen(topic)), 0);
-    assert_int_equal(nng_setopt_ms(socket, NNG_OPT_RECVTIMEO, 20), 0);
-    assert_int_equal(nng_setopt_ms(socket, NNG_OPT_RECONNMINT, 10), 0);
-    assert_int_equal(nng_setopt_ms(socket, NNG_OPT_RECONNMAXT, 50), 0);
+    assert_int_equal(nng_socket_set(socket, NNG_OPT_SUB_SUBSCRIBE, topic, strlen(topic)), 0);
+    assert_int_equal(nng_socket_set_ms(socket, NNG_OPT_RECVTIMEO, 20), 0);
+    assert_int_equal(nng_socket_set_ms(socket, NNG_OPT_RECONNMINT, 10), 0);
+    assert_int_equal(nng_socket_set_ms(socket, NNG_OPT_RECONNMAXT, 50), 0);
     assert_int_equal(nng_dial(socket, pub_url, NULL, NNG_FLAG_NONBLOCK), 0);
     return socket;
 }
@@ -655,6 +653,15 @@ static void a_replay_moves_the_mark_back_and_not_beyond_what_is_kept(void **stat
     }
 }
 
+/* The reply, with the lag in it; to be ended. */
+static const Events__V1__GetLagReply *ask_lag(struct call *call, bool has_bus)
+{
+    cursors_lag(the_db, call_begin(call, NULL), has_bus);
+    call_wait(call);
+    assert_ok(call->error);
+    return (Events__V1__GetLagReply *)call->reply;
+}
+
 static void lag_tells_how_far_everybody_is(void **state)
 {
     PGconn *conn = admin_connect();
@@ -664,16 +671,35 @@ static void lag_tells_how_far_everybody_is(void **state)
     add_events(conn, "o", 3);
     sql("UPDATE orders.relay SET placed = 9, published = 7, pruned = 4, holder = 'me'");
     assert_int_equal(commit("c", 5, NULL), ERR_OK);
-    cursors_lag(the_db, call_begin(&call, NULL));
-    call_wait(&call);
-    assert_ok(call.error);
-    const Events__V1__GetLagReply *lag = (Events__V1__GetLagReply *)call.reply;
+    const Events__V1__GetLagReply *lag = ask_lag(&call, true);
+    assert_true(lag->bus);
     assert_int_equal(lag->placed, 9);
+    assert_int_equal(lag->published, 7);
     assert_int_equal(lag->unpublished, 2);
     assert_int_equal(lag->unplaced, 3);
     assert_string_equal(lag->holder, "me");
     assert_int_equal(lag->n_cursors, 1);
     assert_int_equal(lag->cursors[0]->behind, 4);
+    call_end(&call);
+    PQfinish(conn);
+}
+
+static void without_a_bus_nothing_is_told_as_published(void **state)
+{
+    struct outbox *outbox = relay("only", KEEP_MS);
+    PGconn *conn = admin_connect();
+    struct call call;
+
+    (void)state;
+    add_events(conn, "o", 3);
+    wait_placed(3);
+    outbox_stop(outbox);
+    assert_int_equal(sql_number("SELECT count(published_at) FROM orders.outbox"), 0);
+    const Events__V1__GetLagReply *lag = ask_lag(&call, false);
+    assert_false(lag->bus);
+    assert_int_equal(lag->placed, 3);
+    assert_int_equal(lag->published, 0);
+    assert_int_equal(lag->unpublished, 0);
     call_end(&call);
     PQfinish(conn);
 }
@@ -702,6 +728,7 @@ int main(void)
         TEST(a_cursor_that_is_deleted_is_gone_and_no_other),
         TEST(a_replay_moves_the_mark_back_and_not_beyond_what_is_kept),
         TEST(lag_tells_how_far_everybody_is),
+        TEST(without_a_bus_nothing_is_told_as_published),
     };
 
     log_start("outbox_test", LOG_WARN);

@@ -182,7 +182,7 @@ static void a_server_follows_its_callers_file_and_keeps_the_last_good_list(void 
     assert_ok(follow_start(&(struct follow_config){.path = path,
                                                    .callers = true,
                                                    .key = s.w.server,
-                                                   .every_ms = 5,
+                                                   .settle_ms = 5,
                                                    .use = use_callers,
                                                    .arg = s.server},
                            &follow));

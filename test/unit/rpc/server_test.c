@@ -736,8 +736,7 @@ static void an_oversized_message_ends_its_own_connection_only(void **state)
 
 static void *stop_patiently(void *arg)
 {
-    rpc_server_stop(arg, 20000);
-    return NULL;
+    return rpc_server_stop(arg, 20000) ? arg : NULL;
 }
 
 static void a_stopping_server_lets_its_calls_end(void **state)
@@ -745,6 +744,7 @@ static void a_stopping_server_lets_its_calls_end(void **state)
     struct scene s;
     struct answer a;
     pthread_t stopper;
+    void *whole;
 
     (void)state;
     scene_make(&s, 4);
@@ -756,7 +756,8 @@ static void a_stopping_server_lets_its_calls_end(void **state)
     assert_ok(a.error);
     assert_string_equal(a.stock->sku, "parked");
     answer_end(&a);
-    pthread_join(stopper, NULL);
+    pthread_join(stopper, &whole);
+    assert_non_null(whole);
     s.server = NULL;
     scene_end(&s);
 }
@@ -770,7 +771,7 @@ static void a_handler_may_answer_after_an_impatient_stop(void **state)
     scene_make(&s, 4);
     ask(s.channel, "park", 300, &a);
     shop_wait_asked(&s.shop, 1);
-    rpc_server_stop(s.server, 0);
+    assert_false(rpc_server_stop(s.server, 0)); /* says that it cut a call off */
     s.server = NULL;
     answer_wait(&a);
     assert_int_equal(a.error.effect, EFFECT_UNKNOWN);

@@ -18,7 +18,29 @@ struct scene {
     struct metrics *metrics;
     struct rpc_server *server;
     struct channel *channel;
+    bool sick;
 };
+
+static struct err health_of(void *arg)
+{
+    const struct scene *s = arg;
+    struct err e = ERR_NONE;
+
+    if (s->sick) {
+        e = err_make(ERR_UNAVAILABLE, "host=db7 is away");
+        e.subject = "the database cannot be reached";
+    }
+    return e;
+}
+
+static size_t parts_of(void *arg, struct rpc_health_part *parts)
+{
+    const struct scene *s = arg;
+
+    parts[0] = (struct rpc_health_part){.name = "well"};
+    parts[1] = (struct rpc_health_part){.name = "other", .health = health_of(arg)};
+    return s->sick ? 2 : 1;
+}
 
 static void scene_make(struct scene *s)
 {
@@ -26,6 +48,7 @@ static void scene_make(struct scene *s)
     shop_make(&s->shop);
     s->url = in(&s->w.folder, "ipc://", "shop.sock");
     s->metrics = metrics_new();
+    s->sick = false;
     ProtobufCService *services[] = {&s->shop.service.base};
     s->server = serve(&(struct rpc_server_config){.url = s->url,
                                                   .key = s->w.server,
@@ -33,6 +56,9 @@ static void scene_make(struct scene *s)
                                                   .services = services,
                                                   .service_count = 1,
                                                   .in_flight_max = 8,
+                                                  .health = health_of,
+                                                  .health_parts = parts_of,
+                                                  .health_arg = s,
                                                   .metrics = s->metrics});
     s->channel = open_channel(&s->w, s->url, 16);
 }
@@ -134,6 +160,48 @@ static void descriptors_the_caller_has_are_not_sent_again(void **state)
     assert_int_equal(reply->file_descriptor_set.len, 0);
     assert_string_equal(reply->digest, digest);
     assert_int_equal(reply->n_services, 5);
+    answer_end(&a);
+    scene_end(&s);
+}
+
+/* ---------------------------------------------------------- health */
+
+static const Rpc__V1__HealthCheckReply *check_health(struct scene *s, struct answer *a)
+{
+    static const Rpc__V1__HealthCheckRequest REQUEST =
+        RPC__V1__HEALTH_CHECK_REQUEST__INIT;
+
+    call(s, "rpc.v1.Health/Check", &REQUEST.base,
+         &rpc__v1__health_check_reply__descriptor, a);
+    assert_ok(a->error);
+    return (const Rpc__V1__HealthCheckReply *)(const void *)a->reply;
+}
+
+static void health_says_why_to_operators_to_anybody_and_of_each_part(void **state)
+{
+    struct scene s;
+    struct answer a;
+
+    (void)state;
+    scene_make(&s);
+    const Rpc__V1__HealthCheckReply *reply = check_health(&s, &a);
+    assert_int_equal(reply->status, RPC__V1__HEALTH_CHECK_REPLY__STATUS__SERVING);
+    assert_string_equal(reply->detail, "");
+    assert_string_equal(reply->summary, "");
+    assert_int_equal(reply->n_parts, 1);
+    assert_string_equal(reply->parts[0]->name, "well");
+    assert_int_equal(reply->parts[0]->status,
+                     RPC__V1__HEALTH_CHECK_REPLY__STATUS__SERVING);
+    answer_end(&a);
+    s.sick = true;
+    reply = check_health(&s, &a);
+    assert_int_equal(reply->status, RPC__V1__HEALTH_CHECK_REPLY__STATUS__NOT_SERVING);
+    assert_string_equal(reply->detail, "host=db7 is away");
+    assert_string_equal(reply->summary, "the database cannot be reached");
+    assert_int_equal(reply->n_parts, 2);
+    assert_int_equal(reply->parts[1]->status,
+                     RPC__V1__HEALTH_CHECK_REPLY__STATUS__NOT_SERVING);
+    assert_string_equal(reply->parts[1]->detail, "host=db7 is away");
     answer_end(&a);
     scene_end(&s);
 }
@@ -304,6 +372,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_server_describes_all_it_serves_with_its_comments),
         cmocka_unit_test(descriptors_the_caller_has_are_not_sent_again),
+        cmocka_unit_test(health_says_why_to_operators_to_anybody_and_of_each_part),
         cmocka_unit_test(calls_are_counted_by_status_with_their_times),
         cmocka_unit_test(refusals_are_counted_by_their_reason),
         cmocka_unit_test(metrics_are_read_by_prefix_with_labels_and_without_zeros),

@@ -1,0 +1,82 @@
+/* conf_file.c - settings from a file, whole or not at all; see conf.h. */
+#include <ctype.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/conf_source.h"
+#include "base/file.h"
+
+enum { FILE_MAX = 1 << 20 }; /* bytes */
+
+static char *trim(char *text)
+{
+    while (isspace((unsigned char)*text))
+        text++;
+    size_t length = strlen(text);
+    while (length > 0 && isspace((unsigned char)text[length - 1]))
+        text[--length] = '\0';
+    return text;
+}
+
+/* `lines`: where each row was set before; 0: nowhere. */
+static struct err read_line(struct conf_source *source, char *line, int number,
+                            int *lines)
+{
+    const struct conf_table *table = source->table;
+    char *text = trim(line);
+
+    if (*text == '\0' || *text == '#')
+        return ERR_NONE;
+    char *equals = strchr(text, '=');
+    if (equals == NULL)
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "%.80s line %d has no '='; write: name = value", source->file,
+                        number);
+    *equals = '\0';
+    char *name = trim(text);
+    int row = conf_find_row(table, name, strlen(name));
+    if (row < 0)
+        return err_make(
+            ERR_INVALID_ARGUMENT,
+            "%.80s line %d sets \"%.40s\", which %s does not know; see --help",
+            source->file, number, name, table->program);
+    if (lines[row] != 0)
+        return err_make(
+            ERR_INVALID_ARGUMENT,
+            "%.80s line %d sets %s once more, after line %d; keep one of them",
+            source->file, number, table->rows[row].name, lines[row]);
+    lines[row] = number;
+    return source->values[row] != NULL
+               ? ERR_NONE
+               : conf_give(source, row, trim(equals + 1), source->file);
+}
+
+static struct err read_lines(struct conf_source *source, char *text, size_t size)
+{
+    int *lines = calloc(source->table->count, sizeof *lines);
+    struct err e = lines == NULL ? err_memory() : ERR_NONE;
+    char *line;
+
+    if (!failed(e) && strlen(text) != size)
+        e = err_make(ERR_INVALID_ARGUMENT, "%.120s has a zero byte: it is no text file",
+                     source->file);
+    for (int number = 1; !failed(e) && (line = strsep(&text, "\n")) != NULL; number++)
+        e = read_line(source, line, number, lines);
+    free(lines);
+    return e;
+}
+
+struct err conf_read_file(struct conf_source *source)
+{
+    char *text;
+    size_t size;
+    struct err e = file_load(source->file, FILE_MAX, &text, &size);
+
+    if (failed(e))
+        return e;
+    e = read_lines(source, text, size);
+    sodium_memzero(text, size); /* it may hold passwords */
+    free(text);
+    return e;
+}

@@ -1,0 +1,180 @@
+/*
+ * main.c - the watcher: sleeps until a process of ./up's needs something, and says what.
+ *
+ *     watcher [--for MS] [--logs DIR BYTES] NAME:PID:ADDRESS ...
+ *
+ * It ends, and its exit status says why:
+ *
+ *     0          one has ended, DIR/NAME.log or DIR/up.log has BYTES or more, or MS are
+ *                over: look again
+ *     16 + bits  these hang: bit i is the i-th of the command line, six at most
+ *     2          it cannot work, or wrong usage; the reason is on standard error
+ *
+ * A process hangs when it is stopped (SIGSTOP) for eight seconds, or gives a newcomer
+ * no answer for four: it is greeted at its address, if it has one, on a connection of its
+ * own (greet.h), five seconds after the last time if it has worked since and else after a
+ * minute.  Whether it can do its work is not asked: one whose database is away, or that has
+ * more to do than it can, still greets.  So does one that is merely slow, later: a process
+ * that uses the processor, or waits for it or for a disk, has thirty seconds.
+ *
+ * It looks once a second and for everything at once, so that it wakes once a second, and
+ * looks at answers when it is awake anyway; only a process's end wakes it at once.  If it
+ * was itself kept waiting, as by a machine that slept, it begins anew.  It needs no rights
+ * but those to reach the addresses.
+ */
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+
+#include "watcher/process.h"
+
+enum {
+    LOOK_EVERY_MS = 1000,
+    LATE_MS = 2000, /* between two looks: we were kept waiting */
+    PROCESSES_MAX = 6,
+    STATUS_AGAIN = 0,
+    STATUS_BROKEN = 2,
+    STATUS_HANGS = 16,
+};
+
+struct watcher {
+    struct process processes[PROCESSES_MAX];
+    size_t count;
+    int64_t until_ms; /* 0: for ever */
+    const char *logs; /* NULL: none are looked at */
+    int64_t log_bytes;
+};
+
+static int64_t number(const char *text)
+{
+    char *end;
+    long long value = strtoll(text, &end, 10);
+
+    return *text == '\0' || *end != '\0' || value < 0 ? -1 : value;
+}
+
+/* The options; the index of the first argument behind them, or -1. */
+static int take_options(struct watcher *w, int argc, char **argv)
+{
+    int i = 1;
+
+    if (i + 1 < argc && strcmp(argv[i], "--for") == 0) {
+        int64_t ms = number(argv[i + 1]);
+        if (ms < 0)
+            return -1;
+        w->until_ms = process_now_ms() + ms;
+        i += 2;
+    }
+    if (i + 2 < argc && strcmp(argv[i], "--logs") == 0) {
+        w->logs = argv[i + 1];
+        w->log_bytes = number(argv[i + 2]);
+        if (w->log_bytes <= 0)
+            return -1;
+        i += 3;
+    }
+    return i < argc && argv[i][0] == '-' ? -1 : i;
+}
+
+static bool log_grown(const struct watcher *w, const char *name, int length)
+{
+    char path[4096];
+    struct stat log;
+
+    snprintf(path, sizeof path, "%s/%.*s.log", w->logs, length, name);
+    return stat(path, &log) == 0 && log.st_size >= w->log_bytes;
+}
+
+static bool any_log_grown(const struct watcher *w)
+{
+    if (w->logs == NULL)
+        return false;
+    for (size_t i = 0; i < w->count; i++)
+        if (log_grown(w, w->processes[i].name, w->processes[i].name_length))
+            return true;
+    return log_grown(w, "up", 2);
+}
+
+/* Sleeps until the next look, or until a process ends: true. */
+static bool sleep_until(const struct watcher *w, int64_t at_ms)
+{
+    struct pollfd ends[PROCESSES_MAX];
+
+    for (size_t i = 0; i < w->count; i++)
+        ends[i] = (struct pollfd){.fd = w->processes[i].pidfd, .events = POLLIN};
+    for (;;) {
+        int64_t left = at_ms - process_now_ms();
+        if (poll(ends, w->count, left < 0 ? 0 : (int)left) > 0)
+            return true;
+        if (left <= 0)
+            return false;
+    }
+}
+
+/* The bits of those that hang. */
+static int look(struct watcher *w, int64_t now_ms, bool ending)
+{
+    int hang = 0;
+
+    for (size_t i = 0; i < w->count; i++)
+        if (process_hangs(&w->processes[i], now_ms, ending))
+            hang |= 1 << i;
+    return hang;
+}
+
+/* Not in the middle of a doubt: the next watcher would begin with it anew. */
+static bool may_end(const struct watcher *w)
+{
+    for (size_t i = 0; i < w->count; i++)
+        if (process_in_doubt(&w->processes[i]))
+            return false;
+    return true;
+}
+
+static int watch(struct watcher *w)
+{
+    int64_t last_ms = process_now_ms();
+
+    for (;;) {
+        int64_t now_ms = process_now_ms(), next_ms = now_ms + LOOK_EVERY_MS;
+        for (size_t i = 0; now_ms - last_ms > LATE_MS && i < w->count; i++)
+            process_trust(&w->processes[i]);
+        last_ms = now_ms;
+        bool ending = w->until_ms != 0 && now_ms >= w->until_ms;
+        int hang = look(w, now_ms, ending);
+        if (hang != 0)
+            return STATUS_HANGS + hang;
+        if (any_log_grown(w))
+            return STATUS_AGAIN;
+        if (ending && may_end(w))
+            return STATUS_AGAIN;
+        if (w->until_ms > now_ms && w->until_ms < next_ms)
+            next_ms = w->until_ms;
+        if (sleep_until(w, next_ms))
+            return STATUS_AGAIN;
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct watcher watcher = {.count = 0};
+    int i = take_options(&watcher, argc, argv);
+
+    prctl(PR_SET_TIMERSLACK, 10000000UL); /* may be woken with others */
+    if (i < 0 || argc - i > PROCESSES_MAX) {
+        fprintf(stderr, "usage: watcher [--for MS] [--logs DIR BYTES] NAME:PID:ADDRESS ..."
+                        " (six at most)\n");
+        return STATUS_BROKEN;
+    }
+    for (; i < argc; i++) {
+        struct process *process = &watcher.processes[watcher.count++];
+        if (!process_open(process, argv[i]))
+            return process->ended ? STATUS_AGAIN : STATUS_BROKEN;
+    }
+    int status = watch(&watcher);
+    for (size_t k = 0; k < watcher.count; k++)
+        process_leave(&watcher.processes[k]);
+    return status;
+}
