@@ -2,6 +2,7 @@
 #include "base/conf.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,16 @@ int conf_find_row(const struct conf_table *table, const char *name, size_t lengt
     return -1;
 }
 
+char *conf_trim(char *text)
+{
+    while (isspace((unsigned char)*text))
+        text++;
+    size_t length = strlen(text);
+    while (length > 0 && isspace((unsigned char)text[length - 1]))
+        text[--length] = '\0';
+    return text;
+}
+
 struct err conf_give(struct conf_source *source, int row, const char *value,
                      const char *from)
 {
@@ -29,6 +40,8 @@ struct err conf_give(struct conf_source *source, int row, const char *value,
 
     if (copy == NULL)
         return err_memory();
+    const char *text = conf_trim(copy);
+    memmove(copy, text, strlen(text) + 1);
     free(source->values[row]);
     source->values[row] = copy;
     source->from[row] = from;

@@ -1,5 +1,4 @@
 /* conf_file.c - settings from a file, whole or not at all; see conf.h. */
-#include <ctype.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,22 +8,12 @@
 
 enum { FILE_MAX = 1 << 20 }; /* bytes */
 
-static char *trim(char *text)
-{
-    while (isspace((unsigned char)*text))
-        text++;
-    size_t length = strlen(text);
-    while (length > 0 && isspace((unsigned char)text[length - 1]))
-        text[--length] = '\0';
-    return text;
-}
-
 /* `lines`: where each row was set before; 0: nowhere. */
 static struct err read_line(struct conf_source *source, char *line, int number,
                             int *lines)
 {
     const struct conf_table *table = source->table;
-    char *text = trim(line);
+    char *text = conf_trim(line);
 
     if (*text == '\0' || *text == '#')
         return ERR_NONE;
@@ -34,7 +23,7 @@ static struct err read_line(struct conf_source *source, char *line, int number,
                         "%.80s line %d has no '='; write: name = value", source->file,
                         number);
     *equals = '\0';
-    char *name = trim(text);
+    char *name = conf_trim(text);
     int row = conf_find_row(table, name, strlen(name));
     if (row < 0)
         return err_make(
@@ -49,7 +38,7 @@ static struct err read_line(struct conf_source *source, char *line, int number,
     lines[row] = number;
     return source->values[row] != NULL
                ? ERR_NONE
-               : conf_give(source, row, trim(equals + 1), source->file);
+               : conf_give(source, row, conf_trim(equals + 1), source->file);
 }
 
 static struct err read_lines(struct conf_source *source, char *text, size_t size)

@@ -13,7 +13,12 @@ struct conf_source {
 /* The row of that name, or -1; dashes count as underscores. */
 int conf_find_row(const struct conf_table *table, const char *name, size_t length);
 
-/* Takes a copy of the value, in place of an earlier one; `from` is borrowed. */
+/* The text without blanks and line ends around it; in place. */
+char *conf_trim(char *text);
+
+/* Takes a copy of the value, in place of an earlier one; `from` is borrowed.  A value that a
+ * shell or an orchestrator took from a file may end in a line end, and none of ours begins or
+ * ends with a blank: those are taken off. */
 struct err conf_give(struct conf_source *source, int row, const char *value,
                      const char *from) __attribute__((warn_unused_result));
 

@@ -683,27 +683,36 @@ static bool begins_as_text(char first)
     return (first >= ' ' && first <= '~') || first == '\r' || first == '\n';
 }
 
-/* Plain HTTP on a TLS port is told so, in plain HTTP. */
-static bool plain_on_tls(struct connection *c)
+/* Plain HTTP on a TLS port is told so, in plain HTTP.  `start` is what has come of it. */
+static void refuse_plain(struct connection *c, const char *start, size_t size)
 {
     static const char HEAD[] = "HEAD "; /* its answer has no body */
-    char start[sizeof HEAD - 1];
-    ssize_t got = recv(c->fd, start, sizeof start, MSG_PEEK);
+    bool is_head = size >= sizeof HEAD - 1 && memcmp(start, HEAD, sizeof HEAD - 1) == 0;
 
-    if (got <= 0 || !begins_as_text(start[0]))
-        return false; /* also nothing: OpenSSL sees that, too */
     SSL_free(c->tls);
     c->tls = NULL;
-    bool is_head = (size_t)got == sizeof start && memcmp(start, HEAD, sizeof start) == 0;
-    c->server->head = (struct http_head){.method = {HEAD, is_head ? 4 : 0}, .target = {"", 0}};
+    c->server->head =
+        (struct http_head){.method = {HEAD, is_head ? 4 : 0}, .target = {"", 0}};
     take_head(c, HTTP_PLAIN_ON_TLS);
-    return true;
 }
 
 static bool handshake(struct connection *c)
 {
-    if (SSL_in_before(c->tls) && plain_on_tls(c))
-        return true;
+    char start[8];
+
+    if (!c->spoken) {
+        ssize_t got;
+        do
+            got = recv(c->fd, start, sizeof start, MSG_PEEK);
+        while (got < 0 && errno == EINTR);
+        if (got < 0 && errno == EAGAIN)
+            return false;
+        c->spoken = true;
+        if (got > 0 && begins_as_text(start[0])) {
+            refuse_plain(c, start, (size_t)got);
+            return true;
+        }
+    }
     ERR_clear_error();
     int status = SSL_accept(c->tls);
     if (status == 1) {

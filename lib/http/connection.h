@@ -70,6 +70,7 @@ struct connection {
     bool broken;   /* the client has reset it */
     bool close_after; /* ends after this answer */
     bool over_limit;  /* its address has too many */
+    bool spoken;      /* a client of TLS: its first byte was looked at */
     bool in_handler;  /* a handler of this connection is on the loop's stack */
     bool deferred;    /* is in the server's list of that name */
     struct buffer input;

@@ -3,6 +3,7 @@
     stack = ChaosStack(replicas=("inventory", "payment", "orchestrator"), proxies=True).start()
     stack.hurt("kill", "orchestrator-2")
     stack.hurt("stop", "inventory")     # SIGSTOP; stack.wake("inventory") ends it
+    stack.relent("stop", "inventory")   # the same; likewise "silence", "fill"
     stack.calm()                        # everything runs again, nothing is armed
     stack.stop()
 
@@ -20,7 +21,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
 import money  # noqa: E402
-from stack import BUILD, KEY, Stack, as_user, check_sums, give, wait_until  # noqa: E402
+from stack import (BUILD, KEY, Stack, as_user, check_sums, free_port, give,  # noqa: E402
+                   wait_until)
 
 HERE = Path(__file__).resolve().parent
 SHORT = {  # so that leases, holds and patience run out within a test
@@ -91,13 +93,16 @@ class Replica:
 
 
 class ChaosStack(Stack):
-    def __init__(self, replicas=(), proxies=False, **environment):
+    def __init__(self, replicas=(), proxies=False, firewall=None, **environment):
+        """firewall: connections to PostgreSQL are TCP, and can be silenced there."""
         super().__init__(**{**SHORT, **environment})
         self.deaths = []
         self.replicas = {f"{name}-2": Replica(self, name) for name in replicas}
         self.stopped, self.ever_stopped = set(), False
         self.proxy = None
         self.proxied = list(ROLES) if proxies else []
+        self.firewall = firewall
+        self.ports = {name: free_port() for name in self.proxied} if firewall else {}
         self.happened = []
         run = self.state / "run"
         for caller, service in (("GATEWAY", "orchestrator"), ("GATEWAY", "inventory"),
@@ -108,8 +113,9 @@ class ChaosStack(Stack):
         for name in self.proxied:
             setting = ("CHECKOUT_PAYMENT_PROVIDER_DATABASE_URL" if name == "sandbox"
                        else f"CHECKOUT_{name.upper()}_DATABASE_URL")
-            self.environment[setting] = (
-                f"postgresql://checkout_{ROLES[name]}@/checkout?host={self.base}/proxy/{name}")
+            where = (f"127.0.0.1:{self.ports[name]}/checkout?sslmode=disable" if firewall else
+                     f"/checkout?host={self.base}/proxy/{name}")
+            self.environment[setting] = f"postgresql://checkout_{ROLES[name]}@{where}"
 
     # --- life ---
 
@@ -123,10 +129,11 @@ class ChaosStack(Stack):
 
     def _start_proxy(self):
         # Names relative to our folder: stop() looks for processes that name the state's.
-        sockets = [f"proxy/{name}/.s.PGSQL.5432" for name in self.proxied]
+        places = [str(self.ports[name]) if self.firewall else f"proxy/{name}/.s.PGSQL.5432"
+                  for name in self.proxied]
         self.proxy = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", sys.executable, str(HERE / "pgproxy.py"),
-             "s/run/.s.PGSQL.5432", *sockets],
+             "s/run/.s.PGSQL.5432", *places],
             cwd=self.base, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             start_new_session=True)
         if self.proxy.stdout.readline() != "ready\n":
@@ -201,12 +208,31 @@ class ChaosStack(Stack):
             self.stopped.add(name)
             self.ever_stopped = True
             return self.signal(name, signal.SIGSTOP)
+        if what == "hang":  # nobody wakes it: its supervisor has to end it
+            done = self.signal(name, signal.SIGSTOP)
+            self.kills += done
+            return done
+        if what == "silence":
+            self.firewall.silence(self.ports[name])
+            return True
+        if what == "fill":
+            self.fill()
+            return True
         self.tell_proxy(f"{what} {self.proxied.index(name)}" + (f" {amount}" if amount else ""))
         return True
 
     def wake(self, name):
         self.stopped.discard(name)
         return self.signal(name, signal.SIGCONT)
+
+    def relent(self, what, name):
+        """Ends a fault that lasts until then."""
+        if what == "stop":
+            self.wake(name)
+        elif what == "silence":
+            self.firewall.speak(self.ports[name])
+        elif what == "fill":
+            self.free()
 
     def tell_proxy(self, line):
         self.proxy.stdin.write(line + "\n")
@@ -216,6 +242,8 @@ class ChaosStack(Stack):
         """No more faults: wakes everybody and waits until everything serves."""
         if self.proxy is not None:
             self.tell_proxy("calm")
+        if self.firewall is not None:
+            self.firewall.calm()
         for name in list(self.stopped):
             self.wake(name)
         wait_until(self.is_ready, 60, "everything runs again")

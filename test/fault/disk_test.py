@@ -5,79 +5,14 @@ one; elsewhere the test is skipped and says so.  It is filled twice: up to the l
 (no statement can write), and after that while orders run.
 """
 import contextlib
-import os
-import shutil
 import subprocess
 import unittest
 import uuid
 
-from chaos import ChaosStack, check_end
+from chaos import check_end
 from shopping import Shopping, stock_up
+from small_disk import SmallDisk, may_mount
 from stack import StackTest, main, wait_until
-
-SIZE = "320m"  # the cluster as made, and some log
-
-
-class SmallDisk(ChaosStack):
-    """A stack whose state folder is a file system of SIZE."""
-    torn_lines = True
-
-    def __init__(self):
-        super().__init__()
-        self.state.mkdir(mode=0o711)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=0711", "checkout-test",
-                        str(self.state)], check=True)
-
-    def stop(self):
-        keep, self.owns_base = self.owns_base, False
-        try:
-            super().stop()
-        finally:
-            subprocess.run(["umount", "-l", str(self.state)], check=False)
-            if keep:
-                shutil.rmtree(self.base, ignore_errors=True)
-
-    def log(self, name):
-        """PostgreSQL panics when its log has no space, and recovers: that is its way."""
-        return "\n".join(line for line in super().log(name).splitlines()
-                         if "PANIC" not in line or "No space left" not in line)
-
-    def faults(self):
-        said = self.output() if self.out.exists() else ""
-        self.kills += sum("postgres ended (" in line for line in said.splitlines())
-        return [line for line in super().faults()
-                if not line.startswith("postgres.log:") or "No space left" not in line]
-
-    @property
-    def filler(self):
-        return self.state / "filler"
-
-    def fill(self):
-        """Leaves no byte; the log of a service may stop as well, and that is part of it."""
-        with open(self.filler, "ab", buffering=0) as file:
-            block = bytes(1 << 20)
-            while block:
-                try:
-                    if file.write(block) < len(block):
-                        block = block[:len(block) // 2]
-                except OSError:
-                    block = block[:len(block) // 2]
-
-    def free(self):
-        self.filler.unlink()
-
-
-def may_mount():
-    if os.geteuid() != 0:
-        return False
-    folder = f"/tmp/checkout-mount-{uuid.uuid4()}"
-    os.mkdir(folder)
-    try:
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder],
-                                 capture_output=True).returncode == 0
-        return mounted and subprocess.run(["umount", folder]).returncode == 0
-    finally:
-        os.rmdir(folder)
 
 
 @unittest.skipUnless(may_mount(), "a small file system cannot be mounted here")

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""pgproxy.py TARGET_SOCKET LISTEN_SOCKET... - stands between services and PostgreSQL.
+"""pgproxy.py TARGET_SOCKET LISTEN... - stands between services and PostgreSQL.
 
-Listens on each LISTEN_SOCKET and passes what comes to TARGET_SOCKET, both unix sockets.  It
-reads just enough of PostgreSQL's protocol to see COMMIT being answered, and does as told on
-standard input, one command a line (N counts the sockets from 0):
+Listens on each LISTEN, a unix socket or a TCP port of 127.0.0.1, and passes what comes to
+TARGET_SOCKET, a unix socket.  It reads just enough of PostgreSQL's protocol to see COMMIT being answered, and does as told on
+standard input, one command a line (N counts them from 0):
 
-    cut N TIMES  the next TIMES answers to a COMMIT on socket N are swallowed, each with its
+    cut N TIMES  the next TIMES answers to a COMMIT on LISTEN N are swallowed, each with its
                  connection: the transaction stands, and whoever asked for it is not told
     stall N MS   the next answer to a COMMIT, and all behind it, comes MS milliseconds late
-    drop N       every connection of socket N is cut at once
+    drop N       every connection of LISTEN N is cut at once
     calm         forgets the cuts and stalls that have not happened yet
 
 Each cut and stall that happened is told on standard output: "cut 0".  Ends with its standard
@@ -124,12 +124,15 @@ async def main():
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # of connections that broke
     if len(sys.argv) < 3:
         raise SystemExit(__doc__)
-    target, *sockets = sys.argv[1:]
-    doors = [Door(number, target) for number in range(len(sockets))]
-    for door, socket in zip(doors, sockets):
-        os.makedirs(os.path.dirname(socket), exist_ok=True)
-        await asyncio.start_unix_server(door.meet, socket)
-        os.chmod(socket, 0o777)  # as PostgreSQL's: the services have users of their own
+    target, *places = sys.argv[1:]
+    doors = [Door(number, target) for number in range(len(places))]
+    for door, place in zip(doors, places):
+        if place.isdigit():
+            await asyncio.start_server(door.meet, "127.0.0.1", int(place))
+        else:
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            await asyncio.start_unix_server(door.meet, place)
+            os.chmod(place, 0o777)  # as PostgreSQL's: the services have users of their own
     print("ready", flush=True)
     commands = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(
