@@ -19,6 +19,10 @@
  * Stock is judged as it is read: a product's figures, and what they are computed from,
  * are of one snapshot.
  *
+ * A service that does not answer at the start is left out, with every check that needs it;
+ * should one fall silent on the way, what was found until then is told.  Either way the
+ * exit status is not 0.
+ *
  * Memory is bounded: two pages a book, SUSPECTS_MAX ids, FINDINGS_LISTED_MAX violations.
  */
 #include <stdlib.h>
@@ -32,6 +36,8 @@
 #include "cli/books.h"
 #include "cli/commands.h"
 #include "cli/findings.h"
+#include "cli/several.h"
+#include "proto/rpc.pb-c.h"
 
 enum {
     CALL_MS = 60000, /* a call of a page, unless --max-time says otherwise */
@@ -51,6 +57,7 @@ struct audit {
     struct cli *cli;
     int64_t grace_ms;
     int64_t timeout_ms;
+    unsigned have; /* who answers, as bits of NEEDS_... */
     struct books *books;
     struct suspect suspects[SUSPECTS_MAX];
     size_t suspect_count;
@@ -98,7 +105,8 @@ static struct outcome look_again(struct audit *audit, const struct suspect *susp
             return end;
         enum standing standing = view_standing(&view, audit->grace_ms);
         if (!moved && standing != STANDING_UNDER_WAY)
-            return report(audit, &view, view_violates(&view, standing));
+            return report(audit, &view,
+                          view_violates(&view, standing) & audit->findings.possible);
     }
     audit->findings.under_way++;
     return done();
@@ -136,9 +144,9 @@ static void count(struct findings *findings, uint32_t mask)
 static struct outcome judge(struct audit *audit, const struct view *view)
 {
     enum standing standing = view_standing(view, 0);
-    uint32_t mask = view_violates(view, standing);
+    uint32_t mask = view_violates(view, standing) & audit->findings.possible;
 
-    count(&audit->findings, view_applies(view));
+    count(&audit->findings, view_applies(view) & audit->findings.possible);
     if (standing == STANDING_UNDER_WAY)
         audit->findings.under_way++;
     if (mask == 0)
@@ -149,7 +157,8 @@ static struct outcome judge(struct audit *audit, const struct view *view)
 
 static struct outcome audit_books(struct audit *audit)
 {
-    struct outcome end = books_open(audit->cli, audit->timeout_ms, &audit->books);
+    struct outcome end =
+        books_open(audit->cli, audit->have, audit->timeout_ms, &audit->books);
     struct view view;
 
     while (end.status == 0) {
@@ -229,7 +238,34 @@ static struct outcome audit_stock(struct audit *audit)
 
 /* ---- the command -------------------------------------------------------------- */
 
-static struct outcome conclude(const struct audit *audit)
+/* Whom an audit asks; the order is that of the bits of NEEDS_... */
+static const char *const ASKED[] = {"orchestrator", "inventory", "payment"};
+
+enum { ASKED_COUNT = sizeof ASKED / sizeof *ASKED };
+
+/* Who answers; the outcome names who does not, and the others on cli->err. */
+static struct outcome find_who_is_there(struct audit *audit)
+{
+    Rpc__V1__HealthCheckRequest request = RPC__V1__HEALTH_CHECK_REQUEST__INIT;
+    struct question q[ASKED_COUNT];
+
+    for (size_t i = 0; i < ASKED_COUNT; i++)
+        q[i] = (struct question){.place = place_find(ASKED[i]),
+                                 .method = "rpc.v1.Health/Check",
+                                 .request = &request.base,
+                                 .reply_type = &rpc__v1__health_check_reply__descriptor};
+    several_ask(audit->cli, q, ASKED_COUNT);
+    for (size_t i = 0; i < ASKED_COUNT; i++)
+        audit->have |= question_missing(&q[i]) ? 0 : 1U << i;
+    several_name_others(audit->cli, q, ASKED_COUNT);
+    struct outcome end = several_end(q, ASKED_COUNT);
+    several_close(q, ASKED_COUNT);
+    audit->findings.possible = checks_possible(audit->have);
+    return end;
+}
+
+/* What was found; `missing` is why that is not all, and what the command ends with. */
+static struct outcome conclude(const struct audit *audit, struct outcome missing)
 {
     const struct findings *f = &audit->findings;
 
@@ -240,27 +276,33 @@ static struct outcome conclude(const struct audit *audit)
         if (failed(e))
             return local(e);
     }
-    if (f->total == 0)
-        return done();
+    if (missing.status != 0 || f->total == 0)
+        return missing;
     return local(err_make(ERR_FAILED_PRECONDITION, "%lld violation%s found",
                           (long long)f->total, f->total == 1 ? " was" : "s were"));
 }
 
 static struct outcome run(struct audit *audit)
 {
-    struct outcome end;
+    struct outcome end = done(), missing;
 
     audit->scratch = arena_new(LOOK_MEMORY_MAX);
     audit->findings.arena = audit->cli->arena;
     if (audit->scratch == NULL)
         return local(err_memory());
-    end = audit_stock(audit);
-    if (end.status == 0)
+    missing = find_who_is_there(audit);
+    if ((audit->have & NEEDS_STOCK) != 0)
+        end = audit_stock(audit);
+    if (end.status == 0 && audit->have != 0)
         end = audit_books(audit);
-    if (end.status == 0)
+    if (end.status == 0 && (audit->have & NEEDS_ORDERS) != 0)
         end = audit_letters(audit->cli, audit->timeout_ms, &audit->findings);
-    if (end.status == 0)
-        end = conclude(audit);
+    audit->findings.cut_short = end.status != 0;
+    end.error.subject = NULL; /* lives in memory of a page */
+    if (audit->have != 0)
+        end = conclude(audit, end.status != 0 ? end : missing);
+    else
+        end = missing;
     books_close(audit->books);
     arena_free(audit->scratch);
     return end;

@@ -13,7 +13,7 @@ enum { PAGE_MEMORY_MAX = 16 << 20 };
 
 struct reader {
     const struct book_kind *kind;
-    struct line *line;
+    struct line *line;       /* NULL: its service is missing, and it is empty */
     struct arena *arenas[2]; /* of the page looked at, and of the one under way */
     int current;             /* which of them is looked at */
     const ProtobufCMessage *page;
@@ -97,7 +97,15 @@ static struct outcome open_reader(const struct cli *cli, const struct book_kind 
     return line_open(cli, place_find(kind->place), &r->line);
 }
 
-struct outcome books_open(const struct cli *cli, int64_t timeout_ms, struct books **out)
+static unsigned place_of(enum book book)
+{
+    return book == BOOK_CHECKOUTS      ? NEEDS_ORDERS
+           : book == BOOK_RESERVATIONS ? NEEDS_STOCK
+                                       : NEEDS_MONEY;
+}
+
+struct outcome books_open(const struct cli *cli, unsigned have, int64_t timeout_ms,
+                          struct books **out)
 {
     struct books *books = calloc(1, sizeof *books);
     struct outcome end = done();
@@ -106,12 +114,14 @@ struct outcome books_open(const struct cli *cli, int64_t timeout_ms, struct book
         return local(err_memory());
     books->timeout_ms = timeout_ms;
     for (int i = 0; i < BOOK_COUNT && end.status == 0; i++)
-        end = open_reader(cli, &BOOK_KINDS[i], &books->readers[i]);
+        if ((place_of(i) & have) != 0)
+            end = open_reader(cli, &BOOK_KINDS[i], &books->readers[i]);
     for (int i = 0; i < BOOK_COUNT && end.status == 0; i++)
-        ask_next(&books->readers[i], "", timeout_ms);
+        if (books->readers[i].line != NULL)
+            ask_next(&books->readers[i], "", timeout_ms);
     for (int i = 0; i < BOOK_COUNT && end.status == 0; i++) {
         end = turn_page(&books->readers[i], timeout_ms);
-        if (end.status == 0 && i == BOOK_CHECKOUTS)
+        if (end.status == 0 && i == BOOK_CHECKOUTS && books->readers[i].page != NULL)
             books->lease_ms =
                 ((const Orders__V1__ListCheckoutsReply *)books->readers[i].page)
                     ->lease_ms;
@@ -195,6 +205,8 @@ static struct outcome look_into(struct books *books, enum book book, struct view
     const ProtobufCMessage *reply = NULL;
     struct line_call call;
 
+    if (r->line == NULL)
+        return done();
     r->kind->ask(r->kind, r->line, &call, "", view->id, arena, books->timeout_ms);
     struct outcome end = line_wait(&call, &reply);
     if (end.status == 0 && r->kind->count(reply) > 0)

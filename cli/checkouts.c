@@ -5,6 +5,8 @@
 #include "base/bounds.h"
 #include "cli/catalogue.h"
 #include "cli/commands.h"
+#include "cli/filters.h"
+#include "cli/find.h"
 #include "cli/output.h"
 #include "cli/remote.h"
 #include "cli/states.h"
@@ -46,25 +48,28 @@ static void print_list(const struct cli *cli, const ProtobufCMessage *message)
         output_text(cli->out, c->failure_reason);
         fprintf(cli->out, "%s\n", c->needs_attention ? " NEEDS ATTENTION" : "");
     }
-    if (reply->n_checkouts > 0)
-        output_cut(cli, reply->n_checkouts,
-                   reply->checkouts[reply->n_checkouts - 1]->order_id);
+    filter_tell_more(cli, reply->n_checkouts, reply->next_before_id);
 }
 
 struct outcome command_checkouts_list(struct cli *cli)
 {
     Orders__V1__ListCheckoutsRequest request = ORDERS__V1__LIST_CHECKOUTS_REQUEST__INIT;
-    const char *limit = cli->options[OPT_LIMIT], *after = cli->options[OPT_AFTER];
-    int64_t most = LIST_DEFAULT;
-    struct err e = limit == NULL
-                       ? ERR_NONE
-                       : cli_number(limit, "--limit", 1, ENTRIES_PAGE_MAX, &most);
+    int state = 0;
+    struct err e = filter_limit(cli, &request.limit);
 
+    if (!failed(e))
+        e = filter_times(cli, &request.since_ms, &request.until_ms);
+    if (!failed(e))
+        e = filter_state(cli, &orders__v1__checkout_state__descriptor, &state);
     if (failed(e))
         return misused(e);
-    request.limit = (int32_t)most;
-    request.after_id = borrow(after);
+    request.newest_first = true;
+    request.state = (Orders__V1__CheckoutState)state;
+    request.before_id = borrow(cli->options[OPT_AFTER]);
     request.unfinished = cli->options[OPT_UNFINISHED] != NULL;
+    request.user_id = borrow(cli->options[OPT_USER]);
+    request.cart_id = borrow(cli->options[OPT_CART]);
+    request.idempotency_key = borrow(cli->options[OPT_IDEMPOTENCY_KEY]);
     return remote_show(cli, "orchestrator", "orders.v1.Orders/ListCheckouts",
                        &request.base, &orders__v1__list_checkouts_reply__descriptor,
                        print_list);
@@ -89,6 +94,7 @@ static void print_checkout(const struct cli *cli, const ProtobufCMessage *messag
     output_time(out, NAME_WIDTH, "claimed", c->created_at_ms);
     output_time(out, NAME_WIDTH, "finished", c->finished_at_ms);
     output_field(out, NAME_WIDTH, "key", c->idempotency_key);
+    output_field(out, NAME_WIDTH, "request", reply->request_id);
     output_field(out, NAME_WIDTH, "user", c->user_id);
     output_field(out, NAME_WIDTH, "cart", c->cart_id);
     output_field(out, NAME_WIDTH, "method", reply->payment_method_id);
@@ -110,9 +116,9 @@ struct outcome command_checkouts_show(struct cli *cli)
 {
     Orders__V1__GetCheckoutRequest request = ORDERS__V1__GET_CHECKOUT_REQUEST__INIT;
 
-    request.order_id = borrow(cli->words[0]);
-    return remote_show(cli, "orchestrator", "orders.v1.Orders/GetCheckout", &request.base,
-                       &orders__v1__get_checkout_reply__descriptor, print_checkout);
+    return find_and_show(cli, "orchestrator", "orders.v1.Orders/GetCheckout",
+                         &request.base, &request.order_id,
+                         &orders__v1__get_checkout_reply__descriptor, print_checkout);
 }
 
 /* ---- retry -------------------------------------------------------------------- */

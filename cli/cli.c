@@ -83,6 +83,11 @@ static struct err check_options(const struct command *command, const struct cli 
 
 static struct err check_words(const struct command *command, const struct cli *cli)
 {
+    for (int i = 0; i < cli->word_count; i++)
+        if (*cli->words[i] == '\0')
+            return err_make(ERR_INVALID_ARGUMENT,
+                            "word %d is empty; usage: checkoutctl %s %s", i + 1,
+                            command->path, command->args);
     if (cli->word_count >= command->least && cli->word_count <= command->most)
         return ERR_NONE;
     return err_make(ERR_INVALID_ARGUMENT, "too %s words; usage: checkoutctl %s %s",

@@ -71,6 +71,10 @@ enum option {
     OPT_FROM,
     OPT_QUERY,
     OPT_SKU,
+    OPT_CART,
+    OPT_STATUS,
+    OPT_SINCE,
+    OPT_UNTIL,
     OPT_COUNT
 };
 

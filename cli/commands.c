@@ -6,7 +6,18 @@
 #define SERVER (OPT(SERVICE) | OPT(URL) | OPT(SERVICE_KEY) | OPT(KEY) | TLS)
 #define TYPES  (SERVER | OPT(REFLECT) | OPT(PROTOSET))
 
+/* What lists of checkouts and their effects are narrowed by. */
+#define FILTERS (OPT(STATUS) | OPT(SINCE) | OPT(UNTIL) | OPT(LIMIT) | OPT(AFTER) | OPT(DEFAULTS))
+
 /* clang-format off */
+#define ABOUT_IDS \
+    "ID is an order's or checkout's id, or what people outside have: the X-Request-Id of the\n" \
+    "order's answer, the cart's id, the provider's id of the charge, or the idempotency key,\n" \
+    "which needs --user.  Of several that match the newest is taken, and the others are named."
+#define ABOUT_LISTS \
+    "Filters look at the newest 10000 entries before --after; when there are more, that is\n" \
+    "said, with the --after to go on."
+
 const struct chapter CHAPTERS[] = {
     {"Explore and call", "list"},
     {"Look after a stack", "top"},
@@ -60,41 +71,48 @@ const struct command COMMANDS[] = {
      .help = "watch rates, latencies, queues, batches, unfinished checkouts",
      .about = "On a terminal it draws the screen anew each time; elsewhere it prints one block,\n"
               "or with --json one line, after the other.  Rates and means are of the time\n"
-              "between two looks; percentiles since the server started.  Ctrl-C ends it.",
+              "between two looks; percentiles since the server started.  Ctrl-C ends it.\n"
+              "A server that does not answer is named in its row.",
      .example = "top --interval 2", .run = command_top},
     {.path = "orders list", .args = "", .least = 0, .most = 0,
-     .options = OPT(USER) | OPT(LIMIT) | OPT(AFTER) | OPT(IDEMPOTENCY_KEY) | OPT(DEFAULTS),
+     .options = OPT(USER) | OPT(CART) | OPT(SINCE) | OPT(UNTIL) | OPT(LIMIT) | OPT(AFTER) |
+                OPT(IDEMPOTENCY_KEY) | OPT(DEFAULTS),
      .required = OPT(USER), .settings = true,
-     .help = "list a user's orders, newest first", .run = command_orders_list},
+     .help = "list a user's orders, newest first",
+     .about = "Of all users: checkoutctl checkouts list --status completed.", .run = command_orders_list},
     {.path = "orders show", .args = "ID", .least = 1, .most = 1,
-     .options = OPT(DEFAULTS), .settings = true,
-     .help = "show one order", .run = command_orders_show},
+     .options = OPT(USER) | OPT(DEFAULTS), .settings = true,
+     .help = "show one order", .about = ABOUT_IDS, .run = command_orders_show},
     {.path = "audit", .args = "", .least = 0, .most = 0,
      .options = OPT(GRACE), .settings = true,
-     .help = "check that all books agree; changes nothing", .run = command_audit},
-    {.path = "explain", .args = "ORDER", .least = 1, .most = 1, .settings = true,
-     .help = "what happened to an order, and what will", .run = command_explain},
+     .help = "check that all books agree; changes nothing",
+     .about = "When a service does not answer, the checks that need it are left out and named.",
+     .run = command_audit},
+    {.path = "explain", .args = "ID", .least = 1, .most = 1, .options = OPT(USER),
+     .settings = true, .help = "what happened to an order, and what will",
+     .about = ABOUT_IDS, .run = command_explain},
     {.path = "checkouts list", .args = "", .least = 0, .most = 0,
-     .options = OPT(UNFINISHED) | OPT(LIMIT) | OPT(AFTER) | OPT(DEFAULTS), .settings = true,
-     .help = "list checkouts, oldest first", .run = command_checkouts_list},
+     .options = OPT(UNFINISHED) | OPT(USER) | OPT(IDEMPOTENCY_KEY) | OPT(CART) | FILTERS,
+     .settings = true, .help = "list checkouts, newest first", .about = ABOUT_LISTS,
+     .example = "checkouts list --status failed --since 2h", .run = command_checkouts_list},
     {.path = "checkouts show", .args = "ID", .least = 1, .most = 1,
-     .options = OPT(DEFAULTS), .settings = true,
-     .help = "show one checkout", .run = command_checkouts_show},
+     .options = OPT(USER) | OPT(DEFAULTS), .settings = true,
+     .help = "show one checkout", .about = ABOUT_IDS, .run = command_checkouts_show},
     {.path = "checkouts retry", .args = "ID", .least = 1, .most = 1, .settings = true,
      .changes = true,
      .help = "have an unfinished one taken over at once", .run = command_checkouts_retry},
     {.path = "reservations list", .args = "", .least = 0, .most = 0,
-     .options = OPT(LIMIT) | OPT(AFTER) | OPT(DEFAULTS), .settings = true,
-     .help = "list reservations of stock, oldest first", .run = command_reservations_list},
+     .options = FILTERS, .settings = true,
+     .help = "list reservations of stock, newest first", .about = ABOUT_LISTS, .run = command_reservations_list},
     {.path = "reservations show", .args = "ID", .least = 1, .most = 1,
-     .options = OPT(DEFAULTS), .settings = true,
-     .help = "show one reservation and its lines", .run = command_reservations_show},
+     .options = OPT(USER) | OPT(DEFAULTS), .settings = true,
+     .help = "show one reservation and its lines", .about = ABOUT_IDS, .run = command_reservations_show},
     {.path = "charges list", .args = "", .least = 0, .most = 0,
-     .options = OPT(LIMIT) | OPT(AFTER) | OPT(DEFAULTS), .settings = true,
-     .help = "list charges, oldest first", .run = command_charges_list},
+     .options = OPT(USER) | FILTERS, .settings = true,
+     .help = "list charges, newest first", .about = ABOUT_LISTS, .run = command_charges_list},
     {.path = "charges show", .args = "ID", .least = 1, .most = 1,
-     .options = OPT(DEFAULTS), .settings = true,
-     .help = "show one charge", .run = command_charges_show},
+     .options = OPT(USER) | OPT(DEFAULTS), .settings = true,
+     .help = "show one charge", .about = ABOUT_IDS, .run = command_charges_show},
     {.path = "refund", .args = "CHARGE", .least = 1, .most = 1, .settings = true,
      .changes = true,
      .help = "give back all of what was charged",

@@ -5,6 +5,8 @@
 #include <inttypes.h>
 
 #include "cli/commands.h"
+#include "cli/filters.h"
+#include "cli/find.h"
 #include "cli/output.h"
 #include "cli/remote.h"
 #include "cli/states.h"
@@ -12,17 +14,6 @@
 #include "proto/payment.pb-c.h"
 
 enum { NAME_WIDTH = 12 }; /* of what is shown of one */
-
-static struct err take_limit(const struct cli *cli, int32_t *out)
-{
-    const char *limit = cli->options[OPT_LIMIT];
-    int64_t most = LIST_DEFAULT;
-    struct err e =
-        limit == NULL ? ERR_NONE : cli_number(limit, "--limit", 1, 1000, &most);
-
-    *out = (int32_t)most;
-    return e;
-}
 
 /* ---- reservations ---------------------------------------------------------------- */
 
@@ -40,20 +31,25 @@ static void print_reservations(const struct cli *cli, const ProtobufCMessage *me
                 reservation_state_text(r->state), time_text(r->created_at_ms, time),
                 money_text(r->total_cents, r->currency, total));
     }
-    if (reply->n_reservations > 0)
-        output_cut(cli, reply->n_reservations,
-                   reply->reservations[reply->n_reservations - 1]->reservation_id);
+    filter_tell_more(cli, reply->n_reservations, reply->next_before_id);
 }
 
 struct outcome command_reservations_list(struct cli *cli)
 {
     Inventory__V1__ListReservationsRequest request =
         INVENTORY__V1__LIST_RESERVATIONS_REQUEST__INIT;
-    struct err e = take_limit(cli, &request.limit);
+    int state = 0;
+    struct err e = filter_limit(cli, &request.limit);
 
+    if (!failed(e))
+        e = filter_times(cli, &request.since_ms, &request.until_ms);
+    if (!failed(e))
+        e = filter_state(cli, &inventory__v1__reservation_state__descriptor, &state);
     if (failed(e))
         return misused(e);
-    request.after_id = borrow(cli->options[OPT_AFTER]);
+    request.newest_first = true;
+    request.state = (Inventory__V1__ReservationState)state;
+    request.before_id = borrow(cli->options[OPT_AFTER]);
     return remote_show(cli, "inventory", "inventory.v1.Inventory/ListReservations",
                        &request.base, &inventory__v1__list_reservations_reply__descriptor,
                        print_reservations);
@@ -93,10 +89,10 @@ struct outcome command_reservations_show(struct cli *cli)
     Inventory__V1__GetReservationRequest request =
         INVENTORY__V1__GET_RESERVATION_REQUEST__INIT;
 
-    request.reservation_id = borrow(cli->words[0]);
-    return remote_show(cli, "inventory", "inventory.v1.Inventory/GetReservation",
-                       &request.base, &inventory__v1__get_reservation_reply__descriptor,
-                       print_reservation);
+    return find_and_show(cli, "inventory", "inventory.v1.Inventory/GetReservation",
+                         &request.base, &request.reservation_id,
+                         &inventory__v1__get_reservation_reply__descriptor,
+                         print_reservation);
 }
 
 /* ---- charges ----------------------------------------------------------------------- */
@@ -118,19 +114,25 @@ static void print_charges(const struct cli *cli, const ProtobufCMessage *message
                     ? "-"
                     : money_text(c->refunded_cents, c->currency, back));
     }
-    if (reply->n_charges > 0)
-        output_cut(cli, reply->n_charges,
-                   reply->charges[reply->n_charges - 1]->charge_id);
+    filter_tell_more(cli, reply->n_charges, reply->next_before_id);
 }
 
 struct outcome command_charges_list(struct cli *cli)
 {
     Payment__V1__ListChargesRequest request = PAYMENT__V1__LIST_CHARGES_REQUEST__INIT;
-    struct err e = take_limit(cli, &request.limit);
+    int state = 0;
+    struct err e = filter_limit(cli, &request.limit);
 
+    if (!failed(e))
+        e = filter_times(cli, &request.since_ms, &request.until_ms);
+    if (!failed(e))
+        e = filter_state(cli, &payment__v1__charge_state__descriptor, &state);
     if (failed(e))
         return misused(e);
-    request.after_id = borrow(cli->options[OPT_AFTER]);
+    request.newest_first = true;
+    request.state = (Payment__V1__ChargeState)state;
+    request.before_id = borrow(cli->options[OPT_AFTER]);
+    request.user_id = borrow(cli->options[OPT_USER]);
     return remote_show(cli, "payment", "payment.v1.Payment/ListCharges", &request.base,
                        &payment__v1__list_charges_reply__descriptor, print_charges);
 }
@@ -158,9 +160,9 @@ struct outcome command_charges_show(struct cli *cli)
 {
     Payment__V1__GetChargeRequest request = PAYMENT__V1__GET_CHARGE_REQUEST__INIT;
 
-    request.charge_id = borrow(cli->words[0]);
-    return remote_show(cli, "payment", "payment.v1.Payment/GetCharge", &request.base,
-                       &payment__v1__get_charge_reply__descriptor, print_charge);
+    return find_and_show(cli, "payment", "payment.v1.Payment/GetCharge", &request.base,
+                         &request.charge_id, &payment__v1__get_charge_reply__descriptor,
+                         print_charge);
 }
 
 static void print_refunded(const struct cli *cli, const ProtobufCMessage *message)

@@ -11,102 +11,101 @@
 
 #include "cli/catalogue.h"
 #include "cli/commands.h"
+#include "cli/find.h"
 #include "cli/output.h"
 #include "cli/remote.h"
+#include "cli/several.h"
 #include "cli/states.h"
 #include "cli/story.h"
 
 /* ---- asking ------------------------------------------------------------------- */
 
-/* A service that has nothing under the id has nothing to tell: no failure. */
-static struct outcome ask(const struct cli *cli, const char *service, const char *method,
-                          const ProtobufCMessage *request,
-                          const ProtobufCMessageDescriptor *reply_type,
-                          const ProtobufCMessage **reply)
-{
-    struct outcome end =
-        remote_call(cli, place_find(service), method, request, reply_type, reply);
+enum asked { ASKED_CHECKOUT, ASKED_RESERVATION, ASKED_CHARGE, ASKED_PROVIDER, ASKED_COUNT };
 
-    if (end.status == EXIT_RPC + (int)ERR_NOT_FOUND) {
-        *reply = NULL;
-        return done();
-    }
-    return end;
+struct requests {
+    Orders__V1__GetCheckoutRequest checkout;
+    Inventory__V1__GetReservationRequest reservation;
+    Payment__V1__GetChargeRequest charge;
+    Payment__V1__ListProviderChargesRequest provider;
+};
+
+static struct question question(const char *place, const char *method,
+                                const ProtobufCMessage *request,
+                                const ProtobufCMessageDescriptor *reply_type)
+{
+    return (struct question){.place = place_find(place),
+                             .method = method,
+                             .request = request,
+                             .reply_type = reply_type};
 }
 
-static struct outcome ask_inventory(struct story *story, char *id)
+/* All at once; a service that has nothing under the id has nothing to tell. */
+static void ask_all(const struct cli *cli, char *id, struct question *q)
 {
-    Inventory__V1__GetReservationRequest request =
-        INVENTORY__V1__GET_RESERVATION_REQUEST__INIT;
-    const ProtobufCMessage *reply = NULL;
+    struct requests r = {ORDERS__V1__GET_CHECKOUT_REQUEST__INIT,
+                         INVENTORY__V1__GET_RESERVATION_REQUEST__INIT,
+                         PAYMENT__V1__GET_CHARGE_REQUEST__INIT,
+                         PAYMENT__V1__LIST_PROVIDER_CHARGES_REQUEST__INIT};
 
-    request.reservation_id = id;
-    struct outcome end =
-        ask(story->cli, "inventory", "inventory.v1.Inventory/GetReservation",
-            &request.base, &inventory__v1__get_reservation_reply__descriptor, &reply);
-    story->reservation = (const Inventory__V1__GetReservationReply *)reply;
-    return end;
+    r.checkout.order_id = r.reservation.reservation_id = id;
+    r.charge.charge_id = r.provider.only_id = id;
+    q[ASKED_CHECKOUT] =
+        question("orchestrator", "orders.v1.Orders/GetCheckout", &r.checkout.base,
+                 &orders__v1__get_checkout_reply__descriptor);
+    q[ASKED_RESERVATION] = question(
+        "inventory", "inventory.v1.Inventory/GetReservation", &r.reservation.base,
+        &inventory__v1__get_reservation_reply__descriptor);
+    q[ASKED_CHARGE] = question("payment", "payment.v1.Payment/GetCharge", &r.charge.base,
+                               &payment__v1__get_charge_reply__descriptor);
+    q[ASKED_PROVIDER] =
+        question("payment", "payment.v1.Payment/ListProviderCharges", &r.provider.base,
+                 &payment__v1__list_provider_charges_reply__descriptor);
+    several_ask(cli, q, ASKED_COUNT);
 }
 
-static struct outcome ask_payment(struct story *story, char *id)
+static struct outcome take_answers(struct story *story, const struct question *q)
 {
-    Payment__V1__GetChargeRequest request = PAYMENT__V1__GET_CHARGE_REQUEST__INIT;
-    const ProtobufCMessage *reply = NULL;
+    const Payment__V1__ListProviderChargesReply *provider =
+        (const Payment__V1__ListProviderChargesReply *)q[ASKED_PROVIDER].reply;
 
-    request.charge_id = id;
-    struct outcome end =
-        ask(story->cli, "payment", "payment.v1.Payment/GetCharge", &request.base,
-            &payment__v1__get_charge_reply__descriptor, &reply);
-    story->charge = (const Payment__V1__GetChargeReply *)reply;
-    return end;
-}
-
-static struct outcome ask_provider(struct story *story, char *id)
-{
-    Payment__V1__ListProviderChargesRequest request =
-        PAYMENT__V1__LIST_PROVIDER_CHARGES_REQUEST__INIT;
-    const ProtobufCMessage *reply = NULL;
-
-    request.only_id = id;
-    struct outcome end =
-        ask(story->cli, "payment", "payment.v1.Payment/ListProviderCharges",
-            &request.base, &payment__v1__list_provider_charges_reply__descriptor, &reply);
-    const Payment__V1__ListProviderChargesReply *list =
-        (const Payment__V1__ListProviderChargesReply *)reply;
-    if (end.status == 0 && list != NULL && list->n_charges > 0)
-        story->provider = list->charges[0];
-    return end;
-}
-
-static struct outcome ask_all(struct story *story, char *id)
-{
-    Orders__V1__GetCheckoutRequest request = ORDERS__V1__GET_CHECKOUT_REQUEST__INIT;
-    const ProtobufCMessage *reply = NULL;
-
-    request.order_id = id;
-    struct outcome end = remote_call(story->cli, place_find("orchestrator"),
-                                     "orders.v1.Orders/GetCheckout", &request.base,
-                                     &orders__v1__get_checkout_reply__descriptor, &reply);
-    story->checkout = (const Orders__V1__GetCheckoutReply *)reply;
-    if (end.status == 0 && story->checkout->checkout == NULL)
-        end = remote(err_make(ERR_DATA_LOSS, "The reply holds no checkout."));
-    if (end.status == 0)
-        end = ask_inventory(story, id);
-    if (end.status == 0)
-        end = ask_payment(story, id);
-    return end.status == 0 ? ask_provider(story, id) : end;
+    story->checkout = (const Orders__V1__GetCheckoutReply *)q[ASKED_CHECKOUT].reply;
+    story->reservation =
+        (const Inventory__V1__GetReservationReply *)q[ASKED_RESERVATION].reply;
+    story->charge = (const Payment__V1__GetChargeReply *)q[ASKED_CHARGE].reply;
+    if (provider != NULL && provider->n_charges > 0)
+        story->provider = provider->charges[0];
+    story->orders_missing = question_missing(&q[ASKED_CHECKOUT]);
+    story->effects_missing = question_missing(&q[ASKED_RESERVATION]) ||
+                             question_missing(&q[ASKED_CHARGE]) ||
+                             question_missing(&q[ASKED_PROVIDER]);
+    if (story->checkout != NULL && story->checkout->checkout == NULL)
+        return remote(err_make(ERR_DATA_LOSS, "The reply holds no checkout."));
+    bool nothing = story->checkout == NULL && story->reservation == NULL &&
+                   story->charge == NULL && story->provider == NULL;
+    return nothing && !story->orders_missing ? q[ASKED_CHECKOUT].end : done();
 }
 
 /* ---- telling ------------------------------------------------------------------ */
 
-static void print_story(const struct story *story)
+static const char *state_of(const struct story *story)
 {
-    const Orders__V1__Checkout *c = story->checkout->checkout;
-    const char *money = story->checkout->money;
+    return story->checkout != NULL ? checkout_state_text(story->checkout->checkout->state)
+           : story->orders_missing ? "state not known"
+                                   : "no checkout";
+}
+
+static const char *money_of(const struct story *story)
+{
+    return story->checkout != NULL ? story->checkout->money : "";
+}
+
+static void print_story(const struct story *story, const char *id)
+{
+    const char *money = money_of(story);
     FILE *out = story->cli->out;
     char time[TIME_SIZE];
 
-    fprintf(out, "order %s, %s", c->order_id, checkout_state_text(c->state));
+    fprintf(out, "order %s, %s", id, state_of(story));
     if (*money != '\0') {
         fprintf(out, "; money: ");
         output_text(out, money);
@@ -124,9 +123,9 @@ static void print_story(const struct story *story)
     fprintf(out, "\nNext: %s\n", story->next);
 }
 
-static struct err json_story(const struct story *story)
+static struct err json_story(const struct story *story, const char *id,
+                             const struct question *questions)
 {
-    const Orders__V1__Checkout *c = story->checkout->checkout;
     json_t *moments = json_array();
 
     for (int i = 0; i < story->count; i++)
@@ -134,10 +133,10 @@ static struct err json_story(const struct story *story)
                                                  (json_int_t)story->moments[i].at_ms,
                                                  "service", story->moments[i].service,
                                                  "what", story->moments[i].text));
-    json_t *all = json_pack("{s:s, s:s, s:s, s:o, s:s}", "order_id", c->order_id, "state",
-                            checkout_state_text(c->state), "money",
-                            story->checkout->money, "timeline", moments, "next",
-                            story->next);
+    json_t *all = json_pack("{s:s, s:s, s:s, s:o, s:s, s:o}", "order_id", id, "state",
+                            state_of(story), "money", money_of(story), "timeline",
+                            moments, "next", story->next, "missing",
+                            several_missing_json(questions, ASKED_COUNT));
     if (all == NULL)
         return err_memory();
     int rc = json_dumpf(all, story->cli->out, JSON_COMPACT);
@@ -147,19 +146,54 @@ static struct err json_story(const struct story *story)
                    : err_make(ERR_DATA_LOSS, "the output could not be written");
 }
 
+static struct outcome tell(struct story *story, const char *id,
+                           const struct question *questions)
+{
+    story_tell(story);
+    if (story->cli->options[OPT_JSON] == NULL)
+        print_story(story, id);
+    struct outcome end = local(story->cli->options[OPT_JSON] == NULL
+                                   ? ERR_NONE
+                                   : json_story(story, id, questions));
+    if (end.status != 0)
+        return end;
+    several_name_others(story->cli, questions, ASKED_COUNT);
+    return several_end(questions, ASKED_COUNT);
+}
+
+/* One round: `again` is set when nothing has that id, which may then be a request's. */
+static struct outcome explain(struct story *story, const char *id, bool *again)
+{
+    struct question questions[ASKED_COUNT];
+
+    ask_all(story->cli, borrow(id), questions);
+    struct outcome end = take_answers(story, questions);
+    *again = end.error.code == ERR_NOT_FOUND;
+    if (end.status == 0)
+        end = tell(story, id, questions);
+    end.error.subject = NULL; /* lives in a question's memory */
+    several_close(questions, ASKED_COUNT);
+    return end;
+}
+
 struct outcome command_explain(struct cli *cli)
 {
     struct story *story = arena_alloc(cli->arena, sizeof *story);
+    const char *id = cli->words[0];
+    struct outcome end = done();
+    char found[ULID_SIZE];
+    bool again = false;
 
     if (story == NULL)
         return local(err_memory());
     story->cli = cli;
-    struct outcome end = ask_all(story, borrow(cli->words[0]));
-    if (end.status != 0)
-        return end;
-    story_tell(story);
-    if (cli->options[OPT_JSON] != NULL)
-        return local(json_story(story));
-    print_story(story);
-    return done();
+    if (!ulid_valid(id)) {
+        end = find_order(cli, id, found);
+        id = found;
+    }
+    if (end.status == 0)
+        end = explain(story, id, &again);
+    if (again && id != found && find_of_request(cli, id, found).status == 0)
+        end = explain(story, found, &again);
+    return end;
 }

@@ -45,6 +45,17 @@ struct err findings_add(struct findings *findings, enum check check, const char 
     return ERR_NONE;
 }
 
+static bool was_made(const struct findings *f, int check)
+{
+    return (f->possible >> check & 1) != 0;
+}
+
+/* Whether all there is was looked at, in all respects. */
+static bool is_whole(const struct findings *f)
+{
+    return f->possible == checks_possible(~0U) && !f->cut_short;
+}
+
 /* ---- for people --------------------------------------------------------------- */
 
 static void print_finding(const struct finding *f, FILE *out)
@@ -58,13 +69,23 @@ static void print_finding(const struct finding *f, FILE *out)
     fprintf(out, "\n");
 }
 
+static void print_row(const struct findings *f, int check, FILE *out)
+{
+    const struct check_row *row = &CHECKS[check];
+
+    if (!was_made(f, check))
+        fprintf(out, "%-18s %-53s %20s\n", row->name, row->holds, "not checked");
+    else
+        fprintf(out, "%-18s %-53s %9" PRId64 " %10" PRId64 "\n", row->name, row->holds,
+                f->looked_at[check], f->violations[check]);
+}
+
 void findings_print(const struct findings *findings, FILE *out)
 {
     fprintf(out, "%-18s %-53s %9s %10s\n", "check", "what must hold", "looked at",
             "violations");
     for (int c = 0; c < CHECK_COUNT; c++)
-        fprintf(out, "%-18s %-53s %9" PRId64 " %10" PRId64 "\n", CHECKS[c].name,
-                CHECKS[c].holds, findings->looked_at[c], findings->violations[c]);
+        print_row(findings, c, out);
     if (findings->under_way > 0)
         fprintf(out, "\n%" PRId64 " under way, and not judged.\n", findings->under_way);
     for (size_t i = 0; i < findings->listed; i++)
@@ -73,7 +94,9 @@ void findings_print(const struct findings *findings, FILE *out)
         fprintf(out, "\nand %" PRId64 " more.\n",
                 findings->total - (int64_t)findings->listed);
     if (findings->total == 0)
-        fprintf(out, "\nAll of it holds.\n");
+        fprintf(out, is_whole(findings)
+                         ? "\nAll of it holds.\n"
+                         : "\nWhat could be looked at holds; that is not all of it.\n");
 }
 
 /* ---- for programs ------------------------------------------------------------- */
@@ -84,8 +107,9 @@ struct err findings_json(const struct findings *findings, FILE *out)
 
     for (int c = 0; c < CHECK_COUNT; c++)
         json_array_append_new(checks,
-                              json_pack("{s:s, s:s, s:I, s:I}", "check", CHECKS[c].name,
-                                        "holds", CHECKS[c].holds, "looked_at",
+                              json_pack("{s:s, s:s, s:b, s:I, s:I}", "check",
+                                        CHECKS[c].name, "holds", CHECKS[c].holds,
+                                        "checked", was_made(findings, c), "looked_at",
                                         (json_int_t)findings->looked_at[c], "violations",
                                         (json_int_t)findings->violations[c]));
     for (size_t i = 0; i < findings->listed; i++) {
@@ -94,7 +118,9 @@ struct err findings_json(const struct findings *findings, FILE *out)
                                                     CHECKS[f->check].name, "id", f->id,
                                                     "what", f->what, "todo", f->todo));
     }
-    json_t *all = json_pack("{s:b, s:I, s:I, s:o, s:o}", "holds", findings->total == 0,
+    json_t *all = json_pack("{s:b, s:b, s:I, s:I, s:o, s:o}", "holds",
+                            findings->total == 0 && is_whole(findings), "whole",
+                            is_whole(findings),
                             "under_way", (json_int_t)findings->under_way, "not_listed",
                             (json_int_t)(findings->total - (int64_t)findings->listed),
                             "checks", checks, "violations", violations);

@@ -19,6 +19,8 @@ struct findings {
     int64_t violations[CHECK_COUNT];
     int64_t total;     /* violations in all */
     int64_t under_way; /* ids that were not judged */
+    uint32_t possible; /* checks that were made; the others lacked a service */
+    bool cut_short;    /* not everything was looked at */
     struct finding list[FINDINGS_LISTED_MAX];
     size_t listed;
 };

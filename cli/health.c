@@ -10,13 +10,12 @@
 #include "cli/line.h"
 #include "cli/output.h"
 #include "cli/remote.h"
+#include "cli/several.h"
 #include "proto/rpc.pb-c.h"
 
 enum {
     PLACES_MAX = 8,
     PING_MAX = 1000,
-    LOOK_MEMORY_MAX = 1 << 20,
-    LOOK_MS = 2000, /* for an answer, without --max-time */
     ROW_NAME_SIZE = 64,
     ROWS_MAX = 256, /* that a watch remembers */
 };
@@ -38,16 +37,6 @@ static struct err places_asked(const struct cli *cli, const struct place **out,
 
 /* ---- health ---------------------------------------------------------------------- */
 
-/* One server being looked at, with its line and memory until look_end. */
-struct look {
-    const struct place *place;
-    struct line *line;
-    struct line_call call;
-    struct arena *arena;
-    struct outcome end;
-    const Rpc__V1__HealthCheckReply *reply; /* NULL when there was none */
-};
-
 /* A server, or something that it does beside: as it is shown. */
 struct row {
     const char *name, *part; /* part: NULL for the server itself */
@@ -55,48 +44,17 @@ struct row {
     const char *detail;
 };
 
-static void look_begin(const struct cli *cli, const struct place *place,
-                       struct look *look)
-{
-    static const Rpc__V1__HealthCheckRequest REQUEST =
-        RPC__V1__HEALTH_CHECK_REQUEST__INIT;
-    int64_t ms = cli->options[OPT_MAX_TIME] == NULL ? LOOK_MS : cli->max_time_ms;
-
-    *look = (struct look){.place = place, .arena = arena_new(LOOK_MEMORY_MAX)};
-    look->end =
-        look->arena == NULL ? local(err_memory()) : line_open(cli, place, &look->line);
-    if (look->end.status == 0)
-        line_start(look->line, &look->call, "rpc.v1.Health/Check", &REQUEST.base,
-                   &rpc__v1__health_check_reply__descriptor, look->arena, ms);
-}
-
-static void look_wait(struct look *look)
-{
-    const ProtobufCMessage *message = NULL;
-
-    if (look->end.status != 0)
-        return;
-    look->end = line_wait(&look->call, &message);
-    look->end.error.subject = NULL; /* it lives as long as the look */
-    look->reply = (const Rpc__V1__HealthCheckReply *)message;
-}
-
-static void look_end(struct look *look)
-{
-    line_close(look->line);
-    arena_free(look->arena);
-}
-
 static const char *state_name(Rpc__V1__HealthCheckReply__Status status)
 {
     return status == RPC__V1__HEALTH_CHECK_REPLY__STATUS__SERVING ? "SERVING"
                                                                   : "NOT_SERVING";
 }
 
-/* The look's rows, one after another; false when there is no i-th. */
-static bool look_row(const struct look *look, size_t i, struct row *out)
+/* The rows of what a server answered, one after another; false when there is no i-th. */
+static bool look_row(const struct question *look, size_t i, struct row *out)
 {
-    const Rpc__V1__HealthCheckReply *reply = look->end.status == 0 ? look->reply : NULL;
+    const Rpc__V1__HealthCheckReply *reply =
+        (const Rpc__V1__HealthCheckReply *)look->reply;
 
     if (reply == NULL) {
         *out =
@@ -150,31 +108,40 @@ static void print_row(const struct cli *cli, const struct row *row, int64_t at_m
 }
 
 /* What the exit status says of a row. */
-static struct outcome end_of(const struct look *look, const struct row *row)
+static struct outcome end_of(const struct question *look, const struct row *row)
 {
+    struct outcome end = look->end;
     char name[ROW_NAME_SIZE];
 
-    if (is_well(row) || look->end.status != 0)
-        return look->end;
+    end.error.subject = NULL; /* it lives as long as the question */
+    if (is_well(row) || end.status != 0)
+        return end;
     name_row(row, name);
     return local(err_make(ERR_UNAVAILABLE, "%s is not serving", name));
 }
 
-/* All are asked at once, so that the slowest decides how long it takes. */
+/* All are asked at once, so that the slowest decides how long it takes.  Free with
+ * several_close. */
 static void look_at_all(const struct cli *cli, const struct place *const *places,
-                        size_t count, struct look *looks)
+                        size_t count, struct question *looks)
 {
+    static const Rpc__V1__HealthCheckRequest REQUEST =
+        RPC__V1__HEALTH_CHECK_REQUEST__INIT;
+
     for (size_t i = 0; i < count; i++)
-        look_begin(cli, places[i], &looks[i]);
-    for (size_t i = 0; i < count; i++)
-        look_wait(&looks[i]);
+        looks[i] =
+            (struct question){.place = places[i],
+                              .method = "rpc.v1.Health/Check",
+                              .request = &REQUEST.base,
+                              .reply_type = &rpc__v1__health_check_reply__descriptor};
+    several_ask(cli, looks, count);
 }
 
 /* The exit status is that of the first which is not well. */
 static struct outcome look_once(const struct cli *cli, const struct place *const *places,
                                 size_t count)
 {
-    struct look looks[PLACES_MAX];
+    struct question looks[PLACES_MAX];
     struct outcome first = done();
     struct row row;
 
@@ -186,8 +153,7 @@ static struct outcome look_once(const struct cli *cli, const struct place *const
                 first = end_of(&looks[i], &row);
         }
     fflush(cli->out);
-    for (size_t i = 0; i < count; i++)
-        look_end(&looks[i]);
+    several_close(looks, count);
     return first;
 }
 
@@ -220,7 +186,7 @@ static bool has_changed(struct memory *memory, const struct row *row)
     return changed;
 }
 
-static void print_changes(const struct cli *cli, const struct look *look,
+static void print_changes(const struct cli *cli, const struct question *look,
                           struct memory *memory)
 {
     struct row row;
@@ -235,7 +201,7 @@ static struct outcome watch(const struct cli *cli, const struct place *const *pl
                             size_t count, int64_t interval_ms, int64_t times)
 {
     struct memory *memory = arena_alloc(cli->arena, sizeof *memory);
-    struct look looks[PLACES_MAX];
+    struct question looks[PLACES_MAX];
     struct timespec pause = {.tv_sec = interval_ms / 1000,
                              .tv_nsec = interval_ms % 1000 * 1000000};
 
@@ -246,10 +212,9 @@ static struct outcome watch(const struct cli *cli, const struct place *const *pl
         if (round > 0)
             nanosleep(&pause, NULL);
         look_at_all(cli, places, count, looks);
-        for (size_t i = 0; i < count; i++) {
+        for (size_t i = 0; i < count; i++)
             print_changes(cli, &looks[i], memory);
-            look_end(&looks[i]);
-        }
+        several_close(looks, count);
         if (fflush(cli->out) != 0)
             break;
     }

@@ -1,13 +1,16 @@
 /* look.c - see look.h. */
 #include "cli/look.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cli/catalogue.h"
-#include "cli/remote.h"
+#include "cli/several.h"
 #include "proto/orders.pb-c.h"
 #include "proto/rpc.pb-c.h"
+
+enum { AGAIN_MS = 500 };
 
 /* ---- reading ------------------------------------------------------------------ */
 
@@ -86,54 +89,59 @@ static void take_metric(struct look *look, struct sample *sample,
     }
 }
 
-static struct outcome read_server(const struct cli *cli, const struct place *place,
-                                  struct look *look, struct sample *sample)
+static void read_server(const struct question *q, struct look *look,
+                        struct sample *sample)
 {
-    Rpc__V1__ReadMetricsRequest request = RPC__V1__READ_METRICS_REQUEST__INIT;
-    const ProtobufCMessage *message = NULL;
-    struct outcome end = remote_call(cli, place, "rpc.v1.Metrics/Read", &request.base,
-                                     &rpc__v1__read_metrics_reply__descriptor, &message);
+    const Rpc__V1__ReadMetricsReply *reply = (const Rpc__V1__ReadMetricsReply *)q->reply;
 
     *sample = (struct sample){.count = 0};
-    if (end.status != 0) {
-        snprintf(sample->trouble, sizeof sample->trouble, "%s", end.error.message);
-        return end;
+    if (reply == NULL) {
+        snprintf(sample->trouble, sizeof sample->trouble, "%s", q->end.error.message);
+        return;
     }
-    const Rpc__V1__ReadMetricsReply *reply = (const Rpc__V1__ReadMetricsReply *)message;
     sample->started_at_ms = reply->started_at_ms;
     sample->now_ms = reply->now_ms;
     for (size_t i = 0; i < reply->n_metrics; i++)
         take_metric(look, sample, reply->metrics[i]);
-    return end;
 }
 
-static int64_t count_unfinished(const struct cli *cli)
+struct outcome look_take(const struct cli *cli, const struct look *before,
+                         struct look *look)
 {
-    Orders__V1__ListCheckoutsRequest request = ORDERS__V1__LIST_CHECKOUTS_REQUEST__INIT;
-    const ProtobufCMessage *message = NULL;
+    Rpc__V1__ReadMetricsRequest metrics = RPC__V1__READ_METRICS_REQUEST__INIT;
+    Orders__V1__ListCheckoutsRequest checkouts =
+        ORDERS__V1__LIST_CHECKOUTS_REQUEST__INIT;
+    struct question q[SERVERS_MAX + 1];
+    const size_t last = PLACES_COUNT, count = PLACES_COUNT + 1;
 
-    request.unfinished = true;
-    struct outcome end = remote_call(
-        cli, place_find("orchestrator"), "orders.v1.Orders/ListCheckouts", &request.base,
-        &orders__v1__list_checkouts_reply__descriptor, &message);
-    return end.status != 0
-               ? -1
-               : (int64_t)((const Orders__V1__ListCheckoutsReply *)message)->n_checkouts;
-}
-
-struct outcome look_take(const struct cli *cli, struct look *look)
-{
-    struct outcome first = done();
-
+    assert(PLACES_COUNT <= SERVERS_MAX);
+    for (size_t i = 0; i < PLACES_COUNT; i++)
+        q[i] = (struct question){
+            .place = &PLACES[i],
+            .method = "rpc.v1.Metrics/Read",
+            .request = &metrics.base,
+            .reply_type = &rpc__v1__read_metrics_reply__descriptor,
+            /* Who did not answer before holds up the next look a moment only. */
+            .timeout_ms = before != NULL && *before->servers[i].trouble != '\0' ? AGAIN_MS
+                                                                               : 0};
+    checkouts.unfinished = true;
+    q[last] = (struct question){
+        .place = place_find("orchestrator"),
+        .method = "orders.v1.Orders/ListCheckouts",
+        .request = &checkouts.base,
+        .reply_type = &orders__v1__list_checkouts_reply__descriptor,
+        .timeout_ms = before != NULL && before->unfinished < 0 ? AGAIN_MS : 0};
+    several_ask(cli, q, count);
     look->sagas = 0;
-    for (size_t i = 0; i < PLACES_COUNT; i++) {
-        struct outcome end = read_server(cli, &PLACES[i], look, &look->servers[i]);
-        if (first.status == 0)
-            first = end;
-    }
-    look->unfinished = count_unfinished(cli);
-    first.error.subject = NULL; /* lives in memory of this look */
-    return first;
+    for (size_t i = 0; i < PLACES_COUNT; i++)
+        read_server(&q[i], look, &look->servers[i]);
+    look->unfinished = q[last].reply == NULL
+                           ? -1
+                           : (int64_t)((const Orders__V1__ListCheckoutsReply *)q[last].reply)
+                                 ->n_checkouts;
+    struct outcome end = several_end(q, count);
+    several_close(q, count);
+    return end;
 }
 
 /* ---- what changed between two looks ------------------------------------------- */

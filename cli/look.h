@@ -34,9 +34,11 @@ struct look {
     int64_t sagas;
 };
 
-/* Looks at everything.  The outcome is the first server's that could not be read; what the
- * others said is there all the same.  Replies live in cli->arena, `look` does not. */
-struct outcome look_take(const struct cli *cli, struct look *look)
+/* Looks at everything, all servers at once.  The outcome is the first server's that could
+ * not be read; what the others said is there all the same.  `before` is the look before, or
+ * NULL: who did not answer then is not waited for as long again. */
+struct outcome look_take(const struct cli *cli, const struct look *before,
+                         struct look *look)
     __attribute__((warn_unused_result));
 
 struct rate {

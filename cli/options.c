@@ -35,7 +35,7 @@ const struct option_row OPTIONS[OPT_COUNT] = {
     [OPT_ROLES] = {"roles", 0, "FILE", "afterwards set the passwords of `role = password` lines"},
     [OPT_LOCK_WAIT] = {"lock-wait", 0, "SECONDS", "how long to wait for another migrator [60]"},
     [OPT_USER] = {"user", 0, "UUID", "the user"},
-    [OPT_IDEMPOTENCY_KEY] = {"idempotency-key", 0, "KEY", "only the order placed under this key"},
+    [OPT_IDEMPOTENCY_KEY] = {"idempotency-key", 0, "KEY", "only what was placed under this key of the user's"},
     [OPT_TTL] = {"ttl", 0, "SECONDS", "how long it is good for [3600]"},
     [OPT_ISSUER] = {"issuer", 0, "TEXT", "iss, instead of jwt_issuer"},
     [OPT_AUDIENCE] = {"audience", 0, "TEXT", "aud, instead of jwt_audience"},
@@ -55,6 +55,10 @@ const struct option_row OPTIONS[OPT_COUNT] = {
     [OPT_WAIT] = {"wait", 0, "MS", "how long to wait for an event when there is none [0]"},
     [OPT_FROM] = {"from", 0, "POSITION", "the first to be published again"},
     [OPT_QUERY] = {"query", 0, "TEXT", "only with this text in title or SKU, in any case"},
+    [OPT_CART] = {"cart", 0, "ID", "only of this cart"},
+    [OPT_STATUS] = {"status", 0, "STATE", "only those in this state, such as failed"},
+    [OPT_SINCE] = {"since", 0, "TIME", "only from then on: 2h, 3d, 2026-01-31, 2026-01-31T12:00Z"},
+    [OPT_UNTIL] = {"until", 0, "TIME", "only from before then"},
     [OPT_SKU] = {"sku", 0, "SKU[,SKU]", "only these; 100 at most"},
 };
 /* clang-format on */

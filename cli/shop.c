@@ -4,6 +4,8 @@
 
 #include "base/bounds.h"
 #include "cli/commands.h"
+#include "cli/filters.h"
+#include "cli/find.h"
 #include "cli/output.h"
 #include "cli/remote.h"
 #include "proto/inventory.pb-c.h"
@@ -61,9 +63,9 @@ struct outcome command_orders_show(struct cli *cli)
 {
     Orders__V1__GetOrderRequest request = ORDERS__V1__GET_ORDER_REQUEST__INIT;
 
-    request.order_id = borrow(cli->words[0]);
-    return remote_show(cli, "orchestrator", "orders.v1.Orders/GetOrder", &request.base,
-                       &orders__v1__get_order_reply__descriptor, print_order);
+    return find_and_show(cli, "orchestrator", "orders.v1.Orders/GetOrder", &request.base,
+                         &request.order_id, &orders__v1__get_order_reply__descriptor,
+                         print_order);
 }
 
 static void print_orders(const struct cli *cli, const ProtobufCMessage *message)
@@ -82,8 +84,7 @@ static void print_orders(const struct cli *cli, const ProtobufCMessage *message)
         fputc('\n', cli->out);
     }
     if (*reply->next_cursor != '\0')
-        fprintf(cli->err, "More: checkoutctl orders list --user %s --after %s\n",
-                cli->options[OPT_USER], reply->next_cursor);
+        fprintf(cli->err, "More: the same command with --after %s\n", reply->next_cursor);
 }
 
 struct outcome command_orders_list(struct cli *cli)
@@ -94,8 +95,11 @@ struct outcome command_orders_list(struct cli *cli)
     int64_t most = key == NULL ? 20 : 0;
     struct err e = limit == NULL ? ERR_NONE : cli_number(limit, "--limit", 1, 100, &most);
 
+    if (!failed(e))
+        e = filter_times(cli, &request.since_ms, &request.until_ms);
     if (failed(e))
         return misused(e);
+    request.cart_id = borrow(cli->options[OPT_CART]);
     request.user_id = borrow(cli->options[OPT_USER]);
     request.limit = (int32_t)most;
     request.cursor = borrow(cli->options[OPT_AFTER]);

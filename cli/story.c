@@ -55,8 +55,9 @@ static void tell_claim(struct story *story)
 
     if (c->state != ORDERS__V1__CHECKOUT_STATE__CHECKOUT_UNSPECIFIED)
         tell(story, c->created_at_ms, "orchestrator",
-             "claimed: cart %s of user %s, to be paid with %s, key %s", c->cart_id,
-             c->user_id, r->payment_method_id, c->idempotency_key);
+             "claimed: cart %s of user %s, to be paid with %s, key %s%s%s", c->cart_id,
+             c->user_id, r->payment_method_id, c->idempotency_key,
+             *r->request_id != '\0' ? ", by request " : "", r->request_id);
 }
 
 static void tell_incidents(struct story *story)
@@ -214,17 +215,16 @@ static const char *next_undoing(const struct story *story)
     return "its end: nothing is left to be undone";
 }
 
-static void foretell(struct story *story)
+static void foretell_unfinished(struct story *story)
 {
     const Orders__V1__Checkout *c = story->checkout->checkout;
     bool aborting = c->state == ORDERS__V1__CHECKOUT_STATE__ABORTING;
-    const char *step = aborting ? next_undoing(story) : next_step(story);
+    const char *step = story->effects_missing ? "a step that is not known now"
+                       : aborting             ? next_undoing(story)
+                                              : next_step(story);
     double seconds = (double)c->lease_left_ms / 1000;
 
-    if (!aborting && c->state != ORDERS__V1__CHECKOUT_STATE__RUNNING)
-        snprintf(story->next, TEXT_SIZE, "Nothing more: it is %s.",
-                 checkout_state_text(c->state));
-    else if (c->needs_attention)
+    if (c->needs_attention)
         snprintf(
             story->next, TEXT_SIZE,
             "It needs attention: undoing it keeps failing, at %s.  Once the cause is "
@@ -243,6 +243,24 @@ static void foretell(struct story *story)
             -seconds, step);
 }
 
+static void foretell(struct story *story)
+{
+    const Orders__V1__Checkout *c =
+        story->checkout == NULL ? NULL : story->checkout->checkout;
+
+    if (c == NULL)
+        snprintf(story->next, TEXT_SIZE, "%s",
+                 story->orders_missing
+                     ? "Not known: the orchestrator did not answer."
+                     : "Nothing: the orchestrator has no checkout and no order of this id.");
+    else if (c->state == ORDERS__V1__CHECKOUT_STATE__ABORTING ||
+             c->state == ORDERS__V1__CHECKOUT_STATE__RUNNING)
+        foretell_unfinished(story);
+    else
+        snprintf(story->next, TEXT_SIZE, "Nothing more: it is %s.",
+                 checkout_state_text(c->state));
+}
+
 /* ---- all of it ---------------------------------------------------------------- */
 
 static int by_time(const void *a, const void *b)
@@ -256,15 +274,20 @@ static int by_time(const void *a, const void *b)
 
 void story_tell(struct story *story)
 {
+    const bool claimed = story->checkout != NULL;
+
     /* What came in one millisecond stays in this order: that in which it happens. */
-    tell_claim(story);
+    if (claimed)
+        tell_claim(story);
     tell_reserved(story);
     tell_intent(story);
     tell_provider(story);
     tell_outcome(story);
-    tell_incidents(story);
+    if (claimed)
+        tell_incidents(story);
     tell_settled(story);
-    tell_end(story);
+    if (claimed)
+        tell_end(story);
     qsort(story->moments, (size_t)story->count, sizeof *story->moments, by_time);
     foretell(story);
 }

@@ -22,10 +22,12 @@ struct moment {
 /* What the services answered, and below it what story_tell makes of that. */
 struct story {
     const struct cli *cli;
-    const Orders__V1__GetCheckoutReply *checkout;
+    const Orders__V1__GetCheckoutReply *checkout;          /* or NULL */
     const Inventory__V1__GetReservationReply *reservation; /* or NULL */
     const Payment__V1__GetChargeReply *charge;             /* or NULL */
     const Payment__V1__ProviderEntry *provider;            /* or NULL */
+    bool orders_missing;  /* the orchestrator did not say: there may be a checkout */
+    bool effects_missing; /* the same of inventory or payment */
     struct moment moments[MOMENTS_MAX];
     int count;
     char next[TEXT_SIZE];
@@ -33,6 +35,7 @@ struct story {
 
 /*
  * Makes the moments of the answers, in the order of their times, and says in `next` what
- * happens next.  `checkout->checkout` must be there.  Moments past MOMENTS_MAX are left out.
+ * happens next, as far as that is known.  `checkout->checkout` is there when `checkout` is.
+ * Moments past MOMENTS_MAX are left out.
  */
 void story_tell(struct story *story);

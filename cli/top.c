@@ -13,8 +13,6 @@
 #include "cli/look.h"
 #include "cli/output.h"
 
-enum { LOOK_MEMORY_MAX = 16 << 20 };
-
 /* ---- showing ------------------------------------------------------------------ */
 
 static const char *age_text(int64_t ms, char out[TIME_SIZE])
@@ -138,22 +136,31 @@ static struct err print_line(const struct cli *cli, const struct look *before,
 
 /* ---- the loop ----------------------------------------------------------------- */
 
+static void sleep_until(int64_t us)
+{
+    int64_t left = us - clock_monotonic_us();
+
+    if (left > 0)
+        nanosleep(&(struct timespec){.tv_sec = left / 1000000,
+                                     .tv_nsec = left % 1000000 * 1000},
+                  NULL);
+}
+
 /* Looks again and again; the first look is only what the second is compared with. */
 static struct outcome loop(const struct cli *cli, struct look looks[2],
                            int64_t interval_s, int64_t times)
 {
     int64_t looked_us = clock_monotonic_us();
-    struct outcome end = look_take(cli, &looks[0]);
+    struct outcome end = look_take(cli, NULL, &looks[0]);
     struct err e = ERR_NONE;
 
     for (int64_t round = 0; !failed(e) && (times == 0 || round < times); round++) {
         const struct look *before = &looks[round % 2];
         struct look *now = &looks[(round + 1) % 2];
-        nanosleep(&(struct timespec){.tv_sec = interval_s}, NULL);
-        arena_reset(cli->arena);
+        sleep_until(looked_us + interval_s * 1000000);
         double seconds = (double)(clock_monotonic_us() - looked_us) / 1e6;
         looked_us = clock_monotonic_us();
-        end = look_take(cli, now);
+        end = look_take(cli, before, now);
         if (cli->options[OPT_JSON] != NULL)
             e = print_line(cli, before, now, seconds);
         else
@@ -168,7 +175,6 @@ struct outcome command_top(struct cli *cli)
 {
     const char *interval = cli->options[OPT_INTERVAL], *times = cli->options[OPT_TIMES];
     int64_t seconds = 1, rounds = 0;
-    struct cli own = *cli; /* with memory of one look */
     struct err e = interval == NULL
                        ? ERR_NONE
                        : cli_number(interval, "--interval", 1, 3600, &seconds);
@@ -178,11 +184,8 @@ struct outcome command_top(struct cli *cli)
     if (failed(e))
         return misused(e);
     struct look *looks = calloc(2, sizeof *looks);
-    own.arena = arena_new(LOOK_MEMORY_MAX);
-    struct outcome end = looks == NULL || own.arena == NULL
-                             ? local(err_memory())
-                             : loop(&own, looks, seconds, rounds);
-    arena_free(own.arena);
+    struct outcome end =
+        looks == NULL ? local(err_memory()) : loop(cli, looks, seconds, rounds);
     free(looks);
     return end;
 }

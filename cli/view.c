@@ -3,6 +3,15 @@
 
 #include <string.h>
 
+uint32_t checks_possible(unsigned have)
+{
+    uint32_t mask = 0;
+
+    for (unsigned c = 0; c < CHECK_COUNT; c++)
+        mask |= (CHECKS[c].needs & ~have) == 0 ? UINT32_C(1) << c : 0;
+    return mask;
+}
+
 /* ---- small questions ---------------------------------------------------------- */
 
 static bool checkout_is(const struct view *v, Orders__V1__CheckoutState state)

@@ -53,13 +53,20 @@ enum check {
 
 #define CHECK(name) (UINT32_C(1) << CHECK_##name)
 
+/* What a check cannot be made without. */
+enum { NEEDS_ORDERS = 1, NEEDS_STOCK = 2, NEEDS_MONEY = 4 };
+
 struct check_row {
+    unsigned needs;    /* of whom: bits of NEEDS_... */
     const char *name;  /* for programs: "order.charge" */
     const char *holds; /* what must hold, in words */
     const char *todo;  /* what to do about a violation; %s is the id or SKU */
 };
 
 extern const struct check_row CHECKS[CHECK_COUNT];
+
+/* The checks that can be made with what those say (bits of NEEDS_...). */
+uint32_t checks_possible(unsigned have);
 
 enum standing { STANDING_UNDER_WAY, STANDING_LATE, STANDING_FINAL };
 

@@ -13,66 +13,66 @@ enum { WORDS_SIZE = MONEY_SIZE + 32 };
 
 /* clang-format off */
 const struct check_row CHECKS[CHECK_COUNT] = {
-    [CHECK_STOCK_CONSERVED] = {
+    [CHECK_STOCK_CONSERVED] = {NEEDS_STOCK,
         "stock.conserved", "received = available + held + sold, none below zero",
         "somebody wrote to inventory.stock by hand; compare with: checkoutctl stock "
         "show %s"},
-    [CHECK_STOCK_BOOKED] = {
+    [CHECK_STOCK_BOOKED] = {NEEDS_STOCK,
         "stock.booked", "received is the sum of the ledger",
         "find what was received but not booked, then: checkoutctl stock adjust %s "
         "DELTA --reason TEXT"},
-    [CHECK_STOCK_HELD] = {
+    [CHECK_STOCK_HELD] = {NEEDS_STOCK,
         "stock.held", "held is what held reservations say",
         "somebody wrote to inventory's tables by hand; compare with: checkoutctl "
         "stock show %s"},
-    [CHECK_STOCK_SOLD] = {
+    [CHECK_STOCK_SOLD] = {NEEDS_STOCK,
         "stock.sold", "sold is what confirmed reservations say",
         "somebody wrote to inventory's tables by hand; compare with: checkoutctl "
         "stock show %s"},
-    [CHECK_ORDER_CHECKOUT] = {
+    [CHECK_ORDER_CHECKOUT] = {NEEDS_ORDERS,
         "order.checkout", "an order and its completed checkout are one",
         "see both with: checkoutctl explain %s"},
-    [CHECK_ORDER_KEY] = {
+    [CHECK_ORDER_KEY] = {NEEDS_ORDERS,
         "order.key", "a key has at most one order",
         "keep one order, refund the other: checkoutctl explain %s"},
-    [CHECK_ORDER_CART] = {
+    [CHECK_ORDER_CART] = {NEEDS_ORDERS,
         "order.cart", "a cart has at most one live checkout",
         "keep one order, refund the other: checkoutctl explain %s"},
-    [CHECK_ORDER_CHARGE] = {
+    [CHECK_ORDER_CHARGE] = {NEEDS_ORDERS | NEEDS_MONEY,
         "order.charge", "an order has one captured charge of its amount",
         "after a refund by hand this is as it should be, and stays; else see what was "
         "charged with: checkoutctl explain %s"},
-    [CHECK_ORDER_RESERVATION] = {
+    [CHECK_ORDER_RESERVATION] = {NEEDS_ORDERS | NEEDS_STOCK,
         "order.reservation", "an order has one confirmed reservation of its total",
         "see what became of it with: checkoutctl explain %s; when it is held still: "
         "checkoutctl call Inventory/Confirm '{\"reservation_id\":\"%s\"}'"},
-    [CHECK_ORDER_EVENT] = {
+    [CHECK_ORDER_EVENT] = {NEEDS_ORDERS,
         "order.event", "an order has one order.created event",
         "tell those who listen of it by hand; what it said: checkoutctl orders show "
         "%s"},
-    [CHECK_CHARGE_ORDER] = {
+    [CHECK_CHARGE_ORDER] = {NEEDS_ORDERS | NEEDS_MONEY,
         "charge.order", "money that is kept is of an order",
         "give it back: checkoutctl call Payment/Refund '{\"charge_id\":\"%s\"}'"},
-    [CHECK_CHARGE_REFUND] = {
+    [CHECK_CHARGE_REFUND] = {NEEDS_MONEY,
         "charge.refund", "no more is refunded than was charged",
         "see both books with: checkoutctl explain %s"},
-    [CHECK_RESERVATION_ORDER] = {
+    [CHECK_RESERVATION_ORDER] = {NEEDS_ORDERS | NEEDS_STOCK,
         "reservation.order", "stock that is set aside is of an order",
         "give it back: checkoutctl call Inventory/Release "
         "'{\"reservation_id\":\"%s\"}'"},
-    [CHECK_FAILED_UNDONE] = {
+    [CHECK_FAILED_UNDONE] = {NEEDS_ORDERS | NEEDS_STOCK | NEEDS_MONEY,
         "failed.undone", "a failed checkout keeps no stock and no money",
         "undo it: checkoutctl call Payment/Refund '{\"charge_id\":\"%s\"}' and "
         "checkoutctl call Inventory/Release '{\"reservation_id\":\"%s\"}'"},
-    [CHECK_FINISHED] = {
+    [CHECK_FINISHED] = {NEEDS_ORDERS,
         "checkout.finished", "no checkout is unfinished past its lease",
         "see that an orchestrator runs (checkoutctl health), then: checkoutctl "
         "checkouts retry %s"},
-    [CHECK_BOOKS_EQUAL] = {
+    [CHECK_BOOKS_EQUAL] = {NEEDS_ORDERS | NEEDS_MONEY,
         "books.equal", "payment's books and the provider's say the same",
         "see both with: checkoutctl explain %s; what the provider says is what "
         "happened"},
-    [CHECK_EVENT_BUS] = {
+    [CHECK_EVENT_BUS] = {NEEDS_ORDERS,
         "event.bus", "no event was refused by the bus for good",
         "mend what the bus says, then: checkoutctl events resend %s; or, if nobody "
         "needs it: checkoutctl events drop %s"},

@@ -18,7 +18,7 @@ static struct err authenticate(struct request *r, enum method method)
     if (!failed(e))
         e = jwt_verify(r->gateway->jwt, token, size, clock_wall_ms() / 1000, r->user);
     if (failed(e))
-        log_limited(LOG_INFO, "refused", "request=%s code=%s reason=\"%s\"", r->id,
+        log_limited(LOG_INFO, "refused", "request=%s code=%s reason=%s", r->id,
                     err_reason(e.code), e.message);
     return e;
 }

@@ -87,8 +87,8 @@ static void on_products(void *arg, struct err e, const ProtobufCMessage *message
 
     (void)replayed;
     if (failed(e)) {
-        log_warn("cart_unpriced", "request=%s code=%s reason=\"%s\"",
-                 pricing->request->id, err_reason(e.code), e.message);
+        log_warn("cart_unpriced", "request=%s code=%s reason=%s", pricing->request->id,
+                 err_reason(e.code), e.message);
     } else {
         view->priced = true;
         for (size_t i = 0; i < view->cart->n_lines; i++)

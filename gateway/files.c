@@ -163,7 +163,7 @@ static struct err read_folder(struct files *files, int fd, const char *prefix)
         if (served(entry))
             e = add_file(files, fd, entry->d_name, prefix);
         else
-            log_line(LOG_WARN, "not_served", "file=\"%.64s\"", entry->d_name);
+            log_line(LOG_WARN, "not_served", "file=%.64s", entry->d_name);
     }
     closedir(stream);
     return e;

@@ -53,7 +53,7 @@ static void add_trouble(struct checking *c, const char *reason, const char *deta
 {
     const char *name = NAMES[c->service];
 
-    log_warn("service_not_serving", "request=%s service=%s error=\"%s\"", c->request->id,
+    log_warn("service_not_serving", "request=%s service=%s error=%s", c->request->id,
              name, detail);
     separate(&c->troubles);
     text_raw(&c->troubles, "{\"service\":");

@@ -28,7 +28,6 @@ enum {
     STOP_WAIT_MS = 1000,   /* for the last answers to leave */
     METHOD_LOGGED = 16,    /* bytes of it in the access log */
     PATH_LOGGED = 256,     /* likewise */
-    ACCESS_LINE = 384,     /* bytes that most lines have at most */
 };
 
 struct http {
@@ -77,24 +76,19 @@ static bool apply_answer_fault(struct request *r)
     return fault.kind != FAULT_DROP;
 }
 
-/* Without printf: there is one line a request. */
+/* Pair by pair: there is one line a request. */
 static void log_access(const struct request *r, int64_t ms)
 {
-    struct text line = text_start(r->arena, ACCESS_LINE);
+    struct log_record line;
 
-    text_raw(&line, "request=");
-    text_raw(&line, r->id);
-    text_raw(&line, " method=");
-    text_raw_of(&line, r->method, strnlen(r->method, METHOD_LOGGED));
-    text_raw(&line, " status=");
-    text_number(&line, r->answer.status);
-    text_raw(&line, " ms=");
-    text_number(&line, ms);
-    text_raw(&line, " path=\"");
-    text_raw_of(&line, r->target, strnlen(r->target, PATH_LOGGED));
-    text_raw_of(&line, "\"", 2); /* and its NUL */
-    if (!line.broken)
-        log_text(LOG_INFO, "access", line.bytes);
+    if (!log_begin(&line, LOG_INFO, "access"))
+        return;
+    log_subject(&line, r->id, r->order_id);
+    log_pair_of(&line, "method", r->method, strnlen(r->method, METHOD_LOGGED));
+    log_pair_number(&line, "status", r->answer.status);
+    log_pair_number(&line, "ms", ms);
+    log_pair_of(&line, "path", r->target, strnlen(r->target, PATH_LOGGED));
+    log_end(&line);
 }
 
 static void count(const struct request *r)
@@ -128,7 +122,7 @@ static void tell_cut(const struct request *r)
     atomic_fetch_add(&r->http->cut, 1);
     log_line(
         LOG_ERROR, "request_cut",
-        "request=%s method=%.*s path=\"%.*s\" status=%u note=\"it still ran when the "
+        "request=%s method=%.*s path=%.*s status=%u note=\"it still ran when the "
         "time to stop was over\"",
         r->id, METHOD_LOGGED, r->method, PATH_LOGGED, r->target, r->answer.status);
 }

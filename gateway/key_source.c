@@ -70,7 +70,7 @@ static struct err take(struct key_source *s, const char *bytes, size_t size)
     s->verdict = e;
     if (failed(e))
         return e;
-    log_info("keys_taken", "from=\"%s\" keys=%zu", name_of(s), jwks_count(jwks));
+    log_info("keys_taken", "from=%s keys=%zu", name_of(s), jwks_count(jwks));
     jwt_renew(s->jwt, jwks);
     return ERR_NONE;
 }
@@ -98,11 +98,11 @@ static void tell_age(struct key_source *s, struct err last)
 
     if (stale && !s->alarmed)
         log_error("keys_stale",
-                  "from=\"%s\" age_s=%lld reason=\"%s\" note=\"a key withdrawn since is "
+                  "from=%s age_s=%lld reason=%s note=\"a key withdrawn since is "
                   "still trusted, and a new one is not known\"",
                   name_of(s), (long long)age_ms(s) / 1000, last.message);
     if (!stale && s->alarmed)
-        log_info("keys_fresh", "from=\"%s\"", name_of(s));
+        log_info("keys_fresh", "from=%s", name_of(s));
     s->alarmed = stale;
 }
 
@@ -112,7 +112,7 @@ static void look_again(void *arg)
     struct err e = look(s);
 
     if (failed(e) && (atomic_exchange(&s->asked, false) || !s->warned))
-        log_line(LOG_WARN, "keys_kept", "reason=\"%s\" note=\"the last good set stays\"",
+        log_line(LOG_WARN, "keys_kept", "reason=%s note=\"the last good set stays\"",
                  e.message);
     s->warned = failed(e);
     tell_age(s, e);

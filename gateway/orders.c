@@ -127,6 +127,9 @@ static void on_placed(void *arg, struct err e, const ProtobufCMessage *message,
         e = err_unknown(ERR_DATA_LOSS, "Place answered without an order that has an id");
     bool final = !failed(e) || problem_is_final(e.code);
     unsigned status = failed(e) ? err_http_status(e.code) : 201;
+    r->order_id = !failed(e)                           ? reply->order->order_id
+                  : e.code == ERR_CART_ALREADY_ORDERED ? e.subject
+                                                       : NULL;
     r->answer.replayed = final && replayed;
     if (failed(e)) {
         request_fail(r, problem_of_call(e, true));
@@ -187,6 +190,12 @@ static struct err place(struct request *r, const json_t *json)
     return e;
 }
 
+/* The order that an answer's Location names; NULL when it has none. */
+static const char *order_at(const char *location)
+{
+    return location == NULL ? NULL : strrchr(location, '/') + 1;
+}
+
 struct err orders_place(struct request *r)
 {
     json_t *json;
@@ -194,8 +203,10 @@ struct err orders_place(struct request *r)
     answers_id(r->user, r->head.idempotency_key, r->body, r->body_size, r->answer_id);
     r->answered = answers_get(r->gateway->answers, r->answer_id, r->started_us / 1000,
                               r->arena, &r->answer);
-    if (r->answered)
+    if (r->answered) {
+        r->order_id = order_at(r->answer.location);
         return ERR_NONE;
+    }
     struct err e = body_parse(r->body, r->body_size, &json);
     if (!failed(e))
         e = place(r, json); /* the call packs its message before it returns */
@@ -230,6 +241,7 @@ struct err orders_get(struct request *r)
 
     if (!ulid_valid(r->path_id))
         return err_make(ERR_NOT_FOUND, "There is no such order.");
+    r->order_id = r->path_id;
     message.order_id = (char *)r->path_id;
     message.user_id = r->user;
     request_call(r,

@@ -54,14 +54,26 @@ void request_answer(struct request *r, unsigned status, const struct text *text)
     r->answered = true;
 }
 
+static void log_failure(const struct request *r, const struct err *error)
+{
+    struct log_record line;
+
+    if (!log_begin_limited(&line, LOG_WARN, "failed"))
+        return;
+    log_subject(&line, r->id, r->order_id);
+    log_pair(&line, "path", r->target);
+    log_pair(&line, "code", err_reason(error->code));
+    log_pair(&line, "reason", error->message);
+    log_end(&line);
+}
+
 void request_fail(struct request *r, struct err error)
 {
     bool close = r->answer.close, replayed = r->answer.replayed;
     const char *allow = r->answer.allow, *codings = r->answer.accept_encoding;
 
     if (err_http_status(error.code) >= 500)
-        log_warn("failed", "request=%s path=%s code=%s reason=\"%s\"", r->id, r->target,
-                 err_reason(error.code), error.message);
+        log_failure(r, &error);
     r->answer = problem_answer(r->arena, error);
     r->answer.close = close;
     r->answer.replayed = replayed;

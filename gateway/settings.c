@@ -62,6 +62,7 @@ static const struct conf_row ROWS[] = {
                   "PEM certificate chain, read again when it changes; empty: plain HTTP"),
     CONF_ROW_TEXT(tls_key_file, "", "PEM private key of the certificate"),
     CONF_ROW_FLAG(access_log, "true", "one log line a request: true or false"),
+    HOST_ROW_LOG_FORMAT,
     CONF_ROW_TEXT(storefront_dir, "", "folder of the shop page; empty: there is none"),
     CONF_ROW_TEXT(demo_token_file, "",
                   "DEVELOPMENT ONLY: whoever opens the page gets this token"),

@@ -45,6 +45,7 @@ struct settings {
     const char *tls_cert_file;
     const char *tls_key_file;
     bool access_log;
+    const char *log_format;
     const char *storefront_dir;
     const char *demo_token_file;
 };

@@ -12,6 +12,7 @@ struct settings {
     int64_t reservation_ttl_ms, reap_every_ms, in_flight_max, caller_in_flight_max,
         caller_per_second, readers, drain_ms;
     bool access_log;
+    const char *log_format;
 };
 
 static const struct conf_row ROWS[] = {
@@ -28,6 +29,7 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_NUMBER(in_flight_max, "1024", 1, 65536, "requests served at once"),
     HOST_ROWS_LIMITS,
     HOST_ROW_ACCESS_LOG,
+    HOST_ROW_LOG_FORMAT,
     HOST_ROWS_TLS,
     HOST_ROW_DRAIN,
     CONF_ROW_NUMBER(readers, "2", 1, 16, "database connections for read-only queries"),

@@ -69,6 +69,7 @@ static void reserve(Inventory__V1__Inventory_Service *service,
     struct err e = check_id(in->reservation_id);
     struct scope scope;
 
+    rpc_call_set_order(call, in->reservation_id);
     if (!failed(e))
         e = check_lines(in);
     if (!scope_open(&scope, call, (ProtobufCClosure)reply, e))
@@ -84,6 +85,7 @@ static void confirm(Inventory__V1__Inventory_Service *service,
 {
     struct scope scope;
 
+    rpc_call_set_order(call, in->reservation_id);
     if (scope_open(&scope, call, (ProtobufCClosure)reply, check_id(in->reservation_id)))
         stock_confirm(db_of(service), &scope, in);
 }
@@ -94,6 +96,7 @@ static void release(Inventory__V1__Inventory_Service *service,
 {
     struct scope scope;
 
+    rpc_call_set_order(call, in->reservation_id);
     if (scope_open(&scope, call, (ProtobufCClosure)reply, check_id(in->reservation_id)))
         stock_release(db_of(service), &scope, in);
 }
@@ -104,6 +107,7 @@ static void get_reservation(Inventory__V1__Inventory_Service *service,
 {
     struct scope scope;
 
+    rpc_call_set_order(call, in->reservation_id);
     if (scope_open(&scope, call, (ProtobufCClosure)reply, check_id(in->reservation_id)))
         stock_get_reservation(db_of(service), &scope, in);
 }
@@ -218,10 +222,44 @@ static void adjust_stock(Inventory__V1__Inventory_Service *service,
 
 /* ---- audits ------------------------------------------------------------------------- */
 
+static struct err check_newest(const Inventory__V1__ListReservationsRequest *in)
+{
+    struct err e = check_limit(in->limit);
+
+    if (!failed(e) && (in->after_id[0] != '\0' || in->only_id[0] != '\0'))
+        e = err_make(ERR_INVALID_ARGUMENT,
+                     "after_id and only_id cannot stand beside newest_first.");
+    if (!failed(e) && in->before_id[0] != '\0' &&
+        !visible_ascii(in->before_id, 1, PAGE_AFTER_MAX))
+        e = err_make(ERR_INVALID_ARGUMENT,
+                     "before_id must be at most %d visible ASCII characters.",
+                     PAGE_AFTER_MAX);
+    if (!failed(e) && (in->since_ms < 0 || in->since_ms >= ULID_MS_END ||
+                       in->until_ms < 0 || in->until_ms >= ULID_MS_END))
+        e = err_make(ERR_INVALID_ARGUMENT,
+                     "since_ms and until_ms must be Unix milliseconds, or 0.");
+    if (!failed(e) &&
+        (in->state < 0 || in->state > INVENTORY__V1__RESERVATION_STATE__REFUSED))
+        e = err_make(ERR_INVALID_ARGUMENT, "state %d is none of a reservation's.",
+                     (int)in->state);
+    return e;
+}
+
+/* Of newest_first alone, and not to be overlooked without it. */
+static bool has_filter(const Inventory__V1__ListReservationsRequest *in)
+{
+    return in->before_id[0] != '\0' || in->since_ms != 0 || in->until_ms != 0 ||
+           in->state != INVENTORY__V1__RESERVATION_STATE__RESERVATION_UNSPECIFIED;
+}
+
 static struct err check_reservations(const Inventory__V1__ListReservationsRequest *in)
 {
     struct err e = check_limit(in->limit);
 
+    if (in->newest_first)
+        return check_newest(in);
+    if (!failed(e) && has_filter(in))
+        e = err_make(ERR_INVALID_ARGUMENT, "A filter needs newest_first.");
     if (!failed(e) && in->after_id[0] != '\0' &&
         !visible_ascii(in->after_id, 1, PAGE_AFTER_MAX))
         e = err_make(ERR_INVALID_ARGUMENT,
@@ -236,7 +274,11 @@ static void list_reservations(Inventory__V1__Inventory_Service *service,
 {
     struct scope scope;
 
-    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_reservations(in)))
+    if (!scope_open(&scope, call, (ProtobufCClosure)reply, check_reservations(in)))
+        return;
+    if (in->newest_first)
+        stock_list_newest(db_of(service), &scope, in);
+    else
         stock_list_reservations(db_of(service), &scope, in);
 }
 

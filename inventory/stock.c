@@ -30,8 +30,12 @@ static struct work *begin(const struct scope *scope, const struct db_kind *kind,
         return NULL;
     }
     work->scope = *scope;
-    work->op = (struct db_op){.kind = kind, .deadline_ms = scope->deadline_ms,
-                              .cancel = scope->cancel, .done = done,
+    work->op = (struct db_op){.kind = kind,
+                              .deadline_ms = scope->deadline_ms,
+                              .cancel = scope->cancel,
+                              .request = scope->request,
+                              .order = scope->order,
+                              .done = done,
                               .arg = work};
     return work;
 }
@@ -236,7 +240,7 @@ static void on_reserved(void *arg, struct err error, const struct db_rows *rows)
         e = check_held(rows);
     if (e.code == ERR_DATA_LOSS) {
         e.effect = EFFECT_UNKNOWN;
-        log_error("reservation_damaged", "request=%s reservation=%s error=\"%s\"",
+        log_error("reservation_damaged", "request=%s reservation=%s error=%s",
                   work->scope.request, work->id, e.message);
     }
     if (failed(e))

@@ -72,6 +72,10 @@ void stock_list_products(struct db *db, const struct scope *scope,
 void stock_list_reservations(struct db *db, const struct scope *scope,
                              const Inventory__V1__ListReservationsRequest *request);
 
+/* The same of newest_first; see proto/inventory.proto. */
+void stock_list_newest(struct db *db, const struct scope *scope,
+                       const Inventory__V1__ListReservationsRequest *request);
+
 /* A page by SKU, with the same figures computed afresh in the same snapshot. */
 void stock_list(struct db *db, const struct scope *scope,
                 const Inventory__V1__ListStockRequest *request);

@@ -7,6 +7,8 @@
  */
 #include <string.h>
 
+#include "base/bounds.h"
+#include "base/ids.h"
 #include "inventory/stock.h"
 
 enum { PAGE_MOST = 1000 };
@@ -30,9 +32,11 @@ static void start(struct db *db, const struct scope *scope, struct db_query quer
         scope->done(scope->arg, err_memory(), NULL);
         return;
     }
-    *reading = (struct reading){query, *scope};
+    *reading = (struct reading){.query = query, .scope = *scope};
     reading->query.deadline_ms = scope->deadline_ms;
     reading->query.cancel = scope->cancel;
+    reading->query.request = scope->request;
+    reading->query.order = scope->order;
     reading->query.arg = reading;
     db_read(db, &reading->query);
 }
@@ -87,6 +91,79 @@ static void on_reservations(void *arg, struct err error, const struct db_rows *r
         reply.now_ms = rows->count > 0 ? db_number(rows, 0, 5) : 0;
     }
     finish(reading, error, &reply.base);
+}
+
+/* There is one row at least: without an id when nothing was found. */
+static void on_newest(void *arg, struct err error, const struct db_rows *rows)
+{
+    struct reading *reading = arg;
+    Inventory__V1__ListReservationsReply reply = INVENTORY__V1__LIST_RESERVATIONS_REPLY__INIT;
+    Inventory__V1__ReservationEntry *entries;
+    const int64_t limit = reading->query.values[3].number;
+
+    reply.reservations = page(reading, &error, rows, sizeof *entries, &entries);
+    for (int i = 0; !failed(error) && i < rows->count && db_text(rows, i, 0) != NULL; i++) {
+        error = db_row_check(rows, i, 0, ENTRY_SHAPE + 1);
+        fill_entry(&entries[i], rows, i);
+        reply.reservations[reply.n_reservations++] = &entries[i];
+        reply.now_ms = db_number(rows, 0, 5);
+    }
+    if (!failed(error) && rows->count > 0) {
+        if ((int64_t)reply.n_reservations == limit)
+            reply.next_before_id = entries[reply.n_reservations - 1].reservation_id;
+        else if (db_bool(rows, 0, 7))
+            reply.next_before_id = (char *)db_text(rows, 0, 6);
+    }
+    finish(reading, error, &reply.base);
+}
+
+/* An index of states would make each reservation dearer. */
+static const char NEWEST[] =
+    "WITH scanned AS MATERIALIZED ("
+    "    SELECT id, state FROM inventory.reservations"
+    "    WHERE id < $1 AND id >= $2 ORDER BY id DESC LIMIT 10000"
+    "), found AS MATERIALIZED ("
+    "    SELECT id FROM scanned WHERE $3 = '' OR state = $3 ORDER BY id DESC LIMIT $4"
+    ")"
+    "SELECT r.id, r.state, r.total_cents, coalesce(r.currency, ''),"
+    "       (extract(epoch FROM r.created_at) * 1000)::bigint,"
+    "       (extract(epoch FROM now()) * 1000)::bigint, s.last, s.count = 10000 "
+    "FROM (SELECT min(id) AS last, count(*) AS count FROM scanned) AS s "
+    "LEFT JOIN found ON true LEFT JOIN inventory.reservations r ON r.id = found.id "
+    "ORDER BY r.id DESC";
+_Static_assert(PAGE_SCAN_MAX == 10000, "as NEWEST says");
+
+static const char *state_name(Inventory__V1__ReservationState state)
+{
+    switch (state) {
+    case INVENTORY__V1__RESERVATION_STATE__HELD: return "held";
+    case INVENTORY__V1__RESERVATION_STATE__CONFIRMED: return "confirmed";
+    case INVENTORY__V1__RESERVATION_STATE__RELEASED: return "released";
+    case INVENTORY__V1__RESERVATION_STATE__EXPIRED: return "expired";
+    case INVENTORY__V1__RESERVATION_STATE__REFUSED: return "refused";
+    default: return "";
+    }
+}
+
+void stock_list_newest(struct db *db, const struct scope *scope,
+                       const Inventory__V1__ListReservationsRequest *in)
+{
+    const struct ulid_range made = ulid_range(in->since_ms, in->until_ms, in->before_id);
+    struct ulid_range *range = arena_copy(scope->arena, &made, sizeof made);
+
+    if (range == NULL) {
+        scope->done(scope->arg, err_memory(), NULL);
+        return;
+    }
+    start(db, scope,
+          (struct db_query){.name = "newest_reservations",
+                            .types = "ttti",
+                            .rows = "+TTItIiTb", /* of a reservation, or of none */
+                            .sql = NEWEST,
+                            .values = {db_t(range->end), db_t(range->least),
+                                       db_t(state_name(in->state)),
+                                       db_i(in->limit == 0 ? PAGE_MOST : in->limit)},
+                            .done = on_newest});
 }
 
 void stock_list_reservations(struct db *db, const struct scope *scope,

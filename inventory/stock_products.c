@@ -83,7 +83,7 @@ static bool whole(const struct db_rows *rows, int row)
     struct err e = db_row_check(rows, row, 1, "ttit");
 
     if (failed(e))
-        log_error("product_damaged", "sku=%.64s error=\"%s\"",
+        log_error("product_damaged", "sku=%.64s error=%s",
                   db_size(rows, row, 1) > 0 ? db_text(rows, row, 1) : "-", e.message);
     return !failed(e);
 }
@@ -237,6 +237,8 @@ void stock_list_products(struct db *db, const struct scope *scope,
                                      : of_all(page);
     page->query.deadline_ms = scope->deadline_ms;
     page->query.cancel = scope->cancel;
+    page->query.request = scope->request;
+    page->query.order = scope->order;
     page->query.done = on_page;
     page->query.arg = page;
     db_read(db, &page->query);

@@ -26,6 +26,8 @@ static struct reading *begin(const struct scope *scope, struct db_query query, c
     reading->query = query;
     reading->query.deadline_ms = scope->deadline_ms;
     reading->query.cancel = scope->cancel;
+    reading->query.request = scope->request;
+    reading->query.order = scope->order;
     reading->query.arg = reading;
     reading->scope = *scope;
     reading->what = what;

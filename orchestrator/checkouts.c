@@ -33,18 +33,18 @@
 static const struct db_kind CLAIM = {
     .name = "claim",
     .head = "tttttyit" /* key, order, user, cart, method, fingerprint, expected, owner */
-            "ittt",    /* lease, traceparent, expected currency, expected version */
+            "itttt",   /* lease, traceparent, expected currency, expected version, request */
     .write =
         "INSERT INTO orders.checkouts AS c (order_id, idempotency_key, user_id, cart_id,"
         "                              payment_method_id, fingerprint, cart,"
         "                              expected_total_cents, owner, lease_until,"
-        "                              traceparent, expected_currency)"
+        "                              traceparent, expected_currency, request_id)"
         "SELECT a.order_id, a.key, a.user_id::uuid, a.cart_id, a.method, a.fingerprint,"
         "       open.lines, nullif(a.expected, -1), a.owner,"
-        "       now() + a.lease_ms * interval '1 ms', a.traceparent, a.currency "
-        "FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+        "       now() + a.lease_ms * interval '1 ms', a.traceparent, a.currency, a.request "
+        "FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
         "    AS a(key, order_id, user_id, cart_id, method, fingerprint, expected, owner,"
-        "         lease_ms, traceparent, currency, version) "
+        "         lease_ms, traceparent, currency, version, request) "
         "CROSS JOIN LATERAL ("
         "    SELECT c.lines FROM orders.carts c"
         "    WHERE c.user_id = a.user_id::uuid AND c.id = a.cart_id"
@@ -106,6 +106,7 @@ void orders_claim(struct db_op *op, const struct checkout *c, const char *owner,
                   int64_t lease_ms)
 {
     bool traced = c->traceparent != NULL && trace_valid(c->traceparent);
+    bool named = c->request_id != NULL && ulid_valid(c->request_id);
 
     op->kind = &CLAIM;
     op->head[0] = db_t(c->idempotency_key);
@@ -120,6 +121,7 @@ void orders_claim(struct db_op *op, const struct checkout *c, const char *owner,
     op->head[9] = db_t(traced ? c->traceparent : NULL);
     op->head[10] = db_t(c->expected_currency);
     op->head[11] = db_t(c->expected_cart_version);
+    op->head[12] = db_t(named ? c->request_id : NULL);
 }
 
 /* Why nothing was claimed, though the key is unused. */

@@ -76,6 +76,7 @@ static void follow(struct placing *p, const struct checkout *known)
     struct err refusal;
 
     waiter->joined = true;
+    rpc_call_set_order(waiter->call, known->order_id);
     if (known->state == CHECKOUT_COMPLETED || known->state == CHECKOUT_FAILED) {
         replay(p, known);
         return;
@@ -101,6 +102,7 @@ static void refuse_ordered(struct placing *p, const char *order_id)
                             p->asked.cart_id);
 
     e.subject = order_id;
+    rpc_call_set_order(p->waiter->call, order_id);
     refuse(p, e);
 }
 
@@ -184,6 +186,7 @@ static void submit(void *placing)
     orders_claim(&p->op, &p->asked, sagas_owner(p->sagas), sagas_config(p->sagas)->lease_ms);
     p->op.deadline_ms = p->waiter->deadline_ms;
     p->op.cancel = rpc_call_cancel(p->waiter->call);
+    p->op.request = rpc_call_id(p->waiter->call);
     p->op.done = on_claimed;
     p->op.arg = p;
     db_submit(sagas_config(p->sagas)->db, &p->op);
@@ -217,6 +220,7 @@ static struct placing *new_placing(struct sagas *sagas, struct waiter *waiter,
         .expected_currency = text_or_null(in->expected_currency),
         .expected_cart_version = text_or_null(in->expected_cart_version),
         .traceparent = waiter->trace.parent,
+        .request_id = rpc_call_id(waiter->call),
     };
     p->arena = arena_new(SAGA_ARENA_MAX);
     return p->arena == NULL ? NULL : p;

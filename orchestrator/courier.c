@@ -86,11 +86,11 @@ static void complain(const struct courier *c, struct err outcome)
 {
     if (c->trouble == TROUBLE_REFUSED)
         log_error("bus_refuses",
-                  "error=\"%s\" published=%" PRId64
+                  "error=%s published=%" PRId64
                   " note=\"events wait in the outbox until the server takes them\"",
                   outcome.message, c->published);
     else
-        log_warn("bus_away", "error=\"%s\" published=%" PRId64, outcome.message,
+        log_warn("bus_away", "error=%s published=%" PRId64, outcome.message,
                  c->published);
 }
 

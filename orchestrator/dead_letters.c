@@ -167,7 +167,7 @@ static void on_dropped(void *arg, struct err error, const struct db_rows *rows)
 
     (void)rows;
     if (!failed(error))
-        log_warn("dead_letter_dropped", "event=%s caller=%s", asking->id, asking->caller);
+        log_warn("dead_letter_dropped", "event_id=%s caller=%s", asking->id, asking->caller);
     finish(asking, error, &REPLY.base);
 }
 

@@ -132,7 +132,7 @@ static void give_up(struct duty *duty, struct err why)
 
     set_health(duty, err_make(ERR_UNAVAILABLE, "%s", why.message));
     if (duty->held || now - duty->complained_ms > COMPLAIN_EVERY_MS) {
-        log_warn(duty->held ? "duty_lost" : "duty_not_sought", "duty=%s error=\"%s\"",
+        log_warn(duty->held ? "duty_lost" : "duty_not_sought", "duty=%s error=%s",
                  duty->config.name, why.message);
         duty->complained_ms = now;
     }

@@ -290,7 +290,7 @@ static int64_t look_at_end(struct feed *feed)
     struct err e = db_read_wait(feed->db, &query, on_end, &placed);
 
     if (failed(e))
-        log_debug("events_end_unknown", "error=\"%s\"", e.message);
+        log_debug("events_end_unknown", "error=%s", e.message);
     return placed;
 }
 

@@ -39,7 +39,7 @@ static struct err add_result(struct retry *retry, const struct event *event,
     if (!stored && delivery->answer != BUS_REFUSED)
         return ERR_NONE;
     if (stored)
-        log_info("event_taken", "event=%s position=%" PRId64, event->id, event->position);
+        log_info("event_taken", "event_id=%s position=%" PRId64, event->id, event->position);
     json_t *result = json_pack("{s:I, s:b, s:s}", "position", (json_int_t)event->position,
                                "stored", stored, "reason", delivery->reason);
     return json_array_append_new(retry->results, result) == 0 ? ERR_NONE : err_memory();
@@ -102,8 +102,8 @@ static void on_settled(void *arg, const struct db_rows *rows)
     for (int i = 0; i < rows->count; i++)
         if (db_bool(rows, i, 4))
             log_error("event_dead",
-                      "event=%s position=%" PRId64 " attempts=%" PRId64
-                      " reason=\"%s\" note=\"checkoutctl events dead\"",
+                      "event_id=%s position=%" PRId64 " attempts=%" PRId64
+                      " reason=%s note=\"checkoutctl events dead\"",
                       db_text(rows, i, 0), db_number(rows, i, 1), db_number(rows, i, 2),
                       db_text(rows, i, 3));
 }

@@ -25,6 +25,7 @@ struct settings {
         in_flight_max, caller_in_flight_max, caller_per_second, readers, keys_kept_ms,
         keys_prune_every_ms, drain_ms;
     bool access_log;
+    const char *log_format;
     const char *events_url, *nats_url, *nats_stream, *nats_prefix, *nats_credentials_file,
         *nats_ca_file, *nats_certificate_file, *nats_key_file;
     int64_t relay_every_ms, relay_takeover_ms, events_keep_ms, events_prune_every_ms,
@@ -54,6 +55,7 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_NUMBER(in_flight_max, "4096", 1, 65536, "requests and checkouts at once"),
     HOST_ROWS_LIMITS,
     HOST_ROW_ACCESS_LOG,
+    HOST_ROW_LOG_FORMAT,
     HOST_ROWS_TLS,
     HOST_ROW_DRAIN,
     CONF_ROW_NUMBER(keys_kept_ms, "259200000", 1000, 31536000000,

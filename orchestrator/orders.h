@@ -161,6 +161,10 @@ extern const struct db_kind CARTS_PUT;
 void orders_list_checkouts(struct db *db, const struct scope *scope,
                            const Orders__V1__ListCheckoutsRequest *request, int64_t lease_ms);
 
+/* The same of newest_first; see proto/orders.proto. */
+void orders_list_newest(struct db *db, const struct scope *scope,
+                        const Orders__V1__ListCheckoutsRequest *request, int64_t lease_ms);
+
 /* NOT_FOUND. */
 void orders_get_checkout(struct db *db, const struct scope *scope,
                          const Orders__V1__GetCheckoutRequest *request, int64_t lease_ms);

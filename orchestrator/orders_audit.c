@@ -2,7 +2,9 @@
  * orders_audit.c - checkouts as operators and audits look at them, and their retry.
  *
  * A page is a range scan of two primary keys merged: checkouts, and orders whose checkout is
- * gone; what stands beside each is found by index.  Read-only, on the readers.
+ * gone; what stands beside each is found by index.  From new to old there are filters:
+ * indexes for them would make each order dearer, so a page looks at PAGE_SCAN_MAX ids and says
+ * where to go on.  Read-only, on the readers.
  */
 #include <string.h>
 
@@ -45,7 +47,10 @@ enum { PAGE_MOST = 1000 };
     "LEFT JOIN orders.orders o ON o.id = ids.id "
 
 enum { COLUMN_NOW = 18, COLUMNS_END };
-#define SHAPE "tTtttIIiIbtbItbiiii"
+#define SHAPE       "tTtttIIiIbtbItbiiii"
+#define SHAPE_MAYBE "TTTTTIIIIbtbItbiiii" /* of a page that may hold none */
+
+enum { COLUMN_LAST_SCANNED = COLUMNS_END, COLUMN_SCAN_FULL };
 
 static Orders__V1__CheckoutState state_of(const char *name)
 {
@@ -91,6 +96,8 @@ struct reading {
     struct scope scope;
     const char *order_id;
     int64_t lease_ms;
+    int64_t limit;           /* of a page from new to old */
+    struct ulid_range range; /* likewise */
 };
 
 static void finish(struct reading *reading, struct err error, const ProtobufCMessage *reply)
@@ -107,9 +114,12 @@ static void start(struct db *db, const struct scope *scope, struct db_query quer
         scope->done(scope->arg, err_memory(), NULL);
         return;
     }
-    *reading = (struct reading){query, *scope, order_id, lease_ms};
+    *reading = (struct reading){
+        .query = query, .scope = *scope, .order_id = order_id, .lease_ms = lease_ms};
     reading->query.deadline_ms = scope->deadline_ms;
     reading->query.cancel = scope->cancel;
+    reading->query.request = scope->request;
+    reading->query.order = scope->order;
     reading->query.arg = reading;
     db_read(db, &reading->query);
 }
@@ -175,6 +185,160 @@ void orders_list_checkouts(struct db *db, const struct scope *scope,
           NULL, lease_ms);
 }
 
+/* ---- pages from new to old ---------------------------------------------------------- */
+
+/* There is one row at least: without an id when nothing was found. */
+static void on_newest(void *arg, struct err error, const struct db_rows *rows)
+{
+    struct reading *reading = arg;
+    Orders__V1__ListCheckoutsReply reply = ORDERS__V1__LIST_CHECKOUTS_REPLY__INIT;
+    struct arena *arena = reading->scope.arena;
+    size_t count = failed(error) ? 0 : (size_t)rows->count;
+    Orders__V1__Checkout *entries = arena_alloc(arena, sizeof *entries * count);
+
+    reply.checkouts = arena_alloc(arena, sizeof *reply.checkouts * count);
+    if (entries == NULL || reply.checkouts == NULL)
+        error = err_memory();
+    for (size_t i = 0; !failed(error) && i < count && db_text(rows, (int)i, 0) != NULL; i++) {
+        error = db_row_check(rows, (int)i, 0, SHAPE);
+        read_checkout(&entries[i], rows, (int)i);
+        reply.checkouts[reply.n_checkouts++] = &entries[i];
+        reply.now_ms = db_number(rows, 0, COLUMN_NOW);
+    }
+    if (!failed(error) && count > 0) {
+        if ((int64_t)reply.n_checkouts == reading->limit)
+            reply.next_before_id = entries[reply.n_checkouts - 1].order_id;
+        else if (db_bool(rows, 0, COLUMN_SCAN_FULL))
+            reply.next_before_id = (char *)db_text(rows, 0, COLUMN_LAST_SCANNED);
+    }
+    reply.lease_ms = reading->lease_ms;
+    finish(reading, error, &reply.base);
+}
+
+/* PAGE_SCAN_MAX ids are looked at, and filtered before anything is found beside them. */
+static const char NEWEST[] =
+    "WITH scanned AS MATERIALIZED ("
+    "    (SELECT order_id AS id FROM orders.checkouts"
+    "     WHERE order_id < $1 AND order_id >= $2 ORDER BY order_id DESC LIMIT 10000)"
+    "    UNION"
+    "    (SELECT id FROM orders.orders"
+    "     WHERE id < $1 AND id >= $2 ORDER BY id DESC LIMIT 10000)"
+    "    ORDER BY id DESC LIMIT 10000"
+    "), ids AS MATERIALIZED ("
+    "    SELECT s.id FROM scanned s"
+    "    LEFT JOIN orders.checkouts c ON c.order_id = s.id"
+    "    LEFT JOIN orders.orders o ON o.id = s.id"
+    "    WHERE ($3 = '' OR coalesce(c.user_id, o.user_id)::text = $3)"
+    "      AND ($4 = '' OR coalesce(c.cart_id, o.cart_id) = $4)"
+    "      AND ($5 = '' OR c.state = $5)"
+    "      AND ($6 = '' OR c.request_id = $6)"
+    "      AND (NOT $7 OR c.state IN ('running', 'aborting'))"
+    "    ORDER BY s.id DESC LIMIT $8"
+    ")"
+    "SELECT " COLUMNS ", s.last, s.count = 10000 "
+    "FROM (SELECT min(id) AS last, count(*) AS count FROM scanned) AS s "
+    "LEFT JOIN ids ON true " JOINS "ORDER BY ids.id DESC";
+_Static_assert(PAGE_SCAN_MAX == 10000, "as NEWEST says");
+
+/* A key's: found by the unique indexes, however old. */
+static const char OF_A_KEY[] =
+    "WITH ids AS MATERIALIZED ("
+    "    SELECT k.order_id AS id FROM orders.checkouts k"
+    "    WHERE " OF_KEY("k", "$2", "$1::uuid")
+    "    UNION SELECT s.id FROM orders.orders s WHERE " OF_KEY("s", "$2", "$1::uuid")
+    ")"
+    "SELECT " COLUMNS ", NULL::text, false FROM ids " JOINS "ORDER BY ids.id DESC";
+
+static const char *state_name(Orders__V1__CheckoutState state)
+{
+    switch (state) {
+    case ORDERS__V1__CHECKOUT_STATE__RUNNING: return "running";
+    case ORDERS__V1__CHECKOUT_STATE__ABORTING: return "aborting";
+    case ORDERS__V1__CHECKOUT_STATE__COMPLETED: return "completed";
+    case ORDERS__V1__CHECKOUT_STATE__FAILED: return "failed";
+    default: return "";
+    }
+}
+
+static struct reading *begin(const struct scope *scope, int32_t limit, int64_t lease_ms)
+{
+    struct reading *reading = arena_alloc(scope->arena, sizeof *reading);
+
+    if (reading == NULL) {
+        scope->done(scope->arg, err_memory(), NULL);
+        return NULL;
+    }
+    *reading = (struct reading){.scope = *scope, .lease_ms = lease_ms};
+    reading->limit = limit == 0 ? PAGE_MOST : limit;
+    return reading;
+}
+
+static void submit(struct db *db, struct reading *reading, struct db_query query)
+{
+    reading->query = query;
+    reading->query.deadline_ms = reading->scope.deadline_ms;
+    reading->query.cancel = reading->scope.cancel;
+    reading->query.request = reading->scope.request;
+    reading->query.order = reading->scope.order;
+    reading->query.done = on_newest;
+    reading->query.arg = reading;
+    db_read(db, &reading->query);
+}
+
+static void list_of_key(struct db *db, struct reading *reading,
+                        const Orders__V1__ListCheckoutsRequest *in)
+{
+    const char *key =
+        checkout_key(reading->scope.arena, in->user_id, in->idempotency_key);
+
+    if (key == NULL)
+        finish(reading, err_memory(), NULL);
+    else
+        submit(db, reading,
+               (struct db_query){.name = "checkouts_of_key",
+                                 .types = "tt",
+                                 .rows = "*" SHAPE "Tb",
+                                 .sql = OF_A_KEY,
+                                 .values = {db_t(in->user_id), db_t(key)}});
+}
+
+/* A request's checkout was claimed while the request could still be served. */
+enum { CLOCKS_APART_MS = 60000 };
+
+static struct ulid_range range_of(const Orders__V1__ListCheckoutsRequest *in)
+{
+    int64_t since = in->since_ms, until = in->until_ms;
+
+    if (in->request_id[0] != '\0') {
+        since = ulid_ms(in->request_id) - CLOCKS_APART_MS;
+        until = ulid_ms(in->request_id) + RPC_TIMEOUT_MAX_MS + CLOCKS_APART_MS;
+    }
+    return ulid_range(since, until, in->before_id);
+}
+
+void orders_list_newest(struct db *db, const struct scope *scope,
+                        const Orders__V1__ListCheckoutsRequest *in, int64_t lease_ms)
+{
+    struct reading *reading = begin(scope, in->limit, lease_ms);
+
+    if (reading == NULL)
+        return;
+    if (in->idempotency_key[0] != '\0') {
+        list_of_key(db, reading, in);
+        return;
+    }
+    reading->range = range_of(in);
+    submit(db, reading,
+           (struct db_query){.name = "list_newest",
+                             .types = "ttttttbi",
+                             .rows = "+" SHAPE_MAYBE "Tb",
+                             .sql = NEWEST,
+                             .values = {db_t(reading->range.end), db_t(reading->range.least),
+                                        db_t(in->user_id), db_t(in->cart_id),
+                                        db_t(state_name(in->state)), db_t(in->request_id),
+                                        db_i(in->unfinished), db_i(reading->limit)}});
+}
+
 /* ---- one, with its past ------------------------------------------------------------- */
 
 /* The rows are one checkout, repeated beside each of its incidents and events. */
@@ -186,7 +350,7 @@ static const char DETAIL[] =
     " n.is_event, n.name, n.number, n.owner, n.step, n.tries, n.cause,"
     " (extract(epoch FROM n.at) * 1000)::bigint,"
     " (extract(epoch FROM n.published_at) * 1000)::bigint,"
-    " (extract(epoch FROM n.refused_at) * 1000)::bigint "
+    " (extract(epoch FROM n.refused_at) * 1000)::bigint, coalesce(c.request_id, '') "
     "FROM (SELECT $1 AS id) AS ids " JOINS
     "LEFT JOIN LATERAL ("
     "    (SELECT false AS is_event, i.kind AS name, i.epoch AS number,"
@@ -220,6 +384,7 @@ enum {
     COLUMN_AT,
     COLUMN_PUBLISHED_AT,
     COLUMN_REFUSED_AT,
+    COLUMN_REQUEST,
 };
 
 static bool add_event(struct arena *arena, Orders__V1__GetCheckoutReply *reply,
@@ -275,6 +440,7 @@ static struct err fill_detail(struct arena *arena, const struct db_rows *rows,
     reply->failure_message = (char *)db_text(rows, 0, COLUMN_MESSAGE);
     reply->failure_subject = (char *)db_text(rows, 0, COLUMN_SUBJECT);
     reply->money = (char *)db_text(rows, 0, COLUMN_MONEY);
+    reply->request_id = (char *)db_text(rows, 0, COLUMN_REQUEST);
     reply->ordered_at_ms = db_number(rows, 0, COLUMN_ORDERED_AT);
     for (int i = 0; i < rows->count && db_text(rows, i, COLUMN_NAME) != NULL; i++) {
         bool event = db_bool(rows, i, COLUMN_IS_EVENT);
@@ -303,7 +469,7 @@ void orders_get_checkout(struct db *db, const struct scope *scope,
     start(db, scope,
           (struct db_query){.name = "get_checkout",
                             .types = "t",
-                            .rows = "*" SHAPE "tttttIBTITTITII",
+                            .rows = "*" SHAPE "tttttIBTITTITIIIt",
                             .sql = DETAIL,
                             .values = {db_t(request->order_id)},
                             .done = on_detail},
@@ -370,6 +536,8 @@ void orders_retry(struct db *db, const struct scope *scope,
     retry->op = (struct db_op){.kind = &CHECKOUTS_RETRY,
                                .head = {db_t(request->order_id)},
                                .deadline_ms = scope->deadline_ms,
+                               .request = scope->request,
+                               .order = scope->order,
                                .done = on_retried,
                                .arg = retry};
     db_submit(db, &retry->op);

@@ -51,6 +51,8 @@ static void submit(struct db *db, struct reading *reading, struct db_query query
     reading->query = query;
     reading->query.deadline_ms = reading->scope.deadline_ms;
     reading->query.cancel = reading->scope.cancel;
+    reading->query.request = reading->scope.request;
+    reading->query.order = reading->scope.order;
     reading->query.arg = reading;
     db_read(db, &reading->query);
 }
@@ -215,35 +217,46 @@ static void list_of_key(struct db *db, struct reading *reading,
            });
 }
 
-static void list_first(struct db *db, struct reading *reading, const char *user_id)
+/* Which of a user's orders: the same conditions on every page. */
+#define OF_USER                                                                          \
+    "WHERE user_id = $1::uuid AND ($2 = '' OR cart_id = $2)"                             \
+    " AND created_at >= 'epoch'::timestamptz + $3 * interval '1 ms'"                     \
+    " AND ($4 = 0 OR created_at < 'epoch'::timestamptz + $4 * interval '1 ms') "
+
+static void list_first(struct db *db, struct reading *reading,
+                       const Orders__V1__ListOrdersRequest *request)
 {
     submit(db, reading,
            (struct db_query){
                .name = "list_orders",
-               .types = "ti",
+               .types = "ttiii",
                .rows = "*" ORDER_SHAPE,
-               .sql = "SELECT " ORDER_COLUMNS "FROM orders.orders "
-                      "WHERE user_id = $1::uuid "
-                      "ORDER BY created_at DESC, id DESC LIMIT $2",
-               .values = {db_t(user_id), db_i(reading->limit + 1)},
+               .sql = "SELECT " ORDER_COLUMNS "FROM orders.orders " OF_USER
+                      "ORDER BY created_at DESC, id DESC LIMIT $5",
+               .values = {db_t(request->user_id), db_t(request->cart_id),
+                          db_i(request->since_ms), db_i(request->until_ms),
+                          db_i(reading->limit + 1)},
                .done = on_page,
            });
 }
 
-static void list_after(struct db *db, struct reading *reading, const char *user_id,
+static void list_after(struct db *db, struct reading *reading,
+                       const Orders__V1__ListOrdersRequest *request,
                        const struct place *after)
 {
     submit(db, reading,
            (struct db_query){
                .name = "list_orders_after",
-               .types = "titi",
+               .types = "ttiiiit",
                .rows = "*" ORDER_SHAPE,
-               .sql = "SELECT " ORDER_COLUMNS "FROM orders.orders "
-                      "WHERE user_id = $1::uuid AND (created_at, id) <"
-                      "      ('epoch'::timestamptz + $2 * interval '1 us', $3) "
-                      "ORDER BY created_at DESC, id DESC LIMIT $4",
-               .values = {db_t(user_id), db_i(after->created_at_us), db_t(after->order_id),
-                          db_i(reading->limit + 1)},
+               .sql = "SELECT " ORDER_COLUMNS "FROM orders.orders " OF_USER
+                      "AND (created_at, id) <"
+                      "    ('epoch'::timestamptz + $6 * interval '1 us', $7) "
+                      "ORDER BY created_at DESC, id DESC LIMIT $5",
+               .values = {db_t(request->user_id), db_t(request->cart_id),
+                          db_i(request->since_ms), db_i(request->until_ms),
+                          db_i(reading->limit + 1), db_i(after->created_at_us),
+                          db_t(after->order_id)},
                .done = on_page,
            });
 }
@@ -263,12 +276,12 @@ void orders_list(struct db *db, const struct scope *scope, const uint8_t *cursor
         return;
     }
     if (request->cursor[0] == '\0') {
-        list_first(db, reading, request->user_id);
+        list_first(db, reading, request);
         return;
     }
     struct err e = read_cursor(scope->arena, &reading->cursor, request->cursor, &after);
     if (failed(e))
         finish(reading, e, NULL);
     else
-        list_after(db, reading, request->user_id, &after);
+        list_after(db, reading, request, &after);
 }

@@ -72,5 +72,5 @@ void prune_checkouts(void *arg)
             e = prune_some(pruning->db, &look.what, &changed);
     } while (!failed(e) && changed);
     if (failed(e))
-        log_warn("pruning_failed", "error=\"%s\"", e.message);
+        log_warn("pruning_failed", "error=%s", e.message);
 }

@@ -30,7 +30,8 @@ static void run_taken(struct sagas *sagas, const struct db_rows *rows, int row)
         return;
     }
     if (failed(e))
-        log_error("checkout_unreadable", "error=\"%s\"", e.message);
+        log_error("checkout_unreadable", "order=%s error=%s", db_text(rows, row, 1),
+                  e.message);
     arena_free(arena);
 }
 
@@ -82,7 +83,7 @@ int64_t recover_checkouts(void *arg)
     while (more)
         e = take_some(sagas, &more);
     if (failed(e))
-        log_warn("recovery_failed", "error=\"%s\"", e.message);
+        log_warn("recovery_failed", "error=%s", e.message);
     if (failed(e) || any_runs(sagas))
         return 0;
     return rest_ms < REST_MOST_MS ? rest_ms : REST_MOST_MS;

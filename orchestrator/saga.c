@@ -82,7 +82,7 @@ static void drop(struct saga *saga)
 void saga_damaged(struct saga *saga, struct err error)
 {
     log_error("checkout_unfinished",
-              "request=%s order=%s epoch=%lld error=\"%s\" note=\"what was done of it is "
+              "request=%s order=%s epoch=%lld error=%s note=\"what was done of it is "
               "not undone; look with: checkoutctl explain\"",
               saga->request, saga->checkout.order_id, (long long)saga->checkout.epoch,
               error.message);
@@ -117,6 +117,8 @@ static void submit(struct saga *saga, db_done *done)
     saga->op.deadline_ms = saga_deadline(saga);
     saga->op.done = done;
     saga->op.arg = saga;
+    saga->op.request = saga->request;
+    saga->op.order = saga->checkout.order_id;
     db_submit(saga->sagas->config.db, &saga->op);
 }
 
@@ -161,7 +163,7 @@ static void on_flagged(void *arg, struct err error, const struct db_rows *rows)
 
     (void)rows;
     if (failed(error))
-        log_warn("flag_not_written", "request=%s order=%s error=\"%s\"", saga->request,
+        log_warn("flag_not_written", "request=%s order=%s error=%s", saga->request,
                  saga->checkout.order_id, error.message);
     pause_then(saga, undo_next);
 }
@@ -175,7 +177,7 @@ void saga_undo_done(struct saga *saga, struct err error)
         return;
     }
     note_trouble(saga, error);
-    log_warn("undo_failed", "request=%s order=%s step=%s attempt=%d reason=%s error=\"%s\"",
+    log_warn("undo_failed", "request=%s order=%s step=%s attempt=%d reason=%s error=%s",
              saga->request, saga->checkout.order_id,
              saga->sagas->config.steps[saga->step].name, saga->attempts + 1,
              err_reason(error.code), error.message);
@@ -217,7 +219,7 @@ static void on_turn_written(void *arg, struct err error, const struct db_rows *r
         return;
     }
     if (failed(error)) {
-        log_warn("turn_not_written", "request=%s order=%s to=%s attempt=%d error=\"%s\"",
+        log_warn("turn_not_written", "request=%s order=%s to=%s attempt=%d error=%s",
                  saga->request, saga->checkout.order_id,
                  to == CHECKOUT_ABORTING ? "aborting" : "failed", saga->attempts + 1,
                  error.message);
@@ -362,6 +364,7 @@ static void note_origin(struct saga *saga, const struct waiter *waiter)
 {
     if (waiter != NULL) {
         saga->call_id = arena_strdup(saga->arena, rpc_call_id(waiter->call));
+        rpc_call_set_order(waiter->call, saga->checkout.order_id);
         saga->trace = waiter->trace;
     } else {
         struct trace_fields fields = {0};

@@ -219,6 +219,7 @@ static void join(struct saga *saga, struct waiter *waiter)
         saga->call_id == NULL || strcmp(saga->call_id, rpc_call_id(waiter->call)) != 0;
     waiter->next = saga->waiters;
     saga->waiters = waiter;
+    rpc_call_set_order(waiter->call, saga->checkout.order_id);
     tell_work(saga->sagas);
 }
 
@@ -242,6 +243,7 @@ enum saga_join sagas_join(struct sagas *sagas, const char *key, const char *user
     } else if (!same_request(&saga->checkout, user_id, fingerprint)) {
         result = SAGA_OTHER_REQUEST;
     } else if (saga->refused) {
+        rpc_call_set_order(waiter->call, saga->checkout.order_id);
         *refusal = saga->checkout.failure;
         refusal->subject = arena_strdup(rpc_call_arena(waiter->call), refusal->subject);
         result = SAGA_REFUSED;

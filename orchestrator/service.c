@@ -100,8 +100,17 @@ static void get_order(Orders__V1__Orders_Service *service,
 {
     struct scope scope;
 
+    rpc_call_set_order(call, in->order_id);
     if (scope_open(&scope, call, (ProtobufCClosure)reply, check_get_order(in)))
         orders_get(self(service)->db, &scope, in);
+}
+
+static struct err check_time(int64_t since_ms, int64_t until_ms)
+{
+    if (since_ms >= 0 && until_ms >= 0 && since_ms < ULID_MS_END && until_ms < ULID_MS_END)
+        return ERR_NONE;
+    return err_make(ERR_INVALID_ARGUMENT,
+                    "since_ms and until_ms must be Unix milliseconds, or 0.");
 }
 
 static struct err check_list_orders(const Orders__V1__ListOrdersRequest *in)
@@ -114,11 +123,16 @@ static struct err check_list_orders(const Orders__V1__ListOrdersRequest *in)
                         "cursor must be one that was given, of at most %d bytes.",
                         ORDERS_CURSOR_SIZE_MAX);
     struct err e = check_user(in->user_id);
+    if (!failed(e) && in->cart_id[0] != '\0')
+        e = check_name("cart_id", in->cart_id);
+    if (!failed(e))
+        e = check_time(in->since_ms, in->until_ms);
     if (failed(e) || in->idempotency_key[0] == '\0')
         return e;
-    if (in->limit != 0 || in->cursor[0] != '\0')
+    if (in->limit != 0 || in->cursor[0] != '\0' || in->cart_id[0] != '\0' ||
+        in->since_ms != 0 || in->until_ms != 0)
         return err_make(ERR_INVALID_ARGUMENT,
-                        "idempotency_key finds one order; leave limit and cursor out.");
+                        "idempotency_key finds one order; leave all but user_id out.");
     return check_key(in->idempotency_key);
 }
 
@@ -251,13 +265,71 @@ static struct err check_list_checkouts(const Orders__V1__ListCheckoutsRequest *i
     return in->only_id[0] == '\0' ? ERR_NONE : check_order_id(in->only_id);
 }
 
+/* A key names one checkout, so nothing else is asked for beside it. */
+static struct err check_key_alone(const Orders__V1__ListCheckoutsRequest *in)
+{
+    if (in->idempotency_key[0] == '\0')
+        return ERR_NONE;
+    if (in->user_id[0] == '\0')
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "idempotency_key needs user_id: a key belongs to its user.");
+    if (in->cart_id[0] != '\0' || in->request_id[0] != '\0' || in->before_id[0] != '\0' ||
+        in->state != ORDERS__V1__CHECKOUT_STATE__CHECKOUT_UNSPECIFIED || in->unfinished ||
+        in->since_ms != 0 || in->until_ms != 0)
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "idempotency_key finds one checkout: beside it only user_id can stand.");
+    return check_key(in->idempotency_key);
+}
+
+static struct err check_newest(const Orders__V1__ListCheckoutsRequest *in)
+{
+    struct err e = check_time(in->since_ms, in->until_ms);
+
+    if (!failed(e) && (in->after_id[0] != '\0' || in->only_id[0] != '\0'))
+        e = err_make(ERR_INVALID_ARGUMENT,
+                     "after_id and only_id cannot stand beside newest_first.");
+    if (!failed(e) && in->before_id[0] != '\0' &&
+        !visible_ascii(in->before_id, 1, PAGE_AFTER_MAX))
+        e = err_make(ERR_INVALID_ARGUMENT,
+                     "before_id must be at most %d visible ASCII characters.",
+                     PAGE_AFTER_MAX);
+    if (!failed(e) && in->user_id[0] != '\0')
+        e = check_user(in->user_id);
+    if (!failed(e) && in->cart_id[0] != '\0')
+        e = check_name("cart_id", in->cart_id);
+    if (!failed(e) && in->request_id[0] != '\0' && !ulid_valid(in->request_id))
+        e = err_make(ERR_INVALID_ARGUMENT, "request_id must be a ULID of 26 characters.");
+    if (!failed(e) && (in->state < 0 || in->state > ORDERS__V1__CHECKOUT_STATE__FAILED))
+        e = err_make(ERR_INVALID_ARGUMENT, "state %d is none of a checkout's.",
+                     (int)in->state);
+    return failed(e) ? e : check_key_alone(in);
+}
+
+/* What is of newest_first alone must not be overlooked without it. */
+static bool has_filter(const Orders__V1__ListCheckoutsRequest *in)
+{
+    return in->before_id[0] != '\0' || in->user_id[0] != '\0' || in->cart_id[0] != '\0' ||
+           in->idempotency_key[0] != '\0' || in->request_id[0] != '\0' ||
+           in->state != ORDERS__V1__CHECKOUT_STATE__CHECKOUT_UNSPECIFIED ||
+           in->since_ms != 0 || in->until_ms != 0;
+}
+
 static void list_checkouts(Orders__V1__Orders_Service *service,
                            const Orders__V1__ListCheckoutsRequest *in,
                            Orders__V1__ListCheckoutsReply_Closure reply, void *call)
 {
+    struct err e = check_list_checkouts(in);
     struct scope scope;
 
-    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_list_checkouts(in)))
+    if (!failed(e) && in->newest_first)
+        e = check_newest(in);
+    else if (!failed(e) && has_filter(in))
+        e = err_make(ERR_INVALID_ARGUMENT, "A filter needs newest_first.");
+    if (!scope_open(&scope, call, (ProtobufCClosure)reply, e))
+        return;
+    if (in->newest_first)
+        orders_list_newest(self(service)->db, &scope, in, lease_of(service));
+    else
         orders_list_checkouts(self(service)->db, &scope, in, lease_of(service));
 }
 
@@ -267,6 +339,7 @@ static void get_checkout(Orders__V1__Orders_Service *service,
 {
     struct scope scope;
 
+    rpc_call_set_order(call, in->order_id);
     if (scope_open(&scope, call, (ProtobufCClosure)reply, check_order_id(in->order_id)))
         orders_get_checkout(self(service)->db, &scope, in, lease_of(service));
 }
@@ -277,6 +350,7 @@ static void retry_checkout(Orders__V1__Orders_Service *service,
 {
     struct scope scope;
 
+    rpc_call_set_order(call, in->order_id);
     if (scope_open(&scope, call, (ProtobufCClosure)reply, check_order_id(in->order_id)))
         orders_retry(self(service)->db, &scope, in);
 }

@@ -117,8 +117,11 @@ static void look(void *arg)
 {
     struct waiter *waiter = arg;
 
-    waiter->query = (struct db_query){
-        .deadline_ms = waiter->deadline_ms, .done = on_found, .arg = waiter};
+    waiter->query = (struct db_query){.deadline_ms = waiter->deadline_ms,
+                                      .request = rpc_call_id(waiter->call),
+                                      .order = rpc_call_order(waiter->call),
+                                      .done = on_found,
+                                      .arg = waiter};
     orders_find(&waiter->query, waiter->key, waiter->user_id);
     db_read(waiter->db, &waiter->query);
 }

@@ -36,6 +36,8 @@ static struct work *begin(struct db *db, struct provider *provider, const struct
     *work = (struct work){.db = db, .provider = provider, .scope = *scope, .id = id, .key = key};
     work->op.deadline_ms = scope->deadline_ms;
     work->op.cancel = scope->cancel; /* until the provider was asked */
+    work->op.request = scope->request;
+    work->op.order = scope->order;
     work->op.arg = work;
     work->op.head[0] = db_t(id);
     return work;
@@ -205,8 +207,8 @@ static void on_provider_charged(void *arg, struct err error,
     struct work *work = arg;
 
     if (failed(error)) {
-        log_warn("provider_charge_failed", "request=%s charge=%s reason=%s",
-                 work->scope.request, work->id, err_reason(error.code));
+        log_warn("provider_charge_failed", "request=%s order=%s reason=%s error=%s",
+                 work->scope.request, work->id, err_reason(error.code), error.message);
         finish(work, error, NULL);
         return;
     }

@@ -51,6 +51,10 @@ void ledger_list_methods(struct db *db, const struct scope *scope,
 void ledger_list(struct db *db, const struct scope *scope,
                  const Payment__V1__ListChargesRequest *request);
 
+/* The same of newest_first; see proto/payment.proto. */
+void ledger_list_newest(struct db *db, const struct scope *scope,
+                        const Payment__V1__ListChargesRequest *request);
+
 /* The same of the provider's own ledger, by key. */
 void ledger_list_provider(struct provider *provider, const struct scope *scope,
                           const Payment__V1__ListProviderChargesRequest *request);

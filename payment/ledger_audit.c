@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "base/bounds.h"
 #include "base/ids.h"
 #include "payment/ledger.h"
 
@@ -32,6 +33,8 @@ static const char *charge_of(const char *key)
 struct reading {
     struct db_query query;
     struct scope scope;
+    int64_t limit;           /* of a page from new to old */
+    struct ulid_range range; /* likewise */
 };
 
 #define ENTRY                                                                                 \
@@ -74,6 +77,105 @@ static void on_charges(void *arg, struct err error, const struct db_rows *rows)
     reading->scope.done(reading->scope.arg, error, &reply.base);
 }
 
+/* ---- ours, from new to old ---------------------------------------------------------- */
+
+/* There is one row at least: without an id when nothing was found. */
+static void on_newest(void *arg, struct err error, const struct db_rows *rows)
+{
+    struct reading *reading = arg;
+    Payment__V1__ListChargesReply reply = PAYMENT__V1__LIST_CHARGES_REPLY__INIT;
+    size_t count = failed(error) ? 0 : (size_t)rows->count;
+    Payment__V1__ChargeEntry *entries =
+        arena_alloc(reading->scope.arena, sizeof *entries * count);
+
+    reply.charges = arena_alloc(reading->scope.arena, sizeof *reply.charges * count);
+    if (entries == NULL || reply.charges == NULL)
+        error = err_memory();
+    for (size_t i = 0; !failed(error) && i < count && db_text(rows, (int)i, 0) != NULL; i++) {
+        error = db_row_check(rows, (int)i, 0, ENTRY_SHAPE + 1);
+        fill_charge(&entries[i], rows, (int)i);
+        reply.charges[reply.n_charges++] = &entries[i];
+        reply.now_ms = db_number(rows, 0, 7);
+    }
+    if (!failed(error) && count > 0) {
+        if ((int64_t)reply.n_charges == reading->limit)
+            reply.next_before_id = entries[reply.n_charges - 1].charge_id;
+        else if (db_bool(rows, 0, 9))
+            reply.next_before_id = (char *)db_text(rows, 0, 8);
+    }
+    reading->scope.done(reading->scope.arg, error, &reply.base);
+}
+
+/* An index of users or of the provider's ids would make each charge dearer. */
+static const char NEWEST[] =
+    "WITH scanned AS MATERIALIZED ("
+    "    SELECT id, user_id, state, provider_charge_id FROM payment.charges"
+    "    WHERE id < $1 AND id >= $2 ORDER BY id DESC LIMIT 10000"
+    "), found AS MATERIALIZED ("
+    "    SELECT id FROM scanned"
+    "    WHERE ($3 = '' OR user_id::text = $3) AND ($4 = '' OR state = $4)"
+    "      AND ($5 = '' OR provider_charge_id = $5)"
+    "    ORDER BY id DESC LIMIT $6"
+    ")"
+    "SELECT c.id, c.state, c.amount_cents, c.refunded_cents, coalesce(c.currency, ''),"
+    "       coalesce(c.provider_charge_id, ''),"
+    "       (extract(epoch FROM c.created_at) * 1000)::bigint,"
+    "       (extract(epoch FROM now()) * 1000)::bigint, s.last, s.count = 10000 "
+    "FROM (SELECT min(id) AS last, count(*) AS count FROM scanned) AS s "
+    "LEFT JOIN found ON true LEFT JOIN payment.charges c ON c.id = found.id "
+    "ORDER BY c.id DESC";
+_Static_assert(PAGE_SCAN_MAX == 10000, "as NEWEST says");
+
+static const char *state_name(Payment__V1__ChargeState state)
+{
+    switch (state) {
+    case PAYMENT__V1__CHARGE_STATE__INTENT: return "intent";
+    case PAYMENT__V1__CHARGE_STATE__CAPTURED: return "captured";
+    case PAYMENT__V1__CHARGE_STATE__DECLINED: return "declined";
+    case PAYMENT__V1__CHARGE_STATE__REFUNDING: return "refunding";
+    case PAYMENT__V1__CHARGE_STATE__REFUNDED: return "refunded";
+    default: return "";
+    }
+}
+
+static void submit(struct db *db, struct reading *reading)
+{
+    reading->query.deadline_ms = reading->scope.deadline_ms;
+    reading->query.cancel = reading->scope.cancel;
+    reading->query.request = reading->scope.request;
+    reading->query.order = reading->scope.order;
+    reading->query.arg = reading;
+    db_read(db, &reading->query);
+}
+
+void ledger_list_newest(struct db *db, const struct scope *scope,
+                        const Payment__V1__ListChargesRequest *in)
+{
+    struct reading *reading = arena_alloc(scope->arena, sizeof *reading);
+
+    if (reading == NULL) {
+        scope->done(scope->arg, err_memory(), NULL);
+        return;
+    }
+    *reading = (struct reading){.scope = *scope,
+                                .limit = in->limit == 0 ? PAGE_MOST : in->limit,
+                                .range = ulid_range(in->since_ms, in->until_ms,
+                                                    in->before_id)};
+    reading->query = (struct db_query){
+        .name = "newest_charges",
+        .types = "ttttti",
+        .rows = "+TTIIttIiTb", /* of a charge, or of none that was found */
+        .sql = NEWEST,
+        .values = {db_t(reading->range.end), db_t(reading->range.least),
+                   db_t(in->user_id), db_t(state_name(in->state)),
+                   db_t(in->provider_charge_id), db_i(reading->limit)},
+        .done = on_newest,
+    };
+    submit(db, reading);
+}
+
+/* ---- ours, from old to new ---------------------------------------------------------- */
+
 static void start(struct db *db, const struct scope *scope, struct db_query query)
 {
     struct reading *reading = arena_alloc(scope->arena, sizeof *reading);
@@ -82,12 +184,9 @@ static void start(struct db *db, const struct scope *scope, struct db_query quer
         scope->done(scope->arg, err_memory(), NULL);
         return;
     }
-    *reading = (struct reading){query, *scope};
-    reading->query.deadline_ms = scope->deadline_ms;
-    reading->query.cancel = scope->cancel;
+    *reading = (struct reading){.query = query, .scope = *scope};
     reading->query.done = on_charges;
-    reading->query.arg = reading;
-    db_read(db, &reading->query);
+    submit(db, reading);
 }
 
 void ledger_list(struct db *db, const struct scope *scope,

@@ -27,6 +27,8 @@ static void start(struct db *db, const struct scope *scope, struct db_query quer
     *reading = (struct reading){query, *scope, what};
     reading->query.deadline_ms = scope->deadline_ms;
     reading->query.cancel = scope->cancel;
+    reading->query.request = scope->request;
+    reading->query.order = scope->order;
     reading->query.arg = reading;
     db_read(db, &reading->query);
 }

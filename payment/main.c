@@ -12,6 +12,7 @@ struct settings {
         *provider_database_url;
     int64_t in_flight_max, caller_in_flight_max, caller_per_second, readers, drain_ms;
     bool access_log;
+    const char *log_format;
 };
 
 static const struct conf_row ROWS[] = {
@@ -23,6 +24,7 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_NUMBER(in_flight_max, "1024", 1, 65536, "requests served at once"),
     HOST_ROWS_LIMITS,
     HOST_ROW_ACCESS_LOG,
+    HOST_ROW_LOG_FORMAT,
     HOST_ROWS_TLS,
     HOST_ROW_DRAIN,
     CONF_ROW_NUMBER(readers, "2", 1, 16, "database connections for read-only queries"),

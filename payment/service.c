@@ -58,6 +58,7 @@ static void charge(Payment__V1__Payment_Service *service, const Payment__V1__Cha
 {
     struct scope scope;
 
+    rpc_call_set_order(call, in->charge_id);
     if (scope_open(&scope, call, (ProtobufCClosure)reply, check_charge(in)))
         ledger_charge(self(service)->db, self(service)->provider, &scope, in);
 }
@@ -67,6 +68,7 @@ static void refund(Payment__V1__Payment_Service *service, const Payment__V1__Ref
 {
     struct scope scope;
 
+    rpc_call_set_order(call, in->charge_id);
     if (scope_open(&scope, call, (ProtobufCClosure)reply, check_id(in->charge_id)))
         ledger_refund(self(service)->db, self(service)->provider, &scope, in);
 }
@@ -77,6 +79,7 @@ static void get_charge(Payment__V1__Payment_Service *service,
 {
     struct scope scope;
 
+    rpc_call_set_order(call, in->charge_id);
     if (scope_open(&scope, call, (ProtobufCClosure)reply, check_id(in->charge_id)))
         ledger_get(self(service)->db, &scope, in);
 }
@@ -135,14 +138,58 @@ static struct err check_page(int32_t limit, const char *after, const char *only_
     return only_id[0] == '\0' ? ERR_NONE : check_id(only_id);
 }
 
+static struct err check_newest(const Payment__V1__ListChargesRequest *in)
+{
+    struct err e = check_page(in->limit, in->before_id, "");
+
+    if (!failed(e) && (in->after_id[0] != '\0' || in->only_id[0] != '\0'))
+        e = err_make(ERR_INVALID_ARGUMENT,
+                     "after_id and only_id cannot stand beside newest_first.");
+    if (!failed(e) && in->user_id[0] != '\0')
+        e = check_user(in->user_id);
+    if (!failed(e) && (in->since_ms < 0 || in->since_ms >= ULID_MS_END ||
+                       in->until_ms < 0 || in->until_ms >= ULID_MS_END))
+        e = err_make(ERR_INVALID_ARGUMENT,
+                     "since_ms and until_ms must be Unix milliseconds, or 0.");
+    if (!failed(e) && in->provider_charge_id[0] != '\0' &&
+        !visible_ascii(in->provider_charge_id, 1, PROVIDER_ID_MAX))
+        e = err_make(ERR_INVALID_ARGUMENT,
+                     "provider_charge_id must be 1 to %d visible ASCII characters.",
+                     PROVIDER_ID_MAX);
+    if (!failed(e) && (in->state < 0 || in->state > PAYMENT__V1__CHARGE_STATE__REFUNDED))
+        e = err_make(ERR_INVALID_ARGUMENT, "state %d is none of a charge's.",
+                     (int)in->state);
+    return e;
+}
+
+/* Of newest_first alone, and not to be overlooked without it. */
+static bool has_filter(const Payment__V1__ListChargesRequest *in)
+{
+    return in->before_id[0] != '\0' || in->user_id[0] != '\0' || in->since_ms != 0 ||
+           in->until_ms != 0 || in->provider_charge_id[0] != '\0' ||
+           in->state != PAYMENT__V1__CHARGE_STATE__CHARGE_UNSPECIFIED;
+}
+
+static struct err check_charges(const Payment__V1__ListChargesRequest *in)
+{
+    if (in->newest_first)
+        return check_newest(in);
+    if (has_filter(in))
+        return err_make(ERR_INVALID_ARGUMENT, "A filter needs newest_first.");
+    return check_page(in->limit, in->after_id, in->only_id);
+}
+
 static void list_charges(Payment__V1__Payment_Service *service,
                          const Payment__V1__ListChargesRequest *in,
                          Payment__V1__ListChargesReply_Closure reply, void *call)
 {
     struct scope scope;
 
-    if (scope_open(&scope, call, (ProtobufCClosure)reply,
-                   check_page(in->limit, in->after_id, in->only_id)))
+    if (!scope_open(&scope, call, (ProtobufCClosure)reply, check_charges(in)))
+        return;
+    if (in->newest_first)
+        ledger_list_newest(self(service)->db, &scope, in);
+    else
         ledger_list(self(service)->db, &scope, in);
 }
 

@@ -37,6 +37,7 @@ struct settings {
         *state_dir;
     int64_t timeout_ms, retry_first_ms, retry_most_ms, give_up_ms, backlog_max;
     bool allow_http;
+    const char *log_format;
 };
 
 static const struct conf_row ROWS[] = {
@@ -63,6 +64,7 @@ static const struct conf_row ROWS[] = {
                     "events pending for one endpoint, past which health tells of it"),
     {"allow_http", CONF_FLAG, offsetof(struct settings, allow_http), "false", 0, 0,
      "allow http:// to other machines: for tests only"},
+    HOST_ROW_LOG_FORMAT,
 };
 
 static const struct conf_table TABLE = {
@@ -266,9 +268,9 @@ static void read_endpoints_again(struct environment *env)
 
     if (failed(e))
         log_line(LOG_ERROR, "endpoints_not_read_again",
-                 "error=\"%s\" note=\"those that run go on as they are\"", e.message);
+                 "error=%s note=\"those that run go on as they are\"", e.message);
     else if (failed(e = roster_set(&env->roster, endpoints)))
-        log_line(LOG_ERROR, "endpoints_not_all_started", "error=\"%s\"", e.message);
+        log_line(LOG_ERROR, "endpoints_not_all_started", "error=%s", e.message);
     else
         log_info("endpoints_read_again", "path=%s endpoints=%zu",
                  env->settings.endpoints_file, env->roster.count);

@@ -81,7 +81,7 @@ static struct err take_line(struct resend *r, const char *line, size_t size)
             e = pending_add(r->pending, &letter);
     }
     if (!keep && !failed(e)) {
-        log_info("event_resent", "event=%s", letter.id);
+        log_info("event_resent", "order=%s event_id=%s", letter.order_id, letter.id);
         r->revived++;
     }
     json_decref(json);

@@ -92,8 +92,10 @@ static void note_outcome(struct sender *s, const struct letter *letter,
         s->failures = 0;
         return;
     }
-    log_warn("delivery_failed", "endpoint=%s event=%s attempt=%" PRId64 " problem=\"%s\"",
-             s->config.endpoint->name, letter->id, letter->attempts, posted->problem);
+    log_warn("delivery_failed",
+             "endpoint=%s order=%s event_id=%s attempt=%" PRId64 " problem=%s",
+             s->config.endpoint->name, letter->order_id, letter->id, letter->attempts,
+             posted->problem);
     s->failures++;
     memcpy(s->problem, posted->problem, sizeof s->problem);
     if (s->failures == RESTS_AFTER)
@@ -125,9 +127,10 @@ static struct err bury(struct sender *s, size_t i, const char *problem)
     struct err e = pending_bury(&s->pending, i, problem);
 
     if (!failed(e))
-        log_error("event_dead", "endpoint=%s event=%s attempts=%" PRId64 " list=%s",
-                  s->config.endpoint->name, letter->id, letter->attempts,
-                  s->pending.dead_path);
+        log_line(LOG_ERROR, "event_dead",
+                 "endpoint=%s order=%s event_id=%s attempts=%" PRId64 " list=%s",
+                 s->config.endpoint->name, letter->order_id, letter->id,
+                 letter->attempts, s->pending.dead_path);
     return e;
 }
 
@@ -240,8 +243,7 @@ static struct err skip_pruned(struct sender *s, struct err error)
 
     if (failed(e) || pruned <= s->after)
         return failed(e) ? e : error;
-    log_error("events_missed",
-              "endpoint=%s after=%" PRId64 " up_to=%" PRId64 " error=\"%s\"",
+    log_error("events_missed", "endpoint=%s after=%" PRId64 " up_to=%" PRId64 " error=%s",
               s->config.endpoint->name, s->after, pruned, error.message);
     s->after = pruned;
     return ERR_NONE;
@@ -382,8 +384,8 @@ static void *sender_main(void *arg)
         struct err e = go_round(s);
         note_health(s, e);
         if (failed(e) && !s->troubled)
-            log_warn("sender_troubled", "endpoint=%s error=\"%s\"",
-                     s->config.endpoint->name, e.message);
+            log_warn("sender_troubled", "endpoint=%s error=%s", s->config.endpoint->name,
+                     e.message);
         else if (!failed(e) && s->troubled)
             log_info("sender_well", "endpoint=%s", s->config.endpoint->name);
         s->troubled = failed(e);
@@ -392,7 +394,7 @@ static void *sender_main(void *arg)
     }
     struct err e = pending_save(&s->pending);
     if (failed(e))
-        log_warn("not_saved", "error=\"%s\"", e.message);
+        log_warn("not_saved", "error=%s", e.message);
     return NULL;
 }
 

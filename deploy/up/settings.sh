@@ -1,8 +1,8 @@
 # settings.sh - what ./up was started with, kept in STATE/settings for the next start.
 #
 # Kept are the options --port, --demo and --no-demo and the variables CHECKOUT_BUILD,
-# CHECKOUT_DATABASE_URL, CHECKOUT_NATS_URL, CHECKOUT_LOG_BYTES, CHECKOUT_STOP_SECONDS and
-# CHECKOUT_<PROGRAM>_<SETTING>.  What is given now replaces what was kept; --forget
+# CHECKOUT_DATABASE_URL, CHECKOUT_NATS_URL, CHECKOUT_LOG_FORMAT, CHECKOUT_LOG_BYTES,
+# CHECKOUT_STOP_SECONDS and CHECKOUT_<PROGRAM>_<SETTING>.  What is given now replaces what was kept; --forget
 # begins with nothing kept but the database.
 #
 # Their values may be passwords.  So the variables are taken out of the environment first
@@ -18,7 +18,7 @@ setting_is_ours() {
     case $1 in
     PORT | DEMO) return 0 ;;
     CHECKOUT_BUILD | CHECKOUT_DATABASE_URL | CHECKOUT_NATS_URL) return 0 ;;
-    CHECKOUT_LOG_BYTES | CHECKOUT_STOP_SECONDS) return 0 ;;
+    CHECKOUT_LOG_FORMAT | CHECKOUT_LOG_BYTES | CHECKOUT_STOP_SECONDS) return 0 ;;
     esac
     for program in "${PROGRAMS[@]}"; do
         [[ $1 != CHECKOUT_"${program^^}"_?* ]] || return 0
@@ -87,12 +87,15 @@ settings_use() {
         usage_error "--port \"$PORT\" is not a port; it is a number from 1 to 65535."
     fi
     PORT=$((10#$PORT))
+    LOG_FORMAT=${SETTINGS[CHECKOUT_LOG_FORMAT]:-logfmt}
     LOG_BYTES=${SETTINGS[CHECKOUT_LOG_BYTES]:-$((64 << 20))}
     STOP_SECONDS=${SETTINGS[CHECKOUT_STOP_SECONDS]:-30}
     OWNER_URL=${SETTINGS[CHECKOUT_DATABASE_URL]:-}
     NATS_URL=${SETTINGS[CHECKOUT_NATS_URL]:-}
     BUILD=${SETTINGS[CHECKOUT_BUILD]:-}
     DEMO=${SETTINGS[DEMO]:-}
+    [[ $LOG_FORMAT == logfmt || $LOG_FORMAT == json ]] ||
+        usage_error "CHECKOUT_LOG_FORMAT is \"$LOG_FORMAT\"; write logfmt or json."
     [[ $LOG_BYTES =~ ^[1-9][0-9]{0,14}$ ]] || usage_error "CHECKOUT_LOG_BYTES is not a number of bytes."
     [[ $STOP_SECONDS =~ ^[1-9][0-9]{0,3}$ ]] || usage_error "CHECKOUT_STOP_SECONDS is not a number of seconds."
 }

@@ -235,6 +235,7 @@ inventory_addresses = ipc://$RUN/inventory.sock"
         conf_write_service "$name" "$keys"
     done
     conf_write gateway <<END
+log_format = $LOG_FORMAT
 listen_address = 127.0.0.1
 port = $PORT
 rpc_url = ipc://$RUN/gateway.sock
@@ -250,6 +251,7 @@ storefront_dir = $STOREFRONT
 demo_token_file = $keys/demo.jwt
 END
     {
+        echo "log_format = $LOG_FORMAT"
         echo "orchestrator_addresses = ipc://$RUN/orchestrator.sock"
         echo "key_file = $keys/webhook.key"
         echo "rpc_url = ipc://$RUN/webhook.sock"
@@ -289,6 +291,7 @@ conf_write_migrate() {
 conf_write_service() {
     local name=$1 keys=$2
     {
+        echo "log_format = $LOG_FORMAT"
         echo "listen_url = ipc://$RUN/$name.sock"
         echo "key_file = $keys/$name.key"
         echo "callers_file = $keys/$name.callers"

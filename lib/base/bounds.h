@@ -26,9 +26,11 @@ enum {
     SKUS_MAX = 100,               /* SKUs that one list of products is narrowed to */
     LABEL_SIZE_MAX = 100,         /* bytes of UTF-8: a payment method's */
     PROVIDER_TOKEN_MAX = 200,     /* visible ASCII characters */
+    PROVIDER_ID_MAX = 200,        /* likewise: the provider's name for a charge */
     ORDERS_PAGE_MAX = 100,        /* orders a page, in the HTTP interface too */
     ORDERS_CURSOR_SIZE_MAX = 100, /* bytes of a next_cursor */
     ENTRIES_PAGE_MAX = 1000,      /* entries a page of every other list */
+    PAGE_SCAN_MAX = 10000,        /* entries that a page with filters looks at */
     PAGE_AFTER_MAX = 64,          /* visible ASCII characters: where a page begins */
 };
 

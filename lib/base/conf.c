@@ -1,6 +1,7 @@
 /* conf.c - see conf.h. */
 #include "base/conf.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -178,6 +179,14 @@ struct err conf_read(const struct conf_table *table, int argc, char **argv, void
     if (failed(e))
         conf_free(table, out);
     return e;
+}
+
+const char *conf_text(const struct conf_table *table, const char *name, const void *out)
+{
+    int row = conf_find_row(table, name, strlen(name));
+
+    assert(row >= 0 && table->rows[row].type == CONF_TEXT);
+    return *(char *const *)(const void *)((const char *)out + table->rows[row].offset);
 }
 
 void conf_free(const struct conf_table *table, void *out)

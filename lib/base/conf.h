@@ -70,6 +70,9 @@ struct conf_table {
 struct err conf_read(const struct conf_table *table, int argc, char **argv, void *out)
     __attribute__((warn_unused_result));
 
+/* The text that conf_read put into `out` for the CONF_TEXT row of that name. */
+const char *conf_text(const struct conf_table *table, const char *name, const void *out);
+
 /* What --help prints: each setting with its fallback. */
 void conf_print_help(const struct conf_table *table);
 

@@ -25,6 +25,27 @@ void ulid_floor(int64_t wall_ms, char out[ULID_SIZE])
     out[ULID_LENGTH] = '\0';
 }
 
+int64_t ulid_ms(const char *text)
+{
+    int64_t ms = 0;
+
+    for (int i = 0; i < 10; i++)
+        ms = ms << 5 | (strchr(CROCKFORD, text[i]) - CROCKFORD);
+    return ms;
+}
+
+struct ulid_range ulid_range(int64_t since_ms, int64_t until_ms, const char *before)
+{
+    struct ulid_range range = {.end = "~"}; /* past all of them */
+
+    ulid_floor(since_ms, range.least);
+    if (until_ms > 0)
+        ulid_floor(until_ms, range.end);
+    if (before[0] != '\0' && strcmp(before, range.end) < 0)
+        strncpy(range.end, before, sizeof range.end - 1);
+    return range;
+}
+
 /* libsodium asks the kernel at each call whether the process was forked; so it is asked for
  * much at a time, by each thread for itself. */
 void random_take(void *out, size_t size)

@@ -12,6 +12,8 @@
 
 enum { ULID_LENGTH = 26, ULID_SIZE = ULID_LENGTH + 1, UUID_LENGTH = 36 };
 
+#define ULID_MS_END (INT64_C(1) << 48) /* milliseconds that no ULID holds any more */
+
 /* Random bytes for ids, at most 1,024 at a time; not for keys.  The process must not go on
  * in a fork of itself: it would give the same. */
 void random_take(void *out, size_t size);
@@ -21,6 +23,18 @@ void ulid_make(char out[ULID_SIZE]);
 
 /* The least id of that time, Unix milliseconds; a time before 1970 gives the least of all. */
 void ulid_floor(int64_t wall_ms, char out[ULID_SIZE]);
+
+/* When a ULID, which text must be, was made: Unix milliseconds. */
+int64_t ulid_ms(const char *text);
+
+/* A stretch of ids, which come in the order of time: from `least` up to, but without, `end`. */
+struct ulid_range {
+    char least[ULID_SIZE], end[ULID_SIZE + 40];
+};
+
+/* Those made at `since_ms` or later, before `until_ms` (0: now and after), and less than
+ * `before`, at most 64 bytes ("": any). */
+struct ulid_range ulid_range(int64_t since_ms, int64_t until_ms, const char *before);
 
 /* Whether text is a ULID in canonical form: capitals, first character 0 to 7. */
 bool ulid_valid(const char *text);

@@ -313,16 +313,25 @@ static bool wait_for(struct attempt *a,
     }
 }
 
-/* The first of an attempt says what went wrong; those behind it follow from it. */
+/* The first of an attempt says what went wrong; those behind it follow from it.  Of one
+ * operation alone it is known what it was about. */
 static void note_error(struct attempt *a, const PGresult *result)
 {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const struct db_op *op = a->count == 1 ? a->slots[0].op : NULL;
+    struct log_record line;
     char words[WORDS_SIZE];
 
     words_for_log(a->conn->pg, result, words);
-
-    log_warn("database_error", "database=%s sqlstate=%s message=\"%s\"", a->config->name,
-             state != NULL ? state : "none", words);
+    if (log_begin_limited(&line, LOG_WARN, "database_error")) {
+        if (op != NULL)
+            log_subject(&line, op->request, op->order);
+        log_pair(&line, "database", a->config->name);
+        log_pair_number(&line, "operations", (int64_t)a->count);
+        log_pair(&line, "sqlstate", state != NULL ? state : "none");
+        log_pair(&line, "message", words);
+        log_end(&line);
+    }
     if (a->state[0] != '\0')
         return;
     snprintf(a->state, sizeof a->state, "%s", state != NULL ? state : "08006");

@@ -42,7 +42,7 @@ static void on_notice(void *arg, const PGresult *notice)
         return;
     conn->warned = true;
     words_for_log(conn->pg, notice, words);
-    log_warn("database_warning", "database=%s sqlstate=%s message=\"%s\"", conn->name,
+    log_warn("database_warning", "database=%s sqlstate=%s message=%s", conn->name,
              PQresultErrorField(notice, PG_DIAG_SQLSTATE), words);
 }
 

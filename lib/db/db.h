@@ -29,7 +29,7 @@
 #include "base/metrics.h"
 
 enum {
-    DB_HEAD_MAX = 12,  /* columns of an operation's own row */
+    DB_HEAD_MAX = 13,  /* columns of an operation's own row */
     DB_LINES_MAX = 4,  /* columns of its lines */
     DB_KINDS_MAX = 16, /* kinds of operation a service has */
 };
@@ -88,6 +88,7 @@ struct db_op {
     int64_t deadline_ms; /* clock_monotonic_ms */
     /* Once asked, an operation that was not begun ends with CANCELLED.  NULL: never. */
     const struct cancel *cancel;
+    const char *request, *order; /* what it is about, for logs; NULL: not known */
     db_done *done;       /* on the writer's thread: it must not block */
     void *arg;
     struct db_op *next;  /* the queue's */
@@ -102,6 +103,7 @@ struct db_query {
     struct db_value values[DB_HEAD_MAX];
     int64_t deadline_ms;
     const struct cancel *cancel; /* as above */
+    const char *request, *order; /* as above */
     db_done *done;     /* on a reader's thread: it must not block */
     void *arg;
     struct db_query *next;

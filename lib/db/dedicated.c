@@ -75,7 +75,7 @@ static struct err receive(struct dedicated *connection, int64_t deadline_ms,
         if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK && !failed(e)) {
             const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
             words_for_log(connection->conn.pg, result, words);
-            log_warn("database_error", "database=%s sqlstate=%s message=\"%s\"",
+            log_warn("database_error", "database=%s sqlstate=%s message=%s",
                      connection->conn.name, state != NULL ? state : "none", words);
             e = sqlstate_meaning(state) == SQLSTATE_CONNECTION ? lost("")
                                                                : sqlstate_err(state);

@@ -146,11 +146,27 @@ static struct err make_ready(struct reader *reader, const struct db_query *query
     return e;
 }
 
+static void tell_failure(const struct reader *reader, const struct db_query *query,
+                         const PGresult *result)
+{
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    struct log_record line;
+    char words[WORDS_SIZE];
+
+    if (!log_begin_limited(&line, LOG_WARN, "query_failed"))
+        return;
+    words_for_log(reader->conn.pg, result, words);
+    log_subject(&line, query->request, query->order);
+    log_pair(&line, "query", query->name);
+    log_pair(&line, "sqlstate", state != NULL ? state : "none");
+    log_pair(&line, "message", words);
+    log_end(&line);
+}
+
 /* Runs a sent query to its end.  A lost connection is UNAVAILABLE and closed. */
 static struct err receive(struct reader *reader, const struct db_query *query, PGresult **out)
 {
     struct err e = ERR_NONE;
-    char words[WORDS_SIZE];
 
     for (;;) {
         int ready = conn_wait(&reader->conn, query->deadline_ms);
@@ -167,11 +183,8 @@ static struct err receive(struct reader *reader, const struct db_query *query, P
             *out = result;
             continue;
         }
-        const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-        e = sqlstate_err(state);
-        words_for_log(reader->conn.pg, result, words);
-        log_warn("query_failed", "query=%s sqlstate=%s message=\"%s\"", query->name,
-                 state != NULL ? state : "none", words);
+        e = sqlstate_err(PQresultErrorField(result, PG_DIAG_SQLSTATE));
+        tell_failure(reader, query, result);
         PQclear(result);
     }
     if (e.code == ERR_UNAVAILABLE)

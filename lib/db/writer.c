@@ -422,6 +422,22 @@ static struct verdict attempt(struct writer *w, struct slot *slots, size_t count
     return v;
 }
 
+static void tell_again(const struct writer *w, const struct slot *slots, size_t count,
+                       const struct err *error)
+{
+    const struct db_op *op = count == 1 ? slots[0].op : NULL;
+    struct log_record line;
+
+    if (!log_begin_limited(&line, LOG_WARN, "batch_again"))
+        return;
+    if (op != NULL)
+        log_subject(&line, op->request, op->order);
+    log_pair(&line, "database", w->config.name);
+    log_pair_number(&line, "operations", (int64_t)count);
+    log_pair(&line, "error", error->message);
+    log_end(&line);
+}
+
 /* Runs operations to their ends: every `done` was called when it returns. */
 static void run(struct writer *w, struct slot *slots, size_t count)
 {
@@ -452,8 +468,7 @@ static void run(struct writer *w, struct slot *slots, size_t count)
             back_off(w);
             break;
         case VERDICT_AGAIN:
-            log_warn("batch_again", "database=%s operations=%zu error=\"%s\"",
-                     w->config.name, count, v.error.message);
+            tell_again(w, slots, count, &v.error);
             back_off(w);
             break;
         case VERDICT_REFUSED:

@@ -134,7 +134,7 @@ static void refuse_silently(struct http_server *s, int fd)
     if (s->now_ms < s->refused_log_ms)
         return;
     s->refused_log_ms = s->now_ms + REFUSED_LOG_MS;
-    log_warn("connections_refused", "reason=per_address_max limit=%u total=%llu",
+    log_line(LOG_WARN, "connections_refused", "reason=per_address_max limit=%u total=%llu",
              s->config.per_address_max, (unsigned long long)s->refused);
 }
 
@@ -172,7 +172,7 @@ static void accept_all(struct http_server *s, unsigned most)
             s->accept_pending = false;
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
                    errno == ENOMEM) {
-            log_warn("accept_failed", "reason=\"%s\" connections=%u", strerror(errno),
+            log_warn("accept_failed", "reason=%s connections=%u", strerror(errno),
                      s->connections);
             s->accept_after_ms = s->now_ms + ACCEPT_RETRY_MS;
         } /* else that client has gone */

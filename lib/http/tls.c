@@ -174,7 +174,7 @@ static struct err take(struct http_tls *tls, const struct files *f,
     tls->context = context;
     pthread_mutex_unlock(&tls->mutex);
     SSL_CTX_free(old); /* sessions hold it for as long as they last */
-    log_info("certificate_taken", "from=\"%s\"", tls->cert_file);
+    log_info("certificate_taken", "from=%s", tls->cert_file);
     return ERR_NONE;
 }
 
@@ -208,7 +208,7 @@ static bool look_again(void *arg, bool asked)
     memcpy(tls->seen, hash, HASH_SIZE);
     if (failed(e) && (asked || (still && !tls->warned)))
         log_line(LOG_WARN, "certificate_kept",
-                 "reason=\"%s\" note=\"the last good pair stays\"", e.message);
+                 "reason=%s note=\"the last good pair stays\"", e.message);
     tls->warned = failed(e) && (asked || still);
     return failed(e) && !tls->warned;
 }

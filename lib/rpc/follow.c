@@ -55,7 +55,7 @@ static void read_again(const struct follow_config *config)
         e = config->use(config->arg, peers);
     if (failed(e))
         log_line(LOG_ERROR, "list_not_read_again",
-                 "path=%s error=\"%s\" note=\"the last one stays\"", config->path,
+                 "path=%s error=%s note=\"the last one stays\"", config->path,
                  e.message);
     else
         log_info("list_read_again", "path=%s entries=%zu", config->path,

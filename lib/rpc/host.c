@@ -81,7 +81,7 @@ static void look_at_key(const struct host *host)
 
     if (failed(e))
         log_line(LOG_ERROR, "key_not_read_again",
-                 "error=\"%s\" note=\"the one that was read stays\"", e.message);
+                 "error=%s note=\"the one that was read stays\"", e.message);
     else if (memcmp(key_public(now), key_public(host->key), KEY_PUBLIC_SIZE) != 0)
         log_line(LOG_WARN, "key_changed",
                  "path=%s note=\"the one that was read stays until the next "
@@ -134,6 +134,8 @@ int host_main(const struct host_program *program, int argc, char **argv)
     process_start();
     log_start(program->table->program, LOG_INFO);
     struct err e = conf_read(program->table, argc, argv, program->settings);
+    if (!failed(e))
+        e = log_use_format(conf_text(program->table, "log_format", program->settings));
     if (!failed(e)) {
         e = program->start(program->environment);
         if (failed(e)) {
@@ -144,7 +146,7 @@ int host_main(const struct host_program *program, int argc, char **argv)
         }
     }
     if (failed(e))
-        log_line(LOG_ERROR, "cannot_start", "error=\"%s\"", e.message);
+        log_line(LOG_ERROR, "cannot_start", "error=%s", e.message);
     conf_free(program->table, program->settings);
     return whole ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -59,6 +59,10 @@ struct host_settings {
 #define HOST_ROW_ACCESS_LOG                                                              \
     CONF_ROW_FLAG(access_log, "true", "one log line a call: true or false")
 
+/* The row that every program has, for host_main. */
+#define HOST_ROW_LOG_FORMAT                                                              \
+    CONF_ROW_TEXT(log_format, "logfmt", "how log lines are written: logfmt or json")
+
 /* Reads the key and the callers, and makes the registry of metrics. */
 struct err host_open(struct host *host, const struct host_settings *settings)
     __attribute__((warn_unused_result));
@@ -104,8 +108,8 @@ struct host_program {
 };
 
 /*
- * A program's main: no core dumps, settings, start, wait for SIGTERM or SIGINT (at SIGHUP
- * reload), stop.
+ * A program's main: no core dumps, settings (HOST_ROW_LOG_FORMAT is one), start, wait for
+ * SIGTERM or SIGINT (at SIGHUP reload), stop.
  * Gives main's exit status: not 0 when it could not start, or cut something off.
  */
 int host_main(const struct host_program *program, int argc, char **argv);

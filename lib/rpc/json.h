@@ -5,21 +5,23 @@
  *
  *   field             written as                   read from
  *   names             price_cents or priceCents    either; unknown ones are refused
- *   int32, uint32     number                       number, string; 1e2 and 1.0 too
+ *   int32, uint32     number                       number, string; 1e2 and 1.0 too, -0.0 not
  *   int64, uint64     string, or number            the same
  *   float, double     number, "NaN", "Infinity"    number, string
  *   bool              true, false                  true, false
  *   enum              its name; number if unknown  name or number (in a string, too)
- *   bytes             base64 with padding          base64 or base64url, padded or not
+ *   bytes             base64 with padding          base64 or base64url, padded or not; what
+ *                                                  the last letter has too much is dropped
  *   repeated          array                        array, null
  *   default value     left out                     null or left out
+ *
+ * Integers are read digit by digit: what the field cannot hold exactly is refused.
  *
  * Refused with the path of the field ("lines[2].quantity"): unknown fields, values out of
  * range or of another kind, a key given twice, two members of a oneof, text with a zero
  * character, what is not UTF-8, messages nested deeper than JSON_DEPTH_MAX.
  *
- * Not done, because the contract uses none: maps (refused), the well-known types, and
- * unquoted integers past 9223372036854775807 (write them as strings).
+ * Not done, because the contract uses none: maps (refused) and the well-known types.
  */
 #pragma once
 

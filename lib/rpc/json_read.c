@@ -8,6 +8,7 @@
 
 #include "rpc/json.h"
 #include "rpc/json_names.h"
+#include "rpc/json_numbers.h"
 #include "rpc/json_scalar.h"
 
 struct reader {
@@ -113,6 +114,9 @@ static struct err read_member(struct reader *r, const char *name, const json_t *
     struct json_place here = {.up = place, .name = name};
     const ProtobufCFieldDescriptor *field = find_field(message->descriptor, name);
 
+    if (*name == '\0')
+        return err_make(ERR_INVALID_ARGUMENT, "%s has a field with an empty name (\"\")",
+                        json_path(place, path));
     if (field == NULL)
         return err_make(ERR_INVALID_ARGUMENT, "%s is not a field of %s",
                         json_path(&here, path), message->descriptor->name);
@@ -186,14 +190,13 @@ struct err message_from_json(const char *text, size_t length,
                              ProtobufCMessage **out)
 {
     struct reader r = {.arena = arena};
-    json_error_t error;
-    json_t *json = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
+    json_t *json;
+    struct err e = json_read_numbers(text, length, arena, &json);
 
     *out = NULL;
-    if (json == NULL)
-        return err_make(ERR_INVALID_ARGUMENT, "not JSON at line %d, column %d: %s",
-                        error.line, error.column, error.text);
-    struct err e = read_message(&r, json, type, NULL, out);
+    if (failed(e))
+        return e;
+    e = read_message(&r, json, type, NULL, out);
     json_decref(json);
     if (failed(e))
         *out = NULL;

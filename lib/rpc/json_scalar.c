@@ -6,12 +6,12 @@
 #include "rpc/json_scalar.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/base64.h"
+#include "rpc/json_numbers.h"
 
 struct err json_unfit(const struct json_place *place, const char *expected)
 {
@@ -23,88 +23,88 @@ struct err json_unfit(const struct json_place *place, const char *expected)
 
 /* ---- numbers ---- */
 
-/* JSON's own grammar: no blanks, no plus sign, no leading zeros, no hex. */
-static bool is_number(const char *text)
+/* A number's text, also where it stands in a string; NULL when it is none. */
+static const char *number_of(const json_t *json)
 {
-    static const char digits[] = "0123456789";
+    const char *text = json_number_text(json);
 
-    text += *text == '-';
-    size_t whole = strspn(text, digits);
-    if (whole == 0 || (whole > 1 && *text == '0'))
-        return false;
-    text += whole;
-    if (*text == '.') {
-        size_t fraction = strspn(++text, digits);
-        if (fraction == 0)
-            return false;
-        text += fraction;
-    }
-    if (*text == 'e' || *text == 'E') {
-        text++;
-        text += *text == '+' || *text == '-';
-        size_t exponent = strspn(text, digits);
-        if (exponent == 0)
-            return false;
-        text += exponent;
-    }
-    return *text == '\0';
+    if (text != NULL || !json_is_text(json))
+        return text;
+    text = json_string_value(json);
+    return json_number_valid(text) ? text : NULL;
 }
 
-/* 1e2 and 7.0 are whole numbers too; doubles hold them exactly or they are refused. */
-static bool whole_of_real(double value, int64_t *number)
+struct whole {
+    bool negative;
+    uint64_t magnitude;
+};
+
+/* The exponent of a number's text; far beyond any integer it is of no matter how far. */
+static long exponent_of(const char *text)
 {
-    if (!(value >= -0x1p63 && value < 0x1p63))
-        return false;
-    *number = (int64_t)value;
-    return (double)*number == value;
+    enum { FAR = 100000000 };
+    const char *at = strpbrk(text, "eE");
+    long exponent = at == NULL ? 0 : strtol(at + 1, NULL, 10);
+
+    return exponent > FAR ? FAR : exponent < -FAR ? -FAR : exponent;
 }
 
-static bool natural_of_real(double value, uint64_t *number)
+/*
+ * 1e2 and 7.0 are whole numbers, too; digit by digit, as a double would not hold all of
+ * them.  -0.0 is none: no integer has its sign.
+ */
+static bool whole_of_text(const char *text, struct whole *out)
 {
-    if (!(value >= 0 && value < 0x1p64))
+    const size_t mantissa = strcspn(text, "eE"), point = strcspn(text, ".");
+    const bool real = text[strcspn(text, ".eE")] != '\0';
+    long places = exponent_of(text); /* zeros that follow the digits seen so far */
+    size_t last = mantissa;          /* behind the last digit that is not 0 */
+
+    *out = (struct whole){.negative = *text == '-'};
+    if (point < mantissa)
+        places -= (long)(mantissa - point - 1);
+    while (last > 0 && strchr("0.-", text[last - 1]) != NULL) {
+        places += text[last - 1] == '0';
+        last--;
+    }
+    if (last == 0)
+        return !out->negative || !real;
+    for (size_t i = out->negative; i < last; i++)
+        if (text[i] != '.' &&
+            (__builtin_mul_overflow(out->magnitude, 10, &out->magnitude) ||
+             __builtin_add_overflow(out->magnitude, (uint64_t)(text[i] - '0'),
+                                    &out->magnitude)))
+            return false;
+    if (places < 0 || places > 20)
         return false;
-    *number = (uint64_t)value;
-    return (double)*number == value;
+    while (places-- > 0)
+        if (__builtin_mul_overflow(out->magnitude, 10, &out->magnitude))
+            return false;
+    return true;
 }
 
 static bool signed_of_json(const json_t *json, int64_t *number)
 {
-    const char *text = json_string_value(json);
-    char *end;
+    const char *text = number_of(json);
+    struct whole whole;
 
-    if (json_is_integer(json)) {
-        *number = json_integer_value(json);
-        return true;
-    }
-    if (json_is_real(json))
-        return whole_of_real(json_real_value(json), number);
-    if (text == NULL || !is_number(text))
+    if (text == NULL || !whole_of_text(text, &whole) ||
+        whole.magnitude > (uint64_t)INT64_MAX + whole.negative)
         return false;
-    errno = 0;
-    *number = strtoll(text, &end, 10);
-    if (*end == '\0')
-        return errno == 0;
-    return whole_of_real(strtod(text, NULL), number);
+    *number = (int64_t)(whole.negative ? 0 - whole.magnitude : whole.magnitude);
+    return true;
 }
 
 static bool unsigned_of_json(const json_t *json, uint64_t *number)
 {
-    const char *text = json_string_value(json);
-    char *end;
+    const char *text = number_of(json);
+    struct whole whole;
 
-    if (json_is_integer(json)) {
-        *number = (uint64_t)json_integer_value(json);
-        return json_integer_value(json) >= 0;
-    }
-    if (json_is_real(json))
-        return natural_of_real(json_real_value(json), number);
-    if (text == NULL || !is_number(text))
+    if (text == NULL || !whole_of_text(text, &whole) ||
+        (whole.negative && whole.magnitude > 0))
         return false;
-    errno = 0;
-    *number = strtoull(text, &end, 10);
-    if (*end == '\0')
-        return errno == 0 && (*text != '-' || *number == 0);
-    return natural_of_real(strtod(text, NULL), number);
+    *number = whole.magnitude;
+    return true;
 }
 
 static struct err read_signed(const json_t *json, const struct json_place *place,
@@ -151,26 +151,25 @@ static struct err read_uint64(const json_t *json, const struct json_place *place
                               uint64_t *out)
 {
     if (!unsigned_of_json(json, out))
-        return json_unfit(place, "a whole number from 0 to 18446744073709551615; past "
-                                 "9223372036854775807 it must be a string");
+        return json_unfit(place, "a whole number from 0 to 18446744073709551615, plain or "
+                                 "as a string");
     return ERR_NONE;
 }
 
 static struct err read_double(const json_t *json, const struct json_place *place,
                               double *out)
 {
-    const char *text = json_string_value(json);
+    const char *number = number_of(json);
+    const char *text = json_is_text(json) ? json_string_value(json) : "";
 
-    if (json_is_number(json))
-        *out = json_number_value(json);
-    else if (text != NULL && strcmp(text, "NaN") == 0)
+    if (number != NULL && isfinite(strtod(number, NULL)))
+        *out = strtod(number, NULL);
+    else if (strcmp(text, "NaN") == 0)
         *out = (double)NAN;
-    else if (text != NULL && strcmp(text, "Infinity") == 0)
+    else if (strcmp(text, "Infinity") == 0)
         *out = (double)INFINITY;
-    else if (text != NULL && strcmp(text, "-Infinity") == 0)
+    else if (strcmp(text, "-Infinity") == 0)
         *out = -(double)INFINITY;
-    else if (text != NULL && is_number(text) && isfinite(strtod(text, NULL)))
-        *out = strtod(text, NULL);
     else
         return json_unfit(place, "a number, \"NaN\", \"Infinity\" or \"-Infinity\"");
     return ERR_NONE;
@@ -213,7 +212,7 @@ static struct err unknown_name(const ProtobufCEnumDescriptor *type,
 static struct err read_enum(const json_t *json, const ProtobufCEnumDescriptor *type,
                             const struct json_place *place, int *out)
 {
-    const char *name = json_string_value(json);
+    const char *name = json_is_text(json) ? json_string_value(json) : NULL;
     const ProtobufCEnumValue *value =
         name != NULL ? protobuf_c_enum_descriptor_get_value_by_name(type, name) : NULL;
     int64_t number;
@@ -230,22 +229,32 @@ static struct err read_enum(const json_t *json, const ProtobufCEnumDescriptor *t
     return ERR_NONE;
 }
 
+static const char LETTERS[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                              "0123456789+/";
+
 /*
- * base64url to base64, padding off; false when padding stands where it may not, or what
- * is no letter of either.
+ * base64url to base64, padding off, and the last letter without the bits that are of no byte,
+ * which protobuf's readers overlook; false when padding stands where it may not, or what is
+ * no letter of either.
  */
 static bool plain_base64(char *text, size_t *length)
 {
-    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-                                  "0123456789+/-_";
     size_t padded = *length;
 
     while (*length > 0 && padded - *length < 2 && text[*length - 1] == '=')
         (*length)--;
-    if ((padded != *length && padded % 4 != 0) || strspn(text, letters) != *length)
+    if (padded != *length && padded % 4 != 0)
         return false;
-    for (size_t i = 0; i < *length; i++)
+    for (size_t i = 0; i < *length; i++) {
         text[i] = (char)(text[i] == '-' ? '+' : text[i] == '_' ? '/' : text[i]);
+        if (text[i] == '\0' || strchr(LETTERS, text[i]) == NULL)
+            return false;
+    }
+    if (*length % 4 >= 2) {
+        char *last = &text[*length - 1];
+        size_t value = (size_t)(strchr(LETTERS, *last) - LETTERS);
+        *last = LETTERS[value & (*length % 4 == 2 ? 0x30 : 0x3c)];
+    }
     return true;
 }
 
@@ -254,7 +263,7 @@ static struct err read_bytes(struct arena *arena, const json_t *json,
 {
     static const char expected[] = "a string of base64, such as \"aGVsbG8=\"";
 
-    if (!json_is_string(json))
+    if (!json_is_text(json))
         return json_unfit(place, expected);
     size_t length = json_string_length(json);
     char *text = arena_copy(arena, json_string_value(json), length + 1);
@@ -268,11 +277,11 @@ static struct err read_bytes(struct arena *arena, const json_t *json,
     return ERR_NONE;
 }
 
-/* Jansson has checked the UTF-8 and refused zero characters. */
+/* Its UTF-8 was checked, and zero characters were refused. */
 static struct err read_string(struct arena *arena, const json_t *json,
                               const struct json_place *place, char **out)
 {
-    if (!json_is_string(json))
+    if (!json_is_text(json))
         return json_unfit(place, "a string");
     *out = arena_strdup(arena, json_string_value(json));
     return *out == NULL ? err_memory() : ERR_NONE;

@@ -80,12 +80,17 @@ static void log_call(const struct rpc_call *call, const Rpc__V1__Response *respo
     if (call->stats == NULL || !call->server->access_log ||
         strncmp(request->method, "rpc.v1.", 7) == 0)
         return;
-    log_info("call",
-             "request=%s method=%s caller=%s result=%s replayed=%d us=%" PRId64
-             " trace=%s",
-             request->id, request->method, call->opened.caller->name,
-             response->status == 0 ? "ok" : response->reason, (int)call->replayed,
-             clock_monotonic_us() - call->begun_us, request->traceparent);
+    struct log_record line;
+    if (!log_begin(&line, LOG_INFO, "call"))
+        return;
+    log_subject(&line, call->request->id, call->order);
+    log_pair(&line, "method", request->method);
+    log_pair(&line, "caller", call->opened.caller->name);
+    log_pair(&line, "result", response->status == 0 ? "ok" : response->reason);
+    log_pair_number(&line, "replayed", call->replayed);
+    log_pair_number(&line, "us", clock_monotonic_us() - call->begun_us);
+    log_pair(&line, "trace", request->traceparent);
+    log_end(&line);
 }
 
 /* The handler is done: nobody can cancel it any more, and it counts. */
@@ -156,14 +161,26 @@ static void send_response(struct rpc_call *call, Rpc__V1__Response *response)
         give(call, frame);
 }
 
+static void log_failure(const struct rpc_call *call, const struct err *e)
+{
+    struct log_record line;
+
+    if (!log_begin_limited(&line, LOG_ERROR, "call_failed"))
+        return;
+    log_subject(&line, call->request->id, call->order);
+    log_pair(&line, "method", call->request->method);
+    log_pair(&line, "caller", call->opened.caller->name);
+    log_pair(&line, "reason", err_reason(e->code));
+    log_pair(&line, "error", e->message);
+    log_end(&line);
+}
+
 /* What went wrong inside is for our log; the caller gets the name of it to ask about. */
 static void hide_internals(struct rpc_call *call, struct err *e)
 {
     if (e->code != ERR_INTERNAL && e->code != ERR_UNKNOWN && e->code != ERR_DATA_LOSS)
         return;
-    log_error("call_failed", "request=%s method=%s caller=%s reason=%s error=\"%s\"",
-              call->request->id, call->request->method, call->opened.caller->name,
-              err_reason(e->code), e->message);
+    log_failure(call, e);
     struct err hidden =
         e->effect == EFFECT_NONE
             ? err_make(e->code, "internal error; see the log of call %s",

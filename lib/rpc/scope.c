@@ -34,6 +34,7 @@ bool scope_open(struct scope *scope, struct rpc_call *call, ProtobufCClosure rep
     *scope = (struct scope){.arena = rpc_call_arena(call),
                             .deadline_ms = rpc_call_deadline(call),
                             .request = rpc_call_id(call),
+                            .order = rpc_call_order(call),
                             .cancel = rpc_call_cancel(call),
                             .done = give,
                             .arg = answer};

@@ -20,6 +20,7 @@ struct scope {
     struct arena *arena; /* what the answer lives in */
     int64_t deadline_ms; /* clock_monotonic_ms */
     const char *request; /* the call's id: names the request in logs */
+    const char *order;   /* likewise; "" when the call is about none */
     const struct cancel *cancel; /* whether anybody still waits; see server.h */
     scope_done *done;    /* called exactly once, from any thread */
     void *arg;

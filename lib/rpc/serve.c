@@ -282,6 +282,7 @@ void serving_take_frame(struct rpc_call *call, struct exchange *exchange, uint8_
     int64_t now_ms = clock_wall_ms();
 
     call->replayed = call->not_run = false;
+    call->order[0] = '\0';
     bool opened = seal_open_request(frame, size, current_callers(call),
                                     key_public(server->key), &call->opened);
     if (opened && call->arena == NULL)

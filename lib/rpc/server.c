@@ -319,6 +319,16 @@ const char *rpc_call_metadata(const struct rpc_call *call, const char *key)
     return NULL;
 }
 
+void rpc_call_set_order(struct rpc_call *call, const char *order_id)
+{
+    snprintf(call->order, sizeof call->order, "%s", order_id == NULL ? "" : order_id);
+}
+
+const char *rpc_call_order(const struct rpc_call *call)
+{
+    return call->order;
+}
+
 void rpc_call_replayed(struct rpc_call *call)
 {
     call->replayed = true;

@@ -102,6 +102,10 @@ const char *rpc_call_metadata(const struct rpc_call *call, const char *key);
  */
 const struct cancel *rpc_call_cancel(const struct rpc_call *call);
 
+/* Names the order that the call is about, in its log lines.  NULL or "": none is known. */
+void rpc_call_set_order(struct rpc_call *call, const char *order_id);
+const char *rpc_call_order(const struct rpc_call *call);
+
 /* Says that the answer to follow was given before (Response.replayed). */
 void rpc_call_replayed(struct rpc_call *call);
 

@@ -14,6 +14,7 @@
 #include <sys/queue.h>
 
 #include "base/cancel.h"
+#include "base/ids.h"
 #include "rpc/bundle.h"
 #include "rpc/envelope.h"
 #include "rpc/limits.h"
@@ -75,6 +76,7 @@ struct rpc_call {
     int64_t deadline_ms;
     bool replayed;
     bool not_run; /* refused before its handler */
+    char order[ULID_SIZE]; /* it is about, for logs; "" when none is known */
     /* Who asked for what is being served, for whoever wants to cancel it; written before
      * `cancel` begins, so that who sees its token sees these. */
     atomic_uint_fast64_t owner; /* hash_owner */

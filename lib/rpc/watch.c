@@ -292,8 +292,7 @@ static void *watch_run(void *arg)
             log_warn("listening_again", "url=%s reason=\"nobody new could connect\"",
                      watch->url);
         else if (!told)
-            log_error("not_listening", "url=%s error=\"%s\"", watch->url,
-                      nng_strerror(rv));
+            log_error("not_listening", "url=%s error=%s", watch->url, nng_strerror(rv));
         told = rv != 0;
     }
     return NULL;

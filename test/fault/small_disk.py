@@ -18,6 +18,7 @@ class SmallDisk(ChaosStack):
     """A stack whose state folder is a file system of that size.
 
     320 MB hold the cluster as made, and some of its log."""
+    torn_lines = True
 
     def __init__(self, size="320m", **options):
         super().__init__(**options)

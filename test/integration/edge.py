@@ -15,6 +15,7 @@ import subprocess
 import threading
 from pathlib import Path
 
+import logs
 from stack import FAULTS, Answer, Shopper, wait_until
 
 
@@ -82,6 +83,9 @@ class Gateway:
         self.process = None
         if status != 0 or any(word in self.log() for word in FAULTS):
             raise AssertionError(f"{self.name} ended with {status}: {self.log()[-3000:]}")
+        wrong = logs.wrong(self.log_file.name, self.log_file.read_bytes().split(b"\n")[:-1])
+        if wrong:
+            raise AssertionError("\n".join(wrong[:20]))
 
     def kill(self):
         if self.process is not None:

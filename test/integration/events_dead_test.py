@@ -130,7 +130,7 @@ class EventsDead(StackTest):
         self.wait_taken(second)
         wait_until(lambda: not self.dead(), 10, "the list is empty")
         self.assertNotIn(bad, self.double.stored)
-        self.assertIn(f"event=dead_letter_dropped event={bad}", self.stack.log("orchestrator"))
+        self.assertIn(f"event=dead_letter_dropped event_id={bad}", self.stack.log("orchestrator"))
 
     def test_4_a_bus_that_refuses_everything_has_nothing_set_aside(self):
         self.double.answer = lambda message: REFUSED

@@ -150,7 +150,8 @@ class Headers(StackTest):
         self.assertIn(f"event=checkout_taken_over order={order}", self.stack.log("orchestrator"))
         # The id of its request is not known any more: the order's stands in.
         self.assertRegex(self.stack.log("inventory"),
-                         f"request={order} method=\\S+/Confirm .* trace=00-{TRACE_ID}-")
+                         f"request={order} order={order} method=\\S+/Confirm .* "
+                         f"trace=00-{TRACE_ID}-")
 
     # --- the body's type ---
 

@@ -26,6 +26,8 @@ import unittest
 import uuid
 from pathlib import Path
 
+import logs
+
 REPO = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("CHECKOUT_BUILD", REPO / "build")).resolve()
 CTL = BUILD / "bin" / "checkoutctl"
@@ -161,6 +163,7 @@ class Shopper:
 
 class Stack:
     repo, build = REPO, BUILD  # bench/against.py has another commit's
+    torn_lines = False         # whether log lines may be: a full disk tears them
 
     def __init__(self, base=None, **environment):
         """environment: settings such as CHECKOUT_INVENTORY_REAP_EVERY_MS="50"."""
@@ -241,7 +244,7 @@ class Stack:
             raise AssertionError("faults in the logs:\n" + "\n".join(faults[:20]))
 
     def faults(self):
-        """What a restart would hide: sanitizer reports, failed asserts, deaths not ours, nor
+        """Log lines that no parser reads; and what a restart would hide: sanitizer reports, failed asserts, deaths not ours, nor
         nng's (lib/rpc/watch.c: its own end is how a service gets out of a hang of nng's)."""
         lines = [f"{log.name}: {line}" for log in sorted((self.state / "log").glob("*.log*"))
                  for line in log.read_text(errors="replace").splitlines()
@@ -249,6 +252,8 @@ class Stack:
         said = (self.output() if self.out.exists() else "") + self.log("up")
         deaths = [line for line in said.splitlines() if "; starting it again in" in line]
         unexpected = [line for line in deaths if "event=transport_hangs" not in line]
+        if self.repo == REPO and not self.torn_lines: # another commit's may be anything
+            lines += logs.malformed(self.state / "log")
         return lines + (unexpected if len(unexpected) > self.kills else [])
 
     def leftovers(self):
@@ -302,10 +307,13 @@ class Stack:
 
     # --- talking to it ---
 
+    def run_ctl(self, *arguments):
+        return subprocess.run(
+            [str(self.build / "bin" / "checkoutctl"), *arguments], env=self._environ(),
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+
     def ctl(self, *arguments, check=True):
-        done = subprocess.run(
-            [str(self.build / "bin" / "checkoutctl"), "--state", str(self.state), *arguments],
-            env=self._environ(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        done = self.run_ctl("--state", str(self.state), *arguments)
         if check and done.returncode != 0:
             raise AssertionError(f"checkoutctl {arguments} ended with {done.returncode}: {done.stderr}")
         return done if not check else done.stdout

@@ -73,6 +73,30 @@ static void a_kind_is_told_once_a_second_and_then_how_many_there_were(void **sta
     assert_non_null(strstr(text, "event=repeated i=1000 total=1001\n"));
 }
 
+static void warn_pair_by_pair(void)
+{
+    int64_t begun = clock_monotonic_ms();
+    struct log_record line;
+
+    for (int i = 0; i <= MANY; i++) {
+        while (i == MANY && clock_monotonic_ms() <= begun + LOG_LIMIT_MS + 1)
+            usleep(1000);
+        if (!log_begin_limited(&line, LOG_WARN, "pairs"))
+            continue;
+        log_pair_number(&line, "i", i);
+        log_end(&line);
+    }
+}
+
+static void so_is_a_line_that_is_written_pair_by_pair(void **state)
+{
+    (void)state;
+    char *text = said_by(warn_pair_by_pair);
+    assert_true(count(text, "event=pairs") < 20);
+    assert_non_null(strstr(text, "event=pairs i=0\n"));
+    assert_non_null(strstr(text, "event=pairs i=1000 total=1001\n"));
+}
+
 static void tell_each(void)
 {
     for (int i = 0; i < MANY; i++)
@@ -128,6 +152,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_kind_is_told_once_a_second_and_then_how_many_there_were),
+        cmocka_unit_test(so_is_a_line_that_is_written_pair_by_pair),
         cmocka_unit_test(records_are_each_told),
         cmocka_unit_test(threads_share_a_kind),
         cmocka_unit_test(past_the_kinds_that_are_known_nothing_is_held_back),

@@ -1,0 +1,118 @@
+"""With one service down or hanging, checkoutctl tells what the others know, names what is
+missing, and ends with an exit status that is not 0, within seconds."""
+import contextlib
+import json
+import os
+import signal
+import time
+import uuid
+
+from stack import StackTest, main, wait_until
+
+PATIENCE = 6  # seconds: 3 are promised, on a machine that does nothing else
+ASKED = {"orchestrator", "inventory", "payment"}
+TOLD = {"orchestrator": "claimed: cart", "inventory": "reserved: 1 SKU",
+        "payment": "captured, as sbx_"}
+
+
+class Partial(StackTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.stack.product("cup", 1000, price_cents=250)
+        shopper = cls.stack.shopper()
+        cls.addClassCleanup(shopper.close)
+        cart = str(uuid.uuid4())
+        shopper.put_cart(cart, [("cup", 1)])
+        cls.order = shopper.order_until_final(cart, cart).json["order_id"]
+        wait_until(lambda: cls.stack.unfinished() == 0, 30, "it is finished")
+
+    @contextlib.contextmanager
+    def hanging(self, service):
+        os.kill(pid := self.stack.pid(service), signal.SIGSTOP)
+        try:
+            yield ()
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def down(self, service):
+        """For checkoutctl alone: nobody listens where it is told to go."""
+        conf = self.stack.base / "elsewhere.conf"
+        text = (self.stack.state / "conf" / "checkoutctl.conf").read_text()
+        conf.write_text(text.replace(f"/run/{service}.sock", f"/run/no-{service}.sock"))
+        conf.chmod(0o600)
+        yield ("--config", str(conf))
+
+    def troubles(self):
+        for service in sorted(ASKED):
+            for trouble in (self.hanging, self.down):
+                with self.subTest(service=service, trouble=trouble.__name__):
+                    with trouble(service) as options:
+                        yield service, options
+
+    def ctl(self, options, *arguments):
+        """It must not end well; (the exit status, what it printed, its errors)."""
+        began = time.monotonic()
+        state = () if options else ("--state", str(self.stack.state))
+        done = self.stack.run_ctl(*state, *options, *arguments)
+        self.assertLess(time.monotonic() - began, PATIENCE, arguments)
+        self.assertNotEqual(done.returncode, 0, (arguments, done.stdout))
+        return done
+
+    def test_explain_tells_what_the_others_know(self):
+        for missing, options in self.troubles():
+            done = self.ctl(options, "explain", self.order)
+            self.assertIn(f"{missing} is missing: ", done.stderr)
+            for service, words in TOLD.items():
+                self.assertEqual(words in done.stdout, service != missing, done.stdout)
+            told = json.loads(self.ctl(options, "explain", self.order, "--json").stdout)
+            self.assertEqual([entry["service"] for entry in told["missing"]], [missing])
+            self.assertEqual(missing == "orchestrator", "Not known" in told["next"])
+
+    def test_audit_makes_the_checks_that_can_be_made(self):
+        for missing, options in self.troubles():
+            done = self.ctl(options, "audit", "--grace", "0", "--json")
+            told = json.loads(done.stdout)
+            self.assertEqual((told["violations"], told["whole"], told["holds"]),
+                             ([], False, False), done.stdout)
+            made = {row["check"] for row in told["checks"] if row["checked"]}
+            self.assertEqual("stock.conserved" in made, missing != "inventory")
+            self.assertEqual("order.checkout" in made, missing != "orchestrator")
+            self.assertEqual("charge.refund" in made, missing != "payment")
+            self.assertEqual("order.charge" in made, missing == "inventory")
+            self.assertTrue(all(row["looked_at"] for row in told["checks"]
+                                if row["check"] in made & {"stock.conserved", "order.checkout",
+                                                           "charge.refund"}), told)
+            done = self.ctl(options, "audit", "--grace", "0")
+            self.assertIn(f"{missing} is missing: ", done.stderr)
+            self.assertIn("not checked", done.stdout)
+            self.assertIn("that is not all of it", done.stdout)
+
+    def test_top_health_and_ping_tell_of_the_others(self):
+        for missing, options in self.troubles():
+            top = json.loads(self.ctl(options, "top", "--count", "1", "--json").stdout)
+            self.assertEqual({row["server"] for row in top["servers"] if row["trouble"]},
+                             {missing})
+            health = self.ctl(options, "health").stdout
+            self.assertEqual(health.count(" SERVING"), 3, health)
+            self.assertRegex(health, f"{missing} +UNREACHABLE")
+            ping = self.ctl(options, "ping", "--count", "1")
+            self.assertEqual(ping.stdout.count("connected in"), 3, ping.stdout)
+            self.assertIn(missing, ping.stderr)
+
+    def test_with_nobody_there_it_ends_as_soon(self):
+        conf = self.stack.base / "nobody.conf"
+        text = (self.stack.state / "conf" / "checkoutctl.conf").read_text()
+        conf.write_text(text.replace("/run/", "/run/no-"))
+        conf.chmod(0o600)
+        options = ("--config", str(conf))
+        for arguments in (["explain", self.order], ["audit"], ["top", "--count", "1"],
+                          ["health"], ["ping"]):
+            done = self.ctl(options, *arguments)
+            for service in ASKED:
+                self.assertIn(service, done.stderr + done.stdout, arguments)
+
+
+if __name__ == "__main__":
+    main()
