@@ -83,7 +83,7 @@ static bool whole(const struct db_rows *rows, int row)
     struct err e = db_row_check(rows, row, 1, "ttit");
 
     if (failed(e))
-        log_error("product_damaged", "sku=%.64s error=%s",
+        log_line(LOG_ERROR, "product_damaged", "sku=%.64s error=%s",
                   db_size(rows, row, 1) > 0 ? db_text(rows, row, 1) : "-", e.message);
     return !failed(e);
 }

@@ -168,7 +168,7 @@ struct err checkout_row_read(const struct db_rows *rows, int row, int first,
     const char *id = db_text(rows, row, first + COLUMN_ORDER_ID);
 
     if (e.code == ERR_DATA_LOSS)
-        log_error("checkout_damaged", "order=%s error=%s", id != NULL ? id : "-",
+        log_line(LOG_ERROR, "checkout_damaged", "order=%s error=%s", id != NULL ? id : "-",
                   e.message);
     return e;
 }

@@ -21,7 +21,7 @@ struct err event_read(const struct db_rows *rows, int row, int first, struct eve
     struct err e = db_row_check(rows, row, first, EVENT_SHAPE);
 
     if (failed(e)) {
-        log_error("event_damaged", "position=%" PRId64 " error=%s",
+        log_line(LOG_ERROR, "event_damaged", "position=%" PRId64 " error=%s",
                   db_number(rows, row, first), e.message);
         return e;
     }

@@ -81,7 +81,7 @@ static void drop(struct saga *saga)
 
 void saga_damaged(struct saga *saga, struct err error)
 {
-    log_error("checkout_unfinished",
+    log_line(LOG_ERROR, "checkout_unfinished",
               "request=%s order=%s epoch=%lld error=%s note=\"what was done of it is "
               "not undone; look with: checkoutctl explain\"",
               saga->request, saga->checkout.order_id, (long long)saga->checkout.epoch,

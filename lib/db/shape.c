@@ -87,7 +87,7 @@ struct err shape_check(const char *statement, struct shape shape,
     if (!failed(e))
         return e;
     const char *id = id_in_row(shape, rows, damaged);
-    log_error("rows_damaged", "statement=%s id=%s error=%s", statement,
+    log_line(LOG_ERROR, "rows_damaged", "statement=%s id=%s error=%s", statement,
               id != NULL ? id : id_among(types, parameters), e.message);
     return e;
 }

@@ -67,13 +67,13 @@ class Cut(unittest.TestCase):
         self.addCleanup(self.shopper.close)
         self.cart = self.id().rsplit(".", 1)[1]
         self.shopper.put_cart("warm", [("mug", 1)])
-        self.before = len(self.stack.said("database_unreachable"))
+        self.before = len(self.stack.said("database_not_serving"))
         self.orders = self.stack.number("SELECT count(*) FROM orders.orders")
 
     def unreachable(self):
         """The databases that were told to be so since the test began."""
         return {line.split("database=")[1].split()[0]
-                for line in self.stack.said("database_unreachable")[self.before:]}
+                for line in self.stack.said("database_not_serving")[self.before:]}
 
     def test_idle_services_notice_it_in_time_and_go_on_when_it_is_mended(self):
         with self.firewall.cut():

@@ -227,7 +227,7 @@ class Outside(unittest.TestCase):
         check_sums(self, stack)
 
     def turns_to_transactions(self, stack, pooler):
-        before = len(stack.said("database_unreachable"))
+        before = len(stack.said("database_not_serving"))
         pooler.reload("transaction")
         shopper = stack.shopper()
         self.addCleanup(shopper.close)
@@ -235,19 +235,19 @@ class Outside(unittest.TestCase):
         def is_told():
             shopper.put_cart("any", [("mug", 1)])
             return any("A pooler in transaction mode" in line
-                       for line in stack.said("database_unreachable")[before:])
+                       for line in stack.said("database_not_serving")[before:])
 
         wait_until(is_told, 60, "it is told")
         pooler.reload("session")
         self.buy(stack)
 
     def in_mode(self, stack, pooler, mode, url):
-        before = len(stack.said("database_unreachable"))
+        before = len(stack.said("database_not_serving"))
         pooler.halt()
         pooler.start(mode)
         sentence = "A pooler in transaction mode stands before the database"
         wait_until(lambda: sum(sentence in line for line in
-                               stack.said("database_unreachable")[before:]) >= 4, 60,
+                               stack.said("database_not_serving")[before:]) >= 4, 60,
                    "all services have told of it")
         self.assertIn("pooler in transaction mode", stack.ctl("health", check=False).stdout)
         refused = migrate(url)
