@@ -20,7 +20,13 @@
 
 /* ---- asking ------------------------------------------------------------------- */
 
-enum asked { ASKED_CHECKOUT, ASKED_RESERVATION, ASKED_CHARGE, ASKED_PROVIDER, ASKED_COUNT };
+enum asked {
+    ASKED_CHECKOUT,
+    ASKED_RESERVATION,
+    ASKED_CHARGE,
+    ASKED_PROVIDER,
+    ASKED_COUNT
+};
 
 struct requests {
     Orders__V1__GetCheckoutRequest checkout;
@@ -52,9 +58,9 @@ static void ask_all(const struct cli *cli, char *id, struct question *q)
     q[ASKED_CHECKOUT] =
         question("orchestrator", "orders.v1.Orders/GetCheckout", &r.checkout.base,
                  &orders__v1__get_checkout_reply__descriptor);
-    q[ASKED_RESERVATION] = question(
-        "inventory", "inventory.v1.Inventory/GetReservation", &r.reservation.base,
-        &inventory__v1__get_reservation_reply__descriptor);
+    q[ASKED_RESERVATION] =
+        question("inventory", "inventory.v1.Inventory/GetReservation",
+                 &r.reservation.base, &inventory__v1__get_reservation_reply__descriptor);
     q[ASKED_CHARGE] = question("payment", "payment.v1.Payment/GetCharge", &r.charge.base,
                                &payment__v1__get_charge_reply__descriptor);
     q[ASKED_PROVIDER] =
@@ -133,10 +139,10 @@ static struct err json_story(const struct story *story, const char *id,
                                                  (json_int_t)story->moments[i].at_ms,
                                                  "service", story->moments[i].service,
                                                  "what", story->moments[i].text));
-    json_t *all = json_pack("{s:s, s:s, s:s, s:o, s:s, s:o}", "order_id", id, "state",
-                            state_of(story), "money", money_of(story), "timeline",
-                            moments, "next", story->next, "missing",
-                            several_missing_json(questions, ASKED_COUNT));
+    json_t *all =
+        json_pack("{s:s, s:s, s:s, s:o, s:s, s:o}", "order_id", id, "state",
+                  state_of(story), "money", money_of(story), "timeline", moments, "next",
+                  story->next, "missing", several_missing_json(questions, ASKED_COUNT));
     if (all == NULL)
         return err_memory();
     int rc = json_dumpf(all, story->cli->out, JSON_COMPACT);
@@ -152,9 +158,9 @@ static struct outcome tell(struct story *story, const char *id,
     story_tell(story);
     if (story->cli->options[OPT_JSON] == NULL)
         print_story(story, id);
-    struct outcome end = local(story->cli->options[OPT_JSON] == NULL
-                                   ? ERR_NONE
-                                   : json_story(story, id, questions));
+    struct outcome end =
+        local(story->cli->options[OPT_JSON] == NULL ? ERR_NONE
+                                                    : json_story(story, id, questions));
     if (end.status != 0)
         return end;
     several_name_others(story->cli, questions, ASKED_COUNT);

@@ -309,8 +309,9 @@ static void warn_of(const struct passed_over *passed, const char *name)
     if (passed->left_off > 0)
         snprintf(more, sizeof more, "; and %zu more", passed->left_off);
     if (passed->count > 0)
-        log_line(LOG_WARN, "keys_passed_over", "from=%.200s passed_over=%zu keys=\"%s%s\"",
-                 name, passed->count, passed->text, more);
+        log_line(LOG_WARN, "keys_passed_over",
+                 "from=%.200s passed_over=%zu keys=\"%s%s\"", name, passed->count,
+                 passed->text, more);
 }
 
 /* RESOURCE_EXHAUSTED ends the reading: it says nothing of the key. */

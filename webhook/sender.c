@@ -129,8 +129,8 @@ static struct err bury(struct sender *s, size_t i, const char *problem)
     if (!failed(e))
         log_line(LOG_ERROR, "event_dead",
                  "endpoint=%s order=%s event_id=%s attempts=%" PRId64 " list=%s",
-                 s->config.endpoint->name, letter->order_id, letter->id,
-                 letter->attempts, s->pending.dead_path);
+                 s->config.endpoint->name, letter->order_id, letter->id, letter->attempts,
+                 s->pending.dead_path);
     return e;
 }
 
