@@ -1,9 +1,9 @@
 /* admit.c - see admit.h. */
 #include "gateway/admit.h"
 
+#include "base/buckets.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "gateway/buckets.h"
 #include "gateway/jwt.h"
 #include "gateway/session.h"
 #include "http/media_type.h"

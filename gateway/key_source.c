@@ -11,9 +11,9 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/worker.h"
-#include "gateway/fetch.h"
 #include "gateway/jwks.h"
 #include "gateway/jwt.h"
+#include "http/fetch.h"
 
 enum { FETCH_TIMEOUT_MS = 5000, HASH_SIZE = 32 };
 

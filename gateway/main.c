@@ -12,12 +12,11 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "base/buckets.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "gateway/answers.h"
-#include "gateway/buckets.h"
 #include "gateway/cors.h"
-#include "gateway/fetch.h"
 #include "gateway/files.h"
 #include "gateway/gateway.h"
 #include "gateway/http.h"
@@ -25,6 +24,7 @@
 #include "gateway/key_source.h"
 #include "gateway/settings.h"
 #include "gateway/traffic.h"
+#include "http/fetch.h"
 #include "http/tls.h"
 #include "rpc/channel.h"
 #include "rpc/follow.h"

@@ -17,12 +17,12 @@
  */
 #include <strings.h>
 
+#include "base/buckets.h"
 #include "base/ids.h"
 #include "base/log.h"
 #include "fuzz/cart.h"
 #include "fuzz/message.h"
 #include "gateway/answers.h"
-#include "gateway/buckets.h"
 #include "gateway/http.h"
 #include "gateway/jwt.h"
 #include "gateway/key_source.h"

@@ -10,10 +10,10 @@
 #include <cmocka.h>
 #include <sodium.h>
 
-#include "gateway/buckets.h"
+#include "base/buckets.h"
 #include "gateway/cors.h"
-#include "gateway/fetch.h"
 #include "gateway/session.h"
+#include "http/fetch.h"
 
 /* ---- who asks ---- */
 

@@ -6,8 +6,8 @@
  */
 #pragma once
 
+#include "base/buckets.h"
 #include "gateway/answers.h"
-#include "gateway/buckets.h"
 #include "gateway/http.h"
 #include "gateway/jwt.h"
 #include "unit/gateway/shop.h"

@@ -1,5 +1,5 @@
 /* fetch.c - see fetch.h. */
-#include "gateway/fetch.h"
+#include "http/fetch.h"
 
 #include <curl/curl.h>
 #include <stdbool.h>

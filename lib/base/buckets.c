@@ -1,5 +1,5 @@
 /* buckets.c - see buckets.h. */
-#include "gateway/buckets.h"
+#include "base/buckets.h"
 
 #include <sodium.h>
 #include <stdlib.h>
