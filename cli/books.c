@@ -113,13 +113,13 @@ struct outcome books_open(const struct cli *cli, unsigned have, int64_t timeout_
     if (books == NULL)
         return local(err_memory());
     books->timeout_ms = timeout_ms;
-    for (int i = 0; i < BOOK_COUNT && end.status == 0; i++)
+    for (unsigned i = 0; i < BOOK_COUNT && end.status == 0; i++)
         if ((place_of(i) & have) != 0)
             end = open_reader(cli, &BOOK_KINDS[i], &books->readers[i]);
-    for (int i = 0; i < BOOK_COUNT && end.status == 0; i++)
+    for (unsigned i = 0; i < BOOK_COUNT && end.status == 0; i++)
         if (books->readers[i].line != NULL)
             ask_next(&books->readers[i], "", timeout_ms);
-    for (int i = 0; i < BOOK_COUNT && end.status == 0; i++) {
+    for (unsigned i = 0; i < BOOK_COUNT && end.status == 0; i++) {
         end = turn_page(&books->readers[i], timeout_ms);
         if (end.status == 0 && i == BOOK_CHECKOUTS && books->readers[i].page != NULL)
             books->lease_ms =

@@ -45,6 +45,12 @@ const char *rpc_call_id(const struct rpc_call *call)
     return "a-call";
 }
 
+void rpc_call_set_order(struct rpc_call *call, const char *order_id)
+{
+    (void)call;
+    (void)order_id;
+}
+
 const char *rpc_call_caller(const struct rpc_call *call)
 {
     (void)call;
@@ -69,6 +75,12 @@ static inline bool page_good(int32_t limit, const char *after)
 {
     return limit >= 0 && limit <= ENTRIES_PAGE_MAX &&
            (after[0] == '\0' || visible_ascii(after, 1, PAGE_AFTER_MAX));
+}
+
+/* Unix milliseconds that an id may have, or 0. */
+static inline bool time_good(int64_t since_ms, int64_t until_ms)
+{
+    return since_ms >= 0 && since_ms < ULID_MS_END && until_ms >= 0 && until_ms < ULID_MS_END;
 }
 
 /* ---- one request ----------------------------------------------------------------------- */

@@ -97,6 +97,15 @@ void stock_list_reservations(struct db *db, const struct scope *scope,
     assert(page_good(in->limit, in->after_id) && empty_or(ulid_valid, in->only_id));
 }
 
+void stock_list_newest(struct db *db, const struct scope *scope,
+                       const Inventory__V1__ListReservationsRequest *in)
+{
+    (void)db;
+    stored(scope);
+    assert(page_good(in->limit, in->before_id) && time_good(in->since_ms, in->until_ms));
+    assert(in->after_id[0] == '\0' && in->only_id[0] == '\0');
+}
+
 void stock_list(struct db *db, const struct scope *scope,
                 const Inventory__V1__ListStockRequest *in)
 {

@@ -78,6 +78,17 @@ void orders_list_checkouts(struct db *db, const struct scope *scope,
     assert(lease_ms == LEASE_MS);
 }
 
+void orders_list_newest(struct db *db, const struct scope *scope,
+                        const Orders__V1__ListCheckoutsRequest *in, int64_t lease_ms)
+{
+    (void)db;
+    stored(scope);
+    assert(page_good(in->limit, in->before_id) && time_good(in->since_ms, in->until_ms));
+    assert(in->after_id[0] == '\0' && in->only_id[0] == '\0');
+    assert(empty_or(uuid_valid, in->user_id) && empty_or(ulid_valid, in->request_id));
+    assert(lease_ms == LEASE_MS);
+}
+
 void orders_get_checkout(struct db *db, const struct scope *scope,
                          const Orders__V1__GetCheckoutRequest *in, int64_t lease_ms)
 {

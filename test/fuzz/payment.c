@@ -61,6 +61,16 @@ void ledger_list(struct db *db, const struct scope *scope,
     assert(page_good(in->limit, in->after_id) && empty_or(ulid_valid, in->only_id));
 }
 
+void ledger_list_newest(struct db *db, const struct scope *scope,
+                        const Payment__V1__ListChargesRequest *in)
+{
+    (void)db;
+    stored(scope);
+    assert(page_good(in->limit, in->before_id) && time_good(in->since_ms, in->until_ms));
+    assert(in->after_id[0] == '\0' && in->only_id[0] == '\0');
+    assert(empty_or(uuid_valid, in->user_id));
+}
+
 void ledger_list_provider(struct provider *provider, const struct scope *scope,
                           const Payment__V1__ListProviderChargesRequest *in)
 {
