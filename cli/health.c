@@ -290,6 +290,7 @@ struct outcome command_ping(struct cli *cli)
 {
     const struct place *places[PLACES_MAX];
     const char *times = cli->options[OPT_TIMES];
+    struct question looks[PLACES_MAX];
     struct outcome first = done();
     size_t places_count = 0;
     int64_t count = 5;
@@ -301,8 +302,11 @@ struct outcome command_ping(struct cli *cli)
     if (failed(e))
         return misused(e);
     int64_t *us = arena_alloc(cli->arena, ((size_t)count + 1) * sizeof *us);
+    look_at_all(cli, places, places_count, looks);
     for (size_t i = 0; us != NULL && i < places_count; i++) {
-        struct outcome end = measure(cli, places[i], us, count);
+        struct outcome end =
+            looks[i].reply != NULL ? measure(cli, places[i], us, count) : looks[i].end;
+        end.error.subject = NULL; /* may live in the question's memory */
         if (end.status == 0)
             print_ping(cli, places[i], us, count);
         else
@@ -310,5 +314,6 @@ struct outcome command_ping(struct cli *cli)
         if (first.status == 0)
             first = end;
     }
+    several_close(looks, places_count);
     return us == NULL ? local(err_memory()) : first;
 }
