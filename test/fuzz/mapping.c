@@ -224,7 +224,7 @@ static void check_wire(const ProtobufCMessage *message, struct arena *arena)
 
 /* ---- what it says ------------------------------------------------------------------------ */
 
-/* Any code, effect and subject; the subject is in the arena. */
+/* Any code, effect, money and subject; the subject is in the arena. */
 static struct err error_of(struct input *in, struct arena *arena)
 {
     unsigned code = input_byte(in), effect = input_byte(in);
@@ -233,6 +233,7 @@ static struct err error_of(struct input *in, struct arena *arena)
         err_make((enum err_code)(1 + code % (ERR_CODES_COUNT - 1)), "%.99s", subject);
 
     e.effect = (enum err_effect)(effect % 3);
+    e.money = (enum err_money)(effect / 3 % 4);
     e.retry_after_ms = effect * 100;
     if (subject[0] != '\0')
         e.subject = arena_strdup(arena, subject);
