@@ -32,7 +32,7 @@ class Server:
         self.run("initdb", "-D", self.data, "-U", "postgres", "--auth=scram-sha-256",
                  f"--pwfile={secret}", "--no-sync")
         self.run("pg_ctl", "-D", self.data, "-l", self.folder / "log", "-w", "-o",
-                 f"-p {self.port} -k {self.folder} -c fsync=off", "start")
+                 f"-p {self.port} -k {self.folder}", "start")
         self.psql("postgres", f"CREATE ROLE shop LOGIN CREATEROLE PASSWORD '{OWNER}'")
         self.psql("postgres", "CREATE DATABASE checkout OWNER shop")
 
