@@ -97,7 +97,7 @@ static void tell_age(struct key_source *s, struct err last)
     const bool stale = key_source_stale(s);
 
     if (stale && !s->alarmed)
-        log_error("keys_stale",
+        log_line(LOG_ERROR, "keys_stale",
                   "from=%s age_s=%lld reason=%s note=\"a key withdrawn since is "
                   "still trusted, and a new one is not known\"",
                   name_of(s), (long long)age_ms(s) / 1000, last.message);

@@ -15,7 +15,7 @@
 enum {
     GREET_EVERY_MS = 5000,
     REST_EVERY_MS = 60000,         /* for one that has worked less than WORK_US since */
-    WORK_US = 2000,                /* more than a greeting costs, and its timers */
+    WORK_US = 30000, /* more than a greeting costs, and what it makes lib/rpc/watch.c look at */
     ANSWER_WITHIN_MS = 4000 - 100, /* a look may be a little early */
     STOPPED_FOR_MS = 8000 - 100,
     BUSY_WITHIN_MS = 30000,        /* for one that uses the processor */

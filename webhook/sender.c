@@ -45,7 +45,8 @@ struct sender {
     int failures;        /* in a row */
     char problem[POST_PROBLEM_SIZE]; /* of the last of them */
     bool troubled;       /* told of it */
-    bool gone, marked;   /* the receiver answered 410; and that is on the disk */
+    atomic_bool gone;    /* the receiver answered 410; */
+    bool marked;         /* and that is on the disk */
 };
 
 static bool resting(const struct sender *s)
@@ -350,7 +351,8 @@ static struct err stay_gone(struct sender *s)
         return e;
     }
     log_info("endpoint_resumed", "endpoint=%s", s->config.endpoint->name);
-    s->gone = s->marked = false;
+    s->marked = false;
+    s->gone = false;
     s->failures = 0;
     return e;
 }
@@ -426,8 +428,8 @@ struct err sender_start(const struct sender_config *config, struct sender **out)
     if (!failed(e))
         e = pending_open(&s->pending, config->state_dir, config->endpoint->name);
     if (!failed(e))
-        e = gone_look(config->state_dir, config->endpoint, &s->gone);
-    s->marked = s->gone;
+        e = gone_look(config->state_dir, config->endpoint, &s->marked);
+    s->gone = s->marked;
     if (!failed(e) && pthread_create(&s->thread, NULL, sender_main, s) != 0)
         e = err_make(ERR_RESOURCE_EXHAUSTED, "Cannot start a sender's thread.");
     if (failed(e)) {
@@ -453,7 +455,7 @@ static void wake(struct sender *s)
 
 void sender_look(struct sender *s)
 {
-    if (access(s->resend_path, F_OK) == 0)
+    if (s->gone || access(s->resend_path, F_OK) == 0)
         wake(s);
 }
 

@@ -212,6 +212,6 @@ struct err server_check(struct conn *conn, int64_t deadline_ms)
         return e;
     if (conn->of == SETTINGS_MIGRATOR)
         return err_make(ERR_FAILED_PRECONDITION, "%s", text);
-    log_warn("database_unsafe", "database=%s error=%s", conn->name, text);
+    log_line(LOG_WARN, "database_unsafe", "database=%s error=%s", conn->name, text);
     return ERR_NONE;
 }

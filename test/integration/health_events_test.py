@@ -8,7 +8,7 @@ import signal
 import subprocess
 import uuid
 
-from events_webhook_test import Receiver, SECRETS
+from webhooks import Receiver, SECRETS
 from nats import NatsServer
 from stack import Stack, StackTest, main, wait_until
 

@@ -78,6 +78,7 @@ static struct db *open_db(void)
 static int new_schema(void **state)
 {
     (void)state;
+    wait_for_no_session("answers_test");
     sql("%s", SCHEMA);
     return 0;
 }

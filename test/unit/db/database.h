@@ -240,3 +240,15 @@ UNUSED static void latch_wait(struct latch *latch, int left)
     if (still > left)
         fail_msg("%d answers did not come", still - left);
 }
+
+/* Until the server has ended the sessions of that name: one that was closed in the middle of
+ * something still holds what it locked for a moment. */
+UNUSED static void wait_for_no_session(const char *name)
+{
+    static const char SESSIONS[] =
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = '%s'";
+
+    for (int i = 0; i < 5000 && sql_number(SESSIONS, name) > 0; i++)
+        usleep(2000);
+    assert_int_equal(sql_number(SESSIONS, name), 0);
+}

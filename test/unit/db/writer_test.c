@@ -129,6 +129,7 @@ static int new_schema(void **state)
     sql("SELECT pg_reload_conf()");
     sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()");
+    wait_for_no_session("writer_test");
     sql("%s", SCHEMA);
     return 0;
 }
