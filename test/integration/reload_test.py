@@ -6,7 +6,7 @@ import subprocess
 
 from edge import Gateway
 from proxies import self_signed
-from stack import CTL, SERVICES, StackTest, main, wait_until
+from stack import CTL, SERVICES, StackTest, give, main, wait_until
 
 PATIENCE = 60  # seconds
 
@@ -44,11 +44,13 @@ class Reload(StackTest):
         try:
             key.unlink()
             self.stack.ctl("key", "new", "payment", "--out", str(key))
+            give(key, "payment")
             self.assertIn(f"path={key}", self.hang_up("payment", "key_changed"))
             key.chmod(0o644)
             self.hang_up("payment", "key_not_read_again")
         finally:
             shutil.copy2(old, key)
+            give(key, "payment")
         self.assertIn("SERVING", self.stack.ctl("call", "--service", "payment",
                                                 "rpc.v1.Health/Check"))
 
