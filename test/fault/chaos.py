@@ -25,6 +25,7 @@ from stack import (BUILD, KEY, Stack, as_user, check_sums, free_port, give,  # n
                    wait_until)
 
 HERE = Path(__file__).resolve().parent
+UNAVAILABLE = 64 + 14  # checkoutctl's exit status
 SHORT = {  # so that leases, holds and patience run out within a test
     "CHECKOUT_ORCHESTRATOR_LEASE_MS": "1500",
     "CHECKOUT_ORCHESTRATOR_RECOVER_EVERY_MS": "200",
@@ -286,7 +287,8 @@ def unfinished(stack):
 
 
 def check_audit(test, stack):
-    done = stack.ctl("audit", check=False)
+    done = wait_until(lambda: (said := stack.ctl("audit", check=False)).returncode
+                      != UNAVAILABLE and said, 30, "every service is there to audit")
     if done.returncode == 2 and "no command" in done.stderr:
         return False
     test.assertEqual(done.returncode, 0, f"checkoutctl audit:\n{done.stdout}{done.stderr}")

@@ -19,7 +19,7 @@ import subprocess
 import threading
 import time
 
-from chaos import Replica
+from chaos import UNAVAILABLE, Replica
 from nats import NatsServer
 from seams import LATE_MS
 from stack import CTL, SERVICES, SUMS, Shopper, Stack, free_port, give, wait_until
@@ -311,7 +311,9 @@ class World(Stack):
             raise Violation(f"the positions have gaps: {gaps}")
 
     def check_audit(self):
-        done = self.ctl("audit", check=False)
+        """While a service is still starting, the audit says at once that it is missing."""
+        done = wait_until(lambda: (said := self.ctl("audit", check=False)).returncode
+                          != UNAVAILABLE and said, PATIENCE, "every service is there to audit")
         if done.returncode != 0:
             raise Violation(f"checkoutctl audit ended with {done.returncode}:\n"
                             f"{done.stdout}{done.stderr}")
