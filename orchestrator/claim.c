@@ -262,7 +262,11 @@ void claim_place(struct sagas *sagas, struct rpc_call *call, const Orders__V1__P
     case SAGA_JOINED:
         return;
     case SAGA_REFUSED:
-        give_refusal(waiter, refusal);
+        /* Another owner may have given the money back while this process was stopped. */
+        if (refusal.money == MONEY_REFUND_PENDING)
+            begin(sagas, waiter, in);
+        else
+            give_refusal(waiter, refusal);
         return;
     case SAGA_OTHER_REQUEST:
         waiter_fail(waiter, key_reused());
