@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/cork.h"
+#include "base/decimal.h"
 #include "base/utf8.h"
 
 static const char *const LEVELS[] = {"debug", "info", "warn", "error"};
@@ -160,16 +161,9 @@ void log_pair(struct log_record *record, const char *key, const char *value)
 
 void log_pair_number(struct log_record *record, const char *key, int64_t value)
 {
-    char digits[20]; /* of an int64_t, with its sign */
-    uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-    size_t first = sizeof digits;
+    char digits[DECIMAL_SIZE];
+    size_t first = decimal_write(value, digits);
 
-    do {
-        digits[--first] = (char)('0' + left % 10);
-        left /= 10;
-    } while (left > 0);
-    if (value < 0)
-        digits[--first] = '-';
     if (!put_key(record, key))
         return;
     record->cut = room_of(record) < sizeof digits - first;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/decimal.h"
 #include "base/utf8.h"
 
 static bool reserve(struct text *text, size_t more)
@@ -102,16 +103,9 @@ void text_string(struct text *text, const char *value)
 
 void text_number(struct text *text, int64_t value)
 {
-    char digits[20]; /* of an int64_t, with its sign */
-    uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-    size_t first = sizeof digits;
+    char digits[DECIMAL_SIZE];
+    size_t first = decimal_write(value, digits);
 
-    do {
-        digits[--first] = (char)('0' + left % 10);
-        left /= 10;
-    } while (left > 0);
-    if (value < 0)
-        digits[--first] = '-';
     append(text, digits + first, sizeof digits - first);
 }
 

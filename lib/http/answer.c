@@ -3,11 +3,12 @@
 
 #include <string.h>
 
+#include "base/decimal.h"
+
 enum {
     LINES_MAX = 192, /* bytes of all lines but the answer's own fields */
     BODY_INLINE =
         2048, /* a shorter body is copied: one buffer costs less to send than two */
-    DIGITS_MAX = 20, /* of a size_t */
 };
 
 /* RFC 9110, 15, and RFC 6585; the phrase may be empty (RFC 9112, 4). */
@@ -65,14 +66,10 @@ static char *append_text(char *at, const char *text)
 
 static char *append_number(char *at, size_t number)
 {
-    char digits[DIGITS_MAX];
-    size_t first = DIGITS_MAX;
+    char digits[DECIMAL_SIZE];
+    size_t first = decimal_write((int64_t)number, digits);
 
-    do {
-        digits[--first] = (char)('0' + number % 10);
-        number /= 10;
-    } while (number > 0);
-    return append(at, digits + first, DIGITS_MAX - first);
+    return append(at, digits + first, sizeof digits - first);
 }
 
 static char *append_lines(char *at, const struct http_answer *a,

@@ -2,7 +2,6 @@
 webhook sender are told of beside the services, and /healthz does not fail for them.
 """
 import base64
-import json
 import os
 import signal
 import subprocess
@@ -48,16 +47,8 @@ class HealthOfEvents(StackTest):
         (folder / "endpoints").write_text(
             f"shop http://127.0.0.1:{cls.receiver.port}/hook {secret}\n")
 
-    def rows(self):
-        done = self.stack.ctl("health", "--json", check=False)
-        rows = {}
-        for row in map(json.loads, done.stdout.splitlines()):
-            name = ".".join(filter(None, (row["service"], row.get("part"))))
-            rows[name] = row["status"], row["detail"]
-        return done.returncode, rows
-
     def tearDown(self):
-        wait_until(lambda: self.rows()[0] == 0, 60, "all is well again")
+        wait_until(lambda: self.stack.health()[0] == 0, 60, "all is well again")
 
     def warnings(self):
         asker = self.stack.anonymous()
@@ -75,8 +66,8 @@ class HealthOfEvents(StackTest):
 
     def wait_told(self, name, words, seconds=30):
         """The row says so, as does ./up, and nothing else is ill."""
-        wait_until(lambda: words in self.rows()[1][name][1], seconds, f"{name}: {words}")
-        status, rows = self.rows()
+        wait_until(lambda: words in self.stack.health()[1][name][1], seconds, f"{name}: {words}")
+        status, rows = self.stack.health()
         self.assertEqual({row for row, said in rows.items() if said[0] != "SERVING"}, {name})
         self.assertEqual(status, 1)
         told = self.stack.status()
@@ -84,7 +75,7 @@ class HealthOfEvents(StackTest):
         self.assertIn(words, told[f"health.{name}"])
 
     def test_all_is_well_and_told_in_one_line_each(self):
-        self.assertEqual(set(self.rows()[1]), {
+        self.assertEqual(set(self.stack.health()[1]), {
             "orchestrator", "orchestrator.events", "orchestrator.nats", "inventory", "payment",
             "gateway", "webhook", "webhook.shop"})
         self.assertEqual(self.warnings(), [])
@@ -141,13 +132,13 @@ class HealthOfEvents(StackTest):
         self.wait_told("webhook.shop", "answered 500", 60)
         self.assertEqual(self.warnings(), [])
         self.receiver.behave = lambda name, attempt: 200
-        wait_until(lambda: self.rows()[1]["webhook.shop"][0] == "SERVING", 60, "it is back")
+        wait_until(lambda: self.stack.health()[1]["webhook.shop"][0] == "SERVING", 60, "it is back")
 
     def test_a_sender_that_hangs_is_named(self):
         pid = self.stack.pid("webhook")
         os.kill(pid, signal.SIGSTOP)
         try:
-            self.assertEqual(self.rows()[1]["webhook"][0], "UNREACHABLE")
+            self.assertEqual(self.stack.health()[1]["webhook"][0], "UNREACHABLE")
             done = self.stack.up("--status")
             self.assertEqual(done.returncode, 1)
             self.assertIn("state=webhook is not ready", done.stdout)

@@ -43,17 +43,8 @@ class HealthTest(StackTest):
         self.assertEqual((answer.status, answer.code), (503, "unavailable"), repr(answer))
         return {said["service"]: said["reason"] for said in answer.json["services"]}
 
-    def rows(self):
-        """`checkoutctl health`: exit status, and {name: (state, detail)}."""
-        done = self.stack.ctl("health", "--json", check=False)
-        rows = {}
-        for row in map(json.loads, done.stdout.splitlines()):
-            name = ".".join(filter(None, (row["service"], row.get("part"))))
-            rows[name] = row["status"], row["detail"]
-        return done.returncode, rows
-
     def wait_well(self):
-        wait_until(lambda: self.rows()[0] == 0 and not self.reasons(), 90, "all is well")
+        wait_until(lambda: self.stack.health()[0] == 0 and not self.reasons(), 90, "all is well")
         self.assertEqual(self.stack.status()["state"], "ready")
 
     def put_cart(self):
@@ -81,7 +72,7 @@ class HealthTest(StackTest):
             done = self.stack.ctl("call", "PutProduct", product, check=False)
             self.assertEqual(done.returncode, 64 + 14, done.stderr)
             self.assertIn("a right in the database is missing", done.stderr)
-            status, rows = self.rows()
+            status, rows = self.stack.health()
             self.assertEqual(status, 1)
             self.assertEqual(rows["inventory"][0], "NOT_SERVING")
             self.assertIn("permission denied for table products", rows["inventory"][1])
@@ -111,7 +102,7 @@ class HealthTest(StackTest):
             wait_until(lambda: set(self.reasons()) == {"orchestrator", "inventory", "payment"},
                        SOON, "all say so")
             self.assertEqual(set(self.reasons().values()), {"the database cannot be reached"})
-            wait_until(lambda: "standby" in self.rows()[1]["payment"][1], SOON, "and why")
+            wait_until(lambda: "standby" in self.stack.health()[1]["payment"][1], SOON, "and why")
             self.expect(self.put_cart(), 503, "unavailable")
         finally:
             self.superuser("SELECT pg_promote()")
@@ -125,7 +116,7 @@ class HealthTest(StackTest):
             self.expect(self.put_cart(), 504, "outcome_unknown")
             why = "the database's synchronous standby or its disk does not answer"
             wait_until(lambda: self.reasons().get("orchestrator") == why, SOON, "it is told")
-            self.assertIn("synchronous standby", self.rows()[1]["orchestrator"][1])
+            self.assertIn("synchronous standby", self.stack.health()[1]["orchestrator"][1])
             # What is not begun is not in doubt.
             self.expect(self.put_cart(), 503, "unavailable")
         finally:

@@ -324,6 +324,15 @@ class Stack:
     def token(self, user):
         return self.ctl("token", "--user", user).strip()
 
+    def health(self):
+        """`checkoutctl health`: its exit status, and {name: (state, detail)}."""
+        done = self.ctl("health", "--json", check=False)
+        rows = {}
+        for row in map(json.loads, done.stdout.splitlines()):
+            name = ".".join(filter(None, (row["service"], row.get("part"))))
+            rows[name] = row["status"], row["detail"]
+        return done.returncode, rows
+
     def shopper(self, user=None, **more):
         return Shopper(self, user, **more)
 
