@@ -65,7 +65,7 @@ void duty_stir(struct duty *duty)
 /* Half as often each time, but often enough to keep the lock. */
 static void rest(struct duty *duty)
 {
-    int64_t begun = clock_monotonic_ms(), most = duty->config.takeover_ms * 3 / 5;
+    int64_t begun = clock_monotonic_ms(), most = duty->config.takeover_ms * 7 / 10;
 
     pthread_mutex_lock(&duty->lock);
     const int64_t pause = duty->pause_ms, next = 2 * pause < most ? 2 * pause : most;

@@ -29,7 +29,7 @@ struct duty_config {
     int64_t lock;             /* the advisory lock's key */
     int64_t takeover_ms;      /* a holder that is silent for so long has lost it */
     int64_t every_ms; /* how often there is a look after there was something to do;
-                               * at rest ever less, but every three fifths of takeover_ms */
+                               * at rest ever less, but every seven tenths of takeover_ms */
     /* Both may wait, but not for longer than half of takeover_ms without a statement.
      * `begin` runs once after the lock was got, `work` again and again: at once while it
      * says that there is more.  A failure gives the duty up, and then tries for it again.

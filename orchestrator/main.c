@@ -45,7 +45,7 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_NUMBER(
         recover_every_ms, "1000", 10, 60000,
         "how often checkouts past their lease are looked for, milliseconds; ever less "
-        "while none runs here, but every three quarters of a lease"),
+        "while none runs here, but once in a lease"),
     CONF_ROW_NUMBER(step_timeout_ms, "5000", 50, 60000,
                     "how long one attempt at a step may take, milliseconds"),
     CONF_ROW_NUMBER(give_up_ms, "30000", 100, 3600000,
@@ -68,7 +68,7 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_NUMBER(
         relay_every_ms, "25", 1, 60000,
         "how often new events are looked for, milliseconds; ever less while there "
-        "are none, but every three fifths of relay_takeover_ms"),
+        "are none, but every seven tenths of relay_takeover_ms"),
     CONF_ROW_NUMBER(relay_takeover_ms, "5000", 500, 600000,
                     "silence after which another replica relays events, milliseconds"),
     CONF_ROW_NUMBER(events_keep_ms, "1209600000", 1000, 315360000000,

@@ -10,7 +10,7 @@
 enum {
     BATCH = 256,
     PATIENCE_MS = 5000,
-    REST_MOST_MS = 7500,
+    REST_MOST_MS = 10000,
     ARENA_MAX = 1 << 20,
 };
 
@@ -71,12 +71,11 @@ static bool any_runs(struct sagas *sagas)
     return sagas_room(sagas) < sagas_config(sagas)->most;
 }
 
-/* Leases of what runs here are kept; at rest, others' are looked at within three quarters of
- * one. */
+/* Leases of what runs here are kept; at rest, others' are looked at once in that time. */
 int64_t recover_checkouts(void *arg)
 {
     struct sagas *sagas = arg;
-    const int64_t rest_ms = sagas_config(sagas)->lease_ms * 3 / 4;
+    const int64_t rest_ms = sagas_config(sagas)->lease_ms;
     struct err e = sagas_renew_leases(sagas);
     bool more = !failed(e);
 

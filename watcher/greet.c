@@ -18,7 +18,10 @@ union address {
     struct sockaddr_in6 in6;
 };
 
+/* proto/README.md: section 1, the eight bytes that begin a connection; then a message of which
+ * ipc's begins with the 1, of a request id (section 2) and an empty bundle (section 3). */
 static const char SP[] = {0, 'S', 'P', 0, 0, 0x30, 0, 0};
+static const char EMPTY_BUNDLE[] = {1, 0, 0, 0, 0, 0, 0, 0, 5, (char)0x80, 0, 0, 1, 2};
 static const char SSL_REQUEST[] = {0, 0, 0, 8, 0x04, (char)0xd2, 0x16, 0x2f};
 
 static bool begins(const char *text, const char *with)
@@ -71,48 +74,88 @@ static socklen_t parse(const char *address, union address *out)
     return 0;
 }
 
-bool greet_understands(const char *address)
+struct greeter greet_make(const char *address)
 {
     union address to;
 
-    return parse(address, &to) != 0;
+    return (struct greeter){.address = parse(address, &to) != 0 ? address : NULL, .fd = -1};
 }
 
-static enum greeted end(int *fd, enum greeted how)
+void greet_end(struct greeter *greeter)
 {
-    if (*fd >= 0)
-        close(*fd);
-    *fd = -1;
-    return how;
+    if (greeter->fd >= 0)
+        close(greeter->fd);
+    greeter->fd = -1;
+    greeter->known = false;
+    greeter->awaited = 0;
+}
+
+/* Sends what it is greeted with, and the answer is as long. */
+static bool send_greeting(struct greeter *greeter)
+{
+    char words[sizeof SP + sizeof EMPTY_BUNDLE];
+    size_t size = 0;
+
+    if (begins(greeter->address, "postgresql://")) {
+        greeter->awaited = 1;
+        return send(greeter->fd, SSL_REQUEST, sizeof SSL_REQUEST, MSG_NOSIGNAL) > 0;
+    }
+    if (!greeter->known) {
+        memcpy(words, SP, sizeof SP);
+        size = sizeof SP;
+    }
+    size_t skipped = begins(greeter->address, "ipc://") ? 0 : 1;
+    memcpy(words + size, EMPTY_BUNDLE + skipped, sizeof EMPTY_BUNDLE - skipped);
+    size += sizeof EMPTY_BUNDLE - skipped;
+    greeter->awaited = size;
+    greeter->known = true;
+    return send(greeter->fd, words, size, MSG_NOSIGNAL) == (ssize_t)size;
 }
 
 /* A queue of newcomers that is full is one that nobody takes from: no answer yet. */
-enum greeted greet_begin(const char *address, int *fd)
+static enum greeted come(struct greeter *greeter)
 {
-    bool postgres = begins(address, "postgresql://");
     union address to;
-    socklen_t size = parse(address, &to);
+    socklen_t size = parse(greeter->address, &to);
 
-    *fd = socket(to.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (*fd < 0)
-        return GREET_NOBODY;
-    if (connect(*fd, &to.any, size) != 0 && errno != EINPROGRESS)
-        return end(fd, errno == EAGAIN ? GREET_WAITING : GREET_NOBODY);
-    const char *words = postgres ? SSL_REQUEST : SP;
-    if (send(*fd, words, postgres ? sizeof SSL_REQUEST : sizeof SP, MSG_NOSIGNAL) < 0 &&
-        errno != EAGAIN && errno != ENOTCONN)
-        return end(fd, GREET_NOBODY);
-    return GREET_WAITING;
+    if (greeter->fd < 0)
+        greeter->fd = socket(to.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (greeter->fd < 0)
+        return GREET_WAITING; /* it could not even knock */
+    if (connect(greeter->fd, &to.any, size) == 0 || errno == EISCONN)
+        return GREET_ANSWERED;
+    return errno == EAGAIN || errno == EINPROGRESS || errno == EALREADY ? GREET_WAITING
+                                                                        : GREET_NOBODY;
 }
 
-enum greeted greet_read(int *fd)
+static enum greeted hear(struct greeter *greeter)
 {
-    char answer[8];
+    char answer[sizeof SP + sizeof EMPTY_BUNDLE];
+    ssize_t got = recv(greeter->fd, answer, greeter->awaited, 0);
 
-    if (*fd < 0)
-        return GREET_WAITING; /* it could not even knock */
-    ssize_t got = recv(*fd, answer, sizeof answer, 0);
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return GREET_WAITING;
-    return end(fd, got > 0 ? GREET_ANSWERED : GREET_NOBODY);
+    if (got <= 0)
+        return GREET_NOBODY;
+    greeter->awaited -= (size_t)got;
+    return greeter->awaited > 0 ? GREET_WAITING : GREET_ANSWERED;
+}
+
+enum greeted greet_begin(struct greeter *greeter)
+{
+    greeter->awaited = 0;
+    return greet_read(greeter);
+}
+
+enum greeted greet_read(struct greeter *greeter)
+{
+    enum greeted how = greeter->known ? GREET_ANSWERED : come(greeter);
+
+    if (how == GREET_ANSWERED && greeter->awaited == 0)
+        how = send_greeting(greeter) ? GREET_WAITING : GREET_NOBODY;
+    else if (how == GREET_ANSWERED)
+        how = hear(greeter);
+    if (how == GREET_NOBODY || (how == GREET_ANSWERED && !greeter->known))
+        greet_end(greeter);
+    return how;
 }

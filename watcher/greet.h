@@ -1,16 +1,20 @@
 /*
- * greet.h - one greeting of a server by a newcomer, without ever waiting.
+ * greet.h - greets a server again and again, without ever waiting.
  *
- *     connect, send ... (later) read what is there: a byte of the answer, or none yet
+ *     connect, greet ... (later) read what is there: the whole answer, or not yet
+ *     greet ... read, greet ... read
  *
- * The greeting is the shortest exchange that each protocol has: the eight bytes of SP
- * (proto/README.md, section 1), or PostgreSQL's SSLRequest, which its server answers with
- * one byte in a process of its own
- * (https://www.postgresql.org/docs/15/protocol-message-formats.html).  Neither is logged.
+ * A service is greeted by the shortest exchange of its protocol: an empty bundle, which is
+ * given back at once (proto/README.md, section 3), always on one connection, as each that comes
+ * and goes makes lib/rpc/watch.c look closer.  PostgreSQL is sent an SSLRequest, which its
+ * server answers with one byte in a process of its own
+ * (https://www.postgresql.org/docs/15/protocol-message-formats.html); that connection then ends.
+ * Neither is logged.
  */
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 
 enum greeted {
     GREET_WAITING, /* no answer yet */
@@ -18,12 +22,22 @@ enum greeted {
     GREET_NOBODY, /* nobody listens there, or whoever did has hung up */
 };
 
-/* Whether it is an address that can be greeted: ipc:///path, tcp://a.b.c.d:port,
- * tcp://[::1]:port, postgresql:///folder (of the socket). */
-bool greet_understands(const char *address);
+struct greeter {
+    const char *address; /* NULL: it cannot be greeted */
+    int fd;              /* -1: there is no connection */
+    bool known;          /* it was greeted on this connection, and stays on it */
+    size_t awaited;      /* bytes of the answer that are still to come */
+};
 
-/* Begins; *fd is the connection, to be given to greet_read, or -1 when there is none. */
-enum greeted greet_begin(const char *address, int *fd);
+/* Borrows the address: ipc:///path, tcp://a.b.c.d:port, tcp://[::1]:port,
+ * postgresql:///folder (of the socket); another cannot be greeted. */
+struct greeter greet_make(const char *address);
 
-/* Looks; closes the connection unless it is GREET_WAITING. */
-enum greeted greet_read(int *fd);
+/* Greets; greet_read is to look for the answer before the next time.  WAITING or NOBODY. */
+enum greeted greet_begin(struct greeter *greeter);
+
+/* Looks for the answer to the last greeting. */
+enum greeted greet_read(struct greeter *greeter);
+
+/* Closes the connection, if there is one; the next greeting is on a new one. */
+void greet_end(struct greeter *greeter);

@@ -10,9 +10,8 @@
  *     16 + bits  these hang: bit i is the i-th of the command line, six at most
  *     2          it cannot work, or wrong usage; the reason is on standard error
  *
- * A process hangs when it is stopped (SIGSTOP) for eight seconds, or gives a newcomer
- * no answer for four: it is greeted at its address, if it has one, on a connection of its
- * own (greet.h), five seconds after the last time if it has worked since and else after a
+ * A process hangs when it is stopped (SIGSTOP) for eight seconds, or gives no answer for
+ * four: it is greeted at its address, if it has one (greet.h), five seconds after the last time if it has worked since and else after a
  * minute.  Whether it can do its work is not asked: one whose database is away, or that has
  * more to do than it can, still greets.  So does one that is merely slow, later: a process
  * that uses the processor, or waits for it or for a disk, has thirty seconds.

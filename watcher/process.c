@@ -15,7 +15,8 @@
 enum {
     GREET_EVERY_MS = 5000,
     REST_EVERY_MS = 60000,         /* for one that has worked less than WORK_US since */
-    WORK_US = 30000, /* more than a greeting costs, and what it makes lib/rpc/watch.c look at */
+    WORK_US = 5000,                /* more than a greeting costs, ... */
+    REST_US_PER_MS = 1,            /* ... and more than it uses at rest */
     ANSWER_WITHIN_MS = 4000 - 100, /* a look may be a little early */
     STOPPED_FOR_MS = 8000 - 100,
     BUSY_WITHIN_MS = 30000,        /* for one that uses the processor */
@@ -43,18 +44,14 @@ bool process_open(struct process *process, const char *argument)
     *process = (struct process){.name = argument,
                                 .name_length = (int)(pid - argument),
                                 .pid = atoi(pid + 1),
-                                .greeting = -1};
+                                .greeter = greet_make(address + 1)};
     process->pidfd = (int)syscall(SYS_pidfd_open, process->pid, 0);
     process->ended = process->pidfd < 0 && errno == ESRCH;
     if (process->ended)
         return false;
-    if (process->pidfd < 0) {
+    if (process->pidfd < 0)
         fprintf(stderr, "watcher: %s: %s\n", argument, strerror(errno));
-        return false;
-    }
-    if (greet_understands(address + 1))
-        process->address = address + 1;
-    return true;
+    return process->pidfd >= 0;
 }
 
 /* The processor time of all its threads. */
@@ -113,9 +110,7 @@ static bool any_thread_works(pid_t pid)
 
 void process_trust(struct process *process)
 {
-    if (process->greeting >= 0)
-        close(process->greeting);
-    process->greeting = -1;
+    greet_end(&process->greeter);
     process->greeted = false;
     process->since_ms = 0;
 }
@@ -133,19 +128,20 @@ static bool is_time(const struct process *process, int64_t now_ms, int64_t now_u
     int64_t rested_ms = now_ms - process->greeted_ms;
 
     return process->greeted_ms == 0 || rested_ms >= REST_EVERY_MS ||
-           (rested_ms >= GREET_EVERY_MS && now_us - process->greeted_us >= WORK_US);
+           (rested_ms >= GREET_EVERY_MS &&
+            now_us - process->greeted_us >= WORK_US + rested_ms * REST_US_PER_MS);
 }
 
 /* Who does not listen is starting, or ending: that is no doubt. */
 static void greet(struct process *process, int64_t now_ms, int64_t now_us, bool ending)
 {
     if (process->greeted)
-        process->greeted = greet_read(&process->greeting) == GREET_WAITING;
+        process->greeted = greet_read(&process->greeter) == GREET_WAITING;
     if (process->greeted || ending || !is_time(process, now_ms, now_us))
         return;
     process->greeted_ms = now_ms;
     process->greeted_us = now_us;
-    process->greeted = greet_begin(process->address, &process->greeting) == GREET_WAITING;
+    process->greeted = greet_begin(&process->greeter) == GREET_WAITING;
 }
 
 bool process_hangs(struct process *process, int64_t now_ms, bool ending)
@@ -153,7 +149,7 @@ bool process_hangs(struct process *process, int64_t now_ms, bool ending)
     int64_t now_us = used_us(process);
     bool stopped = is_stopped(process->pid);
 
-    if (process->address != NULL)
+    if (process->greeter.address != NULL)
         greet(process, now_ms, now_us, ending);
     if (stopped != process->stopped)
         process->since_ms = 0; /* another doubt than before, if any */
@@ -177,8 +173,8 @@ bool process_in_doubt(const struct process *process)
 
 void process_leave(struct process *process)
 {
-    struct pollfd answer = {.fd = process->greeting, .events = POLLIN};
+    struct pollfd answer = {.fd = process->greeter.fd, .events = POLLIN};
 
-    if (process->greeting >= 0 && poll(&answer, 1, LEAVE_WAIT_MS) > 0)
-        (void)greet_read(&process->greeting);
+    if (process->greeted && poll(&answer, 1, LEAVE_WAIT_MS) > 0)
+        (void)greet_read(&process->greeter);
 }

@@ -5,8 +5,8 @@
  *        ^                                           |
  *        +---------- answer; or goes on -------------+
  *
- * A greeting costs a service some thirty context switches, so one at rest is left to rest:
- * it is greeted when it has worked since the last time, or after a minute.
+ * A greeting costs a service a few context switches, so one at rest is left to rest: it is
+ * greeted when it has worked since the last time, or after a minute.
  */
 #pragma once
 
@@ -21,13 +21,12 @@ struct process {
     int name_length;
     pid_t pid;
     bool ended; /* before it could be watched */
-    int pidfd;           /* readable when it has ended */
-    const char *address; /* NULL: it cannot be greeted */
-    int greeting;        /* the connection, or -1 */
-    bool greeted;        /* and no answer yet */
-    int64_t greeted_ms;  /* when last; 0: never */
-    bool stopped;        /* at the last look */
-    int64_t since_ms;    /* in doubt since; 0: trusted */
+    int pidfd; /* readable when it has ended */
+    struct greeter greeter;
+    bool greeted;       /* and no answer yet */
+    int64_t greeted_ms; /* when last; 0: never */
+    bool stopped;       /* at the last look */
+    int64_t since_ms;   /* in doubt since; 0: trusted */
     int64_t greeted_us, doubted_us; /* the processor time it had used at these moments */
 };
 

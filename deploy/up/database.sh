@@ -106,16 +106,16 @@ database_migrate() {
 
 # --- the private cluster -----------------------------------------------------------
 
-# Sets PG_BIN: the programs of the version that made the cluster, or for a new one those of
-# the newest that is installed.
+# cluster_find_programs FOLDER: sets PG_BIN to the programs of the version that made the cluster
+# there, or for a new one to those of the newest that is installed.
 cluster_find_programs() {
     local version=
-    [[ ! -s $STATE/postgres/PG_VERSION ]] || version=$(<"$STATE/postgres/PG_VERSION")
+    [[ ! -s $1/PG_VERSION ]] || version=$(<"$1/PG_VERSION")
     PG_BIN=$(find "/usr/lib/postgresql/$version" -mindepth 2 -name initdb 2>/dev/null |
         sort -V | tail -n 1)
     PG_BIN=${PG_BIN%/initdb}
     [[ -n $PG_BIN ]] && return 0
-    [[ -z $version ]] || die "$STATE/postgres was made by PostgreSQL $version, which is not installed; install postgresql-$version, or move the cluster over with pg_upgrade."
+    [[ -z $version ]] || die "$1 was made by PostgreSQL $version, which is not installed; install postgresql-$version, or move the cluster over with pg_upgrade."
     die "There is no PostgreSQL in /usr/lib/postgresql; install the package postgresql."
 }
 
@@ -141,10 +141,10 @@ cluster_make() {
     if [[ -e $data ]]; then
         [[ -s $data/PG_VERSION && -s $data/global/pg_control ]] ||
             die "$data is not a whole PostgreSQL cluster (PG_VERSION or pg_control is missing); restore it from a backup, or delete everything with: ./up --reset --state $STATE"
-        cluster_find_programs
+        cluster_find_programs "$data"
         return 0
     fi
-    cluster_find_programs
+    cluster_find_programs "$data"
     rm -rf "$new"
     mkdir -m 700 "$new"
     ((EUID != 0)) || chown postgres:postgres "$new"
@@ -206,6 +206,6 @@ cluster_exec() {
 }
 
 cluster_ready() {
-    [[ -n ${PG_BIN:-} ]] || cluster_find_programs
+    [[ -n ${PG_BIN:-} ]] || cluster_find_programs "$STATE/postgres"
     "$PG_BIN/pg_isready" -q -t 1 -h "$RUN" -U checkout_owner -d checkout
 }

@@ -24,7 +24,7 @@ TIED='[ "$PPID" = "$1" ] || exit 1; shift; exec "$@"'
 
 STOP_BY_MS=0 # when the seconds to stop in, for all of them, are over; 0: nothing is stopping
 
-LOOK_EVERY_MS=60000
+LOOK_EVERY_MS=3600000
 RESTART_FIRST_MS=100
 RESTART_MOST_MS=5000
 RESTART_CALM_MS=10000 # ran this long: the next delay is the first again

@@ -1,4 +1,5 @@
 """Databases that are not as they must be: told in a sentence, and nothing half done."""
+import concurrent.futures
 import os
 import socket
 import subprocess
@@ -229,11 +230,18 @@ class Outside(unittest.TestCase):
     def turns_to_transactions(self, stack, pooler):
         before = len(stack.said("database_not_serving"))
         pooler.reload("transaction")
-        shopper = stack.shopper()
-        self.addCleanup(shopper.close)
+        shoppers = [stack.shopper() for _ in range(6)]
+        for shopper in shoppers:
+            self.addCleanup(shopper.close)
+
+        def use(shopper):
+            """One alone would be given the same server process each time."""
+            shopper.put_cart("any", [("mug", 1)])
+            shopper.ask("GET", "/v1/orders")
 
         def is_told():
-            shopper.put_cart("any", [("mug", 1)])
+            with concurrent.futures.ThreadPoolExecutor(len(shoppers)) as pool:
+                list(pool.map(use, shoppers))
             return any("A pooler in transaction mode" in line
                        for line in stack.said("database_not_serving")[before:])
 

@@ -57,10 +57,14 @@ class EventsStream(StackTest):
         return self.stack.log("orchestrator")
 
     def use_stream(self, config):
-        """The stream anew, so that an orchestrator started after it has to look at it."""
-        self.server.ask(f"$JS.API.STREAM.DELETE.{STREAM}", {})
-        answer = self.server.ask(f"$JS.API.STREAM.CREATE.{STREAM}", GOOD | config)
-        self.assertNotIn("error", answer)
+        """The stream anew, so that an orchestrator started after it has to look at it.  The one
+        that runs makes the stream, too, when it finds none: then it is deleted again."""
+        def is_made():
+            self.server.ask(f"$JS.API.STREAM.DELETE.{STREAM}", {})
+            return "error" not in self.server.ask(f"$JS.API.STREAM.CREATE.{STREAM}",
+                                                  GOOD | config)
+
+        wait_until(is_made, 30, f"there is a stream with {config}")
         at = len(self.log())
         self.stack.kill("orchestrator")
         self.order()

@@ -10,7 +10,7 @@ from pathlib import Path
 from stack import BUILD, SERVICES, StackTest, main, wait_until
 
 SETTLED_S = 30     # after the last order; what rests has doubled its pauses by then
-COUNTED_S = 20
+COUNTED_S = 60     # everything that comes back has come once
 SWITCHES_MOST = 2  # a second and process
 PROCESSOR_MOST = 0.001  # of one, for all together
 TICKS = os.sysconf("SC_CLK_TCK")

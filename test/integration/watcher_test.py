@@ -33,8 +33,9 @@ if how == "busy":
 while how == "answers":
     client, _ = server.accept()
     client.sendall(b"\0SP\0\0\x31\0\0")
-    client.recv(8)
-    client.close()
+    assert client.recv(8, socket.MSG_WAITALL) == b"\0SP\0\0\x30\0\0"
+    while (message := client.recv(14, socket.MSG_WAITALL)):
+        client.sendall(message)
 threading.Event().wait()
 """
 
