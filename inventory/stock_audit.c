@@ -103,7 +103,9 @@ static void on_newest(void *arg, struct err error, const struct db_rows *rows)
 
     reply.reservations = page(reading, &error, rows, sizeof *entries, &entries);
     for (int i = 0; !failed(error) && i < rows->count && db_text(rows, i, 0) != NULL; i++) {
-        error = db_row_check(rows, i, 0, &ENTRY_SHAPE[1]);
+        error = db_entry_check(rows, i, &ENTRY_SHAPE[1]);
+        if (failed(error))
+            break;
         fill_entry(&entries[i], rows, i);
         reply.reservations[reply.n_reservations++] = &entries[i];
         reply.now_ms = db_number(rows, 0, 5);

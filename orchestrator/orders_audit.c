@@ -200,7 +200,9 @@ static void on_newest(void *arg, struct err error, const struct db_rows *rows)
     if (entries == NULL || reply.checkouts == NULL)
         error = err_memory();
     for (size_t i = 0; !failed(error) && i < count && db_text(rows, (int)i, 0) != NULL; i++) {
-        error = db_row_check(rows, (int)i, 0, SHAPE);
+        error = db_entry_check(rows, (int)i, SHAPE);
+        if (failed(error))
+            break;
         read_checkout(&entries[i], rows, (int)i);
         reply.checkouts[reply.n_checkouts++] = &entries[i];
         reply.now_ms = db_number(rows, 0, COLUMN_NOW);

@@ -92,7 +92,9 @@ static void on_newest(void *arg, struct err error, const struct db_rows *rows)
     if (entries == NULL || reply.charges == NULL)
         error = err_memory();
     for (size_t i = 0; !failed(error) && i < count && db_text(rows, (int)i, 0) != NULL; i++) {
-        error = db_row_check(rows, (int)i, 0, &ENTRY_SHAPE[1]);
+        error = db_entry_check(rows, (int)i, &ENTRY_SHAPE[1]);
+        if (failed(error))
+            break;
         fill_charge(&entries[i], rows, (int)i);
         reply.charges[reply.n_charges++] = &entries[i];
         reply.now_ms = db_number(rows, 0, 7);

@@ -81,6 +81,8 @@ kill_family() {
     kill -KILL "$1" "${children[@]}" 2>/dev/null || true
 }
 
+SOMETHING_KILLED= # yes: it had not ended in time
+
 # end_process PIDFILE SIGNAL SECONDS: asks it to end, waits, then makes it.
 end_process() {
     local file=$1 signal=$2 tenths=$(($3 * 20))
@@ -92,6 +94,7 @@ end_process() {
         if ((tenths-- == 0)); then
             say "$(basename "$file" .pid) did not end within $3 s and was killed" >&2
             kill_family "$REPLY"
+            SOMETHING_KILLED=yes
         fi
         sleep 0.05
     done

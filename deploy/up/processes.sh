@@ -302,11 +302,19 @@ process_died() {
 
 # --- stopping ----------------------------------------------------------------------
 
-# process_stop NAME: asks it to end, and makes it when it has not ended in time.  The time
-# is for all together: a gateway that waits for its last answers takes most of it, and a
-# third is kept for PostgreSQL.  Killed, PostgreSQL repairs itself when it starts again.
+# process_stop NAME: asks it to end, and makes it when it has not ended in time.  A service says
+# in its log how long its settings let it take, and ends itself by then.  With
+# CHECKOUT_STOP_SECONDS the time is for all together: a gateway that waits for its last answers
+# takes most of it, and a third is kept for PostgreSQL.  Killed, PostgreSQL repairs itself when
+# it starts again.
 process_stop() {
-    local left third=$((STOP_SECONDS / 3))
+    local left third=$((STOP_SECONDS / 3)) log=$STATE/log/$1.log size
+    if [[ -z $STOP_SECONDS ]]; then
+        size=$(stat -c %s "$log" 2>/dev/null || echo 0)
+        [[ $1 == postgres ]] || process_ends "$1" || left=$(stop_seconds "$log" "$size")
+        end_process "$PIDS/$1.pid" "$([[ $1 == postgres ]] && echo INT || echo TERM)" "${left:-30}"
+        return
+    fi
     now_ms
     ((STOP_BY_MS > 0)) || STOP_BY_MS=$((REPLY + STOP_SECONDS * 1000))
     left=$(((STOP_BY_MS - REPLY) / 1000))
@@ -316,6 +324,26 @@ process_stop() {
         left=$((left - third))
         end_process "$PIDS/$1.pid" TERM $((left > 1 ? left : 1))
     fi
+}
+
+# Whether it ends within some seconds of being asked, as nearly always.
+process_ends() {
+    local tenths=100
+    pid_file_read "$PIDS/$1.pid" || return 0
+    kill -TERM "$REPLY" 2>/dev/null || true
+    while pid_file_read "$PIDS/$1.pid"; do
+        ((tenths-- > 0)) || return 1
+        sleep 0.05
+    done
+}
+
+# stop_seconds LOG SIZE: what a service that was asked to end has said behind the first SIZE
+# bytes of its log (`stopping`, lib/rpc/host.c), and a little more; 1 when it has said nothing.
+stop_seconds() {
+    local ms
+    ms=$(tail -c "+$(($2 + 1))" "$1" | sed -n 's/.*event"\{0,1\}[=:]"\{0,1\}stopping.*within_ms"\{0,1\}[=:]\([0-9]*\).*/\1/p' |
+        tail -n 1)
+    echo $((${ms:--4000} / 1000 + 5))
 }
 
 # The EXIT trap of the supervisor: whatever was started, in reverse, then the lock.

@@ -89,7 +89,7 @@ settings_use() {
     PORT=$((10#$PORT))
     LOG_FORMAT=${SETTINGS[CHECKOUT_LOG_FORMAT]:-logfmt}
     LOG_BYTES=${SETTINGS[CHECKOUT_LOG_BYTES]:-$((64 << 20))}
-    STOP_SECONDS=${SETTINGS[CHECKOUT_STOP_SECONDS]:-30}
+    STOP_SECONDS=${SETTINGS[CHECKOUT_STOP_SECONDS]:-}
     OWNER_URL=${SETTINGS[CHECKOUT_DATABASE_URL]:-}
     NATS_URL=${SETTINGS[CHECKOUT_NATS_URL]:-}
     BUILD=${SETTINGS[CHECKOUT_BUILD]:-}
@@ -97,7 +97,7 @@ settings_use() {
     [[ $LOG_FORMAT == logfmt || $LOG_FORMAT == json ]] ||
         usage_error "CHECKOUT_LOG_FORMAT is \"$LOG_FORMAT\"; write logfmt or json."
     [[ $LOG_BYTES =~ ^[1-9][0-9]{0,14}$ ]] || usage_error "CHECKOUT_LOG_BYTES is not a number of bytes."
-    [[ $STOP_SECONDS =~ ^[1-9][0-9]{0,3}$ ]] || usage_error "CHECKOUT_STOP_SECONDS is not a number of seconds."
+    [[ $STOP_SECONDS =~ ^([1-9][0-9]{0,3})?$ ]] || usage_error "CHECKOUT_STOP_SECONDS is not a number of seconds."
 }
 
 # settings_of PROGRAM: what was given for it, as lines of its configuration.

@@ -154,6 +154,10 @@ void db_read(struct db *db, struct db_query *query);
 struct err db_row_check(const struct db_rows *rows, int row, int first,
                         const char *columns) __attribute__((warn_unused_result));
 
+/* The same of a whole row that begins with the id of what it is of, which the error names. */
+struct err db_entry_check(const struct db_rows *rows, int row, const char *columns)
+    __attribute__((warn_unused_result));
+
 /* Cells.  Text is NULL for SQL's NULL, and for a row that is not there, and lives while
  * `done` runs; numbers are then 0. */
 const char *db_text(const struct db_rows *rows, int row, int column);

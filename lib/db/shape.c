@@ -36,6 +36,13 @@ struct err db_row_check(const struct db_rows *rows, int row, int first,
     return ERR_NONE;
 }
 
+struct err db_entry_check(const struct db_rows *rows, int row, const char *columns)
+{
+    struct err e = db_row_check(rows, row, 0, columns);
+
+    return failed(e) ? err_make(ERR_DATA_LOSS, "%s: %s", db_text(rows, row, 0), e.message) : e;
+}
+
 /* Gives the damaged row, too; -1: it is missing. */
 static struct err check(struct shape shape, const struct db_rows *rows, int *damaged)
 {

@@ -225,6 +225,21 @@ class Damage(StackTest):
         self.expect_rpc_lost("events.v1.Events/Read", after=after)
         self.expect_logged("event_damaged", f"position={after + 1}")
 
+    def test_a_list_with_a_row_that_cannot_be_read(self):
+        cases = (("reservations", "inventory", "inventory.reservations SET state", "id"),
+                 ("charges", "payment", "payment.charges SET state", "id"),
+                 ("checkouts", "orchestrator", "orders.checkouts SET idempotency_key",
+                  "order_id"))
+        for lists, service, column, id in cases:
+            with self.subTest(lists):
+                self.cart, self.key = "cart-" + uuid.uuid4().hex[:12], "key-" + uuid.uuid4().hex
+                order = self.order("pm_card_chargeDeclined", 402, "payment_declined")
+                self.stack.sql(f"UPDATE {column} = NULL WHERE {id} = '{order}'")
+                done = self.stack.ctl(lists, "list", check=False)
+                self.stack.sql(f"DELETE FROM {column.split()[0]} WHERE {id} = '{order}'")
+                self.assertEqual(done.returncode, 64 + 15, done.stdout + done.stderr)
+                self.expect_logged("call", f"{order}: In the database", service)
+
     def test_the_relays_row_is_gone(self):
         self.order()
         kept = self.stack.sql("SELECT placed, published, pruned FROM orders.relay")[0]

@@ -4,7 +4,6 @@ The money is taken (the reservation runs out while a slow card answers), and can
 back while a trigger in payment's database stands in the way.
 """
 import json
-import threading
 import uuid
 
 from stack import StackTest, main, wait_until
@@ -16,6 +15,14 @@ NO_REFUND = """
     CREATE TRIGGER no_refund BEFORE UPDATE ON payment.charges FOR EACH ROW
         WHEN (NEW.state = 'refunding') EXECUTE FUNCTION payment.no_refund()"""
 REFUND = "DROP TRIGGER no_refund ON payment.charges; DROP FUNCTION payment.no_refund()"
+# The stock of whoever is charged has run out.
+EXPIRE = """
+    CREATE FUNCTION sandbox.expire() RETURNS trigger SECURITY DEFINER LANGUAGE plpgsql AS $$
+    BEGIN UPDATE inventory.reservations SET expires_at = now()
+          WHERE 'chg_' || id = NEW.idempotency_key; RETURN NULL; END $$;
+    GRANT EXECUTE ON FUNCTION sandbox.expire() TO PUBLIC;
+    CREATE TRIGGER expire AFTER INSERT ON sandbox.charges
+        FOR EACH ROW EXECUTE FUNCTION sandbox.expire()"""
 NO_RELEASE = """
     CREATE FUNCTION inventory.no_release() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN RAISE EXCEPTION 'releases are away' USING ERRCODE = '53100'; END $$;
@@ -54,19 +61,14 @@ class Money(StackTest):
         return json.loads(self.stack.ctl("explain", self.order_id(), "--json"))["money"]
 
     def expire_while_charging(self):
-        """The answer to an order whose stock ran out after its card was charged."""
-        answers = []
-        asking = threading.Thread(target=lambda: answers.append(
-            self.shopper.order(self.cart, self.key, "pm_card_late")))
-        asking.start()
-        wait_until(lambda: self.stack.sql(
-            "SELECT s.status FROM sandbox.charges s JOIN orders.checkouts c "
-            f"ON s.idempotency_key = 'chg_' || c.order_id WHERE c.cart_id = '{self.cart}'"),
-            30, "the card is charged")
-        self.stack.sql("UPDATE inventory.reservations SET expires_at = now() "
-                       f"WHERE id = '{self.order_id()}'")
-        asking.join(60)
-        return self.expect(answers[0], 409, "reservation_expired")
+        """The answer to an order whose stock ran out in the moment its card was charged."""
+        self.stack.sql(EXPIRE)
+        try:
+            return self.expect(self.shopper.order(self.cart, self.key, "pm_card_late"), 409,
+                               "reservation_expired")
+        finally:
+            self.stack.sql("DROP TRIGGER expire ON sandbox.charges;"
+                           " DROP FUNCTION sandbox.expire()")
 
     def repeat(self):
         return self.expect(self.shopper.order(self.cart, self.key, "pm_card_late"), 409,

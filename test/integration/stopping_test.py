@@ -36,7 +36,7 @@ class Stopping(StackTest):
         gateway = self.gateway("told", drain_delay_ms=3000)
         shopper = gateway.shopper()
         self.addCleanup(shopper.close)
-        self.assertEqual(shopper.ask("GET", "/healthz").status, 200)
+        wait_until(lambda: shopper.ask("GET", "/healthz").status == 200, PATIENCE, "it serves")
         gateway.process.send_signal(signal.SIGTERM)
         wait_until(lambda: shopper.ask("GET", "/healthz").status == 503, PATIENCE, "it is told")
         shopper.close()

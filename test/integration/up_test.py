@@ -276,12 +276,20 @@ class Up(unittest.TestCase):
         for pid in stopped:
             os.kill(pid, signal.SIGSTOP)
         stack.process.terminate()
-        self.assertEqual(stack.process.wait(60), 0)
+        self.assertEqual(stack.process.wait(60), 1)
         self.assertEqual(stack.leftovers(), {})
         wait_until(lambda: not any(map(self.is_running, children)), 10, "its backends are gone")
         for name in ("inventory", "postgres"):
             self.assertRegex(stack.output(), f"{name} did not end within [0-9]+ s and was killed")
         stack.start()
+
+    def test_a_process_has_the_time_that_its_settings_give_it(self):
+        """Longer than the 20 s that all services once had together."""
+        stack = self.prepared(CHECKOUT_GATEWAY_DRAIN_DELAY_MS="21000").start()
+        stack.process.terminate()
+        self.assertEqual(stack.process.wait(60), 0)
+        self.assertNotIn("was killed", stack.output())
+        self.assertEqual(stack.leftovers(), {})
 
     @staticmethod
     def children(pid):
