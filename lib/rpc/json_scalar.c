@@ -156,6 +156,17 @@ static struct err read_uint64(const json_t *json, const struct json_place *place
     return ERR_NONE;
 }
 
+/* protobuf-c leaves -0.0 out of the bytes, as it does 0; and 1e-400 would become 0. */
+static struct err keep_double(const char *number, const struct json_place *place, double *out)
+{
+    *out = strtod(number, NULL);
+    bool is_nought = strcspn(number, "123456789") >= strcspn(number, "eE");
+    if (*out == 0 && (signbit(*out) || !is_nought))
+        return json_unfit(place, "a number that is kept as it is: -0.0, and what is nearer to 0"
+                                 " than 5e-324, would become 0");
+    return ERR_NONE;
+}
+
 static struct err read_double(const json_t *json, const struct json_place *place,
                               double *out)
 {
@@ -163,8 +174,8 @@ static struct err read_double(const json_t *json, const struct json_place *place
     const char *text = json_is_text(json) ? json_string_value(json) : "";
 
     if (number != NULL && isfinite(strtod(number, NULL)))
-        *out = strtod(number, NULL);
-    else if (strcmp(text, "NaN") == 0)
+        return keep_double(number, place, out);
+    if (strcmp(text, "NaN") == 0)
         *out = (double)NAN;
     else if (strcmp(text, "Infinity") == 0)
         *out = (double)INFINITY;
@@ -184,6 +195,8 @@ static struct err read_float(const json_t *json, const struct json_place *place,
     *out = (float)value;
     if (!failed(e) && isfinite(value) && !isfinite(*out))
         return json_unfit(place, "a number that fits a float, up to 3.4e38");
+    if (!failed(e) && value != 0 && *out == 0)
+        return json_unfit(place, "a number that fits a float, from 1.4e-45");
     return e;
 }
 

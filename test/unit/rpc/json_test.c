@@ -373,6 +373,12 @@ static void floats_are_read_in_every_form(void **state)
     m = read_json(&EVERY, "{\"aDouble\": \"NaN\", \"a_float\": 1}");
     assert_true(isnan(m->a_double));
     refused(&EVERY, "{\"a_float\": 1e39}", "a_float must be a number that fits a float");
+    refused(&EVERY, "{\"a_float\": 1e-60}", "a_float must be a number that fits a float");
+    refused(&EVERY, "{\"a_double\": -0.0}", "a_double must be a number that is kept as it is");
+    refused(&EVERY, "{\"a_double\": -0e5}", "a_double must be a number that is kept as it is");
+    refused(&EVERY, "{\"a_double\": 1e-400}", "a_double must be a number that is kept as it is");
+    m = read_json(&EVERY, "{\"a_double\": 0e7, \"a_float\": 0.0}");
+    assert_true(m->a_double == 0 && !signbit(m->a_double));
     refused(&EVERY, "{\"a_double\": \"inf\"}", "a_double must be a number");
     refused(&EVERY, "{\"a_double\": \"1e999\"}", "a_double must be a number");
     refused(&EVERY, "{\"a_double\": \"\"}", "a_double must be a number");
