@@ -121,7 +121,7 @@ static enum greeted come(struct greeter *greeter)
     if (greeter->fd < 0)
         greeter->fd = socket(to.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (greeter->fd < 0)
-        return GREET_WAITING; /* it could not even knock */
+        return GREET_NOBODY; /* the machine is short of something: that is no sign of a hang */
     if (connect(greeter->fd, &to.any, size) == 0 || errno == EISCONN)
         return GREET_ANSWERED;
     return errno == EAGAIN || errno == EINPROGRESS || errno == EALREADY ? GREET_WAITING

@@ -63,8 +63,13 @@ database_url_owner() {
 
 # The same for people to read.
 database_url_masked() {
-    database_url_owner |
-        sed -E 's#^(postgresql://[^:@/]*):[^@/]*@#\1:***@#; s#([?&]sslpassword=)[^&]*#\1***#'
+    database_url_owner | url_masked
+}
+
+# Standard input without its passwords.
+url_masked() {
+    sed -E 's#^(postgres(ql)?://[^:@/]*):[^@/]*@#\1:***@#; s#([?&](ssl)?password=)[^&]*#\1***#g;
+        s#(^|[[:space:]])((ssl)?password *= *)(\x27[^\x27]*\x27|[^[:space:]]*)#\1\2***#g'
 }
 
 # database_url_of ROLE: the same database as that service's role.
@@ -111,6 +116,7 @@ database_migrate() {
 cluster_find_programs() {
     local version=
     [[ ! -s $1/PG_VERSION ]] || version=$(<"$1/PG_VERSION")
+    [[ $version =~ ^[0-9]*$ ]] || die "$1/PG_VERSION does not hold a version of PostgreSQL."
     PG_BIN=$(find "/usr/lib/postgresql/$version" -mindepth 2 -name initdb 2>/dev/null |
         sort -V | tail -n 1)
     PG_BIN=${PG_BIN%/initdb}
@@ -168,6 +174,13 @@ cluster_make_owner() {
         "${AS_DATABASE[@]}" "$PG_BIN/postgres" --single -D "$1" postgres
 }
 
+# cluster_write FILE: standard input becomes the file, by the hand of the user who owns the
+# folder: what he may have put in its place is none of root's.
+cluster_write() {
+    # shellcheck disable=SC2016
+    "${AS_DATABASE[@]}" sh -c 'cat >"$1"' sh "$1"
+}
+
 # Settings and who may connect; the same files at each start, so that an update of this
 # tree reaches clusters made before.
 cluster_configure() {
@@ -175,15 +188,16 @@ cluster_configure() {
     {
         echo "# Unix users of the list in pg_ident.conf, as the role it gives them; no one else."
         echo "local all all peer map=checkout"
-    } >"$data/pg_hba.conf"
-    for user in $(printf '%s\n' root postgres "$(id -un)" | sort -u); do
-        for role in postgres checkout_owner "${ROLES[@]/#/checkout_}"; do
-            echo "checkout $user $role"
+    } | cluster_write "$data/pg_hba.conf"
+    {
+        for user in $(printf '%s\n' root postgres "$(id -un)" | sort -u); do
+            for role in postgres checkout_owner "${ROLES[@]/#/checkout_}"; do
+                echo "checkout $user $role"
+            done
         done
-    done >"$data/pg_ident.conf"
-    ident_of_services >>"$data/pg_ident.conf"
-    cp "$REPO/deploy/postgresql.conf" "$data/postgresql.conf"
-    ((EUID != 0)) || chown postgres:postgres "$data"/{pg_hba,pg_ident,postgresql}.conf
+        ident_of_services
+    } | cluster_write "$data/pg_ident.conf"
+    cluster_write "$data/postgresql.conf" <"$REPO/deploy/postgresql.conf"
 }
 
 # A service's user is its own roles, and no other.

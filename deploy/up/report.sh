@@ -112,7 +112,7 @@ status_database() {
     local url
     url=$(conf_read checkoutctl database_url)
     [[ -n $url || ! -e $STATE/outside ]] || url=$(<"$STATE/outside")
-    echo "$url"
+    url_masked <<<"$url"
 }
 
 # "ready", or what is missing.

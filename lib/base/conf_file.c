@@ -8,6 +8,14 @@
 
 enum { FILE_MAX = 1 << 20 }; /* bytes */
 
+/* Bytes of what can be a name, 40 at most. */
+static int name_length(const char *text)
+{
+    size_t size = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-");
+
+    return size < 40 ? (int)size : 40;
+}
+
 /* `lines`: where each row was set before; 0: nowhere. */
 static struct err read_line(struct conf_source *source, char *line, int number,
                             int *lines)
@@ -25,11 +33,11 @@ static struct err read_line(struct conf_source *source, char *line, int number,
     *equals = '\0';
     char *name = conf_trim(text);
     int row = conf_find_row(table, name, strlen(name));
-    if (row < 0)
+    if (row < 0) /* a line with a ':' for the '=' has a value there, which may be secret */
         return err_make(
             ERR_INVALID_ARGUMENT,
-            "%.80s line %d sets \"%.40s\", which %s does not know; see --help",
-            source->file, number, name, table->program);
+            "%.80s line %d sets \"%.*s\", which %s does not know; see --help", source->file,
+            number, name_length(name), name, table->program);
     if (lines[row] != 0)
         return err_make(
             ERR_INVALID_ARGUMENT,

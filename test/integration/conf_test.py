@@ -61,6 +61,14 @@ class Conf(unittest.TestCase):
             with self.subTest(name):
                 self.is_refused(self.run_program(name), "line 3 sets key_file once more")
 
+    def test_a_line_with_a_colon_for_the_equals_sign_is_not_repeated(self):
+        self.conf.write_text("database_url: postgresql://u:hunter2@h/db?sslmode=require\n")
+        for name in PROGRAMS:
+            with self.subTest(name):
+                done = self.run_program(name)
+                self.is_refused(done, "line 1 sets", "does not know")
+                self.assertNotIn("hunter2", done.stderr)
+
     def test_what_is_not_known_in_the_environment_is_refused_and_not_repeated(self):
         for name in PROGRAMS:
             with self.subTest(name):

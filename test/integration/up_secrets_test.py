@@ -140,6 +140,12 @@ class Secrets(unittest.TestCase):
         self.assertEqual(users, {f"checkout_{role}" for role in
                                  ("inventory", "payment", "orders", "sandbox")})
 
+    def test_a_programs_own_url_is_masked_too(self):
+        stack = self.stack(CHECKOUT_DATABASE_URL=f"postgres://shop:{ENCODED}@{self.address()}",
+                           CHECKOUT_CHECKOUTCTL_DATABASE_URL=f"host=x password='{OVERRIDE} x'")
+        stack.start()
+        self.assertEqual(stack.status()["database"], "host=x password=***")
+
     def test_libpqs_environment_is_the_migrators_too(self):
         stack = self.stack(
             CHECKOUT_DATABASE_URL="dbname=checkout user=shop", PGHOST="127.0.0.1",

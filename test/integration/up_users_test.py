@@ -6,7 +6,7 @@ import subprocess
 import unittest
 from pathlib import Path
 
-from stack import PROCESSES, SERVICES, StackTest, as_user, check_sums, main, wait_until
+from stack import PROCESSES, SERVICES, Stack, StackTest, as_user, check_sums, main, wait_until
 
 USERS = {**{name: f"checkout-{name}" for name in (*SERVICES, "webhook")}, "postgres": "postgres"}
 
@@ -87,6 +87,20 @@ class Users(StackTest):
                     capture_output=True, text=True, timeout=60, cwd="/",
                     env={**os.environ, "HOME": "/nonexistent"})
                 self.assertEqual(done.returncode == 0, role in roles, f"{name} as {role}")
+
+    def test_what_the_databases_user_puts_in_a_files_place_is_not_written_by_root(self):
+        stack = Stack()
+        self.addCleanup(stack.stop)
+        self.assertEqual(stack.up("--detach").returncode, 0)
+        self.assertEqual(stack.up("--stop").returncode, 0)
+        victim = stack.base / "roots"
+        victim.write_text("root's")
+        victim.chmod(0o600)
+        hba = stack.state / "postgres" / "pg_hba.conf"
+        hba.unlink()
+        hba.symlink_to(victim)
+        self.assertNotEqual(stack.up("--detach").returncode, 0)
+        self.assertEqual((victim.read_text(), victim.stat().st_uid), ("root's", 0))
 
     def test_orders_are_placed_and_what_is_changed_by_root_is_read_anew(self):
         self.stack.product("cup", 5)
