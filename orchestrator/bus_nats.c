@@ -18,6 +18,7 @@ enum {
     CONNECT_MS = 1000,
     WRITE_MS = 500,         /* until a server that reads nothing is given up */
     ACKNOWLEDGED_MS = 2000, /* for all that was published together */
+    LOOK_EVERY_MS = 10000,  /* at the stream, which an operator may change at any time */
     SUBJECT_SIZE = 128,
     POSITION_SIZE = 24,
     SERVERS_MAX = 16,
@@ -31,6 +32,7 @@ struct bus_nats {
     natsOptions *options;
     natsConnection *connection; /* NULL while not connected */
     jsCtx *jetstream;
+    int64_t looked_ms; /* when the stream was last looked at */
     struct flight flight;
 };
 
@@ -152,6 +154,12 @@ void bus_nats_close(struct bus_nats *bus)
 
 /* ---- connecting -------------------------------------------------------------------- */
 
+static struct err look_at_stream(struct bus_nats *bus)
+{
+    bus->looked_ms = clock_monotonic_ms();
+    return stream_ensure(bus->jetstream, &bus->config);
+}
+
 static struct err connect_to(struct bus_nats *bus)
 {
     jsOptions options;
@@ -169,7 +177,7 @@ static struct err connect_to(struct bus_nats *bus)
         return nats_unavailable("JetStream cannot be used", status);
     struct err e = stream_check_size(natsConnection_GetMaxPayload(bus->connection),
                                      "the server's max_payload");
-    return failed(e) ? e : stream_ensure(bus->jetstream, &bus->config);
+    return failed(e) ? e : look_at_stream(bus);
 }
 
 struct err bus_nats_ready(struct bus_nats *bus)
@@ -250,8 +258,8 @@ static bool all_stored(const struct bus_delivery *deliveries, size_t count)
     return true;
 }
 
-struct err bus_nats_publish(struct bus_nats *bus, const struct event *events,
-                            size_t count, struct bus_delivery *deliveries)
+static struct err publish(struct bus_nats *bus, const struct event *events, size_t count,
+                          struct bus_delivery *deliveries, int64_t until_ms)
 {
     natsStatus status = NATS_OK;
     size_t sent = 0;
@@ -260,14 +268,29 @@ struct err bus_nats_publish(struct bus_nats *bus, const struct event *events,
                  count);
     while (sent < count && (status = send_one(bus, events, sent)) == NATS_OK)
         sent++;
-    flight_wait(&bus->flight, sent, clock_monotonic_ms() + ACKNOWLEDGED_MS);
+    flight_wait(&bus->flight, sent, until_ms);
     flight_end(&bus->flight);
     if (status == NATS_OK)
         status = natsConnection_Status(bus->connection) == NATS_CONN_STATUS_CONNECTED
                      ? NATS_TIMEOUT
                      : NATS_CONNECTION_CLOSED;
-    struct err e = judge(events, deliveries, count, status);
-    if (!all_stored(deliveries, count))
+    return judge(events, deliveries, count, status);
+}
+
+/* Looking at the stream takes its time from what is left for publishing. */
+struct err bus_nats_publish(struct bus_nats *bus, const struct event *events,
+                            size_t count, struct bus_delivery *deliveries)
+{
+    int64_t now = clock_monotonic_ms();
+    struct err e = ERR_NONE;
+
+    for (size_t i = 0; i < count; i++)
+        deliveries[i] = (struct bus_delivery){.answer = BUS_SILENT};
+    if (now - bus->looked_ms >= LOOK_EVERY_MS)
+        e = look_at_stream(bus);
+    if (!failed(e))
+        e = publish(bus, events, count, deliveries, now + ACKNOWLEDGED_MS);
+    if (failed(e) || !all_stored(deliveries, count))
         disconnect(bus); /* and look at the stream again */
     return e;
 }

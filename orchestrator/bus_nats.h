@@ -13,7 +13,8 @@
  *
  * A server or stream that could not carry the largest event there is (EVENT_SIZE_MAX), or
  * that would drop events, is not used at all: better none now than one that is stuck some
- * night.
+ * night.  An operator may change the stream while it is used, so whoever publishes looks at
+ * it again when the last look was ten seconds ago; at rest nobody does.
  *
  * For one thread, which it may keep waiting for BUS_NATS_WAIT_MS a call.  The library's
  * own reconnecting is off: it would send later what was not known to be sent earlier.  A
@@ -83,7 +84,8 @@ struct err bus_nats_ready(struct bus_nats *bus) __attribute__((warn_unused_resul
  * When it is ready: publishes events, which are in the order of their positions, and waits
  * for every answer; `deliveries` has room for one each.  Unless all are stored there must be
  * a bus_nats_ready then.  UNAVAILABLE: one or more got no answer, or a doubtful one; the
- * message names the first.  May be repeated.
+ * message names the first.  FAILED_PRECONDITION: nothing was published, as the stream cannot
+ * be used any more; as above.  May be repeated.
  */
 struct err bus_nats_publish(struct bus_nats *bus, const struct event *events,
                             size_t count, struct bus_delivery *deliveries)

@@ -41,13 +41,17 @@ struct environment {
     struct settings settings;
     struct host host;
     struct db *db;
-    struct provider *provider;
+    struct provider *provider; /* opened here: the sandbox */
     struct payment payment;
 };
 
-static struct err health(void *db)
+/* A charge needs both. */
+static struct err health(void *arg)
 {
-    return db_health(db);
+    struct environment *env = arg;
+    struct err e = db_health(env->db);
+
+    return failed(e) ? e : env->provider->health(env->provider);
 }
 
 static struct err open_database(struct environment *env)
@@ -92,7 +96,7 @@ static struct err start(void *arg)
     provider = provider_faults(provider);
 #endif
     payment_init(&env->payment, env->db, provider);
-    return host_serve(&env->host, &host, &env->payment.service.base, health, env->db);
+    return host_serve(&env->host, &host, &env->payment.service.base, health, env);
 }
 
 static void reload(void *arg)

@@ -80,4 +80,7 @@ struct provider {
     /* What it did, by key in byte order: for audits, which compare it with our books. */
     void (*list)(struct provider *provider, const struct provider_page *page,
                  provider_listed *done, void *arg);
+    /* Whether a charge made now would be taken, as far as is known; UNAVAILABLE with why for
+     * operators and, as its subject, in words for anybody (static).  Waits for nothing. */
+    struct err (*health)(struct provider *provider);
 };

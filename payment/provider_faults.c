@@ -137,6 +137,13 @@ static void list(struct provider *provider, const struct provider_page *page,
     real->list(real, page, done, arg);
 }
 
+static struct err health(struct provider *provider)
+{
+    struct provider *real = ((struct faulty *)provider)->real;
+
+    return real->health(real);
+}
+
 struct provider *provider_faults(struct provider *real)
 {
     struct faulty *faulty = calloc(1, sizeof *faulty);
@@ -147,6 +154,7 @@ struct provider *provider_faults(struct provider *real)
     faulty->provider.charge = charge;
     faulty->provider.refund = refund;
     faulty->provider.list = list;
+    faulty->provider.health = health;
     faulty->real = real;
     return &faulty->provider;
 }

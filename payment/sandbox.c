@@ -303,6 +303,19 @@ static void list(struct provider *provider, const struct provider_page *page,
     sandbox_list(((struct sandbox *)provider)->db, page, done, arg);
 }
 
+/* ---- health ------------------------------------------------------------------------- */
+
+static struct err health(struct provider *provider)
+{
+    struct err e = db_health(((struct sandbox *)provider)->db);
+
+    if (!failed(e))
+        return e;
+    e = err_make(ERR_UNAVAILABLE, "The card provider (sandbox): %s", e.message);
+    e.subject = "the card provider takes no charges";
+    return e;
+}
+
 /* ---- opening ------------------------------------------------------------------------ */
 
 static const char *shared_method(const char *method_id)
@@ -328,7 +341,7 @@ struct err sandbox_open(const char *database_url, struct provider **out)
 
     if (sandbox == NULL)
         return err_memory();
-    sandbox->provider = (struct provider){charge, refund, shared_method, list};
+    sandbox->provider = (struct provider){charge, refund, shared_method, list, health};
     struct err e = db_open(&config, &sandbox->db);
     if (failed(e))
         free(sandbox);

@@ -182,7 +182,6 @@ async function refused(answer, order, shown) {
             : {cents: order.expected_total_cents, currency: order.expected_currency},
         moneyWords(answer), changes);
     case 'payment_declined':
-    case 'payment_failed':
         return notice(words, [
             ...mayTryAgain(answer) ? [['Try this card again', placeOrder]] : [],
             ['Choose another card', chooseCard],

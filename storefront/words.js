@@ -120,9 +120,6 @@ export function refusalWords(answer, order) {
     const card = cardName(order.payment_method_id);
     const words = {
         payment_declined: ['The card was declined', declinedWords(answer, card)],
-        payment_failed: ['The payment did not work',
-            `${card} could not be charged, so nothing was ordered. Choose another card and ` +
-            'order again.'],
         checkout_failed: ['The order could not be placed in time',
             sentences('A part of the shop or the bank did not answer for too long.',
                 'Nothing was ordered.', moneyWords(answer),

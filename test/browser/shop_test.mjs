@@ -214,6 +214,24 @@ describe('a shopper', {concurrency: 3}, () => {
         await shopper.oneOrder(3);
     });
 
+    visit('a refusal tells what became of the money', async (shopper, page) => {
+        const told = {
+            none: /Nothing was ordered. Nothing was charged. /,
+            refunded: /Nothing was ordered. What was charged has been given back. /,
+            refund_pending: /Nothing was ordered. If anything was charged, it is being given back. /,
+        };
+
+        await shopper.add('Tea strainer');
+        for (const [money, words] of Object.entries(told)) {
+            await page.route('**/v1/orders', async route => {
+                const answer = await route.fetch();
+                await route.fulfill({response: answer, json: {...await answer.json(), money}});
+            }, {times: 1});
+            await shopper.order('pm_card_chargeDeclined');
+            await shopper.reads('notice', words);
+        }
+    });
+
     /* ---- two windows, one cart ---- */
 
     visit('two windows show one cart, whichever changes it', async shopper => {

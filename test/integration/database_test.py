@@ -200,13 +200,20 @@ class Outside(unittest.TestCase):
         self.assertEqual(answer.status, 201, repr(answer))
 
     def test_services_warn_at_each_connect_and_go_on(self):
+        """Of all that can change under a running service; its database's encoding cannot, nor can
+        the server become older."""
         stack = self.stack_on(self.cluster.url() + "\n")
         self.assertEqual(stack.said("database_unsafe"), [])
-        self.cluster.restart("-c fsync=off")
+        self.cluster.psql("ALTER DATABASE checkout SET session_replication_role = replica")
+        self.cluster.restart("-c fsync=off -c full_page_writes=off -c data_sync_retry=on"
+                             " -c zero_damaged_pages=on")
         wait_until(lambda: len(stack.said("database_unsafe")) >= 4, 60, "all have warned")
         for line in stack.said("database_unsafe"):
             self.assertIn("level=warn", line)
-            self.assertIn("fsync is off, set on the server's command line", line)
+            for name, worst in (("fsync", "off"), ("full_page_writes", "off"),
+                                ("data_sync_retry", "on"), ("zero_damaged_pages", "on")):
+                self.assertIn(f"{name} is {worst}, set on the server's command line", line)
+            self.assertIn("session_replication_role is replica, set by ALTER DATABASE", line)
         self.buy(stack)
         before = len(stack.said("database_unsafe"))
         self.cluster.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"

@@ -92,7 +92,33 @@ class EventsStream(StackTest):
                 self.use_stream(config)
                 wait_until(lambda: self.unpublished() == 0, 30, "all is published")
 
-    def test_4_an_age_that_the_server_would_refuse_is_a_setting_refused(self):
+    def test_4_one_that_is_made_unfit_while_it_is_used_is_refused_until_it_is_mended(self):
+        wait_until(lambda: self.unpublished() == 0, 30, "all is published")
+        config = self.server.ask(f"$JS.API.STREAM.INFO.{STREAM}", {})["config"]
+        at = len(self.log())
+
+        def update(more):
+            self.assertNotIn("error", self.server.ask(f"$JS.API.STREAM.UPDATE.{STREAM}",
+                                                      config | more))
+
+        def is_refused_the_next():
+            self.order()
+            return "event=bus_refuses" in self.log()[at:]
+
+        update({"max_msgs": 1000, "discard": "old"})
+        wait_until(is_refused_the_next, 60, "it is refused")
+        self.assertIn("drops old events at max_msgs: remove that, or set discard to new",
+                      self.log()[at:])
+        self.assertNotIn("event=nats_connected", self.log()[at:], "it is noticed while connected")
+        self.order()
+        self.assertGreater(self.unpublished(), 0)
+        kept = self.server.count(STREAM)
+        update({})
+        wait_until(lambda: self.unpublished() == 0, 30, "all is published")
+        self.assertGreater(self.server.count(STREAM), kept)
+        self.assertIn("event=bus_back", self.log()[at:])
+
+    def test_5_an_age_that_the_server_would_refuse_is_a_setting_refused(self):
         done = subprocess.run(
             [BUILD / "bin" / "orchestrator", "--config",
              self.stack.state / "conf" / "orchestrator.conf", "--nats-keep-ms", "99",

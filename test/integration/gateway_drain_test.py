@@ -46,9 +46,9 @@ def request(method, path, token=None, body=None, *lines):
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-def order(token, key):
+def order(token, key, method="pm_card_visa"):
     return request("POST", "/v1/orders", token,
-                   {"cart_id": key, "payment_method_id": "pm_card_visa"},
+                   {"cart_id": key, "payment_method_id": method},
                    f"Idempotency-Key: {key}")
 
 

@@ -47,8 +47,8 @@ class HealthTest(StackTest):
         wait_until(lambda: self.stack.health()[0] == 0 and not self.reasons(), 90, "all is well")
         self.assertEqual(self.stack.status()["state"], "ready")
 
-    def put_cart(self):
-        return self.shopper.put_cart(str(uuid.uuid4()), [("cup", 1)])
+    def put_cart(self, cart=None):
+        return self.shopper.put_cart(cart or str(uuid.uuid4()), [("cup", 1)])
 
     def order(self):
         cart = str(uuid.uuid4())
@@ -90,6 +90,40 @@ class HealthTest(StackTest):
             self.stack.sql("GRANT INSERT ON inventory.products TO checkout_inventory")
         self.wait_well()
         self.stack.ctl("call", "PutProduct", product)
+
+    def tells_of_the_provider(self, why):
+        wait_until(lambda: self.reasons() == {"payment": "the card provider takes no charges"},
+                   SOON, "it is told of the service that asks the provider, and of no other")
+        status, rows = self.stack.health()
+        self.assertEqual((status, rows["payment"][0]), (1, "NOT_SERVING"))
+        self.assertRegex(rows["payment"][1], r"The card provider \(sandbox\): .*" + why)
+        done = self.stack.up("--status")
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stdout, "(?m)^state=payment is not ready: NOT_SERVING, "
+                                      f"The card provider .*{why}")
+
+    def test_a_provider_whose_ledger_cannot_be_written_is_told(self):
+        cart = str(uuid.uuid4())
+        self.stack.sql("REVOKE INSERT ON sandbox.charges FROM checkout_sandbox")
+        try:
+            self.assertEqual(self.put_cart(cart).status, 201)
+            self.expect(self.shopper.order(cart, cart), 504, "outcome_unknown")
+            self.tells_of_the_provider("permission denied for table charges")
+        finally:
+            self.stack.sql("GRANT INSERT ON sandbox.charges TO checkout_sandbox")
+        self.wait_well()
+        self.assertEqual(self.shopper.order_until_final(cart, cart).status, 201)
+
+    def test_a_provider_whose_ledger_is_away_is_told_before_anybody_charges(self):
+        self.superuser("ALTER ROLE checkout_sandbox NOLOGIN",
+                       "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                       " WHERE usename = 'checkout_sandbox'")
+        try:
+            self.tells_of_the_provider("is not permitted to log in")
+        finally:
+            self.superuser("ALTER ROLE checkout_sandbox LOGIN")
+        self.wait_well()
+        self.assertEqual(self.order().status, 201)
 
     def test_a_primary_that_became_a_standby_is_told_until_it_is_promoted(self):
         (self.stack.state / "postgres" / "standby.signal").touch(0o644)

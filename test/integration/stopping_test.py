@@ -3,19 +3,21 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 import uuid
 
 from edge import Gateway
-from gateway_drain_test import listens
+from gateway_drain_test import listens, order, read_answer
 from stack import StackTest, main, wait_until
 
 PATIENCE = 60  # seconds
 
 
 class Stopping(StackTest):
-    environment = {"CHECKOUT_INVENTORY_DRAIN_MS": "200"}
+    environment = {"CHECKOUT_INVENTORY_DRAIN_MS": "200",
+                   "CHECKOUT_ORCHESTRATOR_GIVE_UP_MS": "12000"}
 
     @classmethod
     def setUpClass(cls):
@@ -51,6 +53,36 @@ class Stopping(StackTest):
         gateway.stop()
         within = int(re.search(r"event=stopping .*within_ms=(\d+)", gateway.log())[1])
         self.assertGreaterEqual(within, 80001)
+
+    def order_without_end(self, gateway, key):
+        """A connection, and a request whose card never answers: bytes to be sent there."""
+        shopper = gateway.shopper()
+        self.addCleanup(shopper.close)
+        self.assertEqual(shopper.put_cart(key, [("cup", 1)]).status, 201)
+        connection = socket.create_connection(("127.0.0.1", gateway.port), PATIENCE)
+        self.addCleanup(connection.close)
+        return connection, order(shopper.token, key, "pm_card_unreachable")
+
+    def test_an_order_that_outlasts_the_stop_is_answered_and_told_and_the_status_is_not_0(self):
+        """The time to stop is that of one request.  It covers the first; only when that has its
+        answer is the head of the second complete, for which a stop waits, too, but no longer."""
+        gateway = self.gateway("cut", place_timeout_ms=6000, transfer_timeout_ms=3000)
+        first, second = str(uuid.uuid4()), str(uuid.uuid4())
+        late, request = self.order_without_end(gateway, second)
+        late.sendall(request[:20])
+        early, whole = self.order_without_end(gateway, first)
+        early.sendall(whole)
+        wait_until(lambda: self.stack.number(
+            f"SELECT count(*) FROM orders.checkouts WHERE cart_id = '{first}'"), PATIENCE,
+            "the first runs")
+        gateway.process.send_signal(signal.SIGTERM)
+        self.expect(read_answer(early), 504, "outcome_unknown")
+        self.assertNotIn("event=request_cut", gateway.log())
+        late.sendall(request[20:])
+        self.expect(read_answer(late), 504, "outcome_unknown")
+        self.assertEqual(gateway.process.wait(PATIENCE), 1)
+        [line] = re.findall(r"event=request_cut (.*)", gateway.log())
+        self.assertRegex(line, r"^request=\S+ method=POST path=/v1/orders status=504 ")
 
     @contextlib.contextmanager
     def locked(self, table):

@@ -59,6 +59,7 @@ static void place(Orders__V1__Orders_Service *service,
     if (strcmp(request->cart_id, "short") == 0) {
         struct err e = err_make(ERR_OUT_OF_STOCK, "not enough of mug and teapot");
         e.subject = "mug,teapot";
+        e.money = MONEY_REFUND_PENDING;
         rpc_call_fail(data, e);
         return;
     }
@@ -208,6 +209,7 @@ static void an_error_says_what_went_wrong_and_what_it_did(void **state)
     assert_null(placed);
     assert_string_equal(error.reason, "out_of_stock");
     assert_string_equal(error.subject, "mug,teapot");
+    assert_string_equal(error.money, "refund_pending");
     assert_int_equal(error.effect, CHECKOUT_EFFECT_NONE);
     assert_false(error.retryable);
     struct checkout_stock *stock = NULL;
@@ -216,6 +218,7 @@ static void an_error_says_what_went_wrong_and_what_it_did(void **state)
                                         &stock, &error),
                      CHECKOUT_INVALID_ARGUMENT);
     assert_null(stock);
+    assert_string_equal(error.money, ""); /* no order was refused */
     scene_end(&s);
 }
 

@@ -4,6 +4,7 @@
  */
 #include "unit/db/database.h"
 
+#include "db/conn.h"
 #include "db/dedicated.h"
 #include "db/migrate_session.h"
 #include "db/settings.h"
@@ -16,7 +17,7 @@ static const struct {
     const char *name, *worst;
 } WORST[] = {
     {"default_transaction_isolation", "repeatable read"},
-    {"default_transaction_read_only", "on"}, /* and for readers "off", the default */
+    {"default_transaction_read_only", "on"}, /* for readers "off": they have a test below */
     {"synchronous_commit", "off"},
     {"client_min_messages", "error"},
     {"client_encoding", "LATIN1"},
@@ -81,6 +82,8 @@ static void admin(const char *const *statements, size_t count)
 static int reset(void **state)
 {
     static const char *const STATEMENTS[] = {
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity" /* a failed test's */
+        " WHERE state = 'idle in transaction'",
         "ALTER SYSTEM RESET ALL",
         "SELECT pg_reload_conf()",
         "ALTER DATABASE checkout RESET ALL",
@@ -145,14 +148,19 @@ static void of_migrator(PGconn *conn, const char *name, char text[64])
     free(value);
 }
 
-/* We come over a Unix socket; connect_test.c looks at these over TCP. */
-static void expect(const struct setting *s, const char *whose, const char *text)
+/* `link`: how the session came. */
+enum link { UNIX_SOCKET, TCP };
+
+static void expect(const struct setting *s, enum link link, const char *whose,
+                   const char *text)
 {
-    if (strcmp(text, s->tcp ? "0" : s->value) != 0)
-        fail_msg("%s has %s = %s instead of %s", whose, s->name, text, s->value);
+    const char *value = s->tcp && link == UNIX_SOCKET ? "0" : s->value;
+
+    if (strcmp(text, value) != 0)
+        fail_msg("%s has %s = %s instead of %s", whose, s->name, text, value);
 }
 
-static void expect_settings(const char *url)
+static void expect_settings_on(const char *url, enum link link)
 {
     size_t count;
     const struct setting *all = settings_all(&count);
@@ -167,22 +175,35 @@ static void expect_settings(const char *url)
     for (const struct setting *s = all; s < all + count; s++) {
         if (s->of & SETTINGS_WRITER) {
             of_writer(db, s->name, text);
-            expect(s, "the writer", text);
+            expect(s, link, "the writer", text);
             of_dedicated(own, s->name, text);
-            expect(s, "a dedicated connection", text);
+            expect(s, link, "a dedicated connection", text);
         }
         if (s->of & SETTINGS_READER) {
             of_reader(db, s->name, text);
-            expect(s, "a reader", text);
+            expect(s, link, "a reader", text);
         }
         if (s->of & SETTINGS_MIGRATOR) {
             of_migrator(migrator, s->name, text);
-            expect(s, "the migrator", text);
+            expect(s, link, "the migrator", text);
         }
     }
     PQfinish(migrator);
     dedicated_free(own);
     db_close(db);
+}
+
+/* `options` are parameters of the URL, each with an & before it; or "". */
+static void expect_settings(const char *options)
+{
+    char url[8192];
+    const char *user = strstr(database_url(), "user=") + strlen("user=");
+
+    snprintf(url, sizeof url, "%s%s", database_url(), options);
+    expect_settings_on(url, UNIX_SOCKET);
+    snprintf(url, sizeof url, "postgresql://127.0.0.1:%s/checkout?user=%s%s",
+             getenv("CHECKOUT_TEST_DATABASE_PORT"), user, options);
+    expect_settings_on(url, TCP);
 }
 
 static void every_setting_has_a_worst_value_here(void **state)
@@ -218,21 +239,21 @@ static void set_worst(const char *whose)
 static void nothing_said_elsewhere_is_needed(void **state)
 {
     (void)state;
-    expect_settings(database_url());
+    expect_settings("");
 }
 
 static void the_databases_defaults_do_not_count(void **state)
 {
     (void)state;
     set_worst("DATABASE checkout");
-    expect_settings(database_url());
+    expect_settings("");
 }
 
 static void the_roles_defaults_do_not_count(void **state)
 {
     (void)state;
     set_worst("ROLE CURRENT_USER IN DATABASE checkout");
-    expect_settings(database_url());
+    expect_settings("");
 }
 
 /* "-c NAME=VALUE" of each, its blanks escaped as PostgreSQL wants. */
@@ -257,21 +278,21 @@ static void pgoptions_do_not_count(void **state)
     (void)state;
     worst_options(options, sizeof options);
     setenv("PGOPTIONS", options, 1);
-    expect_settings(database_url());
+    expect_settings("");
 }
 
 static void the_urls_options_do_not_count(void **state)
 {
-    char options[2048], url[8192];
+    char worst[2048], options[7168] = "&options=";
+    size_t used = strlen(options);
 
     (void)state;
-    worst_options(options, sizeof options);
-    size_t used = (size_t)snprintf(url, sizeof url, "%s&options=", database_url());
-    for (const char *c = options; *c != '\0'; c++)
-        used +=
-            (size_t)snprintf(url + used, sizeof url - used, "%%%02x", (unsigned char)*c);
-    assert_true(used < sizeof url);
-    expect_settings(url);
+    worst_options(worst, sizeof worst);
+    for (const char *c = worst; *c != '\0'; c++)
+        used += (size_t)snprintf(options + used, sizeof options - used, "%%%02x",
+                                 (unsigned char)*c);
+    assert_true(used < sizeof options);
+    expect_settings(options);
 }
 
 static void a_commit_that_waits_for_more_is_left_so(void **state)
@@ -287,7 +308,185 @@ static void a_commit_that_waits_for_more_is_left_so(void **state)
     db_close(db);
 }
 
-/* ---- what rests on them --------------------------------------------------------------- */
+/* ---- what rests on them: who may write, and what is written ---------------------------- */
+
+static void set_at_both(const char *setting)
+{
+    char texts[2][256];
+
+    snprintf(texts[0], sizeof texts[0], "ALTER DATABASE checkout SET %s", setting);
+    snprintf(texts[1], sizeof texts[1],
+             "ALTER ROLE CURRENT_USER IN DATABASE checkout SET %s", setting);
+    admin((const char *const[]){texts[0], texts[1]}, 2);
+}
+
+static struct err put_one(struct db *db, const char *id)
+{
+    struct db_op op = {.kind = &PUT, .head = {db_t(id)}, .deadline_ms = in_ms(LATER_MS)};
+
+    return db_submit_wait(db, &op, 1, NULL, NULL);
+}
+
+static void a_reader_cannot_write_where_the_default_lets_it(void **state)
+{
+    struct db_query query = {.name = "write",
+                             .types = "",
+                             .sql = "INSERT INTO w.rows VALUES ('x') RETURNING 0::bigint",
+                             .deadline_ms = in_ms(LATER_MS)};
+
+    (void)state;
+    set_at_both("default_transaction_read_only = off");
+    struct db *db = open_on(database_url());
+    struct err e = db_read_wait(db, &query, NULL, NULL);
+    assert_true(failed(e));
+    assert_non_null(strstr(e.message, "the database is read-only"));
+    assert_int_equal(sql_number("SELECT count(*) FROM w.rows"), 0);
+    db_close(db);
+}
+
+static void a_writer_writes_where_the_default_forbids_it(void **state)
+{
+    (void)state;
+    set_at_both("default_transaction_read_only = on");
+    struct db *db = open_on(database_url());
+    assert_ok(put_one(db, "x"));
+    assert_int_equal(sql_number("SELECT count(*) FROM w.rows"), 1);
+    db_close(db);
+}
+
+static void text_is_stored_as_utf8(void **state)
+{
+    (void)state;
+    set_at_both("client_encoding = LATIN1");
+    struct db *db = open_on(database_url());
+    assert_ok(put_one(db, "\xc3\xbc"));
+    assert_int_equal(sql_number("SELECT ascii(id) FROM w.rows"), 0xfc);
+    db_close(db);
+}
+
+static void functions_of_others_are_not_called(void **state)
+{
+    char text[64];
+
+    (void)state;
+    sql("CREATE FUNCTION w.current_setting(text) RETURNS text"
+        " LANGUAGE sql AS $$ SELECT 'theirs' $$");
+    set_at_both("search_path = w, pg_catalog");
+    struct db *db = open_on(database_url());
+    of_writer(db, "lock_timeout", text);
+    assert_string_equal(text, "5s");
+    of_reader(db, "lock_timeout", text);
+    assert_string_equal(text, "5s");
+    db_close(db);
+}
+
+/* ---- what rests on them: nobody waits for ever ------------------------------------------ */
+
+/* A session set up as the writer's. */
+static struct conn session(void)
+{
+    struct conn conn = {
+        .url = database_url(), .name = "settings_test", .of = SETTINGS_WRITER};
+
+    assert_ok(conn_open(&conn, in_ms(LATER_MS)));
+    return conn;
+}
+
+static void start(struct conn *conn, const char *statement)
+{
+    assert_int_equal(PQsendQuery(conn->pg, statement), 1);
+    assert_true(conn_flush(conn, in_ms(LATER_MS)));
+}
+
+/* That what was started ends with `state`; "" is success. */
+static void expect_end(struct conn *conn, const char *state)
+{
+    assert_int_equal(conn_wait(conn, in_ms(PATIENCE_MS)), 1);
+    PGresult *result = PQgetResult(conn->pg);
+    const char *told = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    assert_string_equal(told != NULL ? told : "", state);
+    PQclear(result);
+    assert_int_equal(conn_wait(conn, in_ms(LATER_MS)), 1);
+    assert_null(PQgetResult(conn->pg));
+}
+
+/* The session of that process. */
+static void wait_ended(int pid)
+{
+    char query[128];
+
+    snprintf(query, sizeof query,
+             "SELECT (count(*) = 0)::int FROM pg_stat_activity WHERE pid = %d", pid);
+    wait_sql(query);
+}
+
+static PGconn *lock_rows(void)
+{
+    PGconn *locker = admin_connect();
+
+    sql_on(locker, "SET default_transaction_read_only = off");
+    sql_on(locker, "BEGIN; LOCK TABLE w.rows IN EXCLUSIVE MODE");
+    return locker;
+}
+
+/* All at once, as most of them take 20 s. */
+static void our_limits_hold_where_the_database_has_none(void **state)
+{
+    (void)state;
+    set_worst("DATABASE checkout");
+    PGconn *locker = lock_rows();
+    struct conn blocked = session(), slow = session(), idle = session();
+    start(&idle, "BEGIN");
+    expect_end(&idle, "");
+    start(&blocked, "INSERT INTO w.rows VALUES ('x')");
+    start(&slow, "SELECT pg_sleep(600)");
+    expect_end(&blocked, "55P03"); /* lock_timeout */
+    expect_end(&slow, "57014");    /* statement_timeout */
+    wait_ended(PQbackendPID(idle.pg)); /* idle_in_transaction_session_timeout */
+    PQfinish(locker);
+    conn_end(&blocked);
+    conn_end(&slow);
+    conn_end(&idle);
+}
+
+static void a_statement_ends_when_nobody_waits_for_it(void **state)
+{
+    char query[128];
+
+    (void)state;
+    set_worst("DATABASE checkout");
+    struct conn conn = session();
+    start(&conn, "SET statement_timeout = 0"); /* which would end it, too, and later */
+    expect_end(&conn, "");
+    start(&conn, "SELECT pg_sleep(600)");
+    snprintf(query, sizeof query,
+             "SELECT count(*) FROM pg_stat_activity"
+             " WHERE pid = %d AND wait_event = 'PgSleep'",
+             PQbackendPID(conn.pg));
+    wait_sql(query);
+    int pid = PQbackendPID(conn.pg);
+    conn_end(&conn);
+    wait_ended(pid);
+}
+
+static void who_waited_for_a_lock_sees_what_its_owner_wrote(void **state)
+{
+    (void)state;
+    sql("INSERT INTO w.rows VALUES ('a')");
+    set_worst("DATABASE checkout");
+    PGconn *locker = lock_rows();
+    sql_on(locker, "UPDATE w.rows SET id = 'b'");
+    struct conn conn = session();
+    start(&conn, "UPDATE w.rows SET id = id || 'c'");
+    wait_blocked("settings_test", 1);
+    sql_on(locker, "COMMIT");
+    PQfinish(locker);
+    expect_end(&conn, "");
+    assert_sql_text("bc", "SELECT id FROM w.rows");
+    conn_end(&conn);
+}
+
+/* ---- what rests on them: what was acknowledged ------------------------------------------- */
 
 /* No standby comes, so no COMMIT is done. */
 static void want_a_standby(void)
@@ -381,6 +580,13 @@ int main(void)
         cmocka_unit_test_setup(pgoptions_do_not_count, reset),
         cmocka_unit_test_setup(the_urls_options_do_not_count, reset),
         cmocka_unit_test_setup(a_commit_that_waits_for_more_is_left_so, reset),
+        cmocka_unit_test_setup(a_reader_cannot_write_where_the_default_lets_it, reset),
+        cmocka_unit_test_setup(a_writer_writes_where_the_default_forbids_it, reset),
+        cmocka_unit_test_setup(text_is_stored_as_utf8, reset),
+        cmocka_unit_test_setup(functions_of_others_are_not_called, reset),
+        cmocka_unit_test_setup(our_limits_hold_where_the_database_has_none, reset),
+        cmocka_unit_test_setup(a_statement_ends_when_nobody_waits_for_it, reset),
+        cmocka_unit_test_setup(who_waited_for_a_lock_sees_what_its_owner_wrote, reset),
         cmocka_unit_test_setup(no_write_is_acknowledged_before_it_is_durable, reset),
         cmocka_unit_test_setup(a_cancelled_wait_for_the_standby_is_unknown, reset),
     };
