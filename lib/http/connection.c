@@ -834,8 +834,11 @@ void connection_timeout(struct connection *c, unsigned kind)
 void connection_retire(struct connection *c)
 {
     c->readable = true;
+    timers_clear(&c->timer);
     run(c);
-    if (c->state != CONNECTION_HEAD || timers_is(&c->timer, WAIT_HEAD))
+    /* A request that has begun, or was answered just now, has set a deadline anew. */
+    if (c->state != CONNECTION_HEAD || timers_is(&c->timer, WAIT_HEAD) ||
+        timers_is(&c->timer, WAIT_IDLE))
         return;
     if (!c->broken)
         say_goodbye(c);

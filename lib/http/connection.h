@@ -97,7 +97,8 @@ void connection_timeout(struct connection *connection, unsigned kind);
 void connection_answered(struct connection *connection);
 
 /* Closes one that idles, which a client of TLS is told; but not when a request has begun to
- * come that was not yet read. */
+ * come that was not yet read, or a whole one has, which is answered: the client may ask again
+ * at once. */
 void connection_retire(struct connection *connection);
 
 /* Closes it at once, whatever it was doing. */

@@ -342,6 +342,40 @@ static void requests_that_came_in_time_are_answered_after_a_stop(void **state)
     close_world(w);
 }
 
+/* The request comes between the loop's last look at the socket and its look at the clock. */
+static void a_request_that_comes_with_its_idle_deadline_keeps_its_connection(void **state)
+{
+    enum { IDLE_MS = 1000 };
+    struct http_server_config config = DEFAULTS;
+
+    (void)state;
+    config.idle_timeout_ms = IDLE_MS;
+    struct world *w = open_as(config);
+    int first = connect_to(w), second = connect_to(w), fd = connect_to(w);
+    expect_served(w, fd, "/echo");
+    block(w, first);
+    int64_t until = clock_monotonic_ms() + IDLE_MS + 1;
+    ask(second, "PUT", "/blocked", "second");
+    while (clock_monotonic_ms() < until)
+        ; /* the idle deadline passes */
+    pthread_mutex_lock(&w->mutex);
+    w->blocked = false; /* the first goes on, and the second blocks */
+    pthread_cond_broadcast(&w->changed);
+    while (!w->blocked)
+        pthread_cond_wait(&w->changed, &w->mutex);
+    pthread_mutex_unlock(&w->mutex);
+    ask(fd, "PUT", "/echo", "in time");
+    let_go(w);
+    expect_answer(w, fd, 200, "in time");
+    expect_served(w, fd, "/echo");
+    expect_answer(w, first, 200, "first");
+    expect_answer(w, second, 200, "second");
+    close(first);
+    close(second);
+    close(fd);
+    close_world(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -356,6 +390,8 @@ int main(void)
         cmocka_unit_test(closing_answers_what_has_come_and_ends_the_rest),
         cmocka_unit_test(a_reset_that_comes_with_its_request_is_told),
         cmocka_unit_test(requests_that_came_in_time_are_answered_after_a_stop),
+        cmocka_unit_test(
+            a_request_that_comes_with_its_idle_deadline_keeps_its_connection),
     };
 
     log_start("test", LOG_ERROR);
