@@ -100,11 +100,11 @@ static void count(const struct request *r)
         log_access(r, us / 1000);
 }
 
-/* The answer as lib/http takes it, in the request's arena. */
-static struct http_answer render(struct request *r)
+/* The answer as lib/http takes it, in the request's arena.  tls: it goes over TLS. */
+static struct http_answer render(struct request *r, bool tls)
 {
     const struct answer *a = &r->answer;
-    struct text fields = headers_write(r, r->http->tls);
+    struct text fields = headers_write(r, tls);
 
     if (fields.broken) {
         r->answer.status = NO_MEMORY.status; /* what is counted and logged */
@@ -132,7 +132,7 @@ void http_send(struct request *r)
     struct http_answer answer = {.status = 0};
 
     if (apply_answer_fault(r)) {
-        answer = render(r);
+        answer = render(r, r->http->tls);
         count(r);
     }
     if (atomic_load(&r->http->overdue))
@@ -290,7 +290,7 @@ static void on_refusal(void *arg, struct http_exchange *x, const struct http_hea
         (void)head_read_fields(&r->head, r->arena, head); /* whose page asks, if it came */
     }
     r->answer = problem_answer(r->arena, error_of(http, x, reason));
-    *answer = render(r);
+    *answer = render(r, http->tls && reason != HTTP_PLAIN_ON_TLS);
     count(r);
 }
 

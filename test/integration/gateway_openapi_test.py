@@ -390,7 +390,8 @@ class Answers(StackTest):
                 ("ExpectationFailed", b"GET / HTTP/1.1\r\n" + host + b"Expect: tea\r\n\r\n", 417),
                 ("VersionNotSupported", b"GET / HTTP/2.0\r\n" + host + b"\r\n", 505),
                 ("NotImplemented", b"PUT /v1/carts/c HTTP/1.1\r\n" + host +
-                 b"Transfer-Encoding: gzip, chunked\r\n\r\n", 501)):
+                 b"Transfer-Encoding: gzip, chunked\r\n\r\n", 501),
+                ("NotImplemented", b"CONNECT shop.test:80 HTTP/1.1\r\n" + host + b"\r\n", 501)):
             answer = raw(port, data)
             self.assertEqual(answer.status, status, name)
             self.give(name, None, answer)
