@@ -13,6 +13,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "gateway/traffic.h"
+#include "http/server.h"
 #include "unit/gateway/world.h"
 #include "unit/http/certificate.h"
 
@@ -32,6 +34,13 @@ static int set_up_impatient(void **state)
 static int set_up_for_two(void **state)
 {
     return set_up_as(state, (struct http_config){.connections_max = 2,
+                                                 .idle_timeout_ms = 60000,
+                                                 .transfer_timeout_ms = 60000});
+}
+
+static int set_up_for_one_an_address(void **state)
+{
+    return set_up_as(state, (struct http_config){.per_address_max = 1,
                                                  .idle_timeout_ms = 60000,
                                                  .transfer_timeout_ms = 60000});
 }
@@ -1189,7 +1198,8 @@ static void only_over_tls_is_tls_demanded_of_later_visits(void **state)
 
     ask_over_tls(w, "GET / HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n", answer,
                  sizeof answer);
-    assert_non_null(strstr(answer, "\r\nStrict-Transport-Security: max-age=31536000\r\n"));
+    assert_non_null(
+        strstr(answer, "\r\nStrict-Transport-Security: max-age=31536000\r\n"));
     ask_raw(w, PLAIN, sizeof PLAIN - 1);
     expect_problem(&w->answer, 400, "invalid_argument");
     assert_non_null(strstr(w->answer.body, "https"));
@@ -1304,6 +1314,37 @@ static void connections_past_what_one_address_may_have_are_429(void **state)
         ; /* until they are seen to be closed */
 }
 
+static void look_for_dropped(void *arg, const struct metric *metric)
+{
+    int64_t *dropped = arg;
+
+    if (strcmp(metric->name, "http_server_dropped") == 0)
+        *dropped = metric->value;
+}
+
+static void connections_closed_without_a_byte_are_in_the_metrics(void **state)
+{
+    enum { MOST = 1 + HTTP_OVER_LIMIT_MAX };
+    struct world *w = *state;
+    struct metrics *metrics = metrics_new();
+    int fds[MOST];
+    int64_t dropped = -1;
+
+    w->gateway.traffic = traffic_new(metrics);
+    for (int i = 0; i < MOST; i++)
+        fds[i] = wire_connect(http_port(w->http));
+    int last = wire_connect(http_port(w->http));
+    assert_true(wire_ended(last));
+    metrics_each(metrics, look_for_dropped, &dropped);
+    assert_int_equal(dropped, 1);
+    close(last);
+    for (int i = 0; i < MOST; i++)
+        close(fds[i]);
+    stop_gateway(w);
+    traffic_free(w->gateway.traffic);
+    metrics_free(metrics);
+}
+
 int main(void)
 {
 #define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -1356,6 +1397,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_finds_no_place_waits_until_one_is_given_up,
                                         set_up_for_two, tear_down),
         WITH_WORLD(connections_past_what_one_address_may_have_are_429),
+        cmocka_unit_test_setup_teardown(
+            connections_closed_without_a_byte_are_in_the_metrics,
+            set_up_for_one_an_address, tear_down),
     };
 
     signal(SIGPIPE, SIG_IGN);
