@@ -320,6 +320,10 @@ struct err carts_put(struct request *r)
 {
     json_t *json;
 
+    if (r->head.content_range != NULL) /* RFC 9110, 14.5 */
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "Content-Range says that the body is a part of a cart; send the "
+                        "whole cart, without Content-Range.");
     if (!name_valid(r->path_id))
         return err_make(ERR_INVALID_ARGUMENT,
                         "The cart's id in the path must be 1 to %d of A-Z a-z 0-9 _ -.",

@@ -22,6 +22,7 @@ static const struct {
     FIELD("Authorization", authorization),
     FIELD("Content-Type", content_type),
     LIST("Content-Encoding", content_encoding),
+    FIELD("Content-Range", content_range),
     FIELD("Idempotency-Key", idempotency_key),
     LIST("If-Match", if_match),
     LIST("If-None-Match", if_none_match),

@@ -15,6 +15,7 @@ struct head {
     const char *authorization;
     const char *content_type;
     const char *content_encoding;
+    const char *content_range;
     const char *idempotency_key;
     const char *if_match;
     const char *if_none_match;

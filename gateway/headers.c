@@ -8,19 +8,11 @@
 
 #include "gateway/cors.h"
 
-/* Nothing but the shop page (files.c) is a page: it may load nothing, be framed nowhere,
- * be guessed no type. */
-#define POLICIES(X)                                                                      \
-    X("X-Content-Type-Options", "nosniff")                                               \
-    X("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")           \
-    X("Referrer-Policy", "no-referrer")
-
 #define FIELD(name, value) {name, value},
-static const struct answer_field ALWAYS[] = {POLICIES(FIELD)};
+static const struct answer_field ALWAYS[] = {HEADERS_POLICIES(FIELD)};
 
 /* The same as one text, for the many answers without fields of their own. */
-#define LINE(name, value) name ": " value "\r\n"
-static const char USUAL[] = POLICIES(LINE) LINE("Cache-Control", "no-store");
+static const char USUAL[] = HEADERS_USUAL;
 
 static bool has_own(const struct answer *a, const char *name)
 {

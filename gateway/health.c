@@ -4,7 +4,7 @@
  *     orchestrator --answered--> inventory --answered--> payment --answered--> all is known
  *
  * An order needs all of them, so each is asked, one after another.  What does not keep
- * orders from being placed, and somebody must see to, is a warning in a 200: a load
+ * orders from being placed, and somebody must see to, is a warning beside that: a load
  * balancer that took every gateway out for it would make it an outage.
  *
  * Anybody may ask.  So only the summaries of the services are told, which are fit for
@@ -91,19 +91,22 @@ static void take(struct checking *c, struct err e, const Rpc__V1__HealthCheckRep
 
 /* ---- the answer ---- */
 
+static void write_warnings(struct text *text, const struct checking *c)
+{
+    if (c->warnings.size == 0)
+        return;
+    text_raw(text, ",\"warnings\":[");
+    text_raw_of(text, c->warnings.bytes, c->warnings.size);
+    text_raw(text, "]");
+}
+
 static void tell_well(struct checking *c)
 {
     struct request *r = c->request;
     struct text text = text_start(r->arena, 64);
 
-    if (key_source_stale(r->gateway->key_source))
-        add_warning(c, "token_keys_stale");
     text_raw(&text, "{\"status\":\"serving\"");
-    if (c->warnings.size > 0) {
-        text_raw(&text, ",\"warnings\":[");
-        text_raw_of(&text, c->warnings.bytes, c->warnings.size);
-        text_raw(&text, "]");
-    }
+    write_warnings(&text, c);
     text_raw(&text, "}");
     request_answer(r, 200, &text);
 }
@@ -117,7 +120,9 @@ static void tell_ill(struct checking *c)
     problem_open(&text, err_http_status(e.code), e);
     text_raw(&text, ",\"services\":[");
     text_raw_of(&text, c->troubles.bytes, c->troubles.size);
-    text_raw(&text, "]}");
+    text_raw(&text, "]");
+    write_warnings(&text, c);
+    text_raw(&text, "}");
     request_answer(r, err_http_status(e.code), &text);
     r->answer.retry_after_s = 1;
 }
@@ -126,6 +131,8 @@ static void finish(struct checking *c)
 {
     struct request *r = c->request;
 
+    if (key_source_stale(r->gateway->key_source))
+        add_warning(c, "token_keys_stale");
     if (c->troubles.broken || c->warnings.broken)
         request_fail(r, err_memory());
     else if (c->troubles.size > 0)

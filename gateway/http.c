@@ -47,8 +47,7 @@ struct http {
 
 /* When the request's arena is full, and when there is none. */
 #define NO_MEMORY_FIELDS                                                                 \
-    "Content-Type: application/problem+json\r\nCache-Control: no-store\r\n"              \
-    "Retry-After: 1\r\n"
+    HEADERS_USUAL "Content-Type: application/problem+json\r\nRetry-After: 1\r\n"
 static const struct http_answer NO_MEMORY = {
     .status = 503,
     .fields = {NO_MEMORY_FIELDS, sizeof NO_MEMORY_FIELDS - 1},
@@ -57,8 +56,8 @@ static const struct http_answer NO_MEMORY = {
 };
 static const char NO_MEMORY_WHOLE[] =
     "HTTP/1.1 503 Service Unavailable\r\n" NO_MEMORY_FIELDS
-    "Content-Length: 111\r\nConnection: close\r\n\r\n" PROBLEM_NO_MEMORY;
-_Static_assert(PROBLEM_NO_MEMORY_SIZE == 111, "as Content-Length says");
+    "Content-Length: 197\r\nConnection: close\r\n\r\n" PROBLEM_NO_MEMORY;
+_Static_assert(PROBLEM_NO_MEMORY_SIZE == 197, "as Content-Length says");
 
 /*
  * Faults of test builds, where the answer leaves: it becomes "the outcome is not known",
@@ -100,20 +99,21 @@ static void count(const struct request *r)
         log_access(r, us / 1000);
 }
 
-/* The answer as lib/http takes it, in the request's arena. */
-static struct http_answer render(struct request *r)
+/* The answer as lib/http takes it, in the request's arena.  tls: it goes over TLS. */
+static struct http_answer render(struct request *r, bool tls)
 {
     const struct answer *a = &r->answer;
-    struct text fields = headers_write(r, r->http->tls);
+    struct text fields = headers_write(r, tls);
+    const struct http_answer answer = {.status = a->status,
+                                       .fields = {fields.bytes, fields.size},
+                                       .body = {a->body, a->size},
+                                       .close = a->close};
 
-    if (fields.broken) {
+    if (fields.broken || !http_exchange_reserve(r->exchange, &answer)) {
         r->answer.status = NO_MEMORY.status; /* what is counted and logged */
         return NO_MEMORY;
     }
-    return (struct http_answer){.status = a->status,
-                                .fields = {fields.bytes, fields.size},
-                                .body = {a->body, a->size},
-                                .close = a->close};
+    return answer;
 }
 
 /* The time to stop was over before it was answered.  Status 0: nor will it be. */
@@ -132,7 +132,7 @@ void http_send(struct request *r)
     struct http_answer answer = {.status = 0};
 
     if (apply_answer_fault(r)) {
-        answer = render(r);
+        answer = render(r, r->http->tls);
         count(r);
     }
     if (atomic_load(&r->http->overdue))
@@ -290,7 +290,7 @@ static void on_refusal(void *arg, struct http_exchange *x, const struct http_hea
         (void)head_read_fields(&r->head, r->arena, head); /* whose page asks, if it came */
     }
     r->answer = problem_answer(r->arena, error_of(http, x, reason));
-    *answer = render(r);
+    *answer = render(r, http->tls && reason != HTTP_PLAIN_ON_TLS);
     count(r);
 }
 
@@ -318,12 +318,20 @@ static void on_end(void *arg, struct http_exchange *x)
         traffic_end(http->gateway->traffic, r->route);
 }
 
+static void on_dropped(void *arg)
+{
+    const struct http *http = arg;
+
+    traffic_dropped(http->gateway->traffic);
+}
+
 static const struct http_handler HANDLER = {
     .on_head = on_head,
     .on_body = on_body,
     .on_refusal = on_refusal,
     .on_gone = on_gone,
     .on_end = on_end,
+    .on_dropped = on_dropped,
 };
 
 /* ---- start and stop ---- */

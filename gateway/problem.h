@@ -23,8 +23,10 @@
 
 /* The body when there is no memory to write another: of a 503 to be tried again. */
 #define PROBLEM_NO_MEMORY                                                                \
-    "{\"type\":\"urn:checkout:problem:overloaded\",\"title\":\"Too busy\","               \
-    "\"status\":503,\"code\":\"overloaded\",\"retryable\":true}"
+    "{\"type\":\"urn:checkout:problem:overloaded\",\"title\":\"Too busy\","              \
+    "\"status\":503,\"code\":\"overloaded\",\"retryable\":true,"                         \
+    "\"detail\":\"There is no memory for the request just now.  Try again with the "     \
+    "same key.\"}"
 enum { PROBLEM_NO_MEMORY_SIZE = sizeof PROBLEM_NO_MEMORY - 1 };
 
 /* The answer for an error, in the arena.  When that is full, PROBLEM_NO_MEMORY. */

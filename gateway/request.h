@@ -37,7 +37,7 @@ struct request {
     struct head head;
     const char *method; /* as it was written; "-" when it could not be read */
     const char *target; /* raw, without query, for the log; "-" likewise */
-    const char *path;   /* raw, without query; "" for OPTIONS * */
+    const char *path;   /* raw, without query; "" for OPTIONS of the whole server */
     const char *query;  /* raw, "" when there is none */
     const struct route *route;
     const char *path_id; /* the {id} of the path, or NULL */

@@ -41,8 +41,10 @@ static const struct conf_row ROWS[] = {
                     "calls in flight to one service; past it 503"),
     CONF_ROW_NUMBER(connections_max, "4096", 1, 65536,
                     "connections in all; past it more wait, and idle ones are cut off"),
-    CONF_ROW_NUMBER(per_address_max, "1024", 1, 65536,
-                    "connections from one address; more are answered 429"),
+    CONF_ROW_NUMBER(
+        per_address_max, "1024", 1, 65536,
+        "connections from one address; more are answered 429, and past 64 that "
+        "wait for that closed without a byte (metric http_server_dropped)"),
     CONF_ROW_NUMBER(idle_timeout_ms, "30000", 100, 3600000,
                     "from connecting, or an answer, to the next request"),
     CONF_ROW_NUMBER(head_timeout_ms, "10000", 100, 3600000,

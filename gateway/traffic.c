@@ -15,7 +15,7 @@ struct traffic_of_route {
 };
 
 struct traffic {
-    struct counter *left;
+    struct counter *left, *dropped;
     struct traffic_of_route routes[]; /* the last is of requests without one */
 };
 
@@ -45,6 +45,7 @@ struct traffic *traffic_new(struct metrics *metrics)
         open_route(&traffic->routes[i], metrics, routes_at(i)->name);
     open_route(&traffic->routes[count], metrics, "none");
     traffic->left = metrics_counter(metrics, "http_server_left", "");
+    traffic->dropped = metrics_counter(metrics, "http_server_dropped", "");
     return traffic;
 }
 
@@ -84,4 +85,10 @@ void traffic_left(struct traffic *traffic)
 {
     if (traffic != NULL)
         counter_add(traffic->left, 1);
+}
+
+void traffic_dropped(struct traffic *traffic)
+{
+    if (traffic != NULL)
+        counter_add(traffic->dropped, 1);
 }

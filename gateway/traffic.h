@@ -5,6 +5,8 @@
  *   http_server_latency_us{route}     from a request's line to its answer's leaving
  *   http_server_in_flight{route}      requests whose handler has begun
  *   http_server_left                  calls cancelled because the connection broke
+ *   http_server_dropped               connections closed without a byte: past 64 that wait
+ *                                     for their 429 (per_address_max), or without memory
  *
  * Requests that found no route are counted under "none".
  */
@@ -32,3 +34,6 @@ void traffic_answered(struct traffic *traffic, const struct route *route, unsign
 
 /* A client left while its call ran. */
 void traffic_left(struct traffic *traffic);
+
+/* A client was closed without a byte. */
+void traffic_dropped(struct traffic *traffic);

@@ -90,20 +90,28 @@ static char *append_lines(char *at, const struct http_answer *a,
     return append_text(at, sending->close ? "Connection: close\r\n\r\n" : "\r\n");
 }
 
-struct http_wire http_answer_write(struct arena *arena, const struct http_answer *a,
+static bool is_short(const struct http_answer *a)
+{
+    return a->body.size <= BODY_INLINE;
+}
+
+char *http_answer_room(struct arena *arena, const struct http_answer *a)
+{
+    return arena_alloc(arena,
+                       LINES_MAX + a->fields.size + (is_short(a) ? a->body.size : 0));
+}
+
+struct http_wire http_answer_write(char *room, const struct http_answer *a,
                                    const struct http_sending *sending)
 {
     const bool bodiless = a->status == 204 || a->status == 304;
     const bool has_body = !bodiless && !sending->head_only && a->body.size > 0;
-    const bool copied = has_body && a->body.size <= BODY_INLINE;
+    const bool copied = has_body && is_short(a);
     struct http_wire wire = {
-        .head =
-            arena_alloc(arena, LINES_MAX + a->fields.size + (copied ? a->body.size : 0)),
+        .head = room,
         .body = has_body && !copied ? a->body : (struct http_text){"", 0},
     };
 
-    if (wire.head == NULL)
-        return wire;
     char *at = append_lines(wire.head, a, sending, !bodiless);
     if (copied)
         at = append(at, a->body.at, a->body.size);

@@ -17,16 +17,20 @@ struct http_sending {
     bool close;       /* it says that the connection ends */
 };
 
-/* The bytes in the arena, and what of the body is to be sent behind them. */
+/* The bytes in the room, and what of the body is to be sent behind them. */
 struct http_wire {
-    char *head; /* NULL: the arena is full */
+    char *head;
     size_t size;
     struct http_text body; /* empty when it is part of `head`, or not sent at all */
 };
+
+/* Room for the wire's bytes of such an answer, in the arena; NULL when that is full. */
+char *http_answer_room(struct arena *arena, const struct http_answer *answer)
+    __attribute__((warn_unused_result));
 
 /*
  * Writes status line, Date, the answer's own fields, Content-Length and Connection.  204
  * and 304 have neither length nor body (RFC 9110, 8.6); HEAD has the length alone.
  */
-struct http_wire http_answer_write(struct arena *arena, const struct http_answer *answer,
+struct http_wire http_answer_write(char *room, const struct http_answer *answer,
                                    const struct http_sending *sending);

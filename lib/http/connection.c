@@ -315,6 +315,7 @@ static void answer_no_memory(struct connection *c)
 static void start_answer(struct connection *c)
 {
     const struct http_exchange *x = &c->exchange;
+    char *room = x->room;
 
     c->state = CONNECTION_ANSWERING;
     if (x->answer.status == 0) {
@@ -325,11 +326,14 @@ static void start_answer(struct connection *c)
         c->close_after || x->answer.close || atomic_load(&c->server->draining);
     const struct http_sending sending = {loop_date(c->server), x->head_only,
                                          c->close_after};
-    struct http_wire wire = http_answer_write(x->arena, &x->answer, &sending);
-    if (wire.head == NULL)
+    if (room == NULL)
+        room = http_answer_room(x->arena, &x->answer);
+    if (room == NULL) {
         answer_no_memory(c);
-    else
+    } else {
+        struct http_wire wire = http_answer_write(room, &x->answer, &sending);
         set_out(c, wire.head, wire.size, wire.body.at, wire.body.size);
+    }
     set_timer(c, WAIT_ANSWER);
 }
 
@@ -781,8 +785,8 @@ void connection_open(struct http_server *server, int fd, struct address *address
         epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
         SSL_free(tls);
         free(c);
-        close(fd);
         addresses_leave(server->addresses, address);
+        loop_drop(server, fd, "memory");
         return;
     }
     c->server = server;
@@ -834,8 +838,11 @@ void connection_timeout(struct connection *c, unsigned kind)
 void connection_retire(struct connection *c)
 {
     c->readable = true;
+    timers_clear(&c->timer);
     run(c);
-    if (c->state != CONNECTION_HEAD || timers_is(&c->timer, WAIT_HEAD))
+    /* A request that has begun, or was answered just now, has set a deadline anew. */
+    if (c->state != CONNECTION_HEAD || timers_is(&c->timer, WAIT_HEAD) ||
+        timers_is(&c->timer, WAIT_IDLE))
         return;
     if (!c->broken)
         say_goodbye(c);

@@ -42,6 +42,7 @@ struct http_exchange {
     struct arena *arena; /* NULL: there is no request */
     void *user;
     struct http_answer answer;
+    char *room; /* for the answer's wire (answer.h), once it was reserved */
     struct http_exchange *next; /* of those answered by other threads */
     bool answered;
     bool head_only; /* the method was HEAD */
@@ -83,7 +84,7 @@ struct connection {
     size_t out_at, out_count;
 };
 
-/* Takes an accepted, non-blocking socket over; it is closed when memory is short. */
+/* Takes an accepted, non-blocking socket over; it is dropped when memory is short. */
 void connection_open(struct http_server *server, int fd, struct address *address,
                      bool over_limit);
 
@@ -97,7 +98,8 @@ void connection_timeout(struct connection *connection, unsigned kind);
 void connection_answered(struct connection *connection);
 
 /* Closes one that idles, which a client of TLS is told; but not when a request has begun to
- * come that was not yet read. */
+ * come that was not yet read, or a whole one has, which is answered: the client may ask again
+ * at once. */
 void connection_retire(struct connection *connection);
 
 /* Closes it at once, whatever it was doing. */

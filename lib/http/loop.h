@@ -58,8 +58,8 @@ struct http_server {
         over_limit_count; /* open; and of these past their address's limit */
     struct addresses *addresses;
     struct timers timers;
-    uint64_t refused;       /* closed without a word, as too many were */
-    int64_t refused_log_ms; /* not logged again before */
+    uint64_t dropped;            /* closed without a byte */
+    int64_t dropped_log_ms;      /* not logged again before */
     struct connection *first;    /* of all */
     struct connection *deferred; /* not done yet: to be looked at in the next round */
     struct connection *to_free;  /* to be freed at the end of the round */
@@ -75,6 +75,9 @@ struct http_server {
 /* An empty arena; NULL when memory is short. */
 struct arena *loop_arena_take(struct http_server *server);
 void loop_arena_give(struct http_server *server, struct arena *arena);
+
+/* Closes a client that was accepted without a byte; told to the handler and the log. */
+void loop_drop(struct http_server *server, int fd, const char *reason);
 
 /* The Date line, made anew once a second (RFC 9110, 6.6.1). */
 const char *loop_date(struct http_server *server);

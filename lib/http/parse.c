@@ -219,7 +219,21 @@ static enum http_reason split_path(struct http_text rest, struct http_head *head
     return check_encoding(rest);
 }
 
-/* scheme "://" authority path: the authority is the host (RFC 9112, 3.2.2). */
+static bool text_equals(struct http_text text, const char *string)
+{
+    return text.size == strlen(string) && memcmp(text.at, string, text.size) == 0;
+}
+
+/* The server as a whole; for OPTIONS alone. */
+static enum http_reason read_asterisk(struct http_head *head)
+{
+    head->asterisk = true;
+    head->path = head->query = (struct http_text){"", 0};
+    return HTTP_OK;
+}
+
+/* scheme "://" authority path: the authority is the host (RFC 9112, 3.2.2).  For OPTIONS no
+ * path and no query are "*" (3.2.4). */
 static enum http_reason read_absolute(struct http_text target, struct http_head *head)
 {
     const char *end = target.at + target.size, *at = NULL;
@@ -236,12 +250,9 @@ static enum http_reason read_absolute(struct http_text target, struct http_head 
     head->host = (struct http_text){at, (size_t)(rest - at)};
     if (!host_good(head->host))
         return HTTP_TARGET;
+    if (rest == end && text_equals(head->method, "OPTIONS"))
+        return read_asterisk(head);
     return split_path((struct http_text){rest, (size_t)(end - rest)}, head);
-}
-
-static bool text_equals(struct http_text text, const char *string)
-{
-    return text.size == strlen(string) && memcmp(text.at, string, text.size) == 0;
 }
 
 static enum http_reason read_target(struct http_text target, struct http_head *head)
@@ -249,11 +260,8 @@ static enum http_reason read_target(struct http_text target, struct http_head *h
     head->host = (struct http_text){NULL, 0};
     if (text_equals(head->method, "CONNECT"))
         return HTTP_CONNECT;
-    if (text_equals(target, "*") && text_equals(head->method, "OPTIONS")) {
-        head->asterisk = true;
-        head->path = head->query = (struct http_text){"", 0};
-        return HTTP_OK;
-    }
+    if (text_equals(target, "*") && text_equals(head->method, "OPTIONS"))
+        return read_asterisk(head);
     if (target.at[0] == '/')
         return split_path(target, head);
     return read_absolute(target, head);

@@ -43,10 +43,10 @@ struct http_field {
 struct http_head {
     struct http_text method; /* a token; case matters */
     struct http_text target; /* as it came; printable ASCII without '"' */
-    struct http_text path;   /* begins with '/'; empty for OPTIONS * */
+    struct http_text path;   /* begins with '/'; empty for one of the whole server */
     struct http_text query;  /* behind the '?'; empty when there is none */
     struct http_text host;   /* host and port: the target's own before the Host field's */
-    bool asterisk;           /* the target is "*" */
+    bool asterisk;           /* of the whole server: OPTIONS *, or OPTIONS http://host */
     bool http_1_0;           /* to be answered and closed */
     bool close;              /* HTTP/1.0, or the client asked for it */
     bool expects_continue;   /* waits for 100 before it sends the body */

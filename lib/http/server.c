@@ -27,9 +27,8 @@ enum {
     DRAIN_LOOK_MS = 10,    /* how often it is looked whether it is */
     LINGER_MS = 5000,      /* for a client to read an answer and close */
     CLOSE_WAIT_MS = 1000,  /* for those that linger when the server ends */
-    OVER_LIMIT_MAX = 64,   /* connections past their address's limit, to be told so; */
-    OVER_LIMIT_MS = 2000,  /* for the request that is refused */
-    REFUSED_LOG_MS = 1000, /* between two log lines on those past that */
+    OVER_LIMIT_MS = 2000,  /* for the request of one past its address's limit */
+    DROPPED_LOG_MS = 1000, /* between two log lines on those closed without a byte */
 };
 
 static _Thread_local struct http_server
@@ -126,16 +125,16 @@ static void take_answers(struct http_server *s)
 
 /* ---- accepting ---- */
 
-/* Too many are waiting to be told that they are too many. */
-static void refuse_silently(struct http_server *s, int fd)
+void loop_drop(struct http_server *s, int fd, const char *reason)
 {
+    s->config.handler->on_dropped(s->config.arg);
     close(fd);
-    s->refused++;
-    if (s->now_ms < s->refused_log_ms)
+    s->dropped++;
+    if (s->now_ms < s->dropped_log_ms)
         return;
-    s->refused_log_ms = s->now_ms + REFUSED_LOG_MS;
-    log_line(LOG_WARN, "connections_refused", "reason=per_address_max limit=%u total=%llu",
-             s->config.per_address_max, (unsigned long long)s->refused);
+    s->dropped_log_ms = s->now_ms + DROPPED_LOG_MS;
+    log_line(LOG_WARN, "connections_dropped", "reason=%s per_address_max=%u total=%llu",
+             reason, s->config.per_address_max, (unsigned long long)s->dropped);
 }
 
 static void take_client(struct http_server *s, int fd,
@@ -144,13 +143,13 @@ static void take_client(struct http_server *s, int fd,
     struct address *address = addresses_enter(s->addresses, from);
 
     if (address == NULL) {
-        close(fd);
+        loop_drop(s, fd, "memory");
         return;
     }
     bool over_limit = address_count(address) > s->config.per_address_max;
-    if (over_limit && s->over_limit_count == OVER_LIMIT_MAX) {
+    if (over_limit && s->over_limit_count == HTTP_OVER_LIMIT_MAX) {
         addresses_leave(s->addresses, address);
-        refuse_silently(s, fd);
+        loop_drop(s, fd, "per_address_max");
         return;
     }
     connection_open(s, fd, address, over_limit);
@@ -558,6 +557,12 @@ void http_exchange_set(struct http_exchange *x, void *user)
 void *http_exchange_get(const struct http_exchange *x)
 {
     return x->user;
+}
+
+bool http_exchange_reserve(struct http_exchange *x, const struct http_answer *answer)
+{
+    x->room = http_answer_room(x->arena, answer);
+    return x->room != NULL;
 }
 
 const struct http_limits *http_exchange_limits(const struct http_exchange *x)

@@ -60,6 +60,9 @@ struct http_handler {
     void (*on_gone)(void *arg, struct http_exchange *x);
     /* Its answer has been sent, or never will be: its memory ends after the call. */
     void (*on_end)(void *arg, struct http_exchange *x);
+    /* A client is closed without a byte: HTTP_OVER_LIMIT_MAX past per_address_max wait to be
+     * told so already, or memory is short. */
+    void (*on_dropped)(void *arg);
 };
 
 struct http_server_config {
@@ -67,7 +70,8 @@ struct http_server_config {
     uint16_t port;             /* 0: a free one */
     unsigned connections_max;  /* at it new clients queue in the kernel, and connections
                                    that idle for HTTP_FULL_IDLE_MS are closed for them */
-    unsigned per_address_max;  /* past it a connection's request is answered 429 */
+    unsigned per_address_max;  /* past it a connection's request is answered 429; more than
+                                   HTTP_OVER_LIMIT_MAX such are dropped */
     int64_t idle_timeout_ms;   /* from connecting, or an answer, to the next request */
     int64_t head_timeout_ms;   /* from a request's first byte to its head's last */
     int64_t body_timeout_ms;   /* from there to the body's last byte */
@@ -84,6 +88,7 @@ struct http_server_config {
 };
 
 enum {
+    HTTP_OVER_LIMIT_MAX = 64, /* connections, of all addresses, that wait for their 429 */
     HTTP_FULL_IDLE_MS = 2000,
     HTTP_DRAIN_IDLE_MS = 250, /* a draining server closes no connection that was opened or
                                  answered within it: the client may be about to ask */
@@ -127,6 +132,12 @@ struct arena *http_exchange_arena(struct http_exchange *x);
 /* What the handler keeps with it; NULL at first. */
 void http_exchange_set(struct http_exchange *x, void *user);
 void *http_exchange_get(const struct http_exchange *x);
+
+/* Takes the memory that sending this very answer needs, so that it is sent for certain.
+ * False: there is none, and no_memory may be sent in its place.  To be called before such an
+ * answer is logged or counted, by whoever handles the request. */
+bool http_exchange_reserve(struct http_exchange *x, const struct http_answer *answer)
+    __attribute__((warn_unused_result));
 
 /* Answers it, once.  Any thread; never waits.  Status 0 closes the connection without an
  * answer, as if it had been lost: for tests of faults. */

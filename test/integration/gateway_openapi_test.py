@@ -135,6 +135,56 @@ class Lint(unittest.TestCase):
                                  (REPO / "lib" / "base" / "err.h").read_text()))
         self.assertEqual(Document().codes() - reasons, set())
 
+    def test_its_bounds_are_those_of_the_programs(self):
+        bounds = {name: int(value) for name, value in re.findall(
+            r"\b([A-Z_]+) = (\d+)[,;]", (REPO / "lib/base/bounds.h").read_text())}
+        components = Document().tree["components"]
+        told = {}
+
+        def look(node, path):
+            """Each bound by its path: the places of a schema, and {1,64} in a pattern."""
+            for name, child in node.items():
+                if name in ("minLength", "maxLength", "maximum", "maxItems"):
+                    told[f"{path}.{name}"] = child
+                elif name == "pattern" and (counted := re.search(r"\{1,(\d+)\}", str(child))):
+                    told[f"{path}.pattern"] = int(counted[1])
+                elif isinstance(child, dict):
+                    look(child, path if name in ("properties", "schema") else f"{path}.{name}")
+
+        for kind in ("schemas", "parameters"):
+            for name, node in components[kind].items():
+                look(node, name)
+        key = [bounds["IDEMPOTENCY_KEY_MIN"], bounds["IDEMPOTENCY_KEY_MAX"]]
+        for path, wanted in {
+                "Total.maximum": bounds["TOTAL_CENTS_MAX"],
+                "Cents.maximum": bounds["PRICE_CENTS_MAX"],
+                "CartLine.quantity.maximum": bounds["QUANTITY_MAX"],
+                "PricedCartLine.quantity.maximum": bounds["QUANTITY_MAX"],
+                "CartRequest.lines.maxItems": bounds["LINES_MAX"],
+                "Cart.lines.maxItems": bounds["LINES_MAX"],
+                "OrderPage.orders.maxItems": bounds["ORDERS_PAGE_MAX"],
+                "Limit.maximum": bounds["ORDERS_PAGE_MAX"],
+                "Cursor.maxLength": bounds["ORDERS_CURSOR_SIZE_MAX"],
+                "ProductPage.products.maxItems": bounds["PRODUCTS_PAGE_MAX"],
+                "ProductsLimit.maximum": bounds["PRODUCTS_PAGE_MAX"],
+                "Search.maxLength": bounds["SEARCH_SIZE_MAX"],
+                "Skus.maxItems": bounds["SKUS_MAX"],
+                "Name.pattern": bounds["NAME_LENGTH_MAX"],
+                "Sku.pattern": bounds["SKU_LENGTH_MAX"],
+                "ETag.pattern": bounds["CART_VERSION_MAX"],
+                "OrderRequest.expected_cart.pattern": bounds["CART_VERSION_MAX"],
+                "OrderRequest.idempotency_key.minLength": key[0],
+                "OrderRequest.idempotency_key.maxLength": key[1],
+                "KeyOfOrder.minLength": key[0],
+                "KeyOfOrder.maxLength": key[1],
+                "Key.minLength": key[0],
+                "Key.maxLength": 2 * key[1] + 2,  # each character escaped, and the quotes
+        }.items():
+            with self.subTest(path):
+                self.assertEqual(told.pop(path), wanted)
+        self.assertEqual({path: bound for path, bound in told.items() if bound != 1}, {},
+                         "bounds that are compared with nothing")
+
 
 class Answers(StackTest):
     # No step's trouble lasts longer than the test's patience.
@@ -390,7 +440,8 @@ class Answers(StackTest):
                 ("ExpectationFailed", b"GET / HTTP/1.1\r\n" + host + b"Expect: tea\r\n\r\n", 417),
                 ("VersionNotSupported", b"GET / HTTP/2.0\r\n" + host + b"\r\n", 505),
                 ("NotImplemented", b"PUT /v1/carts/c HTTP/1.1\r\n" + host +
-                 b"Transfer-Encoding: gzip, chunked\r\n\r\n", 501)):
+                 b"Transfer-Encoding: gzip, chunked\r\n\r\n", 501),
+                ("NotImplemented", b"CONNECT shop.test:80 HTTP/1.1\r\n" + host + b"\r\n", 501)):
             answer = raw(port, data)
             self.assertEqual(answer.status, status, name)
             self.give(name, None, answer)

@@ -327,6 +327,24 @@ static void every_error_is_a_problem_that_parses(void **state)
     }
 }
 
+static void without_memory_there_is_a_problem_with_all_its_members(void **state)
+{
+    static const char *const MEMBERS[] = {"type", "title",     "status",
+                                          "code", "retryable", "detail"};
+    struct arena *full = arena_new(1);
+    struct answer a = problem_answer(full, err_make(ERR_NOT_FOUND, "x"));
+    json_t *json = NULL;
+
+    (void)state;
+    assert_int_equal(a.status, 503);
+    assert_false(failed(body_parse(a.body, a.size, &json)));
+    for (size_t i = 0; i < sizeof MEMBERS / sizeof MEMBERS[0]; i++)
+        if (json_object_get(json, MEMBERS[i]) == NULL)
+            fail_msg("no %s", MEMBERS[i]);
+    json_decref(json);
+    arena_free(full);
+}
+
 static void a_final_failure_never_shows_words_that_may_change(void **state)
 {
     for (int code = ERR_OK + 1; code < ERR_CODES_COUNT; code++) {
@@ -398,6 +416,7 @@ int main(void)
         WITH_ARENA(fields_are_refused_by_name),
         WITH_ARENA(paths_find_their_row_and_nothing_else_does),
         WITH_ARENA(every_error_is_a_problem_that_parses),
+        cmocka_unit_test(without_memory_there_is_a_problem_with_all_its_members),
         WITH_ARENA(a_final_failure_never_shows_words_that_may_change),
         WITH_ARENA(a_refusal_tells_of_the_money_what_the_error_tells),
         WITH_ARENA(a_change_of_unknown_outcome_is_never_told_as_failed),

@@ -1,5 +1,6 @@
 /* The gateway over real sockets, with a make-believe shop behind a real RPC server. */
 #include <errno.h>
+#include <openssl/ssl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <sodium.h>
@@ -12,7 +13,10 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "gateway/traffic.h"
+#include "http/server.h"
 #include "unit/gateway/world.h"
+#include "unit/http/certificate.h"
 
 #define HOST  "Host: shop.test\r\n"
 #define ORDER "{\"cart_id\":\"ok\",\"payment_method_id\":\"pm_card_visa\"}"
@@ -30,6 +34,20 @@ static int set_up_impatient(void **state)
 static int set_up_for_two(void **state)
 {
     return set_up_as(state, (struct http_config){.connections_max = 2,
+                                                 .idle_timeout_ms = 60000,
+                                                 .transfer_timeout_ms = 60000});
+}
+
+static int set_up_for_one_an_address(void **state)
+{
+    return set_up_as(state, (struct http_config){.per_address_max = 1,
+                                                 .idle_timeout_ms = 60000,
+                                                 .transfer_timeout_ms = 60000});
+}
+
+static int set_up_over_tls(void **state)
+{
+    return set_up_as(state, (struct http_config){.tls = open_certificate(),
                                                  .idle_timeout_ms = 60000,
                                                  .transfer_timeout_ms = 60000});
 }
@@ -336,6 +354,8 @@ static void a_bad_request_is_refused_and_nothing_placed(void **state)
          "{\"sku\":\"A\",\"quantity\":4001}]}",
          400, "invalid_argument"},
         {"PUT /v1/carts/c%20", "", "{\"lines\":[]}", 400, "invalid_argument"},
+        {"PUT /v1/carts/c1", "Content-Range: bytes 0-11/12\r\n", "{\"lines\":[]}", 400,
+         "invalid_argument"},
     };
     struct world *w = *state;
 
@@ -597,6 +617,7 @@ static void health_is_that_of_all_an_order_needs(void **state)
         "\"reason\":\"the database cannot be reached\"},{\"service\":\"inventory\","
         "\"reason\":\"the database cannot be reached\"}]}"));
     assert_null(strstr(a->body, "db7"));
+    assert_null(strstr(a->body, "warnings"));
     w->shop.sick = false;
     assert_int_equal(ask_as(w, "", "GET /healthz", "", NULL)->status, 200);
 }
@@ -610,6 +631,10 @@ static void what_orders_do_not_need_is_a_warning(void **state)
     assert_int_equal(a->status, 200);
     assert_non_null(strstr(a->body, "\"warnings\":[\"events_not_serving\""));
     assert_null(strstr(a->body, "nats3"));
+    w->shop.sick = true; /* nor does one hide the other */
+    a = ask_as(w, "", "GET /healthz", "", NULL);
+    expect_problem(a, 503, "unavailable");
+    assert_non_null(strstr(a->body, "],\"warnings\":[\"events_not_serving\""));
 }
 
 /* With three of them silent it is still answered within three seconds. */
@@ -1147,6 +1172,40 @@ static void every_answer_has_the_security_headers(void **state)
     }
 }
 
+/* What is answered over TLS to a request that ends its connection. */
+static void ask_over_tls(struct world *w, const char *request, char *answer, int room)
+{
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    SSL *tls = SSL_new(context);
+    int fd = wire_connect(http_port(w->http)), size = 0, got;
+
+    assert_true(SSL_set_fd(tls, fd) == 1 && SSL_connect(tls) == 1);
+    assert_true(SSL_write(tls, request, (int)strlen(request)) > 0);
+    while ((got = SSL_read(tls, answer + size, room - 1 - size)) > 0)
+        size += got;
+    answer[size] = '\0';
+    SSL_free(tls);
+    SSL_CTX_free(context);
+    close(fd);
+}
+
+/* RFC 6797, 7.2: such an answer in clear must not say it, as anybody could have put it in. */
+static void only_over_tls_is_tls_demanded_of_later_visits(void **state)
+{
+    static const char PLAIN[] = "GET / HTTP/1.1\r\n" HOST "\r\n";
+    struct world *w = *state;
+    char answer[4096];
+
+    ask_over_tls(w, "GET / HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n", answer,
+                 sizeof answer);
+    assert_non_null(
+        strstr(answer, "\r\nStrict-Transport-Security: max-age=31536000\r\n"));
+    ask_raw(w, PLAIN, sizeof PLAIN - 1);
+    expect_problem(&w->answer, 400, "invalid_argument");
+    assert_non_null(strstr(w->answer.body, "https"));
+    expect_header(&w->answer, "Strict-Transport-Security", "");
+}
+
 /* ---- limits ---- */
 
 static void a_user_who_asks_too_often_is_429(void **state)
@@ -1255,6 +1314,37 @@ static void connections_past_what_one_address_may_have_are_429(void **state)
         ; /* until they are seen to be closed */
 }
 
+static void look_for_dropped(void *arg, const struct metric *metric)
+{
+    int64_t *dropped = arg;
+
+    if (strcmp(metric->name, "http_server_dropped") == 0)
+        *dropped = metric->value;
+}
+
+static void connections_closed_without_a_byte_are_in_the_metrics(void **state)
+{
+    enum { MOST = 1 + HTTP_OVER_LIMIT_MAX };
+    struct world *w = *state;
+    struct metrics *metrics = metrics_new();
+    int fds[MOST];
+    int64_t dropped = -1;
+
+    w->gateway.traffic = traffic_new(metrics);
+    for (int i = 0; i < MOST; i++)
+        fds[i] = wire_connect(http_port(w->http));
+    int last = wire_connect(http_port(w->http));
+    assert_true(wire_ended(last));
+    metrics_each(metrics, look_for_dropped, &dropped);
+    assert_int_equal(dropped, 1);
+    close(last);
+    for (int i = 0; i < MOST; i++)
+        close(fds[i]);
+    stop_gateway(w);
+    traffic_free(w->gateway.traffic);
+    metrics_free(metrics);
+}
+
 int main(void)
 {
 #define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -1300,11 +1390,16 @@ int main(void)
         WITH_WORLD(a_page_of_ours_orders_with_its_session_cookie),
         WITH_WORLD(other_sites_read_answers_only_when_listed),
         WITH_WORLD(every_answer_has_the_security_headers),
+        cmocka_unit_test_setup_teardown(only_over_tls_is_tls_demanded_of_later_visits,
+                                        set_up_over_tls, tear_down),
         WITH_WORLD(a_user_who_asks_too_often_is_429),
         WITH_WORLD(more_than_may_be_in_flight_is_503),
         cmocka_unit_test_setup_teardown(who_finds_no_place_waits_until_one_is_given_up,
                                         set_up_for_two, tear_down),
         WITH_WORLD(connections_past_what_one_address_may_have_are_429),
+        cmocka_unit_test_setup_teardown(
+            connections_closed_without_a_byte_are_in_the_metrics,
+            set_up_for_one_an_address, tear_down),
     };
 
     signal(SIGPIPE, SIG_IGN);

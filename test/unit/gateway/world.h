@@ -10,6 +10,7 @@
 #include "gateway/answers.h"
 #include "gateway/http.h"
 #include "gateway/jwt.h"
+#include "http/tls.h"
 #include "unit/gateway/shop.h"
 #include "unit/gateway/token.h"
 #include "unit/gateway/wire.h"
@@ -23,6 +24,7 @@ struct world {
     struct peers *services, *callers;
     struct shop shop;
     struct gateway gateway;
+    struct http_tls *tls; /* what it serves with; NULL: plain HTTP */
     struct http *http;
     char token[1024];
     struct wire_answer answer;
@@ -80,7 +82,8 @@ __attribute__((unused)) static int set_up_as(void **state, struct http_config ht
     http.address = "127.0.0.1";
     if (http.connections_max == 0)
         http.connections_max = 128;
-    http.per_address_max = 64;
+    if (http.per_address_max == 0)
+        http.per_address_max = 64;
     if (http.head_timeout_ms == 0)
         http.head_timeout_ms = http.idle_timeout_ms;
     assert_non_null(w);
@@ -100,6 +103,7 @@ __attribute__((unused)) static int set_up_as(void **state, struct http_config ht
     w->gateway.inventory = open_channel(w);
     w->gateway.place_timeout_ms = 10000;
     w->gateway.call_timeout_ms = 10000;
+    w->tls = http.tls;
     must(http_start(&http, &w->gateway, &w->http));
     token_make(NULL, NULL, w->token);
     *state = w;
@@ -131,6 +135,7 @@ __attribute__((unused)) static int tear_down(void **state)
     struct world *w = *state;
 
     stop_gateway(w);
+    http_tls_close(w->tls);
     shop_let_go(&w->shop, true);
     rpc_server_stop(w->shop.server, 5000);
     answers_close(w->gateway.answers);

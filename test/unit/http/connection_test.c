@@ -184,6 +184,20 @@ static void without_memory_for_an_answer_there_is_the_one_made_before(void **sta
     close_world(w);
 }
 
+static void an_answer_whose_memory_was_reserved_is_sent(void **state)
+{
+    struct world *w = open_default();
+    int fd = connect_to(w);
+
+    (void)state;
+    ask(fd, "PUT", "/reserved", "kept");
+    expect_answer(w, fd, 200, "kept");
+    ask(fd, "PUT", "/full", "lost");
+    expect_answer(w, fd, 503, NO_MEMORY_BODY);
+    expect_end(fd);
+    close_world(w);
+}
+
 /* ---- bodies ---- */
 
 static void continue_is_said_only_when_the_body_will_be_read(void **state)
@@ -561,6 +575,7 @@ int main(void)
         cmocka_unit_test(saying_all_later_is_no_breaking_off_either),
         cmocka_unit_test(a_faults_test_can_lose_an_answer),
         cmocka_unit_test(without_memory_for_an_answer_there_is_the_one_made_before),
+        cmocka_unit_test(an_answer_whose_memory_was_reserved_is_sent),
         cmocka_unit_test(continue_is_said_only_when_the_body_will_be_read),
         cmocka_unit_test(a_body_that_is_too_large_is_read_off_up_to_a_limit),
         cmocka_unit_test(a_refusal_is_one_answer_and_the_end),

@@ -191,7 +191,7 @@ static void every_form_of_a_target_has_its_parts(void **state)
         {"/a/b", "/a/b", "", "field.test"},
         {"/a?b=c?d", "/a", "b=c?d", "field.test"},
         {"/?", "/", "", "field.test"},
-        {"http://a.test", "/", "", "a.test"},
+        {"http://a.test", "", "", "a.test"}, /* RFC 9112, 3.2.4: as "*" */
         {"http://a.test/", "/", "", "a.test"},
         {"HTTP://A.test:8080/p?q", "/p", "q", "A.test:8080"},
         {"https://a.test?q", "/", "q", "a.test"},
@@ -214,8 +214,12 @@ static void every_form_of_a_target_has_its_parts(void **state)
         assert_text(head.path, ROWS[i].path);
         assert_text(head.query, ROWS[i].query);
         assert_text(head.host, ROWS[i].host);
-        assert_int_equal(head.asterisk, strcmp(ROWS[i].target, "*") == 0);
+        assert_int_equal(head.asterisk, ROWS[i].path[0] == '\0');
     }
+    static const char GET[] = "GET http://a.test HTTP/1.1\r\nHost: field.test\r\n\r\n";
+    assert_int_equal(parse(GET, sizeof GET - 1, &head), HTTP_OK);
+    assert_text(head.path, "/");
+    assert_false(head.asterisk);
 }
 
 /* What follows them is looked at all the same. */

@@ -13,6 +13,26 @@
 #include "base/clock.h"
 #include "unit/http/world.h"
 
+/* ---- a loop that is away ---- */
+
+/* The loop waits in a handler from here on, until let_go. */
+static void block(struct world *w, int fd)
+{
+    ask(fd, "PUT", "/blocked", "first");
+    pthread_mutex_lock(&w->mutex);
+    while (!w->blocked)
+        pthread_cond_wait(&w->changed, &w->mutex);
+    pthread_mutex_unlock(&w->mutex);
+}
+
+static void let_go(struct world *w)
+{
+    pthread_mutex_lock(&w->mutex);
+    w->let_go = true;
+    pthread_cond_broadcast(&w->changed);
+    pthread_mutex_unlock(&w->mutex);
+}
+
 /* ---- answers ---- */
 
 enum { CLIENTS = 8, REQUESTS = 100 };
@@ -77,6 +97,37 @@ static void an_address_past_its_limit_is_told_so(void **state)
     close_world(w);
 }
 
+/* All come in one round of the loop, so that none has waited too long for its 429. */
+static void
+past_those_that_wait_for_their_429_connections_are_dropped_and_counted(void **state)
+{
+    enum { WAITING = HTTP_OVER_LIMIT_MAX, DROPPED = 2 };
+    struct http_server_config config = DEFAULTS;
+    config.per_address_max = 1;
+    config.connections_max = 2 * WAITING;
+    struct world *w = open_as(config);
+    int one = connect_to(w), waiting[WAITING], dropped[DROPPED];
+
+    (void)state;
+    block(w, one);
+    for (int i = 0; i < WAITING; i++)
+        waiting[i] = connect_to(w);
+    for (int i = 0; i < DROPPED; i++)
+        dropped[i] = connect_to(w);
+    ask(waiting[WAITING - 1], "GET", "/echo", "");
+    let_go(w);
+    for (int i = 0; i < DROPPED; i++)
+        expect_end(dropped[i]);
+    assert_int_equal(w->dropped, DROPPED);
+    expect_refusal(w, waiting[WAITING - 1], HTTP_TOO_MANY_CONNECTIONS);
+    assert_int_equal(w->dropped, DROPPED);
+    expect_answer(w, one, 200, "first");
+    for (int i = 0; i < WAITING; i++)
+        close(waiting[i]);
+    close(one);
+    close_world(w);
+}
+
 /* Only one that has nothing to do, and only after HTTP_FULL_IDLE_MS. */
 static void at_the_limit_an_idle_connection_makes_way(void **state)
 {
@@ -124,7 +175,8 @@ static void at_the_limit_none_is_closed_whose_request_has_come(void **state)
     for (int i = 0; i < MANY; i++)
         ask(clients[i], "PUT", "/echo", "in time");
     struct pollfd p = {.fd = next, .events = POLLIN};
-    assert_int_equal(poll(&p, 1, HTTP_FULL_IDLE_MS + SHORT_MS), 0); /* all have idled so long */
+    assert_int_equal(poll(&p, 1, HTTP_FULL_IDLE_MS + SHORT_MS),
+                     0); /* all have idled so long */
     pthread_mutex_lock(&w->mutex);
     w->let_go = true;
     pthread_cond_broadcast(&w->changed);
@@ -273,24 +325,6 @@ static void closing_answers_what_has_come_and_ends_the_rest(void **state)
     close_world(w);
 }
 
-/* The loop waits in a handler from here on, until let_go. */
-static void block(struct world *w, int fd)
-{
-    ask(fd, "PUT", "/blocked", "first");
-    pthread_mutex_lock(&w->mutex);
-    while (!w->blocked)
-        pthread_cond_wait(&w->changed, &w->mutex);
-    pthread_mutex_unlock(&w->mutex);
-}
-
-static void let_go(struct world *w)
-{
-    pthread_mutex_lock(&w->mutex);
-    w->let_go = true;
-    pthread_cond_broadcast(&w->changed);
-    pthread_mutex_unlock(&w->mutex);
-}
-
 /* Both are one event for the loop, and none follows. */
 static void a_reset_that_comes_with_its_request_is_told(void **state)
 {
@@ -342,11 +376,47 @@ static void requests_that_came_in_time_are_answered_after_a_stop(void **state)
     close_world(w);
 }
 
+/* The request comes between the loop's last look at the socket and its look at the clock. */
+static void a_request_that_comes_with_its_idle_deadline_keeps_its_connection(void **state)
+{
+    enum { IDLE_MS = 1000 };
+    struct http_server_config config = DEFAULTS;
+
+    (void)state;
+    config.idle_timeout_ms = IDLE_MS;
+    struct world *w = open_as(config);
+    int first = connect_to(w), second = connect_to(w), fd = connect_to(w);
+    expect_served(w, fd, "/echo");
+    block(w, first);
+    int64_t until = clock_monotonic_ms() + IDLE_MS + 1;
+    ask(second, "PUT", "/blocked", "second");
+    while (clock_monotonic_ms() < until)
+        ; /* the idle deadline passes */
+    pthread_mutex_lock(&w->mutex);
+    w->blocked = false; /* the first goes on, and the second blocks */
+    pthread_cond_broadcast(&w->changed);
+    while (!w->blocked)
+        pthread_cond_wait(&w->changed, &w->mutex);
+    pthread_mutex_unlock(&w->mutex);
+    ask(fd, "PUT", "/echo", "in time");
+    let_go(w);
+    expect_answer(w, fd, 200, "in time");
+    expect_served(w, fd, "/echo");
+    expect_answer(w, first, 200, "first");
+    expect_answer(w, second, 200, "second");
+    close(first);
+    close(second);
+    close(fd);
+    close_world(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_come_from_any_thread),
         cmocka_unit_test(an_address_past_its_limit_is_told_so),
+        cmocka_unit_test(
+            past_those_that_wait_for_their_429_connections_are_dropped_and_counted),
         cmocka_unit_test(an_address_within_its_limit_again_is_served),
         cmocka_unit_test(at_the_limit_none_is_closed_whose_request_has_come),
         cmocka_unit_test(at_the_limit_an_idle_connection_makes_way),
@@ -356,6 +426,8 @@ int main(void)
         cmocka_unit_test(closing_answers_what_has_come_and_ends_the_rest),
         cmocka_unit_test(a_reset_that_comes_with_its_request_is_told),
         cmocka_unit_test(requests_that_came_in_time_are_answered_after_a_stop),
+        cmocka_unit_test(
+            a_request_that_comes_with_its_idle_deadline_keeps_its_connection),
     };
 
     log_start("test", LOG_ERROR);

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <sodium.h>
 
+#include "unit/http/certificate.h"
 #include "unit/http/world.h"
 
 /* A client whose bytes go over the wire as the test likes. */
@@ -20,32 +21,9 @@ struct tls_client {
     int fd;
 };
 
-static void make_certificate(char folder[32], char cert[64], char key[64])
-{
-    char command[512];
-
-    strcpy(folder, "/tmp/http-test-XXXXXX");
-    assert_non_null(mkdtemp(folder));
-    snprintf(cert, 64, "%s/cert.pem", folder);
-    snprintf(key, 64, "%s/key.pem", folder);
-    snprintf(command, sizeof command,
-             "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes "
-             "-days 2 -subj /CN=localhost -keyout %s -out %s 2>/dev/null",
-             key, cert);
-    assert_int_equal(system(command), 0);
-}
-
 static struct world *open_with_tls_as(struct http_server_config config)
 {
-    char folder[32], cert[64], key[64];
-
-    make_certificate(folder, cert, key);
-    struct err e = http_tls_open(cert, key, HTTP_TLS_SETTLE_MS, &config.tls);
-    if (failed(e))
-        fail_msg("%s", e.message);
-    unlink(cert);
-    unlink(key);
-    rmdir(folder);
+    config.tls = open_certificate();
     struct world *w = open_as(config);
     w->tls = config.tls;
     return w;

@@ -34,6 +34,7 @@ enum {
  * /held      the same, once the test says so    /blocked   likewise, and the loop waits
  * /refuse    401 with the head                  /big       BIG bytes
  * /204 /304  that status, with a body           /lost      no answer
+ * /full      echoed with no memory left         /reserved  likewise, and reserved before
  */
 struct world {
     struct http_server *server;
@@ -45,7 +46,7 @@ struct world {
     struct http_exchange *later[QUEUE_MAX], *held[QUEUE_MAX];
     size_t later_count, held_count;
     bool blocked, let_go, over;
-    int began, ended, gone;
+    int began, ended, gone, dropped;
     enum http_reason refused;    /* the last one's */
     char method[16], target[64]; /* the last refusal's, if its head was given */
     struct wire_answer answer;
@@ -73,6 +74,22 @@ static inline void echo(struct http_exchange *x)
     const struct asked *asked = http_exchange_get(x);
 
     answer_with(x, 200, asked->body, asked->size);
+}
+
+static inline void echo_when_full(struct http_exchange *x, bool reserved)
+{
+    const struct asked *asked = http_exchange_get(x);
+    const struct http_answer answer = {.status = 200,
+                                       .body = {asked->body, asked->size}};
+
+    if (reserved)
+        assert_true(http_exchange_reserve(x, &answer));
+    for (size_t size = 1 << 16; size > 0; size /= 2)
+        while (arena_alloc(http_exchange_arena(x), size) != NULL)
+            ;
+    if (!reserved)
+        assert_false(http_exchange_reserve(x, &answer));
+    http_exchange_answer(x, &answer);
 }
 
 static inline void on_head(void *arg, struct http_exchange *x,
@@ -118,6 +135,8 @@ static inline void on_body(void *arg, struct http_exchange *x, char *body, size_
         answer_with(x, 200, w->big, BIG);
     else if (strcmp(path, "/lost") == 0)
         http_exchange_answer(x, &(struct http_answer){.status = 0});
+    else if (strcmp(path, "/full") == 0 || strcmp(path, "/reserved") == 0)
+        echo_when_full(x, path[1] == 'r');
     else if (strcmp(path, "/later") != 0 && strcmp(path, "/held") != 0)
         echo(x);
 }
@@ -166,8 +185,17 @@ static inline void on_end(void *arg, struct http_exchange *x)
     pthread_mutex_unlock(&w->mutex);
 }
 
-static const struct http_handler HANDLER = {on_head, on_body, on_refusal, on_gone,
-                                            on_end};
+static inline void on_dropped(void *arg)
+{
+    struct world *w = arg;
+
+    pthread_mutex_lock(&w->mutex);
+    w->dropped++;
+    pthread_mutex_unlock(&w->mutex);
+}
+
+static const struct http_handler HANDLER = {on_head, on_body, on_refusal,
+                                            on_gone, on_end,  on_dropped};
 
 static inline void *answer_later(void *arg)
 {
