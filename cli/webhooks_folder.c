@@ -1,14 +1,11 @@
 /* webhooks_folder.c - see webhooks.h. */
 #include <errno.h>
 #include <glob.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/ids.h"
 #include "cli/output.h"
 #include "cli/webhooks.h"
-
-enum { FILE_MOST = 64 << 20 };
 
 struct err webhooks_folder(const struct cli *cli, const char **out)
 {
@@ -63,10 +60,7 @@ struct err webhooks_read(const char *path, json_t **out)
     if (file == NULL)
         return err_make(ERR_INVALID_ARGUMENT, "%s cannot be read: %s.", path,
                         strerror(errno));
-    char *text = malloc(FILE_MOST);
-    size_t size = text == NULL ? 0 : fread(text, 1, FILE_MOST, file);
-    struct err e = text == NULL ? err_memory() : json_parse(text, size, out);
-    free(text);
+    struct err e = json_parse_file(file, out);
     fclose(file);
     return e;
 }

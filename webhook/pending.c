@@ -6,12 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/json.h"
-
-enum { FILE_SIZE_MAX = 64 << 20 };
 
 struct err pending_failed(const char *what, const char *path)
 {
@@ -110,10 +109,10 @@ static struct err from_json(json_t *json, struct pending *pending)
 
 /* ---- on the disk ------------------------------------------------------------------- */
 
-static struct err read_letters(struct pending *pending, const char *text, size_t size)
+static struct err read_letters(struct pending *pending, FILE *file)
 {
     json_t *all = NULL;
-    struct err e = json_parse(text, size, &all);
+    struct err e = json_parse_file(file, &all);
 
     for (size_t i = 0; !failed(e) && i < json_array_size(all); i++)
         e = from_json(json_array_get(all, i), pending);
@@ -130,10 +129,7 @@ struct err pending_open(struct pending *pending, const char *folder, const char 
     FILE *file = fopen(pending->path, "r");
     if (file == NULL)
         return errno == ENOENT ? ERR_NONE : pending_failed("read", pending->path);
-    char *text = malloc(FILE_SIZE_MAX);
-    size_t size = text == NULL ? 0 : fread(text, 1, FILE_SIZE_MAX, file);
-    struct err e = text == NULL ? err_memory() : read_letters(pending, text, size);
-    free(text);
+    struct err e = read_letters(pending, file);
     fclose(file);
     pending->changed = false;
     return e;
@@ -186,6 +182,40 @@ struct err pending_save(struct pending *pending)
     return e;
 }
 
+/* Adds a line; half a line that a crash left is ended first. */
+static bool add_line(FILE *file, off_t size, const json_t *json)
+{
+    if (size > 0) {
+        if (fseeko(file, size - 1, SEEK_SET) != 0)
+            return false;
+        const bool ended = fgetc(file) == '\n';
+        if (fseeko(file, 0, SEEK_END) != 0 || (!ended && fputc('\n', file) == EOF))
+            return false;
+    }
+    return json_dumpf(json, file, JSON_COMPACT) == 0 && fputc('\n', file) != EOF &&
+           fflush(file) == 0 && fsync(fileno(file)) == 0;
+}
+
+/* On the disk, or the file is as before. */
+static struct err append(const char *path, const json_t *json)
+{
+    struct stat before;
+    FILE *file = fopen(path, "a+");
+
+    if (file == NULL || fstat(fileno(file), &before) != 0) {
+        struct err e = pending_failed("written", path);
+        if (file != NULL)
+            fclose(file);
+        return e;
+    }
+    bool good = add_line(file, before.st_size, json);
+    struct err e = good ? ERR_NONE : pending_failed("written", path);
+    fclose(file); /* tries once more to write what it holds */
+    if (!good)
+        (void)!truncate(path, before.st_size); /* else the next line ends it */
+    return e;
+}
+
 struct err pending_bury(const struct pending *pending, size_t i, const char *problem)
 {
     json_t *json = to_json(&pending->letters[i]);
@@ -196,11 +226,7 @@ struct err pending_bury(const struct pending *pending, size_t i, const char *pro
         json_decref(json);
         return err_memory();
     }
-    FILE *file = fopen(pending->dead_path, "a");
-    bool good = file != NULL && json_dumpf(json, file, JSON_COMPACT) == 0 &&
-                fputc('\n', file) != EOF && fflush(file) == 0 && fsync(fileno(file)) == 0;
-    if (file != NULL)
-        good = fclose(file) == 0 && good;
+    struct err e = append(pending->dead_path, json);
     json_decref(json);
-    return good ? ERR_NONE : pending_failed("written", pending->dead_path);
+    return e;
 }

@@ -1,8 +1,11 @@
 /* json.c - see json.h. */
 #include "base/json.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 
 /* jansson's allocator is told of no context, so what it came to is kept by thread. */
 static _Thread_local bool memory_short;
@@ -35,4 +38,23 @@ struct err json_parse(const char *bytes, size_t size, json_t **out)
         return err_make(ERR_INVALID_ARGUMENT, "not valid JSON at line %d, column %d: %s.",
                         error.line, error.column, error.text);
     return ERR_NONE;
+}
+
+struct err json_parse_file(FILE *file, json_t **out)
+{
+    struct stat status;
+
+    *out = NULL;
+    if (fstat(fileno(file), &status) != 0)
+        return err_make(ERR_UNAVAILABLE, "the file cannot be read: %s.", strerror(errno));
+    const size_t most = (size_t)status.st_size;
+    char *bytes = malloc(most + 1); /* of an empty file, too */
+    if (bytes == NULL)
+        return err_memory();
+    const size_t size = fread(bytes, 1, most, file);
+    struct err e = ferror(file) ? err_make(ERR_UNAVAILABLE, "the file cannot be read: %s.",
+                                           strerror(errno))
+                                : json_parse(bytes, size, out);
+    free(bytes);
+    return e;
 }

@@ -9,6 +9,7 @@
 
 #include <jansson.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "base/err.h"
 
@@ -21,3 +22,6 @@ void json_memory_watch(void);
  */
 struct err json_parse(const char *bytes, size_t size, json_t **out)
     __attribute__((warn_unused_result));
+
+/* The same of a file of our own, however large it is. */
+struct err json_parse_file(FILE *file, json_t **out) __attribute__((warn_unused_result));

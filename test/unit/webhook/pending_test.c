@@ -5,9 +5,12 @@
 #include <stdint.h>
 
 #include <cmocka.h> /* needs those above */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/json.h"
@@ -159,6 +162,77 @@ static int lines_of(const char *name)
     return lines;
 }
 
+static off_t size_of(const char *name)
+{
+    char path[128];
+    struct stat file;
+
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return stat(path, &file) == 0 ? file.st_size : -1;
+}
+
+/* No file grows beyond it, as on a full disk. */
+static void limit_files(rlim_t size)
+{
+    struct rlimit limit;
+
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = size;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void a_disk_that_fills_while_burying_leaves_no_half_letter(void **state)
+{
+    (void)state;
+    assert_fine(pending_open(one, folder, "shop"));
+    add(one, 3, "a");
+    assert_fine(pending_bury(one, 0, "answered 500"));
+    const off_t whole = size_of("shop.dead");
+    signal(SIGXFSZ, SIG_IGN);
+    limit_files((rlim_t)whole + 20);
+    struct err e = pending_bury(one, 0, "answered 500");
+    limit_files(RLIM_INFINITY);
+    signal(SIGXFSZ, SIG_DFL);
+    assert_int_equal(e.code, ERR_UNAVAILABLE);
+    assert_non_null(strstr(e.message, "shop.dead cannot be written: File too large"));
+    assert_int_equal(size_of("shop.dead"), whole);
+}
+
+static void half_a_letter_that_a_crash_left_spoils_no_other(void **state)
+{
+    (void)state;
+    write_file("shop.dead", "{\"position\":3,\"id\":\"a.1\",\"ord");
+    assert_fine(pending_open(one, folder, "shop"));
+    add(one, 3, "a");
+    assert_fine(pending_bury(one, 0, "answered 500"));
+    pending_remove(one, 0);
+    write_file("shop.resend", "a.1\n");
+    assert_fine(resend_asked(one));
+    assert_int_equal(one->count, 1);
+    assert_string_equal(one->letters[0].id, "a.1");
+}
+
+static void whatever_was_saved_is_read(void **state)
+{
+    enum { EVENT = 1 << 20, COUNT = 65 }; /* 64 MiB and more */
+    char *event = malloc(EVENT + 1);
+
+    (void)state;
+    assert_non_null(event);
+    memset(event, 'x', EVENT);
+    event[EVENT] = '\0';
+    assert_fine(pending_open(one, folder, "shop"));
+    for (int i = 0; i < COUNT; i++) {
+        const struct letter letter = {
+            .position = i, .id = (char *)"a.1", .order_id = (char *)"a", .json = event};
+        assert_fine(pending_add(one, &letter));
+    }
+    free(event);
+    assert_fine(pending_save(one));
+    assert_fine(pending_open(two, folder, "shop"));
+    assert_int_equal(two->count, COUNT);
+}
+
 /* Three dead letters, a, b and c, and something else. */
 static void bury_three(void)
 {
@@ -240,6 +314,9 @@ int main(void)
         TEST(a_file_that_was_spoilt_is_refused_not_forgotten),
         TEST(it_is_bounded_and_told_by_order),
         TEST(the_dead_are_a_line_each),
+        TEST(a_disk_that_fills_while_burying_leaves_no_half_letter),
+        TEST(half_a_letter_that_a_crash_left_spoils_no_other),
+        TEST(whatever_was_saved_is_read),
         TEST(a_dead_letter_that_is_asked_for_is_pending_as_if_it_were_new),
         TEST(who_dies_while_resending_neither_loses_nor_doubles_one),
         TEST(what_finds_no_room_stays_dead_and_asked_for),
