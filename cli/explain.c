@@ -2,12 +2,13 @@
  * explain.c - checkoutctl explain: one order's past in one timeline, and what happens
  * next.
  *
- * Asks the orchestrator for the claim, its incidents, order and events, inventory for the
+ * First finds the order, when the id may be another's, then asks the orchestrator for the claim, its incidents, order and events, inventory for the
  * reservation, payment for the charge and for what the provider says of it; story.c makes
  * one row of it.
  */
 #include <jansson.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/catalogue.h"
 #include "cli/commands.h"
@@ -46,7 +47,8 @@ static struct question question(const char *place, const char *method,
 }
 
 /* All at once; a service that has nothing under the id has nothing to tell. */
-static void ask_all(const struct cli *cli, char *id, struct question *q)
+static void ask_all(const struct cli *cli, char *id, int64_t deadline_ms,
+                    struct question *q)
 {
     struct requests r = {ORDERS__V1__GET_CHECKOUT_REQUEST__INIT,
                          INVENTORY__V1__GET_RESERVATION_REQUEST__INIT,
@@ -66,7 +68,16 @@ static void ask_all(const struct cli *cli, char *id, struct question *q)
     q[ASKED_PROVIDER] =
         question("payment", "payment.v1.Payment/ListProviderCharges", &r.provider.base,
                  &payment__v1__list_provider_charges_reply__descriptor);
+    for (int i = 0; i < ASKED_COUNT; i++)
+        q[i].timeout_ms = several_share(deadline_ms, true);
     several_ask(cli, q, ASKED_COUNT);
+}
+
+/* Whether anybody has something under the id, which then is an order's. */
+static bool has_answers(const struct story *story)
+{
+    return story->checkout != NULL || story->reservation != NULL || story->charge != NULL ||
+           story->provider != NULL;
 }
 
 static struct outcome take_answers(struct story *story, const struct question *q)
@@ -86,9 +97,7 @@ static struct outcome take_answers(struct story *story, const struct question *q
                              question_missing(&q[ASKED_PROVIDER]);
     if (story->checkout != NULL && story->checkout->checkout == NULL)
         return remote(err_make(ERR_DATA_LOSS, "The reply holds no checkout."));
-    bool nothing = story->checkout == NULL && story->reservation == NULL &&
-                   story->charge == NULL && story->provider == NULL;
-    return nothing && !story->orders_missing ? q[ASKED_CHECKOUT].end : done();
+    return !has_answers(story) && !story->orders_missing ? q[ASKED_CHECKOUT].end : done();
 }
 
 /* ---- telling ------------------------------------------------------------------ */
@@ -105,18 +114,29 @@ static const char *money_of(const struct story *story)
     return story->checkout != NULL ? story->checkout->money : "";
 }
 
-static void print_story(const struct story *story, const char *id)
+/* Of a request's id only the orchestrator knows that it is one. */
+static void print_head(const struct story *story, const char *id)
 {
     const char *money = money_of(story);
     FILE *out = story->cli->out;
-    char time[TIME_SIZE];
 
-    fprintf(out, "order %s, %s", id, state_of(story));
+    if (has_answers(story))
+        fprintf(out, "order %s, %s", id, state_of(story));
+    else
+        fprintf(out, "%s, an order's id or a request's: that is not known now", id);
     if (*money != '\0') {
         fprintf(out, "; money: ");
         output_text(out, money);
     }
     fprintf(out, "\n\n");
+}
+
+static void print_story(const struct story *story, const char *id)
+{
+    FILE *out = story->cli->out;
+    char time[TIME_SIZE];
+
+    print_head(story, id);
     for (int i = 0; i < story->count; i++) {
         const struct moment *m = &story->moments[i];
         int64_t since = m->at_ms - story->moments[0].at_ms;
@@ -139,10 +159,11 @@ static struct err json_story(const struct story *story, const char *id,
                                                  (json_int_t)story->moments[i].at_ms,
                                                  "service", story->moments[i].service,
                                                  "what", story->moments[i].text));
-    json_t *all =
-        json_pack("{s:s, s:s, s:s, s:o, s:s, s:o}", "order_id", id, "state",
-                  state_of(story), "money", money_of(story), "timeline", moments, "next",
-                  story->next, "missing", several_missing_json(questions, ASKED_COUNT));
+    json_t *all = json_pack(
+        "{s:s, s:s?, s:s, s:s, s:o, s:s, s:o}", "id", story->cli->words[0], "order_id",
+        has_answers(story) ? id : NULL, "state", state_of(story), "money",
+        money_of(story), "timeline", moments, "next", story->next, "missing",
+        several_missing_json(questions, ASKED_COUNT));
     if (all == NULL)
         return err_memory();
     int rc = json_dumpf(all, story->cli->out, JSON_COMPACT);
@@ -167,14 +188,14 @@ static struct outcome tell(struct story *story, const char *id,
     return several_end(questions, ASKED_COUNT);
 }
 
-/* One round: `again` is set when nothing has that id, which may then be a request's. */
-static struct outcome explain(struct story *story, const char *id, bool *again)
+/* ---- all of it ---------------------------------------------------------------- */
+
+static struct outcome explain(struct story *story, const char *id, int64_t deadline_ms)
 {
     struct question questions[ASKED_COUNT];
 
-    ask_all(story->cli, borrow(id), questions);
+    ask_all(story->cli, borrow(id), deadline_ms, questions);
     struct outcome end = take_answers(story, questions);
-    *again = end.error.code == ERR_NOT_FOUND;
     if (end.status == 0)
         end = tell(story, id, questions);
     end.error.subject = NULL; /* lives in a question's memory */
@@ -182,24 +203,28 @@ static struct outcome explain(struct story *story, const char *id, bool *again)
     return end;
 }
 
+/* A ULID that is not known as a request's, also because the orchestrator does not say, may
+ * be an order's. */
+static struct outcome find(const struct cli *cli, int64_t deadline_ms, char id[ULID_SIZE])
+{
+    const char *text = cli->words[0];
+
+    if (!ulid_valid(text))
+        return find_order(cli, text, deadline_ms, id);
+    if (find_of_request(cli, text, deadline_ms, id).status != 0)
+        memcpy(id, text, ULID_SIZE);
+    return done();
+}
+
 struct outcome command_explain(struct cli *cli)
 {
     struct story *story = arena_alloc(cli->arena, sizeof *story);
-    const char *id = cli->words[0];
-    struct outcome end = done();
-    char found[ULID_SIZE];
-    bool again = false;
+    int64_t deadline_ms = several_deadline(cli);
+    char id[ULID_SIZE];
 
     if (story == NULL)
         return local(err_memory());
     story->cli = cli;
-    if (!ulid_valid(id)) {
-        end = find_order(cli, id, found);
-        id = found;
-    }
-    if (end.status == 0)
-        end = explain(story, id, &again);
-    if (again && id != found && find_of_request(cli, id, found).status == 0)
-        end = explain(story, found, &again);
-    return end;
+    struct outcome end = find(cli, deadline_ms, id);
+    return end.status != 0 ? end : explain(story, id, deadline_ms);
 }

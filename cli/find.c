@@ -97,13 +97,22 @@ static void take(const struct question *q, struct matches *matches, char *before
     snprintf(before, size, "%s", next);
 }
 
+/* Asks all; when they have answered, there is time left for another round. */
+static void ask(const struct cli *cli, struct search *s, int64_t deadline_ms)
+{
+    for (size_t i = 0; i < s->count; i++)
+        s->questions[i].timeout_ms = several_share(deadline_ms, false);
+    several_ask(cli, s->questions, s->count);
+}
+
 /* One page of each; false when there is nothing further to look at. */
-static bool look(const struct cli *cli, struct search *s, struct matches *matches,
-                 struct outcome *end, char before[2][PAGE_AFTER_MAX + 1])
+static bool look(const struct cli *cli, struct search *s, int64_t deadline_ms,
+                 struct matches *matches, struct outcome *end,
+                 char before[2][PAGE_AFTER_MAX + 1])
 {
     char unused[PAGE_AFTER_MAX + 1];
 
-    several_ask(cli, s->questions, s->count);
+    ask(cli, s, deadline_ms);
     before[0][0] = before[1][0] = '\0';
     for (size_t i = 0; i < s->count; i++) {
         const struct question *q = &s->questions[i];
@@ -167,7 +176,8 @@ static struct outcome choose(const struct cli *cli, const char *text,
     return done();
 }
 
-struct outcome find_order(const struct cli *cli, const char *text, char out[ULID_SIZE])
+struct outcome find_order(const struct cli *cli, const char *text, int64_t deadline_ms,
+                          char out[ULID_SIZE])
 {
     char before[2][PAGE_AFTER_MAX + 1];
     struct matches matches = {.count = 0};
@@ -179,7 +189,7 @@ struct outcome find_order(const struct cli *cli, const char *text, char out[ULID
     for (int page = 0; page < PAGES_MAX && more && s.count > 0 && matches.count == 0 &&
                        end.status == 0;
          page++) {
-        more = look(cli, &s, &matches, &end, before);
+        more = look(cli, &s, deadline_ms, &matches, &end, before);
         keep_unfinished(&s);
     }
     if (matches.count > 0)
@@ -188,7 +198,7 @@ struct outcome find_order(const struct cli *cli, const char *text, char out[ULID
 }
 
 struct outcome find_of_request(const struct cli *cli, const char *request_id,
-                               char out[ULID_SIZE])
+                               int64_t deadline_ms, char out[ULID_SIZE])
 {
     Orders__V1__ListCheckoutsRequest request = ORDERS__V1__LIST_CHECKOUTS_REQUEST__INIT;
     char before[PAGE_AFTER_MAX + 1];
@@ -199,7 +209,7 @@ struct outcome find_of_request(const struct cli *cli, const char *request_id,
     request.limit = 1;
     request.request_id = borrow(request_id);
     ask_orders(&s, &request);
-    several_ask(cli, s.questions, s.count);
+    ask(cli, &s, deadline_ms);
     take(&s.questions[0], &matches, before, sizeof before);
     struct outcome end = several_end(s.questions, s.count);
     several_close(s.questions, s.count);
@@ -228,7 +238,7 @@ find_and_show(const struct cli *cli, const char *service, const char *method,
         return local(err_memory());
     *id = borrow(text);
     if (!ulid_valid(text)) {
-        end = find_order(cli, text, found);
+        end = find_order(cli, text, several_deadline(cli), found);
         *id = found;
     }
     if (end.status == 0)
@@ -236,7 +246,7 @@ find_and_show(const struct cli *cli, const char *service, const char *method,
     if (end.error.code != ERR_NOT_FOUND || *id == found)
         return end;
     /* Nothing has that id: perhaps it is a request's. */
-    struct outcome of_request = find_of_request(cli, text, found);
+    struct outcome of_request = find_of_request(cli, text, several_deadline(cli), found);
     *id = found;
     return of_request.status != 0
                ? end

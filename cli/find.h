@@ -16,13 +16,16 @@
 #include "cli/remote.h"
 
 /* The order that `text`, which is no ULID, names; when several do, the newest, and the
- * others are named on cli->err.  NOT_FOUND says where was looked. */
-struct outcome find_order(const struct cli *cli, const char *text, char out[ULID_SIZE])
-    __attribute__((warn_unused_result));
+ * others are named on cli->err.  NOT_FOUND says where was looked.  Leaves some of the time
+ * until `deadline_ms`, of several_deadline, to ask for the order. */
+struct outcome find_order(const struct cli *cli, const char *text, int64_t deadline_ms,
+                          char out[ULID_SIZE]) __attribute__((warn_unused_result));
 
-/* The order that the request of that id, a ULID, claimed; NOT_FOUND. */
+/* The order that the request of that id, a ULID, claimed; NOT_FOUND.  The same holds of the
+ * time. */
 struct outcome find_of_request(const struct cli *cli, const char *request_id,
-                               char out[ULID_SIZE]) __attribute__((warn_unused_result));
+                               int64_t deadline_ms, char out[ULID_SIZE])
+    __attribute__((warn_unused_result));
 
 /*
  * remote_show of what has the id cli->words[0]: `*id` of the request is set to it, or to the

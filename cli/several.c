@@ -3,13 +3,26 @@
 
 #include <stdio.h>
 
+#include "base/clock.h"
+
 enum { QUESTION_MEMORY_MAX = 32 << 20 };
 
-static int64_t timeout_of(const struct cli *cli, const struct question *q)
+static int64_t patience(const struct cli *cli)
 {
-    if (q->timeout_ms > 0)
-        return q->timeout_ms;
     return cli->options[OPT_MAX_TIME] != NULL ? cli->max_time_ms : SEVERAL_MS;
+}
+
+int64_t several_deadline(const struct cli *cli)
+{
+    return clock_monotonic_ms() + patience(cli);
+}
+
+int64_t several_share(int64_t deadline_ms, bool last)
+{
+    int64_t left = clock_remaining_ms(deadline_ms);
+    int64_t share = last ? left : left / 2;
+
+    return share > 0 ? share : 1; /* 0 would mean the default */
 }
 
 static void start(const struct cli *cli, struct question *q)
@@ -22,7 +35,7 @@ static void start(const struct cli *cli, struct question *q)
     if (q->end.status != 0)
         return;
     line_start(q->line, &q->call, q->method, q->request, q->reply_type, q->arena,
-               timeout_of(cli, q));
+               q->timeout_ms > 0 ? q->timeout_ms : patience(cli));
     q->started = true;
 }
 

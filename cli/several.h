@@ -4,6 +4,9 @@
  *
  *     several_ask(questions) --> each has a reply, or the reason why there is none
  *     several_end()          --> the exit status, and who is missing
+ *
+ * A command that needs one round to know what to ask in the next gives all of them one
+ * deadline: several_deadline() at its beginning, several_share() for each round.
  */
 #pragma once
 
@@ -29,6 +32,14 @@ struct question {
     struct line_call call;
     bool started;
 };
+
+/* When a command that begins now, of however many rounds, has no time left: after --max-time,
+ * or SEVERAL_MS. */
+int64_t several_deadline(const struct cli *cli);
+
+/* What a round may take of the time until then, as its questions' timeout_ms: all of it, or
+ * half when another round may follow, so that one that hangs leaves time to ask the others. */
+int64_t several_share(int64_t deadline_ms, bool last);
 
 /* Asks all of them and waits until each has ended.  Free with several_close. */
 void several_ask(const struct cli *cli, struct question *questions, size_t count);

@@ -7,11 +7,14 @@ import re
 import signal
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 from stack import StackTest, main, wait_until
 
 PATIENCE = 6  # seconds: 3 are promised, on a machine that does nothing else
 ASKED = {"orchestrator", "inventory", "payment"}
+NEEDS = {"request": "orchestrator", "key": "orchestrator", "cart": "orchestrator",
+         "provider's": "payment"}  # who knows what such an id stands for
 TOLD = {"orchestrator": "claimed: cart", "inventory": "reserved: 1 SKU",
         "payment": "captured, as sbx_"}
 
@@ -27,6 +30,10 @@ class Partial(StackTest):
         shopper.put_cart(cart, [("cup", 1)])
         cls.order = shopper.order_until_final(cart, cart).json["order_id"]
         wait_until(lambda: cls.stack.unfinished() == 0, 30, "it is finished")
+        (request,), = cls.stack.sql(f"SELECT request_id FROM orders.checkouts WHERE order_id = '{cls.order}'")
+        (charge,), = cls.stack.sql(f"SELECT provider_charge_id FROM payment.charges WHERE id = '{cls.order}'")
+        cls.ways = {"order": [cls.order], "request": [request], "provider's": [charge],
+                    "key": [cart, "--user", shopper.user], "cart": [cart]}
 
     @contextlib.contextmanager
     def hanging(self, service):
@@ -52,12 +59,12 @@ class Partial(StackTest):
                     with trouble(service) as options:
                         yield service, options
 
-    def ctl(self, options, *arguments):
+    def ctl(self, options, *arguments, patience=PATIENCE):
         """It must not end well; (the exit status, what it printed, its errors)."""
         began = time.monotonic()
         state = () if options else ("--state", str(self.stack.state))
         done = self.stack.run_ctl(*state, *options, *arguments)
-        self.assertLess(time.monotonic() - began, PATIENCE, arguments)
+        self.assertLess(time.monotonic() - began, patience, arguments)
         self.assertNotEqual(done.returncode, 0, (arguments, done.stdout))
         return done
 
@@ -70,6 +77,36 @@ class Partial(StackTest):
             told = json.loads(self.ctl(options, "explain", self.order, "--json").stdout)
             self.assertEqual([entry["service"] for entry in told["missing"]], [missing])
             self.assertEqual(missing == "orchestrator", "Not known" in told["next"])
+
+    def explain(self, ways, options, *more, **others):
+        """All of them at once: what is asked for -> how it ended."""
+        with ThreadPoolExecutor(len(ways)) as pool:
+            ended = {way: pool.submit(self.ctl, options, "explain", *self.ways[way], *more, **others)
+                     for way in ways}
+        return {way: end.result() for way, end in ended.items()}
+
+    def test_explain_takes_any_id_within_one_deadline_for_all_it_asks(self):
+        for missing in sorted(ASKED):
+            with self.subTest(missing), self.hanging(missing) as options:
+                ended = self.explain(self.ways, options, "--max-time", str(PATIENCE),
+                                     patience=2 * PATIENCE - 1)
+                for way, done in ended.items():
+                    self.assertIn(f"{missing} is missing: ", done.stderr, way)
+                    if NEEDS.get(way) == missing:
+                        continue
+                    self.assertIn(f"order {self.order}, ", done.stdout, way)
+                    for service, words in TOLD.items():
+                        self.assertEqual(words in done.stdout, service != missing, (way, done))
+
+    def test_a_requests_id_is_not_told_as_an_orders(self):
+        request, = self.ways["request"]
+        for trouble in (self.hanging, self.down):
+            with trouble("orchestrator") as options:
+                done = self.ctl(options, "explain", request)
+                self.assertTrue(done.stdout.startswith(
+                    f"{request}, an order's id or a request's: that is not known now\n"), done.stdout)
+                told = json.loads(self.ctl(options, "explain", request, "--json").stdout)
+                self.assertEqual((told["id"], told["order_id"]), (request, None))
 
     def test_audit_makes_the_checks_that_can_be_made(self):
         for missing, options in self.troubles():
