@@ -2,9 +2,9 @@
  * explain.c - checkoutctl explain: one order's past in one timeline, and what happens
  * next.
  *
- * First finds the order, when the id may be another's, then asks the orchestrator for the claim, its incidents, order and events, inventory for the
- * reservation, payment for the charge and for what the provider says of it; story.c makes
- * one row of it.
+ * First finds the order, when the id may be another's.  Then asks the orchestrator for the
+ * claim, its incidents, order and events, inventory for the reservation, payment for the
+ * charge and for what the provider says of it; story.c makes one row of it.
  */
 #include <jansson.h>
 #include <stdio.h>
