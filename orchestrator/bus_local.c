@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "rpc/closing.h"
 #include "rpc/watch.h"
 
 enum {
@@ -45,7 +46,7 @@ void bus_local_leave(struct bus_local *bus)
 {
     watch_stop(bus->watch);
     if (bus->open)
-        nng_close(bus->socket);
+        close_in_time(bus->socket);
     watch_free(bus->watch);
     bus->watch = NULL;
     bus->open = false;

@@ -51,6 +51,12 @@ struct err duty_health(struct duty *duty)
     return health;
 }
 
+/* How long the connection may be silent, with time to spare: takeover_ms ends it. */
+static int64_t keeps_lock_ms(const struct duty *duty)
+{
+    return duty->config.takeover_ms * 7 / 10;
+}
+
 void duty_stir(struct duty *duty)
 {
     if (duty == NULL)
@@ -65,7 +71,7 @@ void duty_stir(struct duty *duty)
 /* Half as often each time, but often enough to keep the lock. */
 static void rest(struct duty *duty)
 {
-    int64_t begun = clock_monotonic_ms(), most = duty->config.takeover_ms * 7 / 10;
+    int64_t begun = clock_monotonic_ms(), most = keeps_lock_ms(duty);
 
     pthread_mutex_lock(&duty->lock);
     const int64_t pause = duty->pause_ms, next = 2 * pause < most ? 2 * pause : most;
@@ -201,7 +207,9 @@ struct err duty_start(const struct duty_config *config, struct duty **out)
     if (duty == NULL)
         return err_memory();
     duty->config = *config;
-    duty->pause_ms = config->every_ms;
+    if (duty->config.every_ms > keeps_lock_ms(duty))
+        duty->config.every_ms = keeps_lock_ms(duty);
+    duty->pause_ms = duty->config.every_ms;
     duty->complained_ms = clock_monotonic_ms() - COMPLAIN_EVERY_MS;
     duty->health = err_make(ERR_UNAVAILABLE, "It has just been started.");
     pthread_mutex_init(&duty->lock, NULL);

@@ -373,10 +373,10 @@ static void placer_end(void *arg)
 {
     struct outbox *o = arg;
 
+    tell_relay(o, false); /* first: closing a socket takes its time */
     if (o->config.local != NULL)
         bus_local_leave(o->config.local);
     gauge_set(o->active, 0);
-    tell_relay(o, false);
     show(o, (struct backlog){0}); /* another tells it now */
 }
 

@@ -182,7 +182,10 @@ static int64_t ms_to_next(const struct sender *s, int64_t most)
     int64_t now = clock_wall_ms();
 
     for (size_t i = 0; i < s->pending.count; i++) {
-        int64_t left = s->pending.letters[i].next_ms - now;
+        const struct letter *letter = &s->pending.letters[i];
+        if (pending_has_order(&s->pending, letter->order_id, i))
+            continue; /* it waits for that one */
+        int64_t left = letter->next_ms - now;
         if (left < most)
             most = left;
     }

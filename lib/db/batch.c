@@ -20,13 +20,13 @@ enum {
         30000,     /* above statement_timeout: past it the server is taken for dead */
     SYNC_MS = 250, /* for the end of an answer of which all else is there */
     PROBE_COMMIT_MS = 600000, /* the COMMIT of a probe */
-    PROBE_TICK_MS = 200,      /* how often a probe is asked whether it is enough */
+    STOP_TICK_MS = 200,       /* how often it is asked whether it is enough */
     SAID_SIZE = 112,
     COLUMNS_MAX = DB_HEAD_MAX + 1 + DB_LINES_MAX,
 };
 
 /* One statement that was sent, in order, and where its answer belongs. */
-enum sent_kind { SENT_OTHER, SENT_BACKEND, SENT_ANSWER, SENT_COMMIT };
+enum sent_kind { SENT_OTHER, SENT_BACKEND, SENT_LOCK, SENT_ANSWER, SENT_COMMIT };
 
 struct sent {
     enum sent_kind kind;
@@ -43,11 +43,13 @@ struct attempt {
     size_t sent_count;
     PGresult **answers;
     char state[6]; /* SQLSTATE of the first error, or "" */
+    bool in_lock;  /* it was the lock statement's */
     char said[SAID_SIZE]; /* what PostgreSQL said of it: for operators */
     bool asking; /* for answers alone */
     bool committed;
     bool moved; /* a pooler gave it another server process than the session was set up on */
-    bool (*stop)(void *arg); /* of a probe, else NULL */
+    int64_t patience;        /* how long it may last; clock_monotonic_ms */
+    bool (*stop)(void *arg); /* whether it is enough when no operation waits any more */
     void *stop_arg;
 };
 
@@ -105,6 +107,9 @@ struct err batch_prepare(const struct db_config *config, struct conn *conn,
     if (!failed(e))
         e = conn_prepare(conn, "barrier",
                          "SELECT pg_logical_emit_message(true, 'checkout', 'again')", "",
+                         true, deadline);
+    if (!failed(e))
+        e = conn_prepare(conn, "hurry", "SELECT set_config('lock_timeout', '50ms', true)", "",
                          true, deadline);
     if (!failed(e) && conn->backend != 0)
         e = conn_prepare(conn, "backend", "SELECT pg_backend_pid()::bigint", "", true,
@@ -201,7 +206,7 @@ static bool send_lock(struct attempt *a, struct buffer *buffer)
     line_array(a, NULL, 0, 't', buffer);
     ends[1] = buffer->size;
     return !buffer->failed &&
-           send_statement(a, (struct sent){SENT_OTHER, 0}, "lock", 2, buffer, ends);
+           send_statement(a, (struct sent){SENT_LOCK, 0}, "lock", 2, buffer, ends);
 }
 
 static bool send_kind(struct attempt *a, size_t k, struct buffer *buffer)
@@ -257,6 +262,8 @@ static bool send_all(struct attempt *a, struct buffer *buffer)
         return false;
     if (a->conn->backend != 0 && !send_plain(a, SENT_BACKEND, "backend"))
         return false;
+    if (a->batch->hurried && !send_plain(a, SENT_OTHER, "hurry"))
+        return false;
     if (a->config->lock != NULL && !send_lock(a, buffer))
         return false;
     for (size_t k = 0; k < a->config->kind_count; k++)
@@ -292,6 +299,15 @@ static int64_t finish_late(const struct attempt *a, int64_t limit)
     return limit;
 }
 
+/* Of a probe there is none. */
+static bool any_waits(const struct attempt *a)
+{
+    for (size_t i = 0; i < a->count; i++)
+        if (a->slots[i].op != NULL)
+            return true;
+    return false;
+}
+
 /* Sends (conn_push) or waits for a result (conn_wait), and watches deadlines meanwhile. */
 static bool wait_for(struct attempt *a,
                      int (*wait)(struct conn *conn, int64_t deadline_ms),
@@ -302,20 +318,18 @@ static bool wait_for(struct attempt *a,
     if (ready != 0)
         return ready > 0;
     for (;;) {
-        int64_t tick = clock_monotonic_ms() + PROBE_TICK_MS;
-        ready =
-            wait(a->conn,
-                 finish_late(a, a->stop != NULL && tick < patience ? tick : patience));
+        int64_t tick = clock_monotonic_ms() + STOP_TICK_MS;
+        ready = wait(a->conn, finish_late(a, tick < patience ? tick : patience));
         if (ready != 0)
             return ready > 0;
-        if (clock_monotonic_ms() >= patience || (a->stop != NULL && a->stop(a->stop_arg)))
+        if (clock_monotonic_ms() >= patience || (!any_waits(a) && a->stop(a->stop_arg)))
             return false;
     }
 }
 
 /* The first of an attempt says what went wrong; those behind it follow from it.  Of one
  * operation alone it is known what it was about. */
-static void note_error(struct attempt *a, const PGresult *result)
+static void note_error(struct attempt *a, const struct sent *sent, const PGresult *result)
 {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const struct db_op *op = a->count == 1 ? a->slots[0].op : NULL;
@@ -334,6 +348,7 @@ static void note_error(struct attempt *a, const PGresult *result)
     }
     if (a->state[0] != '\0')
         return;
+    a->in_lock = sent->kind == SENT_LOCK;
     snprintf(a->state, sizeof a->state, "%s", state != NULL ? state : "08006");
     snprintf(a->said, sizeof a->said, "%.*s", (int)sizeof a->said - 1, words);
 }
@@ -344,7 +359,7 @@ static void take_result(struct attempt *a, const struct sent *sent, PGresult *re
 
     switch (PQresultStatus(result)) {
     case PGRES_FATAL_ERROR:
-        note_error(a, result);
+        note_error(a, sent, result);
         break;
     case PGRES_TUPLES_OK:
         if (sent->kind == SENT_ANSWER && a->answers[sent->of_kind] == NULL) {
@@ -375,7 +390,7 @@ static bool is_libpqs_own(const PGresult *result)
 /* Reads until the Sync is answered.  False: the connection is of no more use. */
 static bool receive_all(struct attempt *a)
 {
-    int64_t patience = clock_monotonic_ms() + PATIENCE_MS;
+    int64_t patience = a->patience;
     size_t at = 0;
 
     for (;;) {
@@ -391,7 +406,7 @@ static bool receive_all(struct attempt *a)
                 ++at < a->sent_count && a->sent[at].kind == SENT_COMMIT;
             if (at == a->sent_count)
                 patience = clock_monotonic_ms() + SYNC_MS;
-            else if (a->batch->committing && a->stop != NULL)
+            else if (a->batch->committing && a->slots == NULL) /* of a probe */
                 patience = clock_monotonic_ms() + PROBE_COMMIT_MS;
             continue;
         }
@@ -419,7 +434,10 @@ static struct attempt follow_up(const struct attempt *a)
                             .conn = a->conn,
                             .slots = a->slots,
                             .count = a->count,
-                            .answers = a->answers};
+                            .answers = a->answers,
+                            .patience = a->patience,
+                            .stop = a->stop,
+                            .stop_arg = a->stop_arg};
 }
 
 /* Ends a transaction that failed. */
@@ -432,8 +450,7 @@ static bool roll_back(struct attempt *a)
     undo.sent[undo.sent_count++] = (struct sent){SENT_OTHER, 0};
     return PQsendQueryParams(a->conn->pg, "ROLLBACK", 0, NULL, NULL, NULL, NULL, 1) &&
            PQpipelineSync(a->conn->pg) &&
-           wait_for(&undo, conn_push, clock_monotonic_ms() + PATIENCE_MS) &&
-           receive_all(&undo) && undo.state[0] == '\0';
+           wait_for(&undo, conn_push, undo.patience) && receive_all(&undo) && undo.state[0] == '\0';
 }
 
 /* ---- finishing ---------------------------------------------------------------------- */
@@ -477,12 +494,13 @@ static struct verdict failure(const struct attempt *a)
 {
     static const enum verdict_kind VERDICTS[] = {
         [SQLSTATE_DATA] = VERDICT_DATA,      [SQLSTATE_RACE] = VERDICT_AGAIN,
-        [SQLSTATE_TWIN] = VERDICT_TWIN,      [SQLSTATE_READ_ONLY] = VERDICT_READ_ONLY,
-        [SQLSTATE_UNABLE] = VERDICT_REFUSED,
+        [SQLSTATE_LOCKED] = VERDICT_LOCKED,  [SQLSTATE_TWIN] = VERDICT_TWIN,
+        [SQLSTATE_UNABLE] = VERDICT_REFUSED, [SQLSTATE_READ_ONLY] = VERDICT_READ_ONLY,
     };
     struct verdict verdict = {.kind = VERDICTS[sqlstate_meaning(a->state)],
                               .error = sqlstate_err(a->state),
-                              .why = why_not(a->state, a->said)};
+                              .why = why_not(a->state, a->said),
+                              .in_lock = a->in_lock};
 
     if (a->asking)
         verdict.error.effect = EFFECT_UNKNOWN;
@@ -521,7 +539,7 @@ static struct verdict ask(struct attempt *committed)
         sent = !any_of(&a, a.config->kinds[k]) || send_kind(&a, k, &a.batch->parameters);
     a.batch->parameters.failed = false;
     if (!sent || !PQpipelineSync(a.conn->pg) ||
-        !wait_for(&a, conn_push, clock_monotonic_ms() + PATIENCE_MS) || !receive_all(&a))
+        !wait_for(&a, conn_push, a.patience) || !receive_all(&a))
         return lost;
     if (a.state[0] != '\0')
         return sqlstate_meaning(a.state) == SQLSTATE_CONNECTION ? lost : failure(&a);
@@ -580,14 +598,18 @@ static struct fault pass_commit(const struct attempt *a, const char *edge)
 }
 
 struct verdict batch_attempt(struct batch *batch, const struct db_config *config,
-                             struct conn *conn, struct slot *slots, size_t count)
+                             struct conn *conn, struct slot *slots, size_t count,
+                             bool (*stop)(void *arg), void *arg)
 {
     struct attempt a = {.batch = batch,
                         .config = config,
                         .conn = conn,
                         .slots = slots,
                         .count = count,
-                        .answers = batch->answers};
+                        .answers = batch->answers,
+                        .patience = clock_monotonic_ms() + PATIENCE_MS,
+                        .stop = stop,
+                        .stop_arg = arg};
 
     conn->warned = batch->committing = false;
     slots_sort(slots, count, &batch->by_id);
@@ -609,8 +631,7 @@ struct verdict batch_attempt(struct batch *batch, const struct db_config *config
         conn_close(conn); /* half a batch is in its buffer, without a COMMIT */
         return (struct verdict){.kind = VERDICT_DATA, .error = err_memory()};
     }
-    bool alive =
-        wait_for(&a, conn_push, clock_monotonic_ms() + PATIENCE_MS) && receive_all(&a);
+    bool alive = wait_for(&a, conn_push, a.patience) && receive_all(&a);
     struct fault after = pass_commit(&a, "after");
     if (after.kind == FAULT_DROP || after.kind == FAULT_REPEAT ||
         before.kind == FAULT_REPEAT)
@@ -657,14 +678,14 @@ struct verdict batch_probe(struct batch *batch, const struct db_config *config,
                         .config = config,
                         .conn = conn,
                         .answers = batch->answers,
+                        .patience = clock_monotonic_ms() + PATIENCE_MS,
                         .stop = stop,
                         .stop_arg = arg};
 
     conn->warned = batch->committing = false;
     bool sent = send_probe(&a, &batch->parameters);
     batch->parameters.failed = false;
-    bool alive = sent && wait_for(&a, conn_push, clock_monotonic_ms() + PATIENCE_MS) &&
-                 receive_all(&a);
+    bool alive = sent && wait_for(&a, conn_push, a.patience) && receive_all(&a);
     clear_answers(batch->answers);
     batch->committing = false;
     return alive ? judge_probe(&a) : in_doubt(&a);

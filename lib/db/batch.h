@@ -22,6 +22,7 @@ enum verdict_kind {
     /* Rolled back; or, with effect unknown in `error`, committed and some could not be answered. */
     VERDICT_DATA,      /* some operation can never succeed: `error` */
     VERDICT_AGAIN,     /* a race: `error` */
+    VERDICT_LOCKED,    /* what some operation needs is locked for too long: `error` */
     VERDICT_TWIN,      /* a key is taken: again, and if that stays, DATA */
     VERDICT_REFUSED,   /* the server cannot write just now: `error` */
     VERDICT_READ_ONLY, /* this server only reads; nothing was done: `error` */
@@ -32,6 +33,7 @@ struct verdict {
     enum verdict_kind kind;
     struct err error; /* for the operations */
     struct err why;   /* for who asks how the database is; or ERR_NONE */
+    bool in_lock;     /* it was config->lock that failed */
 };
 
 /* Kept between batches.  by_id's slots are allocated by the writer, the rest starts zeroed. */
@@ -40,6 +42,7 @@ struct batch {
     PGresult *answers[DB_KINDS_MAX];
     struct slots_by_id by_id;
     bool committing; /* all is answered but the COMMIT */
+    bool hurried;    /* set by the writer: attempts wait for locks for a moment only */
 };
 
 /* Prepares every statement and enters pipeline mode; the connection is then a batch's. */
@@ -49,10 +52,11 @@ struct err batch_prepare(const struct db_config *config, struct conn *conn, int6
 /*
  * One attempt, of slots that all hold an operation.  Operations whose deadline passes while
  * the database works are told so (effect unknown) and their slots emptied; an attempt lasts
- * at most the patience.
+ * at most the patience, and once all are told, until stop(arg) says that it is enough.
  */
 struct verdict batch_attempt(struct batch *batch, const struct db_config *config,
-                             struct conn *conn, struct slot *slots, size_t count)
+                             struct conn *conn, struct slot *slots, size_t count,
+                             bool (*stop)(void *arg), void *arg)
     __attribute__((warn_unused_result));
 
 /*

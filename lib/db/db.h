@@ -14,7 +14,8 @@
  *  - success means COMMIT was acknowledged.  A failure with effect none means it never
  *    will be; with effect unknown, that it may have been.
  *  - one bad operation never fails its neighbours: a batch that fails for its data is
- *    rolled back, halved and run again until the bad one stands alone.
+ *    rolled back, halved and run again until the bad one stands alone.  Nor does one row
+ *    that somebody keeps locked: who needs it is UNAVAILABLE once lock_timeout is over.
  *  - when the connection drops, also in mid-COMMIT, the batch is run again on a new one
  *    until each operation's deadline.  So every statement must be idempotent by its ids.
  */
@@ -116,7 +117,7 @@ struct db_config {
     size_t kind_count;
     /* Run first in each transaction when not NULL: takes every lock the batch needs in one
      * sorted statement.  $1 is column 0 of every head, $2 column 0 of every line, both
-     * text[] without order and with repeats. */
+     * text[] without order and with repeats.  An operation with lines is locked by these. */
     const char *lock;
     size_t queue_max;                 /* operations waiting; past it RESOURCE_EXHAUSTED */
     size_t batch_max;                 /* operations in one transaction */

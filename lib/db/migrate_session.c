@@ -54,10 +54,30 @@ struct err session_run(PGconn *conn, const char *sql)
     return e;
 }
 
+struct warning {
+    PQnoticeReceiver shown_by;
+    bool came;
+};
+
+static void note_warning(void *arg, const PGresult *notice)
+{
+    struct warning *warning = arg;
+    const char *severity = PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
+
+    warning->came |= severity != NULL && strcmp(severity, "WARNING") == 0;
+    warning->shown_by(NULL, notice);
+}
+
+/* A warning during COMMIT may be "canceling the wait for synchronous replication":
+ * committed here, perhaps nowhere else. */
 struct err session_commit(PGconn *conn)
 {
+    struct warning warning = {.shown_by = PQsetNoticeReceiver(conn, NULL, NULL)};
+    PQsetNoticeReceiver(conn, note_warning, &warning);
     PGresult *result = PQexec(conn, "COMMIT");
     struct err e = ERR_NONE;
+
+    PQsetNoticeReceiver(conn, warning.shown_by, NULL);
 
     if (PQresultStatus(result) == PGRES_FATAL_ERROR && PQstatus(conn) == CONNECTION_OK)
         e = session_error(conn, result);
@@ -65,6 +85,9 @@ struct err session_commit(PGconn *conn)
         e = err_unknown(ERR_UNKNOWN, "the connection was lost in COMMIT; run this again");
     else if (strcmp(PQcmdStatus(result), "COMMIT") != 0)
         e = err_make(ERR_UNKNOWN, "the server rolled the transaction back");
+    else if (warning.came)
+        e = err_unknown(ERR_UNKNOWN, "the server warned in COMMIT (above): it may not be on "
+                                     "the standby; run this again");
     PQclear(result);
     return e;
 }

@@ -25,10 +25,10 @@ static const struct setting SETTINGS[] = {
     /* Names in our SQL mean PostgreSQL's own functions, not those of whoever may create in
      * a schema of the database's path.  (Migrations may create in `public`.) */
     {SERVICE, "search_path", "pg_catalog, pg_temp", NULL, false},
-    /* A wait behind a transaction whose owner died without a word ends; the batch is then
-     * run again.  A statement that ran into its time-out has had no effect: it never
+    /* A wait behind a transaction whose owner died, or thinks, ends so early that those of
+     * the batch who do not need its rows keep their deadlines.  A statement that ran into its time-out has had no effect: it never
      * cancels a COMMIT's wait for a standby in a way we could take for success. */
-    {SERVICE, "lock_timeout", "5s", NULL, false},
+    {SERVICE, "lock_timeout", "1s", NULL, false},
     {SERVICE, "statement_timeout", "20s", NULL, false},
     /* Nobody waits longer than this for locks of a process of ours that hangs or is gone. */
     {SERVICE, "idle_in_transaction_session_timeout", "20s", NULL, false},

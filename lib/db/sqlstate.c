@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
-enum { RETRY_UNABLE_MS = 30000 };
+enum { RETRY_UNABLE_MS = 30000, RETRY_LOCKED_MS = 5000 };
 
 #define AWAY "the database cannot be reached"
 
@@ -16,7 +16,7 @@ static const struct row {
 } ROWS[] = {
     {"40001", SQLSTATE_RACE, NULL}, /* serialization_failure */
     {"40P01", SQLSTATE_RACE, NULL}, /* deadlock_detected */
-    {"55P03", SQLSTATE_RACE, NULL}, /* lock_not_available: lock_timeout */
+    {"55P03", SQLSTATE_LOCKED, NULL}, /* lock_not_available: lock_timeout */
     {"23505", SQLSTATE_TWIN, NULL}, /* unique_violation: a twin committed under our snapshot;
                                        run again it is seen, and answered as it was */
     {"25006", SQLSTATE_READ_ONLY, /* read_only_sql_transaction: this is a standby now */
@@ -81,6 +81,11 @@ struct err sqlstate_err(const char *state)
     case SQLSTATE_RACE:
         return err_make(ERR_UNAVAILABLE,
                         "Another transaction was in the way several times; try again.");
+    case SQLSTATE_LOCKED:
+        e = err_make(ERR_UNAVAILABLE, "Nothing was done: another transaction keeps locked "
+                                      "what this needs; try again later.");
+        e.retry_after_ms = RETRY_LOCKED_MS;
+        return e;
     case SQLSTATE_TWIN:
     case SQLSTATE_DATA:
         break;

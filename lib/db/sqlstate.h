@@ -6,6 +6,7 @@
 enum sqlstate_meaning {
     SQLSTATE_DATA,       /* this statement with these values can never succeed */
     SQLSTATE_RACE,       /* another transaction was in the way: run it again */
+    SQLSTATE_LOCKED,     /* another transaction keeps a row or table locked: lock_timeout */
     SQLSTATE_TWIN,       /* a key is taken: by a twin, who is seen when run again, or for good */
     SQLSTATE_CONNECTION, /* this server is going, gone or not for us: connect again */
     SQLSTATE_READ_ONLY,  /* this server only reads; nothing was done: connect again */
@@ -19,8 +20,8 @@ enum sqlstate_meaning sqlstate_meaning(const char *state);
  * The error to answer with.  FAILED_PRECONDITION for a violated constraint, INVALID_ARGUMENT
  * for values out of range, UNAVAILABLE for all that is not the operation's own fault, else
  * INTERNAL.  The message never holds SQL or values; those go to the log by the caller's
- * choice.  Of what a server is unable to do, it is not worth asking again soon
- * (retry_after_ms): somebody must act first.
+ * choice.  Of what a server is unable to do, or what is locked, it is not worth asking
+ * again soon (retry_after_ms): somebody must act first.
  */
 struct err sqlstate_err(const char *state) __attribute__((warn_unused_result));
 

@@ -9,8 +9,9 @@
 #include "base/text.h"
 
 /* What says who one is, and proves it. */
-static const char *const IDENTITY[] = {"user",    "password", "passfile",
-                                       "sslcert", "sslkey",   "sslpassword"};
+static const char *const IDENTITY[] = {
+    "user",        "password",         "passfile",         "sslcert", "sslkey",
+    "sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret"};
 
 static bool is_identity(const char *keyword)
 {

@@ -3,7 +3,7 @@
  *
  *   submit --> queue --take--> batch --attempt--> committed: done
  *                               ^  ^---again / lost: until each deadline
- *                               |------data: halves, until the bad one stands alone
+ *                               |------data, locked: halves, until the bad one stands alone
  *
  * What is known of the database is told by health.h.  When it could not write, or has just
  * been connected to, a probe (batch.h) comes before what is queued, and then once a second
@@ -340,6 +340,7 @@ static void probe(struct writer *w)
         health_set(&w->health, ERR_NONE);
         break;
     case VERDICT_AGAIN: /* somebody was in the way: nothing new is known */
+    case VERDICT_LOCKED:
         break;
     case VERDICT_LOST:
     case VERDICT_READ_ONLY:
@@ -354,7 +355,7 @@ static void probe(struct writer *w)
     }
 }
 
-/* ---- running ------------------------------------------------------------------------ */
+/* ---- ends ------------------------------------------------------------------------------ */
 
 static struct err stopping(bool in_doubt)
 {
@@ -391,12 +392,14 @@ static size_t compact(struct writer *w, struct slot *slots, size_t count, bool c
     return kept;
 }
 
-/* Run again, what had committed answers as it did; only a refusal to run, or to tell what
- * became of it, leaves doubt. */
+/* Run again, what had committed answers as it did; only what keeps it from running, or from
+ * telling what became of it, leaves doubt: INTERNAL is a statement that was cancelled, or a
+ * fault of the server's. */
 static enum err_effect effect_of(const struct slot *slot, struct err error)
 {
     bool refused = error.code == ERR_UNAVAILABLE ||
-                   error.code == ERR_RESOURCE_EXHAUSTED || error.effect == EFFECT_UNKNOWN;
+                   error.code == ERR_RESOURCE_EXHAUSTED || error.code == ERR_INTERNAL ||
+                   error.effect == EFFECT_UNKNOWN;
 
     return slot->in_doubt && refused ? EFFECT_UNKNOWN : EFFECT_NONE;
 }
@@ -416,7 +419,8 @@ static struct verdict attempt(struct writer *w, struct slot *slots, size_t count
     w->attempted = slots;
     w->attempted_count = count;
     w->busy_from_ms = clock_monotonic_ms();
-    struct verdict v = batch_attempt(&w->batch, &w->config, &w->conn, slots, count);
+    struct verdict v = batch_attempt(&w->batch, &w->config, &w->conn, slots, count,
+                                     is_closing, w);
     w->busy_from_ms = 0;
     w->attempted_count = 0;
     return v;
@@ -437,6 +441,65 @@ static void tell_again(const struct writer *w, const struct slot *slots, size_t 
     log_pair(&line, "error", error->message);
     log_end(&line);
 }
+
+/* ---- what somebody keeps locked ------------------------------------------------------ */
+
+/* What the lock statement locks for an operation: its first line, or itself. */
+static const char *key_of(const struct slot *slot)
+{
+    const struct db_op *op = slot->op;
+    const char *key = op->line_count > 0 ? op->lines[0].text : op->head[0].text;
+
+    return key != NULL ? key : "";
+}
+
+static int by_key(const void *a, const void *b)
+{
+    return strcmp(key_of(a), key_of(b));
+}
+
+/* Whether each needs that one row and no other. */
+static bool all_need_one(const struct slot *slots, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (slots[i].op->line_count > 1 || by_key(&slots[i], &slots[0]) != 0)
+            return false;
+    return true;
+}
+
+static void run(struct writer *w, struct slot *slots, size_t count);
+
+static void run_halves(struct writer *w, struct slot *slots, size_t count)
+{
+    run(w, slots, count / 2);
+    run(w, slots + count / 2, count - count / 2);
+}
+
+/*
+ * All have waited for lock_timeout.  The halves wait for a moment only, so that the
+ * neighbours keep their deadlines; and those that need one row stand together, and fail
+ * together.
+ */
+static void run_locked(struct writer *w, struct slot *slots, size_t count,
+                       const struct verdict *v)
+{
+    const bool hurried = w->batch.hurried;
+
+    count = compact(w, slots, count, is_closing(w));
+    if (count == 0)
+        return;
+    if (count == 1 || (v->in_lock && all_need_one(slots, count))) {
+        finish_all(slots, count, v->error);
+        return;
+    }
+    if (w->config.lock != NULL)
+        qsort(slots, count, sizeof *slots, by_key);
+    w->batch.hurried = true;
+    run_halves(w, slots, count);
+    w->batch.hurried = hurried;
+}
+
+/* ---- running ------------------------------------------------------------------------- */
 
 /* Runs operations to their ends: every `done` was called when it returns. */
 static void run(struct writer *w, struct slot *slots, size_t count)
@@ -471,6 +534,9 @@ static void run(struct writer *w, struct slot *slots, size_t count)
             tell_again(w, slots, count, &v.error);
             back_off(w);
             break;
+        case VERDICT_LOCKED:
+            run_locked(w, slots, count, &v);
+            return;
         case VERDICT_REFUSED:
             note_trouble(w, v.why); /* before anybody is told, who may ask */
             finish_all(slots, count, v.error);
@@ -486,8 +552,7 @@ static void run(struct writer *w, struct slot *slots, size_t count)
                 finish_all(slots, count, v.error);
                 return;
             }
-            run(w, slots, count / 2);
-            run(w, slots + count / 2, count - count / 2);
+            run_halves(w, slots, count);
             return;
         }
     }

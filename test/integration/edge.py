@@ -148,18 +148,31 @@ def raw(port, data, patience=30):
         return Answer(response, response.read())
 
 
+HOLD_UP = """
+    CREATE FUNCTION public.hold_up() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        PERFORM set_config('lock_timeout', '0', true), pg_advisory_xact_lock_shared(77);
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER hold_up BEFORE INSERT OR UPDATE OR DELETE ON {table}
+        EXECUTE FUNCTION public.hold_up()"""
+
+
 @contextlib.contextmanager
 def held_up(stack, table):
-    """Whatever writes there waits, and with it what its writer has not begun.  Gives a function
-    that counts who waits."""
+    """Whatever writes there waits, and with it what its writer has not begun, however long that
+    takes (a lock is waited for as long as lock_timeout).  Gives a function that counts who
+    waits."""
+    stack.sql(HOLD_UP.format(table=table))
     with subprocess.Popen(["psql", "-XAtq", stack.database()], text=True,
                           stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         try:
-            holder.stdin.write(f"BEGIN; LOCK TABLE {table}; SELECT 'held';\n")
+            holder.stdin.write("SELECT 'held' FROM pg_advisory_lock(77);\n")
             holder.stdin.flush()
             if holder.stdout.readline() != "held\n":
                 raise AssertionError(f"{table} cannot be locked")
             yield lambda: stack.number("SELECT count(*) FROM pg_locks WHERE NOT granted "
-                                       f"AND relation = '{table}'::regclass")
+                                       "AND locktype = 'advisory' AND objid = 77")
         finally:
-            holder.stdin.close()  # which ends the transaction
+            holder.stdin.close()  # which ends the session
+            stack.sql("DROP FUNCTION public.hold_up() CASCADE")

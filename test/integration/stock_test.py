@@ -1,5 +1,10 @@
 """A reservation nobody confirms gives its stock back by itself."""
-from stack import StackTest, main, wait_until
+import concurrent.futures
+import contextlib
+import subprocess
+import uuid
+
+from stack import StackTest, check_sums, main, wait_until
 
 RESERVATION = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 
@@ -27,6 +32,42 @@ class Stock(StackTest):
         for _ in range(3):
             self.call("AdjustStock", sku="saucer", delta=7, reason="test", adjustment_id="a1")
         self.assertEqual(self.stack.stock("saucer"), (7, 0, 0))
+
+
+class Locked(StackTest):
+    """Somebody has a transaction open in psql that has changed one product's stock."""
+
+    @contextlib.contextmanager
+    def locked(self, sku):
+        with subprocess.Popen(["psql", "-XAtq", self.stack.database()], text=True,
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+            try:
+                holder.stdin.write("BEGIN; SELECT sku FROM inventory.stock"
+                                   f" WHERE sku = '{sku}' FOR UPDATE;\n")
+                holder.stdin.flush()
+                self.assertEqual(holder.stdout.readline(), f"{sku}\n")
+                yield
+            finally:
+                holder.stdin.close()  # which ends the transaction
+
+    def buy(self, sku):
+        key = str(uuid.uuid4())
+        with contextlib.closing(self.stack.shopper()) as shopper:
+            self.assertEqual(shopper.put_cart(key, [(sku, 1)]).status, 201)
+            return sku, shopper.order(key, key)
+
+    def test_the_others_are_sold_while_one_is_locked(self):
+        """An order of what is locked is refused, or unknown as long as Release waits, too."""
+        for sku in ("saucer", "mug"):
+            self.stack.product(sku, 100)
+        self.buy("mug")
+        with self.locked("saucer"), concurrent.futures.ThreadPoolExecutor(16) as pool:
+            for sku, answer in pool.map(self.buy, ["saucer", "mug", "mug", "mug"] * 8):
+                self.assertIn(answer.status, (503, 504) if sku == "saucer" else (201,),
+                              f"{sku}: {answer!r}")
+        self.assertEqual(self.buy("saucer")[1].status, 201)
+        wait_until(lambda: self.stack.unfinished() == 0, 60, "every checkout is finished")
+        check_sums(self, self.stack)
 
 
 if __name__ == "__main__":

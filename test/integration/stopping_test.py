@@ -1,14 +1,12 @@
 """Stopping takes the time that the settings allow, tells what it cut off, and then is no success."""
-import contextlib
 import os
 import re
 import signal
 import socket
-import subprocess
 import threading
 import uuid
 
-from edge import Gateway
+from edge import Gateway, held_up
 from gateway_drain_test import listens, order, read_answer
 from stack import StackTest, main, wait_until
 
@@ -84,32 +82,14 @@ class Stopping(StackTest):
         [line] = re.findall(r"event=request_cut (.*)", gateway.log())
         self.assertRegex(line, r"^request=\S+ method=POST path=/v1/orders status=504 ")
 
-    @contextlib.contextmanager
-    def locked(self, table):
-        """Whoever wants to write to the table waits."""
-        session = subprocess.Popen(["psql", "-XAtq", self.stack.database()], text=True,
-                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        try:
-            session.stdin.write(f"BEGIN; LOCK TABLE {table} IN EXCLUSIVE MODE; SELECT 'locked';\n")
-            session.stdin.flush()
-            self.assertEqual(session.stdout.readline(), "locked\n")
-            yield
-        finally:
-            session.stdin.close()
-            session.wait(PATIENCE)
-            session.stdout.close()
-
-    def waits_for_a_lock(self):
-        return self.stack.number("SELECT count(*) FROM pg_locks WHERE NOT granted") > 0
-
     def test_a_call_that_outlasts_the_stop_is_told_and_the_status_is_not_0(self):
         pid, said = self.stack.pid("inventory"), len(self.stack.log("inventory"))
         adjust = threading.Thread(target=self.stack.ctl, kwargs={"check": False}, args=(
             "call", "--max-time", "8", "AdjustStock",
             '{"sku": "cup", "delta": 1, "reason": "a test", "adjustmentId": "outlasts"}'))
-        with self.locked("inventory.stock"):
+        with held_up(self.stack, "inventory.stock") as waiting:
             adjust.start()
-            wait_until(self.waits_for_a_lock, PATIENCE, "the call waits for the database")
+            wait_until(waiting, PATIENCE, "the call waits for the database")
             self.stack.kills += 1
             os.kill(pid, signal.SIGTERM)
             wait_until(lambda: "event=call_cut" in self.stack.log("inventory")[said:], PATIENCE,

@@ -570,6 +570,34 @@ static void a_cancelled_wait_for_the_standby_is_unknown(void **state)
     db_close(db);
 }
 
+static void *commit(void *conn)
+{
+    static struct err e;
+
+    e = session_commit(conn);
+    return &e;
+}
+
+static void a_migration_whose_wait_for_the_standby_is_cancelled_is_unknown(void **state)
+{
+    PGconn *migrator;
+    pthread_t committer;
+    void *e;
+
+    (void)state;
+    assert_ok(session_open(database_url(), &migrator));
+    assert_ok(session_run(migrator, "BEGIN; INSERT INTO w.rows VALUES ('migrated')"));
+    want_a_standby();
+    assert_int_equal(pthread_create(&committer, NULL, commit, migrator), 0);
+    wait_sql("SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity"
+             " WHERE wait_event = 'SyncRep' AND application_name = 'checkoutctl'");
+    pthread_join(committer, &e);
+    assert_true(failed(*(struct err *)e));
+    assert_int_equal(((struct err *)e)->effect, EFFECT_UNKNOWN);
+    PQfinish(migrator);
+    reset(state);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -589,6 +617,8 @@ int main(void)
         cmocka_unit_test_setup(who_waited_for_a_lock_sees_what_its_owner_wrote, reset),
         cmocka_unit_test_setup(no_write_is_acknowledged_before_it_is_durable, reset),
         cmocka_unit_test_setup(a_cancelled_wait_for_the_standby_is_unknown, reset),
+        cmocka_unit_test_setup(
+            a_migration_whose_wait_for_the_standby_is_cancelled_is_unknown, reset),
     };
 
     return cmocka_run_group_tests_name("settings", tests, NULL, NULL);

@@ -22,6 +22,7 @@ enum {
     SOON_MS = 150,  /* deadlines that are meant to pass, in a queue */
     IN_TIME_MS = 2000, /* and in the database: enough to get there first */
     LATER_MS = 50000,
+    CLOSING_MS = 15000, /* what a service has to end */
 };
 
 static const char SCHEMA[] =
@@ -32,6 +33,12 @@ static const char SCHEMA[] =
     "CREATE TABLE w.lines (op_id text, position bigserial, sku text, quantity bigint);"
     "CREATE TABLE w.total (sum bigint NOT NULL);"
     "INSERT INTO w.total VALUES (0);"
+    /* A test that holds the total may do so for as long as it likes. */
+    "CREATE SEQUENCE w.held;"
+    "CREATE FUNCTION w.patient() RETURNS trigger LANGUAGE plpgsql AS"
+    " 'BEGIN IF (SELECT last_value FROM w.held) = 2"
+    "  THEN PERFORM set_config(''lock_timeout'', ''0'', true); END IF; RETURN NULL; END';"
+    "CREATE TRIGGER patient BEFORE UPDATE ON w.total EXECUTE FUNCTION w.patient();"
     "CREATE TABLE w.rows (id text PRIMARY KEY, n bigint NOT NULL);"
     "INSERT INTO w.rows VALUES ('x', 0), ('y', 0);"
     "CREATE SEQUENCE w.commits;" /* counts on when a transaction is rolled back */
@@ -96,7 +103,24 @@ static const struct db_kind TICK = {
 static const struct db_kind BUMP_X = {.name = "bump_x", .head = "ti", .write = BUMP("x")};
 static const struct db_kind BUMP_Y = {.name = "bump_y", .head = "ti", .write = BUMP("y")};
 
+/* Adds to the rows its lines name. */
+static const struct db_kind SELL = {
+    .name = "sell",
+    .head = "ti",  /* id, n */
+    .lines = "ti", /* row, n */
+    .write =
+        "WITH new AS ("
+        "    INSERT INTO w.ops (id, n)"
+        "    SELECT * FROM unnest($1, $2) ON CONFLICT DO NOTHING RETURNING id"
+        ") "
+        "UPDATE w.rows r SET n = r.n + l.n"
+        " FROM (SELECT l.row, sum(l.n) AS n FROM unnest($3, $4, $5) AS l(op, row, n)"
+        "       JOIN unnest($1) WITH ORDINALITY AS a(id, op) USING (op) JOIN new USING (id)"
+        "       GROUP BY l.row) l WHERE r.id = l.row",
+};
+
 static const struct db_kind *const KINDS[] = {&PUT, &TICK, &BUMP_X, &BUMP_Y};
+static const struct db_kind *const SALES[] = {&SELL};
 static const struct db_kind *const BACKWARDS[] = {&BUMP_Y, &BUMP_X};
 
 static struct db *open_on(const char *url, size_t queue_max, size_t batch_max, size_t readers)
@@ -220,6 +244,7 @@ static PGconn *hold_total(void)
 {
     PGconn *conn = admin_connect();
 
+    sql_on(conn, "SELECT setval('w.held', 2)");
     sql_on(conn, "BEGIN; SELECT * FROM w.total FOR UPDATE");
     return conn;
 }
@@ -512,6 +537,95 @@ static void several_bad_operations_fail_alone(void **state)
     db_close(db);
 }
 
+/* ---- rows that an outsider has locked -------------------------------------------------- */
+
+static PGconn *hold_row_x(void)
+{
+    PGconn *conn = admin_connect();
+
+    sql_on(conn, "BEGIN; SELECT * FROM w.rows WHERE id = 'x' FOR UPDATE");
+    return conn;
+}
+
+static void assert_locked_out(const struct one *one)
+{
+    assert_int_equal(one->calls, 1);
+    assert_int_equal(one->error.code, ERR_UNAVAILABLE);
+    assert_int_equal(one->error.effect, EFFECT_NONE);
+    assert_true(one->error.retry_after_ms > 0);
+}
+
+static void a_row_that_stays_locked_fails_only_who_needs_it(void **state)
+{
+    static struct one ones[MANY];
+    struct latch latch;
+    struct db *db = open_db();
+
+    (void)state;
+    wait_health(db, ERR_OK, "");
+    fill_many(ones, MANY, &latch, "l");
+    ones[37].op.kind = &BUMP_X;
+    PGconn *holder = hold_row_x();
+    submit_together(db, ones, MANY);
+    latch_wait(&latch, 0);
+    let_go(holder);
+    assert_locked_out(&ones[37]);
+    assert_int_equal(db_health(db).code, ERR_OK);
+    ones[37].error = ERR_NONE;
+    assert_all_ok(ones, MANY);
+    assert_each_took_effect_once("l", MANY - 1);
+    db_close(db);
+}
+
+/* Half of a batch wants it: told in a few attempts, not one an operation. */
+static void those_who_need_the_same_locked_row_fail_together(void **state)
+{
+    static const struct db_value X[] = {{.text = "x"}, {.number = 1}},
+                                 Y[] = {{.text = "y"}, {.number = 1}};
+    static struct one ones[MANY];
+    struct latch latch;
+    const struct db_config config = {
+        .url = database_url(),
+        .name = "writer_test",
+        .kinds = SALES,
+        .kind_count = 1,
+        .lock = "SELECT FROM unnest($1 || $2) AS named(id), LATERAL ("
+                "    SELECT FROM w.rows r WHERE r.id = named.id FOR UPDATE) AS locked",
+        .queue_max = 8192,
+        .batch_max = 512,
+    };
+    struct db *db = NULL;
+
+    (void)state;
+    assert_ok(db_open(&config, &db));
+    wait_health(db, ERR_OK, "");
+    fill_many(ones, MANY, &latch, "s");
+    for (int i = 0; i < MANY; i++) {
+        ones[i].op.kind = &SELL;
+        ones[i].op.lines = i % 2 == 0 ? X : Y;
+        ones[i].op.line_count = 1;
+    }
+    PGconn *holder = hold_row_x();
+    const int64_t begun = sql_number("SELECT deadlocks + xact_rollback FROM pg_stat_database"
+                                     " WHERE datname = current_database()");
+    for (int i = 0; i < MANY; i++)
+        db_submit(db, &ones[i].op);
+    latch_wait(&latch, 0);
+    let_go(holder);
+    db_close(db); /* which reports what it did */
+    wait_for_no_session("writer_test");
+    for (int i = 0; i < MANY; i++)
+        if (i % 2 == 0)
+            assert_locked_out(&ones[i]);
+        else
+            assert_all_ok(&ones[i], 1);
+    assert_int_equal(sql_number("SELECT n FROM w.rows WHERE id = 'y'"), MANY / 2);
+    assert_in_range(sql_number("SELECT deadlocks + xact_rollback FROM pg_stat_database"
+                               " WHERE datname = current_database()") -
+                        begun,
+                    1, 20);
+}
+
 /* ---- deadlines ------------------------------------------------------------------------- */
 
 static void a_deadline_that_passes_in_the_database_leaves_it_unknown(void **state)
@@ -763,6 +877,25 @@ static void closing_cancels_each_queued_operation_once(void **state)
     }
     assert_int_equal(after[tries - 1].error.code, ERR_CANCELLED);
     assert_each_took_effect_once("c", 1);
+}
+
+static void closing_does_not_wait_for_what_everybody_was_told(void **state)
+{
+    struct one one;
+    struct latch latch;
+    struct db *db = open_db();
+    PGconn *holder = hold_total();
+
+    (void)state;
+    wait_health(db, ERR_OK, "");
+    fill(&one, &PUT, &latch, "late", 1, IN_TIME_MS);
+    run_one(db, &one);
+    assert_int_equal(one.error.effect, EFFECT_UNKNOWN);
+    wait_blocked("writer_test", 1);
+    const int64_t begun = clock_monotonic_ms();
+    db_close(db);
+    assert_true(clock_monotonic_ms() - begun < CLOSING_MS);
+    let_go(holder);
 }
 
 /* ---- connections ----------------------------------------------------------------------- */
@@ -1223,6 +1356,35 @@ static void a_commit_whose_answer_never_comes_is_unknown(void **state)
     assert_each_once(&one, 1);
 }
 
+static void a_repeat_that_is_cancelled_leaves_it_unknown(void **state)
+{
+    struct one one;
+    struct latch latch;
+    struct proxy proxy;
+
+    (void)state;
+    proxy_start(&proxy);
+    struct db *db = open_on(proxy.url, 100, 100, 0);
+    wait_health(db, ERR_OK, "");
+    fill(&one, &PUT, &latch, "cancelled", 1, LATER_MS);
+    latch_set(&latch, 1);
+    proxy.deaf = true;
+    db_submit(db, &one.op);
+    wait_sql("SELECT count(*) FROM w.ops WHERE id = 'cancelled'");
+    PGconn *holder = hold_total();
+    proxy.hang_up = true;
+    wait_blocked("writer_test", 1);
+    sql("SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name = 'writer_test' AND wait_event_type = 'Lock'");
+    latch_wait(&latch, 0);
+    assert_int_equal(one.error.code, ERR_INTERNAL);
+    assert_int_equal(one.error.effect, EFFECT_UNKNOWN);
+    let_go(holder);
+    db_close(db);
+    proxy_stop(&proxy);
+    assert_each_once(&one, 1);
+}
+
 /* ---- races ----------------------------------------------------------------------------- */
 
 /* Two writers that lock two rows in opposite order: deadlocks, all of them survived. */
@@ -1313,6 +1475,8 @@ int main(void)
         cmocka_unit_test_setup(ten_thousand_lines_go_in_one_operation, new_schema),
         cmocka_unit_test_setup(one_bad_operation_in_a_hundred_fails_alone, new_schema),
         cmocka_unit_test_setup(several_bad_operations_fail_alone, new_schema),
+        cmocka_unit_test_setup(a_row_that_stays_locked_fails_only_who_needs_it, new_schema),
+        cmocka_unit_test_setup(those_who_need_the_same_locked_row_fail_together, new_schema),
         cmocka_unit_test_setup(a_deadline_that_passes_in_the_database_leaves_it_unknown,
                                new_schema),
         cmocka_unit_test_setup(those_who_wait_behind_it_are_told_in_time_as_well,
@@ -1327,6 +1491,8 @@ int main(void)
                                new_schema),
         cmocka_unit_test_setup(a_full_queue_refuses_at_once, new_schema),
         cmocka_unit_test_setup(closing_cancels_each_queued_operation_once, new_schema),
+        cmocka_unit_test_setup(closing_does_not_wait_for_what_everybody_was_told,
+                               new_schema),
         cmocka_unit_test_setup(a_killed_connection_loses_and_doubles_nothing, new_schema),
         cmocka_unit_test_setup(
             a_server_that_crashes_and_returns_loses_and_doubles_nothing, new_schema),
@@ -1348,6 +1514,7 @@ int main(void)
             a_commit_whose_answer_is_lost_is_run_again_without_a_second_effect,
             new_schema),
         cmocka_unit_test_setup(a_commit_whose_answer_never_comes_is_unknown, new_schema),
+        cmocka_unit_test_setup(a_repeat_that_is_cancelled_leaves_it_unknown, new_schema),
         cmocka_unit_test_setup(
             an_operation_is_told_in_time_while_a_hung_server_is_connected_to, new_schema),
         cmocka_unit_test_setup(deadlocks_are_run_again_and_nothing_is_lost, new_schema),

@@ -56,7 +56,8 @@ static struct outbox *relay_with(struct outbox_config config)
     struct outbox *outbox = NULL;
 
     config.database_url = database_url();
-    config.every_ms = 2;
+    if (config.every_ms == 0)
+        config.every_ms = 2;
     config.takeover_ms = TAKEOVER_MS;
     config.prune_every_ms = 10;
     assert_ok(outbox_start(&config, &outbox));
@@ -274,6 +275,17 @@ static void a_relay_that_hangs_is_taken_over(void **state)
     outbox_stop(outbox);
     PQfinish(hung);
     PQfinish(conn);
+}
+
+/* The server ends a session that is silent for takeover_ms. */
+static void a_pause_that_is_longer_than_the_lease_does_not_lose_it(void **state)
+{
+    (void)state;
+    struct outbox *outbox = relay_with((struct outbox_config){
+        .owner = "slow", .keep_ms = KEEP_MS, .every_ms = 100 * TAKEOVER_MS});
+    wait_sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'placer'"
+             " AND state_change > backend_start + interval '3 s'");
+    outbox_stop(outbox);
 }
 
 static void wait_gauge(struct metrics *metrics, const char *name, const char *labels,
@@ -712,6 +724,7 @@ int main(void)
         TEST(of_one_order_none_overtakes_another),
         TEST(readers_see_no_gap_while_several_replicas_write_and_relays_die),
         TEST(a_relay_that_hangs_is_taken_over),
+        TEST(a_pause_that_is_longer_than_the_lease_does_not_lose_it),
         TEST(the_lag_is_told_by_whoever_relays_and_by_nobody_else),
         TEST(a_backlog_is_placed_at_ten_thousand_a_second_and_more),
         TEST(only_what_was_published_long_enough_ago_is_pruned),
