@@ -83,6 +83,10 @@ class DiskFull(StackTest):
             done = self.stack.ctl("health", "--service", "orchestrator", check=False)
             self.assertEqual(done.returncode, 1)
             self.assertIn("No space left on device", done.stdout)
+            done = self.stack.up("--status")
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stdout, "(?m)^state=orchestrator is not ready: NOT_SERVING, "
+                                          ".*No space left on device")
         finally:
             self.stack.free()
         wait_until(lambda: self.health() == {}, 30, "it is found out that there is space")

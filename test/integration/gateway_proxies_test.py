@@ -1,5 +1,6 @@
 """nginx and HAProxy, as deploy/ has them, in front of two gateways."""
 import contextlib
+import http.client
 import json
 import socket
 import threading
@@ -41,6 +42,7 @@ class Proxies(StackTest):
         proxy, gateways = self.proxied(kind)
         self.passes_what_the_gateway_says(proxy)
         self.refuses_doubtful_framing(proxy, gateways)
+        self.a_repeat_after_a_gateway_died_finds_the_same_order(proxy, gateways)
         self.no_order_is_lost_or_made_twice(proxy, gateways)
         for gateway in gateways:
             gateway.kill()
@@ -94,6 +96,36 @@ class Proxies(StackTest):
             self.assertEqual(answers.count(b"HTTP/1.1 "), 1, doubt)
         for gateway in gateways:
             self.assertNotIn("smuggled", gateway.log())
+
+    def a_repeat_after_a_gateway_died_finds_the_same_order(self, proxy, gateways):
+        """It dies before the first byte of its answer; then there is none, or the proxy's own."""
+        shopper, key, heard = self.shopper(proxy), fresh(), []
+        self.expect(shopper.put_cart(key, [("cup", 1)]), 201)
+
+        def ask():
+            try:
+                heard.append(shopper.order(key, key, "pm_card_late").status)
+            except (OSError, http.client.HTTPException) as nothing:
+                heard.append(type(nothing))
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        wait_until(lambda: self.stack.number(
+            f"SELECT count(*) FROM orders.checkouts WHERE cart_id = '{key}'"), 30, "it runs")
+        for gateway in gateways:
+            gateway.kill()
+        asking.join(60)
+        [said] = heard  # nginx says 502 or 504; HAProxy closes without a byte
+        self.assertIn(said, (502, 503, 504, http.client.RemoteDisconnected))
+        for gateway in gateways:
+            gateway.again()
+        answer = shopper.order_until_final(key, key, "pm_card_late")
+        self.expect(answer, 201)
+        self.assertEqual(self.stack.sql(f"SELECT id FROM orders.orders WHERE cart_id = '{key}'"),
+                         [[answer.json["order_id"]]])
+        self.assertEqual(self.stack.number(
+            "SELECT count(*) FROM sandbox.charges s JOIN orders.checkouts c"
+            f" ON s.idempotency_key = 'chg_' || c.order_id WHERE c.cart_id = '{key}'"), 1)
 
     def no_order_is_lost_or_made_twice(self, proxy, gateways):
         """One gateway is killed in the middle of it, and comes back; the other one drains."""

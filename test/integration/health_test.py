@@ -151,6 +151,11 @@ class HealthTest(StackTest):
             why = "the database's synchronous standby or its disk does not answer"
             wait_until(lambda: self.reasons().get("orchestrator") == why, SOON, "it is told")
             self.assertIn("synchronous standby", self.stack.health()[1]["orchestrator"][1])
+            done = self.stack.up("--status")
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stdout, r"(?m)^state=\w+ is not ready: NOT_SERVING, "
+                                          ".*synchronous standby")
+            self.assertRegex(done.stdout, "(?m)^health.orchestrator=NOT_SERVING .*synchronous")
             # What is not begun is not in doubt.
             self.expect(self.put_cart(), 503, "unavailable")
         finally:
