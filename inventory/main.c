@@ -97,7 +97,8 @@ static struct err start(void *arg)
     key_derive(env->host.key, "inventory.cursor", cursor_key);
     inventory_init(&env->inventory, env->db, s->reservation_ttl_ms, cursor_key);
     env->inventory.reaper = env->reaper;
-    return host_serve(&env->host, &host, &env->inventory.service.base, health, env->db);
+    e = host_serve(&env->host, &host, &env->inventory.service.base, health, env->db);
+    return failed(e) ? e : host_follow_tls(&env->host, &host, NULL, NULL);
 }
 
 static void reload(void *arg)

@@ -92,7 +92,8 @@ static struct err start(void *arg)
     provider = provider_faults(provider);
 #endif
     payment_init(&env->payment, env->db, provider);
-    return host_serve(&env->host, &host, &env->payment.service.base, health, env->db);
+    e = host_serve(&env->host, &host, &env->payment.service.base, health, env->db);
+    return failed(e) ? e : host_follow_tls(&env->host, &host, NULL, NULL);
 }
 
 static void reload(void *arg)

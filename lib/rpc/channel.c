@@ -85,6 +85,24 @@ struct err channel_set_services(struct channel *channel, const struct peers *ser
     return ERR_NONE;
 }
 
+struct err channel_set_tls(struct channel *channel, const struct tls_pem *pem)
+{
+    nng_tls_config *made[ADDRESSES_MAX] = {NULL};
+    struct err e = ERR_NONE;
+
+    for (size_t i = 0; i < channel->endpoint_count && !failed(e); i++)
+        e = tls_config_of(pem, TLS_CALL, channel->endpoints[i].url, &made[i]);
+    pthread_mutex_lock(&channel->lock);
+    for (size_t i = 0; i < channel->endpoint_count; i++) {
+        if (made[i] != NULL && failed(e))
+            nng_tls_config_free(made[i]);
+        else if (made[i] != NULL)
+            endpoint_set_tls(&channel->endpoints[i], made[i]);
+    }
+    pthread_mutex_unlock(&channel->lock);
+    return e;
+}
+
 static int64_t look_after_lanes(void *arg)
 {
     struct channel *channel = arg;

@@ -67,6 +67,11 @@ struct err channel_open(const struct channel_config *config, struct channel **ou
 struct err channel_set_services(struct channel *channel, const struct peers *services)
     __attribute__((warn_unused_result));
 
+/* Certificates for the connections made from now on to addresses of tls+tcp://; those that
+ * stand live on.  Not while the channel is closed.  Failed: all stays as it is. */
+struct err channel_set_tls(struct channel *channel, const struct tls_pem *pem)
+    __attribute__((warn_unused_result));
+
 /* Ends every call in flight with CANCELLED (effect unknown) and waits for their ends; so it
  * is not to be called from a channel_done. */
 void channel_close(struct channel *channel);

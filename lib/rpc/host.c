@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/process.h"
+#include "rpc/certificates.h"
 #include "rpc/follow.h"
 
 /* For closing sockets, files and threads, beyond what the settings allow for; above the time
@@ -73,6 +74,28 @@ struct err host_serve_all(struct host *host, const struct host_settings *setting
     return e;
 }
 
+static struct err use_certificates(void *arg, const struct tls_pem *pem)
+{
+    const struct host *host = arg;
+    struct err e =
+        host->server == NULL ? ERR_NONE : rpc_server_set_tls(host->server, pem);
+
+    return failed(e) || host->use_tls == NULL ? e : host->use_tls(host->use_tls_arg, pem);
+}
+
+struct err host_follow_tls(struct host *host, const struct host_settings *settings,
+                           struct err (*use)(void *arg, const struct tls_pem *pem),
+                           void *arg)
+{
+    host->use_tls = use;
+    host->use_tls_arg = arg;
+    return certificates_start(&(struct certificates_config){.files = settings->tls,
+                                                            .settle_ms = FOLLOW_SETTLE_MS,
+                                                            .use = use_certificates,
+                                                            .arg = host},
+                              &host->certificates);
+}
+
 /* All that is sealed with it, and for it, names it: another one needs another process. */
 static void look_at_key(const struct host *host)
 {
@@ -94,12 +117,15 @@ void host_reload(struct host *host)
 {
     look_at_key(host);
     follow_now(host->follow);
+    certificates_now(host->certificates);
 }
 
 bool host_stop_serving(struct host *host, int64_t drain_ms)
 {
     follow_stop(host->follow);
     host->follow = NULL;
+    certificates_stop(host->certificates);
+    host->certificates = NULL;
     bool all_answered = rpc_server_stop(host->server, drain_ms);
     host->server = NULL;
     return all_answered;

@@ -16,8 +16,11 @@
 struct host {
     struct key *key;
     struct peers *callers;
-    const char *key_file;  /* borrowed */
-    struct follow *follow; /* keeps the server's callers as their file is */
+    const char *key_file;              /* borrowed */
+    struct follow *follow;             /* keeps the server's callers as their file is */
+    struct certificates *certificates; /* likewise those of tls+tcp:// */
+    struct err (*use_tls)(void *arg, const struct tls_pem *pem); /* see host_follow_tls */
+    void *use_tls_arg;
     struct rpc_server *server;
     struct metrics *metrics; /* what the process counts; NULL when there was no memory */
     /* As in server.h; set before host_serve, or left NULL. */
@@ -27,7 +30,8 @@ struct host {
 /* Settings every such service has. */
 struct host_settings {
     const char *listen_url, *key_file;
-    const char *callers_file; /* "" for a program that is not called: no host_serve then */
+    const char
+        *callers_file;     /* "" for a program that is not called: no host_serve then */
     int64_t in_flight_max; /* requests served at once */
     int64_t caller_in_flight_max, caller_per_second; /* of one caller; 0: no limit */
     bool access_log;                                 /* see server.h */
@@ -80,11 +84,18 @@ struct err host_serve_all(struct host *host, const struct host_settings *setting
                           struct err (*health)(void *arg), void *arg)
     __attribute__((warn_unused_result));
 
-/* Reads the callers anew, and tells when our own key would be another at the next start. */
+/* From here on the certificates of tls+tcp:// follow their files (certificates.h): the
+ * server's, and those of channels, which `use` sets (channel_set_tls; NULL: there are none).
+ * After host_serve, or without it. */
+struct err host_follow_tls(struct host *host, const struct host_settings *settings,
+                           struct err (*use)(void *arg, const struct tls_pem *pem),
+                           void *arg) __attribute__((warn_unused_result));
+
+/* Reads the callers and certificates anew, and tells when our own key would be another at the next start. */
 void host_reload(struct host *host);
 
-/* Lets calls being served end, at most drain_ms; then receives no more.  False when some
- * had not ended (rpc_server_stop). */
+/* Lets calls being served end, at most drain_ms; then receives no more, and follows no file.
+ * False when some had not ended (rpc_server_stop). */
 bool host_stop_serving(struct host *host, int64_t drain_ms);
 
 /* Frees the keys and metrics; last, for channels and databases borrow them. */

@@ -202,6 +202,11 @@ void rpc_server_set_callers(struct rpc_server *server, const struct peers *calle
     peers_free(before);
 }
 
+struct err rpc_server_set_tls(struct rpc_server *server, const struct tls_pem *pem)
+{
+    return watch_set_tls(server->watch, pem);
+}
+
 static bool is_serving(struct rpc_server *server)
 {
     pthread_mutex_lock(&server->lock);

@@ -74,6 +74,11 @@ struct err rpc_server_start(const struct rpc_server_config *config,
 /* Who may call from the next request on; takes a share.  Those being served go on. */
 void rpc_server_set_callers(struct rpc_server *server, const struct peers *callers);
 
+/* Certificates for the connections that come from now on; those that stand live on.  As
+ * watch_set_tls: not on an nng thread, nor while the server is stopped. */
+struct err rpc_server_set_tls(struct rpc_server *server, const struct tls_pem *pem)
+    __attribute__((warn_unused_result));
+
 /*
  * Refuses what comes from now on with UNAVAILABLE, waits up to drain_ms for the calls being
  * served and a tenth of a second for their answers to be read, and closes.  NULL is allowed.
