@@ -283,7 +283,7 @@ static void reload(void *arg)
     struct parts *p = arg;
 
     host_reload(&p->host);
-    follow_now(p->follow);
+    follow_now(p->follow, p->host.key);
     http_tls_look(p->tls);
     key_source_look(p->gateway.key_source);
 }

@@ -89,9 +89,8 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_TEXT(nats_certificate_file, "", "our certificate for NATS, or none"),
     CONF_ROW_TEXT(nats_key_file, "", "and its key"),
     CONF_ROW_NUMBER(nats_replicas, "1", 1, 5, "of a stream that is made"),
-    CONF_ROW_NUMBER(
-        nats_keep_ms, "1209600000", 0, 315360000000,
-        "how long a stream keeps events, at least, milliseconds; 0: for ever"),
+    CONF_ROW_NUMBER(nats_keep_ms, "1209600000", 0, 315360000000,
+                    "how long a stream keeps events, at least, milliseconds; 0: for ever"),
     CONF_ROW_NUMBER(nats_attempts, "10", 1, 1000000,
                     "attempts at an event that NATS refuses while it takes others"),
 };
@@ -117,7 +116,6 @@ struct environment {
     struct db *db;
     struct channel *inventory, *payment;
     struct sagas *sagas;
-    uint8_t cursor_key[CURSOR_KEY_SIZE];
     struct orchestrator orchestrator;
     struct bus_local *bus_local;
     struct bus_nats *bus_nats;
@@ -128,6 +126,8 @@ struct environment {
     struct worker *expirer, *recoverer, *pruner;
     struct follow *follow; /* keeps the channels' keys as the services' file is */
 };
+
+static const char CURSORS[] = "orders.cursor"; /* of key_derive */
 
 static struct err health(void *arg)
 {
@@ -247,8 +247,7 @@ static struct err open_sagas(struct environment *env)
     config.steps = place_steps(&config.step_count);
     struct err e = sagas_open(&config, &env->sagas);
     if (!failed(e))
-        metrics_gauge_read(env->host.metrics, "sagas_running", "", count_sagas,
-                           env->sagas);
+        metrics_gauge_read(env->host.metrics, "sagas_running", "", count_sagas, env->sagas);
     return e;
 }
 
@@ -256,8 +255,7 @@ static struct err open_sagas(struct environment *env)
 static struct err start_workers(struct environment *env)
 {
     /* Often enough, too, to keep the leases of what runs here. */
-    int64_t quarter = env->settings.lease_ms / 4,
-            every_ms = env->settings.recover_every_ms;
+    int64_t quarter = env->settings.lease_ms / 4, every_ms = env->settings.recover_every_ms;
 
     if (every_ms > quarter)
         every_ms = quarter;
@@ -354,8 +352,10 @@ static struct err start(void *arg)
         e = start_workers(env);
     if (failed(e))
         return e;
-    key_derive(env->host.key, "orders.cursor", env->cursor_key);
-    orchestrator_init(&env->orchestrator, env->db, env->sagas, env->cursor_key);
+    const uint8_t *cursor_key = host_derive(&env->host, CURSORS);
+    if (cursor_key == NULL)
+        return err_memory();
+    orchestrator_init(&env->orchestrator, env->db, env->sagas, cursor_key);
     events_service_init(&env->events, env->db, env->feed, env->bus_nats != NULL);
     ProtobufCService *const services[] = {&env->orchestrator.service.base,
                                           &env->events.service.base};
@@ -364,12 +364,22 @@ static struct err start(void *arg)
     return failed(e) ? e : host_follow_tls(&env->host, &host, use_certificates, env);
 }
 
+/* As a replica that starts now has them. */
+static void renew_cursors(struct environment *env)
+{
+    const uint8_t *key = host_derive(&env->host, CURSORS);
+
+    if (key != NULL)
+        env->orchestrator.cursor_key = key;
+}
+
 static void reload(void *arg)
 {
     struct environment *env = arg;
 
-    host_reload(&env->host);
-    follow_now(env->follow);
+    if (host_reload(&env->host))
+        renew_cursors(env);
+    follow_now(env->follow, env->host.key);
 }
 
 /* A checkout ends the step that it is in: one attempt, and what the database takes. */

@@ -288,7 +288,7 @@ static void reload(void *arg)
     struct environment *env = arg;
 
     host_reload(&env->host);
-    follow_now(env->follow);
+    follow_now(env->follow, env->host.key);
     read_endpoints_again(env);
 }
 

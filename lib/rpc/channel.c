@@ -65,7 +65,7 @@ static struct err callee_new(const struct channel *channel, const struct peers *
     callee->list = peers_share(services);
     callee->peer = peer;
     callee->users = 1;
-    seal_session_start(&callee->session, key_public(channel->key), peer->public_key);
+    seal_session_start(&callee->session, peers_own(services), peer->public_key);
     *out = callee;
     return ERR_NONE;
 }
@@ -126,7 +126,7 @@ static struct channel *channel_new(const struct channel_config *config)
     pthread_mutex_init(&channel->lock, NULL);
     clock_cond_init(&channel->idle);
     atomic_init(&channel->closing, false);
-    channel->key = config->key;
+    snprintf(channel->own_name, sizeof channel->own_name, "%s", key_name(config->key));
     channel->in_flight_max = config->in_flight_max;
     snprintf(channel->service, sizeof channel->service, "%s", config->service);
     open_metrics(channel, config);

@@ -98,7 +98,6 @@ static struct rpc_server *server_new(const struct rpc_server_config *config)
     if (server == NULL)
         return NULL;
     pthread_mutex_init(&server->lock, NULL);
-    server->key = config->key;
     server->access_log = config->access_log;
     atomic_init(&server->callers, peers_share(config->callers));
     server->limits = limits_new(config->caller_in_flight_max, config->caller_per_second);

@@ -43,10 +43,9 @@ struct rpc_health_part {
 };
 
 struct rpc_server_config {
-    const char *url;       /* ipc:///path, tcp://address:port or tls+tcp://address:port */
-    struct tls_files tls;  /* for the last */
-    const struct key *key; /* borrowed, must outlive the server */
-    const struct peers *callers; /* the server takes a share of it */
+    const char *url;      /* ipc:///path, tcp://address:port or tls+tcp://address:port */
+    struct tls_files tls; /* for the last */
+    const struct peers *callers; /* read with our key; the server takes a share of it */
     /* Borrowed; Health, Reflection, Metrics and Calls are added by the server itself. */
     ProtobufCService *const *services;
     size_t service_count;

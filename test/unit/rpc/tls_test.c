@@ -70,7 +70,6 @@ static struct rpc_server *serve_tls(struct scene *s, const struct tls_files *tls
 
     return serve(&(struct rpc_server_config){.url = s->url,
                                              .tls = *tls,
-                                             .key = s->w.server,
                                              .callers = s->w.callers,
                                              .services = services,
                                              .service_count = 1,
@@ -206,8 +205,8 @@ static void files_that_lack_or_are_wrong_are_named(void **state)
     scene_end(&s);
 }
 
-/* A server of its own kind that never stopped listening, and a channel that stayed connected:
- * who comes anew has the other CA's certificates, on both sides. */
+/* From one CA to another.  The channel that is connected goes on; who comes anew needs a
+ * certificate of the other CA. */
 static void certificates_are_replaced_and_no_connection_ends(void **state)
 {
     struct scene s;
