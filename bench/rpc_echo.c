@@ -79,7 +79,6 @@ static void serve(const char *folder, const char *url)
     must(peers_read(in(folder, "callers"), true, key, &callers));
     const struct rpc_server_config config = {
         .url = url,
-        .key = key,
         .callers = callers,
         .services = services,
         .service_count = 1,

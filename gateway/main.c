@@ -153,6 +153,18 @@ static struct err follow_services(const struct settings *s, struct parts *p)
                         &p->follow);
 }
 
+static struct err use_certificates(void *arg, const struct tls_pem *pem)
+{
+    const struct parts *p = arg;
+    struct err e = channel_set_tls(p->gateway.orchestrator, pem);
+
+    if (!failed(e))
+        e = channel_set_tls(p->gateway.inventory, pem);
+    if (!failed(e) && p->gateway.payment != NULL)
+        e = channel_set_tls(p->gateway.payment, pem);
+    return e;
+}
+
 static struct err open_tls(const struct settings *s, struct parts *p)
 {
     if ((s->tls_cert_file[0] == '\0') != (s->tls_key_file[0] == '\0'))
@@ -211,8 +223,10 @@ static struct err serve_rpc(const struct settings *s, struct parts *p)
     if ((s->rpc_url[0] == '\0') != (s->callers_file[0] == '\0'))
         return err_make(ERR_INVALID_ARGUMENT,
                         "rpc_url and callers_file go together; set both or none");
-    return s->rpc_url[0] == '\0' ? ERR_NONE
-                                 : host_serve_all(&p->host, &host, NULL, 0, health, p);
+    struct err e = s->rpc_url[0] == '\0'
+                       ? ERR_NONE
+                       : host_serve_all(&p->host, &host, NULL, 0, health, p);
+    return failed(e) ? e : host_follow_tls(&p->host, &host, use_certificates, p);
 }
 
 /* A connection is a file; the usual soft limit of 1024 is too low. */
@@ -269,7 +283,7 @@ static void reload(void *arg)
     struct parts *p = arg;
 
     host_reload(&p->host);
-    follow_now(p->follow);
+    follow_now(p->follow, p->host.key);
     http_tls_look(p->tls);
     key_source_look(p->gateway.key_source);
 }

@@ -50,6 +50,8 @@ struct environment {
     struct worker *reaper;
 };
 
+static const char CURSORS[] = "inventory.cursor"; /* of key_derive */
+
 static struct err health(void *db)
 {
     return db_health(db);
@@ -93,18 +95,30 @@ static struct err start(void *arg)
                                  &env->reaper);
     if (failed(e))
         return e;
-    uint8_t cursor_key[CURSOR_KEY_SIZE];
-    key_derive(env->host.key, "inventory.cursor", cursor_key);
+    const uint8_t *cursor_key = host_derive(&env->host, CURSORS);
+    if (cursor_key == NULL)
+        return err_memory();
     inventory_init(&env->inventory, env->db, s->reservation_ttl_ms, cursor_key);
     env->inventory.reaper = env->reaper;
-    return host_serve(&env->host, &host, &env->inventory.service.base, health, env->db);
+    e = host_serve(&env->host, &host, &env->inventory.service.base, health, env->db);
+    return failed(e) ? e : host_follow_tls(&env->host, &host, NULL, NULL);
+}
+
+/* As a replica that starts now has them. */
+static void renew_cursors(struct environment *env)
+{
+    const uint8_t *key = host_derive(&env->host, CURSORS);
+
+    if (key != NULL)
+        env->inventory.cursor_key = key;
 }
 
 static void reload(void *arg)
 {
     struct environment *env = arg;
 
-    host_reload(&env->host);
+    if (host_reload(&env->host))
+        renew_cursors(env);
 }
 
 static int64_t stop_ms(const void *arg)

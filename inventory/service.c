@@ -310,7 +310,8 @@ void inventory_init(struct inventory *inventory, struct db *db, int64_t reservat
         .list_stock = list_stock,
     };
 
-    *inventory = (struct inventory){
-        .service = METHODS, .db = db, .reservation_ttl_ms = reservation_ttl_ms};
-    memcpy(inventory->cursor_key, cursor_key, sizeof inventory->cursor_key);
+    *inventory = (struct inventory){.service = METHODS,
+                                    .db = db,
+                                    .reservation_ttl_ms = reservation_ttl_ms,
+                                    .cursor_key = cursor_key};
 }

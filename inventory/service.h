@@ -13,10 +13,10 @@ struct inventory {
     int64_t reservation_ttl_ms;
     struct worker
         *reaper; /* stirred by each Reserve; NULL: none; set it before serving */
-    uint8_t cursor_key[CURSOR_KEY_SIZE];
+    const uint8_t *_Atomic cursor_key; /* may be replaced while serving */
 };
 
-/* Fills in the methods; `db` is borrowed and must outlive the service, the CURSOR_KEY_SIZE
- * bytes at `cursor_key` are copied. */
+/* Fills in the methods; `db` and the CURSOR_KEY_SIZE bytes at `cursor_key` are borrowed and must
+ * outlive the service. */
 void inventory_init(struct inventory *inventory, struct db *db, int64_t reservation_ttl_ms,
                     const uint8_t *cursor_key);

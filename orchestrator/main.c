@@ -116,7 +116,6 @@ struct environment {
     struct db *db;
     struct channel *inventory, *payment;
     struct sagas *sagas;
-    uint8_t cursor_key[CURSOR_KEY_SIZE];
     struct orchestrator orchestrator;
     struct bus_local *bus_local;
     struct bus_nats *bus_nats;
@@ -127,6 +126,8 @@ struct environment {
     struct worker *expirer, *recoverer, *pruner;
     struct follow *follow; /* keeps the channels' keys as the services' file is */
 };
+
+static const char CURSORS[] = "orders.cursor"; /* of key_derive */
 
 static struct err health(void *arg)
 {
@@ -195,6 +196,14 @@ static struct err follow_services(struct environment *env)
                                                 .use = use_services,
                                                 .arg = env},
                         &env->follow);
+}
+
+static struct err use_certificates(void *arg, const struct tls_pem *pem)
+{
+    const struct environment *env = arg;
+    struct err e = channel_set_tls(env->inventory, pem);
+
+    return failed(e) ? e : channel_set_tls(env->payment, pem);
 }
 
 static int64_t count_sagas(void *sagas)
@@ -343,21 +352,34 @@ static struct err start(void *arg)
         e = start_workers(env);
     if (failed(e))
         return e;
-    key_derive(env->host.key, "orders.cursor", env->cursor_key);
-    orchestrator_init(&env->orchestrator, env->db, env->sagas, env->cursor_key);
+    const uint8_t *cursor_key = host_derive(&env->host, CURSORS);
+    if (cursor_key == NULL)
+        return err_memory();
+    orchestrator_init(&env->orchestrator, env->db, env->sagas, cursor_key);
     events_service_init(&env->events, env->db, env->feed, env->bus_nats != NULL);
     ProtobufCService *const services[] = {&env->orchestrator.service.base,
                                           &env->events.service.base};
     env->host.health_parts = health_parts;
-    return host_serve_all(&env->host, &host, services, 2, health, env);
+    e = host_serve_all(&env->host, &host, services, 2, health, env);
+    return failed(e) ? e : host_follow_tls(&env->host, &host, use_certificates, env);
+}
+
+/* As a replica that starts now has them. */
+static void renew_cursors(struct environment *env)
+{
+    const uint8_t *key = host_derive(&env->host, CURSORS);
+
+    if (key != NULL)
+        env->orchestrator.cursor_key = key;
 }
 
 static void reload(void *arg)
 {
     struct environment *env = arg;
 
-    host_reload(&env->host);
-    follow_now(env->follow);
+    if (host_reload(&env->host))
+        renew_cursors(env);
+    follow_now(env->follow, env->host.key);
 }
 
 /* A checkout ends the step that it is in: one attempt, and what the database takes. */

@@ -10,7 +10,7 @@ struct orchestrator {
     Orders__V1__Orders_Service service; /* first: handlers get a pointer to it */
     struct db *db;
     struct sagas *sagas;
-    const uint8_t *cursor_key;
+    const uint8_t *_Atomic cursor_key; /* may be replaced while serving */
 };
 
 /* Fills in the methods; all is borrowed and must outlive the service.  Cursors of lists are

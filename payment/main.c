@@ -96,7 +96,8 @@ static struct err start(void *arg)
     provider = provider_faults(provider);
 #endif
     payment_init(&env->payment, env->db, provider);
-    return host_serve(&env->host, &host, &env->payment.service.base, health, env);
+    e = host_serve(&env->host, &host, &env->payment.service.base, health, env);
+    return failed(e) ? e : host_follow_tls(&env->host, &host, NULL, NULL);
 }
 
 static void reload(void *arg)

@@ -153,6 +153,11 @@ static struct err follow_services(struct environment *env)
                         &env->follow);
 }
 
+static struct err use_certificates(void *arg, const struct tls_pem *pem)
+{
+    return channel_set_tls(((const struct environment *)arg)->channel, pem);
+}
+
 /* The list as its file has it. */
 static struct err read_endpoints(const struct settings *s, struct endpoints **out)
 {
@@ -230,10 +235,11 @@ static struct err serve_rpc(struct environment *env)
     if ((host.listen_url[0] == '\0') != (host.callers_file[0] == '\0'))
         return err_make(ERR_INVALID_ARGUMENT,
                         "rpc_url and callers_file go together; set both or none");
-    if (host.listen_url[0] == '\0')
-        return pulse_start(&env->pulse); /* else the server's watch sees to it */
     env->host.health_parts = health_parts;
-    return host_serve_all(&env->host, &host, NULL, 0, health, env);
+    struct err e = host.listen_url[0] == '\0'
+                       ? pulse_start(&env->pulse) /* else the server's watch sees to it */
+                       : host_serve_all(&env->host, &host, NULL, 0, health, env);
+    return failed(e) ? e : host_follow_tls(&env->host, &host, use_certificates, env);
 }
 
 static struct err start(void *arg)
@@ -281,7 +287,8 @@ static void reload(void *arg)
 {
     struct environment *env = arg;
 
-    follow_now(env->follow);
+    host_reload(&env->host);
+    follow_now(env->follow, env->host.key);
     read_endpoints_again(env);
 }
 

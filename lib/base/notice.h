@@ -18,7 +18,7 @@
 #include "base/err.h"
 
 enum {
-    NOTICE_PATHS_MAX = 2,
+    NOTICE_PATHS_MAX = 3,
     NOTICE_REST_MS = 30000, /* between two looks at rest */
     NOTICE_BLIND_MS = 1000, /* likewise, where there is no inotify */
 };

@@ -114,7 +114,7 @@ static int64_t answer_wait_ms(const struct call *call, int64_t left)
 
 static nng_msg *seal_attempt(struct call *call, int64_t left_ms)
 {
-    const char *own = key_name(call->channel->key);
+    const char *own = call->channel->own_name;
     Rpc__V1__Request request = RPC__V1__REQUEST__INIT;
 
     request.method = call->method;

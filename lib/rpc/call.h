@@ -94,7 +94,7 @@ struct channel {
     struct sweeper sweeper; /* ends attempts that are late */
     struct stats stats;
     struct counter *retries, *rested;
-    const struct key *key;
+    char own_name[KEY_NAME_MAX + 1];
     struct callee *callee;
     char service[KEY_NAME_MAX + 1];
     struct endpoint endpoints[ADDRESSES_MAX];

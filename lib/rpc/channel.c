@@ -65,7 +65,7 @@ static struct err callee_new(const struct channel *channel, const struct peers *
     callee->list = peers_share(services);
     callee->peer = peer;
     callee->users = 1;
-    seal_session_start(&callee->session, key_public(channel->key), peer->public_key);
+    seal_session_start(&callee->session, peers_own(services), peer->public_key);
     *out = callee;
     return ERR_NONE;
 }
@@ -83,6 +83,24 @@ struct err channel_set_services(struct channel *channel, const struct peers *ser
     callee_leave(before);
     pthread_mutex_unlock(&channel->lock);
     return ERR_NONE;
+}
+
+struct err channel_set_tls(struct channel *channel, const struct tls_pem *pem)
+{
+    nng_tls_config *made[ADDRESSES_MAX] = {NULL};
+    struct err e = ERR_NONE;
+
+    for (size_t i = 0; i < channel->endpoint_count && !failed(e); i++)
+        e = tls_config_of(pem, TLS_CALL, channel->endpoints[i].url, &made[i]);
+    pthread_mutex_lock(&channel->lock);
+    for (size_t i = 0; i < channel->endpoint_count; i++) {
+        if (made[i] != NULL && failed(e))
+            nng_tls_config_free(made[i]);
+        else if (made[i] != NULL)
+            endpoint_set_tls(&channel->endpoints[i], made[i]);
+    }
+    pthread_mutex_unlock(&channel->lock);
+    return e;
 }
 
 static int64_t look_after_lanes(void *arg)
@@ -108,7 +126,7 @@ static struct channel *channel_new(const struct channel_config *config)
     pthread_mutex_init(&channel->lock, NULL);
     clock_cond_init(&channel->idle);
     atomic_init(&channel->closing, false);
-    channel->key = config->key;
+    snprintf(channel->own_name, sizeof channel->own_name, "%s", key_name(config->key));
     channel->in_flight_max = config->in_flight_max;
     snprintf(channel->service, sizeof channel->service, "%s", config->service);
     open_metrics(channel, config);

@@ -25,8 +25,8 @@ struct channel;
 struct channel_config {
     const char *service;          /* the callee's name in known_services */
     const char *addresses;        /* nng URLs separated by commas, 1 to 16 */
-    const struct key *key;        /* ours; borrowed, must outlive the channel */
-    const struct peers *services; /* known_services; the channel takes a share of it */
+    const struct key *key;        /* ours; borrowed until channel_open returns */
+    const struct peers *services; /* known_services, read with it; it takes a share */
     size_t in_flight_max; /* calls at once, at most 65536; past it RESOURCE_EXHAUSTED */
     struct tls_files tls; /* for addresses of tls+tcp:// */
     struct metrics *metrics; /* where rpc_client_* go; borrowed, or NULL */
@@ -62,9 +62,15 @@ typedef void channel_done(void *arg, struct err error, const ProtobufCMessage *r
 struct err channel_open(const struct channel_config *config, struct channel **out)
     __attribute__((warn_unused_result));
 
-/* The callee's key is this list's from the next attempt on; takes a share.  INVALID_ARGUMENT
+/* The callee's key is this list's from the next attempt on, and our own is that which the list
+ * was read with, of the same name; takes a share.  INVALID_ARGUMENT
  * when the service is not in it: the one before stays. */
 struct err channel_set_services(struct channel *channel, const struct peers *services)
+    __attribute__((warn_unused_result));
+
+/* Certificates for the connections made from now on to addresses of tls+tcp://; those that
+ * stand live on.  Not while the channel is closed.  Failed: all stays as it is. */
+struct err channel_set_tls(struct channel *channel, const struct tls_pem *pem)
     __attribute__((warn_unused_result));
 
 /* Ends every call in flight with CANCELLED (effect unknown) and waits for their ends; so it

@@ -115,7 +115,24 @@ void endpoint_close(struct endpoint *endpoint)
         nng_close(endpoint->socket);
     if (endpoint->tls != NULL)
         nng_tls_config_free(endpoint->tls);
+    if (endpoint->past_tls != NULL)
+        nng_tls_config_free(endpoint->past_tls);
     lane_close(endpoint->lane);
+}
+
+/* A dialer that dials takes another configuration, as a listener does (watch.c); one that was
+ * closed is made with it when there is a next one. */
+void endpoint_set_tls(struct endpoint *endpoint, nng_tls_config *config)
+{
+    int rv = nng_dialer_set_ptr(endpoint->dialer, NNG_OPT_TLS_CONFIG, config);
+
+    if (rv != 0 && rv != NNG_ENOENT)
+        log_error("certificate_not_used", "url=%s error=%s", endpoint->url,
+                  nng_strerror(rv));
+    if (endpoint->past_tls != NULL)
+        nng_tls_config_free(endpoint->past_tls);
+    endpoint->past_tls = endpoint->tls;
+    endpoint->tls = config;
 }
 
 void endpoint_enter(struct endpoint *endpoint)

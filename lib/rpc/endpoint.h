@@ -29,8 +29,9 @@ struct endpoint {
     char url[ENDPOINT_URL_MAX];
     nng_socket socket;
     nng_dialer dialer;
-    nng_tls_config *tls; /* NULL: none */
-    int64_t dialled_ms;  /* when it was made */
+    nng_tls_config *tls;      /* NULL: none */
+    nng_tls_config *past_tls; /* the one before; nng may be about to read it */
+    int64_t dialled_ms;       /* when it was made */
     bool open;
     atomic_uint connected; /* the connection that stands: its pipe's number; 0: none */
     atomic_int_least64_t alone_since_ms; /* when the last one ended */
@@ -49,6 +50,9 @@ struct err endpoint_open(struct endpoint *endpoint, const char *url,
                          const struct tls_files *tls, struct channel *channel)
     __attribute__((warn_unused_result));
 void endpoint_close(struct endpoint *endpoint);
+
+/* The next connection is made with it (taken); the one that stands lives on.  Nothing waits. */
+void endpoint_set_tls(struct endpoint *endpoint, nng_tls_config *config);
 
 /* An attempt begins at it; and is over. */
 void endpoint_enter(struct endpoint *endpoint);

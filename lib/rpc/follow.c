@@ -2,6 +2,7 @@
 #include "rpc/follow.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -20,6 +21,8 @@ struct look {
 
 struct follow {
     struct follow_config config;
+    pthread_mutex_t lock;
+    struct key *key; /* a share; under the lock */
     struct look used, last;
     struct notice *notice;
 };
@@ -46,17 +49,27 @@ static bool same(const struct look *a, const struct look *b)
     return memcmp(a, b, sizeof *a) == 0;
 }
 
-static void read_again(const struct follow_config *config)
+static struct key *share_key(struct follow *follow)
 {
-    struct peers *peers = NULL;
-    struct err e = peers_read(config->path, config->callers, config->key, &peers);
+    pthread_mutex_lock(&follow->lock);
+    struct key *key = key_share(follow->key);
+    pthread_mutex_unlock(&follow->lock);
+    return key;
+}
 
+static void read_again(struct follow *follow)
+{
+    const struct follow_config *config = &follow->config;
+    struct peers *peers = NULL;
+    struct key *key = share_key(follow);
+    struct err e = peers_read(config->path, config->callers, key, &peers);
+
+    key_free(key);
     if (!failed(e))
         e = config->use(config->arg, peers);
     if (failed(e))
         log_line(LOG_ERROR, "list_not_read_again",
-                 "path=%s error=%s note=\"the last one stays\"", config->path,
-                 e.message);
+                 "path=%s error=%s note=\"the last one stays\"", config->path, e.message);
     else
         log_info("list_read_again", "path=%s entries=%zu", config->path,
                  peers_count(peers));
@@ -73,8 +86,15 @@ static bool look(void *arg, bool asked)
     if (!asked && !(changed && still))
         return changed;
     follow->used = now;
-    read_again(&follow->config);
+    read_again(follow);
     return false;
+}
+
+static void free_follow(struct follow *follow)
+{
+    key_free(follow->key);
+    pthread_mutex_destroy(&follow->lock);
+    free(follow);
 }
 
 struct err follow_start(const struct follow_config *config, struct follow **out)
@@ -84,6 +104,9 @@ struct err follow_start(const struct follow_config *config, struct follow **out)
     if (follow == NULL)
         return err_memory();
     follow->config = *config;
+    follow->config.key = NULL;
+    follow->key = key_share(config->key);
+    pthread_mutex_init(&follow->lock, NULL);
     follow->used = follow->last = look_at(config->path);
     struct err e = notice_start(&(struct notice_config){.name = "follow",
                                                         .paths = {config->path},
@@ -92,16 +115,23 @@ struct err follow_start(const struct follow_config *config, struct follow **out)
                                                         .arg = follow},
                                 &follow->notice);
     if (failed(e))
-        free(follow);
+        free_follow(follow);
     else
         *out = follow;
     return e;
 }
 
-void follow_now(struct follow *follow)
+void follow_now(struct follow *follow, const struct key *key)
 {
-    if (follow != NULL)
-        notice_ask(follow->notice);
+    if (follow == NULL)
+        return;
+    struct key *share = key_share(key);
+    pthread_mutex_lock(&follow->lock);
+    struct key *before = follow->key;
+    follow->key = share;
+    pthread_mutex_unlock(&follow->lock);
+    key_free(before);
+    notice_ask(follow->notice);
 }
 
 void follow_stop(struct follow *follow)
@@ -109,5 +139,5 @@ void follow_stop(struct follow *follow)
     if (follow == NULL)
         return;
     notice_stop(follow->notice);
-    free(follow);
+    free_follow(follow);
 }

@@ -21,7 +21,7 @@ enum { FOLLOW_SETTLE_MS = 500 };
 struct follow_config {
     const char *path;
     bool callers;          /* authorized_callers, or known_services */
-    const struct key *key; /* ours; borrowed */
+    const struct key *key; /* ours; it takes a share */
     int64_t settle_ms;     /* it is to stand still for so long */
     /* Is given each new list, on the follower's thread, and takes a share of what it
      * keeps (peers_share).  Failed: it is not used, and that is logged. */
@@ -29,10 +29,11 @@ struct follow_config {
     void *arg;
 };
 
-/* Takes the file as it is now for what is in use.  Everything is borrowed. */
+/* Takes the file as it is now for what is in use.  Everything else is borrowed. */
 struct err follow_start(const struct follow_config *config, struct follow **out)
     __attribute__((warn_unused_result));
 
-/* Reads the file at once, changed or not.  Any thread; waits for nothing.  NULL is allowed. */
-void follow_now(struct follow *follow);
+/* Reads the file at once, changed or not, and from now on with this key (a share of it).  Any
+ * thread; waits for nothing.  NULL is allowed. */
+void follow_now(struct follow *follow, const struct key *key);
 void follow_stop(struct follow *follow); /* NULL is allowed */

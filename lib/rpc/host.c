@@ -3,12 +3,15 @@
 
 #include <inttypes.h>
 #include <signal.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/process.h"
+#include "rpc/certificates.h"
 #include "rpc/follow.h"
+#include "rpc/key.h"
 
 /* For closing sockets, files and threads, beyond what the settings allow for; above the time
  * that a socket of nng's is given (closing.h). */
@@ -45,7 +48,6 @@ struct err host_serve_all(struct host *host, const struct host_settings *setting
     const struct rpc_server_config config = {
         .url = settings->listen_url,
         .tls = settings->tls,
-        .key = host->key,
         .callers = host->callers,
         .services = services,
         .service_count = count,
@@ -73,33 +75,104 @@ struct err host_serve_all(struct host *host, const struct host_settings *setting
     return e;
 }
 
-/* All that is sealed with it, and for it, names it: another one needs another process. */
-static void look_at_key(const struct host *host)
+static struct err use_certificates(void *arg, const struct tls_pem *pem)
+{
+    const struct host *host = arg;
+    struct err e =
+        host->server == NULL ? ERR_NONE : rpc_server_set_tls(host->server, pem);
+
+    return failed(e) || host->use_tls == NULL ? e : host->use_tls(host->use_tls_arg, pem);
+}
+
+struct err host_follow_tls(struct host *host, const struct host_settings *settings,
+                           struct err (*use)(void *arg, const struct tls_pem *pem),
+                           void *arg)
+{
+    host->use_tls = use;
+    host->use_tls_arg = arg;
+    return certificates_start(&(struct certificates_config){.files = settings->tls,
+                                                            .settle_ms = FOLLOW_SETTLE_MS,
+                                                            .use = use_certificates,
+                                                            .arg = host},
+                              &host->certificates);
+}
+
+/* The file's.  A name is another's in every list, so it does not change while we run. */
+static struct err read_key(const struct host *host, struct key **out)
+{
+    struct key *key = NULL;
+    struct err e = key_read(host->key_file, &key);
+
+    if (!failed(e) && strcmp(key_name(key), key_name(host->key)) != 0)
+        e = err_make(ERR_INVALID_ARGUMENT, "%s is for '%s', and we are '%s'",
+                     host->key_file, key_name(key), key_name(host->key));
+    if (failed(e))
+        key_free(key);
+    else
+        *out = key;
+    return e;
+}
+
+/* A new one is answered beside the one before it, which is forgotten when the file is found
+ * unchanged: by the next SIGHUP. */
+static bool take_key(struct host *host, struct key *now)
+{
+    struct key *before = host->key;
+    bool another = memcmp(key_public(now), key_public(before), KEY_PUBLIC_SIZE) != 0;
+
+    if (another) {
+        key_succeed(now, before);
+        log_line(LOG_INFO, "key_taken",
+                 "path=%s note=\"who calls by the one before is answered until the next "
+                 "SIGHUP\"",
+                 host->key_file);
+    } else if (key_earlier(before) != NULL) {
+        log_line(LOG_INFO, "earlier_key_forgotten", "path=%s", host->key_file);
+    }
+    host->key = now;
+    key_free(before);
+    return another;
+}
+
+bool host_reload(struct host *host)
 {
     struct key *now = NULL;
-    struct err e = key_read(host->key_file, &now);
+    bool another = false;
+    struct err e = read_key(host, &now);
 
     if (failed(e))
         log_line(LOG_ERROR, "key_not_read_again",
                  "error=%s note=\"the one that was read stays\"", e.message);
-    else if (memcmp(key_public(now), key_public(host->key), KEY_PUBLIC_SIZE) != 0)
-        log_line(LOG_WARN, "key_changed",
-                 "path=%s note=\"the one that was read stays until the next "
-                 "start\"",
-                 host->key_file);
-    key_free(now);
+    else
+        another = take_key(host, now);
+    follow_now(host->follow, host->key);
+    certificates_now(host->certificates);
+    return another;
 }
 
-void host_reload(struct host *host)
+struct derived {
+    struct derived *next;
+    uint8_t bytes[KEY_SHARED_SIZE];
+};
+
+const uint8_t *host_derive(struct host *host, const char *purpose)
 {
-    look_at_key(host);
-    follow_now(host->follow);
+    struct derived *derived = sodium_malloc(sizeof *derived);
+
+    if (derived == NULL)
+        return NULL;
+    key_derive(host->key, purpose, derived->bytes);
+    derived->next = host->derived;
+    host->derived = derived;
+    return derived->bytes;
 }
 
 bool host_stop_serving(struct host *host, int64_t drain_ms)
 {
     follow_stop(host->follow);
     host->follow = NULL;
+    certificates_stop(host->certificates);
+    host->certificates = NULL;
     bool all_answered = rpc_server_stop(host->server, drain_ms);
     host->server = NULL;
     return all_answered;
@@ -107,6 +180,12 @@ bool host_stop_serving(struct host *host, int64_t drain_ms)
 
 void host_close(struct host *host)
 {
+    struct derived *derived;
+
+    while ((derived = host->derived) != NULL) {
+        host->derived = derived->next;
+        sodium_free(derived);
+    }
     peers_free(host->callers);
     key_free(host->key);
     metrics_free(host->metrics);

@@ -14,10 +14,14 @@
 
 /* What a service that is called by RPC listens with. */
 struct host {
-    struct key *key;
+    struct key *key; /* until host_reload: what is to live on takes a share */
     struct peers *callers;
-    const char *key_file;  /* borrowed */
-    struct follow *follow; /* keeps the server's callers as their file is */
+    const char *key_file;              /* borrowed */
+    struct follow *follow;             /* keeps the server's callers as their file is */
+    struct certificates *certificates; /* likewise those of tls+tcp:// */
+    struct err (*use_tls)(void *arg, const struct tls_pem *pem); /* see host_follow_tls */
+    void *use_tls_arg;
+    struct derived *derived; /* all that host_derive gave */
     struct rpc_server *server;
     struct metrics *metrics; /* what the process counts; NULL when there was no memory */
     /* As in server.h; set before host_serve, or left NULL. */
@@ -80,11 +84,26 @@ struct err host_serve_all(struct host *host, const struct host_settings *setting
                           struct err (*health)(void *arg), void *arg)
     __attribute__((warn_unused_result));
 
-/* Reads the callers anew, and tells when our own key would be another at the next start. */
-void host_reload(struct host *host);
+/* From here on the certificates of tls+tcp:// follow their files (certificates.h): the
+ * server's, and those of channels, which `use` sets (channel_set_tls; NULL: there are none).
+ * After host_serve, or without it. */
+struct err host_follow_tls(struct host *host, const struct host_settings *settings,
+                           struct err (*use)(void *arg, const struct tls_pem *pem),
+                           void *arg) __attribute__((warn_unused_result));
 
-/* Lets calls being served end, at most drain_ms; then receives no more.  False when some
- * had not ended (rpc_server_stop). */
+/*
+ * Reads the callers, the certificates and our own key anew.  A new key is used from then on by
+ * the server, and by channels once their services are read with it (follow_now with host->key);
+ * who calls by the one before is answered until the next host_reload.  True: it is another.
+ */
+bool host_reload(struct host *host);
+
+/* A key for another purpose, of our own key as it is now (key_derive); a later own key gives
+ * another.  Good until host_close; NULL: memory is short. */
+const uint8_t *host_derive(struct host *host, const char *purpose);
+
+/* Lets calls being served end, at most drain_ms; then receives no more, and follows no file.
+ * False when some had not ended (rpc_server_stop). */
 bool host_stop_serving(struct host *host, int64_t drain_ms);
 
 /* Frees the keys and metrics; last, for channels and databases borrow them. */

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -20,7 +21,9 @@
 struct key {
     char name[KEY_NAME_MAX + 1];
     uint8_t public_key[KEY_PUBLIC_SIZE];
-    uint8_t *secret; /* KEY_SECRET_SIZE guarded bytes */
+    uint8_t *secret;     /* KEY_SECRET_SIZE guarded bytes */
+    struct key *earlier; /* a share, or NULL */
+    atomic_size_t shares;
 };
 
 /* ---- from text ------------------------------------------------------------------------ */
@@ -93,6 +96,8 @@ struct err key_read(const char *path, struct key **out)
     if (sodium_init() < 0)
         return err_make(ERR_INTERNAL, "libsodium could not be initialised");
     struct key *key = calloc(1, sizeof *key);
+    if (key != NULL)
+        atomic_init(&key->shares, 1);
     if (key == NULL || (key->secret = sodium_malloc(KEY_SECRET_SIZE)) == NULL) {
         key_free(key);
         return err_memory();
@@ -114,10 +119,24 @@ struct err key_read(const char *path, struct key **out)
 
 void key_free(struct key *key)
 {
-    if (key == NULL)
+    if (key == NULL || atomic_fetch_sub(&key->shares, 1) > 1)
         return;
+    key_free(key->earlier);
     sodium_free(key->secret);
     free(key);
+}
+
+struct key *key_share(const struct key *key)
+{
+    struct key *shared = (struct key *)(uintptr_t)key; /* only the count changes */
+
+    atomic_fetch_add(&shared->shares, 1);
+    return shared;
+}
+
+void key_succeed(struct key *key, const struct key *earlier)
+{
+    key->earlier = key_share(earlier);
 }
 
 /* ---- what it tells --------------------------------------------------------------------- */
@@ -130,6 +149,11 @@ const char *key_name(const struct key *key)
 const uint8_t *key_public(const struct key *key)
 {
     return key->public_key;
+}
+
+const struct key *key_earlier(const struct key *key)
+{
+    return key->earlier;
 }
 
 bool key_agree(const struct key *key, const uint8_t *public_key, uint8_t *shared)

@@ -5,6 +5,9 @@
 
 enum { KEY_SECRET_SIZE = 32 };
 
+/* The one before it; NULL: there is none. */
+const struct key *key_earlier(const struct key *key);
+
 /* The key we share with the owner of a public key, into KEY_SHARED_SIZE guarded bytes.
  * False: anybody could compute it, since the public key is of small order. */
 bool key_agree(const struct key *key, const uint8_t *public_key, uint8_t *shared)

@@ -8,7 +8,8 @@
  *   known_services      NAME PUBLIC                 (one line a service we may call)
  *   authorized_callers  NAME PUBLIC METHOD[,METHOD] (one line a caller)
  * A METHOD is a full name, or ends in '*': inventory.v1.Inventory/Get* or just *.
- * No two callers in a list may have one key: each could pass for the other (seal.h).
+ * No two callers in a list may have one key: each could pass for the other (seal.h).  But one
+ * caller may have two, on two lines, while its key is being replaced.
  * Keys are X25519, as libsodium's crypto_box uses them.  Secrets live in memory that is
  * never swapped or dumped.
  */
@@ -34,6 +35,7 @@ struct peer {
     char name[KEY_NAME_MAX + 1];
     uint8_t public_key[KEY_PUBLIC_SIZE];
     uint8_t *shared; /* KEY_SHARED_SIZE guarded bytes, from crypto_box_beforenm */
+    uint8_t *earlier_shared; /* likewise, with our earlier key; NULL: we have none */
     char **methods;  /* patterns; callers only */
     size_t method_count;
 };
@@ -45,7 +47,14 @@ struct err key_create(const char *path, const char *name) __attribute__((warn_un
 
 /* INVALID_ARGUMENT names the file and line, and refuses files others can read. */
 struct err key_read(const char *path, struct key **out) __attribute__((warn_unused_result));
-void key_free(struct key *key);
+
+/* A share of the key: it lives until key_free was called once for each, and for key_read. */
+struct key *key_share(const struct key *key);
+void key_free(struct key *key); /* NULL is allowed */
+
+/* Makes a key, before anybody else has it, the successor of another: who still calls us by
+ * that one is answered, too.  Takes a share. */
+void key_succeed(struct key *key, const struct key *earlier);
 const char *key_name(const struct key *key);
 const uint8_t *key_public(const struct key *key);
 
@@ -54,7 +63,8 @@ const uint8_t *key_public(const struct key *key);
  * secret or of other purposes' keys. */
 void key_derive(const struct key *key, const char *purpose, uint8_t *out);
 
-/* Reads known_services (callers == false) or authorized_callers (true). */
+/* Reads known_services (callers == false) or authorized_callers (true).  `own` is borrowed for
+ * as long as that takes. */
 struct err peers_read(const char *path, bool callers, const struct key *own, struct peers **out)
     __attribute__((warn_unused_result));
 /* The same of one service, from a name and its public key in base64. */
@@ -69,8 +79,16 @@ struct peers *peers_share(const struct peers *peers);
 
 size_t peers_count(const struct peers *peers);
 
+/* The public key that the list was read with, and the one before it, of which its peers have
+ * earlier_shared. */
+const uint8_t *peers_own(const struct peers *peers);
+const uint8_t *peers_earlier_own(const struct peers *peers);
+
 /* NULL when there is none of that name (`length` bytes, not NUL-terminated). */
 const struct peer *peers_find(const struct peers *peers, const char *name, size_t length);
+
+/* The next of the same name, as it is when a caller has two keys; or NULL. */
+const struct peer *peers_find_next(const struct peers *peers, const struct peer *peer);
 
 /* Whether one of the caller's patterns covers the method. */
 bool peer_may_call(const struct peer *caller, const char *method);

@@ -18,6 +18,7 @@ enum { PEERS_MAX = 1024 };
 struct peers {
     struct peer *list;
     size_t count;
+    uint8_t own[KEY_PUBLIC_SIZE], earlier_own[KEY_PUBLIC_SIZE];
     atomic_size_t shares;
 };
 
@@ -61,18 +62,20 @@ static bool take_peer(char *line, bool caller, struct peer *peer)
 
 /*
  * Whether the new peer can be told from every other.  Two callers with one key could each
- * pass for the other, as the name in a frame is only proven by the key that opens it.
+ * pass for the other, as the name in a frame is only proven by the key that opens it.  One
+ * caller with more keys than two would only be work for each frame that opens with none.
  */
 static bool distinct(const struct peers *peers, const struct peer *peer, bool callers)
 {
+    int of_the_name = 0;
+
     for (size_t i = 0; i < peers->count; i++) {
         const struct peer *other = &peers->list[i];
-        if (strcmp(other->name, peer->name) == 0)
-            return false;
+        of_the_name += strcmp(other->name, peer->name) == 0;
         if (callers && memcmp(other->public_key, peer->public_key, KEY_PUBLIC_SIZE) == 0)
             return false;
     }
-    return true;
+    return of_the_name < (callers ? 2 : 1);
 }
 
 void peer_clear(struct peer *peer)
@@ -81,6 +84,21 @@ void peer_clear(struct peer *peer)
         free(peer->methods[i]);
     free(peer->methods);
     sodium_free(peer->shared);
+    sodium_free(peer->earlier_shared);
+}
+
+/* NULL: there is no memory, or the public key is of small order. */
+static uint8_t *agree(const struct key *own, const struct peer *peer)
+{
+    uint8_t *shared = sodium_malloc(KEY_SHARED_SIZE);
+
+    if (shared != NULL && !key_agree(own, peer->public_key, shared)) {
+        sodium_free(shared);
+        return NULL;
+    }
+    if (shared != NULL)
+        sodium_mprotect_readonly(shared);
+    return shared;
 }
 
 static struct err add_peer(struct peers *peers, const char *where, char *line,
@@ -95,12 +113,12 @@ static struct err add_peer(struct peers *peers, const char *where, char *line,
     else if (!distinct(peers, peer, callers))
         e = err_make(ERR_INVALID_ARGUMENT, "%s: '%s' or its key stands there already",
                      where, peer->name);
-    else if ((peer->shared = sodium_malloc(KEY_SHARED_SIZE)) == NULL)
-        e = err_memory();
-    else if (!key_agree(own, peer->public_key, peer->shared))
-        e = err_make(ERR_INVALID_ARGUMENT, "%s: not a usable public key", where);
+    else if ((peer->shared = agree(own, peer)) == NULL ||
+             (callers && key_earlier(own) != NULL &&
+              (peer->earlier_shared = agree(key_earlier(own), peer)) == NULL))
+        e = err_make(ERR_INVALID_ARGUMENT,
+                     "%s: not a usable public key (or no memory is left)", where);
     if (!failed(e)) {
-        sodium_mprotect_readonly(peer->shared);
         peers->count++;
         return e;
     }
@@ -116,6 +134,9 @@ static struct err parse_peers(struct peers *peers, const char *path, char *text,
 {
     char *line, where[128];
 
+    memcpy(peers->own, key_public(own), KEY_PUBLIC_SIZE);
+    if (key_earlier(own) != NULL)
+        memcpy(peers->earlier_own, key_public(key_earlier(own)), KEY_PUBLIC_SIZE);
     for (int number = 1; keys_next_line(&text, &line); number++) {
         if (*line == '\0')
             continue;
@@ -215,16 +236,38 @@ size_t peers_count(const struct peers *peers)
 
 /* ---- who is who, and may what --------------------------------------------------------- */
 
-const struct peer *peers_find(const struct peers *peers, const char *name, size_t length)
+const uint8_t *peers_own(const struct peers *peers)
+{
+    return peers->own;
+}
+
+const uint8_t *peers_earlier_own(const struct peers *peers)
+{
+    return peers->earlier_own;
+}
+
+static const struct peer *find_from(const struct peers *peers, size_t first,
+                                    const char *name, size_t length)
 {
     if (length == 0 || length > KEY_NAME_MAX)
         return NULL;
-    for (size_t i = 0; i < peers->count; i++) {
+    for (size_t i = first; i < peers->count; i++) {
         const struct peer *peer = &peers->list[i];
         if (strlen(peer->name) == length && memcmp(peer->name, name, length) == 0)
             return peer;
     }
     return NULL;
+}
+
+const struct peer *peers_find(const struct peers *peers, const char *name, size_t length)
+{
+    return find_from(peers, 0, name, length);
+}
+
+const struct peer *peers_find_next(const struct peers *peers, const struct peer *peer)
+{
+    return find_from(peers, (size_t)(peer - peers->list) + 1, peer->name,
+                     strlen(peer->name));
 }
 
 bool peer_may_call(const struct peer *caller, const char *method)

@@ -20,9 +20,10 @@ enum standing { ABSENT, SAME, OTHER };
 /* How the name stands in the list now, compared with the line to be added. */
 static enum standing find_standing(char *text, const char *name, const char *wanted)
 {
+    enum standing standing = ABSENT;
     char *line;
 
-    while (keys_next_line(&text, &line)) {
+    while (standing != SAME && keys_next_line(&text, &line)) {
         char found[1024] = "", *rest = NULL;
         size_t used = 0;
         for (char *word = strtok_r(line, KEYS_BLANKS, &rest); word != NULL;
@@ -33,9 +34,9 @@ static enum standing find_standing(char *text, const char *name, const char *wan
         }
         size_t length = strlen(name);
         if (strncmp(found, name, length) == 0 && found[length] == ' ')
-            return strcmp(found, wanted) == 0 ? SAME : OTHER;
+            standing = strcmp(found, wanted) == 0 ? SAME : OTHER;
     }
-    return ABSENT;
+    return standing;
 }
 
 static struct err append_peer(int fd, const char *path, const char *name,

@@ -154,7 +154,7 @@ static void send_response(struct rpc_call *call, Rpc__V1__Response *response)
         return;
     }
     seal_response(nng_msg_body(frame), nng_msg_len(frame), call->server->salt,
-                  call->opened.nonce, call->opened.caller->shared);
+                  call->opened.nonce, call->opened.shared);
     if (fault.kind == FAULT_LATE)
         send_late(call, frame, fault.late_ms);
     else

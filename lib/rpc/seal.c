@@ -89,26 +89,39 @@ void seal_request(uint8_t *frame, size_t size, const char *caller,
     close_box(frame + head, size - head, nonce, shared);
 }
 
+/* Whether the box at `tag` is the caller's, of out->nonce, for this key of our own; else it is
+ * as it was. */
+static bool open_of(struct seal_opened *out, uint8_t *tag, size_t size,
+                    const struct peer *caller, const uint8_t *own, const uint8_t *shared)
+{
+    if (shared == NULL || (out->nonce[0] & (BIT_RESPONSE | BIT_GREATER)) !=
+                              greater_bit(caller->public_key, own))
+        return false;
+    if (!open_box(tag, size, out->nonce, shared))
+        return false;
+    out->caller = caller;
+    out->shared = shared;
+    out->text = tag + SEAL_TAG_SIZE;
+    out->size = size - SEAL_TAG_SIZE;
+    return true;
+}
+
 bool seal_open_request(uint8_t *frame, size_t size, const struct peers *callers,
-                       const uint8_t *own, struct seal_opened *out)
+                       struct seal_opened *out)
 {
     if (size < 2 || frame[0] != VERSION_SEALED)
         return false;
     size_t length = frame[1], head = 2 + length + SEAL_NONCE_SIZE;
     if (size < head + SEAL_TAG_SIZE)
         return false;
-    out->caller = peers_find(callers, (const char *)frame + 2, length);
-    if (out->caller == NULL)
-        return false;
     memcpy(out->nonce, frame + 2 + length, SEAL_NONCE_SIZE);
-    if ((out->nonce[0] & (BIT_RESPONSE | BIT_GREATER)) !=
-        greater_bit(out->caller->public_key, own))
-        return false;
-    if (!open_box(frame + head, size - head, out->nonce, out->caller->shared))
-        return false;
-    out->text = frame + head + SEAL_TAG_SIZE;
-    out->size = size - head - SEAL_TAG_SIZE;
-    return true;
+    for (const struct peer *p = peers_find(callers, (const char *)frame + 2, length);
+         p != NULL; p = peers_find_next(callers, p))
+        if (open_of(out, frame + head, size - head, p, peers_own(callers), p->shared) ||
+            open_of(out, frame + head, size - head, p, peers_earlier_own(callers),
+                    p->earlier_shared))
+            return true;
+    return false;
 }
 
 static void response_nonce(uint8_t out[SEAL_NONCE_SIZE], const uint8_t *salt,

@@ -8,7 +8,8 @@
  * The cipher is libsodium's crypto_box with the precomputed key of the two parties.
  *
  * - The caller's name is in clear and proven by its key being the one that opens the box;
- *   no two callers of a server share a key (keys.h sees to it).
+ *   no two callers of a server share a key (keys.h sees to it).  While keys are replaced there
+ *   are two of a caller's, or two of our own; each that goes with the name is tried.
  * - A request's nonce is its session (16 bytes: random, chosen once a channel) and a
  *   counter from 1 (8 bytes, big-endian), so it never repeats and costs no randomness.
  * - The response's nonce is a hash of the request's nonce and the server's salt (16
@@ -77,6 +78,7 @@ void seal_request(uint8_t *frame, size_t size, const char *caller,
 
 struct seal_opened {
     const struct peer *caller;
+    const uint8_t *shared; /* the caller's, that it was sealed with, and so is the answer */
     uint8_t nonce[SEAL_NONCE_SIZE];
     uint8_t *text; /* in the frame */
     size_t size;
@@ -88,8 +90,7 @@ uint64_t seal_counter_of(const struct seal_opened *opened);
 
 /* Opens in place.  False when it is no request, or not sealed by an authorized caller. */
 bool seal_open_request(uint8_t *frame, size_t size, const struct peers *callers,
-                       const uint8_t *own, struct seal_opened *out)
-    __attribute__((warn_unused_result));
+                       struct seal_opened *out) __attribute__((warn_unused_result));
 
 /* Seals in place: the plain text stands in frame[SEAL_RESPONSE_OVERHEAD..size).  At most
  * once a request's nonce and salt. */

@@ -283,8 +283,7 @@ void serving_take_frame(struct rpc_call *call, struct exchange *exchange, uint8_
 
     call->replayed = call->not_run = false;
     call->order[0] = '\0';
-    bool opened = seal_open_request(frame, size, current_callers(call),
-                                    key_public(server->key), &call->opened);
+    bool opened = seal_open_request(frame, size, current_callers(call), &call->opened);
     if (opened && call->arena == NULL)
         call->arena = arena_new(RPC_ARENA_MAX);
     if (opened && call->arena != NULL)

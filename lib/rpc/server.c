@@ -98,7 +98,6 @@ static struct rpc_server *server_new(const struct rpc_server_config *config)
     if (server == NULL)
         return NULL;
     pthread_mutex_init(&server->lock, NULL);
-    server->key = config->key;
     server->access_log = config->access_log;
     atomic_init(&server->callers, peers_share(config->callers));
     server->limits = limits_new(config->caller_in_flight_max, config->caller_per_second);
@@ -200,6 +199,11 @@ void rpc_server_set_callers(struct rpc_server *server, const struct peers *calle
     struct peers *before = atomic_exchange(&server->callers, share);
     pthread_mutex_unlock(&server->lock);
     peers_free(before);
+}
+
+struct err rpc_server_set_tls(struct rpc_server *server, const struct tls_pem *pem)
+{
+    return watch_set_tls(server->watch, pem);
 }
 
 static bool is_serving(struct rpc_server *server)

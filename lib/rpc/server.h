@@ -43,10 +43,9 @@ struct rpc_health_part {
 };
 
 struct rpc_server_config {
-    const char *url;       /* ipc:///path, tcp://address:port or tls+tcp://address:port */
-    struct tls_files tls;  /* for the last */
-    const struct key *key; /* borrowed, must outlive the server */
-    const struct peers *callers; /* the server takes a share of it */
+    const char *url;      /* ipc:///path, tcp://address:port or tls+tcp://address:port */
+    struct tls_files tls; /* for the last */
+    const struct peers *callers; /* read with our key; the server takes a share of it */
     /* Borrowed; Health, Reflection, Metrics and Calls are added by the server itself. */
     ProtobufCService *const *services;
     size_t service_count;
@@ -73,6 +72,11 @@ struct err rpc_server_start(const struct rpc_server_config *config,
 
 /* Who may call from the next request on; takes a share.  Those being served go on. */
 void rpc_server_set_callers(struct rpc_server *server, const struct peers *callers);
+
+/* Certificates for the connections that come from now on; those that stand live on.  As
+ * watch_set_tls: not on an nng thread, nor while the server is stopped. */
+struct err rpc_server_set_tls(struct rpc_server *server, const struct tls_pem *pem)
+    __attribute__((warn_unused_result));
 
 /*
  * Refuses what comes from now on with UNAVAILABLE, waits up to drain_ms for the calls being

@@ -106,7 +106,6 @@ struct rpc_server {
     nng_socket socket;
     bool open;
     bool access_log;
-    const struct key *key;
     struct peers *_Atomic callers; /* a share; replaced under the lock */
     struct limits *limits;
     uint8_t salt[SEAL_SALT_SIZE];

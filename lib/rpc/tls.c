@@ -55,33 +55,18 @@ static struct err wrong(const char *path, int rv)
                           path, nng_strerror(rv));
 }
 
-static struct err own_cert(nng_tls_config *config, const struct tls_files *files)
+static struct err own_cert(nng_tls_config *config, const struct tls_pem *pem)
 {
-    char *cert = NULL, *key = NULL;
-    struct err e = read_pem(files->cert, false, &cert);
+    int rv = nng_tls_config_own_cert(config, pem->cert, pem->key, NULL);
 
-    if (!failed(e))
-        e = read_pem(files->key, true, &key);
-    if (!failed(e)) {
-        int rv = nng_tls_config_own_cert(config, cert, key, NULL);
-        if (rv != 0)
-            e = wrong(files->cert, rv);
-    }
-    sodium_free(cert);
-    sodium_free(key);
-    return e;
+    return rv == 0 ? ERR_NONE : wrong(pem->files->cert, rv);
 }
 
-static struct err authorities(nng_tls_config *config, const struct tls_files *files)
+static struct err authorities(nng_tls_config *config, const struct tls_pem *pem)
 {
-    char *ca = NULL;
-    struct err e = read_pem(files->ca, false, &ca);
+    int rv = nng_tls_config_ca_chain(config, pem->ca, NULL);
 
-    if (failed(e))
-        return e;
-    int rv = nng_tls_config_ca_chain(config, ca, NULL);
-    sodium_free(ca);
-    return rv == 0 ? ERR_NONE : wrong(files->ca, rv);
+    return rv == 0 ? ERR_NONE : wrong(pem->files->ca, rv);
 }
 
 /* The host between "//" and the port, without the brackets of an IPv6 address. */
@@ -96,14 +81,14 @@ static void host_of(const char *url, char host[HOST_SIZE])
         snprintf(host, HOST_SIZE, "%.*s", (int)strcspn(start, ":/"), start);
 }
 
-static struct err fill(nng_tls_config *config, const struct tls_files *files,
+static struct err fill(nng_tls_config *config, const struct tls_pem *pem,
                        enum tls_use use, const char *url)
 {
     char host[HOST_SIZE];
-    struct err e = own_cert(config, files);
+    struct err e = own_cert(config, pem);
 
     if (!failed(e))
-        e = authorities(config, files);
+        e = authorities(config, pem);
     if (failed(e))
         return e;
     host_of(url, host);
@@ -120,6 +105,48 @@ static struct err fill(nng_tls_config *config, const struct tls_files *files,
                               nng_strerror(rv));
 }
 
+struct err tls_read(const struct tls_files *files, struct tls_pem *out)
+{
+    *out = (struct tls_pem){.files = files};
+    if (sodium_init() < 0)
+        return err_make(ERR_INTERNAL, "libsodium could not be initialised");
+    struct err e = read_pem(files->cert, false, &out->cert);
+    if (!failed(e))
+        e = read_pem(files->key, true, &out->key);
+    if (!failed(e))
+        e = read_pem(files->ca, false, &out->ca);
+    return e;
+}
+
+void tls_pem_free(struct tls_pem *pem)
+{
+    sodium_free(pem->cert);
+    sodium_free(pem->key);
+    sodium_free(pem->ca);
+}
+
+struct err tls_config_of(const struct tls_pem *pem, enum tls_use use, const char *url,
+                         nng_tls_config **out)
+{
+    nng_tls_config *config;
+
+    *out = NULL;
+    if (!tls_wanted(url))
+        return ERR_NONE;
+    int rv = nng_tls_config_alloc(&config, use == TLS_SERVE ? NNG_TLS_MODE_SERVER
+                                                            : NNG_TLS_MODE_CLIENT);
+    if (rv == NNG_ENOTSUP)
+        return err_make(ERR_UNIMPLEMENTED, "%s: this nng is built without TLS", url);
+    if (rv != 0)
+        return err_memory();
+    struct err e = fill(config, pem, use, url);
+    if (failed(e))
+        nng_tls_config_free(config);
+    else
+        *out = config;
+    return e;
+}
+
 static bool given(const char *path)
 {
     return path != NULL && *path != '\0';
@@ -128,7 +155,7 @@ static bool given(const char *path)
 struct err tls_config(const struct tls_files *files, enum tls_use use, const char *url,
                       nng_tls_config **out)
 {
-    nng_tls_config *config;
+    struct tls_pem pem;
 
     *out = NULL;
     if (!tls_wanted(url))
@@ -136,19 +163,10 @@ struct err tls_config(const struct tls_files *files, enum tls_use use, const cha
     if (!given(files->cert) || !given(files->key) || !given(files->ca))
         return err_make(ERR_INVALID_ARGUMENT, "%s needs tls_cert, tls_key and tls_ca",
                         url);
-    if (sodium_init() < 0)
-        return err_make(ERR_INTERNAL, "libsodium could not be initialised");
-    int rv = nng_tls_config_alloc(&config, use == TLS_SERVE ? NNG_TLS_MODE_SERVER
-                                                            : NNG_TLS_MODE_CLIENT);
-    if (rv == NNG_ENOTSUP)
-        return err_make(ERR_UNIMPLEMENTED, "%s: this nng is built without TLS", url);
-    if (rv != 0)
-        return err_memory();
-    struct err e = fill(config, files, use, url);
-    if (failed(e))
-        nng_tls_config_free(config);
-    else
-        *out = config;
+    struct err e = tls_read(files, &pem);
+    if (!failed(e))
+        e = tls_config_of(&pem, use, url, out);
+    tls_pem_free(&pem);
     return e;
 }
 

@@ -29,12 +29,26 @@ enum tls_use {
 
 bool tls_wanted(const char *url);
 
+/* What the files hold, as text in memory that is never dumped. */
+struct tls_pem {
+    const struct tls_files *files; /* borrowed, for messages */
+    char *cert, *key, *ca;
+};
+
+/* INVALID_ARGUMENT names the file that is missing or wrong.  tls_pem_free it, also then. */
+struct err tls_read(const struct tls_files *files, struct tls_pem *out)
+    __attribute__((warn_unused_result));
+void tls_pem_free(struct tls_pem *pem);
+
 /*
  * For the URL, to be given to nng_tls_config_free; NULL when the URL has no TLS.
  * INVALID_ARGUMENT names the file that is missing or wrong.
  */
 struct err tls_config(const struct tls_files *files, enum tls_use use, const char *url,
                       nng_tls_config **out) __attribute__((warn_unused_result));
+/* The same of what was read. */
+struct err tls_config_of(const struct tls_pem *pem, enum tls_use use, const char *url,
+                         nng_tls_config **out) __attribute__((warn_unused_result));
 
 /* nng_dial and nng_listen with that configuration, which may be NULL; nng's errors. */
 int tls_dial(nng_socket socket, const char *url, nng_tls_config *config, nng_dialer *out)

@@ -29,6 +29,10 @@ enum {
     SUB_PROTOCOL = 0x21, /* NNG_OPT_PEER of a PUB socket; no header names it */
 };
 
+struct tls_pair {
+    nng_tls_config *serve, *probe;
+};
+
 struct watch {
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -41,7 +45,9 @@ struct watch {
     pthread_t thread;
     nng_socket socket;
     nng_listener listener;
-    nng_tls_config *tls, *probe_tls; /* NULL: none */
+    struct tls_pair tls;  /* the listener's and its probes'; NULL: none */
+    struct tls_pair past; /* see take_certificates */
+    struct tls_pair next; /* to be taken by the thread; under the lock */
     bool listening;
     char url[URL_MAX_SIZE];
     char probe_url[URL_MAX_SIZE];
@@ -102,7 +108,7 @@ static bool come_in(struct watch *watch, nng_socket socket)
     pthread_mutex_unlock(&watch->lock);
     nng_dialer dialer;
     if (nng_pipe_notify(socket, NNG_PIPE_EV_ADD_POST, on_dialled, watch) != 0 ||
-        tls_dial(socket, watch->probe_url, watch->probe_tls, &dialer) != 0)
+        tls_dial(socket, watch->probe_url, watch->tls.probe, &dialer) != 0)
         return true;
     pthread_mutex_lock(&watch->lock);
     while ((watch->arrivals == before || !watch->dialled) && wait_until(watch, deadline))
@@ -255,10 +261,97 @@ static int listen_again(struct watch *watch)
 {
     if (watch->listening)
         nng_listener_close(watch->listener);
-    int rv = tls_listen(watch->socket, watch->url, watch->tls, &watch->listener);
+    int rv = tls_listen(watch->socket, watch->url, watch->tls.serve, &watch->listener);
     watch->listening = rv == 0;
     return rv;
 }
+
+/* ---------------------------------------------------------- certificates */
+
+static void pair_free(struct tls_pair *pair)
+{
+    if (pair->serve != NULL)
+        nng_tls_config_free(pair->serve);
+    if (pair->probe != NULL)
+        nng_tls_config_free(pair->probe);
+    *pair = (struct tls_pair){NULL, NULL};
+}
+
+static struct err pair_make(struct tls_pair *pair, const struct watch *watch,
+                            const struct tls_pem *pem)
+{
+    struct err e = tls_config_of(pem, TLS_SERVE, watch->url, &pair->serve);
+
+    if (!failed(e))
+        e = tls_config_of(pem, TLS_PROBE, watch->url, &pair->probe);
+    return e;
+}
+
+/*
+ * A configuration in use cannot be changed, but a listener that listens takes another one, in
+ * every nng from 1.5.2 to 1.12, for the connections that it accepts from then on (tls_common.c).
+ * So no connection ends.
+ *
+ * It has begun to accept one already, with the old configuration.  We make that connection,
+ * with the old certificate, and others then get the new one.  nng takes no share of a
+ * configuration before it reads it, so the old one is kept until there is a newer one.
+ */
+static void take_certificates(struct watch *watch, const struct tls_pair *next)
+{
+    int rv = watch->listening
+                 ? nng_listener_set_ptr(watch->listener, NNG_OPT_TLS_CONFIG, next->serve)
+                 : 0;
+
+    pair_free(&watch->past);
+    watch->past = watch->tls;
+    watch->tls.serve = next->serve;
+    if (rv == 0 && watch->listening)
+        (void)probe(watch);
+    watch->tls.probe = next->probe;
+    if (rv == 0)
+        return;
+    log_warn("listening_again", "url=%s reason=\"the certificate is another: %s\"",
+             watch->url, nng_strerror(rv));
+    rv = listen_again(watch);
+    if (rv != 0)
+        log_error("not_listening", "url=%s error=%s", watch->url, nng_strerror(rv));
+}
+
+struct err watch_set_tls(struct watch *watch, const struct tls_pem *pem)
+{
+    struct tls_pair next = {NULL, NULL};
+
+    if (!tls_wanted(watch->url))
+        return ERR_NONE;
+    struct err e = pair_make(&next, watch, pem);
+    if (failed(e)) {
+        pair_free(&next);
+        return e;
+    }
+    if (!watch->threaded) {
+        take_certificates(watch, &next);
+        return e;
+    }
+    pthread_mutex_lock(&watch->lock);
+    pair_free(&watch->next); /* one that was not taken yet */
+    watch->next = next;
+    pthread_cond_broadcast(&watch->changed);
+    pthread_mutex_unlock(&watch->lock);
+    return e;
+}
+
+/* Of the watch's thread; for the rest it goes on as if it had not been woken. */
+static void take_what_is_next(struct watch *watch)
+{
+    struct tls_pair next = watch->next;
+
+    watch->next = (struct tls_pair){NULL, NULL};
+    pthread_mutex_unlock(&watch->lock);
+    take_certificates(watch, &next);
+    pthread_mutex_lock(&watch->lock);
+}
+
+/* ---------------------------------------------------------- the thread */
 
 /* True when the watch is to end. */
 static bool pause_for(struct watch *watch, int64_t ms)
@@ -266,8 +359,10 @@ static bool pause_for(struct watch *watch, int64_t ms)
     int64_t until = clock_monotonic_ms() + ms;
 
     pthread_mutex_lock(&watch->lock);
-    while (!watch->stopping && wait_until(watch, until))
-        ;
+    do {
+        if (!watch->stopping && watch->next.serve != NULL)
+            take_what_is_next(watch);
+    } while (!watch->stopping && wait_until(watch, until));
     bool stopping = watch->stopping;
     pthread_mutex_unlock(&watch->lock);
     return stopping;
@@ -349,9 +444,9 @@ struct err watch_start(nng_socket socket, const char *url, const struct tls_file
     watch->socket = socket;
     snprintf(watch->url, sizeof watch->url, "%s", url);
     make_probe_url(url, watch->probe_url);
-    struct err e = tls_config(tls, TLS_SERVE, url, &watch->tls);
+    struct err e = tls_config(tls, TLS_SERVE, url, &watch->tls.serve);
     if (!failed(e))
-        e = tls_config(tls, TLS_PROBE, url, &watch->probe_tls);
+        e = tls_config(tls, TLS_PROBE, url, &watch->tls.probe);
     if (!failed(e))
         e = listen_first(watch);
     *out = watch; /* also when it failed: nng knows of it now */
@@ -375,10 +470,9 @@ void watch_free(struct watch *watch)
 {
     if (watch == NULL)
         return;
-    if (watch->tls != NULL)
-        nng_tls_config_free(watch->tls);
-    if (watch->probe_tls != NULL)
-        nng_tls_config_free(watch->probe_tls);
+    pair_free(&watch->tls);
+    pair_free(&watch->past);
+    pair_free(&watch->next);
     pthread_cond_destroy(&watch->changed);
     pthread_mutex_destroy(&watch->lock);
     free(watch);

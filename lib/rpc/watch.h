@@ -36,6 +36,15 @@ struct err watch_start(nng_socket socket, const char *url, const struct tls_file
                        struct watch **out) __attribute__((warn_unused_result));
 
 /*
+ * Connections that come from now on are shown these certificates, those that stand live on.
+ * Not on an nng thread: takes half a second at most, of which milliseconds as a rule, and as
+ * long again after it has returned.  Not at the same time as watch_stop, nor after it.  Nothing
+ * to do when the URL has no TLS; failed: all stays as it is.
+ */
+struct err watch_set_tls(struct watch *watch, const struct tls_pem *pem)
+    __attribute__((warn_unused_result));
+
+/*
  * Ends the thread; takes at most a second.  The listener stays until the socket is closed,
  * as with it end all connections it ever accepted.  NULL is allowed.
  */

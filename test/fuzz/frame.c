@@ -101,7 +101,7 @@ static void open_raw(const uint8_t *bytes, size_t size)
     size_t text_size;
 
     make_nonce(nonce);
-    if (seal_open_request(frame, size, callers, key_public(own), &opened))
+    if (seal_open_request(frame, size, callers, &opened))
         assert(opened.text + opened.size == frame + size);
     memcpy(frame, bytes, size);
     if (seal_open_response(frame, size, nonce, caller->shared, &text, &text_size))
@@ -137,7 +137,7 @@ static void read_request(const uint8_t *text, size_t size)
 
 static bool opens(uint8_t *frame, size_t size, struct seal_opened *out)
 {
-    return seal_open_request(frame, size, callers, key_public(own), out);
+    return seal_open_request(frame, size, callers, out);
 }
 
 static void seal_and_open_request(const uint8_t *text, size_t size)

@@ -1,5 +1,6 @@
 """SIGHUP reads files anew and ends nobody; a file that is bad is told, and the old one stays."""
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -37,22 +38,84 @@ class Reload(StackTest):
         self.addCleanup(shopper.close)
         self.assertEqual(shopper.ask("GET", "/healthz").status, 200)
 
-    def test_a_key_of_our_own_that_has_changed_is_told_and_not_used(self):
+    def put_key(self, name, source):
+        """The service's own key is what `source` is, in one moment."""
+        key = self.stack.state / "keys" / f"{name}.key"
+        shutil.copy2(source, f"{key}.new")
+        give(f"{key}.new", name)
+        os.replace(f"{key}.new", key)
+
+    def new_key(self, name):
+        """Not in use yet; its path and its public key."""
+        key = self.stack.base / f"another-{name}.key"
+        key.unlink(missing_ok=True)
+        self.stack.ctl("key", "new", name, "--out", str(key))
+        return key, re.search("public = (.*)", key.read_text())[1]
+
+    def test_a_key_of_our_own_that_is_bad_is_told_each_time_and_not_used(self):
         key = self.stack.state / "keys" / "payment.key"
         old = self.stack.base / "old.key"
         shutil.copy2(key, old)
+        another, _ = self.new_key("inventory")
         try:
-            key.unlink()
-            self.stack.ctl("key", "new", "payment", "--out", str(key))
-            give(key, "payment")
-            self.assertIn(f"path={key}", self.hang_up("payment", "key_changed"))
-            key.chmod(0o644)
-            self.hang_up("payment", "key_not_read_again")
+            for change, reason in ((lambda: self.put_key("payment", another), "is for 'inventory'"),
+                                   (lambda: key.chmod(0o644), "chmod 600"),
+                                   (key.unlink, "cannot be opened")):
+                change()
+                for _ in range(2):
+                    self.assertIn(reason, self.hang_up("payment", "key_not_read_again"))
+                self.assertIn("SERVING", self.stack.ctl("call", "--service", "payment",
+                                                        "rpc.v1.Health/Check"))
         finally:
-            shutil.copy2(old, key)
-            give(key, "payment")
-        self.assertIn("SERVING", self.stack.ctl("call", "--service", "payment",
-                                                "rpc.v1.Health/Check"))
+            self.put_key("payment", old)
+
+    def test_a_key_of_our_own_is_replaced_while_all_run(self):
+        keys = self.stack.state / "keys"
+        services = keys / "known_services"
+        self.stack.product("mug-key", 1000)
+        shopper = self.stack.shopper()
+        self.addCleanup(shopper.close)
+
+        def place(step):
+            self.assertIn(shopper.put_cart(step, [("mug-key", 1)]).status, (200, 201))
+            self.expect(shopper.order(step, f"key-{step}"), 201)
+
+        def old_key_is_answered():
+            return self.stack.ctl("call", "--url", f"ipc://{self.stack.state}/run/orchestrator.sock",
+                                  "--service-key", old, "Health/Check", check=False)
+
+        place("before-all")
+        key, new = self.new_key("orchestrator")
+        old = re.search("^orchestrator (.*)", services.read_text(), re.MULTILINE)[1]
+        # Those it calls let in both, then it has the new one: it calls by that, and is called by either.
+        for name in ("inventory", "payment"):
+            callers = keys / f"{name}.callers"
+            line = re.search("^orchestrator .*", callers.read_text(), re.MULTILINE)[0]
+            callers.write_text(f"{callers.read_text()}{line.replace(old, new)}\n")
+            self.hang_up(name, "list_read_again")
+        place("two-are-let-in")
+        self.put_key("orchestrator", key)
+        said = self.hang_up("orchestrator", "key_taken")
+        wait_until(lambda: self.stack.log("orchestrator").rsplit("event=key_taken", 1)[1]
+                   .count("event=list_read_again ") == 2, PATIENCE, "its lists are read with it")
+        self.assertIn(f"path={keys}/orchestrator.key", said)
+        place("has-the-new-one")
+        for name in ("inventory", "payment"):
+            callers = keys / f"{name}.callers"
+            callers.write_text("".join(line for line in callers.read_text().splitlines(True)
+                                       if old not in line))
+            self.hang_up(name, "list_read_again")
+        place("the-new-one-alone-is-let-in")
+        services.write_text(services.read_text().replace(old, new))
+        self.hang_up("gateway", f"list_read_again path={services}")
+        self.assertEqual(old_key_is_answered().returncode, 0)
+        self.hang_up("orchestrator", "earlier_key_forgotten")
+        wait_until(lambda: old_key_is_answered().returncode == 64 + 16, PATIENCE,
+                   "the old one is answered no more")
+        place("after-all")
+        self.stack.kill("orchestrator")
+        wait_until(lambda: shopper.ask("GET", "/healthz").status == 200, PATIENCE, "all is well")
+        place("started-anew")
 
     def test_a_bad_certificate_and_a_bad_set_of_keys_are_told_and_not_used(self):
         certificate, key, _ = self_signed(self.stack)

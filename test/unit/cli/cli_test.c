@@ -132,7 +132,6 @@ static int set_up(void **state)
     write_conf();
     snprintf(url, sizeof url, "ipc://%s/inv.sock", folder);
     return failed(rpc_server_start(&(struct rpc_server_config){.url = url,
-                                                               .key = server_key,
                                                                .callers = callers,
                                                                .services = services,
                                                                .service_count = 1,

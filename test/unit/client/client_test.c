@@ -138,7 +138,6 @@ static void scene_make(struct scene *s)
     ProtobufCService *services[] = {&s->orders.service.base};
     s->server =
         serve(&(struct rpc_server_config){.url = in(&s->folder, "ipc://", "orders.sock"),
-                                          .key = s->server_key,
                                           .callers = s->callers,
                                           .services = services,
                                           .service_count = 1,

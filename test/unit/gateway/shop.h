@@ -325,14 +325,12 @@ static size_t shop_health_parts(void *arg, struct rpc_health_part *parts)
     return 1;
 }
 
-/* Serves at `url` as the owner of `key`. */
-static void shop_start(struct shop *shop, const char *url, const struct key *key,
-                       const struct peers *callers)
+/* Serves at `url` as the owner of the key that `callers` was read with. */
+static void shop_start(struct shop *shop, const char *url, const struct peers *callers)
 {
     static ProtobufCService *services[2];
     struct rpc_server_config config = {
         .url = url,
-        .key = key,
         .callers = callers,
         .services = services,
         .service_count = 2,

@@ -91,7 +91,7 @@ __attribute__((unused)) static int set_up_as(void **state, struct http_config ht
     assert_non_null(mkdtemp(w->folder));
     snprintf(w->url, sizeof w->url, "ipc://%s/shop.sock", w->folder);
     make_keys(w);
-    shop_start(&w->shop, w->url, w->shop_key, w->callers);
+    shop_start(&w->shop, w->url, w->callers);
     token_write_jwks(in(w, "jwks.json"));
     jwt.jwks_file = in(w, "jwks.json");
     must(jwt_open(&jwt, &w->gateway.jwt));

@@ -22,7 +22,6 @@ static void scene_make_limited(struct scene *s, size_t at_once, uint32_t per_sec
     s->url = in(&s->w.folder, "ipc://", "shop.sock");
     ProtobufCService *services[] = {&s->shop.service.base};
     s->server = serve(&(struct rpc_server_config){.url = s->url,
-                                                  .key = s->w.server,
                                                   .callers = s->w.callers,
                                                   .services = services,
                                                   .service_count = 1,

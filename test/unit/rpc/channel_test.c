@@ -388,11 +388,10 @@ static struct err count_health(void *asked)
 }
 
 /* A replica that refuses every GetStock: by an old list, or having no such method. */
-static struct rpc_server *serve_nothing(struct world *w, const char *url,
-                                        const struct peers *callers, atomic_int *asked)
+static struct rpc_server *serve_nothing(const char *url, const struct peers *callers,
+                                        atomic_int *asked)
 {
     struct rpc_server_config config = {.url = url,
-                                       .key = w->server,
                                        .callers = callers,
                                        .in_flight_max = 4,
                                        .health = asked == NULL ? NULL : count_health,
@@ -419,7 +418,7 @@ static void a_lost_attempt_stays_unknown_though_the_next_is_refused(void **state
         shop_wait_asked(&s.shop, (int)i + 1);
         rpc_server_stop(server, 0);
         shop_answer_parked(&s.shop, 1);
-        server = serve_nothing(&s.w, url, i == 0 ? fewer : s.w.callers, NULL);
+        server = serve_nothing(url, i == 0 ? fewer : s.w.callers, NULL);
         answer_wait(&a);
         assert_int_equal(a.error.code, refusals[i]);
         assert_int_equal(a.error.effect, EFFECT_UNKNOWN);
@@ -563,7 +562,7 @@ static void a_replica_that_will_not_have_us_is_passed_over(void **state)
     snprintf(addresses, sizeof addresses, "%s,%s", a, b);
     struct rpc_server *well = serve_shop(&s.w, &s.shop, a, 4);
     for (int i = 0; i < 2; i++) {
-        struct rpc_server *old = serve_nothing(&s.w, b, i ? fewer : s.w.callers, &asked);
+        struct rpc_server *old = serve_nothing(b, i ? fewer : s.w.callers, &asked);
         struct channel *channel = open_channel(&s.w, addresses, 4);
         for (int before = s.shop.asked; s.shop.asked == before;)
             (void)ask_error(channel, "now", 20000); /* until the other is connected */
@@ -591,8 +590,8 @@ static void what_every_replica_refuses_is_refused_before_the_deadline(void **sta
     const char *a = in(&s.w.folder, "ipc://", "a.sock");
     const char *b = in(&s.w.folder, "ipc://", "b.sock");
     snprintf(addresses, sizeof addresses, "%s,%s", a, b);
-    struct rpc_server *one = serve_nothing(&s.w, a, fewer, NULL);
-    struct rpc_server *two = serve_nothing(&s.w, b, fewer, NULL);
+    struct rpc_server *one = serve_nothing(a, fewer, NULL);
+    struct rpc_server *two = serve_nothing(b, fewer, NULL);
     struct channel *channel = open_channel(&s.w, addresses, 4);
     struct err e = ask_error(channel, "now", 600000); /* longer than a test may take */
     assert_int_equal(e.code, ERR_PERMISSION_DENIED);

@@ -350,7 +350,6 @@ static inline struct rpc_server *serve_shop(struct world *w, struct shop *shop,
 {
     ProtobufCService *services[] = {&shop->service.base};
     struct rpc_server_config config = {.url = url,
-                                       .key = w->server,
                                        .callers = w->callers,
                                        .services = services,
                                        .service_count = 1,

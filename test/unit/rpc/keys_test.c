@@ -206,6 +206,50 @@ static void an_access_list_with_a_bad_line_is_refused_naming_the_line(void **sta
     folder_remove(&f);
 }
 
+static void a_caller_may_have_two_keys_and_no_third(void **state)
+{
+    struct folder f;
+    struct peers *peers;
+    char text[600];
+
+    (void)state;
+    folder_make(&f);
+    struct key *own = make_key(&f, "own");
+    struct key *keys[] = {make_key(&f, "a"), make_key(&f, "b"), make_key(&f, "c")};
+    size_t used = 0;
+    for (int i = 0; i < 3; i++) {
+        used += (size_t)snprintf(text + used, sizeof text - used, "key %s a.v1.A/M%d\n",
+                                 base64_of(keys[i]), i);
+        write_file(in(&f, "", "list"), text, 0644);
+        struct err e = peers_read(in(&f, "", "list"), true, own, &peers);
+        if (i == 2) {
+            assert_code(e, ERR_INVALID_ARGUMENT);
+            break;
+        }
+        assert_ok(e);
+        const struct peer *peer = peers_find(peers, "key", 3);
+        assert_memory_equal(peer->public_key, key_public(keys[0]), KEY_PUBLIC_SIZE);
+        peer = peers_find_next(peers, peer);
+        assert_int_equal(peer != NULL, i);
+        if (peer != NULL) {
+            assert_true(peer_may_call(peer, "a.v1.A/M1")); /* each as its line says */
+            assert_false(peer_may_call(peer, "a.v1.A/M0"));
+            assert_null(peers_find_next(peers, peer));
+        }
+        peers_free(peers);
+    }
+    /* Whom we call has one: we would not know which to seal with. */
+    snprintf(text, sizeof text, "key %s\n", base64_of(keys[0]));
+    used = strlen(text);
+    snprintf(text + used, sizeof text - used, "key %s\n", base64_of(keys[1]));
+    write_file(in(&f, "", "list"), text, 0644);
+    assert_code(peers_read(in(&f, "", "list"), false, own, &peers), ERR_INVALID_ARGUMENT);
+    for (int i = 0; i < 3; i++)
+        key_free(keys[i]);
+    key_free(own);
+    folder_remove(&f);
+}
+
 static void a_public_key_of_low_order_is_refused(void **state)
 {
     struct folder f;
@@ -261,6 +305,7 @@ int main(void)
         cmocka_unit_test(only_a_whole_name_finds_a_peer),
         cmocka_unit_test(a_pattern_allows_a_full_name_or_what_begins_so),
         cmocka_unit_test(an_access_list_with_a_bad_line_is_refused_naming_the_line),
+        cmocka_unit_test(a_caller_may_have_two_keys_and_no_third),
         cmocka_unit_test(a_public_key_of_low_order_is_refused),
         cmocka_unit_test(letting_in_twice_changes_nothing_and_differently_is_refused),
     };

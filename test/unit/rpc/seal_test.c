@@ -32,7 +32,7 @@ static bool opens(struct scene *s, const uint8_t *frame, size_t size,
     static uint8_t copy[FRAME_MAX];
 
     memcpy(copy, frame, size);
-    return seal_open_request(copy, size, s->w.callers, key_public(s->w.server), out);
+    return seal_open_request(copy, size, s->w.callers, out);
 }
 
 static void a_sealed_request_opens_as_it_was(void **state)
@@ -50,6 +50,43 @@ static void a_sealed_request_opens_as_it_was(void **state)
     assert_memory_equal(opened.text, expected, TEXT_SIZE);
     assert_int_equal(seal_counter_of(&opened), 1);
     world_end(&s.w);
+}
+
+/* For every way the public keys of the three may be ordered: each frame says which of its two
+ * is the greater. */
+static void what_is_sealed_to_the_earlier_key_opens_and_is_answered_with_it(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 8; i++) {
+        struct scene s;
+        struct seal_opened opened;
+        struct peers *callers;
+        struct key *now;
+        uint8_t answer[FRAME_MAX], salt[SEAL_SALT_SIZE] = {0}, *text;
+        size_t size;
+
+        scene_make(&s);
+        const char *path = in(&s.w.folder, "", "now");
+        assert_ok(key_create(path, "server"));
+        assert_ok(key_read(path, &now));
+        assert_ok(peers_read(in(&s.w.folder, "", "callers"), true, now, &callers));
+        peers_free(s.w.callers);
+        s.w.callers = callers;
+        assert_false(opens(&s, s.frame, s.size, &opened)); /* it has not had another */
+        key_succeed(now, s.w.server);
+        assert_ok(peers_read(in(&s.w.folder, "", "callers"), true, now, &callers));
+        peers_free(s.w.callers);
+        s.w.callers = callers;
+        assert_true(opens(&s, s.frame, s.size, &opened));
+        assert_int_equal(opened.size, TEXT_SIZE);
+        size = SEAL_RESPONSE_OVERHEAD + TEXT_SIZE;
+        memset(answer, 'y', size);
+        seal_response(answer, size, salt, opened.nonce, opened.shared);
+        assert_true(
+            seal_open_response(answer, size, s.nonce, s.server->shared, &text, &size));
+        key_free(now);
+        world_end(&s.w);
+    }
 }
 
 static void the_text_is_not_in_the_frame(void **state)
@@ -141,8 +178,7 @@ static void a_request_sent_back_under_the_callees_name_does_not_open(void **stat
     assert_ok(peers_read(list, true, s.w.client, &callers));
     memcpy(reflected, s.frame, s.size);
     memcpy(reflected + 2, "server", 6);
-    assert_false(
-        seal_open_request(reflected, s.size, callers, key_public(s.w.client), &opened));
+    assert_false(seal_open_request(reflected, s.size, callers, &opened));
     peers_free(callers);
     world_end(&s.w);
 }
@@ -214,6 +250,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_sealed_request_opens_as_it_was),
+        cmocka_unit_test(what_is_sealed_to_the_earlier_key_opens_and_is_answered_with_it),
         cmocka_unit_test(the_text_is_not_in_the_frame),
         cmocka_unit_test(a_request_with_any_byte_changed_or_cut_does_not_open),
         cmocka_unit_test(a_response_opens_only_as_the_answer_to_its_request),

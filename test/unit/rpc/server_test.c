@@ -298,7 +298,6 @@ static void health_is_served_to_every_caller_and_says_what_is_missing(void **sta
     for (int sick = 0; sick < 2; sick++) {
         struct rpc_server_config config = {.url =
                                                in(&s.w.folder, "ipc://", "health.sock"),
-                                           .key = s.w.server,
                                            .callers = s.w.callers,
                                            .in_flight_max = 2,
                                            .health = sick ? not_well : NULL,

@@ -51,7 +51,6 @@ static void scene_make(struct scene *s)
     s->sick = false;
     ProtobufCService *services[] = {&s->shop.service.base};
     s->server = serve(&(struct rpc_server_config){.url = s->url,
-                                                  .key = s->w.server,
                                                   .callers = s->w.callers,
                                                   .services = services,
                                                   .service_count = 1,
@@ -305,7 +304,6 @@ static void scene_make_operator(struct scene *s)
     assert_ok(peers_read(list, true, s->w.server, &s->w.callers));
     ProtobufCService *services[] = {&s->shop.service.base};
     s->server = serve(&(struct rpc_server_config){.url = s->url,
-                                                  .key = s->w.server,
                                                   .callers = s->w.callers,
                                                   .services = services,
                                                   .service_count = 1,

@@ -70,7 +70,6 @@ static struct rpc_server *serve_tls(struct scene *s, const struct tls_files *tls
 
     return serve(&(struct rpc_server_config){.url = s->url,
                                              .tls = *tls,
-                                             .key = s->w.server,
                                              .callers = s->w.callers,
                                              .services = services,
                                              .service_count = 1,
@@ -206,6 +205,43 @@ static void files_that_lack_or_are_wrong_are_named(void **state)
     scene_end(&s);
 }
 
+/* From one CA to another.  The channel that is connected goes on; who comes anew needs a
+ * certificate of the other CA. */
+static void certificates_are_replaced_and_no_connection_ends(void **state)
+{
+    struct scene s;
+    struct channel *channel;
+    struct tls_pem pem;
+
+    (void)state;
+    scene_make(&s);
+    assert_ok(open_tls(&s, s.url, &s.good, &channel));
+    assert_ok(ask_error(channel, "now", 20000));
+    assert_ok(tls_read(&s.foreign, &pem));
+    pem.ca[0] = '\0'; /* no authority at all: refused, and nothing is changed */
+    assert_code(rpc_server_set_tls(s.server, &pem), ERR_INVALID_ARGUMENT);
+    assert_code(channel_set_tls(channel, &pem), ERR_INVALID_ARGUMENT);
+    tls_pem_free(&pem);
+    assert_ok(ask_through(&s, s.url, &s.good, 20000));
+    struct tls_files other = s.foreign;
+    char ca[256];
+    snprintf(ca, sizeof ca, "%s", in(&s.w.folder, "", "other-ca.pem"));
+    other.ca = ca;
+    assert_ok(tls_read(&other, &pem));
+    assert_ok(rpc_server_set_tls(s.server, &pem));
+    assert_ok(ask_error(channel, "now", 20000));
+    assert_ok(ask_through(&s, s.url, &other, 20000));
+    assert_true(failed(ask_through(&s, s.url, &s.good, 1000)));
+    /* The channel's next connection is let in by a server that never knew the old ones. */
+    assert_ok(channel_set_tls(channel, &pem));
+    tls_pem_free(&pem);
+    rpc_server_stop(s.server, 1000);
+    s.server = serve_tls(&s, &other);
+    assert_ok(ask_error(channel, "now", 20000));
+    channel_close(channel);
+    scene_end(&s);
+}
+
 /* Nothing, rubbish, or the beginning of a handshake, and then a close or a reset. */
 static void a_server_survives_aborted_handshakes_beneath_tls(void **state)
 {
@@ -245,6 +281,7 @@ int main(void)
         cmocka_unit_test(a_server_whose_certificate_is_for_another_host_is_not_talked_to),
         cmocka_unit_test(who_speaks_no_tls_does_not_get_in),
         cmocka_unit_test(files_that_lack_or_are_wrong_are_named),
+        cmocka_unit_test(certificates_are_replaced_and_no_connection_ends),
         cmocka_unit_test(a_server_survives_aborted_handshakes_beneath_tls),
     };
 

@@ -254,7 +254,7 @@ static void an_address_in_use_is_a_clear_error(void **state)
     struct rpc_server *server = serve_shop(&s.w, &s.shop, url, 4);
     struct channel *channel = open_channel(&s.w, url, 1);
     struct rpc_server_config config = {
-        .url = url, .key = s.w.server, .callers = s.w.callers, .in_flight_max = 1};
+        .url = url, .callers = s.w.callers, .in_flight_max = 1};
     struct err e = rpc_server_start(&config, &second);
     assert_int_equal(e.code, ERR_UNAVAILABLE);
     assert_non_null(strstr(e.message, url));
