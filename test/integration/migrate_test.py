@@ -4,15 +4,72 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 from pathlib import Path
 
 from cluster import Cluster
+from stack import wait_until
 
 CTL = Path(os.environ["CHECKOUT_BUILD"]) / "bin" / "checkoutctl"
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 ALL = sorted(path.name for path in MIGRATIONS.glob("*.sql"))
 CLUSTER = None
+
+
+def user(letter):
+    return f"{letter * 8}-{letter * 4}-4{letter * 3}-8{letter * 3}-{letter * 12}"
+
+
+def order_row(name, whose, key):
+    """As a release before 0014 writes it; so the next."""
+    return ("INSERT INTO orders.orders (id, user_id, total_cents, idempotency_key, currency,"
+            "    cart_id, reservation_id, charge_id, lines)"
+            f" VALUES ('{name}', '{whose}', 1, '{key}', 'EUR', '{name}', 'r', 'h', '[]')")
+
+
+def checkout_row(name, whose, key):
+    return ("INSERT INTO orders.checkouts (order_id, idempotency_key, user_id, cart_id,"
+            "    payment_method_id, fingerprint, cart, owner, lease_until, state, finished_at)"
+            f" VALUES ('{name}', '{key}', '{whose}', '{name}', 'pm', sha256('x'), '[]', 'o',"
+            "    now(), 'completed', now())")
+
+
+class Program(threading.Thread):
+    """Writes one order after the other, and repeats a click of long ago.  What waits for a
+    lock for longer than the services do fails."""
+
+    def __init__(self, name, whose, in_front=""):
+        super().__init__(daemon=True)
+        self.name, self.whose, self.in_front = name, whose, in_front
+        self.written, self.failure, self.stopping = 0, None, False
+        self.psql = subprocess.Popen(
+            ["psql", "-q", "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", CLUSTER.folder,
+             "-p", str(CLUSTER.port), "-U", "postgres", "checkout"], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env={**os.environ, "PGOPTIONS": "-c lock_timeout=5s"})  # as lib/db/settings.c has it
+
+    def run(self):
+        while not self.stopping:
+            name = f"{self.name}{self.written}"
+            row = name, self.whose, f"{self.in_front}key-{name}"
+            again = checkout_row(f"{name}-again", user("a"), "key-before0")
+            self.psql.stdin.write(
+                f"BEGIN; {checkout_row(*row)}; {order_row(*row)}; COMMIT;"
+                f"{again} ON CONFLICT (idempotency_key) DO NOTHING;"
+                "SELECT 'found' FROM orders.checkouts WHERE idempotency_key = 'key-before0'"
+                " FOR UPDATE;\n\\echo done\n")
+            self.psql.stdin.flush()
+            for line in iter(self.psql.stdout.readline, "done\n"):
+                if line != "found\n":
+                    self.failure = line or "psql ended"
+                    return
+            self.written += 1
+
+    def stop(self):
+        self.stopping = True
+        self.join(60)
+        self.psql.communicate("", timeout=60)
 
 
 def setUpModule():
@@ -77,8 +134,7 @@ class Migrate(unittest.TestCase):
 
     def test_keys_get_their_user_in_front_whatever_they_are(self):
         """Migration 0014, on rows of the release before it."""
-        alice, bob = (f"{letter * 8}-{letter * 4}-4{letter * 3}-8{letter * 3}-{letter * 12}"
-                      for letter in "ab")
+        alice, bob = user("a"), user("b")
         before = [name for name in ALL if name < "0014"]
         for name in before:
             shutil.copy(MIGRATIONS / name, self.folder)
@@ -86,22 +142,82 @@ class Migrate(unittest.TestCase):
         rows = [(alice, "key-one1"), (bob, "key-two2"), (alice, alice + ":key-one1"),
                 (alice, alice + "key-one1"), (bob, alice), (bob, "it''s-one")]
         CLUSTER.psql(f"INSERT INTO orders.users VALUES ('{alice}'), ('{bob}');" + "".join(
-            "INSERT INTO orders.orders (id, user_id, total_cents, idempotency_key, currency,"
-            "    cart_id, reservation_id, charge_id, lines)"
-            f" VALUES ('o{n}', '{user}', 1, '{key}', 'EUR', 'c{n}', 'r', 'h', '[]');"
-            "INSERT INTO orders.checkouts (order_id, idempotency_key, user_id, cart_id,"
-            "    payment_method_id, fingerprint, cart, owner, lease_until, state, finished_at)"
-            f" VALUES ('o{n}', '{key}', '{user}', 'c{n}', 'pm', sha256('x'), '[]', 'o', now(),"
-            "    'completed', now());" for n, (user, key) in enumerate(rows)))
+            f"{order_row(f'o{n}', whose, key)}; {checkout_row(f'o{n}', whose, key)};"
+            for n, (whose, key) in enumerate(rows)))
         (name,) = [name for name in ALL if name.startswith("0014")]
         shutil.copy(MIGRATIONS / name, self.folder)
         self.applies(name)
         self.assertEqual(
             CLUSTER.psql("SELECT idempotency_key FROM orders.orders ORDER BY id").stdout,
-            "".join(f"{user} {key}\n".replace("''", "'") for user, key in rows))
+            "".join(f"{whose} {key}\n".replace("''", "'") for whose, key in rows))
         # Checkouts are pruned as they are: see the migration.
         self.assertEqual(CLUSTER.psql("SELECT count(*) FROM orders.checkouts"
                                       " WHERE strpos(idempotency_key, ' ') = 0").stdout, "6\n")
+
+    def test_keys_get_their_user_while_programs_of_both_releases_write(self):
+        """Migration 0014 and those after it, under load.  It is held up in its middle until
+        every program has written more, so none of them waits for its end."""
+        for name in (before := [name for name in ALL if name < "0014"]):
+            shutil.copy(MIGRATIONS / name, self.folder)
+        self.applies(*before)
+        whose = user("a"), user("b"), user("c")
+        rows = [(f"before{n}", whose[0], f"key-before{n}") for n in range(200)]
+        CLUSTER.psql(f"INSERT INTO orders.users SELECT unnest('{{{','.join(whose)}}}'::uuid[]);"
+                     + "".join(f"{order_row(*row)}; {checkout_row(*row)};" for row in rows))
+        programs = [Program("one", whose[0]), Program("two", whose[1]),
+                    Program("new", whose[2], in_front=f"{whose[2]} ")]
+        self.addCleanup(lambda: [program.stop() for program in programs if program.is_alive()])
+        for program in programs:
+            program.start()
+
+        def all_write(what):
+            wanted = [program.written + 20 for program in programs]
+            wait_until(lambda: any(program.failure for program in programs) or all(
+                program.written >= most for program, most in zip(programs, wanted)), 60, what)
+            self.assertEqual([program.failure for program in programs], [None] * 3, what)
+
+        all_write("before it")
+        holder = subprocess.Popen(
+            ["psql", "-q", "-X", "-A", "-t", "-h", CLUSTER.folder, "-p", str(CLUSTER.port), "-U",
+             "postgres", "checkout"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        holder.stdin.write("BEGIN; SELECT id FROM orders.orders WHERE id = 'before199'"
+                           " FOR UPDATE;\n")
+        holder.stdin.flush()
+        self.assertEqual(holder.stdout.readline(), "before199\n")
+        for name in ALL[len(before):]:
+            shutil.copy(MIGRATIONS / name, self.folder)
+        migrator = subprocess.Popen(
+            self.words(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env={**os.environ, "CHECKOUT_DATABASE_URL": self.url})
+        try:
+            wait_until(lambda: CLUSTER.psql(
+                "SELECT pid FROM pg_stat_activity WHERE usename = 'checkout_owner'"
+                " AND wait_event_type = 'Lock'").stdout, 60, "the migrator is in its middle")
+            all_write("in its middle")
+        finally:
+            holder.communicate("COMMIT;\n", timeout=60)
+            told, _ = migrator.communicate(timeout=60)
+        self.assertEqual((migrator.returncode, told), (0, "".join(
+            f"applied {name}\n" for name in ALL[len(before):])))
+        all_write("after it")
+        for program in programs:
+            program.stop()
+        self.assertEqual([program.failure for program in programs], [None] * 3)
+        written = len(rows) + sum(program.written for program in programs)
+        new_form = "user_id || ' ' || replace(idempotency_key, user_id || ' ', '')"
+        for table in ("orders", "checkouts"):
+            self.assertEqual(CLUSTER.psql(
+                f"SELECT count(*), count(DISTINCT {new_form}) FROM orders.{table}").stdout,
+                f"{written}|{written}\n", table)
+        # What was there before, and what new programs write, has its user in front.
+        self.assertEqual(CLUSTER.psql(
+            "SELECT count(*) FROM orders.orders WHERE strpos(idempotency_key, ' ') = 0"
+            " AND id NOT SIMILAR TO '(one|two)%'").stdout, "0\n")
+        # An order of either form is found by its click: its checkout has one of both forms.
+        self.assertEqual(CLUSTER.psql(
+            f"SELECT count(*) FROM orders.orders o JOIN orders.checkouts c ON order_id = id"
+            " WHERE c.idempotency_key IN (o.idempotency_key,"
+            "    replace(o.idempotency_key, o.user_id || ' ', ''))").stdout, f"{written}\n")
 
     def test_only_what_is_new_is_applied(self):
         self.write(m0001_a="CREATE TABLE a (); CREATE TABLE b ();")

@@ -118,7 +118,7 @@ past_those_that_wait_for_their_429_connections_are_dropped_and_counted(void **st
     let_go(w);
     for (int i = 0; i < DROPPED; i++)
         expect_end(dropped[i]);
-    assert_int_equal(w->dropped, DROPPED);
+    wait_for(w, &w->dropped, DROPPED);
     expect_refusal(w, waiting[WAITING - 1], HTTP_TOO_MANY_CONNECTIONS);
     assert_int_equal(w->dropped, DROPPED);
     expect_answer(w, one, 200, "first");

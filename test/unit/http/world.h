@@ -191,6 +191,7 @@ static inline void on_dropped(void *arg)
 
     pthread_mutex_lock(&w->mutex);
     w->dropped++;
+    pthread_cond_broadcast(&w->changed);
     pthread_mutex_unlock(&w->mutex);
 }
 
