@@ -64,6 +64,7 @@ struct outcome command_checkouts_list(struct cli *cli)
     if (failed(e))
         return misused(e);
     request.newest_first = true;
+    request.only_id = borrow(cli->options[OPT_ORDER]);
     request.state = (Orders__V1__CheckoutState)state;
     request.before_id = borrow(cli->options[OPT_AFTER]);
     request.unfinished = cli->options[OPT_UNFINISHED] != NULL;

@@ -72,6 +72,7 @@ enum option {
     OPT_QUERY,
     OPT_SKU,
     OPT_CART,
+    OPT_ORDER,
     OPT_STATUS,
     OPT_SINCE,
     OPT_UNTIL,

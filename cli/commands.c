@@ -7,7 +7,7 @@
 #define TYPES  (SERVER | OPT(REFLECT) | OPT(PROTOSET))
 
 /* What lists of checkouts and their effects are narrowed by. */
-#define FILTERS (OPT(STATUS) | OPT(SINCE) | OPT(UNTIL) | OPT(LIMIT) | OPT(AFTER) | OPT(DEFAULTS))
+#define FILTERS (OPT(ORDER) | OPT(STATUS) | OPT(SINCE) | OPT(UNTIL) | OPT(LIMIT) | OPT(AFTER) | OPT(DEFAULTS))
 
 /* clang-format off */
 #define ABOUT_IDS \
@@ -121,7 +121,8 @@ const struct command COMMANDS[] = {
      .run = command_refund},
     {.path = "events read", .args = "", .least = 0, .most = 0,
      .options = OPT(AFTER) | OPT(CURSOR) | OPT(LIMIT) | OPT(WAIT), .settings = true,
-     .help = "events after a position, a line each", .run = command_events_read},
+     .help = "events after a position, a line each, oldest first",
+     .about = "When there are more than --limit, it says how to go on.", .run = command_events_read},
     {.path = "events tail", .args = "", .least = 0, .most = 0,
      .options = OPT(AFTER), .settings = true,
      .help = "follow the events, from now on or after a position", .run = command_events_tail},
@@ -131,10 +132,11 @@ const struct command COMMANDS[] = {
      .options = OPT(FROM), .required = OPT(FROM), .settings = true, .changes = true,
      .help = "publish to the bus once more, from a position on", .run = command_events_replay},
     {.path = "events dead", .args = "", .least = 0, .most = 0,
-     .options = OPT(AFTER) | OPT(LIMIT), .settings = true,
-     .help = "list the events that the bus refused",
+     .options = OPT(USER) | FILTERS, .settings = true,
+     .help = "list the events that the bus refused, newest first",
      .about = "They were set aside while it took others, and are tried again for a while.\n"
               "Later events of the same order wait behind them.",
+     .example = "events dead --status given_up --since 2h",
      .run = command_events_dead},
     {.path = "events resend", .args = "[EVENT]", .least = 0, .most = 1, .settings = true,
      .changes = true,

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 
 #include "cli/commands.h"
+#include "cli/filters.h"
 #include "cli/output.h"
 #include "cli/remote.h"
 #include "proto/events.pb-c.h"
@@ -28,31 +29,33 @@ static void print_letters(const struct cli *cli, const ProtobufCMessage *message
 {
     const Events__V1__ListDeadLettersReply *reply =
         (const Events__V1__ListDeadLettersReply *)message;
-    char last[24];
 
     for (size_t i = 0; i < reply->n_letters; i++)
         print_letter(cli->out, reply->letters[i]);
-    if (reply->n_letters == 0)
-        return;
-    snprintf(last, sizeof last, "%" PRId64,
-             reply->letters[reply->n_letters - 1]->position);
-    output_cut(cli, reply->n_letters, last);
+    if (reply->next_before != 0)
+        fprintf(cli->err, "More: the same command with --after %" PRId64 "\n",
+                reply->next_before);
 }
 
 struct outcome command_events_dead(struct cli *cli)
 {
     Events__V1__ListDeadLettersRequest request =
         EVENTS__V1__LIST_DEAD_LETTERS_REQUEST__INIT;
-    int64_t limit = LIST_DEFAULT;
-    struct err e = ERR_NONE;
+    int state = 0;
+    struct err e = filter_limit(cli, &request.limit);
 
-    if (cli->options[OPT_LIMIT] != NULL)
-        e = cli_number(cli->options[OPT_LIMIT], "--limit", 1, 1000, &limit);
     if (!failed(e) && cli->options[OPT_AFTER] != NULL)
-        e = cli_number(cli->options[OPT_AFTER], "--after", 0, INT64_MAX, &request.after);
+        e = cli_number(cli->options[OPT_AFTER], "--after", 1, INT64_MAX, &request.before);
+    if (!failed(e))
+        e = filter_times(cli, &request.since_ms, &request.until_ms);
+    if (!failed(e))
+        e = filter_state(cli, &events__v1__dead_letter_state__descriptor, &state);
     if (failed(e))
         return misused(e);
-    request.limit = (int32_t)limit;
+    request.newest_first = true;
+    request.state = (Events__V1__DeadLetterState)state;
+    request.order_id = borrow(cli->options[OPT_ORDER]);
+    request.user_id = borrow(cli->options[OPT_USER]);
     return remote_show(cli, "orchestrator", "events.v1.Events/ListDeadLetters",
                        &request.base, &events__v1__list_dead_letters_reply__descriptor,
                        print_letters);

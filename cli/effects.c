@@ -48,6 +48,7 @@ struct outcome command_reservations_list(struct cli *cli)
     if (failed(e))
         return misused(e);
     request.newest_first = true;
+    request.only_id = borrow(cli->options[OPT_ORDER]);
     request.state = (Inventory__V1__ReservationState)state;
     request.before_id = borrow(cli->options[OPT_AFTER]);
     return remote_show(cli, "inventory", "inventory.v1.Inventory/ListReservations",
@@ -130,6 +131,7 @@ struct outcome command_charges_list(struct cli *cli)
     if (failed(e))
         return misused(e);
     request.newest_first = true;
+    request.only_id = borrow(cli->options[OPT_ORDER]);
     request.state = (Payment__V1__ChargeState)state;
     request.before_id = borrow(cli->options[OPT_AFTER]);
     request.user_id = borrow(cli->options[OPT_USER]);

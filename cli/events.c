@@ -37,6 +37,14 @@ static void print_events(const struct cli *cli, const Events__V1__ReadReply *rep
     }
 }
 
+/* A page that was cut says how to go on. */
+static void tell_cut(const struct cli *cli, const Events__V1__ReadReply *reply)
+{
+    if (reply->n_events > 0 && reply->last < reply->placed)
+        fprintf(cli->err, "More, up to %" PRId64 ": the same command with --after %" PRId64 "\n",
+                reply->placed, reply->last);
+}
+
 static struct outcome read_some(const struct cli *cli, struct line *line,
                                 struct arena *arena,
                                 const Events__V1__ReadRequest *request,
@@ -82,8 +90,10 @@ struct outcome command_events_read(struct cli *cli)
     struct outcome end = line_open(cli, place_find("orchestrator"), &line);
     if (end.status == 0)
         end = read_some(cli, line, cli->arena, &request, &reply);
-    if (end.status == 0)
+    if (end.status == 0) {
         print_events(cli, reply);
+        tell_cut(cli, reply);
+    }
     line_close(line);
     return end;
 }

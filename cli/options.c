@@ -56,6 +56,7 @@ const struct option_row OPTIONS[OPT_COUNT] = {
     [OPT_FROM] = {"from", 0, "POSITION", "the first to be published again"},
     [OPT_QUERY] = {"query", 0, "TEXT", "only with this text in title or SKU, in any case"},
     [OPT_CART] = {"cart", 0, "ID", "only of this cart"},
+    [OPT_ORDER] = {"order", 0, "ID", "only of this order"},
     [OPT_STATUS] = {"status", 0, "STATE", "only those in this state, such as failed"},
     [OPT_SINCE] = {"since", 0, "TIME", "only from then on: 2h, 3d, 2026-01-31, 2026-01-31T12:00Z"},
     [OPT_UNTIL] = {"until", 0, "TIME", "only from before then"},

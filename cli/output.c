@@ -92,14 +92,6 @@ struct err output_message(const struct cli *cli, const ProtobufCMessage *message
     return failed(e) ? e : output_json(cli, json);
 }
 
-void output_cut(const struct cli *cli, size_t count, const char *last)
-{
-    const char *limit = cli->options[OPT_LIMIT];
-
-    if (count == (limit == NULL ? LIST_DEFAULT : (size_t)atoi(limit)))
-        fprintf(cli->err, "Perhaps more: the same command with --after %s\n", last);
-}
-
 /* ISO 4217's exceptions to two decimals. */
 static int decimals(const char *currency)
 {

@@ -40,10 +40,6 @@ void output_text(FILE *out, const char *text);
 void output_field(FILE *out, int width, const char *name, const char *text);
 void output_time(FILE *out, int width, const char *name, int64_t unix_ms);
 
-/* Says, for people, that a list of `count` entries up to `last` may go on, when it has as
- * many as were asked for. */
-void output_cut(const struct cli *cli, size_t count, const char *last);
-
 /* 1234 EUR -> "12.34 EUR"; 1234 JPY -> "1234 JPY". */
 const char *money_text(int64_t minor_units, const char *currency, char out[MONEY_SIZE]);
 

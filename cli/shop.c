@@ -92,7 +92,7 @@ struct outcome command_orders_list(struct cli *cli)
     Orders__V1__ListOrdersRequest request = ORDERS__V1__LIST_ORDERS_REQUEST__INIT;
     const char *limit = cli->options[OPT_LIMIT];
     const char *key = cli->options[OPT_IDEMPOTENCY_KEY];
-    int64_t most = key == NULL ? 20 : 0;
+    int64_t most = 20;
     struct err e = limit == NULL ? ERR_NONE : cli_number(limit, "--limit", 1, 100, &most);
 
     if (!failed(e))

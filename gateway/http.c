@@ -119,12 +119,17 @@ static struct http_answer render(struct request *r, bool tls)
 /* The time to stop was over before it was answered.  Status 0: nor will it be. */
 static void tell_cut(const struct request *r)
 {
+    struct log_record line;
+
     atomic_fetch_add(&r->http->cut, 1);
-    log_line(
-        LOG_ERROR, "request_cut",
-        "request=%s method=%.*s path=%.*s status=%u note=\"it still ran when the "
-        "time to stop was over\"",
-        r->id, METHOD_LOGGED, r->method, PATH_LOGGED, r->target, r->answer.status);
+    if (!log_begin(&line, LOG_ERROR, "request_cut"))
+        return;
+    log_subject(&line, r->id, r->order_id);
+    log_pair_of(&line, "method", r->method, strnlen(r->method, METHOD_LOGGED));
+    log_pair_of(&line, "path", r->target, strnlen(r->target, PATH_LOGGED));
+    log_pair_number(&line, "status", r->answer.status);
+    log_pair(&line, "note", "it still ran when the time to stop was over");
+    log_end(&line);
 }
 
 void http_send(struct request *r)

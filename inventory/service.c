@@ -226,9 +226,10 @@ static struct err check_newest(const Inventory__V1__ListReservationsRequest *in)
 {
     struct err e = check_limit(in->limit);
 
-    if (!failed(e) && (in->after_id[0] != '\0' || in->only_id[0] != '\0'))
-        e = err_make(ERR_INVALID_ARGUMENT,
-                     "after_id and only_id cannot stand beside newest_first.");
+    if (!failed(e) && in->after_id[0] != '\0')
+        e = err_make(ERR_INVALID_ARGUMENT, "after_id cannot stand beside newest_first.");
+    if (!failed(e) && in->only_id[0] != '\0')
+        e = check_id(in->only_id);
     if (!failed(e) && in->before_id[0] != '\0' &&
         !visible_ascii(in->before_id, 1, PAGE_AFTER_MAX))
         e = err_make(ERR_INVALID_ARGUMENT,

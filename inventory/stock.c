@@ -240,7 +240,7 @@ static void on_reserved(void *arg, struct err error, const struct db_rows *rows)
         e = check_held(rows);
     if (e.code == ERR_DATA_LOSS) {
         e.effect = EFFECT_UNKNOWN;
-        log_line(LOG_ERROR, "reservation_damaged", "request=%s reservation=%s error=%s",
+        log_line(LOG_ERROR, "reservation_damaged", "request=%s order=%s error=%s",
                   work->scope.request, work->id, e.message);
     }
     if (failed(e))

@@ -150,13 +150,15 @@ static const char *state_name(Inventory__V1__ReservationState state)
 void stock_list_newest(struct db *db, const struct scope *scope,
                        const Inventory__V1__ListReservationsRequest *in)
 {
-    const struct ulid_range made = ulid_range(in->since_ms, in->until_ms, in->before_id);
-    struct ulid_range *range = arena_copy(scope->arena, &made, sizeof made);
+    struct ulid_range *range = arena_alloc(scope->arena, sizeof *range);
 
     if (range == NULL) {
         scope->done(scope->arg, err_memory(), NULL);
         return;
     }
+    *range = ulid_range(in->since_ms, in->until_ms, in->before_id);
+    if (in->only_id[0] != '\0')
+        ulid_range_only(range, in->only_id);
     start(db, scope,
           (struct db_query){.name = "newest_reservations",
                             .types = "ttti",

@@ -91,9 +91,9 @@ static bool note_aside(const struct cargo *cargo, size_t i,
     if (bus_stored(delivery))
         return true;
     log_error("event_refused",
-              "event_id=%s position=%" PRId64 " reason=%s"
+              "order=%s event_id=%s position=%" PRId64 " reason=%s"
               " note=\"tried again, and others go on: checkoutctl events dead\"",
-              event->id, event->position, delivery->reason);
+              event->order_id, event->id, event->position, delivery->reason);
     return letters_add(aside, event, 1, delivery->reason);
 }
 

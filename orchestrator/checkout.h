@@ -50,7 +50,7 @@ struct checkout {
     const char *expected_currency;     /* NULL: the client named none */
     const char *expected_cart_version; /* to be claimed with it; NULL: any */
     const char *traceparent;    /* our place in the request's trace; or NULL */
-    const char *request_id;     /* of the request that claims it; only known then */
+    const char *request_id;     /* of the request that claimed it; or NULL */
     enum checkout_state state;
     int64_t epoch;      /* raised by each take-over */
     int64_t age_ms;     /* since it was claimed, by the database's clock */

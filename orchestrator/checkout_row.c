@@ -22,6 +22,7 @@ enum {
     COLUMN_TRACEPARENT,
     COLUMN_EXPECTED_CURRENCY,
     COLUMN_MONEY,
+    COLUMN_REQUEST,
     COLUMN_LINES, /* from here on the order's */
     COLUMN_TOTAL,
     COLUMN_CURRENCY,
@@ -48,7 +49,7 @@ static struct err check_state(const struct db_rows *rows, int row, int first,
 static struct err check_columns(const struct db_rows *rows, int row, int first,
                                 enum checkout_state *state)
 {
-    struct err e = db_row_check(rows, row, first, "tttttytitiiTTTTTT");
+    struct err e = db_row_check(rows, row, first, "tttttytitiiTTTTTTT");
 
     if (failed(e))
         return e;
@@ -133,6 +134,7 @@ static struct err read_columns(const struct db_rows *rows, int row, int first,
         .expected_currency =
             copy(rows, row, first + COLUMN_EXPECTED_CURRENCY, arena, &full),
         .traceparent = copy(rows, row, first + COLUMN_TRACEPARENT, arena, &full),
+        .request_id = copy(rows, row, first + COLUMN_REQUEST, arena, &full),
         .epoch = db_number(rows, row, first + COLUMN_EPOCH),
         .age_ms = db_number(rows, row, first + COLUMN_AGE),
         .total_cents = db_number(rows, row, first + COLUMN_TOTAL),
@@ -161,14 +163,27 @@ static struct err read_whole(const struct db_rows *rows, int row, int first,
     return e;
 }
 
+static void tell_damaged(const struct checkout *checkout, const struct err *e)
+{
+    struct log_record line;
+
+    if (!log_begin(&line, LOG_ERROR, "checkout_damaged"))
+        return;
+    log_subject(&line, checkout->request_id, checkout->order_id);
+    log_pair(&line, "error", e->message);
+    log_end(&line);
+}
+
 struct err checkout_row_read(const struct db_rows *rows, int row, int first,
                              struct arena *arena, struct checkout *out)
 {
     struct err e = read_whole(rows, row, first, arena, out);
-    const char *id = db_text(rows, row, first + COLUMN_ORDER_ID);
 
+    if (failed(e)) {
+        out->order_id = db_text(rows, row, first + COLUMN_ORDER_ID);
+        out->request_id = db_text(rows, row, first + COLUMN_REQUEST);
+    }
     if (e.code == ERR_DATA_LOSS)
-        log_line(LOG_ERROR, "checkout_damaged", "order=%s error=%s", id != NULL ? id : "-",
-                  e.message);
+        tell_damaged(out, &e);
     return e;
 }

@@ -78,6 +78,7 @@ void cursors_commit(struct db *db, const struct scope *scope, const char *caller
         .kind = &CURSORS_COMMIT,
         .head = {db_t(caller), db_t(request->cursor), db_i(request->position)},
         .deadline_ms = scope->deadline_ms,
+        .request = scope->request,
         .done = on_committed,
         .arg = asking,
     };
@@ -130,6 +131,7 @@ void cursors_replay(struct db *db, const struct scope *scope,
         .kind = &CURSORS_REPLAY,
         .head = {db_i(request->from)},
         .deadline_ms = scope->deadline_ms,
+        .request = scope->request,
         .done = on_replayed,
         .arg = asking,
     };
@@ -184,6 +186,7 @@ void cursors_reset(struct db *db, const struct scope *scope,
         .kind = &CURSORS_RESET,
         .head = {db_t(request->caller), db_t(request->cursor), db_i(request->position)},
         .deadline_ms = scope->deadline_ms,
+        .request = scope->request,
         .done = on_reset,
         .arg = asking,
     };
@@ -217,6 +220,7 @@ void cursors_delete(struct db *db, const struct scope *scope,
         .kind = &CURSORS_DELETE,
         .head = {db_t(request->caller), db_t(request->cursor)},
         .deadline_ms = scope->deadline_ms,
+        .request = scope->request,
         .done = on_deleted,
         .arg = asking,
     };
@@ -322,6 +326,7 @@ void cursors_lag(struct db *db, const struct scope *scope, bool has_bus)
                                       .rows = "+iiiiiitiTTIIIii",
                                       .sql = LAG,
                                       .deadline_ms = scope->deadline_ms,
+                                      .request = scope->request,
                                       .done = on_lag,
                                       .arg = asking};
     db_read(db, &asking->query);

@@ -1,6 +1,8 @@
 /* dead_letters.c - see dead_letters.h. */
 #include "orchestrator/dead_letters.h"
 
+#include <string.h>
+
 #include "base/log.h"
 
 /* An operation or query under way: in the scope's arena. */
@@ -9,6 +11,7 @@ struct asking {
     struct db_query query;
     struct scope scope;
     const char *id, *caller;
+    int64_t limit; /* of a page from new to old */
 };
 
 static struct asking *begin(const struct scope *scope, const char *id)
@@ -29,6 +32,7 @@ static void submit(struct asking *asking, struct db *db, const struct db_kind *k
     asking->op = (struct db_op){.kind = kind,
                                 .head = {db_t(asking->id)},
                                 .deadline_ms = asking->scope.deadline_ms,
+                                .request = asking->scope.request,
                                 .done = done,
                                 .arg = asking};
     db_submit(db, &asking->op);
@@ -46,11 +50,29 @@ static void finish(const struct asking *asking, struct err error,
 
 #define MS_OF(time) "coalesce((extract(epoch FROM " time ") * 1000)::bigint, 0)"
 
-static const char LIST[] = "SELECT d.position, " ID_OF("d") ", d.type, d.order_id, " MS_OF(
-    "d.created_at") ","
-                    "       d.attempts, d.reason, " MS_OF("d.refused_at") ", " MS_OF(
-                        "d.next_at") " "
-                                     "FROM orders.dead_letters d WHERE d.position > $1 ORDER BY d.position LIMIT $2";
+#define LETTER                                                                           \
+    "SELECT d.position, " ID_OF("d") ", d.type, d.order_id, " MS_OF("d.created_at") ","   \
+    "       d.attempts, d.reason, " MS_OF("d.refused_at") ", " MS_OF("d.next_at") " "     \
+    "FROM orders.dead_letters d "
+#define LETTER_SHAPE "*itttiitii"
+
+static const char LIST[] =
+    LETTER "WHERE d.position > $1 ORDER BY d.position LIMIT $2";
+
+/* One more than the page has, which tells that there is a next one.  They are few. */
+static const char NEWEST[] =
+    LETTER
+    "WHERE ($1 = 0 OR d.position < $1) AND ($3 = '' OR d.order_id = $3)"
+    "  AND ($4 = '' OR d.payload ->> 'user_id' = $4)"
+    "  AND ($5 = 0 OR $5 = CASE WHEN d.attempts = 0 THEN 3 WHEN d.next_at IS NULL THEN 2"
+    "                           ELSE 1 END)"
+    "  AND d.created_at >= 'epoch'::timestamptz + $6 * interval '1 ms'"
+    "  AND ($7 = 0 OR d.created_at < 'epoch'::timestamptz + $7 * interval '1 ms') "
+    "ORDER BY d.position DESC LIMIT $2 + 1";
+_Static_assert(EVENTS__V1__DEAD_LETTER_STATE__TRIED == 1 &&
+                   EVENTS__V1__DEAD_LETTER_STATE__GIVEN_UP == 2 &&
+                   EVENTS__V1__DEAD_LETTER_STATE__WAITING == 3,
+               "as NEWEST says");
 
 static Events__V1__DeadLetter *make_letter(struct arena *arena,
                                            const struct db_rows *rows, int row)
@@ -84,6 +106,10 @@ static void on_listed(void *arg, struct err error, const struct db_rows *rows)
         error = reply.letters == NULL ? err_memory() : ERR_NONE;
     }
     for (int i = 0; !failed(error) && i < rows->count; i++) {
+        if (asking->limit > 0 && i == asking->limit) { /* the first of the next page */
+            reply.next_before = reply.letters[i - 1]->position;
+            break;
+        }
         reply.letters[i] = make_letter(arena, rows, i);
         if (reply.letters[i] == NULL)
             error = err_memory();
@@ -93,6 +119,16 @@ static void on_listed(void *arg, struct err error, const struct db_rows *rows)
     finish(asking, error, &reply.base);
 }
 
+static void ask(struct db *db, struct asking *asking, struct db_query query)
+{
+    asking->query = query;
+    asking->query.deadline_ms = asking->scope.deadline_ms;
+    asking->query.request = asking->scope.request;
+    asking->query.done = on_listed;
+    asking->query.arg = asking;
+    db_read(db, &asking->query);
+}
+
 void dead_letters_list(struct db *db, const struct scope *scope,
                        const Events__V1__ListDeadLettersRequest *request)
 {
@@ -100,16 +136,25 @@ void dead_letters_list(struct db *db, const struct scope *scope,
 
     if (asking == NULL)
         return;
-    asking->query =
-        (struct db_query){.name = "dead_letters",
-                          .types = "ii",
-                          .rows = "*itttiitii",
-                          .sql = LIST,
-                          .values = {db_i(request->after), db_i(request->limit)},
-                          .deadline_ms = scope->deadline_ms,
-                          .done = on_listed,
-                          .arg = asking};
-    db_read(db, &asking->query);
+    if (!request->newest_first) {
+        ask(db, asking,
+            (struct db_query){.name = "dead_letters",
+                              .types = "ii",
+                              .rows = LETTER_SHAPE,
+                              .sql = LIST,
+                              .values = {db_i(request->after), db_i(request->limit)}});
+        return;
+    }
+    asking->limit = request->limit;
+    ask(db, asking,
+        (struct db_query){.name = "newest_dead_letters",
+                          .types = "iittiii",
+                          .rows = LETTER_SHAPE,
+                          .sql = NEWEST,
+                          .values = {db_i(request->before), db_i(request->limit),
+                                     db_t(request->order_id), db_t(request->user_id),
+                                     db_i(request->state), db_i(request->since_ms),
+                                     db_i(request->until_ms)}});
 }
 
 /* ---- resend ------------------------------------------------------------------------ */
@@ -167,7 +212,9 @@ static void on_dropped(void *arg, struct err error, const struct db_rows *rows)
 
     (void)rows;
     if (!failed(error))
-        log_warn("dead_letter_dropped", "event_id=%s caller=%s", asking->id, asking->caller);
+        log_warn("dead_letter_dropped", "request=%s order=%.*s event_id=%s caller=%s",
+                 asking->scope.request, (int)strcspn(asking->id, "."), asking->id,
+                 asking->id, asking->caller);
     finish(asking, error, &REPLY.base);
 }
 

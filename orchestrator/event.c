@@ -16,13 +16,25 @@
     "\"type\":\"%s\",\"subject\":\"%s\",\"time\":\"%s\",\"sequence\":\"%010" PRId64 "\","\
     "%s%s%s\"datacontenttype\":\"application/json\",\"data\":%s}"
 
+static void tell_damaged(const struct db_rows *rows, int row, int first,
+                         const struct err *e)
+{
+    struct log_record line;
+
+    if (!log_begin(&line, LOG_ERROR, "event_damaged"))
+        return;
+    log_subject(&line, NULL, db_text(rows, row, first + 1));
+    log_pair_number(&line, "position", db_number(rows, row, first));
+    log_pair(&line, "error", e->message);
+    log_end(&line);
+}
+
 struct err event_read(const struct db_rows *rows, int row, int first, struct event *out)
 {
     struct err e = db_row_check(rows, row, first, EVENT_SHAPE);
 
     if (failed(e)) {
-        log_line(LOG_ERROR, "event_damaged", "position=%" PRId64 " error=%s",
-                  db_number(rows, row, first), e.message);
+        tell_damaged(rows, row, first, &e);
         return e;
     }
     *out = (struct event){

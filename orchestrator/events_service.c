@@ -148,23 +148,59 @@ static struct err check_event_id(const char *id)
                           "id must be an event's: the order's id, a dot, a number.");
 }
 
+static struct err check_newest(const Events__V1__ListDeadLettersRequest *in)
+{
+    if (in->after != 0)
+        return err_make(ERR_INVALID_ARGUMENT, "after cannot stand beside newest_first.");
+    if (in->before < 0)
+        return err_make(ERR_INVALID_ARGUMENT, "before must be 0 or a position, not %lld.",
+                        (long long)in->before);
+    if (in->order_id[0] != '\0' && !ulid_valid(in->order_id))
+        return err_make(ERR_INVALID_ARGUMENT, "order_id must be a ULID of 26 characters.");
+    if (in->user_id[0] != '\0' && !uuid_valid(in->user_id))
+        return err_make(ERR_INVALID_ARGUMENT, "user_id must be a UUID in lower case.");
+    if (in->state < 0 || in->state > EVENTS__V1__DEAD_LETTER_STATE__WAITING)
+        return err_make(ERR_INVALID_ARGUMENT, "state %d is none of a dead letter's.",
+                        (int)in->state);
+    if (in->since_ms < 0 || in->until_ms < 0 || in->since_ms >= ULID_MS_END ||
+        in->until_ms >= ULID_MS_END)
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "since_ms and until_ms must be Unix milliseconds, or 0.");
+    return ERR_NONE;
+}
+
+/* What is of newest_first alone must not be overlooked without it. */
+static bool has_filter(const Events__V1__ListDeadLettersRequest *in)
+{
+    return in->before != 0 || in->order_id[0] != '\0' || in->user_id[0] != '\0' ||
+           in->state != EVENTS__V1__DEAD_LETTER_STATE__DEAD_LETTER_UNSPECIFIED ||
+           in->since_ms != 0 || in->until_ms != 0;
+}
+
+static struct err check_dead_letters(const Events__V1__ListDeadLettersRequest *in)
+{
+    if (in->after < 0)
+        return err_make(ERR_INVALID_ARGUMENT, "after must be 0 or a position, not %lld.",
+                        (long long)in->after);
+    if (in->limit < 0 || in->limit > READ_MAX)
+        return err_make(ERR_INVALID_ARGUMENT, "limit must be 0 to %d, not %d.", READ_MAX,
+                        in->limit);
+    if (in->newest_first)
+        return check_newest(in);
+    return has_filter(in) ? err_make(ERR_INVALID_ARGUMENT, "A filter needs newest_first.")
+                          : ERR_NONE;
+}
+
 static void list_dead_letters(Events__V1__Events_Service *service,
                               const Events__V1__ListDeadLettersRequest *in,
                               Events__V1__ListDeadLettersReply_Closure reply, void *call)
 {
     struct scope scope;
-    struct err e = ERR_NONE;
     Events__V1__ListDeadLettersRequest request = *in;
 
-    if (in->after < 0)
-        e = err_make(ERR_INVALID_ARGUMENT, "after must be 0 or a position, not %lld.",
-                     (long long)in->after);
-    else if (in->limit < 0 || in->limit > READ_MAX)
-        e = err_make(ERR_INVALID_ARGUMENT, "limit must be 0 to %d, not %d.", READ_MAX,
-                     in->limit);
     if (in->limit == 0)
         request.limit = LIST_DEFAULT;
-    if (scope_open(&scope, call, (ProtobufCClosure)reply, e))
+    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_dead_letters(in)))
         dead_letters_list(self(service)->db, &scope, &request);
 }
 

@@ -39,7 +39,8 @@ static struct err add_result(struct retry *retry, const struct event *event,
     if (!stored && delivery->answer != BUS_REFUSED)
         return ERR_NONE;
     if (stored)
-        log_info("event_taken", "event_id=%s position=%" PRId64, event->id, event->position);
+        log_info("event_taken", "order=%s event_id=%s position=%" PRId64,
+                 event->order_id, event->id, event->position);
     json_t *result = json_pack("{s:I, s:b, s:s}", "position", (json_int_t)event->position,
                                "stored", stored, "reason", delivery->reason);
     return json_array_append_new(retry->results, result) == 0 ? ERR_NONE : err_memory();
@@ -93,19 +94,32 @@ static const char SETTLE[] =
     "    next_at = CASE WHEN d.attempts + 1 < $2"
     "                   THEN now() + least(power(2, d.attempts), 300) * interval '1 s' END "
     "FROM r WHERE d.position = r.position AND NOT r.stored "
-    "RETURNING d.order_id || '.' || d.sequence, d.position, d.attempts, d.reason,"
-    "    d.next_at IS NULL";
+    "RETURNING d.order_id, d.order_id || '.' || d.sequence, d.position, d.attempts, d.reason,"
+    "    d.next_at IS NULL,"
+    "    (SELECT c.request_id FROM orders.checkouts c WHERE c.order_id = d.order_id)";
+
+/* The request is that of the checkout, until that is pruned. */
+static void tell_dead(const struct db_rows *rows, int row)
+{
+    struct log_record line;
+
+    if (!log_begin_limited(&line, LOG_ERROR, "event_dead"))
+        return;
+    log_subject(&line, db_text(rows, row, 6), db_text(rows, row, 0));
+    log_pair(&line, "event_id", db_text(rows, row, 1));
+    log_pair_number(&line, "position", db_number(rows, row, 2));
+    log_pair_number(&line, "attempts", db_number(rows, row, 3));
+    log_pair(&line, "reason", db_text(rows, row, 4));
+    log_pair(&line, "note", "checkoutctl events dead");
+    log_end(&line);
+}
 
 static void on_settled(void *arg, const struct db_rows *rows)
 {
     (void)arg;
     for (int i = 0; i < rows->count; i++)
-        if (db_bool(rows, i, 4))
-            log_error("event_dead",
-                      "event_id=%s position=%" PRId64 " attempts=%" PRId64
-                      " reason=%s note=\"checkoutctl events dead\"",
-                      db_text(rows, i, 0), db_number(rows, i, 1), db_number(rows, i, 2),
-                      db_text(rows, i, 3));
+        if (db_bool(rows, i, 5))
+            tell_dead(rows, i);
 }
 
 static struct err settle(struct dedicated *connection, const json_t *results,
@@ -117,7 +131,7 @@ static struct err settle(struct dedicated *connection, const json_t *results,
         return err_memory();
     const struct db_query query = {.name = "settle",
                                    .types = "ti",
-                                   .rows = "*tiitb",
+                                   .rows = "*ttiitbT",
                                    .sql = SETTLE,
                                    .values = {db_t(text), db_i(attempts_most)},
                                    .deadline_ms = clock_monotonic_ms() + QUERY_MS};

@@ -217,6 +217,14 @@ static void on_newest(void *arg, struct err error, const struct db_rows *rows)
     finish(reading, error, &reply.base);
 }
 
+/* What an id's checkout `c` and order `o` must be. */
+#define FILTERED                                                                              \
+    "($3 = '' OR coalesce(c.user_id, o.user_id)::text = $3)"                                  \
+    " AND ($4 = '' OR coalesce(c.cart_id, o.cart_id) = $4)"                                   \
+    " AND ($5 = '' OR c.state = $5)"                                                          \
+    " AND ($6 = '' OR c.request_id = $6)"                                                     \
+    " AND (NOT $7 OR c.state IN ('running', 'aborting')) "
+
 /* PAGE_SCAN_MAX ids are looked at, and filtered before anything is found beside them. */
 static const char NEWEST[] =
     "WITH scanned AS MATERIALIZED ("
@@ -230,24 +238,24 @@ static const char NEWEST[] =
     "    SELECT s.id FROM scanned s"
     "    LEFT JOIN orders.checkouts c ON c.order_id = s.id"
     "    LEFT JOIN orders.orders o ON o.id = s.id"
-    "    WHERE ($3 = '' OR coalesce(c.user_id, o.user_id)::text = $3)"
-    "      AND ($4 = '' OR coalesce(c.cart_id, o.cart_id) = $4)"
-    "      AND ($5 = '' OR c.state = $5)"
-    "      AND ($6 = '' OR c.request_id = $6)"
-    "      AND (NOT $7 OR c.state IN ('running', 'aborting'))"
-    "    ORDER BY s.id DESC LIMIT $8"
+    "    WHERE " FILTERED "ORDER BY s.id DESC LIMIT $8"
     ")"
     "SELECT " COLUMNS ", s.last, s.count = 10000 "
     "FROM (SELECT min(id) AS last, count(*) AS count FROM scanned) AS s "
     "LEFT JOIN ids ON true " JOINS "ORDER BY ids.id DESC";
 _Static_assert(PAGE_SCAN_MAX == 10000, "as NEWEST says");
 
-/* A key's: found by the unique indexes, however old. */
+/* A key's: found by the unique indexes, however old, and then filtered. */
 static const char OF_A_KEY[] =
-    "WITH ids AS MATERIALIZED ("
+    "WITH of_key AS MATERIALIZED ("
     "    SELECT k.order_id AS id FROM orders.checkouts k"
-    "    WHERE " OF_KEY("k", "$2", "$1::uuid")
-    "    UNION SELECT s.id FROM orders.orders s WHERE " OF_KEY("s", "$2", "$1::uuid")
+    "    WHERE " OF_KEY("k", "$8", "$3::uuid")
+    "    UNION SELECT s.id FROM orders.orders s WHERE " OF_KEY("s", "$8", "$3::uuid")
+    "), ids AS MATERIALIZED ("
+    "    SELECT k.id FROM of_key k"
+    "    LEFT JOIN orders.checkouts c ON c.order_id = k.id"
+    "    LEFT JOIN orders.orders o ON o.id = k.id"
+    "    WHERE k.id < $1 AND k.id >= $2 AND " FILTERED
     ")"
     "SELECT " COLUMNS ", NULL::text, false FROM ids " JOINS "ORDER BY ids.id DESC";
 
@@ -287,23 +295,6 @@ static void submit(struct db *db, struct reading *reading, struct db_query query
     db_read(db, &reading->query);
 }
 
-static void list_of_key(struct db *db, struct reading *reading,
-                        const Orders__V1__ListCheckoutsRequest *in)
-{
-    const char *key =
-        checkout_key(reading->scope.arena, in->user_id, in->idempotency_key);
-
-    if (key == NULL)
-        finish(reading, err_memory(), NULL);
-    else
-        submit(db, reading,
-               (struct db_query){.name = "checkouts_of_key",
-                                 .types = "tt",
-                                 .rows = "*" SHAPE "Tb",
-                                 .sql = OF_A_KEY,
-                                 .values = {db_t(in->user_id), db_t(key)}});
-}
-
 /* A request's checkout was claimed while the request could still be served. */
 enum { CLOCKS_APART_MS = 60000 };
 
@@ -315,7 +306,30 @@ static struct ulid_range range_of(const Orders__V1__ListCheckoutsRequest *in)
         since = ulid_ms(in->request_id) - CLOCKS_APART_MS;
         until = ulid_ms(in->request_id) + RPC_TIMEOUT_MAX_MS + CLOCKS_APART_MS;
     }
-    return ulid_range(since, until, in->before_id);
+    struct ulid_range range = ulid_range(since, until, in->before_id);
+    if (in->only_id[0] != '\0')
+        ulid_range_only(&range, in->only_id);
+    return range;
+}
+
+static void list_of_key(struct db *db, struct reading *reading,
+                        const Orders__V1__ListCheckoutsRequest *in)
+{
+    const char *key =
+        checkout_key(reading->scope.arena, in->user_id, in->idempotency_key);
+
+    if (key == NULL)
+        finish(reading, err_memory(), NULL);
+    else
+        submit(db, reading,
+               (struct db_query){.name = "checkouts_of_key",
+                                 .types = "ttttttbt",
+                                 .rows = "*" SHAPE "Tb",
+                                 .sql = OF_A_KEY,
+                                 .values = {db_t(reading->range.end), db_t(reading->range.least),
+                                            db_t(in->user_id), db_t(in->cart_id),
+                                            db_t(state_name(in->state)), db_t(in->request_id),
+                                            db_i(in->unfinished), db_t(key)}});
 }
 
 void orders_list_newest(struct db *db, const struct scope *scope,
@@ -325,11 +339,11 @@ void orders_list_newest(struct db *db, const struct scope *scope,
 
     if (reading == NULL)
         return;
+    reading->range = range_of(in);
     if (in->idempotency_key[0] != '\0') {
         list_of_key(db, reading, in);
         return;
     }
-    reading->range = range_of(in);
     submit(db, reading,
            (struct db_query){.name = "list_newest",
                              .types = "ttttttbi",

@@ -195,6 +195,12 @@ static void on_page(void *arg, struct err error, const struct db_rows *rows)
     finish(reading, error, &reply.base);
 }
 
+/* Which of a user's orders: the same conditions on every page. */
+#define OF_USER                                                                          \
+    "WHERE user_id = $1::uuid AND ($2 = '' OR cart_id = $2)"                             \
+    " AND created_at >= 'epoch'::timestamptz + $3 * interval '1 ms'"                     \
+    " AND ($4 = 0 OR created_at < 'epoch'::timestamptz + $4 * interval '1 ms') "
+
 static void list_of_key(struct db *db, struct reading *reading,
                         const Orders__V1__ListOrdersRequest *request)
 {
@@ -208,20 +214,15 @@ static void list_of_key(struct db *db, struct reading *reading,
     submit(db, reading,
            (struct db_query){
                .name = "list_orders_of_key",
-               .types = "tt",
+               .types = "ttiit",
                .rows = "*" ORDER_SHAPE,
-               .sql = "SELECT " ORDER_COLUMNS "FROM orders.orders o "
-                      "WHERE " OF_KEY("o", "$2", "$1::uuid") " LIMIT 1",
-               .values = {db_t(request->user_id), db_t(key)},
+               .sql = "SELECT " ORDER_COLUMNS "FROM orders.orders o " OF_USER
+                      "AND " OF_KEY("o", "$5", "$1::uuid") " LIMIT 1",
+               .values = {db_t(request->user_id), db_t(request->cart_id),
+                          db_i(request->since_ms), db_i(request->until_ms), db_t(key)},
                .done = on_page,
            });
 }
-
-/* Which of a user's orders: the same conditions on every page. */
-#define OF_USER                                                                          \
-    "WHERE user_id = $1::uuid AND ($2 = '' OR cart_id = $2)"                             \
-    " AND created_at >= 'epoch'::timestamptz + $3 * interval '1 ms'"                     \
-    " AND ($4 = 0 OR created_at < 'epoch'::timestamptz + $4 * interval '1 ms') "
 
 static void list_first(struct db *db, struct reading *reading,
                        const Orders__V1__ListOrdersRequest *request)

@@ -14,6 +14,29 @@ enum {
     ARENA_MAX = 1 << 20,
 };
 
+static void tell_unreadable(const struct checkout *checkout, const struct err *e)
+{
+    struct log_record line;
+
+    if (!log_begin_limited(&line, LOG_ERROR, "checkout_unreadable"))
+        return;
+    log_subject(&line, checkout->request_id, checkout->order_id);
+    log_pair(&line, "error", e->message);
+    log_end(&line);
+}
+
+static void tell_taken(const struct checkout *checkout)
+{
+    struct log_record line;
+
+    if (!log_begin(&line, LOG_INFO, "checkout_taken_over"))
+        return;
+    log_subject(&line, checkout->request_id, checkout->order_id);
+    log_pair_number(&line, "epoch", checkout->epoch);
+    log_pair_number(&line, "age_ms", checkout->age_ms);
+    log_end(&line);
+}
+
 /* A row that cannot be run now keeps its new lease, and is taken again after it. */
 static void run_taken(struct sagas *sagas, const struct db_rows *rows, int row)
 {
@@ -24,14 +47,12 @@ static void run_taken(struct sagas *sagas, const struct db_rows *rows, int row)
         return;
     struct err e = orders_taken(rows, row, arena, &checkout);
     if (!failed(e) && sagas_admit(sagas)) {
-        log_info("checkout_taken_over", "order=%s epoch=%lld age_ms=%lld", checkout.order_id,
-                 (long long)checkout.epoch, (long long)checkout.age_ms);
+        tell_taken(&checkout);
         sagas_run(sagas, &checkout, arena, NULL);
         return;
     }
     if (failed(e))
-        log_error("checkout_unreadable", "order=%s error=%s", db_text(rows, row, 1),
-                  e.message);
+        tell_unreadable(&checkout, &e);
     arena_free(arena);
 }
 

@@ -117,8 +117,6 @@ static void submit(struct saga *saga, db_done *done)
     saga->op.deadline_ms = saga_deadline(saga);
     saga->op.done = done;
     saga->op.arg = saga;
-    saga->op.request = saga->request;
-    saga->op.order = saga->checkout.order_id;
     db_submit(saga->sagas->config.db, &saga->op);
 }
 
@@ -357,8 +355,7 @@ static void start(struct saga *saga)
 
 /*
  * Notes what the saga is called in logs, and where it stands in its trace.  One that was
- * taken over goes on with the trace that was claimed with it; the id of its request is
- * not known any more.
+ * taken over goes on with the request and the trace that were claimed with it.
  */
 static void note_origin(struct saga *saga, const struct waiter *waiter)
 {
@@ -372,7 +369,11 @@ static void note_origin(struct saga *saga, const struct waiter *waiter)
             trace_add_parent(&fields, saga->checkout.traceparent);
         trace_begin(&fields, &saga->trace);
     }
-    saga->request = saga->call_id != NULL ? saga->call_id : saga->checkout.order_id;
+    saga->request = saga->call_id != NULL               ? saga->call_id
+                    : saga->checkout.request_id != NULL ? saga->checkout.request_id
+                                                        : saga->checkout.order_id;
+    saga->op.request = saga->request;
+    saga->op.order = saga->checkout.order_id;
 }
 
 void sagas_run(struct sagas *sagas, const struct checkout *checkout, struct arena *arena,

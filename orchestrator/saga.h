@@ -42,7 +42,8 @@ struct saga {
     struct sagas *sagas;
     struct checkout checkout; /* its failure.money is under the sagas' lock */
     const char *call_id; /* of the call that began it, or NULL */
-    const char *request; /* names it in logs and calls: call_id, or else the order's id */
+    const char *request; /* names it in logs and calls: call_id, the claim's, or else the
+                          * order's id */
     struct trace trace;  /* our place in its trace */
     struct arena *arena;     /* the saga's own: it outlives its callers */
     struct arena *scratch;   /* of the step under way; reset before each */

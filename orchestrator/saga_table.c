@@ -41,9 +41,9 @@ static void tell_cut(const struct sagas *sagas)
         for (const struct saga *s = sagas->buckets[b]; s != NULL; s = s->next)
             log_line(
                 LOG_ERROR, "checkout_cut",
-                "order=%s note=\"it was still running when the time to stop was over; "
+                "request=%s order=%s note=\"it was still running when the time to stop was over; "
                 "it is taken over when its lease has run out\"",
-                s->checkout.order_id);
+                s->request, s->checkout.order_id);
 }
 
 void sagas_forget_chores(struct sagas *sagas)

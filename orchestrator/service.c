@@ -129,10 +129,10 @@ static struct err check_list_orders(const Orders__V1__ListOrdersRequest *in)
         e = check_time(in->since_ms, in->until_ms);
     if (failed(e) || in->idempotency_key[0] == '\0')
         return e;
-    if (in->limit != 0 || in->cursor[0] != '\0' || in->cart_id[0] != '\0' ||
-        in->since_ms != 0 || in->until_ms != 0)
+    if (in->cursor[0] != '\0')
         return err_make(ERR_INVALID_ARGUMENT,
-                        "idempotency_key finds one order; leave all but user_id out.");
+                        "idempotency_key finds one order, so there is no next page: leave "
+                        "cursor out.");
     return check_key(in->idempotency_key);
 }
 
@@ -250,7 +250,7 @@ static struct err check_order_id(const char *id)
 {
     if (ulid_valid(id))
         return ERR_NONE;
-    return err_make(ERR_INVALID_ARGUMENT, "An order's id is a ULID of 26 characters.");
+    return err_make(ERR_INVALID_ARGUMENT, "order_id must be a ULID of 26 characters.");
 }
 
 static struct err check_list_checkouts(const Orders__V1__ListCheckoutsRequest *in)
@@ -265,19 +265,18 @@ static struct err check_list_checkouts(const Orders__V1__ListCheckoutsRequest *i
     return in->only_id[0] == '\0' ? ERR_NONE : check_order_id(in->only_id);
 }
 
-/* A key names one checkout, so nothing else is asked for beside it. */
-static struct err check_key_alone(const Orders__V1__ListCheckoutsRequest *in)
+/* A key names one checkout, so there is no next page, nor a request to be found by. */
+static struct err check_key_of_user(const Orders__V1__ListCheckoutsRequest *in)
 {
     if (in->idempotency_key[0] == '\0')
         return ERR_NONE;
     if (in->user_id[0] == '\0')
         return err_make(ERR_INVALID_ARGUMENT,
                         "idempotency_key needs user_id: a key belongs to its user.");
-    if (in->cart_id[0] != '\0' || in->request_id[0] != '\0' || in->before_id[0] != '\0' ||
-        in->state != ORDERS__V1__CHECKOUT_STATE__CHECKOUT_UNSPECIFIED || in->unfinished ||
-        in->since_ms != 0 || in->until_ms != 0)
+    if (in->request_id[0] != '\0' || in->before_id[0] != '\0')
         return err_make(ERR_INVALID_ARGUMENT,
-                        "idempotency_key finds one checkout: beside it only user_id can stand.");
+                        "idempotency_key finds one checkout: request_id and before_id cannot "
+                        "stand beside it.");
     return check_key(in->idempotency_key);
 }
 
@@ -285,9 +284,8 @@ static struct err check_newest(const Orders__V1__ListCheckoutsRequest *in)
 {
     struct err e = check_time(in->since_ms, in->until_ms);
 
-    if (!failed(e) && (in->after_id[0] != '\0' || in->only_id[0] != '\0'))
-        e = err_make(ERR_INVALID_ARGUMENT,
-                     "after_id and only_id cannot stand beside newest_first.");
+    if (!failed(e) && in->after_id[0] != '\0')
+        e = err_make(ERR_INVALID_ARGUMENT, "after_id cannot stand beside newest_first.");
     if (!failed(e) && in->before_id[0] != '\0' &&
         !visible_ascii(in->before_id, 1, PAGE_AFTER_MAX))
         e = err_make(ERR_INVALID_ARGUMENT,
@@ -302,7 +300,7 @@ static struct err check_newest(const Orders__V1__ListCheckoutsRequest *in)
     if (!failed(e) && (in->state < 0 || in->state > ORDERS__V1__CHECKOUT_STATE__FAILED))
         e = err_make(ERR_INVALID_ARGUMENT, "state %d is none of a checkout's.",
                      (int)in->state);
-    return failed(e) ? e : check_key_alone(in);
+    return failed(e) ? e : check_key_of_user(in);
 }
 
 /* What is of newest_first alone must not be overlooked without it. */

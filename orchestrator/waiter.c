@@ -90,7 +90,8 @@ static void look_again(struct waiter *waiter, const struct checkout *seen)
 /* Who waits was told that there is one. */
 static struct err missing(const struct waiter *waiter)
 {
-    log_line(LOG_ERROR, "checkout_missing", "request=%s", rpc_call_id(waiter->call));
+    log_line(LOG_ERROR, "checkout_missing", "request=%s order=%s",
+             rpc_call_id(waiter->call), rpc_call_order(waiter->call));
     return err_make(ERR_DATA_LOSS, "The checkout that was waited for is gone.");
 }
 

@@ -165,7 +165,7 @@ static struct err declined(const char *code)
 /* A state that this program never writes there, or one without what belongs to it. */
 static struct err damaged(const struct work *work, const char *state)
 {
-    log_line(LOG_ERROR, "charge_damaged", "request=%s charge=%s state=%s", work->scope.request,
+    log_line(LOG_ERROR, "charge_damaged", "request=%s order=%s state=%s", work->scope.request,
               work->id, state);
     return err_unknown(ERR_DATA_LOSS, "Charge %s is damaged, as %s.", work->id, state);
 }

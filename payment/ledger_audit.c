@@ -163,6 +163,8 @@ void ledger_list_newest(struct db *db, const struct scope *scope,
                                 .limit = in->limit == 0 ? PAGE_MOST : in->limit,
                                 .range = ulid_range(in->since_ms, in->until_ms,
                                                     in->before_id)};
+    if (in->only_id[0] != '\0')
+        ulid_range_only(&reading->range, in->only_id);
     reading->query = (struct db_query){
         .name = "newest_charges",
         .types = "ttttti",

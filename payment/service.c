@@ -142,9 +142,10 @@ static struct err check_newest(const Payment__V1__ListChargesRequest *in)
 {
     struct err e = check_page(in->limit, in->before_id, "");
 
-    if (!failed(e) && (in->after_id[0] != '\0' || in->only_id[0] != '\0'))
-        e = err_make(ERR_INVALID_ARGUMENT,
-                     "after_id and only_id cannot stand beside newest_first.");
+    if (!failed(e) && in->after_id[0] != '\0')
+        e = err_make(ERR_INVALID_ARGUMENT, "after_id cannot stand beside newest_first.");
+    if (!failed(e) && in->only_id[0] != '\0')
+        e = check_id(in->only_id);
     if (!failed(e) && in->user_id[0] != '\0')
         e = check_user(in->user_id);
     if (!failed(e) && (in->since_ms < 0 || in->since_ms >= ULID_MS_END ||

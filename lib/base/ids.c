@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <sodium.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/bounds.h"
@@ -44,6 +45,14 @@ struct ulid_range ulid_range(int64_t since_ms, int64_t until_ms, const char *bef
     if (before[0] != '\0' && strcmp(before, range.end) < 0)
         strncpy(range.end, before, sizeof range.end - 1);
     return range;
+}
+
+void ulid_range_only(struct ulid_range *range, const char *id)
+{
+    bool among = strcmp(id, range->least) >= 0 && strcmp(id, range->end) < 0;
+
+    snprintf(range->least, sizeof range->least, "%s", id);
+    snprintf(range->end, sizeof range->end, "%s%s", id, among ? "!" : "");
 }
 
 /* libsodium asks the kernel at each call whether the process was forked; so it is asked for

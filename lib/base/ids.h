@@ -36,6 +36,9 @@ struct ulid_range {
  * `before`, at most 64 bytes ("": any). */
 struct ulid_range ulid_range(int64_t since_ms, int64_t until_ms, const char *before);
 
+/* Of those that one alone, or none, if it is not among them. */
+void ulid_range_only(struct ulid_range *range, const char *id);
+
 /* Whether text is a ULID in canonical form: capitals, first character 0 to 7. */
 bool ulid_valid(const char *text);
 

@@ -26,8 +26,8 @@ static void finish_with(struct slot *slot, const struct db_rows *rows)
 {
     const struct db_op *op = slot->op;
     const struct db_kind *kind = op->kind;
-    struct err e = shape_check(kind->name, (struct shape){kind->rows, 1}, rows, kind->head,
-                               op->head);
+    const struct shape_asked asked = {kind->name, kind->head, op->head, op->request, op->order};
+    struct err e = shape_check((struct shape){kind->rows, 1}, rows, &asked);
 
     if (failed(e) && kind->write != NULL)
         e.effect = EFFECT_UNKNOWN; /* it committed, whatever it found */

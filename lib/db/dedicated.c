@@ -195,8 +195,9 @@ struct err dedicated_run(struct dedicated *connection, const struct db_query *qu
         return e;
     }
     const struct db_rows rows = {.result = result, .count = PQntuples(result)};
-    e = shape_check(query->name, (struct shape){query->rows, 0}, &rows, query->types,
-                    query->values);
+    e = shape_check((struct shape){query->rows, 0}, &rows,
+                    &(struct shape_asked){query->name, query->types, query->values,
+                                          query->request, query->order});
     if (!failed(e) && on_rows != NULL)
         on_rows(arg, &rows);
     PQclear(result);

@@ -43,8 +43,9 @@ static void finish(struct db_query *query, struct err error, const PGresult *res
     struct db_rows rows = {.result = result, .count = result == NULL ? 0 : PQntuples(result)};
 
     if (!failed(error))
-        error = shape_check(query->name, (struct shape){query->rows, 0}, &rows,
-                            query->types, query->values);
+        error = shape_check((struct shape){query->rows, 0}, &rows,
+                            &(struct shape_asked){query->name, query->types, query->values,
+                                                  query->request, query->order});
     query->done(query->arg, error, &rows);
 }
 

@@ -75,26 +75,36 @@ static const char *id_in_row(struct shape shape, const struct db_rows *rows, int
 }
 
 /* Of what was asked for.  Only a ULID is sure to be nobody's secret. */
-static const char *id_among(const char *types, const struct db_value *parameters)
+static const char *id_among(const struct shape_asked *asked)
 {
-    for (size_t i = 0; types[i] != '\0'; i++)
-        if (types[i] == 't' && parameters[i].text != NULL &&
-            ulid_valid(parameters[i].text))
-            return parameters[i].text;
+    for (size_t i = 0; asked->types[i] != '\0'; i++)
+        if (asked->types[i] == 't' && asked->parameters[i].text != NULL &&
+            ulid_valid(asked->parameters[i].text))
+            return asked->parameters[i].text;
     return "-";
 }
 
-struct err shape_check(const char *statement, struct shape shape,
-                       const struct db_rows *rows, const char *types,
-                       const struct db_value *parameters)
+static void tell(const struct shape_asked *asked, const char *id, const struct err *e)
+{
+    struct log_record line;
+
+    if (!log_begin(&line, LOG_ERROR, "rows_damaged"))
+        return;
+    log_subject(&line, asked->request, asked->order);
+    log_pair(&line, "statement", asked->statement);
+    log_pair(&line, "id", id != NULL ? id : id_among(asked));
+    log_pair(&line, "error", e->message);
+    log_end(&line);
+}
+
+struct err shape_check(struct shape shape, const struct db_rows *rows,
+                       const struct shape_asked *asked)
 {
     int damaged;
     struct err e = check(shape, rows, &damaged);
 
     if (!failed(e))
         return e;
-    const char *id = id_in_row(shape, rows, damaged);
-    log_line(LOG_ERROR, "rows_damaged", "statement=%s id=%s error=%s", statement,
-              id != NULL ? id : id_among(types, parameters), e.message);
+    tell(asked, id_in_row(shape, rows, damaged), &e);
     return e;
 }

@@ -283,6 +283,7 @@ void serving_take_frame(struct rpc_call *call, struct exchange *exchange, uint8_
 
     call->replayed = call->not_run = false;
     call->order[0] = '\0';
+    atomic_store(&call->named, false);
     bool opened = seal_open_request(frame, size, current_callers(call), &call->opened);
     if (opened && call->arena == NULL)
         call->arena = arena_new(RPC_ARENA_MAX);

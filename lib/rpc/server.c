@@ -234,6 +234,23 @@ static void linger(int64_t drain_ms)
     nng_msleep((nng_duration)(drain_ms < LINGER_MS ? drain_ms : LINGER_MS));
 }
 
+static void tell_one_cut(const struct rpc_call *call)
+{
+    struct log_record line;
+    char method[256];
+
+    if (!log_begin(&line, LOG_ERROR, "call_cut"))
+        return;
+    log_subject(&line, call->id, atomic_load(&call->named) ? call->order : NULL);
+    snprintf(method, sizeof method, "%s/%s", call->service, call->method);
+    log_pair(&line, "method", method);
+    log_pair(&line, "caller", call->opened.caller->name);
+    log_pair(&line, "note",
+             "it was still being served when the time to stop was over; its outcome is "
+             "not told");
+    log_end(&line);
+}
+
 /* Tells of each call that is still being served; true when there is none. */
 static bool tell_cut(const struct rpc_server *server)
 {
@@ -243,11 +260,7 @@ static bool tell_cut(const struct rpc_server *server)
         const struct rpc_call *call = &server->calls[i];
         if (cancel_token(&call->cancel) == 0)
             continue;
-        log_line(
-            LOG_ERROR, "call_cut",
-            "request=%s method=%s/%s caller=%s note=\"it was still being served when "
-            "the time to stop was over; its outcome is not told\"",
-            call->id, call->service, call->method, call->opened.caller->name);
+        tell_one_cut(call);
         none = false;
     }
     return none;
@@ -325,7 +338,11 @@ const char *rpc_call_metadata(const struct rpc_call *call, const char *key)
 
 void rpc_call_set_order(struct rpc_call *call, const char *order_id)
 {
-    snprintf(call->order, sizeof call->order, "%s", order_id == NULL ? "" : order_id);
+    if (order_id == NULL || strcmp(call->order, order_id) == 0)
+        return;
+    atomic_store(&call->named, false);
+    snprintf(call->order, sizeof call->order, "%s", order_id);
+    atomic_store(&call->named, true);
 }
 
 const char *rpc_call_order(const struct rpc_call *call)

@@ -77,6 +77,7 @@ struct rpc_call {
     bool replayed;
     bool not_run; /* refused before its handler */
     char order[ULID_SIZE]; /* it is about, for logs; "" when none is known */
+    atomic_bool named;     /* whether that is known, for other threads */
     /* Who asked for what is being served, for whoever wants to cancel it; written before
      * `cancel` begins, so that who sees its token sees these. */
     atomic_uint_fast64_t owner; /* hash_owner */

@@ -97,7 +97,7 @@ class Damage(StackTest):
         charges = self.stack.sql("SELECT id FROM payment.charges WHERE user_id = "
                                  f"'{self.shopper.user}'")
         self.assertEqual(len(charges), 1, "asked again, it would have been charged twice")
-        self.expect_logged("rows_damaged", charges[0][0])
+        self.expect_logged("rows_damaged", f" order={charges[0][0]} ")
         self.expect_logged("checkout_unfinished", charges[0][0])
 
     def test_a_checkout_deleted_while_it_is_charged(self):
@@ -108,9 +108,11 @@ class Damage(StackTest):
 
     def damage_and_repeat(self, damage, method="pm_card_visa", status=201, code=None):
         order = self.order(method, status, code)
+        (request,), = self.stack.sql("SELECT request_id FROM orders.checkouts "
+                                     f"WHERE order_id = '{order}'")
         self.stack.sql(damage.format(id=order))
         self.expect_lost(self.repeat(method))
-        self.expect_logged("checkout_damaged", order)
+        self.expect_logged("checkout_damaged", f"request={request} order={order} ")
 
     def test_the_order_of_a_completed_checkout_is_gone(self):
         self.damage_and_repeat("DELETE FROM orders.orders WHERE id = '{id}'")
@@ -192,7 +194,7 @@ class Damage(StackTest):
                 self.stack.call("inventory.v1.Inventory/Reserve", **message)
                 self.stack.sql(f"UPDATE inventory.reservations SET {damage} WHERE id = '{id}'")
                 self.expect_rpc_lost("inventory.v1.Inventory/Reserve", **message)
-                self.expect_logged("reservation_damaged", id, "inventory")
+                self.expect_logged("reservation_damaged", f"order={id}", "inventory")
 
     def test_a_charge_that_cannot_be_read(self):
         order = self.order()
@@ -205,7 +207,7 @@ class Damage(StackTest):
         order = self.order()
         self.stack.sql(f"UPDATE payment.charges SET state = 'banana' WHERE id = '{order}'")
         self.expect_rpc_lost("payment.v1.Payment/Refund", charge_id=order)
-        self.expect_logged("charge_damaged", order, "payment")
+        self.expect_logged("charge_damaged", f"order={order}", "payment")
 
     def test_a_product_without_title_is_left_out_of_the_list(self):
         self.stack.product("nameless", 5)

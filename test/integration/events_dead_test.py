@@ -1,5 +1,6 @@
 """An event that NATS refuses holds up nobody but its own order, and is not forgotten."""
 import json
+import re
 import uuid
 
 from nats import NatsServer
@@ -82,7 +83,13 @@ class EventsDead(StackTest):
         self.wait_passed()
         self.assertIn("waits: an earlier event of its order was refused", self.dead()[second])
         self.wait_given_up(bad)
-        self.assertIn("event=event_dead", self.stack.log("orchestrator"))
+        self.check_lists(bad, second)
+        (request,), = self.stack.sql("SELECT request_id FROM orders.checkouts "
+                                     f"WHERE order_id = '{bad[:-2]}'")
+        self.assertIn(f"event=event_dead request={request} order={bad[:-2]} event_id={bad} ",
+                      self.stack.log("orchestrator"))
+        self.assertIn(f"event=event_refused order={bad[:-2]} event_id={bad} ",
+                      self.stack.log("orchestrator"))
         self.assertRegex(self.stack.ctl("events", "lag"), r"(?m)^dead letters +1  given up, and 1 ")
         self.metrics_count({"given_up": 1, "tried": 1})
         self.assertNotIn(second, self.double.attempts)
@@ -92,6 +99,26 @@ class EventsDead(StackTest):
         self.assertRegex(self.stack.ctl("explain", bad[:-2]),
                          "event order.created refused by the bus: message size exceeds")
         self.it_is_sent_after_all(bad, second)
+
+    def check_lists(self, bad, second):
+        def listed(*options):
+            done = self.stack.ctl("events", "dead", *options, check=False)
+            self.assertEqual(done.returncode, 0, (options, done.stderr))
+            return [line.split()[0] for line in done.stdout.splitlines()], done.stderr
+
+        self.assertEqual(listed(), ([second, bad], ""), "newest first")
+        for options, expected in ((["--status", "given_up"], [bad]), (["--status", "tried"], []),
+                                  (["--status", "waiting"], [second]),
+                                  (["--order", bad[:-2]], [second, bad]),
+                                  (["--order", "01ARZ3NDEKTSV4RRFFQ69G5FAV"], []),
+                                  (["--user", self.shopper.user], [bad]),
+                                  (["--since", "1h"], [second, bad]), (["--until", "1h"], [])):
+            self.assertEqual(listed(*options), (expected, ""), options)
+        ids, more = listed("--limit", "1")
+        self.assertEqual(ids, [second])
+        after = re.fullmatch(r"More: the same command with --after (\d+)\n", more)
+        self.assertTrue(after, more)
+        self.assertEqual(listed("--limit", "1", "--after", after[1]), ([bad], ""))
 
     def metrics_count(self, wanted):
         def counted():
@@ -130,7 +157,8 @@ class EventsDead(StackTest):
         self.wait_taken(second)
         wait_until(lambda: not self.dead(), 10, "the list is empty")
         self.assertNotIn(bad, self.double.stored)
-        self.assertIn(f"event=dead_letter_dropped event_id={bad}", self.stack.log("orchestrator"))
+        self.assertRegex(self.stack.log("orchestrator"), rf"event=dead_letter_dropped request=\S+ "
+                         rf"order={bad[:-2]} event_id={bad} ")
 
     def test_4_a_bus_that_refuses_everything_has_nothing_set_aside(self):
         self.double.answer = lambda message: REFUSED

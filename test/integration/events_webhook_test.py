@@ -34,7 +34,8 @@ class EventsWebhook(WebhookTest):
             self.order()
         self.check_received()
         # One line a second is written; that no redirect was followed, check_received has seen.
-        self.assertRegex(self.log(), 'event=delivery_failed .*problem="(answered [0-9]+|Timeout)')
+        self.assertRegex(self.log(), r'event=delivery_failed endpoint=\S+ order=([0-9A-Z]{26})'
+                         r' event_id=\1\.1 .*problem="(answered [0-9]+|Timeout)')
 
     def test_3_sender_and_receiver_are_killed_while_orders_come(self):
         self.start()

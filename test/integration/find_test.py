@@ -17,6 +17,8 @@ class Find(StackTest):
         cls.cart, cls.key = str(uuid.uuid4()), str(uuid.uuid4())
         cls.declined = cls.place("pm_card_chargeDeclined", str(uuid.uuid4()), 402)
         cls.order = cls.place("pm_card_visa", cls.key, 201)
+        cls.other = cls.stack.shopper()
+        cls.addClassCleanup(cls.other.close)
         cls.ids = [cls.new_order() for _ in range(3)]
         wait_until(lambda: cls.stack.unfinished() == 0, 30, "all are finished")
 
@@ -34,11 +36,8 @@ class Find(StackTest):
     @classmethod
     def new_order(cls):
         cart = str(uuid.uuid4())
-        with_another = cls.stack.shopper()
-        with_another.put_cart(cart, [("cup", 1)])
-        answer = with_another.order(cart, cart)
-        with_another.close()
-        return answer.json["order_id"]
+        cls.other.put_cart(cart, [("cup", 1)])
+        return cls.other.order(cart, cart).json["order_id"]
 
     def provider_id(self):
         (name,), = self.stack.sql("SELECT provider_charge_id FROM payment.charges "
@@ -108,8 +107,23 @@ class Find(StackTest):
                 seen += ids
                 after = ["--after", more] if more else None
             self.assertEqual(seen, every, command)
-        done = self.stack.ctl("checkouts", "list", "--limit", "2", check=False)
-        self.assertIn(f"More: the same command with --after {every[1]}", done.stderr)
+
+    def test_every_list_says_when_it_was_cut_and_how_to_go_on(self):
+        wait_until(lambda: self.stack.number("SELECT placed FROM orders.relay") == 4, 30,
+                   "the events have positions")
+        for words, head in ((["orders", "list", "--user", self.other.user], 1),
+                            (["checkouts", "list"], 1), (["charges", "list"], 1),
+                            (["reservations", "list"], 1), (["events", "read"], 0)):
+            with self.subTest(words):
+                cut = self.stack.ctl(*words, "--limit", "2", check=False)
+                more = re.search(r"^More.*: the same command with --after (\S+)$", cut.stderr,
+                                 re.MULTILINE)
+                self.assertTrue(more, cut)
+                rest = self.stack.ctl(*words, "--after", more[1], check=False)
+                whole = self.stack.ctl(*words, check=False)
+                self.assertEqual((rest.stderr, whole.stderr), ("", ""))
+                self.assertEqual(cut.stdout.splitlines() + rest.stdout.splitlines()[head:],
+                                 whole.stdout.splitlines())
 
     def test_a_users_orders_are_narrowed_too(self):
         def orders(*options):
@@ -120,11 +134,13 @@ class Find(StackTest):
         for options, expected in (
                 ([], [self.order]), (["--cart", self.cart], [self.order]),
                 (["--cart", "other"], []), (["--since", "1h"], [self.order]),
-                (["--until", "1h"], []), (["--idempotency-key", self.key], [self.order])):
+                (["--until", "1h"], []), (of_key := ["--idempotency-key", self.key], [self.order]),
+                ([*of_key, "--cart", self.cart, "--since", "1h", "--limit", "5"], [self.order]),
+                ([*of_key, "--cart", "other"], []), ([*of_key, "--until", "1h"], [])):
             self.assertEqual(orders(*options), expected, options)
-        done = self.stack.ctl("orders", "list", "--user", self.shopper.user, "--cart", self.cart,
-                              "--idempotency-key", self.key, check=False)
-        self.assertIn("leave all but user_id out", done.stderr)
+        done = self.stack.ctl("orders", "list", "--user", self.shopper.user, "--after", "x",
+                              *of_key, check=False)
+        self.assertIn("there is no next page: leave cursor out", done.stderr)
 
     def test_filters_narrow_them(self):
         user, mine = ["--user", self.shopper.user], [self.order, self.declined]
@@ -132,7 +148,9 @@ class Find(StackTest):
         for options, expected in (
                 (user, mine), (whole, mine), ([*user, *failed], [self.declined]),
                 (["--cart", self.cart, "--status", "Completed"], [self.order]),
-                ([*user, "--idempotency-key", self.key], [self.order]),
+                (of_key := [*user, "--idempotency-key", self.key], [self.order]),
+                ([*of_key, "--cart", self.cart, "--status", "completed"], [self.order]),
+                ([*of_key, *failed], []), ([*of_key, "--until", "1h"], []),
                 ([*user, "--since", "1h"], mine), ([*user, "--until", "1h"], []),
                 ([*user, "--since", "2020-01-31T12:00Z", "--until", "2020-02-01"], [])):
             self.assertEqual(self.list("checkouts", *options), (expected, None), options)
@@ -140,6 +158,16 @@ class Find(StackTest):
         self.assertEqual(self.list("charges", "--status", "declined")[0], [self.declined])
         self.assertEqual(self.list("reservations", "--status", "released")[0], [self.declined])
         self.assertEqual(self.list("reservations", "--until", "1h")[0], [])
+
+    def test_they_are_narrowed_to_one_order(self):
+        for command, here, elsewhere in (("checkouts", "completed", "failed"),
+                                         ("charges", "captured", "declined"),
+                                         ("reservations", "confirmed", "released")):
+            for options, expected in (([], [self.order]), (["--status", here], [self.order]),
+                                      (["--since", "1h", "--limit", "3"], [self.order]),
+                                      (["--status", elsewhere], []), (["--until", "1h"], [])):
+                self.assertEqual(self.list(command, "--order", self.order, *options),
+                                 (expected, None), (command, options))
 
     def test_a_filter_that_makes_no_sense_is_refused_in_a_sentence(self):
         for command, options, said in (
@@ -150,6 +178,8 @@ class Find(StackTest):
                 ("checkouts", ["--until", "2026-13-41"], "write how long ago"),
                 ("checkouts", ["--user", "me"], "user_id must be a UUID"),
                 ("checkouts", ["--cart", "a b"], "cart_id must be 1 to 64"),
+                *((command, ["--order", "x"], "must be a ULID")
+                  for command in ("checkouts", "charges", "reservations")),
                 ("checkouts", ["--idempotency-key", self.key], "a key belongs to its user")):
             done = self.stack.ctl(command, "list", *options, check=False)
             self.assertNotEqual(done.returncode, 0, options)

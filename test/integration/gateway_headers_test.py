@@ -150,10 +150,12 @@ class Headers(StackTest):
         thread.join(60)
         wait_until(lambda: self.stack.sql("SELECT 1 FROM orders.checkouts WHERE order_id = "
                                           f"'{order}' AND state = 'completed'"), 60, "it ends")
-        self.assertIn(f"event=checkout_taken_over order={order}", self.stack.log("orchestrator"))
-        # The id of its request is not known any more: the order's stands in.
+        (request,), = self.stack.sql("SELECT request_id FROM orders.checkouts "
+                                     f"WHERE order_id = '{order}'")
+        self.assertIn(f"event=checkout_taken_over request={request} order={order}",
+                      self.stack.log("orchestrator"))
         self.assertRegex(self.stack.log("inventory"),
-                         f"request={order} order={order} method=\\S+/Confirm .* "
+                         f"request={request} order={order} method=\\S+/Confirm .* "
                          f"trace=00-{TRACE_ID}-")
 
     # --- the body's type ---

@@ -2,11 +2,19 @@
 
     pairs = parse(line)          # {"ts": ..., "level": ..., "program": ..., "event": ...}
     malformed(folder)            # what is wrong with the lines of a state folder's logs
+
+And a line that names an order, or what has its id, names it as order= and beside it the request
+that it was for, where that can be known.
 """
 import json
 import re
 
 PROGRAMS = ("inventory", "payment", "orchestrator", "gateway", "webhook")
+# What has no request to name: events, which are read by their own ids, and checkouts of before
+# migration 0019.
+WITHOUT_REQUEST = {"event_refused", "event_taken", "event_dead", "event_damaged", "event_resent",
+                   "delivery_failed", "checkout_taken_over", "checkout_damaged",
+                   "checkout_unreadable"}
 HEAD = ["ts", "level", "program", "event"]
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 PAIR = re.compile(r"""([a-z0-9_]+)=
@@ -61,12 +69,21 @@ def lines(folder, program):
     return found[1 if old.exists() else 0:-1]
 
 
+def check_subject(pairs):
+    """ValueError when it does not say which order and request it is about."""
+    named = {"reservation", "charge", "event_id"} & set(pairs)
+    if named and "order" not in pairs:
+        raise ValueError(f"has {named.pop()}= without order=")
+    if "order" in pairs and "request" not in pairs and pairs["event"] not in WITHOUT_REQUEST:
+        raise ValueError("has order= without request=")
+
+
 def wrong(name, found):
     """What is wrong with these lines of a log of that name, a sentence for each."""
     sentences = []
     for line in found:
         try:
-            parse(line.decode())
+            check_subject(parse(line.decode()))
         except ValueError as error:
             sentences.append(f"malformed line in {name}: {error}: {line[:400]!r}")
     return sentences

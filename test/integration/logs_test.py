@@ -1,8 +1,10 @@
 """What the services write into their logs: lines that a parser reads back, whatever came from
 outside, and that name the request and the order on every step of its way.
 
-That no line of a whole run is malformed is checked when the stack stops (stack.py)."""
+That no line of a whole run is malformed, and that each which names an order names its request,
+is checked when the stack stops (stack.py)."""
 import json
+import unittest
 import uuid
 
 import logs
@@ -91,6 +93,22 @@ class Logs(StackTest):
         for program in ("gateway", "orchestrator"):
             found = self.await_lines(program, request=answer.headers["x-request-id"])
             self.assertEqual({line.get("order") for line in found}, {name}, program)
+
+
+class Reader(unittest.TestCase):
+    """What stack.py finds in the logs of every test."""
+
+    def test_a_line_that_does_not_say_which_order_and_request_it_is_about_is_found(self):
+        for pairs, said in (("event=call order=A", "order= without request="),
+                            ("event=reservation_damaged reservation=A", "without order="),
+                            ("event=charge_damaged request=R charge=A", "without order="),
+                            ("event=delivery_failed event_id=A.1", "event_id= without order="),
+                            ("event=call request=R order=A", ""),
+                            ("event=delivery_failed order=A event_id=A.1", ""),
+                            ("event=serving url=ipc:///x", "")):
+            line = f"ts=2026-01-31T12:00:00.123Z level=info program=payment {pairs}"
+            found = logs.wrong("payment.log", [line.encode()])
+            self.assertEqual((len(found), said in "".join(found)), (bool(said), True), pairs)
 
 
 class AsJson(StackTest):

@@ -11,6 +11,7 @@ from gateway_drain_test import listens, order, read_answer
 from stack import StackTest, main, wait_until
 
 PATIENCE = 60  # seconds
+ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAZ"
 
 
 class Stopping(StackTest):
@@ -84,19 +85,20 @@ class Stopping(StackTest):
 
     def test_a_call_that_outlasts_the_stop_is_told_and_the_status_is_not_0(self):
         pid, said = self.stack.pid("inventory"), len(self.stack.log("inventory"))
-        adjust = threading.Thread(target=self.stack.ctl, kwargs={"check": False}, args=(
-            "call", "--max-time", "8", "AdjustStock",
-            '{"sku": "cup", "delta": 1, "reason": "a test", "adjustmentId": "outlasts"}'))
+        reserve = threading.Thread(target=self.stack.ctl, kwargs={"check": False}, args=(
+            "call", "--max-time", "8", "inventory.v1.Inventory/Reserve",
+            f'{{"reservationId": "{ULID}", "lines": [{{"sku": "cup", "quantity": 1}}]}}'))
         with held_up(self.stack, "inventory.stock") as waiting:
-            adjust.start()
+            reserve.start()
             wait_until(waiting, PATIENCE, "the call waits for the database")
             self.stack.kills += 1
             os.kill(pid, signal.SIGTERM)
             wait_until(lambda: "event=call_cut" in self.stack.log("inventory")[said:], PATIENCE,
                        "it is told")
-        adjust.join(PATIENCE)
+        reserve.join(PATIENCE)
         line = re.search(r"event=call_cut (.*)", self.stack.log("inventory")[said:])[1]
-        self.assertRegex(line, r"request=\S+ method=inventory.v1.Inventory/AdjustStock caller=\S+")
+        self.assertRegex(line, rf"request=\S+ order={ULID} method=inventory.v1.Inventory/Reserve "
+                               r"caller=\S+")
         wait_until(lambda: "inventory ended (exit status 1)" in self.stack.output(), PATIENCE,
                    "it ends, and not with success")
         wait_until(lambda: self.stack.pid("inventory") not in (None, pid), PATIENCE, "it is back")

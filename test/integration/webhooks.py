@@ -11,6 +11,7 @@ import time
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import logs
 from stack import BUILD, StackTest, free_port, wait_until
 
 SECRETS = [b"an old secret of 32 bytes length", b"a new secret of thirty-two bytes"]
@@ -168,6 +169,7 @@ class WebhookTest(StackTest):
             self.assertEqual(len(bodies), 1, "one id names one event")
             self.assertEqual(json.loads(next(iter(bodies)))["id"], name)
         self.assertNotIn("whsec", self.log())
+        self.assertEqual(logs.wrong("webhook.log", self.log().encode().split(b"\n")[:-1]), [])
         self.assertNotIn("Sanitizer", self.log())
 
     def wait_committed(self):

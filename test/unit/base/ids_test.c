@@ -117,6 +117,31 @@ static void texts_are_held_to_their_alphabets_and_lengths(void **state)
     assert_false(currency_valid("E1R"));
 }
 
+static bool holds(const struct ulid_range *range, const char *id)
+{
+    return strcmp(id, range->least) >= 0 && strcmp(id, range->end) < 0;
+}
+
+static void a_range_can_be_of_one_id_alone(void **state)
+{
+    const char *before = "01ARZ3NDEKTSV4RRFFQ69G5FAU", *one = "01ARZ3NDEKTSV4RRFFQ69G5FAV",
+               *next = "01ARZ3NDEKTSV4RRFFQ69G5FAW";
+    struct ulid_range all = ulid_range(0, 0, ""), older = ulid_range(0, 0, one),
+                      newer = ulid_range(ulid_ms(one) + 1, 0, "");
+
+    (void)state;
+    ulid_range_only(&all, one);
+    assert_true(holds(&all, one));
+    assert_false(holds(&all, before));
+    assert_false(holds(&all, next));
+    ulid_range_only(&older, one);
+    assert_false(holds(&older, one));
+    assert_false(holds(&older, before));
+    ulid_range_only(&newer, one);
+    assert_false(holds(&newer, one));
+    assert_false(holds(&newer, next));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -126,6 +151,7 @@ int main(void)
         cmocka_unit_test(uuids_have_one_canonical_form),
         cmocka_unit_test(names_and_skus_are_1_to_64_of_their_letters),
         cmocka_unit_test(texts_are_held_to_their_alphabets_and_lengths),
+        cmocka_unit_test(a_range_can_be_of_one_id_alone),
     };
 
     return cmocka_run_group_tests_name("ids", tests, NULL, NULL);
