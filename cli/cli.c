@@ -7,11 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/version.h"
 #include "cli/output.h"
 #include "cli/settings.h"
 #include "cli/suggest.h"
-
-#define VERSION "0.1.0"
 
 enum { ARENA_MAX = 32 << 20 }; /* bytes: types, a request, its JSON, and a reply */
 
@@ -224,7 +223,7 @@ static struct outcome no_command(struct cli *cli)
     bool help = cli->options[OPT_HELP] != NULL;
 
     if (cli->options[OPT_VERSION] != NULL) {
-        fprintf(cli->out, "checkoutctl " VERSION "\n");
+        fprintf(cli->out, "checkoutctl %s\n", version_text());
         return done();
     }
     if (*word != '\0' && !is_group(word))

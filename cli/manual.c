@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/commands.h"
+#include "cli/settings.h"
 
 /* Text of a line: backslashes are roff's, and so is a dot or quote at its beginning. */
 static void print_escaped(FILE *out, const char *text, size_t length)
@@ -118,6 +119,18 @@ static void print_commands(FILE *out)
     fputs(".El\n", out);
 }
 
+static void print_settings(FILE *out)
+{
+    fputs(".Sh SETTINGS\nOf a stack's checkoutctl.conf, and of a profile:\n"
+          ".Bl -tag -width Ds\n",
+          out);
+    for (size_t i = 0; i < CLI_SETTINGS.count; i++) {
+        fprintf(out, ".It Va %s\n", CLI_SETTINGS.rows[i].name);
+        print_line(out, CLI_SETTINGS.rows[i].help);
+    }
+    fputs(".El\n", out);
+}
+
 static void print_examples(FILE *out)
 {
     fputs(".Sh EXAMPLES\n", out);
@@ -171,6 +184,7 @@ struct outcome command_manual(struct cli *cli)
     print_options(cli->out, OPTIONS_GLOBAL);
     fputs(".Pp\nOf those that name them:\n", cli->out);
     print_options(cli->out, ~OPTIONS_GLOBAL);
+    print_settings(cli->out);
     fputs(TAIL, cli->out);
     print_examples(cli->out);
     return done();

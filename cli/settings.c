@@ -8,7 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/conf.h"
 #include "cli/profiles.h"
 
 #define TEXT(field, type, help)                                                          \
@@ -38,7 +37,7 @@ static const struct conf_row ROWS[] = {
      "true: ask before changing commands"},
 };
 
-static const struct conf_table TABLE = {
+const struct conf_table CLI_SETTINGS = {
     .program = "checkoutctl",
     .summary = "the operator's client",
     .rows = ROWS,
@@ -167,7 +166,7 @@ struct err settings_read(struct cli *cli)
     if (!failed(e))
         e = add_options(cli, &profile, argv, &argc);
     if (!failed(e))
-        e = conf_read(&TABLE, argc, argv, &cli->settings);
+        e = conf_read(&CLI_SETTINGS, argc, argv, &cli->settings);
     const char *url = environment("CHECKOUT_DATABASE_URL");
     if (url == NULL)
         url = database_url_of(&profile);
@@ -182,5 +181,5 @@ struct err settings_read(struct cli *cli)
 
 void settings_free(struct cli *cli)
 {
-    conf_free(&TABLE, &cli->settings);
+    conf_free(&CLI_SETTINGS, &cli->settings);
 }

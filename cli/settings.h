@@ -10,7 +10,11 @@
  */
 #pragma once
 
+#include "base/conf.h"
 #include "cli/cli.h"
+
+/* What a stack's checkoutctl.conf, or a profile, may set. */
+extern const struct conf_table CLI_SETTINGS;
 
 /* Fills cli->settings.  INVALID_ARGUMENT when a stack was named and has no settings. */
 struct err settings_read(struct cli *cli) __attribute__((warn_unused_result));

@@ -1,4 +1,17 @@
-/* shop.js - the page: loads what is shown, and joins its parts. */
+/*
+ * shop.js - the page: loads what is shown, and joins its parts.
+ *
+ * The folder is one page without a build step, for browsers as they are: index.html, shop.css,
+ * pictures/, and modules.  The gateway serves every file of it from memory, under a policy that
+ * allows nothing from elsewhere, no inline script and no text that becomes HTML.
+ *
+ *     state     cart.js, attempt.js (the order on its way), store.js (what the browser keeps)
+ *     asking    api.js: what is asked again, and when
+ *     showing   catalogue, cart-view, checkout, receipt, orders, payment-cards; dom, money, words
+ *
+ * An order's key is written down before the first request and kept until the outcome is final;
+ * what is ordered is what was shown.  Tests: test/browser.
+ */
 import * as attempts from './attempt.js';
 import {addOne, showCart, watchCartBar} from './cart-view.js';
 import * as cart from './cart.js';

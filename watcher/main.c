@@ -2,6 +2,7 @@
  * main.c - the watcher: sleeps until a process of ./up's needs something, and says what.
  *
  *     watcher [--for MS] [--logs DIR BYTES] NAME:PID:ADDRESS ...
+ *     watcher --version
  *
  * It ends, and its exit status says why:
  *
@@ -161,6 +162,10 @@ int main(int argc, char **argv)
     struct watcher watcher = {.count = 0};
     int i = take_options(&watcher, argc, argv);
 
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        printf("watcher %s\n", CHECKOUT_VERSION);
+        return 0;
+    }
     prctl(PR_SET_TIMERSLACK, 10000000UL); /* may be woken with others */
     if (i < 0 || argc - i > PROCESSES_MAX) {
         fprintf(stderr, "usage: watcher [--for MS] [--logs DIR BYTES] NAME:PID:ADDRESS ..."

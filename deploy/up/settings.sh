@@ -64,7 +64,7 @@ settings_read() {
 settings_write() {
     local name
     {
-        echo "# What ./up was started with and starts with again; see README.md."
+        echo "# What ./up was started with and starts with again; see docs/configuration.md."
         for name in $(printf '%s\n' "${!SETTINGS[@]}" | sort); do
             printf '%s=%s\n' "$name" "${SETTINGS[$name]}"
         done

@@ -60,7 +60,7 @@ state_claim() {
         why=$( (umask 022 && mkdir -p "$STATE") 2>&1) ||
             die "The state folder $STATE cannot be made (${why##*: }); choose another --state."
         chmod 711 "$STATE"
-        echo "A state folder of ./up; see README.md." >"$MARKER"
+        echo "A state folder of ./up; see docs/operations.md." >"$MARKER"
     fi
     [[ -w $STATE ]] || die "$STATE cannot be written to by $(id -un); it belongs to $(stat -c %U "$STATE")."
     mkdir -p "$RUN" "$PIDS" "$STATE/conf" "$STATE/log"

@@ -4,10 +4,12 @@
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/conf_source.h"
+#include "base/version.h"
 
 /* Finds a row by name; dashes count as underscores. */
 int conf_find_row(const struct conf_table *table, const char *name, size_t length)
@@ -80,6 +82,10 @@ static struct err read_arguments(struct conf_source *source, int argc, char **ar
         const char *name = argv[i];
         if (strcmp(name, "--help") == 0) {
             conf_print_help(source->table);
+            exit(0);
+        }
+        if (strcmp(name, "--version") == 0) {
+            printf("%s %s\n", source->table->program, version_text());
             exit(0);
         }
         if (strncmp(name, "--", 2) != 0)

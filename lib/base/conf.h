@@ -6,11 +6,12 @@
  *   2. in the environment           CHECKOUT_INVENTORY_LISTEN_URL=...
  *   3. in the file of --config FILE listen_url = ...                 (# starts a comment)
  *   4. in the row's default.
- * --help prints the table.  An unknown name anywhere is refused, also in the environment
- * after CHECKOUT_<PROGRAM>_, and a name that is given twice in one of these: a typing error
- * must not silently leave another value in force.  A file that is a folder, cannot be read
- * to its end or is longer than 1 MiB is refused, too.  What Kubernetes puts into the
- * environment by itself is overlooked (conf_environment.c), which one log line says.
+ * --help prints the table, --version the program's name and version.  An unknown name
+ * anywhere is refused, also in the environment after CHECKOUT_<PROGRAM>_, and a name that is
+ * given twice in one of these: a typing error must not silently leave another value in
+ * force.  A file that is a folder, cannot be read to its end or is longer than 1 MiB is
+ * refused, too.  What Kubernetes puts into the environment by itself is overlooked
+ * (conf_environment.c), which one log line says.
  */
 #pragma once
 
@@ -65,7 +66,7 @@ struct conf_table {
  * Fills `out` (as the offsets say).  Its texts are given back with conf_free, or live
  * until the process ends; when failed there are none.
  * INVALID_ARGUMENT names the setting, the value unless secret, and what is allowed.
- * --help prints to standard output and exits 0.  Call once, from main.
+ * --help and --version print to standard output and exit 0.  Call once, from main.
  */
 struct err conf_read(const struct conf_table *table, int argc, char **argv, void *out)
     __attribute__((warn_unused_result));
@@ -73,7 +74,7 @@ struct err conf_read(const struct conf_table *table, int argc, char **argv, void
 /* The text that conf_read put into `out` for the CONF_TEXT row of that name. */
 const char *conf_text(const struct conf_table *table, const char *name, const void *out);
 
-/* What --help prints: each setting with its fallback. */
+/* What --help prints: each setting with its fallback, and the bounds of a number. */
 void conf_print_help(const struct conf_table *table);
 
 /* Gives back the texts that conf_read put into `out`. */

@@ -1,4 +1,5 @@
 /* conf_help.c - a program's settings, as --help prints them; see conf.h. */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "base/conf.h"
@@ -12,8 +13,11 @@ void conf_print_help(const struct conf_table *table)
         const char *note = row->type == CONF_SECRET ? " (file or environment only)" : "";
         printf("  %-28s %s%s", row->name, row->help, note);
         if (row->fallback == NULL)
-            printf(" [required]\n");
+            printf(" [required]");
         else
-            printf(" [%s]\n", row->fallback);
+            printf(" [%s]", row->fallback);
+        if (row->type == CONF_NUMBER)
+            printf(" %" PRId64 " to %" PRId64, row->least, row->most);
+        printf("\n");
     }
 }

@@ -38,7 +38,8 @@ static struct err compare_owner(const char *role, const char *has, const char *o
     if (*has == '\0' || same_owner(has, owner))
         return ERR_NONE;
     return err_make(ERR_FAILED_PRECONDITION,
-                    "the role %s belongs to another state folder:%.80s; see README.md",
+                    "the role %s belongs to another state folder:%.80s; see "
+                    "docs/operations.md",
                     role, *place != '\0' ? place : " unknown");
 }
 

@@ -15,7 +15,8 @@ enum {
     VERSION_LEAST = 150000, /* as libpq tells it */
 };
 
-/* What must be so; docs/decisions.md has the table for operators. */
+/* What must be so; docs/adr/0039-unsafe-servers-are-refused-by-migrate.md has the table for
+ * operators. */
 struct need {
     const char *name;      /* of a setting */
     const char *value;     /* as current_setting gives it */

@@ -1,4 +1,5 @@
-/* settings.c - see settings.h; docs/decisions.md has the table for operators. */
+/* settings.c - see settings.h; docs/adr/0038-session-settings-are-set-by-us.md has the
+ * table for operators. */
 #include "db/settings.h"
 
 #include <assert.h>

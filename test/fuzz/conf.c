@@ -40,7 +40,8 @@ enum { VARIABLES_COUNT = sizeof VARIABLES / sizeof VARIABLES[0] };
 /* Another file than ours is not read, and --help ends the process. */
 static bool may_be_given(const char *argument)
 {
-    return strstr(argument, "--config") == NULL && strcmp(argument, "--help") != 0;
+    return strstr(argument, "--config") == NULL && strcmp(argument, "--help") != 0 &&
+           strcmp(argument, "--version") != 0;
 }
 
 static void set_variable(const char *line)

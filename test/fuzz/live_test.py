@@ -13,7 +13,7 @@ A whole stack (./up) with shoppers who order.  Three kinds of senders:
 
 No service dies, leaks (LeakSanitizer, in the build ./check runs this with) or grows; the
 shoppers' orders are all placed.  What nng 1.5.2 loses when it listens again (see
-docs/decisions.md) is left out, and so noise has a stack of its own.  Longer, or the same again:
+docs/adr/0031-working-around-nng-1-5-2.md) is left out, and so noise has a stack of its own.  Longer, or the same again:
 
   CHECKOUT_LIVE_SECONDS=600 CHECKOUT_LIVE_SEED=7 CHECKOUT_BUILD=build-asan \\
       python3 test/fuzz/live_test.py

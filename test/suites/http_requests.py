@@ -38,7 +38,7 @@ def urls(*numbers):
     return tuple(f"urltest_{number:03}" for number in numbers)
 
 
-# why -> {project: cases}; see docs/decisions.md.
+# why -> {project: cases}; see docs/test-suites.md.
 ON_PURPOSE = {
     "the target holds what no URI may (RFC 3986): a fragment, a bracket, %2": {
         "llhttp": (

@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 
 
-# (comment of the group, of the test) -> why it is let in; see docs/decisions.md.
+# (comment of the group, of the test) -> why it is let in; see docs/test-suites.md.
 ON_PURPOSE = {
     ("jws_rsa_roca_key", "rejectsKeyWithRocaVulnerability"): "how a key was made is not judged",
     ("jws_mixedSymmetryKeyset", "rejectsValid"): "each key serves its own algorithm alone",

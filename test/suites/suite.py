@@ -1,7 +1,7 @@
 """suite.py - what the drivers of public test suites have in common.
 
 Each driver is given the folder of a suite, checked out by whoever runs it: nothing of the
-suites is kept here.  docs/decisions.md has what came out.
+suites is kept here.  docs/test-suites.md has what came out.
 """
 import os
 import subprocess

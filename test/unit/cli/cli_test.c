@@ -14,6 +14,7 @@
 #include <sodium.h>
 #include <sys/stat.h>
 
+#include "base/version.h"
 #include "cli/catalogue.h"
 #include "cli/cli.h"
 #include "cli/files.h"
@@ -186,7 +187,9 @@ static void help_is_there_at_every_level_and_names_the_command(void **state)
         assert_non_null(strstr(output, COMMANDS[i].path));
     }
     assert_int_equal(RUN("--version"), 0);
-    assert_string_equal(output, "checkoutctl 0.1.0\n");
+    char version[64];
+    snprintf(version, sizeof version, "checkoutctl %s\n", version_text());
+    assert_string_equal(output, version);
 }
 
 static void wrong_usage_exits_2_with_one_sentence(void **state)
