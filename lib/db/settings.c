@@ -29,7 +29,8 @@ static const struct setting SETTINGS[] = {
     /* A wait behind a transaction whose owner died, or thinks, ends so early that those of
      * the batch who do not need its rows keep their deadlines.  A statement that ran into its time-out has had no effect: it never
      * cancels a COMMIT's wait for a standby in a way we could take for success. */
-    {SERVICE, "lock_timeout", "1s", NULL, false},
+    {WRITER, "lock_timeout", "1s", NULL, false},
+    {SETTINGS_READER, "lock_timeout", "5s", NULL, false}, /* holds up nobody */
     {SERVICE, "statement_timeout", "20s", NULL, false},
     /* Nobody waits longer than this for locks of a process of ours that hangs or is gone. */
     {SERVICE, "idle_in_transaction_session_timeout", "20s", NULL, false},
