@@ -49,15 +49,21 @@ static int count(const char *text, const char *word)
     return n;
 }
 
-static void warn_many(void)
+/* Until the next of a kind is told, whenever the last one was. */
+static void pass_the_limit(void)
 {
     int64_t begun = clock_monotonic_ms();
 
+    while (clock_monotonic_ms() <= begun + LOG_LIMIT_MS + 1)
+        usleep(1000);
+}
+
+static void warn_many(void)
+{
     for (int i = 0; i < MANY; i++)
         log_warn("repeated", "i=%d", i);
     log_error("another", "%s", "");
-    while (clock_monotonic_ms() <= begun + LOG_LIMIT_MS + 1)
-        usleep(1000);
+    pass_the_limit();
     log_warn("repeated", "i=%d", MANY);
 }
 
@@ -75,12 +81,11 @@ static void a_kind_is_told_once_a_second_and_then_how_many_there_were(void **sta
 
 static void warn_pair_by_pair(void)
 {
-    int64_t begun = clock_monotonic_ms();
     struct log_record line;
 
     for (int i = 0; i <= MANY; i++) {
-        while (i == MANY && clock_monotonic_ms() <= begun + LOG_LIMIT_MS + 1)
-            usleep(1000);
+        if (i == MANY)
+            pass_the_limit();
         if (!log_begin_limited(&line, LOG_WARN, "pairs"))
             continue;
         log_pair_number(&line, "i", i);
