@@ -122,7 +122,7 @@ static struct err make_request(const struct bench *bench, struct arena *arena,
     return e;
 }
 
-static struct outcome call_once(struct worker *w)
+static struct outcome ask_once(struct worker *w)
 {
     const struct bench *b = w->bench;
     const ProtobufCMessage *request = w->request, *reply = NULL;
@@ -145,7 +145,7 @@ static void *work(void *arg)
     int64_t now_us = clock_monotonic_us();
 
     while (now_us < w->bench->end_us) {
-        struct outcome end = call_once(w);
+        struct outcome end = ask_once(w);
         int64_t after_us = clock_monotonic_us(), us = after_us - now_us;
         w->histogram[bucket_of(us)]++;
         w->calls++;

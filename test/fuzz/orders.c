@@ -46,7 +46,8 @@ void orders_list(struct db *db, const struct scope *scope, const uint8_t *cursor
     stored(scope);
     assert(uuid_valid(in->user_id) && in->limit >= 0 && in->limit <= ORDERS_PAGE_MAX);
     assert(strlen(in->cursor) <= ORDERS_CURSOR_SIZE_MAX);
-    assert(*in->idempotency_key == '\0' || (in->limit == 0 && *in->cursor == '\0'));
+    assert(*in->idempotency_key == '\0' || *in->cursor == '\0');
+    assert(empty_or(name_valid, in->cart_id) && time_good(in->since_ms, in->until_ms));
     assert(*in->idempotency_key == '\0' ||
            visible_ascii(in->idempotency_key, IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX));
 }
@@ -84,7 +85,7 @@ void orders_list_newest(struct db *db, const struct scope *scope,
     (void)db;
     stored(scope);
     assert(page_good(in->limit, in->before_id) && time_good(in->since_ms, in->until_ms));
-    assert(in->after_id[0] == '\0' && in->only_id[0] == '\0');
+    assert(in->after_id[0] == '\0' && empty_or(ulid_valid, in->only_id));
     assert(empty_or(uuid_valid, in->user_id) && empty_or(ulid_valid, in->request_id));
     assert(lease_ms == LEASE_MS);
 }
