@@ -17,20 +17,31 @@
 #include "fuzz/memory_file.h"
 #include "rpc/keys.h"
 
-static struct key *own;
+static struct key *own, *earlier; /* the second was the first's before */
+
+static struct key *make_key(const char *folder)
+{
+    struct key *key = NULL;
+    char path[64];
+
+    snprintf(path, sizeof path, "%s/key", folder);
+    struct err e = key_create(path, "own");
+    if (!failed(e))
+        e = key_read(path, &key);
+    assert(!failed(e));
+    unlink(path);
+    return key;
+}
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-    char directory[] = "/tmp/fuzz-callers-XXXXXX", path[64];
+    char directory[] = "/tmp/fuzz-callers-XXXXXX";
 
     (void)argc, (void)argv;
     assert(sodium_init() >= 0 && mkdtemp(directory) != NULL);
-    snprintf(path, sizeof path, "%s/key", directory);
-    struct err e = key_create(path, "own");
-    if (!failed(e))
-        e = key_read(path, &own);
-    assert(!failed(e));
-    unlink(path);
+    own = make_key(directory);
+    earlier = make_key(directory);
+    key_succeed(own, earlier);
     rmdir(directory);
     return 0;
 }
@@ -58,7 +69,13 @@ static void check_caller(const struct peers *peers, const struct peer *peer,
 {
     bool everything = has(bytes, size, "*");
 
+    const struct peer *second = peers_find_next(peers, peer);
+
     assert(peers_find(peers, peer->name, strlen(peer->name)) == peer);
+    assert(second == NULL || (strcmp(second->name, peer->name) == 0 &&
+                              memcmp(second->public_key, peer->public_key,
+                                     KEY_PUBLIC_SIZE) != 0 &&
+                              peers_find_next(peers, second) == NULL));
     for (size_t i = 0; i < peer->method_count; i++) {
         assert(has(bytes, size, peer->methods[i]));
         assert(covers(peer, peer->methods[i]));
@@ -86,6 +103,8 @@ static void read_peers(const char *path, bool callers, const uint8_t *bytes, siz
             check_caller(peers, peer, bytes, size);
         free(line);
     }
+    assert(memcmp(peers_own(peers), key_public(own), KEY_PUBLIC_SIZE) == 0);
+    assert(memcmp(peers_earlier_own(peers), key_public(earlier), KEY_PUBLIC_SIZE) == 0);
     struct peers *share = peers_share(peers);
     peers_free(peers);
     assert(peers_count(share) <= size / 46 + 1); /* a name, a blank and a key each */
