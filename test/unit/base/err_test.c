@@ -15,7 +15,7 @@ static void every_code_has_its_own_reason_and_valid_statuses(void **state)
     for (unsigned c = 0; c < ERR_CODES_COUNT; c++) {
         enum err_code code = (enum err_code)c;
         assert_int_equal(err_of_reason(err_reason(code)), code);
-        assert_in_range(err_grpc_status(code), 0, 16);
+        assert_true(err_grpc_status(code) <= 16);
         assert_true(code == ERR_OK ? err_http_status(code) == 200
                                    : err_http_status(code) >= 400 && err_http_status(code) < 600);
         if (c < 17)

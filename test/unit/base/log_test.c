@@ -244,7 +244,7 @@ static void a_line_is_cut_at_2000_bytes_and_says_so(void **state)
 
     (void)state;
     capture(write_large);
-    assert_in_range(strlen(line), 1900, LOG_LINE_MAX);
+    assert_true(strlen(line) >= 1900 && strlen(line) <= LOG_LINE_MAX);
     assert_string_equal(value_of("cut"), "true");
     hostile = text;
     for (size_t size = LOG_LINE_MAX / 3 - 80; size < LOG_LINE_MAX + 8; size++) {

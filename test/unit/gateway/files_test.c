@@ -82,7 +82,7 @@ static void serve(struct world *w, const char *token_file)
     serve_at(w, token_file, "127.0.0.1");
 }
 
-static void stop(struct world *w)
+static void stop_serving(struct world *w)
 {
     if (w->http != NULL) {
         http_drain(w->http, 10000);
@@ -128,7 +128,7 @@ static int tear_down(void **state)
                                         "token"};
     struct world *w = *state;
 
-    stop(w);
+    stop_serving(w);
     for (size_t i = 0; i < sizeof FILES / sizeof FILES[0]; i++)
         unlink(in(w, FILES[i]));
     assert_int_equal(rmdir(in(w, "shop/pictures")), 0);
@@ -290,7 +290,7 @@ static void a_gateway_that_others_can_reach_gives_no_session(void **state)
         struct wire_answer *a = ask(w, "GET /", "127.0.0.1", "");
         assert_int_equal(a->status, 200);
         expect_header(a, "Set-Cookie", "");
-        stop(w);
+        stop_serving(w);
     }
 }
 

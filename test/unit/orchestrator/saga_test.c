@@ -49,7 +49,7 @@ static struct sagas *open_with_one_under_way(void)
 }
 
 /* What is logged while it is stopped, to `text`; whether all had ended. */
-static bool stop(struct sagas *sagas, char text[4096])
+static bool stop_sagas(struct sagas *sagas, char text[4096])
 {
     FILE *file = tmpfile();
     int before = dup(STDERR_FILENO);
@@ -71,12 +71,12 @@ static void a_checkout_that_outlasts_the_stop_is_told(void **state)
     char text[4096];
 
     (void)state;
-    assert_false(stop(sagas, text));
+    assert_false(stop_sagas(sagas, text));
     const char *told = strstr(text, TOLD);
     assert_non_null(told);
     assert_memory_equal(told + strlen(TOLD), ORDER, strlen(ORDER));
     saga_lost(begun);
-    assert_true(stop(sagas, text));
+    assert_true(stop_sagas(sagas, text));
     assert_string_equal(text, "");
 }
 
