@@ -15,8 +15,9 @@
 
 enum { ARENA_MAX = 1 << 20, LATER_MS = 60000 };
 
-static const char ORDER[] = "01J00000000000000000000000";
-static const char TOLD[] = "level=error program=unnamed event=checkout_cut order=";
+#define ORDER "01J00000000000000000000000"
+static const char TOLD[] =
+    "level=error program=unnamed event=checkout_cut request=" ORDER " order=" ORDER " ";
 
 static struct saga *begun; /* whose step never ends by itself */
 
@@ -72,9 +73,7 @@ static void a_checkout_that_outlasts_the_stop_is_told(void **state)
 
     (void)state;
     assert_false(stop_sagas(sagas, text));
-    const char *told = strstr(text, TOLD);
-    assert_non_null(told);
-    assert_memory_equal(told + strlen(TOLD), ORDER, strlen(ORDER));
+    assert_non_null(strstr(text, TOLD));
     saga_lost(begun);
     assert_true(stop_sagas(sagas, text));
     assert_string_equal(text, "");
