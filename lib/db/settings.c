@@ -27,8 +27,9 @@ static const struct setting SETTINGS[] = {
      * a schema of the database's path.  (Migrations may create in `public`.) */
     {SERVICE, "search_path", "pg_catalog, pg_temp", NULL, false},
     /* A wait behind a transaction whose owner died, or thinks, ends so early that those of
-     * the batch who do not need its rows keep their deadlines.  A statement that ran into its time-out has had no effect: it never
-     * cancels a COMMIT's wait for a standby in a way we could take for success. */
+     * the batch who do not need its rows keep their deadlines.  A statement that ran into its
+     * time-out has had no effect: it never cancels a COMMIT's wait for a standby in a way we
+     * could take for success. */
     {WRITER, "lock_timeout", "1s", NULL, false},
     {SETTINGS_READER, "lock_timeout", "5s", NULL, false}, /* holds up nobody */
     {SERVICE, "statement_timeout", "20s", NULL, false},

@@ -374,7 +374,7 @@ static void functions_of_others_are_not_called(void **state)
     set_at_both("search_path = w, pg_catalog");
     struct db *db = open_on(database_url());
     of_writer(db, "lock_timeout", text);
-    assert_string_equal(text, "5s");
+    assert_string_equal(text, "1s");
     of_reader(db, "lock_timeout", text);
     assert_string_equal(text, "5s");
     db_close(db);
