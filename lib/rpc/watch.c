@@ -288,12 +288,12 @@ static struct err pair_make(struct tls_pair *pair, const struct watch *watch,
 }
 
 /*
- * A configuration in use cannot be changed, but a listener that listens takes another one, in
- * every nng from 1.5.2 to 1.12, for the connections that it accepts from then on (tls_common.c).
- * So no connection ends.
+ * A listener that listens takes another configuration, in every nng from 1.5.2 to 1.12, for the
+ * connections that it accepts from then on (tls_common.c).  So no connection ends.
  *
  * It has begun to accept one already, with the old configuration.  We make that connection,
- * with the old certificate, and others then get the new one.  nng takes no share of a
+ * with the old certificate, and others then get the new one
+ * (findings/nng_listener_certificate_one_late.sh).  nng takes no share of a
  * configuration before it reads it, so the old one is kept until there is a newer one.
  */
 static void take_certificates(struct watch *watch, const struct tls_pair *next)
