@@ -308,22 +308,31 @@ process_died() {
 # takes most of it, and a third is kept for PostgreSQL.  Killed, PostgreSQL repairs itself when
 # it starts again.
 process_stop() {
-    local left third=$((STOP_SECONDS / 3)) log=$STATE/log/$1.log size
+    local left third=$((STOP_SECONDS / 3)) log=$STATE/log/$1.log signal=TERM
+    [[ $1 != postgres ]] || signal=INT
     if [[ -z $STOP_SECONDS ]]; then
-        size=$(stat -c %s "$log" 2>/dev/null || echo 0)
-        [[ $1 == postgres ]] || process_ends "$1" || left=$(stop_seconds "$log" "$size")
-        end_process "$PIDS/$1.pid" "$([[ $1 == postgres ]] && echo INT || echo TERM)" "${left:-30}"
-        return
-    fi
-    now_ms
-    ((STOP_BY_MS > 0)) || STOP_BY_MS=$((REPLY + STOP_SECONDS * 1000))
-    left=$(((STOP_BY_MS - REPLY) / 1000))
-    if [[ $1 == postgres ]]; then
-        end_process "$PIDS/$1.pid" INT $((left > third ? left : third))
+        stop_allowance "$1" "$log"
+        left=$REPLY
     else
-        left=$((left - third))
-        end_process "$PIDS/$1.pid" TERM $((left > 1 ? left : 1))
+        now_ms
+        ((STOP_BY_MS > 0)) || STOP_BY_MS=$((REPLY + STOP_SECONDS * 1000))
+        left=$(((STOP_BY_MS - REPLY) / 1000))
+        if [[ $1 == postgres ]]; then
+            ((left > third)) || left=$third
+        else
+            left=$((left - third))
+            ((left > 1)) || left=1
+        fi
     fi
+    end_process "$PIDS/$1.pid" "$signal" "$left"
+}
+
+# stop_allowance NAME LOG: sets REPLY to the seconds that it has to end in.
+stop_allowance() {
+    local size seconds=30
+    size=$(stat -c %s "$2" 2>/dev/null || echo 0)
+    [[ $1 == postgres ]] || process_ends "$1" || seconds=$(stop_seconds "$2" "$size")
+    REPLY=$seconds
 }
 
 # Whether it ends within some seconds of being asked, as nearly always.
