@@ -156,14 +156,21 @@ static struct err read_uint64(const json_t *json, const struct json_place *place
     return ERR_NONE;
 }
 
-/* protobuf-c leaves -0.0 out of the bytes, as it does 0; and 1e-400 would become 0. */
 static struct err keep_double(const char *number, const struct json_place *place, double *out)
 {
     *out = strtod(number, NULL);
     bool is_nought = strcspn(number, "123456789") >= strcspn(number, "eE");
-    if (*out == 0 && (signbit(*out) || !is_nought))
-        return json_unfit(place, "a number that is kept as it is: -0.0, and what is nearer to 0"
-                                 " than 5e-324, would become 0");
+    if (*out == 0 && !is_nought)
+        return json_unfit(place, "0 or a number that does not become 0, from 5e-324");
+    return ERR_NONE;
+}
+
+/* Of a single field, protobuf-c leaves -0.0 out of the bytes, as it does 0. */
+static struct err keep_sign(const ProtobufCFieldDescriptor *field,
+                            const struct json_place *place, double value)
+{
+    if (field->label == PROTOBUF_C_LABEL_NONE && value == 0 && signbit(value))
+        return json_unfit(place, "a number that is kept as it is: -0.0 would become 0");
     return ERR_NONE;
 }
 
@@ -304,6 +311,8 @@ struct err json_read_scalar(const json_t *json, const ProtobufCFieldDescriptor *
                             const struct json_place *place, struct arena *arena,
                             void *out)
 {
+    struct err e;
+
     switch (field->type) {
     case PROTOBUF_C_TYPE_INT32:
     case PROTOBUF_C_TYPE_SINT32:
@@ -320,9 +329,11 @@ struct err json_read_scalar(const json_t *json, const ProtobufCFieldDescriptor *
     case PROTOBUF_C_TYPE_FIXED64:
         return read_uint64(json, place, out);
     case PROTOBUF_C_TYPE_FLOAT:
-        return read_float(json, place, out);
+        e = read_float(json, place, out);
+        return failed(e) ? e : keep_sign(field, place, *(float *)out);
     case PROTOBUF_C_TYPE_DOUBLE:
-        return read_double(json, place, out);
+        e = read_double(json, place, out);
+        return failed(e) ? e : keep_sign(field, place, *(double *)out);
     case PROTOBUF_C_TYPE_BOOL:
         return read_bool(json, place, out);
     case PROTOBUF_C_TYPE_ENUM:

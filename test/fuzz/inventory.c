@@ -103,7 +103,7 @@ void stock_list_newest(struct db *db, const struct scope *scope,
     (void)db;
     stored(scope);
     assert(page_good(in->limit, in->before_id) && time_good(in->since_ms, in->until_ms));
-    assert(in->after_id[0] == '\0' && in->only_id[0] == '\0');
+    assert(in->after_id[0] == '\0' && empty_or(ulid_valid, in->only_id));
 }
 
 void stock_list(struct db *db, const struct scope *scope,

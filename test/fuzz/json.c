@@ -58,7 +58,8 @@ static uint8_t *pack(const ProtobufCMessage *message, struct arena *arena, size_
     return bytes;
 }
 
-/* JSON of a message, and the message read from it; NULL when it cannot be written. */
+/* JSON of a message, and the message read from it; NULL when it cannot be written, or has a
+ * -0.0 that would not be kept. */
 static ProtobufCMessage *write_and_read(const ProtobufCMessage *message,
                                         struct json_style style, struct arena *arena,
                                         json_t **json)
@@ -73,9 +74,9 @@ static ProtobufCMessage *write_and_read(const ProtobufCMessage *message,
     char *text = json_dumps(*json, JSON_COMPACT);
     assert(text != NULL);
     e = message_from_json(text, strlen(text), message->descriptor, arena, &read);
-    assert(!failed(e));
+    assert(!failed(e) || strstr(e.message, "-0.0 would become 0") != NULL);
     free(text);
-    return read;
+    return failed(e) ? NULL : read;
 }
 
 /* `exact`: the message has nothing that JSON cannot tell, such as unknown fields. */
@@ -86,8 +87,10 @@ static void check_round_trip(const ProtobufCMessage *message, struct json_style 
     ProtobufCMessage *read = write_and_read(message, style, arena, &json);
     size_t size, size2;
 
-    if (read == NULL)
+    if (read == NULL) {
+        json_decref(json);
         return;
+    }
     ProtobufCMessage *again = write_and_read(read, style, arena, &json2);
     assert(again != NULL && json_equal(json, json2));
     const uint8_t *bytes = pack(read, arena, &size), *bytes2 = pack(again, arena, &size2);

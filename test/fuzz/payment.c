@@ -67,7 +67,7 @@ void ledger_list_newest(struct db *db, const struct scope *scope,
     (void)db;
     stored(scope);
     assert(page_good(in->limit, in->before_id) && time_good(in->since_ms, in->until_ms));
-    assert(in->after_id[0] == '\0' && in->only_id[0] == '\0');
+    assert(in->after_id[0] == '\0' && empty_or(ulid_valid, in->only_id));
     assert(empty_or(uuid_valid, in->user_id));
 }
 

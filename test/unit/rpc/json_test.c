@@ -376,7 +376,7 @@ static void floats_are_read_in_every_form(void **state)
     refused(&EVERY, "{\"a_float\": 1e-60}", "a_float must be a number that fits a float");
     refused(&EVERY, "{\"a_double\": -0.0}", "a_double must be a number that is kept as it is");
     refused(&EVERY, "{\"a_double\": -0e5}", "a_double must be a number that is kept as it is");
-    refused(&EVERY, "{\"a_double\": 1e-400}", "a_double must be a number that is kept as it is");
+    refused(&EVERY, "{\"a_double\": 1e-400}", "a_double must be 0 or a number that does not");
     m = read_json(&EVERY, "{\"a_double\": 0e7, \"a_float\": 0.0}");
     assert_true(m->a_double == 0 && !signbit(m->a_double));
     refused(&EVERY, "{\"a_double\": \"inf\"}", "a_double must be a number");
