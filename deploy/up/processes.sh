@@ -220,10 +220,11 @@ supervise() {
 # long, when the watcher sees no reason to stay.  What hangs is killed; it is started again
 # like what ends.
 #
-# Time is limited, and the watcher waited for by its number, for neither of bash 5.2's ways
-# to wait for all is sound: `wait -n` overlooks what ends between its look and its wait
-# (wait_for_any_job), and a trap for CHLD that falls into the reading of a $(...) ends the
-# script with a syntax error.
+# The watcher is waited for by its number, for neither of bash 5.2's ways to wait for all is
+# sound: `wait -n` overlooks what ends between its look and its wait (wait_for_any_job), and a
+# trap for CHLD that falls into the reading of a $(...) ends the script with a syntax error.
+# Nor would a long `wait` be: a signal that comes just as it begins is not seen before it ends.
+# So the end of the watcher is read from a pipe, two seconds at a time.
 await_need() {
     local name status=0 watched=() arguments=()
     for name in "${PROCESSES[@]}"; do
@@ -232,9 +233,12 @@ await_need() {
         arguments+=("$name:${PID[$name]}:${ADDRESS[$name]}")
     done
     as_user watcher
-    "${AS[@]}" setpriv --pdeathsig KILL sh -c "$TIED" sh $$ "$PROGRAMS_DIR/watcher" --for "$1" \
-        --logs "$STATE/log" "$LOG_BYTES" "${arguments[@]}" </dev/null 7>&- 8>&- 9>&- &
+    exec 6< <(exec "${AS[@]}" setpriv --pdeathsig KILL sh -c "$TIED" sh $$ \
+        "$PROGRAMS_DIR/watcher" --for "$1" --logs "$STATE/log" "$LOG_BYTES" "${arguments[@]}" \
+        </dev/null 7>&- 8>&- 9>&-)
     BUSY=$!
+    while read -r -t 2 -u 6 || (($? > 128)); do :; done
+    exec 6<&-
     wait "$BUSY" || status=$?
     BUSY=
     if ((status > 16 && status < 80)); then
