@@ -22,16 +22,25 @@ static struct err check_cursor(const char *name)
                     "cursor must be 1 to 64 letters, digits, dashes or underscores.");
 }
 
+static struct err check_page(int64_t after, int32_t limit)
+{
+    if (after < 0)
+        return err_make(ERR_INVALID_ARGUMENT, "after must be 0 or a position, not %lld.",
+                        (long long)after);
+    if (limit < 0 || limit > READ_MAX)
+        return err_make(ERR_INVALID_ARGUMENT, "limit must be 0 to %d, not %d.", READ_MAX,
+                        limit);
+    return ERR_NONE;
+}
+
 /* ---- read -------------------------------------------------------------------------- */
 
 static struct err check_read(const Events__V1__ReadRequest *in)
 {
-    if (in->after < 0)
-        return err_make(ERR_INVALID_ARGUMENT, "after must be 0 or a position, not %lld.",
-                        (long long)in->after);
-    if (in->limit < 0 || in->limit > READ_MAX)
-        return err_make(ERR_INVALID_ARGUMENT, "limit must be 0 to %d, not %d.", READ_MAX,
-                        in->limit);
+    struct err e = check_page(in->after, in->limit);
+
+    if (failed(e))
+        return e;
     if (in->wait_ms < 0 || in->wait_ms > WAIT_MAX_MS)
         return err_make(ERR_INVALID_ARGUMENT, "wait_ms must be 0 to %d, not %d.",
                         WAIT_MAX_MS, in->wait_ms);
@@ -179,12 +188,10 @@ static bool has_filter(const Events__V1__ListDeadLettersRequest *in)
 
 static struct err check_dead_letters(const Events__V1__ListDeadLettersRequest *in)
 {
-    if (in->after < 0)
-        return err_make(ERR_INVALID_ARGUMENT, "after must be 0 or a position, not %lld.",
-                        (long long)in->after);
-    if (in->limit < 0 || in->limit > READ_MAX)
-        return err_make(ERR_INVALID_ARGUMENT, "limit must be 0 to %d, not %d.", READ_MAX,
-                        in->limit);
+    struct err e = check_page(in->after, in->limit);
+
+    if (failed(e))
+        return e;
     if (in->newest_first)
         return check_newest(in);
     return has_filter(in) ? err_make(ERR_INVALID_ARGUMENT, "A filter needs newest_first.")

@@ -1332,6 +1332,24 @@ static void a_commit_whose_answer_is_lost_is_run_again_without_a_second_effect(v
     proxy_stop(&proxy);
 }
 
+/* Its COMMIT has happened, and the answer does not come; the database, through the proxy. */
+static struct db *commit_unanswered(struct proxy *proxy, struct one *one,
+                                    struct latch *latch, const char *id, int within_ms)
+{
+    char committed[128];
+
+    proxy_start(proxy);
+    struct db *db = open_on(proxy->url, 100, 100, 0);
+    wait_health(db, ERR_OK, "");
+    fill(one, &PUT, latch, id, 1, within_ms);
+    latch_set(latch, 1);
+    proxy->deaf = true;
+    db_submit(db, &one->op);
+    snprintf(committed, sizeof committed, "SELECT count(*) FROM w.ops WHERE id = '%s'", id);
+    wait_sql(committed);
+    return db;
+}
+
 static void a_commit_whose_answer_never_comes_is_unknown(void **state)
 {
     struct one one;
@@ -1339,14 +1357,7 @@ static void a_commit_whose_answer_never_comes_is_unknown(void **state)
     struct proxy proxy;
 
     (void)state;
-    proxy_start(&proxy);
-    struct db *db = open_on(proxy.url, 100, 100, 0);
-    wait_health(db, ERR_OK, "");
-    fill(&one, &PUT, &latch, "lost", 1, IN_TIME_MS);
-    latch_set(&latch, 1);
-    proxy.deaf = true;
-    db_submit(db, &one.op);
-    wait_sql("SELECT count(*) FROM w.ops WHERE id = 'lost'");
+    struct db *db = commit_unanswered(&proxy, &one, &latch, "lost", IN_TIME_MS);
     latch_wait(&latch, 0);
     assert_int_equal(one.error.code, ERR_DEADLINE_EXCEEDED);
     assert_int_equal(one.error.effect, EFFECT_UNKNOWN);
@@ -1363,14 +1374,7 @@ static void a_repeat_that_is_cancelled_leaves_it_unknown(void **state)
     struct proxy proxy;
 
     (void)state;
-    proxy_start(&proxy);
-    struct db *db = open_on(proxy.url, 100, 100, 0);
-    wait_health(db, ERR_OK, "");
-    fill(&one, &PUT, &latch, "cancelled", 1, LATER_MS);
-    latch_set(&latch, 1);
-    proxy.deaf = true;
-    db_submit(db, &one.op);
-    wait_sql("SELECT count(*) FROM w.ops WHERE id = 'cancelled'");
+    struct db *db = commit_unanswered(&proxy, &one, &latch, "cancelled", LATER_MS);
     PGconn *holder = hold_total();
     proxy.hang_up = true;
     wait_blocked("writer_test", 1);
