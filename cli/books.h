@@ -19,8 +19,7 @@ struct books;
 /* Opens lines to the services that `have` names (bits of NEEDS_...); the books of the others
  * are empty.  `timeout_ms` is of one call. */
 struct outcome books_open(const struct cli *cli, unsigned have, int64_t timeout_ms,
-                          struct books **out)
-    __attribute__((warn_unused_result));
+                          struct books **out) __attribute__((warn_unused_result));
 void books_close(struct books *books); /* NULL is allowed */
 
 /*

@@ -7,7 +7,9 @@
 #define TYPES  (SERVER | OPT(REFLECT) | OPT(PROTOSET))
 
 /* What lists of checkouts and their effects are narrowed by. */
-#define FILTERS (OPT(ORDER) | OPT(STATUS) | OPT(SINCE) | OPT(UNTIL) | OPT(LIMIT) | OPT(AFTER) | OPT(DEFAULTS))
+#define FILTERS                                                                          \
+    (OPT(ORDER) | OPT(STATUS) | OPT(SINCE) | OPT(UNTIL) | OPT(LIMIT) | OPT(AFTER) |      \
+     OPT(DEFAULTS))
 
 /* clang-format off */
 #define ABOUT_IDS \

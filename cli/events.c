@@ -41,7 +41,8 @@ static void print_events(const struct cli *cli, const Events__V1__ReadReply *rep
 static void tell_cut(const struct cli *cli, const Events__V1__ReadReply *reply)
 {
     if (reply->n_events > 0 && reply->last < reply->placed)
-        fprintf(cli->err, "More, up to %" PRId64 ": the same command with --after %" PRId64 "\n",
+        fprintf(cli->err,
+                "More, up to %" PRId64 ": the same command with --after %" PRId64 "\n",
                 reply->placed, reply->last);
 }
 

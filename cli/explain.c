@@ -76,8 +76,8 @@ static void ask_all(const struct cli *cli, char *id, int64_t deadline_ms,
 /* Whether anybody has something under the id, which then is an order's. */
 static bool has_answers(const struct story *story)
 {
-    return story->checkout != NULL || story->reservation != NULL || story->charge != NULL ||
-           story->provider != NULL;
+    return story->checkout != NULL || story->reservation != NULL ||
+           story->charge != NULL || story->provider != NULL;
 }
 
 static struct outcome take_answers(struct story *story, const struct question *q)
@@ -159,11 +159,11 @@ static struct err json_story(const struct story *story, const char *id,
                                                  (json_int_t)story->moments[i].at_ms,
                                                  "service", story->moments[i].service,
                                                  "what", story->moments[i].text));
-    json_t *all = json_pack(
-        "{s:s, s:s?, s:s, s:s, s:o, s:s, s:o}", "id", story->cli->words[0], "order_id",
-        has_answers(story) ? id : NULL, "state", state_of(story), "money",
-        money_of(story), "timeline", moments, "next", story->next, "missing",
-        several_missing_json(questions, ASKED_COUNT));
+    json_t *all =
+        json_pack("{s:s, s:s?, s:s, s:s, s:o, s:s, s:o}", "id", story->cli->words[0],
+                  "order_id", has_answers(story) ? id : NULL, "state", state_of(story),
+                  "money", money_of(story), "timeline", moments, "next", story->next,
+                  "missing", several_missing_json(questions, ASKED_COUNT));
     if (all == NULL)
         return err_memory();
     int rc = json_dumpf(all, story->cli->out, JSON_COMPACT);

@@ -70,10 +70,11 @@ static struct err read_time(const struct cli *cli, enum option option, int64_t *
         return ERR_NONE;
     if ((read_ago(text, out) || read_date(text, out)) && *out > 0 && *out < ULID_MS_END)
         return ERR_NONE;
-    return err_make(ERR_INVALID_ARGUMENT,
-                    "--%s is \"%.60s\"; write how long ago, such as 30m, 2h or 3d, or a time "
-                    "of UTC such as 2026-01-31 or 2026-01-31T12:00:00Z",
-                    OPTIONS[option].name, text);
+    return err_make(
+        ERR_INVALID_ARGUMENT,
+        "--%s is \"%.60s\"; write how long ago, such as 30m, 2h or 3d, or a time "
+        "of UTC such as 2026-01-31 or 2026-01-31T12:00:00Z",
+        OPTIONS[option].name, text);
 }
 
 struct err filter_times(const struct cli *cli, int64_t *since_ms, int64_t *until_ms)
@@ -92,13 +93,14 @@ static void name_all(const ProtobufCEnumDescriptor *type, char *out, size_t size
 
     for (unsigned i = 0; i < type->n_values && used < size; i++)
         if (type->values[i].value != 0)
-            used += (size_t)snprintf(out + used, size - used, "%s%s", used > 0 ? ", " : "",
-                                     type->values[i].name);
+            used += (size_t)snprintf(out + used, size - used, "%s%s",
+                                     used > 0 ? ", " : "", type->values[i].name);
     for (char *c = out; *c != '\0'; c++)
         *c = (char)(*c >= 'A' && *c <= 'Z' ? *c - 'A' + 'a' : *c);
 }
 
-struct err filter_state(const struct cli *cli, const ProtobufCEnumDescriptor *type, int *out)
+struct err filter_state(const struct cli *cli, const ProtobufCEnumDescriptor *type,
+                        int *out)
 {
     const char *text = cli->options[OPT_STATUS];
     char names[96];
@@ -112,8 +114,8 @@ struct err filter_state(const struct cli *cli, const ProtobufCEnumDescriptor *ty
             return ERR_NONE;
         }
     name_all(type, names, sizeof names);
-    return err_make(ERR_INVALID_ARGUMENT, "--status is \"%.40s\"; it must be one of %s", text,
-                    names);
+    return err_make(ERR_INVALID_ARGUMENT, "--status is \"%.40s\"; it must be one of %s",
+                    text, names);
 }
 
 /* ---- more ------------------------------------------------------------------------ */

@@ -14,8 +14,8 @@ struct err filter_times(const struct cli *cli, int64_t *since_ms, int64_t *until
     __attribute__((warn_unused_result));
 
 /* --status, a value of the enum in any case; 0, which stands for none, without. */
-struct err filter_state(const struct cli *cli, const ProtobufCEnumDescriptor *type, int *out)
-    __attribute__((warn_unused_result));
+struct err filter_state(const struct cli *cli, const ProtobufCEnumDescriptor *type,
+                        int *out) __attribute__((warn_unused_result));
 
 /* Says on cli->err how a list goes on that `next` continues; nothing when that is "". */
 void filter_tell_more(const struct cli *cli, size_t count, const char *next);

@@ -62,7 +62,8 @@ static void prepare(struct search *s, const struct cli *cli, const char *text)
     s->key.newest_first = s->cart.newest_first = s->charge.newest_first = true;
     s->key.limit = s->cart.limit = s->charge.limit = MATCHES_MAX;
     s->key.user_id = s->cart.user_id = s->charge.user_id = borrow(user);
-    s->key.idempotency_key = s->cart.cart_id = s->charge.provider_charge_id = borrow(text);
+    s->key.idempotency_key = s->cart.cart_id = s->charge.provider_charge_id =
+        borrow(text);
     if (user != NULL && visible_ascii(text, IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX))
         ask_orders(s, &s->key);
     if (name_valid(text))
@@ -76,14 +77,16 @@ static void prepare(struct search *s, const struct cli *cli, const char *text)
 }
 
 /* Takes what a reply names, and where the next page of it begins: into `before`. */
-static void take(const struct question *q, struct matches *matches, char *before, size_t size)
+static void take(const struct question *q, struct matches *matches, char *before,
+                 size_t size)
 {
     const char *next = "";
 
     if (q->reply == NULL) {
         next = "";
     } else if (q->reply_type == &payment__v1__list_charges_reply__descriptor) {
-        const Payment__V1__ListChargesReply *r = (const Payment__V1__ListChargesReply *)q->reply;
+        const Payment__V1__ListChargesReply *r =
+            (const Payment__V1__ListChargesReply *)q->reply;
         for (size_t i = 0; i < r->n_charges; i++)
             add(matches, r->charges[i]->charge_id);
         next = r->next_before_id;
@@ -136,7 +139,8 @@ static void keep_unfinished(struct search *s)
 
     for (size_t i = 0; i < s->count; i++)
         if ((s->questions[i].request == &s->cart.base && s->cart.before_id[0] != '\0') ||
-            (s->questions[i].request == &s->charge.base && s->charge.before_id[0] != '\0'))
+            (s->questions[i].request == &s->charge.base &&
+             s->charge.before_id[0] != '\0'))
             s->questions[kept++] = s->questions[i];
     s->count = kept;
 }
@@ -145,9 +149,8 @@ static void keep_unfinished(struct search *s)
 
 static struct outcome not_found(const struct cli *cli, const char *text, bool more)
 {
-    const char *user = cli->options[OPT_USER] == NULL
-                           ? "; for an idempotency key add --user"
-                           : "";
+    const char *user =
+        cli->options[OPT_USER] == NULL ? "; for an idempotency key add --user" : "";
 
     if (more)
         return remote(err_make(ERR_NOT_FOUND,
@@ -186,8 +189,8 @@ struct outcome find_order(const struct cli *cli, const char *text, int64_t deadl
     bool more = true;
 
     prepare(&s, cli, text);
-    for (int page = 0; page < PAGES_MAX && more && s.count > 0 && matches.count == 0 &&
-                       end.status == 0;
+    for (int page = 0;
+         page < PAGES_MAX && more && s.count > 0 && matches.count == 0 && end.status == 0;
          page++) {
         more = look(cli, &s, deadline_ms, &matches, &end, before);
         keep_unfinished(&s);
@@ -217,18 +220,19 @@ struct outcome find_of_request(const struct cli *cli, const char *request_id,
         return choose(cli, request_id, &matches, out);
     return end.status != 0
                ? end
-               : remote(err_make(ERR_NOT_FOUND,
-                                 "%s is the id of no order, and of no request that is known",
-                                 request_id));
+               : remote(
+                     err_make(ERR_NOT_FOUND,
+                              "%s is the id of no order, and of no request that is known",
+                              request_id));
 }
 
 /* ---- showing --------------------------------------------------------------------- */
 
-struct outcome
-find_and_show(const struct cli *cli, const char *service, const char *method,
-              const ProtobufCMessage *request, char **id,
-              const ProtobufCMessageDescriptor *reply_type,
-              void (*print)(const struct cli *cli, const ProtobufCMessage *reply))
+struct outcome find_and_show(const struct cli *cli, const char *service,
+                             const char *method, const ProtobufCMessage *request,
+                             char **id, const ProtobufCMessageDescriptor *reply_type,
+                             void (*print)(const struct cli *cli,
+                                           const ProtobufCMessage *reply))
 {
     const char *text = cli->words[0];
     char *found = arena_alloc(cli->arena, ULID_SIZE);

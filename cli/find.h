@@ -31,8 +31,8 @@ struct outcome find_of_request(const struct cli *cli, const char *request_id,
  * remote_show of what has the id cli->words[0]: `*id` of the request is set to it, or to the
  * order that it stands for.
  */
-struct outcome
-find_and_show(const struct cli *cli, const char *service, const char *method,
-              const ProtobufCMessage *request, char **id,
-              const ProtobufCMessageDescriptor *reply_type,
-              void (*print)(const struct cli *cli, const ProtobufCMessage *reply));
+struct outcome find_and_show(const struct cli *cli, const char *service,
+                             const char *method, const ProtobufCMessage *request,
+                             char **id, const ProtobufCMessageDescriptor *reply_type,
+                             void (*print)(const struct cli *cli,
+                                           const ProtobufCMessage *reply));

@@ -109,8 +109,7 @@ struct outcome look_take(const struct cli *cli, const struct look *before,
                          struct look *look)
 {
     Rpc__V1__ReadMetricsRequest metrics = RPC__V1__READ_METRICS_REQUEST__INIT;
-    Orders__V1__ListCheckoutsRequest checkouts =
-        ORDERS__V1__LIST_CHECKOUTS_REQUEST__INIT;
+    Orders__V1__ListCheckoutsRequest checkouts = ORDERS__V1__LIST_CHECKOUTS_REQUEST__INIT;
     struct question q[SERVERS_MAX + 1];
     const size_t last = PLACES_COUNT, count = PLACES_COUNT + 1;
 
@@ -122,8 +121,8 @@ struct outcome look_take(const struct cli *cli, const struct look *before,
             .request = &metrics.base,
             .reply_type = &rpc__v1__read_metrics_reply__descriptor,
             /* Who did not answer before holds up the next look a moment only. */
-            .timeout_ms = before != NULL && *before->servers[i].trouble != '\0' ? AGAIN_MS
-                                                                               : 0};
+            .timeout_ms =
+                before != NULL && *before->servers[i].trouble != '\0' ? AGAIN_MS : 0};
     checkouts.unfinished = true;
     q[last] = (struct question){
         .place = place_find("orchestrator"),
@@ -135,10 +134,11 @@ struct outcome look_take(const struct cli *cli, const struct look *before,
     look->sagas = 0;
     for (size_t i = 0; i < PLACES_COUNT; i++)
         read_server(&q[i], look, &look->servers[i]);
-    look->unfinished = q[last].reply == NULL
-                           ? -1
-                           : (int64_t)((const Orders__V1__ListCheckoutsReply *)q[last].reply)
-                                 ->n_checkouts;
+    look->unfinished =
+        q[last].reply == NULL
+            ? -1
+            : (int64_t)((const Orders__V1__ListCheckoutsReply *)q[last].reply)
+                  ->n_checkouts;
     struct outcome end = several_end(q, count);
     several_close(q, count);
     return end;

@@ -20,7 +20,7 @@ struct method_sample {
 };
 
 struct sample {
-    char trouble[sizeof ((struct err *)NULL)->message]; /* why there is none; "" */
+    char trouble[sizeof((struct err *)NULL)->message]; /* why there is none; "" */
     int64_t started_at_ms, now_ms;
     int64_t queue, batches, batched, batch_most;
     struct method_sample methods[METHODS_MAX];
@@ -38,8 +38,7 @@ struct look {
  * not be read; what the others said is there all the same.  `before` is the look before, or
  * NULL: who did not answer then is not waited for as long again. */
 struct outcome look_take(const struct cli *cli, const struct look *before,
-                         struct look *look)
-    __attribute__((warn_unused_result));
+                         struct look *look) __attribute__((warn_unused_result));
 
 struct rate {
     double calls, failed; /* a second */

@@ -121,8 +121,8 @@ json_t *several_missing_json(const struct question *questions, size_t count)
 
     for (size_t i = next_missing(questions, count, 0); i < count;
          i = next_missing(questions, count, i + 1))
-        json_array_append_new(missing, json_pack("{s:s, s:s}", "service",
-                                                 questions[i].place->name, "reason",
-                                                 questions[i].end.error.message));
+        json_array_append_new(missing,
+                              json_pack("{s:s, s:s}", "service", questions[i].place->name,
+                                        "reason", questions[i].end.error.message));
     return missing;
 }

@@ -83,7 +83,8 @@ static void tell_end(struct story *story)
         tell(story, r->events[i]->published_at_ms, "orchestrator", "event %s published",
              r->events[i]->type);
         tell(story, r->events[i]->refused_at_ms, "orchestrator",
-             "event %s refused by the bus: %s", r->events[i]->type, r->events[i]->refusal);
+             "event %s refused by the bus: %s", r->events[i]->type,
+             r->events[i]->refusal);
     }
     if (c->state == ORDERS__V1__CHECKOUT_STATE__FAILED)
         tell(story, c->finished_at_ms, "orchestrator", "failed: %s (%s)",
@@ -249,10 +250,11 @@ static void foretell(struct story *story)
         story->checkout == NULL ? NULL : story->checkout->checkout;
 
     if (c == NULL)
-        snprintf(story->next, TEXT_SIZE, "%s",
-                 story->orders_missing
-                     ? "Not known: the orchestrator did not answer."
-                     : "Nothing: the orchestrator has no checkout and no order of this id.");
+        snprintf(
+            story->next, TEXT_SIZE, "%s",
+            story->orders_missing
+                ? "Not known: the orchestrator did not answer."
+                : "Nothing: the orchestrator has no checkout and no order of this id.");
     else if (c->state == ORDERS__V1__CHECKOUT_STATE__ABORTING ||
              c->state == ORDERS__V1__CHECKOUT_STATE__RUNNING)
         foretell_unfinished(story);

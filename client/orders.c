@@ -17,10 +17,9 @@ static bool fill_order(struct arena *arena, const Orders__V1__Order *from,
     if (lines == NULL)
         return false;
     for (size_t i = 0; i < from->n_lines; i++)
-        lines[i] =
-            (struct checkout_order_line){from->lines[i]->sku, from->lines[i]->quantity,
-                                         from->lines[i]->unit_price_cents,
-                                         from->lines[i]->title};
+        lines[i] = (struct checkout_order_line){
+            from->lines[i]->sku, from->lines[i]->quantity,
+            from->lines[i]->unit_price_cents, from->lines[i]->title};
     *to = (struct checkout_order){
         .order_id = from->order_id,
         .user_id = from->user_id,

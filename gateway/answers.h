@@ -35,8 +35,8 @@ struct answer {
     const char *location;
     const char *allow;
     const char *accept_encoding; /* with 415: which codings of a body are read */
-    bool replayed; /* it was given before, to the same key */
-    bool close;    /* end the connection after it */
+    bool replayed;               /* it was given before, to the same key */
+    bool close;                  /* end the connection after it */
     int retry_after_s;
     const char *cache_control; /* NULL: no-store */
     const char *set_cookie;

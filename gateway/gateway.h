@@ -22,8 +22,8 @@ struct traffic;
 struct gateway {
     struct channel *orchestrator;
     struct channel *inventory;
-    struct channel *payment; /* for its health alone; NULL: it is not asked */
-    struct jwt *jwt; /* used by the HTTP thread alone */
+    struct channel *payment;       /* for its health alone; NULL: it is not asked */
+    struct jwt *jwt;               /* used by the HTTP thread alone */
     struct key_source *key_source; /* where jwt's keys come from; NULL: they stay */
     struct answers *answers;
     struct buckets *buckets;    /* used by the HTTP thread alone */

@@ -181,7 +181,8 @@ static void normalize(char *path)
     char *to = path;
 
     for (const char *at = path; *at != '\0'; to++) {
-        char decoded = *at == '%' ? (char)(16 * hex_digit(at[1]) + hex_digit(at[2])) : '\0';
+        char decoded =
+            *at == '%' ? (char)(16 * hex_digit(at[1]) + hex_digit(at[2])) : '\0';
         bool plain = isalnum((unsigned char)decoded) || /* in the C locale */
                      (decoded != '\0' && strchr("-._~", decoded) != NULL);
         *to = plain ? decoded : *at;
@@ -292,7 +293,8 @@ static void on_refusal(void *arg, struct http_exchange *x, const struct http_hea
             *answer = NO_MEMORY;
             return;
         }
-        (void)head_read_fields(&r->head, r->arena, head); /* whose page asks, if it came */
+        (void)head_read_fields(&r->head, r->arena,
+                               head); /* whose page asks, if it came */
     }
     r->answer = problem_answer(r->arena, error_of(http, x, reason));
     *answer = render(r, http->tls && reason != HTTP_PLAIN_ON_TLS);

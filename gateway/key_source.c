@@ -98,9 +98,9 @@ static void tell_age(struct key_source *s, struct err last)
 
     if (stale && !s->alarmed)
         log_line(LOG_ERROR, "keys_stale",
-                  "from=%s age_s=%lld reason=%s note=\"a key withdrawn since is "
-                  "still trusted, and a new one is not known\"",
-                  name_of(s), (long long)age_ms(s) / 1000, last.message);
+                 "from=%s age_s=%lld reason=%s note=\"a key withdrawn since is "
+                 "still trusted, and a new one is not known\"",
+                 name_of(s), (long long)age_ms(s) / 1000, last.message);
     if (!stale && s->alarmed)
         log_info("keys_fresh", "from=%s", name_of(s));
     s->alarmed = stale;

@@ -288,7 +288,8 @@ static void on_orders(void *arg, struct err e, const ProtobufCMessage *message,
 }
 
 /* The order of a key, by which nothing else is asked for. */
-static struct err read_key(const char *key, bool alone, Orders__V1__ListOrdersRequest *message)
+static struct err read_key(const char *key, bool alone,
+                           Orders__V1__ListOrdersRequest *message)
 {
     if (!alone)
         return err_make(ERR_INVALID_ARGUMENT, "idempotency_key finds one order: no other "

@@ -45,8 +45,8 @@ struct request {
     struct trace trace;  /* our place in its trace */
     char user[UUID_LENGTH + 1];
     const char *order_id; /* it is about, for logs; NULL while none is known */
-    int64_t started_us; /* clock_monotonic_us */
-    char *body;         /* a NUL follows it */
+    int64_t started_us;   /* clock_monotonic_us */
+    char *body;           /* a NUL follows it */
     size_t body_size;
     struct answer answer;
     /* The call that runs for it; the HTTP thread's. */

@@ -33,7 +33,8 @@ static const char *const ALLOW[] = {
     [POST | PUT] = "OPTIONS, POST, PUT",
     [GET | POST | PUT] = "GET, HEAD, OPTIONS, POST, PUT",
 };
-_Static_assert(sizeof ALLOW / sizeof ALLOW[0] == 1 << METHOD_OPTIONS, "each set of methods");
+_Static_assert(sizeof ALLOW / sizeof ALLOW[0] == 1 << METHOD_OPTIONS,
+               "each set of methods");
 
 const char *routes_all_methods(void)
 {

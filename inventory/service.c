@@ -18,7 +18,8 @@ static struct err check_id(const char *id)
 {
     if (ulid_valid(id))
         return ERR_NONE;
-    return err_make(ERR_INVALID_ARGUMENT, "reservation_id must be a ULID of 26 characters.");
+    return err_make(ERR_INVALID_ARGUMENT,
+                    "reservation_id must be a ULID of 26 characters.");
 }
 
 static struct err check_sku(const char *sku)
@@ -146,11 +147,11 @@ static struct err check_products(const Inventory__V1__ListProductsRequest *in)
         return err_make(ERR_INVALID_ARGUMENT, "limit must be 0 to %d, not %d.",
                         PRODUCTS_PAGE_MAX, in->limit);
     if (!utf8_valid(in->q, SEARCH_SIZE_MAX))
-        return err_make(ERR_INVALID_ARGUMENT, "q must be at most %d bytes of plain UTF-8.",
-                        SEARCH_SIZE_MAX);
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "q must be at most %d bytes of plain UTF-8.", SEARCH_SIZE_MAX);
     if (in->n_skus > SKUS_MAX)
-        return err_make(ERR_INVALID_ARGUMENT, "skus may be %d at most, not %zu.", SKUS_MAX,
-                        in->n_skus);
+        return err_make(ERR_INVALID_ARGUMENT, "skus may be %d at most, not %zu.",
+                        SKUS_MAX, in->n_skus);
     struct err e = ERR_NONE;
     for (size_t i = 0; !failed(e) && i < in->n_skus; i++)
         e = check_sku(in->skus[i]);
@@ -164,8 +165,8 @@ static void list_products(Inventory__V1__Inventory_Service *service,
     struct scope scope;
 
     if (scope_open(&scope, call, (ProtobufCClosure)reply, check_products(in)))
-        stock_list_products(db_of(service), &scope, ((struct inventory *)service)->cursor_key,
-                            in);
+        stock_list_products(db_of(service), &scope,
+                            ((struct inventory *)service)->cursor_key, in);
 }
 
 static struct err check_product(const Inventory__V1__PutProductRequest *in)
@@ -217,7 +218,8 @@ static void adjust_stock(Inventory__V1__Inventory_Service *service,
 
     if (scope_open(&scope, call, (ProtobufCClosure)reply, check_adjustment(in)))
         stock_adjust(db_of(service), &scope, in,
-                     in->adjustment_id[0] != '\0' ? in->adjustment_id : rpc_call_id(call));
+                     in->adjustment_id[0] != '\0' ? in->adjustment_id
+                                                  : rpc_call_id(call));
 }
 
 /* ---- audits ------------------------------------------------------------------------- */
@@ -271,7 +273,8 @@ static struct err check_reservations(const Inventory__V1__ListReservationsReques
 
 static void list_reservations(Inventory__V1__Inventory_Service *service,
                               const Inventory__V1__ListReservationsRequest *in,
-                              Inventory__V1__ListReservationsReply_Closure reply, void *call)
+                              Inventory__V1__ListReservationsReply_Closure reply,
+                              void *call)
 {
     struct scope scope;
 
@@ -294,8 +297,8 @@ static void list_stock(Inventory__V1__Inventory_Service *service,
         stock_list(db_of(service), &scope, in);
 }
 
-void inventory_init(struct inventory *inventory, struct db *db, int64_t reservation_ttl_ms,
-                    const uint8_t *cursor_key)
+void inventory_init(struct inventory *inventory, struct db *db,
+                    int64_t reservation_ttl_ms, const uint8_t *cursor_key)
 {
     static const Inventory__V1__Inventory_Service METHODS = {
         .base = INVENTORY__V1__INVENTORY__BASE_INIT,

@@ -18,5 +18,5 @@ struct inventory {
 
 /* Fills in the methods; `db` and the CURSOR_KEY_SIZE bytes at `cursor_key` are borrowed and must
  * outlive the service. */
-void inventory_init(struct inventory *inventory, struct db *db, int64_t reservation_ttl_ms,
-                    const uint8_t *cursor_key);
+void inventory_init(struct inventory *inventory, struct db *db,
+                    int64_t reservation_ttl_ms, const uint8_t *cursor_key);

@@ -21,7 +21,8 @@ static void finish(struct work *work, struct err error, const ProtobufCMessage *
     work->scope.done(work->scope.arg, error, reply);
 }
 
-static struct work *begin(const struct scope *scope, const struct db_kind *kind, db_done *done)
+static struct work *begin(const struct scope *scope, const struct db_kind *kind,
+                          db_done *done)
 {
     struct work *work = arena_alloc(scope->arena, sizeof *work);
 
@@ -70,7 +71,7 @@ static const char LOCK[] =
  */
 static const struct db_kind RESERVE = {
     .name = "reserve",
-    .head = "ti", /* id, ttl_ms */
+    .head = "ti",  /* id, ttl_ms */
     .lines = "ti", /* sku, quantity */
     .write =
         "WITH line AS ("
@@ -141,15 +142,17 @@ static const struct db_kind RESERVE = {
 static struct err refusal(struct arena *arena, const char *reason, const char *skus)
 {
     if (reason == NULL)
-        return err_make(ERR_DATA_LOSS, "The reservation is refused, and does not say why.");
+        return err_make(ERR_DATA_LOSS,
+                        "The reservation is refused, and does not say why.");
     if (strcmp(reason, "mixed_currencies") != 0 && skus == NULL)
         return err_make(ERR_DATA_LOSS, "The reservation is refused for no SKUs.");
     if (strcmp(reason, "mixed_currencies") == 0)
         return err_make(ERR_FAILED_PRECONDITION,
                         "The lines have prices in several currencies; order them apart.");
     bool unknown = strcmp(reason, "unknown_sku") == 0;
-    struct err e = err_make(unknown ? ERR_UNKNOWN_SKU : ERR_OUT_OF_STOCK, "%s: %s.",
-                            unknown ? "There is no such product" : "Not enough stock of", skus);
+    struct err e =
+        err_make(unknown ? ERR_UNKNOWN_SKU : ERR_OUT_OF_STOCK, "%s: %s.",
+                 unknown ? "There is no such product" : "Not enough stock of", skus);
     e.subject = arena_strdup(arena, skus);
     return e.subject == NULL ? err_memory() : e;
 }
@@ -165,7 +168,8 @@ static struct err gone(struct arena *arena, const char *id, const char *state,
     if (strcmp(state, "expired") == 0)
         return err_make(ERR_RESERVATION_EXPIRED, "Reservation %s ran out.", id);
     if (strcmp(state, "held") != 0 && strcmp(state, "confirmed") != 0)
-        return err_make(ERR_DATA_LOSS, "Reservation %s is in no state that there is.", id);
+        return err_make(ERR_DATA_LOSS, "Reservation %s is in no state that there is.",
+                        id);
     return ERR_NONE;
 }
 
@@ -241,7 +245,7 @@ static void on_reserved(void *arg, struct err error, const struct db_rows *rows)
     if (e.code == ERR_DATA_LOSS) {
         e.effect = EFFECT_UNKNOWN;
         log_line(LOG_ERROR, "reservation_damaged", "request=%s order=%s error=%s",
-                  work->scope.request, work->id, e.message);
+                 work->scope.request, work->id, e.message);
     }
     if (failed(e))
         finish(work, e, NULL);
@@ -257,8 +261,8 @@ static int by_sku(const void *a, const void *b)
 }
 
 /* The request's lines as rows (sku, quantity), by SKU, those of one SKU summed. */
-static struct db_value *sum_lines(struct arena *arena, const Inventory__V1__ReserveRequest *in,
-                                  size_t *count)
+static struct db_value *sum_lines(struct arena *arena,
+                                  const Inventory__V1__ReserveRequest *in, size_t *count)
 {
     struct db_value *rows = arena_alloc(arena, 2 * sizeof *rows * in->n_lines);
     size_t kept = 0;
@@ -283,8 +287,8 @@ static struct db_value *sum_lines(struct arena *arena, const Inventory__V1__Rese
     return rows;
 }
 
-void stock_reserve(struct db *db, const struct scope *scope, const Inventory__V1__ReserveRequest *request,
-                   int64_t ttl_ms)
+void stock_reserve(struct db *db, const struct scope *scope,
+                   const Inventory__V1__ReserveRequest *request, int64_t ttl_ms)
 {
     struct work *work = begin(scope, &RESERVE, on_reserved);
 
@@ -328,11 +332,10 @@ static const struct db_kind CONFIRM = {
         "SELECT id, 'confirmed', NULL, NULL FROM moved",
     .write_answers = true,
     .rows = "+iTTT",
-    .answer =
-        "SELECT a.ordinal, r.state, r.refusal, r.refused_skus "
-        "FROM unnest($1) WITH ORDINALITY AS a(id, ordinal) "
-        "LEFT JOIN inventory.reservations r ON r.id = a.id "
-        "ORDER BY a.ordinal",
+    .answer = "SELECT a.ordinal, r.state, r.refusal, r.refused_skus "
+              "FROM unnest($1) WITH ORDINALITY AS a(id, ordinal) "
+              "LEFT JOIN inventory.reservations r ON r.id = a.id "
+              "ORDER BY a.ordinal",
 };
 
 /* An id never seen gets a row all the same, the tombstone that bars a late Reserve. */
@@ -366,20 +369,19 @@ static const struct db_kind RELEASE = {
 static const struct db_kind EXPIRE = {
     .name = "expire",
     .head = "t", /* id */
-    .write =
-        "WITH moved AS ("
-        "    UPDATE inventory.reservations SET state = 'expired', settled_at = now()"
-        "    WHERE id = ANY ($1) AND state IS NOT DISTINCT FROM 'held'"
-        "      AND expires_at <= now()"
-        "    RETURNING skus, quantities"
-        "), pieces AS ("
-        "    SELECT l.sku, sum(l.quantity)::bigint AS quantity"
-        "    FROM moved, unnest(moved.skus, moved.quantities) AS l(sku, quantity)"
-        "    GROUP BY l.sku"
-        ")"
-        "UPDATE inventory.stock s"
-        " SET available = s.available + p.quantity, held = s.held - p.quantity "
-        "FROM pieces p WHERE s.sku = p.sku",
+    .write = "WITH moved AS ("
+             "    UPDATE inventory.reservations SET state = 'expired', settled_at = now()"
+             "    WHERE id = ANY ($1) AND state IS NOT DISTINCT FROM 'held'"
+             "      AND expires_at <= now()"
+             "    RETURNING skus, quantities"
+             "), pieces AS ("
+             "    SELECT l.sku, sum(l.quantity)::bigint AS quantity"
+             "    FROM moved, unnest(moved.skus, moved.quantities) AS l(sku, quantity)"
+             "    GROUP BY l.sku"
+             ")"
+             "UPDATE inventory.stock s"
+             " SET available = s.available + p.quantity, held = s.held - p.quantity "
+             "FROM pieces p WHERE s.sku = p.sku",
 };
 
 static void on_confirmed(void *arg, struct err error, const struct db_rows *rows)
@@ -397,7 +399,8 @@ static void on_confirmed(void *arg, struct err error, const struct db_rows *rows
     finish(work, error, &reply.base);
 }
 
-void stock_confirm(struct db *db, const struct scope *scope, const Inventory__V1__ConfirmRequest *request)
+void stock_confirm(struct db *db, const struct scope *scope,
+                   const Inventory__V1__ConfirmRequest *request)
 {
     struct work *work = begin(scope, &CONFIRM, on_confirmed);
 
@@ -416,7 +419,8 @@ static void on_released(void *arg, struct err error, const struct db_rows *rows)
     finish(arg, error, &reply.base);
 }
 
-void stock_release(struct db *db, const struct scope *scope, const Inventory__V1__ReleaseRequest *request)
+void stock_release(struct db *db, const struct scope *scope,
+                   const Inventory__V1__ReleaseRequest *request)
 {
     struct work *work = begin(scope, &RELEASE, on_released);
 
@@ -455,12 +459,11 @@ static const struct db_kind ADJUST = {
         " SET received = s.received + t.delta, available = s.available + t.delta "
         "FROM total t WHERE s.sku = t.sku",
     .rows = "+iIB",
-    .answer =
-        "SELECT a.ordinal, s.available, g.sku = a.sku AND g.delta = a.delta "
-        "FROM unnest($1, $2, $3) WITH ORDINALITY AS a(id, sku, delta, ordinal) "
-        "LEFT JOIN inventory.ledger g ON g.adjustment_id = a.id "
-        "LEFT JOIN inventory.stock s ON s.sku = g.sku "
-        "ORDER BY a.ordinal",
+    .answer = "SELECT a.ordinal, s.available, g.sku = a.sku AND g.delta = a.delta "
+              "FROM unnest($1, $2, $3) WITH ORDINALITY AS a(id, sku, delta, ordinal) "
+              "LEFT JOIN inventory.ledger g ON g.adjustment_id = a.id "
+              "LEFT JOIN inventory.stock s ON s.sku = g.sku "
+              "ORDER BY a.ordinal",
 };
 
 static void on_adjusted(void *arg, struct err error, const struct db_rows *rows)
@@ -469,21 +472,23 @@ static void on_adjusted(void *arg, struct err error, const struct db_rows *rows)
     Inventory__V1__AdjustStockReply reply = INVENTORY__V1__ADJUST_STOCK_REPLY__INIT;
 
     if (error.code == ERR_FAILED_PRECONDITION) /* available >= 0 */
-        error = err_make(ERR_FAILED_PRECONDITION,
-                         "Fewer than %lld pieces of %s are available; reduce the adjustment.",
-                         (long long)-work->delta, work->sku);
+        error =
+            err_make(ERR_FAILED_PRECONDITION,
+                     "Fewer than %lld pieces of %s are available; reduce the adjustment.",
+                     (long long)-work->delta, work->sku);
     else if (!failed(error) && db_text(rows, 0, 1) == NULL)
-        error = err_make(ERR_NOT_FOUND, "There is no product %s; create it with PutProduct.",
-                         work->sku);
+        error = err_make(ERR_NOT_FOUND,
+                         "There is no product %s; create it with PutProduct.", work->sku);
     else if (!failed(error) && !db_bool(rows, 0, 2))
-        error = err_make(ERR_ALREADY_EXISTS, "Adjustment %s booked something else; use a new id.",
-                         work->id);
+        error = err_make(ERR_ALREADY_EXISTS,
+                         "Adjustment %s booked something else; use a new id.", work->id);
     if (!failed(error))
         reply.available = db_number(rows, 0, 1);
     finish(work, error, &reply.base);
 }
 
-void stock_adjust(struct db *db, const struct scope *scope, const Inventory__V1__AdjustStockRequest *request,
+void stock_adjust(struct db *db, const struct scope *scope,
+                  const Inventory__V1__AdjustStockRequest *request,
                   const char *adjustment_id)
 {
     struct work *work = begin(scope, &ADJUST, on_adjusted);
@@ -506,19 +511,18 @@ static const struct db_kind PUT_PRODUCT = {
     .name = "put_product",
     .head = "ttit", /* sku, title, price_cents, currency */
     .lines = "t",   /* sku again, for the lock */
-    .write =
-        "WITH put AS ("
-        "    INSERT INTO inventory.products (sku, title, price_cents, currency)"
-        "    SELECT DISTINCT ON (a.sku) a.sku, a.title, a.price, a.currency"
-        "    FROM unnest($1, $2, $3, $4)"
-        "        WITH ORDINALITY AS a(sku, title, price, currency, ordinal)"
-        "    ORDER BY a.sku, a.ordinal DESC"
-        "    ON CONFLICT (sku) DO UPDATE SET title = EXCLUDED.title,"
-        "        price_cents = EXCLUDED.price_cents, currency = EXCLUDED.currency"
-        "    RETURNING sku"
-        ")"
-        "INSERT INTO inventory.stock (sku) SELECT sku FROM put ORDER BY sku "
-        "ON CONFLICT DO NOTHING",
+    .write = "WITH put AS ("
+             "    INSERT INTO inventory.products (sku, title, price_cents, currency)"
+             "    SELECT DISTINCT ON (a.sku) a.sku, a.title, a.price, a.currency"
+             "    FROM unnest($1, $2, $3, $4)"
+             "        WITH ORDINALITY AS a(sku, title, price, currency, ordinal)"
+             "    ORDER BY a.sku, a.ordinal DESC"
+             "    ON CONFLICT (sku) DO UPDATE SET title = EXCLUDED.title,"
+             "        price_cents = EXCLUDED.price_cents, currency = EXCLUDED.currency"
+             "    RETURNING sku"
+             ")"
+             "INSERT INTO inventory.stock (sku) SELECT sku FROM put ORDER BY sku "
+             "ON CONFLICT DO NOTHING",
 };
 
 static void on_product_put(void *arg, struct err error, const struct db_rows *rows)

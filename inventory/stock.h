@@ -29,14 +29,16 @@ void stock_configure(struct db_config *config);
  * SKUs), FAILED_PRECONDITION for mixed currencies; ABORTED when the id was released before,
  * RESERVATION_EXPIRED when it ran out.
  */
-void stock_reserve(struct db *db, const struct scope *scope, const Inventory__V1__ReserveRequest *request,
-                   int64_t ttl_ms);
+void stock_reserve(struct db *db, const struct scope *scope,
+                   const Inventory__V1__ReserveRequest *request, int64_t ttl_ms);
 
 /* RESERVATION_EXPIRED, ABORTED (released), NOT_FOUND, or what it was refused for. */
-void stock_confirm(struct db *db, const struct scope *scope, const Inventory__V1__ConfirmRequest *request);
+void stock_confirm(struct db *db, const struct scope *scope,
+                   const Inventory__V1__ConfirmRequest *request);
 
 /* Never fails for the reservation's state; an unknown id is barred. */
-void stock_release(struct db *db, const struct scope *scope, const Inventory__V1__ReleaseRequest *request);
+void stock_release(struct db *db, const struct scope *scope,
+                   const Inventory__V1__ReleaseRequest *request);
 
 /* Fills `op`: gives a held reservation past its end back; does nothing to any other. */
 void stock_expire(struct db_op *op, const char *id);
@@ -46,14 +48,16 @@ void stock_find_expired(struct db_query *query, int64_t limit);
 
 /* NOT_FOUND; ALREADY_EXISTS when the id booked something else; FAILED_PRECONDITION when
  * fewer are available than the delta takes away. */
-void stock_adjust(struct db *db, const struct scope *scope, const Inventory__V1__AdjustStockRequest *request,
+void stock_adjust(struct db *db, const struct scope *scope,
+                  const Inventory__V1__AdjustStockRequest *request,
                   const char *adjustment_id);
 
 void stock_put_product(struct db *db, const struct scope *scope,
                        const Inventory__V1__PutProductRequest *request);
 
 /* NOT_FOUND. */
-void stock_get(struct db *db, const struct scope *scope, const Inventory__V1__GetStockRequest *request);
+void stock_get(struct db *db, const struct scope *scope,
+               const Inventory__V1__GetStockRequest *request);
 void stock_get_reservation(struct db *db, const struct scope *scope,
                            const Inventory__V1__GetReservationRequest *request);
 

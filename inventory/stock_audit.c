@@ -19,7 +19,8 @@ struct reading {
     struct scope scope;
 };
 
-static void finish(struct reading *reading, struct err error, const ProtobufCMessage *reply)
+static void finish(struct reading *reading, struct err error,
+                   const ProtobufCMessage *reply)
 {
     reading->scope.done(reading->scope.arg, error, reply);
 }
@@ -57,10 +58,10 @@ static void *page(struct reading *reading, struct err *error, const struct db_ro
 
 /* ---- reservations ------------------------------------------------------------------- */
 
-#define ENTRY                                                                                 \
-    "SELECT id, state, total_cents, coalesce(currency, ''),"                                  \
-    "       (extract(epoch FROM created_at) * 1000)::bigint,"                                 \
-    "       (extract(epoch FROM now()) * 1000)::bigint "                                      \
+#define ENTRY                                                                            \
+    "SELECT id, state, total_cents, coalesce(currency, ''),"                             \
+    "       (extract(epoch FROM created_at) * 1000)::bigint,"                            \
+    "       (extract(epoch FROM now()) * 1000)::bigint "                                 \
     "FROM inventory.reservations "
 #define ENTRY_SHAPE "*ttitii"
 
@@ -78,7 +79,8 @@ static void fill_entry(Inventory__V1__ReservationEntry *entry, const struct db_r
 static void on_reservations(void *arg, struct err error, const struct db_rows *rows)
 {
     struct reading *reading = arg;
-    Inventory__V1__ListReservationsReply reply = INVENTORY__V1__LIST_RESERVATIONS_REPLY__INIT;
+    Inventory__V1__ListReservationsReply reply =
+        INVENTORY__V1__LIST_RESERVATIONS_REPLY__INIT;
     Inventory__V1__ReservationEntry *entries;
 
     reply.reservations = page(reading, &error, rows, sizeof *entries, &entries);
@@ -97,12 +99,14 @@ static void on_reservations(void *arg, struct err error, const struct db_rows *r
 static void on_newest(void *arg, struct err error, const struct db_rows *rows)
 {
     struct reading *reading = arg;
-    Inventory__V1__ListReservationsReply reply = INVENTORY__V1__LIST_RESERVATIONS_REPLY__INIT;
+    Inventory__V1__ListReservationsReply reply =
+        INVENTORY__V1__LIST_RESERVATIONS_REPLY__INIT;
     Inventory__V1__ReservationEntry *entries;
     const int64_t limit = reading->query.values[3].number;
 
     reply.reservations = page(reading, &error, rows, sizeof *entries, &entries);
-    for (int i = 0; !failed(error) && i < rows->count && db_text(rows, i, 0) != NULL; i++) {
+    for (int i = 0; !failed(error) && i < rows->count && db_text(rows, i, 0) != NULL;
+         i++) {
         error = db_entry_check(rows, i, &ENTRY_SHAPE[1]);
         if (failed(error))
             break;
@@ -138,12 +142,18 @@ _Static_assert(PAGE_SCAN_MAX == 10000, "as NEWEST says");
 static const char *state_name(Inventory__V1__ReservationState state)
 {
     switch (state) {
-    case INVENTORY__V1__RESERVATION_STATE__HELD: return "held";
-    case INVENTORY__V1__RESERVATION_STATE__CONFIRMED: return "confirmed";
-    case INVENTORY__V1__RESERVATION_STATE__RELEASED: return "released";
-    case INVENTORY__V1__RESERVATION_STATE__EXPIRED: return "expired";
-    case INVENTORY__V1__RESERVATION_STATE__REFUSED: return "refused";
-    default: return "";
+    case INVENTORY__V1__RESERVATION_STATE__HELD:
+        return "held";
+    case INVENTORY__V1__RESERVATION_STATE__CONFIRMED:
+        return "confirmed";
+    case INVENTORY__V1__RESERVATION_STATE__RELEASED:
+        return "released";
+    case INVENTORY__V1__RESERVATION_STATE__EXPIRED:
+        return "expired";
+    case INVENTORY__V1__RESERVATION_STATE__REFUSED:
+        return "refused";
+    default:
+        return "";
     }
 }
 
@@ -183,18 +193,20 @@ void stock_list_reservations(struct db *db, const struct scope *scope,
                                 .done = on_reservations});
     else
         start(db, scope,
-              (struct db_query){.name = "list_reservations",
-                                .types = "ti",
-                                .rows = ENTRY_SHAPE,
-                                .sql = ENTRY "WHERE id > $1 ORDER BY id LIMIT $2",
-                                .values = {db_t(request->after_id),
-                                           db_i(request->limit == 0 ? PAGE_MOST : request->limit)},
-                                .done = on_reservations});
+              (struct db_query){
+                  .name = "list_reservations",
+                  .types = "ti",
+                  .rows = ENTRY_SHAPE,
+                  .sql = ENTRY "WHERE id > $1 ORDER BY id LIMIT $2",
+                  .values = {db_t(request->after_id),
+                             db_i(request->limit == 0 ? PAGE_MOST : request->limit)},
+                  .done = on_reservations});
 }
 
 /* ---- stock -------------------------------------------------------------------------- */
 
-static void fill_stock(Inventory__V1__StockEntry *entry, const struct db_rows *rows, int row)
+static void fill_stock(Inventory__V1__StockEntry *entry, const struct db_rows *rows,
+                       int row)
 {
     inventory__v1__stock_entry__init(entry);
     entry->sku = (char *)db_text(rows, row, 0);
@@ -227,36 +239,38 @@ static void on_stock(void *arg, struct err error, const struct db_rows *rows)
 void stock_list(struct db *db, const struct scope *scope,
                 const Inventory__V1__ListStockRequest *request)
 {
-    start(db, scope,
-          (struct db_query){
-              .name = "list_stock",
-              .types = "ti",
-              .rows = "*tiiiiiii",
-              .sql = "WITH page AS MATERIALIZED ("
-                     "    SELECT sku, received, available, held, sold FROM inventory.stock"
-                     "    WHERE sku > $1 ORDER BY sku LIMIT $2"
-                     "), booked AS ("
-                     "    SELECT l.sku, sum(l.delta)::bigint AS pieces"
-                     "    FROM inventory.ledger l JOIN page USING (sku) GROUP BY l.sku"
-                     "), reserved AS ("
-                     "    SELECT l.sku,"
-                     "           sum(l.quantity) FILTER (WHERE r.state = 'held')::bigint AS held,"
-                     "           sum(l.quantity) FILTER (WHERE r.state = 'confirmed')::bigint"
-                     "               AS sold"
-                     "    FROM inventory.reservations r,"
-                     "         unnest(r.skus, r.quantities) AS l(sku, quantity)"
-                     "    WHERE r.state IN ('held', 'confirmed')"
-                     "      AND l.sku BETWEEN (SELECT min(sku) FROM page)"
-                     "                    AND (SELECT max(sku) FROM page)"
-                     "    GROUP BY l.sku"
-                     ")"
-                     "SELECT p.sku, p.received, p.available, p.held, p.sold,"
-                     "       coalesce(b.pieces, 0), coalesce(r.held, 0), coalesce(r.sold, 0) "
-                     "FROM page p LEFT JOIN booked b USING (sku)"
-                     "            LEFT JOIN reserved r USING (sku) "
-                     "ORDER BY p.sku",
-              .values = {db_t(request->after_sku),
-                         db_i(request->limit == 0 ? PAGE_MOST : request->limit)},
-              .done = on_stock,
-          });
+    start(
+        db, scope,
+        (struct db_query){
+            .name = "list_stock",
+            .types = "ti",
+            .rows = "*tiiiiiii",
+            .sql =
+                "WITH page AS MATERIALIZED ("
+                "    SELECT sku, received, available, held, sold FROM inventory.stock"
+                "    WHERE sku > $1 ORDER BY sku LIMIT $2"
+                "), booked AS ("
+                "    SELECT l.sku, sum(l.delta)::bigint AS pieces"
+                "    FROM inventory.ledger l JOIN page USING (sku) GROUP BY l.sku"
+                "), reserved AS ("
+                "    SELECT l.sku,"
+                "           sum(l.quantity) FILTER (WHERE r.state = 'held')::bigint AS held,"
+                "           sum(l.quantity) FILTER (WHERE r.state = 'confirmed')::bigint"
+                "               AS sold"
+                "    FROM inventory.reservations r,"
+                "         unnest(r.skus, r.quantities) AS l(sku, quantity)"
+                "    WHERE r.state IN ('held', 'confirmed')"
+                "      AND l.sku BETWEEN (SELECT min(sku) FROM page)"
+                "                    AND (SELECT max(sku) FROM page)"
+                "    GROUP BY l.sku"
+                ")"
+                "SELECT p.sku, p.received, p.available, p.held, p.sold,"
+                "       coalesce(b.pieces, 0), coalesce(r.held, 0), coalesce(r.sold, 0) "
+                "FROM page p LEFT JOIN booked b USING (sku)"
+                "            LEFT JOIN reserved r USING (sku) "
+                "ORDER BY p.sku",
+            .values = {db_t(request->after_sku),
+                       db_i(request->limit == 0 ? PAGE_MOST : request->limit)},
+            .done = on_stock,
+        });
 }

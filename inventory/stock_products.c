@@ -72,7 +72,8 @@ static struct err seal(struct page *page, const char *sku,
                        Inventory__V1__ListProductsReply *reply)
 {
     if (!sku_valid(sku))
-        return err_make(ERR_DATA_LOSS, "The page's last SKU is none that PutProduct lets in.");
+        return err_make(ERR_DATA_LOSS,
+                        "The page's last SKU is none that PutProduct lets in.");
     reply->next_cursor = cursor_seal(page->scope.arena, &page->cursors, sku);
     return reply->next_cursor == NULL ? err_memory() : ERR_NONE;
 }
@@ -84,7 +85,7 @@ static bool whole(const struct db_rows *rows, int row)
 
     if (failed(e))
         log_line(LOG_ERROR, "product_damaged", "sku=%.64s error=%s",
-                  db_size(rows, row, 1) > 0 ? db_text(rows, row, 1) : "-", e.message);
+                 db_size(rows, row, 1) > 0 ? db_text(rows, row, 1) : "-", e.message);
     return !failed(e);
 }
 

@@ -10,12 +10,14 @@ struct reading {
     const char *what; /* the id or SKU asked for */
 };
 
-static void finish(struct reading *reading, struct err error, const ProtobufCMessage *reply)
+static void finish(struct reading *reading, struct err error,
+                   const ProtobufCMessage *reply)
 {
     reading->scope.done(reading->scope.arg, error, reply);
 }
 
-static struct reading *begin(const struct scope *scope, struct db_query query, const char *what)
+static struct reading *begin(const struct scope *scope, struct db_query query,
+                             const char *what)
 {
     struct reading *reading = arena_alloc(scope->arena, sizeof *reading);
 
@@ -53,13 +55,15 @@ static void on_stock(void *arg, struct err error, const struct db_rows *rows)
     finish(reading, error, &reply.base);
 }
 
-void stock_get(struct db *db, const struct scope *scope, const Inventory__V1__GetStockRequest *request)
+void stock_get(struct db *db, const struct scope *scope,
+               const Inventory__V1__GetStockRequest *request)
 {
     const struct db_query query = {
         .name = "get_stock",
         .types = "t",
         .rows = "*iiii",
-        .sql = "SELECT received, available, held, sold FROM inventory.stock WHERE sku = $1",
+        .sql =
+            "SELECT received, available, held, sold FROM inventory.stock WHERE sku = $1",
         .values = {db_t(request->sku)},
         .done = on_stock,
     };
@@ -144,17 +148,18 @@ void stock_get_reservation(struct db *db, const struct scope *scope,
         .name = "get_reservation",
         .types = "t",
         .rows = "*tiTITIIiIT",
-        .sql = "SELECT r.state, r.total_cents, r.currency,"
-               "       (extract(epoch FROM r.expires_at) * 1000)::bigint,"
-               "       l.sku, l.quantity, l.price,"
-               "       (extract(epoch FROM r.created_at) * 1000)::bigint,"
-               "       (extract(epoch FROM CASE WHEN r.state = 'refused' THEN r.created_at"
-               "                                ELSE r.settled_at END) * 1000)::bigint,"
-               "       l.title "
-               "FROM inventory.reservations r "
-               "LEFT JOIN LATERAL unnest(r.skus, r.quantities, r.unit_prices_cents, r.titles)"
-               "    AS l(sku, quantity, price, title) ON true "
-               "WHERE r.id = $1",
+        .sql =
+            "SELECT r.state, r.total_cents, r.currency,"
+            "       (extract(epoch FROM r.expires_at) * 1000)::bigint,"
+            "       l.sku, l.quantity, l.price,"
+            "       (extract(epoch FROM r.created_at) * 1000)::bigint,"
+            "       (extract(epoch FROM CASE WHEN r.state = 'refused' THEN r.created_at"
+            "                                ELSE r.settled_at END) * 1000)::bigint,"
+            "       l.title "
+            "FROM inventory.reservations r "
+            "LEFT JOIN LATERAL unnest(r.skus, r.quantities, r.unit_prices_cents, r.titles)"
+            "    AS l(sku, quantity, price, title) ON true "
+            "WHERE r.id = $1",
         .values = {db_t(request->reservation_id)},
         .done = on_reservation,
     };
@@ -171,7 +176,8 @@ void stock_find_expired(struct db_query *query, int64_t limit)
     query->name = "find_expired";
     query->types = "i";
     query->rows = "*t";
-    query->sql = "SELECT id FROM inventory.reservations "
-                 "WHERE state = 'held' AND expires_at <= now() ORDER BY expires_at LIMIT $1";
+    query->sql =
+        "SELECT id FROM inventory.reservations "
+        "WHERE state = 'held' AND expires_at <= now() ORDER BY expires_at LIMIT $1";
     query->values[0] = db_i(limit);
 }

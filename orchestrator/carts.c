@@ -39,7 +39,7 @@ static struct work *begin(const struct scope *scope, const char *cart_id)
 #define AS_DEMANDED                                                                      \
     "(a.versions IS NULL OR c.id IS NOT NULL AND (a.versions = '*'"                      \
     " OR " CART_VERSION("c.lines") " = ANY (string_to_array(a.versions, ','))))"         \
-    " AND NOT (a.create_only AND c.id IS NOT NULL)"
+                                   " AND NOT (a.create_only AND c.id IS NOT NULL)"
 
 /*
  * Of the puts of one cart in a batch one is written: the last without a condition, else the
@@ -91,16 +91,18 @@ const struct db_kind CARTS_PUT = {
         "            WHEN live.order_id IS NOT NULL THEN orders.run_again()"
         "            ELSE c.lines = a.lines::jsonb OR a.versions IS NULL AND NOT a.create_only"
         "       END,"
-        "       " AS_DEMANDED ", " CART_VERSION("coalesce(c.lines, a.lines::jsonb)") ","
-        "       c.lines::text, " CART_VERSION("a.lines::jsonb") " "
-        "FROM unnest($1, $2, $3, $4, $5) WITH ORDINALITY"
-        "    AS a(user_id, id, lines, versions, create_only, ordinal) "
-        "LEFT JOIN orders.carts c ON c.user_id = a.user_id::uuid AND c.id = a.id "
-        "LEFT JOIN LATERAL ("
-        "    SELECT l.order_id, l.state FROM orders.checkouts l"
-        "    WHERE l.user_id = c.user_id AND l.cart_id = c.id"
-        "      AND l.state IN ('running', 'completed') LIMIT 1) AS live ON true "
-        "ORDER BY a.ordinal",
+        "       " AS_DEMANDED ", " CART_VERSION(
+            "coalesce(c.lines, a.lines::jsonb)") ","
+                                                 "       c.lines::text, " CART_VERSION(
+                                                     "a.lines::jsonb") " "
+                                                                       "FROM unnest($1, $2, $3, $4, $5) WITH ORDINALITY"
+                                                                       "    AS a(user_id, id, lines, versions, create_only, ordinal) "
+                                                                       "LEFT JOIN orders.carts c ON c.user_id = a.user_id::uuid AND c.id = a.id "
+                                                                       "LEFT JOIN LATERAL ("
+                                                                       "    SELECT l.order_id, l.state FROM orders.checkouts l"
+                                                                       "    WHERE l.user_id = c.user_id AND l.cart_id = c.id"
+                                                                       "      AND l.state IN ('running', 'completed') LIMIT 1) AS live ON true "
+                                                                       "ORDER BY a.ordinal",
 };
 
 /* Columns of a put's answer. */
@@ -137,7 +139,8 @@ static void on_put(void *arg, struct err error, const struct db_rows *rows)
 
     if (!failed(error) && db_bool(rows, 0, PUT_ORDERED)) {
         error = err_make(ERR_CART_ALREADY_ORDERED,
-                         "Cart %s is ordered or being ordered; fill a new one.", work->cart_id);
+                         "Cart %s is ordered or being ordered; fill a new one.",
+                         work->cart_id);
         error.subject = db_text(rows, 0, PUT_ORDER);
     } else if (!failed(error) && db_bool(rows, 0, PUT_STANDS)) {
         reply.created = db_bool(rows, 0, PUT_CREATED);
@@ -189,7 +192,8 @@ static char *cart_json(struct arena *arena, const Orders__V1__Cart *cart)
     if (lines.items == NULL)
         return NULL;
     for (size_t i = 0; i < cart->n_lines; i++)
-        lines.items[i] = (struct line){cart->lines[i]->sku, cart->lines[i]->quantity, 0, NULL};
+        lines.items[i] =
+            (struct line){cart->lines[i]->sku, cart->lines[i]->quantity, 0, NULL};
     return lines_to_json(arena, &lines, false);
 }
 
@@ -201,8 +205,8 @@ void carts_put(struct db *db, const struct scope *scope,
     if (work == NULL)
         return;
     const char *versions = NULL, *json = cart_json(scope->arena, request->cart);
-    struct err e = json == NULL ? err_memory()
-                                : join_versions(scope->arena, request, &versions);
+    struct err e =
+        json == NULL ? err_memory() : join_versions(scope->arena, request, &versions);
     if (failed(e)) {
         finish(work, e, NULL);
         return;
@@ -283,8 +287,9 @@ void carts_get(struct db *db, const struct scope *scope,
         .name = "get_cart",
         .types = "tt",
         .rows = "*tt",
-        .sql = "SELECT lines::text, " CART_VERSION("lines") " FROM orders.carts "
-               "WHERE user_id = $1::uuid AND id = $2",
+        .sql = "SELECT lines::text, " CART_VERSION(
+            "lines") " FROM orders.carts "
+                     "WHERE user_id = $1::uuid AND id = $2",
         .values = {db_t(request->user_id), db_t(request->cart_id)},
         .deadline_ms = scope->deadline_ms,
         .cancel = scope->cancel,

@@ -87,8 +87,8 @@ char *lines_to_json(struct arena *arena, const struct lines *lines, bool prices)
         const struct line *line = &lines->items[i];
         /* SKUs are of a set that needs no escaping: sku_valid. */
         used += (size_t)snprintf(json + used, room - used,
-                                 "%s{\"sku\":\"%s\",\"quantity\":%" PRId64, i > 0 ? "," : "",
-                                 line->sku, line->quantity);
+                                 "%s{\"sku\":\"%s\",\"quantity\":%" PRId64,
+                                 i > 0 ? "," : "", line->sku, line->quantity);
         if (prices)
             used += write_sold(json + used, room - used, line);
         json[used++] = '}';
@@ -116,7 +116,8 @@ static struct err read_lines(struct arena *arena, const json_t *array, struct li
     out->items = arena_alloc(arena, out->count * sizeof *out->items);
     if (out->items == NULL)
         return err_memory();
-    json_array_foreach (array, i, item) {
+    json_array_foreach(array, i, item)
+    {
         const struct line line = {
             json_string_value(json_object_get(item, "sku")),
             json_integer_value(json_object_get(item, "quantity")),
@@ -124,8 +125,8 @@ static struct err read_lines(struct arena *arena, const json_t *array, struct li
             json_string_value(json_object_get(item, "title")),
         };
         if (!line_valid(&line))
-            return err_make(ERR_DATA_LOSS, "Line %zu of the stored lines is out of bounds.",
-                            i + 1);
+            return err_make(ERR_DATA_LOSS,
+                            "Line %zu of the stored lines is out of bounds.", i + 1);
         struct line *to = &out->items[i];
         *to = line;
         to->sku = arena_strdup(arena, line.sku);
@@ -156,7 +157,8 @@ Orders__V1__Order *checkout_order(struct arena *arena, const struct checkout *c)
 {
     Orders__V1__Order *order = arena_alloc(arena, sizeof *order);
     Orders__V1__OrderLine *lines = arena_alloc(arena, c->lines.count * sizeof *lines);
-    Orders__V1__OrderLine **pointers = arena_alloc(arena, c->lines.count * sizeof *pointers);
+    Orders__V1__OrderLine **pointers =
+        arena_alloc(arena, c->lines.count * sizeof *pointers);
 
     if (order == NULL || lines == NULL || pointers == NULL)
         return NULL;

@@ -39,18 +39,18 @@ struct lines {
 
 /* Texts live in the arena of whoever holds the checkout. */
 struct checkout {
-    const char *order_id; /* every id of its effects derives from it */
+    const char *order_id;        /* every id of its effects derives from it */
     const char *idempotency_key; /* as it is stored: see checkout_key */
     const char *user_id;
     const char *cart_id;
     const char *payment_method_id;
-    const uint8_t *fingerprint; /* FINGERPRINT_SIZE bytes */
-    struct lines cart;          /* as it was when the checkout was claimed */
-    int64_t expected_total_cents; /* -1: the client named none */
+    const uint8_t *fingerprint;        /* FINGERPRINT_SIZE bytes */
+    struct lines cart;                 /* as it was when the checkout was claimed */
+    int64_t expected_total_cents;      /* -1: the client named none */
     const char *expected_currency;     /* NULL: the client named none */
     const char *expected_cart_version; /* to be claimed with it; NULL: any */
-    const char *traceparent;    /* our place in the request's trace; or NULL */
-    const char *request_id;     /* of the request that claimed it; or NULL */
+    const char *traceparent;           /* our place in the request's trace; or NULL */
+    const char *request_id;            /* of the request that claimed it; or NULL */
     enum checkout_state state;
     int64_t epoch;      /* raised by each take-over */
     int64_t age_ms;     /* since it was claimed, by the database's clock */
@@ -77,15 +77,16 @@ const char *checkout_key_text(const char *stored);
 /* The same in SQL.  The stored text of a user's key; the key alone within such a text, which
  * is what stands in a row of the old form (a user's id has 36 characters); and whether a
  * column holds the key alone. */
-#define KEY_OF(user, key) "(" user " || ' ' || " key ")"
-#define KEY_ALONE(stored) "substr(" stored ", 38)"
+#define KEY_OF(user, key)    "(" user " || ' ' || " key ")"
+#define KEY_ALONE(stored)    "substr(" stored ", 38)"
 #define IS_KEY_ALONE(column) "(strpos(" column ", ' ') = 0)"
 
 /* Whether `row` has that key: the stored text "USER KEY" or, of this user, the old form.
  * IS NOT DISTINCT FROM, so that it is found by the key, not among all of the user's. */
 #define OF_KEY(row, stored, user)                                                        \
-    row ".idempotency_key = ANY (ARRAY[" stored ", " KEY_ALONE(stored) "])"              \
-    " AND " row ".user_id IS NOT DISTINCT FROM " user
+    row ".idempotency_key = ANY (ARRAY[" stored                                          \
+        ", " KEY_ALONE(stored) "])"                                                      \
+                               " AND " row ".user_id IS NOT DISTINCT FROM " user
 
 /* Of "running" and so on, as in the column; false when it is none of them. */
 bool checkout_state_of(const char *name, enum checkout_state *out)

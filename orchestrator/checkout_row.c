@@ -38,10 +38,13 @@ static struct err check_state(const struct db_rows *rows, int row, int first,
                               enum checkout_state state)
 {
     switch (state) {
-    case CHECKOUT_RUNNING: return ERR_NONE;
+    case CHECKOUT_RUNNING:
+        return ERR_NONE;
     case CHECKOUT_ABORTING:
-    case CHECKOUT_FAILED: return db_row_check(rows, row, first + COLUMN_REASON, "tt");
-    case CHECKOUT_COMPLETED: return db_row_check(rows, row, first + COLUMN_LINES, "titi");
+    case CHECKOUT_FAILED:
+        return db_row_check(rows, row, first + COLUMN_REASON, "tt");
+    case CHECKOUT_COMPLETED:
+        return db_row_check(rows, row, first + COLUMN_LINES, "titi");
     }
     return ERR_NONE;
 }

@@ -11,14 +11,14 @@
 
 /* The columns that checkout_row_read reads: of orders.checkouts `c`, then of orders.orders
  * `o`, which is joined for a completed checkout alone. */
-#define CHECKOUT_COLUMNS                                                                      \
-    "c.order_id, c.idempotency_key, c.user_id::text, c.cart_id, c.payment_method_id,"         \
-    " c.fingerprint, c.cart::text, coalesce(c.expected_total_cents, -1), c.state, c.epoch,"   \
-    " (extract(epoch FROM clock_timestamp() - c.created_at) * 1000)::bigint,"                 \
-    " c.failure_reason, c.failure_message, c.failure_subject, c.traceparent,"                 \
+#define CHECKOUT_COLUMNS                                                                    \
+    "c.order_id, c.idempotency_key, c.user_id::text, c.cart_id, c.payment_method_id,"       \
+    " c.fingerprint, c.cart::text, coalesce(c.expected_total_cents, -1), c.state, c.epoch," \
+    " (extract(epoch FROM clock_timestamp() - c.created_at) * 1000)::bigint,"               \
+    " c.failure_reason, c.failure_message, c.failure_subject, c.traceparent,"               \
     " c.expected_currency, c.failure_money, c.request_id,"
-#define ORDER_COLUMNS                                                                         \
-    " o.lines::text, o.total_cents, o.currency,"                                              \
+#define ORDER_COLUMNS                                                                    \
+    " o.lines::text, o.total_cents, o.currency,"                                         \
     " (extract(epoch FROM o.created_at) * 1000)::bigint "
 
 enum { CHECKOUT_COLUMN_COUNT = 22 }; /* of both */

@@ -32,8 +32,9 @@
  */
 static const struct db_kind CLAIM = {
     .name = "claim",
-    .head = "tttttyit" /* key, order, user, cart, method, fingerprint, expected, owner */
-            "itttt",   /* lease, traceparent, expected currency, expected version, request */
+    .head =
+        "tttttyit" /* key, order, user, cart, method, fingerprint, expected, owner */
+        "itttt",   /* lease, traceparent, expected currency, expected version, request */
     .write =
         "INSERT INTO orders.checkouts AS c (order_id, idempotency_key, user_id, cart_id,"
         "                              payment_method_id, fingerprint, cart,"
@@ -49,19 +50,20 @@ static const struct db_kind CLAIM = {
         "    SELECT c.lines FROM orders.carts c"
         "    WHERE c.user_id = a.user_id::uuid AND c.id = a.cart_id"
         "      AND jsonb_array_length(c.lines) > 0 AND c.ordered_at IS NULL"
-        "      AND (a.version IS NULL OR a.version = " CART_VERSION("c.lines") ")"
-        "    FOR NO KEY UPDATE SKIP LOCKED) AS open "
-        "WHERE NOT EXISTS (SELECT FROM orders.checkouts k"
-        "                  WHERE k.idempotency_key = " KEY_ALONE("a.key")
-        "                    AND k.user_id IS NOT DISTINCT FROM a.user_id::uuid OFFSET 0)"
-        "  AND NOT EXISTS (SELECT FROM orders.orders o"
-        "                  WHERE o.idempotency_key = a.key"
-        "                    AND o.user_id IS NOT DISTINCT FROM a.user_id::uuid OFFSET 0) "
-        "ORDER BY a.key "
-        "ON CONFLICT DO NOTHING "
-        "RETURNING c.idempotency_key, NULL::bigint, NULL::boolean, true, " CHECKOUT_COLUMNS
-        "          NULL::text, NULL::bigint, NULL::text, NULL::bigint, NULL::text, NULL::text,"
-        "          NULL::boolean, NULL::text",
+        "      AND (a.version IS NULL OR a.version = " CART_VERSION(
+            "c.lines") ")"
+                       "    FOR NO KEY UPDATE SKIP LOCKED) AS open "
+                       "WHERE NOT EXISTS (SELECT FROM orders.checkouts k"
+                       "                  WHERE k.idempotency_key = " KEY_ALONE(
+                           "a.key") "                    AND k.user_id IS NOT DISTINCT FROM a.user_id::uuid OFFSET 0)"
+                                    "  AND NOT EXISTS (SELECT FROM orders.orders o"
+                                    "                  WHERE o.idempotency_key = a.key"
+                                    "                    AND o.user_id IS NOT DISTINCT FROM a.user_id::uuid OFFSET 0) "
+                                    "ORDER BY a.key "
+                                    "ON CONFLICT DO NOTHING "
+                                    "RETURNING c.idempotency_key, NULL::bigint, NULL::boolean, true, " CHECKOUT_COLUMNS
+                                    "          NULL::text, NULL::bigint, NULL::text, NULL::bigint, NULL::text, NULL::text,"
+                                    "          NULL::boolean, NULL::text",
     .write_answers = true,
     .rows = "+iIBb" CHECKOUT_SHAPE_MAYBE ORDER_SHAPE_MAYBE "TTBT",
     .answer =
@@ -69,25 +71,32 @@ static const struct db_kind CLAIM = {
         "       k.ordered_at IS NOT NULL OR live.order_id IS NOT NULL,"
         "       CASE WHEN c.order_id IS NULL"
         "            THEN NOT EXISTS (SELECT FROM orders.orders s"
-        "                WHERE " OF_KEY("s", "a.key", "a.user_id::uuid") ")"
-        "            ELSE c.fingerprint = a.fingerprint END,"
-        CHECKOUT_COLUMNS ORDER_COLUMNS ", k.lines::text, " CART_VERSION("k.lines") ","
-        "       a.version IS NULL OR a.version = " CART_VERSION("k.lines") ","
-        "       coalesce(CASE WHEN live.state = 'completed' THEN live.order_id END, k.order_id) "
-        "FROM unnest($1, $3, $4, $6, $12) WITH ORDINALITY"
-        "    AS a(key, user_id, cart_id, fingerprint, version, ordinal) "
-        "LEFT JOIN orders.checkouts c ON " OF_KEY("c", "a.key", "a.user_id::uuid") " "
-        "LEFT JOIN orders.orders o"
-        "    ON o.id = CASE WHEN c.state = 'completed' THEN c.order_id END "
-        "LEFT JOIN orders.carts k"
-        "    ON k.user_id = CASE WHEN c.order_id IS NULL THEN a.user_id::uuid END"
-        "   AND k.id = a.cart_id "
-        "LEFT JOIN LATERAL ("
-        "    SELECT l.order_id, l.state FROM orders.checkouts l"
-        "    WHERE l.user_id = k.user_id AND l.cart_id = k.id"
-        "      AND l.state IN ('running', 'completed') LIMIT 1) AS live ON true "
-        /* Of two forms of one key, the one that became an order. */
-        "ORDER BY a.ordinal, c.state IS NOT DISTINCT FROM 'completed' DESC",
+        "                WHERE " OF_KEY(
+            "s", "a.key",
+            "a.user_id::uuid") ")"
+                               "            ELSE c.fingerprint = a.fingerprint END," CHECKOUT_COLUMNS
+                                   ORDER_COLUMNS
+                               ", k.lines::text, " CART_VERSION(
+                                   "k.lines") ","
+                                              "       a.version IS NULL OR a.version = " CART_VERSION(
+                                                  "k.lines") ","
+                                                             "       coalesce(CASE WHEN live.state = 'completed' THEN live.order_id END, k.order_id) "
+                                                             "FROM unnest($1, $3, $4, $6, $12) WITH ORDINALITY"
+                                                             "    AS a(key, user_id, cart_id, fingerprint, version, ordinal) "
+                                                             "LEFT JOIN orders.checkouts c ON " OF_KEY(
+                                                                 "c", "a.key",
+                                                                 "a.user_id::uuid") " "
+                                                                                    "LEFT JOIN orders.orders o"
+                                                                                    "    ON o.id = CASE WHEN c.state = 'completed' THEN c.order_id END "
+                                                                                    "LEFT JOIN orders.carts k"
+                                                                                    "    ON k.user_id = CASE WHEN c.order_id IS NULL THEN a.user_id::uuid END"
+                                                                                    "   AND k.id = a.cart_id "
+                                                                                    "LEFT JOIN LATERAL ("
+                                                                                    "    SELECT l.order_id, l.state FROM orders.checkouts l"
+                                                                                    "    WHERE l.user_id = k.user_id AND l.cart_id = k.id"
+                                                                                    "      AND l.state IN ('running', 'completed') LIMIT 1) AS live ON true "
+                                                                                    /* Of two forms of one key, the one that became an order. */
+                                                                                    "ORDER BY a.ordinal, c.state IS NOT DISTINCT FROM 'completed' DESC",
 };
 
 /* Columns of a claim's answer. */
@@ -143,8 +152,8 @@ static struct err read_unclaimed(const struct db_rows *rows, struct arena *arena
         if (out->cart.lines_json == NULL || out->cart.version == NULL)
             return err_memory();
     } else {
-        out->result = db_number(rows, 0, CLAIMED_LINE_COUNT) == 0 ? CLAIM_CART_EMPTY
-                                                                  : CLAIM_AGAIN;
+        out->result =
+            db_number(rows, 0, CLAIMED_LINE_COUNT) == 0 ? CLAIM_CART_EMPTY : CLAIM_AGAIN;
     }
     return ERR_NONE;
 }
@@ -173,15 +182,18 @@ void orders_find(struct db_query *query, const char *stored_key, const char *use
     query->name = "find_checkout";
     query->types = "tt";
     query->rows = "*" CHECKOUT_SHAPE_MAYBE ORDER_SHAPE_MAYBE;
-    query->sql = "SELECT " CHECKOUT_COLUMNS ORDER_COLUMNS "FROM orders.checkouts c "
-                 "LEFT JOIN orders.orders o ON c.state = 'completed' AND o.id = c.order_id "
-                 "WHERE " OF_KEY("c", "$1", "$2::uuid") " "
-                 "ORDER BY c.state = 'completed' DESC LIMIT 1";
+    query->sql =
+        "SELECT " CHECKOUT_COLUMNS ORDER_COLUMNS "FROM orders.checkouts c "
+        "LEFT JOIN orders.orders o ON c.state = 'completed' AND o.id = c.order_id "
+        "WHERE " OF_KEY("c", "$1",
+                        "$2::uuid") " "
+                                    "ORDER BY c.state = 'completed' DESC LIMIT 1";
     query->values[0] = db_t(stored_key);
     query->values[1] = db_t(user_id);
 }
 
-struct err orders_found(const struct db_rows *rows, struct arena *arena, struct checkout *out)
+struct err orders_found(const struct db_rows *rows, struct arena *arena,
+                        struct checkout *out)
 {
     return checkout_row_read(rows, 0, 0, arena, out);
 }
@@ -225,11 +237,10 @@ static const struct db_kind TURN = {
         "WHERE step IS NOT NULL "
         "ON CONFLICT DO NOTHING",
     .rows = TURNED_SHAPE,
-    .answer =
-        "SELECT a.ordinal, c.state, c.epoch, NULL::bigint "
-        "FROM unnest($1) WITH ORDINALITY AS a(order_id, ordinal) "
-        "JOIN orders.checkouts c ON c.order_id = a.order_id "
-        "ORDER BY a.ordinal",
+    .answer = "SELECT a.ordinal, c.state, c.epoch, NULL::bigint "
+              "FROM unnest($1) WITH ORDINALITY AS a(order_id, ordinal) "
+              "JOIN orders.checkouts c ON c.order_id = a.order_id "
+              "ORDER BY a.ordinal",
 };
 
 void orders_turn(struct db_op *op, const struct checkout *c, enum checkout_state to,
@@ -274,28 +285,27 @@ static const struct db_kind PERSIST = {
         "    INSERT INTO orders.orders (id, user_id, total_cents, idempotency_key, currency,"
         "                               cart_id, reservation_id, charge_id, lines)"
         "    SELECT order_id, user_id, total,"
-        "           CASE WHEN " IS_KEY_ALONE("idempotency_key")
-        "                THEN " KEY_OF("user_id", "idempotency_key")
-        "                ELSE idempotency_key END, currency, cart_id, order_id,"
-        "           order_id, lines FROM done"
-        "), told AS ("
-        "    INSERT INTO orders.outbox (order_id, sequence, type, payload, traceparent)"
-        "    SELECT order_id, 1, 'order.created',"
-        "           jsonb_build_object('order_id', order_id, 'user_id', user_id,"
-        "                              'total_cents', total, 'currency', currency,"
-        "                              'lines', lines), traceparent FROM done"
-        ")"
-        "SELECT order_id, 'completed', epoch, (extract(epoch FROM now()) * 1000)::bigint "
-        "FROM done",
+        "           CASE WHEN " IS_KEY_ALONE("idempotency_key") "                THEN " KEY_OF(
+            "user_id",
+            "idempotency_key") "                ELSE idempotency_key END, currency, cart_id, order_id,"
+                               "           order_id, lines FROM done"
+                               "), told AS ("
+                               "    INSERT INTO orders.outbox (order_id, sequence, type, payload, traceparent)"
+                               "    SELECT order_id, 1, 'order.created',"
+                               "           jsonb_build_object('order_id', order_id, 'user_id', user_id,"
+                               "                              'total_cents', total, 'currency', currency,"
+                               "                              'lines', lines), traceparent FROM done"
+                               ")"
+                               "SELECT order_id, 'completed', epoch, (extract(epoch FROM now()) * 1000)::bigint "
+                               "FROM done",
     .write_answers = true,
     .rows = TURNED_SHAPE,
-    .answer =
-        "SELECT a.ordinal, c.state, c.epoch,"
-        "       (extract(epoch FROM o.created_at) * 1000)::bigint "
-        "FROM unnest($1) WITH ORDINALITY AS a(order_id, ordinal) "
-        "JOIN orders.checkouts c ON c.order_id = a.order_id "
-        "LEFT JOIN orders.orders o ON o.id = a.order_id "
-        "ORDER BY a.ordinal",
+    .answer = "SELECT a.ordinal, c.state, c.epoch,"
+              "       (extract(epoch FROM o.created_at) * 1000)::bigint "
+              "FROM unnest($1) WITH ORDINALITY AS a(order_id, ordinal) "
+              "JOIN orders.checkouts c ON c.order_id = a.order_id "
+              "LEFT JOIN orders.orders o ON o.id = a.order_id "
+              "ORDER BY a.ordinal",
 };
 
 void orders_persist(struct db_op *op, const struct checkout *c, const char *lines_json)
@@ -380,14 +390,14 @@ static const struct db_kind TAKE_OVER = {
         "ON CONFLICT DO NOTHING",
     .rows = "*i" CHECKOUT_SHAPE_MAYBE ORDER_SHAPE_MAYBE,
     .answer =
-        "SELECT 1::bigint, " CHECKOUT_COLUMNS ORDER_COLUMNS
-        "FROM orders.checkouts c "
+        "SELECT 1::bigint, " CHECKOUT_COLUMNS ORDER_COLUMNS "FROM orders.checkouts c "
         "LEFT JOIN orders.orders o ON c.state = 'completed' AND o.id = c.order_id "
         "WHERE c.state IN ('running', 'aborting') AND c.taken_over_at = now()"
         "  AND c.owner = $1[1]",
 };
 
-void orders_take_over(struct db_op *op, const char *owner, int64_t lease_ms, int64_t limit)
+void orders_take_over(struct db_op *op, const char *owner, int64_t lease_ms,
+                      int64_t limit)
 {
     op->kind = &TAKE_OVER;
     op->head[0] = db_t(owner);
@@ -404,9 +414,21 @@ struct err orders_taken(const struct db_rows *rows, int row, struct arena *arena
 void orders_configure(struct db_config *config)
 {
     static const struct db_kind *const KINDS[] = {
-        &CARTS_PUT, &CLAIM, &PERSIST, &TURN, &RENEW, &NEED_ATTENTION, &TAKE_OVER,
-        &CHECKOUTS_RETRY, &CURSORS_COMMIT, &CURSORS_REPLAY, &CURSORS_RESET, &CURSORS_DELETE,
-        &DEAD_LETTERS_RESEND, &DEAD_LETTERS_DROP, &CHECKOUTS_PRUNE,
+        &CARTS_PUT,
+        &CLAIM,
+        &PERSIST,
+        &TURN,
+        &RENEW,
+        &NEED_ATTENTION,
+        &TAKE_OVER,
+        &CHECKOUTS_RETRY,
+        &CURSORS_COMMIT,
+        &CURSORS_REPLAY,
+        &CURSORS_RESET,
+        &CURSORS_DELETE,
+        &DEAD_LETTERS_RESEND,
+        &DEAD_LETTERS_DROP,
+        &CHECKOUTS_PRUNE,
     };
 
     config->kinds = KINDS;

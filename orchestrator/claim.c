@@ -183,7 +183,8 @@ static void submit(void *placing)
 {
     struct placing *p = placing;
 
-    orders_claim(&p->op, &p->asked, sagas_owner(p->sagas), sagas_config(p->sagas)->lease_ms);
+    orders_claim(&p->op, &p->asked, sagas_owner(p->sagas),
+                 sagas_config(p->sagas)->lease_ms);
     p->op.deadline_ms = p->waiter->deadline_ms;
     p->op.cancel = rpc_call_cancel(p->waiter->call);
     p->op.request = rpc_call_id(p->waiter->call);
@@ -231,8 +232,9 @@ static void begin(struct sagas *sagas, struct waiter *waiter,
                   const Orders__V1__PlaceRequest *in)
 {
     if (!sagas_admit(sagas)) {
-        waiter_fail(waiter, err_make(ERR_RESOURCE_EXHAUSTED, "Too many checkouts are under "
-                                                             "way; try again shortly."));
+        waiter_fail(waiter,
+                    err_make(ERR_RESOURCE_EXHAUSTED, "Too many checkouts are under "
+                                                     "way; try again shortly."));
         return;
     }
     struct placing *p = new_placing(sagas, waiter, in);
@@ -244,8 +246,8 @@ static void begin(struct sagas *sagas, struct waiter *waiter,
     waiter_fail(waiter, err_memory());
 }
 
-void claim_place(struct sagas *sagas, struct rpc_call *call, const Orders__V1__PlaceRequest *in,
-                 Orders__V1__PlaceReply_Closure reply)
+void claim_place(struct sagas *sagas, struct rpc_call *call,
+                 const Orders__V1__PlaceRequest *in, Orders__V1__PlaceReply_Closure reply)
 {
     const char *key =
         checkout_key(rpc_call_arena(call), in->user_id, in->idempotency_key);

@@ -12,4 +12,5 @@
 
 /* Takes a validated request to its answer.  `request` lives as long as the call. */
 void claim_place(struct sagas *sagas, struct rpc_call *call,
-                 const Orders__V1__PlaceRequest *request, Orders__V1__PlaceReply_Closure reply);
+                 const Orders__V1__PlaceRequest *request,
+                 Orders__V1__PlaceReply_Closure reply);

@@ -25,7 +25,8 @@ static struct asking *begin(const struct scope *scope, int64_t position)
     return asking;
 }
 
-static void finish(const struct asking *asking, struct err error, const ProtobufCMessage *reply)
+static void finish(const struct asking *asking, struct err error,
+                   const ProtobufCMessage *reply)
 {
     asking->scope.done(asking->scope.arg, error, failed(error) ? NULL : reply);
 }
@@ -35,22 +36,20 @@ static void finish(const struct asking *asking, struct err error, const Protobuf
 const struct db_kind CURSORS_COMMIT = {
     .name = "commit_cursor",
     .head = "tti", /* caller, cursor, position */
-    .write =
-        "INSERT INTO orders.cursors (caller, name, position)"
-        "SELECT a.caller, a.name, max(a.position)"
-        "FROM unnest($1, $2, $3) AS a(caller, name, position), orders.relay r "
-        "WHERE a.position <= r.placed "
-        "GROUP BY a.caller, a.name ORDER BY a.caller, a.name "
-        "ON CONFLICT (caller, name) DO UPDATE"
-        "    SET position = greatest(cursors.position, excluded.position),"
-        "        committed_at = now()",
+    .write = "INSERT INTO orders.cursors (caller, name, position)"
+             "SELECT a.caller, a.name, max(a.position)"
+             "FROM unnest($1, $2, $3) AS a(caller, name, position), orders.relay r "
+             "WHERE a.position <= r.placed "
+             "GROUP BY a.caller, a.name ORDER BY a.caller, a.name "
+             "ON CONFLICT (caller, name) DO UPDATE"
+             "    SET position = greatest(cursors.position, excluded.position),"
+             "        committed_at = now()",
     .rows = "+iIi",
-    .answer =
-        "SELECT a.ordinal, c.position, r.placed "
-        "FROM unnest($1, $2) WITH ORDINALITY AS a(caller, name, ordinal) "
-        "CROSS JOIN orders.relay r "
-        "LEFT JOIN orders.cursors c ON c.caller = a.caller AND c.name = a.name "
-        "ORDER BY a.ordinal",
+    .answer = "SELECT a.ordinal, c.position, r.placed "
+              "FROM unnest($1, $2) WITH ORDINALITY AS a(caller, name, ordinal) "
+              "CROSS JOIN orders.relay r "
+              "LEFT JOIN orders.cursors c ON c.caller = a.caller AND c.name = a.name "
+              "ORDER BY a.ordinal",
 };
 
 static void on_committed(void *arg, struct err error, const struct db_rows *rows)
@@ -59,9 +58,10 @@ static void on_committed(void *arg, struct err error, const struct db_rows *rows
     Events__V1__CommitReply reply = EVENTS__V1__COMMIT_REPLY__INIT;
 
     if (!failed(error) && asking->position > db_number(rows, 0, 2))
-        error = err_make(ERR_OUT_OF_RANGE,
-                         "Position %" PRId64 " was not given yet; the newest is %" PRId64 ".",
-                         asking->position, db_number(rows, 0, 2));
+        error =
+            err_make(ERR_OUT_OF_RANGE,
+                     "Position %" PRId64 " was not given yet; the newest is %" PRId64 ".",
+                     asking->position, db_number(rows, 0, 2));
     if (!failed(error))
         reply.position = db_number(rows, 0, 1);
     finish(asking, error, &reply.base);
@@ -91,12 +91,11 @@ void cursors_commit(struct db *db, const struct scope *scope, const char *caller
 const struct db_kind CURSORS_REPLAY = {
     .name = "replay",
     .head = "i", /* from */
-    .write =
-        "UPDATE orders.relay r SET published = f.published "
-        "FROM (SELECT min(a.start) - 1 AS published"
-        "      FROM unnest($1) AS a(start), orders.relay k"
-        "      WHERE a.start > k.pruned AND a.start <= k.placed) f "
-        "WHERE f.published < r.published",
+    .write = "UPDATE orders.relay r SET published = f.published "
+             "FROM (SELECT min(a.start) - 1 AS published"
+             "      FROM unnest($1) AS a(start), orders.relay k"
+             "      WHERE a.start > k.pruned AND a.start <= k.placed) f "
+             "WHERE f.published < r.published",
     .rows = "+iii",
     .answer =
         "SELECT a.ordinal, r.pruned, r.placed "
@@ -109,12 +108,12 @@ static void on_replayed(void *arg, struct err error, const struct db_rows *rows)
     struct asking *asking = arg;
     Events__V1__ReplayReply reply = EVENTS__V1__REPLAY_REPLY__INIT;
 
-    if (!failed(error) &&
-        (asking->position <= db_number(rows, 0, 1) || asking->position > db_number(rows, 0, 2)))
-        error = err_make(ERR_OUT_OF_RANGE,
-                         "Positions from %" PRId64 " to %" PRId64 " can be replayed, not %" PRId64
-                         ".",
-                         db_number(rows, 0, 1) + 1, db_number(rows, 0, 2), asking->position);
+    if (!failed(error) && (asking->position <= db_number(rows, 0, 1) ||
+                           asking->position > db_number(rows, 0, 2)))
+        error = err_make(
+            ERR_OUT_OF_RANGE,
+            "Positions from %" PRId64 " to %" PRId64 " can be replayed, not %" PRId64 ".",
+            db_number(rows, 0, 1) + 1, db_number(rows, 0, 2), asking->position);
     if (!failed(error))
         reply.count = db_number(rows, 0, 2) - asking->position + 1;
     finish(asking, error, &reply.base);
@@ -143,35 +142,35 @@ void cursors_replay(struct db *db, const struct scope *scope,
 const struct db_kind CURSORS_RESET = {
     .name = "reset_cursor",
     .head = "tti", /* caller, cursor, position */
-    .write =
-        "UPDATE orders.cursors c SET position = a.position, committed_at = now() "
-        "FROM (SELECT DISTINCT ON (caller, name) caller, name, position"
-        "      FROM unnest($1, $2, $3) WITH ORDINALITY"
-        "          AS a(caller, name, position, ordinal), orders.relay r"
-        "      WHERE position >= r.pruned AND position <= r.placed"
-        "      ORDER BY caller, name, ordinal DESC) a "
-        "WHERE c.caller = a.caller AND c.name = a.name",
+    .write = "UPDATE orders.cursors c SET position = a.position, committed_at = now() "
+             "FROM (SELECT DISTINCT ON (caller, name) caller, name, position"
+             "      FROM unnest($1, $2, $3) WITH ORDINALITY"
+             "          AS a(caller, name, position, ordinal), orders.relay r"
+             "      WHERE position >= r.pruned AND position <= r.placed"
+             "      ORDER BY caller, name, ordinal DESC) a "
+             "WHERE c.caller = a.caller AND c.name = a.name",
     .rows = "+ibii",
-    .answer =
-        "SELECT a.ordinal, c.position IS NOT NULL, r.pruned, r.placed "
-        "FROM unnest($1, $2) WITH ORDINALITY AS a(caller, name, ordinal) "
-        "CROSS JOIN orders.relay r "
-        "LEFT JOIN orders.cursors c ON c.caller = a.caller AND c.name = a.name "
-        "ORDER BY a.ordinal",
+    .answer = "SELECT a.ordinal, c.position IS NOT NULL, r.pruned, r.placed "
+              "FROM unnest($1, $2) WITH ORDINALITY AS a(caller, name, ordinal) "
+              "CROSS JOIN orders.relay r "
+              "LEFT JOIN orders.cursors c ON c.caller = a.caller AND c.name = a.name "
+              "ORDER BY a.ordinal",
 };
 
 static void on_reset(void *arg, struct err error, const struct db_rows *rows)
 {
-    static const Events__V1__ResetCursorReply REPLY = EVENTS__V1__RESET_CURSOR_REPLY__INIT;
+    static const Events__V1__ResetCursorReply REPLY =
+        EVENTS__V1__RESET_CURSOR_REPLY__INIT;
     struct asking *asking = arg;
 
     if (!failed(error) && !db_bool(rows, 0, 1))
         error = err_make(ERR_NOT_FOUND, "There is no such cursor of that caller.");
-    if (!failed(error) &&
-        (asking->position < db_number(rows, 0, 2) || asking->position > db_number(rows, 0, 3)))
-        error = err_make(ERR_OUT_OF_RANGE,
-                         "A cursor can be at %" PRId64 " to %" PRId64 ", not %" PRId64 ".",
-                         db_number(rows, 0, 2), db_number(rows, 0, 3), asking->position);
+    if (!failed(error) && (asking->position < db_number(rows, 0, 2) ||
+                           asking->position > db_number(rows, 0, 3)))
+        error =
+            err_make(ERR_OUT_OF_RANGE,
+                     "A cursor can be at %" PRId64 " to %" PRId64 ", not %" PRId64 ".",
+                     db_number(rows, 0, 2), db_number(rows, 0, 3), asking->position);
     finish(asking, error, &REPLY.base);
 }
 
@@ -196,14 +195,14 @@ void cursors_reset(struct db *db, const struct scope *scope,
 const struct db_kind CURSORS_DELETE = {
     .name = "delete_cursor",
     .head = "tt", /* caller, cursor */
-    .write =
-        "DELETE FROM orders.cursors c USING unnest($1, $2) AS a(caller, name) "
-        "WHERE c.caller = a.caller AND c.name = a.name",
+    .write = "DELETE FROM orders.cursors c USING unnest($1, $2) AS a(caller, name) "
+             "WHERE c.caller = a.caller AND c.name = a.name",
 };
 
 static void on_deleted(void *arg, struct err error, const struct db_rows *rows)
 {
-    static const Events__V1__DeleteCursorReply REPLY = EVENTS__V1__DELETE_CURSOR_REPLY__INIT;
+    static const Events__V1__DeleteCursorReply REPLY =
+        EVENTS__V1__DELETE_CURSOR_REPLY__INIT;
 
     (void)rows;
     finish(arg, error, &REPLY.base);
@@ -235,23 +234,37 @@ static const char LAG[] =
     "SELECT r.placed, r.published, r.pruned,"
     "       (SELECT count(*) FROM (SELECT FROM orders.outbox WHERE position IS NULL"
     "                              LIMIT 1000000) q),"
-    "       " AGE_OF("(SELECT created_at FROM orders.outbox WHERE position IS NULL"
-    "                  ORDER BY id LIMIT 1)") ","
-    "       " AGE_OF("(SELECT created_at FROM orders.outbox e"
-    "                  WHERE e.position = r.published + 1)") ","
-    "       coalesce(r.holder, ''),"
-    "       coalesce((extract(epoch FROM r.held_since) * 1000)::bigint, 0),"
-    "       c.caller, c.name, c.position, r.placed - c.position,"
-    "       (extract(epoch FROM c.committed_at) * 1000)::bigint, l.dead, l.waiting "
-    "FROM orders.relay r LEFT JOIN orders.cursors c ON true "
-    "CROSS JOIN (SELECT count(*) FILTER (WHERE next_at IS NULL) AS dead,"
-    "                   count(next_at) AS waiting FROM orders.dead_letters) l "
-    "ORDER BY c.caller, c.name LIMIT 1000";
+    "       " AGE_OF(
+        "(SELECT created_at FROM orders.outbox WHERE position IS NULL"
+        "                  ORDER BY id LIMIT 1)") ","
+                                                  "       " AGE_OF(
+                                                      "(SELECT created_at FROM orders.outbox e"
+                                                      "                  WHERE e.position = r.published + 1)") ","
+                                                                                                               "       coalesce(r.holder, ''),"
+                                                                                                               "       coalesce((extract(epoch FROM r.held_since) * 1000)::bigint, 0),"
+                                                                                                               "       c.caller, c.name, c.position, r.placed - c.position,"
+                                                                                                               "       (extract(epoch FROM c.committed_at) * 1000)::bigint, l.dead, l.waiting "
+                                                                                                               "FROM orders.relay r LEFT JOIN orders.cursors c ON true "
+                                                                                                               "CROSS JOIN (SELECT count(*) FILTER (WHERE next_at IS NULL) AS dead,"
+                                                                                                               "                   count(next_at) AS waiting FROM orders.dead_letters) l "
+                                                                                                               "ORDER BY c.caller, c.name LIMIT 1000";
 
 enum {
-    COLUMN_PLACED, COLUMN_PUBLISHED, COLUMN_PRUNED, COLUMN_UNPLACED, COLUMN_UNPLACED_AGE,
-    COLUMN_UNPUBLISHED_AGE, COLUMN_HOLDER, COLUMN_HELD_SINCE, COLUMN_CALLER, COLUMN_NAME,
-    COLUMN_POSITION, COLUMN_BEHIND, COLUMN_COMMITTED_AT, COLUMN_DEAD, COLUMN_WAITING,
+    COLUMN_PLACED,
+    COLUMN_PUBLISHED,
+    COLUMN_PRUNED,
+    COLUMN_UNPLACED,
+    COLUMN_UNPLACED_AGE,
+    COLUMN_UNPUBLISHED_AGE,
+    COLUMN_HOLDER,
+    COLUMN_HELD_SINCE,
+    COLUMN_CALLER,
+    COLUMN_NAME,
+    COLUMN_POSITION,
+    COLUMN_BEHIND,
+    COLUMN_COMMITTED_AT,
+    COLUMN_DEAD,
+    COLUMN_WAITING,
 };
 
 static bool add_cursor(struct arena *arena, const struct db_rows *rows, int row,
@@ -272,7 +285,8 @@ static bool add_cursor(struct arena *arena, const struct db_rows *rows, int row,
 }
 
 /* Without a bus the mark in the table says only what may be pruned. */
-static void fill_bus(const struct db_rows *rows, bool has_bus, Events__V1__GetLagReply *reply)
+static void fill_bus(const struct db_rows *rows, bool has_bus,
+                     Events__V1__GetLagReply *reply)
 {
     reply->bus = has_bus;
     reply->dead_letters = db_number(rows, 0, COLUMN_DEAD);

@@ -50,18 +50,18 @@ static void finish(const struct asking *asking, struct err error,
 
 #define MS_OF(time) "coalesce((extract(epoch FROM " time ") * 1000)::bigint, 0)"
 
-#define LETTER                                                                           \
-    "SELECT d.position, " ID_OF("d") ", d.type, d.order_id, " MS_OF("d.created_at") ","   \
-    "       d.attempts, d.reason, " MS_OF("d.refused_at") ", " MS_OF("d.next_at") " "     \
-    "FROM orders.dead_letters d "
+#define LETTER                                                                            \
+    "SELECT d.position, " ID_OF("d") ", d.type, d.order_id, " MS_OF(                      \
+        "d.created_at") ","                                                               \
+                        "       d.attempts, d.reason, " MS_OF("d.refused_at") ", " MS_OF( \
+                            "d.next_at") " "                                              \
+                                         "FROM orders.dead_letters d "
 #define LETTER_SHAPE "*itttiitii"
 
-static const char LIST[] =
-    LETTER "WHERE d.position > $1 ORDER BY d.position LIMIT $2";
+static const char LIST[] = LETTER "WHERE d.position > $1 ORDER BY d.position LIMIT $2";
 
 /* One more than the page has, which tells that there is a next one.  They are few. */
-static const char NEWEST[] =
-    LETTER
+static const char NEWEST[] = LETTER
     "WHERE ($1 = 0 OR d.position < $1) AND ($3 = '' OR d.order_id = $3)"
     "  AND ($4 = '' OR d.payload ->> 'user_id' = $4)"
     "  AND ($5 = 0 OR $5 = CASE WHEN d.attempts = 0 THEN 3 WHEN d.next_at IS NULL THEN 2"

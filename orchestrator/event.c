@@ -13,7 +13,8 @@
  */
 #define FORMAT                                                                           \
     "{\"specversion\":\"1.0\",\"id\":\"%s\",\"source\":\"/checkout/orders\","            \
-    "\"type\":\"%s\",\"subject\":\"%s\",\"time\":\"%s\",\"sequence\":\"%010" PRId64 "\","\
+    "\"type\":\"%s\",\"subject\":\"%s\",\"time\":\"%s\",\"sequence\":\"%010" PRId64      \
+    "\","                                                                                \
     "%s%s%s\"datacontenttype\":\"application/json\",\"data\":%s}"
 
 static void tell_damaged(const struct db_rows *rows, int row, int first,
@@ -56,8 +57,8 @@ static int print(const struct event *e, char *out, size_t size)
     bool traced = e->traceparent[0] != '\0';
 
     return snprintf(out, size, FORMAT, e->id, e->type, e->order_id, e->time, e->sequence,
-                    traced ? "\"traceparent\":\"" : "", e->traceparent, traced ? "\"," : "",
-                    e->payload);
+                    traced ? "\"traceparent\":\"" : "", e->traceparent,
+                    traced ? "\"," : "", e->payload);
 }
 
 size_t event_json_size(const struct event *event)

@@ -165,7 +165,8 @@ static struct err check_newest(const Events__V1__ListDeadLettersRequest *in)
         return err_make(ERR_INVALID_ARGUMENT, "before must be 0 or a position, not %lld.",
                         (long long)in->before);
     if (in->order_id[0] != '\0' && !ulid_valid(in->order_id))
-        return err_make(ERR_INVALID_ARGUMENT, "order_id must be a ULID of 26 characters.");
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "order_id must be a ULID of 26 characters.");
     if (in->user_id[0] != '\0' && !uuid_valid(in->user_id))
         return err_make(ERR_INVALID_ARGUMENT, "user_id must be a UUID in lower case.");
     if (in->state < 0 || in->state > EVENTS__V1__DEAD_LETTER_STATE__WAITING)

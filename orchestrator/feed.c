@@ -65,7 +65,8 @@ enum { COLUMN_PLACED, COLUMN_PRUNED, COLUMN_START, COLUMN_EVENT };
 
 /* ---- the answer -------------------------------------------------------------------- */
 
-static void finish(struct reading *reading, struct err error, const Events__V1__ReadReply *reply)
+static void finish(struct reading *reading, struct err error,
+                   const Events__V1__ReadReply *reply)
 {
     reading->scope.done(reading->scope.arg, error, failed(error) ? NULL : &reply->base);
 }
@@ -79,7 +80,8 @@ static void finish_empty(struct reading *reading)
     finish(reading, ERR_NONE, &reply);
 }
 
-static Events__V1__Event *make_event(struct arena *arena, const struct event *row, size_t size)
+static Events__V1__Event *make_event(struct arena *arena, const struct event *row,
+                                     size_t size)
 {
     Events__V1__Event *event = arena_alloc(arena, sizeof *event);
     char *json = arena_alloc(arena, size + 1);
@@ -125,7 +127,8 @@ static struct err fill(struct arena *arena, const struct db_rows *rows,
 
 static struct err check_range(const struct db_rows *rows)
 {
-    int64_t start = db_number(rows, 0, COLUMN_START), pruned = db_number(rows, 0, COLUMN_PRUNED);
+    int64_t start = db_number(rows, 0, COLUMN_START),
+            pruned = db_number(rows, 0, COLUMN_PRUNED);
     int64_t placed = db_number(rows, 0, COLUMN_PLACED);
 
     if (start < pruned)
@@ -135,7 +138,8 @@ static struct err check_range(const struct db_rows *rows)
                         start, pruned);
     if (start > placed)
         return err_make(ERR_OUT_OF_RANGE,
-                        "Events after %" PRId64 " are asked for, but the newest is %" PRId64
+                        "Events after %" PRId64
+                        " are asked for, but the newest is %" PRId64
                         "; is this another database?",
                         start, placed);
     return ERR_NONE;
@@ -223,8 +227,8 @@ static void on_rows(void *arg, struct err error, const struct db_rows *rows)
     } else if (missed) {
         ask(reading);
     } else if (full) {
-        finish(reading, err_make(ERR_RESOURCE_EXHAUSTED, "Too many calls wait for events."),
-               NULL);
+        finish(reading,
+               err_make(ERR_RESOURCE_EXHAUSTED, "Too many calls wait for events."), NULL);
     } else {
         finish_empty(reading);
     }
@@ -336,13 +340,15 @@ void feed_read(struct feed *feed, const struct scope *scope, const char *caller,
                   .arg = reading},
         .scope = *scope,
         .feed = feed,
-        .until_ms = until < scope->deadline_ms - ANSWER_MS ? until
-                                                           : scope->deadline_ms - ANSWER_MS,
+        .until_ms = until < scope->deadline_ms - ANSWER_MS
+                        ? until
+                        : scope->deadline_ms - ANSWER_MS,
     };
     ask(reading);
 }
 
-struct err feed_open(struct db *db, int64_t every_ms, size_t parked_max, struct feed **out)
+struct err feed_open(struct db *db, int64_t every_ms, size_t parked_max,
+                     struct feed **out)
 {
     struct feed *feed = calloc(1, sizeof *feed);
 

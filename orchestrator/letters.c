@@ -39,8 +39,8 @@ static struct err add_result(struct retry *retry, const struct event *event,
     if (!stored && delivery->answer != BUS_REFUSED)
         return ERR_NONE;
     if (stored)
-        log_info("event_taken", "order=%s event_id=%s position=%" PRId64,
-                 event->order_id, event->id, event->position);
+        log_info("event_taken", "order=%s event_id=%s position=%" PRId64, event->order_id,
+                 event->id, event->position);
     json_t *result = json_pack("{s:I, s:b, s:s}", "position", (json_int_t)event->position,
                                "stored", stored, "reason", delivery->reason);
     return json_array_append_new(retry->results, result) == 0 ? ERR_NONE : err_memory();

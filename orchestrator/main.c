@@ -89,8 +89,9 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_TEXT(nats_certificate_file, "", "our certificate for NATS, or none"),
     CONF_ROW_TEXT(nats_key_file, "", "and its key"),
     CONF_ROW_NUMBER(nats_replicas, "1", 1, 5, "of a stream that is made"),
-    CONF_ROW_NUMBER(nats_keep_ms, "1209600000", 0, 315360000000,
-                    "how long a stream keeps events, at least, milliseconds; 0: for ever"),
+    CONF_ROW_NUMBER(
+        nats_keep_ms, "1209600000", 0, 315360000000,
+        "how long a stream keeps events, at least, milliseconds; 0: for ever"),
     CONF_ROW_NUMBER(nats_attempts, "10", 1, 1000000,
                     "attempts at an event that NATS refuses while it takes others"),
 };
@@ -247,7 +248,8 @@ static struct err open_sagas(struct environment *env)
     config.steps = place_steps(&config.step_count);
     struct err e = sagas_open(&config, &env->sagas);
     if (!failed(e))
-        metrics_gauge_read(env->host.metrics, "sagas_running", "", count_sagas, env->sagas);
+        metrics_gauge_read(env->host.metrics, "sagas_running", "", count_sagas,
+                           env->sagas);
     return e;
 }
 
@@ -255,7 +257,8 @@ static struct err open_sagas(struct environment *env)
 static struct err start_workers(struct environment *env)
 {
     /* Often enough, too, to keep the leases of what runs here. */
-    int64_t quarter = env->settings.lease_ms / 4, every_ms = env->settings.recover_every_ms;
+    int64_t quarter = env->settings.lease_ms / 4,
+            every_ms = env->settings.recover_every_ms;
 
     if (every_ms > quarter)
         every_ms = quarter;

@@ -38,9 +38,9 @@ struct err cart_message(struct arena *arena, const char *cart_id,
 /* ---- claim: one key, one checkout ---------------------------------------------------- */
 
 enum claim_result {
-    CLAIM_OURS,            /* claimed now: run it */
-    CLAIM_KNOWN,           /* the key's checkout, of the same request: `out` tells its state */
-    CLAIM_KEY_REUSED,      /* the key belongs to another request of its user */
+    CLAIM_OURS,       /* claimed now: run it */
+    CLAIM_KNOWN,      /* the key's checkout, of the same request: `out` tells its state */
+    CLAIM_KEY_REUSED, /* the key belongs to another request of its user */
     CLAIM_CART_NOT_FOUND,
     CLAIM_CART_EMPTY,
     CLAIM_CART_CHANGED,    /* not the expected version */
@@ -69,8 +69,8 @@ struct err orders_claimed(const struct db_rows *rows, struct arena *arena,
 /* Fills `query`: the checkout of a stored key, read like a claim's answer by orders_found; no
  * row when there is none.  Borrows both. */
 void orders_find(struct db_query *query, const char *stored_key, const char *user_id);
-struct err orders_found(const struct db_rows *rows, struct arena *arena, struct checkout *out)
-    __attribute__((warn_unused_result));
+struct err orders_found(const struct db_rows *rows, struct arena *arena,
+                        struct checkout *out) __attribute__((warn_unused_result));
 
 /* ---- the owner's changes, each conditional on epoch ---------------------------------- */
 
@@ -99,7 +99,8 @@ struct err orders_turned(const struct db_rows *rows, struct turned *out)
     __attribute__((warn_unused_result));
 
 /* Puts off the lease's end.  `order_id` is borrowed. */
-void orders_renew(struct db_op *op, const char *order_id, int64_t epoch, int64_t lease_ms);
+void orders_renew(struct db_op *op, const char *order_id, int64_t epoch,
+                  int64_t lease_ms);
 
 /* Raises a flag for operators: undoing this checkout keeps failing. */
 void orders_need_attention(struct db_op *op, const char *order_id, int64_t epoch,
@@ -107,7 +108,8 @@ void orders_need_attention(struct db_op *op, const char *order_id, int64_t epoch
 
 /* Takes over up to `limit` unfinished checkouts past their lease; one row each, read by
  * orders_taken into the arena. */
-void orders_take_over(struct db_op *op, const char *owner, int64_t lease_ms, int64_t limit);
+void orders_take_over(struct db_op *op, const char *owner, int64_t lease_ms,
+                      int64_t limit);
 struct err orders_taken(const struct db_rows *rows, int row, struct arena *arena,
                         struct checkout *out) __attribute__((warn_unused_result));
 
@@ -159,11 +161,13 @@ extern const struct db_kind CARTS_PUT;
 
 /* A page by id of checkouts, and of orders without one; or the one of `only_id`. */
 void orders_list_checkouts(struct db *db, const struct scope *scope,
-                           const Orders__V1__ListCheckoutsRequest *request, int64_t lease_ms);
+                           const Orders__V1__ListCheckoutsRequest *request,
+                           int64_t lease_ms);
 
 /* The same of newest_first; see proto/orders.proto. */
 void orders_list_newest(struct db *db, const struct scope *scope,
-                        const Orders__V1__ListCheckoutsRequest *request, int64_t lease_ms);
+                        const Orders__V1__ListCheckoutsRequest *request,
+                        int64_t lease_ms);
 
 /* NOT_FOUND. */
 void orders_get_checkout(struct db *db, const struct scope *scope,

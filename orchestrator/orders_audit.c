@@ -14,36 +14,40 @@ enum { PAGE_MOST = 1000 };
 
 /* A key in every form that a row may have it in (checkout_key), from the form of this one. */
 #define ANY_KEY "coalesce(c.idempotency_key, o.idempotency_key)"
-#define KEY_FORMS                                                                             \
-    "ARRAY[" ANY_KEY ", " KEY_OF("coalesce(c.user_id, o.user_id)", ANY_KEY) ","               \
-    " CASE WHEN NOT " IS_KEY_ALONE(ANY_KEY) " THEN " KEY_ALONE(ANY_KEY) " END]"
+#define KEY_FORMS                                                                        \
+    "ARRAY[" ANY_KEY                                                                     \
+    ", " KEY_OF("coalesce(c.user_id, o.user_id)",                                        \
+                ANY_KEY) ","                                                             \
+                         " CASE WHEN NOT " IS_KEY_ALONE(ANY_KEY) " THEN " KEY_ALONE(     \
+                             ANY_KEY) " END]"
 
 /* What read_checkout reads, in this order, of an id in `ids`. */
-#define COLUMNS                                                                               \
-    "ids.id, c.state, coalesce(c.idempotency_key, o.idempotency_key),"                        \
-    " coalesce(c.user_id, o.user_id)::text, coalesce(c.cart_id, o.cart_id), c.epoch,"         \
-    " (CASE WHEN c.state IN ('running', 'aborting')"                                          \
-    "       THEN extract(epoch FROM c.lease_until - now()) * 1000 END)::bigint,"              \
-    " (extract(epoch FROM coalesce(c.created_at, o.created_at)) * 1000)::bigint,"             \
-    " (extract(epoch FROM c.finished_at) * 1000)::bigint, coalesce(c.needs_attention, false),"\
-    " coalesce(c.failure_reason, ''), o.id IS NOT NULL, o.total_cents,"                       \
-    " coalesce(o.currency, ''),"                                                              \
-    " coalesce(o.user_id = c.user_id AND o.cart_id = c.cart_id"                               \
-    "          AND o.idempotency_key"                                                         \
-    "              IN (c.idempotency_key, " KEY_OF("c.user_id", "c.idempotency_key") "), false),"\
-    /* One that is gone was published long ago: what the relay prunes, it has noted. */      \
-    " coalesce((SELECT nullif(count(*), 0) FROM orders.outbox e"                              \
-    "           WHERE e.order_id = ids.id AND e.type = 'order.created'),"                     \
-    "          (SELECT (o.created_at <= r.pruned_to)::int FROM orders.relay r), 0),"          \
-    " (SELECT count(*) FROM orders.orders k"                                                  \
-    "  WHERE k.user_id IS NOT DISTINCT FROM coalesce(c.user_id, o.user_id)"                   \
-    "    AND k.idempotency_key = ANY (" KEY_FORMS ")),"                                       \
-    " (SELECT count(*) FROM orders.checkouts k WHERE k.user_id = c.user_id"                   \
-    "  AND k.cart_id = c.cart_id AND k.state IN ('running', 'completed')),"                   \
-    " (extract(epoch FROM now()) * 1000)::bigint "
+#define COLUMNS                                                                                                               \
+    "ids.id, c.state, coalesce(c.idempotency_key, o.idempotency_key),"                                                        \
+    " coalesce(c.user_id, o.user_id)::text, coalesce(c.cart_id, o.cart_id), c.epoch,"                                         \
+    " (CASE WHEN c.state IN ('running', 'aborting')"                                                                          \
+    "       THEN extract(epoch FROM c.lease_until - now()) * 1000 END)::bigint,"                                              \
+    " (extract(epoch FROM coalesce(c.created_at, o.created_at)) * 1000)::bigint,"                                             \
+    " (extract(epoch FROM c.finished_at) * 1000)::bigint, coalesce(c.needs_attention, false),"                                \
+    " coalesce(c.failure_reason, ''), o.id IS NOT NULL, o.total_cents,"                                                       \
+    " coalesce(o.currency, ''),"                                                                                              \
+    " coalesce(o.user_id = c.user_id AND o.cart_id = c.cart_id"                                                               \
+    "          AND o.idempotency_key"                                                                                         \
+    "              IN (c.idempotency_key, " KEY_OF(                                                                           \
+        "c.user_id",                                                                                                          \
+        "c.idempotency_key") "), false)," /* One that is gone was published long ago: what the relay prunes, it has noted. */ \
+                             " coalesce((SELECT nullif(count(*), 0) FROM orders.outbox e"                                     \
+                             "           WHERE e.order_id = ids.id AND e.type = 'order.created'),"                            \
+                             "          (SELECT (o.created_at <= r.pruned_to)::int FROM orders.relay r), 0),"                 \
+                             " (SELECT count(*) FROM orders.orders k"                                                         \
+                             "  WHERE k.user_id IS NOT DISTINCT FROM coalesce(c.user_id, o.user_id)"                          \
+                             "    AND k.idempotency_key = ANY (" KEY_FORMS ")),"                                              \
+                             " (SELECT count(*) FROM orders.checkouts k WHERE k.user_id = c.user_id"                          \
+                             "  AND k.cart_id = c.cart_id AND k.state IN ('running', 'completed')),"                          \
+                             " (extract(epoch FROM now()) * 1000)::bigint "
 
-#define JOINS                                                                                 \
-    "LEFT JOIN orders.checkouts c ON c.order_id = ids.id "                                    \
+#define JOINS                                                                            \
+    "LEFT JOIN orders.checkouts c ON c.order_id = ids.id "                               \
     "LEFT JOIN orders.orders o ON o.id = ids.id "
 
 enum { COLUMN_NOW = 18, COLUMNS_END };
@@ -59,10 +63,14 @@ static Orders__V1__CheckoutState state_of(const char *name)
     if (name == NULL || !checkout_state_of(name, &state))
         return ORDERS__V1__CHECKOUT_STATE__CHECKOUT_UNSPECIFIED;
     switch (state) {
-    case CHECKOUT_RUNNING: return ORDERS__V1__CHECKOUT_STATE__RUNNING;
-    case CHECKOUT_ABORTING: return ORDERS__V1__CHECKOUT_STATE__ABORTING;
-    case CHECKOUT_COMPLETED: return ORDERS__V1__CHECKOUT_STATE__COMPLETED;
-    case CHECKOUT_FAILED: return ORDERS__V1__CHECKOUT_STATE__FAILED;
+    case CHECKOUT_RUNNING:
+        return ORDERS__V1__CHECKOUT_STATE__RUNNING;
+    case CHECKOUT_ABORTING:
+        return ORDERS__V1__CHECKOUT_STATE__ABORTING;
+    case CHECKOUT_COMPLETED:
+        return ORDERS__V1__CHECKOUT_STATE__COMPLETED;
+    case CHECKOUT_FAILED:
+        return ORDERS__V1__CHECKOUT_STATE__FAILED;
     }
     return ORDERS__V1__CHECKOUT_STATE__CHECKOUT_UNSPECIFIED;
 }
@@ -100,7 +108,8 @@ struct reading {
     struct ulid_range range; /* likewise */
 };
 
-static void finish(struct reading *reading, struct err error, const ProtobufCMessage *reply)
+static void finish(struct reading *reading, struct err error,
+                   const ProtobufCMessage *reply)
 {
     reading->scope.done(reading->scope.arg, error, reply);
 }
@@ -131,7 +140,8 @@ static void on_page(void *arg, struct err error, const struct db_rows *rows)
     struct reading *reading = arg;
     Orders__V1__ListCheckoutsReply reply = ORDERS__V1__LIST_CHECKOUTS_REPLY__INIT;
     size_t count = failed(error) ? 0 : (size_t)rows->count;
-    Orders__V1__Checkout *entries = arena_alloc(reading->scope.arena, sizeof *entries * count);
+    Orders__V1__Checkout *entries =
+        arena_alloc(reading->scope.arena, sizeof *entries * count);
 
     reply.checkouts = arena_alloc(reading->scope.arena, sizeof *reply.checkouts * count);
     if (entries == NULL || reply.checkouts == NULL)
@@ -163,21 +173,25 @@ static const char UNFINISHED[] =
     "), ids AS (SELECT id FROM unfinished WHERE id > $1 ORDER BY id LIMIT $2)"
     "SELECT " COLUMNS "FROM ids " JOINS "ORDER BY ids.id";
 
-static const char ONE[] =
-    "SELECT " COLUMNS "FROM (SELECT $1 AS id) AS ids " JOINS
-    "WHERE c.order_id IS NOT NULL OR o.id IS NOT NULL";
+static const char ONE[] = "SELECT " COLUMNS "FROM (SELECT $1 AS id) AS ids " JOINS
+                          "WHERE c.order_id IS NOT NULL OR o.id IS NOT NULL";
 
 void orders_list_checkouts(struct db *db, const struct scope *scope,
-                           const Orders__V1__ListCheckoutsRequest *request, int64_t lease_ms)
+                           const Orders__V1__ListCheckoutsRequest *request,
+                           int64_t lease_ms)
 {
     bool one = request->only_id[0] != '\0', unfinished = request->unfinished;
 
     start(db, scope,
           (struct db_query){
-              .name = one ? "one_checkout" : unfinished ? "list_unfinished" : "list_checkouts",
+              .name = one          ? "one_checkout"
+                      : unfinished ? "list_unfinished"
+                                   : "list_checkouts",
               .types = one ? "t" : "ti",
               .rows = "*" SHAPE,
-              .sql = one ? ONE : unfinished ? UNFINISHED : PAGE,
+              .sql = one          ? ONE
+                     : unfinished ? UNFINISHED
+                                  : PAGE,
               .values = {db_t(one ? request->only_id : request->after_id),
                          db_i(request->limit == 0 ? PAGE_MOST : request->limit)},
               .done = on_page,
@@ -199,7 +213,8 @@ static void on_newest(void *arg, struct err error, const struct db_rows *rows)
     reply.checkouts = arena_alloc(arena, sizeof *reply.checkouts * count);
     if (entries == NULL || reply.checkouts == NULL)
         error = err_memory();
-    for (size_t i = 0; !failed(error) && i < count && db_text(rows, (int)i, 0) != NULL; i++) {
+    for (size_t i = 0; !failed(error) && i < count && db_text(rows, (int)i, 0) != NULL;
+         i++) {
         error = db_entry_check(rows, (int)i, SHAPE);
         if (failed(error))
             break;
@@ -218,11 +233,11 @@ static void on_newest(void *arg, struct err error, const struct db_rows *rows)
 }
 
 /* What an id's checkout `c` and order `o` must be. */
-#define FILTERED                                                                              \
-    "($3 = '' OR coalesce(c.user_id, o.user_id)::text = $3)"                                  \
-    " AND ($4 = '' OR coalesce(c.cart_id, o.cart_id) = $4)"                                   \
-    " AND ($5 = '' OR c.state = $5)"                                                          \
-    " AND ($6 = '' OR c.request_id = $6)"                                                     \
+#define FILTERED                                                                         \
+    "($3 = '' OR coalesce(c.user_id, o.user_id)::text = $3)"                             \
+    " AND ($4 = '' OR coalesce(c.cart_id, o.cart_id) = $4)"                              \
+    " AND ($5 = '' OR c.state = $5)"                                                     \
+    " AND ($6 = '' OR c.request_id = $6)"                                                \
     " AND (NOT $7 OR c.state IN ('running', 'aborting')) "
 
 /* PAGE_SCAN_MAX ids are looked at, and filtered before anything is found beside them. */
@@ -249,24 +264,28 @@ _Static_assert(PAGE_SCAN_MAX == 10000, "as NEWEST says");
 static const char OF_A_KEY[] =
     "WITH of_key AS MATERIALIZED ("
     "    SELECT k.order_id AS id FROM orders.checkouts k"
-    "    WHERE " OF_KEY("k", "$8", "$3::uuid")
-    "    UNION SELECT s.id FROM orders.orders s WHERE " OF_KEY("s", "$8", "$3::uuid")
-    "), ids AS MATERIALIZED ("
-    "    SELECT k.id FROM of_key k"
-    "    LEFT JOIN orders.checkouts c ON c.order_id = k.id"
-    "    LEFT JOIN orders.orders o ON o.id = k.id"
-    "    WHERE k.id < $1 AND k.id >= $2 AND " FILTERED
-    ")"
-    "SELECT " COLUMNS ", NULL::text, false FROM ids " JOINS "ORDER BY ids.id DESC";
+    "    WHERE " OF_KEY("k", "$8", "$3::uuid") "    UNION SELECT s.id FROM orders.orders s WHERE " OF_KEY(
+        "s", "$8", "$3::uuid") "), ids AS MATERIALIZED ("
+                               "    SELECT k.id FROM of_key k"
+                               "    LEFT JOIN orders.checkouts c ON c.order_id = k.id"
+                               "    LEFT JOIN orders.orders o ON o.id = k.id"
+                               "    WHERE k.id < $1 AND k.id >= $2 AND " FILTERED ")"
+                               "SELECT " COLUMNS ", NULL::text, false FROM ids " JOINS
+                               "ORDER BY ids.id DESC";
 
 static const char *state_name(Orders__V1__CheckoutState state)
 {
     switch (state) {
-    case ORDERS__V1__CHECKOUT_STATE__RUNNING: return "running";
-    case ORDERS__V1__CHECKOUT_STATE__ABORTING: return "aborting";
-    case ORDERS__V1__CHECKOUT_STATE__COMPLETED: return "completed";
-    case ORDERS__V1__CHECKOUT_STATE__FAILED: return "failed";
-    default: return "";
+    case ORDERS__V1__CHECKOUT_STATE__RUNNING:
+        return "running";
+    case ORDERS__V1__CHECKOUT_STATE__ABORTING:
+        return "aborting";
+    case ORDERS__V1__CHECKOUT_STATE__COMPLETED:
+        return "completed";
+    case ORDERS__V1__CHECKOUT_STATE__FAILED:
+        return "failed";
+    default:
+        return "";
     }
 }
 
@@ -322,14 +341,15 @@ static void list_of_key(struct db *db, struct reading *reading,
         finish(reading, err_memory(), NULL);
     else
         submit(db, reading,
-               (struct db_query){.name = "checkouts_of_key",
-                                 .types = "ttttttbt",
-                                 .rows = "*" SHAPE "Tb",
-                                 .sql = OF_A_KEY,
-                                 .values = {db_t(reading->range.end), db_t(reading->range.least),
-                                            db_t(in->user_id), db_t(in->cart_id),
-                                            db_t(state_name(in->state)), db_t(in->request_id),
-                                            db_i(in->unfinished), db_t(key)}});
+               (struct db_query){
+                   .name = "checkouts_of_key",
+                   .types = "ttttttbt",
+                   .rows = "*" SHAPE "Tb",
+                   .sql = OF_A_KEY,
+                   .values = {db_t(reading->range.end), db_t(reading->range.least),
+                              db_t(in->user_id), db_t(in->cart_id),
+                              db_t(state_name(in->state)), db_t(in->request_id),
+                              db_i(in->unfinished), db_t(key)}});
 }
 
 void orders_list_newest(struct db *db, const struct scope *scope,
@@ -344,15 +364,16 @@ void orders_list_newest(struct db *db, const struct scope *scope,
         list_of_key(db, reading, in);
         return;
     }
-    submit(db, reading,
-           (struct db_query){.name = "list_newest",
-                             .types = "ttttttbi",
-                             .rows = "+" SHAPE_MAYBE "Tb",
-                             .sql = NEWEST,
-                             .values = {db_t(reading->range.end), db_t(reading->range.least),
-                                        db_t(in->user_id), db_t(in->cart_id),
-                                        db_t(state_name(in->state)), db_t(in->request_id),
-                                        db_i(in->unfinished), db_i(reading->limit)}});
+    submit(
+        db, reading,
+        (struct db_query){.name = "list_newest",
+                          .types = "ttttttbi",
+                          .rows = "+" SHAPE_MAYBE "Tb",
+                          .sql = NEWEST,
+                          .values = {db_t(reading->range.end), db_t(reading->range.least),
+                                     db_t(in->user_id), db_t(in->cart_id),
+                                     db_t(state_name(in->state)), db_t(in->request_id),
+                                     db_i(in->unfinished), db_i(reading->limit)}});
 }
 
 /* ---- one, with its past ------------------------------------------------------------- */
@@ -367,8 +388,7 @@ static const char DETAIL[] =
     " (extract(epoch FROM n.at) * 1000)::bigint,"
     " (extract(epoch FROM n.published_at) * 1000)::bigint,"
     " (extract(epoch FROM n.refused_at) * 1000)::bigint, coalesce(c.request_id, '') "
-    "FROM (SELECT $1 AS id) AS ids " JOINS
-    "LEFT JOIN LATERAL ("
+    "FROM (SELECT $1 AS id) AS ids " JOINS "LEFT JOIN LATERAL ("
     "    (SELECT false AS is_event, i.kind AS name, i.epoch AS number,"
     "            coalesce(i.owner, '') AS owner, coalesce(i.step, '') AS step, i.tries,"
     "            coalesce(i.cause, '') AS cause, i.at, NULL::timestamptz AS published_at,"
@@ -472,7 +492,8 @@ static void on_detail(void *arg, struct err error, const struct db_rows *rows)
     Orders__V1__GetCheckoutReply reply = ORDERS__V1__GET_CHECKOUT_REPLY__INIT;
 
     if (!failed(error) && rows->count == 0)
-        error = err_make(ERR_NOT_FOUND, "There is no checkout or order %s.", reading->order_id);
+        error = err_make(ERR_NOT_FOUND, "There is no checkout or order %s.",
+                         reading->order_id);
     if (!failed(error))
         error = fill_detail(reading->scope.arena, rows, &reply);
     reply.lease_ms = reading->lease_ms;
@@ -498,22 +519,20 @@ void orders_get_checkout(struct db *db, const struct scope *scope,
 const struct db_kind CHECKOUTS_RETRY = {
     .name = "retry_checkout",
     .head = "t", /* order */
-    .write =
-        "WITH retried AS ("
-        "    UPDATE orders.checkouts SET epoch = epoch + 1, needs_attention = false,"
-        "        lease_until = now() - interval '1 ms'"
-        "    WHERE order_id = ANY ($1) AND state IN ('running', 'aborting')"
-        "    RETURNING order_id, epoch"
-        ")"
-        "INSERT INTO orders.incidents (order_id, epoch, kind)"
-        "SELECT order_id, epoch, 'retried' FROM retried "
-        "ON CONFLICT DO NOTHING",
+    .write = "WITH retried AS ("
+             "    UPDATE orders.checkouts SET epoch = epoch + 1, needs_attention = false,"
+             "        lease_until = now() - interval '1 ms'"
+             "    WHERE order_id = ANY ($1) AND state IN ('running', 'aborting')"
+             "    RETURNING order_id, epoch"
+             ")"
+             "INSERT INTO orders.incidents (order_id, epoch, kind)"
+             "SELECT order_id, epoch, 'retried' FROM retried "
+             "ON CONFLICT DO NOTHING",
     .rows = "+iT",
-    .answer =
-        "SELECT a.ordinal, c.state "
-        "FROM unnest($1) WITH ORDINALITY AS a(order_id, ordinal) "
-        "LEFT JOIN orders.checkouts c ON c.order_id = a.order_id "
-        "ORDER BY a.ordinal",
+    .answer = "SELECT a.ordinal, c.state "
+              "FROM unnest($1) WITH ORDINALITY AS a(order_id, ordinal) "
+              "LEFT JOIN orders.checkouts c ON c.order_id = a.order_id "
+              "ORDER BY a.ordinal",
 };
 
 /* A retry under way: in the scope's arena. */
@@ -531,10 +550,12 @@ static void on_retried(void *arg, struct err error, const struct db_rows *rows)
 
     if (!failed(error) && state == NULL)
         error = err_make(ERR_NOT_FOUND, "There is no checkout %s.", retry->order_id);
-    else if (!failed(error) && strcmp(state, "running") != 0 && strcmp(state, "aborting") != 0)
-        error = err_make(ERR_FAILED_PRECONDITION,
-                         "Checkout %s is %s: it is finished, and there is nothing to retry.",
-                         retry->order_id, state);
+    else if (!failed(error) && strcmp(state, "running") != 0 &&
+             strcmp(state, "aborting") != 0)
+        error =
+            err_make(ERR_FAILED_PRECONDITION,
+                     "Checkout %s is %s: it is finished, and there is nothing to retry.",
+                     retry->order_id, state);
     retry->scope.done(retry->scope.arg, error, &reply.base);
 }
 

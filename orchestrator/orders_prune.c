@@ -39,30 +39,32 @@ const struct db_kind CHECKOUTS_PRUNE = {
         "    LIMIT 1),"
         " old AS ("
         "    SELECT k.order_id, k.user_id, k.cart_id,"
-        "           k.state = 'completed' AND " IS_KEY_ALONE("k.idempotency_key") " AS bare,"
-        "           k.state = 'completed' AND c.id IS NOT NULL"
-        "               AND c.ordered_at IS NULL AS mark " PRUNABLE
-        "    ORDER BY k.order_id LIMIT (SELECT most FROM ask)"
-        "    FOR UPDATE OF k SKIP LOCKED),"
-        " locked AS ("
-        "    SELECT c.user_id, c.id, old.order_id FROM orders.carts c"
-        "    JOIN old ON old.mark AND c.user_id = old.user_id AND c.id = old.cart_id"
-        "    FOR NO KEY UPDATE OF c SKIP LOCKED),"
-        " marked AS ("
-        "    UPDATE orders.carts c SET ordered_at = now(), order_id = l.order_id FROM locked l"
-        "    WHERE c.user_id = l.user_id AND c.id = l.id),"
-        " named AS ("
-        "    UPDATE orders.orders o"
-        "    SET idempotency_key = " KEY_OF("o.user_id", "o.idempotency_key")
-        "    FROM old WHERE old.bare AND o.id = old.order_id"
-        "      AND " IS_KEY_ALONE("o.idempotency_key")
-        "      AND NOT EXISTS (SELECT FROM orders.orders t WHERE t.idempotency_key = "
-        KEY_OF("o.user_id", "o.idempotency_key") ")),"
-        " gone AS ("
-        "    DELETE FROM orders.checkouts k USING old"
-        "    WHERE k.order_id = old.order_id AND NOT old.mark RETURNING k.order_id) "
-        "SELECT ask.before, (SELECT count(*) FROM locked) + (SELECT count(*) FROM gone) "
-        "FROM ask",
+        "           k.state = 'completed' AND " IS_KEY_ALONE(
+            "k.idempotency_key") " AS bare,"
+                                 "           k.state = 'completed' AND c.id IS NOT NULL"
+                                 "               AND c.ordered_at IS NULL AS mark " PRUNABLE
+                                 "    ORDER BY k.order_id LIMIT (SELECT most FROM ask)"
+                                 "    FOR UPDATE OF k SKIP LOCKED),"
+                                 " locked AS ("
+                                 "    SELECT c.user_id, c.id, old.order_id FROM orders.carts c"
+                                 "    JOIN old ON old.mark AND c.user_id = old.user_id AND c.id = old.cart_id"
+                                 "    FOR NO KEY UPDATE OF c SKIP LOCKED),"
+                                 " marked AS ("
+                                 "    UPDATE orders.carts c SET ordered_at = now(), order_id = l.order_id FROM locked l"
+                                 "    WHERE c.user_id = l.user_id AND c.id = l.id),"
+                                 " named AS ("
+                                 "    UPDATE orders.orders o"
+                                 "    SET idempotency_key = " KEY_OF(
+                                     "o.user_id",
+                                     "o.idempotency_key") "    FROM old WHERE old.bare AND o.id = old.order_id"
+                                                          "      AND " IS_KEY_ALONE("o.idempotency_key") "      AND NOT EXISTS (SELECT FROM orders.orders t WHERE t.idempotency_key = " KEY_OF(
+                                                              "o.user_id",
+                                                              "o.idempotency_key") ")),"
+                                                                                   " gone AS ("
+                                                                                   "    DELETE FROM orders.checkouts k USING old"
+                                                                                   "    WHERE k.order_id = old.order_id AND NOT old.mark RETURNING k.order_id) "
+                                                                                   "SELECT ask.before, (SELECT count(*) FROM locked) + (SELECT count(*) FROM gone) "
+                                                                                   "FROM ask",
     .write_answers = true,
     .rows = "+ii",
     /* Of another prune in the same batch: it changed nothing. */

@@ -159,7 +159,8 @@ static struct err fill_orders(struct arena *arena, const struct db_rows *rows, i
         struct err e = read_order(arena, rows, i, &reply->orders[i]);
         if (failed(e))
             return e;
-        size += protobuf_c_message_get_packed_size(&reply->orders[i]->base) + ORDER_OVERHEAD;
+        size +=
+            protobuf_c_message_get_packed_size(&reply->orders[i]->base) + ORDER_OVERHEAD;
         if (size > PAGE_ROOM)
             return ERR_NONE;
         reply->n_orders++;
@@ -180,7 +181,8 @@ static struct err fill_page(struct reading *reading, const struct db_rows *rows,
     int count = (int)reply->n_orders;
     if (count == rows->count)
         return ERR_NONE;
-    const struct place last = {db_number(rows, count - 1, 7), db_text(rows, count - 1, 0)};
+    const struct place last = {db_number(rows, count - 1, 7),
+                               db_text(rows, count - 1, 0)};
     reply->next_cursor = write_cursor(arena, &reading->cursor, &last);
     return reply->next_cursor == NULL ? err_memory() : ERR_NONE;
 }

@@ -298,8 +298,8 @@ static void on_backlog(void *arg, const struct db_rows *rows)
     if (b.unplaced + b.unpublished < BACKLOG_TOLD || now < o->told_ms)
         return;
     log_warn("events_backlog",
-             "unplaced=%" PRId64 " unpublished=%" PRId64 " oldest_ms=%" PRId64, b.unplaced,
-             b.unpublished, b.lag_ms);
+             "unplaced=%" PRId64 " unpublished=%" PRId64 " oldest_ms=%" PRId64,
+             b.unplaced, b.unpublished, b.lag_ms);
     o->told_ms = now + TELL_EVERY_MS;
 }
 
@@ -316,8 +316,8 @@ static struct err report(struct outbox *o, struct dedicated *connection)
 static struct err placer_begin(void *arg, struct dedicated *connection)
 {
     struct outbox *o = arg;
-    struct db_query query =
-        query_of("hold", "t", NULL, "UPDATE orders.relay SET holder = $1, held_since = now()");
+    struct db_query query = query_of(
+        "hold", "t", NULL, "UPDATE orders.relay SET holder = $1, held_since = now()");
 
     o->floor = o->before = o->highest = 0;
     o->sweep_ms = o->prune_ms = o->report_ms = o->listen_ms = o->told_ms = 0;

@@ -21,8 +21,8 @@
 #include "proto/payment.pb-c.h"
 
 static void call(struct saga *s, struct channel *channel, const char *method,
-                 const ProtobufCMessage *request, const ProtobufCMessageDescriptor *reply_type,
-                 channel_done *done)
+                 const ProtobufCMessage *request,
+                 const ProtobufCMessageDescriptor *reply_type, channel_done *done)
 {
     const struct channel_call c = {
         .method = method,
@@ -61,7 +61,8 @@ static struct err keep_reserved(struct saga *s, const Inventory__V1__ReserveRepl
     struct checkout *c = &s->checkout;
 
     if (reply->n_lines == 0 || reply->total_cents < 0 || !currency_valid(reply->currency))
-        return err_make(ERR_DATA_LOSS, "The reservation has no lines, total or currency.");
+        return err_make(ERR_DATA_LOSS,
+                        "The reservation has no lines, total or currency.");
     c->total_cents = reply->total_cents;
     c->currency = arena_strdup(s->arena, reply->currency);
     c->lines.count = reply->n_lines;
@@ -90,7 +91,8 @@ static struct err check_total(const struct checkout *c)
     return e;
 }
 
-static void on_reserved(void *arg, struct err e, const ProtobufCMessage *reply, bool replayed)
+static void on_reserved(void *arg, struct err e, const ProtobufCMessage *reply,
+                        bool replayed)
 {
     struct saga *s = arg;
 
@@ -124,11 +126,12 @@ static void reserve(struct saga *s)
     }
     req.n_lines = cart->count;
     req.reservation_id = (char *)s->checkout.order_id;
-    call(s, sagas_config(s->sagas)->inventory, "inventory.v1.Inventory/Reserve", &req.base,
-         &inventory__v1__reserve_reply__descriptor, on_reserved);
+    call(s, sagas_config(s->sagas)->inventory, "inventory.v1.Inventory/Reserve",
+         &req.base, &inventory__v1__reserve_reply__descriptor, on_reserved);
 }
 
-static void on_undone(void *arg, struct err e, const ProtobufCMessage *reply, bool replayed)
+static void on_undone(void *arg, struct err e, const ProtobufCMessage *reply,
+                      bool replayed)
 {
     (void)reply;
     (void)replayed;
@@ -140,8 +143,8 @@ static void release(struct saga *s)
     Inventory__V1__ReleaseRequest req = INVENTORY__V1__RELEASE_REQUEST__INIT;
 
     req.reservation_id = (char *)s->checkout.order_id;
-    call(s, sagas_config(s->sagas)->inventory, "inventory.v1.Inventory/Release", &req.base,
-         &inventory__v1__release_reply__descriptor, on_undone);
+    call(s, sagas_config(s->sagas)->inventory, "inventory.v1.Inventory/Release",
+         &req.base, &inventory__v1__release_reply__descriptor, on_undone);
 }
 
 /* ---- charge, and its undoing -------------------------------------------------------- */
@@ -196,8 +199,8 @@ static void confirm(struct saga *s)
     Inventory__V1__ConfirmRequest req = INVENTORY__V1__CONFIRM_REQUEST__INIT;
 
     req.reservation_id = (char *)s->checkout.order_id;
-    call(s, sagas_config(s->sagas)->inventory, "inventory.v1.Inventory/Confirm", &req.base,
-         &inventory__v1__confirm_reply__descriptor, on_done);
+    call(s, sagas_config(s->sagas)->inventory, "inventory.v1.Inventory/Confirm",
+         &req.base, &inventory__v1__confirm_reply__descriptor, on_done);
 }
 
 /* ---- persist: the pivot ------------------------------------------------------------- */
@@ -224,8 +227,9 @@ static void on_persisted(void *arg, struct err e, const struct db_rows *rows)
     if (now.state == CHECKOUT_COMPLETED)
         saga_step_done(s, ERR_NONE);
     else if (now.state == CHECKOUT_RUNNING && now.epoch == s->checkout.epoch)
-        saga_step_done(s, err_unknown(ERR_UNAVAILABLE, /* an owner before us stood in the way */
-                                      "The order could not be written yet."));
+        saga_step_done(
+            s, err_unknown(ERR_UNAVAILABLE, /* an owner before us stood in the way */
+                           "The order could not be written yet."));
     else
         saga_lost(s);
 }

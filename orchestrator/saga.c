@@ -82,10 +82,10 @@ static void drop(struct saga *saga)
 void saga_damaged(struct saga *saga, struct err error)
 {
     log_line(LOG_ERROR, "checkout_unfinished",
-              "request=%s order=%s epoch=%lld error=%s note=\"what was done of it is "
-              "not undone; look with: checkoutctl explain\"",
-              saga->request, saga->checkout.order_id, (long long)saga->checkout.epoch,
-              error.message);
+             "request=%s order=%s epoch=%lld error=%s note=\"what was done of it is "
+             "not undone; look with: checkoutctl explain\"",
+             saga->request, saga->checkout.order_id, (long long)saga->checkout.epoch,
+             error.message);
     error.effect = EFFECT_UNKNOWN;
     fail(saga, error);
 }
@@ -303,8 +303,9 @@ static struct err final_failure(struct err error)
     case ERR_FAILED_PRECONDITION:
         return error;
     default:
-        return err_make(ERR_CHECKOUT_FAILED,
-                        "The order could not be completed. Place it again with a new key.");
+        return err_make(
+            ERR_CHECKOUT_FAILED,
+            "The order could not be completed. Place it again with a new key.");
     }
 }
 

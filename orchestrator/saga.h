@@ -41,40 +41,40 @@ struct saga_step {
 struct saga {
     struct sagas *sagas;
     struct checkout checkout; /* its failure.money is under the sagas' lock */
-    const char *call_id; /* of the call that began it, or NULL */
+    const char *call_id;      /* of the call that began it, or NULL */
     const char *request; /* names it in logs and calls: call_id, the claim's, or else the
                           * order's id */
     struct trace trace;  /* our place in its trace */
-    struct arena *arena;     /* the saga's own: it outlives its callers */
-    struct arena *scratch;   /* of the step under way; reset before each */
-    struct db_op op;         /* of the step under way */
+    struct arena *arena; /* the saga's own: it outlives its callers */
+    struct arena *scratch; /* of the step under way; reset before each */
+    struct db_op op;       /* of the step under way */
 
     /* The engine's. */
-    int step;                /* being done, or being undone */
-    bool touched;            /* an attempt of this step may have taken effect */
-    int undo_from;           /* the last step that may need undoing; -1: none */
-    bool refused;            /* aborting is durable; under the sagas' lock */
-    int64_t renewed_ms;      /* when its lease was last renewed; likewise */
-    int attempts;            /* of this step, so far */
-    struct err trouble;      /* what the last attempt that failed came to */
-    int troubled_step;       /* of that attempt */
-    int tries;               /* of that step, with it */
-    int64_t give_up_ms;      /* clock_monotonic_ms: past it, a step that fails is refused */
+    int step;           /* being done, or being undone */
+    bool touched;       /* an attempt of this step may have taken effect */
+    int undo_from;      /* the last step that may need undoing; -1: none */
+    bool refused;       /* aborting is durable; under the sagas' lock */
+    int64_t renewed_ms; /* when its lease was last renewed; likewise */
+    int attempts;       /* of this step, so far */
+    struct err trouble; /* what the last attempt that failed came to */
+    int troubled_step;  /* of that attempt */
+    int tries;          /* of that step, with it */
+    int64_t give_up_ms; /* clock_monotonic_ms: past it, a step that fails is refused */
     struct waiter *waiters;
     struct saga *next;
 };
 
 struct sagas_config {
-    struct db *db;               /* all borrowed; they must outlive the sagas */
+    struct db *db; /* all borrowed; they must outlive the sagas */
     struct channel *inventory;
     struct channel *payment;
     const struct saga_step *steps;
     int step_count;
     int64_t lease_ms;
-    int64_t step_timeout_ms;     /* of one attempt at a step */
-    int64_t give_up_ms;          /* age at which a checkout that cannot go on is aborted */
-    int64_t attention_after;     /* attempts to undo, before an operator is called */
-    size_t most;                 /* sagas at once */
+    int64_t step_timeout_ms; /* of one attempt at a step */
+    int64_t give_up_ms;      /* age at which a checkout that cannot go on is aborted */
+    int64_t attention_after; /* attempts to undo, before an operator is called */
+    size_t most;             /* sagas at once */
     /* Told, on any thread and under the sagas' lock, of what chores that rest are to do: a saga
      * begins or somebody waits; an order and its event were written.  NULL: nobody is. */
     void (*on_work)(void *chores);
@@ -91,7 +91,8 @@ void sagas_forget_chores(struct sagas *sagas); /* NULL is allowed */
 /* Lets each saga end its step and drop out, to be taken over when its lease runs out; waits
  * up to drain_ms for them.  False when some are still under way: nothing they use may then
  * be freed. */
-bool sagas_stop(struct sagas *sagas, int64_t drain_ms) __attribute__((warn_unused_result));
+bool sagas_stop(struct sagas *sagas, int64_t drain_ms)
+    __attribute__((warn_unused_result));
 
 const struct sagas_config *sagas_config(const struct sagas *sagas);
 

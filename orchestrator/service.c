@@ -107,7 +107,8 @@ static void get_order(Orders__V1__Orders_Service *service,
 
 static struct err check_time(int64_t since_ms, int64_t until_ms)
 {
-    if (since_ms >= 0 && until_ms >= 0 && since_ms < ULID_MS_END && until_ms < ULID_MS_END)
+    if (since_ms >= 0 && until_ms >= 0 && since_ms < ULID_MS_END &&
+        until_ms < ULID_MS_END)
         return ERR_NONE;
     return err_make(ERR_INVALID_ARGUMENT,
                     "since_ms and until_ms must be Unix milliseconds, or 0.");
@@ -130,9 +131,10 @@ static struct err check_list_orders(const Orders__V1__ListOrdersRequest *in)
     if (failed(e) || in->idempotency_key[0] == '\0')
         return e;
     if (in->cursor[0] != '\0')
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "idempotency_key finds one order, so there is no next page: leave "
-                        "cursor out.");
+        return err_make(
+            ERR_INVALID_ARGUMENT,
+            "idempotency_key finds one order, so there is no next page: leave "
+            "cursor out.");
     return check_key(in->idempotency_key);
 }
 
@@ -214,7 +216,8 @@ static struct err check_put_cart(const Orders__V1__PutCartRequest *in)
     return e;
 }
 
-static void put_cart(Orders__V1__Orders_Service *service, const Orders__V1__PutCartRequest *in,
+static void put_cart(Orders__V1__Orders_Service *service,
+                     const Orders__V1__PutCartRequest *in,
                      Orders__V1__PutCartReply_Closure reply, void *call)
 {
     struct scope scope;
@@ -230,7 +233,8 @@ static struct err check_get_cart(const Orders__V1__GetCartRequest *in)
     return failed(e) ? e : check_name("cart_id", in->cart_id);
 }
 
-static void get_cart(Orders__V1__Orders_Service *service, const Orders__V1__GetCartRequest *in,
+static void get_cart(Orders__V1__Orders_Service *service,
+                     const Orders__V1__GetCartRequest *in,
                      Orders__V1__GetCartReply_Closure reply, void *call)
 {
     struct scope scope;
@@ -274,9 +278,10 @@ static struct err check_key_of_user(const Orders__V1__ListCheckoutsRequest *in)
         return err_make(ERR_INVALID_ARGUMENT,
                         "idempotency_key needs user_id: a key belongs to its user.");
     if (in->request_id[0] != '\0' || in->before_id[0] != '\0')
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "idempotency_key finds one checkout: request_id and before_id cannot "
-                        "stand beside it.");
+        return err_make(
+            ERR_INVALID_ARGUMENT,
+            "idempotency_key finds one checkout: request_id and before_id cannot "
+            "stand beside it.");
     return check_key(in->idempotency_key);
 }
 

@@ -7,8 +7,8 @@
 #include "rpc/timer.h"
 
 enum {
-    MARGIN_MS = 150,      /* for the answer to reach a caller that waits no longer */
-    PAUSE_LEAST_MS = 20,  /* between looks at the row, doubling */
+    MARGIN_MS = 150,     /* for the answer to reach a caller that waits no longer */
+    PAUSE_LEAST_MS = 20, /* between looks at the row, doubling */
     PAUSE_MOST_MS = 320,
 };
 
@@ -62,12 +62,13 @@ void waiter_fail(struct waiter *waiter, struct err error)
 
 void waiter_expire(struct waiter *waiter)
 {
-    waiter_fail(waiter,
-                waiter->joined
-                    ? err_make(ERR_CHECKOUT_IN_PROGRESS,
-                               "An earlier request with this key is still running; ask again.")
-                    : err_unknown(ERR_DEADLINE_EXCEEDED,
-                                  "The outcome is not known yet; ask again with the same key."));
+    waiter_fail(
+        waiter,
+        waiter->joined
+            ? err_make(ERR_CHECKOUT_IN_PROGRESS,
+                       "An earlier request with this key is still running; ask again.")
+            : err_unknown(ERR_DEADLINE_EXCEEDED,
+                          "The outcome is not known yet; ask again with the same key."));
 }
 
 static void look(void *arg);
@@ -107,8 +108,8 @@ static void on_found(void *arg, struct err error, const struct db_rows *rows)
     if (error.code == ERR_DATA_LOSS) {
         error.effect = EFFECT_UNKNOWN;
         waiter_fail(waiter, error);
-    } else if (!failed(error) &&
-        (checkout.state == CHECKOUT_COMPLETED || checkout.state == CHECKOUT_FAILED))
+    } else if (!failed(error) && (checkout.state == CHECKOUT_COMPLETED ||
+                                  checkout.state == CHECKOUT_FAILED))
         waiter_finish(waiter, &checkout);
     else /* also when the database is away for the moment: nothing is wrong with it */
         look_again(waiter, &checkout);

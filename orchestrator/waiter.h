@@ -14,9 +14,9 @@ struct waiter {
     struct rpc_call *call;
     Orders__V1__PlaceReply_Closure reply;
     const char *key, *user_id; /* the key as it is stored */
-    struct trace trace;  /* our place in the call's */
-    bool joined;         /* not the call that began the checkout */
-    int64_t deadline_ms; /* clock_monotonic_ms; a little before the caller's own */
+    struct trace trace;        /* our place in the call's */
+    bool joined;               /* not the call that began the checkout */
+    int64_t deadline_ms;       /* clock_monotonic_ms; a little before the caller's own */
     struct db *db;
     struct db_query query;
     int64_t pause_ms;

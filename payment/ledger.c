@@ -23,8 +23,8 @@ static void finish(struct work *work, struct err error, const ProtobufCMessage *
     work->scope.done(work->scope.arg, error, reply);
 }
 
-static struct work *begin(struct db *db, struct provider *provider, const struct scope *scope,
-                          const char *id)
+static struct work *begin(struct db *db, struct provider *provider,
+                          const struct scope *scope, const char *id)
 {
     struct work *work = arena_alloc(scope->arena, sizeof *work);
     const char *key = ledger_key(scope->arena, id);
@@ -33,7 +33,8 @@ static struct work *begin(struct db *db, struct provider *provider, const struct
         scope->done(scope->arg, err_memory(), NULL);
         return NULL;
     }
-    *work = (struct work){.db = db, .provider = provider, .scope = *scope, .id = id, .key = key};
+    *work = (struct work){
+        .db = db, .provider = provider, .scope = *scope, .id = id, .key = key};
     work->op.deadline_ms = scope->deadline_ms;
     work->op.cancel = scope->cancel; /* until the provider was asked */
     work->op.request = scope->request;
@@ -106,11 +107,10 @@ static const struct db_kind SETTLE = {
         "RETURNING c.id, c.state, c.provider_charge_id, c.decline_code",
     .write_answers = true,
     .rows = "+itTT",
-    .answer =
-        "SELECT a.ordinal, c.state, c.provider_charge_id, c.decline_code "
-        "FROM unnest($1) WITH ORDINALITY AS a(id, ordinal) "
-        "JOIN payment.charges c ON c.id = a.id "
-        "ORDER BY a.ordinal",
+    .answer = "SELECT a.ordinal, c.state, c.provider_charge_id, c.decline_code "
+              "FROM unnest($1) WITH ORDINALITY AS a(id, ordinal) "
+              "JOIN payment.charges c ON c.id = a.id "
+              "ORDER BY a.ordinal",
 };
 
 /* ADVICE of proto/payment.proto. */
@@ -165,8 +165,8 @@ static struct err declined(const char *code)
 /* A state that this program never writes there, or one without what belongs to it. */
 static struct err damaged(const struct work *work, const char *state)
 {
-    log_line(LOG_ERROR, "charge_damaged", "request=%s order=%s state=%s", work->scope.request,
-              work->id, state);
+    log_line(LOG_ERROR, "charge_damaged", "request=%s order=%s state=%s",
+             work->scope.request, work->id, state);
     return err_unknown(ERR_DATA_LOSS, "Charge %s is damaged, as %s.", work->id, state);
 }
 
@@ -288,21 +288,19 @@ void ledger_charge(struct db *db, struct provider *provider, const struct scope 
 static const struct db_kind BAR = {
     .name = "bar",
     .head = "t", /* id */
-    .write =
-        "WITH tombstone AS ("
-        "    INSERT INTO payment.charges (id, state, settled_at)"
-        "    SELECT DISTINCT a.id, 'refunded', now() FROM unnest($1) AS a(id)"
-        "    WHERE NOT EXISTS (SELECT FROM payment.charges c WHERE c.id = a.id)"
-        "    ORDER BY a.id"
-        ")"
-        "UPDATE payment.charges SET state = 'refunding' "
-        "WHERE id = ANY ($1) AND state IN ('intent', 'captured')",
+    .write = "WITH tombstone AS ("
+             "    INSERT INTO payment.charges (id, state, settled_at)"
+             "    SELECT DISTINCT a.id, 'refunded', now() FROM unnest($1) AS a(id)"
+             "    WHERE NOT EXISTS (SELECT FROM payment.charges c WHERE c.id = a.id)"
+             "    ORDER BY a.id"
+             ")"
+             "UPDATE payment.charges SET state = 'refunding' "
+             "WHERE id = ANY ($1) AND state IN ('intent', 'captured')",
     .rows = "+iti",
-    .answer =
-        "SELECT a.ordinal, c.state, c.refunded_cents "
-        "FROM unnest($1) WITH ORDINALITY AS a(id, ordinal) "
-        "JOIN payment.charges c ON c.id = a.id "
-        "ORDER BY a.ordinal",
+    .answer = "SELECT a.ordinal, c.state, c.refunded_cents "
+              "FROM unnest($1) WITH ORDINALITY AS a(id, ordinal) "
+              "JOIN payment.charges c ON c.id = a.id "
+              "ORDER BY a.ordinal",
 };
 
 static const struct db_kind REFUNDED = {
@@ -313,11 +311,10 @@ static const struct db_kind REFUNDED = {
         " SET state = 'refunded', refunded_cents = a.cents, settled_at = now() "
         "FROM unnest($1, $2) AS a(id, cents) WHERE c.id = a.id AND c.state = 'refunding'",
     .rows = "+iti",
-    .answer =
-        "SELECT a.ordinal, c.state, c.refunded_cents "
-        "FROM unnest($1) WITH ORDINALITY AS a(id, ordinal) "
-        "JOIN payment.charges c ON c.id = a.id "
-        "ORDER BY a.ordinal",
+    .answer = "SELECT a.ordinal, c.state, c.refunded_cents "
+              "FROM unnest($1) WITH ORDINALITY AS a(id, ordinal) "
+              "JOIN payment.charges c ON c.id = a.id "
+              "ORDER BY a.ordinal",
 };
 
 static void answer_refund(struct work *work, int64_t cents)
@@ -379,28 +376,28 @@ void ledger_refund(struct db *db, struct provider *provider, const struct scope 
 static const struct db_kind ADD_METHOD = {
     .name = "add_method",
     .head = "tttt", /* user, id, token, label */
-    .write =
-        "INSERT INTO payment.methods (user_id, id, provider_token, label)"
-        "SELECT DISTINCT ON (1, 2) a.user_id::uuid, a.id, a.token, a.label "
-        "FROM unnest($1, $2, $3, $4) AS a(user_id, id, token, label) "
-        "ORDER BY 1, 2 "
-        "ON CONFLICT (user_id, id) DO NOTHING",
+    .write = "INSERT INTO payment.methods (user_id, id, provider_token, label)"
+             "SELECT DISTINCT ON (1, 2) a.user_id::uuid, a.id, a.token, a.label "
+             "FROM unnest($1, $2, $3, $4) AS a(user_id, id, token, label) "
+             "ORDER BY 1, 2 "
+             "ON CONFLICT (user_id, id) DO NOTHING",
     .rows = "+ib",
-    .answer =
-        "SELECT a.ordinal, m.provider_token = a.token "
-        "FROM unnest($1, $2, $3) WITH ORDINALITY AS a(user_id, id, token, ordinal) "
-        "JOIN payment.methods m ON m.user_id = a.user_id::uuid AND m.id = a.id "
-        "ORDER BY a.ordinal",
+    .answer = "SELECT a.ordinal, m.provider_token = a.token "
+              "FROM unnest($1, $2, $3) WITH ORDINALITY AS a(user_id, id, token, ordinal) "
+              "JOIN payment.methods m ON m.user_id = a.user_id::uuid AND m.id = a.id "
+              "ORDER BY a.ordinal",
 };
 
 static void on_method_added(void *arg, struct err error, const struct db_rows *rows)
 {
     struct work *work = arg;
-    const Payment__V1__AddPaymentMethodReply reply = PAYMENT__V1__ADD_PAYMENT_METHOD_REPLY__INIT;
+    const Payment__V1__AddPaymentMethodReply reply =
+        PAYMENT__V1__ADD_PAYMENT_METHOD_REPLY__INIT;
 
     if (!failed(error) && !db_bool(rows, 0, 1))
-        error = err_make(ERR_ALREADY_EXISTS,
-                         "Payment method %s is another card; choose another id.", work->id);
+        error =
+            err_make(ERR_ALREADY_EXISTS,
+                     "Payment method %s is another card; choose another id.", work->id);
     finish(work, error, &reply.base);
 }
 
@@ -420,7 +417,8 @@ void ledger_add_method(struct db *db, const struct scope *scope,
 
 void ledger_configure(struct db_config *config)
 {
-    static const struct db_kind *const KINDS[] = {&ADD_METHOD, &INTEND, &SETTLE, &BAR, &REFUNDED};
+    static const struct db_kind *const KINDS[] = {&ADD_METHOD, &INTEND, &SETTLE, &BAR,
+                                                  &REFUNDED};
 
     config->kinds = KINDS;
     config->kind_count = sizeof KINDS / sizeof *KINDS;

@@ -60,7 +60,8 @@ void ledger_list_provider(struct provider *provider, const struct scope *scope,
                           const Payment__V1__ListProviderChargesRequest *request);
 
 /* What the provider knows a charge by, in the arena; NULL when memory is short. */
-char *ledger_key(struct arena *arena, const char *charge_id) __attribute__((warn_unused_result));
+char *ledger_key(struct arena *arena, const char *charge_id)
+    __attribute__((warn_unused_result));
 
 /* "intent" and so on, as in the column. */
 Payment__V1__ChargeState ledger_state(const char *name);

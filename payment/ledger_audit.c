@@ -37,15 +37,16 @@ struct reading {
     struct ulid_range range; /* likewise */
 };
 
-#define ENTRY                                                                                 \
-    "SELECT id, state, amount_cents, refunded_cents, coalesce(currency, ''),"                 \
-    "       coalesce(provider_charge_id, ''),"                                                \
-    "       (extract(epoch FROM created_at) * 1000)::bigint,"                                 \
-    "       (extract(epoch FROM now()) * 1000)::bigint "                                      \
+#define ENTRY                                                                            \
+    "SELECT id, state, amount_cents, refunded_cents, coalesce(currency, ''),"            \
+    "       coalesce(provider_charge_id, ''),"                                           \
+    "       (extract(epoch FROM created_at) * 1000)::bigint,"                            \
+    "       (extract(epoch FROM now()) * 1000)::bigint "                                 \
     "FROM payment.charges "
 #define ENTRY_SHAPE "*ttiittii"
 
-static void fill_charge(Payment__V1__ChargeEntry *entry, const struct db_rows *rows, int row)
+static void fill_charge(Payment__V1__ChargeEntry *entry, const struct db_rows *rows,
+                        int row)
 {
     payment__v1__charge_entry__init(entry);
     entry->charge_id = (char *)db_text(rows, row, 0);
@@ -91,7 +92,8 @@ static void on_newest(void *arg, struct err error, const struct db_rows *rows)
     reply.charges = arena_alloc(reading->scope.arena, sizeof *reply.charges * count);
     if (entries == NULL || reply.charges == NULL)
         error = err_memory();
-    for (size_t i = 0; !failed(error) && i < count && db_text(rows, (int)i, 0) != NULL; i++) {
+    for (size_t i = 0; !failed(error) && i < count && db_text(rows, (int)i, 0) != NULL;
+         i++) {
         error = db_entry_check(rows, (int)i, &ENTRY_SHAPE[1]);
         if (failed(error))
             break;
@@ -131,12 +133,18 @@ _Static_assert(PAGE_SCAN_MAX == 10000, "as NEWEST says");
 static const char *state_name(Payment__V1__ChargeState state)
 {
     switch (state) {
-    case PAYMENT__V1__CHARGE_STATE__INTENT: return "intent";
-    case PAYMENT__V1__CHARGE_STATE__CAPTURED: return "captured";
-    case PAYMENT__V1__CHARGE_STATE__DECLINED: return "declined";
-    case PAYMENT__V1__CHARGE_STATE__REFUNDING: return "refunding";
-    case PAYMENT__V1__CHARGE_STATE__REFUNDED: return "refunded";
-    default: return "";
+    case PAYMENT__V1__CHARGE_STATE__INTENT:
+        return "intent";
+    case PAYMENT__V1__CHARGE_STATE__CAPTURED:
+        return "captured";
+    case PAYMENT__V1__CHARGE_STATE__DECLINED:
+        return "declined";
+    case PAYMENT__V1__CHARGE_STATE__REFUNDING:
+        return "refunding";
+    case PAYMENT__V1__CHARGE_STATE__REFUNDED:
+        return "refunded";
+    default:
+        return "";
     }
 }
 
@@ -159,10 +167,10 @@ void ledger_list_newest(struct db *db, const struct scope *scope,
         scope->done(scope->arg, err_memory(), NULL);
         return;
     }
-    *reading = (struct reading){.scope = *scope,
-                                .limit = in->limit == 0 ? PAGE_MOST : in->limit,
-                                .range = ulid_range(in->since_ms, in->until_ms,
-                                                    in->before_id)};
+    *reading =
+        (struct reading){.scope = *scope,
+                         .limit = in->limit == 0 ? PAGE_MOST : in->limit,
+                         .range = ulid_range(in->since_ms, in->until_ms, in->before_id)};
     if (in->only_id[0] != '\0')
         ulid_range_only(&reading->range, in->only_id);
     reading->query = (struct db_query){
@@ -205,13 +213,13 @@ void ledger_list(struct db *db, const struct scope *scope,
                                 .values = {db_t(request->only_id)}});
     else
         start(db, scope,
-              (struct db_query){.name = "list_charges",
-                                .types = "ti",
-                                .rows = ENTRY_SHAPE,
-                                .sql = ENTRY "WHERE id > $1 ORDER BY id LIMIT $2",
-                                .values = {db_t(request->after_id),
-                                           db_i(request->limit == 0 ? PAGE_MOST
-                                                                    : request->limit)}});
+              (struct db_query){
+                  .name = "list_charges",
+                  .types = "ti",
+                  .rows = ENTRY_SHAPE,
+                  .sql = ENTRY "WHERE id > $1 ORDER BY id LIMIT $2",
+                  .values = {db_t(request->after_id),
+                             db_i(request->limit == 0 ? PAGE_MOST : request->limit)}});
 }
 
 /* ---- the provider's ----------------------------------------------------------------- */
@@ -219,15 +227,20 @@ void ledger_list(struct db *db, const struct scope *scope,
 static Payment__V1__ProviderStatus status_of(enum provider_status status)
 {
     switch (status) {
-    case PROVIDER_CAPTURED: return PAYMENT__V1__PROVIDER_STATUS__PROVIDER_CAPTURED;
-    case PROVIDER_DECLINED: return PAYMENT__V1__PROVIDER_STATUS__PROVIDER_DECLINED;
-    case PROVIDER_REFUNDED: return PAYMENT__V1__PROVIDER_STATUS__PROVIDER_REFUNDED;
-    case PROVIDER_VOIDED: return PAYMENT__V1__PROVIDER_STATUS__PROVIDER_VOIDED;
+    case PROVIDER_CAPTURED:
+        return PAYMENT__V1__PROVIDER_STATUS__PROVIDER_CAPTURED;
+    case PROVIDER_DECLINED:
+        return PAYMENT__V1__PROVIDER_STATUS__PROVIDER_DECLINED;
+    case PROVIDER_REFUNDED:
+        return PAYMENT__V1__PROVIDER_STATUS__PROVIDER_REFUNDED;
+    case PROVIDER_VOIDED:
+        return PAYMENT__V1__PROVIDER_STATUS__PROVIDER_VOIDED;
     }
     return PAYMENT__V1__PROVIDER_STATUS__PROVIDER_UNSPECIFIED;
 }
 
-static void fill_entry(Payment__V1__ProviderEntry *out, const struct provider_entry *entry)
+static void fill_entry(Payment__V1__ProviderEntry *out,
+                       const struct provider_entry *entry)
 {
     payment__v1__provider_entry__init(out);
     out->key = (char *)entry->key;
@@ -244,9 +257,11 @@ static void fill_entry(Payment__V1__ProviderEntry *out, const struct provider_en
 static void on_listed(void *arg, struct err error, const struct provider_list *list)
 {
     const struct scope *scope = arg;
-    Payment__V1__ListProviderChargesReply reply = PAYMENT__V1__LIST_PROVIDER_CHARGES_REPLY__INIT;
+    Payment__V1__ListProviderChargesReply reply =
+        PAYMENT__V1__LIST_PROVIDER_CHARGES_REPLY__INIT;
     size_t count = failed(error) ? 0 : list->count;
-    Payment__V1__ProviderEntry *entries = arena_alloc(scope->arena, sizeof *entries * count);
+    Payment__V1__ProviderEntry *entries =
+        arena_alloc(scope->arena, sizeof *entries * count);
 
     reply.charges = arena_alloc(scope->arena, sizeof *reply.charges * count);
     if (entries == NULL || reply.charges == NULL)

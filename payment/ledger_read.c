@@ -10,7 +10,8 @@ struct reading {
     const char *what; /* the id asked for */
 };
 
-static void finish(struct reading *reading, struct err error, const ProtobufCMessage *reply)
+static void finish(struct reading *reading, struct err error,
+                   const ProtobufCMessage *reply)
 {
     reading->scope.done(reading->scope.arg, error, reply);
 }
@@ -91,11 +92,12 @@ void ledger_get(struct db *db, const struct scope *scope,
               .name = "get_charge",
               .types = "t",
               .rows = "*tTiiTTTiI",
-              .sql = "SELECT state, user_id::text, amount_cents, refunded_cents, currency,"
-                     "       provider_charge_id, decline_code,"
-                     "       (extract(epoch FROM created_at) * 1000)::bigint,"
-                     "       (extract(epoch FROM settled_at) * 1000)::bigint "
-                     "FROM payment.charges WHERE id = $1",
+              .sql =
+                  "SELECT state, user_id::text, amount_cents, refunded_cents, currency,"
+                  "       provider_charge_id, decline_code,"
+                  "       (extract(epoch FROM created_at) * 1000)::bigint,"
+                  "       (extract(epoch FROM settled_at) * 1000)::bigint "
+                  "FROM payment.charges WHERE id = $1",
               .values = {db_t(request->charge_id)},
               .done = on_charge,
           },
@@ -107,7 +109,8 @@ void ledger_get(struct db *db, const struct scope *scope,
 static void on_methods(void *arg, struct err error, const struct db_rows *rows)
 {
     struct reading *reading = arg;
-    Payment__V1__ListPaymentMethodsReply reply = PAYMENT__V1__LIST_PAYMENT_METHODS_REPLY__INIT;
+    Payment__V1__ListPaymentMethodsReply reply =
+        PAYMENT__V1__LIST_PAYMENT_METHODS_REPLY__INIT;
     size_t count = failed(error) ? 0 : (size_t)rows->count;
     Payment__V1__PaymentMethod *methods =
         arena_alloc(reading->scope.arena, sizeof *methods * count);

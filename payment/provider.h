@@ -25,11 +25,12 @@ struct provider_charge {
 struct provider_outcome {
     const char *provider_charge_id; /* when captured, else NULL */
     const char *decline_code;       /* when declined, else NULL */
-    int64_t refunded_cents;         /* of a refund: 0 when there was nothing to give back */
+    int64_t refunded_cents; /* of a refund: 0 when there was nothing to give back */
 };
 
 /* ABORTED: the key was refunded before it was charged, and is barred. */
-typedef void provider_done(void *arg, struct err error, const struct provider_outcome *outcome);
+typedef void provider_done(void *arg, struct err error,
+                           const struct provider_outcome *outcome);
 
 enum provider_status {
     PROVIDER_CAPTURED, /* it took the money */
@@ -65,7 +66,8 @@ struct provider_page {
     int64_t deadline_ms;   /* clock_monotonic_ms */
 };
 
-typedef void provider_listed(void *arg, struct err error, const struct provider_list *list);
+typedef void provider_listed(void *arg, struct err error,
+                             const struct provider_list *list);
 
 /* A provider is a table of functions and its own state; all may be called from any thread
  * and call `done` exactly once, from any thread, maybe before they return. */

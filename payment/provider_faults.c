@@ -28,7 +28,8 @@ struct passing {
 
 static struct err lost_answer(void)
 {
-    return err_unknown(ERR_DEADLINE_EXCEEDED, "The card provider did not answer in time.");
+    return err_unknown(ERR_DEADLINE_EXCEEDED,
+                       "The card provider did not answer in time.");
 }
 
 static void on_answer(void *arg, struct err error, const struct provider_outcome *outcome)
@@ -85,7 +86,8 @@ static void pass(struct passing *p)
             abort();
         break;
     case FAULT_ERROR:
-        p->done(p->arg, err_make(ERR_UNAVAILABLE, "The card provider is out of order."), NULL);
+        p->done(p->arg, err_make(ERR_UNAVAILABLE, "The card provider is out of order."),
+                NULL);
         free(p);
         return;
     case FAULT_DROP:
@@ -95,8 +97,9 @@ static void pass(struct passing *p)
     free(p);
 }
 
-static struct passing *passing(struct provider *provider, const char *what, const char *key,
-                               int64_t deadline_ms, provider_done *done, void *arg)
+static struct passing *passing(struct provider *provider, const char *what,
+                               const char *key, int64_t deadline_ms, provider_done *done,
+                               void *arg)
 {
     struct passing *p = calloc(1, sizeof *p);
 

@@ -13,4 +13,5 @@
 
 /* Failpoints PROGRAM.provider.charge and .refund around `real`, which is borrowed; lives as
  * long as the process.  NULL when memory is short. */
-struct provider *provider_faults(struct provider *real) __attribute__((warn_unused_result));
+struct provider *provider_faults(struct provider *real)
+    __attribute__((warn_unused_result));

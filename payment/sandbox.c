@@ -82,10 +82,11 @@ static void finish_failed(struct request *r, struct err error)
 static const struct db_kind ATTEMPT = {
     .name = "attempt",
     .head = "t", /* key */
-    .write = "INSERT INTO sandbox.attempts (idempotency_key, count)"
-             "SELECT a.key, count(*) FROM unnest($1) AS a(key) GROUP BY a.key ORDER BY a.key "
-             "ON CONFLICT (idempotency_key)"
-             " DO UPDATE SET count = sandbox.attempts.count + EXCLUDED.count",
+    .write =
+        "INSERT INTO sandbox.attempts (idempotency_key, count)"
+        "SELECT a.key, count(*) FROM unnest($1) AS a(key) GROUP BY a.key ORDER BY a.key "
+        "ON CONFLICT (idempotency_key)"
+        " DO UPDATE SET count = sandbox.attempts.count + EXCLUDED.count",
     .rows = "+ii",
     .answer = "SELECT a.ordinal, t.count "
               "FROM unnest($1) WITH ORDINALITY AS a(key, ordinal) "
@@ -107,11 +108,12 @@ static const struct db_kind CHARGE = {
              "RETURNING idempotency_key, status, provider_charge_id, decline_code, true",
     .write_answers = true,
     .rows = "+itTTB",
-    .answer = "SELECT a.ordinal, c.status, c.provider_charge_id, c.decline_code,"
-              "       c.amount_cents = a.amount AND c.currency = a.currency "
-              "FROM unnest($1, $4, $5) WITH ORDINALITY AS a(key, amount, currency, ordinal) "
-              "JOIN sandbox.charges c ON c.idempotency_key = a.key "
-              "ORDER BY a.ordinal",
+    .answer =
+        "SELECT a.ordinal, c.status, c.provider_charge_id, c.decline_code,"
+        "       c.amount_cents = a.amount AND c.currency = a.currency "
+        "FROM unnest($1, $4, $5) WITH ORDINALITY AS a(key, amount, currency, ordinal) "
+        "JOIN sandbox.charges c ON c.idempotency_key = a.key "
+        "ORDER BY a.ordinal",
 };
 
 static void on_answer_lost(void *arg)
@@ -141,13 +143,15 @@ static void answer_charge(struct request *r, const struct db_rows *rows)
                                        .decline_code = db_text(rows, 0, 3)};
 
     if (strcmp(status, "voided") == 0 || strcmp(status, "refunded") == 0)
-        finish_failed(r, err_make(ERR_ABORTED, "The key was refunded; it is not charged again."));
+        finish_failed(
+            r, err_make(ERR_ABORTED, "The key was refunded; it is not charged again."));
     else if (!db_bool(rows, 0, 4) && outcome.decline_code == NULL)
         finish_failed(r, err_make(ERR_ALREADY_EXISTS, "The key charged another amount."));
     else if (outcome.decline_code == NULL && outcome.provider_charge_id == NULL)
         finish_failed(r, err_unknown(ERR_DATA_LOSS, "The provider's charge has no id."));
     else if (outcome.decline_code != NULL)
-        finish(r, ERR_NONE, (struct provider_outcome){.decline_code = outcome.decline_code});
+        finish(r, ERR_NONE,
+               (struct provider_outcome){.decline_code = outcome.decline_code});
     else
         finish(r, ERR_NONE, outcome);
 }
@@ -210,8 +214,8 @@ static void begin_charge(struct request *r)
     }
 }
 
-static struct request *new_request(struct provider *provider, const char *key, int64_t deadline,
-                                   provider_done *done, void *arg)
+static struct request *new_request(struct provider *provider, const char *key,
+                                   int64_t deadline, provider_done *done, void *arg)
 {
     struct request *r = calloc(1, sizeof *r);
 
@@ -257,16 +261,17 @@ static void charge(struct provider *provider, const struct provider_charge *c,
 static const struct db_kind REFUND = {
     .name = "refund",
     .head = "t", /* key */
-    .write = "WITH barred AS ("
-             "    INSERT INTO sandbox.charges (idempotency_key, status)"
-             "    SELECT DISTINCT a.key, 'voided' FROM unnest($1) AS a(key)"
-             "    WHERE NOT EXISTS (SELECT FROM sandbox.charges c"
-             "                      WHERE c.idempotency_key = a.key)"
-             "    ORDER BY a.key"
-             ")"
-             "UPDATE sandbox.charges"
-             " SET status = 'refunded', refunded_cents = amount_cents, refunded_at = now() "
-             "WHERE idempotency_key = ANY ($1) AND status = 'captured'",
+    .write =
+        "WITH barred AS ("
+        "    INSERT INTO sandbox.charges (idempotency_key, status)"
+        "    SELECT DISTINCT a.key, 'voided' FROM unnest($1) AS a(key)"
+        "    WHERE NOT EXISTS (SELECT FROM sandbox.charges c"
+        "                      WHERE c.idempotency_key = a.key)"
+        "    ORDER BY a.key"
+        ")"
+        "UPDATE sandbox.charges"
+        " SET status = 'refunded', refunded_cents = amount_cents, refunded_at = now() "
+        "WHERE idempotency_key = ANY ($1) AND status = 'captured'",
     .rows = "+ii",
     .answer = "SELECT a.ordinal, c.refunded_cents "
               "FROM unnest($1) WITH ORDINALITY AS a(key, ordinal) "

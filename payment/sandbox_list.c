@@ -48,12 +48,12 @@ static void on_listed(void *arg, struct err error, const struct db_rows *rows)
     free(listing);
 }
 
-#define ENTRY                                                                                 \
-    "SELECT idempotency_key, coalesce(provider_charge_id, ''), status, amount_cents,"         \
-    "       refunded_cents, coalesce(currency, ''),"                                          \
-    "       (extract(epoch FROM created_at) * 1000)::bigint,"                                 \
-    "       (extract(epoch FROM refunded_at) * 1000)::bigint,"                                \
-    "       (extract(epoch FROM now()) * 1000)::bigint "                                      \
+#define ENTRY                                                                            \
+    "SELECT idempotency_key, coalesce(provider_charge_id, ''), status, amount_cents,"    \
+    "       refunded_cents, coalesce(currency, ''),"                                     \
+    "       (extract(epoch FROM created_at) * 1000)::bigint,"                            \
+    "       (extract(epoch FROM refunded_at) * 1000)::bigint,"                           \
+    "       (extract(epoch FROM now()) * 1000)::bigint "                                 \
     "FROM sandbox.charges "
 
 void sandbox_list(struct db *db, const struct provider_page *page, provider_listed *done,
@@ -71,7 +71,8 @@ void sandbox_list(struct db *db, const struct provider_page *page, provider_list
     listing->done = done;
     listing->arg = arg;
     listing->room = room;
-    strncpy(listing->key, one ? page->only_key : page->after_key, sizeof listing->key - 1);
+    strncpy(listing->key, one ? page->only_key : page->after_key,
+            sizeof listing->key - 1);
     listing->query = (struct db_query){
         .name = one ? "one_charge" : "list_charges",
         .types = one ? "t" : "ti",

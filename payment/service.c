@@ -53,7 +53,8 @@ static struct err check_charge(const Payment__V1__ChargeRequest *in)
     return e;
 }
 
-static void charge(Payment__V1__Payment_Service *service, const Payment__V1__ChargeRequest *in,
+static void charge(Payment__V1__Payment_Service *service,
+                   const Payment__V1__ChargeRequest *in,
                    Payment__V1__ChargeReply_Closure reply, void *call)
 {
     struct scope scope;
@@ -63,7 +64,8 @@ static void charge(Payment__V1__Payment_Service *service, const Payment__V1__Cha
         ledger_charge(self(service)->db, self(service)->provider, &scope, in);
 }
 
-static void refund(Payment__V1__Payment_Service *service, const Payment__V1__RefundRequest *in,
+static void refund(Payment__V1__Payment_Service *service,
+                   const Payment__V1__RefundRequest *in,
                    Payment__V1__RefundReply_Closure reply, void *call)
 {
     struct scope scope;
@@ -102,13 +104,16 @@ static struct err check_new_method(const Payment__V1__AddPaymentMethodRequest *i
 
 static void add_payment_method(Payment__V1__Payment_Service *service,
                                const Payment__V1__AddPaymentMethodRequest *in,
-                               Payment__V1__AddPaymentMethodReply_Closure reply, void *call)
+                               Payment__V1__AddPaymentMethodReply_Closure reply,
+                               void *call)
 {
     struct err e = check_new_method(in);
     struct scope scope;
 
-    if (!failed(e) && self(service)->provider->shared_method(in->payment_method_id) != NULL)
-        e = err_make(ERR_ALREADY_EXISTS, "%s is a method every user has; choose another id.",
+    if (!failed(e) &&
+        self(service)->provider->shared_method(in->payment_method_id) != NULL)
+        e = err_make(ERR_ALREADY_EXISTS,
+                     "%s is a method every user has; choose another id.",
                      in->payment_method_id);
     if (scope_open(&scope, call, (ProtobufCClosure)reply, e))
         ledger_add_method(self(service)->db, &scope, in);
@@ -116,7 +121,8 @@ static void add_payment_method(Payment__V1__Payment_Service *service,
 
 static void list_payment_methods(Payment__V1__Payment_Service *service,
                                  const Payment__V1__ListPaymentMethodsRequest *in,
-                                 Payment__V1__ListPaymentMethodsReply_Closure reply, void *call)
+                                 Payment__V1__ListPaymentMethodsReply_Closure reply,
+                                 void *call)
 {
     struct scope scope;
 

@@ -78,7 +78,8 @@ struct greeter greet_make(const char *address)
 {
     union address to;
 
-    return (struct greeter){.address = parse(address, &to) != 0 ? address : NULL, .fd = -1};
+    return (struct greeter){.address = parse(address, &to) != 0 ? address : NULL,
+                            .fd = -1};
 }
 
 void greet_end(struct greeter *greeter)
@@ -119,7 +120,8 @@ static enum greeted come(struct greeter *greeter)
     socklen_t size = parse(greeter->address, &to);
 
     if (greeter->fd < 0)
-        greeter->fd = socket(to.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        greeter->fd =
+            socket(to.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (greeter->fd < 0)
         return GREET_NOBODY; /* the machine is short of something: that is no sign of a hang */
     if (connect(greeter->fd, &to.any, size) == 0 || errno == EISCONN)

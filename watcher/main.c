@@ -168,8 +168,9 @@ int main(int argc, char **argv)
     }
     prctl(PR_SET_TIMERSLACK, 10000000UL); /* may be woken with others */
     if (i < 0 || argc - i > PROCESSES_MAX) {
-        fprintf(stderr, "usage: watcher [--for MS] [--logs DIR BYTES] NAME:PID:ADDRESS ..."
-                        " (six at most)\n");
+        fprintf(stderr,
+                "usage: watcher [--for MS] [--logs DIR BYTES] NAME:PID:ADDRESS ..."
+                " (six at most)\n");
         return STATUS_BROKEN;
     }
     for (; i < argc; i++) {

@@ -19,8 +19,8 @@ enum {
     REST_US_PER_MS = 1,            /* ... and more than it uses at rest */
     ANSWER_WITHIN_MS = 4000 - 100, /* a look may be a little early */
     STOPPED_FOR_MS = 8000 - 100,
-    BUSY_WITHIN_MS = 30000,        /* for one that uses the processor */
-    BUSY_PERCENT = 5,              /* from so much on */
+    BUSY_WITHIN_MS = 30000, /* for one that uses the processor */
+    BUSY_PERCENT = 5,       /* from so much on */
     LEAVE_WAIT_MS = 200,
 };
 

@@ -21,12 +21,12 @@ struct process {
     int name_length;
     pid_t pid;
     bool ended; /* before it could be watched */
-    int pidfd; /* readable when it has ended */
+    int pidfd;  /* readable when it has ended */
     struct greeter greeter;
-    bool greeted;       /* and no answer yet */
-    int64_t greeted_ms; /* when last; 0: never */
-    bool stopped;       /* at the last look */
-    int64_t since_ms;   /* in doubt since; 0: trusted */
+    bool greeted;                   /* and no answer yet */
+    int64_t greeted_ms;             /* when last; 0: never */
+    bool stopped;                   /* at the last look */
+    int64_t since_ms;               /* in doubt since; 0: trusted */
     int64_t greeted_us, doubted_us; /* the processor time it had used at these moments */
 };
 

@@ -41,12 +41,12 @@ struct sender {
     int64_t after; /* handled up to here, whether committed or not */
     struct pending pending;
     struct post *post;
-    struct arena *arena; /* of one round */
-    int failures;        /* in a row */
+    struct arena *arena;             /* of one round */
+    int failures;                    /* in a row */
     char problem[POST_PROBLEM_SIZE]; /* of the last of them */
-    bool troubled;       /* told of it */
-    atomic_bool gone;    /* the receiver answered 410; */
-    bool marked;         /* and that is on the disk */
+    bool troubled;                   /* told of it */
+    atomic_bool gone;                /* the receiver answered 410; */
+    bool marked;                     /* and that is on the disk */
 };
 
 static bool resting(const struct sender *s)

@@ -130,7 +130,8 @@ struct checkout_options {
 struct checkout_order_line {
     const char *sku;
     int64_t quantity, unit_price_cents;
-    const char *title; /* as it was sold; empty in an order from before titles were kept */
+    const char
+        *title; /* as it was sold; empty in an order from before titles were kept */
 };
 
 struct checkout_order {
@@ -241,7 +242,7 @@ struct checkout_cart {
     const char *cart_id;
     size_t line_count;
     const struct checkout_cart_line *lines;
-    bool created; /* by this put; false when it replaced one, and from get */
+    bool created;        /* by this put; false when it replaced one, and from get */
     const char *version; /* names the lines: equal for equal lines in equal order */
 };
 

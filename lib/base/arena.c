@@ -98,7 +98,8 @@ void arena_reset(struct arena *arena)
     arena->memory_short = false;
     if (kept == NULL)
         return;
-    if (kept->size > KEPT_MAX) { /* one large request must not make a pool large for good */
+    if (kept->size >
+        KEPT_MAX) { /* one large request must not make a pool large for good */
         free_blocks(kept);
         arena->blocks = NULL;
         arena->held = 0;

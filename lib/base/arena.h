@@ -29,7 +29,8 @@ bool arena_memory_short(const struct arena *arena) __attribute__((warn_unused_re
 void *arena_alloc(struct arena *arena, size_t size) __attribute__((warn_unused_result));
 
 /* Copies into the arena; NULL past the cap.  A NULL `text` gives NULL. */
-char *arena_strdup(struct arena *arena, const char *text) __attribute__((warn_unused_result));
+char *arena_strdup(struct arena *arena, const char *text)
+    __attribute__((warn_unused_result));
 void *arena_copy(struct arena *arena, const void *bytes, size_t size)
     __attribute__((warn_unused_result));
 

@@ -89,7 +89,8 @@ static struct err read_arguments(struct conf_source *source, int argc, char **ar
             exit(0);
         }
         if (strncmp(name, "--", 2) != 0)
-            return err_make(ERR_INVALID_ARGUMENT, "unexpected argument \"%s\"; see --help", name);
+            return err_make(ERR_INVALID_ARGUMENT,
+                            "unexpected argument \"%s\"; see --help", name);
         name += 2;
         size_t length = strcspn(name, "=");
         const char *value = name[length] == '=' ? name + length + 1 : NULL;
@@ -129,10 +130,12 @@ static struct err store(const struct conf_row *row, const char *value, const cha
     }
     errno = 0;
     long long number = strtoll(value, &end, 10);
-    if (errno != 0 || end == value || *end != '\0' || number < row->least || number > row->most)
+    if (errno != 0 || end == value || *end != '\0' || number < row->least ||
+        number > row->most)
         return err_make(ERR_INVALID_ARGUMENT,
                         "%s is \"%s\" in %s; it must be a whole number from %lld to %lld",
-                        row->name, value, from, (long long)row->least, (long long)row->most);
+                        row->name, value, from, (long long)row->least,
+                        (long long)row->most);
     *(int64_t *)field = number;
     return ERR_NONE;
 }
@@ -146,8 +149,8 @@ static struct err fill(const struct conf_table *table, const struct conf_source 
         const char *from = source->from[i] != NULL ? source->from[i] : "the defaults";
         if (value == NULL)
             return err_make(ERR_INVALID_ARGUMENT,
-                            "%s is not set; put it into the --config file (%s)", row->name,
-                            row->help);
+                            "%s is not set; put it into the --config file (%s)",
+                            row->name, row->help);
         struct err e = store(row, value, from, out);
         if (failed(e))
             return e;

@@ -11,7 +11,8 @@ enum { FILE_MAX = 1 << 20 }; /* bytes */
 /* Bytes of what can be a name, 40 at most. */
 static int name_length(const char *text)
 {
-    size_t size = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-");
+    size_t size =
+        strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-");
 
     return size < 40 ? (int)size : 40;
 }
@@ -33,11 +34,11 @@ static struct err read_line(struct conf_source *source, char *line, int number,
     *equals = '\0';
     char *name = conf_trim(text);
     int row = conf_find_row(table, name, strlen(name));
-    if (row < 0) /* a line with a ':' for the '=' has a value there, which may be secret */
-        return err_make(
-            ERR_INVALID_ARGUMENT,
-            "%.80s line %d sets \"%.*s\", which %s does not know; see --help", source->file,
-            number, name_length(name), name, table->program);
+    if (row <
+        0) /* a line with a ':' for the '=' has a value there, which may be secret */
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "%.80s line %d sets \"%.*s\", which %s does not know; see --help",
+                        source->file, number, name_length(name), name, table->program);
     if (lines[row] != 0)
         return err_make(
             ERR_INVALID_ARGUMENT,

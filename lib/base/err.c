@@ -11,7 +11,8 @@ static const struct {
     const char *reason;
     bool retryable;
 } CODES[] = {
-#define X(name, grpc, reason, http, retryable) [ERR_##name] = {grpc, http, reason, retryable},
+#define X(name, grpc, reason, http, retryable)                                           \
+    [ERR_##name] = {grpc, http, reason, retryable},
     ERR_CODES(X)
 #undef X
 };
@@ -27,9 +28,8 @@ static void cut_at_character(char *text, size_t length)
         text[start - 1] = '\0';
 }
 
-__attribute__((format(printf, 3, 0)))
-static struct err vmake(enum err_code code, enum err_effect effect, const char *format,
-                        va_list args)
+__attribute__((format(printf, 3, 0))) static struct err
+vmake(enum err_code code, enum err_effect effect, const char *format, va_list args)
 {
     struct err e = {.code = code, .effect = effect};
 
@@ -61,9 +61,10 @@ struct err err_unknown(enum err_code code, const char *format, ...)
 
 struct err err_memory(void)
 {
-    return err_make(ERR_RESOURCE_EXHAUSTED,
-                    "The request needs more memory than it may have; send a smaller one or "
-                    "try again later.");
+    return err_make(
+        ERR_RESOURCE_EXHAUSTED,
+        "The request needs more memory than it may have; send a smaller one or "
+        "try again later.");
 }
 
 const char *err_reason(enum err_code code)

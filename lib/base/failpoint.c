@@ -17,7 +17,8 @@ enum { PATH_SIZE = 512 };
 
 static void path_of(char *path, const char *folder, const char *name)
 {
-    snprintf(path, PATH_SIZE, "%s/%s/%s", getenv("CHECKOUT_FAILPOINTS_DIR"), folder, name);
+    snprintf(path, PATH_SIZE, "%s/%s/%s", getenv("CHECKOUT_FAILPOINTS_DIR"), folder,
+             name);
 }
 
 static void mark_seen(const char *name)

@@ -52,9 +52,10 @@ struct err json_parse_file(FILE *file, json_t **out)
     if (bytes == NULL)
         return err_memory();
     const size_t size = fread(bytes, 1, most, file);
-    struct err e = ferror(file) ? err_make(ERR_UNAVAILABLE, "the file cannot be read: %s.",
-                                           strerror(errno))
-                                : json_parse(bytes, size, out);
+    struct err e =
+        ferror(file)
+            ? err_make(ERR_UNAVAILABLE, "the file cannot be read: %s.", strerror(errno))
+            : json_parse(bytes, size, out);
     free(bytes);
     return e;
 }

@@ -13,8 +13,9 @@
 struct worker;
 
 /* Runs chore(arg) at once, then every_ms milliseconds after each end. */
-struct err worker_start(const char *name, int64_t every_ms, void (*chore)(void *arg), void *arg,
-                        struct worker **out) __attribute__((warn_unused_result));
+struct err worker_start(const char *name, int64_t every_ms, void (*chore)(void *arg),
+                        void *arg, struct worker **out)
+    __attribute__((warn_unused_result));
 
 /*
  * The same for a chore that mostly finds nothing to do, and then rests: it gives 0 when there

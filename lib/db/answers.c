@@ -26,7 +26,8 @@ static void finish_with(struct slot *slot, const struct db_rows *rows)
 {
     const struct db_op *op = slot->op;
     const struct db_kind *kind = op->kind;
-    const struct shape_asked asked = {kind->name, kind->head, op->head, op->request, op->order};
+    const struct shape_asked asked = {kind->name, kind->head, op->head, op->request,
+                                      op->order};
     struct err e = shape_check((struct shape){kind->rows, 1}, rows, &asked);
 
     if (failed(e) && kind->write != NULL)
@@ -128,8 +129,8 @@ void answer_written(struct slot *slots, size_t count, const struct db_kind *kind
     }
     for (size_t i = 0; i < count; i++)
         if (slot_waits(&slots[i], kind) && slots[i].row_count > 0)
-            finish_with(&slots[i],
-                        &(struct db_rows){result, slots[i].first_row, slots[i].row_count});
+            finish_with(&slots[i], &(struct db_rows){result, slots[i].first_row,
+                                                     slots[i].row_count});
 }
 
 /* ---- by ordinal --------------------------------------------------------------------- */

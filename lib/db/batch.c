@@ -42,12 +42,13 @@ struct attempt {
     struct sent sent[7 + 2 * DB_KINDS_MAX];
     size_t sent_count;
     PGresult **answers;
-    char state[6]; /* SQLSTATE of the first error, or "" */
-    bool in_lock;  /* it was the lock statement's */
+    char state[6];        /* SQLSTATE of the first error, or "" */
+    bool in_lock;         /* it was the lock statement's */
     char said[SAID_SIZE]; /* what PostgreSQL said of it: for operators */
-    bool asking; /* for answers alone */
+    bool asking;          /* for answers alone */
     bool committed;
-    bool moved; /* a pooler gave it another server process than the session was set up on */
+    bool
+        moved; /* a pooler gave it another server process than the session was set up on */
     int64_t patience;        /* how long it may last; clock_monotonic_ms */
     bool (*stop)(void *arg); /* whether it is enough when no operation waits any more */
     void *stop_arg;
@@ -109,8 +110,8 @@ struct err batch_prepare(const struct db_config *config, struct conn *conn,
                          "SELECT pg_logical_emit_message(true, 'checkout', 'again')", "",
                          true, deadline);
     if (!failed(e))
-        e = conn_prepare(conn, "hurry", "SELECT set_config('lock_timeout', '50ms', true)", "",
-                         true, deadline);
+        e = conn_prepare(conn, "hurry", "SELECT set_config('lock_timeout', '50ms', true)",
+                         "", true, deadline);
     if (!failed(e) && conn->backend != 0)
         e = conn_prepare(conn, "backend", "SELECT pg_backend_pid()::bigint", "", true,
                          deadline);
@@ -229,7 +230,8 @@ static bool send_kind(struct attempt *a, size_t k, struct buffer *buffer)
         return false;
     snprintf(name, sizeof name, "%s_write", kind->name);
     if (kind->write != NULL && !a->asking &&
-        !send_statement(a, (struct sent){kind->write_answers ? SENT_ANSWER : SENT_OTHER, k},
+        !send_statement(a,
+                        (struct sent){kind->write_answers ? SENT_ANSWER : SENT_OTHER, k},
                         name, count, buffer, ends))
         return false;
     snprintf(name, sizeof name, "%s_answer", kind->name);
@@ -449,8 +451,8 @@ static bool roll_back(struct attempt *a)
         return true;
     undo.sent[undo.sent_count++] = (struct sent){SENT_OTHER, 0};
     return PQsendQueryParams(a->conn->pg, "ROLLBACK", 0, NULL, NULL, NULL, NULL, 1) &&
-           PQpipelineSync(a->conn->pg) &&
-           wait_for(&undo, conn_push, undo.patience) && receive_all(&undo) && undo.state[0] == '\0';
+           PQpipelineSync(a->conn->pg) && wait_for(&undo, conn_push, undo.patience) &&
+           receive_all(&undo) && undo.state[0] == '\0';
 }
 
 /* ---- finishing ---------------------------------------------------------------------- */
@@ -534,12 +536,13 @@ static struct verdict ask(struct attempt *committed)
     }
     if (!any_of(&a, NULL))
         return done;
-    struct verdict lost = in_doubt(&a); /* whatever becomes of the answer, they committed */
+    struct verdict lost =
+        in_doubt(&a); /* whatever becomes of the answer, they committed */
     for (size_t k = 0; k < a.config->kind_count && sent; k++)
         sent = !any_of(&a, a.config->kinds[k]) || send_kind(&a, k, &a.batch->parameters);
     a.batch->parameters.failed = false;
-    if (!sent || !PQpipelineSync(a.conn->pg) ||
-        !wait_for(&a, conn_push, a.patience) || !receive_all(&a))
+    if (!sent || !PQpipelineSync(a.conn->pg) || !wait_for(&a, conn_push, a.patience) ||
+        !receive_all(&a))
         return lost;
     if (a.state[0] != '\0')
         return sqlstate_meaning(a.state) == SQLSTATE_CONNECTION ? lost : failure(&a);

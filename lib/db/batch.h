@@ -46,8 +46,8 @@ struct batch {
 };
 
 /* Prepares every statement and enters pipeline mode; the connection is then a batch's. */
-struct err batch_prepare(const struct db_config *config, struct conn *conn, int64_t deadline_ms)
-    __attribute__((warn_unused_result));
+struct err batch_prepare(const struct db_config *config, struct conn *conn,
+                         int64_t deadline_ms) __attribute__((warn_unused_result));
 
 /*
  * One attempt, of slots that all hold an operation.  Operations whose deadline passes while

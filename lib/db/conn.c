@@ -24,11 +24,16 @@ enum {
 Oid conn_oid(char type, bool array)
 {
     switch (type) {
-    case 't': return array ? 1009 : 25;
-    case 'i': return array ? 1016 : 20;
-    case 'b': return array ? 1000 : 16;
-    case 'y': return array ? 1001 : 17;
-    default: return 0;
+    case 't':
+        return array ? 1009 : 25;
+    case 'i':
+        return array ? 1016 : 20;
+    case 'b':
+        return array ? 1000 : 16;
+    case 'y':
+        return array ? 1001 : 17;
+    default:
+        return 0;
     }
 }
 
@@ -176,8 +181,8 @@ struct err conn_check_backend(struct conn *conn, int64_t deadline_ms)
     return conn->backend == 0 ? ERR_NONE : pooler_check(conn, conn->backend, deadline_ms);
 }
 
-struct err conn_prepare(struct conn *conn, const char *name, const char *sql, const char *types,
-                        bool arrays, int64_t deadline_ms)
+struct err conn_prepare(struct conn *conn, const char *name, const char *sql,
+                        const char *types, bool arrays, int64_t deadline_ms)
 {
     Oid oids[DB_HEAD_MAX + DB_LINES_MAX + 1];
     int count = (int)strlen(types);
@@ -186,17 +191,20 @@ struct err conn_prepare(struct conn *conn, const char *name, const char *sql, co
 
     for (int i = 0; i < count; i++)
         oids[i] = conn_oid(types[i], arrays);
-    if (!PQsendPrepare(conn->pg, name, sql, count, oids) || !conn_flush(conn, deadline_ms))
+    if (!PQsendPrepare(conn->pg, name, sql, count, oids) ||
+        !conn_flush(conn, deadline_ms))
         return err_make(ERR_UNAVAILABLE, "The database connection was lost in set-up.");
     for (;;) {
         if (conn_wait(conn, deadline_ms) != 1)
-            return err_make(ERR_UNAVAILABLE, "The database did not finish set-up in time.");
+            return err_make(ERR_UNAVAILABLE,
+                            "The database did not finish set-up in time.");
         PGresult *result = PQgetResult(conn->pg);
         if (result == NULL)
             return e;
         if (PQresultStatus(result) != PGRES_COMMAND_OK) {
             words_of_result(conn->pg, result, words);
-            e = err_make(ERR_UNAVAILABLE, "The database cannot prepare %s: %s", name, words);
+            e = err_make(ERR_UNAVAILABLE, "The database cannot prepare %s: %s", name,
+                         words);
         }
         PQclear(result);
     }
@@ -234,15 +242,22 @@ bool conn_send(struct conn *conn, const struct db_query *query)
         truths[i] = value->number != 0;
         formats[i] = 1;
         switch (query->types[i]) {
-        case 'i': values[i] = (char *)&numbers[i], lengths[i] = 8; break;
-        case 'b': values[i] = &truths[i], lengths[i] = 1; break;
-        case 'y': values[i] = value->text, lengths[i] = (int)value->size; break;
+        case 'i':
+            values[i] = (char *)&numbers[i], lengths[i] = 8;
+            break;
+        case 'b':
+            values[i] = &truths[i], lengths[i] = 1;
+            break;
+        case 'y':
+            values[i] = value->text, lengths[i] = (int)value->size;
+            break;
         default:
             values[i] = value->text;
             lengths[i] = value->text == NULL ? 0 : (int)strlen(value->text);
         }
     }
-    return PQsendQueryPrepared(conn->pg, query->name, count, values, lengths, formats, 1) &&
+    return PQsendQueryPrepared(conn->pg, query->name, count, values, lengths, formats,
+                               1) &&
            conn_flush(conn, query->deadline_ms);
 }
 

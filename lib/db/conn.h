@@ -22,8 +22,8 @@ struct conn {
     const char *url;
     const char *name; /* application_name */
     enum settings_of of;
-    PGconn *pg;       /* NULL while not connected */
-    bool warned;      /* a WARNING came since it was last cleared */
+    PGconn *pg;  /* NULL while not connected */
+    bool warned; /* a WARNING came since it was last cleared */
     /* Called every so often while the server is waited for, also to connect; or NULL. */
     void (*meanwhile)(void *arg);
     void *arg;
@@ -37,7 +37,8 @@ struct conn {
  * failure stays closed and tells why, without the URL.  UNAVAILABLE; for a migrator
  * FAILED_PRECONDITION when the server is not one to keep orders on.
  */
-struct err conn_open(struct conn *conn, int64_t deadline_ms) __attribute__((warn_unused_result));
+struct err conn_open(struct conn *conn, int64_t deadline_ms)
+    __attribute__((warn_unused_result));
 
 void conn_close(struct conn *conn);
 
@@ -45,13 +46,14 @@ void conn_close(struct conn *conn);
 void conn_end(struct conn *conn);
 
 /* Prepares a statement; for use before pipeline mode. `types` are db.h's letters. */
-struct err conn_prepare(struct conn *conn, const char *name, const char *sql, const char *types,
-                        bool arrays, int64_t deadline_ms) __attribute__((warn_unused_result));
+struct err conn_prepare(struct conn *conn, const char *name, const char *sql,
+                        const char *types, bool arrays, int64_t deadline_ms)
+    __attribute__((warn_unused_result));
 
 /* Runs SQL without parameters, before pipeline mode.  The last result is in *out, which must
  * be NULL before and is the caller's, also when failed (UNAVAILABLE). */
-struct err conn_ask(struct conn *conn, const char *sql, int64_t deadline_ms, PGresult **out)
-    __attribute__((warn_unused_result));
+struct err conn_ask(struct conn *conn, const char *sql, int64_t deadline_ms,
+                    PGresult **out) __attribute__((warn_unused_result));
 
 /* Whether the session still has the server process it had: asks, if there is a pooler. */
 struct err conn_check_backend(struct conn *conn, int64_t deadline_ms)
@@ -59,7 +61,8 @@ struct err conn_check_backend(struct conn *conn, int64_t deadline_ms)
 
 /* Sends what is buffered, reading as it goes so that neither side stalls.  False: closed
  * by the other side, or the deadline passed; the connection is then of no more use. */
-bool conn_flush(struct conn *conn, int64_t deadline_ms) __attribute__((warn_unused_result));
+bool conn_flush(struct conn *conn, int64_t deadline_ms)
+    __attribute__((warn_unused_result));
 
 /* The same, telling apart: 1 all is sent, 0 the deadline passed (call again), -1 lost. */
 int conn_push(struct conn *conn, int64_t deadline_ms) __attribute__((warn_unused_result));

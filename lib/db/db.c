@@ -65,8 +65,9 @@ static bool is_null(const struct db_rows *rows, int row, int column)
 
 const char *db_text(const struct db_rows *rows, int row, int column)
 {
-    return is_null(rows, row, column) ? NULL
-                                      : PQgetvalue(rows->result, rows->first + row, column);
+    return is_null(rows, row, column)
+               ? NULL
+               : PQgetvalue(rows->result, rows->first + row, column);
 }
 
 size_t db_size(const struct db_rows *rows, int row, int column)
@@ -89,5 +90,6 @@ int64_t db_number(const struct db_rows *rows, int row, int column)
 
 bool db_bool(const struct db_rows *rows, int row, int column)
 {
-    return !is_null(rows, row, column) && *PQgetvalue(rows->result, rows->first + row, column);
+    return !is_null(rows, row, column) &&
+           *PQgetvalue(rows->result, rows->first + row, column);
 }

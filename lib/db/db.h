@@ -90,9 +90,9 @@ struct db_op {
     /* Once asked, an operation that was not begun ends with CANCELLED.  NULL: never. */
     const struct cancel *cancel;
     const char *request, *order; /* what it is about, for logs; NULL: not known */
-    db_done *done;       /* on the writer's thread: it must not block */
+    db_done *done;               /* on the writer's thread: it must not block */
     void *arg;
-    struct db_op *next;  /* the queue's */
+    struct db_op *next; /* the queue's */
 };
 
 /* One read-only query: the caller's memory until `done` is called, as above. */
@@ -105,23 +105,23 @@ struct db_query {
     int64_t deadline_ms;
     const struct cancel *cancel; /* as above */
     const char *request, *order; /* as above */
-    db_done *done;     /* on a reader's thread: it must not block */
+    db_done *done;               /* on a reader's thread: it must not block */
     void *arg;
     struct db_query *next;
 };
 
 struct db_config {
-    const char *url;                  /* libpq URL; may hold a password: never logged */
-    const char *name;                 /* application_name, and in logs */
+    const char *url;                    /* libpq URL; may hold a password: never logged */
+    const char *name;                   /* application_name, and in logs */
     const struct db_kind *const *kinds; /* in the order they run in a batch */
     size_t kind_count;
     /* Run first in each transaction when not NULL: takes every lock the batch needs in one
      * sorted statement.  $1 is column 0 of every head, $2 column 0 of every line, both
      * text[] without order and with repeats.  An operation with lines is locked by these. */
     const char *lock;
-    size_t queue_max;                 /* operations waiting; past it RESOURCE_EXHAUSTED */
-    size_t batch_max;                 /* operations in one transaction */
-    size_t readers;                   /* reader threads, 0 to 16 */
+    size_t queue_max; /* operations waiting; past it RESOURCE_EXHAUSTED */
+    size_t batch_max; /* operations in one transaction */
+    size_t readers;   /* reader threads, 0 to 16 */
     /* Where db_queue_operations, db_batch_operations and db_batch_us go; borrowed, or NULL. */
     struct metrics *metrics;
 };

@@ -26,8 +26,7 @@ struct dedicated *dedicated_new(const char *url, const char *name)
     struct dedicated *connection = calloc(1, sizeof *connection);
 
     if (connection != NULL)
-        connection->conn =
-            (struct conn){.url = url, .name = name, .of = SETTINGS_WRITER};
+        connection->conn = (struct conn){.url = url, .name = name, .of = SETTINGS_WRITER};
     return connection;
 }
 

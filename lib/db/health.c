@@ -30,8 +30,8 @@ void health_set(struct health *health, struct err why)
     health->why = why;
     pthread_mutex_unlock(&health->lock);
     if (changed && failed(why))
-        log_line(LOG_ERROR, "database_not_serving", "database=%s error=%s", health->database,
-                  why.message);
+        log_line(LOG_ERROR, "database_not_serving", "database=%s error=%s",
+                 health->database, why.message);
     else if (changed)
         log_info("database_serving", "database=%s", health->database);
 }

@@ -86,8 +86,9 @@ struct err session_commit(PGconn *conn)
     else if (strcmp(PQcmdStatus(result), "COMMIT") != 0)
         e = err_make(ERR_UNKNOWN, "the server rolled the transaction back");
     else if (warning.came)
-        e = err_unknown(ERR_UNKNOWN, "the server warned in COMMIT (above): it may not be on "
-                                     "the standby; run this again");
+        e = err_unknown(ERR_UNKNOWN,
+                        "the server warned in COMMIT (above): it may not be on "
+                        "the standby; run this again");
     PQclear(result);
     return e;
 }

@@ -40,12 +40,14 @@ struct readers {
 
 static void finish(struct db_query *query, struct err error, const PGresult *result)
 {
-    struct db_rows rows = {.result = result, .count = result == NULL ? 0 : PQntuples(result)};
+    struct db_rows rows = {.result = result,
+                           .count = result == NULL ? 0 : PQntuples(result)};
 
     if (!failed(error))
-        error = shape_check((struct shape){query->rows, 0}, &rows,
-                            &(struct shape_asked){query->name, query->types, query->values,
-                                                  query->request, query->order});
+        error =
+            shape_check((struct shape){query->rows, 0}, &rows,
+                        &(struct shape_asked){query->name, query->types, query->values,
+                                              query->request, query->order});
     query->done(query->arg, error, &rows);
 }
 
@@ -139,7 +141,8 @@ static struct err make_ready(struct reader *reader, const struct db_query *query
     if (failed(e))
         return e;
     assert(reader->prepared_count < PREPARED_MAX);
-    e = conn_prepare(&reader->conn, query->name, query->sql, query->types, false, deadline);
+    e = conn_prepare(&reader->conn, query->name, query->sql, query->types, false,
+                     deadline);
     if (failed(e))
         conn_close(&reader->conn);
     else
@@ -165,7 +168,8 @@ static void tell_failure(const struct reader *reader, const struct db_query *que
 }
 
 /* Runs a sent query to its end.  A lost connection is UNAVAILABLE and closed. */
-static struct err receive(struct reader *reader, const struct db_query *query, PGresult **out)
+static struct err receive(struct reader *reader, const struct db_query *query,
+                          PGresult **out)
 {
     struct err e = ERR_NONE;
 
@@ -173,9 +177,10 @@ static struct err receive(struct reader *reader, const struct db_query *query, P
         int ready = conn_wait(&reader->conn, query->deadline_ms);
         if (ready != 1) {
             conn_close(&reader->conn); /* closing tells the server to give up, in time */
-            return ready == 0 ? err_make(ERR_DEADLINE_EXCEEDED,
-                                         "The database did not answer in time.")
-                              : err_make(ERR_UNAVAILABLE, "The database connection was lost.");
+            return ready == 0
+                       ? err_make(ERR_DEADLINE_EXCEEDED,
+                                  "The database did not answer in time.")
+                       : err_make(ERR_UNAVAILABLE, "The database connection was lost.");
         }
         PGresult *result = PQgetResult(reader->conn.pg);
         if (result == NULL)
@@ -199,7 +204,8 @@ static void run(struct reader *reader, struct db_query *query)
     struct err e = err_make(ERR_DEADLINE_EXCEEDED, "The database was too busy.");
 
     /* A connection may have died while idle; that is found out by using it, so twice. */
-    for (int attempt = 0; attempt < 2 && clock_remaining_ms(query->deadline_ms) > 0; attempt++) {
+    for (int attempt = 0; attempt < 2 && clock_remaining_ms(query->deadline_ms) > 0;
+         attempt++) {
         e = make_ready(reader, query);
         if (!failed(e) && !conn_send(&reader->conn, query)) {
             conn_close(&reader->conn);
@@ -256,7 +262,8 @@ struct err readers_start(const struct db_config *config, struct readers **out)
                                      .meanwhile = expire_queue,
                                      .arg = pool};
         if (pthread_create(&reader->thread, NULL, reader_main, reader) != 0)
-            return err_make(ERR_RESOURCE_EXHAUSTED, "Cannot start a database reader's thread.");
+            return err_make(ERR_RESOURCE_EXHAUSTED,
+                            "Cannot start a database reader's thread.");
         pthread_setname_np(reader->thread, "reader");
         pool->count++;
     }

@@ -14,9 +14,12 @@ static const char *damage_of(const PGresult *result, int row, int column, char t
         return isupper((unsigned char)type) ? NULL : "is NULL";
     int size = PQgetlength(result, row, column);
     switch (tolower((unsigned char)type)) {
-    case 'i': return size == 8 ? NULL : "is not a bigint";
-    case 'b': return size == 1 ? NULL : "is not a boolean";
-    default: return NULL;
+    case 'i':
+        return size == 8 ? NULL : "is not a bigint";
+    case 'b':
+        return size == 1 ? NULL : "is not a boolean";
+    default:
+        return NULL;
     }
 }
 
@@ -40,7 +43,8 @@ struct err db_entry_check(const struct db_rows *rows, int row, const char *colum
 {
     struct err e = db_row_check(rows, row, 0, columns);
 
-    return failed(e) ? err_make(ERR_DATA_LOSS, "%s: %s", db_text(rows, row, 0), e.message) : e;
+    return failed(e) ? err_make(ERR_DATA_LOSS, "%s: %s", db_text(rows, row, 0), e.message)
+                     : e;
 }
 
 /* Gives the damaged row, too; -1: it is missing. */

@@ -15,8 +15,8 @@ struct shape {
 
 /* What was asked, for the log. */
 struct shape_asked {
-    const char *statement;             /* its name */
-    const char *types;                 /* of the parameters */
+    const char *statement; /* its name */
+    const char *types;     /* of the parameters */
     const struct db_value *parameters;
     const char *request, *order; /* what it is about; NULL: not known */
 };
@@ -27,4 +27,5 @@ struct shape_asked {
  * else among the parameters.
  */
 struct err shape_check(struct shape shape, const struct db_rows *rows,
-                       const struct shape_asked *asked) __attribute__((warn_unused_result));
+                       const struct shape_asked *asked)
+    __attribute__((warn_unused_result));

@@ -14,23 +14,28 @@ static const struct row {
     enum sqlstate_meaning meaning;
     const char *words; /* NULL: the database is well */
 } ROWS[] = {
-    {"40001", SQLSTATE_RACE, NULL}, /* serialization_failure */
-    {"40P01", SQLSTATE_RACE, NULL}, /* deadlock_detected */
+    {"40001", SQLSTATE_RACE, NULL},   /* serialization_failure */
+    {"40P01", SQLSTATE_RACE, NULL},   /* deadlock_detected */
     {"55P03", SQLSTATE_LOCKED, NULL}, /* lock_not_available: lock_timeout */
-    {"23505", SQLSTATE_TWIN, NULL}, /* unique_violation: a twin committed under our snapshot;
+    {"23505", SQLSTATE_TWIN,
+     NULL}, /* unique_violation: a twin committed under our snapshot;
                                        run again it is seen, and answered as it was */
     {"25006", SQLSTATE_READ_ONLY, /* read_only_sql_transaction: this is a standby now */
      "the database is read-only"},
     {"42501", SQLSTATE_UNABLE, /* insufficient_privilege */
      "a right in the database is missing"},
-    {"57P", SQLSTATE_CONNECTION, AWAY}, /* admin_shutdown, crash_shutdown, cannot_connect_now */
-    {"57014", SQLSTATE_DATA, NULL}, /* query_canceled: too slow for statement_timeout, so in
+    {"57P", SQLSTATE_CONNECTION,
+     AWAY}, /* admin_shutdown, crash_shutdown, cannot_connect_now */
+    {"57014", SQLSTATE_DATA,
+     NULL}, /* query_canceled: too slow for statement_timeout, so in
                                        halves it may be fast enough */
     {"08", SQLSTATE_CONNECTION, AWAY},
-    {"0A000", SQLSTATE_CONNECTION, AWAY}, /* feature_not_supported: a migration gave a column
+    {"0A000", SQLSTATE_CONNECTION,
+     AWAY}, /* feature_not_supported: a migration gave a column
                                              another type, and what was prepared before is of
                                              no more use */
-    {"26", SQLSTATE_CONNECTION, AWAY}, /* invalid_sql_statement_name: the session was reset */
+    {"26", SQLSTATE_CONNECTION,
+     AWAY}, /* invalid_sql_statement_name: the session was reset */
     {"53100", SQLSTATE_UNABLE, "the database's disk is full"},
     {"53200", SQLSTATE_UNABLE, "the database is out of memory"},
     {"53300", SQLSTATE_UNABLE, "the database has no connection left"},
@@ -82,8 +87,9 @@ struct err sqlstate_err(const char *state)
         return err_make(ERR_UNAVAILABLE,
                         "Another transaction was in the way several times; try again.");
     case SQLSTATE_LOCKED:
-        e = err_make(ERR_UNAVAILABLE, "Nothing was done: another transaction keeps locked "
-                                      "what this needs; try again later.");
+        e = err_make(ERR_UNAVAILABLE,
+                     "Nothing was done: another transaction keeps locked "
+                     "what this needs; try again later.");
         e.retry_after_ms = RETRY_LOCKED_MS;
         return e;
     case SQLSTATE_TWIN:
@@ -91,8 +97,10 @@ struct err sqlstate_err(const char *state)
         break;
     }
     if (strncmp(state, "23", 2) == 0)
-        return err_make(ERR_FAILED_PRECONDITION, "The change would break a rule of the data.");
+        return err_make(ERR_FAILED_PRECONDITION,
+                        "The change would break a rule of the data.");
     if (strncmp(state, "22", 2) == 0)
         return err_make(ERR_INVALID_ARGUMENT, "A value is out of the database's range.");
-    return err_make(ERR_INTERNAL, "The database refused a statement (SQLSTATE %s).", state);
+    return err_make(ERR_INTERNAL, "The database refused a statement (SQLSTATE %s).",
+                    state);
 }

@@ -4,10 +4,10 @@
 #include "base/err.h"
 
 enum sqlstate_meaning {
-    SQLSTATE_DATA,       /* this statement with these values can never succeed */
-    SQLSTATE_RACE,       /* another transaction was in the way: run it again */
-    SQLSTATE_LOCKED,     /* another transaction keeps a row or table locked: lock_timeout */
-    SQLSTATE_TWIN,       /* a key is taken: by a twin, who is seen when run again, or for good */
+    SQLSTATE_DATA,   /* this statement with these values can never succeed */
+    SQLSTATE_RACE,   /* another transaction was in the way: run it again */
+    SQLSTATE_LOCKED, /* another transaction keeps a row or table locked: lock_timeout */
+    SQLSTATE_TWIN, /* a key is taken: by a twin, who is seen when run again, or for good */
     SQLSTATE_CONNECTION, /* this server is going, gone or not for us: connect again */
     SQLSTATE_READ_ONLY,  /* this server only reads; nothing was done: connect again */
     SQLSTATE_UNABLE,     /* no disk, memory, connection or right: no write succeeds now */

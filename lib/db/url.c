@@ -9,9 +9,15 @@
 #include "base/text.h"
 
 /* What says who one is, and proves it. */
-static const char *const IDENTITY[] = {
-    "user",        "password",         "passfile",         "sslcert", "sslkey",
-    "sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret"};
+static const char *const IDENTITY[] = {"user",
+                                       "password",
+                                       "passfile",
+                                       "sslcert",
+                                       "sslkey",
+                                       "sslpassword",
+                                       "scram_client_key",
+                                       "scram_server_key",
+                                       "oauth_client_secret"};
 
 static bool is_identity(const char *keyword)
 {
@@ -100,9 +106,9 @@ static struct err unreadable(char *message)
 {
     const char *words = message == NULL ? "no memory" : message;
     size_t head = strcspn(words, "\"\n");
-    struct err e = err_make(ERR_INVALID_ARGUMENT,
-                            "the database's URL cannot be read: %.*s%s", (int)head, words,
-                            words[head] == '"' ? "..." : "");
+    struct err e =
+        err_make(ERR_INVALID_ARGUMENT, "the database's URL cannot be read: %.*s%s",
+                 (int)head, words, words[head] == '"' ? "..." : "");
 
     PQfreemem(message);
     return e;

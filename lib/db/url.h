@@ -9,7 +9,9 @@
 #include "base/arena.h"
 #include "base/err.h"
 
-enum { URL_SIZE_MAX = 3000 }; /* bytes of a URL that ./up and its configuration can hold */
+enum {
+    URL_SIZE_MAX = 3000
+}; /* bytes of a URL that ./up and its configuration can hold */
 
 /*
  * Writes `url`, a URL or a keyword string as libpq takes them, as one URL into the arena.

@@ -42,8 +42,12 @@ static struct waiter waiter_for(size_t count,
                                 void (*on_rows)(void *arg, const struct db_rows *rows),
                                 void *arg)
 {
-    return (struct waiter){PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, count,
-                           ERR_NONE, on_rows, arg};
+    return (struct waiter){PTHREAD_MUTEX_INITIALIZER,
+                           PTHREAD_COND_INITIALIZER,
+                           count,
+                           ERR_NONE,
+                           on_rows,
+                           arg};
 }
 
 struct err db_read_wait(struct db *db, struct db_query *query,
@@ -58,7 +62,8 @@ struct err db_read_wait(struct db *db, struct db_query *query,
 }
 
 struct err db_submit_wait(struct db *db, struct db_op *ops, size_t count,
-                          void (*on_rows)(void *arg, const struct db_rows *rows), void *arg)
+                          void (*on_rows)(void *arg, const struct db_rows *rows),
+                          void *arg)
 {
     struct waiter waiter = waiter_for(count, on_rows, arg);
 

@@ -17,5 +17,5 @@ struct err db_read_wait(struct db *db, struct db_query *query,
                         void (*on_rows)(void *arg, const struct db_rows *rows), void *arg)
     __attribute__((warn_unused_result));
 struct err db_submit_wait(struct db *db, struct db_op *ops, size_t count,
-                          void (*on_rows)(void *arg, const struct db_rows *rows), void *arg)
-    __attribute__((warn_unused_result));
+                          void (*on_rows)(void *arg, const struct db_rows *rows),
+                          void *arg) __attribute__((warn_unused_result));

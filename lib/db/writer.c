@@ -419,8 +419,8 @@ static struct verdict attempt(struct writer *w, struct slot *slots, size_t count
     w->attempted = slots;
     w->attempted_count = count;
     w->busy_from_ms = clock_monotonic_ms();
-    struct verdict v = batch_attempt(&w->batch, &w->config, &w->conn, slots, count,
-                                     is_closing, w);
+    struct verdict v =
+        batch_attempt(&w->batch, &w->config, &w->conn, slots, count, is_closing, w);
     w->busy_from_ms = 0;
     w->attempted_count = 0;
     return v;
@@ -634,12 +634,11 @@ struct err writer_start(const struct db_config *config, struct writer **out)
     w->attempted = slots;
     w->last = &w->first;
     w->backoff_ms = BACKOFF_LEAST_MS;
-    w->conn = (struct conn){
-        .url = config->url,
-        .name = config->name,
-        .of = SETTINGS_WRITER,
-        .meanwhile = expire_waiting,
-        .arg = w};
+    w->conn = (struct conn){.url = config->url,
+                            .name = config->name,
+                            .of = SETTINGS_WRITER,
+                            .meanwhile = expire_waiting,
+                            .arg = w};
     health_open(&w->health, config->name);
     pthread_mutex_init(&w->lock, NULL);
     clock_cond_init(&w->wake);

@@ -304,8 +304,7 @@ static void set_out(struct connection *c, const char *one, size_t one_size,
 static void answer_no_memory(struct connection *c)
 {
     const struct http_text whole = c->server->config.no_memory;
-    const char *end =
-        memmem(whole.at, whole.size, BLANK_LINE, sizeof BLANK_LINE - 1);
+    const char *end = memmem(whole.at, whole.size, BLANK_LINE, sizeof BLANK_LINE - 1);
     size_t head = (size_t)(end - whole.at) + sizeof BLANK_LINE - 1;
 
     c->close_after = true;

@@ -92,9 +92,10 @@ static struct err check_status(CURL *curl, const char *url)
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     return status == 200
                ? ERR_NONE
-               : err_make(ERR_UNAVAILABLE,
-                          "cannot fetch %.100s: it answers %ld; redirections are not followed",
-                          url, status);
+               : err_make(
+                     ERR_UNAVAILABLE,
+                     "cannot fetch %.100s: it answers %ld; redirections are not followed",
+                     url, status);
 }
 
 static CURLcode get(CURL *curl, const char *url, int timeout_ms, struct document *d)

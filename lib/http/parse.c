@@ -514,7 +514,8 @@ enum http_reason http_parse(const char *bytes, size_t size,
         return HTTP_REQUEST_LINE;
     read_method(lines.at, lines.end, head);
     enum http_reason reason = next_line(&lines, &line);
-    if (reason == HTTP_HEAD_TOO_LARGE) /* of the line's parts only the target may be long */
+    if (reason ==
+        HTTP_HEAD_TOO_LARGE) /* of the line's parts only the target may be long */
         return head->method.size > 0 ? HTTP_TARGET_TOO_LONG : HTTP_REQUEST_LINE;
     if (reason == HTTP_OK)
         reason = read_request_line(line, limits->target, head);

@@ -66,18 +66,18 @@ struct http_handler {
 };
 
 struct http_server_config {
-    const char *address;       /* numeric, IPv4 or IPv6 */
-    uint16_t port;             /* 0: a free one */
-    unsigned connections_max;  /* at it new clients queue in the kernel, and connections
+    const char *address;      /* numeric, IPv4 or IPv6 */
+    uint16_t port;            /* 0: a free one */
+    unsigned connections_max; /* at it new clients queue in the kernel, and connections
                                    that idle for HTTP_FULL_IDLE_MS are closed for them */
-    unsigned per_address_max;  /* past it a connection's request is answered 429; more than
+    unsigned per_address_max; /* past it a connection's request is answered 429; more than
                                    HTTP_OVER_LIMIT_MAX such are dropped */
-    int64_t idle_timeout_ms;   /* from connecting, or an answer, to the next request */
-    int64_t head_timeout_ms;   /* from a request's first byte to its head's last */
-    int64_t body_timeout_ms;   /* from there to the body's last byte */
+    int64_t idle_timeout_ms;  /* from connecting, or an answer, to the next request */
+    int64_t head_timeout_ms;  /* from a request's first byte to its head's last */
+    int64_t body_timeout_ms;  /* from there to the body's last byte */
     int64_t answer_timeout_ms; /* from an answer's first byte to its last */
     struct http_limits limits;
-    size_t arena_max;     /* bytes of memory one request may take */
+    size_t arena_max; /* bytes of memory one request may take */
     /* A whole answer, borrowed: status 503, "Connection: close", its length, a blank line
      * and a body.  It is sent when there is no memory to write another.  Without Date,
      * as RFC 9110, 6.6.1 allows for 5xx. */

@@ -14,8 +14,8 @@ enum {
     ENVELOPE_METHOD_MAX = 128,
     ENVELOPE_ID_MAX = 64,
     ENVELOPE_TRACEPARENT_MAX = 64,
-    ENVELOPE_METADATA_MAX = 16,       /* entries */
-    ENVELOPE_METADATA_KEY_MAX = 64,   /* bytes */
+    ENVELOPE_METADATA_MAX = 16,     /* entries */
+    ENVELOPE_METADATA_KEY_MAX = 64, /* bytes */
     ENVELOPE_METADATA_VALUE_MAX = 512,
     /* What nng may receive: a sealed frame behind its own headers. */
     ENVELOPE_RECEIVE_MAX = (1 << 20) + 64,

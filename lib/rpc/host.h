@@ -31,7 +31,8 @@ struct host {
 /* Settings every such service has. */
 struct host_settings {
     const char *listen_url, *key_file;
-    const char *callers_file; /* "" for a program that is not called: no host_serve then */
+    const char
+        *callers_file;     /* "" for a program that is not called: no host_serve then */
     int64_t in_flight_max; /* requests served at once */
     int64_t caller_in_flight_max, caller_per_second; /* of one caller; 0: no limit */
     bool access_log;                                 /* see server.h */

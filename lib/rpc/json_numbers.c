@@ -126,8 +126,8 @@ static struct err malformed(const char *text, size_t size)
 {
     json_error_t error = {.line = 1, .column = 1, .text = "a number is malformed"};
 
-    json_decref(json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL,
-                           &error));
+    json_decref(
+        json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &error));
     return err_make(ERR_INVALID_ARGUMENT, "not JSON at line %d, column %d: %s",
                     error.line, error.column, error.text);
 }

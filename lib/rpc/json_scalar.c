@@ -151,12 +151,14 @@ static struct err read_uint64(const json_t *json, const struct json_place *place
                               uint64_t *out)
 {
     if (!unsigned_of_json(json, out))
-        return json_unfit(place, "a whole number from 0 to 18446744073709551615, plain or "
-                                 "as a string");
+        return json_unfit(place,
+                          "a whole number from 0 to 18446744073709551615, plain or "
+                          "as a string");
     return ERR_NONE;
 }
 
-static struct err keep_double(const char *number, const struct json_place *place, double *out)
+static struct err keep_double(const char *number, const struct json_place *place,
+                              double *out)
 {
     *out = strtod(number, NULL);
     bool is_nought = strcspn(number, "123456789") >= strcspn(number, "eE");

@@ -22,7 +22,7 @@
 #include "base/err.h"
 
 enum {
-    KEY_NAME_MAX = 32,   /* bytes of a name, A-Z a-z 0-9 _ - */
+    KEY_NAME_MAX = 32, /* bytes of a name, A-Z a-z 0-9 _ - */
     KEY_PUBLIC_SIZE = 32,
     KEY_SHARED_SIZE = 32,
 };
@@ -34,19 +34,21 @@ struct key;
 struct peer {
     char name[KEY_NAME_MAX + 1];
     uint8_t public_key[KEY_PUBLIC_SIZE];
-    uint8_t *shared; /* KEY_SHARED_SIZE guarded bytes, from crypto_box_beforenm */
+    uint8_t *shared;         /* KEY_SHARED_SIZE guarded bytes, from crypto_box_beforenm */
     uint8_t *earlier_shared; /* likewise, with our earlier key; NULL: we have none */
-    char **methods;  /* patterns; callers only */
+    char **methods;          /* patterns; callers only */
     size_t method_count;
 };
 
 struct peers;
 
 /* Writes a new key file, mode 0600; ALREADY_EXISTS rather than replace one. */
-struct err key_create(const char *path, const char *name) __attribute__((warn_unused_result));
+struct err key_create(const char *path, const char *name)
+    __attribute__((warn_unused_result));
 
 /* INVALID_ARGUMENT names the file and line, and refuses files others can read. */
-struct err key_read(const char *path, struct key **out) __attribute__((warn_unused_result));
+struct err key_read(const char *path, struct key **out)
+    __attribute__((warn_unused_result));
 
 /* A share of the key: it lives until key_free was called once for each, and for key_read. */
 struct key *key_share(const struct key *key);
@@ -65,8 +67,8 @@ void key_derive(const struct key *key, const char *purpose, uint8_t *out);
 
 /* Reads known_services (callers == false) or authorized_callers (true).  `own` is borrowed for
  * as long as that takes. */
-struct err peers_read(const char *path, bool callers, const struct key *own, struct peers **out)
-    __attribute__((warn_unused_result));
+struct err peers_read(const char *path, bool callers, const struct key *own,
+                      struct peers **out) __attribute__((warn_unused_result));
 /* The same of one service, from a name and its public key in base64. */
 struct err peers_of_service(const char *name, const char *public_base64,
                             const struct key *own, struct peers **out)

@@ -10,8 +10,8 @@
 enum { LOG_EVERY_MS = 1000 };
 
 static const char *const NAMES[REFUSAL_COUNT] = {
-    "",          "not_opened",        "outside_time", "repeated",
-    "too_early", "too_many_sessions", "no_memory",    "malformed",
+    "",          "not_opened",        "outside_time",  "repeated",
+    "too_early", "too_many_sessions", "no_memory",     "malformed",
     "expired",   "forbidden",         "unimplemented", "limited",
 };
 

@@ -17,12 +17,12 @@
 typedef void scope_done(void *arg, struct err error, const ProtobufCMessage *reply);
 
 struct scope {
-    struct arena *arena; /* what the answer lives in */
-    int64_t deadline_ms; /* clock_monotonic_ms */
-    const char *request; /* the call's id: names the request in logs */
-    const char *order;   /* likewise; "" when the call is about none */
+    struct arena *arena;         /* what the answer lives in */
+    int64_t deadline_ms;         /* clock_monotonic_ms */
+    const char *request;         /* the call's id: names the request in logs */
+    const char *order;           /* likewise; "" when the call is about none */
     const struct cancel *cancel; /* whether anybody still waits; see server.h */
-    scope_done *done;    /* called exactly once, from any thread */
+    scope_done *done;            /* called exactly once, from any thread */
     void *arg;
 };
 

@@ -78,7 +78,8 @@ void seal_request(uint8_t *frame, size_t size, const char *caller,
 
 struct seal_opened {
     const struct peer *caller;
-    const uint8_t *shared; /* the caller's, that it was sealed with, and so is the answer */
+    const uint8_t
+        *shared; /* the caller's, that it was sealed with, and so is the answer */
     uint8_t nonce[SEAL_NONCE_SIZE];
     uint8_t *text; /* in the frame */
     size_t size;

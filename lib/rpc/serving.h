@@ -75,7 +75,7 @@ struct rpc_call {
     Rpc__V1__Request *request;
     int64_t deadline_ms;
     bool replayed;
-    bool not_run; /* refused before its handler */
+    bool not_run;          /* refused before its handler */
     char order[ULID_SIZE]; /* it is about, for logs; "" when none is known */
     atomic_bool named;     /* whether that is known, for other threads */
     /* Who asked for what is being served, for whoever wants to cancel it; written before

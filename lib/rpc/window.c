@@ -10,7 +10,7 @@ enum { BUCKETS = 256, WORDS = WINDOW_COUNTERS / 64 };
 static const enum seal_refusal ADMITTED = 0;
 
 struct session {
-    struct session *next; /* in its bucket */
+    struct session *next;            /* in its bucket */
     uint8_t caller[KEY_PUBLIC_SIZE]; /* its key: the list it stands in may be replaced */
     uint8_t id[SEAL_SESSION_SIZE];
     uint64_t highest;

@@ -49,7 +49,8 @@ __attribute__((constructor)) static void open_shared(void)
     int file = open(path, O_RDWR | O_CLOEXEC);
     if (file < 0)
         return;
-    void *map = mmap(NULL, sizeof(struct shared), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    void *map =
+        mmap(NULL, sizeof(struct shared), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     close(file);
     if (map != MAP_FAILED)
         atomic_store(&the_shared, (struct shared *)map);

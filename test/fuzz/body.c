@@ -8,10 +8,10 @@
  */
 #include "gateway/body.h"
 #include "base/ids.h"
+#include "base/text.h"
 #include "fuzz/fuzz.h"
 #include "gateway/idempotency.h"
 #include "gateway/request.h"
-#include "base/text.h"
 
 enum { ARENA_MAX = 1 << 20 };
 

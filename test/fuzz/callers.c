@@ -72,10 +72,10 @@ static void check_caller(const struct peers *peers, const struct peer *peer,
     const struct peer *second = peers_find_next(peers, peer);
 
     assert(peers_find(peers, peer->name, strlen(peer->name)) == peer);
-    assert(second == NULL || (strcmp(second->name, peer->name) == 0 &&
-                              memcmp(second->public_key, peer->public_key,
-                                     KEY_PUBLIC_SIZE) != 0 &&
-                              peers_find_next(peers, second) == NULL));
+    assert(second == NULL ||
+           (strcmp(second->name, peer->name) == 0 &&
+            memcmp(second->public_key, peer->public_key, KEY_PUBLIC_SIZE) != 0 &&
+            peers_find_next(peers, second) == NULL));
     for (size_t i = 0; i < peer->method_count; i++) {
         assert(has(bytes, size, peer->methods[i]));
         assert(covers(peer, peer->methods[i]));

@@ -12,7 +12,8 @@ static inline void assert_versions(const Orders__V1__PutCartRequest *in)
 {
     assert(in->n_if_versions <= CART_VERSIONS_MAX);
     for (size_t i = 0; i < in->n_if_versions; i++)
-        assert(strcmp(in->if_versions[i], "*") == 0 || cart_version_valid(in->if_versions[i]));
+        assert(strcmp(in->if_versions[i], "*") == 0 ||
+               cart_version_valid(in->if_versions[i]));
 }
 
 static inline void assert_lines(const Orders__V1__Cart *cart)

@@ -80,7 +80,8 @@ static inline bool page_good(int32_t limit, const char *after)
 /* Unix milliseconds that an id may have, or 0. */
 static inline bool time_good(int64_t since_ms, int64_t until_ms)
 {
-    return since_ms >= 0 && since_ms < ULID_MS_END && until_ms >= 0 && until_ms < ULID_MS_END;
+    return since_ms >= 0 && since_ms < ULID_MS_END && until_ms >= 0 &&
+           until_ms < ULID_MS_END;
 }
 
 /* ---- one request ----------------------------------------------------------------------- */

@@ -20,11 +20,11 @@ enum { NOW_S = 1800000000 };
 
 static struct jwt *make_jwt(void)
 {
-    const struct jwt_config config = {
-        .issuer = "issuer",
-        .audience = "checkout",
-        .user_namespace = "6ba7b810-9dad-11d1-80b4-00c04fd430c8",
-        .remembered_max = 4};
+    const struct jwt_config config = {.issuer = "issuer",
+                                      .audience = "checkout",
+                                      .user_namespace =
+                                          "6ba7b810-9dad-11d1-80b4-00c04fd430c8",
+                                      .remembered_max = 4};
     char text[JWKS_TEXT_MAX];
     struct jwks *keys;
     struct jwt *jwt;

@@ -193,7 +193,8 @@ static void check_products(const Inventory__V1__ListProductsRequest *in)
     assert(in->limit >= 0 && in->limit <= PRODUCTS_PAGE_MAX && in->n_skus <= SKUS_MAX);
     assert(utf8_valid(in->q, SEARCH_SIZE_MAX) && utf8_valid(in->cursor, SIZE_MAX - 1));
     for (size_t i = 0; i < in->n_skus; i++)
-        assert(world.calls > 1 || sku_valid(in->skus[i])); /* a cart's are its service's */
+        assert(world.calls > 1 ||
+               sku_valid(in->skus[i])); /* a cart's are its service's */
 }
 
 static void check_request(const char *method, const ProtobufCMessage *in)
@@ -251,7 +252,8 @@ static struct err error_of(struct input *in, struct arena *arena)
 static struct input next_answer(void)
 {
     struct input in = world.answer;
-    const uint8_t *end = in.left > 0 && in.at[0] == 'j' ? memchr(in.at, '\0', in.left) : NULL;
+    const uint8_t *end =
+        in.left > 0 && in.at[0] == 'j' ? memchr(in.at, '\0', in.left) : NULL;
 
     if (end != NULL) {
         world.answer = (struct input){end + 1, in.left - (size_t)(end + 1 - in.at)};

@@ -79,7 +79,8 @@ static void check_target(const struct http_head *head)
         unsigned char c = (unsigned char)head->target.at[i];
         bool in_query = query != NULL && head->target.at + i > query;
         assert(c > ' ' && c < 0x7f && strchr("\"#<>", c) == NULL);
-        assert(in_query || strchr("\\^`{|}", c) == NULL); /* as browsers send them there */
+        assert(in_query ||
+               strchr("\\^`{|}", c) == NULL); /* as browsers send them there */
         if (c == '%')
             assert(i + 2 < head->target.size &&
                    isxdigit((unsigned char)head->target.at[i + 1]) &&
@@ -127,7 +128,8 @@ static void read_fields(const struct http_head *from)
     assert(strlen(head.host) == from->host.size);
     e = idempotency_key(arena, head.idempotency_key, NULL, &key);
     assert(failed(e) || visible_ascii(key, IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX));
-    assert(!failed(http_media_type_check(head.content_type)) || head.content_type != NULL);
+    assert(!failed(http_media_type_check(head.content_type)) ||
+           head.content_type != NULL);
     assert(!failed(http_media_coding_check(head.content_encoding)) ||
            head.content_encoding != NULL);
     trace_begin(&head.trace, &trace);

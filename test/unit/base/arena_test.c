@@ -41,8 +41,9 @@ static void an_arena_never_holds_more_than_its_cap(void **state)
     while (arena_alloc(arena, 64) != NULL)
         held += 64;
     assert_true(held >= 64 && held <= 10000);
-    assert_null(arena_strdup(arena, "a text for which there is no room any more, as it is "
-                                    "longer than all that may be left"));
+    assert_null(arena_strdup(arena,
+                             "a text for which there is no room any more, as it is "
+                             "longer than all that may be left"));
     arena_free(arena);
     arena_free(NULL);
 }

@@ -65,7 +65,8 @@ static void write_file(const char *text)
 }
 
 /* Up to three arguments. */
-static struct err read_with(struct settings *out, const char *a, const char *b, const char *c)
+static struct err read_with(struct settings *out, const char *a, const char *b,
+                            const char *c)
 {
     const char *args[] = {"testing", a, b, c, NULL};
     int count = 1 + (a != NULL) + (b != NULL) + (c != NULL);

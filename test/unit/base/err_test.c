@@ -16,8 +16,9 @@ static void every_code_has_its_own_reason_and_valid_statuses(void **state)
         enum err_code code = (enum err_code)c;
         assert_int_equal(err_of_reason(err_reason(code)), code);
         assert_true(err_grpc_status(code) <= 16);
-        assert_true(code == ERR_OK ? err_http_status(code) == 200
-                                   : err_http_status(code) >= 400 && err_http_status(code) < 600);
+        assert_true(code == ERR_OK
+                        ? err_http_status(code) == 200
+                        : err_http_status(code) >= 400 && err_http_status(code) < 600);
         if (c < 17)
             assert_int_equal(err_grpc_status(code), c);
     }
@@ -28,9 +29,11 @@ static void what_can_change_by_asking_again_is_retryable(void **state)
 {
     (void)state;
     assert_true(err_retryable(ERR_UNAVAILABLE) && err_retryable(ERR_RESOURCE_EXHAUSTED) &&
-                err_retryable(ERR_DEADLINE_EXCEEDED) && err_retryable(ERR_CHECKOUT_IN_PROGRESS));
+                err_retryable(ERR_DEADLINE_EXCEEDED) &&
+                err_retryable(ERR_CHECKOUT_IN_PROGRESS));
     assert_false(err_retryable(ERR_OK) || err_retryable(ERR_OUT_OF_STOCK) ||
-                 err_retryable(ERR_PAYMENT_DECLINED) || err_retryable(ERR_INVALID_ARGUMENT));
+                 err_retryable(ERR_PAYMENT_DECLINED) ||
+                 err_retryable(ERR_INVALID_ARGUMENT));
 }
 
 static void an_error_says_its_sentence_cut_to_size(void **state)

@@ -124,8 +124,8 @@ static bool holds(const struct ulid_range *range, const char *id)
 
 static void a_range_can_be_of_one_id_alone(void **state)
 {
-    const char *before = "01ARZ3NDEKTSV4RRFFQ69G5FAU", *one = "01ARZ3NDEKTSV4RRFFQ69G5FAV",
-               *next = "01ARZ3NDEKTSV4RRFFQ69G5FAW";
+    const char *before = "01ARZ3NDEKTSV4RRFFQ69G5FAU",
+               *one = "01ARZ3NDEKTSV4RRFFQ69G5FAV", *next = "01ARZ3NDEKTSV4RRFFQ69G5FAW";
     struct ulid_range all = ulid_range(0, 0, ""), older = ulid_range(0, 0, one),
                       newer = ulid_range(ulid_ms(one) + 1, 0, "");
 

@@ -40,8 +40,8 @@ static struct view *fine(struct bench *b)
     b->charge.currency = b->provider.currency = EUR;
     b->charge.provider_charge_id = b->provider.provider_charge_id = ONE;
     b->provider.status = PAYMENT__V1__PROVIDER_STATUS__PROVIDER_CAPTURED;
-    b->view = (struct view){"id",       &b->checkout, &b->reservation, &b->charge,
-                            &b->provider, 60000,      10000};
+    b->view = (struct view){
+        "id", &b->checkout, &b->reservation, &b->charge, &b->provider, 60000, 10000};
     return &b->view;
 }
 
@@ -115,8 +115,8 @@ static void an_order_and_its_checkout_are_one(void **state)
     assert_int_equal(judged(&b.view), 0);
     fine(&b);
     b.checkout.ordered = false;
-    assert_int_equal(judged(&b.view),
-                     CHECK(ORDER_CHECKOUT) | CHECK(CHARGE_ORDER) | CHECK(RESERVATION_ORDER));
+    assert_int_equal(judged(&b.view), CHECK(ORDER_CHECKOUT) | CHECK(CHARGE_ORDER) |
+                                          CHECK(RESERVATION_ORDER));
     fine(&b);
     b.checkout.state = ORDERS__V1__CHECKOUT_STATE__FAILED;
     assert_int_equal(judged(&b.view) & CHECK(FAILED_UNDONE), CHECK(FAILED_UNDONE));
@@ -125,7 +125,8 @@ static void an_order_and_its_checkout_are_one(void **state)
 static void a_failed_checkout_keeps_nothing(void **state)
 {
     static const Inventory__V1__ReservationState kept[] = {
-        INVENTORY__V1__RESERVATION_STATE__HELD, INVENTORY__V1__RESERVATION_STATE__CONFIRMED};
+        INVENTORY__V1__RESERVATION_STATE__HELD,
+        INVENTORY__V1__RESERVATION_STATE__CONFIRMED};
     struct bench b;
 
     (void)state;
@@ -153,7 +154,8 @@ static void the_two_books_agree_or_not(void **state)
         bool agree[5];
     } rows[] = {
         /*                                           none   captured declined refunded voided */
-        {PAYMENT__V1__CHARGE_STATE__CHARGE_UNSPECIFIED, {true, false, false, false, false}},
+        {PAYMENT__V1__CHARGE_STATE__CHARGE_UNSPECIFIED,
+         {true, false, false, false, false}},
         {PAYMENT__V1__CHARGE_STATE__INTENT, {true, false, true, false, true}},
         {PAYMENT__V1__CHARGE_STATE__CAPTURED, {false, true, false, false, false}},
         {PAYMENT__V1__CHARGE_STATE__DECLINED, {true, false, true, false, true}},
@@ -168,8 +170,8 @@ static void the_two_books_agree_or_not(void **state)
             undone(&b);
             b.charge.state = rows[i].ours;
             b.provider.status = (Payment__V1__ProviderStatus)theirs;
-            bool both = rows[i].ours == PAYMENT__V1__CHARGE_STATE__REFUNDED &&
-                        theirs == REFUNDED;
+            bool both =
+                rows[i].ours == PAYMENT__V1__CHARGE_STATE__REFUNDED && theirs == REFUNDED;
             b.charge.refunded_cents = b.provider.refunded_cents = both ? 500 : 0;
             if (i == 0)
                 b.view.charge = NULL;

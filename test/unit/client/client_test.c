@@ -332,8 +332,8 @@ static void a_started_call_can_be_called_off(void **state)
 
 static void what_is_no_call_can_be_called_off(void **state)
 {
-    static const checkout_call NONE[] = {0, 1, 2, 3, 1U << 20, 0xabcdef0123, UINT64_MAX,
-                                         UINT64_MAX - 1};
+    static const checkout_call NONE[] = {
+        0, 1, 2, 3, 1U << 20, 0xabcdef0123, UINT64_MAX, UINT64_MAX - 1};
     struct checkout_place_order request = order_of("ok");
     struct scene s;
 
@@ -341,7 +341,8 @@ static void what_is_no_call_can_be_called_off(void **state)
     scene_make(&s);
     for (size_t i = 0; i < sizeof NONE / sizeof *NONE; i++)
         checkout_cancel(s.client, NONE[i]);
-    assert_int_equal(checkout_place_order(s.client, &request, NULL, NULL, NULL), CHECKOUT_OK);
+    assert_int_equal(checkout_place_order(s.client, &request, NULL, NULL, NULL),
+                     CHECKOUT_OK);
     for (size_t i = 0; i < sizeof NONE / sizeof *NONE; i++)
         checkout_cancel(s.client, NONE[i]);
     scene_end(&s);

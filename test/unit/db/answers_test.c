@@ -10,11 +10,10 @@
 
 enum { MANY = 200, LATER_MS = 50000 };
 
-static const char SCHEMA[] =
-    "DROP SCHEMA IF EXISTS w CASCADE; CREATE SCHEMA w;"
-    "CREATE TABLE w.ops (id text PRIMARY KEY, n bigint);"
-    "CREATE TABLE w.gate (shut bigint);"
-    "INSERT INTO w.gate VALUES (-1)";
+static const char SCHEMA[] = "DROP SCHEMA IF EXISTS w CASCADE; CREATE SCHEMA w;"
+                             "CREATE TABLE w.ops (id text PRIMARY KEY, n bigint);"
+                             "CREATE TABLE w.gate (shut bigint);"
+                             "INSERT INTO w.gate VALUES (-1)";
 
 static const struct db_kind TOLD = {
     .name = "told",
@@ -66,8 +65,11 @@ struct one {
 
 static struct db *open_db(void)
 {
-    const struct db_config config = {.url = database_url(), .name = "answers_test",
-                                     .kinds = KINDS, .kind_count = 3, .queue_max = 8192,
+    const struct db_config config = {.url = database_url(),
+                                     .name = "answers_test",
+                                     .kinds = KINDS,
+                                     .kind_count = 3,
+                                     .queue_max = 8192,
                                      .batch_max = 512};
     struct db *db = NULL;
 
@@ -159,7 +161,8 @@ static void who_changed_nothing_is_asked_about(void **state)
 
     (void)state;
     sql("INSERT INTO w.ops SELECT lpad(n::text, 5, '0'), 1000 + n"
-        " FROM generate_series(0, %d, 2) AS n", MANY - 1);
+        " FROM generate_series(0, %d, 2) AS n",
+        MANY - 1);
     for (int i = 0; i < MANY; i++)
         fill(&ones[i], &TOLD, &latch, shuffled(i), shuffled(i), LATER_MS);
     run(db, ones, MANY);
@@ -230,7 +233,8 @@ static void an_answer_that_fails_is_unknown_and_fails_alone(void **state)
 
     (void)state;
     sql("INSERT INTO w.ops SELECT lpad(n::text, 5, '0'), n FROM generate_series(0, %d) AS n;"
-        "UPDATE w.gate SET shut = %d", MANY - 1, SHUT);
+        "UPDATE w.gate SET shut = %d",
+        MANY - 1, SHUT);
     for (int i = 0; i < MANY; i++)
         fill(&ones[i], &TOLD, &latch, i, i, LATER_MS);
     run(db, ones, MANY);
@@ -264,7 +268,8 @@ static void a_column_of_another_type_is_written_and_read(void **state)
     db_close(db);
 }
 
-static void rows_that_are_not_as_promised_are_data_loss_for_their_own_operation(void **state)
+static void
+rows_that_are_not_as_promised_are_data_loss_for_their_own_operation(void **state)
 {
     static struct one ones[3];
     struct latch latch;
@@ -290,10 +295,13 @@ int main(void)
         cmocka_unit_test_setup(each_has_the_rows_of_its_own_id, new_schema),
         cmocka_unit_test_setup(who_changed_nothing_is_asked_about, new_schema),
         cmocka_unit_test_setup(of_one_id_the_first_has_it, new_schema),
-        cmocka_unit_test_setup(a_connection_lost_while_asking_loses_no_answer, new_schema),
-        cmocka_unit_test_setup(an_answer_that_fails_is_unknown_and_fails_alone, new_schema),
+        cmocka_unit_test_setup(a_connection_lost_while_asking_loses_no_answer,
+                               new_schema),
+        cmocka_unit_test_setup(an_answer_that_fails_is_unknown_and_fails_alone,
+                               new_schema),
         cmocka_unit_test_setup(
-            rows_that_are_not_as_promised_are_data_loss_for_their_own_operation, new_schema),
+            rows_that_are_not_as_promised_are_data_loss_for_their_own_operation,
+            new_schema),
         cmocka_unit_test_setup(a_column_of_another_type_is_written_and_read, new_schema),
     };
 

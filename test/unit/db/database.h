@@ -116,7 +116,8 @@ UNUSED static int64_t sql_number_on(PGconn *conn, const char *query)
     return number;
 }
 
-UNUSED __attribute__((format(printf, 1, 2))) static int64_t sql_number(const char *format, ...)
+UNUSED __attribute__((format(printf, 1, 2))) static int64_t sql_number(const char *format,
+                                                                       ...)
 {
     char text[4096];
     va_list args;

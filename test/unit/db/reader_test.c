@@ -80,7 +80,8 @@ static void start_echo(struct db *db, struct ask *ask, int64_t number)
 /* Waits for an advisory lock the admin holds. */
 static void start_blocked(struct db *db, struct ask *ask, int64_t deadline_ms)
 {
-    start(db, ask, "blocked", "SELECT 7::bigint FROM pg_advisory_xact_lock($1)", 1, deadline_ms);
+    start(db, ask, "blocked", "SELECT 7::bigint FROM pg_advisory_xact_lock($1)", 1,
+          deadline_ms);
 }
 
 static PGconn *hold(void)
@@ -212,7 +213,8 @@ static void a_query_writes_nothing(void **state)
 
     (void)state;
     sql("CREATE TABLE IF NOT EXISTS read_only_proof (n bigint)");
-    start(db, &ask, "write", "INSERT INTO read_only_proof VALUES ($1) RETURNING n", 1, LATER_MS);
+    start(db, &ask, "write", "INSERT INTO read_only_proof VALUES ($1) RETURNING n", 1,
+          LATER_MS);
     finish(&ask);
     assert_true(failed(ask.error));
     assert_int_equal(sql_number("SELECT count(*) FROM read_only_proof"), 0);
@@ -265,8 +267,11 @@ static void add(void *arg, const struct db_rows *rows)
 static void db_read_wait_gives_the_rows_or_the_error(void **state)
 {
     struct db *db = open_db(1, 1000);
-    struct db_query query = {.name = "echo", .types = "i", .sql = "SELECT $1",
-                             .values = {db_i(41)}, .deadline_ms = in_ms(LATER_MS)};
+    struct db_query query = {.name = "echo",
+                             .types = "i",
+                             .sql = "SELECT $1",
+                             .values = {db_i(41)},
+                             .deadline_ms = in_ms(LATER_MS)};
     int64_t sum = 1;
 
     (void)state;

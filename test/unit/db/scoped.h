@@ -111,7 +111,8 @@ UNUSED static void batcher_on_op(void *arg, struct err error, const struct db_ro
     latch_count(&b->latch);
 }
 
-UNUSED static void batcher_on_reply(void *arg, struct err error, const ProtobufCMessage *reply)
+UNUSED static void batcher_on_reply(void *arg, struct err error,
+                                    const ProtobufCMessage *reply)
 {
     (void)reply;
     batcher_on_op(arg, error, NULL);

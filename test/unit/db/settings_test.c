@@ -17,7 +17,8 @@ static const struct {
     const char *name, *worst;
 } WORST[] = {
     {"default_transaction_isolation", "repeatable read"},
-    {"default_transaction_read_only", "on"}, /* for readers "off": they have a test below */
+    {"default_transaction_read_only",
+     "on"}, /* for readers "off": they have a test below */
     {"synchronous_commit", "off"},
     {"client_min_messages", "error"},
     {"client_encoding", "LATIN1"},
@@ -440,8 +441,8 @@ static void our_limits_hold_where_the_database_has_none(void **state)
     expect_end(&idle, "");
     start(&blocked, "INSERT INTO w.rows VALUES ('x')");
     start(&slow, "SELECT pg_sleep(600)");
-    expect_end(&blocked, "55P03"); /* lock_timeout */
-    expect_end(&slow, "57014");    /* statement_timeout */
+    expect_end(&blocked, "55P03");     /* lock_timeout */
+    expect_end(&slow, "57014");        /* statement_timeout */
     wait_ended(PQbackendPID(idle.pg)); /* idle_in_transaction_session_timeout */
     PQfinish(locker);
     conn_end(&blocked);

@@ -21,7 +21,7 @@ static const struct {
     {"57P01", SQLSTATE_CONNECTION, ERR_UNAVAILABLE}, /* admin_shutdown */
     {"57P02", SQLSTATE_CONNECTION, ERR_UNAVAILABLE}, /* crash_shutdown */
     {"57P03", SQLSTATE_CONNECTION, ERR_UNAVAILABLE}, /* cannot_connect_now */
-    {"25006", SQLSTATE_READ_ONLY, ERR_UNAVAILABLE}, /* a standby by now */
+    {"25006", SQLSTATE_READ_ONLY, ERR_UNAVAILABLE},  /* a standby by now */
     {"26000", SQLSTATE_CONNECTION, ERR_UNAVAILABLE}, /* the session was reset */
     {"40001", SQLSTATE_RACE, ERR_UNAVAILABLE},
     {"40P01", SQLSTATE_RACE, ERR_UNAVAILABLE},

@@ -63,10 +63,11 @@ static void test_an_owners_url_means_what_was_given(void **state)
 
 static void test_a_roles_url_has_nothing_of_the_owners(void **state)
 {
-    const char *url = written("postgresql://shop:secret@a,b:5433/checkout?passfile=secret"
-                              "&sslkey=secret&sslcert=secret&sslpassword=secret"
-                              "&user=shop&password=secret&target_session_attrs=read-write",
-                              "checkout_orders");
+    const char *url =
+        written("postgresql://shop:secret@a,b:5433/checkout?passfile=secret"
+                "&sslkey=secret&sslcert=secret&sslpassword=secret"
+                "&user=shop&password=secret&target_session_attrs=read-write",
+                "checkout_orders");
 
     (void)state;
     assert_null(strstr(url, "secret"));
@@ -90,9 +91,11 @@ static void test_what_is_left_open_comes_from_libpqs_environment(void **state)
     (void)state;
     setenv("PGHOST", "db.example", 1);
     setenv("PGPASSWORD", "secret", 1);
-    assert_string_equal(read_back(written("dbname=checkout", NULL), "host"), "db.example");
+    assert_string_equal(read_back(written("dbname=checkout", NULL), "host"),
+                        "db.example");
     assert_string_equal(read_back(written("host=other", NULL), "host"), "other");
-    assert_string_equal(read_back(written("dbname=checkout", NULL), "password"), "secret");
+    assert_string_equal(read_back(written("dbname=checkout", NULL), "password"),
+                        "secret");
     assert_null(strstr(written("dbname=checkout", "checkout_orders"), "secret"));
     unsetenv("PGHOST");
     unsetenv("PGPASSWORD");
@@ -101,9 +104,12 @@ static void test_what_is_left_open_comes_from_libpqs_environment(void **state)
 static void test_what_cannot_be_read_is_told_without_a_part_of_it(void **state)
 {
     static const char *const WRONG[] = {
-        "postgresql://shop:secret%zz@a/checkout", "host=a password secret",
-        "host=a password='secret",                "postgresql://shop@a/checkout?secret=x",
-        "postgresql://shop:secret@[::1/checkout", "service=secret",
+        "postgresql://shop:secret%zz@a/checkout",
+        "host=a password secret",
+        "host=a password='secret",
+        "postgresql://shop@a/checkout?secret=x",
+        "postgresql://shop:secret@[::1/checkout",
+        "service=secret",
     };
 
     (void)state;

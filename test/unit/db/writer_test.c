@@ -19,7 +19,7 @@
 enum {
     MANY = 100,
     STREAM = 1500,
-    SOON_MS = 150,  /* deadlines that are meant to pass, in a queue */
+    SOON_MS = 150,     /* deadlines that are meant to pass, in a queue */
     IN_TIME_MS = 2000, /* and in the database: enough to get there first */
     LATER_MS = 50000,
     CLOSING_MS = 15000, /* what a service has to end */
@@ -123,7 +123,8 @@ static const struct db_kind *const KINDS[] = {&PUT, &TICK, &BUMP_X, &BUMP_Y};
 static const struct db_kind *const SALES[] = {&SELL};
 static const struct db_kind *const BACKWARDS[] = {&BUMP_Y, &BUMP_X};
 
-static struct db *open_on(const char *url, size_t queue_max, size_t batch_max, size_t readers)
+static struct db *open_on(const char *url, size_t queue_max, size_t batch_max,
+                          size_t readers)
 {
     const struct db_config config = {
         .url = url,
@@ -178,15 +179,17 @@ static void describe(struct one *one, const struct db_rows *rows)
     const char *id = db_text(rows, 0, 1), *bytes = db_text(rows, 0, 4),
                *note = db_text(rows, 0, 5);
 
-    used += (size_t)snprintf(one->text, TEXT_MAX, "%s %" PRId64 " %s ", id,
-                             db_number(rows, 0, 2), db_bool(rows, 0, 3) ? "true" : "false");
+    used +=
+        (size_t)snprintf(one->text, TEXT_MAX, "%s %" PRId64 " %s ", id,
+                         db_number(rows, 0, 2), db_bool(rows, 0, 3) ? "true" : "false");
     if (bytes == NULL)
         used += (size_t)snprintf(one->text + used, TEXT_MAX - used, "null");
     for (size_t i = 0; i < size && i < 8; i++)
         used += (size_t)snprintf(one->text + used, TEXT_MAX - used, "%02x",
                                  (unsigned char)bytes[i]);
-    used += (size_t)snprintf(one->text + used, TEXT_MAX - used, note == NULL ? " %s" : " '%s'",
-                             note == NULL ? "null" : note);
+    used +=
+        (size_t)snprintf(one->text + used, TEXT_MAX - used,
+                         note == NULL ? " %s" : " '%s'", note == NULL ? "null" : note);
     for (int i = 0; i < rows->count && used < TEXT_MAX - 64; i++)
         if (db_text(rows, i, 7) != NULL)
             used += (size_t)snprintf(one->text + used, TEXT_MAX - used, " %s=%" PRId64,
@@ -221,7 +224,8 @@ static void fill(struct one *one, const struct db_kind *kind, struct latch *latc
     };
 }
 
-static void fill_many(struct one *ones, int count, struct latch *latch, const char *prefix)
+static void fill_many(struct one *ones, int count, struct latch *latch,
+                      const char *prefix)
 {
     char id[32];
 
@@ -323,9 +327,10 @@ static void assert_all_ok(const struct one *ones, int count)
 /* The total is what the rows say: each took effect once. */
 static void assert_each_took_effect_once(const char *prefix, int count)
 {
-    assert_int_equal(sql_number("SELECT count(*) FROM w.ops WHERE id LIKE '%s%%'", prefix),
-                     count);
-    assert_int_equal(sql_number("SELECT sum - (SELECT sum(n) FROM w.ops) FROM w.total"), 0);
+    assert_int_equal(
+        sql_number("SELECT count(*) FROM w.ops WHERE id LIKE '%s%%'", prefix), count);
+    assert_int_equal(sql_number("SELECT sum - (SELECT sum(n) FROM w.ops) FROM w.total"),
+                     0);
 }
 
 static void wait_health(struct db *db, enum err_code code, const char *words)
@@ -356,7 +361,8 @@ static void queued_operations_share_one_transaction(void **state)
     assert_all_ok(ones, MANY);
     for (int i = 0; i < MANY; i++)
         assert_int_equal(ones[i].xid, ones[0].xid);
-    assert_int_equal(sql_number("SELECT count(DISTINCT xid) FROM w.ops WHERE id LIKE 'g%%'"), 1);
+    assert_int_equal(
+        sql_number("SELECT count(DISTINCT xid) FROM w.ops WHERE id LIKE 'g%%'"), 1);
     db_close(db);
 }
 
@@ -371,9 +377,10 @@ static void no_transaction_holds_more_than_batch_max(void **state)
     submit_together(db, ones, MANY);
     latch_wait(&latch, 0);
     assert_all_ok(ones, MANY);
-    assert_sql_text("{30,30,30,10}",
-                    "SELECT array_agg(c ORDER BY xid) FROM (SELECT xid, count(*) AS c FROM w.ops"
-                    " WHERE id LIKE 'g%' GROUP BY xid) AS s");
+    assert_sql_text(
+        "{30,30,30,10}",
+        "SELECT array_agg(c ORDER BY xid) FROM (SELECT xid, count(*) AS c FROM w.ops"
+        " WHERE id LIKE 'g%' GROUP BY xid) AS s");
     db_close(db);
 }
 
@@ -400,10 +407,9 @@ static void a_lone_operation_needs_no_company(void **state)
 static void answers_reach_their_own_operations(void **state)
 {
     static const char BYTES[] = {0, 1, (char)0xff};
-    static const struct db_value LINES_A[] = {{.text = "z"}, {.number = 3}, {.text = "a"},
-                                              {.number = INT64_MAX}},
-                                 LINES_C[] = {{.text = NULL}, {.number = 9}, {.text = ""},
-                                              {.number = INT64_MIN}};
+    static const struct db_value
+        LINES_A[] = {{.text = "z"}, {.number = 3}, {.text = "a"}, {.number = INT64_MAX}},
+        LINES_C[] = {{.text = NULL}, {.number = 9}, {.text = ""}, {.number = INT64_MIN}};
     struct one ones[5];
     struct latch latch;
     struct db *db = open_db();
@@ -424,7 +430,8 @@ static void answers_reach_their_own_operations(void **state)
     submit_together(db, ones, 5);
     latch_wait(&latch, 0);
     assert_all_ok(ones, 5);
-    assert_string_equal(ones[0].text, "v00000 0 true null null z=3 a=9223372036854775807");
+    assert_string_equal(ones[0].text,
+                        "v00000 0 true null null z=3 a=9223372036854775807");
     assert_string_equal(ones[1].text, "v00001 1 false 0001ff ''");
     assert_string_equal(ones[2].text, "v00002 2 false  null =-9223372036854775808");
     assert_int_equal(ones[2].rows, 2); /* a NULL among the lines is a row as well */
@@ -452,13 +459,15 @@ static void ten_thousand_lines_go_in_one_operation(void **state)
     run_one(db, &one);
     assert_all_ok(&one, 1);
     assert_int_equal(one.rows, LINES);
-    assert_int_equal(sql_number("SELECT sum(quantity) FROM w.lines"), LINES * (LINES - 1) / 2);
+    assert_int_equal(sql_number("SELECT sum(quantity) FROM w.lines"),
+                     LINES * (LINES - 1) / 2);
     db_close(db);
 }
 
 /* ---- bad operations -------------------------------------------------------------------- */
 
-static void fails_alone(const char *what, void (*spoil)(struct one *one), enum err_code code)
+static void fails_alone(const char *what, void (*spoil)(struct one *one),
+                        enum err_code code)
 {
     static struct one ones[MANY];
     struct latch latch;
@@ -532,7 +541,8 @@ static void several_bad_operations_fail_alone(void **state)
     latch_wait(&latch, 0);
     assert_each_once(ones, MANY);
     for (int i = 0; i < MANY; i++)
-        assert_int_equal(ones[i].error.code, i % 9 == 0 ? ERR_FAILED_PRECONDITION : ERR_OK);
+        assert_int_equal(ones[i].error.code,
+                         i % 9 == 0 ? ERR_FAILED_PRECONDITION : ERR_OK);
     assert_each_took_effect_once("s", MANY - bad);
     db_close(db);
 }
@@ -606,8 +616,9 @@ static void those_who_need_the_same_locked_row_fail_together(void **state)
         ones[i].op.line_count = 1;
     }
     PGconn *holder = hold_row_x();
-    const int64_t begun = sql_number("SELECT deadlocks + xact_rollback FROM pg_stat_database"
-                                     " WHERE datname = current_database()");
+    const int64_t begun =
+        sql_number("SELECT deadlocks + xact_rollback FROM pg_stat_database"
+                   " WHERE datname = current_database()");
     for (int i = 0; i < MANY; i++)
         db_submit(db, &ones[i].op);
     latch_wait(&latch, 0);
@@ -669,8 +680,9 @@ static void those_who_wait_behind_it_are_told_in_time_as_well(void **state)
     fill(&never, &PUT, &never_latch, "never", 1, LATER_MS);
     db_submit(db, &busy.op);
     wait_blocked("writer_test", 1);
-    int64_t began = sql_number("SELECT extract(epoch FROM xact_start) * 1e6 FROM pg_stat_activity"
-                               " WHERE wait_event_type = 'Lock'");
+    int64_t began =
+        sql_number("SELECT extract(epoch FROM xact_start) * 1e6 FROM pg_stat_activity"
+                   " WHERE wait_event_type = 'Lock'");
     db_submit(db, &late.op);
     db_submit(db, &never.op);
     latch_wait(&late_latch, 0);
@@ -773,7 +785,8 @@ static void answers_stay_in_step_when_some_of_a_batch_are_late(void **state)
         snprintf(expected, sizeof expected, "a%05d %d false null null", i, i);
         assert_string_equal(ones[i].text, expected);
     }
-    assert_int_equal(sql_number("SELECT count(DISTINCT xid) FROM w.ops WHERE id LIKE 'a%%'"), 1);
+    assert_int_equal(
+        sql_number("SELECT count(DISTINCT xid) FROM w.ops WHERE id LIKE 'a%%'"), 1);
     db_close(db);
 }
 
@@ -1185,7 +1198,8 @@ static bool pass(int from, int to, bool drop)
 static void serve(struct proxy *p, int client)
 {
     int server = connect_unix(p->server);
-    struct pollfd both[] = {{.fd = client, .events = POLLIN}, {.fd = server, .events = POLLIN}};
+    struct pollfd both[] = {{.fd = client, .events = POLLIN},
+                            {.fd = server, .events = POLLIN}};
 
     while (server >= 0 && !p->stop && !p->hang_up) {
         poll(both, 2, 5);
@@ -1227,8 +1241,8 @@ static void proxy_listen(struct proxy *p)
     assert_non_null(mkdtemp(p->folder));
     snprintf(p->socket, sizeof p->socket, "%s/.s.PGSQL.5432", p->folder);
     snprintf(p->server, sizeof p->server, "%s/.s.PGSQL.%s", PQhost(conn), PQport(conn));
-    snprintf(p->url, sizeof p->url, "postgresql:///%s?host=%s&port=5432&user=%s", PQdb(conn),
-             p->folder, PQuser(conn));
+    snprintf(p->url, sizeof p->url, "postgresql:///%s?host=%s&port=5432&user=%s",
+             PQdb(conn), p->folder, PQuser(conn));
     PQfinish(conn);
     memcpy(address.sun_path, p->socket, sizeof address.sun_path);
     p->listener = socket(AF_UNIX, SOCK_STREAM, 0);
@@ -1301,7 +1315,8 @@ static void an_operation_is_told_in_time_while_a_hung_server_is_connected_to(voi
     proxy_unlisten(&hung);
 }
 
-static void a_commit_whose_answer_is_lost_is_run_again_without_a_second_effect(void **state)
+static void
+a_commit_whose_answer_is_lost_is_run_again_without_a_second_effect(void **state)
 {
     static struct one ones[10];
     struct latch latch;
@@ -1313,7 +1328,8 @@ static void a_commit_whose_answer_is_lost_is_run_again_without_a_second_effect(v
     for (int round = 0; round < 5; round++) {
         char prefix[8], query[128];
         snprintf(prefix, sizeof prefix, "p%d-", round);
-        snprintf(query, sizeof query, "SELECT count(*) FROM w.ops WHERE id LIKE '%s%%'", prefix);
+        snprintf(query, sizeof query, "SELECT count(*) FROM w.ops WHERE id LIKE '%s%%'",
+                 prefix);
         wait_health(db, ERR_OK, "");
         int connections = proxy.connections;
         fill_many(ones, 10, &latch, prefix);
@@ -1345,7 +1361,8 @@ static struct db *commit_unanswered(struct proxy *proxy, struct one *one,
     latch_set(latch, 1);
     proxy->deaf = true;
     db_submit(db, &one->op);
-    snprintf(committed, sizeof committed, "SELECT count(*) FROM w.ops WHERE id = '%s'", id);
+    snprintf(committed, sizeof committed, "SELECT count(*) FROM w.ops WHERE id = '%s'",
+             id);
     wait_sql(committed);
     return db;
 }
@@ -1399,8 +1416,12 @@ static void deadlocks_are_run_again_and_nothing_is_lost(void **state)
     struct latch latch;
     struct db *there = open_db(), *back = NULL;
     struct db_config config = {
-        .url = database_url(), .name = "backwards", .kinds = BACKWARDS, .kind_count = 2,
-        .queue_max = 8192, .batch_max = 20,
+        .url = database_url(),
+        .name = "backwards",
+        .kinds = BACKWARDS,
+        .kind_count = 2,
+        .queue_max = 8192,
+        .batch_max = 20,
     };
     char id[32];
 
@@ -1479,8 +1500,10 @@ int main(void)
         cmocka_unit_test_setup(ten_thousand_lines_go_in_one_operation, new_schema),
         cmocka_unit_test_setup(one_bad_operation_in_a_hundred_fails_alone, new_schema),
         cmocka_unit_test_setup(several_bad_operations_fail_alone, new_schema),
-        cmocka_unit_test_setup(a_row_that_stays_locked_fails_only_who_needs_it, new_schema),
-        cmocka_unit_test_setup(those_who_need_the_same_locked_row_fail_together, new_schema),
+        cmocka_unit_test_setup(a_row_that_stays_locked_fails_only_who_needs_it,
+                               new_schema),
+        cmocka_unit_test_setup(those_who_need_the_same_locked_row_fail_together,
+                               new_schema),
         cmocka_unit_test_setup(a_deadline_that_passes_in_the_database_leaves_it_unknown,
                                new_schema),
         cmocka_unit_test_setup(those_who_wait_behind_it_are_told_in_time_as_well,

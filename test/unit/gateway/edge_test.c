@@ -372,7 +372,8 @@ static void a_refusal_tells_of_the_money_what_the_error_tells(void **state)
             struct err e = err_make((enum err_code)code, "x");
             e.money = (enum err_money)money;
             struct answer answer = problem_answer(*state, e);
-            const char *body = arena_printf(*state, "%.*s", (int)answer.size, answer.body);
+            const char *body =
+                arena_printf(*state, "%.*s", (int)answer.size, answer.body);
             assert_null(strstr(body, "charged"));
             if (money == MONEY_UNTOLD || !problem_is_final((enum err_code)code))
                 assert_null(strstr(body, "money"));

@@ -39,8 +39,9 @@ static void a_tag_gives_its_lines_back(void **state)
 static void what_is_no_tag_of_a_cart_is_refused_by_name(void **state)
 {
     static const char *const TEXTS[] = {
-        "", "00ff", "\"", "\"00ff", "00ff\"", "\"\"", "\".x\"", "\"0-0\"", "\"a b\"", "\"a\" ",
-        " \"a\"", "\"a\",\"b\"", "w/\"a\"", "W/", "W/a", "*", "\"a\tb\"",
+        "",        "00ff",    "\"",      "\"00ff", "00ff\"",   "\"\"",
+        "\".x\"",  "\"0-0\"", "\"a b\"", "\"a\" ", " \"a\"",   "\"a\",\"b\"",
+        "w/\"a\"", "W/",      "W/a",     "*",      "\"a\tb\"",
     };
     const char *lines;
 
@@ -81,9 +82,14 @@ static void a_tag_is_found_in_a_list_whole(void **state)
         const char *field;
         bool strong, weak;
     } CASES[] = {
-        {"*", true, true},          {"\"a.x\"", true, true},      {"\"b\",\"a.x\"", true, true},
-        {"W/\"a.x\"", false, true}, {"\"a\"", false, false},      {"\"a.xy\"", false, false},
-        {"\"a.\"", false, false},   {"\"b\", \"c\"", false, false},
+        {"*", true, true},
+        {"\"a.x\"", true, true},
+        {"\"b\",\"a.x\"", true, true},
+        {"W/\"a.x\"", false, true},
+        {"\"a\"", false, false},
+        {"\"a.xy\"", false, false},
+        {"\"a.\"", false, false},
+        {"\"b\", \"c\"", false, false},
     };
     bool named;
 
@@ -98,8 +104,9 @@ static void a_tag_is_found_in_a_list_whole(void **state)
 
 static void what_is_no_list_of_tags_is_refused(void **state)
 {
-    static const char *const FIELDS[] = {"", " ", ",", "a", "\"a", "\"a\" \"b\"", "\"a\"b",
-                                         "*, \"a\"", "\"a\", *", "**", "\"a\", b"};
+    static const char *const FIELDS[] = {"",         " ",           ",",       "a",
+                                         "\"a",      "\"a\" \"b\"", "\"a\"b",  "*, \"a\"",
+                                         "\"a\", *", "**",          "\"a\", b"};
     char many[5 * (CART_VERSIONS_MAX + 1)] = "\"a\"";
     struct etag_versions versions;
     bool named;

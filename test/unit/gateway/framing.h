@@ -116,8 +116,9 @@ static const char *framing_chunks(const char *at, const char *end)
     while ((line = framing_line(at, end, &length, &at)) != NULL) {
         size_t digits = 0;
         unsigned long size = 0;
-        for (; digits < length && strchr("0123456789abcdefABCDEF", line[digits]) != NULL &&
-               line[digits] != '\0';
+        for (;
+             digits < length && strchr("0123456789abcdefABCDEF", line[digits]) != NULL &&
+             line[digits] != '\0';
              digits++)
             ;
         if (digits == 0 || digits > 8)

@@ -849,7 +849,8 @@ static void a_head_or_body_that_trickles_in_is_408(void **state)
         "GET /v1/products HTTP/1.1\r\n" HOST "X: ",
         "PUT /v1/carts/c1 HTTP/1.1\r\n" HOST "Content-Length: 60000\r\n\r\n",
     };
-    static const int STATUSES[] = {408, 401}; /* the second has no token, and is told so */
+    static const int STATUSES[] = {408,
+                                   401}; /* the second has no token, and is told so */
     struct world *w = *state;
     struct timeval patience = {.tv_usec = 50000};
 

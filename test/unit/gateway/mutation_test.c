@@ -256,8 +256,8 @@ static void expect_alive(struct world *w, const char *marker)
 /* Every answer is one of ours; none says that we failed. */
 static void check_answers(const char *answers)
 {
-    static const int KNOWN[] = {200, 201, 204, 400, 401, 404,
-                                405, 408, 413, 414, 415, 417, 422, 431, 501, 505};
+    static const int KNOWN[] = {200, 201, 204, 400, 401, 404, 405, 408,
+                                413, 414, 415, 417, 422, 431, 501, 505};
 
     for (const char *at = strstr(answers, "HTTP/1.1 "); at != NULL;
          at = strstr(at + 1, "HTTP/1.1 ")) {

@@ -32,12 +32,12 @@ struct shop {
     int left;   /* of those: their caller was seen to have called off */
     bool let_go;
     bool sick, events_wait;
-    bool closed;          /* ListProducts fails */
-    bool old;             /* ListProducts does not know the field skus */
+    bool closed;           /* ListProducts fails */
+    bool old;              /* ListProducts does not know the field skus */
     char if_versions[256]; /* the last PutCart's, with commas */
-    char searched[256];   /* the last ListProducts: limit|cursor|q|skus */
-    int smuggled;         /* calls of GetCart for a cart "smuggled..." */
-    struct trace trace;   /* our place in that of the last Place */
+    char searched[256];    /* the last ListProducts: limit|cursor|q|skus */
+    int smuggled;          /* calls of GetCart for a cart "smuggled..." */
+    struct trace trace;    /* our place in that of the last Place */
 };
 
 struct shop_held {
@@ -159,7 +159,8 @@ static const struct {
     enum err_effect effect;
     const char *subject;
 } SHOP_REFUSALS[] = {
-    {"declined", ERR_PAYMENT_DECLINED, EFFECT_NONE, "card_declined,another_payment_method"},
+    {"declined", ERR_PAYMENT_DECLINED, EFFECT_NONE,
+     "card_declined,another_payment_method"},
     {"ordered", ERR_CART_ALREADY_ORDERED, EFFECT_NONE, "01JD0000000000000000000000"},
     {"short", ERR_OUT_OF_STOCK, EFFECT_NONE, "TEA-1,CUP-2"},
     {"nocart", ERR_NOT_FOUND, EFFECT_NONE, NULL},
@@ -263,7 +264,8 @@ static void shop_list_products(Inventory__V1__Inventory_Service *service,
                                Inventory__V1__ListProductsReply_Closure closure,
                                void *call)
 {
-    struct shop *shop = (struct shop *)((char *)service - offsetof(struct shop, inventory));
+    struct shop *shop =
+        (struct shop *)((char *)service - offsetof(struct shop, inventory));
     Inventory__V1__Product product = INVENTORY__V1__PRODUCT__INIT;
     Inventory__V1__Product other = INVENTORY__V1__PRODUCT__INIT;
     Inventory__V1__Product *products[] = {&product, &other};

@@ -296,8 +296,7 @@ static void extensions_and_trailers_are_bounded_to_the_byte(void **state)
         check(&CHUNKED, bytes, size + 3, more == 0 ? HTTP_OK : HTTP_CHUNK_EXTENSION, "");
 
         size = stretch(bytes, "1;", 2 + HTTP_EXTENSIONS_MAX - 3, "\r");
-        strcpy(bytes + size,
-               more == 0 ? "\na\r\n0;ab\r\n\r\n" : "\na\r\n0;abc\r\n\r\n");
+        strcpy(bytes + size, more == 0 ? "\na\r\n0;ab\r\n\r\n" : "\na\r\n0;abc\r\n\r\n");
         check(&CHUNKED, bytes, size + strlen(bytes + size),
               more == 0 ? HTTP_OK : HTTP_CHUNK_EXTENSION, "a");
 

@@ -270,9 +270,9 @@ static void a_body_that_is_too_large_is_read_off_up_to_a_limit(void **state)
         int status;
         bool goes_on;
     } ROWS[] = {
-        {"/echo", BODY_MAX, 200, true},    {"/echo", BODY_MAX + 1, 413, true},
+        {"/echo", BODY_MAX, 200, true},      {"/echo", BODY_MAX + 1, 413, true},
         {"/echo", DISCARD_MAX, 413, true},   {"/echo", DISCARD_MAX + 1, 413, false},
-        {"/echo", 1 << 20, 413, false},    {"/refuse", 1, 401, true},
+        {"/echo", 1 << 20, 413, false},      {"/refuse", 1, 401, true},
         {"/refuse", DISCARD_MAX, 401, true}, {"/refuse", DISCARD_MAX + 1, 401, false},
     };
     struct world *w = open_default();

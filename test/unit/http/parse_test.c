@@ -640,7 +640,8 @@ static void every_reason_has_a_status_and_a_sentence_with_its_limit(void **state
                        : reason == HTTP_BODY_TOO_LARGE       ? LIMITS.body
                        : reason == HTTP_TOO_MANY_CONNECTIONS ? 4321
                                                              : 0;
-        assert_true(http_reason_status(reason) >= 400 && http_reason_status(reason) <= 599);
+        assert_true(http_reason_status(reason) >= 400 &&
+                    http_reason_status(reason) <= 599);
         assert_true(http_reason_ends(reason) || reason == HTTP_BODY_TOO_LARGE);
         http_reason_sentence(reason, &LIMITS, 4321, sentence, sizeof sentence);
         assert_true(strlen(sentence) > 10 && strlen(sentence) < sizeof sentence - 1);

@@ -201,12 +201,10 @@ static void a_tls_client_that_idles_is_told_the_end(void **state)
 
 static void plain_http_on_a_tls_port_is_told_so(void **state)
 {
-    static const char *const STARTS[] = {"GET /echo HTTP/1.1\r\n\r\n",
-                                         "OPTIONS * HTTP/1.1\r\n\r\n",
-                                         "DELETE /echo HTTP/1.1\r\n\r\n",
-                                         "\r\nGET / HTTP/1.1\r\n\r\n",
-                                         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-                                         "x"};
+    static const char *const STARTS[] = {
+        "GET /echo HTTP/1.1\r\n\r\n",       "OPTIONS * HTTP/1.1\r\n\r\n",
+        "DELETE /echo HTTP/1.1\r\n\r\n",    "\r\nGET / HTTP/1.1\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "x"};
     struct world *w = open_with_tls();
 
     (void)state;

@@ -19,11 +19,11 @@
 #include "unit/http/cases.h"
 
 enum {
-    LONG_MS = 60000,  /* a deadline that does not come */
-    SHORT_MS = 100,   /* one that does */
-    BODY_MAX = 1000,  /* bytes */
+    LONG_MS = 60000,    /* a deadline that does not come */
+    SHORT_MS = 100,     /* one that does */
+    BODY_MAX = 1000,    /* bytes */
     DISCARD_MAX = 4000, /* bytes */
-    BIG = 8 << 20,    /* bytes of an answer no socket takes at once */
+    BIG = 8 << 20,      /* bytes of an answer no socket takes at once */
     QUEUE_MAX = 64,
 };
 
@@ -79,8 +79,7 @@ static inline void echo(struct http_exchange *x)
 static inline void echo_when_full(struct http_exchange *x, bool reserved)
 {
     const struct asked *asked = http_exchange_get(x);
-    const struct http_answer answer = {.status = 200,
-                                       .body = {asked->body, asked->size}};
+    const struct http_answer answer = {.status = 200, .body = {asked->body, asked->size}};
 
     if (reserved)
         assert_true(http_exchange_reserve(x, &answer));
@@ -248,8 +247,7 @@ static inline void let_held_go(struct world *w)
 
 #define NO_MEMORY_BODY "no memory"
 #define NO_MEMORY_ANSWER                                                                 \
-    "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 9\r\nConnection: close\r\n\r\n"  \
-    NO_MEMORY_BODY
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 9\r\nConnection: close\r\n\r\n" NO_MEMORY_BODY
 
 static const struct http_server_config DEFAULTS = {
     .no_memory = {NO_MEMORY_ANSWER, sizeof NO_MEMORY_ANSWER - 1},
@@ -260,8 +258,11 @@ static const struct http_server_config DEFAULTS = {
     .head_timeout_ms = LONG_MS,
     .body_timeout_ms = LONG_MS,
     .answer_timeout_ms = LONG_MS,
-    .limits =
-        {.head = 2048, .target = 256, .fields = 16, .body = BODY_MAX, .discard = DISCARD_MAX},
+    .limits = {.head = 2048,
+               .target = 256,
+               .fields = 16,
+               .body = BODY_MAX,
+               .discard = DISCARD_MAX},
     .arena_max = 1 << 20,
 };
 

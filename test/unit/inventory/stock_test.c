@@ -19,7 +19,11 @@ struct ask {
 static struct db *open_db(const char *name)
 {
     struct db_config config = {
-        .url = database_url(), .name = name, .queue_max = 8192, .batch_max = 512, .readers = 2,
+        .url = database_url(),
+        .name = name,
+        .queue_max = 8192,
+        .batch_max = 512,
+        .readers = 2,
     };
     struct db *db = NULL;
 
@@ -65,8 +69,8 @@ static int tear_down(void **state)
 /* ---- doing ----------------------------------------------------------------------------- */
 
 static void start_adjust(struct call *call, struct latch *latch,
-                         Inventory__V1__AdjustStockRequest *in, const char *sku, int64_t delta,
-                         const char *id)
+                         Inventory__V1__AdjustStockRequest *in, const char *sku,
+                         int64_t delta, const char *id)
 {
     inventory__v1__adjust_stock_request__init(in);
     in->sku = (char *)sku;
@@ -84,7 +88,8 @@ static enum err_code adjust(const char *sku, int64_t delta, const char *id)
     return call_code(&call);
 }
 
-static void product_of(const char *sku, int64_t price, const char *currency, int64_t pieces)
+static void product_of(const char *sku, int64_t price, const char *currency,
+                       int64_t pieces)
 {
     struct call call;
     Inventory__V1__PutProductRequest in = INVENTORY__V1__PUT_PRODUCT_REQUEST__INIT;
@@ -231,7 +236,8 @@ static void submit_reserves(void *arg)
 }
 
 /* Releases some and reserves others in one batch; codes are then in asks[i].call.error. */
-static void exchange(struct ask *given_back, int given_back_count, struct ask *asks, int count)
+static void exchange(struct ask *given_back, int given_back_count, struct ask *asks,
+                     int count)
 {
     struct many many = {asks, count, given_back, given_back_count, {.left = 0}};
 
@@ -314,7 +320,8 @@ static void a_reservation_answers_prices_total_and_end_and_repeats_them(void **s
 
 static void assert_reserved_title(struct ask *ask, const char *title)
 {
-    Inventory__V1__GetReservationRequest get = INVENTORY__V1__GET_RESERVATION_REQUEST__INIT;
+    Inventory__V1__GetReservationRequest get =
+        INVENTORY__V1__GET_RESERVATION_REQUEST__INIT;
     struct call call;
 
     start_reserve(the_db, ask, NULL);
@@ -426,7 +433,8 @@ static void of_64_who_want_ten_pieces_exactly_ten_get_one(void **state)
     for (int i = 0; i < ASKS; i++) {
         held += asks[i].call.error.code == ERR_OK;
         refused += asks[i].call.error.code == ERR_OUT_OF_STOCK;
-        assert_int_equal(asks[i].call.error.code == ERR_OK, i < 10); /* the first to come */
+        assert_int_equal(asks[i].call.error.code == ERR_OK,
+                         i < 10); /* the first to come */
     }
     assert_int_equal(held, 10);
     assert_int_equal(refused, ASKS - 10);
@@ -724,8 +732,8 @@ static void expiry_that_races_confirm_and_release_books_one_of_them(void **state
         assert_ok(expiries[i].error);
         enum err_code code = asks[i].call.error.code;
         call_end(&asks[i].call);
-        snprintf(query, sizeof query, "SELECT state FROM inventory.reservations WHERE id = '%s'",
-                 asks[i].id);
+        snprintf(query, sizeof query,
+                 "SELECT state FROM inventory.reservations WHERE id = '%s'", asks[i].id);
         if (i % 5 == 0)
             assert_int_equal(code, ERR_OK);
         else
@@ -764,7 +772,10 @@ static void submit_adjustments(void *arg)
         const char *sku;
         int64_t delta;
         const char *id;
-    } ROWS[] = {{"a", 5, "r1"}, {"a", -100, "r2"}, {"b", 1, "r3"}, {"a", -2, "r4"},
+    } ROWS[] = {{"a", 5, "r1"},
+                {"a", -100, "r2"},
+                {"b", 1, "r3"},
+                {"a", -2, "r4"},
                 {"a", 5, "r1"}};
     struct adjustments *all = arg;
 
@@ -784,7 +795,8 @@ static void an_adjustment_below_zero_is_refused_alone(void **state)
     in_one_batch(submit_adjustments, &all);
     latch_wait(&all.latch, 0);
     for (int i = 0; i < 5; i++) {
-        assert_int_equal(all.calls[i].error.code, i == 1 ? ERR_FAILED_PRECONDITION : ERR_OK);
+        assert_int_equal(all.calls[i].error.code,
+                         i == 1 ? ERR_FAILED_PRECONDITION : ERR_OK);
         call_end(&all.calls[i]);
     }
     assert_stock("a", "13 0 0");
@@ -863,7 +875,8 @@ static void stock_and_reservations_read_as_they_are(void **state)
     struct ask ask;
     struct call call;
     Inventory__V1__GetStockRequest stock = INVENTORY__V1__GET_STOCK_REQUEST__INIT;
-    Inventory__V1__GetReservationRequest get = INVENTORY__V1__GET_RESERVATION_REQUEST__INIT;
+    Inventory__V1__GetReservationRequest get =
+        INVENTORY__V1__GET_RESERVATION_REQUEST__INIT;
 
     (void)state;
     product("a", 10);
@@ -1019,8 +1032,10 @@ static void a_product_is_found_by_any_part_of_its_title_or_sku_in_any_case(void 
         {"Gr\xc3\xbcn", "TEA-1"},
         {"GR\xc3\x9cN", "TEA-1"}, /* GRÜN */
         {"\xc3\x96L", "OIL"},     /* ÖL */
-        {"\xc3\xb6" "l", "OIL"},
-        {"grun", ""}, /* an accent counts */
+        {"\xc3\xb6"
+         "l",
+         "OIL"},
+        {"grun", ""},     /* an accent counts */
         {"tea  cup", ""}, /* and so does each blank */
         {"nothing of the kind", ""},
     };
@@ -1041,7 +1056,8 @@ static void a_product_is_found_by_any_part_of_its_title_or_sku_in_any_case(void 
 /* A page looks at 10,000 products, or 2,000 for a text with other letters than A-Z. */
 static void a_search_finds_what_is_far_behind_over_pages_that_may_be_empty(void **state)
 {
-    static const char *const QUERIES[] = {"NUMBER 25001", "\xc3\xbc" "BER"};
+    static const char *const QUERIES[] = {"NUMBER 25001", "\xc3\xbc"
+                                                          "BER"};
     static const int LEAST_PAGES[] = {3, 13};
     Inventory__V1__ListProductsRequest in;
     char found[64];
@@ -1058,7 +1074,8 @@ static void a_search_finds_what_is_far_behind_over_pages_that_may_be_empty(void 
 
 static void products_are_found_by_their_skus_and_narrowed_by_a_text(void **state)
 {
-    static const char *const NAMED[] = {"SKU-000300", "SKU-000002", "no-such", "SKU-000002"};
+    static const char *const NAMED[] = {"SKU-000300", "SKU-000002", "no-such",
+                                        "SKU-000002"};
     Inventory__V1__ListProductsRequest in;
     char found[64];
 

@@ -16,7 +16,11 @@ static struct arena *the_arena;
 static struct db *open_db(const char *name)
 {
     struct db_config config = {
-        .url = database_url(), .name = name, .queue_max = 8192, .batch_max = 512, .readers = 2,
+        .url = database_url(),
+        .name = name,
+        .queue_max = 8192,
+        .batch_max = 512,
+        .readers = 2,
     };
     struct db *db = NULL;
 
@@ -110,7 +114,8 @@ static void on_claimed(void *arg, struct err error, const struct db_rows *rows)
     latch_count(run->latch);
 }
 
-static void claim_new(struct run *run, const char *key, const char *user, const char *cart)
+static void claim_new(struct run *run, const char *key, const char *user,
+                      const char *cart)
 {
     memset(run, 0, sizeof *run);
     ulid_make(run->order_id);
@@ -169,7 +174,8 @@ static struct turned finish(struct run *run)
     return run->turned;
 }
 
-static struct turned turn(const struct checkout *c, enum checkout_state to, enum err_code code)
+static struct turned turn(const struct checkout *c, enum checkout_state to,
+                          enum err_code code)
 {
     struct run run = {.calls = 0};
     struct checkout failing = *c;
@@ -181,7 +187,8 @@ static struct turned turn(const struct checkout *c, enum checkout_state to, enum
 }
 
 static const char CART[] = "[{\"sku\": \"a\", \"quantity\": 2}]";
-static const char LINES[] = "[{\"sku\": \"a\", \"quantity\": 2, \"unit_price_cents\": 50}]";
+static const char LINES[] =
+    "[{\"sku\": \"a\", \"quantity\": 2, \"unit_price_cents\": 50}]";
 
 static struct turned persist(const struct checkout *c)
 {
@@ -205,7 +212,8 @@ static void on_taken(void *arg, struct err error, const struct db_rows *rows)
     latch_count(run->latch);
 }
 
-static void start_take_over(struct db *db, struct run *run, const char *owner, int64_t limit)
+static void start_take_over(struct db *db, struct run *run, const char *owner,
+                            int64_t limit)
 {
     memset(run, 0, sizeof *run);
     run->arena = arena_new(1 << 20);
@@ -355,8 +363,8 @@ static void one_key_and_one_cart_in_one_batch_are_one_checkout(void **state)
     memset(runs[3].fingerprint, 8, FINGERPRINT_SIZE); /* another request */
     claim_together(runs, 4);
     for (int i = 0; i < 4; i++) {
-        static const enum claim_result EXPECTED[] = {CLAIM_OURS, CLAIM_KNOWN,
-                                                     CLAIM_ALREADY_ORDERED, CLAIM_KEY_REUSED};
+        static const enum claim_result EXPECTED[] = {
+            CLAIM_OURS, CLAIM_KNOWN, CLAIM_ALREADY_ORDERED, CLAIM_KEY_REUSED};
         assert_ok(runs[i].error);
         assert_int_equal(runs[i].calls, 1);
         assert_int_equal(runs[i].result, EXPECTED[i]);
@@ -420,13 +428,15 @@ static void a_key_is_of_one_user_and_one_request(void **state)
     assert_int_equal(persist(&run.row).state, CHECKOUT_COMPLETED);
     run_end(&run);
     assert_int_equal(
-        sql_number("SELECT count(DISTINCT split_part(idempotency_key, ' ', 2)) * 10 + count(*)"
-                   " FROM orders.checkouts"),
+        sql_number(
+            "SELECT count(DISTINCT split_part(idempotency_key, ' ', 2)) * 10 + count(*)"
+            " FROM orders.checkouts"),
         12);
 }
 
 /* As a program from before migration 0014 writes them, in any of the two tables. */
-static void insert_bare(const char *key, const char *user, const char *cart, const char *state)
+static void insert_bare(const char *key, const char *user, const char *cart,
+                        const char *state)
 {
     sql("INSERT INTO orders.checkouts (order_id, idempotency_key, user_id, cart_id,"
         " payment_method_id, fingerprint, cart, owner, lease_until, state, finished_at) VALUES"
@@ -458,7 +468,9 @@ static void a_key_an_older_program_wrote_is_found_by_its_user_alone(void **state
     assert_int_equal(persist(&run.row).state, CHECKOUT_COMPLETED);
     run_end(&run);
     assert_int_equal(sql_number("SELECT count(*) FROM orders.orders"
-                                " WHERE idempotency_key = '%s key'", ALICE), 1);
+                                " WHERE idempotency_key = '%s key'",
+                                ALICE),
+                     1);
     assert_int_equal(claim(&run, "key", ALICE, "another"), CLAIM_KNOWN);
     run_end(&run);
     assert_int_equal(claim(&run, "key", BOB, "cart"), CLAIM_OURS);
@@ -536,12 +548,15 @@ static void persisting_twice_is_one_order_and_one_event(void **state)
     assert_int_equal(second.created_at_ms, first.created_at_ms);
     assert_int_equal(sql_number("SELECT count(*) FROM orders.orders"), 1);
     assert_int_equal(sql_number("SELECT count(*) FROM orders.outbox"), 1);
-    assert_sql_text("order.created 1 100 EUR", "SELECT type || ' ' || sequence || ' ' ||"
-                                               " (payload->>'total_cents') || ' ' ||"
-                                               " (payload->>'currency') FROM orders.outbox");
+    assert_sql_text("order.created 1 100 EUR",
+                    "SELECT type || ' ' || sequence || ' ' ||"
+                    " (payload->>'total_cents') || ' ' ||"
+                    " (payload->>'currency') FROM orders.outbox");
     /* It is the end: nothing turns it. */
-    assert_int_equal(turn(&run.row, CHECKOUT_ABORTING, ERR_INTERNAL).state, CHECKOUT_COMPLETED);
-    assert_int_equal(turn(&run.row, CHECKOUT_FAILED, ERR_INTERNAL).state, CHECKOUT_COMPLETED);
+    assert_int_equal(turn(&run.row, CHECKOUT_ABORTING, ERR_INTERNAL).state,
+                     CHECKOUT_COMPLETED);
+    assert_int_equal(turn(&run.row, CHECKOUT_FAILED, ERR_INTERNAL).state,
+                     CHECKOUT_COMPLETED);
     /* And a repeated request finds the order. */
     assert_int_equal(claim_on(the_db, &run), CLAIM_OURS);
     assert_int_equal(run.row.total_cents, 100);
@@ -560,10 +575,13 @@ static void what_is_aborting_keeps_its_reason_and_is_never_persisted(void **stat
     assert_int_equal(claim(&run, "key", ALICE, "cart"), CLAIM_OURS);
     assert_int_equal(turn(&run.row, CHECKOUT_ABORTING, ERR_PAYMENT_DECLINED).state,
                      CHECKOUT_ABORTING);
-    assert_int_equal(turn(&run.row, CHECKOUT_ABORTING, ERR_INTERNAL).state, CHECKOUT_ABORTING);
+    assert_int_equal(turn(&run.row, CHECKOUT_ABORTING, ERR_INTERNAL).state,
+                     CHECKOUT_ABORTING);
     assert_int_equal(persist(&run.row).state, CHECKOUT_ABORTING);
-    assert_int_equal(turn(&run.row, CHECKOUT_FAILED, ERR_INTERNAL).state, CHECKOUT_FAILED);
-    assert_int_equal(turn(&run.row, CHECKOUT_ABORTING, ERR_INTERNAL).state, CHECKOUT_FAILED);
+    assert_int_equal(turn(&run.row, CHECKOUT_FAILED, ERR_INTERNAL).state,
+                     CHECKOUT_FAILED);
+    assert_int_equal(turn(&run.row, CHECKOUT_ABORTING, ERR_INTERNAL).state,
+                     CHECKOUT_FAILED);
     assert_int_equal(persist(&run.row).state, CHECKOUT_FAILED);
     assert_sql_text("payment_declined", "SELECT failure_reason FROM orders.checkouts");
     run_end(&run);
@@ -637,7 +655,8 @@ static void renewing_puts_the_lease_off_for_its_owner_alone(void **state)
     late();
     orders_renew(&renewal.op, run.order_id, 2, LEASE_MS); /* another's epoch */
     finish(&renewal);
-    assert_int_equal(sql_number("SELECT (lease_until < now())::int FROM orders.checkouts"), 1);
+    assert_int_equal(
+        sql_number("SELECT (lease_until < now())::int FROM orders.checkouts"), 1);
     orders_renew(&renewal.op, run.order_id, 1, LEASE_MS);
     finish(&renewal);
     assert_int_equal(take_over(&taker, "owner-2", 10), 0);
@@ -657,12 +676,15 @@ static void a_zombie_changes_nothing_after_a_take_over(void **state)
     struct turned t = persist(&zombie.row);
     assert_int_equal(t.state, CHECKOUT_RUNNING);
     assert_int_equal(t.epoch, 2);
-    assert_int_equal(turn(&zombie.row, CHECKOUT_ABORTING, ERR_INTERNAL).state, CHECKOUT_RUNNING);
-    assert_int_equal(turn(&zombie.row, CHECKOUT_FAILED, ERR_INTERNAL).state, CHECKOUT_RUNNING);
+    assert_int_equal(turn(&zombie.row, CHECKOUT_ABORTING, ERR_INTERNAL).state,
+                     CHECKOUT_RUNNING);
+    assert_int_equal(turn(&zombie.row, CHECKOUT_FAILED, ERR_INTERNAL).state,
+                     CHECKOUT_RUNNING);
     late();
     orders_renew(&renewal.op, zombie.order_id, 1, LEASE_MS);
     finish(&renewal);
-    assert_int_equal(sql_number("SELECT (lease_until < now())::int FROM orders.checkouts"), 1);
+    assert_int_equal(
+        sql_number("SELECT (lease_until < now())::int FROM orders.checkouts"), 1);
     assert_int_equal(sql_number("SELECT count(*) FROM orders.orders"), 0);
     assert_int_equal(persist(&taker.taken[0]).state, CHECKOUT_COMPLETED);
     assert_int_equal(sql_number("SELECT count(*) FROM orders.orders"), 1);
@@ -704,7 +726,8 @@ static void instances_that_take_over_at_once_take_each_checkout_once(void **stat
         run_end(&taker);
     }
     assert_int_equal(taken, LATE);
-    assert_int_equal(sql_number("SELECT count(*) FROM orders.checkouts WHERE epoch <> 2"), 0);
+    assert_int_equal(sql_number("SELECT count(*) FROM orders.checkouts WHERE epoch <> 2"),
+                     0);
 }
 
 /* ---- carts ----------------------------------------------------------------------------- */
@@ -741,7 +764,8 @@ static enum err_code get_cart(const char *user, const char *id, int64_t *quantit
     carts_get(the_db, call_begin(&call, NULL), &in);
     call_wait(&call);
     if (call.reply != NULL) {
-        const Orders__V1__Cart *cart = ((const Orders__V1__GetCartReply *)(void *)call.reply)->cart;
+        const Orders__V1__Cart *cart =
+            ((const Orders__V1__GetCartReply *)(void *)call.reply)->cart;
         assert_string_equal(cart->cart_id, id);
         *quantity = cart->n_lines == 0 ? 0 : cart->lines[0]->quantity;
     }
@@ -891,7 +915,8 @@ static void submit_puts(void *arg)
 }
 
 /* Two demand what is there, one demands what is not, one demands nothing. */
-static void puts_of_one_cart_in_a_batch_are_answered_as_if_one_came_after_another(void **state)
+static void
+puts_of_one_cart_in_a_batch_are_answered_as_if_one_came_after_another(void **state)
 {
     char version[CART_VERSION_MAX + 1] = "*";
     struct put puts[TOGETHER];
@@ -958,11 +983,14 @@ static void a_claim_may_expect_a_version(void **state)
 /* Waits until somebody waits for a lock in the database. */
 static void wait_for_a_waiter(void)
 {
-    while (sql_number("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == 0)
+    while (sql_number(
+               "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") ==
+           0)
         breathe();
 }
 
-static void a_put_that_waits_while_its_cart_is_claimed_is_in_the_order_or_refused(void **state)
+static void
+a_put_that_waits_while_its_cart_is_claimed_is_in_the_order_or_refused(void **state)
 {
     PGconn *admin = admin_connect();
     struct put put;
@@ -997,11 +1025,12 @@ static void put_behind_a_claim(struct db *db)
 
     cart_of(ALICE, "c", CART);
     /* A claim that has yet to commit. */
-    sql_on(claimer, "BEGIN; SELECT FROM orders.carts FOR NO KEY UPDATE;"
-                    "INSERT INTO orders.checkouts (order_id, idempotency_key, user_id, cart_id,"
-                    " payment_method_id, fingerprint, cart, owner, lease_until)"
-                    " SELECT 'o1', 'k1', user_id, id, 'pm', decode(repeat('00', 32), 'hex'),"
-                    " lines, 'owner', now() + interval '1 h' FROM orders.carts");
+    sql_on(claimer,
+           "BEGIN; SELECT FROM orders.carts FOR NO KEY UPDATE;"
+           "INSERT INTO orders.checkouts (order_id, idempotency_key, user_id, cart_id,"
+           " payment_method_id, fingerprint, cart, owner, lease_until)"
+           " SELECT 'o1', 'k1', user_id, id, 'pm', decode(repeat('00', 32), 'hex'),"
+           " lines, 'owner', now() + interval '1 h' FROM orders.carts");
     put_new(&put, "c", 9);
     carts_put(db, call_begin(&put.call, NULL), &put.in);
     wait_for_a_waiter();
@@ -1069,11 +1098,15 @@ static void puts_and_claims_of_replicas_neither_deadlock_nor_lose_a_put(void **s
     db_close(the_db); /* what a session counted is told by its end */
     db_close(the_other);
     the_db = the_other = NULL;
-    assert_int_equal(sql_number("SELECT count(*) FROM orders.checkouts c JOIN orders.carts k"
-                                " ON k.id = c.cart_id WHERE c.cart <> k.lines"), 0);
+    assert_int_equal(
+        sql_number("SELECT count(*) FROM orders.checkouts c JOIN orders.carts k"
+                   " ON k.id = c.cart_id WHERE c.cart <> k.lines"),
+        0);
     assert_int_equal(sql_number("SELECT deadlocks FROM pg_stat_database"
-                                " WHERE datname = current_database()"), 0);
-    print_message("  %d puts before their claim, %d refused\n", ROUNDS * CARTS - refused, refused);
+                                " WHERE datname = current_database()"),
+                     0);
+    print_message("  %d puts before their claim, %d refused\n", ROUNDS * CARTS - refused,
+                  refused);
 }
 
 /* ---- orders ---------------------------------------------------------------------------- */
@@ -1121,8 +1154,9 @@ static void orders_are_paged_without_gap_or_repetition_over_equal_times(void **s
     } while (cursor[0] != '\0' && pages < 2 * ORDERS);
     assert_int_equal(orders, ORDERS);
     assert_int_equal(pages, (ORDERS + PAGE - 1) / PAGE);
-    assert_sql_text(seen, "SELECT string_agg(right(id, 4) || ' ', '' ORDER BY created_at DESC,"
-                          " id DESC) FROM orders.orders WHERE idempotency_key <> 'bob'");
+    assert_sql_text(seen,
+                    "SELECT string_agg(right(id, 4) || ' ', '' ORDER BY created_at DESC,"
+                    " id DESC) FROM orders.orders WHERE idempotency_key <> 'bob'");
 }
 
 static void a_cursor_that_was_not_given_is_refused(void **state)
@@ -1130,7 +1164,11 @@ static void a_cursor_that_was_not_given_is_refused(void **state)
     struct arena *arena = arena_new(1 << 16);
     static const char PLACE[] = "1774745999123457.01ARZ3NDEKTSV4RRFFQ69G0000";
     const char *const CURSORS[] = {
-        "x", "!!!", "MTIz", "LQ", "====",
+        "x",
+        "!!!",
+        "MTIz",
+        "LQ",
+        "====",
         /* What releases before gave, without a MAC; and one of another user's. */
         "MTc3NDc0NTk5OTEyMzQ1Ny4wMUFSWjNOREVLVFNWNFJSRkZRNjlHMDAwMA",
         cursor_seal(arena, &(struct cursor_scope){CURSOR_KEY, "orders", BOB}, PLACE),
@@ -1157,8 +1195,11 @@ static void an_order_is_found_by_the_key_of_its_user(void **state)
     static const struct {
         const char *user, *key;
         const char *found;
-    } CASES[] = {{ALICE, "key", ""}, {ALICE, "other", NULL}, {BOB, "key", NULL},
-                 {ALICE, "bare", "01ARZ3NDEKTSV4RRFFQ69G5FAV"}, {BOB, "bare", NULL}};
+    } CASES[] = {{ALICE, "key", ""},
+                 {ALICE, "other", NULL},
+                 {BOB, "key", NULL},
+                 {ALICE, "bare", "01ARZ3NDEKTSV4RRFFQ69G5FAV"},
+                 {BOB, "bare", NULL}};
     Orders__V1__ListOrdersRequest in = ORDERS__V1__LIST_ORDERS_REQUEST__INIT;
     struct run run;
     struct call call;
@@ -1234,7 +1275,8 @@ static void lines_survive_their_json(void **state)
     for (int i = 0; i < LINES_COUNT; i++) {
         memset(skus[i], 'A' + i % 26, 64);
         skus[i][64] = '\0';
-        items[i] = (struct line){skus[i], INT64_MAX, INT64_MAX - i, titles[i % TITLES_COUNT]};
+        items[i] =
+            (struct line){skus[i], INT64_MAX, INT64_MAX - i, titles[i % TITLES_COUNT]};
     }
     char *json = lines_to_json(the_arena, &lines, true);
     assert_non_null(json);

@@ -27,7 +27,10 @@ static struct feed *the_feed;
 static int set_up(void **state)
 {
     struct db_config config = {
-        .url = database_url(), .name = "outbox_test", .queue_max = 1024, .batch_max = 512,
+        .url = database_url(),
+        .name = "outbox_test",
+        .queue_max = 1024,
+        .batch_max = 512,
         .readers = 2,
     };
 
@@ -64,10 +67,11 @@ static struct outbox *relay_with(struct outbox_config config)
     return outbox;
 }
 
-static struct outbox *relay_to(struct bus_local *local, const char *owner, int64_t keep_ms)
+static struct outbox *relay_to(struct bus_local *local, const char *owner,
+                               int64_t keep_ms)
 {
-    return relay_with((struct outbox_config){
-        .owner = owner, .keep_ms = keep_ms, .local = local});
+    return relay_with(
+        (struct outbox_config){.owner = owner, .keep_ms = keep_ms, .local = local});
 }
 
 static struct outbox *relay(const char *owner, int64_t keep_ms)
@@ -102,14 +106,16 @@ static void add_event(PGconn *conn, const char *order, int sequence)
 static int64_t position_of(const char *order, int sequence)
 {
     return sql_number("SELECT coalesce(max(position), 0) FROM orders.outbox"
-                      " WHERE order_id = '%s' AND sequence = %d", order, sequence);
+                      " WHERE order_id = '%s' AND sequence = %d",
+                      order, sequence);
 }
 
 static void wait_placed(int64_t count)
 {
     char query[96];
 
-    snprintf(query, sizeof query, "SELECT (placed >= %" PRId64 ")::int FROM orders.relay", count);
+    snprintf(query, sizeof query, "SELECT (placed >= %" PRId64 ")::int FROM orders.relay",
+             count);
     wait_sql(query);
 }
 
@@ -305,8 +311,8 @@ static void the_lag_is_told_by_whoever_relays_and_by_nobody_else(void **state)
 {
     PGconn *conn = admin_connect(), *other = admin_connect();
     struct metrics *metrics = metrics_new();
-    struct outbox *outbox = relay_with((struct outbox_config){
-        .owner = "a", .keep_ms = KEEP_MS, .metrics = metrics});
+    struct outbox *outbox = relay_with(
+        (struct outbox_config){.owner = "a", .keep_ms = KEEP_MS, .metrics = metrics});
 
     (void)state;
     add_events(conn, "o", 5);
@@ -315,7 +321,8 @@ static void the_lag_is_told_by_whoever_relays_and_by_nobody_else(void **state)
     wait_gauge(metrics, "events_lag_ms", "", 1, INT64_MAX);
     wait_gauge(metrics, "relay_active", "duty=placer", 1, 1);
     /* Another is the next to have the duty. */
-    assert_int_equal(PQsendQuery(other, "SELECT pg_advisory_lock(x'6f7574626f78'::bigint)"), 1);
+    assert_int_equal(
+        PQsendQuery(other, "SELECT pg_advisory_lock(x'6f7574626f78'::bigint)"), 1);
     wait_sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted");
     sql("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted");
     wait_gauge(metrics, "relay_active", "duty=placer", 0, 0);
@@ -340,7 +347,8 @@ static void a_backlog_is_placed_at_ten_thousand_a_second_and_more(void **state)
     PQfinish(conn);
     print_message("    %d events in %" PRId64 " ms: %" PRId64 " a second\n", MANY, took,
                   MANY * 1000 / (took > 0 ? took : 1));
-    assert_int_equal(sql_number("SELECT count(DISTINCT position) FROM orders.outbox"), MANY);
+    assert_int_equal(sql_number("SELECT count(DISTINCT position) FROM orders.outbox"),
+                     MANY);
 }
 
 /* ---- pruning --------------------------------------------------------------------------- */
@@ -468,7 +476,8 @@ static nng_socket listen_live(const char *topic)
     nng_socket socket;
 
     assert_int_equal(nng_sub0_open(&socket), 0);
-    assert_int_equal(nng_socket_set(socket, NNG_OPT_SUB_SUBSCRIBE, topic, strlen(topic)), 0);
+    assert_int_equal(nng_socket_set(socket, NNG_OPT_SUB_SUBSCRIBE, topic, strlen(topic)),
+                     0);
     assert_int_equal(nng_socket_set_ms(socket, NNG_OPT_RECVTIMEO, 20), 0);
     assert_int_equal(nng_socket_set_ms(socket, NNG_OPT_RECONNMINT, 10), 0);
     assert_int_equal(nng_socket_set_ms(socket, NNG_OPT_RECONNMAXT, 50), 0);
@@ -489,9 +498,10 @@ static void hear(nng_socket socket, PGconn *conn, const char *prefix)
         snprintf(order, sizeof order, "%s%d", prefix, i);
         add_event(conn, order, 1);
     }
-    int64_t position = strtoll((char *)nng_msg_body(message) + strlen("order.created "), NULL, 10);
-    snprintf(wanted, sizeof wanted, "order.created %" PRId64 "\n{\"specversion\":\"1.0\",",
-             position);
+    int64_t position =
+        strtoll((char *)nng_msg_body(message) + strlen("order.created "), NULL, 10);
+    snprintf(wanted, sizeof wanted,
+             "order.created %" PRId64 "\n{\"specversion\":\"1.0\",", position);
     assert_memory_equal(nng_msg_body(message), wanted, strlen(wanted));
     assert_int_equal(((char *)nng_msg_body(message))[nng_msg_len(message) - 1], '}');
     assert_true(position >= 1);
@@ -517,7 +527,8 @@ static void who_listens_hears_by_topic_from_whoever_relays(void **state)
     struct outbox *first = relay_to(one, "a", KEEP_MS);
     wait_sql("SELECT (holder = 'a')::int FROM orders.relay");
     struct outbox *second = relay_to(two, "b", KEEP_MS);
-    nng_socket wanted = listen_live("order.created "), unwanted = listen_live("order.cancelled ");
+    nng_socket wanted = listen_live("order.created "),
+               unwanted = listen_live("order.cancelled ");
     hear(wanted, conn, "x");
     /* The other takes over, and the address with it. */
     outbox_stop(first);
@@ -548,7 +559,8 @@ static void one_that_hangs_up_at_once_shuts_nobody_out(void **state)
     struct outbox *outbox = relay_to(bus, "a", KEEP_MS);
     snprintf(address.sun_path, sizeof address.sun_path, "%s", pub_path);
     int fd = socket(AF_UNIX, SOCK_STREAM, 0), tries = 0;
-    while (connect(fd, (struct sockaddr *)&address, sizeof address) != 0 && ++tries < 10000)
+    while (connect(fd, (struct sockaddr *)&address, sizeof address) != 0 &&
+           ++tries < 10000)
         breathe();
     close(fd);
     nng_socket late = listen_live("order.");
@@ -564,7 +576,8 @@ static void events_are_broadcast_on_this_machine_alone(void **state)
     struct bus_local *bus = NULL;
 
     (void)state;
-    assert_int_equal(bus_local_open("tcp://127.0.0.1:0", &bus).code, ERR_INVALID_ARGUMENT);
+    assert_int_equal(bus_local_open("tcp://127.0.0.1:0", &bus).code,
+                     ERR_INVALID_ARGUMENT);
 }
 
 /* ---- cursors --------------------------------------------------------------------------- */
@@ -606,9 +619,16 @@ static void nobody_moves_the_cursor_of_another(void **state)
 static void an_operator_moves_any_cursor_and_not_beyond_what_is_kept(void **state)
 {
     Events__V1__ResetCursorRequest request = EVENTS__V1__RESET_CURSOR_REQUEST__INIT;
-    static const struct { char *cursor; int64_t to; enum err_code code; int64_t at; } ROWS[] = {
-        {"c", 4, ERR_OK, 4}, {"c", 8, ERR_OK, 8}, {"c", 9, ERR_OK, 9}, {"c", 10, ERR_OUT_OF_RANGE, 9},
-        {"c", 3, ERR_OUT_OF_RANGE, 9}, {"d", 5, ERR_NOT_FOUND, 9}, {"c", 5, ERR_OK, 5},
+    static const struct {
+        char *cursor;
+        int64_t to;
+        enum err_code code;
+        int64_t at;
+    } ROWS[] = {
+        {"c", 4, ERR_OK, 4},           {"c", 8, ERR_OK, 8},
+        {"c", 9, ERR_OK, 9},           {"c", 10, ERR_OUT_OF_RANGE, 9},
+        {"c", 3, ERR_OUT_OF_RANGE, 9}, {"d", 5, ERR_NOT_FOUND, 9},
+        {"c", 5, ERR_OK, 5},
     };
 
     (void)state;
@@ -622,10 +642,12 @@ static void an_operator_moves_any_cursor_and_not_beyond_what_is_kept(void **stat
         request.position = ROWS[i].to;
         cursors_reset(the_db, call_begin(&call, NULL), &request);
         assert_int_equal(call_code(&call), ROWS[i].code);
-        assert_int_equal(sql_number("SELECT position FROM orders.cursors WHERE name = 'c'"),
-                         ROWS[i].at);
+        assert_int_equal(
+            sql_number("SELECT position FROM orders.cursors WHERE name = 'c'"),
+            ROWS[i].at);
     }
-    assert_int_equal(sql_number("SELECT position FROM orders.cursors WHERE name = 'other'"), 6);
+    assert_int_equal(
+        sql_number("SELECT position FROM orders.cursors WHERE name = 'other'"), 6);
 }
 
 static void a_cursor_that_is_deleted_is_gone_and_no_other(void **state)
@@ -649,8 +671,13 @@ static void a_cursor_that_is_deleted_is_gone_and_no_other(void **state)
 static void a_replay_moves_the_mark_back_and_not_beyond_what_is_kept(void **state)
 {
     Events__V1__ReplayRequest request = EVENTS__V1__REPLAY_REQUEST__INIT;
-    static const struct { int64_t from; enum err_code code; int64_t published; } ROWS[] = {
-        {4, ERR_OUT_OF_RANGE, 9}, {10, ERR_OUT_OF_RANGE, 9}, {7, ERR_OK, 6}, {8, ERR_OK, 6},
+    static const struct {
+        int64_t from;
+        enum err_code code;
+        int64_t published;
+    } ROWS[] = {
+        {4, ERR_OUT_OF_RANGE, 9}, {10, ERR_OUT_OF_RANGE, 9},
+        {7, ERR_OK, 6},           {8, ERR_OK, 6},
         {5, ERR_OK, 4},
     };
 
@@ -661,7 +688,8 @@ static void a_replay_moves_the_mark_back_and_not_beyond_what_is_kept(void **stat
         request.from = ROWS[i].from;
         cursors_replay(the_db, call_begin(&call, NULL), &request);
         assert_int_equal(call_code(&call), ROWS[i].code);
-        assert_int_equal(sql_number("SELECT published FROM orders.relay"), ROWS[i].published);
+        assert_int_equal(sql_number("SELECT published FROM orders.relay"),
+                         ROWS[i].published);
     }
 }
 

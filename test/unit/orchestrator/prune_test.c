@@ -56,7 +56,8 @@ static void insert(int first, int count, const char *state, const char *age, boo
         " FROM generate_series(%d, %d) n",
         floor, first, first + count - 1);
     sql("INSERT INTO orders.carts (user_id, id, lines)"
-        " SELECT '" USER "', 'cart-' || n, '[{\"sku\":\"a\",\"quantity\":1}]' FROM orders.n");
+        " SELECT '" USER
+        "', 'cart-' || n, '[{\"sku\":\"a\",\"quantity\":1}]' FROM orders.n");
     sql("INSERT INTO orders.orders (id, user_id, total_cents, idempotency_key, currency,"
         "                           cart_id, reservation_id, charge_id, lines)"
         " SELECT id, '" USER "', 1, 'key-' || n, 'EUR', 'cart-' || n, id, id, '[]'"
@@ -106,8 +107,9 @@ static void what_is_old_and_finished_goes_and_orders_stay(void **state)
     assert_int_equal(sql_number("SELECT count(*) FROM orders.orders"), 3);
     /* What stands for their keys now has its user in front, whoever wrote it. */
     assert_int_equal(
-        sql_number("SELECT count(*) FROM orders.orders"
-                   " WHERE idempotency_key = user_id || ' key-' || ltrim(right(id, 6), '0')"),
+        sql_number(
+            "SELECT count(*) FROM orders.orders"
+            " WHERE idempotency_key = user_id || ' key-' || ltrim(right(id, 6), '0')"),
         3);
     assert_int_equal(sql_number("SELECT count(*) FROM orders.carts c JOIN orders.orders o"
                                 " ON o.id = c.order_id AND o.cart_id = c.id"),

@@ -35,9 +35,8 @@ static struct sagas *open_with_one_under_way(void)
                                         .give_up_ms = LATER_MS,
                                         .step_timeout_ms = LATER_MS,
                                         .most = 1};
-    struct checkout checkout = {.order_id = ORDER,
-                                .idempotency_key = "user key",
-                                .state = CHECKOUT_RUNNING};
+    struct checkout checkout = {
+        .order_id = ORDER, .idempotency_key = "user key", .state = CHECKOUT_RUNNING};
     struct arena *arena = arena_new(ARENA_MAX);
     struct sagas *sagas = NULL;
 

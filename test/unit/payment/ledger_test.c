@@ -43,7 +43,7 @@ static int tear_down(void **state)
     int64_t wrong = sql_number(
         "SELECT count(*) FROM payment.charges c"
         " FULL JOIN sandbox.charges s ON s.idempotency_key = 'chg_' || c.id "
-        "WHERE c.id IS NULL"                                    /* charged unknown to us */
+        "WHERE c.id IS NULL" /* charged unknown to us */
         "   OR c.state = 'captured' AND (s.status IS DISTINCT FROM 'captured'"
         "                                OR s.amount_cents <> c.amount_cents)"
         "   OR c.state = 'refunded' AND s.status = 'captured'"
@@ -99,7 +99,8 @@ static int64_t refund(struct charge *c)
     start_refund(c, NULL);
     call_wait(&c->call);
     assert_ok(c->call.error);
-    int64_t cents = ((const Payment__V1__RefundReply *)(void *)c->call.reply)->refunded_cents;
+    int64_t cents =
+        ((const Payment__V1__RefundReply *)(void *)c->call.reply)->refunded_cents;
     call_end(&c->call);
     return cents;
 }
@@ -107,7 +108,8 @@ static int64_t refund(struct charge *c)
 static enum err_code add_method(const char *user, const char *id, const char *token)
 {
     struct call call;
-    Payment__V1__AddPaymentMethodRequest in = PAYMENT__V1__ADD_PAYMENT_METHOD_REQUEST__INIT;
+    Payment__V1__AddPaymentMethodRequest in =
+        PAYMENT__V1__ADD_PAYMENT_METHOD_REQUEST__INIT;
 
     in.user_id = (char *)user;
     in.payment_method_id = (char *)id;
@@ -171,7 +173,8 @@ static void concurrent_calls_of_one_id_are_one_charge(void **state)
     for (int i = 0; i < CALLS; i++) {
         assert_ok(calls[i].call.error);
         assert_string_equal(
-            ((const Payment__V1__ChargeReply *)(void *)calls[i].call.reply)->provider_charge_id,
+            ((const Payment__V1__ChargeReply *)(void *)calls[i].call.reply)
+                ->provider_charge_id,
             ((const Payment__V1__ChargeReply *)(void *)calls[CALLS - 1].call.reply)
                 ->provider_charge_id);
         if (i < CALLS - 1)
@@ -203,7 +206,8 @@ static void a_decline_is_remembered_with_its_reason(void **state)
     assert_int_equal(refund(&c), 0);
     assert_int_equal(charge(&c), ERR_PAYMENT_DECLINED);
     assert_int_equal(sql_number("SELECT count(*) FROM sandbox.charges"
-                                " WHERE status = 'captured'"), 0);
+                                " WHERE status = 'captured'"),
+                     0);
 }
 
 /* Whoever holds the card does not learn that it is known to be stolen; the ledger knows. */
@@ -229,7 +233,8 @@ static void something_else_under_the_same_id_is_refused(void **state)
     charge_new(&c, "pm_card_visa", 100);
     assert_int_equal(charge(&c), ERR_OK);
     for (int what = 0; what < 4; what++) {
-        charge_new(&other, what == 0 ? "pm_card_late" : "pm_card_visa", what == 1 ? 101 : 100);
+        charge_new(&other, what == 0 ? "pm_card_late" : "pm_card_visa",
+                   what == 1 ? 101 : 100);
         memcpy(other.id, c.id, ULID_SIZE);
         if (what == 2)
             other.in.currency = (char *)"USD";
@@ -314,9 +319,11 @@ static void refunds_that_race_their_charges_leave_no_money_behind(void **state)
         call_end(&refunds[i].call);
     }
     assert_int_equal(sql_number("SELECT count(*) FROM payment.charges"
-                                " WHERE state <> 'refunded'"), 0);
+                                " WHERE state <> 'refunded'"),
+                     0);
     assert_int_equal(sql_number("SELECT count(*) FROM sandbox.charges"
-                                " WHERE status = 'captured'"), 0);
+                                " WHERE status = 'captured'"),
+                     0);
 }
 
 /* ---- providers that misbehave ---------------------------------------------------------- */
@@ -405,7 +412,8 @@ static void a_user_charges_only_methods_of_his_own(void **state)
 static void methods_are_listed_without_their_tokens_oldest_first(void **state)
 {
     struct call call;
-    Payment__V1__ListPaymentMethodsRequest in = PAYMENT__V1__LIST_PAYMENT_METHODS_REQUEST__INIT;
+    Payment__V1__ListPaymentMethodsRequest in =
+        PAYMENT__V1__LIST_PAYMENT_METHODS_REQUEST__INIT;
 
     (void)state;
     assert_int_equal(add_method(USER, "z-first", "pm_card_visa"), ERR_OK);

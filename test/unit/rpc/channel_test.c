@@ -515,7 +515,8 @@ static void a_hung_address_does_not_take_the_time_of_another(void **state)
     assert_int_equal(nng_listen(silent, b, NULL, 0), 0);
     struct channel *channel = open_channel(&s.w, addresses, 4);
     while (s.shop.asked == 0)
-        (void)ask_error(channel, "now", 2000); /* until the one that is well is connected */
+        (void)ask_error(channel, "now",
+                        2000); /* until the one that is well is connected */
     s.shop.asked = 0;
     for (int i = 0; i < 20; i++)
         assert_ok(ask_error(channel, "now", 2000));

@@ -263,12 +263,31 @@ static void whole_numbers_are_read_plain_quoted_or_with_exponent(void **state)
 static void numbers_that_are_none_or_out_of_range_are_refused(void **state)
 {
     static const char *const none[] = {
-        "1.5",    "\"1.5\"",  "\"\"",    "\" 1\"",
-        "\"1 \"", "\"+1\"",   "\"0x1\"", "\"01\"",
-        "\"1.\"", "\"1e\"",   "\"nan\"", "\"9223372036854775808\"",
-        "1e19",   "\"1e19\"", "\"--1\"", "\"-9223372036854775809\"",
-        "-0.0",   "-0e1",     "\"-0.0\"", "9007199254740993.5",
-        "9223372036854775808", "9223372036854775808.0", "1201e-2", "1e-1", "1e400",
+        "1.5",
+        "\"1.5\"",
+        "\"\"",
+        "\" 1\"",
+        "\"1 \"",
+        "\"+1\"",
+        "\"0x1\"",
+        "\"01\"",
+        "\"1.\"",
+        "\"1e\"",
+        "\"nan\"",
+        "\"9223372036854775808\"",
+        "1e19",
+        "\"1e19\"",
+        "\"--1\"",
+        "\"-9223372036854775809\"",
+        "-0.0",
+        "-0e1",
+        "\"-0.0\"",
+        "9007199254740993.5",
+        "9223372036854775808",
+        "9223372036854775808.0",
+        "1201e-2",
+        "1e-1",
+        "1e400",
     };
     char json[80];
 
@@ -347,8 +366,8 @@ static void stray_bits_of_the_last_letter_are_dropped(void **state)
         const char *text;
         size_t size;
         const char *bytes;
-    } cases[] = {{"-_", 1, "\xfb"},  {"AB", 1, "\0"},     {"AB==", 1, "\0"},
-                 {"/x", 1, "\xff"},  {"+/9", 2, "\xfb\xff"}, {"+/_=", 2, "\xfb\xff"},
+    } cases[] = {{"-_", 1, "\xfb"}, {"AB", 1, "\0"},        {"AB==", 1, "\0"},
+                 {"/x", 1, "\xff"}, {"+/9", 2, "\xfb\xff"}, {"+/_=", 2, "\xfb\xff"},
                  {"", 0, ""}};
     char json[80];
 
@@ -374,9 +393,12 @@ static void floats_are_read_in_every_form(void **state)
     assert_true(isnan(m->a_double));
     refused(&EVERY, "{\"a_float\": 1e39}", "a_float must be a number that fits a float");
     refused(&EVERY, "{\"a_float\": 1e-60}", "a_float must be a number that fits a float");
-    refused(&EVERY, "{\"a_double\": -0.0}", "a_double must be a number that is kept as it is");
-    refused(&EVERY, "{\"a_double\": -0e5}", "a_double must be a number that is kept as it is");
-    refused(&EVERY, "{\"a_double\": 1e-400}", "a_double must be 0 or a number that does not");
+    refused(&EVERY, "{\"a_double\": -0.0}",
+            "a_double must be a number that is kept as it is");
+    refused(&EVERY, "{\"a_double\": -0e5}",
+            "a_double must be a number that is kept as it is");
+    refused(&EVERY, "{\"a_double\": 1e-400}",
+            "a_double must be 0 or a number that does not");
     m = read_json(&EVERY, "{\"a_double\": 0e7, \"a_float\": 0.0}");
     assert_true(m->a_double == 0 && !signbit(m->a_double));
     refused(&EVERY, "{\"a_double\": \"inf\"}", "a_double must be a number");
