@@ -17,8 +17,8 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "bench/echo.pb-c.h"
-#include "rpc/channel.h"
-#include "rpc/server.h"
+#include "rpc/client/channel.h"
+#include "rpc/server/server.h"
 
 enum { PAYLOAD_SIZE = 64, IN_FLIGHT_MAX = 1024, LATENCIES_MAX = 1 << 22 };
 

@@ -18,7 +18,7 @@
 #include "cli/output.h"
 #include "cli/remote.h"
 #include "cli/request.h"
-#include "rpc/json.h"
+#include "cli/schema/json.h"
 
 enum {
     BUCKETS = 1024,

@@ -4,8 +4,8 @@
 #include "cli/output.h"
 #include "cli/remote.h"
 #include "cli/request.h"
+#include "cli/schema/json.h"
 #include "cli/template.h"
-#include "rpc/json.h"
 
 static struct outcome call(struct cli *cli, const struct found_method *method)
 {

@@ -10,7 +10,7 @@
 #include "cli/output.h"
 #include "cli/remote.h"
 #include "proto/events.pb-c.h"
-#include "rpc/server.h"
+#include "rpc/server/server.h"
 
 enum { WAIT_MS = 10000, PAGE = 1000 };
 

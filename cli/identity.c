@@ -8,7 +8,7 @@
 #include "cli/commands.h"
 #include "cli/issuer.h"
 #include "cli/output.h"
-#include "rpc/keys.h"
+#include "rpc/auth/keys.h"
 
 struct outcome command_key_new(struct cli *cli)
 {

@@ -8,8 +8,8 @@
 #include <time.h>
 
 #include "base/clock.h"
-#include "rpc/channel.h"
-#include "rpc/keys.h"
+#include "rpc/auth/keys.h"
+#include "rpc/client/channel.h"
 
 enum { GRACE_MS = 1000, CALLS_MAX = 256, HANDSHAKE_MS = 50 };
 

@@ -7,7 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "rpc/json.h"
+#include "cli/schema/json.h"
 
 const char *status_name(unsigned grpc_status)
 {

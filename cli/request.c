@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "cli/files.h"
-#include "rpc/server.h"
+#include "rpc/server/server.h"
 
 enum { JSON_TEXT_MAX = 2 * RPC_MESSAGE_MAX };
 

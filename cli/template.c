@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "rpc/json.h"
+#include "cli/schema/json.h"
 
 /* The messages around, innermost last. */
 struct around {

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "rpc/channel.h"
+#include "rpc/client/channel.h"
 
 /* ---- errors ------------------------------------------------------------------- */
 

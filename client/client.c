@@ -5,9 +5,9 @@
 
 #include "base/log.h"
 #include "client/calls.h"
-#include "rpc/channel.h"
-#include "rpc/follow.h"
-#include "rpc/keys.h"
+#include "rpc/auth/follow.h"
+#include "rpc/auth/keys.h"
+#include "rpc/client/channel.h"
 
 enum {
     IN_FLIGHT_DEFAULT = 1024,

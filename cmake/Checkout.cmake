@@ -62,19 +62,19 @@ function(checkout_messages target folder)
   target_link_libraries(${target} PUBLIC PkgConfig::PROTOBUF_C)
 endfunction()
 
-# checkout_library(TARGET FOLDER PUBLIC LIBRARY...): lib/<folder>/*.c, included as "folder/x.h".
+# checkout_library(TARGET FOLDER PUBLIC LIBRARY...): lib/<folder>, all that is below, included as "folder/x.h".
 function(checkout_library target folder)
-  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.c)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.c)
   add_library(${target} STATIC ${sources})
   target_include_directories(${target} PUBLIC ${CMAKE_SOURCE_DIR}/lib)
   target_compile_options(${target} PRIVATE ${CHECKOUT_WARNINGS})
   target_link_libraries(${target} ${ARGN})
 endfunction()
 
-# checkout_program(NAME FOLDER LIBRARY...): folder/*.c.  All but main.c is a library of its
+# checkout_program(NAME FOLDER LIBRARY...): all of folder.  All but main.c is a library of its
 # own, NAME_parts, so that unit tests can link it.
 function(checkout_program name folder)
-  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.c)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.c)
   list(REMOVE_ITEM sources ${CMAKE_SOURCE_DIR}/${folder}/main.c)
   add_library(${name}_parts STATIC ${sources})
   target_include_directories(${name}_parts PUBLIC ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/lib)

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "rpc/channel.h"
+#include "rpc/client/channel.h"
 
 struct jwt;
 struct answers;

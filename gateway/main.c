@@ -26,17 +26,17 @@
 #include "gateway/traffic.h"
 #include "http/fetch.h"
 #include "http/tls.h"
-#include "rpc/channel.h"
-#include "rpc/follow.h"
-#include "rpc/host.h"
-#include "rpc/pulse.h"
+#include "rpc/auth/follow.h"
+#include "rpc/client/channel.h"
+#include "rpc/nng_defects/pulse.h"
+#include "rpc/service/runtime.h"
 
 enum { RPC_IN_FLIGHT_MAX = 64, RPC_DRAIN_MS = 1000 };
 
 /* All that serving needs, in the order it is opened. */
 struct parts {
     struct settings settings;
-    struct host host; /* our key, what is counted, and the RPC server */
+    struct runtime host; /* our key, what is counted, and the RPC server */
     struct peers *services;
     struct gateway gateway;
     bool fetching; /* libcurl was started */
@@ -47,9 +47,9 @@ struct parts {
     bool serving; /* all of it was started */
 };
 
-static struct host_settings host_settings(const struct settings *s)
+static struct runtime_settings runtime_settings(const struct settings *s)
 {
-    return (struct host_settings){
+    return (struct runtime_settings){
         .listen_url = s->rpc_url,
         .key_file = s->key_file,
         .callers_file = s->callers_file,
@@ -74,8 +74,8 @@ static struct err open_keys(const struct settings *s, struct parts *p)
         .every_ms = s->jwks_every_ms,
         .stale_ms = s->jwks_stale_ms,
     };
-    struct host_settings host = host_settings(s);
-    struct err e = host_open(&p->host, &host);
+    struct runtime_settings host = runtime_settings(s);
+    struct err e = runtime_open(&p->host, &host);
 
     if (!failed(e))
         e = peers_read(s->services_file, false, p->host.key, &p->services);
@@ -218,15 +218,15 @@ static struct err health(void *arg)
 
 static struct err serve_rpc(const struct settings *s, struct parts *p)
 {
-    struct host_settings host = host_settings(s);
+    struct runtime_settings host = runtime_settings(s);
 
     if ((s->rpc_url[0] == '\0') != (s->callers_file[0] == '\0'))
         return err_make(ERR_INVALID_ARGUMENT,
                         "rpc_url and callers_file go together; set both or none");
     struct err e = s->rpc_url[0] == '\0'
                        ? ERR_NONE
-                       : host_serve_all(&p->host, &host, NULL, 0, health, p);
-    return failed(e) ? e : host_follow_tls(&p->host, &host, use_certificates, p);
+                       : runtime_serve_all(&p->host, &host, NULL, 0, health, p);
+    return failed(e) ? e : runtime_follow_tls(&p->host, &host, use_certificates, p);
 }
 
 /* A connection is a file; the usual soft limit of 1024 is too low. */
@@ -282,7 +282,7 @@ static void reload(void *arg)
 {
     struct parts *p = arg;
 
-    host_reload(&p->host);
+    runtime_reload(&p->host);
     follow_now(p->follow, p->host.key);
     http_tls_look(p->tls);
     key_source_look(p->gateway.key_source);
@@ -322,7 +322,7 @@ static bool stop(void *arg)
         wait_until_told(p);
         http_drain(p->http, request_ms(&p->settings));
     }
-    bool whole = host_stop_serving(&p->host, RPC_DRAIN_MS);
+    bool whole = runtime_stop_serving(&p->host, RPC_DRAIN_MS);
     follow_stop(p->follow);
     pulse_stop(p->pulse);
     /* In this order: an answer of one may lead to a call of the next. */
@@ -341,7 +341,7 @@ static bool stop(void *arg)
     jwt_close(p->gateway.jwt);
     traffic_free(p->gateway.traffic);
     peers_free(p->services);
-    host_close(&p->host);
+    runtime_close(&p->host);
     return whole;
 }
 
@@ -349,7 +349,7 @@ int main(int argc, char **argv)
 {
     struct parts parts = {0};
 
-    return host_main(&(struct host_program){&SETTINGS_TABLE, &parts.settings, &parts,
-                                            start, reload, stop, stop_ms},
-                     argc, argv);
+    return runtime_main(&(struct runtime_program){&SETTINGS_TABLE, &parts.settings,
+                                                  &parts, start, reload, stop, stop_ms},
+                        argc, argv);
 }

@@ -1,7 +1,7 @@
 /* settings.c - the gateway's settings, as a table. */
 #include "gateway/settings.h"
 
-#include "rpc/host.h"
+#include "rpc/service/runtime.h"
 
 static const struct conf_row ROWS[] = {
     CONF_ROW_TEXT(listen_address, "127.0.0.1", "numeric address to listen on"),
@@ -17,7 +17,7 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_TEXT(inventory_addresses, NULL, "nng URLs, separated by commas"),
     CONF_ROW_TEXT(payment_addresses, "",
                   "likewise, for /healthz alone; empty: that does not ask it"),
-    HOST_ROWS_TLS,
+    RUNTIME_ROWS_TLS,
     CONF_ROW_TEXT(jwks_file, "", "keys that tokens are verified with: a JWKS file"),
     CONF_ROW_TEXT(jwks_url, "", "or where to fetch it from, by https"),
     CONF_ROW_NUMBER(jwks_every_ms, "10000", 50, 3600000,
@@ -64,7 +64,7 @@ static const struct conf_row ROWS[] = {
                   "PEM certificate chain, read again when it changes; empty: plain HTTP"),
     CONF_ROW_TEXT(tls_key_file, "", "PEM private key of the certificate"),
     CONF_ROW_FLAG(access_log, "true", "one log line a request: true or false"),
-    HOST_ROW_LOG_FORMAT,
+    RUNTIME_ROW_LOG_FORMAT,
     CONF_ROW_TEXT(storefront_dir, "", "folder of the shop page; empty: there is none"),
     CONF_ROW_TEXT(demo_token_file, "",
                   "DEVELOPMENT ONLY: whoever opens the page gets this token"),

@@ -4,7 +4,7 @@
 #include "inventory/reaper.h"
 #include "inventory/service.h"
 #include "inventory/stock.h"
-#include "rpc/host.h"
+#include "rpc/service/runtime.h"
 
 struct settings {
     const char *tls_cert, *tls_key, *tls_ca;
@@ -27,11 +27,11 @@ static const struct conf_row ROWS[] = {
         "how often expired reservations are given back, milliseconds; ever less "
         "while there are none, but every 10 s"),
     CONF_ROW_NUMBER(in_flight_max, "1024", 1, 65536, "requests served at once"),
-    HOST_ROWS_LIMITS,
-    HOST_ROW_ACCESS_LOG,
-    HOST_ROW_LOG_FORMAT,
-    HOST_ROWS_TLS,
-    HOST_ROW_DRAIN,
+    RUNTIME_ROWS_LIMITS,
+    RUNTIME_ROW_ACCESS_LOG,
+    RUNTIME_ROW_LOG_FORMAT,
+    RUNTIME_ROWS_TLS,
+    RUNTIME_ROW_DRAIN,
     CONF_ROW_NUMBER(readers, "2", 1, 16, "database connections for read-only queries"),
 };
 
@@ -44,7 +44,7 @@ static const struct conf_table TABLE = {
 
 struct environment {
     struct settings settings;
-    struct host host;
+    struct runtime host;
     struct db *db;
     struct inventory inventory;
     struct worker *reaper;
@@ -76,7 +76,7 @@ static struct err start(void *arg)
 {
     struct environment *env = arg;
     const struct settings *s = &env->settings;
-    const struct host_settings host = {
+    const struct runtime_settings host = {
         .listen_url = s->listen_url,
         .key_file = s->key_file,
         .callers_file = s->callers_file,
@@ -86,7 +86,7 @@ static struct err start(void *arg)
         .access_log = s->access_log,
         .tls = {s->tls_cert, s->tls_key, s->tls_ca},
     };
-    struct err e = host_open(&env->host, &host);
+    struct err e = runtime_open(&env->host, &host);
 
     if (!failed(e))
         e = open_database(env);
@@ -95,19 +95,19 @@ static struct err start(void *arg)
                                  &env->reaper);
     if (failed(e))
         return e;
-    const uint8_t *cursor_key = host_derive(&env->host, CURSORS);
+    const uint8_t *cursor_key = runtime_derive(&env->host, CURSORS);
     if (cursor_key == NULL)
         return err_memory();
     inventory_init(&env->inventory, env->db, s->reservation_ttl_ms, cursor_key);
     env->inventory.reaper = env->reaper;
-    e = host_serve(&env->host, &host, &env->inventory.service.base, health, env->db);
-    return failed(e) ? e : host_follow_tls(&env->host, &host, NULL, NULL);
+    e = runtime_serve(&env->host, &host, &env->inventory.service.base, health, env->db);
+    return failed(e) ? e : runtime_follow_tls(&env->host, &host, NULL, NULL);
 }
 
 /* As a replica that starts now has them. */
 static void renew_cursors(struct environment *env)
 {
-    const uint8_t *key = host_derive(&env->host, CURSORS);
+    const uint8_t *key = runtime_derive(&env->host, CURSORS);
 
     if (key != NULL)
         env->inventory.cursor_key = key;
@@ -117,7 +117,7 @@ static void reload(void *arg)
 {
     struct environment *env = arg;
 
-    if (host_reload(&env->host))
+    if (runtime_reload(&env->host))
         renew_cursors(env);
 }
 
@@ -132,10 +132,10 @@ static bool stop(void *arg)
 {
     struct environment *env = arg;
 
-    bool whole = host_stop_serving(&env->host, env->settings.drain_ms);
+    bool whole = runtime_stop_serving(&env->host, env->settings.drain_ms);
     worker_stop(env->reaper);
     db_close(env->db);
-    host_close(&env->host);
+    runtime_close(&env->host);
     return whole;
 }
 
@@ -143,7 +143,7 @@ int main(int argc, char **argv)
 {
     struct environment env = {0};
 
-    return host_main(
-        &(struct host_program){&TABLE, &env.settings, &env, start, reload, stop, stop_ms},
-        argc, argv);
+    return runtime_main(&(struct runtime_program){&TABLE, &env.settings, &env, start,
+                                                  reload, stop, stop_ms},
+                        argc, argv);
 }

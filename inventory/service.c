@@ -7,7 +7,7 @@
 #include "base/ids.h"
 #include "base/worker.h"
 #include "inventory/stock.h"
-#include "rpc/server.h"
+#include "rpc/server/server.h"
 
 static struct db *db_of(Inventory__V1__Inventory_Service *service)
 {
@@ -68,49 +68,52 @@ static void reserve(Inventory__V1__Inventory_Service *service,
                     Inventory__V1__ReserveReply_Closure reply, void *call)
 {
     struct err e = check_id(in->reservation_id);
-    struct scope scope;
+    struct request_context ctx;
 
     rpc_call_set_order(call, in->reservation_id);
     if (!failed(e))
         e = check_lines(in);
-    if (!scope_open(&scope, call, (ProtobufCClosure)reply, e))
+    if (!request_context_open(&ctx, call, (ProtobufCClosure)reply, e))
         return;
     const struct inventory *inventory = (const struct inventory *)service;
     worker_stir(inventory->reaper);
-    stock_reserve(inventory->db, &scope, in, inventory->reservation_ttl_ms);
+    stock_reserve(inventory->db, &ctx, in, inventory->reservation_ttl_ms);
 }
 
 static void confirm(Inventory__V1__Inventory_Service *service,
                     const Inventory__V1__ConfirmRequest *in,
                     Inventory__V1__ConfirmReply_Closure reply, void *call)
 {
-    struct scope scope;
+    struct request_context ctx;
 
     rpc_call_set_order(call, in->reservation_id);
-    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_id(in->reservation_id)))
-        stock_confirm(db_of(service), &scope, in);
+    if (request_context_open(&ctx, call, (ProtobufCClosure)reply,
+                             check_id(in->reservation_id)))
+        stock_confirm(db_of(service), &ctx, in);
 }
 
 static void release(Inventory__V1__Inventory_Service *service,
                     const Inventory__V1__ReleaseRequest *in,
                     Inventory__V1__ReleaseReply_Closure reply, void *call)
 {
-    struct scope scope;
+    struct request_context ctx;
 
     rpc_call_set_order(call, in->reservation_id);
-    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_id(in->reservation_id)))
-        stock_release(db_of(service), &scope, in);
+    if (request_context_open(&ctx, call, (ProtobufCClosure)reply,
+                             check_id(in->reservation_id)))
+        stock_release(db_of(service), &ctx, in);
 }
 
 static void get_reservation(Inventory__V1__Inventory_Service *service,
                             const Inventory__V1__GetReservationRequest *in,
                             Inventory__V1__GetReservationReply_Closure reply, void *call)
 {
-    struct scope scope;
+    struct request_context ctx;
 
     rpc_call_set_order(call, in->reservation_id);
-    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_id(in->reservation_id)))
-        stock_get_reservation(db_of(service), &scope, in);
+    if (request_context_open(&ctx, call, (ProtobufCClosure)reply,
+                             check_id(in->reservation_id)))
+        stock_get_reservation(db_of(service), &ctx, in);
 }
 
 /* ---- stock and products ------------------------------------------------------------- */
@@ -119,10 +122,10 @@ static void get_stock(Inventory__V1__Inventory_Service *service,
                       const Inventory__V1__GetStockRequest *in,
                       Inventory__V1__GetStockReply_Closure reply, void *call)
 {
-    struct scope scope;
+    struct request_context ctx;
 
-    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_sku(in->sku)))
-        stock_get(db_of(service), &scope, in);
+    if (request_context_open(&ctx, call, (ProtobufCClosure)reply, check_sku(in->sku)))
+        stock_get(db_of(service), &ctx, in);
 }
 
 static struct err check_limit(int32_t limit)
@@ -162,10 +165,10 @@ static void list_products(Inventory__V1__Inventory_Service *service,
                           const Inventory__V1__ListProductsRequest *in,
                           Inventory__V1__ListProductsReply_Closure reply, void *call)
 {
-    struct scope scope;
+    struct request_context ctx;
 
-    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_products(in)))
-        stock_list_products(db_of(service), &scope,
+    if (request_context_open(&ctx, call, (ProtobufCClosure)reply, check_products(in)))
+        stock_list_products(db_of(service), &ctx,
                             ((struct inventory *)service)->cursor_key, in);
 }
 
@@ -187,10 +190,10 @@ static void put_product(Inventory__V1__Inventory_Service *service,
                         const Inventory__V1__PutProductRequest *in,
                         Inventory__V1__PutProductReply_Closure reply, void *call)
 {
-    struct scope scope;
+    struct request_context ctx;
 
-    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_product(in)))
-        stock_put_product(db_of(service), &scope, in);
+    if (request_context_open(&ctx, call, (ProtobufCClosure)reply, check_product(in)))
+        stock_put_product(db_of(service), &ctx, in);
 }
 
 static struct err check_adjustment(const Inventory__V1__AdjustStockRequest *in)
@@ -214,10 +217,10 @@ static void adjust_stock(Inventory__V1__Inventory_Service *service,
                          const Inventory__V1__AdjustStockRequest *in,
                          Inventory__V1__AdjustStockReply_Closure reply, void *call)
 {
-    struct scope scope;
+    struct request_context ctx;
 
-    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_adjustment(in)))
-        stock_adjust(db_of(service), &scope, in,
+    if (request_context_open(&ctx, call, (ProtobufCClosure)reply, check_adjustment(in)))
+        stock_adjust(db_of(service), &ctx, in,
                      in->adjustment_id[0] != '\0' ? in->adjustment_id
                                                   : rpc_call_id(call));
 }
@@ -276,25 +279,26 @@ static void list_reservations(Inventory__V1__Inventory_Service *service,
                               Inventory__V1__ListReservationsReply_Closure reply,
                               void *call)
 {
-    struct scope scope;
+    struct request_context ctx;
 
-    if (!scope_open(&scope, call, (ProtobufCClosure)reply, check_reservations(in)))
+    if (!request_context_open(&ctx, call, (ProtobufCClosure)reply,
+                              check_reservations(in)))
         return;
     if (in->newest_first)
-        stock_list_newest(db_of(service), &scope, in);
+        stock_list_newest(db_of(service), &ctx, in);
     else
-        stock_list_reservations(db_of(service), &scope, in);
+        stock_list_reservations(db_of(service), &ctx, in);
 }
 
 static void list_stock(Inventory__V1__Inventory_Service *service,
                        const Inventory__V1__ListStockRequest *in,
                        Inventory__V1__ListStockReply_Closure reply, void *call)
 {
-    struct scope scope;
+    struct request_context ctx;
 
-    if (scope_open(&scope, call, (ProtobufCClosure)reply,
-                   check_page(in->limit, in->after_sku)))
-        stock_list(db_of(service), &scope, in);
+    if (request_context_open(&ctx, call, (ProtobufCClosure)reply,
+                             check_page(in->limit, in->after_sku)))
+        stock_list(db_of(service), &ctx, in);
 }
 
 void inventory_init(struct inventory *inventory, struct db *db,

@@ -6,11 +6,11 @@
 
 #include "base/log.h"
 
-/* An operation under way: in the scope's arena. */
+/* An operation under way: in the request's arena. */
 struct work {
     struct db_op op;
     struct db *db; /* for one that asks again */
-    struct scope scope;
+    struct request_context ctx;
     const char *id;
     int64_t delta;
     const char *sku;
@@ -18,24 +18,24 @@ struct work {
 
 static void finish(struct work *work, struct err error, const ProtobufCMessage *reply)
 {
-    work->scope.done(work->scope.arg, error, reply);
+    work->ctx.done(work->ctx.arg, error, reply);
 }
 
-static struct work *begin(const struct scope *scope, const struct db_kind *kind,
+static struct work *begin(const struct request_context *ctx, const struct db_kind *kind,
                           db_done *done)
 {
-    struct work *work = arena_alloc(scope->arena, sizeof *work);
+    struct work *work = arena_alloc(ctx->arena, sizeof *work);
 
     if (work == NULL) {
-        scope->done(scope->arg, err_memory(), NULL);
+        ctx->done(ctx->arg, err_memory(), NULL);
         return NULL;
     }
-    work->scope = *scope;
+    work->ctx = *ctx;
     work->op = (struct db_op){.kind = kind,
-                              .deadline_ms = scope->deadline_ms,
-                              .cancel = scope->cancel,
-                              .request = scope->request,
-                              .order = scope->order,
+                              .deadline_ms = ctx->deadline_ms,
+                              .cancel = ctx->cancel,
+                              .request = ctx->request,
+                              .order = ctx->order,
                               .done = done,
                               .arg = work};
     return work;
@@ -205,7 +205,7 @@ static bool fill_lines(struct arena *arena, Inventory__V1__ReserveReply *reply,
 
 static void answer_reserved(struct work *work, const struct db_rows *rows)
 {
-    struct arena *arena = work->scope.arena;
+    struct arena *arena = work->ctx.arena;
     Inventory__V1__ReserveReply reply = INVENTORY__V1__RESERVE_REPLY__INIT;
     Inventory__V1__PricedLine *lines =
         arena_alloc(arena, sizeof *lines * (size_t)rows->count);
@@ -238,14 +238,14 @@ static void on_reserved(void *arg, struct err error, const struct db_rows *rows)
         db_submit(work->db, &work->op);
         return;
     }
-    struct err e = gone(work->scope.arena, work->id, state != NULL ? state : "",
+    struct err e = gone(work->ctx.arena, work->id, state != NULL ? state : "",
                         db_text(rows, 0, 2), db_text(rows, 0, 3));
     if (!failed(e))
         e = check_held(rows);
     if (e.code == ERR_DATA_LOSS) {
         e.effect = EFFECT_UNKNOWN;
         log_line(LOG_ERROR, "reservation_damaged", "request=%s order=%s error=%s",
-                 work->scope.request, work->id, e.message);
+                 work->ctx.request, work->id, e.message);
     }
     if (failed(e))
         finish(work, e, NULL);
@@ -287,10 +287,10 @@ static struct db_value *sum_lines(struct arena *arena,
     return rows;
 }
 
-void stock_reserve(struct db *db, const struct scope *scope,
+void stock_reserve(struct db *db, const struct request_context *ctx,
                    const Inventory__V1__ReserveRequest *request, int64_t ttl_ms)
 {
-    struct work *work = begin(scope, &RESERVE, on_reserved);
+    struct work *work = begin(ctx, &RESERVE, on_reserved);
 
     if (work == NULL)
         return;
@@ -298,7 +298,7 @@ void stock_reserve(struct db *db, const struct scope *scope,
     work->id = request->reservation_id;
     work->op.head[0] = db_t(request->reservation_id);
     work->op.head[1] = db_i(ttl_ms);
-    work->op.lines = sum_lines(scope->arena, request, &work->op.line_count);
+    work->op.lines = sum_lines(ctx->arena, request, &work->op.line_count);
     if (work->op.lines == NULL)
         finish(work, err_memory(), NULL);
     else
@@ -393,16 +393,16 @@ static void on_confirmed(void *arg, struct err error, const struct db_rows *rows
         const char *state = db_text(rows, 0, 1);
         error = state == NULL
                     ? err_make(ERR_NOT_FOUND, "There is no reservation %s.", work->id)
-                    : gone(work->scope.arena, work->id, state, db_text(rows, 0, 2),
+                    : gone(work->ctx.arena, work->id, state, db_text(rows, 0, 2),
                            db_text(rows, 0, 3));
     }
     finish(work, error, &reply.base);
 }
 
-void stock_confirm(struct db *db, const struct scope *scope,
+void stock_confirm(struct db *db, const struct request_context *ctx,
                    const Inventory__V1__ConfirmRequest *request)
 {
-    struct work *work = begin(scope, &CONFIRM, on_confirmed);
+    struct work *work = begin(ctx, &CONFIRM, on_confirmed);
 
     if (work == NULL)
         return;
@@ -419,10 +419,10 @@ static void on_released(void *arg, struct err error, const struct db_rows *rows)
     finish(arg, error, &reply.base);
 }
 
-void stock_release(struct db *db, const struct scope *scope,
+void stock_release(struct db *db, const struct request_context *ctx,
                    const Inventory__V1__ReleaseRequest *request)
 {
-    struct work *work = begin(scope, &RELEASE, on_released);
+    struct work *work = begin(ctx, &RELEASE, on_released);
 
     if (work == NULL)
         return;
@@ -487,11 +487,11 @@ static void on_adjusted(void *arg, struct err error, const struct db_rows *rows)
     finish(work, error, &reply.base);
 }
 
-void stock_adjust(struct db *db, const struct scope *scope,
+void stock_adjust(struct db *db, const struct request_context *ctx,
                   const Inventory__V1__AdjustStockRequest *request,
                   const char *adjustment_id)
 {
-    struct work *work = begin(scope, &ADJUST, on_adjusted);
+    struct work *work = begin(ctx, &ADJUST, on_adjusted);
 
     if (work == NULL)
         return;
@@ -533,10 +533,10 @@ static void on_product_put(void *arg, struct err error, const struct db_rows *ro
     finish(arg, error, &reply.base);
 }
 
-void stock_put_product(struct db *db, const struct scope *scope,
+void stock_put_product(struct db *db, const struct request_context *ctx,
                        const Inventory__V1__PutProductRequest *request)
 {
-    struct work *work = begin(scope, &PUT_PRODUCT, on_product_put);
+    struct work *work = begin(ctx, &PUT_PRODUCT, on_product_put);
 
     if (work == NULL)
         return;

@@ -11,15 +11,15 @@
  * with the same ids and then answers what it answered.  Locks are taken on the stock rows a
  * batch needs, in SKU order, before anything else.
  *
- * Every function takes a request already validated, and the scope it runs in.  The request
- * must live until the scope's `done`, which is called on a database thread or before the
+ * Every function takes a request already validated, and the context it runs in.  The request
+ * must live until the request context's `done`, which is called on a database thread or before the
  * function returns.
  */
 #pragma once
 
 #include "db/db.h"
 #include "proto/inventory.pb-c.h"
-#include "rpc/scope.h"
+#include "rpc/service/request_context.h"
 
 /* The inventory's kinds of operation and its lock, for db_open. */
 void stock_configure(struct db_config *config);
@@ -29,15 +29,15 @@ void stock_configure(struct db_config *config);
  * SKUs), FAILED_PRECONDITION for mixed currencies; ABORTED when the id was released before,
  * RESERVATION_EXPIRED when it ran out.
  */
-void stock_reserve(struct db *db, const struct scope *scope,
+void stock_reserve(struct db *db, const struct request_context *ctx,
                    const Inventory__V1__ReserveRequest *request, int64_t ttl_ms);
 
 /* RESERVATION_EXPIRED, ABORTED (released), NOT_FOUND, or what it was refused for. */
-void stock_confirm(struct db *db, const struct scope *scope,
+void stock_confirm(struct db *db, const struct request_context *ctx,
                    const Inventory__V1__ConfirmRequest *request);
 
 /* Never fails for the reservation's state; an unknown id is barred. */
-void stock_release(struct db *db, const struct scope *scope,
+void stock_release(struct db *db, const struct request_context *ctx,
                    const Inventory__V1__ReleaseRequest *request);
 
 /* Fills `op`: gives a held reservation past its end back; does nothing to any other. */
@@ -48,17 +48,17 @@ void stock_find_expired(struct db_query *query, int64_t limit);
 
 /* NOT_FOUND; ALREADY_EXISTS when the id booked something else; FAILED_PRECONDITION when
  * fewer are available than the delta takes away. */
-void stock_adjust(struct db *db, const struct scope *scope,
+void stock_adjust(struct db *db, const struct request_context *ctx,
                   const Inventory__V1__AdjustStockRequest *request,
                   const char *adjustment_id);
 
-void stock_put_product(struct db *db, const struct scope *scope,
+void stock_put_product(struct db *db, const struct request_context *ctx,
                        const Inventory__V1__PutProductRequest *request);
 
 /* NOT_FOUND. */
-void stock_get(struct db *db, const struct scope *scope,
+void stock_get(struct db *db, const struct request_context *ctx,
                const Inventory__V1__GetStockRequest *request);
-void stock_get_reservation(struct db *db, const struct scope *scope,
+void stock_get_reservation(struct db *db, const struct request_context *ctx,
                            const Inventory__V1__GetReservationRequest *request);
 
 /*
@@ -66,22 +66,22 @@ void stock_get_reservation(struct db *db, const struct scope *scope,
  * cursors (CURSOR_KEY_SIZE bytes; copied).  INVALID_ARGUMENT for a cursor that was not
  * sealed with it for these filters.
  */
-void stock_list_products(struct db *db, const struct scope *scope,
+void stock_list_products(struct db *db, const struct request_context *ctx,
                          const uint8_t *cursor_key,
                          const Inventory__V1__ListProductsRequest *request);
 
 /* ---- for audits: stock_audit.c ------------------------------------------------------- */
 
 /* A page by id, after `after_id`, or the one of `only_id` if it is there. */
-void stock_list_reservations(struct db *db, const struct scope *scope,
+void stock_list_reservations(struct db *db, const struct request_context *ctx,
                              const Inventory__V1__ListReservationsRequest *request);
 
 /* The same of newest_first; see proto/inventory.proto. */
-void stock_list_newest(struct db *db, const struct scope *scope,
+void stock_list_newest(struct db *db, const struct request_context *ctx,
                        const Inventory__V1__ListReservationsRequest *request);
 
 /* A page by SKU, with the same figures computed afresh in the same snapshot. */
-void stock_list(struct db *db, const struct scope *scope,
+void stock_list(struct db *db, const struct request_context *ctx,
                 const Inventory__V1__ListStockRequest *request);
 
 /* "held" and so on, as in the column. */

@@ -13,31 +13,31 @@
 
 enum { PAGE_MOST = 1000 };
 
-/* A query under way: in the scope's arena. */
+/* A query under way: in the request's arena. */
 struct reading {
     struct db_query query;
-    struct scope scope;
+    struct request_context ctx;
 };
 
 static void finish(struct reading *reading, struct err error,
                    const ProtobufCMessage *reply)
 {
-    reading->scope.done(reading->scope.arg, error, reply);
+    reading->ctx.done(reading->ctx.arg, error, reply);
 }
 
-static void start(struct db *db, const struct scope *scope, struct db_query query)
+static void start(struct db *db, const struct request_context *ctx, struct db_query query)
 {
-    struct reading *reading = arena_alloc(scope->arena, sizeof *reading);
+    struct reading *reading = arena_alloc(ctx->arena, sizeof *reading);
 
     if (reading == NULL) {
-        scope->done(scope->arg, err_memory(), NULL);
+        ctx->done(ctx->arg, err_memory(), NULL);
         return;
     }
-    *reading = (struct reading){.query = query, .scope = *scope};
-    reading->query.deadline_ms = scope->deadline_ms;
-    reading->query.cancel = scope->cancel;
-    reading->query.request = scope->request;
-    reading->query.order = scope->order;
+    *reading = (struct reading){.query = query, .ctx = *ctx};
+    reading->query.deadline_ms = ctx->deadline_ms;
+    reading->query.cancel = ctx->cancel;
+    reading->query.request = ctx->request;
+    reading->query.order = ctx->order;
     reading->query.arg = reading;
     db_read(db, &reading->query);
 }
@@ -47,8 +47,8 @@ static void *page(struct reading *reading, struct err *error, const struct db_ro
                   size_t entry_size, void *entries)
 {
     size_t count = failed(*error) ? 0 : (size_t)rows->count;
-    void *pointers = arena_alloc(reading->scope.arena, sizeof(void *) * count);
-    void *room = arena_alloc(reading->scope.arena, entry_size * count);
+    void *pointers = arena_alloc(reading->ctx.arena, sizeof(void *) * count);
+    void *room = arena_alloc(reading->ctx.arena, entry_size * count);
 
     if (pointers == NULL || room == NULL)
         *error = err_memory();
@@ -157,19 +157,19 @@ static const char *state_name(Inventory__V1__ReservationState state)
     }
 }
 
-void stock_list_newest(struct db *db, const struct scope *scope,
+void stock_list_newest(struct db *db, const struct request_context *ctx,
                        const Inventory__V1__ListReservationsRequest *in)
 {
-    struct ulid_range *range = arena_alloc(scope->arena, sizeof *range);
+    struct ulid_range *range = arena_alloc(ctx->arena, sizeof *range);
 
     if (range == NULL) {
-        scope->done(scope->arg, err_memory(), NULL);
+        ctx->done(ctx->arg, err_memory(), NULL);
         return;
     }
     *range = ulid_range(in->since_ms, in->until_ms, in->before_id);
     if (in->only_id[0] != '\0')
         ulid_range_only(range, in->only_id);
-    start(db, scope,
+    start(db, ctx,
           (struct db_query){.name = "newest_reservations",
                             .types = "ttti",
                             .rows = "+TTItIiTb", /* of a reservation, or of none */
@@ -180,11 +180,11 @@ void stock_list_newest(struct db *db, const struct scope *scope,
                             .done = on_newest});
 }
 
-void stock_list_reservations(struct db *db, const struct scope *scope,
+void stock_list_reservations(struct db *db, const struct request_context *ctx,
                              const Inventory__V1__ListReservationsRequest *request)
 {
     if (request->only_id[0] != '\0')
-        start(db, scope,
+        start(db, ctx,
               (struct db_query){.name = "one_reservation",
                                 .types = "t",
                                 .rows = ENTRY_SHAPE,
@@ -192,7 +192,7 @@ void stock_list_reservations(struct db *db, const struct scope *scope,
                                 .values = {db_t(request->only_id)},
                                 .done = on_reservations});
     else
-        start(db, scope,
+        start(db, ctx,
               (struct db_query){
                   .name = "list_reservations",
                   .types = "ti",
@@ -236,11 +236,11 @@ static void on_stock(void *arg, struct err error, const struct db_rows *rows)
     finish(reading, error, &reply.base);
 }
 
-void stock_list(struct db *db, const struct scope *scope,
+void stock_list(struct db *db, const struct request_context *ctx,
                 const Inventory__V1__ListStockRequest *request)
 {
     start(
-        db, scope,
+        db, ctx,
         (struct db_query){
             .name = "list_stock",
             .types = "ti",

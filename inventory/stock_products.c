@@ -58,10 +58,10 @@ enum { PAGE_DEFAULT = 100 };
     "WHERE p.sku > $1 AND p.sku = ANY (string_to_array($3, ',')) AND " found " "         \
     "ORDER BY p.sku LIMIT $4"
 
-/* A query under way: in the scope's arena. */
+/* A query under way: in the request's arena. */
 struct page {
     struct db_query query;
-    struct scope scope;
+    struct request_context ctx;
     struct cursor_scope cursors;
     uint8_t cursor_key[CURSOR_KEY_SIZE];
     char after[SKU_LENGTH_MAX + 1]; /* "": from the beginning */
@@ -74,7 +74,7 @@ static struct err seal(struct page *page, const char *sku,
     if (!sku_valid(sku))
         return err_make(ERR_DATA_LOSS,
                         "The page's last SKU is none that PutProduct lets in.");
-    reply->next_cursor = cursor_seal(page->scope.arena, &page->cursors, sku);
+    reply->next_cursor = cursor_seal(page->ctx.arena, &page->cursors, sku);
     return reply->next_cursor == NULL ? err_memory() : ERR_NONE;
 }
 
@@ -99,9 +99,9 @@ static struct err fill_page(struct page *page, const struct db_rows *rows,
     bool more = found > (size_t)page->limit;
     size_t count = more ? (size_t)page->limit : found;
     Inventory__V1__Product *products =
-        arena_alloc(page->scope.arena, count * sizeof *products);
+        arena_alloc(page->ctx.arena, count * sizeof *products);
 
-    reply->products = arena_alloc(page->scope.arena, count * sizeof *reply->products);
+    reply->products = arena_alloc(page->ctx.arena, count * sizeof *reply->products);
     if (products == NULL || reply->products == NULL)
         return err_memory();
     for (int i = 0; i < (int)count; i++) {
@@ -129,7 +129,7 @@ static void on_page(void *arg, struct err error, const struct db_rows *rows)
 
     if (!failed(error))
         error = fill_page(page, rows, &reply);
-    page->scope.done(page->scope.arg, error, &reply.base);
+    page->ctx.done(page->ctx.arg, error, &reply.base);
 }
 
 /* SKUs, joined by commas, which no SKU has; NULL when memory is short. */
@@ -201,7 +201,7 @@ static struct db_query of_search(const struct page *page, const char *q)
 static struct err begin(struct page *page, const uint8_t *cursor_key,
                         const Inventory__V1__ListProductsRequest *in, const char *skus)
 {
-    const char *bounds = arena_printf(page->scope.arena, "%s,%s", skus, in->q);
+    const char *bounds = arena_printf(page->ctx.arena, "%s,%s", skus, in->q);
 
     if (bounds == NULL)
         return err_memory();
@@ -216,30 +216,30 @@ static struct err begin(struct page *page, const uint8_t *cursor_key,
     return ERR_NONE;
 }
 
-void stock_list_products(struct db *db, const struct scope *scope,
+void stock_list_products(struct db *db, const struct request_context *ctx,
                          const uint8_t *cursor_key,
                          const Inventory__V1__ListProductsRequest *in)
 {
-    struct page *page = arena_alloc(scope->arena, sizeof *page);
-    const char *skus = join(scope->arena, in->skus, in->n_skus);
+    struct page *page = arena_alloc(ctx->arena, sizeof *page);
+    const char *skus = join(ctx->arena, in->skus, in->n_skus);
 
     if (page == NULL || skus == NULL) {
-        scope->done(scope->arg, err_memory(), NULL);
+        ctx->done(ctx->arg, err_memory(), NULL);
         return;
     }
-    *page = (struct page){.scope = *scope};
+    *page = (struct page){.ctx = *ctx};
     struct err e = begin(page, cursor_key, in, skus);
     if (failed(e)) {
-        scope->done(scope->arg, e, NULL);
+        ctx->done(ctx->arg, e, NULL);
         return;
     }
     page->query = in->n_skus > 0     ? of_skus(page, skus, in->q)
                   : in->q[0] != '\0' ? of_search(page, in->q)
                                      : of_all(page);
-    page->query.deadline_ms = scope->deadline_ms;
-    page->query.cancel = scope->cancel;
-    page->query.request = scope->request;
-    page->query.order = scope->order;
+    page->query.deadline_ms = ctx->deadline_ms;
+    page->query.cancel = ctx->cancel;
+    page->query.request = ctx->request;
+    page->query.order = ctx->order;
     page->query.done = on_page;
     page->query.arg = page;
     db_read(db, &page->query);

@@ -3,35 +3,35 @@
 
 #include "inventory/stock.h"
 
-/* A query under way: in the scope's arena. */
+/* A query under way: in the request's arena. */
 struct reading {
     struct db_query query;
-    struct scope scope;
+    struct request_context ctx;
     const char *what; /* the id or SKU asked for */
 };
 
 static void finish(struct reading *reading, struct err error,
                    const ProtobufCMessage *reply)
 {
-    reading->scope.done(reading->scope.arg, error, reply);
+    reading->ctx.done(reading->ctx.arg, error, reply);
 }
 
-static struct reading *begin(const struct scope *scope, struct db_query query,
+static struct reading *begin(const struct request_context *ctx, struct db_query query,
                              const char *what)
 {
-    struct reading *reading = arena_alloc(scope->arena, sizeof *reading);
+    struct reading *reading = arena_alloc(ctx->arena, sizeof *reading);
 
     if (reading == NULL) {
-        scope->done(scope->arg, err_memory(), NULL);
+        ctx->done(ctx->arg, err_memory(), NULL);
         return NULL;
     }
     reading->query = query;
-    reading->query.deadline_ms = scope->deadline_ms;
-    reading->query.cancel = scope->cancel;
-    reading->query.request = scope->request;
-    reading->query.order = scope->order;
+    reading->query.deadline_ms = ctx->deadline_ms;
+    reading->query.cancel = ctx->cancel;
+    reading->query.request = ctx->request;
+    reading->query.order = ctx->order;
     reading->query.arg = reading;
-    reading->scope = *scope;
+    reading->ctx = *ctx;
     reading->what = what;
     return reading;
 }
@@ -55,7 +55,7 @@ static void on_stock(void *arg, struct err error, const struct db_rows *rows)
     finish(reading, error, &reply.base);
 }
 
-void stock_get(struct db *db, const struct scope *scope,
+void stock_get(struct db *db, const struct request_context *ctx,
                const Inventory__V1__GetStockRequest *request)
 {
     const struct db_query query = {
@@ -67,7 +67,7 @@ void stock_get(struct db *db, const struct scope *scope,
         .values = {db_t(request->sku)},
         .done = on_stock,
     };
-    struct reading *reading = begin(scope, query, request->sku);
+    struct reading *reading = begin(ctx, query, request->sku);
 
     if (reading != NULL)
         db_read(db, &reading->query);
@@ -136,12 +136,12 @@ static void on_reservation(void *arg, struct err error, const struct db_rows *ro
     if (!failed(error) && rows->count == 0)
         error = err_make(ERR_NOT_FOUND, "There is no reservation %s.", reading->what);
     if (!failed(error))
-        error = fill_reservation(reading->scope.arena, rows, &reply);
+        error = fill_reservation(reading->ctx.arena, rows, &reply);
     reply.reservation_id = (char *)reading->what;
     finish(reading, error, &reply.base);
 }
 
-void stock_get_reservation(struct db *db, const struct scope *scope,
+void stock_get_reservation(struct db *db, const struct request_context *ctx,
                            const Inventory__V1__GetReservationRequest *request)
 {
     const struct db_query query = {
@@ -163,7 +163,7 @@ void stock_get_reservation(struct db *db, const struct scope *scope,
         .values = {db_t(request->reservation_id)},
         .done = on_reservation,
     };
-    struct reading *reading = begin(scope, query, request->reservation_id);
+    struct reading *reading = begin(ctx, query, request->reservation_id);
 
     if (reading != NULL)
         db_read(db, &reading->query);

@@ -11,8 +11,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "rpc/closing.h"
-#include "rpc/watch.h"
+#include "rpc/nng_defects/closing.h"
+#include "rpc/nng_defects/watch.h"
 
 enum {
     SEND_BUFFER = 1024, /* messages kept for each listener that is behind */

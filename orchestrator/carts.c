@@ -3,13 +3,13 @@
 
 #include "orchestrator/orders.h"
 
-/* A change or query under way: in the scope's arena. */
+/* A change or query under way: in the request's arena. */
 struct work {
     union {
         struct db_op op;
         struct db_query query;
     };
-    struct scope scope;
+    struct request_context ctx;
     struct db *db;
     Orders__V1__Cart *cart; /* what was put */
     const char *cart_id;
@@ -17,18 +17,18 @@ struct work {
 
 static void finish(struct work *work, struct err error, const ProtobufCMessage *reply)
 {
-    work->scope.done(work->scope.arg, error, reply);
+    work->ctx.done(work->ctx.arg, error, reply);
 }
 
-static struct work *begin(const struct scope *scope, const char *cart_id)
+static struct work *begin(const struct request_context *ctx, const char *cart_id)
 {
-    struct work *work = arena_alloc(scope->arena, sizeof *work);
+    struct work *work = arena_alloc(ctx->arena, sizeof *work);
 
     if (work == NULL) {
-        scope->done(scope->arg, err_memory(), NULL);
+        ctx->done(ctx->arg, err_memory(), NULL);
         return NULL;
     }
-    work->scope = *scope;
+    work->ctx = *ctx;
     work->cart_id = cart_id;
     return work;
 }
@@ -129,7 +129,7 @@ static struct err tell_changed(struct work *work, const struct db_rows *rows,
     reply->changed = true;
     return found.lines_json == NULL
                ? ERR_NONE
-               : cart_message(work->scope.arena, work->cart_id, &found, &reply->cart);
+               : cart_message(work->ctx.arena, work->cart_id, &found, &reply->cart);
 }
 
 static void on_put(void *arg, struct err error, const struct db_rows *rows)
@@ -197,16 +197,16 @@ static char *cart_json(struct arena *arena, const Orders__V1__Cart *cart)
     return lines_to_json(arena, &lines, false);
 }
 
-void carts_put(struct db *db, const struct scope *scope,
+void carts_put(struct db *db, const struct request_context *ctx,
                const Orders__V1__PutCartRequest *request)
 {
-    struct work *work = begin(scope, request->cart->cart_id);
+    struct work *work = begin(ctx, request->cart->cart_id);
 
     if (work == NULL)
         return;
-    const char *versions = NULL, *json = cart_json(scope->arena, request->cart);
+    const char *versions = NULL, *json = cart_json(ctx->arena, request->cart);
     struct err e =
-        json == NULL ? err_memory() : join_versions(scope->arena, request, &versions);
+        json == NULL ? err_memory() : join_versions(ctx->arena, request, &versions);
     if (failed(e)) {
         finish(work, e, NULL);
         return;
@@ -216,9 +216,9 @@ void carts_put(struct db *db, const struct scope *scope,
         .kind = &CARTS_PUT,
         .head = {db_t(request->user_id), db_t(request->cart->cart_id), db_t(json),
                  db_t(versions), db_i(request->create_only)},
-        .deadline_ms = scope->deadline_ms,
-        .cancel = scope->cancel,
-        .request = scope->request,
+        .deadline_ms = ctx->deadline_ms,
+        .cancel = ctx->cancel,
+        .request = ctx->request,
         .done = on_put,
         .arg = work,
     };
@@ -271,15 +271,15 @@ static void on_got(void *arg, struct err error, const struct db_rows *rows)
         error = err_make(ERR_NOT_FOUND, "There is no cart %s.", work->cart_id);
     if (!failed(error)) {
         const struct cart_found found = {db_text(rows, 0, 0), db_text(rows, 0, 1)};
-        error = cart_message(work->scope.arena, work->cart_id, &found, &reply.cart);
+        error = cart_message(work->ctx.arena, work->cart_id, &found, &reply.cart);
     }
     finish(work, error, &reply.base);
 }
 
-void carts_get(struct db *db, const struct scope *scope,
+void carts_get(struct db *db, const struct request_context *ctx,
                const Orders__V1__GetCartRequest *request)
 {
-    struct work *work = begin(scope, request->cart_id);
+    struct work *work = begin(ctx, request->cart_id);
 
     if (work == NULL)
         return;
@@ -291,9 +291,9 @@ void carts_get(struct db *db, const struct scope *scope,
             "lines") " FROM orders.carts "
                      "WHERE user_id = $1::uuid AND id = $2",
         .values = {db_t(request->user_id), db_t(request->cart_id)},
-        .deadline_ms = scope->deadline_ms,
-        .cancel = scope->cancel,
-        .request = scope->request,
+        .deadline_ms = ctx->deadline_ms,
+        .cancel = ctx->cancel,
+        .request = ctx->request,
         .done = on_got,
         .arg = work,
     };

@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "orchestrator/orders.h"
 #include "orchestrator/waiter.h"
-#include "rpc/timer.h"
+#include "rpc/common/timer.h"
 
 enum {
     SAGA_ARENA_MAX = 1 << 20,

@@ -8,7 +8,7 @@
 
 #include "orchestrator/saga.h"
 #include "proto/orders.pb-c.h"
-#include "rpc/server.h"
+#include "rpc/server/server.h"
 
 /* Takes a validated request to its answer.  `request` lives as long as the call. */
 void claim_place(struct sagas *sagas, struct rpc_call *call,

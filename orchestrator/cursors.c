@@ -3,24 +3,24 @@
 
 #include <inttypes.h>
 
-/* An operation or query under way: in the scope's arena. */
+/* An operation or query under way: in the request's arena. */
 struct asking {
     struct db_op op;
     struct db_query query;
-    struct scope scope;
+    struct request_context ctx;
     int64_t position;
     bool has_bus;
 };
 
-static struct asking *begin(const struct scope *scope, int64_t position)
+static struct asking *begin(const struct request_context *ctx, int64_t position)
 {
-    struct asking *asking = arena_alloc(scope->arena, sizeof *asking);
+    struct asking *asking = arena_alloc(ctx->arena, sizeof *asking);
 
     if (asking == NULL) {
-        scope->done(scope->arg, err_memory(), NULL);
+        ctx->done(ctx->arg, err_memory(), NULL);
         return NULL;
     }
-    asking->scope = *scope;
+    asking->ctx = *ctx;
     asking->position = position;
     return asking;
 }
@@ -28,7 +28,7 @@ static struct asking *begin(const struct scope *scope, int64_t position)
 static void finish(const struct asking *asking, struct err error,
                    const ProtobufCMessage *reply)
 {
-    asking->scope.done(asking->scope.arg, error, failed(error) ? NULL : reply);
+    asking->ctx.done(asking->ctx.arg, error, failed(error) ? NULL : reply);
 }
 
 /* ---- commit ------------------------------------------------------------------------ */
@@ -67,18 +67,18 @@ static void on_committed(void *arg, struct err error, const struct db_rows *rows
     finish(asking, error, &reply.base);
 }
 
-void cursors_commit(struct db *db, const struct scope *scope, const char *caller,
+void cursors_commit(struct db *db, const struct request_context *ctx, const char *caller,
                     const Events__V1__CommitRequest *request)
 {
-    struct asking *asking = begin(scope, request->position);
+    struct asking *asking = begin(ctx, request->position);
 
     if (asking == NULL)
         return;
     asking->op = (struct db_op){
         .kind = &CURSORS_COMMIT,
         .head = {db_t(caller), db_t(request->cursor), db_i(request->position)},
-        .deadline_ms = scope->deadline_ms,
-        .request = scope->request,
+        .deadline_ms = ctx->deadline_ms,
+        .request = ctx->request,
         .done = on_committed,
         .arg = asking,
     };
@@ -119,18 +119,18 @@ static void on_replayed(void *arg, struct err error, const struct db_rows *rows)
     finish(asking, error, &reply.base);
 }
 
-void cursors_replay(struct db *db, const struct scope *scope,
+void cursors_replay(struct db *db, const struct request_context *ctx,
                     const Events__V1__ReplayRequest *request)
 {
-    struct asking *asking = begin(scope, request->from);
+    struct asking *asking = begin(ctx, request->from);
 
     if (asking == NULL)
         return;
     asking->op = (struct db_op){
         .kind = &CURSORS_REPLAY,
         .head = {db_i(request->from)},
-        .deadline_ms = scope->deadline_ms,
-        .request = scope->request,
+        .deadline_ms = ctx->deadline_ms,
+        .request = ctx->request,
         .done = on_replayed,
         .arg = asking,
     };
@@ -174,18 +174,18 @@ static void on_reset(void *arg, struct err error, const struct db_rows *rows)
     finish(asking, error, &REPLY.base);
 }
 
-void cursors_reset(struct db *db, const struct scope *scope,
+void cursors_reset(struct db *db, const struct request_context *ctx,
                    const Events__V1__ResetCursorRequest *request)
 {
-    struct asking *asking = begin(scope, request->position);
+    struct asking *asking = begin(ctx, request->position);
 
     if (asking == NULL)
         return;
     asking->op = (struct db_op){
         .kind = &CURSORS_RESET,
         .head = {db_t(request->caller), db_t(request->cursor), db_i(request->position)},
-        .deadline_ms = scope->deadline_ms,
-        .request = scope->request,
+        .deadline_ms = ctx->deadline_ms,
+        .request = ctx->request,
         .done = on_reset,
         .arg = asking,
     };
@@ -208,18 +208,18 @@ static void on_deleted(void *arg, struct err error, const struct db_rows *rows)
     finish(arg, error, &REPLY.base);
 }
 
-void cursors_delete(struct db *db, const struct scope *scope,
+void cursors_delete(struct db *db, const struct request_context *ctx,
                     const Events__V1__DeleteCursorRequest *request)
 {
-    struct asking *asking = begin(scope, 0);
+    struct asking *asking = begin(ctx, 0);
 
     if (asking == NULL)
         return;
     asking->op = (struct db_op){
         .kind = &CURSORS_DELETE,
         .head = {db_t(request->caller), db_t(request->cursor)},
-        .deadline_ms = scope->deadline_ms,
-        .request = scope->request,
+        .deadline_ms = ctx->deadline_ms,
+        .request = ctx->request,
         .done = on_deleted,
         .arg = asking,
     };
@@ -323,14 +323,14 @@ static void on_lag(void *arg, struct err error, const struct db_rows *rows)
     if (!failed(error)) {
         reply.placed = db_number(rows, 0, COLUMN_PLACED);
         fill_bus(rows, asking->has_bus, &reply);
-        error = fill_lag(asking->scope.arena, rows, &reply);
+        error = fill_lag(asking->ctx.arena, rows, &reply);
     }
     finish(asking, error, &reply.base);
 }
 
-void cursors_lag(struct db *db, const struct scope *scope, bool has_bus)
+void cursors_lag(struct db *db, const struct request_context *ctx, bool has_bus)
 {
-    struct asking *asking = begin(scope, 0);
+    struct asking *asking = begin(ctx, 0);
 
     if (asking == NULL)
         return;
@@ -339,8 +339,8 @@ void cursors_lag(struct db *db, const struct scope *scope, bool has_bus)
                                       .types = "",
                                       .rows = "+iiiiiitiTTIIIii",
                                       .sql = LAG,
-                                      .deadline_ms = scope->deadline_ms,
-                                      .request = scope->request,
+                                      .deadline_ms = ctx->deadline_ms,
+                                      .request = ctx->request,
                                       .done = on_lag,
                                       .arg = asking};
     db_read(db, &asking->query);

@@ -9,24 +9,24 @@
 
 #include "db/db.h"
 #include "proto/events.pb-c.h"
-#include "rpc/scope.h"
+#include "rpc/service/request_context.h"
 
 /* OUT_OF_RANGE for a position never given.  `caller` must live until the answer is given.
  */
-void cursors_commit(struct db *db, const struct scope *scope, const char *caller,
+void cursors_commit(struct db *db, const struct request_context *ctx, const char *caller,
                     const Events__V1__CommitRequest *request);
 
 /* `has_bus`: whether one is configured; if not, nothing is told as published. */
-void cursors_lag(struct db *db, const struct scope *scope, bool has_bus);
+void cursors_lag(struct db *db, const struct request_context *ctx, bool has_bus);
 
 /* Moves the bus's mark back; the courier goes on from there.  OUT_OF_RANGE. */
-void cursors_replay(struct db *db, const struct scope *scope,
+void cursors_replay(struct db *db, const struct request_context *ctx,
                     const Events__V1__ReplayRequest *request);
 
 /* For operators; both may be repeated.  NOT_FOUND, OUT_OF_RANGE. */
-void cursors_reset(struct db *db, const struct scope *scope,
+void cursors_reset(struct db *db, const struct request_context *ctx,
                    const Events__V1__ResetCursorRequest *request);
-void cursors_delete(struct db *db, const struct scope *scope,
+void cursors_delete(struct db *db, const struct request_context *ctx,
                     const Events__V1__DeleteCursorRequest *request);
 
 /* Their kinds of operation. */

@@ -5,24 +5,24 @@
 
 #include "base/log.h"
 
-/* An operation or query under way: in the scope's arena. */
+/* An operation or query under way: in the request's arena. */
 struct asking {
     struct db_op op;
     struct db_query query;
-    struct scope scope;
+    struct request_context ctx;
     const char *id, *caller;
     int64_t limit; /* of a page from new to old */
 };
 
-static struct asking *begin(const struct scope *scope, const char *id)
+static struct asking *begin(const struct request_context *ctx, const char *id)
 {
-    struct asking *asking = arena_alloc(scope->arena, sizeof *asking);
+    struct asking *asking = arena_alloc(ctx->arena, sizeof *asking);
 
     if (asking == NULL) {
-        scope->done(scope->arg, err_memory(), NULL);
+        ctx->done(ctx->arg, err_memory(), NULL);
         return NULL;
     }
-    *asking = (struct asking){.scope = *scope, .id = id};
+    *asking = (struct asking){.ctx = *ctx, .id = id};
     return asking;
 }
 
@@ -31,8 +31,8 @@ static void submit(struct asking *asking, struct db *db, const struct db_kind *k
 {
     asking->op = (struct db_op){.kind = kind,
                                 .head = {db_t(asking->id)},
-                                .deadline_ms = asking->scope.deadline_ms,
-                                .request = asking->scope.request,
+                                .deadline_ms = asking->ctx.deadline_ms,
+                                .request = asking->ctx.request,
                                 .done = done,
                                 .arg = asking};
     db_submit(db, &asking->op);
@@ -41,7 +41,7 @@ static void submit(struct asking *asking, struct db *db, const struct db_kind *k
 static void finish(const struct asking *asking, struct err error,
                    const ProtobufCMessage *reply)
 {
-    asking->scope.done(asking->scope.arg, error, failed(error) ? NULL : reply);
+    asking->ctx.done(asking->ctx.arg, error, failed(error) ? NULL : reply);
 }
 
 #define ID_OF(d) d ".order_id || '.' || " d ".sequence"
@@ -97,7 +97,7 @@ static Events__V1__DeadLetter *make_letter(struct arena *arena,
 static void on_listed(void *arg, struct err error, const struct db_rows *rows)
 {
     struct asking *asking = arg;
-    struct arena *arena = asking->scope.arena;
+    struct arena *arena = asking->ctx.arena;
     Events__V1__ListDeadLettersReply reply = EVENTS__V1__LIST_DEAD_LETTERS_REPLY__INIT;
 
     if (!failed(error)) {
@@ -122,17 +122,17 @@ static void on_listed(void *arg, struct err error, const struct db_rows *rows)
 static void ask(struct db *db, struct asking *asking, struct db_query query)
 {
     asking->query = query;
-    asking->query.deadline_ms = asking->scope.deadline_ms;
-    asking->query.request = asking->scope.request;
+    asking->query.deadline_ms = asking->ctx.deadline_ms;
+    asking->query.request = asking->ctx.request;
     asking->query.done = on_listed;
     asking->query.arg = asking;
     db_read(db, &asking->query);
 }
 
-void dead_letters_list(struct db *db, const struct scope *scope,
+void dead_letters_list(struct db *db, const struct request_context *ctx,
                        const Events__V1__ListDeadLettersRequest *request)
 {
-    struct asking *asking = begin(scope, NULL);
+    struct asking *asking = begin(ctx, NULL);
 
     if (asking == NULL)
         return;
@@ -186,10 +186,10 @@ static void on_resent(void *arg, struct err error, const struct db_rows *rows)
     finish(asking, error, &reply.base);
 }
 
-void dead_letters_resend(struct db *db, const struct scope *scope,
+void dead_letters_resend(struct db *db, const struct request_context *ctx,
                          const Events__V1__ResendDeadLettersRequest *request)
 {
-    struct asking *asking = begin(scope, request->id);
+    struct asking *asking = begin(ctx, request->id);
 
     if (asking != NULL)
         submit(asking, db, &DEAD_LETTERS_RESEND, on_resent);
@@ -213,15 +213,16 @@ static void on_dropped(void *arg, struct err error, const struct db_rows *rows)
     (void)rows;
     if (!failed(error))
         log_warn("dead_letter_dropped", "request=%s order=%.*s event_id=%s caller=%s",
-                 asking->scope.request, (int)strcspn(asking->id, "."), asking->id,
+                 asking->ctx.request, (int)strcspn(asking->id, "."), asking->id,
                  asking->id, asking->caller);
     finish(asking, error, &REPLY.base);
 }
 
-void dead_letters_drop(struct db *db, const struct scope *scope, const char *caller,
+void dead_letters_drop(struct db *db, const struct request_context *ctx,
+                       const char *caller,
                        const Events__V1__DropDeadLetterRequest *request)
 {
-    struct asking *asking = begin(scope, request->id);
+    struct asking *asking = begin(ctx, request->id);
 
     if (asking == NULL)
         return;

@@ -51,10 +51,10 @@ static void read_events(Events__V1__Events_Service *service,
                         const Events__V1__ReadRequest *in,
                         Events__V1__ReadReply_Closure reply, void *call)
 {
-    struct scope scope;
+    struct request_context ctx;
 
-    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_read(in)))
-        feed_read(self(service)->feed, &scope, rpc_call_caller(call), in);
+    if (request_context_open(&ctx, call, (ProtobufCClosure)reply, check_read(in)))
+        feed_read(self(service)->feed, &ctx, rpc_call_caller(call), in);
 }
 
 /* ---- commit ------------------------------------------------------------------------ */
@@ -71,10 +71,10 @@ static void commit(Events__V1__Events_Service *service,
                    const Events__V1__CommitRequest *in,
                    Events__V1__CommitReply_Closure reply, void *call)
 {
-    struct scope scope;
+    struct request_context ctx;
 
-    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_commit(in)))
-        cursors_commit(self(service)->db, &scope, rpc_call_caller(call), in);
+    if (request_context_open(&ctx, call, (ProtobufCClosure)reply, check_commit(in)))
+        cursors_commit(self(service)->db, &ctx, rpc_call_caller(call), in);
 }
 
 /* ---- for operators ----------------------------------------------------------------- */
@@ -83,11 +83,11 @@ static void get_lag(Events__V1__Events_Service *service,
                     const Events__V1__GetLagRequest *in,
                     Events__V1__GetLagReply_Closure reply, void *call)
 {
-    struct scope scope;
+    struct request_context ctx;
 
     (void)in;
-    if (scope_open(&scope, call, (ProtobufCClosure)reply, ERR_NONE))
-        cursors_lag(self(service)->db, &scope, self(service)->has_bus);
+    if (request_context_open(&ctx, call, (ProtobufCClosure)reply, ERR_NONE))
+        cursors_lag(self(service)->db, &ctx, self(service)->has_bus);
 }
 
 static struct err check_replay(const struct events_service *service,
@@ -106,11 +106,11 @@ static void replay(Events__V1__Events_Service *service,
                    const Events__V1__ReplayRequest *in,
                    Events__V1__ReplayReply_Closure reply, void *call)
 {
-    struct scope scope;
+    struct request_context ctx;
 
-    if (scope_open(&scope, call, (ProtobufCClosure)reply,
-                   check_replay(self(service), in)))
-        cursors_replay(self(service)->db, &scope, in);
+    if (request_context_open(&ctx, call, (ProtobufCClosure)reply,
+                             check_replay(self(service), in)))
+        cursors_replay(self(service)->db, &ctx, in);
 }
 
 /* Names a caller's cursor, from outside. */
@@ -126,25 +126,25 @@ static void reset_cursor(Events__V1__Events_Service *service,
                          const Events__V1__ResetCursorRequest *in,
                          Events__V1__ResetCursorReply_Closure reply, void *call)
 {
-    struct scope scope;
+    struct request_context ctx;
     struct err e = check_whose(in->caller, in->cursor);
 
     if (!failed(e) && in->position < 0)
         e = err_make(ERR_INVALID_ARGUMENT, "position must be 0 or more, not %lld.",
                      (long long)in->position);
-    if (scope_open(&scope, call, (ProtobufCClosure)reply, e))
-        cursors_reset(self(service)->db, &scope, in);
+    if (request_context_open(&ctx, call, (ProtobufCClosure)reply, e))
+        cursors_reset(self(service)->db, &ctx, in);
 }
 
 static void delete_cursor(Events__V1__Events_Service *service,
                           const Events__V1__DeleteCursorRequest *in,
                           Events__V1__DeleteCursorReply_Closure reply, void *call)
 {
-    struct scope scope;
+    struct request_context ctx;
 
-    if (scope_open(&scope, call, (ProtobufCClosure)reply,
-                   check_whose(in->caller, in->cursor)))
-        cursors_delete(self(service)->db, &scope, in);
+    if (request_context_open(&ctx, call, (ProtobufCClosure)reply,
+                             check_whose(in->caller, in->cursor)))
+        cursors_delete(self(service)->db, &ctx, in);
 }
 
 /* ---- dead letters ------------------------------------------------------------------ */
@@ -203,13 +203,13 @@ static void list_dead_letters(Events__V1__Events_Service *service,
                               const Events__V1__ListDeadLettersRequest *in,
                               Events__V1__ListDeadLettersReply_Closure reply, void *call)
 {
-    struct scope scope;
+    struct request_context ctx;
     Events__V1__ListDeadLettersRequest request = *in;
 
     if (in->limit == 0)
         request.limit = LIST_DEFAULT;
-    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_dead_letters(in)))
-        dead_letters_list(self(service)->db, &scope, &request);
+    if (request_context_open(&ctx, call, (ProtobufCClosure)reply, check_dead_letters(in)))
+        dead_letters_list(self(service)->db, &ctx, &request);
 }
 
 static void resend_dead_letters(Events__V1__Events_Service *service,
@@ -217,21 +217,21 @@ static void resend_dead_letters(Events__V1__Events_Service *service,
                                 Events__V1__ResendDeadLettersReply_Closure reply,
                                 void *call)
 {
-    struct scope scope;
+    struct request_context ctx;
 
-    if (scope_open(&scope, call, (ProtobufCClosure)reply,
-                   in->id[0] == '\0' ? ERR_NONE : check_event_id(in->id)))
-        dead_letters_resend(self(service)->db, &scope, in);
+    if (request_context_open(&ctx, call, (ProtobufCClosure)reply,
+                             in->id[0] == '\0' ? ERR_NONE : check_event_id(in->id)))
+        dead_letters_resend(self(service)->db, &ctx, in);
 }
 
 static void drop_dead_letter(Events__V1__Events_Service *service,
                              const Events__V1__DropDeadLetterRequest *in,
                              Events__V1__DropDeadLetterReply_Closure reply, void *call)
 {
-    struct scope scope;
+    struct request_context ctx;
 
-    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_event_id(in->id)))
-        dead_letters_drop(self(service)->db, &scope, rpc_call_caller(call), in);
+    if (request_context_open(&ctx, call, (ProtobufCClosure)reply, check_event_id(in->id)))
+        dead_letters_drop(self(service)->db, &ctx, rpc_call_caller(call), in);
 }
 
 void events_service_init(struct events_service *service, struct db *db, struct feed *feed,

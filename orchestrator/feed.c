@@ -24,7 +24,7 @@ enum {
 /* A call under way: in its arena. */
 struct reading {
     struct db_query query;
-    struct scope scope;
+    struct request_context ctx;
     struct feed *feed;
     int64_t until_ms; /* it waits so long; clock_monotonic_ms */
     int64_t start;    /* after which position, as the last query saw it */
@@ -68,7 +68,7 @@ enum { COLUMN_PLACED, COLUMN_PRUNED, COLUMN_START, COLUMN_EVENT };
 static void finish(struct reading *reading, struct err error,
                    const Events__V1__ReadReply *reply)
 {
-    reading->scope.done(reading->scope.arg, error, failed(error) ? NULL : &reply->base);
+    reading->ctx.done(reading->ctx.arg, error, failed(error) ? NULL : &reply->base);
 }
 
 static void finish_empty(struct reading *reading)
@@ -220,7 +220,7 @@ static void on_rows(void *arg, struct err error, const struct db_rows *rows)
     reading->start = reply.last = db_number(rows, 0, COLUMN_START);
     reading->placed = reply.placed = db_number(rows, 0, COLUMN_PLACED);
     if (db_size(rows, 0, COLUMN_EVENT) > 0) {
-        error = fill(reading->scope.arena, rows, &reply);
+        error = fill(reading->ctx.arena, rows, &reply);
         finish(reading, error, &reply);
     } else if (park(reading, &full, &missed)) {
         return; /* no longer ours */
@@ -244,7 +244,7 @@ static struct reading *take_due(struct feed *feed, int64_t now_ms, int64_t place
     while (*at != NULL) {
         struct reading *reading = *at;
         if (reading->until_ms > now_ms && reading->start >= placed &&
-            !cancel_asked(reading->scope.cancel)) {
+            !cancel_asked(reading->ctx.cancel)) {
             at = &reading->next;
             continue;
         }
@@ -317,14 +317,14 @@ static int64_t chore(void *arg)
 
 /* ---- the way in, and life ---------------------------------------------------------- */
 
-void feed_read(struct feed *feed, const struct scope *scope, const char *caller,
+void feed_read(struct feed *feed, const struct request_context *ctx, const char *caller,
                const Events__V1__ReadRequest *request)
 {
-    struct reading *reading = arena_alloc(scope->arena, sizeof *reading);
+    struct reading *reading = arena_alloc(ctx->arena, sizeof *reading);
     int64_t until = clock_monotonic_ms() + request->wait_ms;
 
     if (reading == NULL) {
-        scope->done(scope->arg, err_memory(), NULL);
+        ctx->done(ctx->arg, err_memory(), NULL);
         return;
     }
     *reading = (struct reading){
@@ -334,15 +334,14 @@ void feed_read(struct feed *feed, const struct scope *scope, const char *caller,
                   .sql = READ,
                   .values = {db_i(request->after), db_t(caller), db_t(request->cursor),
                              db_i(request->limit == 0 ? LIMIT_DEFAULT : request->limit)},
-                  .deadline_ms = scope->deadline_ms,
-                  .request = scope->request,
+                  .deadline_ms = ctx->deadline_ms,
+                  .request = ctx->request,
                   .done = on_rows,
                   .arg = reading},
-        .scope = *scope,
+        .ctx = *ctx,
         .feed = feed,
-        .until_ms = until < scope->deadline_ms - ANSWER_MS
-                        ? until
-                        : scope->deadline_ms - ANSWER_MS,
+        .until_ms =
+            until < ctx->deadline_ms - ANSWER_MS ? until : ctx->deadline_ms - ANSWER_MS,
     };
     ask(reading);
 }

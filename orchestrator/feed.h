@@ -19,7 +19,7 @@
 
 #include "db/db.h"
 #include "proto/events.pb-c.h"
-#include "rpc/scope.h"
+#include "rpc/service/request_context.h"
 
 struct feed;
 
@@ -40,5 +40,5 @@ void feed_stop(struct feed *feed);
 void feed_free(struct feed *feed);
 
 /* `caller` names whose cursor it is; all must live until the answer is given. */
-void feed_read(struct feed *feed, const struct scope *scope, const char *caller,
+void feed_read(struct feed *feed, const struct request_context *ctx, const char *caller,
                const Events__V1__ReadRequest *request);

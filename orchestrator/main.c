@@ -13,9 +13,9 @@
 #include "orchestrator/recover.h"
 #include "orchestrator/saga.h"
 #include "orchestrator/service.h"
-#include "rpc/channel.h"
-#include "rpc/follow.h"
-#include "rpc/host.h"
+#include "rpc/auth/follow.h"
+#include "rpc/client/channel.h"
+#include "rpc/service/runtime.h"
 
 struct settings {
     const char *tls_cert, *tls_key, *tls_ca;
@@ -53,11 +53,11 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_NUMBER(attention_after, "10", 1, 1000000,
                     "failed attempts to undo a step, before an operator is called"),
     CONF_ROW_NUMBER(in_flight_max, "4096", 1, 65536, "requests and checkouts at once"),
-    HOST_ROWS_LIMITS,
-    HOST_ROW_ACCESS_LOG,
-    HOST_ROW_LOG_FORMAT,
-    HOST_ROWS_TLS,
-    HOST_ROW_DRAIN,
+    RUNTIME_ROWS_LIMITS,
+    RUNTIME_ROW_ACCESS_LOG,
+    RUNTIME_ROW_LOG_FORMAT,
+    RUNTIME_ROWS_TLS,
+    RUNTIME_ROW_DRAIN,
     CONF_ROW_NUMBER(keys_kept_ms, "259200000", 1000, 31536000000,
                     "how long a finished checkout's key is kept; 72 hours, milliseconds"),
     CONF_ROW_NUMBER(keys_prune_every_ms, "60000", 10, 3600000,
@@ -112,7 +112,7 @@ enum {
 
 struct environment {
     struct settings settings;
-    struct host host;
+    struct runtime host;
     struct peers *services;
     struct db *db;
     struct channel *inventory, *payment;
@@ -325,7 +325,7 @@ static struct err start(void *arg)
 {
     struct environment *env = arg;
     const struct settings *s = &env->settings;
-    const struct host_settings host = {
+    const struct runtime_settings host = {
         .listen_url = s->listen_url,
         .key_file = s->key_file,
         .callers_file = s->callers_file,
@@ -335,7 +335,7 @@ static struct err start(void *arg)
         .access_log = s->access_log,
         .tls = {s->tls_cert, s->tls_key, s->tls_ca},
     };
-    struct err e = host_open(&env->host, &host);
+    struct err e = runtime_open(&env->host, &host);
 
     if (!failed(e))
         e = peers_read(s->services_file, false, env->host.key, &env->services);
@@ -355,7 +355,7 @@ static struct err start(void *arg)
         e = start_workers(env);
     if (failed(e))
         return e;
-    const uint8_t *cursor_key = host_derive(&env->host, CURSORS);
+    const uint8_t *cursor_key = runtime_derive(&env->host, CURSORS);
     if (cursor_key == NULL)
         return err_memory();
     orchestrator_init(&env->orchestrator, env->db, env->sagas, cursor_key);
@@ -363,14 +363,14 @@ static struct err start(void *arg)
     ProtobufCService *const services[] = {&env->orchestrator.service.base,
                                           &env->events.service.base};
     env->host.health_parts = health_parts;
-    e = host_serve_all(&env->host, &host, services, 2, health, env);
-    return failed(e) ? e : host_follow_tls(&env->host, &host, use_certificates, env);
+    e = runtime_serve_all(&env->host, &host, services, 2, health, env);
+    return failed(e) ? e : runtime_follow_tls(&env->host, &host, use_certificates, env);
 }
 
 /* As a replica that starts now has them. */
 static void renew_cursors(struct environment *env)
 {
-    const uint8_t *key = host_derive(&env->host, CURSORS);
+    const uint8_t *key = runtime_derive(&env->host, CURSORS);
 
     if (key != NULL)
         env->orchestrator.cursor_key = key;
@@ -380,7 +380,7 @@ static void reload(void *arg)
 {
     struct environment *env = arg;
 
-    if (host_reload(&env->host))
+    if (runtime_reload(&env->host))
         renew_cursors(env);
     follow_now(env->follow, env->host.key);
 }
@@ -407,7 +407,7 @@ static bool stop(void *arg)
     struct environment *env = arg;
 
     feed_stop(env->feed); /* who waits for events would be waited for */
-    bool whole = host_stop_serving(&env->host, env->settings.drain_ms);
+    bool whole = runtime_stop_serving(&env->host, env->settings.drain_ms);
     sagas_forget_chores(env->sagas);
     outbox_stop(env->outbox);
     bus_local_close(env->bus_local);
@@ -424,7 +424,7 @@ static bool stop(void *arg)
     db_close(env->db);
     feed_free(env->feed);
     peers_free(env->services);
-    host_close(&env->host);
+    runtime_close(&env->host);
     return whole;
 }
 
@@ -432,7 +432,7 @@ int main(int argc, char **argv)
 {
     struct environment env = {0};
 
-    return host_main(
-        &(struct host_program){&TABLE, &env.settings, &env, start, reload, stop, stop_ms},
-        argc, argv);
+    return runtime_main(&(struct runtime_program){&TABLE, &env.settings, &env, start,
+                                                  reload, stop, stop_ms},
+                        argc, argv);
 }

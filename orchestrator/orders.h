@@ -6,13 +6,13 @@
  * checkout's end commit together.  Every function may be repeated and then gives the same.
  *
  * Functions that change rows fill an operation for db_submit; what its rows say is read by
- * the function beside it.  Functions of the RPC service take a scope (rpc/scope.h).
+ * the function beside it.  Functions of the RPC service take a request context.
  */
 #pragma once
 
 #include "db/db.h"
 #include "orchestrator/checkout.h"
-#include "rpc/scope.h"
+#include "rpc/service/request_context.h"
 
 /* The orchestrator's kinds of operation, for db_open. */
 void orders_configure(struct db_config *config);
@@ -137,21 +137,21 @@ extern const struct db_kind CHECKOUTS_PRUNE;
 /* ---- the service's -------------------------------------------------------------------- */
 
 /* NOT_FOUND; with a user_id only that user's. */
-void orders_get(struct db *db, const struct scope *scope,
+void orders_get(struct db *db, const struct request_context *ctx,
                 const Orders__V1__GetOrderRequest *request);
 
 /* Newest first, or the one of a key; INVALID_ARGUMENT for a cursor that was not made with
  * `cursor_key` (CURSOR_KEY_SIZE bytes) for this user. */
-void orders_list(struct db *db, const struct scope *scope, const uint8_t *cursor_key,
-                 const Orders__V1__ListOrdersRequest *request);
+void orders_list(struct db *db, const struct request_context *ctx,
+                 const uint8_t *cursor_key, const Orders__V1__ListOrdersRequest *request);
 
 /* CART_ALREADY_ORDERED, with the order as its subject, once a checkout runs or has succeeded
  * on it. */
-void carts_put(struct db *db, const struct scope *scope,
+void carts_put(struct db *db, const struct request_context *ctx,
                const Orders__V1__PutCartRequest *request);
 
 /* NOT_FOUND. */
-void carts_get(struct db *db, const struct scope *scope,
+void carts_get(struct db *db, const struct request_context *ctx,
                const Orders__V1__GetCartRequest *request);
 
 /* Carts' kind of operation. */
@@ -160,22 +160,22 @@ extern const struct db_kind CARTS_PUT;
 /* ---- for operators and audits: orders_audit.c ------------------------------------------ */
 
 /* A page by id of checkouts, and of orders without one; or the one of `only_id`. */
-void orders_list_checkouts(struct db *db, const struct scope *scope,
+void orders_list_checkouts(struct db *db, const struct request_context *ctx,
                            const Orders__V1__ListCheckoutsRequest *request,
                            int64_t lease_ms);
 
 /* The same of newest_first; see proto/orders.proto. */
-void orders_list_newest(struct db *db, const struct scope *scope,
+void orders_list_newest(struct db *db, const struct request_context *ctx,
                         const Orders__V1__ListCheckoutsRequest *request,
                         int64_t lease_ms);
 
 /* NOT_FOUND. */
-void orders_get_checkout(struct db *db, const struct scope *scope,
+void orders_get_checkout(struct db *db, const struct request_context *ctx,
                          const Orders__V1__GetCheckoutRequest *request, int64_t lease_ms);
 
 /* Ends the owner's lease and raises the epoch, so that the owner, should it live, changes
  * nothing more.  NOT_FOUND; FAILED_PRECONDITION when the checkout is finished. */
-void orders_retry(struct db *db, const struct scope *scope,
+void orders_retry(struct db *db, const struct request_context *ctx,
                   const Orders__V1__RetryCheckoutRequest *request);
 
 /* Retry's kind of operation. */

@@ -98,10 +98,10 @@ static void read_checkout(Orders__V1__Checkout *out, const struct db_rows *rows,
     out->live_of_cart = (int32_t)db_number(rows, row, 17);
 }
 
-/* A query under way: in the scope's arena. */
+/* A query under way: in the request's arena. */
 struct reading {
     struct db_query query;
-    struct scope scope;
+    struct request_context ctx;
     const char *order_id;
     int64_t lease_ms;
     int64_t limit;           /* of a page from new to old */
@@ -111,24 +111,24 @@ struct reading {
 static void finish(struct reading *reading, struct err error,
                    const ProtobufCMessage *reply)
 {
-    reading->scope.done(reading->scope.arg, error, reply);
+    reading->ctx.done(reading->ctx.arg, error, reply);
 }
 
-static void start(struct db *db, const struct scope *scope, struct db_query query,
+static void start(struct db *db, const struct request_context *ctx, struct db_query query,
                   const char *order_id, int64_t lease_ms)
 {
-    struct reading *reading = arena_alloc(scope->arena, sizeof *reading);
+    struct reading *reading = arena_alloc(ctx->arena, sizeof *reading);
 
     if (reading == NULL) {
-        scope->done(scope->arg, err_memory(), NULL);
+        ctx->done(ctx->arg, err_memory(), NULL);
         return;
     }
     *reading = (struct reading){
-        .query = query, .scope = *scope, .order_id = order_id, .lease_ms = lease_ms};
-    reading->query.deadline_ms = scope->deadline_ms;
-    reading->query.cancel = scope->cancel;
-    reading->query.request = scope->request;
-    reading->query.order = scope->order;
+        .query = query, .ctx = *ctx, .order_id = order_id, .lease_ms = lease_ms};
+    reading->query.deadline_ms = ctx->deadline_ms;
+    reading->query.cancel = ctx->cancel;
+    reading->query.request = ctx->request;
+    reading->query.order = ctx->order;
     reading->query.arg = reading;
     db_read(db, &reading->query);
 }
@@ -141,9 +141,9 @@ static void on_page(void *arg, struct err error, const struct db_rows *rows)
     Orders__V1__ListCheckoutsReply reply = ORDERS__V1__LIST_CHECKOUTS_REPLY__INIT;
     size_t count = failed(error) ? 0 : (size_t)rows->count;
     Orders__V1__Checkout *entries =
-        arena_alloc(reading->scope.arena, sizeof *entries * count);
+        arena_alloc(reading->ctx.arena, sizeof *entries * count);
 
-    reply.checkouts = arena_alloc(reading->scope.arena, sizeof *reply.checkouts * count);
+    reply.checkouts = arena_alloc(reading->ctx.arena, sizeof *reply.checkouts * count);
     if (entries == NULL || reply.checkouts == NULL)
         error = err_memory();
     for (size_t i = 0; !failed(error) && i < count; i++) {
@@ -176,13 +176,13 @@ static const char UNFINISHED[] =
 static const char ONE[] = "SELECT " COLUMNS "FROM (SELECT $1 AS id) AS ids " JOINS
                           "WHERE c.order_id IS NOT NULL OR o.id IS NOT NULL";
 
-void orders_list_checkouts(struct db *db, const struct scope *scope,
+void orders_list_checkouts(struct db *db, const struct request_context *ctx,
                            const Orders__V1__ListCheckoutsRequest *request,
                            int64_t lease_ms)
 {
     bool one = request->only_id[0] != '\0', unfinished = request->unfinished;
 
-    start(db, scope,
+    start(db, ctx,
           (struct db_query){
               .name = one          ? "one_checkout"
                       : unfinished ? "list_unfinished"
@@ -206,7 +206,7 @@ static void on_newest(void *arg, struct err error, const struct db_rows *rows)
 {
     struct reading *reading = arg;
     Orders__V1__ListCheckoutsReply reply = ORDERS__V1__LIST_CHECKOUTS_REPLY__INIT;
-    struct arena *arena = reading->scope.arena;
+    struct arena *arena = reading->ctx.arena;
     size_t count = failed(error) ? 0 : (size_t)rows->count;
     Orders__V1__Checkout *entries = arena_alloc(arena, sizeof *entries * count);
 
@@ -289,15 +289,16 @@ static const char *state_name(Orders__V1__CheckoutState state)
     }
 }
 
-static struct reading *begin(const struct scope *scope, int32_t limit, int64_t lease_ms)
+static struct reading *begin(const struct request_context *ctx, int32_t limit,
+                             int64_t lease_ms)
 {
-    struct reading *reading = arena_alloc(scope->arena, sizeof *reading);
+    struct reading *reading = arena_alloc(ctx->arena, sizeof *reading);
 
     if (reading == NULL) {
-        scope->done(scope->arg, err_memory(), NULL);
+        ctx->done(ctx->arg, err_memory(), NULL);
         return NULL;
     }
-    *reading = (struct reading){.scope = *scope, .lease_ms = lease_ms};
+    *reading = (struct reading){.ctx = *ctx, .lease_ms = lease_ms};
     reading->limit = limit == 0 ? PAGE_MOST : limit;
     return reading;
 }
@@ -305,10 +306,10 @@ static struct reading *begin(const struct scope *scope, int32_t limit, int64_t l
 static void submit(struct db *db, struct reading *reading, struct db_query query)
 {
     reading->query = query;
-    reading->query.deadline_ms = reading->scope.deadline_ms;
-    reading->query.cancel = reading->scope.cancel;
-    reading->query.request = reading->scope.request;
-    reading->query.order = reading->scope.order;
+    reading->query.deadline_ms = reading->ctx.deadline_ms;
+    reading->query.cancel = reading->ctx.cancel;
+    reading->query.request = reading->ctx.request;
+    reading->query.order = reading->ctx.order;
     reading->query.done = on_newest;
     reading->query.arg = reading;
     db_read(db, &reading->query);
@@ -334,8 +335,7 @@ static struct ulid_range range_of(const Orders__V1__ListCheckoutsRequest *in)
 static void list_of_key(struct db *db, struct reading *reading,
                         const Orders__V1__ListCheckoutsRequest *in)
 {
-    const char *key =
-        checkout_key(reading->scope.arena, in->user_id, in->idempotency_key);
+    const char *key = checkout_key(reading->ctx.arena, in->user_id, in->idempotency_key);
 
     if (key == NULL)
         finish(reading, err_memory(), NULL);
@@ -352,10 +352,10 @@ static void list_of_key(struct db *db, struct reading *reading,
                               db_i(in->unfinished), db_t(key)}});
 }
 
-void orders_list_newest(struct db *db, const struct scope *scope,
+void orders_list_newest(struct db *db, const struct request_context *ctx,
                         const Orders__V1__ListCheckoutsRequest *in, int64_t lease_ms)
 {
-    struct reading *reading = begin(scope, in->limit, lease_ms);
+    struct reading *reading = begin(ctx, in->limit, lease_ms);
 
     if (reading == NULL)
         return;
@@ -495,15 +495,15 @@ static void on_detail(void *arg, struct err error, const struct db_rows *rows)
         error = err_make(ERR_NOT_FOUND, "There is no checkout or order %s.",
                          reading->order_id);
     if (!failed(error))
-        error = fill_detail(reading->scope.arena, rows, &reply);
+        error = fill_detail(reading->ctx.arena, rows, &reply);
     reply.lease_ms = reading->lease_ms;
     finish(reading, error, &reply.base);
 }
 
-void orders_get_checkout(struct db *db, const struct scope *scope,
+void orders_get_checkout(struct db *db, const struct request_context *ctx,
                          const Orders__V1__GetCheckoutRequest *request, int64_t lease_ms)
 {
-    start(db, scope,
+    start(db, ctx,
           (struct db_query){.name = "get_checkout",
                             .types = "t",
                             .rows = "*" SHAPE "tttttIBTITTITIIIt",
@@ -535,10 +535,10 @@ const struct db_kind CHECKOUTS_RETRY = {
               "ORDER BY a.ordinal",
 };
 
-/* A retry under way: in the scope's arena. */
+/* A retry under way: in the request's arena. */
 struct retry {
     struct db_op op;
-    struct scope scope;
+    struct request_context ctx;
     const char *order_id;
 };
 
@@ -556,25 +556,25 @@ static void on_retried(void *arg, struct err error, const struct db_rows *rows)
             err_make(ERR_FAILED_PRECONDITION,
                      "Checkout %s is %s: it is finished, and there is nothing to retry.",
                      retry->order_id, state);
-    retry->scope.done(retry->scope.arg, error, &reply.base);
+    retry->ctx.done(retry->ctx.arg, error, &reply.base);
 }
 
-void orders_retry(struct db *db, const struct scope *scope,
+void orders_retry(struct db *db, const struct request_context *ctx,
                   const Orders__V1__RetryCheckoutRequest *request)
 {
-    struct retry *retry = arena_alloc(scope->arena, sizeof *retry);
+    struct retry *retry = arena_alloc(ctx->arena, sizeof *retry);
 
     if (retry == NULL) {
-        scope->done(scope->arg, err_memory(), NULL);
+        ctx->done(ctx->arg, err_memory(), NULL);
         return;
     }
-    retry->scope = *scope;
+    retry->ctx = *ctx;
     retry->order_id = request->order_id;
     retry->op = (struct db_op){.kind = &CHECKOUTS_RETRY,
                                .head = {db_t(request->order_id)},
-                               .deadline_ms = scope->deadline_ms,
-                               .request = scope->request,
-                               .order = scope->order,
+                               .deadline_ms = ctx->deadline_ms,
+                               .request = ctx->request,
+                               .order = ctx->order,
                                .done = on_retried,
                                .arg = retry};
     db_submit(db, &retry->op);

@@ -20,10 +20,10 @@ enum {
 
 #define ORDER_SHAPE "ttititti"
 
-/* A query under way: in the scope's arena. */
+/* A query under way: in the request's arena. */
 struct reading {
     struct db_query query;
-    struct scope scope;
+    struct request_context ctx;
     const char *order_id;
     int64_t limit;
     struct cursor_scope cursor;
@@ -32,27 +32,27 @@ struct reading {
 static void finish(struct reading *reading, struct err error,
                    const ProtobufCMessage *reply)
 {
-    reading->scope.done(reading->scope.arg, error, reply);
+    reading->ctx.done(reading->ctx.arg, error, reply);
 }
 
-static struct reading *begin(const struct scope *scope)
+static struct reading *begin(const struct request_context *ctx)
 {
-    struct reading *reading = arena_alloc(scope->arena, sizeof *reading);
+    struct reading *reading = arena_alloc(ctx->arena, sizeof *reading);
 
     if (reading == NULL)
-        scope->done(scope->arg, err_memory(), NULL);
+        ctx->done(ctx->arg, err_memory(), NULL);
     else
-        reading->scope = *scope;
+        reading->ctx = *ctx;
     return reading;
 }
 
 static void submit(struct db *db, struct reading *reading, struct db_query query)
 {
     reading->query = query;
-    reading->query.deadline_ms = reading->scope.deadline_ms;
-    reading->query.cancel = reading->scope.cancel;
-    reading->query.request = reading->scope.request;
-    reading->query.order = reading->scope.order;
+    reading->query.deadline_ms = reading->ctx.deadline_ms;
+    reading->query.cancel = reading->ctx.cancel;
+    reading->query.request = reading->ctx.request;
+    reading->query.order = reading->ctx.order;
     reading->query.arg = reading;
     db_read(db, &reading->query);
 }
@@ -89,14 +89,14 @@ static void on_order(void *arg, struct err error, const struct db_rows *rows)
     if (!failed(error) && rows->count == 0)
         error = err_make(ERR_NOT_FOUND, "There is no order %s.", reading->order_id);
     if (!failed(error))
-        error = read_order(reading->scope.arena, rows, 0, &reply.order);
+        error = read_order(reading->ctx.arena, rows, 0, &reply.order);
     finish(reading, error, &reply.base);
 }
 
-void orders_get(struct db *db, const struct scope *scope,
+void orders_get(struct db *db, const struct request_context *ctx,
                 const Orders__V1__GetOrderRequest *request)
 {
-    struct reading *reading = begin(scope);
+    struct reading *reading = begin(ctx);
 
     if (reading == NULL)
         return;
@@ -123,12 +123,12 @@ struct place {
 };
 
 /* *place is in the arena. */
-static struct err read_cursor(struct arena *arena, const struct cursor_scope *scope,
+static struct err read_cursor(struct arena *arena, const struct cursor_scope *ctx,
                               const char *cursor, struct place *place)
 {
     char text[64], *end;
 
-    if (!cursor_open(scope, cursor, text, sizeof text))
+    if (!cursor_open(ctx, cursor, text, sizeof text))
         return err_make(ERR_INVALID_ARGUMENT,
                         "cursor is not one that was given to this user; leave it out to "
                         "begin anew.");
@@ -137,13 +137,13 @@ static struct err read_cursor(struct arena *arena, const struct cursor_scope *sc
     return place->order_id == NULL ? err_memory() : ERR_NONE;
 }
 
-static char *write_cursor(struct arena *arena, const struct cursor_scope *scope,
+static char *write_cursor(struct arena *arena, const struct cursor_scope *ctx,
                           const struct place *place)
 {
     char text[64];
 
     snprintf(text, sizeof text, "%" PRId64 ".%s", place->created_at_us, place->order_id);
-    return cursor_seal(arena, scope, text);
+    return cursor_seal(arena, ctx, text);
 }
 
 /* Up to `most` orders, as far as they fit into a message: one always does. */
@@ -172,7 +172,7 @@ static struct err fill_orders(struct arena *arena, const struct db_rows *rows, i
 static struct err fill_page(struct reading *reading, const struct db_rows *rows,
                             Orders__V1__ListOrdersReply *reply)
 {
-    struct arena *arena = reading->scope.arena;
+    struct arena *arena = reading->ctx.arena;
     int most = rows->count > reading->limit ? (int)reading->limit : rows->count;
     struct err e = fill_orders(arena, rows, most, reply);
 
@@ -207,7 +207,7 @@ static void list_of_key(struct db *db, struct reading *reading,
                         const Orders__V1__ListOrdersRequest *request)
 {
     const char *key =
-        checkout_key(reading->scope.arena, request->user_id, request->idempotency_key);
+        checkout_key(reading->ctx.arena, request->user_id, request->idempotency_key);
 
     if (key == NULL) {
         finish(reading, err_memory(), NULL);
@@ -264,10 +264,10 @@ static void list_after(struct db *db, struct reading *reading,
            });
 }
 
-void orders_list(struct db *db, const struct scope *scope, const uint8_t *cursor_key,
-                 const Orders__V1__ListOrdersRequest *request)
+void orders_list(struct db *db, const struct request_context *ctx,
+                 const uint8_t *cursor_key, const Orders__V1__ListOrdersRequest *request)
 {
-    struct reading *reading = begin(scope);
+    struct reading *reading = begin(ctx);
     struct place after = {0};
 
     if (reading == NULL)
@@ -282,7 +282,7 @@ void orders_list(struct db *db, const struct scope *scope, const uint8_t *cursor
         list_first(db, reading, request);
         return;
     }
-    struct err e = read_cursor(scope->arena, &reading->cursor, request->cursor, &after);
+    struct err e = read_cursor(ctx->arena, &reading->cursor, request->cursor, &after);
     if (failed(e))
         finish(reading, e, NULL);
     else

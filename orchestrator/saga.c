@@ -9,7 +9,7 @@
 #include "orchestrator/orders.h"
 #include "orchestrator/saga_table.h"
 #include "orchestrator/waiter.h"
-#include "rpc/timer.h"
+#include "rpc/common/timer.h"
 
 enum {
     SCRATCH_MAX = 1 << 20,

@@ -20,7 +20,7 @@
 #include "base/trace.h"
 #include "db/db.h"
 #include "orchestrator/checkout.h"
-#include "rpc/channel.h"
+#include "rpc/client/channel.h"
 
 struct saga;
 struct sagas;

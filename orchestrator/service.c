@@ -98,11 +98,11 @@ static void get_order(Orders__V1__Orders_Service *service,
                       const Orders__V1__GetOrderRequest *in,
                       Orders__V1__GetOrderReply_Closure reply, void *call)
 {
-    struct scope scope;
+    struct request_context ctx;
 
     rpc_call_set_order(call, in->order_id);
-    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_get_order(in)))
-        orders_get(self(service)->db, &scope, in);
+    if (request_context_open(&ctx, call, (ProtobufCClosure)reply, check_get_order(in)))
+        orders_get(self(service)->db, &ctx, in);
 }
 
 static struct err check_time(int64_t since_ms, int64_t until_ms)
@@ -142,10 +142,10 @@ static void list_orders(Orders__V1__Orders_Service *service,
                         const Orders__V1__ListOrdersRequest *in,
                         Orders__V1__ListOrdersReply_Closure reply, void *call)
 {
-    struct scope scope;
+    struct request_context ctx;
 
-    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_list_orders(in)))
-        orders_list(self(service)->db, &scope, self(service)->cursor_key, in);
+    if (request_context_open(&ctx, call, (ProtobufCClosure)reply, check_list_orders(in)))
+        orders_list(self(service)->db, &ctx, self(service)->cursor_key, in);
 }
 
 /* ---- carts -------------------------------------------------------------------------- */
@@ -220,10 +220,10 @@ static void put_cart(Orders__V1__Orders_Service *service,
                      const Orders__V1__PutCartRequest *in,
                      Orders__V1__PutCartReply_Closure reply, void *call)
 {
-    struct scope scope;
+    struct request_context ctx;
 
-    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_put_cart(in)))
-        carts_put(self(service)->db, &scope, in);
+    if (request_context_open(&ctx, call, (ProtobufCClosure)reply, check_put_cart(in)))
+        carts_put(self(service)->db, &ctx, in);
 }
 
 static struct err check_get_cart(const Orders__V1__GetCartRequest *in)
@@ -237,10 +237,10 @@ static void get_cart(Orders__V1__Orders_Service *service,
                      const Orders__V1__GetCartRequest *in,
                      Orders__V1__GetCartReply_Closure reply, void *call)
 {
-    struct scope scope;
+    struct request_context ctx;
 
-    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_get_cart(in)))
-        carts_get(self(service)->db, &scope, in);
+    if (request_context_open(&ctx, call, (ProtobufCClosure)reply, check_get_cart(in)))
+        carts_get(self(service)->db, &ctx, in);
 }
 
 /* ---- for operators and audits --------------------------------------------------------- */
@@ -322,40 +322,42 @@ static void list_checkouts(Orders__V1__Orders_Service *service,
                            Orders__V1__ListCheckoutsReply_Closure reply, void *call)
 {
     struct err e = check_list_checkouts(in);
-    struct scope scope;
+    struct request_context ctx;
 
     if (!failed(e) && in->newest_first)
         e = check_newest(in);
     else if (!failed(e) && has_filter(in))
         e = err_make(ERR_INVALID_ARGUMENT, "A filter needs newest_first.");
-    if (!scope_open(&scope, call, (ProtobufCClosure)reply, e))
+    if (!request_context_open(&ctx, call, (ProtobufCClosure)reply, e))
         return;
     if (in->newest_first)
-        orders_list_newest(self(service)->db, &scope, in, lease_of(service));
+        orders_list_newest(self(service)->db, &ctx, in, lease_of(service));
     else
-        orders_list_checkouts(self(service)->db, &scope, in, lease_of(service));
+        orders_list_checkouts(self(service)->db, &ctx, in, lease_of(service));
 }
 
 static void get_checkout(Orders__V1__Orders_Service *service,
                          const Orders__V1__GetCheckoutRequest *in,
                          Orders__V1__GetCheckoutReply_Closure reply, void *call)
 {
-    struct scope scope;
+    struct request_context ctx;
 
     rpc_call_set_order(call, in->order_id);
-    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_order_id(in->order_id)))
-        orders_get_checkout(self(service)->db, &scope, in, lease_of(service));
+    if (request_context_open(&ctx, call, (ProtobufCClosure)reply,
+                             check_order_id(in->order_id)))
+        orders_get_checkout(self(service)->db, &ctx, in, lease_of(service));
 }
 
 static void retry_checkout(Orders__V1__Orders_Service *service,
                            const Orders__V1__RetryCheckoutRequest *in,
                            Orders__V1__RetryCheckoutReply_Closure reply, void *call)
 {
-    struct scope scope;
+    struct request_context ctx;
 
     rpc_call_set_order(call, in->order_id);
-    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_order_id(in->order_id)))
-        orders_retry(self(service)->db, &scope, in);
+    if (request_context_open(&ctx, call, (ProtobufCClosure)reply,
+                             check_order_id(in->order_id)))
+        orders_retry(self(service)->db, &ctx, in);
 }
 
 void orchestrator_init(struct orchestrator *orchestrator, struct db *db,

@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "orchestrator/orders.h"
-#include "rpc/timer.h"
+#include "rpc/common/timer.h"
 
 enum {
     MARGIN_MS = 150,     /* for the answer to reach a caller that waits no longer */

@@ -8,7 +8,7 @@
 
 #include "db/db.h"
 #include "orchestrator/checkout.h"
-#include "rpc/server.h"
+#include "rpc/server/server.h"
 
 struct waiter {
     struct rpc_call *call;

@@ -8,37 +8,37 @@
 
 enum { OUTCOME_PATIENCE_MS = 5000 };
 
-/* A charge or refund under way: in the scope's arena. */
+/* A charge or refund under way: in the request's arena. */
 struct work {
     struct db_op op;
     struct db *db;
     struct provider *provider;
-    struct scope scope;
+    struct request_context ctx;
     const char *id;
     const char *key; /* what the provider knows the charge by */
 };
 
 static void finish(struct work *work, struct err error, const ProtobufCMessage *reply)
 {
-    work->scope.done(work->scope.arg, error, reply);
+    work->ctx.done(work->ctx.arg, error, reply);
 }
 
 static struct work *begin(struct db *db, struct provider *provider,
-                          const struct scope *scope, const char *id)
+                          const struct request_context *ctx, const char *id)
 {
-    struct work *work = arena_alloc(scope->arena, sizeof *work);
-    const char *key = ledger_key(scope->arena, id);
+    struct work *work = arena_alloc(ctx->arena, sizeof *work);
+    const char *key = ledger_key(ctx->arena, id);
 
     if (work == NULL || key == NULL) {
-        scope->done(scope->arg, err_memory(), NULL);
+        ctx->done(ctx->arg, err_memory(), NULL);
         return NULL;
     }
-    *work = (struct work){
-        .db = db, .provider = provider, .scope = *scope, .id = id, .key = key};
-    work->op.deadline_ms = scope->deadline_ms;
-    work->op.cancel = scope->cancel; /* until the provider was asked */
-    work->op.request = scope->request;
-    work->op.order = scope->order;
+    *work =
+        (struct work){.db = db, .provider = provider, .ctx = *ctx, .id = id, .key = key};
+    work->op.deadline_ms = ctx->deadline_ms;
+    work->op.cancel = ctx->cancel; /* until the provider was asked */
+    work->op.request = ctx->request;
+    work->op.order = ctx->order;
     work->op.arg = work;
     work->op.head[0] = db_t(id);
     return work;
@@ -166,7 +166,7 @@ static struct err declined(const char *code)
 static struct err damaged(const struct work *work, const char *state)
 {
     log_line(LOG_ERROR, "charge_damaged", "request=%s order=%s state=%s",
-             work->scope.request, work->id, state);
+             work->ctx.request, work->id, state);
     return err_unknown(ERR_DATA_LOSS, "Charge %s is damaged, as %s.", work->id, state);
 }
 
@@ -208,12 +208,12 @@ static void on_provider_charged(void *arg, struct err error,
 
     if (failed(error)) {
         log_warn("provider_charge_failed", "request=%s order=%s reason=%s error=%s",
-                 work->scope.request, work->id, err_reason(error.code), error.message);
+                 work->ctx.request, work->id, err_reason(error.code), error.message);
         finish(work, error, NULL);
         return;
     }
-    const char *id = arena_strdup(work->scope.arena, outcome->provider_charge_id);
-    const char *code = arena_strdup(work->scope.arena, outcome->decline_code);
+    const char *id = arena_strdup(work->ctx.arena, outcome->provider_charge_id);
+    const char *code = arena_strdup(work->ctx.arena, outcome->decline_code);
     if (id == NULL && code == NULL) {
         struct err e =
             outcome->provider_charge_id == NULL && outcome->decline_code == NULL
@@ -256,10 +256,10 @@ static void on_intended(void *arg, struct err error, const struct db_rows *rows)
     }
     struct provider_charge charge = {
         .key = work->key,
-        .token = arena_strdup(work->scope.arena, token),
+        .token = arena_strdup(work->ctx.arena, token),
         .amount_cents = work->op.head[4].number,
         .currency = work->op.head[5].text,
-        .deadline_ms = work->scope.deadline_ms,
+        .deadline_ms = work->ctx.deadline_ms,
     };
     if (charge.token == NULL)
         finish(work, err_memory(), NULL);
@@ -267,10 +267,11 @@ static void on_intended(void *arg, struct err error, const struct db_rows *rows)
         work->provider->charge(work->provider, &charge, on_provider_charged, work);
 }
 
-void ledger_charge(struct db *db, struct provider *provider, const struct scope *scope,
+void ledger_charge(struct db *db, struct provider *provider,
+                   const struct request_context *ctx,
                    const Payment__V1__ChargeRequest *request)
 {
-    struct work *work = begin(db, provider, scope, request->charge_id);
+    struct work *work = begin(db, provider, ctx, request->charge_id);
 
     if (work == NULL)
         return;
@@ -354,7 +355,7 @@ static void on_barred(void *arg, struct err error, const struct db_rows *rows)
     if (failed(error))
         finish(work, error, NULL);
     else if (strcmp(state, "refunding") == 0)
-        work->provider->refund(work->provider, work->key, work->scope.deadline_ms,
+        work->provider->refund(work->provider, work->key, work->ctx.deadline_ms,
                                on_provider_refunded, work);
     else if (strcmp(state, "refunded") == 0 || strcmp(state, "declined") == 0)
         answer_refund(work, db_number(rows, 0, 2));
@@ -362,10 +363,11 @@ static void on_barred(void *arg, struct err error, const struct db_rows *rows)
         finish(work, damaged(work, state), NULL);
 }
 
-void ledger_refund(struct db *db, struct provider *provider, const struct scope *scope,
+void ledger_refund(struct db *db, struct provider *provider,
+                   const struct request_context *ctx,
                    const Payment__V1__RefundRequest *request)
 {
-    struct work *work = begin(db, provider, scope, request->charge_id);
+    struct work *work = begin(db, provider, ctx, request->charge_id);
 
     if (work != NULL)
         submit(work, &BAR, on_barred);
@@ -401,10 +403,10 @@ static void on_method_added(void *arg, struct err error, const struct db_rows *r
     finish(work, error, &reply.base);
 }
 
-void ledger_add_method(struct db *db, const struct scope *scope,
+void ledger_add_method(struct db *db, const struct request_context *ctx,
                        const Payment__V1__AddPaymentMethodRequest *request)
 {
-    struct work *work = begin(db, NULL, scope, request->payment_method_id);
+    struct work *work = begin(db, NULL, ctx, request->payment_method_id);
 
     if (work == NULL)
         return;

@@ -10,15 +10,15 @@
  * charged.  Each function may be repeated with the same ids and then answers what it
  * answered.
  *
- * Every function takes a request already validated, and the scope it runs in.  The request
- * must live until the scope's `done`.
+ * Every function takes a request already validated, and the context it runs in.  The request
+ * must live until the request context's `done`.
  */
 #pragma once
 
 #include "db/db.h"
 #include "payment/provider.h"
 #include "proto/payment.pb-c.h"
-#include "rpc/scope.h"
+#include "rpc/service/request_context.h"
 
 /* Payment's kinds of operation, for db_open. */
 void ledger_configure(struct db_config *config);
@@ -28,35 +28,37 @@ void ledger_configure(struct db_config *config);
  * not the user's; ABORTED when the id was refunded; ALREADY_EXISTS when the id charged
  * something else; effect unknown when the provider's answer did not come.
  */
-void ledger_charge(struct db *db, struct provider *provider, const struct scope *scope,
+void ledger_charge(struct db *db, struct provider *provider,
+                   const struct request_context *ctx,
                    const Payment__V1__ChargeRequest *request);
 
 /* Bars the id, then gives back what the provider charged under it, if anything. */
-void ledger_refund(struct db *db, struct provider *provider, const struct scope *scope,
+void ledger_refund(struct db *db, struct provider *provider,
+                   const struct request_context *ctx,
                    const Payment__V1__RefundRequest *request);
 
 /* NOT_FOUND. */
-void ledger_get(struct db *db, const struct scope *scope,
+void ledger_get(struct db *db, const struct request_context *ctx,
                 const Payment__V1__GetChargeRequest *request);
 
 /* ALREADY_EXISTS when the id names another token. */
-void ledger_add_method(struct db *db, const struct scope *scope,
+void ledger_add_method(struct db *db, const struct request_context *ctx,
                        const Payment__V1__AddPaymentMethodRequest *request);
-void ledger_list_methods(struct db *db, const struct scope *scope,
+void ledger_list_methods(struct db *db, const struct request_context *ctx,
                          const Payment__V1__ListPaymentMethodsRequest *request);
 
 /* ---- for audits: ledger_audit.c ------------------------------------------------------ */
 
 /* A page by id, after `after_id`, or the one of `only_id` if it is there. */
-void ledger_list(struct db *db, const struct scope *scope,
+void ledger_list(struct db *db, const struct request_context *ctx,
                  const Payment__V1__ListChargesRequest *request);
 
 /* The same of newest_first; see proto/payment.proto. */
-void ledger_list_newest(struct db *db, const struct scope *scope,
+void ledger_list_newest(struct db *db, const struct request_context *ctx,
                         const Payment__V1__ListChargesRequest *request);
 
 /* The same of the provider's own ledger, by key. */
-void ledger_list_provider(struct provider *provider, const struct scope *scope,
+void ledger_list_provider(struct provider *provider, const struct request_context *ctx,
                           const Payment__V1__ListProviderChargesRequest *request);
 
 /* What the provider knows a charge by, in the arena; NULL when memory is short. */

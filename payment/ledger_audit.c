@@ -29,10 +29,10 @@ static const char *charge_of(const char *key)
 
 /* ---- ours --------------------------------------------------------------------------- */
 
-/* A query under way: in the scope's arena. */
+/* A query under way: in the request's arena. */
 struct reading {
     struct db_query query;
-    struct scope scope;
+    struct request_context ctx;
     int64_t limit;           /* of a page from new to old */
     struct ulid_range range; /* likewise */
 };
@@ -64,9 +64,9 @@ static void on_charges(void *arg, struct err error, const struct db_rows *rows)
     Payment__V1__ListChargesReply reply = PAYMENT__V1__LIST_CHARGES_REPLY__INIT;
     size_t count = failed(error) ? 0 : (size_t)rows->count;
     Payment__V1__ChargeEntry *entries =
-        arena_alloc(reading->scope.arena, sizeof *entries * count);
+        arena_alloc(reading->ctx.arena, sizeof *entries * count);
 
-    reply.charges = arena_alloc(reading->scope.arena, sizeof *reply.charges * count);
+    reply.charges = arena_alloc(reading->ctx.arena, sizeof *reply.charges * count);
     if (entries == NULL || reply.charges == NULL)
         error = err_memory();
     for (size_t i = 0; !failed(error) && i < count; i++) {
@@ -75,7 +75,7 @@ static void on_charges(void *arg, struct err error, const struct db_rows *rows)
         reply.now_ms = db_number(rows, 0, 7);
     }
     reply.n_charges = count;
-    reading->scope.done(reading->scope.arg, error, &reply.base);
+    reading->ctx.done(reading->ctx.arg, error, &reply.base);
 }
 
 /* ---- ours, from new to old ---------------------------------------------------------- */
@@ -87,9 +87,9 @@ static void on_newest(void *arg, struct err error, const struct db_rows *rows)
     Payment__V1__ListChargesReply reply = PAYMENT__V1__LIST_CHARGES_REPLY__INIT;
     size_t count = failed(error) ? 0 : (size_t)rows->count;
     Payment__V1__ChargeEntry *entries =
-        arena_alloc(reading->scope.arena, sizeof *entries * count);
+        arena_alloc(reading->ctx.arena, sizeof *entries * count);
 
-    reply.charges = arena_alloc(reading->scope.arena, sizeof *reply.charges * count);
+    reply.charges = arena_alloc(reading->ctx.arena, sizeof *reply.charges * count);
     if (entries == NULL || reply.charges == NULL)
         error = err_memory();
     for (size_t i = 0; !failed(error) && i < count && db_text(rows, (int)i, 0) != NULL;
@@ -107,7 +107,7 @@ static void on_newest(void *arg, struct err error, const struct db_rows *rows)
         else if (db_bool(rows, 0, 9))
             reply.next_before_id = (char *)db_text(rows, 0, 8);
     }
-    reading->scope.done(reading->scope.arg, error, &reply.base);
+    reading->ctx.done(reading->ctx.arg, error, &reply.base);
 }
 
 /* An index of users or of the provider's ids would make each charge dearer. */
@@ -150,25 +150,25 @@ static const char *state_name(Payment__V1__ChargeState state)
 
 static void submit(struct db *db, struct reading *reading)
 {
-    reading->query.deadline_ms = reading->scope.deadline_ms;
-    reading->query.cancel = reading->scope.cancel;
-    reading->query.request = reading->scope.request;
-    reading->query.order = reading->scope.order;
+    reading->query.deadline_ms = reading->ctx.deadline_ms;
+    reading->query.cancel = reading->ctx.cancel;
+    reading->query.request = reading->ctx.request;
+    reading->query.order = reading->ctx.order;
     reading->query.arg = reading;
     db_read(db, &reading->query);
 }
 
-void ledger_list_newest(struct db *db, const struct scope *scope,
+void ledger_list_newest(struct db *db, const struct request_context *ctx,
                         const Payment__V1__ListChargesRequest *in)
 {
-    struct reading *reading = arena_alloc(scope->arena, sizeof *reading);
+    struct reading *reading = arena_alloc(ctx->arena, sizeof *reading);
 
     if (reading == NULL) {
-        scope->done(scope->arg, err_memory(), NULL);
+        ctx->done(ctx->arg, err_memory(), NULL);
         return;
     }
     *reading =
-        (struct reading){.scope = *scope,
+        (struct reading){.ctx = *ctx,
                          .limit = in->limit == 0 ? PAGE_MOST : in->limit,
                          .range = ulid_range(in->since_ms, in->until_ms, in->before_id)};
     if (in->only_id[0] != '\0')
@@ -188,31 +188,31 @@ void ledger_list_newest(struct db *db, const struct scope *scope,
 
 /* ---- ours, from old to new ---------------------------------------------------------- */
 
-static void start(struct db *db, const struct scope *scope, struct db_query query)
+static void start(struct db *db, const struct request_context *ctx, struct db_query query)
 {
-    struct reading *reading = arena_alloc(scope->arena, sizeof *reading);
+    struct reading *reading = arena_alloc(ctx->arena, sizeof *reading);
 
     if (reading == NULL) {
-        scope->done(scope->arg, err_memory(), NULL);
+        ctx->done(ctx->arg, err_memory(), NULL);
         return;
     }
-    *reading = (struct reading){.query = query, .scope = *scope};
+    *reading = (struct reading){.query = query, .ctx = *ctx};
     reading->query.done = on_charges;
     submit(db, reading);
 }
 
-void ledger_list(struct db *db, const struct scope *scope,
+void ledger_list(struct db *db, const struct request_context *ctx,
                  const Payment__V1__ListChargesRequest *request)
 {
     if (request->only_id[0] != '\0')
-        start(db, scope,
+        start(db, ctx,
               (struct db_query){.name = "one_charge",
                                 .types = "t",
                                 .rows = ENTRY_SHAPE,
                                 .sql = ENTRY "WHERE id = $1",
                                 .values = {db_t(request->only_id)}});
     else
-        start(db, scope,
+        start(db, ctx,
               (struct db_query){
                   .name = "list_charges",
                   .types = "ti",
@@ -256,14 +256,14 @@ static void fill_entry(Payment__V1__ProviderEntry *out,
 
 static void on_listed(void *arg, struct err error, const struct provider_list *list)
 {
-    const struct scope *scope = arg;
+    const struct request_context *ctx = arg;
     Payment__V1__ListProviderChargesReply reply =
         PAYMENT__V1__LIST_PROVIDER_CHARGES_REPLY__INIT;
     size_t count = failed(error) ? 0 : list->count;
     Payment__V1__ProviderEntry *entries =
-        arena_alloc(scope->arena, sizeof *entries * count);
+        arena_alloc(ctx->arena, sizeof *entries * count);
 
-    reply.charges = arena_alloc(scope->arena, sizeof *reply.charges * count);
+    reply.charges = arena_alloc(ctx->arena, sizeof *reply.charges * count);
     if (entries == NULL || reply.charges == NULL)
         error = err_memory();
     for (size_t i = 0; !failed(error) && i < count; i++) {
@@ -272,23 +272,23 @@ static void on_listed(void *arg, struct err error, const struct provider_list *l
         reply.now_ms = list->now_ms;
     }
     reply.n_charges = count;
-    scope->done(scope->arg, error, &reply.base);
+    ctx->done(ctx->arg, error, &reply.base);
 }
 
-void ledger_list_provider(struct provider *provider, const struct scope *scope,
+void ledger_list_provider(struct provider *provider, const struct request_context *ctx,
                           const Payment__V1__ListProviderChargesRequest *request)
 {
-    struct scope *own = arena_copy(scope->arena, scope, sizeof *scope);
+    struct request_context *own = arena_copy(ctx->arena, ctx, sizeof *ctx);
     struct provider_page page = {
         .after_key = request->after_key,
         .limit = request->limit == 0 ? PAGE_MOST : request->limit,
-        .deadline_ms = scope->deadline_ms,
+        .deadline_ms = ctx->deadline_ms,
     };
 
     if (request->only_id[0] != '\0')
-        page.only_key = ledger_key(scope->arena, request->only_id);
+        page.only_key = ledger_key(ctx->arena, request->only_id);
     if (own == NULL || (request->only_id[0] != '\0' && page.only_key == NULL))
-        scope->done(scope->arg, err_memory(), NULL);
+        ctx->done(ctx->arg, err_memory(), NULL);
     else
         provider->list(provider, &page, on_listed, own);
 }

@@ -3,33 +3,33 @@
 
 #include "payment/ledger.h"
 
-/* A query under way: in the scope's arena. */
+/* A query under way: in the request's arena. */
 struct reading {
     struct db_query query;
-    struct scope scope;
+    struct request_context ctx;
     const char *what; /* the id asked for */
 };
 
 static void finish(struct reading *reading, struct err error,
                    const ProtobufCMessage *reply)
 {
-    reading->scope.done(reading->scope.arg, error, reply);
+    reading->ctx.done(reading->ctx.arg, error, reply);
 }
 
-static void start(struct db *db, const struct scope *scope, struct db_query query,
+static void start(struct db *db, const struct request_context *ctx, struct db_query query,
                   const char *what)
 {
-    struct reading *reading = arena_alloc(scope->arena, sizeof *reading);
+    struct reading *reading = arena_alloc(ctx->arena, sizeof *reading);
 
     if (reading == NULL) {
-        scope->done(scope->arg, err_memory(), NULL);
+        ctx->done(ctx->arg, err_memory(), NULL);
         return;
     }
-    *reading = (struct reading){query, *scope, what};
-    reading->query.deadline_ms = scope->deadline_ms;
-    reading->query.cancel = scope->cancel;
-    reading->query.request = scope->request;
-    reading->query.order = scope->order;
+    *reading = (struct reading){query, *ctx, what};
+    reading->query.deadline_ms = ctx->deadline_ms;
+    reading->query.cancel = ctx->cancel;
+    reading->query.request = ctx->request;
+    reading->query.order = ctx->order;
     reading->query.arg = reading;
     db_read(db, &reading->query);
 }
@@ -84,10 +84,10 @@ static void on_charge(void *arg, struct err error, const struct db_rows *rows)
     finish(reading, error, &reply.base);
 }
 
-void ledger_get(struct db *db, const struct scope *scope,
+void ledger_get(struct db *db, const struct request_context *ctx,
                 const Payment__V1__GetChargeRequest *request)
 {
-    start(db, scope,
+    start(db, ctx,
           (struct db_query){
               .name = "get_charge",
               .types = "t",
@@ -113,9 +113,9 @@ static void on_methods(void *arg, struct err error, const struct db_rows *rows)
         PAYMENT__V1__LIST_PAYMENT_METHODS_REPLY__INIT;
     size_t count = failed(error) ? 0 : (size_t)rows->count;
     Payment__V1__PaymentMethod *methods =
-        arena_alloc(reading->scope.arena, sizeof *methods * count);
+        arena_alloc(reading->ctx.arena, sizeof *methods * count);
 
-    reply.methods = arena_alloc(reading->scope.arena, sizeof *reply.methods * count);
+    reply.methods = arena_alloc(reading->ctx.arena, sizeof *reply.methods * count);
     if (methods == NULL || reply.methods == NULL) {
         finish(reading, err_memory(), NULL);
         return;
@@ -130,10 +130,10 @@ static void on_methods(void *arg, struct err error, const struct db_rows *rows)
     finish(reading, error, &reply.base);
 }
 
-void ledger_list_methods(struct db *db, const struct scope *scope,
+void ledger_list_methods(struct db *db, const struct request_context *ctx,
                          const Payment__V1__ListPaymentMethodsRequest *request)
 {
-    start(db, scope,
+    start(db, ctx,
           (struct db_query){
               .name = "list_methods",
               .types = "t",

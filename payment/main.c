@@ -4,7 +4,7 @@
 #include "payment/provider_faults.h"
 #include "payment/sandbox.h"
 #include "payment/service.h"
-#include "rpc/host.h"
+#include "rpc/service/runtime.h"
 
 struct settings {
     const char *tls_cert, *tls_key, *tls_ca;
@@ -22,11 +22,11 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_SECRET(database_url, "libpq URL of payment's database"),
     CONF_ROW_SECRET(provider_database_url, "libpq URL of the sandbox provider's ledger"),
     CONF_ROW_NUMBER(in_flight_max, "1024", 1, 65536, "requests served at once"),
-    HOST_ROWS_LIMITS,
-    HOST_ROW_ACCESS_LOG,
-    HOST_ROW_LOG_FORMAT,
-    HOST_ROWS_TLS,
-    HOST_ROW_DRAIN,
+    RUNTIME_ROWS_LIMITS,
+    RUNTIME_ROW_ACCESS_LOG,
+    RUNTIME_ROW_LOG_FORMAT,
+    RUNTIME_ROWS_TLS,
+    RUNTIME_ROW_DRAIN,
     CONF_ROW_NUMBER(readers, "2", 1, 16, "database connections for read-only queries"),
 };
 
@@ -39,7 +39,7 @@ static const struct conf_table TABLE = {
 
 struct environment {
     struct settings settings;
-    struct host host;
+    struct runtime host;
     struct db *db;
     struct provider *provider; /* opened here: the sandbox */
     struct payment payment;
@@ -73,7 +73,7 @@ static struct err start(void *arg)
 {
     struct environment *env = arg;
     const struct settings *s = &env->settings;
-    const struct host_settings host = {
+    const struct runtime_settings host = {
         .listen_url = s->listen_url,
         .key_file = s->key_file,
         .callers_file = s->callers_file,
@@ -83,7 +83,7 @@ static struct err start(void *arg)
         .access_log = s->access_log,
         .tls = {s->tls_cert, s->tls_key, s->tls_ca},
     };
-    struct err e = host_open(&env->host, &host);
+    struct err e = runtime_open(&env->host, &host);
 
     if (!failed(e))
         e = open_database(env);
@@ -96,15 +96,15 @@ static struct err start(void *arg)
     provider = provider_faults(provider);
 #endif
     payment_init(&env->payment, env->db, provider);
-    e = host_serve(&env->host, &host, &env->payment.service.base, health, env);
-    return failed(e) ? e : host_follow_tls(&env->host, &host, NULL, NULL);
+    e = runtime_serve(&env->host, &host, &env->payment.service.base, health, env);
+    return failed(e) ? e : runtime_follow_tls(&env->host, &host, NULL, NULL);
 }
 
 static void reload(void *arg)
 {
     struct environment *env = arg;
 
-    host_reload(&env->host);
+    runtime_reload(&env->host);
 }
 
 static int64_t stop_ms(const void *arg)
@@ -118,10 +118,10 @@ static bool stop(void *arg)
 {
     struct environment *env = arg;
 
-    bool whole = host_stop_serving(&env->host, env->settings.drain_ms);
+    bool whole = runtime_stop_serving(&env->host, env->settings.drain_ms);
     sandbox_close(env->provider);
     db_close(env->db);
-    host_close(&env->host);
+    runtime_close(&env->host);
     return whole;
 }
 
@@ -129,7 +129,7 @@ int main(int argc, char **argv)
 {
     struct environment env = {0};
 
-    return host_main(
-        &(struct host_program){&TABLE, &env.settings, &env, start, reload, stop, stop_ms},
-        argc, argv);
+    return runtime_main(&(struct runtime_program){&TABLE, &env.settings, &env, start,
+                                                  reload, stop, stop_ms},
+                        argc, argv);
 }

@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 #include "base/failpoint.h"
-#include "rpc/timer.h"
+#include "rpc/common/timer.h"
 
 struct faulty {
     struct provider provider; /* first */

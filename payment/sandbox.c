@@ -13,7 +13,7 @@
 #include "base/ids.h"
 #include "db/db.h"
 #include "payment/sandbox_list.h"
-#include "rpc/timer.h"
+#include "rpc/common/timer.h"
 
 enum {
     ANSWER_LOST_MS = 1500, /* after which the caller of a lost answer gives up */

@@ -4,8 +4,8 @@
 #include "base/bounds.h"
 #include "base/ids.h"
 #include "payment/ledger.h"
-#include "rpc/scope.h"
-#include "rpc/server.h"
+#include "rpc/server/server.h"
+#include "rpc/service/request_context.h"
 
 static struct payment *self(Payment__V1__Payment_Service *service)
 {
@@ -57,33 +57,35 @@ static void charge(Payment__V1__Payment_Service *service,
                    const Payment__V1__ChargeRequest *in,
                    Payment__V1__ChargeReply_Closure reply, void *call)
 {
-    struct scope scope;
+    struct request_context ctx;
 
     rpc_call_set_order(call, in->charge_id);
-    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_charge(in)))
-        ledger_charge(self(service)->db, self(service)->provider, &scope, in);
+    if (request_context_open(&ctx, call, (ProtobufCClosure)reply, check_charge(in)))
+        ledger_charge(self(service)->db, self(service)->provider, &ctx, in);
 }
 
 static void refund(Payment__V1__Payment_Service *service,
                    const Payment__V1__RefundRequest *in,
                    Payment__V1__RefundReply_Closure reply, void *call)
 {
-    struct scope scope;
+    struct request_context ctx;
 
     rpc_call_set_order(call, in->charge_id);
-    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_id(in->charge_id)))
-        ledger_refund(self(service)->db, self(service)->provider, &scope, in);
+    if (request_context_open(&ctx, call, (ProtobufCClosure)reply,
+                             check_id(in->charge_id)))
+        ledger_refund(self(service)->db, self(service)->provider, &ctx, in);
 }
 
 static void get_charge(Payment__V1__Payment_Service *service,
                        const Payment__V1__GetChargeRequest *in,
                        Payment__V1__GetChargeReply_Closure reply, void *call)
 {
-    struct scope scope;
+    struct request_context ctx;
 
     rpc_call_set_order(call, in->charge_id);
-    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_id(in->charge_id)))
-        ledger_get(self(service)->db, &scope, in);
+    if (request_context_open(&ctx, call, (ProtobufCClosure)reply,
+                             check_id(in->charge_id)))
+        ledger_get(self(service)->db, &ctx, in);
 }
 
 static struct err check_new_method(const Payment__V1__AddPaymentMethodRequest *in)
@@ -108,15 +110,15 @@ static void add_payment_method(Payment__V1__Payment_Service *service,
                                void *call)
 {
     struct err e = check_new_method(in);
-    struct scope scope;
+    struct request_context ctx;
 
     if (!failed(e) &&
         self(service)->provider->shared_method(in->payment_method_id) != NULL)
         e = err_make(ERR_ALREADY_EXISTS,
                      "%s is a method every user has; choose another id.",
                      in->payment_method_id);
-    if (scope_open(&scope, call, (ProtobufCClosure)reply, e))
-        ledger_add_method(self(service)->db, &scope, in);
+    if (request_context_open(&ctx, call, (ProtobufCClosure)reply, e))
+        ledger_add_method(self(service)->db, &ctx, in);
 }
 
 static void list_payment_methods(Payment__V1__Payment_Service *service,
@@ -124,10 +126,11 @@ static void list_payment_methods(Payment__V1__Payment_Service *service,
                                  Payment__V1__ListPaymentMethodsReply_Closure reply,
                                  void *call)
 {
-    struct scope scope;
+    struct request_context ctx;
 
-    if (scope_open(&scope, call, (ProtobufCClosure)reply, check_user(in->user_id)))
-        ledger_list_methods(self(service)->db, &scope, in);
+    if (request_context_open(&ctx, call, (ProtobufCClosure)reply,
+                             check_user(in->user_id)))
+        ledger_list_methods(self(service)->db, &ctx, in);
 }
 
 /* ---- audits ------------------------------------------------------------------------- */
@@ -190,14 +193,14 @@ static void list_charges(Payment__V1__Payment_Service *service,
                          const Payment__V1__ListChargesRequest *in,
                          Payment__V1__ListChargesReply_Closure reply, void *call)
 {
-    struct scope scope;
+    struct request_context ctx;
 
-    if (!scope_open(&scope, call, (ProtobufCClosure)reply, check_charges(in)))
+    if (!request_context_open(&ctx, call, (ProtobufCClosure)reply, check_charges(in)))
         return;
     if (in->newest_first)
-        ledger_list_newest(self(service)->db, &scope, in);
+        ledger_list_newest(self(service)->db, &ctx, in);
     else
-        ledger_list(self(service)->db, &scope, in);
+        ledger_list(self(service)->db, &ctx, in);
 }
 
 static void list_provider_charges(Payment__V1__Payment_Service *service,
@@ -205,11 +208,11 @@ static void list_provider_charges(Payment__V1__Payment_Service *service,
                                   Payment__V1__ListProviderChargesReply_Closure reply,
                                   void *call)
 {
-    struct scope scope;
+    struct request_context ctx;
 
-    if (scope_open(&scope, call, (ProtobufCClosure)reply,
-                   check_page(in->limit, in->after_key, in->only_id)))
-        ledger_list_provider(self(service)->provider, &scope, in);
+    if (request_context_open(&ctx, call, (ProtobufCClosure)reply,
+                             check_page(in->limit, in->after_key, in->only_id)))
+        ledger_list_provider(self(service)->provider, &ctx, in);
 }
 
 void payment_init(struct payment *payment, struct db *db, struct provider *provider)

@@ -44,7 +44,7 @@ bool process_hangs(struct process *process, int64_t now_ms, bool ending);
 bool process_in_doubt(const struct process *process);
 
 /* Waits a moment for its answer: a greeting that is broken off can make nng 1.5.2 deaf
- * (lib/rpc/watch.h). */
+ * (lib/rpc/nng_defects/watch.h). */
 void process_leave(struct process *process);
 
 /* Ends the doubt. */

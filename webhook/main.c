@@ -18,9 +18,9 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/notice.h"
-#include "rpc/follow.h"
-#include "rpc/host.h"
-#include "rpc/pulse.h"
+#include "rpc/auth/follow.h"
+#include "rpc/nng_defects/pulse.h"
+#include "rpc/service/runtime.h"
 #include "webhook/roster.h"
 
 enum {
@@ -46,7 +46,7 @@ static const struct conf_row ROWS[] = {
                   "tcp://host:port; empty: nowhere"),
     CONF_ROW_TEXT(callers_file, "",
                   "with rpc_url: authorized callers: name, public key, methods"),
-    HOST_ROWS_TLS,
+    RUNTIME_ROWS_TLS,
     CONF_ROW_TEXT(orchestrator_addresses, NULL,
                   "nng URLs of the orchestrator, with commas"),
     CONF_ROW_TEXT(key_file, NULL, "our key pair"),
@@ -64,7 +64,7 @@ static const struct conf_row ROWS[] = {
                     "events pending for one endpoint, past which health tells of it"),
     {"allow_http", CONF_FLAG, offsetof(struct settings, allow_http), "false", 0, 0,
      "allow http:// to other machines: for tests only"},
-    HOST_ROW_LOG_FORMAT,
+    RUNTIME_ROW_LOG_FORMAT,
 };
 
 static const struct conf_table TABLE = {
@@ -76,7 +76,7 @@ static const struct conf_table TABLE = {
 
 struct environment {
     struct settings settings;
-    struct host host; /* our key, what is counted, and the RPC server */
+    struct runtime host; /* our key, what is counted, and the RPC server */
     struct peers *services;
     struct channel *channel;
     struct pulse *pulse;
@@ -105,9 +105,9 @@ static struct err lock_state(const char *folder)
     return err_make(ERR_FAILED_PRECONDITION, "Another process works in %s.", folder);
 }
 
-static struct host_settings host_settings(const struct settings *s)
+static struct runtime_settings runtime_settings(const struct settings *s)
 {
-    return (struct host_settings){
+    return (struct runtime_settings){
         .listen_url = s->rpc_url,
         .key_file = s->key_file,
         .callers_file = s->callers_file,
@@ -119,8 +119,8 @@ static struct host_settings host_settings(const struct settings *s)
 static struct err open_channel(struct environment *env)
 {
     const struct settings *s = &env->settings;
-    struct host_settings host = host_settings(s);
-    struct err e = host_open(&env->host, &host);
+    struct runtime_settings host = runtime_settings(s);
+    struct err e = runtime_open(&env->host, &host);
 
     if (!failed(e))
         e = peers_read(s->services_file, false, env->host.key, &env->services);
@@ -230,7 +230,7 @@ static size_t health_parts(void *arg, struct rpc_health_part *parts)
 
 static struct err serve_rpc(struct environment *env)
 {
-    struct host_settings host = host_settings(&env->settings);
+    struct runtime_settings host = runtime_settings(&env->settings);
 
     if ((host.listen_url[0] == '\0') != (host.callers_file[0] == '\0'))
         return err_make(ERR_INVALID_ARGUMENT,
@@ -238,8 +238,8 @@ static struct err serve_rpc(struct environment *env)
     env->host.health_parts = health_parts;
     struct err e = host.listen_url[0] == '\0'
                        ? pulse_start(&env->pulse) /* else the server's watch sees to it */
-                       : host_serve_all(&env->host, &host, NULL, 0, health, env);
-    return failed(e) ? e : host_follow_tls(&env->host, &host, use_certificates, env);
+                       : runtime_serve_all(&env->host, &host, NULL, 0, health, env);
+    return failed(e) ? e : runtime_follow_tls(&env->host, &host, use_certificates, env);
 }
 
 static struct err start(void *arg)
@@ -287,7 +287,7 @@ static void reload(void *arg)
 {
     struct environment *env = arg;
 
-    host_reload(&env->host);
+    runtime_reload(&env->host);
     follow_now(env->follow, env->host.key);
     read_endpoints_again(env);
 }
@@ -303,7 +303,7 @@ static bool stop(void *arg)
 {
     struct environment *env = arg;
 
-    host_stop_serving(&env->host, RPC_DRAIN_MS);
+    runtime_stop_serving(&env->host, RPC_DRAIN_MS);
     notice_stop(env->notice);
     roster_stop(&env->roster);
     follow_stop(env->follow);
@@ -311,7 +311,7 @@ static bool stop(void *arg)
     if (env->channel != NULL)
         channel_close(env->channel);
     peers_free(env->services);
-    host_close(&env->host);
+    runtime_close(&env->host);
     curl_global_cleanup();
     return true; /* what was not received is pending, on disk */
 }
@@ -320,7 +320,7 @@ int main(int argc, char **argv)
 {
     static struct environment env = {.roster.lock = PTHREAD_MUTEX_INITIALIZER};
 
-    return host_main(
-        &(struct host_program){&TABLE, &env.settings, &env, start, reload, stop, stop_ms},
-        argc, argv);
+    return runtime_main(&(struct runtime_program){&TABLE, &env.settings, &env, start,
+                                                  reload, stop, stop_ms},
+                        argc, argv);
 }

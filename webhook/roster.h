@@ -10,7 +10,7 @@
 #include <pthread.h>
 #include <stddef.h>
 
-#include "rpc/server.h"
+#include "rpc/server/server.h"
 #include "webhook/endpoints.h"
 #include "webhook/sender.h"
 

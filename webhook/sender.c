@@ -12,7 +12,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "rpc/server.h"
+#include "rpc/server/server.h"
 #include "webhook/gone.h"
 #include "webhook/pending.h"
 #include "webhook/post.h"

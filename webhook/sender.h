@@ -20,7 +20,7 @@
 
 #include <stdint.h>
 
-#include "rpc/channel.h"
+#include "rpc/client/channel.h"
 #include "webhook/endpoints.h"
 
 struct sender;

@@ -11,7 +11,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "proto/events.pb-c.h"
-#include "rpc/channel.h"
+#include "rpc/client/channel.h"
 
 /* Lets another thread end a wait for events, also one that is only about to begin.  Zeroed at
  * first. */

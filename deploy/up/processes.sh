@@ -351,7 +351,7 @@ process_ends() {
 }
 
 # stop_seconds LOG SIZE: what a service that was asked to end has said behind the first SIZE
-# bytes of its log (`stopping`, lib/rpc/host.c), and a little more; 1 when it has said nothing.
+# bytes of its log (`stopping`, lib/rpc/service/runtime.c), and a little more; 1 when it has said nothing.
 stop_seconds() {
     local ms
     ms=$(tail -c "+$(($2 + 1))" "$1" | sed -n 's/.*event"\{0,1\}[=:]"\{0,1\}stopping.*within_ms"\{0,1\}[=:]\([0-9]*\).*/\1/p' |

@@ -15,7 +15,7 @@
  *      ./consumer ipc:///var/lib/checkout/run/events.sock postgresql:///mine \
  *                 build/bin/checkoutctl --state /var/lib/checkout
  *
- * A program of your own would call events.v1.Events/Read itself (lib/rpc/channel.h).
+ * A program of your own would call events.v1.Events/Read itself (lib/rpc/client/channel.h).
  */
 #include <jansson.h>
 #include <libpq-fe.h>
@@ -42,8 +42,9 @@ static void fail(const char *what, const char *why)
 
 static void sql(PGconn *db, const char *text, int count, const char *const *values)
 {
-    PGresult *result = count == 0 ? PQexec(db, text)
-                                  : PQexecParams(db, text, count, NULL, values, NULL, NULL, 0);
+    PGresult *result = count == 0
+                           ? PQexec(db, text)
+                           : PQexecParams(db, text, count, NULL, values, NULL, NULL, 0);
 
     if (PQresultStatus(result) != PGRES_COMMAND_OK)
         fail(text, PQerrorMessage(db));
@@ -70,15 +71,15 @@ static long long take(PGconn *db, const char *line)
     const char *id, *subject, *type;
     char number[32];
 
-    if (root == NULL || json_unpack(root, "{s:I, s:{s:s, s:s, s:s, s:o}}", "position", &position,
-                                    "event", "id", &id, "subject", &subject, "type", &type,
-                                    "data", &data) != 0)
+    if (root == NULL ||
+        json_unpack(root, "{s:I, s:{s:s, s:s, s:s, s:o}}", "position", &position, "event",
+                    "id", &id, "subject", &subject, "type", &type, "data", &data) != 0)
         fail("not an event", line);
     char *text = json_dumps(data, JSON_COMPACT);
     snprintf(number, sizeof number, "%lld", (long long)position);
     sql(db, "BEGIN", 0, NULL);
-    sql(db, "INSERT INTO received VALUES ($1, $2, $3, $4::jsonb) ON CONFLICT DO NOTHING", 4,
-        (const char *[]){id, subject, type, text});
+    sql(db, "INSERT INTO received VALUES ($1, $2, $3, $4::jsonb) ON CONFLICT DO NOTHING",
+        4, (const char *[]){id, subject, type, text});
     sql(db, "UPDATE progress SET position = $1::bigint", 1, (const char *[]){number});
     sql(db, "COMMIT", 0, NULL);
     free(text);
@@ -95,7 +96,8 @@ static FILE *start_read(char **command, long long after)
     for (char **word = command; *word != NULL; word++)
         used += (size_t)snprintf(text + used, sizeof text - used, "%s ", *word);
     snprintf(number, sizeof number, "%lld", after);
-    snprintf(text + used, sizeof text - used, "events read --limit 1000 --after %s", number);
+    snprintf(text + used, sizeof text - used, "events read --limit 1000 --after %s",
+             number);
     return popen(text, "r");
 }
 

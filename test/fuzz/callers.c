@@ -15,7 +15,7 @@
 
 #include "fuzz/fuzz.h"
 #include "fuzz/memory_file.h"
-#include "rpc/keys.h"
+#include "rpc/auth/keys.h"
 
 static struct key *own, *earlier; /* the second was the first's before */
 

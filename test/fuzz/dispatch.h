@@ -13,22 +13,22 @@
 #include "base/bounds.h"
 #include "base/ids.h"
 #include "fuzz/message.h"
-#include "rpc/scope.h"
+#include "rpc/service/request_context.h"
 
 static struct arena *dispatch_arena;
 static int dispatch_stored, dispatch_refused;
 
 /* ---- in place of the server's --------------------------------------------------------- */
 
-bool scope_open(struct scope *scope, struct rpc_call *call, ProtobufCClosure reply,
-                struct err invalid)
+bool request_context_open(struct request_context *ctx, struct rpc_call *call,
+                          ProtobufCClosure reply, struct err invalid)
 {
     (void)reply;
     if (failed(invalid)) {
         rpc_call_fail(call, invalid);
         return false;
     }
-    *scope = (struct scope){.arena = dispatch_arena};
+    *ctx = (struct request_context){.arena = dispatch_arena};
     return true;
 }
 
@@ -60,9 +60,9 @@ const char *rpc_call_caller(const struct rpc_call *call)
 /* ---- what store functions say --------------------------------------------------------- */
 
 /* The first word of each of them. */
-static void stored(const struct scope *scope)
+static void stored(const struct request_context *ctx)
 {
-    assert(scope->arena == dispatch_arena);
+    assert(ctx->arena == dispatch_arena);
     dispatch_stored++;
 }
 

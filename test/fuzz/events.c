@@ -5,59 +5,59 @@
 #include "orchestrator/event.h"
 #include "orchestrator/events_service.h"
 
-void feed_read(struct feed *feed, const struct scope *scope, const char *caller,
+void feed_read(struct feed *feed, const struct request_context *ctx, const char *caller,
                const Events__V1__ReadRequest *in)
 {
     (void)feed, (void)caller;
-    stored(scope);
+    stored(ctx);
     assert(in->after >= 0 && in->limit >= 0 && in->limit <= 1000);
     assert(in->wait_ms >= 0 && in->wait_ms <= 60000);
     assert(empty_or(name_valid, in->cursor));
 }
 
-void cursors_commit(struct db *db, const struct scope *scope, const char *caller,
+void cursors_commit(struct db *db, const struct request_context *ctx, const char *caller,
                     const Events__V1__CommitRequest *in)
 {
     (void)db, (void)caller;
-    stored(scope);
+    stored(ctx);
     assert(in->position >= 0 && name_valid(in->cursor));
 }
 
-void cursors_lag(struct db *db, const struct scope *scope, bool has_bus)
+void cursors_lag(struct db *db, const struct request_context *ctx, bool has_bus)
 {
     (void)db, (void)has_bus;
-    stored(scope);
+    stored(ctx);
 }
 
-void cursors_replay(struct db *db, const struct scope *scope,
+void cursors_replay(struct db *db, const struct request_context *ctx,
                     const Events__V1__ReplayRequest *in)
 {
     (void)db;
-    stored(scope);
+    stored(ctx);
     assert(in->from >= 1);
 }
 
-void cursors_reset(struct db *db, const struct scope *scope,
+void cursors_reset(struct db *db, const struct request_context *ctx,
                    const Events__V1__ResetCursorRequest *in)
 {
     (void)db;
-    stored(scope);
+    stored(ctx);
     assert(in->position >= 0 && name_valid(in->caller) && name_valid(in->cursor));
 }
 
-void cursors_delete(struct db *db, const struct scope *scope,
+void cursors_delete(struct db *db, const struct request_context *ctx,
                     const Events__V1__DeleteCursorRequest *in)
 {
     (void)db;
-    stored(scope);
+    stored(ctx);
     assert(name_valid(in->caller) && name_valid(in->cursor));
 }
 
-void dead_letters_list(struct db *db, const struct scope *scope,
+void dead_letters_list(struct db *db, const struct request_context *ctx,
                        const Events__V1__ListDeadLettersRequest *in)
 {
     (void)db;
-    stored(scope);
+    stored(ctx);
     assert(in->after >= 0 && in->limit >= 1 && in->limit <= 1000);
 }
 
@@ -66,19 +66,19 @@ static bool event_id(const char *id)
     return visible_ascii(id, 1, EVENT_ID_SIZE - 1);
 }
 
-void dead_letters_resend(struct db *db, const struct scope *scope,
+void dead_letters_resend(struct db *db, const struct request_context *ctx,
                          const Events__V1__ResendDeadLettersRequest *in)
 {
     (void)db;
-    stored(scope);
+    stored(ctx);
     assert(empty_or(event_id, in->id));
 }
 
-void dead_letters_drop(struct db *db, const struct scope *scope, const char *caller,
-                       const Events__V1__DropDeadLetterRequest *in)
+void dead_letters_drop(struct db *db, const struct request_context *ctx,
+                       const char *caller, const Events__V1__DropDeadLetterRequest *in)
 {
     (void)db, (void)caller;
-    stored(scope);
+    stored(ctx);
     assert(event_id(in->id));
 }
 

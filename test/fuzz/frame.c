@@ -15,9 +15,9 @@
 
 #include "fuzz/fuzz.h"
 #include "fuzz/memory_file.h"
-#include "rpc/bundle.h"
-#include "rpc/envelope.h"
-#include "rpc/seal.h"
+#include "rpc/wire/bundle.h"
+#include "rpc/wire/envelope.h"
+#include "rpc/wire/seal.h"
 
 enum { ARENA_MAX = 4 << 20, HEAD = 2 + 7 + SEAL_NONCE_SIZE };
 

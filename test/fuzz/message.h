@@ -12,8 +12,8 @@
 #include <protobuf-c/protobuf-c.h>
 
 #include "base/arena.h"
+#include "cli/schema/json.h"
 #include "fuzz/fuzz.h"
-#include "rpc/json.h"
 
 enum { MESSAGE_DEPTH_MAX = 6, MESSAGE_LIST_MAX = 4, MESSAGE_ARENA_MAX = 16 << 20 };
 

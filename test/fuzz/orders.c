@@ -31,19 +31,19 @@ void claim_place(struct sagas *sagas, struct rpc_call *call,
     assert(empty_or(cart_version_valid, in->expected_cart_version));
 }
 
-void orders_get(struct db *db, const struct scope *scope,
+void orders_get(struct db *db, const struct request_context *ctx,
                 const Orders__V1__GetOrderRequest *in)
 {
     (void)db;
-    stored(scope);
+    stored(ctx);
     assert(ulid_valid(in->order_id) && empty_or(uuid_valid, in->user_id));
 }
 
-void orders_list(struct db *db, const struct scope *scope, const uint8_t *cursor_key,
-                 const Orders__V1__ListOrdersRequest *in)
+void orders_list(struct db *db, const struct request_context *ctx,
+                 const uint8_t *cursor_key, const Orders__V1__ListOrdersRequest *in)
 {
     (void)db, (void)cursor_key;
-    stored(scope);
+    stored(ctx);
     assert(uuid_valid(in->user_id) && in->limit >= 0 && in->limit <= ORDERS_PAGE_MAX);
     assert(strlen(in->cursor) <= ORDERS_CURSOR_SIZE_MAX);
     assert(*in->idempotency_key == '\0' || *in->cursor == '\0');
@@ -52,57 +52,57 @@ void orders_list(struct db *db, const struct scope *scope, const uint8_t *cursor
            visible_ascii(in->idempotency_key, IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX));
 }
 
-void carts_put(struct db *db, const struct scope *scope,
+void carts_put(struct db *db, const struct request_context *ctx,
                const Orders__V1__PutCartRequest *in)
 {
     (void)db;
-    stored(scope);
+    stored(ctx);
     assert(uuid_valid(in->user_id) && name_valid(in->cart->cart_id));
     assert_lines(in->cart);
     assert_versions(in);
 }
 
-void carts_get(struct db *db, const struct scope *scope,
+void carts_get(struct db *db, const struct request_context *ctx,
                const Orders__V1__GetCartRequest *in)
 {
     (void)db;
-    stored(scope);
+    stored(ctx);
     assert(uuid_valid(in->user_id) && name_valid(in->cart_id));
 }
 
-void orders_list_checkouts(struct db *db, const struct scope *scope,
+void orders_list_checkouts(struct db *db, const struct request_context *ctx,
                            const Orders__V1__ListCheckoutsRequest *in, int64_t lease_ms)
 {
     (void)db;
-    stored(scope);
+    stored(ctx);
     assert(page_good(in->limit, in->after_id) && empty_or(ulid_valid, in->only_id));
     assert(lease_ms == LEASE_MS);
 }
 
-void orders_list_newest(struct db *db, const struct scope *scope,
+void orders_list_newest(struct db *db, const struct request_context *ctx,
                         const Orders__V1__ListCheckoutsRequest *in, int64_t lease_ms)
 {
     (void)db;
-    stored(scope);
+    stored(ctx);
     assert(page_good(in->limit, in->before_id) && time_good(in->since_ms, in->until_ms));
     assert(in->after_id[0] == '\0' && empty_or(ulid_valid, in->only_id));
     assert(empty_or(uuid_valid, in->user_id) && empty_or(ulid_valid, in->request_id));
     assert(lease_ms == LEASE_MS);
 }
 
-void orders_get_checkout(struct db *db, const struct scope *scope,
+void orders_get_checkout(struct db *db, const struct request_context *ctx,
                          const Orders__V1__GetCheckoutRequest *in, int64_t lease_ms)
 {
     (void)db;
-    stored(scope);
+    stored(ctx);
     assert(ulid_valid(in->order_id) && lease_ms == LEASE_MS);
 }
 
-void orders_retry(struct db *db, const struct scope *scope,
+void orders_retry(struct db *db, const struct request_context *ctx,
                   const Orders__V1__RetryCheckoutRequest *in)
 {
     (void)db;
-    stored(scope);
+    stored(ctx);
     assert(ulid_valid(in->order_id));
 }
 

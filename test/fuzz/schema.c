@@ -7,9 +7,9 @@
  * JSON it reads, and foreign bytes are unpacked or refused.
  */
 #include "cli/schema.h"
+#include "cli/schema/json.h"
 #include "cli/template.h"
 #include "fuzz/fuzz.h"
-#include "rpc/json.h"
 
 enum { ARENA_MAX = 16 << 20 };
 

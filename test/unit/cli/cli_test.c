@@ -19,7 +19,7 @@
 #include "cli/cli.h"
 #include "cli/files.h"
 #include "proto/inventory.pb-c.h"
-#include "rpc/server.h"
+#include "rpc/server/server.h"
 #include "unit/cli/folder.h"
 
 /* ---- running the whole program ---- */

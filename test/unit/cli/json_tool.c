@@ -12,7 +12,7 @@
 
 #include "cli/files.h"
 #include "cli/schema.h"
-#include "rpc/json.h"
+#include "cli/schema/json.h"
 
 static void encode(const ProtobufCMessageDescriptor *type, const char *json,
                    struct arena *arena)

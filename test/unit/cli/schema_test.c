@@ -17,12 +17,12 @@
 #include "cli/descriptor.pb-c.h"
 #include "cli/files.h"
 #include "cli/schema.h"
+#include "cli/schema/json.h"
 #include "cli/template.h"
 #include "proto/inventory.pb-c.h"
 #include "proto/orders.pb-c.h"
 #include "proto/payment.pb-c.h"
 #include "proto/rpc.pb-c.h"
-#include "rpc/json.h"
 
 extern const unsigned char rpc_descriptors[];
 extern const size_t rpc_descriptors_size;

@@ -9,13 +9,13 @@
 
 #include "base/arena.h"
 #include "base/ids.h"
-#include "rpc/scope.h"
+#include "rpc/service/request_context.h"
 
 enum { CALL_DEADLINE_MS = 50000 };
 
-/* One call: start with call_begin, hand &call->scope to the store, end with call_end. */
+/* One call: start with call_begin, hand &call->ctx to the store, end with call_end. */
 struct call {
-    struct scope scope;
+    struct request_context ctx;
     struct latch *latch;
     struct latch own;
     atomic_int answers;
@@ -43,7 +43,7 @@ UNUSED static void on_answer(void *arg, struct err error, const ProtobufCMessage
 }
 
 /* `latch` counts its answer; NULL: one of its own, for call_wait. */
-UNUSED static struct scope *call_begin(struct call *call, struct latch *latch)
+UNUSED static struct request_context *call_begin(struct call *call, struct latch *latch)
 {
     memset(call, 0, sizeof *call);
     call->latch = latch;
@@ -51,12 +51,12 @@ UNUSED static struct scope *call_begin(struct call *call, struct latch *latch)
         latch_set(&call->own, 1);
         call->latch = &call->own;
     }
-    call->scope = (struct scope){.arena = arena_new(1 << 20),
-                                 .deadline_ms = in_ms(CALL_DEADLINE_MS),
-                                 .request = "unit-test",
-                                 .done = on_answer,
-                                 .arg = call};
-    return &call->scope;
+    call->ctx = (struct request_context){.arena = arena_new(1 << 20),
+                                         .deadline_ms = in_ms(CALL_DEADLINE_MS),
+                                         .request = "unit-test",
+                                         .done = on_answer,
+                                         .arg = call};
+    return &call->ctx;
 }
 
 UNUSED static void call_wait(struct call *call)
@@ -71,8 +71,8 @@ UNUSED static void call_end(struct call *call)
     if (call->reply != NULL)
         protobuf_c_message_free_unpacked(call->reply, NULL);
     call->reply = NULL;
-    arena_free(call->scope.arena);
-    call->scope.arena = NULL;
+    arena_free(call->ctx.arena);
+    call->ctx.arena = NULL;
 }
 
 /* Waits, ends, and gives the error's code. */

@@ -15,7 +15,7 @@
 #include "base/err.h"
 #include "proto/inventory.pb-c.h"
 #include "proto/orders.pb-c.h"
-#include "rpc/server.h"
+#include "rpc/server/server.h"
 
 enum { SHOP_KEYS_MAX = 64, SHOP_LOOK_NS = 10000000 };
 

@@ -911,7 +911,7 @@ static void submit_puts(void *arg)
     struct put *puts = arg;
 
     for (int i = 0; i < TOGETHER; i++)
-        carts_put(the_db, &puts[i].call.scope, &puts[i].in);
+        carts_put(the_db, &puts[i].call.ctx, &puts[i].in);
 }
 
 /* Two demand what is there, one demands what is not, one demands nothing. */

@@ -449,7 +449,7 @@ static void a_reply_holds_no_more_than_a_message_can(void **state)
     wait_placed(200);
     while (seen < 200) {
         Events__V1__ReadRequest request = EVENTS__V1__READ_REQUEST__INIT;
-        struct scope *scope = call_begin(&call, NULL);
+        struct request_context *scope = call_begin(&call, NULL);
         arena_free(scope->arena);
         scope->arena = arena_new(RPC_ARENA_MAX);
         request.after = seen;

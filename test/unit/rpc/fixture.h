@@ -32,9 +32,9 @@
 #include "base/log.h"
 #include "proto/inventory.pb-c.h"
 #include "proto/rpc.pb-c.h"
-#include "rpc/channel.h"
-#include "rpc/keys.h"
-#include "rpc/server.h"
+#include "rpc/auth/keys.h"
+#include "rpc/client/channel.h"
+#include "rpc/server/server.h"
 #include "unit/nng_leaks.h"
 
 #define GET_STOCK "inventory.v1.Inventory/GetStock"

@@ -1,0 +1,228 @@
+/*
+ * channel.c - see channel.h: opening and closing.  call.h is one call.
+ */
+#include "rpc/client/call.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+
+enum {
+    IN_FLIGHT_MOST = 65536,
+    STRAGGLERS_MS = 100, /* see settle */
+};
+
+/* ---------------------------------------------------------- lifecycle */
+
+static struct err open_endpoints(struct channel *channel,
+                                 const struct channel_config *config)
+{
+    char *list = strdup(config->addresses), *rest = list, *url;
+    struct err e = list == NULL ? err_memory() : ERR_NONE;
+
+    while (!failed(e) && (url = strsep(&rest, ",")) != NULL) {
+        url += strspn(url, " ");
+        url[strcspn(url, " ")] = '\0';
+        if (channel->endpoint_count == ADDRESSES_MAX)
+            e = err_make(ERR_INVALID_ARGUMENT, "a channel has at most %d addresses",
+                         ADDRESSES_MAX);
+        else
+            e = endpoint_open(&channel->endpoints[channel->endpoint_count++], url,
+                              &config->tls, channel);
+    }
+    free(list);
+    return e;
+}
+
+static void open_metrics(struct channel *channel, const struct channel_config *config)
+{
+    char label[METRIC_LABELS_SIZE];
+
+    snprintf(label, sizeof label, "service=%s", config->service);
+    stats_open(&channel->stats, config->metrics, "rpc_client", label);
+    channel->retries = metrics_counter(config->metrics, "rpc_client_retries", label);
+    channel->rested =
+        metrics_counter(config->metrics, "rpc_client_failed_attempts", label);
+}
+
+/* The service as the list has it, and a new session with it. */
+static struct err callee_new(const struct channel *channel, const struct peers *services,
+                             struct callee **out)
+{
+    const struct peer *peer =
+        peers_find(services, channel->service, strlen(channel->service));
+
+    if (peer == NULL)
+        return err_make(ERR_INVALID_ARGUMENT, "'%s' is not among the known services",
+                        channel->service);
+    struct callee *callee = calloc(1, sizeof *callee);
+    if (callee == NULL)
+        return err_memory();
+    callee->list = peers_share(services);
+    callee->peer = peer;
+    callee->users = 1;
+    seal_session_start(&callee->session, peers_own(services), peer->public_key);
+    *out = callee;
+    return ERR_NONE;
+}
+
+struct err channel_set_services(struct channel *channel, const struct peers *services)
+{
+    struct callee *callee = NULL;
+    struct err e = callee_new(channel, services, &callee);
+
+    if (failed(e))
+        return e;
+    pthread_mutex_lock(&channel->lock);
+    struct callee *before = channel->callee;
+    channel->callee = callee;
+    callee_leave(before);
+    pthread_mutex_unlock(&channel->lock);
+    return ERR_NONE;
+}
+
+struct err channel_set_tls(struct channel *channel, const struct tls_pem *pem)
+{
+    nng_tls_config *made[ADDRESSES_MAX] = {NULL};
+    struct err e = ERR_NONE;
+
+    for (size_t i = 0; i < channel->endpoint_count && !failed(e); i++)
+        e = tls_config_of(pem, TLS_CALL, channel->endpoints[i].url, &made[i]);
+    pthread_mutex_lock(&channel->lock);
+    for (size_t i = 0; i < channel->endpoint_count; i++) {
+        if (made[i] != NULL && failed(e))
+            nng_tls_config_free(made[i]);
+        else if (made[i] != NULL)
+            endpoint_set_tls(&channel->endpoints[i], made[i]);
+    }
+    pthread_mutex_unlock(&channel->lock);
+    return e;
+}
+
+static int64_t look_after_lanes(void *arg)
+{
+    struct channel *channel = arg;
+    int64_t next_ms = INT64_MAX;
+
+    for (size_t i = 0; i < channel->endpoint_count; i++) {
+        int64_t ms =
+            lane_sweep(channel->endpoints[i].lane, atomic_load(&channel->closing));
+        if (ms < next_ms)
+            next_ms = ms;
+    }
+    return next_ms;
+}
+
+static struct channel *channel_new(const struct channel_config *config)
+{
+    struct channel *channel = calloc(1, sizeof *channel);
+
+    if (channel == NULL)
+        return NULL;
+    pthread_mutex_init(&channel->lock, NULL);
+    clock_cond_init(&channel->idle);
+    atomic_init(&channel->closing, false);
+    snprintf(channel->own_name, sizeof channel->own_name, "%s", key_name(config->key));
+    channel->in_flight_max = config->in_flight_max;
+    snprintf(channel->service, sizeof channel->service, "%s", config->service);
+    open_metrics(channel, config);
+    channel->calls = calloc(config->in_flight_max + CANCELS_MAX, sizeof(struct call *));
+    return channel;
+}
+
+struct err channel_open(const struct channel_config *config, struct channel **out)
+{
+    if (config->in_flight_max < 1 || config->in_flight_max > IN_FLIGHT_MOST)
+        return err_make(ERR_INVALID_ARGUMENT, "a channel has 1 to %d calls in flight",
+                        IN_FLIGHT_MOST);
+    struct channel *channel = channel_new(config);
+    if (channel == NULL)
+        return err_memory();
+    struct err e = channel->calls == NULL
+                       ? err_memory()
+                       : callee_new(channel, config->services, &channel->callee);
+    if (!failed(e))
+        e = sweeper_open(&channel->sweeper, look_after_lanes, channel);
+    if (!failed(e))
+        e = open_endpoints(channel, config);
+    if (failed(e)) {
+        channel_close(channel);
+        return e;
+    }
+    *out = channel;
+    return ERR_NONE;
+}
+
+bool channel_connected(const struct channel *channel)
+{
+    for (size_t i = 0; i < channel->endpoint_count; i++)
+        if (atomic_load(&channel->endpoints[i].connected) > 0)
+            return true;
+    return false;
+}
+
+/* Ends what every call waits for.  One between two waits is missed: asked repeatedly. */
+static void abort_all(struct channel *channel)
+{
+    for (size_t i = 0; i < channel->call_count; i++)
+        nng_aio_cancel(channel->calls[i]->pause);
+    sweeper_want(&channel->sweeper, 0);
+}
+
+static void wait_idle(struct channel *channel)
+{
+    const int64_t step_ms = 10;
+
+    pthread_mutex_lock(&channel->lock);
+    while (channel->in_flight > 0) {
+        pthread_mutex_unlock(&channel->lock);
+        abort_all(channel);
+        pthread_mutex_lock(&channel->lock);
+        if (channel->in_flight > 0)
+            clock_cond_wait(&channel->idle, &channel->lock,
+                            clock_monotonic_ms() + step_ms);
+    }
+    pthread_mutex_unlock(&channel->lock);
+}
+
+/*
+ * A connection of nng 1.5.2 that is closed just when an answer begins to arrive (its
+ * length is read, the rest is not) waits for that answer's end for ever, and with it
+ * everything of nng in the process that is still to be closed.  So when answers may be on
+ * their way that nobody waits for, they are given a moment to arrive.
+ */
+static void settle(const struct channel *channel)
+{
+    if (atomic_load(&channel->stragglers))
+        nanosleep(&(struct timespec){.tv_nsec = STRAGGLERS_MS * 1000000}, NULL);
+}
+
+void channel_close(struct channel *channel)
+{
+    if (channel == NULL)
+        return;
+    pthread_mutex_lock(&channel->lock);
+    atomic_store(&channel->closing, true);
+    if (channel->in_flight > 0)
+        atomic_store(&channel->stragglers, true);
+    pthread_mutex_unlock(&channel->lock);
+    wait_idle(channel);
+    settle(channel);
+    while (atomic_load(&channel->inside) > 0) /* a caller on its way out */
+        sched_yield();
+    sweeper_stop(&channel->sweeper);
+    for (size_t i = 0; i < channel->endpoint_count; i++)
+        endpoint_close(&channel->endpoints[i]);
+    sweeper_close(&channel->sweeper);
+    for (size_t i = 0; i < channel->call_count; i++)
+        call_free(channel->calls[i]);
+    free(channel->calls);
+    callee_leave(channel->callee);
+    pthread_cond_destroy(&channel->idle);
+    pthread_mutex_destroy(&channel->lock);
+    free(channel);
+}
