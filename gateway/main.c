@@ -26,9 +26,9 @@
 #include "gateway/traffic.h"
 #include "http/fetch.h"
 #include "http/tls.h"
-#include "rpc/auth/follow.h"
+#include "rpc/auth/reload.h"
 #include "rpc/client/channel.h"
-#include "rpc/nng_defects/pulse.h"
+#include "rpc/nng_defects/nng_defects.h"
 #include "rpc/service/runtime.h"
 
 enum { RPC_IN_FLIGHT_MAX = 64, RPC_DRAIN_MS = 1000 };
@@ -37,13 +37,13 @@ enum { RPC_IN_FLIGHT_MAX = 64, RPC_DRAIN_MS = 1000 };
 struct parts {
     struct settings settings;
     struct runtime host; /* our key, what is counted, and the RPC server */
-    struct peers *services;
+    struct principals *services;
     struct gateway gateway;
     bool fetching; /* libcurl was started */
     struct http_tls *tls;
     struct http *http;
     struct follow *follow; /* keeps the channels' keys as the services' file is */
-    struct pulse *pulse;
+    struct self_watch *self_watch;
     bool serving; /* all of it was started */
 };
 
@@ -78,7 +78,7 @@ static struct err open_keys(const struct settings *s, struct parts *p)
     struct err e = runtime_open(&p->host, &host);
 
     if (!failed(e))
-        e = peers_read(s->services_file, false, p->host.key, &p->services);
+        e = principals_read(s->services_file, false, p->host.key, &p->services);
     if (!failed(e))
         e = jwt_open(&jwt, &p->gateway.jwt);
     if (!failed(e))
@@ -131,7 +131,7 @@ static struct err open_channel(const struct settings *s, const struct parts *p,
     return channel_open(&config, out);
 }
 
-static struct err use_services(void *arg, const struct peers *services)
+static struct err use_services(void *arg, const struct principals *services)
 {
     struct parts *p = arg;
     struct err e = channel_set_services(p->gateway.orchestrator, services);
@@ -267,7 +267,7 @@ static struct err start(void *arg)
     if (!failed(e))
         e = follow_services(s, p);
     if (!failed(e) && s->rpc_url[0] == '\0') /* else its server's watch sees to it */
-        e = pulse_start(&p->pulse);
+        e = self_watch_start(&p->self_watch);
     if (!failed(e))
         e = start_http(s, p);
     if (!failed(e))
@@ -324,7 +324,7 @@ static bool stop(void *arg)
     }
     bool whole = runtime_stop_serving(&p->host, RPC_DRAIN_MS);
     follow_stop(p->follow);
-    pulse_stop(p->pulse);
+    self_watch_stop(p->self_watch);
     /* In this order: an answer of one may lead to a call of the next. */
     channel_close(p->gateway.orchestrator);
     channel_close(p->gateway.inventory);
@@ -340,7 +340,7 @@ static bool stop(void *arg)
     answers_close(p->gateway.answers);
     jwt_close(p->gateway.jwt);
     traffic_free(p->gateway.traffic);
-    peers_free(p->services);
+    principals_free(p->services);
     runtime_close(&p->host);
     return whole;
 }

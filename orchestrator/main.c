@@ -13,7 +13,7 @@
 #include "orchestrator/recover.h"
 #include "orchestrator/saga.h"
 #include "orchestrator/service.h"
-#include "rpc/auth/follow.h"
+#include "rpc/auth/reload.h"
 #include "rpc/client/channel.h"
 #include "rpc/service/runtime.h"
 
@@ -113,7 +113,7 @@ enum {
 struct environment {
     struct settings settings;
     struct runtime host;
-    struct peers *services;
+    struct principals *services;
     struct db *db;
     struct channel *inventory, *payment;
     struct sagas *sagas;
@@ -181,7 +181,7 @@ static struct err open_channel(struct environment *env, const char *service,
     return channel_open(&config, out);
 }
 
-static struct err use_services(void *arg, const struct peers *services)
+static struct err use_services(void *arg, const struct principals *services)
 {
     struct environment *env = arg;
     struct err e = channel_set_services(env->inventory, services);
@@ -338,7 +338,7 @@ static struct err start(void *arg)
     struct err e = runtime_open(&env->host, &host);
 
     if (!failed(e))
-        e = peers_read(s->services_file, false, env->host.key, &env->services);
+        e = principals_read(s->services_file, false, env->host.key, &env->services);
     if (!failed(e))
         e = open_database(env);
     if (!failed(e))
@@ -423,7 +423,7 @@ static bool stop(void *arg)
     channel_close(env->payment);
     db_close(env->db);
     feed_free(env->feed);
-    peers_free(env->services);
+    principals_free(env->services);
     runtime_close(&env->host);
     return whole;
 }

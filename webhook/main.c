@@ -18,8 +18,8 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/notice.h"
-#include "rpc/auth/follow.h"
-#include "rpc/nng_defects/pulse.h"
+#include "rpc/auth/reload.h"
+#include "rpc/nng_defects/nng_defects.h"
 #include "rpc/service/runtime.h"
 #include "webhook/roster.h"
 
@@ -77,9 +77,9 @@ static const struct conf_table TABLE = {
 struct environment {
     struct settings settings;
     struct runtime host; /* our key, what is counted, and the RPC server */
-    struct peers *services;
+    struct principals *services;
     struct channel *channel;
-    struct pulse *pulse;
+    struct self_watch *self_watch;
     struct follow *follow; /* keeps the channel's key as the services' file is */
     struct roster roster;
     struct notice *notice; /* of what is asked for in the state folder */
@@ -123,7 +123,7 @@ static struct err open_channel(struct environment *env)
     struct err e = runtime_open(&env->host, &host);
 
     if (!failed(e))
-        e = peers_read(s->services_file, false, env->host.key, &env->services);
+        e = principals_read(s->services_file, false, env->host.key, &env->services);
     if (failed(e))
         return e;
     const struct channel_config config = {
@@ -138,7 +138,7 @@ static struct err open_channel(struct environment *env)
     return channel_open(&config, &env->channel);
 }
 
-static struct err use_services(void *channel, const struct peers *services)
+static struct err use_services(void *channel, const struct principals *services)
 {
     return channel_set_services(channel, services);
 }
@@ -236,9 +236,10 @@ static struct err serve_rpc(struct environment *env)
         return err_make(ERR_INVALID_ARGUMENT,
                         "rpc_url and callers_file go together; set both or none");
     env->host.health_parts = health_parts;
-    struct err e = host.listen_url[0] == '\0'
-                       ? pulse_start(&env->pulse) /* else the server's watch sees to it */
-                       : runtime_serve_all(&env->host, &host, NULL, 0, health, env);
+    struct err e =
+        host.listen_url[0] == '\0'
+            ? self_watch_start(&env->self_watch) /* else the server's watch sees to it */
+            : runtime_serve_all(&env->host, &host, NULL, 0, health, env);
     return failed(e) ? e : runtime_follow_tls(&env->host, &host, use_certificates, env);
 }
 
@@ -307,10 +308,10 @@ static bool stop(void *arg)
     notice_stop(env->notice);
     roster_stop(&env->roster);
     follow_stop(env->follow);
-    pulse_stop(env->pulse);
+    self_watch_stop(env->self_watch);
     if (env->channel != NULL)
         channel_close(env->channel);
-    peers_free(env->services);
+    principals_free(env->services);
     runtime_close(&env->host);
     curl_global_cleanup();
     return true; /* what was not received is pending, on disk */

@@ -185,7 +185,7 @@ class ReloadTls(StackTest):
                 return int(connection.getpeercert()["serialNumber"], 16)
 
     def serves(self, service, serial, *pair):
-        """Not yet, too, if it could not be asked: nng 1.5.2 may just listen anew (watch.h)."""
+        """Not yet, too, if it could not be asked: nng 1.5.2 may just listen anew (nng_defects.h)."""
         with contextlib.suppress(OSError):
             return self.served(service, *pair) == serial
         return False

@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "rpc/auth/keys.h"
+#include "rpc/auth/principals.h"
 
 enum {
     DIGEST_BYTES = 16,
@@ -113,7 +113,7 @@ static void reflection_describe(Rpc__V1__Reflection_Service *service,
 {
     struct standard *standard = ((struct reflection *)(void *)service)->of;
     const struct standard_config *config = &standard->config;
-    const struct peer *caller = config->caller(closure_data);
+    const struct principal *caller = config->caller(closure_data);
     Rpc__V1__DescribeReply answer = RPC__V1__DESCRIBE_REPLY__INIT;
 
     answer.n_services = *config->service_count;

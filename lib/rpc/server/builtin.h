@@ -21,7 +21,7 @@ struct standard_config {
     const size_t *service_count;       /* read when asked: the standard ones come last */
     /* Cancels calls of the caller of `call` that have that id; how many. */
     unsigned (*cancel)(struct rpc_call *call, const char *id);
-    const struct peer *(*caller)(const struct rpc_call *call);
+    const struct principal *(*caller)(const struct rpc_call *call);
 };
 
 enum { STANDARD_SERVICES = 4 };

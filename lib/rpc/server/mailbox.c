@@ -9,7 +9,7 @@
  * sees to it that one is, as long as it waits for answers.  More than a few are given back
  * empty, so that the exchanges are free to receive, and nobody can hold what others need.
  */
-#include "rpc/nng_defects/ended.h"
+#include "rpc/nng_defects/nng_defects.h"
 #include "rpc/server/serving.h"
 
 #include <stdlib.h>
@@ -102,7 +102,7 @@ void mailbox_on_pipe(nng_pipe pipe, nng_pipe_ev event, void *server)
     else
         go(server, pipe);
     if (event == NNG_PIPE_EV_REM_POST)
-        ended_count();
+        connection_ended();
 }
 
 /* ---------------------------------------------------------- sending */

@@ -103,8 +103,8 @@ static bool pass_request(const struct invocation *i)
 
 /* One number for who calls and how it names the call, which nobody outside can foresee.
  */
-static uint64_t hash_owner(const struct rpc_server *server, const struct peer *caller,
-                           const char *id)
+static uint64_t hash_owner(const struct rpc_server *server,
+                           const struct principal *caller, const char *id)
 {
     char text[KEY_NAME_MAX + 1 + ENVELOPE_ID_MAX + 1];
     uint64_t hash;
@@ -230,7 +230,7 @@ static void serve(struct rpc_call *call, int64_t now_ms)
         return;
     }
     const char *method = call->request->method;
-    if (!standard_is_open(method) && !peer_may_call(call->opened.caller, method)) {
+    if (!standard_is_open(method) && !principal_may_call(call->opened.caller, method)) {
         refuse(call, REFUSED_FORBIDDEN,
                err_make(ERR_PERMISSION_DENIED, "%s may not call %s",
                         call->opened.caller->name, method));
@@ -250,15 +250,15 @@ static void serve(struct rpc_call *call, int64_t now_ms)
 /* The list in force now.  The call keeps its share of it until it needs another, so what
  * handlers use of it stays, and nothing is locked or counted while the list is the same.
  */
-static const struct peers *current_callers(struct rpc_call *call)
+static const struct principals *current_callers(struct rpc_call *call)
 {
     struct rpc_server *server = call->server;
 
     if (call->callers == atomic_load(&server->callers))
         return call->callers;
-    peers_free(call->callers);
+    principals_free(call->callers);
     pthread_mutex_lock(&server->lock);
-    call->callers = peers_share(atomic_load(&server->callers));
+    call->callers = principals_share(atomic_load(&server->callers));
     pthread_mutex_unlock(&server->lock);
     return call->callers;
 }

@@ -24,7 +24,7 @@ void server_free(struct rpc_server *server)
         (server->abandoned ? nng_aio_reap : nng_aio_free)(server->exchanges[i].aio);
     for (size_t i = 0; i < server->call_count; i++) {
         arena_free(server->calls[i].arena);
-        peers_free(server->calls[i].callers);
+        principals_free(server->calls[i].callers);
     }
     free(server->exchanges);
     free(server->calls);
@@ -34,14 +34,14 @@ void server_free(struct rpc_server *server)
     metrics_free(server->own_metrics);
     window_free(server->window);
     limits_free(server->limits);
-    peers_free(atomic_load(&server->callers));
+    principals_free(atomic_load(&server->callers));
     pthread_mutex_destroy(&server->lock);
     free(server);
 }
 
 /* ---------------------------------------------------------- lifecycle */
 
-static const struct peer *caller_of(const struct rpc_call *call)
+static const struct principal *caller_of(const struct rpc_call *call)
 {
     return call->opened.caller;
 }
@@ -99,7 +99,7 @@ static struct rpc_server *server_new(const struct rpc_server_config *config)
         return NULL;
     pthread_mutex_init(&server->lock, NULL);
     server->access_log = config->access_log;
-    atomic_init(&server->callers, peers_share(config->callers));
+    atomic_init(&server->callers, principals_share(config->callers));
     server->limits = limits_new(config->caller_in_flight_max, config->caller_per_second);
     randombytes_buf(server->salt, sizeof server->salt);
     crypto_shorthash_keygen(server->hash_key);
@@ -191,14 +191,14 @@ struct err rpc_server_start(const struct rpc_server_config *config,
     return ERR_NONE;
 }
 
-void rpc_server_set_callers(struct rpc_server *server, const struct peers *callers)
+void rpc_server_set_callers(struct rpc_server *server, const struct principals *callers)
 {
-    struct peers *share = peers_share(callers);
+    struct principals *share = principals_share(callers);
 
     pthread_mutex_lock(&server->lock);
-    struct peers *before = atomic_exchange(&server->callers, share);
+    struct principals *before = atomic_exchange(&server->callers, share);
     pthread_mutex_unlock(&server->lock);
-    peers_free(before);
+    principals_free(before);
 }
 
 struct err rpc_server_set_tls(struct rpc_server *server, const struct tls_pem *pem)

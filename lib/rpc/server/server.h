@@ -10,7 +10,7 @@
  * before, past their deadline, or not well-formed.
  *
  * nng 1.5.2 stops accepting after an aborted handshake; a watch thread dials the server's
- * own address and listens again when that fails (watch.h), which costs every connection:
+ * own address and listens again when that fails (nng_defects.h), which costs every connection:
  * channels connect and ask again.
  */
 #pragma once
@@ -22,7 +22,7 @@
 #include "base/err.h"
 #include "base/metrics.h"
 #include "base/trace.h"
-#include "rpc/auth/keys.h"
+#include "rpc/auth/principals.h"
 #include "rpc/auth/tls.h"
 #include "rpc/wire/bounds.h"
 
@@ -40,7 +40,8 @@ struct rpc_health_part {
 struct rpc_server_config {
     const char *url;      /* ipc:///path, tcp://address:port or tls+tcp://address:port */
     struct tls_files tls; /* for the last */
-    const struct peers *callers; /* read with our key; the server takes a share of it */
+    const struct principals
+        *callers; /* read with our key; the server takes a share of it */
     /* Borrowed; Health, Reflection, Metrics and Calls are added by the server itself. */
     ProtobufCService *const *services;
     size_t service_count;
@@ -66,7 +67,7 @@ struct err rpc_server_start(const struct rpc_server_config *config,
                             struct rpc_server **out) __attribute__((warn_unused_result));
 
 /* Who may call from the next request on; takes a share.  Those being served go on. */
-void rpc_server_set_callers(struct rpc_server *server, const struct peers *callers);
+void rpc_server_set_callers(struct rpc_server *server, const struct principals *callers);
 
 /* Certificates for the connections that come from now on; those that stand live on.  As
  * watch_set_tls: not on an nng thread, nor while the server is stopped. */

@@ -17,7 +17,7 @@
 #include "base/ids.h"
 #include "rpc/auth/rejections.h"
 #include "rpc/common/stats.h"
-#include "rpc/nng_defects/watch.h"
+#include "rpc/nng_defects/nng_defects.h"
 #include "rpc/server/builtin.h"
 #include "rpc/server/limits.h"
 #include "rpc/server/server.h"
@@ -85,9 +85,9 @@ struct rpc_call {
     char id[ENVELOPE_ID_MAX + 1]; /* the request's, for whoever tells of the call */
     const char *service, *method; /* likewise; static */
     struct cancel cancel;
-    struct peers *callers;     /* the list the latest frame was opened with; a share */
-    struct limited *limited;   /* what the caller is counted in, while it is served */
-    const struct stats *stats; /* of the method, once its handler runs */
+    struct principals *callers; /* the list the latest frame was opened with; a share */
+    struct limited *limited;    /* what the caller is counted in, while it is served */
+    const struct stats *stats;  /* of the method, once its handler runs */
     int64_t begun_us;
 };
 
@@ -107,7 +107,7 @@ struct rpc_server {
     nng_socket socket;
     bool open;
     bool access_log;
-    struct peers *_Atomic callers; /* a share; replaced under the lock */
+    struct principals *_Atomic callers; /* a share; replaced under the lock */
     struct limits *limits;
     uint8_t salt[SEAL_SALT_SIZE];
     struct window *window;

@@ -9,12 +9,10 @@
 
 #include "base/log.h"
 #include "base/process.h"
-#include "rpc/auth/certificates.h"
-#include "rpc/auth/follow.h"
-#include "rpc/auth/key.h"
+#include "rpc/auth/reload.h"
 
 /* For closing sockets, files and threads, beyond what the settings allow for; above the time
- * that a socket of nng's is given (closing.h). */
+ * that a socket of nng's is given (nng_defects.h). */
 enum { CLOSING_MS = 15000 };
 
 struct err runtime_open(struct runtime *host, const struct runtime_settings *settings)
@@ -25,10 +23,10 @@ struct err runtime_open(struct runtime *host, const struct runtime_settings *set
     host->metrics = metrics_new();
     if (failed(e) || settings->callers_file[0] == '\0')
         return e;
-    return peers_read(settings->callers_file, true, host->key, &host->callers);
+    return principals_read(settings->callers_file, true, host->key, &host->callers);
 }
 
-static struct err use_callers(void *server, const struct peers *callers)
+static struct err use_callers(void *server, const struct principals *callers)
 {
     rpc_server_set_callers(server, callers);
     return ERR_NONE;
@@ -188,7 +186,7 @@ void runtime_close(struct runtime *host)
         host->derived = derived->next;
         sodium_free(derived);
     }
-    peers_free(host->callers);
+    principals_free(host->callers);
     key_free(host->key);
     metrics_free(host->metrics);
 }

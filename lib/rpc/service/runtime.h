@@ -9,13 +9,13 @@
 
 #include "base/conf.h"
 #include "base/metrics.h"
-#include "rpc/auth/keys.h"
+#include "rpc/auth/principals.h"
 #include "rpc/server/server.h"
 
 /* What a service that is called by RPC listens with. */
 struct runtime {
     struct key *key; /* until runtime_reload: what is to live on takes a share */
-    struct peers *callers;
+    struct principals *callers;
     const char *key_file;              /* borrowed */
     struct follow *follow;             /* keeps the server's callers as their file is */
     struct certificates *certificates; /* likewise those of tls+tcp:// */
