@@ -5,7 +5,7 @@
 #include "unit/rpc/fixture.h"
 
 #include "rpc/auth/reload.h"
-#include "rpc/server/limits.h"
+#include "rpc/server/rate_limiter.h"
 
 struct scene {
     struct world w;
@@ -261,42 +261,45 @@ static void a_caller_past_its_limit_can_still_ask_for_health(void **state)
 
 static void the_bucket_holds_a_second_and_the_hint_is_exact(void **state)
 {
-    struct limits *limits = limits_new(0, 10);
-    struct limited *l;
+    struct rate_limiter *limits = rate_limiter_new(0, 10);
+    struct caller_usage *l;
     int64_t now = 1000000;
 
     (void)state;
     for (int i = 0; i < 10; i++)
-        assert_ok(limits_enter(limits, "a", now, &l));
-    struct err e = limits_enter(limits, "a", now, &l);
+        assert_ok(rate_limiter_enter(limits, "a", now, &l));
+    struct err e = rate_limiter_enter(limits, "a", now, &l);
     assert_code(e, ERR_RESOURCE_EXHAUSTED);
     assert_int_equal(e.retry_after_ms, 100);
-    assert_ok(limits_enter(limits, "b", now, &l)); /* each has its own */
-    assert_code(limits_enter(limits, "a", now + 99000, &l), ERR_RESOURCE_EXHAUSTED);
-    assert_ok(limits_enter(limits, "a", now + 100000, &l));
-    assert_code(limits_enter(limits, "a", now + 100000, &l), ERR_RESOURCE_EXHAUSTED);
+    assert_ok(rate_limiter_enter(limits, "b", now, &l)); /* each has its own */
+    assert_code(rate_limiter_enter(limits, "a", now + 99000, &l), ERR_RESOURCE_EXHAUSTED);
+    assert_ok(rate_limiter_enter(limits, "a", now + 100000, &l));
+    assert_code(rate_limiter_enter(limits, "a", now + 100000, &l),
+                ERR_RESOURCE_EXHAUSTED);
     for (int i = 0; i < 10; i++)
-        assert_ok(limits_enter(limits, "a", now + 5000000, &l));
-    assert_code(limits_enter(limits, "a", now + 5000000, &l), ERR_RESOURCE_EXHAUSTED);
-    limits_free(limits);
+        assert_ok(rate_limiter_enter(limits, "a", now + 5000000, &l));
+    assert_code(rate_limiter_enter(limits, "a", now + 5000000, &l),
+                ERR_RESOURCE_EXHAUSTED);
+    rate_limiter_free(limits);
 }
 
 static void more_callers_than_are_remembered_share_one_limit(void **state)
 {
-    struct limits *limits = limits_new(1, 0);
-    struct limited *l, *others = NULL;
+    struct rate_limiter *limits = rate_limiter_new(1, 0);
+    struct caller_usage *l, *others = NULL;
     char name[16];
 
     (void)state;
     for (int i = 0; i < 4096; i++) {
         snprintf(name, sizeof name, "c%d", i);
-        assert_ok(limits_enter(limits, name, 0, &l));
+        assert_ok(rate_limiter_enter(limits, name, 0, &l));
     }
-    assert_ok(limits_enter(limits, "one-more", 0, &others));
-    assert_code(limits_enter(limits, "and-one-more", 0, &l), ERR_RESOURCE_EXHAUSTED);
-    limits_leave(limits, others);
-    assert_ok(limits_enter(limits, "and-one-more", 0, &l));
-    limits_free(limits);
+    assert_ok(rate_limiter_enter(limits, "one-more", 0, &others));
+    assert_code(rate_limiter_enter(limits, "and-one-more", 0, &l),
+                ERR_RESOURCE_EXHAUSTED);
+    rate_limiter_leave(limits, others);
+    assert_ok(rate_limiter_enter(limits, "and-one-more", 0, &l));
+    rate_limiter_free(limits);
 }
 
 int main(void)
