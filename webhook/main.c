@@ -76,7 +76,7 @@ static const struct conf_table TABLE = {
 
 struct environment {
     struct settings settings;
-    struct runtime host; /* our key, what is counted, and the RPC server */
+    struct runtime runtime; /* our key, what is counted, and the RPC server */
     struct principals *services;
     struct channel *channel;
     struct self_watch *self_watch;
@@ -119,21 +119,21 @@ static struct runtime_settings runtime_settings(const struct settings *s)
 static struct err open_channel(struct environment *env)
 {
     const struct settings *s = &env->settings;
-    struct runtime_settings host = runtime_settings(s);
-    struct err e = runtime_open(&env->host, &host);
+    struct runtime_settings rpc = runtime_settings(s);
+    struct err e = runtime_open(&env->runtime, &rpc);
 
     if (!failed(e))
-        e = principals_read(s->services_file, false, env->host.key, &env->services);
+        e = principals_read(s->services_file, false, env->runtime.key, &env->services);
     if (failed(e))
         return e;
     const struct channel_config config = {
         .service = "orchestrator",
         .addresses = s->orchestrator_addresses,
-        .key = env->host.key,
+        .key = env->runtime.key,
         .services = env->services,
         .in_flight_max = 2 * ENDPOINTS_MAX,
         .tls = {s->tls_cert, s->tls_key, s->tls_ca},
-        .metrics = env->host.metrics,
+        .metrics = env->runtime.metrics,
     };
     return channel_open(&config, &env->channel);
 }
@@ -146,7 +146,7 @@ static struct err use_services(void *channel, const struct principals *services)
 static struct err follow_services(struct environment *env)
 {
     return follow_start(&(struct follow_config){.path = env->settings.services_file,
-                                                .key = env->host.key,
+                                                .key = env->runtime.key,
                                                 .settle_ms = FOLLOW_SETTLE_MS,
                                                 .use = use_services,
                                                 .arg = env->channel},
@@ -230,17 +230,17 @@ static size_t health_parts(void *arg, struct rpc_health_part *parts)
 
 static struct err serve_rpc(struct environment *env)
 {
-    struct runtime_settings host = runtime_settings(&env->settings);
+    struct runtime_settings rpc = runtime_settings(&env->settings);
 
-    if ((host.listen_url[0] == '\0') != (host.callers_file[0] == '\0'))
+    if ((rpc.listen_url[0] == '\0') != (rpc.callers_file[0] == '\0'))
         return err_make(ERR_INVALID_ARGUMENT,
                         "rpc_url and callers_file go together; set both or none");
-    env->host.health_parts = health_parts;
+    env->runtime.health_parts = health_parts;
     struct err e =
-        host.listen_url[0] == '\0'
+        rpc.listen_url[0] == '\0'
             ? self_watch_start(&env->self_watch) /* else the server's watch sees to it */
-            : runtime_serve_all(&env->host, &host, NULL, 0, health, env);
-    return failed(e) ? e : runtime_follow_tls(&env->host, &host, use_certificates, env);
+            : runtime_serve_all(&env->runtime, &rpc, NULL, 0, health, env);
+    return failed(e) ? e : runtime_follow_tls(&env->runtime, &rpc, use_certificates, env);
 }
 
 static struct err start(void *arg)
@@ -288,8 +288,8 @@ static void reload(void *arg)
 {
     struct environment *env = arg;
 
-    runtime_reload(&env->host);
-    follow_now(env->follow, env->host.key);
+    runtime_reload(&env->runtime);
+    follow_now(env->follow, env->runtime.key);
     read_endpoints_again(env);
 }
 
@@ -304,7 +304,7 @@ static bool stop(void *arg)
 {
     struct environment *env = arg;
 
-    runtime_stop_serving(&env->host, RPC_DRAIN_MS);
+    runtime_stop_serving(&env->runtime, RPC_DRAIN_MS);
     notice_stop(env->notice);
     roster_stop(&env->roster);
     follow_stop(env->follow);
@@ -312,7 +312,7 @@ static bool stop(void *arg)
     if (env->channel != NULL)
         channel_close(env->channel);
     principals_free(env->services);
-    runtime_close(&env->host);
+    runtime_close(&env->runtime);
     curl_global_cleanup();
     return true; /* what was not received is pending, on disk */
 }

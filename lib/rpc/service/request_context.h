@@ -1,8 +1,8 @@
 /*
- * ctx.h - what a store function runs in: memory, a deadline, and where its answer goes.
+ * request_context.h - of a request that a store works for: memory, deadline, where to reply.
  *
- * The same way from a store's completion to an RPC reply in every service: a handler opens
- * a ctx, hands it to its store, and returns; the store calls `done` once, with a reply
+ * The same in every service: a handler opens the context, gives it to its store function, and
+ * returns; the store calls `done` once, with a reply
  * message or an error.
  */
 #pragma once
