@@ -120,7 +120,7 @@ static struct err add_line(struct principals *list, const char *where, char *lin
         e = err_make(ERR_INVALID_ARGUMENT, "%s: expected NAME PUBLIC%s", where,
                      callers ? " METHOD[,METHOD]" : "");
     else if (!distinct(list, p, callers))
-        e = err_make(ERR_INVALID_ARGUMENT, "%s: '%s' or its key stands there already",
+        e = err_make(ERR_INVALID_ARGUMENT, "%s: '%s' or its key is in the list already",
                      where, p->name);
     else if ((p->shared = agree(own, p)) == NULL ||
              (callers && key_earlier(own) != NULL &&

@@ -81,7 +81,7 @@ struct err principals_allow(const char *path, const char *name, const uint8_t *p
     if (fd < 0)
         return err_make(ERR_UNAVAILABLE, "%s cannot be opened: %s", path,
                         strerror(errno));
-    /* Two who add at once must not both find the name absent. */
+    /* Two programs that add at once must not both find the name absent. */
     struct err e =
         flock(fd, LOCK_EX) != 0
             ? err_make(ERR_UNAVAILABLE, "%s cannot be locked: %s", path, strerror(errno))

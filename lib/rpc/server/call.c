@@ -62,6 +62,14 @@ static void count_rejection(struct rejections *rejections, int rejection,
 
 /* ---------------------------------------------------------- replies */
 
+/* For want of memory there is no reply. */
+static void end_cut(struct rpc_call *call)
+{
+    connection_cut(call->pipe);
+    call_end(call, NULL);
+}
+
+/* Before the caller is known for certain, there is only a number to send. */
 static void reject_unsealed(struct rpc_call *call, enum seal_refusal reason,
                             const char *caller)
 {
@@ -69,8 +77,7 @@ static void reject_unsealed(struct rpc_call *call, enum seal_refusal reason,
 
     count_rejection(&call->server->rejections, (int)reason, caller, "-");
     if (nng_msg_alloc(&frame, SEAL_REFUSAL_SIZE) != 0) {
-        connection_cut(call->pipe);
-        call_end(call, NULL);
+        end_cut(call);
         return;
     }
     seal_refusal(nng_msg_body(frame), reason);
@@ -102,7 +109,7 @@ static void log_call(const struct rpc_call *call, const Rpc__V1__Response *respo
     struct log_record line;
     if (!log_begin(&line, LOG_INFO, "call"))
         return;
-    log_subject(&line, call->request->id, call->order);
+    log_subject(&line, request->id, call->order);
     log_pair(&line, "method", request->method);
     log_pair(&line, "caller", call->opened.caller->name);
     log_pair(&line, "result", response->status == 0 ? "ok" : response->reason);
@@ -130,27 +137,19 @@ static void end_without_reply(struct rpc_call *call)
     call_end(call, NULL);
 }
 
-struct late_frame {
-    struct rpc_call *call;
-    nng_msg *frame;
-};
-
-static void on_late_frame(void *arg)
+/* Of test builds: goes on with the call after some time. */
+static void later(int64_t ms, void (*fn)(void *call), struct rpc_call *call)
 {
-    struct late_frame *late = arg;
+    struct err e = timer_after(ms, fn, call);
 
-    call_end(late->call, late->frame);
-    free(late);
+    assert(!failed(e));
 }
 
-static void send_late(struct rpc_call *call, nng_msg *frame, int64_t ms)
+static void send_late_reply(void *arg)
 {
-    struct late_frame *late = malloc(sizeof *late);
+    struct rpc_call *call = arg;
 
-    assert(late != NULL);
-    *late = (struct late_frame){call, frame};
-    struct err e = timer_after(ms, on_late_frame, late);
-    assert(!failed(e));
+    call_end(call, call->late_reply);
 }
 
 static void send_response(struct rpc_call *call, Rpc__V1__Response *response)
@@ -168,16 +167,17 @@ static void send_response(struct rpc_call *call, Rpc__V1__Response *response)
     response->not_run = call->not_run;
     nng_msg *frame = envelope_pack(&response->base, SEAL_RESPONSE_OVERHEAD);
     if (frame == NULL) {
-        connection_cut(call->pipe);
-        call_end(call, NULL);
+        end_cut(call);
         return;
     }
     seal_response(nng_msg_body(frame), nng_msg_len(frame), call->server->salt,
                   call->opened.nonce, call->opened.shared);
-    if (fault.kind == FAULT_LATE)
-        send_late(call, frame, fault.late_ms);
-    else
+    if (fault.kind != FAULT_LATE) {
         call_end(call, frame);
+        return;
+    }
+    call->late_reply = frame;
+    later(fault.late_ms, send_late_reply, call);
 }
 
 static void log_failure(const struct rpc_call *call, const struct err *e)
@@ -201,11 +201,7 @@ static void hide_internals(struct rpc_call *call, struct err *e)
         return;
     log_failure(call, e);
     struct err hidden =
-        e->effect == EFFECT_NONE
-            ? err_make(e->code, "internal error; see the log of call %s",
-                       call->request->id)
-            : err_unknown(e->code, "internal error; see the log of call %s",
-                          call->request->id);
+        err_make(e->code, "internal error; see the log of call %s", call->request->id);
     hidden.effect = e->effect;
     *e = hidden;
 }
@@ -220,6 +216,18 @@ void rpc_call_fail(struct rpc_call *call, struct err error)
         error.subject = NULL;
     envelope_put_err(&error, &response);
     send_response(call, &response);
+}
+
+/* Fails the call before its handler; `why`: what it is counted as, 0: not counted. */
+static void reject(struct rpc_call *call, int why, struct err e)
+{
+    const char *id = call->request->id;
+
+    if (why != 0)
+        count_rejection(&call->server->rejections, why, call->opened.caller->name,
+                        visible_ascii(id, 1, ENVELOPE_ID_MAX) ? id : "-");
+    call->not_run = true;
+    rpc_call_fail(call, e);
 }
 
 /* The closure that handlers are given. */
@@ -247,20 +255,52 @@ static void reply(const ProtobufCMessage *message, void *closure_data)
 
 /* ---------------------------------------------------------- to the handler */
 
-static void reject(struct rpc_call *call, enum rejection rejection, struct err e)
+/* The list in force now.  The call keeps its reference until the list is another: handlers may
+ * use the list, and nothing is locked or counted while it is the same. */
+static const struct principals *current_callers(struct rpc_call *call)
 {
-    const char *id = call->request->id;
+    struct rpc_server *server = call->server;
 
-    count_rejection(&call->server->rejections, (int)rejection, call->opened.caller->name,
-                    visible_ascii(id, 1, ENVELOPE_ID_MAX) ? id : "-");
-    call->not_run = true;
-    rpc_call_fail(call, e);
+    if (call->callers == atomic_load(&server->callers))
+        return call->callers;
+    principals_free(call->callers);
+    pthread_mutex_lock(&server->lock);
+    call->callers = principals_share(atomic_load(&server->callers));
+    pthread_mutex_unlock(&server->lock);
+    return call->callers;
 }
 
-/* The service and its method's index; false when there is none. */
-static bool find_method(const struct rpc_server *server, const char *name,
-                        const struct served **service, unsigned *index)
+/* Only after the replay cache has admitted the frame: anybody can send a copy of one. */
+static void trust(struct rpc_call *call)
 {
+    if (call->connection == NULL)
+        return;
+    pthread_mutex_lock(&call->server->lock);
+    call->connection->trusted = true;
+    pthread_mutex_unlock(&call->server->lock);
+}
+
+/* The time a request was on its way counts against its timeout.  The clocks of the two must agree
+ * better than the timeout for that; if the caller's is ahead, the time counts as 0. */
+static struct err check_deadline(struct rpc_call *call, int64_t now_ms)
+{
+    int64_t under_way = now_ms - call->request->sent_at_ms;
+
+    call->deadline_ms = clock_monotonic_ms() + call->request->timeout_ms;
+    if (under_way > 0)
+        call->deadline_ms -= under_way;
+    if (under_way < call->request->timeout_ms)
+        return ERR_NONE;
+    return err_make(ERR_DEADLINE_EXCEEDED,
+                    "came %lld ms after it was sent, with %u ms allowed: overloaded, or "
+                    "clocks that differ",
+                    (long long)under_way, call->request->timeout_ms);
+}
+
+/* Sets call->served and its method's index; false when there is none of that name. */
+static bool find_method(struct rpc_call *call, const char *name)
+{
+    const struct rpc_server *server = call->server;
     const char *slash = strchr(name, '/');
     size_t length = slash == NULL ? 0 : (size_t)(slash - name);
 
@@ -272,55 +312,84 @@ static bool find_method(const struct rpc_server *server, const char *name,
             protobuf_c_service_descriptor_get_method_by_name(d, slash + 1);
         if (m == NULL)
             return false;
-        *service = &server->served[i];
-        *index = (unsigned)(m - d->methods);
+        call->served = &server->served[i];
+        call->index = (unsigned)(m - d->methods);
         return true;
     }
     return false;
 }
 
-struct invocation {
-    ProtobufCService *service;
-    unsigned index;
-    const ProtobufCMessage *input;
-    struct rpc_call *call;
-};
-
-static void run(const struct invocation *i)
+/* Whether the call may run.  `why` is what it is counted as when it may not; 0: not counted. */
+static struct err check(struct rpc_call *call, int64_t now_ms, int *why)
 {
-    i->service->invoke(i->service, i->index, i->input, reply, i->call);
+    const Rpc__V1__Request *request = call->request;
+    const struct principal *caller = call->opened.caller;
+    const char *method = request->method;
+    struct err e = envelope_check(request);
+
+    *why = REJECTED_MALFORMED;
+    if (failed(e))
+        return e;
+    *why = REJECTED_EXPIRED;
+    e = check_deadline(call, now_ms);
+    if (failed(e))
+        return e;
+    *why = 0;
+    if (atomic_load(&call->server->stopping))
+        return err_make(ERR_UNAVAILABLE, "the server is stopping");
+    *why = REJECTED_FORBIDDEN;
+    if (!builtin_is_open(method) && !principal_may_call(caller, method))
+        return err_make(ERR_PERMISSION_DENIED, "%s may not call %s", caller->name,
+                        method);
+    *why = REJECTED_LIMITED;
+    if (!builtin_is_free(method))
+        e = rate_limiter_enter(call->server->limiter, caller->name, clock_monotonic_us(),
+                               &call->usage);
+    if (failed(e))
+        return e;
+    *why = REJECTED_UNIMPLEMENTED;
+    if (!find_method(call, method))
+        return err_make(ERR_UNIMPLEMENTED, "there is no method %s here", method);
+    call->input = protobuf_c_message_unpack(
+        call->served->descriptor->methods[call->index].input, arena_protobuf(call->arena),
+        request->payload.len, request->payload.data);
+    if (call->input != NULL)
+        return ERR_NONE;
+    bool memory = arena_memory_short(call->arena);
+    *why = memory ? (int)SEAL_NO_MEMORY : (int)REJECTED_MALFORMED;
+    return memory ? err_memory()
+                  : err_make(ERR_INVALID_ARGUMENT,
+                             "the payload does not unpack as the request of %s, or is "
+                             "too large",
+                             method);
 }
 
-static void on_late_request(void *arg)
+/* Nothing may touch the call after the handler was given it. */
+static void run(void *arg)
 {
-    run(arg);
-    free(arg);
+    struct rpc_call *call = arg;
+    ProtobufCService *service = call->served->service;
+
+    service->invoke(service, call->index, call->input, reply, call);
 }
 
-/* Faults of test builds, before the handler: refused, never answered, or late. */
-static bool pass_request(const struct invocation *i)
+/* Faults of test builds, before the handler: rejected, never answered, or late. */
+static void run_with_faults(struct rpc_call *call)
 {
-    struct fault fault = failpoint("serve", i->call->request->method, "before");
-    struct invocation *late;
-    struct err e;
+    struct fault fault = failpoint("serve", call->request->method, "before");
 
     switch (fault.kind) {
     case FAULT_ERROR:
-        i->call->not_run = true;
-        rpc_call_fail(i->call, err_make(ERR_UNAVAILABLE, "a fault was armed here"));
-        return false;
+        reject(call, 0, err_make(ERR_UNAVAILABLE, "a fault was armed here"));
+        break;
     case FAULT_DROP:
-        end_without_reply(i->call);
-        return false;
+        end_without_reply(call);
+        break;
     case FAULT_LATE:
-        late = malloc(sizeof *late);
-        assert(late != NULL);
-        *late = *i;
-        e = timer_after(fault.late_ms, on_late_request, late);
-        assert(!failed(e));
-        return false;
+        later(fault.late_ms, run, call);
+        break;
     default:
-        return true;
+        run(call);
     }
 }
 
@@ -338,17 +407,60 @@ static uint64_t hash_owner(const struct rpc_server *server,
 }
 
 /* From here on the call can be cancelled. */
-static void begin_work(struct rpc_call *call, const struct served *served,
-                       unsigned method)
+static void begin_work(struct rpc_call *call)
 {
+    const ProtobufCServiceDescriptor *service = call->served->descriptor;
+
+    call->stats = &call->served->stats[call->index];
+    call->begun_us = stats_begin(call->stats);
     snprintf(call->id, sizeof call->id, "%s", call->request->id);
-    call->service = served->descriptor->name;
-    call->method = served->descriptor->methods[method].name;
+    call->service = service->name;
+    call->method = service->methods[call->index].name;
     atomic_store(&call->owner,
                  hash_owner(call->server, call->opened.caller, call->request->id));
     atomic_store(&call->pipe_id, (unsigned)nng_pipe_id(call->pipe));
     cancel_begin(&call->cancel);
 }
+
+void call_serve(struct rpc_call *call, struct reply_slot *slot, uint8_t *frame,
+                size_t size)
+{
+    int64_t now_ms = clock_wall_ms();
+    int why;
+
+    call->replayed = call->not_run = false;
+    call->order[0] = '\0';
+    atomic_store(&call->order_known, false);
+    bool opened = seal_open_request(frame, size, current_callers(call), &call->opened);
+    if (opened && call->arena == NULL)
+        call->arena = arena_new(RPC_ARENA_MAX);
+    if (opened && call->arena != NULL)
+        call->request = rpc__v1__request__unpack(arena_protobuf(call->arena),
+                                                 call->opened.size, call->opened.text);
+    slot_frame_read(slot);
+    if (call->request == NULL) {
+        bool memory = opened && (call->arena == NULL || arena_memory_short(call->arena));
+        reject_unsealed(call, memory ? SEAL_NO_MEMORY : SEAL_NOT_OPENED,
+                        opened ? call->opened.caller->name : "-");
+        return;
+    }
+    enum seal_refusal refusal = window_admit(call->server->replay_cache, &call->opened,
+                                             call->request->sent_at_ms, now_ms);
+    if (refusal != 0) {
+        reject_unsealed(call, refusal, call->opened.caller->name);
+        return;
+    }
+    trust(call); /* and from here on the replies are sealed */
+    struct err e = check(call, now_ms, &why);
+    if (failed(e)) {
+        reject(call, why, e);
+        return;
+    }
+    begin_work(call);
+    run_with_faults(call);
+}
+
+/* ---------------------------------------------------------- cancelling */
 
 unsigned call_cancel(struct rpc_call *by, const char *id)
 {
@@ -374,154 +486,6 @@ void call_cancel_pipe(struct rpc_server *server, uint32_t pipe)
         if (token != 0 && atomic_load(&call->pipe_id) == pipe)
             cancel_ask(&call->cancel, token);
     }
-}
-
-/* The last step: nothing may touch the call after the handler was given it. */
-static void invoke(struct rpc_call *call)
-{
-    const Rpc__V1__Request *request = call->request;
-    const struct served *served;
-    unsigned index;
-
-    if (!find_method(call->server, request->method, &served, &index)) {
-        reject(
-            call, REJECTED_UNIMPLEMENTED,
-            err_make(ERR_UNIMPLEMENTED, "there is no method %s here", request->method));
-        return;
-    }
-    ProtobufCMessage *input = protobuf_c_message_unpack(
-        served->descriptor->methods[index].input, arena_protobuf(call->arena),
-        request->payload.len, request->payload.data);
-    if (input == NULL && arena_memory_short(call->arena)) {
-        reject(call, (enum rejection)SEAL_NO_MEMORY, err_memory());
-        return;
-    }
-    if (input == NULL) {
-        reject(
-            call, REJECTED_MALFORMED,
-            err_make(ERR_INVALID_ARGUMENT,
-                     "the payload does not unpack as the request of %s, or is too large",
-                     request->method));
-        return;
-    }
-    const struct invocation invocation = {served->service, index, input, call};
-    call->stats = &served->stats[index];
-    call->begun_us = stats_begin(call->stats);
-    begin_work(call, served, index);
-    if (pass_request(&invocation))
-        run(&invocation);
-}
-
-/* The time a request was on its way counts against its timeout.  The clocks of the two must agree
- * better than the timeout for that; if the caller's is ahead, the time counts as 0. */
-static bool in_time(struct rpc_call *call, int64_t now_ms)
-{
-    int64_t under_way = now_ms - call->request->sent_at_ms;
-
-    call->deadline_ms = clock_monotonic_ms() + call->request->timeout_ms;
-    if (under_way > 0)
-        call->deadline_ms -= under_way;
-    if (under_way < call->request->timeout_ms)
-        return true;
-    reject(call, REJECTED_EXPIRED,
-           err_make(ERR_DEADLINE_EXCEEDED,
-                    "came %lld ms after it was sent, with %u ms allowed: overloaded, or "
-                    "clocks that differ",
-                    (long long)under_way, call->request->timeout_ms));
-    return false;
-}
-
-/* The frame was admitted: from here on the answers are sealed. */
-static void serve(struct rpc_call *call, int64_t now_ms)
-{
-    struct err e = envelope_check(call->request);
-
-    if (failed(e)) {
-        reject(call, REJECTED_MALFORMED, e);
-        return;
-    }
-    if (!in_time(call, now_ms))
-        return;
-    if (atomic_load(&call->server->stopping)) {
-        call->not_run = true;
-        rpc_call_fail(call, err_make(ERR_UNAVAILABLE, "the server is stopping"));
-        return;
-    }
-    const char *method = call->request->method;
-    if (!builtin_is_open(method) && !principal_may_call(call->opened.caller, method)) {
-        reject(call, REJECTED_FORBIDDEN,
-               err_make(ERR_PERMISSION_DENIED, "%s may not call %s",
-                        call->opened.caller->name, method));
-        return;
-    }
-    if (!builtin_is_free(method)) {
-        e = rate_limiter_enter(call->server->limiter, call->opened.caller->name,
-                               clock_monotonic_us(), &call->usage);
-        if (failed(e)) {
-            reject(call, REJECTED_LIMITED, e);
-            return;
-        }
-    }
-    invoke(call);
-}
-
-/* The list in force now.  The call keeps its reference until the list is another: handlers may
- * use the list, and nothing is locked or counted while it is the same. */
-static const struct principals *current_callers(struct rpc_call *call)
-{
-    struct rpc_server *server = call->server;
-
-    if (call->callers == atomic_load(&server->callers))
-        return call->callers;
-    principals_free(call->callers);
-    pthread_mutex_lock(&server->lock);
-    call->callers = principals_share(atomic_load(&server->callers));
-    pthread_mutex_unlock(&server->lock);
-    return call->callers;
-}
-
-/* ---------------------------------------------------------- a frame */
-
-/* Only after the replay cache has admitted the frame: anybody can send a copy of one. */
-static void trust(struct rpc_call *call)
-{
-    if (call->connection == NULL)
-        return;
-    pthread_mutex_lock(&call->server->lock);
-    call->connection->trusted = true;
-    pthread_mutex_unlock(&call->server->lock);
-}
-
-void call_serve(struct rpc_call *call, struct reply_slot *slot, uint8_t *frame,
-                size_t size)
-{
-    struct rpc_server *server = call->server;
-    int64_t now_ms = clock_wall_ms();
-
-    call->replayed = call->not_run = false;
-    call->order[0] = '\0';
-    atomic_store(&call->order_known, false);
-    bool opened = seal_open_request(frame, size, current_callers(call), &call->opened);
-    if (opened && call->arena == NULL)
-        call->arena = arena_new(RPC_ARENA_MAX);
-    if (opened && call->arena != NULL)
-        call->request = rpc__v1__request__unpack(arena_protobuf(call->arena),
-                                                 call->opened.size, call->opened.text);
-    slot_frame_read(slot);
-    if (call->request == NULL) {
-        bool memory = opened && (call->arena == NULL || arena_memory_short(call->arena));
-        reject_unsealed(call, memory ? SEAL_NO_MEMORY : SEAL_NOT_OPENED,
-                        opened ? call->opened.caller->name : "-");
-        return;
-    }
-    enum seal_refusal refusal = window_admit(server->replay_cache, &call->opened,
-                                             call->request->sent_at_ms, now_ms);
-    if (refusal != 0) {
-        reject_unsealed(call, refusal, call->opened.caller->name);
-        return;
-    }
-    trust(call);
-    serve(call, now_ms);
 }
 
 /* ---------------------------------------------------------- what handlers ask and say */

@@ -16,7 +16,7 @@
 
 enum {
     BUCKETS = 256,
-    CALLERS_MAX = 4096, /* names remembered; those beyond share what is left of one */
+    CALLERS_MAX = 4096, /* names remembered; the others share the limits of one */
     SECOND_US = 1000000,
     IN_FLIGHT_HINT_MS = 50,
 };
@@ -83,8 +83,8 @@ static struct caller_usage *find(struct rate_limiter *limiter, const char *name)
 
 static struct err too_many(const char *caller, const char *what, int64_t after_ms)
 {
-    struct err e = err_make(ERR_RESOURCE_EXHAUSTED, "%s has as many calls %s as it may",
-                            caller, what);
+    struct err e =
+        err_make(ERR_RESOURCE_EXHAUSTED, "%s is at its limit of calls %s", caller, what);
 
     e.retry_after_ms = (uint32_t)after_ms;
     return e;
@@ -95,7 +95,7 @@ static struct err admit(struct rate_limiter *limiter, struct caller_usage *l,
                         const char *caller, int64_t now_us)
 {
     if (limiter->in_flight_max > 0 && l->in_flight >= limiter->in_flight_max)
-        return too_many(caller, "under way", IN_FLIGHT_HINT_MS);
+        return too_many(caller, "in progress", IN_FLIGHT_HINT_MS);
     if (limiter->per_second > 0) {
         int64_t from = l->full_again_us > now_us ? l->full_again_us : now_us;
         int64_t then = from + SECOND_US / limiter->per_second;

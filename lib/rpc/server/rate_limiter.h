@@ -1,9 +1,9 @@
 /*
- * rate_limiter.h - how much of a server one caller may have: calls at once, and calls a second.
+ * rate_limiter.h - limits of each caller: calls in progress, and calls a second.
  *
- * The second is a token bucket that holds one second's worth, so a caller may send those
- * at once and then one every 1/n second.  What is counted of a caller is kept by its
- * name, also while its list of callers is replaced.
+ * The latter is a token bucket that holds one second's worth: a caller may send n calls at once
+ * and then one every 1/n second.  Callers are told apart by name, so counts survive when the
+ * list of callers is replaced.
  */
 #pragma once
 
@@ -13,18 +13,15 @@
 #include "base/err.h"
 
 struct rate_limiter;
-struct caller_usage; /* one caller */
+struct caller_usage; /* what is counted for one caller */
 
 /* 0 means no such limit.  NULL when memory is short. */
 struct rate_limiter *rate_limiter_new(size_t in_flight_max, uint32_t per_second);
-/* When no call is under way.  NULL is allowed. */
+/* When no call is in progress.  NULL is allowed. */
 void rate_limiter_free(struct rate_limiter *limiter);
 
-/*
- * Counts a call of the caller as under way, until rate_limiter_leave of what `out` is set to
- * (NULL when there are no limiter).  RESOURCE_EXHAUSTED with a hint when it may have no
- * more.
- */
+/* Counts a call of the caller as in progress, until rate_limiter_leave of what `out` is set to
+ * (NULL when there are no limits).  RESOURCE_EXHAUSTED, with the time to wait, at the limit. */
 struct err rate_limiter_enter(struct rate_limiter *limiter, const char *caller,
                               int64_t now_us, struct caller_usage **out)
     __attribute__((warn_unused_result));

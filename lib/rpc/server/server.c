@@ -240,7 +240,7 @@ static void log_cut_call(const struct rpc_call *call)
     log_pair(&line, "caller", call->opened.caller->name);
     log_pair(&line, "note",
              "it was still being served when the time to stop was over; its outcome is "
-             "not told");
+             "not known");
     log_end(&line);
 }
 

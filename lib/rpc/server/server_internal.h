@@ -63,6 +63,13 @@ struct connection {
     TAILQ_ENTRY(connection) entry;
 };
 
+/* A service and the counts of its methods. */
+struct served {
+    const ProtobufCServiceDescriptor *descriptor;
+    ProtobufCService *service;
+    struct stats *stats; /* one a method */
+};
+
 /* One request being served; one of in_flight_max, used again and again. */
 struct rpc_call {
     struct rpc_server *server;
@@ -78,11 +85,15 @@ struct rpc_call {
     struct seal_opened opened;
     Rpc__V1__Request *request;
     int64_t deadline_ms;
+    const struct served *served; /* with index and input: what the handler is */
+    unsigned index;
+    const ProtobufCMessage *input;
+    nng_msg *late_reply; /* of test builds */
     bool replayed;
     bool not_run;            /* rejected before its handler */
     char order[ULID_SIZE];   /* the order it is about, for logs; "" when none is known */
     atomic_bool order_known; /* for other threads */
-    /* What cancels it by; written before `cancel` begins, so whoever sees its token sees
+    /* What cancels it by; written before `cancel` begins: a thread that sees its token sees
      * these.  The strings are for call_cut. */
     atomic_uint_fast64_t owner; /* hash_owner */
     atomic_uint pipe_id;
@@ -97,15 +108,8 @@ struct rpc_call {
     int64_t begun_us;
 };
 
-/* A service and the counts of its methods. */
-struct served {
-    const ProtobufCServiceDescriptor *descriptor;
-    ProtobufCService *service;
-    struct stats *stats; /* one a method */
-};
-
 /* Why a call was rejected, for the counter's label and the log. */
-enum rejection {
+enum {
     /* the first ones are enum seal_refusal's */
     REJECTED_MALFORMED = 7,
     REJECTED_EXPIRED,

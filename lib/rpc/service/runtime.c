@@ -124,10 +124,11 @@ static bool take_key(struct runtime *runtime, struct key *now)
 
     if (changed) {
         key_succeed(now, before);
-        log_line(LOG_INFO, "key_taken",
-                 "path=%s note=\"who calls by the one before is answered until the next "
-                 "SIGHUP\"",
-                 runtime->key_file);
+        log_line(
+            LOG_INFO, "key_taken",
+            "path=%s note=\"callers that use the key before are answered until the next "
+            "SIGHUP\"",
+            runtime->key_file);
     } else if (key_earlier(before) != NULL) {
         log_line(LOG_INFO, "earlier_key_forgotten", "path=%s", runtime->key_file);
     }

@@ -13,7 +13,7 @@
 #include "rpc/server/server.h"
 
 struct runtime {
-    struct key *key; /* until runtime_reload: who keeps it longer takes a reference */
+    struct key *key; /* until runtime_reload; take a reference to keep it longer */
     struct principals *callers;
     const char *key_file;              /* borrowed */
     struct follow *follow;             /* of the server's callers; see reload.h */
