@@ -1,13 +1,13 @@
 /*
  * keys.h - our own key pair, and the small text files that keys and access lists are.
  *
- *      key file    name = inventory    (mode 0600, holds the secret; '#' starts a comment)
+ *      key file    name = inventory    (mode 0600, has the secret; '#' starts a comment)
  *                  public = BASE64
  *                  secret = BASE64
  *
- * Keys are X25519, as libsodium's crypto_box uses them.  Secrets live in sodium_malloc memory,
- * which is never swapped or dumped and is wiped when freed.  The lists of services and
- * callers are principals.h.
+ * Keys are X25519, as libsodium's crypto_box uses them.  Secrets live in sodium_malloc
+ * memory, which is never swapped or dumped and is wiped when freed.  The lists of
+ * services and callers are principals.h.
  */
 #pragma once
 
@@ -29,8 +29,8 @@ enum {
 /* Our own key pair.  Thread-safe once read. */
 struct key;
 
-/* Writes a new key file, mode 0600; ALREADY_EXISTS rather than replace one.  A file that could
- * not be written whole is removed. */
+/* Writes a new key file, mode 0600; ALREADY_EXISTS rather than replace one.  A file that
+ * could not be written whole is removed. */
 struct err key_create(const char *path, const char *name)
     __attribute__((warn_unused_result));
 
@@ -38,21 +38,22 @@ struct err key_create(const char *path, const char *name)
 struct err key_read(const char *path, struct key **out)
     __attribute__((warn_unused_result));
 
-/* Another reference.  The key lives until key_free was called for key_read and each of these. */
+/* Another reference.  The key lives until key_free was called for key_read and each of
+ * these. */
 struct key *key_share(const struct key *key);
 void key_free(struct key *key); /* NULL is allowed */
 
-/* Makes `key`, before another thread has it, the successor of `earlier`: callers that still
- * use the public key of `earlier` are answered too.  Takes a reference. */
+/* Makes `key`, before another thread has it, the successor of `earlier`: callers that
+ * still use the public key of `earlier` are answered too.  Takes a reference. */
 void key_succeed(struct key *key, const struct key *earlier);
 const struct key *key_earlier(const struct key *key); /* NULL: none */
 
 const char *key_name(const struct key *key);
 const uint8_t *key_public(const struct key *key);
 
-/* A key for another purpose, KEY_SHARED_SIZE bytes: always the same for the key file and the
- * purpose ("orders.cursor"), so all replicas and later runs have it.  It reveals nothing about
- * the secret or the keys for other purposes. */
+/* A key for another purpose, KEY_SHARED_SIZE bytes: always the same for the key file and
+ * the purpose ("orders.cursor"), so all replicas and later runs have it.  It reveals
+ * nothing about the secret or the keys for other purposes. */
 void key_derive(const struct key *key, const char *purpose, uint8_t *out);
 
 /* The key we share with the owner of a public key, into KEY_SHARED_SIZE guarded bytes.
@@ -64,7 +65,8 @@ bool key_agree(const struct key *key, const uint8_t *public_key, uint8_t *shared
 
 #define KEYS_BLANKS " \t\r\n"
 
-/* The next line of *rest, in it, with comment and outer blanks cut off; false at the end. */
+/* The next line of *rest, in it, with comment and outer blanks cut off; false at the
+ * end. */
 bool keys_next_line(char **rest, char **line);
 
 /* 1 to KEY_NAME_MAX of A-Z a-z 0-9 _ -. */
@@ -76,9 +78,9 @@ void keys_encode(const uint8_t *key, char out[KEYS_BASE64_SIZE]);
 
 /* ---- files whose text may be secret ---- */
 
-/* The whole file as a string in guarded memory, for sodium_free.  INVALID_ARGUMENT names `path`
- * when it cannot be opened, is no regular file of text, has `most` bytes or more, or is `secret`
- * and others than its owner may use it. */
+/* The whole file as a string in guarded memory, for sodium_free.  INVALID_ARGUMENT names
+ * `path` when it cannot be opened, is no regular file of text, has `most` bytes or more,
+ * or is `secret` and others than its owner may use it. */
 struct err keys_file_load(const char *path, bool secret, size_t most, char **out)
     __attribute__((warn_unused_result));
 struct err keys_file_read(int fd, const char *path, bool secret, size_t most, char **out)

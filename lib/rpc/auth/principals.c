@@ -69,9 +69,10 @@ static bool take_line(char *line, bool caller, struct principal *p)
 }
 
 /*
- * Whether the list may have the new entry.  The name in a frame is only proven by the key that
- * opens it, so two callers with one key could each pass for the other.  More than two keys of
- * one caller would only cost time: each is tried on a frame that none of them opens.
+ * Whether the list may have the new entry.  The name in a frame is only proven by the key
+ * that opens it, so two callers with one key could each pass for the other.  More than
+ * two keys of one caller would only cost time: each is tried on a frame that none of them
+ * opens.
  */
 static bool distinct(const struct principals *list, const struct principal *p,
                      bool callers)

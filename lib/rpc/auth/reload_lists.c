@@ -49,31 +49,25 @@ static bool same(const struct file_state *a, const struct file_state *b)
     return memcmp(a, b, sizeof *a) == 0;
 }
 
-static struct key *share_key(struct follow *follow)
-{
-    pthread_mutex_lock(&follow->lock);
-    struct key *key = key_share(follow->key);
-    pthread_mutex_unlock(&follow->lock);
-    return key;
-}
-
 static void read_again(struct follow *follow)
 {
     const struct follow_config *config = &follow->config;
-    struct principals *peers = NULL;
-    struct key *key = share_key(follow);
-    struct err e = principals_read(config->path, config->callers, key, &peers);
+    struct principals *list = NULL;
 
+    pthread_mutex_lock(&follow->lock);
+    struct key *key = key_share(follow->key);
+    pthread_mutex_unlock(&follow->lock);
+    struct err e = principals_read(config->path, config->callers, key, &list);
     key_free(key);
     if (!failed(e))
-        e = config->use(config->arg, peers);
+        e = config->use(config->arg, list);
     if (failed(e))
         log_line(LOG_ERROR, "list_not_read_again",
                  "path=%s error=%s note=\"the last one stays\"", config->path, e.message);
     else
         log_info("list_read_again", "path=%s entries=%zu", config->path,
-                 principals_count(peers));
-    principals_free(peers);
+                 principals_count(list));
+    principals_free(list);
 }
 
 static bool look(void *arg, bool asked)

@@ -8,7 +8,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-/* Several short waits: a process that was stopped (SIGSTOP) finds only one of them over. */
+/* Several short waits: a process that was stopped (SIGSTOP) finds only one of them
+ * over. */
 enum { WAITS = 10, WAIT_MS = 1000 };
 
 struct closing {

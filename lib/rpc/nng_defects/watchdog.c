@@ -1,9 +1,9 @@
 /*
  * watchdog.c - see nng_defects.h.
  *
- *      listening -> waiting --something was counted--> probe --a connection came--> waiting
+ *      listening -> waiting --something was counted--> probe --connected--> waiting
  *                                                        |
- *                                         none -> close listener -> listen, until it works
+ *                               not connected: close listener -> listen, until it works
  *
  * Lock: one a watchdog.  It is never held while nng is called to dial, listen or close.
  */
@@ -21,10 +21,9 @@
 #include "base/log.h"
 
 enum {
-    LOOK_LEAST_MS =
-        500, /* between two looks at what nng has counted; while nothing ... */
-    LOOK_MOST_MS = 8000,        /* ... changes it doubles, up to this */
-    SETTLE_MS = 100,            /* after a probe, until its own connection has ended */
+    LOOK_LEAST_MS = 500, /* between two looks at what nng has counted; doubles ... */
+    LOOK_MOST_MS = 8000, /* ... up to this, while nothing changes */
+    SETTLE_MS = 100,     /* after a probe, until its own connection has ended */
     PROBE_AT_LEAST_MS = 300000, /* whether or not something was counted */
     PROBE_WAIT_MS = 500,
     URL_MAX_SIZE = 256,
@@ -92,9 +91,9 @@ static void on_dialled(nng_pipe pipe, nng_pipe_ev event, void *arg)
     pthread_mutex_unlock(&watch->lock);
 }
 
-/* Dials and waits until a connection, ours or another's, was accepted; and then for our own
- * side, because to leave earlier would be an aborted handshake (defect 1).  For defect 3 it is
- * not left when the server stops, either. */
+/* Dials and waits until a connection, ours or another's, was accepted; and then for our
+ * own side, because to leave earlier would be an aborted handshake (defect 1).  For
+ * defect 3 it is not left when the server stops, either. */
 static bool connect_to_ourselves(struct watch *watch, nng_socket socket)
 {
     int64_t deadline = clock_monotonic_ms() + PROBE_WAIT_MS;
@@ -134,7 +133,8 @@ static void set_probing(struct watch *watch, bool probing)
     pthread_mutex_unlock(&watch->lock);
 }
 
-/* Whether new clients are accepted.  True too when we could not even try: no reason to act. */
+/* Whether new clients are accepted.  True too when we could not even try: no reason to
+ * act. */
 static bool probe(struct watch *watch)
 {
     nng_socket socket;
@@ -197,9 +197,9 @@ static uint64_t add_up(nng_stat *all, int listener)
     return sum;
 }
 
-/* Changes with every connection that comes to our listener or fails there, and with every one of
- * the process that ends.  Not with those that come to another listener: two watchdogs would
- * keep each other awake. */
+/* Changes with every connection that comes to our listener or fails there, and with every
+ * one of the process that ends.  Not with those that come to another listener: two
+ * watchdogs would keep each other awake. */
 static uint64_t count_events(const struct watch *watch)
 {
     uint64_t sum = connections_ended();
@@ -285,11 +285,11 @@ static struct err pair_make(struct tls_pair *pair, const struct watch *watch,
 }
 
 /*
- * A listener takes another configuration while it listens, in every nng from 1.5.2 to 1.12, for
- * the connections that it accepts from then on (tls_common.c).  So no connection ends.  The one it
- * already waits for has the old configuration (defect 4): we make that connection, and others
- * then get the new one.  nng takes no reference to a configuration before it reads it, so the
- * old one is kept until there is a newer one.
+ * A listener takes another configuration while it listens, in every nng from 1.5.2 to
+ * 1.12, for the connections that it accepts from then on (tls_common.c).  So no
+ * connection ends.  The one it already waits for has the old configuration (defect 4): we
+ * make that connection, and others then get the new one.  nng takes no reference to a
+ * configuration before it reads it, so the old one is kept until there is a newer one.
  */
 static void take_certificates(struct watch *watch, const struct tls_pair *next)
 {
@@ -335,7 +335,8 @@ struct err watch_set_tls(struct watch *watch, const struct tls_pem *pem)
     return e;
 }
 
-/* On the thread, which then goes on waiting.  The lock is held, but not while it works. */
+/* On the thread, which then goes on waiting.  The lock is held, but not while it
+ * works. */
 static void take_next(struct watch *watch)
 {
     struct tls_pair next = watch->next;
@@ -473,7 +474,7 @@ void watch_free(struct watch *watch)
     free(watch);
 }
 
-/* ---------------------------------------------------------- of a program that only calls */
+/* ---------------------------------------------------------- a program that only calls */
 
 struct self_watch {
     nng_socket socket;

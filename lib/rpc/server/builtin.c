@@ -1,5 +1,5 @@
-/* builtin.c - the services that every server has: rpc.v1's Health, Reflection, Metrics and Calls
- * (proto/rpc.proto). */
+/* builtin.c - the services that every server has: rpc.v1's Health, Reflection, Metrics
+ * and Calls (proto/rpc.proto). */
 #include "rpc/server/server_internal.h"
 
 #include <stdlib.h>
@@ -11,7 +11,8 @@
 
 enum {
     DIGEST_BYTES = 16,
-    /* Bytes of packed metrics in one answer; the rest of a message is for the envelope. */
+    /* Bytes of packed metrics in one answer; the rest of a message is for the
+     * envelope. */
     METRICS_SIZE_MAX = RPC_MESSAGE_MAX - (64 << 10),
     LABELS_MAX = 8, /* of one metric */
 };
@@ -30,7 +31,8 @@ struct builtin {
     char digest[2 * DIGEST_BYTES + 1];
 };
 
-/* A handler of protobuf-c is given its service: this is what the service is a member of. */
+/* A handler of protobuf-c is given its service: this is what the service is a member
+ * of. */
 #define BUILTIN_OF(service, member)                                                      \
     ((const struct builtin *)(const void *)((const char *)(service)-offsetof(            \
         struct builtin, member)))
@@ -106,7 +108,7 @@ static void reflection_describe(Rpc__V1__Reflection_Service *service,
         return;
     }
     for (size_t i = 0; i < answer.n_services; i++)
-        answer.services[i] = (char *)server->served[i].descriptor->name;
+        answer.services[i] = (char *)server->served[i].service->descriptor->name;
     if (strcmp(request->have_digest, builtin->digest) != 0) {
         answer.file_descriptor_set.data = (uint8_t *)rpc_descriptors;
         answer.file_descriptor_set.len = rpc_descriptors_size;

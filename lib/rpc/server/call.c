@@ -1,13 +1,13 @@
 /*
  * call.c - one request, from its frame to its reply; see server.h.
  *
- *      frame --opened, not replayed, allowed, in time, within limits--> handler ... --> reply
+ *      frame --opened, new, in time, allowed, within limits--> handler ... --> reply
  *                 |
  *                 +--> rejected
  *
- * A call belongs to its handler, which gives it back with the reply.  Nothing touches a call after
- * it was passed on.  Below: rejections; how a call ends; how it gets to its handler; what
- * handlers ask of it.
+ * A call belongs to its handler, which gives it back with the reply.  Nothing touches a
+ * call after it was passed on.  Below: rejections; how a call ends; how it gets to its
+ * handler; what handlers ask of it.
  */
 #include "rpc/server/server_internal.h"
 
@@ -42,8 +42,8 @@ void rejections_open(struct rejections *rejections, struct metrics *metrics)
     }
 }
 
-/* Counts each, and logs at most one a second: a flood of bad frames must not become a flood of
- * lines.  `caller`, and `request`, the call's id, are "-" when not known. */
+/* Counts each, and logs at most one a second: a flood of bad frames must not become a
+ * flood of lines.  `caller`, and `request`, the call's id, are "-" when not known. */
 static void count_rejection(struct rejections *rejections, int rejection,
                             const char *caller, const char *request)
 {
@@ -255,8 +255,8 @@ static void reply(const ProtobufCMessage *message, void *closure_data)
 
 /* ---------------------------------------------------------- to the handler */
 
-/* The list in force now.  The call keeps its reference until the list is another: handlers may
- * use the list, and nothing is locked or counted while it is the same. */
+/* The list in force now.  The call keeps its reference until the list is another:
+ * handlers may use the list, and nothing is locked or counted while it is the same. */
 static const struct principals *current_callers(struct rpc_call *call)
 {
     struct rpc_server *server = call->server;
@@ -280,8 +280,9 @@ static void trust(struct rpc_call *call)
     pthread_mutex_unlock(&call->server->lock);
 }
 
-/* The time a request was on its way counts against its timeout.  The clocks of the two must agree
- * better than the timeout for that; if the caller's is ahead, the time counts as 0. */
+/* The time a request was on its way counts against its timeout.  The clocks of the two
+ * must agree better than the timeout for that; if the caller's is ahead, the time counts
+ * as 0. */
 static struct err check_deadline(struct rpc_call *call, int64_t now_ms)
 {
     int64_t under_way = now_ms - call->request->sent_at_ms;
@@ -305,7 +306,7 @@ static bool find_method(struct rpc_call *call, const char *name)
     size_t length = slash == NULL ? 0 : (size_t)(slash - name);
 
     for (size_t i = 0; slash != NULL && i < server->service_count; i++) {
-        const ProtobufCServiceDescriptor *d = server->served[i].descriptor;
+        const ProtobufCServiceDescriptor *d = server->served[i].service->descriptor;
         if (strncmp(d->name, name, length) != 0 || d->name[length] != '\0')
             continue;
         const ProtobufCMethodDescriptor *m =
@@ -319,7 +320,8 @@ static bool find_method(struct rpc_call *call, const char *name)
     return false;
 }
 
-/* Whether the call may run.  `why` is what it is counted as when it may not; 0: not counted. */
+/* Whether the call may run.  `why` is what it is counted as when it may not; 0: not
+ * counted. */
 static struct err check(struct rpc_call *call, int64_t now_ms, int *why)
 {
     const Rpc__V1__Request *request = call->request;
@@ -351,8 +353,8 @@ static struct err check(struct rpc_call *call, int64_t now_ms, int *why)
     if (!find_method(call, method))
         return err_make(ERR_UNIMPLEMENTED, "there is no method %s here", method);
     call->input = protobuf_c_message_unpack(
-        call->served->descriptor->methods[call->index].input, arena_protobuf(call->arena),
-        request->payload.len, request->payload.data);
+        call->served->service->descriptor->methods[call->index].input,
+        arena_protobuf(call->arena), request->payload.len, request->payload.data);
     if (call->input != NULL)
         return ERR_NONE;
     bool memory = arena_memory_short(call->arena);
@@ -409,7 +411,7 @@ static uint64_t hash_owner(const struct rpc_server *server,
 /* From here on the call can be cancelled. */
 static void begin_work(struct rpc_call *call)
 {
-    const ProtobufCServiceDescriptor *service = call->served->descriptor;
+    const ProtobufCServiceDescriptor *service = call->served->service->descriptor;
 
     call->stats = &call->served->stats[call->index];
     call->begun_us = stats_begin(call->stats);

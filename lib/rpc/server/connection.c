@@ -1,29 +1,29 @@
 /*
  * connection.c - messages in, and the replies to them out; see server_internal.h.
  *
- * There are in_flight_max calls, and some more reply slots, made once; each slot has its own
- * nng context and aio:
+ * There are in_flight_max calls, and some more reply slots, made once; each slot has its
+ * own nng context and aio:
  *
  *      RECEIVING --message--> HELD --a message to send--> SENDING --> RECEIVING ...
  *          |                                                 |
  *          +--------------------- closed --------------------+--> IDLE
  *
- * REQ gets exactly one message back for each that it sent.  A message has one request, and is
- * answered with its reply; or it is a bundle of requests, and is answered with a bundle of
- * whatever replies of its connection are ready:
+ * REQ gets exactly one message back for each that it sent.  A message has one request,
+ * and is answered with its reply; or it is a bundle of requests, and is answered with a
+ * bundle of whatever replies of its connection are ready:
  *
  *      bundle read --> connection->slots ----+
- *                                            +--> one message with every reply that is ready
+ *                                            +--> one message with all replies ready
  *      call replied -> connection->pending --+
  *
- * So no reply waits for a slower call: it goes with the first slot.  The client keeps one request
- * outstanding as long as it waits for replies.  Of a connection that has more than a few slots,
- * the others are sent back empty: they are free to receive, and no client can hold what others
- * need.
+ * So no reply waits for a slower call: it goes with the first slot.  The client keeps one
+ * request outstanding as long as it waits for replies.  Of a connection that has more
+ * than a few slots, the others are sent back empty: they are free to receive, and no
+ * client can hold what others need.
  *
- * Requests are taken in the order they came, each when a call is free for it.  Every slot that is
- * not IDLE and every call in use keeps the server's memory, and so does its owner until
- * rpc_server_stop: a handler may reply even after a stop that did not wait for it.
+ * Requests are taken in the order they came, each when a call is free for it.  Every slot
+ * that is not IDLE and every call in use keeps the server's memory, and so does its owner
+ * until rpc_server_stop: a handler may reply even after a stop that did not wait for it.
  */
 #include "rpc/server/server_internal.h"
 
@@ -186,8 +186,8 @@ static struct reply_slot *take_slot(struct connection *connection)
     return slot;
 }
 
-/* The next message to send (NULL: no memory) and its slot; false when there is none.  The lock
- * is held. */
+/* The next message to send (NULL: no memory) and its slot; false when there is none.  The
+ * lock is held. */
 static bool next_message(struct rpc_server *server, struct reply_slot **slot,
                          nng_msg **message)
 {
@@ -282,8 +282,8 @@ static void hold_slot(struct reply_slot *slot)
         flush_or_hold(server);
 }
 
-/* The reply of a call that came in a bundle, NULL: none; takes the frame.  The call no longer
- * counts for the connection.  False: memory was short. */
+/* The reply of a call that came in a bundle, NULL: none; takes the frame.  The call no
+ * longer counts for the connection.  False: memory was short. */
 static bool add_pending(struct rpc_call *call, nng_msg *frame)
 {
     struct rpc_server *server = call->server;
@@ -323,7 +323,8 @@ void slot_frame_read(struct reply_slot *slot)
         hold_slot(slot);
 }
 
-/* A frame that arrived and a call for it; false when there is not both.  The lock is held. */
+/* A frame that arrived and a call for it; false when there is not both.  The lock is
+ * held. */
 static bool next_frame(struct rpc_server *server, struct rpc_call **out,
                        struct reply_slot **from, uint8_t **frame, size_t *size)
 {
@@ -357,8 +358,8 @@ static bool next_frame(struct rpc_server *server, struct rpc_call **out,
     return true;
 }
 
-/* Serves what arrived, as far as calls are free.  A handler that replies at once frees its call:
- * the loop that is running goes on with it, and no other begins inside. */
+/* Serves what arrived, as far as calls are free.  A handler that replies at once frees
+ * its call: the loop that is running goes on with it, and no other begins inside. */
 static void serve_arrived(struct rpc_server *server)
 {
     static _Thread_local bool serving;

@@ -15,14 +15,14 @@
 #include "rpc/auth/keys.h"
 
 enum {
-    BUCKETS = 256,
+    CHAINS = 256,
     CALLERS_MAX = 4096, /* names remembered; the others share the limits of one */
     SECOND_US = 1000000,
     IN_FLIGHT_HINT_MS = 50,
 };
 
 struct caller_usage {
-    struct caller_usage *next; /* in its bucket */
+    struct caller_usage *next; /* in its chain */
     char name[KEY_NAME_MAX + 1];
     size_t in_flight;
     int64_t full_again_us;
@@ -32,7 +32,7 @@ struct rate_limiter {
     pthread_mutex_t lock;
     size_t in_flight_max, count;
     uint32_t per_second;
-    struct caller_usage *buckets[BUCKETS];
+    struct caller_usage *chains[CHAINS];
     struct caller_usage others;
 };
 
@@ -52,8 +52,8 @@ void rate_limiter_free(struct rate_limiter *limiter)
 {
     if (limiter == NULL)
         return;
-    for (size_t b = 0; b < BUCKETS; b++)
-        for (struct caller_usage *l = limiter->buckets[b], *next; l != NULL; l = next) {
+    for (size_t b = 0; b < CHAINS; b++)
+        for (struct caller_usage *l = limiter->chains[b], *next; l != NULL; l = next) {
             next = l->next;
             free(l);
         }
@@ -67,16 +67,16 @@ static struct caller_usage *find(struct rate_limiter *limiter, const char *name)
 
     for (const char *c = name; *c != '\0'; c++)
         hash = hash * 33 + (unsigned char)*c;
-    struct caller_usage **bucket = &limiter->buckets[hash % BUCKETS];
-    for (struct caller_usage *l = *bucket; l != NULL; l = l->next)
+    struct caller_usage **chain = &limiter->chains[hash % CHAINS];
+    for (struct caller_usage *l = *chain; l != NULL; l = l->next)
         if (strcmp(l->name, name) == 0)
             return l;
     struct caller_usage *l = limiter->count < CALLERS_MAX ? calloc(1, sizeof *l) : NULL;
     if (l == NULL)
         return &limiter->others;
     snprintf(l->name, sizeof l->name, "%s", name);
-    l->next = *bucket;
-    *bucket = l;
+    l->next = *chain;
+    *chain = l;
     limiter->count++;
     return l;
 }

@@ -48,7 +48,7 @@ static bool open_stats(struct rpc_server *server)
 
     for (size_t i = 0; i < server->service_count; i++) {
         struct served *served = &server->served[i];
-        const ProtobufCServiceDescriptor *d = served->descriptor;
+        const ProtobufCServiceDescriptor *d = served->service->descriptor;
         served->stats = calloc(d->n_methods, sizeof *served->stats);
         if (served->stats == NULL)
             return false;
@@ -73,7 +73,7 @@ static bool add_services(struct rpc_server *server,
     server->service_count = own + BUILTIN_SERVICES;
     for (size_t i = 0; i < server->service_count; i++) {
         ProtobufCService *service = i < own ? config->services[i] : builtin[i - own];
-        server->served[i] = (struct served){service->descriptor, service, NULL};
+        server->served[i] = (struct served){service, NULL};
     }
     return open_stats(server);
 }
@@ -220,8 +220,8 @@ static void drain(struct rpc_server *server, int64_t drain_ms)
         nng_msleep(DRAIN_STEP_MS);
 }
 
-/* nng 1.5.2 drops what it has not read yet when the other side closes (ipc_cb looks for HUP
- * first), so the callers get some time to read the last replies. */
+/* nng 1.5.2 drops what it has not read yet when the other side closes (ipc_cb looks for
+ * HUP first), so the callers get some time to read the last replies. */
 static void linger(int64_t drain_ms)
 {
     nng_msleep((nng_duration)(drain_ms < LINGER_MS ? drain_ms : LINGER_MS));

@@ -1,14 +1,15 @@
 /*
- * server.h - an RPC server: sealed requests in, protobuf-c service methods run, replies out.
+ * server.h - an RPC server: sealed requests in, protobuf-c service methods run, replies
+ * out.
  *
- * A handler has the shape protobuf-c generates and runs on an nng thread: it validates, submits a
- * database operation or a call, and returns.  The reply may come later, from any thread,
- * exactly once.  Rejected without running anything: frames that do not open, unknown callers,
- * methods the caller may not call, frames that the replay cache does not admit, requests past
- * their deadline or not well-formed.
+ * A handler has the shape protobuf-c generates and runs on an nng thread: it validates,
+ * submits a database operation or a call, and returns.  The reply may come later, from
+ * any thread, exactly once.  Rejected without running anything: frames that do not open,
+ * unknown callers, methods the caller may not call, frames that the replay cache does not
+ * admit, requests past their deadline or not well-formed.
  *
- * With nng before 1.6 the server may have to listen again (nng_defects.h), which ends every
- * connection: channels connect and ask again.
+ * With nng before 1.6 the server may have to listen again (nng_defects.h), which ends
+ * every connection: channels connect and ask again.
  */
 #pragma once
 
@@ -42,16 +43,17 @@ struct rpc_server_config {
     ProtobufCService *const *services;
     size_t service_count;
     size_t in_flight_max; /* requests served at once; more wait in the socket */
-    /* Whether the service can do its work; failed: NOT_SERVING with its message and, as its
-     * subject (static or NULL), the summary.  NULL: it always can.  Called on an nng
+    /* Whether the service can do its work; failed: NOT_SERVING with its message and, as
+     * its subject (static or NULL), the summary.  NULL: it always can.  Called on an nng
      * thread: must not wait. */
     struct err (*health)(void *arg);
-    /* The health of its parts: fills in up to RPC_HEALTH_PARTS_MAX, gives how many.  NULL: none.
-     * Must not wait. */
+    /* The health of its parts: fills in up to RPC_HEALTH_PARTS_MAX, gives how many.
+     * NULL: none. Must not wait. */
     size_t (*health_parts)(void *arg, struct rpc_health_part *parts);
     void *health_arg; /* of both */
     /* What one caller may have of in_flight_max, and calls it may make a second; beyond
-     * either RESOURCE_EXHAUSTED.  0: no such limit.  Health and Cancel are not limited. */
+     * either RESOURCE_EXHAUSTED.  0: no such limit.  Health and Cancel are not
+     * limited. */
     size_t caller_in_flight_max;
     uint32_t caller_per_second;
     bool access_log; /* one line a call that a handler ran for; not of package rpc.v1 */
@@ -62,20 +64,20 @@ struct rpc_server_config {
 struct err rpc_server_start(const struct rpc_server_config *config,
                             struct rpc_server **out) __attribute__((warn_unused_result));
 
-/* Replaces the list of callers for the next requests; takes a reference.  Calls being served go
- * on. */
+/* Replaces the list of callers for the next requests; takes a reference.  Calls being
+ * served go on. */
 void rpc_server_set_callers(struct rpc_server *server, const struct principals *callers);
 
-/* Replaces the certificates for new connections; see watch_set_tls.  Not on an nng thread, nor
- * while the server is stopped. */
+/* Replaces the certificates for new connections; see watch_set_tls.  Not on an nng
+ * thread, nor while the server is stopped. */
 struct err rpc_server_set_tls(struct rpc_server *server, const struct tls_pem *pem)
     __attribute__((warn_unused_result));
 
 /*
- * Fails new requests with UNAVAILABLE, waits up to drain_ms for the calls being served and a
- * tenth of a second for their replies to be read, and closes.  NULL is allowed.
- * False when calls were still being served: each is logged (call_cut), and its caller learns
- * by the end of the connection that the outcome is not known, and asks again.
+ * Fails new requests with UNAVAILABLE, waits up to drain_ms for the calls being served
+ * and a tenth of a second for their replies to be read, and closes.  NULL is allowed.
+ * False when calls were still being served: each is logged (call_cut), and its caller
+ * learns by the end of the connection that the outcome is not known, and asks again.
  */
 bool rpc_server_stop(struct rpc_server *server, int64_t drain_ms);
 
@@ -92,10 +94,11 @@ void rpc_call_trace(const struct rpc_call *call, struct trace *out);
 const char *rpc_call_metadata(const struct rpc_call *call, const char *key);
 
 /*
- * Whether the reply is no longer wanted: the caller has cancelled the call (rpc.v1.Calls/Cancel)
- * or its connection has ended.  Work that has not begun to change anything may then end with
- * CANCELLED; a reply must be given in any case.  The pointer may be given to another thread
- * that does the work; it is valid until the reply is given.
+ * Whether the reply is no longer wanted: the caller has cancelled the call
+ * (rpc.v1.Calls/Cancel) or its connection has ended.  Work that has not begun to change
+ * anything may then end with CANCELLED; a reply must be given in any case.  The pointer
+ * may be given to another thread that does the work; it is valid until the reply is
+ * given.
  */
 const struct cancel *rpc_call_cancel(const struct rpc_call *call);
 

@@ -6,9 +6,9 @@
  *      call.c          one frame: opened, admitted, handled, replied to
  *      builtin.c       rpc.v1's services: Health, Reflection, Metrics, Calls
  *
- * Locks: server->lock guards what is marked here.  The rate limiter, the replay cache and the
- * watchdog have locks of their own.  No two of them are ever held at once, and none is held
- * while a handler, nng_ctx_recv, nng_ctx_send or nng_pipe_close is called.
+ * Locks: server->lock guards what is marked here.  The rate limiter, the replay cache and
+ * the watchdog have locks of their own.  No two of them are ever held at once, and none
+ * is held while a handler, nng_ctx_recv, nng_ctx_send or nng_pipe_close is called.
  */
 #pragma once
 
@@ -49,7 +49,8 @@ struct reply_slot {
 
 TAILQ_HEAD(reply_slots, reply_slot);
 
-/* A client's connection: free reply slots, and replies that wait for one.  Under the lock. */
+/* A client's connection: free reply slots, and replies that wait for one.  Under the
+ * lock. */
 struct connection {
     struct connection *next; /* in its chain of server->connections */
     uint32_t pipe;
@@ -65,7 +66,6 @@ struct connection {
 
 /* A service and the counts of its methods. */
 struct served {
-    const ProtobufCServiceDescriptor *descriptor;
     ProtobufCService *service;
     struct stats *stats; /* one a method */
 };
@@ -75,7 +75,8 @@ struct rpc_call {
     struct rpc_server *server;
     struct rpc_call *next; /* free ones */
     /* Where its reply goes: to the slot, for a message that is one request; else to the
-     * connection's pending replies.  Neither: the connection ended before it was served. */
+     * connection's pending replies.  Neither: the connection ended before it was
+     * served. */
     struct reply_slot *slot;
     struct connection *connection;
     uint32_t wire_id; /* in its bundle */
@@ -93,8 +94,8 @@ struct rpc_call {
     bool not_run;            /* rejected before its handler */
     char order[ULID_SIZE];   /* the order it is about, for logs; "" when none is known */
     atomic_bool order_known; /* for other threads */
-    /* What cancels it by; written before `cancel` begins: a thread that sees its token sees
-     * these.  The strings are for call_cut. */
+    /* What cancels it by; written before `cancel` begins: a thread that sees its token
+     * sees these.  The strings are for call_cut. */
     atomic_uint_fast64_t owner; /* hash_owner */
     atomic_uint pipe_id;
     char id[ENVELOPE_ID_MAX + 1];
@@ -167,7 +168,8 @@ void server_free(struct rpc_server *server);
 
 /* ---- connection.c ---- */
 
-/* Called by nng when a connection (of the server, its argument) came, and when it ended. */
+/* Called by nng when a connection (of the server, its argument) came, and when it
+ * ended. */
 void connection_on_pipe(nng_pipe pipe, nng_pipe_ev event, void *server);
 
 /* Waits for the next message; nothing, when the server is closed. */

@@ -11,8 +11,8 @@
 #include "base/process.h"
 #include "rpc/auth/reload.h"
 
-/* For closing sockets, files and threads, in addition to what the settings allow; longer than
- * close_in_time may take (nng_defects.h). */
+/* For closing sockets, files and threads, in addition to what the settings allow; longer
+ * than close_in_time may take (nng_defects.h). */
 enum { CLOSING_MS = 15000 };
 
 struct err runtime_open(struct runtime *runtime, const struct runtime_settings *settings)
@@ -115,8 +115,8 @@ static struct err read_key(const struct runtime *runtime, struct key **out)
     return e;
 }
 
-/* A new key becomes ours, and callers that still use the one before it are answered, too, until
- * the file is read again and has not changed: the next SIGHUP. */
+/* A new key becomes ours, and callers that still use the one before it are answered, too,
+ * until the file is read again and has not changed: the next SIGHUP. */
 static bool take_key(struct runtime *runtime, struct key *now)
 {
     struct key *before = runtime->key;
@@ -194,8 +194,8 @@ void runtime_close(struct runtime *runtime)
     metrics_free(runtime->metrics);
 }
 
-/* Waits for the signal, and stops in the time that the settings allow.  False: something was cut
- * off. */
+/* Waits for the signal, and stops in the time that the settings allow.  False: something
+ * was cut off. */
 static bool serve_and_stop(const struct runtime_program *program)
 {
     const int64_t within_ms = program->stop_ms(program->environment) + CLOSING_MS;

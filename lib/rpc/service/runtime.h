@@ -52,9 +52,9 @@ struct runtime_settings {
         CONF_ROW_NUMBER(caller_per_second, "0", 0, 1000000,                              \
                         "requests a second of one caller; 0: no limit")
 
-/* How long runtime_stop_serving may wait.  A call ends at its own deadline, so only one that nobody
- * answers takes the whole time; the default covers the most that place_timeout_ms of the
- * gateway and step_timeout_ms of the orchestrator can be. */
+/* How long runtime_stop_serving may wait.  A call ends at its own deadline, so only one
+ * that nobody answers takes the whole time; the default covers the most that
+ * place_timeout_ms of the gateway and step_timeout_ms of the orchestrator can be. */
 #define RUNTIME_ROW_DRAIN                                                                \
     CONF_ROW_NUMBER(drain_ms, "60000", 0, 600000,                                        \
                     "when stopping: how long requests being served may take, "           \
@@ -72,9 +72,9 @@ struct runtime_settings {
 struct err runtime_open(struct runtime *runtime, const struct runtime_settings *settings)
     __attribute__((warn_unused_result));
 
-/* Serves one service (borrowed) until runtime_stop_serving, to the callers in their file, also
- * when it changes.  `health` says whether it can do its work, and gets `arg`, as does
- * runtime->health_parts; see server.h. */
+/* Serves one service (borrowed) until runtime_stop_serving, to the callers in their file,
+ * also when it changes.  `health` says whether it can do its work, and gets `arg`, as
+ * does runtime->health_parts; see server.h. */
 struct err runtime_serve(struct runtime *runtime, const struct runtime_settings *settings,
                          ProtobufCService *service, struct err (*health)(void *arg),
                          void *arg) __attribute__((warn_unused_result));
@@ -86,28 +86,28 @@ struct err runtime_serve_all(struct runtime *runtime,
                              struct err (*health)(void *arg), void *arg)
     __attribute__((warn_unused_result));
 
-/* From here on the certificates of tls+tcp:// are reloaded (reload.h): the server's, and those of
- * channels, which `use` sets (channel_set_tls; NULL: there are none).  After runtime_serve, or
- * without it. */
+/* From here on the certificates of tls+tcp:// are reloaded (reload.h): the server's, and
+ * those of channels, which `use` sets (channel_set_tls; NULL: there are none).  After
+ * runtime_serve, or without it. */
 struct err runtime_follow_tls(struct runtime *runtime,
                               const struct runtime_settings *settings,
                               struct err (*use)(void *arg, const struct tls_pem *pem),
                               void *arg) __attribute__((warn_unused_result));
 
 /*
- * Reads the callers, the certificates and our own key again.  A new key is used from then on by
- * the server, and by channels once their services are read with it (follow_now with
- * runtime->key); callers that use the one before are answered until the next runtime_reload.
- * True: the key has changed.
+ * Reads the callers, the certificates and our own key again.  A new key is used from then
+ * on by the server, and by channels once their services are read with it (follow_now with
+ * runtime->key); callers that use the one before are answered until the next
+ * runtime_reload. True: the key has changed.
  */
 bool runtime_reload(struct runtime *runtime);
 
-/* A key for another purpose, of our own key as it is now (key_derive); a later own key gives
- * another.  Good until runtime_close; NULL: memory is short. */
+/* A key for another purpose, of our own key as it is now (key_derive); a later own key
+ * gives another.  Good until runtime_close; NULL: memory is short. */
 const uint8_t *runtime_derive(struct runtime *runtime, const char *purpose);
 
-/* Waits for the calls being served, at most drain_ms; then receives no more, and reloads nothing.
- * False when some had not ended (rpc_server_stop). */
+/* Waits for the calls being served, at most drain_ms; then receives no more, and reloads
+ * nothing. False when some had not ended (rpc_server_stop). */
 bool runtime_stop_serving(struct runtime *runtime, int64_t drain_ms);
 
 /* Frees the keys and metrics; last, for channels and databases borrow them. */
@@ -119,20 +119,20 @@ struct runtime_program {
     void *settings;    /* filled as the table says, before `start` */
     void *environment; /* what the functions are given */
     struct err (*start)(void *environment);
-    /* At SIGHUP: reads again what may change while it runs.  A bad file is logged, and what was
-     * read from it before stays in use. */
+    /* At SIGHUP: reads again what may change while it runs.  A bad file is logged, and
+     * what was read from it before stays in use. */
     void (*reload)(void *environment);
-    /* Stops and frees everything, also after a start that failed half way.  False when something
-     * that ran was cut off, which is logged. */
+    /* Stops and frees everything, also after a start that failed half way.  False when
+     * something that ran was cut off, which is logged. */
     bool (*stop)(void *environment);
-    /* How long `stop` may take by the settings, milliseconds: after that, and the time that
-     * closing needs, the process ends itself. */
+    /* How long `stop` may take by the settings, milliseconds: after that, and the time
+     * that closing needs, the process ends itself. */
     int64_t (*stop_ms)(const void *environment);
 };
 
 /*
- * A program's main: no core dumps, settings (RUNTIME_ROW_LOG_FORMAT is one), start, wait for
- * SIGTERM or SIGINT (at SIGHUP reload), stop.
- * Gives main's exit status: not 0 when it could not start, or cut something off.
+ * A program's main: no core dumps, settings (RUNTIME_ROW_LOG_FORMAT is one), start, wait
+ * for SIGTERM or SIGINT (at SIGHUP reload), stop. Gives main's exit status: not 0 when it
+ * could not start, or cut something off.
  */
 int runtime_main(const struct runtime_program *program, int argc, char **argv);
