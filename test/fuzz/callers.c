@@ -80,6 +80,7 @@ static void check_caller(const struct principals *principals,
             principals_find_next(principals, second) == NULL));
     for (size_t i = 0; i < principal->method_count; i++) {
         assert(has(bytes, size, principal->methods[i]));
+        assert(principal_methods_valid(principal->methods[i]));
         assert(covers(principal, principal->methods[i]));
     }
     if (!everything)

@@ -170,7 +170,8 @@ static struct err take(struct certificates *c, const struct tls_pem *pem,
     if (failed(e))
         return e;
     memcpy(c->taken, now, HASH_SIZE);
-    log_info("rpc_certificate_taken", "from=%s serial=%s", c->config.files.cert, serial);
+    log_info("rpc_certificate_reloaded", "from=%s serial=%s", c->config.files.cert,
+             serial);
     return ERR_NONE;
 }
 
@@ -190,8 +191,8 @@ static bool look(void *arg, bool asked)
         e = take(c, &pem, now);
     tls_pem_free(&pem);
     if (failed(e) && (asked || (still && !c->warned)))
-        log_line(LOG_WARN, "rpc_certificate_kept",
-                 "error=%s note=\"what was read before stays\"", e.message);
+        log_line(LOG_WARN, "rpc_certificate_reload_failed",
+                 "error=%s note=\"what was read before stays in use\"", e.message);
     c->warned = failed(e) && (asked || still);
     return !asked && !still;
 }

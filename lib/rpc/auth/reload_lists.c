@@ -49,7 +49,7 @@ static bool same(const struct file_state *a, const struct file_state *b)
     return memcmp(a, b, sizeof *a) == 0;
 }
 
-static void read_again(struct follow *follow)
+static void read_list(struct follow *follow)
 {
     const struct follow_config *config = &follow->config;
     struct principals *list = NULL;
@@ -62,10 +62,11 @@ static void read_again(struct follow *follow)
     if (!failed(e))
         e = config->use(config->arg, list);
     if (failed(e))
-        log_line(LOG_ERROR, "list_not_read_again",
-                 "path=%s error=%s note=\"the last one stays\"", config->path, e.message);
+        log_line(LOG_ERROR, "list_reload_failed",
+                 "path=%s error=%s note=\"the last good one stays in use\"", config->path,
+                 e.message);
     else
-        log_info("list_read_again", "path=%s entries=%zu", config->path,
+        log_info("list_reloaded", "path=%s entries=%zu", config->path,
                  principals_count(list));
     principals_free(list);
 }
@@ -80,7 +81,7 @@ static bool look(void *arg, bool asked)
     if (!asked && !(changed && still))
         return changed;
     follow->used = now;
-    read_again(follow);
+    read_list(follow);
     return false;
 }
 

@@ -56,7 +56,7 @@ void close_in_time(nng_socket socket)
     } else if (wait_until_closed(&closing)) {
         pthread_join(closer, NULL);
     } else {
-        log_error("transport_hangs", "note=\"nng gives no connection back; the process "
+        log_error("transport_hangs", "note=\"nng does not close a socket; the process "
                                      "ends, to be started again\"");
         _exit(CLOSE_EXIT_HANGS);
     }

@@ -2,9 +2,9 @@
  * nng_defects.h - the defects of nng that we work around, each with its versions.
  *
  *  1. The listener that stops (before 1.6).  nng takes an aborted handshake (connect,
- *     then close or reset) for the end of its listener.  Existing connections live on, and
- *     new clients even get their handshake, but none is ever handed to the socket again,
- *     and no error is reported.  The watchdog listens again.
+ *     then close or reset) for the end of its listener.  Existing connections live on,
+ *     and new clients even get their handshake, but none is ever handed to the socket
+ *     again, and no error is reported.  The watchdog listens again.
  *  2. The connection that is never given back (1.5.2; closing an ipc socket can hang in
  *     1.12.4 too).  A connection that ends just when a message comes in, or is half sent,
  *     may stay for ever: its aio was closed between two reads (ipc_pipe_recv_cb).  Then

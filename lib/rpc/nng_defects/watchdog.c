@@ -305,7 +305,7 @@ static void take_certificates(struct watch *watch, const struct tls_pair *next)
     watch->tls.probe = next->probe;
     if (rv == 0)
         return;
-    log_warn("listening_again", "url=%s reason=\"the certificate is another: %s\"",
+    log_warn("listening_again", "url=%s reason=\"the new certificate was not taken: %s\"",
              watch->url, nng_strerror(rv));
     rv = listen_again(watch);
     if (rv != 0)
@@ -380,7 +380,7 @@ static void *watch_run(void *arg)
         look.pause_ms = LOOK_LEAST_MS;
         int rv = listen_again(watch);
         if (rv == 0)
-            log_warn("listening_again", "url=%s reason=\"nobody new could connect\"",
+            log_warn("listening_again", "url=%s reason=\"new clients could not connect\"",
                      watch->url);
         else if (!logged)
             log_error("not_listening", "url=%s error=%s", watch->url, nng_strerror(rv));

@@ -40,7 +40,7 @@ enum {
 
 void connection_cut(nng_pipe pipe)
 {
-    log_error("no_memory_to_answer", "%s", "");
+    log_error("no_memory_for_reply", "%s", "");
     nng_pipe_close(pipe);
 }
 

@@ -49,8 +49,8 @@ struct reply_slot {
 
 TAILQ_HEAD(reply_slots, reply_slot);
 
-/* A client's connection: free reply slots, and replies that wait for one.  Under the
- * lock. */
+/* A client's connection: slots that wait for replies, and replies that wait for a slot.
+ * Under the lock. */
 struct connection {
     struct connection *next; /* in its chain of server->connections */
     uint32_t pipe;
@@ -94,18 +94,16 @@ struct rpc_call {
     bool not_run;            /* rejected before its handler */
     char order[ULID_SIZE];   /* the order it is about, for logs; "" when none is known */
     atomic_bool order_known; /* for other threads */
-    /* What cancels it by; written before `cancel` begins: a thread that sees its token
-     * sees these.  The strings are for call_cut. */
+    /* How it is found to be cancelled; written before `cancel` begins: a thread that sees
+     * its token sees these.  The strings are for call_cut. */
     atomic_uint_fast64_t owner; /* hash_owner */
     atomic_uint pipe_id;
     char id[ENVELOPE_ID_MAX + 1];
     const char *service, *method; /* static */
     struct cancel cancel;
-    struct principals
-        *callers; /* the list the latest frame was opened with; a reference */
-    struct caller_usage
-        *usage; /* what the rate limiter counts it in, while it is served */
-    const struct stats *stats; /* of the method, once its handler runs */
+    struct principals *callers; /* what the latest frame was opened with; a reference */
+    struct caller_usage *usage; /* of the rate limiter, while it is served */
+    const struct stats *stats;  /* of the method, once its handler runs */
     int64_t begun_us;
 };
 
@@ -168,8 +166,7 @@ void server_free(struct rpc_server *server);
 
 /* ---- connection.c ---- */
 
-/* Called by nng when a connection (of the server, its argument) came, and when it
- * ended. */
+/* Called by nng when a connection of the server, its argument, came and when it ended. */
 void connection_on_pipe(nng_pipe pipe, nng_pipe_ev event, void *server);
 
 /* Waits for the next message; nothing, when the server is closed. */

@@ -125,12 +125,12 @@ static bool take_key(struct runtime *runtime, struct key *now)
     if (changed) {
         key_succeed(now, before);
         log_line(
-            LOG_INFO, "key_taken",
-            "path=%s note=\"callers that use the key before are answered until the next "
-            "SIGHUP\"",
+            LOG_INFO, "key_reloaded",
+            "path=%s note=\"callers that use the previous key are answered until the "
+            "next SIGHUP\"",
             runtime->key_file);
     } else if (key_earlier(before) != NULL) {
-        log_line(LOG_INFO, "earlier_key_forgotten", "path=%s", runtime->key_file);
+        log_line(LOG_INFO, "earlier_key_dropped", "path=%s", runtime->key_file);
     }
     runtime->key = now;
     key_free(before);
@@ -144,8 +144,9 @@ bool runtime_reload(struct runtime *runtime)
     struct err e = read_key(runtime, &now);
 
     if (failed(e))
-        log_line(LOG_ERROR, "key_not_read_again",
-                 "error=%s note=\"the one that was read stays\"", e.message);
+        log_line(LOG_ERROR, "key_reload_failed",
+                 "error=%s note=\"the key that was read before stays in use\"",
+                 e.message);
     else
         changed = take_key(runtime, now);
     follow_now(runtime->follow, runtime->key);
