@@ -52,8 +52,8 @@ static void make_keys(const char *folder)
     must(key_create(in(folder, "server.key"), "server"));
     must(key_read(in(folder, "client.key"), &client));
     must(key_read(in(folder, "server.key"), &server));
-    must(peers_allow(in(folder, "callers"), "client", key_public(client), METHOD));
-    must(peers_allow(in(folder, "services"), "server", key_public(server), NULL));
+    must(principals_allow(in(folder, "callers"), "client", key_public(client), METHOD));
+    must(principals_allow(in(folder, "services"), "server", key_public(server), NULL));
 }
 
 /* ---- the server ---------------------------------------------------------------------
@@ -72,11 +72,11 @@ static void serve(const char *folder, const char *url)
     Bench__V1__Echo_Service service = BENCH__V1__ECHO__INIT();
     ProtobufCService *services[] = {&service.base};
     struct key *key;
-    struct peers *callers;
+    struct principals *callers;
     struct rpc_server *server;
 
     must(key_read(in(folder, "server.key"), &key));
-    must(peers_read(in(folder, "callers"), true, key, &callers));
+    must(principals_read(in(folder, "callers"), true, key, &callers));
     const struct rpc_server_config config = {
         .url = url,
         .callers = callers,
@@ -195,12 +195,12 @@ static void load_with(const char *folder, const char *url, size_t in_flight,
                       double seconds)
 {
     struct key *key;
-    struct peers *services;
+    struct principals *services;
     static struct load load = {.lock = PTHREAD_MUTEX_INITIALIZER,
                                .idle = PTHREAD_COND_INITIALIZER};
 
     must(key_read(in(folder, "client.key"), &key));
-    must(peers_read(in(folder, "services"), false, key, &services));
+    must(principals_read(in(folder, "services"), false, key, &services));
     const struct channel_config config = {
         .service = "server",
         .addresses = url,

@@ -8,7 +8,7 @@
 #include "cli/commands.h"
 #include "cli/issuer.h"
 #include "cli/output.h"
-#include "rpc/auth/keys.h"
+#include "rpc/auth/principals.h"
 
 struct outcome command_key_new(struct cli *cli)
 {
@@ -47,7 +47,7 @@ struct outcome command_key_allow(struct cli *cli)
                      "\"%s\" is not a public key; give the base64 that key new "
                      "printed",
                      text));
-    return local(peers_allow(cli->words[0], cli->words[1], public_key, methods));
+    return local(principals_allow(cli->words[0], cli->words[1], public_key, methods));
 }
 
 /* Made unless it is there; its public part is written anew, so a lost one comes back. */

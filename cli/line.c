@@ -8,14 +8,14 @@
 #include <time.h>
 
 #include "base/clock.h"
-#include "rpc/auth/keys.h"
+#include "rpc/auth/principals.h"
 #include "rpc/client/channel.h"
 
 enum { GRACE_MS = 1000, CALLS_MAX = 256, HANDSHAKE_MS = 50 };
 
 struct line {
     struct key *key;
-    struct peers *services;
+    struct principals *services;
     struct channel *channel; /* NULL once a call outlived its deadline */
     int64_t opened_ms;       /* clock_monotonic_ms */
     atomic_bool answered;    /* whether a call ever was */
@@ -37,7 +37,7 @@ static struct err read_keys(const struct cli *cli, const struct place *place,
     if (!failed(e))
         e = key_read(file != NULL ? file : s->key_file, &line->key);
     if (!failed(e) && public != NULL)
-        return peers_of_service(place->name, public, line->key, &line->services);
+        return principals_of_service(place->name, public, line->key, &line->services);
     if (!failed(e) && place->setting == NULL)
         e = err_make(
             ERR_INVALID_ARGUMENT,
@@ -47,7 +47,7 @@ static struct err read_keys(const struct cli *cli, const struct place *place,
     if (!failed(e))
         e = cli_need(s->services_file, "services_file");
     if (!failed(e))
-        e = peers_read(s->services_file, false, line->key, &line->services);
+        e = principals_read(s->services_file, false, line->key, &line->services);
     return e;
 }
 
@@ -145,7 +145,7 @@ void line_close(struct line *line)
     if (line == NULL)
         return;
     close_channel(line);
-    peers_free(line->services);
+    principals_free(line->services);
     key_free(line->key);
     pthread_mutex_destroy(&line->lock);
     free(line);

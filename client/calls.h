@@ -26,11 +26,11 @@ enum callee { CALL_ORCHESTRATOR, CALL_INVENTORY, CALL_CALLEES };
 struct channel;
 struct follow;
 struct key;
-struct peers;
+struct principals;
 
 struct checkout_client {
     struct key *key;
-    struct peers *services;
+    struct principals *services;
     struct channel *channels[CALL_CALLEES]; /* NULL: no address was given */
     struct follow *follow;
     uint32_t timeout_ms; /* of a call that gives none */

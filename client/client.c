@@ -5,8 +5,7 @@
 
 #include "base/log.h"
 #include "client/calls.h"
-#include "rpc/auth/follow.h"
-#include "rpc/auth/keys.h"
+#include "rpc/auth/reload.h"
 #include "rpc/client/channel.h"
 
 enum {
@@ -40,7 +39,7 @@ static struct err open_channel(checkout_client *client,
         &client->channels[callee]);
 }
 
-static struct err use_services(void *arg, const struct peers *services)
+static struct err use_services(void *arg, const struct principals *services)
 {
     checkout_client *client = arg;
     struct err e = ERR_NONE;
@@ -57,7 +56,7 @@ static struct err open_parts(checkout_client *client,
     struct err e = key_read(config->key_file, &client->key);
 
     if (!failed(e))
-        e = peers_read(config->services_file, false, client->key, &client->services);
+        e = principals_read(config->services_file, false, client->key, &client->services);
     if (!failed(e))
         e = open_channel(client, config, CALL_ORCHESTRATOR, "orchestrator",
                          config->orchestrator_addresses);
@@ -109,7 +108,7 @@ void checkout_client_close(checkout_client *client)
     follow_stop(client->follow);
     for (int c = 0; c < CALL_CALLEES; c++)
         channel_close(client->channels[c]);
-    peers_free(client->services);
+    principals_free(client->services);
     key_free(client->key);
     free(client);
 }

@@ -26,9 +26,9 @@
 #include "gateway/traffic.h"
 #include "http/fetch.h"
 #include "http/tls.h"
-#include "rpc/auth/follow.h"
+#include "rpc/auth/reload.h"
 #include "rpc/client/channel.h"
-#include "rpc/nng_defects/pulse.h"
+#include "rpc/nng_defects/nng_defects.h"
 #include "rpc/service/runtime.h"
 
 enum { RPC_IN_FLIGHT_MAX = 64, RPC_DRAIN_MS = 1000 };
@@ -36,14 +36,14 @@ enum { RPC_IN_FLIGHT_MAX = 64, RPC_DRAIN_MS = 1000 };
 /* All that serving needs, in the order it is opened. */
 struct parts {
     struct settings settings;
-    struct runtime host; /* our key, what is counted, and the RPC server */
-    struct peers *services;
+    struct runtime runtime; /* our key, what is counted, and the RPC server */
+    struct principals *services;
     struct gateway gateway;
     bool fetching; /* libcurl was started */
     struct http_tls *tls;
     struct http *http;
     struct follow *follow; /* keeps the channels' keys as the services' file is */
-    struct pulse *pulse;
+    struct self_watch *self_watch;
     bool serving; /* all of it was started */
 };
 
@@ -74,17 +74,17 @@ static struct err open_keys(const struct settings *s, struct parts *p)
         .every_ms = s->jwks_every_ms,
         .stale_ms = s->jwks_stale_ms,
     };
-    struct runtime_settings host = runtime_settings(s);
-    struct err e = runtime_open(&p->host, &host);
+    struct runtime_settings rpc = runtime_settings(s);
+    struct err e = runtime_open(&p->runtime, &rpc);
 
     if (!failed(e))
-        e = peers_read(s->services_file, false, p->host.key, &p->services);
+        e = principals_read(s->services_file, false, p->runtime.key, &p->services);
     if (!failed(e))
         e = jwt_open(&jwt, &p->gateway.jwt);
     if (!failed(e))
         e = fetch_start();
     p->fetching = !failed(e);
-    keys.metrics = p->host.metrics;
+    keys.metrics = p->runtime.metrics;
     if (!failed(e))
         e = key_source_open(&keys, p->gateway.jwt, &p->gateway.key_source);
     return e;
@@ -93,7 +93,7 @@ static struct err open_keys(const struct settings *s, struct parts *p)
 /* What one gateway keeps of requests and users. */
 static struct err open_tables(const struct settings *s, struct parts *p)
 {
-    p->gateway.traffic = traffic_new(p->host.metrics);
+    p->gateway.traffic = traffic_new(p->runtime.metrics);
     struct err e = answers_open((size_t)s->answers_max, &p->gateway.answers);
 
     if (!failed(e))
@@ -121,17 +121,17 @@ static struct err open_channel(const struct settings *s, const struct parts *p,
     struct channel_config config = {
         .service = service,
         .addresses = addresses,
-        .key = p->host.key,
+        .key = p->runtime.key,
         .services = p->services,
         .in_flight_max = (size_t)s->calls_max,
         .tls = {s->tls_cert, s->tls_key, s->tls_ca},
-        .metrics = p->host.metrics,
+        .metrics = p->runtime.metrics,
     };
 
     return channel_open(&config, out);
 }
 
-static struct err use_services(void *arg, const struct peers *services)
+static struct err use_services(void *arg, const struct principals *services)
 {
     struct parts *p = arg;
     struct err e = channel_set_services(p->gateway.orchestrator, services);
@@ -146,7 +146,7 @@ static struct err use_services(void *arg, const struct peers *services)
 static struct err follow_services(const struct settings *s, struct parts *p)
 {
     return follow_start(&(struct follow_config){.path = s->services_file,
-                                                .key = p->host.key,
+                                                .key = p->runtime.key,
                                                 .settle_ms = FOLLOW_SETTLE_MS,
                                                 .use = use_services,
                                                 .arg = p},
@@ -218,15 +218,15 @@ static struct err health(void *arg)
 
 static struct err serve_rpc(const struct settings *s, struct parts *p)
 {
-    struct runtime_settings host = runtime_settings(s);
+    struct runtime_settings rpc = runtime_settings(s);
 
     if ((s->rpc_url[0] == '\0') != (s->callers_file[0] == '\0'))
         return err_make(ERR_INVALID_ARGUMENT,
                         "rpc_url and callers_file go together; set both or none");
     struct err e = s->rpc_url[0] == '\0'
                        ? ERR_NONE
-                       : runtime_serve_all(&p->host, &host, NULL, 0, health, p);
-    return failed(e) ? e : runtime_follow_tls(&p->host, &host, use_certificates, p);
+                       : runtime_serve_all(&p->runtime, &rpc, NULL, 0, health, p);
+    return failed(e) ? e : runtime_follow_tls(&p->runtime, &rpc, use_certificates, p);
 }
 
 /* A connection is a file; the usual soft limit of 1024 is too low. */
@@ -267,7 +267,7 @@ static struct err start(void *arg)
     if (!failed(e))
         e = follow_services(s, p);
     if (!failed(e) && s->rpc_url[0] == '\0') /* else its server's watch sees to it */
-        e = pulse_start(&p->pulse);
+        e = self_watch_start(&p->self_watch);
     if (!failed(e))
         e = start_http(s, p);
     if (!failed(e))
@@ -282,8 +282,8 @@ static void reload(void *arg)
 {
     struct parts *p = arg;
 
-    runtime_reload(&p->host);
-    follow_now(p->follow, p->host.key);
+    runtime_reload(&p->runtime);
+    follow_now(p->follow, p->runtime.key);
     http_tls_look(p->tls);
     key_source_look(p->gateway.key_source);
 }
@@ -322,9 +322,9 @@ static bool stop(void *arg)
         wait_until_told(p);
         http_drain(p->http, request_ms(&p->settings));
     }
-    bool whole = runtime_stop_serving(&p->host, RPC_DRAIN_MS);
+    bool whole = runtime_stop_serving(&p->runtime, RPC_DRAIN_MS);
     follow_stop(p->follow);
-    pulse_stop(p->pulse);
+    self_watch_stop(p->self_watch);
     /* In this order: an answer of one may lead to a call of the next. */
     channel_close(p->gateway.orchestrator);
     channel_close(p->gateway.inventory);
@@ -340,8 +340,8 @@ static bool stop(void *arg)
     answers_close(p->gateway.answers);
     jwt_close(p->gateway.jwt);
     traffic_free(p->gateway.traffic);
-    peers_free(p->services);
-    runtime_close(&p->host);
+    principals_free(p->services);
+    runtime_close(&p->runtime);
     return whole;
 }
 

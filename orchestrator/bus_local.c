@@ -11,8 +11,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "rpc/nng_defects/closing.h"
-#include "rpc/nng_defects/watch.h"
+#include "rpc/nng_defects/nng_defects.h"
 
 enum {
     SEND_BUFFER = 1024, /* messages kept for each listener that is behind */

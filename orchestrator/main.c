@@ -13,7 +13,7 @@
 #include "orchestrator/recover.h"
 #include "orchestrator/saga.h"
 #include "orchestrator/service.h"
-#include "rpc/auth/follow.h"
+#include "rpc/auth/reload.h"
 #include "rpc/client/channel.h"
 #include "rpc/service/runtime.h"
 
@@ -112,8 +112,8 @@ enum {
 
 struct environment {
     struct settings settings;
-    struct runtime host;
-    struct peers *services;
+    struct runtime runtime;
+    struct principals *services;
     struct db *db;
     struct channel *inventory, *payment;
     struct sagas *sagas;
@@ -158,7 +158,7 @@ static struct err open_database(struct environment *env)
         .queue_max = 2 * (size_t)env->settings.in_flight_max + 1024,
         .batch_max = 512,
         .readers = (size_t)env->settings.readers,
-        .metrics = env->host.metrics,
+        .metrics = env->runtime.metrics,
     };
 
     orders_configure(&config);
@@ -171,17 +171,17 @@ static struct err open_channel(struct environment *env, const char *service,
     const struct channel_config config = {
         .service = service,
         .addresses = addresses,
-        .key = env->host.key,
+        .key = env->runtime.key,
         .services = env->services,
         .in_flight_max = (size_t)env->settings.in_flight_max,
         .tls = {env->settings.tls_cert, env->settings.tls_key, env->settings.tls_ca},
-        .metrics = env->host.metrics,
+        .metrics = env->runtime.metrics,
     };
 
     return channel_open(&config, out);
 }
 
-static struct err use_services(void *arg, const struct peers *services)
+static struct err use_services(void *arg, const struct principals *services)
 {
     struct environment *env = arg;
     struct err e = channel_set_services(env->inventory, services);
@@ -192,7 +192,7 @@ static struct err use_services(void *arg, const struct peers *services)
 static struct err follow_services(struct environment *env)
 {
     return follow_start(&(struct follow_config){.path = env->settings.services_file,
-                                                .key = env->host.key,
+                                                .key = env->runtime.key,
                                                 .settle_ms = FOLLOW_SETTLE_MS,
                                                 .use = use_services,
                                                 .arg = env},
@@ -248,7 +248,7 @@ static struct err open_sagas(struct environment *env)
     config.steps = place_steps(&config.step_count);
     struct err e = sagas_open(&config, &env->sagas);
     if (!failed(e))
-        metrics_gauge_read(env->host.metrics, "sagas_running", "", count_sagas,
+        metrics_gauge_read(env->runtime.metrics, "sagas_running", "", count_sagas,
                            env->sagas);
     return e;
 }
@@ -316,7 +316,7 @@ static struct err start_events(struct environment *env)
         .on_relay = feed_relay,
         .on_placed = feed_placed,
         .arg = env->feed,
-        .metrics = env->host.metrics,
+        .metrics = env->runtime.metrics,
     };
     return failed(e) ? e : outbox_start(&config, &env->outbox);
 }
@@ -325,7 +325,7 @@ static struct err start(void *arg)
 {
     struct environment *env = arg;
     const struct settings *s = &env->settings;
-    const struct runtime_settings host = {
+    const struct runtime_settings rpc = {
         .listen_url = s->listen_url,
         .key_file = s->key_file,
         .callers_file = s->callers_file,
@@ -335,10 +335,10 @@ static struct err start(void *arg)
         .access_log = s->access_log,
         .tls = {s->tls_cert, s->tls_key, s->tls_ca},
     };
-    struct err e = runtime_open(&env->host, &host);
+    struct err e = runtime_open(&env->runtime, &rpc);
 
     if (!failed(e))
-        e = peers_read(s->services_file, false, env->host.key, &env->services);
+        e = principals_read(s->services_file, false, env->runtime.key, &env->services);
     if (!failed(e))
         e = open_database(env);
     if (!failed(e))
@@ -355,22 +355,22 @@ static struct err start(void *arg)
         e = start_workers(env);
     if (failed(e))
         return e;
-    const uint8_t *cursor_key = runtime_derive(&env->host, CURSORS);
+    const uint8_t *cursor_key = runtime_derive(&env->runtime, CURSORS);
     if (cursor_key == NULL)
         return err_memory();
     orchestrator_init(&env->orchestrator, env->db, env->sagas, cursor_key);
     events_service_init(&env->events, env->db, env->feed, env->bus_nats != NULL);
     ProtobufCService *const services[] = {&env->orchestrator.service.base,
                                           &env->events.service.base};
-    env->host.health_parts = health_parts;
-    e = runtime_serve_all(&env->host, &host, services, 2, health, env);
-    return failed(e) ? e : runtime_follow_tls(&env->host, &host, use_certificates, env);
+    env->runtime.health_parts = health_parts;
+    e = runtime_serve_all(&env->runtime, &rpc, services, 2, health, env);
+    return failed(e) ? e : runtime_follow_tls(&env->runtime, &rpc, use_certificates, env);
 }
 
 /* As a replica that starts now has them. */
 static void renew_cursors(struct environment *env)
 {
-    const uint8_t *key = runtime_derive(&env->host, CURSORS);
+    const uint8_t *key = runtime_derive(&env->runtime, CURSORS);
 
     if (key != NULL)
         env->orchestrator.cursor_key = key;
@@ -380,9 +380,9 @@ static void reload(void *arg)
 {
     struct environment *env = arg;
 
-    if (runtime_reload(&env->host))
+    if (runtime_reload(&env->runtime))
         renew_cursors(env);
-    follow_now(env->follow, env->host.key);
+    follow_now(env->follow, env->runtime.key);
 }
 
 /* A checkout ends the step that it is in: one attempt, and what the database takes. */
@@ -407,7 +407,7 @@ static bool stop(void *arg)
     struct environment *env = arg;
 
     feed_stop(env->feed); /* who waits for events would be waited for */
-    bool whole = runtime_stop_serving(&env->host, env->settings.drain_ms);
+    bool whole = runtime_stop_serving(&env->runtime, env->settings.drain_ms);
     sagas_forget_chores(env->sagas);
     outbox_stop(env->outbox);
     bus_local_close(env->bus_local);
@@ -415,7 +415,7 @@ static bool stop(void *arg)
     worker_stop(env->pruner);
     worker_stop(env->recoverer);
     worker_stop(env->expirer);
-    metrics_forget(env->host.metrics, env->sagas);
+    metrics_forget(env->runtime.metrics, env->sagas);
     if (!sagas_stop(env->sagas, step_ms(env)))
         _exit(EXIT_FAILURE); /* they hold what would be freed below */
     follow_stop(env->follow);
@@ -423,8 +423,8 @@ static bool stop(void *arg)
     channel_close(env->payment);
     db_close(env->db);
     feed_free(env->feed);
-    peers_free(env->services);
-    runtime_close(&env->host);
+    principals_free(env->services);
+    runtime_close(&env->runtime);
     return whole;
 }
 

@@ -6,7 +6,7 @@
  *
  * A service is greeted by the shortest exchange of its protocol: an empty bundle, which is
  * given back at once (proto/README.md, section 3), always on one connection, as each that comes
- * and goes makes lib/rpc/nng_defects/watch.c look closer.  PostgreSQL is sent an SSLRequest, which its
+ * and goes makes lib/rpc/nng_defects/watchdog.c look closer.  PostgreSQL is sent an SSLRequest, which its
  * server answers with one byte in a process of its own
  * (https://www.postgresql.org/docs/15/protocol-message-formats.html); that connection then ends.
  * Neither is logged.

@@ -44,7 +44,7 @@ bool process_hangs(struct process *process, int64_t now_ms, bool ending);
 bool process_in_doubt(const struct process *process);
 
 /* Waits a moment for its answer: a greeting that is broken off can make nng 1.5.2 deaf
- * (lib/rpc/nng_defects/watch.h). */
+ * (lib/rpc/nng_defects/watchdog.c). */
 void process_leave(struct process *process);
 
 /* Ends the doubt. */

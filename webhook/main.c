@@ -18,8 +18,8 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/notice.h"
-#include "rpc/auth/follow.h"
-#include "rpc/nng_defects/pulse.h"
+#include "rpc/auth/reload.h"
+#include "rpc/nng_defects/nng_defects.h"
 #include "rpc/service/runtime.h"
 #include "webhook/roster.h"
 
@@ -76,10 +76,10 @@ static const struct conf_table TABLE = {
 
 struct environment {
     struct settings settings;
-    struct runtime host; /* our key, what is counted, and the RPC server */
-    struct peers *services;
+    struct runtime runtime; /* our key, what is counted, and the RPC server */
+    struct principals *services;
     struct channel *channel;
-    struct pulse *pulse;
+    struct self_watch *self_watch;
     struct follow *follow; /* keeps the channel's key as the services' file is */
     struct roster roster;
     struct notice *notice; /* of what is asked for in the state folder */
@@ -119,26 +119,26 @@ static struct runtime_settings runtime_settings(const struct settings *s)
 static struct err open_channel(struct environment *env)
 {
     const struct settings *s = &env->settings;
-    struct runtime_settings host = runtime_settings(s);
-    struct err e = runtime_open(&env->host, &host);
+    struct runtime_settings rpc = runtime_settings(s);
+    struct err e = runtime_open(&env->runtime, &rpc);
 
     if (!failed(e))
-        e = peers_read(s->services_file, false, env->host.key, &env->services);
+        e = principals_read(s->services_file, false, env->runtime.key, &env->services);
     if (failed(e))
         return e;
     const struct channel_config config = {
         .service = "orchestrator",
         .addresses = s->orchestrator_addresses,
-        .key = env->host.key,
+        .key = env->runtime.key,
         .services = env->services,
         .in_flight_max = 2 * ENDPOINTS_MAX,
         .tls = {s->tls_cert, s->tls_key, s->tls_ca},
-        .metrics = env->host.metrics,
+        .metrics = env->runtime.metrics,
     };
     return channel_open(&config, &env->channel);
 }
 
-static struct err use_services(void *channel, const struct peers *services)
+static struct err use_services(void *channel, const struct principals *services)
 {
     return channel_set_services(channel, services);
 }
@@ -146,7 +146,7 @@ static struct err use_services(void *channel, const struct peers *services)
 static struct err follow_services(struct environment *env)
 {
     return follow_start(&(struct follow_config){.path = env->settings.services_file,
-                                                .key = env->host.key,
+                                                .key = env->runtime.key,
                                                 .settle_ms = FOLLOW_SETTLE_MS,
                                                 .use = use_services,
                                                 .arg = env->channel},
@@ -230,16 +230,17 @@ static size_t health_parts(void *arg, struct rpc_health_part *parts)
 
 static struct err serve_rpc(struct environment *env)
 {
-    struct runtime_settings host = runtime_settings(&env->settings);
+    struct runtime_settings rpc = runtime_settings(&env->settings);
 
-    if ((host.listen_url[0] == '\0') != (host.callers_file[0] == '\0'))
+    if ((rpc.listen_url[0] == '\0') != (rpc.callers_file[0] == '\0'))
         return err_make(ERR_INVALID_ARGUMENT,
                         "rpc_url and callers_file go together; set both or none");
-    env->host.health_parts = health_parts;
-    struct err e = host.listen_url[0] == '\0'
-                       ? pulse_start(&env->pulse) /* else the server's watch sees to it */
-                       : runtime_serve_all(&env->host, &host, NULL, 0, health, env);
-    return failed(e) ? e : runtime_follow_tls(&env->host, &host, use_certificates, env);
+    env->runtime.health_parts = health_parts;
+    struct err e =
+        rpc.listen_url[0] == '\0'
+            ? self_watch_start(&env->self_watch) /* else the server's watch sees to it */
+            : runtime_serve_all(&env->runtime, &rpc, NULL, 0, health, env);
+    return failed(e) ? e : runtime_follow_tls(&env->runtime, &rpc, use_certificates, env);
 }
 
 static struct err start(void *arg)
@@ -287,8 +288,8 @@ static void reload(void *arg)
 {
     struct environment *env = arg;
 
-    runtime_reload(&env->host);
-    follow_now(env->follow, env->host.key);
+    runtime_reload(&env->runtime);
+    follow_now(env->follow, env->runtime.key);
     read_endpoints_again(env);
 }
 
@@ -303,15 +304,15 @@ static bool stop(void *arg)
 {
     struct environment *env = arg;
 
-    runtime_stop_serving(&env->host, RPC_DRAIN_MS);
+    runtime_stop_serving(&env->runtime, RPC_DRAIN_MS);
     notice_stop(env->notice);
     roster_stop(&env->roster);
     follow_stop(env->follow);
-    pulse_stop(env->pulse);
+    self_watch_stop(env->self_watch);
     if (env->channel != NULL)
         channel_close(env->channel);
-    peers_free(env->services);
-    runtime_close(&env->host);
+    principals_free(env->services);
+    runtime_close(&env->runtime);
     curl_global_cleanup();
     return true; /* what was not received is pending, on disk */
 }

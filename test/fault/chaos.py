@@ -83,7 +83,7 @@ class Replica:
         self.process.wait()
 
     def _nng_hung(self):
-        """It ended itself, as lib/rpc/nng_defects/closing.c says, and is started again like any other."""
+        """It ended itself, as lib/rpc/nng_defects/linger.c says, and is started again like any other."""
         log = (self.stack.state / "log" / f"{self.name}.log").read_text(errors="replace")
         return "event=transport_hangs" in log.splitlines()[-1]
 

@@ -1,7 +1,7 @@
 """A process in which nng hangs ends itself, is started again, and no order is lost by it.
 
 A peer that dies at the wrong moment leaves nng 1.5.2 unable to give any connection back
-(lib/rpc/nng_defects/closing.h): nothing can be dialled again.  nng_hangs.c brings that about.
+(lib/rpc/nng_defects/linger.c): nothing can be dialled again.  nng_hangs.c brings that about.
 """
 import uuid
 

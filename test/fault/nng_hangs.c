@@ -2,7 +2,7 @@
  * nng_hangs.c - a library to preload: nng gives no connection back any more.
  *
  * That is what a connection of nng 1.5.2 does to its process that ends at the wrong moment
- * (lib/rpc/nng_defects/closing.h): the one thread that frees connections waits for ever.  Here it does so in
+ * (lib/rpc/nng_defects/linger.c): the one thread that frees connections waits for ever.  Here it does so in
  * a process for which there is a file $NNG_HANGS_DIR/PROGRAM, which is deleted as it happens:
  * the callback that nng makes on that thread, before it frees a connection, does not return.
  */

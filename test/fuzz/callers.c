@@ -15,7 +15,7 @@
 
 #include "fuzz/fuzz.h"
 #include "fuzz/memory_file.h"
-#include "rpc/auth/keys.h"
+#include "rpc/auth/principals.h"
 
 static struct key *own, *earlier; /* the second was the first's before */
 
@@ -53,7 +53,7 @@ static bool has(const uint8_t *bytes, size_t size, const char *text)
 }
 
 /* Whether the caller may call what one of its patterns says: a name, or what begins so. */
-static bool covers(const struct peer *peer, const char *pattern)
+static bool covers(const struct principal *principal, const char *pattern)
 {
     char method[256];
     size_t plain = strcspn(pattern, "*");
@@ -61,34 +61,37 @@ static bool covers(const struct peer *peer, const char *pattern)
     assert(plain < sizeof method - 2);
     memcpy(method, pattern, plain);
     strcpy(method + plain, pattern[plain] == '*' ? "x" : "");
-    return peer_may_call(peer, method);
+    return principal_may_call(principal, method);
 }
 
-static void check_caller(const struct peers *peers, const struct peer *peer,
-                         const uint8_t *bytes, size_t size)
+static void check_caller(const struct principals *principals,
+                         const struct principal *principal, const uint8_t *bytes,
+                         size_t size)
 {
     bool everything = has(bytes, size, "*");
 
-    const struct peer *second = peers_find_next(peers, peer);
+    const struct principal *second = principals_find_next(principals, principal);
 
-    assert(peers_find(peers, peer->name, strlen(peer->name)) == peer);
+    assert(principals_find(principals, principal->name, strlen(principal->name)) ==
+           principal);
     assert(second == NULL ||
-           (strcmp(second->name, peer->name) == 0 &&
-            memcmp(second->public_key, peer->public_key, KEY_PUBLIC_SIZE) != 0 &&
-            peers_find_next(peers, second) == NULL));
-    for (size_t i = 0; i < peer->method_count; i++) {
-        assert(has(bytes, size, peer->methods[i]));
-        assert(covers(peer, peer->methods[i]));
+           (strcmp(second->name, principal->name) == 0 &&
+            memcmp(second->public_key, principal->public_key, KEY_PUBLIC_SIZE) != 0 &&
+            principals_find_next(principals, second) == NULL));
+    for (size_t i = 0; i < principal->method_count; i++) {
+        assert(has(bytes, size, principal->methods[i]));
+        assert(principal_methods_valid(principal->methods[i]));
+        assert(covers(principal, principal->methods[i]));
     }
     if (!everything)
-        assert(!peer_may_call(peer, "no.v1.Such/Method*"));
+        assert(!principal_may_call(principal, "no.v1.Such/Method*"));
 }
 
 static void read_peers(const char *path, bool callers, const uint8_t *bytes, size_t size)
 {
     struct input words = {bytes, size};
-    struct peers *peers;
-    struct err e = peers_read(path, callers, own, &peers);
+    struct principals *principals;
+    struct err e = principals_read(path, callers, own, &principals);
 
     if (failed(e)) {
         assert_refusal(e);
@@ -98,30 +101,31 @@ static void read_peers(const char *path, bool callers, const uint8_t *bytes, siz
     while (words.left > 0) {
         char *line = input_text(&words, '\n');
         size_t length = strcspn(line, " \t");
-        const struct peer *peer = peers_find(peers, line, length);
-        if (peer != NULL)
-            check_caller(peers, peer, bytes, size);
+        const struct principal *principal = principals_find(principals, line, length);
+        if (principal != NULL)
+            check_caller(principals, principal, bytes, size);
         free(line);
     }
-    assert(memcmp(peers_own(peers), key_public(own), KEY_PUBLIC_SIZE) == 0);
-    assert(memcmp(peers_earlier_own(peers), key_public(earlier), KEY_PUBLIC_SIZE) == 0);
-    struct peers *share = peers_share(peers);
-    peers_free(peers);
-    assert(peers_count(share) <= size / 46 + 1); /* a name, a blank and a key each */
-    peers_free(share);
+    assert(memcmp(principals_own(principals), key_public(own), KEY_PUBLIC_SIZE) == 0);
+    assert(memcmp(principals_earlier_own(principals), key_public(earlier),
+                  KEY_PUBLIC_SIZE) == 0);
+    struct principals *share = principals_share(principals);
+    principals_free(principals);
+    assert(principals_count(share) <= size / 46 + 1); /* a name, a blank and a key each */
+    principals_free(share);
 }
 
 static void read_service(struct input *in)
 {
     char *name = input_text(in, '\n'), *public_key = input_text(in, '\0');
-    struct peers *peers = NULL;
-    struct err e = peers_of_service(name, public_key, own, &peers);
+    struct principals *principals = NULL;
+    struct err e = principals_of_service(name, public_key, own, &principals);
 
     if (failed(e))
         assert_refusal(e);
     else
-        assert(peers_count(peers) <= 1);
-    peers_free(peers);
+        assert(principals_count(principals) <= 1);
+    principals_free(principals);
     free(public_key);
     free(name);
 }

@@ -22,8 +22,8 @@
 enum { ARENA_MAX = 4 << 20, HEAD = 2 + 7 + SEAL_NONCE_SIZE };
 
 static struct key *own;
-static struct peers *callers;
-static const struct peer *caller;
+static struct principals *callers;
+static const struct principal *caller;
 
 static void read_own_key(const uint8_t *public_key, const uint8_t *secret)
 {
@@ -49,10 +49,10 @@ static void read_callers(const uint8_t *public_key)
                       sodium_base64_VARIANT_ORIGINAL);
     int size = snprintf(text, sizeof text, "gateway %s *\n", public_text);
     struct memory_file file = memory_file_open((uint8_t *)text, (size_t)size);
-    struct err e = peers_read(file.path, true, own, &callers);
+    struct err e = principals_read(file.path, true, own, &callers);
     assert(!failed(e));
     memory_file_close(&file);
-    caller = peers_find(callers, "gateway", 7);
+    caller = principals_find(callers, "gateway", 7);
     assert(caller != NULL);
 }
 

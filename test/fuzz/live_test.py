@@ -376,7 +376,7 @@ class LiveTest(StackTest):
         self.expect(shopper.order_until_final(name, key=f"key-{name}"), 201)
 
     def check_alive(self, pids):
-        """Nobody died, but for who got out of a hang of nng's (lib/rpc/nng_defects/closing.c)."""
+        """Nobody died, but for who got out of a hang of nng's (lib/rpc/nng_defects/linger.c)."""
         wait_until(lambda: self.stack.ctl("health", check=False).returncode == 0, 30,
                    "every service serves")
         for name in SERVICES:

@@ -26,14 +26,14 @@ class Reload(StackTest):
         for name in SERVICES:
             with self.subTest(name):
                 callers = self.stack.state / "keys" / f"{name}.callers"
-                self.assertIn(f"path={callers}", self.hang_up(name, "list_read_again"))
+                self.assertIn(f"path={callers}", self.hang_up(name, "list_reloaded"))
                 good = callers.read_text()
                 callers.write_text("no line of such a list\n")
                 self.addCleanup(callers.write_text, good)
                 for _ in range(2):
-                    self.assertIn(str(callers), self.hang_up(name, "list_not_read_again"))
+                    self.assertIn(str(callers), self.hang_up(name, "list_reload_failed"))
                 callers.write_text(good)
-                self.hang_up(name, "list_read_again")
+                self.hang_up(name, "list_reloaded")
         shopper = self.stack.shopper()
         self.addCleanup(shopper.close)
         self.assertEqual(shopper.ask("GET", "/healthz").status, 200)
@@ -63,7 +63,7 @@ class Reload(StackTest):
                                    (key.unlink, "cannot be opened")):
                 change()
                 for _ in range(2):
-                    self.assertIn(reason, self.hang_up("payment", "key_not_read_again"))
+                    self.assertIn(reason, self.hang_up("payment", "key_reload_failed"))
                 self.assertIn("SERVING", self.stack.ctl("call", "--service", "payment",
                                                         "rpc.v1.Health/Check"))
         finally:
@@ -92,24 +92,24 @@ class Reload(StackTest):
             callers = keys / f"{name}.callers"
             line = re.search("^orchestrator .*", callers.read_text(), re.MULTILINE)[0]
             callers.write_text(f"{callers.read_text()}{line.replace(old, new)}\n")
-            self.hang_up(name, "list_read_again")
+            self.hang_up(name, "list_reloaded")
         place("two-are-let-in")
         self.put_key("orchestrator", key)
-        said = self.hang_up("orchestrator", "key_taken")
-        wait_until(lambda: self.stack.log("orchestrator").rsplit("event=key_taken", 1)[1]
-                   .count("event=list_read_again ") == 2, PATIENCE, "its lists are read with it")
+        said = self.hang_up("orchestrator", "key_reloaded")
+        wait_until(lambda: self.stack.log("orchestrator").rsplit("event=key_reloaded", 1)[1]
+                   .count("event=list_reloaded ") == 2, PATIENCE, "its lists are read with it")
         self.assertIn(f"path={keys}/orchestrator.key", said)
         place("has-the-new-one")
         for name in ("inventory", "payment"):
             callers = keys / f"{name}.callers"
             callers.write_text("".join(line for line in callers.read_text().splitlines(True)
                                        if old not in line))
-            self.hang_up(name, "list_read_again")
+            self.hang_up(name, "list_reloaded")
         place("the-new-one-alone-is-let-in")
         services.write_text(services.read_text().replace(old, new))
-        self.hang_up("gateway", f"list_read_again path={services}")
+        self.hang_up("gateway", f"list_reloaded path={services}")
         self.assertEqual(old_key_is_answered().returncode, 0)
-        self.hang_up("orchestrator", "earlier_key_forgotten")
+        self.hang_up("orchestrator", "earlier_key_dropped")
         wait_until(lambda: old_key_is_answered().returncode == 64 + 16, PATIENCE,
                    "the old one is answered no more")
         place("after-all")

@@ -152,7 +152,7 @@ class ReloadTls(StackTest):
     def processes(self):
         return [*self.services, self.gateway]
 
-    def hang_up(self, change=lambda: None, event="rpc_certificate_taken"):
+    def hang_up(self, change=lambda: None, event="rpc_certificate_reloaded"):
         """The change, then SIGHUP to all of them; what each has said since, once that has the
         event.  (On a slow machine the change may be noticed before the signal.)"""
         said = {}
@@ -185,7 +185,7 @@ class ReloadTls(StackTest):
                 return int(connection.getpeercert()["serialNumber"], 16)
 
     def serves(self, service, serial, *pair):
-        """Not yet, too, if it could not be asked: nng 1.5.2 may just listen anew (watch.h)."""
+        """Not yet, too, if it could not be asked: nng 1.5.2 may just listen anew (nng_defects.h)."""
         with contextlib.suppress(OSError):
             return self.served(service, *pair) == serial
         return False
@@ -206,7 +206,7 @@ class ReloadTls(StackTest):
         for process in self.processes():
             process.process.send_signal(signal.SIGHUP)
         for process, begin in said.items():
-            wait_until(lambda: "event=list_read_again " in process.log()[begin:], PATIENCE, "it read")
+            wait_until(lambda: "event=list_reloaded " in process.log()[begin:], PATIENCE, "it read")
             self.assertNotIn("rpc_certificate", process.log()[begin:])
 
     def test_an_authority_is_replaced_while_all_run(self):
@@ -252,7 +252,7 @@ class ReloadTls(StackTest):
             with self.subTest(reason):
                 change()
                 for _ in range(2):
-                    for said in self.hang_up(event="rpc_certificate_kept").values():
+                    for said in self.hang_up(event="rpc_certificate_reload_failed").values():
                         self.assertIn(reason, said)
                 for service in self.services:
                     wait_until(lambda: self.serves(service, self.serial, *good), 5,

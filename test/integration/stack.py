@@ -245,7 +245,7 @@ class Stack:
 
     def faults(self):
         """Log lines that no parser reads; and what a restart would hide: sanitizer reports, failed asserts, deaths not ours, nor
-        nng's (lib/rpc/nng_defects/watch.c: its own end is how a service gets out of a hang of nng's)."""
+        nng's (lib/rpc/nng_defects/watchdog.c: its own end is how a service gets out of a hang of nng's)."""
         lines = [f"{log.name}: {line}" for log in sorted((self.state / "log").glob("*.log*"))
                  for line in log.read_text(errors="replace").splitlines()
                  if any(word in line for word in FAULTS)]

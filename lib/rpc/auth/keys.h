@@ -1,17 +1,13 @@
 /*
- * keys.h - who we are, whom we call, and who may call us.
+ * keys.h - our own key pair, and the small text files that keys and access lists are.
  *
- * Three small text files, like SSH's; '#' starts a comment in each.
- *   key file            name = inventory            (mode 0600, holds the secret)
- *                       public = BASE64
- *                       secret = BASE64
- *   known_services      NAME PUBLIC                 (one line a service we may call)
- *   authorized_callers  NAME PUBLIC METHOD[,METHOD] (one line a caller)
- * A METHOD is a full name, or ends in '*': inventory.v1.Inventory/Get* or just *.
- * No two callers in a list may have one key: each could pass for the other (seal.h).  But one
- * caller may have two, on two lines, while its key is being replaced.
- * Keys are X25519, as libsodium's crypto_box uses them.  Secrets live in memory that is
- * never swapped or dumped.
+ *      key file    name = inventory    (mode 0600, has the secret; '#' starts a comment)
+ *                  public = BASE64
+ *                  secret = BASE64
+ *
+ * Keys are X25519, as libsodium's crypto_box uses them.  Secrets live in sodium_malloc
+ * memory, which is never swapped or dumped and is wiped when freed.  The lists of
+ * services and callers are principals.h.
  */
 #pragma once
 
@@ -24,25 +20,17 @@
 enum {
     KEY_NAME_MAX = 32, /* bytes of a name, A-Z a-z 0-9 _ - */
     KEY_PUBLIC_SIZE = 32,
+    KEY_SECRET_SIZE = 32,
     KEY_SHARED_SIZE = 32,
+    KEYS_BASE64_SIZE = 45,   /* a key in base64, with its NUL */
+    KEYS_FILE_MAX = 1 << 20, /* bytes of a key file or an access list */
 };
 
 /* Our own key pair.  Thread-safe once read. */
 struct key;
 
-/* Another party, with the key we share with it already computed. */
-struct peer {
-    char name[KEY_NAME_MAX + 1];
-    uint8_t public_key[KEY_PUBLIC_SIZE];
-    uint8_t *shared;         /* KEY_SHARED_SIZE guarded bytes, from crypto_box_beforenm */
-    uint8_t *earlier_shared; /* likewise, with our earlier key; NULL: we have none */
-    char **methods;          /* patterns; callers only */
-    size_t method_count;
-};
-
-struct peers;
-
-/* Writes a new key file, mode 0600; ALREADY_EXISTS rather than replace one. */
+/* Writes a new key file, mode 0600; ALREADY_EXISTS rather than replace one.  A file that
+ * could not be written whole is removed. */
 struct err key_create(const char *path, const char *name)
     __attribute__((warn_unused_result));
 
@@ -50,53 +38,54 @@ struct err key_create(const char *path, const char *name)
 struct err key_read(const char *path, struct key **out)
     __attribute__((warn_unused_result));
 
-/* A share of the key: it lives until key_free was called once for each, and for key_read. */
+/* Another reference.  The key lives until key_free was called for key_read and each of
+ * these. */
 struct key *key_share(const struct key *key);
 void key_free(struct key *key); /* NULL is allowed */
 
-/* Makes a key, before anybody else has it, the successor of another: who still calls us by
- * that one is answered, too.  Takes a share. */
+/* Makes `key`, before another thread has it, the successor of `earlier`: callers that
+ * still use the public key of `earlier` are answered too.  Takes a reference. */
 void key_succeed(struct key *key, const struct key *earlier);
+const struct key *key_earlier(const struct key *key); /* NULL: none */
+
 const char *key_name(const struct key *key);
 const uint8_t *key_public(const struct key *key);
 
-/* A key for another purpose, KEY_SHARED_SIZE bytes: always the same for the key file and the
- * purpose ("orders.cursor"), so all replicas and later runs have it.  It tells nothing of the
- * secret or of other purposes' keys. */
+/* A key for another purpose, KEY_SHARED_SIZE bytes: always the same for the key file and
+ * the purpose ("orders.cursor"), so all replicas and later runs have it.  It reveals
+ * nothing about the secret or the keys for other purposes. */
 void key_derive(const struct key *key, const char *purpose, uint8_t *out);
 
-/* Reads known_services (callers == false) or authorized_callers (true).  `own` is borrowed for
- * as long as that takes. */
-struct err peers_read(const char *path, bool callers, const struct key *own,
-                      struct peers **out) __attribute__((warn_unused_result));
-/* The same of one service, from a name and its public key in base64. */
-struct err peers_of_service(const char *name, const char *public_base64,
-                            const struct key *own, struct peers **out)
+/* The key we share with the owner of a public key, into KEY_SHARED_SIZE guarded bytes.
+ * False: anybody could compute it, since the public key is of small order. */
+bool key_agree(const struct key *key, const uint8_t *public_key, uint8_t *shared)
     __attribute__((warn_unused_result));
-void peers_free(struct peers *peers); /* NULL is allowed */
 
-/* A share of the list: it lives until peers_free was called once for each, and for
- * peers_read.  Thread-safe. */
-struct peers *peers_share(const struct peers *peers);
+/* ---- text of key files and lists ---- */
 
-size_t peers_count(const struct peers *peers);
+#define KEYS_BLANKS " \t\r\n"
 
-/* The public key that the list was read with, and the one before it, of which its peers have
- * earlier_shared. */
-const uint8_t *peers_own(const struct peers *peers);
-const uint8_t *peers_earlier_own(const struct peers *peers);
+/* The next line of *rest, in it, with comment and outer blanks cut off; false at the
+ * end. */
+bool keys_next_line(char **rest, char **line);
 
-/* NULL when there is none of that name (`length` bytes, not NUL-terminated). */
-const struct peer *peers_find(const struct peers *peers, const char *name, size_t length);
+/* 1 to KEY_NAME_MAX of A-Z a-z 0-9 _ -. */
+bool keys_name_valid(const char *name);
 
-/* The next of the same name, as it is when a caller has two keys; or NULL. */
-const struct peer *peers_find_next(const struct peers *peers, const struct peer *peer);
+/* 32 bytes from and to base64 with its padding. */
+bool keys_decode(const char *base64, uint8_t out[KEY_PUBLIC_SIZE]);
+void keys_encode(const uint8_t *key, char out[KEYS_BASE64_SIZE]);
 
-/* Whether one of the caller's patterns covers the method. */
-bool peer_may_call(const struct peer *caller, const char *method);
+/* ---- files whose text may be secret ---- */
 
-/* Adds a line to authorized_callers or known_services (methods == NULL), creating the
- * file; ALREADY_EXISTS when the name stands there with another key or other methods,
- * nothing to do when it stands there just so. */
-struct err peers_allow(const char *path, const char *name, const uint8_t *public_key,
-                       const char *methods) __attribute__((warn_unused_result));
+/* The whole file as a string in guarded memory, for sodium_free.  INVALID_ARGUMENT names
+ * `path` when it cannot be opened, is no regular file of text, has `most` bytes or more,
+ * or is `secret` and others than its owner may use it. */
+struct err keys_file_load(const char *path, bool secret, size_t most, char **out)
+    __attribute__((warn_unused_result));
+struct err keys_file_read(int fd, const char *path, bool secret, size_t most, char **out)
+    __attribute__((warn_unused_result));
+
+/* Writes all of the text at the offset of `fd` and syncs; UNAVAILABLE names `path`. */
+struct err keys_file_write(int fd, const char *path, const char *text, size_t size)
+    __attribute__((warn_unused_result));

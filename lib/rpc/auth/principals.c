@@ -1,51 +1,59 @@
-/* peers.c - the lists of whom we call and who may call us; see keys.h. */
-#include <errno.h>
-#include <fcntl.h>
+/* principals.c - see principals.h: a line, a list, looking one up. */
+#include "rpc/auth/principals.h"
+
 #include <sodium.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "rpc/auth/key.h"
-#include "rpc/auth/keys_file.h"
-#include "rpc/auth/keys_text.h"
-#include "rpc/auth/peer.h"
-
-enum { PEERS_MAX = 1024 };
-
-struct peers {
-    struct peer *list;
-    size_t count;
-    uint8_t own[KEY_PUBLIC_SIZE], earlier_own[KEY_PUBLIC_SIZE];
-    atomic_size_t shares;
+enum {
+    PRINCIPALS_MAX = 1024,
+    PATTERN_MAX = 128, /* bytes of a method pattern */
 };
 
-/* ---- a line ---------------------------------------------------------------------------- */
+struct principals {
+    atomic_size_t shares;
+    uint8_t own[KEY_PUBLIC_SIZE], earlier_own[KEY_PUBLIC_SIZE];
+    size_t count;
+    struct principal entries[PRINCIPALS_MAX];
+};
 
-bool peer_take_methods(char *list, struct peer *peer)
+/* ---------------------------------------------------------- a line */
+
+static bool pattern_valid(const char *pattern)
+{
+    static const char allowed[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./";
+    size_t length = strlen(pattern), plain = strspn(pattern, allowed);
+
+    if (length == 0 || length > PATTERN_MAX)
+        return false;
+    return plain == length || (plain == length - 1 && pattern[plain] == '*');
+}
+
+/* Fills p->methods from "a,b,c", which it cuts up; false when one is no pattern, or
+ * there is no memory.  What was filled is freed by clear. */
+static bool take_methods(char *list, struct principal *p)
 {
     size_t count = 1;
 
     for (const char *c = list; *c != '\0'; c++)
         count += *c == ',';
-    peer->methods = calloc(count, sizeof *peer->methods);
-    if (peer->methods == NULL)
+    p->methods = calloc(count, sizeof *p->methods);
+    if (p->methods == NULL)
         return false;
     for (char *rest = list, *method; (method = strsep(&rest, ",")) != NULL;) {
-        if (!keys_pattern_valid(method))
-            return false;
-        char *copy = strdup(method);
+        char *copy = pattern_valid(method) ? strdup(method) : NULL;
         if (copy == NULL)
             return false;
-        peer->methods[peer->method_count++] = copy;
+        p->methods[p->method_count++] = copy;
     }
     return true;
 }
 
 /* Whether the line is NAME PUBLIC, and METHODS when it is a caller's. */
-static bool take_peer(char *line, bool caller, struct peer *peer)
+static bool take_line(char *line, bool caller, struct principal *p)
 {
     char *rest, *name = strtok_r(line, KEYS_BLANKS, &rest);
     char *public_key = strtok_r(NULL, KEYS_BLANKS, &rest);
@@ -54,45 +62,47 @@ static bool take_peer(char *line, bool caller, struct peer *peer)
     if (name == NULL || public_key == NULL || (methods != NULL) != caller ||
         strtok_r(NULL, KEYS_BLANKS, &rest) != NULL)
         return false;
-    if (!keys_name_valid(name) || !keys_decode(public_key, peer->public_key))
+    if (!keys_name_valid(name) || !keys_decode(public_key, p->public_key))
         return false;
-    memcpy(peer->name, name, strlen(name) + 1);
-    return !caller || peer_take_methods(methods, peer);
+    memcpy(p->name, name, strlen(name) + 1);
+    return !caller || take_methods(methods, p);
 }
 
 /*
- * Whether the new peer can be told from every other.  Two callers with one key could each
- * pass for the other, as the name in a frame is only proven by the key that opens it.  One
- * caller with more keys than two would only be work for each frame that opens with none.
+ * Whether the list may have the new entry.  The name in a frame is only proven by the key
+ * that opens it, so two callers with one key could each pass for the other.  More than
+ * two keys of one caller would only cost time: each is tried on a frame that none of them
+ * opens.
  */
-static bool distinct(const struct peers *peers, const struct peer *peer, bool callers)
+static bool distinct(const struct principals *list, const struct principal *p,
+                     bool callers)
 {
-    int of_the_name = 0;
+    int same_name = 0;
 
-    for (size_t i = 0; i < peers->count; i++) {
-        const struct peer *other = &peers->list[i];
-        of_the_name += strcmp(other->name, peer->name) == 0;
-        if (callers && memcmp(other->public_key, peer->public_key, KEY_PUBLIC_SIZE) == 0)
+    for (size_t i = 0; i < list->count; i++) {
+        const struct principal *other = &list->entries[i];
+        same_name += strcmp(other->name, p->name) == 0;
+        if (callers && memcmp(other->public_key, p->public_key, KEY_PUBLIC_SIZE) == 0)
             return false;
     }
-    return of_the_name < (callers ? 2 : 1);
+    return same_name < (callers ? 2 : 1);
 }
 
-void peer_clear(struct peer *peer)
+static void clear(struct principal *p)
 {
-    for (size_t i = 0; i < peer->method_count; i++)
-        free(peer->methods[i]);
-    free(peer->methods);
-    sodium_free(peer->shared);
-    sodium_free(peer->earlier_shared);
+    for (size_t i = 0; i < p->method_count; i++)
+        free(p->methods[i]);
+    free(p->methods);
+    sodium_free(p->shared);
+    sodium_free(p->earlier_shared);
 }
 
 /* NULL: there is no memory, or the public key is of small order. */
-static uint8_t *agree(const struct key *own, const struct peer *peer)
+static uint8_t *agree(const struct key *own, const struct principal *p)
 {
     uint8_t *shared = sodium_malloc(KEY_SHARED_SIZE);
 
-    if (shared != NULL && !key_agree(own, peer->public_key, shared)) {
+    if (shared != NULL && !key_agree(own, p->public_key, shared)) {
         sodium_free(shared);
         return NULL;
     }
@@ -101,102 +111,88 @@ static uint8_t *agree(const struct key *own, const struct peer *peer)
     return shared;
 }
 
-static struct err add_peer(struct peers *peers, const char *where, char *line,
+static struct err add_line(struct principals *list, const char *where, char *line,
                            bool callers, const struct key *own)
 {
-    struct peer *peer = &peers->list[peers->count];
+    struct principal *p = &list->entries[list->count];
     struct err e = ERR_NONE;
 
-    if (!take_peer(line, callers, peer))
+    if (!take_line(line, callers, p))
         e = err_make(ERR_INVALID_ARGUMENT, "%s: expected NAME PUBLIC%s", where,
                      callers ? " METHOD[,METHOD]" : "");
-    else if (!distinct(peers, peer, callers))
-        e = err_make(ERR_INVALID_ARGUMENT, "%s: '%s' or its key stands there already",
-                     where, peer->name);
-    else if ((peer->shared = agree(own, peer)) == NULL ||
+    else if (!distinct(list, p, callers))
+        e = err_make(ERR_INVALID_ARGUMENT, "%s: '%s' or its key is in the list already",
+                     where, p->name);
+    else if ((p->shared = agree(own, p)) == NULL ||
              (callers && key_earlier(own) != NULL &&
-              (peer->earlier_shared = agree(key_earlier(own), peer)) == NULL))
+              (p->earlier_shared = agree(key_earlier(own), p)) == NULL))
         e = err_make(ERR_INVALID_ARGUMENT,
                      "%s: not a usable public key (or no memory is left)", where);
     if (!failed(e)) {
-        peers->count++;
+        list->count++;
         return e;
     }
-    peer_clear(peer);
-    memset(peer, 0, sizeof *peer);
+    clear(p);
+    memset(p, 0, sizeof *p);
     return e;
 }
 
-/* ---- a list ---------------------------------------------------------------------------- */
+/* ---------------------------------------------------------- a list */
 
-static struct err parse_peers(struct peers *peers, const char *path, char *text,
-                              bool callers, const struct key *own)
+static struct err parse(struct principals *list, const char *path, char *text,
+                        bool callers, const struct key *own)
 {
     char *line, where[128];
 
-    memcpy(peers->own, key_public(own), KEY_PUBLIC_SIZE);
+    memcpy(list->own, key_public(own), KEY_PUBLIC_SIZE);
     if (key_earlier(own) != NULL)
-        memcpy(peers->earlier_own, key_public(key_earlier(own)), KEY_PUBLIC_SIZE);
+        memcpy(list->earlier_own, key_public(key_earlier(own)), KEY_PUBLIC_SIZE);
     for (int number = 1; keys_next_line(&text, &line); number++) {
         if (*line == '\0')
             continue;
-        if (peers->count == PEERS_MAX)
+        if (list->count == PRINCIPALS_MAX)
             return err_make(ERR_INVALID_ARGUMENT, "%s has more than %d lines", path,
-                            PEERS_MAX);
+                            PRINCIPALS_MAX);
         snprintf(where, sizeof where, "%s:%d", path, number);
-        struct err e = add_peer(peers, where, line, callers, own);
+        struct err e = add_line(list, where, line, callers, own);
         if (failed(e))
             return e;
     }
     return ERR_NONE;
 }
 
-/* An empty one; NULL without memory. */
-static struct peers *peers_new(void)
+/* A list of these lines, which it cuts up. */
+static struct err list_of(char *text, const char *path, bool callers,
+                          const struct key *own, struct principals **out)
 {
-    struct peers *peers = calloc(1, sizeof *peers);
+    struct principals *list = calloc(1, sizeof *list);
 
-    if (peers == NULL)
-        return NULL;
-    atomic_init(&peers->shares, 1);
-    peers->list = calloc(PEERS_MAX, sizeof *peers->list);
-    if (peers->list != NULL)
-        return peers;
-    free(peers);
-    return NULL;
-}
-
-/* Of a list that was made, or not for want of memory. */
-static struct err give(struct peers *peers, struct err e, struct peers **out)
-{
+    if (list == NULL)
+        return err_memory();
+    atomic_init(&list->shares, 1);
+    struct err e = parse(list, path, text, callers, own);
     if (failed(e))
-        peers_free(peers);
+        principals_free(list);
     else
-        *out = peers;
+        *out = list;
     return e;
 }
 
-struct err peers_read(const char *path, bool callers, const struct key *own,
-                      struct peers **out)
+struct err principals_read(const char *path, bool callers, const struct key *own,
+                           struct principals **out)
 {
-    char *text = NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    char *text;
+    struct err e = keys_file_load(path, false, KEYS_FILE_MAX, &text);
 
-    if (fd < 0)
-        return err_make(ERR_INVALID_ARGUMENT, "%s cannot be opened: %s", path,
-                        strerror(errno));
-    struct err e = keys_file_read(fd, path, &text);
-    close(fd);
     if (failed(e))
         return e;
-    struct peers *peers = peers_new();
-    e = peers == NULL ? err_memory() : parse_peers(peers, path, text, callers, own);
+    e = list_of(text, path, callers, own, out);
     sodium_free(text);
-    return give(peers, e, out);
+    return e;
 }
 
-struct err peers_of_service(const char *name, const char *public_base64,
-                            const struct key *own, struct peers **out)
+struct err principals_of_service(const char *name, const char *public_base64,
+                                 const struct key *own, struct principals **out)
 {
     char line[KEY_NAME_MAX + 2 * KEYS_BASE64_SIZE];
 
@@ -204,73 +200,71 @@ struct err peers_of_service(const char *name, const char *public_base64,
         strpbrk(public_base64, "#\n") != NULL)
         return err_make(ERR_INVALID_ARGUMENT, "that is no public key (44 characters of "
                                               "base64, as key new prints them)");
-    struct peers *peers = peers_new();
-    if (peers == NULL)
-        return err_memory();
     snprintf(line, sizeof line, "%.*s %s", KEY_NAME_MAX, name, public_base64);
-    return give(peers, parse_peers(peers, "the public key given", line, false, own), out);
+    return list_of(line, "the public key given", false, own, out);
 }
 
-void peers_free(struct peers *peers)
+void principals_free(struct principals *list)
 {
-    if (peers == NULL || atomic_fetch_sub(&peers->shares, 1) > 1)
+    if (list == NULL || atomic_fetch_sub(&list->shares, 1) > 1)
         return;
-    for (size_t i = 0; i < peers->count; i++)
-        peer_clear(&peers->list[i]);
-    free(peers->list);
-    free(peers);
+    for (size_t i = 0; i < list->count; i++)
+        clear(&list->entries[i]);
+    free(list);
 }
 
-struct peers *peers_share(const struct peers *peers)
+struct principals *principals_share(const struct principals *list)
 {
-    struct peers *shared = (struct peers *)(uintptr_t)peers; /* only the count changes */
+    /* Only the count changes. */
+    struct principals *shared = (struct principals *)(uintptr_t)list;
 
     atomic_fetch_add(&shared->shares, 1);
     return shared;
 }
 
-size_t peers_count(const struct peers *peers)
+size_t principals_count(const struct principals *list)
 {
-    return peers->count;
+    return list->count;
 }
 
-/* ---- who is who, and may what --------------------------------------------------------- */
+/* ---------------------------------------------------------- looking one up */
 
-const uint8_t *peers_own(const struct peers *peers)
+const uint8_t *principals_own(const struct principals *list)
 {
-    return peers->own;
+    return list->own;
 }
 
-const uint8_t *peers_earlier_own(const struct peers *peers)
+const uint8_t *principals_earlier_own(const struct principals *list)
 {
-    return peers->earlier_own;
+    return list->earlier_own;
 }
 
-static const struct peer *find_from(const struct peers *peers, size_t first,
-                                    const char *name, size_t length)
+static const struct principal *find_from(const struct principals *list, size_t first,
+                                         const char *name, size_t length)
 {
     if (length == 0 || length > KEY_NAME_MAX)
         return NULL;
-    for (size_t i = first; i < peers->count; i++) {
-        const struct peer *peer = &peers->list[i];
-        if (strlen(peer->name) == length && memcmp(peer->name, name, length) == 0)
-            return peer;
+    for (size_t i = first; i < list->count; i++) {
+        const struct principal *p = &list->entries[i];
+        if (strlen(p->name) == length && memcmp(p->name, name, length) == 0)
+            return p;
     }
     return NULL;
 }
 
-const struct peer *peers_find(const struct peers *peers, const char *name, size_t length)
+const struct principal *principals_find(const struct principals *list, const char *name,
+                                        size_t length)
 {
-    return find_from(peers, 0, name, length);
+    return find_from(list, 0, name, length);
 }
 
-const struct peer *peers_find_next(const struct peers *peers, const struct peer *peer)
+const struct principal *principals_find_next(const struct principals *list,
+                                             const struct principal *p)
 {
-    return find_from(peers, (size_t)(peer - peers->list) + 1, peer->name,
-                     strlen(peer->name));
+    return find_from(list, (size_t)(p - list->entries) + 1, p->name, strlen(p->name));
 }
 
-bool peer_may_call(const struct peer *caller, const char *method)
+bool principal_may_call(const struct principal *caller, const char *method)
 {
     for (size_t i = 0; i < caller->method_count; i++) {
         const char *pattern = caller->methods[i];
@@ -280,4 +274,17 @@ bool peer_may_call(const struct peer *caller, const char *method)
             return true;
     }
     return false;
+}
+
+bool principal_methods_valid(const char *methods)
+{
+    char copy[1024];
+    struct principal p = {0};
+
+    if (strlen(methods) >= sizeof copy - 128)
+        return false;
+    snprintf(copy, sizeof copy, "%s", methods);
+    bool valid = take_methods(copy, &p);
+    clear(&p);
+    return valid;
 }

@@ -1,8 +1,4 @@
-/*
- * peers_allow.c - letting one in: a line more in a list; see keys.h.
- *
- * A line that stands there is never changed, and two who add at once add one line each.
- */
+/* principals_allow.c - see principals_allow in principals.h: one more line in a list. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
@@ -11,101 +7,87 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include "rpc/auth/keys_file.h"
-#include "rpc/auth/keys_text.h"
-#include "rpc/auth/peer.h"
+#include "rpc/auth/principals.h"
 
-enum standing { ABSENT, SAME, OTHER };
+enum presence { ABSENT, SAME, OTHER };
 
-/* How the name stands in the list now, compared with the line to be added. */
-static enum standing find_standing(char *text, const char *name, const char *wanted)
+static bool same(const char *a, const char *b)
 {
-    enum standing standing = ABSENT;
-    char *line;
-
-    while (standing != SAME && keys_next_line(&text, &line)) {
-        char found[1024] = "", *rest = NULL;
-        size_t used = 0;
-        for (char *word = strtok_r(line, KEYS_BLANKS, &rest); word != NULL;
-             word = strtok_r(NULL, KEYS_BLANKS, &rest)) {
-            int n = snprintf(found + used, sizeof found - used, "%s%s",
-                             used > 0 ? " " : "", word);
-            used += (size_t)n < sizeof found - used ? (size_t)n : sizeof found - used - 1;
-        }
-        size_t length = strlen(name);
-        if (strncmp(found, name, length) == 0 && found[length] == ' ')
-            standing = strcmp(found, wanted) == 0 ? SAME : OTHER;
-    }
-    return standing;
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
-static struct err append_peer(int fd, const char *path, const char *name,
-                              const char *line)
+/* Whether the list has the name: with this key and these methods, or others. */
+static enum presence find_name(char *text, const char *name, const char *public_key,
+                               const char *methods)
 {
-    char *text;
-    struct err e = keys_file_read(fd, path, &text);
+    enum presence presence = ABSENT;
+    char *line, *rest;
+
+    while (presence != SAME && keys_next_line(&text, &line)) {
+        const char *found = strtok_r(line, KEYS_BLANKS, &rest);
+        const char *its_key = strtok_r(NULL, KEYS_BLANKS, &rest);
+        const char *its_methods = strtok_r(NULL, KEYS_BLANKS, &rest);
+        if (same(found, name) && its_key != NULL)
+            presence = same(its_key, public_key) && same(its_methods, methods) &&
+                               strtok_r(NULL, KEYS_BLANKS, &rest) == NULL
+                           ? SAME
+                           : OTHER;
+    }
+    return presence;
+}
+
+static struct err append_line(int fd, const char *path, const char *name,
+                              const char *public_key, const char *methods)
+{
+    char *text, line[1200];
+    struct err e = keys_file_read(fd, path, false, KEYS_FILE_MAX, &text);
 
     if (failed(e))
         return e;
     size_t size = strlen(text);
     bool open_line = size > 0 && text[size - 1] != '\n';
-    enum standing standing = find_standing(text, name, line);
+    enum presence presence = find_name(text, name, public_key, methods);
     sodium_free(text);
-    if (standing == SAME)
+    if (presence == SAME)
         return ERR_NONE;
-    if (standing == OTHER)
+    if (presence == OTHER)
         return err_make(ERR_ALREADY_EXISTS,
                         "%s has '%s' with another key or other methods; edit that line",
                         path, name);
-    char whole[1200];
-    int length = snprintf(whole, sizeof whole, "%s%s\n", open_line ? "\n" : "", line);
-    if (lseek(fd, 0, SEEK_END) < 0 || !keys_file_append(fd, whole, (size_t)length) ||
-        fsync(fd) != 0)
+    int length =
+        snprintf(line, sizeof line, "%s%s %s%s%s\n", open_line ? "\n" : "", name,
+                 public_key, methods != NULL ? " " : "", methods != NULL ? methods : "");
+    if (lseek(fd, 0, SEEK_END) < 0)
         return err_make(ERR_UNAVAILABLE, "%s could not be written: %s", path,
                         strerror(errno));
-    return ERR_NONE;
+    return keys_file_write(fd, path, line, (size_t)length);
 }
 
-static bool methods_valid(const char *methods)
+struct err principals_allow(const char *path, const char *name, const uint8_t *public_key,
+                            const char *methods)
 {
-    char copy[1024];
-    struct peer peer = {0};
-
-    if (strlen(methods) >= sizeof copy - 128)
-        return false;
-    snprintf(copy, sizeof copy, "%s", methods);
-    bool valid = peer_take_methods(copy, &peer);
-    peer_clear(&peer);
-    return valid;
-}
-
-struct err peers_allow(const char *path, const char *name, const uint8_t *public_key,
-                       const char *methods)
-{
-    char line[1100], public_text[KEYS_BASE64_SIZE];
+    char public_text[KEYS_BASE64_SIZE];
 
     if (sodium_init() < 0)
         return err_make(ERR_INTERNAL, "libsodium could not be initialised");
     if (!keys_name_valid(name))
         return err_make(ERR_INVALID_ARGUMENT, "'%s' is not a key's name", name);
-    if (methods != NULL && !methods_valid(methods))
+    if (methods != NULL && !principal_methods_valid(methods))
         return err_make(
             ERR_INVALID_ARGUMENT,
             "'%s' are not methods: full names or beginnings with '*', separated "
             "by commas",
             methods);
     keys_encode(public_key, public_text);
-    snprintf(line, sizeof line, "%s %s%s%s", name, public_text,
-             methods != NULL ? " " : "", methods != NULL ? methods : "");
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (fd < 0)
         return err_make(ERR_UNAVAILABLE, "%s cannot be opened: %s", path,
                         strerror(errno));
-    /* Two who add at once must not both find the name absent. */
+    /* Two programs that add at once must not both find the name absent. */
     struct err e =
         flock(fd, LOCK_EX) != 0
             ? err_make(ERR_UNAVAILABLE, "%s cannot be locked: %s", path, strerror(errno))
-            : append_peer(fd, path, name, line);
+            : append_line(fd, path, name, public_text, methods);
     close(fd);
     return e;
 }

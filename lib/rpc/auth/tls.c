@@ -1,14 +1,12 @@
 /* tls.c - see tls.h. */
 #include "rpc/auth/tls.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
-#include <unistd.h>
+
+#include "rpc/auth/keys.h"
 
 enum { PEM_MAX = 256 << 10, HOST_SIZE = 256 };
 
@@ -17,56 +15,12 @@ bool tls_wanted(const char *url)
     return strncasecmp(url, "tls+tcp", 7) == 0;
 }
 
-/* The whole file as text in memory that is never dumped; sodium_free it. */
-static struct err read_pem(const char *path, bool secret, char **out)
-{
-    struct stat info;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct err e = ERR_NONE;
-    char *text = NULL;
-
-    if (fd < 0)
-        return err_make(ERR_INVALID_ARGUMENT, "%s cannot be opened: %s", path,
-                        strerror(errno));
-    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode) || info.st_size > PEM_MAX)
-        e = err_make(ERR_INVALID_ARGUMENT, "%s is not a file of at most 256 KiB", path);
-    else if (secret && (info.st_mode & 077) != 0)
-        e = err_make(ERR_INVALID_ARGUMENT,
-                     "%s holds a secret and others may use it; chmod 600 it", path);
-    else if ((text = sodium_malloc((size_t)info.st_size + 1)) == NULL)
-        e = err_memory();
-    else if (read(fd, text, (size_t)info.st_size) != info.st_size)
-        e = err_make(ERR_INVALID_ARGUMENT, "%s could not be read whole", path);
-    else
-        text[info.st_size] = '\0';
-    close(fd);
-    if (failed(e))
-        sodium_free(text);
-    else
-        *out = text;
-    return e;
-}
-
 static struct err wrong(const char *path, int rv)
 {
     return rv == NNG_ENOMEM
                ? err_memory()
                : err_make(ERR_INVALID_ARGUMENT, "%s is not PEM that TLS can use: %s",
                           path, nng_strerror(rv));
-}
-
-static struct err own_cert(nng_tls_config *config, const struct tls_pem *pem)
-{
-    int rv = nng_tls_config_own_cert(config, pem->cert, pem->key, NULL);
-
-    return rv == 0 ? ERR_NONE : wrong(pem->files->cert, rv);
-}
-
-static struct err authorities(nng_tls_config *config, const struct tls_pem *pem)
-{
-    int rv = nng_tls_config_ca_chain(config, pem->ca, NULL);
-
-    return rv == 0 ? ERR_NONE : wrong(pem->files->ca, rv);
 }
 
 /* The host between "//" and the port, without the brackets of an IPv6 address. */
@@ -85,15 +39,16 @@ static struct err fill(nng_tls_config *config, const struct tls_pem *pem,
                        enum tls_use use, const char *url)
 {
     char host[HOST_SIZE];
-    struct err e = own_cert(config, pem);
+    int rv = nng_tls_config_own_cert(config, pem->cert, pem->key, NULL);
 
-    if (!failed(e))
-        e = authorities(config, pem);
-    if (failed(e))
-        return e;
+    if (rv != 0)
+        return wrong(pem->files->cert, rv);
+    rv = nng_tls_config_ca_chain(config, pem->ca, NULL);
+    if (rv != 0)
+        return wrong(pem->files->ca, rv);
     host_of(url, host);
-    int rv = nng_tls_config_auth_mode(
-        config, use == TLS_PROBE ? NNG_TLS_AUTH_MODE_NONE : NNG_TLS_AUTH_MODE_REQUIRED);
+    rv = nng_tls_config_auth_mode(config, use == TLS_PROBE ? NNG_TLS_AUTH_MODE_NONE
+                                                           : NNG_TLS_AUTH_MODE_REQUIRED);
     if (rv == 0)
         rv = nng_tls_config_version(config, NNG_TLS_1_2, NNG_TLS_1_3);
     if (rv == NNG_ENOTSUP) /* mbedTLS 2.28 ends at 1.2 */
@@ -108,13 +63,11 @@ static struct err fill(nng_tls_config *config, const struct tls_pem *pem,
 struct err tls_read(const struct tls_files *files, struct tls_pem *out)
 {
     *out = (struct tls_pem){.files = files};
-    if (sodium_init() < 0)
-        return err_make(ERR_INTERNAL, "libsodium could not be initialised");
-    struct err e = read_pem(files->cert, false, &out->cert);
+    struct err e = keys_file_load(files->cert, false, PEM_MAX + 1, &out->cert);
     if (!failed(e))
-        e = read_pem(files->key, true, &out->key);
+        e = keys_file_load(files->key, true, PEM_MAX + 1, &out->key);
     if (!failed(e))
-        e = read_pem(files->ca, false, &out->ca);
+        e = keys_file_load(files->ca, false, PEM_MAX + 1, &out->ca);
     return e;
 }
 
@@ -147,9 +100,14 @@ struct err tls_config_of(const struct tls_pem *pem, enum tls_use use, const char
     return e;
 }
 
-static bool given(const char *path)
+bool tls_files_given(const struct tls_files *files)
 {
-    return path != NULL && *path != '\0';
+    const char *const paths[] = {files->cert, files->key, files->ca};
+
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
+        if (paths[i] == NULL || *paths[i] == '\0')
+            return false;
+    return true;
 }
 
 struct err tls_config(const struct tls_files *files, enum tls_use use, const char *url,
@@ -160,7 +118,7 @@ struct err tls_config(const struct tls_files *files, enum tls_use use, const cha
     *out = NULL;
     if (!tls_wanted(url))
         return ERR_NONE;
-    if (!given(files->cert) || !given(files->key) || !given(files->ca))
+    if (!tls_files_given(files))
         return err_make(ERR_INVALID_ARGUMENT, "%s needs tls_cert, tls_key and tls_ca",
                         url);
     struct err e = tls_read(files, &pem);

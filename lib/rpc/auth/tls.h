@@ -15,8 +15,8 @@
 
 #include "base/err.h"
 
-/* PEM files: our certificate (with what is between it and the CA), its key, the CAs.  A
- * key that others may read is refused.  NULL or "" where there is none. */
+/* PEM files: our certificate (with the intermediates up to the CA), its key, the CAs.  A
+ * key that others may read is rejected.  NULL or "" where there is none. */
 struct tls_files {
     const char *cert, *key, *ca;
 };
@@ -27,6 +27,10 @@ enum tls_use {
     TLS_PROBE, /* of our own address: the server's name does not matter */
 };
 
+/* Whether all three are named. */
+bool tls_files_given(const struct tls_files *files);
+
+/* Whether the URL is tls+tcp://. */
 bool tls_wanted(const char *url);
 
 /* What the files hold, as text in memory that is never dumped. */
@@ -35,7 +39,8 @@ struct tls_pem {
     char *cert, *key, *ca;
 };
 
-/* INVALID_ARGUMENT names the file that is missing or wrong.  tls_pem_free it, also then. */
+/* INVALID_ARGUMENT names the file that is missing or wrong.  tls_pem_free it, also
+ * then. */
 struct err tls_read(const struct tls_files *files, struct tls_pem *out)
     __attribute__((warn_unused_result));
 void tls_pem_free(struct tls_pem *pem);

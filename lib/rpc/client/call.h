@@ -72,8 +72,8 @@ struct call {
 
 /* Whose answers we accept, and the session our requests to it are sealed in. */
 struct callee {
-    struct peers *list; /* a share; what `peer` lives in */
-    const struct peer *peer;
+    struct principals *list; /* a share; what `peer` lives in */
+    const struct principal *peer;
     struct seal_session session;
     size_t users; /* attempts, and the channel; under its lock */
 };

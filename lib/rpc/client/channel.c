@@ -50,11 +50,11 @@ static void open_metrics(struct channel *channel, const struct channel_config *c
 }
 
 /* The service as the list has it, and a new session with it. */
-static struct err callee_new(const struct channel *channel, const struct peers *services,
-                             struct callee **out)
+static struct err callee_new(const struct channel *channel,
+                             const struct principals *services, struct callee **out)
 {
-    const struct peer *peer =
-        peers_find(services, channel->service, strlen(channel->service));
+    const struct principal *peer =
+        principals_find(services, channel->service, strlen(channel->service));
 
     if (peer == NULL)
         return err_make(ERR_INVALID_ARGUMENT, "'%s' is not among the known services",
@@ -62,15 +62,16 @@ static struct err callee_new(const struct channel *channel, const struct peers *
     struct callee *callee = calloc(1, sizeof *callee);
     if (callee == NULL)
         return err_memory();
-    callee->list = peers_share(services);
+    callee->list = principals_share(services);
     callee->peer = peer;
     callee->users = 1;
-    seal_session_start(&callee->session, peers_own(services), peer->public_key);
+    seal_session_start(&callee->session, principals_own(services), peer->public_key);
     *out = callee;
     return ERR_NONE;
 }
 
-struct err channel_set_services(struct channel *channel, const struct peers *services)
+struct err channel_set_services(struct channel *channel,
+                                const struct principals *services)
 {
     struct callee *callee = NULL;
     struct err e = callee_new(channel, services, &callee);

@@ -17,17 +17,18 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/metrics.h"
-#include "rpc/auth/keys.h"
+#include "rpc/auth/principals.h"
 #include "rpc/auth/tls.h"
 #include "rpc/wire/bounds.h"
 
 struct channel;
 
 struct channel_config {
-    const char *service;          /* the callee's name in known_services */
-    const char *addresses;        /* nng URLs separated by commas, 1 to 16 */
-    const struct key *key;        /* ours; borrowed until channel_open returns */
-    const struct peers *services; /* known_services, read with it; it takes a share */
+    const char *service;   /* the callee's name in known_services */
+    const char *addresses; /* nng URLs separated by commas, 1 to 16 */
+    const struct key *key; /* ours; borrowed until channel_open returns */
+    const struct principals
+        *services;        /* known_services, read with it; it takes a share */
     size_t in_flight_max; /* calls at once, at most 65536; past it RESOURCE_EXHAUSTED */
     struct tls_files tls; /* for addresses of tls+tcp:// */
     struct metrics *metrics; /* where rpc_client_* go; borrowed, or NULL */
@@ -62,7 +63,8 @@ struct err channel_open(const struct channel_config *config, struct channel **ou
 /* The callee's key is this list's from the next attempt on, and our own is that which the list
  * was read with, of the same name; takes a share.  INVALID_ARGUMENT
  * when the service is not in it: the one before stays. */
-struct err channel_set_services(struct channel *channel, const struct peers *services)
+struct err channel_set_services(struct channel *channel,
+                                const struct principals *services)
     __attribute__((warn_unused_result));
 
 /* Certificates for the connections made from now on to addresses of tls+tcp://; those that

@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "rpc/client/lane.h"
-#include "rpc/nng_defects/ended.h"
+#include "rpc/nng_defects/nng_defects.h"
 #include "rpc/wire/envelope.h"
 
 enum {
@@ -34,7 +34,7 @@ static void on_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
     atomic_store(&endpoint->alone_since_ms, clock_monotonic_ms());
     atomic_compare_exchange_strong(&endpoint->connected, &stands, 0);
     lane_disconnected(endpoint->lane, id);
-    ended_count();
+    connection_ended();
 }
 
 /* nng's own resending is off: a repeated frame would be refused as a replay. */
@@ -120,7 +120,7 @@ void endpoint_close(struct endpoint *endpoint)
     lane_close(endpoint->lane);
 }
 
-/* A dialer that dials takes another configuration, as a listener does (watch.c); one that was
+/* A dialer that dials takes another configuration, as a listener does (watchdog.c); one that was
  * closed is made with it when there is a next one. */
 void endpoint_set_tls(struct endpoint *endpoint, nng_tls_config *config)
 {

@@ -52,7 +52,7 @@ void callee_leave(struct callee *callee)
 {
     if (callee == NULL || --callee->users > 0)
         return;
-    peers_free(callee->list);
+    principals_free(callee->list);
     free(callee);
 }
 

@@ -1,17 +1,17 @@
-/* ended.c - see ended.h. */
-#include "rpc/nng_defects/ended.h"
+/* ended.c - see nng_defects.h; a file of its own, for libcheckout-client has nothing else
+ * here. */
+#include "rpc/nng_defects/nng_defects.h"
 
 #include <stdatomic.h>
 
-/* Of the process, as what it is about is: all sockets share the thread that frees connections. */
 static atomic_uint_fast64_t ended;
 
-void ended_count(void)
+void connection_ended(void)
 {
     atomic_fetch_add_explicit(&ended, 1, memory_order_relaxed);
 }
 
-uint64_t ended_so_far(void)
+uint64_t connections_ended(void)
 {
     return atomic_load_explicit(&ended, memory_order_relaxed);
 }

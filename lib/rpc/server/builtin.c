@@ -1,18 +1,18 @@
-/* standard.c - see standard.h. */
-#include "rpc/server/builtin.h"
+/* builtin.c - the services that every server has: rpc.v1's Health, Reflection, Metrics
+ * and Calls (proto/rpc.proto). */
+#include "rpc/server/server_internal.h"
 
-#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "rpc/auth/keys.h"
+#include "proto/rpc.pb-c.h"
 
 enum {
     DIGEST_BYTES = 16,
-    /* Bytes of packed metrics in one answer; the rest of a message is for what is around.
-     */
+    /* Bytes of packed metrics in one answer; the rest of a message is for the
+     * envelope. */
     METRICS_SIZE_MAX = RPC_MESSAGE_MAX - (64 << 10),
     LABELS_MAX = 8, /* of one metric */
 };
@@ -21,36 +21,21 @@ enum {
 extern const unsigned char rpc_descriptors[];
 extern const size_t rpc_descriptors_size;
 
-/* Each begins with the service, which is what protobuf-c gives its handlers. */
-struct health {
-    Rpc__V1__Health_Service service;
-    struct standard *of;
-};
-
-struct reflection {
-    Rpc__V1__Reflection_Service service;
-    struct standard *of;
-};
-
-struct metrics_service {
-    Rpc__V1__Metrics_Service service;
-    struct standard *of;
-};
-
-struct calls {
-    Rpc__V1__Calls_Service service;
-    struct standard *of;
-};
-
-struct standard {
-    struct standard_config config;
-    struct health health;
-    struct reflection reflection;
-    struct metrics_service metrics;
-    struct calls calls;
+struct builtin {
+    const struct rpc_server *server;
+    Rpc__V1__Health_Service health;
+    Rpc__V1__Reflection_Service reflection;
+    Rpc__V1__Metrics_Service metrics;
+    Rpc__V1__Calls_Service calls;
     int64_t started_ms;
     char digest[2 * DIGEST_BYTES + 1];
 };
+
+/* A handler of protobuf-c is given its service: this is what the service is a member
+ * of. */
+#define BUILTIN_OF(service, member)                                                      \
+    ((const struct builtin *)(const void *)((const char *)(service)-offsetof(            \
+        struct builtin, member)))
 
 /* ---- Health ---- */
 
@@ -61,19 +46,19 @@ static Rpc__V1__HealthCheckReply__Status health_status(struct err health)
 }
 
 /* What they say lives in the arena.  False: memory is short. */
-static bool put_parts(const struct standard_config *config, struct arena *arena,
+static bool put_parts(const struct rpc_server *server, struct arena *arena,
                       Rpc__V1__HealthCheckReply *answer)
 {
     const size_t most = RPC_HEALTH_PARTS_MAX;
 
-    if (config->health_parts == NULL)
+    if (server->health_parts == NULL)
         return true;
     struct rpc_health_part *parts = arena_alloc(arena, most * sizeof *parts);
     Rpc__V1__HealthPart *messages = arena_alloc(arena, most * sizeof *messages);
     answer->parts = arena_alloc(arena, most * sizeof *answer->parts);
     if (parts == NULL || messages == NULL || answer->parts == NULL)
         return false;
-    answer->n_parts = config->health_parts(config->health_arg, parts);
+    answer->n_parts = server->health_parts(server->health_arg, parts);
     for (size_t i = 0; i < answer->n_parts; i++) {
         rpc__v1__health_part__init(&messages[i]);
         messages[i].name = (char *)parts[i].name;
@@ -88,17 +73,16 @@ static void health_check(Rpc__V1__Health_Service *service,
                          const Rpc__V1__HealthCheckRequest *request,
                          Rpc__V1__HealthCheckReply_Closure closure, void *closure_data)
 {
-    const struct standard_config *config =
-        &((const struct health *)(const void *)service)->of->config;
+    const struct rpc_server *server = BUILTIN_OF(service, health)->server;
     Rpc__V1__HealthCheckReply answer = RPC__V1__HEALTH_CHECK_REPLY__INIT;
-    struct err e = config->health == NULL ? ERR_NONE : config->health(config->health_arg);
+    struct err e = server->health == NULL ? ERR_NONE : server->health(server->health_arg);
 
     (void)request;
     answer.status = health_status(e);
     answer.detail = e.message;
     if (e.subject != NULL)
         answer.summary = (char *)e.subject;
-    if (put_parts(config, rpc_call_arena(closure_data), &answer))
+    if (put_parts(server, rpc_call_arena(closure_data), &answer))
         closure(&answer, closure_data);
     else
         rpc_call_fail(closure_data, err_memory());
@@ -111,12 +95,12 @@ static void reflection_describe(Rpc__V1__Reflection_Service *service,
                                 Rpc__V1__DescribeReply_Closure closure,
                                 void *closure_data)
 {
-    struct standard *standard = ((struct reflection *)(void *)service)->of;
-    const struct standard_config *config = &standard->config;
-    const struct peer *caller = config->caller(closure_data);
+    const struct builtin *builtin = BUILTIN_OF(service, reflection);
+    const struct rpc_server *server = builtin->server;
+    const struct rpc_call *call = closure_data;
     Rpc__V1__DescribeReply answer = RPC__V1__DESCRIBE_REPLY__INIT;
 
-    answer.n_services = *config->service_count;
+    answer.n_services = server->service_count;
     answer.services =
         arena_alloc(rpc_call_arena(closure_data), answer.n_services * sizeof(char *));
     if (answer.services == NULL) {
@@ -124,15 +108,15 @@ static void reflection_describe(Rpc__V1__Reflection_Service *service,
         return;
     }
     for (size_t i = 0; i < answer.n_services; i++)
-        answer.services[i] = (char *)config->services[i]->descriptor->name;
-    if (strcmp(request->have_digest, standard->digest) != 0) {
+        answer.services[i] = (char *)server->served[i].service->descriptor->name;
+    if (strcmp(request->have_digest, builtin->digest) != 0) {
         answer.file_descriptor_set.data = (uint8_t *)rpc_descriptors;
         answer.file_descriptor_set.len = rpc_descriptors_size;
     }
-    answer.digest = standard->digest;
+    answer.digest = (char *)builtin->digest;
     answer.program = (char *)log_program();
-    answer.n_allowed_methods = caller->method_count;
-    answer.allowed_methods = caller->methods;
+    answer.n_allowed_methods = call->opened.caller->method_count;
+    answer.allowed_methods = call->opened.caller->methods;
     closure(&answer, closure_data);
 }
 
@@ -239,19 +223,19 @@ static void metrics_read(Rpc__V1__Metrics_Service *service,
                          const Rpc__V1__ReadMetricsRequest *request,
                          Rpc__V1__ReadMetricsReply_Closure closure, void *closure_data)
 {
-    struct standard *standard = ((struct metrics_service *)(void *)service)->of;
+    const struct builtin *builtin = BUILTIN_OF(service, metrics);
     Rpc__V1__ReadMetricsReply answer = RPC__V1__READ_METRICS_REPLY__INIT;
     struct reading reading = {request, &answer, rpc_call_arena(closure_data), 0, false};
 
     answer.metrics = arena_alloc(reading.arena, METRICS_MAX * sizeof *answer.metrics);
     if (answer.metrics != NULL)
-        metrics_each(standard->config.metrics, read_one, &reading);
+        metrics_each(builtin->server->metrics, read_one, &reading);
     if (answer.metrics == NULL || reading.memory_short) {
         rpc_call_fail(closure_data, err_memory());
         return;
     }
     answer.program = (char *)log_program();
-    answer.started_at_ms = standard->started_ms;
+    answer.started_at_ms = builtin->started_ms;
     answer.now_ms = clock_wall_ms();
     closure(&answer, closure_data);
 }
@@ -262,10 +246,10 @@ static void calls_cancel(Rpc__V1__Calls_Service *service,
                          const Rpc__V1__CancelRequest *request,
                          Rpc__V1__CancelReply_Closure closure, void *closure_data)
 {
-    const struct standard *standard = ((const struct calls *)(const void *)service)->of;
     Rpc__V1__CancelReply answer = RPC__V1__CANCEL_REPLY__INIT;
 
-    answer.cancelled = standard->config.cancel(closure_data, request->id);
+    (void)service;
+    answer.cancelled = call_cancel(closure_data, request->id);
     closure(&answer, closure_data);
 }
 
@@ -279,41 +263,39 @@ static void make_digest(char out[2 * DIGEST_BYTES + 1])
     sodium_bin2hex(out, 2 * DIGEST_BYTES + 1, hash, sizeof hash);
 }
 
-struct standard *standard_new(const struct standard_config *config,
-                              ProtobufCService *out[STANDARD_SERVICES])
+struct builtin *builtin_new(const struct rpc_server *server,
+                            ProtobufCService *out[BUILTIN_SERVICES])
 {
-    struct standard *s = calloc(1, sizeof *s);
+    struct builtin *b = calloc(1, sizeof *b);
 
-    if (s == NULL)
+    if (b == NULL)
         return NULL;
-    s->config = *config;
-    s->started_ms = clock_wall_ms();
-    make_digest(s->digest);
-    s->health.service = (Rpc__V1__Health_Service)RPC__V1__HEALTH__INIT(health_);
-    s->reflection.service =
-        (Rpc__V1__Reflection_Service)RPC__V1__REFLECTION__INIT(reflection_);
-    s->metrics.service = (Rpc__V1__Metrics_Service)RPC__V1__METRICS__INIT(metrics_);
-    s->calls.service = (Rpc__V1__Calls_Service)RPC__V1__CALLS__INIT(calls_);
-    s->health.of = s->reflection.of = s->metrics.of = s->calls.of = s;
-    out[0] = &s->health.service.base;
-    out[1] = &s->reflection.service.base;
-    out[2] = &s->metrics.service.base;
-    out[3] = &s->calls.service.base;
-    return s;
+    b->server = server;
+    b->started_ms = clock_wall_ms();
+    make_digest(b->digest);
+    b->health = (Rpc__V1__Health_Service)RPC__V1__HEALTH__INIT(health_);
+    b->reflection = (Rpc__V1__Reflection_Service)RPC__V1__REFLECTION__INIT(reflection_);
+    b->metrics = (Rpc__V1__Metrics_Service)RPC__V1__METRICS__INIT(metrics_);
+    b->calls = (Rpc__V1__Calls_Service)RPC__V1__CALLS__INIT(calls_);
+    out[0] = &b->health.base;
+    out[1] = &b->reflection.base;
+    out[2] = &b->metrics.base;
+    out[3] = &b->calls.base;
+    return b;
 }
 
-void standard_free(struct standard *standard)
+void builtin_free(struct builtin *builtin)
 {
-    free(standard);
+    free(builtin);
 }
 
-bool standard_is_free(const char *method)
+bool builtin_is_free(const char *method)
 {
     return strcmp(method, "rpc.v1.Health/Check") == 0 ||
            strcmp(method, "rpc.v1.Calls/Cancel") == 0;
 }
 
-bool standard_is_open(const char *method)
+bool builtin_is_open(const char *method)
 {
-    return standard_is_free(method) || strcmp(method, "rpc.v1.Reflection/Describe") == 0;
+    return builtin_is_free(method) || strcmp(method, "rpc.v1.Reflection/Describe") == 0;
 }

@@ -1,5 +1,5 @@
-/* server.c - see server.h: starting and stopping.  serving.h is one request. */
-#include "rpc/server/serving.h"
+/* server.c - see server.h: starting and stopping. */
+#include "rpc/server/server_internal.h"
 
 #include <nng/protocol/reqrep0/rep.h>
 #include <nng/supplemental/util/platform.h>
@@ -11,64 +11,35 @@
 #include "base/log.h"
 
 enum {
-    HELD_BESIDE = 64,   /* exchanges that may be held while all calls are served */
-    DRAIN_STEP_MS = 10, /* between looks whether all are served */
-    LINGER_MS = 100,    /* between the last answer and the end of the connections */
+    SLOTS_BESIDE_CALLS = 64, /* slots that may be held while all calls are served */
+    DRAIN_STEP_MS = 10,      /* between looks whether all are served */
+    LINGER_MS = 100,         /* between the last answer and the end of the connections */
 };
 
 void server_free(struct rpc_server *server)
 {
     /* An abandoned server is freed inside the callback of its last aio, which therefore
      * cannot wait for itself. */
-    for (size_t i = 0; i < server->count; i++)
-        (server->abandoned ? nng_aio_reap : nng_aio_free)(server->exchanges[i].aio);
+    for (size_t i = 0; i < server->slot_count; i++)
+        (server->abandoned ? nng_aio_reap : nng_aio_free)(server->slots[i].aio);
     for (size_t i = 0; i < server->call_count; i++) {
         arena_free(server->calls[i].arena);
-        peers_free(server->calls[i].callers);
+        principals_free(server->calls[i].callers);
     }
-    free(server->exchanges);
+    free(server->slots);
     free(server->calls);
     for (size_t i = 0; i < server->service_count; i++)
         free(server->served[i].stats);
-    standard_free(server->standard);
+    builtin_free(server->builtin);
     metrics_free(server->own_metrics);
-    window_free(server->window);
-    limits_free(server->limits);
-    peers_free(atomic_load(&server->callers));
+    window_free(server->replay_cache);
+    rate_limiter_free(server->limiter);
+    principals_free(atomic_load(&server->callers));
     pthread_mutex_destroy(&server->lock);
     free(server);
 }
 
-/* ---------------------------------------------------------- lifecycle */
-
-static const struct peer *caller_of(const struct rpc_call *call)
-{
-    return call->opened.caller;
-}
-
-/* Makes the standard services and puts them behind the config's. */
-static bool add_services(struct rpc_server *server,
-                         const struct rpc_server_config *config)
-{
-    const struct standard_config standard = {
-        .health = config->health,
-        .health_parts = config->health_parts,
-        .health_arg = config->health_arg,
-        .metrics = server->metrics,
-        .services = server->services,
-        .service_count = &server->service_count,
-        .cancel = serving_cancel,
-        .caller = caller_of,
-    };
-
-    for (size_t i = 0; i < config->service_count; i++)
-        server->services[i] = config->services[i];
-    server->standard = standard_new(&standard, &server->services[config->service_count]);
-    if (server->standard == NULL)
-        return false;
-    server->service_count = config->service_count + STANDARD_SERVICES;
-    return true;
-}
+/* ---------------------------------------------------------- starting */
 
 /* What is counted of each method of each service. */
 static bool open_stats(struct rpc_server *server)
@@ -77,9 +48,7 @@ static bool open_stats(struct rpc_server *server)
 
     for (size_t i = 0; i < server->service_count; i++) {
         struct served *served = &server->served[i];
-        const ProtobufCServiceDescriptor *d = server->services[i]->descriptor;
-        served->service = server->services[i];
-        served->descriptor = d;
+        const ProtobufCServiceDescriptor *d = served->service->descriptor;
         served->stats = calloc(d->n_methods, sizeof *served->stats);
         if (served->stats == NULL)
             return false;
@@ -91,6 +60,24 @@ static bool open_stats(struct rpc_server *server)
     return true;
 }
 
+/* The config's services, then the builtin ones. */
+static bool add_services(struct rpc_server *server,
+                         const struct rpc_server_config *config)
+{
+    ProtobufCService *builtin[BUILTIN_SERVICES];
+    const size_t own = config->service_count;
+
+    server->builtin = builtin_new(server, builtin);
+    if (server->builtin == NULL)
+        return false;
+    server->service_count = own + BUILTIN_SERVICES;
+    for (size_t i = 0; i < server->service_count; i++) {
+        ProtobufCService *service = i < own ? config->services[i] : builtin[i - own];
+        server->served[i] = (struct served){service, NULL};
+    }
+    return open_stats(server);
+}
+
 static struct rpc_server *server_new(const struct rpc_server_config *config)
 {
     struct rpc_server *server = calloc(1, sizeof *server);
@@ -99,38 +86,42 @@ static struct rpc_server *server_new(const struct rpc_server_config *config)
         return NULL;
     pthread_mutex_init(&server->lock, NULL);
     server->access_log = config->access_log;
-    atomic_init(&server->callers, peers_share(config->callers));
-    server->limits = limits_new(config->caller_in_flight_max, config->caller_per_second);
+    server->health = config->health;
+    server->health_parts = config->health_parts;
+    server->health_arg = config->health_arg;
+    atomic_init(&server->callers, principals_share(config->callers));
+    server->limiter =
+        rate_limiter_new(config->caller_in_flight_max, config->caller_per_second);
     randombytes_buf(server->salt, sizeof server->salt);
     crypto_shorthash_keygen(server->hash_key);
     server->metrics = config->metrics;
     if (server->metrics == NULL)
         server->metrics = server->own_metrics = metrics_new();
-    refusals_open(&server->refusals, server->metrics);
-    server->window = window_new(clock_wall_ms());
-    server->exchanges =
-        calloc(config->in_flight_max + HELD_BESIDE, sizeof *server->exchanges);
+    rejections_open(&server->rejections, server->metrics);
+    server->replay_cache = window_new(clock_wall_ms());
+    server->slots =
+        calloc(config->in_flight_max + SLOTS_BESIDE_CALLS, sizeof *server->slots);
     server->calls = calloc(config->in_flight_max, sizeof *server->calls);
     TAILQ_INIT(&server->arrived);
-    TAILQ_INIT(&server->stirred);
-    if (server->window != NULL && server->exchanges != NULL && server->calls != NULL &&
-        server->limits != NULL && add_services(server, config) && open_stats(server))
+    TAILQ_INIT(&server->to_flush);
+    if (server->replay_cache != NULL && server->slots != NULL && server->calls != NULL &&
+        server->limiter != NULL && add_services(server, config))
         return server;
     server_free(server);
     return NULL;
 }
 
-static int make_exchange(struct rpc_server *server)
+static int make_slot(struct rpc_server *server)
 {
-    struct exchange *exchange = &server->exchanges[server->count];
+    struct reply_slot *slot = &server->slots[server->slot_count];
 
-    exchange->server = server;
-    atomic_init(&exchange->state, IDLE);
-    int rv = nng_ctx_open(&exchange->context, server->socket);
+    slot->server = server;
+    atomic_init(&slot->state, IDLE);
+    int rv = nng_ctx_open(&slot->context, server->socket);
     if (rv == 0)
-        rv = nng_aio_alloc(&exchange->aio, serving_on_aio, exchange);
+        rv = nng_aio_alloc(&slot->aio, slot_on_aio, slot);
     if (rv == 0)
-        server->count++;
+        server->slot_count++;
     return rv;
 }
 
@@ -143,7 +134,7 @@ static void make_call(struct rpc_server *server)
     server->free = call;
 }
 
-/* Makes the socket, the exchanges and the calls; each context ends with the socket. */
+/* Makes the socket, the slots and the calls; each context ends with the socket. */
 static int open_socket(struct rpc_server *server, size_t in_flight_max)
 {
     int rv = nng_rep0_open(&server->socket);
@@ -153,13 +144,13 @@ static int open_socket(struct rpc_server *server, size_t in_flight_max)
     server->open = true;
     rv = nng_socket_set_size(server->socket, NNG_OPT_RECVMAXSZ, ENVELOPE_RECEIVE_MAX);
     if (rv == 0)
-        rv =
-            nng_pipe_notify(server->socket, NNG_PIPE_EV_ADD_PRE, mailbox_on_pipe, server);
-    if (rv == 0)
-        rv = nng_pipe_notify(server->socket, NNG_PIPE_EV_REM_POST, mailbox_on_pipe,
+        rv = nng_pipe_notify(server->socket, NNG_PIPE_EV_ADD_PRE, connection_on_pipe,
                              server);
-    for (size_t i = 0; rv == 0 && i < in_flight_max + HELD_BESIDE; i++)
-        rv = make_exchange(server);
+    if (rv == 0)
+        rv = nng_pipe_notify(server->socket, NNG_PIPE_EV_REM_POST, connection_on_pipe,
+                             server);
+    for (size_t i = 0; rv == 0 && i < in_flight_max + SLOTS_BESIDE_CALLS; i++)
+        rv = make_slot(server);
     for (size_t i = 0; i < in_flight_max; i++)
         make_call(server);
     return rv;
@@ -169,10 +160,10 @@ struct err rpc_server_start(const struct rpc_server_config *config,
                             struct rpc_server **out)
 {
     if (config->in_flight_max < 1 ||
-        config->service_count > SERVICES_MAX - STANDARD_SERVICES)
+        config->service_count > SERVICES_MAX - BUILTIN_SERVICES)
         return err_make(ERR_INVALID_ARGUMENT,
                         "a server needs a call in flight and has at most %d services",
-                        SERVICES_MAX - STANDARD_SERVICES);
+                        SERVICES_MAX - BUILTIN_SERVICES);
     struct rpc_server *server = server_new(config);
     if (server == NULL)
         return err_memory();
@@ -184,21 +175,21 @@ struct err rpc_server_start(const struct rpc_server_config *config,
         rpc_server_stop(server, 0);
         return e;
     }
-    server->busy = server->count;
-    for (size_t i = 0; i < server->count; i++)
-        serving_receive(&server->exchanges[i]);
+    server->busy = server->slot_count;
+    for (size_t i = 0; i < server->slot_count; i++)
+        slot_receive(&server->slots[i]);
     *out = server;
     return ERR_NONE;
 }
 
-void rpc_server_set_callers(struct rpc_server *server, const struct peers *callers)
+void rpc_server_set_callers(struct rpc_server *server, const struct principals *callers)
 {
-    struct peers *share = peers_share(callers);
+    struct principals *share = principals_share(callers);
 
     pthread_mutex_lock(&server->lock);
-    struct peers *before = atomic_exchange(&server->callers, share);
+    struct principals *before = atomic_exchange(&server->callers, share);
     pthread_mutex_unlock(&server->lock);
-    peers_free(before);
+    principals_free(before);
 }
 
 struct err rpc_server_set_tls(struct rpc_server *server, const struct tls_pem *pem)
@@ -206,19 +197,21 @@ struct err rpc_server_set_tls(struct rpc_server *server, const struct tls_pem *p
     return watch_set_tls(server->watch, pem);
 }
 
+/* ---------------------------------------------------------- stopping */
+
 static bool is_serving(struct rpc_server *server)
 {
     pthread_mutex_lock(&server->lock);
     bool serving = server->calls_in_use > 0 || !TAILQ_EMPTY(&server->arrived) ||
-                   mailbox_any_ready(server);
+                   connections_any_pending(server);
     pthread_mutex_unlock(&server->lock);
-    for (size_t i = 0; !serving && i < server->count; i++)
-        serving = atomic_load(&server->exchanges[i].state) == SENDING;
+    for (size_t i = 0; !serving && i < server->slot_count; i++)
+        serving = atomic_load(&server->slots[i].state) == SENDING;
     return serving;
 }
 
-/* Until every call served has its answer.  The listener stays: closing it would end the
- * connections that the answers go to (nng_listener_close). */
+/* Waits until every call has its reply.  The listener stays: closing it would end the
+ * connections that the replies go to (nng_listener_close). */
 static void drain(struct rpc_server *server, int64_t drain_ms)
 {
     const int64_t deadline = clock_monotonic_ms() + drain_ms;
@@ -227,32 +220,32 @@ static void drain(struct rpc_server *server, int64_t drain_ms)
         nng_msleep(DRAIN_STEP_MS);
 }
 
-/* nng 1.5.2 throws away what its side has not read yet when the other hangs up (ipc_cb looks
- * for HUP first), so the last answers are given a moment to be read. */
+/* nng 1.5.2 drops what it has not read yet when the other side closes (ipc_cb looks for
+ * HUP first), so the callers get some time to read the last replies. */
 static void linger(int64_t drain_ms)
 {
     nng_msleep((nng_duration)(drain_ms < LINGER_MS ? drain_ms : LINGER_MS));
 }
 
-static void tell_one_cut(const struct rpc_call *call)
+static void log_cut_call(const struct rpc_call *call)
 {
     struct log_record line;
     char method[256];
 
     if (!log_begin(&line, LOG_ERROR, "call_cut"))
         return;
-    log_subject(&line, call->id, atomic_load(&call->named) ? call->order : NULL);
+    log_subject(&line, call->id, atomic_load(&call->order_known) ? call->order : NULL);
     snprintf(method, sizeof method, "%s/%s", call->service, call->method);
     log_pair(&line, "method", method);
     log_pair(&line, "caller", call->opened.caller->name);
     log_pair(&line, "note",
              "it was still being served when the time to stop was over; its outcome is "
-             "not told");
+             "not known");
     log_end(&line);
 }
 
-/* Tells of each call that is still being served; true when there is none. */
-static bool tell_cut(const struct rpc_server *server)
+/* Logs each call that is still being served; true when there is none. */
+static bool log_cut_calls(const struct rpc_server *server)
 {
     bool none = true;
 
@@ -260,7 +253,7 @@ static bool tell_cut(const struct rpc_server *server)
         const struct rpc_call *call = &server->calls[i];
         if (cancel_token(&call->cancel) == 0)
             continue;
-        tell_one_cut(call);
+        log_cut_call(call);
         none = false;
     }
     return none;
@@ -273,15 +266,15 @@ bool rpc_server_stop(struct rpc_server *server, int64_t drain_ms)
     atomic_store(&server->stopping, true);
     watch_stop(server->watch);
     drain(server, drain_ms);
-    bool all_answered = tell_cut(server);
+    bool all_answered = log_cut_calls(server);
     linger(drain_ms);
     atomic_store(&server->closed, true);
     if (server->open)
         nng_close(server->socket);
     watch_free(server->watch);
     /* What nng still held has ended with the socket; what handlers hold, has not. */
-    for (size_t i = 0; i < server->count; i++)
-        nng_aio_wait(server->exchanges[i].aio);
+    for (size_t i = 0; i < server->slot_count; i++)
+        nng_aio_wait(server->slots[i].aio);
     pthread_mutex_lock(&server->lock);
     server->abandoned = server->busy > 0;
     bool abandoned = server->abandoned;
@@ -289,68 +282,4 @@ bool rpc_server_stop(struct rpc_server *server, int64_t drain_ms)
     if (!abandoned)
         server_free(server);
     return all_answered;
-}
-
-/* ---------------------------------------------------------- the call */
-
-struct arena *rpc_call_arena(struct rpc_call *call)
-{
-    return call->arena;
-}
-
-int64_t rpc_call_deadline(const struct rpc_call *call)
-{
-    return call->deadline_ms;
-}
-
-const char *rpc_call_id(const struct rpc_call *call)
-{
-    return call->request->id;
-}
-
-const char *rpc_call_caller(const struct rpc_call *call)
-{
-    return call->opened.caller->name;
-}
-
-const struct cancel *rpc_call_cancel(const struct rpc_call *call)
-{
-    return &call->cancel;
-}
-
-void rpc_call_trace(const struct rpc_call *call, struct trace *out)
-{
-    struct trace_fields fields = {0};
-
-    if (call->request->traceparent[0] != '\0')
-        trace_add_parent(&fields, call->request->traceparent);
-    trace_add_state(&fields, call->request->tracestate);
-    trace_begin(&fields, out);
-}
-
-const char *rpc_call_metadata(const struct rpc_call *call, const char *key)
-{
-    for (size_t i = 0; i < call->request->n_metadata; i++)
-        if (strcmp(call->request->metadata[i]->key, key) == 0)
-            return call->request->metadata[i]->value;
-    return NULL;
-}
-
-void rpc_call_set_order(struct rpc_call *call, const char *order_id)
-{
-    if (order_id == NULL || strcmp(call->order, order_id) == 0)
-        return;
-    atomic_store(&call->named, false);
-    snprintf(call->order, sizeof call->order, "%s", order_id);
-    atomic_store(&call->named, true);
-}
-
-const char *rpc_call_order(const struct rpc_call *call)
-{
-    return call->order;
-}
-
-void rpc_call_replayed(struct rpc_call *call)
-{
-    call->replayed = true;
 }

@@ -1,17 +1,15 @@
 /*
- * server.h - an RPC server: sealed requests in, protobuf-c service methods run, replies out.
+ * server.h - an RPC server: sealed requests in, protobuf-c service methods run, replies
+ * out.
  *
- *      nng context:  receiving -> open, check, unpack -> handler ... -> sending -> receiving
+ * A handler has the shape protobuf-c generates and runs on an nng thread: it validates,
+ * submits a database operation or a call, and returns.  The reply may come later, from
+ * any thread, exactly once.  Rejected without running anything: frames that do not open,
+ * unknown callers, methods the caller may not call, frames that the replay cache does not
+ * admit, requests past their deadline or not well-formed.
  *
- * Handlers have the shape protobuf-c generates and run on an nng thread: they validate,
- * submit a database operation or a call, and return; the reply may come later, from any
- * thread, exactly once.  Refused without running anything: frames that do not open, from
- * unknown callers, for methods the caller may not call, outside the replay window or seen
- * before, past their deadline, or not well-formed.
- *
- * nng 1.5.2 stops accepting after an aborted handshake; a watch thread dials the server's
- * own address and listens again when that fails (watch.h), which costs every connection:
- * channels connect and ask again.
+ * With nng before 1.6 the server may have to listen again (nng_defects.h), which ends
+ * every connection: channels connect and ask again.
  */
 #pragma once
 
@@ -22,7 +20,7 @@
 #include "base/err.h"
 #include "base/metrics.h"
 #include "base/trace.h"
-#include "rpc/auth/keys.h"
+#include "rpc/auth/principals.h"
 #include "rpc/auth/tls.h"
 #include "rpc/wire/bounds.h"
 
@@ -31,7 +29,7 @@ struct rpc_call; /* one request being served: the closure_data of a handler */
 
 enum { RPC_HEALTH_PARTS_MAX = 72, RPC_HEALTH_NAME_SIZE = 64 };
 
-/* Something a server does beside its main work (HealthPart of proto/rpc.proto). */
+/* A part of a server whose health is reported apart (HealthPart of proto/rpc.proto). */
 struct rpc_health_part {
     char name[RPC_HEALTH_NAME_SIZE];
     struct err health;
@@ -40,21 +38,22 @@ struct rpc_health_part {
 struct rpc_server_config {
     const char *url;      /* ipc:///path, tcp://address:port or tls+tcp://address:port */
     struct tls_files tls; /* for the last */
-    const struct peers *callers; /* read with our key; the server takes a share of it */
+    const struct principals *callers; /* read with our key; takes a reference */
     /* Borrowed; Health, Reflection, Metrics and Calls are added by the server itself. */
     ProtobufCService *const *services;
     size_t service_count;
     size_t in_flight_max; /* requests served at once; more wait in the socket */
-    /* Says whether the service can do its work; failed: NOT_SERVING with its message and, as
+    /* Whether the service can do its work; failed: NOT_SERVING with its message and, as
      * its subject (static or NULL), the summary.  NULL: it always can.  Called on an nng
      * thread: must not wait. */
     struct err (*health)(void *arg);
-    /* Likewise of what it does beside: fills in up to RPC_HEALTH_PARTS_MAX, gives how many.
-     * NULL: nothing. */
+    /* The health of its parts: fills in up to RPC_HEALTH_PARTS_MAX, gives how many.
+     * NULL: none. Must not wait. */
     size_t (*health_parts)(void *arg, struct rpc_health_part *parts);
     void *health_arg; /* of both */
-    /* What one caller may have of in_flight_max, and calls it may make a second; past
-     * either RESOURCE_EXHAUSTED.  0: no such limit.  Health and Cancel are free. */
+    /* What one caller may have of in_flight_max, and calls it may make a second; beyond
+     * either RESOURCE_EXHAUSTED.  0: no such limit.  Health and Cancel are not
+     * limited. */
     size_t caller_in_flight_max;
     uint32_t caller_per_second;
     bool access_log; /* one line a call that a handler ran for; not of package rpc.v1 */
@@ -65,48 +64,50 @@ struct rpc_server_config {
 struct err rpc_server_start(const struct rpc_server_config *config,
                             struct rpc_server **out) __attribute__((warn_unused_result));
 
-/* Who may call from the next request on; takes a share.  Those being served go on. */
-void rpc_server_set_callers(struct rpc_server *server, const struct peers *callers);
+/* Replaces the list of callers for the next requests; takes a reference.  Calls being
+ * served go on. */
+void rpc_server_set_callers(struct rpc_server *server, const struct principals *callers);
 
-/* Certificates for the connections that come from now on; those that stand live on.  As
- * watch_set_tls: not on an nng thread, nor while the server is stopped. */
+/* Replaces the certificates for new connections; see watch_set_tls.  Not on an nng
+ * thread, nor while the server is stopped. */
 struct err rpc_server_set_tls(struct rpc_server *server, const struct tls_pem *pem)
     __attribute__((warn_unused_result));
 
 /*
- * Refuses what comes from now on with UNAVAILABLE, waits up to drain_ms for the calls being
- * served and a tenth of a second for their answers to be read, and closes.  NULL is allowed.
- * False when calls were still being served: each is logged (call_cut), and its caller learns
- * by the end of the connection that the outcome is not known, and asks again.
+ * Fails new requests with UNAVAILABLE, waits up to drain_ms for the calls being served
+ * and a tenth of a second for their replies to be read, and closes.  NULL is allowed.
+ * False when calls were still being served: each is logged (call_cut), and its caller
+ * learns by the end of the connection that the outcome is not known, and asks again.
  */
 bool rpc_server_stop(struct rpc_server *server, int64_t drain_ms);
 
 /* Of a call being served; all valid until its reply is given. */
-struct arena *rpc_call_arena(struct rpc_call *call);    /* dies when the reply is sent */
+struct arena *rpc_call_arena(struct rpc_call *call);    /* freed when the reply is sent */
 int64_t rpc_call_deadline(const struct rpc_call *call); /* clock_monotonic_ms */
 const char *rpc_call_id(const struct rpc_call *call);
 const char *rpc_call_caller(const struct rpc_call *call);
 
-/* Takes our place in the call's trace (base/trace.h), for the calls we make to serve it. */
+/* Our place in the call's trace (base/trace.h), for the calls we make to serve it. */
 void rpc_call_trace(const struct rpc_call *call, struct trace *out);
 
 /* The caller's metadata of that key; NULL when there is none. */
 const char *rpc_call_metadata(const struct rpc_call *call, const char *key);
 
 /*
- * Whether nobody waits for the answer any more: the caller has said so (rpc.v1.Calls/Cancel)
- * or its connection is gone.  Work that has not begun to change anything may then end with
- * CANCELLED; the reply must be given all the same.  The pointer is for whoever does the
- * work elsewhere, and good until the reply is given.
+ * Whether the reply is no longer wanted: the caller has cancelled the call
+ * (rpc.v1.Calls/Cancel) or its connection has ended.  Work that has not begun to change
+ * anything may then end with CANCELLED; a reply must be given in any case.  The pointer
+ * may be given to another thread that does the work; it is valid until the reply is
+ * given.
  */
 const struct cancel *rpc_call_cancel(const struct rpc_call *call);
 
-/* Names the order that the call is about, in its log lines.  NULL or "": none is known. */
+/* The order that the call is about, for its log lines.  NULL or "": none is known. */
 void rpc_call_set_order(struct rpc_call *call, const char *order_id);
 const char *rpc_call_order(const struct rpc_call *call);
 
-/* Says that the answer to follow was given before (Response.replayed). */
+/* Marks the reply as one that was given before (Response.replayed). */
 void rpc_call_replayed(struct rpc_call *call);
 
-/* Gives an error as the answer, in place of calling the handler's reply closure. */
+/* Gives an error as the reply, in place of calling the handler's reply closure. */
 void rpc_call_fail(struct rpc_call *call, struct err error);

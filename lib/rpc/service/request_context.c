@@ -1,42 +1,42 @@
-/* ctx.c - see ctx.h. */
+/* request_context.c - see request_context.h. */
 #include "rpc/service/request_context.h"
 
-struct answer {
+struct reply_to {
     struct rpc_call *call;
     ProtobufCClosure reply;
 };
 
-static void give(void *arg, struct err error, const ProtobufCMessage *reply)
+static void reply_or_fail(void *arg, struct err error, const ProtobufCMessage *reply)
 {
-    struct answer *answer = arg;
+    struct reply_to *to = arg;
 
     if (failed(error))
-        rpc_call_fail(answer->call, error);
+        rpc_call_fail(to->call, error);
     else
-        answer->reply(reply, answer->call);
+        to->reply(reply, to->call);
 }
 
 bool request_context_open(struct request_context *ctx, struct rpc_call *call,
                           ProtobufCClosure reply, struct err invalid)
 {
-    struct answer *answer = NULL;
+    struct reply_to *to = NULL;
 
     if (!failed(invalid)) {
-        answer = arena_alloc(rpc_call_arena(call), sizeof *answer);
-        if (answer == NULL)
+        to = arena_alloc(rpc_call_arena(call), sizeof *to);
+        if (to == NULL)
             invalid = err_memory();
     }
-    if (answer == NULL) {
+    if (to == NULL) {
         rpc_call_fail(call, invalid);
         return false;
     }
-    *answer = (struct answer){call, reply};
+    *to = (struct reply_to){call, reply};
     *ctx = (struct request_context){.arena = rpc_call_arena(call),
                                     .deadline_ms = rpc_call_deadline(call),
                                     .request = rpc_call_id(call),
                                     .order = rpc_call_order(call),
                                     .cancel = rpc_call_cancel(call),
-                                    .done = give,
-                                    .arg = answer};
+                                    .done = reply_or_fail,
+                                    .arg = to};
     return true;
 }

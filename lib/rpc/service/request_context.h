@@ -1,9 +1,9 @@
 /*
- * ctx.h - what a store function runs in: memory, a deadline, and where its answer goes.
+ * request_context.h - of a request that a store works for: memory, deadline, where to
+ * reply.
  *
- * The same way from a store's completion to an RPC reply in every service: a handler opens
- * a ctx, hands it to its store, and returns; the store calls `done` once, with a reply
- * message or an error.
+ * The same in every service: a handler opens the context, gives it to its store function,
+ * and returns; the store calls `done` once, with a reply message or an error.
  */
 #pragma once
 
@@ -28,9 +28,9 @@ struct request_context {
 };
 
 /*
- * Opens the context of a call whose handler's closure is `reply`; `invalid` is what checking
- * the request gave.  False when that failed or memory is short: the error was then given
- * as the reply, and the handler returns.
+ * Opens the context of a call whose handler's closure is `reply`; `invalid` is what
+ * checking the request gave.  False when that failed or memory is short: the error was
+ * then given as the reply, and the handler returns.
  */
 bool request_context_open(struct request_context *ctx, struct rpc_call *call,
                           ProtobufCClosure reply, struct err invalid)

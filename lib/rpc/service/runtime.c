@@ -1,4 +1,4 @@
-/* host.c - see host.h. */
+/* runtime.c - see runtime.h. */
 #include "rpc/service/runtime.h"
 
 #include <inttypes.h>
@@ -9,39 +9,37 @@
 
 #include "base/log.h"
 #include "base/process.h"
-#include "rpc/auth/certificates.h"
-#include "rpc/auth/follow.h"
-#include "rpc/auth/key.h"
+#include "rpc/auth/reload.h"
 
-/* For closing sockets, files and threads, beyond what the settings allow for; above the time
- * that a socket of nng's is given (closing.h). */
+/* For closing sockets, files and threads, in addition to what the settings allow; longer
+ * than close_in_time may take (nng_defects.h). */
 enum { CLOSING_MS = 15000 };
 
-struct err runtime_open(struct runtime *host, const struct runtime_settings *settings)
+struct err runtime_open(struct runtime *runtime, const struct runtime_settings *settings)
 {
-    struct err e = key_read(settings->key_file, &host->key);
+    struct err e = key_read(settings->key_file, &runtime->key);
 
-    host->key_file = settings->key_file;
-    host->metrics = metrics_new();
+    runtime->key_file = settings->key_file;
+    runtime->metrics = metrics_new();
     if (failed(e) || settings->callers_file[0] == '\0')
         return e;
-    return peers_read(settings->callers_file, true, host->key, &host->callers);
+    return principals_read(settings->callers_file, true, runtime->key, &runtime->callers);
 }
 
-static struct err use_callers(void *server, const struct peers *callers)
+static struct err use_callers(void *server, const struct principals *callers)
 {
     rpc_server_set_callers(server, callers);
     return ERR_NONE;
 }
 
-struct err runtime_serve(struct runtime *host, const struct runtime_settings *settings,
+struct err runtime_serve(struct runtime *runtime, const struct runtime_settings *settings,
                          ProtobufCService *service, struct err (*health)(void *arg),
                          void *arg)
 {
-    return runtime_serve_all(host, settings, &service, 1, health, arg);
+    return runtime_serve_all(runtime, settings, &service, 1, health, arg);
 }
 
-struct err runtime_serve_all(struct runtime *host,
+struct err runtime_serve_all(struct runtime *runtime,
                              const struct runtime_settings *settings,
                              ProtobufCService *const *services, size_t count,
                              struct err (*health)(void *arg), void *arg)
@@ -49,28 +47,28 @@ struct err runtime_serve_all(struct runtime *host,
     const struct rpc_server_config config = {
         .url = settings->listen_url,
         .tls = settings->tls,
-        .callers = host->callers,
+        .callers = runtime->callers,
         .services = services,
         .service_count = count,
         .in_flight_max = (size_t)settings->in_flight_max,
         .health = health,
-        .health_parts = host->health_parts,
+        .health_parts = runtime->health_parts,
         .health_arg = arg,
-        .metrics = host->metrics,
+        .metrics = runtime->metrics,
         .caller_in_flight_max = (size_t)settings->caller_in_flight_max,
         .caller_per_second = (uint32_t)settings->caller_per_second,
         .access_log = settings->access_log,
     };
-    struct err e = rpc_server_start(&config, &host->server);
+    struct err e = rpc_server_start(&config, &runtime->server);
 
     if (!failed(e))
         e = follow_start(&(struct follow_config){.path = settings->callers_file,
                                                  .callers = true,
-                                                 .key = host->key,
+                                                 .key = runtime->key,
                                                  .settle_ms = FOLLOW_SETTLE_MS,
                                                  .use = use_callers,
-                                                 .arg = host->server},
-                         &host->follow);
+                                                 .arg = runtime->server},
+                         &runtime->follow);
     if (!failed(e))
         log_info("serving", "url=%s", settings->listen_url);
     return e;
@@ -78,36 +76,38 @@ struct err runtime_serve_all(struct runtime *host,
 
 static struct err use_certificates(void *arg, const struct tls_pem *pem)
 {
-    const struct runtime *host = arg;
+    const struct runtime *runtime = arg;
     struct err e =
-        host->server == NULL ? ERR_NONE : rpc_server_set_tls(host->server, pem);
+        runtime->server == NULL ? ERR_NONE : rpc_server_set_tls(runtime->server, pem);
 
-    return failed(e) || host->use_tls == NULL ? e : host->use_tls(host->use_tls_arg, pem);
+    return failed(e) || runtime->use_tls == NULL
+               ? e
+               : runtime->use_tls(runtime->use_tls_arg, pem);
 }
 
-struct err runtime_follow_tls(struct runtime *host,
+struct err runtime_follow_tls(struct runtime *runtime,
                               const struct runtime_settings *settings,
                               struct err (*use)(void *arg, const struct tls_pem *pem),
                               void *arg)
 {
-    host->use_tls = use;
-    host->use_tls_arg = arg;
+    runtime->use_tls = use;
+    runtime->use_tls_arg = arg;
     return certificates_start(&(struct certificates_config){.files = settings->tls,
                                                             .settle_ms = FOLLOW_SETTLE_MS,
                                                             .use = use_certificates,
-                                                            .arg = host},
-                              &host->certificates);
+                                                            .arg = runtime},
+                              &runtime->certificates);
 }
 
-/* The file's.  A name is another's in every list, so it does not change while we run. */
-static struct err read_key(const struct runtime *host, struct key **out)
+/* Reads the key file.  Others know us by our name, so it does not change while we run. */
+static struct err read_key(const struct runtime *runtime, struct key **out)
 {
     struct key *key = NULL;
-    struct err e = key_read(host->key_file, &key);
+    struct err e = key_read(runtime->key_file, &key);
 
-    if (!failed(e) && strcmp(key_name(key), key_name(host->key)) != 0)
+    if (!failed(e) && strcmp(key_name(key), key_name(runtime->key)) != 0)
         e = err_make(ERR_INVALID_ARGUMENT, "%s is for '%s', and we are '%s'",
-                     host->key_file, key_name(key), key_name(host->key));
+                     runtime->key_file, key_name(key), key_name(runtime->key));
     if (failed(e))
         key_free(key);
     else
@@ -115,41 +115,43 @@ static struct err read_key(const struct runtime *host, struct key **out)
     return e;
 }
 
-/* A new one is answered beside the one before it, which is forgotten when the file is found
- * unchanged: by the next SIGHUP. */
-static bool take_key(struct runtime *host, struct key *now)
+/* A new key becomes ours, and callers that still use the one before it are answered, too,
+ * until the file is read again and has not changed: the next SIGHUP. */
+static bool take_key(struct runtime *runtime, struct key *now)
 {
-    struct key *before = host->key;
-    bool another = memcmp(key_public(now), key_public(before), KEY_PUBLIC_SIZE) != 0;
+    struct key *before = runtime->key;
+    bool changed = memcmp(key_public(now), key_public(before), KEY_PUBLIC_SIZE) != 0;
 
-    if (another) {
+    if (changed) {
         key_succeed(now, before);
-        log_line(LOG_INFO, "key_taken",
-                 "path=%s note=\"who calls by the one before is answered until the next "
-                 "SIGHUP\"",
-                 host->key_file);
+        log_line(
+            LOG_INFO, "key_reloaded",
+            "path=%s note=\"callers that use the previous key are answered until the "
+            "next SIGHUP\"",
+            runtime->key_file);
     } else if (key_earlier(before) != NULL) {
-        log_line(LOG_INFO, "earlier_key_forgotten", "path=%s", host->key_file);
+        log_line(LOG_INFO, "earlier_key_dropped", "path=%s", runtime->key_file);
     }
-    host->key = now;
+    runtime->key = now;
     key_free(before);
-    return another;
+    return changed;
 }
 
-bool runtime_reload(struct runtime *host)
+bool runtime_reload(struct runtime *runtime)
 {
     struct key *now = NULL;
-    bool another = false;
-    struct err e = read_key(host, &now);
+    bool changed = false;
+    struct err e = read_key(runtime, &now);
 
     if (failed(e))
-        log_line(LOG_ERROR, "key_not_read_again",
-                 "error=%s note=\"the one that was read stays\"", e.message);
+        log_line(LOG_ERROR, "key_reload_failed",
+                 "error=%s note=\"the key that was read before stays in use\"",
+                 e.message);
     else
-        another = take_key(host, now);
-    follow_now(host->follow, host->key);
-    certificates_now(host->certificates);
-    return another;
+        changed = take_key(runtime, now);
+    follow_now(runtime->follow, runtime->key);
+    certificates_now(runtime->certificates);
+    return changed;
 }
 
 struct derived {
@@ -157,43 +159,44 @@ struct derived {
     uint8_t bytes[KEY_SHARED_SIZE];
 };
 
-const uint8_t *runtime_derive(struct runtime *host, const char *purpose)
+const uint8_t *runtime_derive(struct runtime *runtime, const char *purpose)
 {
     struct derived *derived = sodium_malloc(sizeof *derived);
 
     if (derived == NULL)
         return NULL;
-    key_derive(host->key, purpose, derived->bytes);
-    derived->next = host->derived;
-    host->derived = derived;
+    key_derive(runtime->key, purpose, derived->bytes);
+    derived->next = runtime->derived;
+    runtime->derived = derived;
     return derived->bytes;
 }
 
-bool runtime_stop_serving(struct runtime *host, int64_t drain_ms)
+bool runtime_stop_serving(struct runtime *runtime, int64_t drain_ms)
 {
-    follow_stop(host->follow);
-    host->follow = NULL;
-    certificates_stop(host->certificates);
-    host->certificates = NULL;
-    bool all_answered = rpc_server_stop(host->server, drain_ms);
-    host->server = NULL;
+    follow_stop(runtime->follow);
+    runtime->follow = NULL;
+    certificates_stop(runtime->certificates);
+    runtime->certificates = NULL;
+    bool all_answered = rpc_server_stop(runtime->server, drain_ms);
+    runtime->server = NULL;
     return all_answered;
 }
 
-void runtime_close(struct runtime *host)
+void runtime_close(struct runtime *runtime)
 {
     struct derived *derived;
 
-    while ((derived = host->derived) != NULL) {
-        host->derived = derived->next;
+    while ((derived = runtime->derived) != NULL) {
+        runtime->derived = derived->next;
         sodium_free(derived);
     }
-    peers_free(host->callers);
-    key_free(host->key);
-    metrics_free(host->metrics);
+    principals_free(runtime->callers);
+    key_free(runtime->key);
+    metrics_free(runtime->metrics);
 }
 
-/* Waits for the signal, and ends in the time that the settings allow.  False: failed. */
+/* Waits for the signal, and stops in the time that the settings allow.  False: something
+ * was cut off. */
 static bool serve_and_stop(const struct runtime_program *program)
 {
     const int64_t within_ms = program->stop_ms(program->environment) + CLOSING_MS;

@@ -1,5 +1,5 @@
 /*
- * host.h - the frame of a service's process: settings, keys, one server, an orderly end.
+ * runtime.h - what every service's process has: settings, keys, one RPC server, signals.
  *
  *   settings -> start (opens keys, database, server) -> serving -> SIGTERM -> stop
  */
@@ -9,20 +9,19 @@
 
 #include "base/conf.h"
 #include "base/metrics.h"
-#include "rpc/auth/keys.h"
+#include "rpc/auth/principals.h"
 #include "rpc/server/server.h"
 
-/* What a service that is called by RPC listens with. */
 struct runtime {
-    struct key *key; /* until runtime_reload: what is to live on takes a share */
-    struct peers *callers;
+    struct key *key; /* until runtime_reload; take a reference to keep it longer */
+    struct principals *callers;
     const char *key_file;              /* borrowed */
-    struct follow *follow;             /* keeps the server's callers as their file is */
-    struct certificates *certificates; /* likewise those of tls+tcp:// */
+    struct follow *follow;             /* of the server's callers; see reload.h */
+    struct certificates *certificates; /* of tls+tcp://; see reload.h */
     struct err (*use_tls)(void *arg,
                           const struct tls_pem *pem); /* see runtime_follow_tls */
     void *use_tls_arg;
-    struct derived *derived; /* all that runtime_derive gave */
+    struct derived *derived; /* the keys that runtime_derive gave */
     struct rpc_server *server;
     struct metrics *metrics; /* what the process counts; NULL when there was no memory */
     /* As in server.h; set before runtime_serve, or left NULL. */
@@ -53,8 +52,8 @@ struct runtime_settings {
         CONF_ROW_NUMBER(caller_per_second, "0", 0, 1000000,                              \
                         "requests a second of one caller; 0: no limit")
 
-/* The row of how long runtime_stop_serving may wait.  A call ends by its own deadline, so the
- * whole time is taken only by one that nobody answers; the default covers the most that
+/* How long runtime_stop_serving may wait.  A call ends at its own deadline, so only one
+ * that nobody answers takes the whole time; the default covers the most that
  * place_timeout_ms of the gateway and step_timeout_ms of the orchestrator can be. */
 #define RUNTIME_ROW_DRAIN                                                                \
     CONF_ROW_NUMBER(drain_ms, "60000", 0, 600000,                                        \
@@ -70,48 +69,49 @@ struct runtime_settings {
     CONF_ROW_TEXT(log_format, "logfmt", "how log lines are written: logfmt or json")
 
 /* Reads the key and the callers, and makes the registry of metrics. */
-struct err runtime_open(struct runtime *host, const struct runtime_settings *settings)
+struct err runtime_open(struct runtime *runtime, const struct runtime_settings *settings)
     __attribute__((warn_unused_result));
 
-/* Serves one service (borrowed) until runtime_stop_serving, to whom the callers' file names,
+/* Serves one service (borrowed) until runtime_stop_serving, to the callers in their file,
  * also when it changes.  `health` says whether it can do its work, and gets `arg`, as
- * does host->health_parts; see server.h. */
-struct err runtime_serve(struct runtime *host, const struct runtime_settings *settings,
+ * does runtime->health_parts; see server.h. */
+struct err runtime_serve(struct runtime *runtime, const struct runtime_settings *settings,
                          ProtobufCService *service, struct err (*health)(void *arg),
                          void *arg) __attribute__((warn_unused_result));
 
 /* The same of several services. */
-struct err runtime_serve_all(struct runtime *host,
+struct err runtime_serve_all(struct runtime *runtime,
                              const struct runtime_settings *settings,
                              ProtobufCService *const *services, size_t count,
                              struct err (*health)(void *arg), void *arg)
     __attribute__((warn_unused_result));
 
-/* From here on the certificates of tls+tcp:// follow their files (certificates.h): the
- * server's, and those of channels, which `use` sets (channel_set_tls; NULL: there are none).
- * After runtime_serve, or without it. */
-struct err runtime_follow_tls(struct runtime *host,
+/* From here on the certificates of tls+tcp:// are reloaded (reload.h): the server's, and
+ * those of channels, which `use` sets (channel_set_tls; NULL: there are none).  After
+ * runtime_serve, or without it. */
+struct err runtime_follow_tls(struct runtime *runtime,
                               const struct runtime_settings *settings,
                               struct err (*use)(void *arg, const struct tls_pem *pem),
                               void *arg) __attribute__((warn_unused_result));
 
 /*
- * Reads the callers, the certificates and our own key anew.  A new key is used from then on by
- * the server, and by channels once their services are read with it (follow_now with host->key);
- * who calls by the one before is answered until the next runtime_reload.  True: it is another.
+ * Reads the callers, the certificates and our own key again.  A new key is used from then
+ * on by the server, and by channels once their services are read with it (follow_now with
+ * runtime->key); callers that use the one before are answered until the next
+ * runtime_reload. True: the key has changed.
  */
-bool runtime_reload(struct runtime *host);
+bool runtime_reload(struct runtime *runtime);
 
-/* A key for another purpose, of our own key as it is now (key_derive); a later own key gives
- * another.  Good until runtime_close; NULL: memory is short. */
-const uint8_t *runtime_derive(struct runtime *host, const char *purpose);
+/* A key for another purpose, of our own key as it is now (key_derive); a later own key
+ * gives another.  Good until runtime_close; NULL: memory is short. */
+const uint8_t *runtime_derive(struct runtime *runtime, const char *purpose);
 
-/* Lets calls being served end, at most drain_ms; then receives no more, and follows no file.
- * False when some had not ended (rpc_server_stop). */
-bool runtime_stop_serving(struct runtime *host, int64_t drain_ms);
+/* Waits for the calls being served, at most drain_ms; then receives no more, and reloads
+ * nothing. False when some had not ended (rpc_server_stop). */
+bool runtime_stop_serving(struct runtime *runtime, int64_t drain_ms);
 
 /* Frees the keys and metrics; last, for channels and databases borrow them. */
-void runtime_close(struct runtime *host);
+void runtime_close(struct runtime *runtime);
 
 /* A program, as runtime_main runs it. */
 struct runtime_program {
@@ -119,20 +119,20 @@ struct runtime_program {
     void *settings;    /* filled as the table says, before `start` */
     void *environment; /* what the functions are given */
     struct err (*start)(void *environment);
-    /* At SIGHUP: reads anew what may change while it runs.  A file that is bad is told, and
-     * what was read from it before stays. */
+    /* At SIGHUP: reads again what may change while it runs.  A bad file is logged, and
+     * what was read from it before stays in use. */
     void (*reload)(void *environment);
-    /* Ends it all, also after a start that failed half way.  False when something that ran
-     * was cut off, which is logged. */
+    /* Stops and frees everything, also after a start that failed half way.  False when
+     * something that ran was cut off, which is logged. */
     bool (*stop)(void *environment);
-    /* How long `stop` may take by the settings, milliseconds: past that, and what closing
-     * needs besides, the process ends itself. */
+    /* How long `stop` may take by the settings, milliseconds: after that, and the time
+     * that closing needs, the process ends itself. */
     int64_t (*stop_ms)(const void *environment);
 };
 
 /*
- * A program's main: no core dumps, settings (RUNTIME_ROW_LOG_FORMAT is one), start, wait for
- * SIGTERM or SIGINT (at SIGHUP reload), stop.
- * Gives main's exit status: not 0 when it could not start, or cut something off.
+ * A program's main: no core dumps, settings (RUNTIME_ROW_LOG_FORMAT is one), start, wait
+ * for SIGTERM or SIGINT (at SIGHUP reload), stop. Gives main's exit status: not 0 when it
+ * could not start, or cut something off.
  */
 int runtime_main(const struct runtime_program *program, int argc, char **argv);

@@ -92,7 +92,8 @@ void seal_request(uint8_t *frame, size_t size, const char *caller,
 /* Whether the box at `tag` is the caller's, of out->nonce, for this key of our own; else it is
  * as it was. */
 static bool open_of(struct seal_opened *out, uint8_t *tag, size_t size,
-                    const struct peer *caller, const uint8_t *own, const uint8_t *shared)
+                    const struct principal *caller, const uint8_t *own,
+                    const uint8_t *shared)
 {
     if (shared == NULL || (out->nonce[0] & (BIT_RESPONSE | BIT_GREATER)) !=
                               greater_bit(caller->public_key, own))
@@ -106,7 +107,7 @@ static bool open_of(struct seal_opened *out, uint8_t *tag, size_t size,
     return true;
 }
 
-bool seal_open_request(uint8_t *frame, size_t size, const struct peers *callers,
+bool seal_open_request(uint8_t *frame, size_t size, const struct principals *callers,
                        struct seal_opened *out)
 {
     if (size < 2 || frame[0] != VERSION_SEALED)
@@ -115,10 +116,12 @@ bool seal_open_request(uint8_t *frame, size_t size, const struct peers *callers,
     if (size < head + SEAL_TAG_SIZE)
         return false;
     memcpy(out->nonce, frame + 2 + length, SEAL_NONCE_SIZE);
-    for (const struct peer *p = peers_find(callers, (const char *)frame + 2, length);
-         p != NULL; p = peers_find_next(callers, p))
-        if (open_of(out, frame + head, size - head, p, peers_own(callers), p->shared) ||
-            open_of(out, frame + head, size - head, p, peers_earlier_own(callers),
+    for (const struct principal *p =
+             principals_find(callers, (const char *)frame + 2, length);
+         p != NULL; p = principals_find_next(callers, p))
+        if (open_of(out, frame + head, size - head, p, principals_own(callers),
+                    p->shared) ||
+            open_of(out, frame + head, size - head, p, principals_earlier_own(callers),
                     p->earlier_shared))
             return true;
     return false;

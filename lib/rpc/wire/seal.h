@@ -36,7 +36,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "rpc/auth/keys.h"
+#include "rpc/auth/principals.h"
 
 enum {
     SEAL_NONCE_SIZE = 24,
@@ -77,7 +77,7 @@ void seal_request(uint8_t *frame, size_t size, const char *caller,
                   const uint8_t nonce[SEAL_NONCE_SIZE], const uint8_t *shared);
 
 struct seal_opened {
-    const struct peer *caller;
+    const struct principal *caller;
     const uint8_t
         *shared; /* the caller's, that it was sealed with, and so is the answer */
     uint8_t nonce[SEAL_NONCE_SIZE];
@@ -90,7 +90,7 @@ const uint8_t *seal_session_of(const struct seal_opened *opened);
 uint64_t seal_counter_of(const struct seal_opened *opened);
 
 /* Opens in place.  False when it is no request, or not sealed by an authorized caller. */
-bool seal_open_request(uint8_t *frame, size_t size, const struct peers *callers,
+bool seal_open_request(uint8_t *frame, size_t size, const struct principals *callers,
                        struct seal_opened *out) __attribute__((warn_unused_result));
 
 /* Seals in place: the plain text stands in frame[SEAL_RESPONSE_OVERHEAD..size).  At most

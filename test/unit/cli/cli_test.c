@@ -51,7 +51,7 @@ static int run(const char *const *words)
 static char folder[FOLDER_SIZE];
 static char conf[FOLDER_PATH_SIZE];
 static struct key *server_key;
-static struct peers *callers;
+static struct principals *callers;
 static struct rpc_server *server;
 static enum err_code refusal = ERR_OUT_OF_STOCK;
 
@@ -97,11 +97,11 @@ static void make_keys(void)
         RUN("key", "new", "operator", "--out", folder_path(folder, "op.key", other)), 0);
     assert_false(failed(key_read(path, &server_key)));
     assert_false(failed(key_read(other, &operator_key)));
-    assert_false(failed(peers_allow(folder_path(folder, "known", path), "inventory",
-                                    key_public(server_key), NULL)));
-    assert_false(failed(peers_allow(folder_path(folder, "callers", path), "operator",
-                                    key_public(operator_key), "*")));
-    assert_false(failed(peers_read(path, true, server_key, &callers)));
+    assert_false(failed(principals_allow(folder_path(folder, "known", path), "inventory",
+                                         key_public(server_key), NULL)));
+    assert_false(failed(principals_allow(folder_path(folder, "callers", path), "operator",
+                                         key_public(operator_key), "*")));
+    assert_false(failed(principals_read(path, true, server_key, &callers)));
     key_free(operator_key);
 }
 
@@ -144,7 +144,7 @@ static int tear_down(void **state)
 {
     (void)state;
     rpc_server_stop(server, 1000);
-    peers_free(callers);
+    principals_free(callers);
     key_free(server_key);
     folder_remove(folder);
     free(output);

@@ -101,7 +101,7 @@ static void put_cart(Orders__V1__Orders_Service *service,
 struct scene {
     struct folder folder;
     struct key *client_key, *server_key;
-    struct peers *callers;
+    struct principals *callers;
     struct orders orders;
     struct rpc_server *server;
     checkout_client *client;
@@ -125,10 +125,10 @@ static void scene_make(struct scene *s)
     s->client_key = make_key(&s->folder, "client");
     s->server_key = make_key(&s->folder, "orchestrator");
     const char *callers = in(&s->folder, "", "callers");
-    assert_ok(peers_allow(callers, "client", key_public(s->client_key), "*"));
-    assert_ok(peers_allow(in(&s->folder, "", "services"), "orchestrator",
-                          key_public(s->server_key), NULL));
-    assert_ok(peers_read(callers, true, s->server_key, &s->callers));
+    assert_ok(principals_allow(callers, "client", key_public(s->client_key), "*"));
+    assert_ok(principals_allow(in(&s->folder, "", "services"), "orchestrator",
+                               key_public(s->server_key), NULL));
+    assert_ok(principals_read(callers, true, s->server_key, &s->callers));
     s->orders.service.base.descriptor = &orders__v1__orders__descriptor;
     s->orders.service.base.invoke = protobuf_c_service_invoke_internal;
     s->orders.service.place = place;
@@ -150,7 +150,7 @@ static void scene_end(struct scene *s)
 {
     checkout_client_close(s->client);
     rpc_server_stop(s->server, 1000);
-    peers_free(s->callers);
+    principals_free(s->callers);
     key_free(s->client_key);
     key_free(s->server_key);
     folder_remove(&s->folder);

@@ -328,7 +328,8 @@ static size_t shop_health_parts(void *arg, struct rpc_health_part *parts)
 }
 
 /* Serves at `url` as the owner of the key that `callers` was read with. */
-static void shop_start(struct shop *shop, const char *url, const struct peers *callers)
+static void shop_start(struct shop *shop, const char *url,
+                       const struct principals *callers)
 {
     static ProtobufCService *services[2];
     struct rpc_server_config config = {

@@ -21,7 +21,7 @@ enum { WORLD_CALLS_MAX = 48 }; /* in flight to each service */
 struct world {
     char folder[64], url[128];
     struct key *gateway_key, *shop_key;
-    struct peers *services, *callers;
+    struct principals *services, *callers;
     struct shop shop;
     struct gateway gateway;
     struct http_tls *tls; /* what it serves with; NULL: plain HTTP */
@@ -53,10 +53,10 @@ static void make_keys(struct world *w)
     must(key_create(in(w, "shop.key"), "shop"));
     must(key_read(in(w, "gateway.key"), &w->gateway_key));
     must(key_read(in(w, "shop.key"), &w->shop_key));
-    must(peers_allow(in(w, "services"), "shop", key_public(w->shop_key), NULL));
-    must(peers_allow(in(w, "callers"), "gateway", key_public(w->gateway_key), "*"));
-    must(peers_read(in(w, "services"), false, w->gateway_key, &w->services));
-    must(peers_read(in(w, "callers"), true, w->shop_key, &w->callers));
+    must(principals_allow(in(w, "services"), "shop", key_public(w->shop_key), NULL));
+    must(principals_allow(in(w, "callers"), "gateway", key_public(w->gateway_key), "*"));
+    must(principals_read(in(w, "services"), false, w->gateway_key, &w->services));
+    must(principals_read(in(w, "callers"), true, w->shop_key, &w->callers));
 }
 
 static struct channel *open_channel(const struct world *w)
@@ -141,8 +141,8 @@ __attribute__((unused)) static int tear_down(void **state)
     answers_close(w->gateway.answers);
     buckets_close(w->gateway.buckets);
     jwt_close(w->gateway.jwt);
-    peers_free(w->services);
-    peers_free(w->callers);
+    principals_free(w->services);
+    principals_free(w->callers);
     key_free(w->gateway_key);
     key_free(w->shop_key);
     for (size_t i = 0; i < sizeof FILES / sizeof FILES[0]; i++)

@@ -32,7 +32,7 @@
 #include "base/log.h"
 #include "proto/inventory.pb-c.h"
 #include "proto/rpc.pb-c.h"
-#include "rpc/auth/keys.h"
+#include "rpc/auth/principals.h"
 #include "rpc/client/channel.h"
 #include "rpc/server/server.h"
 #include "unit/nng_leaks.h"
@@ -123,9 +123,9 @@ static inline int free_port(void)
 struct world {
     struct folder folder;
     struct key *client, *server, *stranger;
-    struct peers *callers;  /* the server's: client may GetStock and ListProducts */
-    struct peers *services; /* the client's: server */
-    struct peers *stranger_services;
+    struct principals *callers;  /* the server's: client may GetStock and ListProducts */
+    struct principals *services; /* the client's: server */
+    struct principals *stranger_services;
 };
 
 static inline void world_make(struct world *w)
@@ -136,21 +136,21 @@ static inline void world_make(struct world *w)
     w->stranger = make_key(&w->folder, "stranger");
     const char *callers = in(&w->folder, "", "callers");
     const char *services = in(&w->folder, "", "services");
-    assert_ok(
-        peers_allow(callers, "client", key_public(w->client),
-                    "inventory.v1.Inventory/Get*,inventory.v1.Inventory/ListProducts,"
-                    "none.v1.None/*"));
-    assert_ok(peers_allow(services, "server", key_public(w->server), NULL));
-    assert_ok(peers_read(callers, true, w->server, &w->callers));
-    assert_ok(peers_read(services, false, w->client, &w->services));
-    assert_ok(peers_read(services, false, w->stranger, &w->stranger_services));
+    assert_ok(principals_allow(
+        callers, "client", key_public(w->client),
+        "inventory.v1.Inventory/Get*,inventory.v1.Inventory/ListProducts,"
+        "none.v1.None/*"));
+    assert_ok(principals_allow(services, "server", key_public(w->server), NULL));
+    assert_ok(principals_read(callers, true, w->server, &w->callers));
+    assert_ok(principals_read(services, false, w->client, &w->services));
+    assert_ok(principals_read(services, false, w->stranger, &w->stranger_services));
 }
 
 static inline void world_end(struct world *w)
 {
-    peers_free(w->callers);
-    peers_free(w->services);
-    peers_free(w->stranger_services);
+    principals_free(w->callers);
+    principals_free(w->services);
+    principals_free(w->stranger_services);
     key_free(w->client);
     key_free(w->server);
     key_free(w->stranger);

@@ -123,17 +123,17 @@ static void a_key_file_with_anything_wrong_is_refused(void **state)
 static void both_sides_compute_the_same_shared_key(void **state)
 {
     struct world w;
-    struct peers *back;
+    struct principals *back;
 
     (void)state;
     world_make(&w);
-    assert_ok(peers_read(in(&w.folder, "", "services"), false, w.client, &back));
-    const struct peer *a = peers_find(w.callers, "client", 6);
-    const struct peer *b = peers_find(back, "server", 6);
+    assert_ok(principals_read(in(&w.folder, "", "services"), false, w.client, &back));
+    const struct principal *a = principals_find(w.callers, "client", 6);
+    const struct principal *b = principals_find(back, "server", 6);
     assert_non_null(a);
     assert_non_null(b);
     assert_memory_equal(a->shared, b->shared, KEY_SHARED_SIZE);
-    peers_free(back);
+    principals_free(back);
     world_end(&w);
 }
 
@@ -143,34 +143,34 @@ static void only_a_whole_name_finds_a_peer(void **state)
 
     (void)state;
     world_make(&w);
-    assert_non_null(peers_find(w.callers, "client", 6));
-    assert_null(peers_find(w.callers, "clien", 5));
-    assert_null(peers_find(w.callers, "clients", 7));
-    assert_null(peers_find(w.callers, "client\0", 7));
-    assert_null(peers_find(w.callers, "", 0));
+    assert_non_null(principals_find(w.callers, "client", 6));
+    assert_null(principals_find(w.callers, "clien", 5));
+    assert_null(principals_find(w.callers, "clients", 7));
+    assert_null(principals_find(w.callers, "client\0", 7));
+    assert_null(principals_find(w.callers, "", 0));
     world_end(&w);
 }
 
 static void a_pattern_allows_a_full_name_or_what_begins_so(void **state)
 {
     struct folder f;
-    struct peers *peers;
+    struct principals *principals;
 
     (void)state;
     folder_make(&f);
     struct key *own = make_key(&f, "own"), *key = make_key(&f, "key");
-    assert_ok(peers_allow(in(&f, "", "list"), "key", key_public(key),
-                          "a.v1.A/Get*,a.v1.A/Put"));
-    assert_ok(peers_read(in(&f, "", "list"), true, own, &peers));
-    const struct peer *caller = peers_find(peers, "key", 3);
-    assert_true(peer_may_call(caller, "a.v1.A/GetThis"));
-    assert_true(peer_may_call(caller, "a.v1.A/Get"));
-    assert_true(peer_may_call(caller, "a.v1.A/Put"));
-    assert_false(peer_may_call(caller, "a.v1.A/PutThis"));
-    assert_false(peer_may_call(caller, "a.v1.A/Pu"));
-    assert_false(peer_may_call(caller, "b.v1.A/Get"));
-    assert_false(peer_may_call(caller, ""));
-    peers_free(peers);
+    assert_ok(principals_allow(in(&f, "", "list"), "key", key_public(key),
+                               "a.v1.A/Get*,a.v1.A/Put"));
+    assert_ok(principals_read(in(&f, "", "list"), true, own, &principals));
+    const struct principal *caller = principals_find(principals, "key", 3);
+    assert_true(principal_may_call(caller, "a.v1.A/GetThis"));
+    assert_true(principal_may_call(caller, "a.v1.A/Get"));
+    assert_true(principal_may_call(caller, "a.v1.A/Put"));
+    assert_false(principal_may_call(caller, "a.v1.A/PutThis"));
+    assert_false(principal_may_call(caller, "a.v1.A/Pu"));
+    assert_false(principal_may_call(caller, "b.v1.A/Get"));
+    assert_false(principal_may_call(caller, ""));
+    principals_free(principals);
     key_free(own);
     key_free(key);
     folder_remove(&f);
@@ -179,7 +179,7 @@ static void a_pattern_allows_a_full_name_or_what_begins_so(void **state)
 static void an_access_list_with_a_bad_line_is_refused_naming_the_line(void **state)
 {
     struct folder f;
-    struct peers *peers;
+    struct principals *principals;
 
     (void)state;
     folder_make(&f);
@@ -197,7 +197,7 @@ static void an_access_list_with_a_bad_line_is_refused_naming_the_line(void **sta
         char text[600];
         snprintf(text, sizeof text, "# callers\n\n%s\n", lines[i]);
         write_file(in(&f, "", "list"), text, 0644);
-        struct err e = peers_read(in(&f, "", "list"), true, own, &peers);
+        struct err e = principals_read(in(&f, "", "list"), true, own, &principals);
         assert_int_equal(e.code, ERR_INVALID_ARGUMENT);
         assert_non_null(strstr(e.message, i < 5 ? "list:3" : "list:4"));
     }
@@ -209,7 +209,7 @@ static void an_access_list_with_a_bad_line_is_refused_naming_the_line(void **sta
 static void a_caller_may_have_two_keys_and_no_third(void **state)
 {
     struct folder f;
-    struct peers *peers;
+    struct principals *principals;
     char text[600];
 
     (void)state;
@@ -221,29 +221,31 @@ static void a_caller_may_have_two_keys_and_no_third(void **state)
         used += (size_t)snprintf(text + used, sizeof text - used, "key %s a.v1.A/M%d\n",
                                  base64_of(keys[i]), i);
         write_file(in(&f, "", "list"), text, 0644);
-        struct err e = peers_read(in(&f, "", "list"), true, own, &peers);
+        struct err e = principals_read(in(&f, "", "list"), true, own, &principals);
         if (i == 2) {
             assert_code(e, ERR_INVALID_ARGUMENT);
             break;
         }
         assert_ok(e);
-        const struct peer *peer = peers_find(peers, "key", 3);
-        assert_memory_equal(peer->public_key, key_public(keys[0]), KEY_PUBLIC_SIZE);
-        peer = peers_find_next(peers, peer);
-        assert_int_equal(peer != NULL, i);
-        if (peer != NULL) {
-            assert_true(peer_may_call(peer, "a.v1.A/M1")); /* each as its line says */
-            assert_false(peer_may_call(peer, "a.v1.A/M0"));
-            assert_null(peers_find_next(peers, peer));
+        const struct principal *principal = principals_find(principals, "key", 3);
+        assert_memory_equal(principal->public_key, key_public(keys[0]), KEY_PUBLIC_SIZE);
+        principal = principals_find_next(principals, principal);
+        assert_int_equal(principal != NULL, i);
+        if (principal != NULL) {
+            assert_true(
+                principal_may_call(principal, "a.v1.A/M1")); /* each as its line says */
+            assert_false(principal_may_call(principal, "a.v1.A/M0"));
+            assert_null(principals_find_next(principals, principal));
         }
-        peers_free(peers);
+        principals_free(principals);
     }
     /* Whom we call has one: we would not know which to seal with. */
     snprintf(text, sizeof text, "key %s\n", base64_of(keys[0]));
     used = strlen(text);
     snprintf(text + used, sizeof text - used, "key %s\n", base64_of(keys[1]));
     write_file(in(&f, "", "list"), text, 0644);
-    assert_code(peers_read(in(&f, "", "list"), false, own, &peers), ERR_INVALID_ARGUMENT);
+    assert_code(principals_read(in(&f, "", "list"), false, own, &principals),
+                ERR_INVALID_ARGUMENT);
     for (int i = 0; i < 3; i++)
         key_free(keys[i]);
     key_free(own);
@@ -253,14 +255,15 @@ static void a_caller_may_have_two_keys_and_no_third(void **state)
 static void a_public_key_of_low_order_is_refused(void **state)
 {
     struct folder f;
-    struct peers *peers;
+    struct principals *principals;
     const uint8_t zero[KEY_PUBLIC_SIZE] = {0};
 
     (void)state;
     folder_make(&f);
     struct key *own = make_key(&f, "own");
-    assert_ok(peers_allow(in(&f, "", "list"), "zero", zero, NULL));
-    assert_code(peers_read(in(&f, "", "list"), false, own, &peers), ERR_INVALID_ARGUMENT);
+    assert_ok(principals_allow(in(&f, "", "list"), "zero", zero, NULL));
+    assert_code(principals_read(in(&f, "", "list"), false, own, &principals),
+                ERR_INVALID_ARGUMENT);
     key_free(own);
     folder_remove(&f);
 }
@@ -275,19 +278,20 @@ static void letting_in_twice_changes_nothing_and_differently_is_refused(void **s
     struct key *a = make_key(&f, "a"), *b = make_key(&f, "b");
     const char *list = in(&f, "", "list");
     write_file(list, "# a comment without an end of line", 0644);
-    assert_ok(peers_allow(list, "a", key_public(a), "x/Y,x/Z"));
+    assert_ok(principals_allow(list, "a", key_public(a), "x/Y,x/Z"));
     assert_return_code(stat(list, &before), 0);
-    assert_ok(peers_allow(list, "a", key_public(a), "x/Y,x/Z"));
+    assert_ok(principals_allow(list, "a", key_public(a), "x/Y,x/Z"));
     assert_return_code(stat(list, &after), 0);
     assert_int_equal(before.st_size, after.st_size);
-    assert_code(peers_allow(list, "a", key_public(a), "x/Y"), ERR_ALREADY_EXISTS);
-    assert_code(peers_allow(list, "a", key_public(b), "x/Y,x/Z"), ERR_ALREADY_EXISTS);
-    assert_code(peers_allow(list, "b", key_public(b), "x/ Y"), ERR_INVALID_ARGUMENT);
-    assert_code(peers_allow(list, "b\n", key_public(b), "*"), ERR_INVALID_ARGUMENT);
-    struct peers *peers;
-    assert_ok(peers_read(list, true, b, &peers));
-    assert_non_null(peers_find(peers, "a", 1));
-    peers_free(peers);
+    assert_code(principals_allow(list, "a", key_public(a), "x/Y"), ERR_ALREADY_EXISTS);
+    assert_code(principals_allow(list, "a", key_public(b), "x/Y,x/Z"),
+                ERR_ALREADY_EXISTS);
+    assert_code(principals_allow(list, "b", key_public(b), "x/ Y"), ERR_INVALID_ARGUMENT);
+    assert_code(principals_allow(list, "b\n", key_public(b), "*"), ERR_INVALID_ARGUMENT);
+    struct principals *principals;
+    assert_ok(principals_read(list, true, b, &principals));
+    assert_non_null(principals_find(principals, "a", 1));
+    principals_free(principals);
     key_free(a);
     key_free(b);
     folder_remove(&f);

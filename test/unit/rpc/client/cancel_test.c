@@ -165,15 +165,15 @@ static void nobody_can_cancel_the_calls_of_another(void **state)
     struct scene s;
     struct answer a;
     struct channel *channel;
-    struct peers *both;
+    struct principals *both;
     const char *list;
 
     (void)state;
     scene_make(&s);
     list = in(&s.w.folder, "", "both");
-    assert_ok(peers_allow(list, "client", key_public(s.w.client), "*"));
-    assert_ok(peers_allow(list, "stranger", key_public(s.w.stranger), "*"));
-    assert_ok(peers_read(list, true, s.w.server, &both));
+    assert_ok(principals_allow(list, "client", key_public(s.w.client), "*"));
+    assert_ok(principals_allow(list, "stranger", key_public(s.w.stranger), "*"));
+    assert_ok(principals_read(list, true, s.w.server, &both));
     struct world w = s.w;
     w.callers = both;
     const char *url = in(&s.w.folder, "ipc://", "both.sock");
@@ -200,7 +200,7 @@ static void nobody_can_cancel_the_calls_of_another(void **state)
     channel_close(channel);
     channel_close(own);
     rpc_server_stop(server, 1000);
-    peers_free(both);
+    principals_free(both);
     scene_end(&s);
 }
 

@@ -371,13 +371,13 @@ static void a_callee_s_hint_is_waited_for(void **state)
 }
 
 /* A list in which the client may call nothing of this. */
-static struct peers *old_list(struct world *w)
+static struct principals *old_list(struct world *w)
 {
-    struct peers *peers;
+    struct principals *peers;
     const char *list = in(&w->folder, "", "fewer");
 
-    assert_ok(peers_allow(list, "client", key_public(w->client), "none.v1.None/*"));
-    assert_ok(peers_read(list, true, w->server, &peers));
+    assert_ok(principals_allow(list, "client", key_public(w->client), "none.v1.None/*"));
+    assert_ok(principals_read(list, true, w->server, &peers));
     return peers;
 }
 
@@ -388,7 +388,7 @@ static struct err count_health(void *asked)
 }
 
 /* A replica that refuses every GetStock: by an old list, or having no such method. */
-static struct rpc_server *serve_nothing(const char *url, const struct peers *callers,
+static struct rpc_server *serve_nothing(const char *url, const struct principals *callers,
                                         atomic_int *asked)
 {
     struct rpc_server_config config = {.url = url,
@@ -408,7 +408,7 @@ static void a_lost_attempt_stays_unknown_though_the_next_is_refused(void **state
 
     (void)state;
     scene_make(&s);
-    struct peers *fewer = old_list(&s.w);
+    struct principals *fewer = old_list(&s.w);
     const char *url = in(&s.w.folder, "ipc://", "a.sock");
     for (size_t i = 0; i < 2; i++) {
         struct answer a;
@@ -426,7 +426,7 @@ static void a_lost_attempt_stays_unknown_though_the_next_is_refused(void **state
         channel_close(channel);
         rpc_server_stop(server, 1000);
     }
-    peers_free(fewer);
+    principals_free(fewer);
     world_end(&s.w);
 }
 
@@ -557,7 +557,7 @@ static void a_replica_that_will_not_have_us_is_passed_over(void **state)
 
     (void)state;
     scene_make(&s);
-    struct peers *fewer = old_list(&s.w);
+    struct principals *fewer = old_list(&s.w);
     const char *a = in(&s.w.folder, "ipc://", "a.sock");
     const char *b = in(&s.w.folder, "ipc://", "b.sock");
     snprintf(addresses, sizeof addresses, "%s,%s", a, b);
@@ -576,7 +576,7 @@ static void a_replica_that_will_not_have_us_is_passed_over(void **state)
         rpc_server_stop(old, 1000);
     }
     rpc_server_stop(well, 1000);
-    peers_free(fewer);
+    principals_free(fewer);
     world_end(&s.w);
 }
 
@@ -587,7 +587,7 @@ static void what_every_replica_refuses_is_refused_before_the_deadline(void **sta
 
     (void)state;
     scene_make(&s);
-    struct peers *fewer = old_list(&s.w);
+    struct principals *fewer = old_list(&s.w);
     const char *a = in(&s.w.folder, "ipc://", "a.sock");
     const char *b = in(&s.w.folder, "ipc://", "b.sock");
     snprintf(addresses, sizeof addresses, "%s,%s", a, b);
@@ -600,7 +600,7 @@ static void what_every_replica_refuses_is_refused_before_the_deadline(void **sta
     channel_close(channel);
     rpc_server_stop(one, 1000);
     rpc_server_stop(two, 1000);
-    peers_free(fewer);
+    principals_free(fewer);
     world_end(&s.w);
 }
 

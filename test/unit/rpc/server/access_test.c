@@ -4,8 +4,8 @@
  */
 #include "unit/rpc/fixture.h"
 
-#include "rpc/auth/follow.h"
-#include "rpc/server/limits.h"
+#include "rpc/auth/reload.h"
+#include "rpc/server/rate_limiter.h"
 
 struct scene {
     struct world w;
@@ -44,15 +44,16 @@ static void scene_end(struct scene *s)
 }
 
 /* A list with one line for the client. */
-static struct peers *list_of(struct scene *s, const struct key *key, const char *methods)
+static struct principals *list_of(struct scene *s, const struct key *key,
+                                  const char *methods)
 {
-    struct peers *peers;
+    struct principals *principals;
     const char *path = in(&s->w.folder, "", "list");
 
     unlink(path);
-    assert_ok(peers_allow(path, "client", key_public(key), methods));
-    assert_ok(peers_read(path, true, s->w.server, &peers));
-    return peers;
+    assert_ok(principals_allow(path, "client", key_public(key), methods));
+    assert_ok(principals_read(path, true, s->w.server, &principals));
+    return principals;
 }
 
 /* ---------------------------------------------------------- lists */
@@ -66,17 +67,17 @@ static void a_new_list_holds_from_the_next_request_and_leaves_those_that_run(voi
     scene_make(&s);
     ask(s.channel, "park", 20000, &a);
     shop_wait_asked(&s.shop, 1);
-    struct peers *nothing = list_of(&s, s.w.client, "none.v1.None/*");
+    struct principals *nothing = list_of(&s, s.w.client, "none.v1.None/*");
     rpc_server_set_callers(s.server, nothing);
-    peers_free(nothing);
+    principals_free(nothing);
     assert_code(ask_error(s.channel, "now", 10000), ERR_PERMISSION_DENIED);
     shop_answer_parked(&s.shop, 1); /* sealed with the old list's key */
     answer_wait(&a);
     assert_ok(a.error);
     answer_end(&a);
-    struct peers *stranger = list_of(&s, s.w.stranger, "*");
+    struct principals *stranger = list_of(&s, s.w.stranger, "*");
     rpc_server_set_callers(s.server, stranger);
-    peers_free(stranger);
+    principals_free(stranger);
     assert_code(ask_error(s.channel, "now", 10000), ERR_UNAUTHENTICATED);
     rpc_server_set_callers(s.server, s.w.callers);
     assert_ok(ask_error(s.channel, "now", 10000));
@@ -93,9 +94,9 @@ static void lists_replaced_all_the_time_fail_no_call(void **state)
     (void)state;
     scene_make(&s);
     for (int i = 0; i < 200; i++) {
-        struct peers *same = list_of(&s, s.w.client, "*");
+        struct principals *same = list_of(&s, s.w.client, "*");
         rpc_server_set_callers(s.server, same);
-        peers_free(same);
+        principals_free(same);
         assert_ok(ask_error(s.channel, i % 2 ? "now" : "later", 10000));
     }
     scene_end(&s);
@@ -104,31 +105,31 @@ static void lists_replaced_all_the_time_fail_no_call(void **state)
 static void a_channel_takes_the_service_s_new_key(void **state)
 {
     struct scene s;
-    struct peers *services;
+    struct principals *services;
 
     (void)state;
     scene_make(&s);
     assert_ok(ask_error(s.channel, "now", 10000));
     const char *path = in(&s.w.folder, "", "other_services");
-    assert_ok(peers_allow(path, "server", key_public(s.w.stranger), NULL));
-    assert_ok(peers_read(path, false, s.w.client, &services));
+    assert_ok(principals_allow(path, "server", key_public(s.w.stranger), NULL));
+    assert_ok(principals_read(path, false, s.w.client, &services));
     assert_ok(channel_set_services(s.channel, services));
-    peers_free(services);
+    principals_free(services);
     assert_code(ask_error(s.channel, "now", 10000), ERR_UNAUTHENTICATED);
     assert_ok(channel_set_services(s.channel, s.w.services));
     assert_ok(ask_error(s.channel, "now", 10000));
     const char *empty = in(&s.w.folder, "", "no_services");
-    assert_ok(peers_allow(empty, "another", key_public(s.w.stranger), NULL));
-    assert_ok(peers_read(empty, false, s.w.client, &services));
+    assert_ok(principals_allow(empty, "another", key_public(s.w.stranger), NULL));
+    assert_ok(principals_read(empty, false, s.w.client, &services));
     assert_code(channel_set_services(s.channel, services), ERR_INVALID_ARGUMENT);
-    peers_free(services);
+    principals_free(services);
     assert_ok(ask_error(s.channel, "now", 10000));
     scene_end(&s);
 }
 
 /* ---------------------------------------------------------- files */
 
-static struct err use_callers(void *server, const struct peers *callers)
+static struct err use_callers(void *server, const struct principals *callers)
 {
     rpc_server_set_callers(server, callers);
     return ERR_NONE;
@@ -260,42 +261,45 @@ static void a_caller_past_its_limit_can_still_ask_for_health(void **state)
 
 static void the_bucket_holds_a_second_and_the_hint_is_exact(void **state)
 {
-    struct limits *limits = limits_new(0, 10);
-    struct limited *l;
+    struct rate_limiter *limits = rate_limiter_new(0, 10);
+    struct caller_usage *l;
     int64_t now = 1000000;
 
     (void)state;
     for (int i = 0; i < 10; i++)
-        assert_ok(limits_enter(limits, "a", now, &l));
-    struct err e = limits_enter(limits, "a", now, &l);
+        assert_ok(rate_limiter_enter(limits, "a", now, &l));
+    struct err e = rate_limiter_enter(limits, "a", now, &l);
     assert_code(e, ERR_RESOURCE_EXHAUSTED);
     assert_int_equal(e.retry_after_ms, 100);
-    assert_ok(limits_enter(limits, "b", now, &l)); /* each has its own */
-    assert_code(limits_enter(limits, "a", now + 99000, &l), ERR_RESOURCE_EXHAUSTED);
-    assert_ok(limits_enter(limits, "a", now + 100000, &l));
-    assert_code(limits_enter(limits, "a", now + 100000, &l), ERR_RESOURCE_EXHAUSTED);
+    assert_ok(rate_limiter_enter(limits, "b", now, &l)); /* each has its own */
+    assert_code(rate_limiter_enter(limits, "a", now + 99000, &l), ERR_RESOURCE_EXHAUSTED);
+    assert_ok(rate_limiter_enter(limits, "a", now + 100000, &l));
+    assert_code(rate_limiter_enter(limits, "a", now + 100000, &l),
+                ERR_RESOURCE_EXHAUSTED);
     for (int i = 0; i < 10; i++)
-        assert_ok(limits_enter(limits, "a", now + 5000000, &l));
-    assert_code(limits_enter(limits, "a", now + 5000000, &l), ERR_RESOURCE_EXHAUSTED);
-    limits_free(limits);
+        assert_ok(rate_limiter_enter(limits, "a", now + 5000000, &l));
+    assert_code(rate_limiter_enter(limits, "a", now + 5000000, &l),
+                ERR_RESOURCE_EXHAUSTED);
+    rate_limiter_free(limits);
 }
 
 static void more_callers_than_are_remembered_share_one_limit(void **state)
 {
-    struct limits *limits = limits_new(1, 0);
-    struct limited *l, *others = NULL;
+    struct rate_limiter *limits = rate_limiter_new(1, 0);
+    struct caller_usage *l, *others = NULL;
     char name[16];
 
     (void)state;
     for (int i = 0; i < 4096; i++) {
         snprintf(name, sizeof name, "c%d", i);
-        assert_ok(limits_enter(limits, name, 0, &l));
+        assert_ok(rate_limiter_enter(limits, name, 0, &l));
     }
-    assert_ok(limits_enter(limits, "one-more", 0, &others));
-    assert_code(limits_enter(limits, "and-one-more", 0, &l), ERR_RESOURCE_EXHAUSTED);
-    limits_leave(limits, others);
-    assert_ok(limits_enter(limits, "and-one-more", 0, &l));
-    limits_free(limits);
+    assert_ok(rate_limiter_enter(limits, "one-more", 0, &others));
+    assert_code(rate_limiter_enter(limits, "and-one-more", 0, &l),
+                ERR_RESOURCE_EXHAUSTED);
+    rate_limiter_leave(limits, others);
+    assert_ok(rate_limiter_enter(limits, "and-one-more", 0, &l));
+    rate_limiter_free(limits);
 }
 
 int main(void)

@@ -297,11 +297,11 @@ static void scene_make_operator(struct scene *s)
 
     scene_make(s);
     list = in(&s->w.folder, "", "operators");
-    assert_ok(peers_allow(list, "client", key_public(s->w.client), "*"));
+    assert_ok(principals_allow(list, "client", key_public(s->w.client), "*"));
     rpc_server_stop(s->server, 1000);
     channel_close(s->channel);
-    peers_free(s->w.callers);
-    assert_ok(peers_read(list, true, s->w.server, &s->w.callers));
+    principals_free(s->w.callers);
+    assert_ok(principals_read(list, true, s->w.server, &s->w.callers));
     ProtobufCService *services[] = {&s->shop.service.base};
     s->server = serve(&(struct rpc_server_config){.url = s->url,
                                                   .callers = s->w.callers,

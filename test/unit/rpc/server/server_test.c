@@ -329,13 +329,13 @@ static void health_is_served_to_every_caller_and_says_what_is_missing(void **sta
 struct raw {
     nng_socket socket;
     struct seal_session session;
-    const struct peer *server;
+    const struct principal *server;
     uint8_t nonce[SEAL_NONCE_SIZE];
 };
 
 static void raw_make(struct raw *r, struct scene *s)
 {
-    r->server = peers_find(s->w.services, "server", 6);
+    r->server = principals_find(s->w.services, "server", 6);
     seal_session_start(&r->session, key_public(s->w.client), r->server->public_key);
     assert_int_equal(nng_req0_open(&r->socket), 0);
     nng_socket_set_ms(r->socket, NNG_OPT_REQ_RESENDTIME, NNG_DURATION_INFINITE);

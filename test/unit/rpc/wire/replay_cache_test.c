@@ -5,8 +5,8 @@
 
 static const int64_t NOW = 1700000000000;
 
-static struct peer CALLER = {.name = "one", .public_key = {1}},
-                   OTHER = {.name = "two", .public_key = {2}};
+static struct principal CALLER = {.name = "one", .public_key = {1}},
+                        OTHER = {.name = "two", .public_key = {2}};
 
 static struct seal_opened frame_of(uint32_t session, uint64_t counter)
 {
@@ -74,7 +74,7 @@ static void a_session_belongs_to_its_first_caller(void **state)
 static void a_session_goes_on_under_a_new_list(void **state)
 {
     struct window *w = window_new(NOW - 1);
-    struct peer again = CALLER;
+    struct principal again = CALLER;
     struct seal_opened o = frame_of(1, 2);
 
     (void)state;

@@ -8,7 +8,7 @@ enum { TEXT_SIZE = 100, FRAME_MAX = 256 };
 /* A request of the client's to the server, and who is who. */
 struct scene {
     struct world w;
-    const struct peer *server;
+    const struct principal *server;
     struct seal_session session;
     uint8_t nonce[SEAL_NONCE_SIZE];
     uint8_t frame[FRAME_MAX];
@@ -18,7 +18,7 @@ struct scene {
 static void scene_make(struct scene *s)
 {
     world_make(&s->w);
-    s->server = peers_find(s->w.services, "server", 6);
+    s->server = principals_find(s->w.services, "server", 6);
     seal_session_start(&s->session, key_public(s->w.client), s->server->public_key);
     seal_session_next(&s->session, s->nonce);
     s->size = seal_request_overhead("client") + TEXT_SIZE;
@@ -60,7 +60,7 @@ static void what_is_sealed_to_the_earlier_key_opens_and_is_answered_with_it(void
     for (int i = 0; i < 8; i++) {
         struct scene s;
         struct seal_opened opened;
-        struct peers *callers;
+        struct principals *callers;
         struct key *now;
         uint8_t answer[FRAME_MAX], salt[SEAL_SALT_SIZE] = {0}, *text;
         size_t size;
@@ -69,13 +69,13 @@ static void what_is_sealed_to_the_earlier_key_opens_and_is_answered_with_it(void
         const char *path = in(&s.w.folder, "", "now");
         assert_ok(key_create(path, "server"));
         assert_ok(key_read(path, &now));
-        assert_ok(peers_read(in(&s.w.folder, "", "callers"), true, now, &callers));
-        peers_free(s.w.callers);
+        assert_ok(principals_read(in(&s.w.folder, "", "callers"), true, now, &callers));
+        principals_free(s.w.callers);
         s.w.callers = callers;
         assert_false(opens(&s, s.frame, s.size, &opened)); /* it has not had another */
         key_succeed(now, s.w.server);
-        assert_ok(peers_read(in(&s.w.folder, "", "callers"), true, now, &callers));
-        peers_free(s.w.callers);
+        assert_ok(principals_read(in(&s.w.folder, "", "callers"), true, now, &callers));
+        principals_free(s.w.callers);
         s.w.callers = callers;
         assert_true(opens(&s, s.frame, s.size, &opened));
         assert_int_equal(opened.size, TEXT_SIZE);
@@ -167,19 +167,19 @@ static void two_servers_answer_one_request_under_different_nonces(void **state)
 static void a_request_sent_back_under_the_callees_name_does_not_open(void **state)
 {
     struct scene s;
-    struct peers *callers;
+    struct principals *callers;
     struct seal_opened opened;
     uint8_t reflected[FRAME_MAX];
 
     (void)state;
     scene_make(&s);
     const char *list = in(&s.w.folder, "", "back");
-    assert_ok(peers_allow(list, "server", key_public(s.w.server), "*"));
-    assert_ok(peers_read(list, true, s.w.client, &callers));
+    assert_ok(principals_allow(list, "server", key_public(s.w.server), "*"));
+    assert_ok(principals_read(list, true, s.w.client, &callers));
     memcpy(reflected, s.frame, s.size);
     memcpy(reflected + 2, "server", 6);
     assert_false(seal_open_request(reflected, s.size, callers, &opened));
-    peers_free(callers);
+    principals_free(callers);
     world_end(&s.w);
 }
 
@@ -201,12 +201,12 @@ static void the_right_name_with_a_strangers_key_does_not_open(void **state)
 {
     struct scene s;
     struct seal_opened opened;
-    const struct peer *server;
+    const struct principal *server;
     uint8_t nonce[SEAL_NONCE_SIZE];
 
     (void)state;
     scene_make(&s);
-    server = peers_find(s.w.stranger_services, "server", 6);
+    server = principals_find(s.w.stranger_services, "server", 6);
     struct seal_session session;
     seal_session_start(&session, key_public(s.w.client), server->public_key);
     seal_session_next(&session, nonce);

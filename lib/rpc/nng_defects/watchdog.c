@@ -1,13 +1,16 @@
 /*
- * watch.c - see watch.h.
+ * watchdog.c - see nng_defects.h.
  *
- *      listening -> at rest --something was counted--> probe --somebody came in--> at rest
+ *      listening -> waiting --something was counted--> probe --connected--> waiting
  *                                                        |
- *                                         nobody -> close listener -> listen, until it works
+ *                               not connected: close listener -> listen, until it works
+ *
+ * Lock: one a watchdog.  It is never held while nng is called to dial, listen or close.
  */
-#include "rpc/nng_defects/watch.h"
+#include "rpc/nng_defects/nng_defects.h"
 
 #include <nng/protocol/pubsub0/sub.h>
+#include <nng/protocol/reqrep0/rep.h>
 #include <nng/protocol/reqrep0/req.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -16,14 +19,12 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "rpc/nng_defects/closing.h"
-#include "rpc/nng_defects/ended.h"
 
 enum {
-    LOOK_LEAST_MS = 500, /* between two looks at what nng has counted; at rest ... */
-    LOOK_MOST_MS = 8000, /* ... doubling, up to this */
-    SETTLE_MS = 100,     /* for what a probe leaves behind */
-    PROBE_AT_LEAST_MS = 300000, /* whatever was counted */
+    LOOK_LEAST_MS = 500, /* between two looks at what nng has counted; doubles ... */
+    LOOK_MOST_MS = 8000, /* ... up to this, while nothing changes */
+    SETTLE_MS = 100,     /* after a probe, until its own connection has ended */
+    PROBE_AT_LEAST_MS = 300000, /* whether or not something was counted */
     PROBE_WAIT_MS = 500,
     URL_MAX_SIZE = 256,
     SUB_PROTOCOL = 0x21, /* NNG_OPT_PEER of a PUB socket; no header names it */
@@ -38,8 +39,8 @@ struct watch {
     pthread_cond_t changed;
     bool stopping;
     unsigned arrivals; /* connections the server's socket was given */
-    bool dialled;      /* the probe's side of its connection stands */
-    bool probing;      /* a probe's connection may stand: nothing is sent to all */
+    bool dialled;      /* the probe's side is connected */
+    bool probing;      /* there may be a probe's connection: nothing is sent to all */
     unsigned sending;  /* threads in watch_send_begin to _end */
     bool threaded;
     pthread_t thread;
@@ -72,8 +73,7 @@ static void on_arrival(nng_pipe pipe, nng_pipe_ev event, void *arg)
 {
     struct watch *watch = arg;
 
-    (void)pipe;
-    (void)event;
+    (void)pipe, (void)event;
     pthread_mutex_lock(&watch->lock);
     watch->arrivals++;
     pthread_cond_broadcast(&watch->changed);
@@ -84,21 +84,17 @@ static void on_dialled(nng_pipe pipe, nng_pipe_ev event, void *arg)
 {
     struct watch *watch = arg;
 
-    (void)pipe;
-    (void)event;
+    (void)pipe, (void)event;
     pthread_mutex_lock(&watch->lock);
     watch->dialled = true;
     pthread_cond_broadcast(&watch->changed);
     pthread_mutex_unlock(&watch->lock);
 }
 
-/*
- * Dials and waits until somebody, we or another, came in; and then for our own side,
- * since leaving earlier would be just the aborted handshake that we guard against.  Nor
- * is it left when the server stops: a socket of nng 1.5.2 that is closed in its handshake
- * may wait for its own end for ever (https://github.com/nanomsg/nng/issues/1543).
- */
-static bool come_in(struct watch *watch, nng_socket socket)
+/* Dials and waits until a connection, ours or another's, was accepted; and then for our
+ * own side, because to leave earlier would be an aborted handshake (defect 1).  For
+ * defect 3 it is not left when the server stops, either. */
+static bool connect_to_ourselves(struct watch *watch, nng_socket socket)
 {
     int64_t deadline = clock_monotonic_ms() + PROBE_WAIT_MS;
 
@@ -118,7 +114,7 @@ static bool come_in(struct watch *watch, nng_socket socket)
     return well;
 }
 
-/* Of the kind that the watched socket talks to; it would not let another in. */
+/* Of the kind that the watched socket talks to; it rejects others. */
 static int open_probe(const struct watch *watch, nng_socket *out)
 {
     int peer = 0;
@@ -137,7 +133,8 @@ static void set_probing(struct watch *watch, bool probing)
     pthread_mutex_unlock(&watch->lock);
 }
 
-/* Whether newcomers get in.  True too when we could not even try: no reason to act. */
+/* Whether new clients are accepted.  True too when we could not even try: no reason to
+ * act. */
 static bool probe(struct watch *watch)
 {
     nng_socket socket;
@@ -145,7 +142,7 @@ static bool probe(struct watch *watch)
     if (open_probe(watch, &socket) != 0)
         return true;
     set_probing(watch, true);
-    bool well = come_in(watch, socket);
+    bool well = connect_to_ourselves(watch, socket);
     close_in_time(socket);
     set_probing(watch, false);
     return well;
@@ -172,7 +169,7 @@ void watch_send_end(struct watch *watch)
 
 /* ---------------------------------------------------------- when to probe */
 
-/* Of that name in the scope; NULL: there is none. */
+/* The one of that name below `scope`; NULL: there is none. */
 static nng_stat *find_stat(nng_stat *scope, const char *name)
 {
     nng_stat *stat = nng_stat_child(scope);
@@ -182,7 +179,7 @@ static nng_stat *find_stat(nng_stat *scope, const char *name)
     return stat;
 }
 
-/* What nng has counted of our listener: connections that came, and what went wrong with some. */
+/* What nng has counted for our listener: connections, and errors of them. */
 static uint64_t add_up(nng_stat *all, int listener)
 {
     uint64_t sum = 0;
@@ -200,12 +197,12 @@ static uint64_t add_up(nng_stat *all, int listener)
     return sum;
 }
 
-/* Changes with every connection that comes to our listener or fails there, and with every one of
- * the process that ends; never at rest.  Not with what comes to another's listener: two
- * watches would keep each other awake. */
+/* Changes with every connection that comes to our listener or fails there, and with every
+ * one of the process that ends.  Not with those that come to another listener: two
+ * watchdogs would keep each other awake. */
 static uint64_t count_events(const struct watch *watch)
 {
-    uint64_t sum = ended_so_far();
+    uint64_t sum = connections_ended();
     nng_stat *stats;
 
     if (nng_stats_get(&stats) != 0)
@@ -215,13 +212,13 @@ static uint64_t count_events(const struct watch *watch)
     return sum;
 }
 
-/* The watch's thread alone has it. */
+/* When to look and to probe; only the thread uses it. */
 struct look {
     uint64_t counted;
     int64_t pause_ms;
     int64_t probe_by_ms; /* clock_monotonic_ms */
-    bool settling;  /* a probe was just made: what is counted now is its own, mostly */
-    int probes_due; /* two for a change: what came in while the first settled is seen */
+    bool settling;  /* a probe was just made: what is counted now is mostly its own */
+    int probes_due; /* two for a change, to see what came while the first settled */
 };
 
 /* Whether there is reason to probe, and in pause_ms when to look again. */
@@ -288,12 +285,10 @@ static struct err pair_make(struct tls_pair *pair, const struct watch *watch,
 }
 
 /*
- * A listener that listens takes another configuration, in every nng from 1.5.2 to 1.12, for the
- * connections that it accepts from then on (tls_common.c).  So no connection ends.
- *
- * It has begun to accept one already, with the old configuration.  We make that connection,
- * with the old certificate, and others then get the new one
- * (findings/nng_listener_certificate_one_late.sh).  nng takes no share of a
+ * A listener takes another configuration while it listens, in every nng from 1.5.2 to
+ * 1.12, for the connections that it accepts from then on (tls_common.c).  So no
+ * connection ends.  The one it already waits for has the old configuration (defect 4): we
+ * make that connection, and others then get the new one.  nng takes no reference to a
  * configuration before it reads it, so the old one is kept until there is a newer one.
  */
 static void take_certificates(struct watch *watch, const struct tls_pair *next)
@@ -310,7 +305,7 @@ static void take_certificates(struct watch *watch, const struct tls_pair *next)
     watch->tls.probe = next->probe;
     if (rv == 0)
         return;
-    log_warn("listening_again", "url=%s reason=\"the certificate is another: %s\"",
+    log_warn("listening_again", "url=%s reason=\"the new certificate was not taken: %s\"",
              watch->url, nng_strerror(rv));
     rv = listen_again(watch);
     if (rv != 0)
@@ -340,8 +335,9 @@ struct err watch_set_tls(struct watch *watch, const struct tls_pem *pem)
     return e;
 }
 
-/* Of the watch's thread; for the rest it goes on as if it had not been woken. */
-static void take_what_is_next(struct watch *watch)
+/* On the thread, which then goes on waiting.  The lock is held, but not while it
+ * works. */
+static void take_next(struct watch *watch)
 {
     struct tls_pair next = watch->next;
 
@@ -361,7 +357,7 @@ static bool pause_for(struct watch *watch, int64_t ms)
     pthread_mutex_lock(&watch->lock);
     do {
         if (!watch->stopping && watch->next.serve != NULL)
-            take_what_is_next(watch);
+            take_next(watch);
     } while (!watch->stopping && wait_until(watch, until));
     bool stopping = watch->stopping;
     pthread_mutex_unlock(&watch->lock);
@@ -372,7 +368,7 @@ static void *watch_run(void *arg)
 {
     struct watch *watch = arg;
     struct look look = {.pause_ms = LOOK_LEAST_MS};
-    bool told = false;
+    bool logged = false;
 
     while (!pause_for(watch, look.pause_ms)) {
         if (watch->listening && !suspicious(watch, &look))
@@ -384,16 +380,16 @@ static void *watch_run(void *arg)
         look.pause_ms = LOOK_LEAST_MS;
         int rv = listen_again(watch);
         if (rv == 0)
-            log_warn("listening_again", "url=%s reason=\"nobody new could connect\"",
+            log_warn("listening_again", "url=%s reason=\"new clients could not connect\"",
                      watch->url);
-        else if (!told)
+        else if (!logged)
             log_error("not_listening", "url=%s error=%s", watch->url, nng_strerror(rv));
-        told = rv != 0;
+        logged = rv != 0;
     }
     return NULL;
 }
 
-/* What to dial to reach ourselves: any address becomes the loopback one. */
+/* The URL that a probe dials: a wildcard address becomes the loopback one. */
 static void make_probe_url(const char *url, char out[URL_MAX_SIZE])
 {
     const char *port = strrchr(url, ':'), *host = strstr(url, "://");
@@ -449,7 +445,7 @@ struct err watch_start(nng_socket socket, const char *url, const struct tls_file
         e = tls_config(tls, TLS_PROBE, url, &watch->tls.probe);
     if (!failed(e))
         e = listen_first(watch);
-    *out = watch; /* also when it failed: nng knows of it now */
+    *out = watch; /* also when it failed: nng has pointers to it now */
     return e;
 }
 
@@ -476,4 +472,42 @@ void watch_free(struct watch *watch)
     pthread_cond_destroy(&watch->changed);
     pthread_mutex_destroy(&watch->lock);
     free(watch);
+}
+
+/* ---------------------------------------------------------- a program that only calls */
+
+struct self_watch {
+    nng_socket socket;
+    struct watch *watch;
+};
+
+struct err self_watch_start(struct self_watch **out)
+{
+    static const char url[] = "inproc://self_watch"; /* no other process can reach it */
+    struct self_watch *self = calloc(1, sizeof *self);
+
+    if (self == NULL)
+        return err_memory();
+    int rv = nng_rep0_open(&self->socket);
+    if (rv != 0) {
+        free(self);
+        return err_make(ERR_UNAVAILABLE, "no socket to watch nng by: %s",
+                        nng_strerror(rv));
+    }
+    struct err e = watch_start(self->socket, url, &(struct tls_files){0}, &self->watch);
+    if (failed(e))
+        self_watch_stop(self);
+    else
+        *out = self;
+    return e;
+}
+
+void self_watch_stop(struct self_watch *self)
+{
+    if (self == NULL)
+        return;
+    watch_stop(self->watch);
+    nng_close(self->socket);
+    watch_free(self->watch);
+    free(self);
 }

@@ -1,32 +1,67 @@
-/*
- * key.c - our own key pair; see keys.h.
- *
- * A secret is only ever in sodium_malloc memory: the file is read into it, decoded in
- * it, and wiped when freed.
- */
-#include "rpc/auth/key.h"
+/* keys.c - see keys.h: text, and the key pair.  keys_file.c reads and writes. */
+#include "rpc/auth/keys.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <sodium.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "rpc/auth/keys_file.h"
-#include "rpc/auth/keys_text.h"
+#include "base/base64.h"
+
+/* ---------------------------------------------------------- text */
+
+bool keys_name_valid(const char *name)
+{
+    static const char allowed[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
+    size_t length = strlen(name);
+
+    return length >= 1 && length <= KEY_NAME_MAX && strspn(name, allowed) == length;
+}
+
+bool keys_decode(const char *base64, uint8_t out[KEY_PUBLIC_SIZE])
+{
+    size_t size;
+
+    return base64_decode(base64, strlen(base64), sodium_base64_VARIANT_ORIGINAL, out,
+                         KEY_PUBLIC_SIZE, &size) &&
+           size == KEY_PUBLIC_SIZE;
+}
+
+void keys_encode(const uint8_t *key, char out[KEYS_BASE64_SIZE])
+{
+    sodium_bin2base64(out, KEYS_BASE64_SIZE, key, KEY_PUBLIC_SIZE,
+                      sodium_base64_VARIANT_ORIGINAL);
+}
+
+bool keys_next_line(char **rest, char **line)
+{
+    char *start = *rest;
+
+    if (start == NULL || *start == '\0')
+        return false;
+    char *end = strchr(start, '\n');
+    *rest = end == NULL ? NULL : end + 1;
+    if (end != NULL)
+        *end = '\0';
+    start[strcspn(start, "#")] = '\0';
+    start += strspn(start, KEYS_BLANKS);
+    size_t length = strlen(start);
+    while (length > 0 && strchr(KEYS_BLANKS, start[length - 1]) != NULL)
+        start[--length] = '\0';
+    *line = start;
+    return true;
+}
+
+/* ---------------------------------------------------------- the key pair */
 
 struct key {
     char name[KEY_NAME_MAX + 1];
     uint8_t public_key[KEY_PUBLIC_SIZE];
     uint8_t *secret;     /* KEY_SECRET_SIZE guarded bytes */
-    struct key *earlier; /* a share, or NULL */
+    struct key *earlier; /* a reference, or NULL */
     atomic_size_t shares;
 };
-
-/* ---- from text ------------------------------------------------------------------------ */
 
 /* One "name = value" line into the key; `have` collects which were seen. */
 static bool take_setting(char *line, struct key *key, unsigned *have)
@@ -73,48 +108,25 @@ static struct err parse_key(const char *path, char *text, struct key *key)
     return ERR_NONE;
 }
 
-/* ---- from a file ---------------------------------------------------------------------- */
-
-static struct err read_key(int fd, const char *path, struct key *key)
-{
-    struct stat info;
-    char *text;
-
-    if (fstat(fd, &info) != 0 || (info.st_mode & 077) != 0)
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "%s holds a secret and others may use it; chmod 600 it", path);
-    struct err e = keys_file_read(fd, path, &text);
-    if (failed(e))
-        return e;
-    e = parse_key(path, text, key);
-    sodium_free(text);
-    return e;
-}
-
 struct err key_read(const char *path, struct key **out)
 {
-    if (sodium_init() < 0)
-        return err_make(ERR_INTERNAL, "libsodium could not be initialised");
-    struct key *key = calloc(1, sizeof *key);
-    if (key != NULL)
-        atomic_init(&key->shares, 1);
-    if (key == NULL || (key->secret = sodium_malloc(KEY_SECRET_SIZE)) == NULL) {
-        key_free(key);
-        return err_memory();
-    }
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct err e =
-        fd < 0 ? err_make(ERR_INVALID_ARGUMENT, "key file %s cannot be opened: %s", path,
-                          strerror(errno))
-               : read_key(fd, path, key);
-    if (fd >= 0)
-        close(fd);
-    if (failed(e)) {
-        key_free(key);
+    char *text;
+    struct err e = keys_file_load(path, true, KEYS_FILE_MAX, &text);
+
+    if (failed(e))
         return e;
+    struct key *key = calloc(1, sizeof *key);
+    if (key != NULL) {
+        atomic_init(&key->shares, 1);
+        key->secret = sodium_malloc(KEY_SECRET_SIZE);
     }
-    *out = key;
-    return ERR_NONE;
+    e = key == NULL || key->secret == NULL ? err_memory() : parse_key(path, text, key);
+    sodium_free(text);
+    if (failed(e))
+        key_free(key);
+    else
+        *out = key;
+    return e;
 }
 
 void key_free(struct key *key)
@@ -139,7 +151,10 @@ void key_succeed(struct key *key, const struct key *earlier)
     key->earlier = key_share(earlier);
 }
 
-/* ---- what it tells --------------------------------------------------------------------- */
+const struct key *key_earlier(const struct key *key)
+{
+    return key->earlier;
+}
 
 const char *key_name(const struct key *key)
 {
@@ -149,11 +164,6 @@ const char *key_name(const struct key *key)
 const uint8_t *key_public(const struct key *key)
 {
     return key->public_key;
-}
-
-const struct key *key_earlier(const struct key *key)
-{
-    return key->earlier;
 }
 
 bool key_agree(const struct key *key, const uint8_t *public_key, uint8_t *shared)

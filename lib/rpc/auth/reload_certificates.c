@@ -1,5 +1,5 @@
-/* certificates.c - see certificates.h. */
-#include "rpc/auth/certificates.h"
+/* reload_certificates.c - see reload.h. */
+#include "rpc/auth/reload.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -17,17 +17,17 @@ enum { HASH_SIZE = 32, SERIAL_SIZE = 64 };
 struct certificates {
     struct certificates_config config;
     struct notice *notice;
-    /* the thread's, once it runs: hashes of the three files */
-    uint8_t taken[HASH_SIZE];
-    uint8_t seen[HASH_SIZE]; /* at the last look; zeros: they could not be read */
-    bool warned;             /* of what was seen then */
+    /* Hashes of the three files; only the thread that watches uses them once it runs. */
+    uint8_t taken[HASH_SIZE]; /* in use */
+    uint8_t seen[HASH_SIZE];  /* at the last look; zeros: they could not be read */
+    bool warned;              /* the warning about what was seen then is logged */
 };
 
-/* ---- whether what was read is good; nng does not ask ---- */
+/* ---- checks that nng does not make ---- */
 
 struct parsed {
     X509 *cert;
-    STACK_OF(X509) * between; /* the certificate and the CA */
+    STACK_OF(X509) * intermediates;
     EVP_PKEY *key;
     X509_STORE *authorities;
 };
@@ -44,11 +44,11 @@ static bool parse_chain(struct parsed *p, BIO *pem)
     X509 *next;
 
     p->cert = PEM_read_bio_X509(pem, NULL, no_password, NULL);
-    p->between = sk_X509_new_null();
-    if (p->cert == NULL || p->between == NULL)
+    p->intermediates = sk_X509_new_null();
+    if (p->cert == NULL || p->intermediates == NULL)
         return false;
     while ((next = PEM_read_bio_X509(pem, NULL, no_password, NULL)) != NULL)
-        if (sk_X509_push(p->between, next) == 0) {
+        if (sk_X509_push(p->intermediates, next) == 0) {
             X509_free(next);
             return false;
         }
@@ -91,14 +91,14 @@ static struct err parse(struct parsed *p, const struct tls_pem *pem)
     return e;
 }
 
-/* Whether the others, who have our CAs, would let us in. */
+/* Whether the other side, which has the same CAs, would accept the certificate. */
 static struct err verify(const struct parsed *p, const struct tls_files *files)
 {
     X509_STORE_CTX *context = X509_STORE_CTX_new();
     struct err e = ERR_NONE;
 
     if (context == NULL ||
-        X509_STORE_CTX_init(context, p->authorities, p->cert, p->between) != 1) {
+        X509_STORE_CTX_init(context, p->authorities, p->cert, p->intermediates) != 1) {
         X509_STORE_CTX_free(context);
         return err_memory();
     }
@@ -136,7 +136,7 @@ static struct err check(const struct tls_pem *pem, char serial[SERIAL_SIZE])
     if (!failed(e))
         write_serial(p.cert, serial);
     X509_free(p.cert);
-    sk_X509_pop_free(p.between, X509_free);
+    sk_X509_pop_free(p.intermediates, X509_free);
     EVP_PKEY_free(p.key);
     X509_STORE_free(p.authorities);
     ERR_clear_error();
@@ -157,7 +157,6 @@ static void hash(const struct tls_pem *pem, uint8_t out[HASH_SIZE])
     crypto_generichash_final(&state, out, HASH_SIZE);
 }
 
-/* What is in use already is good and changes nothing. */
 static struct err take(struct certificates *c, const struct tls_pem *pem,
                        const uint8_t now[HASH_SIZE])
 {
@@ -171,11 +170,12 @@ static struct err take(struct certificates *c, const struct tls_pem *pem,
     if (failed(e))
         return e;
     memcpy(c->taken, now, HASH_SIZE);
-    log_info("rpc_certificate_taken", "from=%s serial=%s", c->config.files.cert, serial);
+    log_info("rpc_certificate_reloaded", "from=%s serial=%s", c->config.files.cert,
+             serial);
     return ERR_NONE;
 }
 
-/* Whether they must be looked at once more. */
+/* Called by notice.h; true when the files must be looked at once more. */
 static bool look(void *arg, bool asked)
 {
     struct certificates *c = arg;
@@ -191,13 +191,13 @@ static bool look(void *arg, bool asked)
         e = take(c, &pem, now);
     tls_pem_free(&pem);
     if (failed(e) && (asked || (still && !c->warned)))
-        log_line(LOG_WARN, "rpc_certificate_kept",
-                 "error=%s note=\"what was read before stays\"", e.message);
+        log_line(LOG_WARN, "rpc_certificate_reload_failed",
+                 "error=%s note=\"what was read before stays in use\"", e.message);
     c->warned = failed(e) && (asked || still);
     return !asked && !still;
 }
 
-static struct err look_first(struct certificates *c)
+static struct err check_first(struct certificates *c)
 {
     char serial[SERIAL_SIZE];
     struct tls_pem pem;
@@ -212,24 +212,19 @@ static struct err look_first(struct certificates *c)
     return e;
 }
 
-static bool given(const char *path)
-{
-    return path != NULL && *path != '\0';
-}
-
 struct err certificates_start(const struct certificates_config *config,
                               struct certificates **out)
 {
     const struct tls_files *files = &config->files;
 
     *out = NULL;
-    if (!given(files->cert) || !given(files->key) || !given(files->ca))
+    if (!tls_files_given(files))
         return ERR_NONE; /* no address of ours is tls+tcp:// then */
     struct certificates *c = calloc(1, sizeof *c);
     if (c == NULL)
         return err_memory();
     c->config = *config;
-    struct err e = look_first(c);
+    struct err e = check_first(c);
     if (!failed(e))
         e = notice_start(
             &(struct notice_config){.name = "certificates",

@@ -1,5 +1,5 @@
-/* follow.c - see follow.h. */
-#include "rpc/auth/follow.h"
+/* reload_lists.c - see reload.h. */
+#include "rpc/auth/reload.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -10,8 +10,8 @@
 #include "base/log.h"
 #include "base/notice.h"
 
-/* What tells one state of a file from another without reading it. */
-struct look {
+/* Tells whether a file was changed or replaced, without reading it. */
+struct file_state {
     int error; /* errno, when it cannot be looked at */
     dev_t device;
     ino_t inode;
@@ -22,71 +22,66 @@ struct look {
 struct follow {
     struct follow_config config;
     pthread_mutex_t lock;
-    struct key *key; /* a share; under the lock */
-    struct look used, last;
+    struct key *key; /* a reference; under the lock */
+    struct file_state used, last;
     struct notice *notice;
 };
 
-static struct look look_at(const char *path)
+static struct file_state state_of(const char *path)
 {
-    struct look look;
+    struct file_state state;
     struct stat info;
 
-    memset(&look, 0, sizeof look); /* compared as bytes */
+    memset(&state, 0, sizeof state); /* compared as bytes */
     if (stat(path, &info) != 0) {
-        look.error = errno;
-        return look;
+        state.error = errno;
+        return state;
     }
-    look.device = info.st_dev;
-    look.inode = info.st_ino;
-    look.size = info.st_size;
-    look.changed = info.st_mtim;
-    return look;
+    state.device = info.st_dev;
+    state.inode = info.st_ino;
+    state.size = info.st_size;
+    state.changed = info.st_mtim;
+    return state;
 }
 
-static bool same(const struct look *a, const struct look *b)
+static bool same(const struct file_state *a, const struct file_state *b)
 {
     return memcmp(a, b, sizeof *a) == 0;
 }
 
-static struct key *share_key(struct follow *follow)
+static void read_list(struct follow *follow)
 {
+    const struct follow_config *config = &follow->config;
+    struct principals *list = NULL;
+
     pthread_mutex_lock(&follow->lock);
     struct key *key = key_share(follow->key);
     pthread_mutex_unlock(&follow->lock);
-    return key;
-}
-
-static void read_again(struct follow *follow)
-{
-    const struct follow_config *config = &follow->config;
-    struct peers *peers = NULL;
-    struct key *key = share_key(follow);
-    struct err e = peers_read(config->path, config->callers, key, &peers);
-
+    struct err e = principals_read(config->path, config->callers, key, &list);
     key_free(key);
     if (!failed(e))
-        e = config->use(config->arg, peers);
+        e = config->use(config->arg, list);
     if (failed(e))
-        log_line(LOG_ERROR, "list_not_read_again",
-                 "path=%s error=%s note=\"the last one stays\"", config->path, e.message);
+        log_line(LOG_ERROR, "list_reload_failed",
+                 "path=%s error=%s note=\"the last good one stays in use\"", config->path,
+                 e.message);
     else
-        log_info("list_read_again", "path=%s entries=%zu", config->path,
-                 peers_count(peers));
-    peers_free(peers);
+        log_info("list_reloaded", "path=%s entries=%zu", config->path,
+                 principals_count(list));
+    principals_free(list);
 }
 
 static bool look(void *arg, bool asked)
 {
     struct follow *follow = arg;
-    struct look now = look_at(follow->config.path);
+    struct file_state now = state_of(follow->config.path);
     bool changed = !same(&now, &follow->used), still = same(&now, &follow->last);
 
     follow->last = now;
     if (!asked && !(changed && still))
         return changed;
     follow->used = now;
-    read_again(follow);
+    read_list(follow);
     return false;
 }
 
@@ -107,7 +102,7 @@ struct err follow_start(const struct follow_config *config, struct follow **out)
     follow->config.key = NULL;
     follow->key = key_share(config->key);
     pthread_mutex_init(&follow->lock, NULL);
-    follow->used = follow->last = look_at(config->path);
+    follow->used = follow->last = state_of(config->path);
     struct err e = notice_start(&(struct notice_config){.name = "follow",
                                                         .paths = {config->path},
                                                         .settle_ms = config->settle_ms,

@@ -1,5 +1,5 @@
-/* closing.c - see closing.h. */
-#include "rpc/nng_defects/closing.h"
+/* linger.c - see nng_defects.h: closing a socket in time. */
+#include "rpc/nng_defects/nng_defects.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -8,8 +8,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-/* Several short waits, as a process that was stopped (SIGSTOP) finds one of them over and
- * not all. */
+/* Several short waits: a process that was stopped (SIGSTOP) finds only one of them
+ * over. */
 enum { WAITS = 10, WAIT_MS = 1000 };
 
 struct closing {
@@ -56,7 +56,7 @@ void close_in_time(nng_socket socket)
     } else if (wait_until_closed(&closing)) {
         pthread_join(closer, NULL);
     } else {
-        log_error("transport_hangs", "note=\"nng gives no connection back; the process "
+        log_error("transport_hangs", "note=\"nng does not close a socket; the process "
                                      "ends, to be started again\"");
         _exit(CLOSE_EXIT_HANGS);
     }

@@ -3,8 +3,7 @@
 
 #include <sys/wait.h>
 
-#include "rpc/nng_defects/closing.h"
-#include "rpc/nng_defects/watch.h"
+#include "rpc/nng_defects/nng_defects.h"
 
 #include <errno.h>
 
