@@ -142,7 +142,8 @@ static struct err read_members(struct reader *r, const json_t *object,
     return ERR_NONE;
 }
 
-/* As protobuf-c's unpacking does it: types made at run time have no message_init. */
+/* Not by message_init: types made at run time have none, and to call it by a pointer of another
+ * type is undefined.  Of proto3 only strings begin as something else than zero. */
 static ProtobufCMessage *new_message(struct reader *r,
                                      const ProtobufCMessageDescriptor *type)
 {
@@ -150,10 +151,6 @@ static ProtobufCMessage *new_message(struct reader *r,
 
     if (message == NULL)
         return NULL;
-    if (type->message_init != NULL) {
-        type->message_init(message);
-        return message;
-    }
     message->descriptor = type;
     for (unsigned i = 0; i < type->n_fields; i++)
         if (type->fields[i].type == PROTOBUF_C_TYPE_STRING &&

@@ -126,9 +126,9 @@ static nng_socket listen_to(const char *url)
     int rv = nng_sub0_open(&socket);
 
     if (rv == 0)
-        rv = nng_setopt(socket, NNG_OPT_SUB_SUBSCRIBE, "order.", strlen("order."));
+        rv = nng_socket_set(socket, NNG_OPT_SUB_SUBSCRIBE, "order.", strlen("order."));
     if (rv == 0)
-        rv = nng_setopt_ms(socket, NNG_OPT_RECVTIMEO, WAIT_MS);
+        rv = nng_socket_set_ms(socket, NNG_OPT_RECVTIMEO, WAIT_MS);
     if (rv == 0) /* it need not be there yet: nng dials again and again */
         rv = nng_dial(socket, url, NULL, NNG_FLAG_NONBLOCK);
     if (rv != 0)

@@ -36,7 +36,8 @@
 /*
  * A thread dials the server's own address.  When the server's socket is not given a
  * connection by that, it closes the listener and makes a new one.  (That the dialling
- * side is connected proves nothing.)  From nng 1.6 on there is no thread.
+ * side is connected proves nothing.)  It does so with every nng: the listener that stops was
+ * mended in 1.6, but closing a connection can still hang (defect 2), and only a probe finds it.
  *
  * It does so within half a second of a connection of the process that came, ended or
  * failed (nng counts each, also an aborted handshake), within eight seconds when there

@@ -54,15 +54,6 @@ struct watch {
     char probe_url[URL_MAX_SIZE];
 };
 
-/* nng before 1.6, by the library that is really loaded. */
-static bool watch_needed(void)
-{
-    int major = 0, minor = 0;
-
-    return sscanf(nng_version(), "%d.%d", &major, &minor) != 2 || major < 1 ||
-           (major == 1 && minor < 6);
-}
-
 /* Waits for a change until the deadline; the lock is held.  False when time is up. */
 static bool wait_until(struct watch *watch, int64_t deadline_ms)
 {
@@ -403,8 +394,6 @@ static void make_probe_url(const char *url, char out[URL_MAX_SIZE])
 
 static struct err start_thread(struct watch *watch)
 {
-    if (!watch_needed())
-        return ERR_NONE;
     int rv = pthread_create(&watch->thread, NULL, watch_run, watch);
     if (rv != 0)
         return err_make(ERR_UNAVAILABLE, "the listener's watch thread cannot start: %s",
