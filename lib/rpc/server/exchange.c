@@ -56,7 +56,7 @@ static bool next_frame(struct rpc_server *server, struct rpc_call **out,
     call->exchange = NULL;
     call->mailbox = NULL;
     if (exchange->bundled) {
-        (void)bundle_next(&exchange->unread, &call->wire_id, frame, size);
+        (void)rpc_batch_next(&exchange->unread, &call->wire_id, frame, size);
         call->mailbox = mailbox_of(server, exchange->pipe);
         if (call->mailbox != NULL)
             call->mailbox->calls++;
@@ -165,9 +165,9 @@ static void on_received(struct exchange *exchange, nng_msg *message)
     atomic_store(&exchange->state, HELD);
     exchange->message = message;
     exchange->pipe = nng_msg_get_pipe(message);
-    exchange->bundled = bundle_valid(body, size, BUNDLE_FRAMES_MAX);
-    exchange->unread =
-        exchange->bundled ? bundle_read(body, size) : (struct bundle_reader){body, size};
+    exchange->bundled = rpc_batch_valid(body, size, RPC_BATCH_FRAMES_MAX);
+    exchange->unread = exchange->bundled ? rpc_batch_read(body, size)
+                                         : (struct rpc_batch_reader){body, size};
     exchange->readers = 0;
     if (exchange->bundled && exchange->unread.left == 0) {
         exchange->readers = 1;

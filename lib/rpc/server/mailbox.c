@@ -38,7 +38,7 @@ struct mailbox *mailbox_of(struct rpc_server *server, nng_pipe pipe)
 
 static void mailbox_free(struct mailbox *mailbox)
 {
-    bundle_free(&mailbox->ready);
+    rpc_batch_free(&mailbox->ready);
     free(mailbox);
 }
 
@@ -131,7 +131,7 @@ static bool next_message(struct rpc_server *server, struct exchange **exchange,
         bool ready = mailbox->ready.size > 0 && mailbox->held_count > 0;
         if (ready || mailbox->held_count > most) {
             *exchange = take_held(mailbox);
-            *message = bundle_take(&mailbox->ready);
+            *message = rpc_batch_take(&mailbox->ready);
             return true;
         }
         TAILQ_REMOVE(&server->stirred, mailbox, beside);
@@ -224,8 +224,8 @@ bool mailbox_deliver(struct rpc_call *call, nng_msg *frame)
     mailbox->calls--;
     if (!mailbox->gone) {
         if (frame != NULL)
-            kept = bundle_add(&mailbox->ready, call->wire_id, nng_msg_body(frame),
-                              nng_msg_len(frame));
+            kept = rpc_batch_add(&mailbox->ready, call->wire_id, nng_msg_body(frame),
+                                 nng_msg_len(frame));
         stir(server, mailbox);
     } else if (mailbox->calls == 0) {
         mailbox_free(mailbox);

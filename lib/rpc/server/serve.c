@@ -297,8 +297,8 @@ void serving_take_frame(struct rpc_call *call, struct exchange *exchange, uint8_
                                 opened ? call->opened.caller->name : "-");
         return;
     }
-    enum seal_refusal refusal =
-        window_admit(server->window, &call->opened, call->request->sent_at_ms, now_ms);
+    enum seal_refusal refusal = replay_cache_admit(server->replay_cache, &call->opened,
+                                                   call->request->sent_at_ms, now_ms);
     if (refusal != 0) {
         serving_refuse_unsealed(call, refusal, call->opened.caller->name);
         return;

@@ -32,7 +32,7 @@ void server_free(struct rpc_server *server)
         free(server->served[i].stats);
     standard_free(server->standard);
     metrics_free(server->own_metrics);
-    window_free(server->window);
+    replay_cache_free(server->replay_cache);
     limits_free(server->limits);
     peers_free(atomic_load(&server->callers));
     pthread_mutex_destroy(&server->lock);
@@ -107,14 +107,15 @@ static struct rpc_server *server_new(const struct rpc_server_config *config)
     if (server->metrics == NULL)
         server->metrics = server->own_metrics = metrics_new();
     refusals_open(&server->refusals, server->metrics);
-    server->window = window_new(clock_wall_ms());
+    server->replay_cache = replay_cache_new(clock_wall_ms());
     server->exchanges =
         calloc(config->in_flight_max + HELD_BESIDE, sizeof *server->exchanges);
     server->calls = calloc(config->in_flight_max, sizeof *server->calls);
     TAILQ_INIT(&server->arrived);
     TAILQ_INIT(&server->stirred);
-    if (server->window != NULL && server->exchanges != NULL && server->calls != NULL &&
-        server->limits != NULL && add_services(server, config) && open_stats(server))
+    if (server->replay_cache != NULL && server->exchanges != NULL &&
+        server->calls != NULL && server->limits != NULL && add_services(server, config) &&
+        open_stats(server))
         return server;
     server_free(server);
     return NULL;

@@ -21,7 +21,7 @@
 #include "rpc/server/builtin.h"
 #include "rpc/server/limits.h"
 #include "rpc/server/server.h"
-#include "rpc/wire/bundle.h"
+#include "rpc/wire/batch.h"
 #include "rpc/wire/envelope.h"
 #include "rpc/wire/replay_cache.h"
 #include "rpc/wire/seal.h"
@@ -39,8 +39,8 @@ struct exchange {
     nng_pipe pipe;
     nng_msg *message; /* what came, until all of it was read */
     bool bundled;
-    struct bundle_reader unread; /* of the message; under the server's lock */
-    size_t readers;              /* frames taken from it and not yet read; likewise */
+    struct rpc_batch_reader unread; /* of the message; under the server's lock */
+    size_t readers;                 /* frames taken from it and not yet read; likewise */
     TAILQ_ENTRY(exchange) beside;
 };
 
@@ -56,7 +56,7 @@ struct mailbox {
     size_t calls; /* of it, being served */
     size_t held_count;
     struct exchanges held;
-    struct bundle ready;
+    struct rpc_batch ready;
     TAILQ_ENTRY(mailbox) beside;
 };
 
@@ -110,7 +110,7 @@ struct rpc_server {
     struct peers *_Atomic callers; /* a share; replaced under the lock */
     struct limits *limits;
     uint8_t salt[SEAL_SALT_SIZE];
-    struct window *window;
+    struct replay_cache *replay_cache;
     struct watch *watch;
     struct refusals refusals;
     uint8_t hash_key[crypto_shorthash_KEYBYTES];

@@ -30,8 +30,10 @@ nng_msg *envelope_pack(const ProtobufCMessage *envelope, size_t overhead)
 struct err envelope_check(const Rpc__V1__Request *request)
     __attribute__((warn_unused_result));
 
-/* Whether it is within the bounds of Metadata: INVALID_ARGUMENT says how not. */
-struct err envelope_check_metadata(const struct rpc_metadata *metadata, size_t count)
+/* The same of the fields that a caller chooses. */
+struct err envelope_check_fields(const char *method, const char *id,
+                                 const char *traceparent, const char *tracestate,
+                                 const struct rpc_metadata *metadata, size_t count)
     __attribute__((warn_unused_result));
 
 /* The error as an answer; borrows its texts. */

@@ -4,7 +4,7 @@
  */
 #include "unit/rpc/fixture.h"
 
-#include "rpc/client/endpoint.h"
+#include "rpc/client/balancer.h"
 
 struct scene {
     struct world w;
@@ -263,31 +263,28 @@ static void every_call_has_one_end_however_it_is_cancelled(void **state)
 
 static void after_its_rest_one_attempt_alone_finds_out_for_all(void **state)
 {
-    struct endpoint two[2];
+    static struct subchannel one, other;
+    struct subchannel *const both[] = {&one, &other};
 
     (void)state;
-    memset(two, 0, sizeof two);
     for (int i = 0; i < 2; i++)
-        atomic_init(&two[i].connected, 1);
-    endpoint_enter(&two[0]);
-    endpoint_leave(&two[0]);
-    endpoint_report(&two[0], ENDPOINT_FAILED);
-    assert_true(endpoint_rests(&two[0], clock_monotonic_ms()));
-    assert_ptr_equal(endpoint_pick(two, 2, 0), &two[1]);
-    two[0].rest_until_ms = clock_monotonic_ms(); /* its rest is over */
-    assert_false(endpoint_rests(&two[0], clock_monotonic_ms()));
-    assert_ptr_equal(endpoint_pick(two, 2, 0), &two[0]);
-    endpoint_enter(&two[0]);
-    assert_ptr_equal(endpoint_pick(two, 2, 0), &two[1]); /* one at a time */
-    endpoint_leave(&two[0]);
-    endpoint_report(&two[0], ENDPOINT_FAILED);
-    assert_true(two[0].rest_until_ms >= clock_monotonic_ms() + 50); /* twice as long */
-    two[0].rest_until_ms = clock_monotonic_ms();
-    endpoint_enter(&two[0]);
-    endpoint_leave(&two[0]);
-    endpoint_report(&two[0], ENDPOINT_WELL);
-    endpoint_enter(&two[0]);
-    assert_false(endpoint_rests(&two[0], clock_monotonic_ms()));
+        atomic_init(&both[i]->connected, 1);
+    balancer_enter(&one);
+    balancer_leave(&one, ADDRESS_FAILED);
+    assert_true(balancer_rests(&one, clock_monotonic_ms()));
+    assert_ptr_equal(balancer_pick(both, 2, 0), &other);
+    one.rest_until_ms = clock_monotonic_ms(); /* its rest is over */
+    assert_false(balancer_rests(&one, clock_monotonic_ms()));
+    assert_ptr_equal(balancer_pick(both, 2, 0), &one);
+    balancer_enter(&one);
+    assert_ptr_equal(balancer_pick(both, 2, 0), &other); /* one at a time */
+    balancer_leave(&one, ADDRESS_FAILED);
+    assert_true(one.rest_until_ms >= clock_monotonic_ms() + 50); /* twice as long */
+    one.rest_until_ms = clock_monotonic_ms();
+    balancer_enter(&one);
+    balancer_leave(&one, ADDRESS_WELL);
+    balancer_enter(&one);
+    assert_false(balancer_rests(&one, clock_monotonic_ms()));
 }
 
 int main(void)
