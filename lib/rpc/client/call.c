@@ -70,7 +70,7 @@ static void on_paused(void *call)
     attempt(call);
 }
 
-void call_free(struct call *call)
+void client_call_free(struct call *call)
 {
     if (call == NULL)
         return;
@@ -88,7 +88,7 @@ static struct call *call_new(struct channel *channel)
         return NULL;
     pthread_mutex_init(&call->lock, NULL);
     if (nng_aio_alloc(&call->pause, on_paused, call) != 0) {
-        call_free(call);
+        client_call_free(call);
         return NULL;
     }
     call->channel = channel;
@@ -273,8 +273,8 @@ static channel_ticket begin(struct call *call, const struct channel_call *from,
     return ticket;
 }
 
-channel_ticket call_start(struct channel *channel, const struct channel_call *from,
-                          channel_done *done, void *arg)
+channel_ticket client_call_start(struct channel *channel, const struct channel_call *from,
+                                 channel_done *done, void *arg)
 {
     struct call *call = NULL;
     struct err e = check_call(from);
@@ -409,7 +409,7 @@ static void attempt(struct call *call)
 
 /* ---------------------------------------------------------- cancelling */
 
-void call_cancel(struct call *call, uint64_t token)
+void client_call_cancel(struct call *call, uint64_t token)
 {
     pthread_mutex_lock(&call->lock);
     if (cancel_ask(&call->request.cancel, token)) {
@@ -472,7 +472,7 @@ static bool ended_early(struct call *call, bool sent)
     return false;
 }
 
-void call_unsent(struct request *request, int result)
+void client_call_unsent(struct request *request, int result)
 {
     struct call *call = call_of(request);
 
@@ -489,7 +489,7 @@ void call_unsent(struct request *request, int result)
     }
 }
 
-void call_lost(struct request *request, int result)
+void client_call_lost(struct request *request, int result)
 {
     struct call *call = call_of(request);
 
@@ -619,7 +619,7 @@ static void take_answer(struct call *call, uint8_t *body, size_t size)
     end(call, ADDRESS_FAILED, e);
 }
 
-void call_answered(struct request *request, uint8_t *body, size_t size)
+void client_call_answered(struct request *request, uint8_t *body, size_t size)
 {
     if (!fault_after(call_of(request), body, size))
         take_answer(call_of(request), body, size);
@@ -634,7 +634,7 @@ static void leave_locked(struct call *call, enum balancer_report report)
         counter_add(call->channel->failed_attempts, 1);
     balancer_leave(call->subchannel, report);
     call->subchannel = NULL;
-    callee_leave(call->callee);
+    callee_release(call->callee);
     call->callee = NULL;
 }
 

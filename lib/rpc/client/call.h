@@ -96,16 +96,16 @@ struct call {
 };
 
 /* channel_call and channel_cancel.  The caller is counted in channel->inside. */
-channel_ticket call_start(struct channel *channel, const struct channel_call *from,
-                          channel_done *done, void *arg);
-void call_cancel(struct call *call, uint64_t token);
+channel_ticket client_call_start(struct channel *channel, const struct channel_call *from,
+                                 channel_done *done, void *arg);
+void client_call_cancel(struct call *call, uint64_t token);
 
-void call_free(struct call *call);
+void client_call_free(struct call *call);
 
 /* How a request leaves its subchannel. */
-void call_answered(struct request *request, uint8_t *body, size_t size);
-void call_unsent(struct request *request, int result);
-void call_lost(struct request *request, int result);
+void client_call_answered(struct request *request, uint8_t *body, size_t size);
+void client_call_unsent(struct request *request, int result);
+void client_call_lost(struct request *request, int result);
 
 /* One user of the callee less; NULL is allowed.  The channel's lock is held. */
-void callee_leave(struct callee *callee);
+void callee_release(struct callee *callee);

@@ -19,7 +19,7 @@ channel_ticket channel_call(struct channel *channel, const struct channel_call *
                             channel_done *done, void *arg)
 {
     atomic_fetch_add(&channel->inside, 1);
-    channel_ticket ticket = call_start(channel, from, done, arg);
+    channel_ticket ticket = client_call_start(channel, from, done, arg);
     atomic_fetch_sub(&channel->inside, 1);
     return ticket;
 }
@@ -35,7 +35,7 @@ void channel_cancel(struct channel *channel, channel_ticket ticket)
     struct call *call = index <= channel->call_count ? channel->calls[index - 1] : NULL;
     pthread_mutex_unlock(&channel->lock);
     if (call != NULL) /* else it is no ticket of this channel */
-        call_cancel(call, ticket >> TICKET_INDEX_BITS);
+        client_call_cancel(call, ticket >> TICKET_INDEX_BITS);
     atomic_fetch_sub(&channel->inside, 1);
 }
 
@@ -70,7 +70,7 @@ static struct err callee_new(const struct channel *channel, const struct peers *
     return ERR_NONE;
 }
 
-void callee_leave(struct callee *callee)
+void callee_release(struct callee *callee)
 {
     if (callee == NULL || --callee->users > 0)
         return;
@@ -88,7 +88,7 @@ struct err channel_set_services(struct channel *channel, const struct peers *ser
     pthread_mutex_lock(&channel->lock);
     struct callee *before = channel->callee;
     channel->callee = callee;
-    callee_leave(before);
+    callee_release(before);
     pthread_mutex_unlock(&channel->lock);
     return ERR_NONE;
 }
@@ -174,9 +174,9 @@ static struct channel *channel_new(const struct channel_config *config)
     channel->in_flight_max = config->in_flight_max;
     channel->owner = (struct subchannel_owner){.sweeper = &channel->sweeper,
                                                .inside = &channel->inside,
-                                               .answered = call_answered,
-                                               .unsent = call_unsent,
-                                               .lost = call_lost};
+                                               .answered = client_call_answered,
+                                               .unsent = client_call_unsent,
+                                               .lost = client_call_lost};
     open_metrics(channel, config);
     channel->calls = calloc(config->in_flight_max + CANCELS_MAX, sizeof(struct call *));
     return channel;
@@ -260,9 +260,9 @@ void channel_close(struct channel *channel)
         subchannel_close(channel->subchannels[i]);
     sweeper_close(&channel->sweeper);
     for (size_t i = 0; i < channel->call_count; i++)
-        call_free(channel->calls[i]);
+        client_call_free(channel->calls[i]);
     free(channel->calls);
-    callee_leave(channel->callee);
+    callee_release(channel->callee);
     pthread_cond_destroy(&channel->idle);
     pthread_mutex_destroy(&channel->lock);
     free(channel);

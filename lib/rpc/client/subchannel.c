@@ -36,80 +36,78 @@ struct batch {
  * the next call would take a hung address for the only one there is. */
 static void on_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
 {
-    struct subchannel *subchannel = arg;
+    struct subchannel *s = arg;
     unsigned id = (unsigned)nng_pipe_id(pipe), current = id;
 
     if (event == NNG_PIPE_EV_ADD_PRE) {
-        pthread_mutex_lock(&subchannel->lock);
-        subchannel->pipe = id;
-        pthread_mutex_unlock(&subchannel->lock);
-        atomic_store(&subchannel->connected, id);
+        pthread_mutex_lock(&s->lock);
+        s->pipe = id;
+        pthread_mutex_unlock(&s->lock);
+        atomic_store(&s->connected, id);
         return;
     }
-    atomic_store(&subchannel->alone_since_ms, clock_monotonic_ms());
-    atomic_compare_exchange_strong(&subchannel->connected, &current, 0);
-    pthread_mutex_lock(&subchannel->lock);
-    if (subchannel->pipe == id)
-        subchannel->pipe = 0;
-    if (!TAILQ_EMPTY(&subchannel->awaiting))
-        sweeper_want(subchannel->owner->sweeper, 0);
-    pthread_mutex_unlock(&subchannel->lock);
+    atomic_store(&s->alone_since_ms, clock_monotonic_ms());
+    atomic_compare_exchange_strong(&s->connected, &current, 0);
+    pthread_mutex_lock(&s->lock);
+    if (s->pipe == id)
+        s->pipe = 0;
+    if (!TAILQ_EMPTY(&s->awaiting))
+        sweeper_want(s->owner->sweeper, 0);
+    pthread_mutex_unlock(&s->lock);
     ended_count();
 }
 
 /* nng's own resending is off: the server would refuse a repeated frame as a replay. */
-static int prepare(struct subchannel *subchannel)
+static int prepare(struct subchannel *s)
 {
-    nng_socket socket = subchannel->socket;
-    int rv = nng_socket_set_ms(socket, NNG_OPT_REQ_RESENDTIME, NNG_DURATION_INFINITE);
+    int rv = nng_socket_set_ms(s->socket, NNG_OPT_REQ_RESENDTIME, NNG_DURATION_INFINITE);
 
     if (rv == 0)
-        rv = nng_socket_set_size(socket, NNG_OPT_RECVMAXSZ, ENVELOPE_RECEIVE_MAX);
+        rv = nng_socket_set_size(s->socket, NNG_OPT_RECVMAXSZ, ENVELOPE_RECEIVE_MAX);
     if (rv == 0)
-        rv = nng_socket_set_ms(socket, NNG_OPT_RECONNMINT, REDIAL_LEAST_MS);
+        rv = nng_socket_set_ms(s->socket, NNG_OPT_RECONNMINT, REDIAL_LEAST_MS);
     if (rv == 0)
-        rv = nng_socket_set_ms(socket, NNG_OPT_RECONNMAXT, REDIAL_MOST_MS);
+        rv = nng_socket_set_ms(s->socket, NNG_OPT_RECONNMAXT, REDIAL_MOST_MS);
     if (rv == 0)
-        rv = nng_pipe_notify(socket, NNG_PIPE_EV_ADD_PRE, on_pipe, subchannel);
+        rv = nng_pipe_notify(s->socket, NNG_PIPE_EV_ADD_PRE, on_pipe, s);
     if (rv == 0)
-        rv = nng_pipe_notify(socket, NNG_PIPE_EV_REM_POST, on_pipe, subchannel);
+        rv = nng_pipe_notify(s->socket, NNG_PIPE_EV_REM_POST, on_pipe, s);
     return rv;
 }
 
-static int dial(struct subchannel *subchannel)
+static int dial(struct subchannel *s)
 {
-    subchannel->dialled_ms = clock_monotonic_ms();
-    return tls_dial(subchannel->socket, subchannel->url, subchannel->tls,
-                    &subchannel->dialer);
+    s->dialled_ms = clock_monotonic_ms();
+    return tls_dial(s->socket, s->url, s->tls, &s->dialer);
 }
 
 struct err subchannel_open(const char *url, const struct tls_files *tls,
                            const struct subchannel_owner *owner, struct subchannel **out)
 {
-    struct subchannel *subchannel = *out = calloc(1, sizeof *subchannel);
+    struct subchannel *s = *out = calloc(1, sizeof *s);
 
-    if (subchannel == NULL)
+    if (s == NULL)
         return err_memory();
-    subchannel->owner = owner;
-    pthread_mutex_init(&subchannel->lock, NULL);
-    TAILQ_INIT(&subchannel->queued);
-    TAILQ_INIT(&subchannel->awaiting);
-    atomic_init(&subchannel->connected, 0);
-    atomic_init(&subchannel->alone_since_ms, clock_monotonic_ms());
+    s->owner = owner;
+    pthread_mutex_init(&s->lock, NULL);
+    TAILQ_INIT(&s->queued);
+    TAILQ_INIT(&s->awaiting);
+    atomic_init(&s->connected, 0);
+    atomic_init(&s->alone_since_ms, clock_monotonic_ms());
     if (strlen(url) >= URL_SIZE)
         return err_make(ERR_INVALID_ARGUMENT, "an address is at most %d bytes",
                         URL_SIZE - 1);
-    memcpy(subchannel->url, url, strlen(url) + 1);
-    struct err e = tls_config(tls, TLS_CALL, url, &subchannel->tls);
+    memcpy(s->url, url, strlen(url) + 1);
+    struct err e = tls_config(tls, TLS_CALL, url, &s->tls);
     if (failed(e))
         return e;
-    int rv = nng_req0_open(&subchannel->socket);
-    subchannel->open = rv == 0;
+    int rv = nng_req0_open(&s->socket);
+    s->open = rv == 0;
     if (rv == 0)
-        rv = prepare(subchannel);
+        rv = prepare(s);
     if (rv != 0)
         return err_make(ERR_UNAVAILABLE, "no socket for %s: %s", url, nng_strerror(rv));
-    rv = dial(subchannel);
+    rv = dial(s);
     if (rv != 0)
         return err_make(ERR_INVALID_ARGUMENT, "'%s' cannot be dialled: %s", url,
                         nng_strerror(rv));
@@ -122,30 +120,30 @@ static void batch_free(struct batch *batch)
     free(batch);
 }
 
-void subchannel_close(struct subchannel *subchannel)
+void subchannel_close(struct subchannel *s)
 {
-    if (subchannel->open)
-        nng_close(subchannel->socket);
-    if (subchannel->tls != NULL)
-        nng_tls_config_free(subchannel->tls);
-    if (subchannel->past_tls != NULL)
-        nng_tls_config_free(subchannel->past_tls);
-    for (size_t i = 0; i < subchannel->batch_count; i++)
-        batch_free(subchannel->batches[i]);
-    rpc_batch_free(&subchannel->outgoing);
-    pthread_mutex_destroy(&subchannel->lock);
-    free(subchannel);
+    if (s->open)
+        nng_close(s->socket);
+    if (s->tls != NULL)
+        nng_tls_config_free(s->tls);
+    if (s->past_tls != NULL)
+        nng_tls_config_free(s->past_tls);
+    for (size_t i = 0; i < s->batch_count; i++)
+        batch_free(s->batches[i]);
+    rpc_batch_free(&s->outgoing);
+    pthread_mutex_destroy(&s->lock);
+    free(s);
 }
 
-bool subchannel_connected(const struct subchannel *subchannel)
+bool subchannel_connected(const struct subchannel *s)
 {
-    return atomic_load(&subchannel->connected) > 0;
+    return atomic_load(&s->connected) > 0;
 }
 
-bool subchannel_may_answer(const struct subchannel *subchannel)
+bool subchannel_may_answer(const struct subchannel *s)
 {
-    return subchannel_connected(subchannel) ||
-           atomic_load(&subchannel->alone_since_ms) > clock_monotonic_ms() - GIVEN_UP_MS;
+    return subchannel_connected(s) ||
+           atomic_load(&s->alone_since_ms) > clock_monotonic_ms() - GIVEN_UP_MS;
 }
 
 /*
@@ -153,29 +151,27 @@ bool subchannel_may_answer(const struct subchannel *subchannel)
  * takes EPIPE for its own closing).  Replacing one that still waits to try again does no
  * harm: no server listens there.
  */
-void subchannel_keep_dialling(struct subchannel *subchannel)
+void subchannel_keep_dialling(struct subchannel *s)
 {
-    if (subchannel_may_answer(subchannel) ||
-        subchannel->dialled_ms > clock_monotonic_ms() - GIVEN_UP_MS)
+    if (subchannel_may_answer(s) || s->dialled_ms > clock_monotonic_ms() - GIVEN_UP_MS)
         return;
-    nng_dialer_close(subchannel->dialer);
-    if (dial(subchannel) != 0) /* no memory; the next call tries again */
-        log_warn("not_dialled", "url=%s", subchannel->url);
+    nng_dialer_close(s->dialer);
+    if (dial(s) != 0) /* no memory; the next call tries again */
+        log_warn("not_dialled", "url=%s", s->url);
 }
 
 /* A dialer takes another configuration while it dials, as a listener does (watch.c).  A
  * closed one does not; the next dialer is made with it. */
-void subchannel_set_tls(struct subchannel *subchannel, nng_tls_config *config)
+void subchannel_set_tls(struct subchannel *s, nng_tls_config *config)
 {
-    int rv = nng_dialer_set_ptr(subchannel->dialer, NNG_OPT_TLS_CONFIG, config);
+    int rv = nng_dialer_set_ptr(s->dialer, NNG_OPT_TLS_CONFIG, config);
 
     if (rv != 0 && rv != NNG_ENOENT)
-        log_error("certificate_not_used", "url=%s error=%s", subchannel->url,
-                  nng_strerror(rv));
-    if (subchannel->past_tls != NULL)
-        nng_tls_config_free(subchannel->past_tls);
-    subchannel->past_tls = subchannel->tls;
-    subchannel->tls = config;
+        log_error("certificate_not_used", "url=%s error=%s", s->url, nng_strerror(rv));
+    if (s->past_tls != NULL)
+        nng_tls_config_free(s->past_tls);
+    s->past_tls = s->tls;
+    s->tls = config;
 }
 
 /* ---------------------------------------------------------- requests */
@@ -188,9 +184,9 @@ static struct requests *list_of(struct request *request)
                                   : &request->subchannel->awaiting;
 }
 
-static struct request **chain_of(struct subchannel *subchannel, uint32_t id)
+static struct request **chain_of(struct subchannel *s, uint32_t id)
 {
-    return &subchannel->by_id[id % BY_ID_CHAINS];
+    return &s->by_id[id % BY_ID_CHAINS];
 }
 
 /* From here on the request is the caller's.  The lock is held, as for all that follow but for
@@ -234,67 +230,67 @@ static void end_all(struct requests *requests, void (*end)(struct request *, int
     cork_end();
 }
 
-void subchannel_add(struct subchannel *subchannel, struct request *request)
+void subchannel_add(struct subchannel *s, struct request *request)
 {
     int64_t by_ms = request->answer_by_ms;
 
-    pthread_mutex_lock(&subchannel->lock);
-    request->subchannel = subchannel;
+    pthread_mutex_lock(&s->lock);
+    request->subchannel = s;
     request->batch = NULL;
     request->place = QUEUED;
-    request->wire_id = subchannel->next_id++;
-    request->chained = *chain_of(subchannel, request->wire_id);
-    *chain_of(subchannel, request->wire_id) = request;
-    TAILQ_INSERT_TAIL(&subchannel->queued, request, beside);
-    pthread_mutex_unlock(&subchannel->lock);
-    sweeper_want(subchannel->owner->sweeper, by_ms);
+    request->wire_id = s->next_id++;
+    request->chained = *chain_of(s, request->wire_id);
+    *chain_of(s, request->wire_id) = request;
+    TAILQ_INSERT_TAIL(&s->queued, request, beside);
+    pthread_mutex_unlock(&s->lock);
+    sweeper_want(s->owner->sweeper, by_ms);
 }
 
 void subchannel_cancel(struct request *request)
 {
-    struct subchannel *subchannel = request->subchannel;
+    struct subchannel *s = request->subchannel;
 
-    if (subchannel == NULL)
+    if (s == NULL)
         return;
-    pthread_mutex_lock(&subchannel->lock);
+    pthread_mutex_lock(&s->lock);
     if (request->place == SENDING)
         nng_aio_cancel(request->batch->aio);
     else if (request->place != NOWHERE)
-        sweeper_want(subchannel->owner->sweeper, 0);
-    pthread_mutex_unlock(&subchannel->lock);
+        sweeper_want(s->owner->sweeper, 0);
+    pthread_mutex_unlock(&s->lock);
 }
 
 /* ---------------------------------------------------------- sending */
 
 static void on_aio(void *batch);
 
-static struct batch *batch_new(struct subchannel *subchannel)
+static struct batch *batch_new(struct subchannel *s)
 {
     struct batch *batch = calloc(1, sizeof *batch);
 
     if (batch == NULL)
         return NULL;
-    batch->subchannel = subchannel;
+    batch->subchannel = s;
     TAILQ_INIT(&batch->requests);
     if (nng_aio_alloc(&batch->aio, on_aio, batch) != 0 ||
-        nng_ctx_open(&batch->context, subchannel->socket) != 0) {
+        nng_ctx_open(&batch->context, s->socket) != 0) {
         batch_free(batch);
         return NULL;
     }
-    subchannel->batches[subchannel->batch_count++] = batch;
+    s->batches[s->batch_count++] = batch;
     return batch;
 }
 
 /* NULL: BATCHES_MAX are outstanding, or memory is short. */
-static struct batch *batch_take(struct subchannel *subchannel)
+static struct batch *batch_take(struct subchannel *s)
 {
-    struct batch *batch = subchannel->free;
+    struct batch *batch = s->free;
 
     if (batch != NULL)
-        subchannel->free = batch->next;
-    else if (subchannel->batch_count < BATCHES_MAX)
-        batch = batch_new(subchannel);
-    subchannel->batches_outstanding += batch != NULL;
+        s->free = batch->next;
+    else if (s->batch_count < BATCHES_MAX)
+        batch = batch_new(s);
+    s->batches_outstanding += batch != NULL;
     return batch;
 }
 
@@ -308,27 +304,27 @@ static void batch_give_back(struct batch *batch)
 
 /* A message of queued requests, which move to the batch; NULL, and none moved, when memory is
  * short. */
-static nng_msg *load(struct subchannel *subchannel, struct batch *batch)
+static nng_msg *load(struct subchannel *s, struct batch *batch)
 {
-    struct rpc_batch *outgoing = &subchannel->outgoing;
+    struct rpc_batch *outgoing = &s->outgoing;
     struct request *request;
 
     for (size_t count = 0; count < RPC_BATCH_FRAMES_MAX; count++) {
-        if ((request = TAILQ_FIRST(&subchannel->queued)) == NULL)
+        if ((request = TAILQ_FIRST(&s->queued)) == NULL)
             break;
         size_t size = nng_msg_len(request->frame);
         if (outgoing->size + RPC_BATCH_ENTRY + size >= RPC_BATCH_MAX ||
             !rpc_batch_add(outgoing, request->wire_id, nng_msg_body(request->frame),
                            size))
             break;
-        TAILQ_REMOVE(&subchannel->queued, request, beside);
+        TAILQ_REMOVE(&s->queued, request, beside);
         TAILQ_INSERT_TAIL(&batch->requests, request, beside);
     }
     nng_msg *message = rpc_batch_take(outgoing);
     if (message == NULL) {
         outgoing->size = 0;
-        TAILQ_CONCAT(&batch->requests, &subchannel->queued, beside);
-        TAILQ_CONCAT(&subchannel->queued, &batch->requests, beside);
+        TAILQ_CONCAT(&batch->requests, &s->queued, beside);
+        TAILQ_CONCAT(&s->queued, &batch->requests, beside);
     }
     return message;
 }
@@ -351,16 +347,16 @@ static int64_t mark_sending(struct batch *batch)
 }
 
 /* Sends one batch of what is queued, be it nothing; false when it cannot. */
-static bool send_one(struct subchannel *subchannel)
+static bool send_one(struct subchannel *s)
 {
-    struct batch *batch = batch_take(subchannel);
+    struct batch *batch = batch_take(s);
 
     if (batch == NULL)
         return false;
-    nng_msg *message = load(subchannel, batch);
+    nng_msg *message = load(s, batch);
     if (message == NULL) {
         batch_give_back(batch);
-        sweeper_want(subchannel->owner->sweeper, clock_monotonic_ms() + AGAIN_MS);
+        sweeper_want(s->owner->sweeper, clock_monotonic_ms() + AGAIN_MS);
         return false;
     }
     int64_t left = mark_sending(batch);
@@ -373,30 +369,30 @@ static bool send_one(struct subchannel *subchannel)
 }
 
 /* Sends what is queued, as far as it can.  Takes the lock. */
-static void flush(struct subchannel *subchannel)
+static void flush(struct subchannel *s)
 {
-    pthread_mutex_lock(&subchannel->lock);
-    while (!TAILQ_EMPTY(&subchannel->queued) && send_one(subchannel))
+    pthread_mutex_lock(&s->lock);
+    while (!TAILQ_EMPTY(&s->queued) && send_one(s))
         ;
-    pthread_mutex_unlock(&subchannel->lock);
+    pthread_mutex_unlock(&s->lock);
 }
 
 static void on_uncorked(void *arg)
 {
-    struct subchannel *subchannel = arg;
+    struct subchannel *s = arg;
 
-    flush(subchannel);
-    atomic_fetch_sub(subchannel->owner->inside, 1);
+    flush(s);
+    atomic_fetch_sub(s->owner->inside, 1);
 }
 
-void subchannel_send(struct subchannel *subchannel)
+void subchannel_send(struct subchannel *s)
 {
-    switch (cork_hold(on_uncorked, subchannel)) {
+    switch (cork_hold(on_uncorked, s)) {
     case CORK_NONE:
-        flush(subchannel);
+        flush(s);
         break;
     case CORK_NEW:
-        atomic_fetch_add(subchannel->owner->inside, 1);
+        atomic_fetch_add(s->owner->inside, 1);
         break;
     case CORK_HELD:
         break;
@@ -404,94 +400,94 @@ void subchannel_send(struct subchannel *subchannel)
 }
 
 /* The server can only answer waiting requests in reply to a batch.  Takes the lock. */
-static void keep_one_request_outstanding(struct subchannel *subchannel)
+static void keep_one_request_outstanding(struct subchannel *s)
 {
-    pthread_mutex_lock(&subchannel->lock);
-    if (subchannel->sent > 0 && subchannel->batches_outstanding == 0)
-        send_one(subchannel);
-    pthread_mutex_unlock(&subchannel->lock);
+    pthread_mutex_lock(&s->lock);
+    if (s->sent > 0 && s->batches_outstanding == 0)
+        send_one(s);
+    pthread_mutex_unlock(&s->lock);
 }
 
 /* ---------------------------------------------------------- receiving */
 
 static void on_sent(struct batch *batch)
 {
-    struct subchannel *subchannel = batch->subchannel;
+    struct subchannel *s = batch->subchannel;
     struct request *request;
 
-    pthread_mutex_lock(&subchannel->lock);
+    pthread_mutex_lock(&s->lock);
     batch->receiving = true;
     TAILQ_FOREACH (request, &batch->requests, beside) {
         request->place = SENT;
-        subchannel->sent++;
+        s->sent++;
         if (cancel_asked(&request->cancel))
-            sweeper_want(subchannel->owner->sweeper, 0);
+            sweeper_want(s->owner->sweeper, 0);
     }
     nng_aio_set_timeout(batch->aio, NNG_DURATION_INFINITE);
     nng_ctx_recv(batch->context, batch->aio);
-    pthread_mutex_unlock(&subchannel->lock);
+    pthread_mutex_unlock(&s->lock);
 }
 
 /* The request that was sent under that number, taken out; NULL when none waits under it. */
-static struct request *find_sent(struct subchannel *subchannel, uint32_t wire_id)
+static struct request *find_sent(struct subchannel *s, uint32_t wire_id)
 {
-    pthread_mutex_lock(&subchannel->lock);
-    struct request *request = *chain_of(subchannel, wire_id);
+    pthread_mutex_lock(&s->lock);
+    struct request *request = *chain_of(s, wire_id);
     while (request != NULL && request->wire_id != wire_id)
         request = request->chained;
     if (request != NULL && request->place != QUEUED)
         take_out(request);
     else
         request = NULL;
-    pthread_mutex_unlock(&subchannel->lock);
+    pthread_mutex_unlock(&s->lock);
     return request;
 }
 
 /* A batch came back: its requests are answered by it, or wait for another one. */
 static void take_batch(struct batch *batch, nng_msg *message)
 {
-    struct subchannel *subchannel = batch->subchannel;
+    struct subchannel *s = batch->subchannel;
     uint32_t pipe = (uint32_t)nng_pipe_id(nng_msg_get_pipe(message)), id;
     struct request *request;
     uint8_t *frame;
     size_t size;
 
-    pthread_mutex_lock(&subchannel->lock);
+    pthread_mutex_lock(&s->lock);
     while ((request = TAILQ_FIRST(&batch->requests)) != NULL) {
         TAILQ_REMOVE(&batch->requests, request, beside);
-        TAILQ_INSERT_TAIL(&subchannel->awaiting, request, beside);
+        TAILQ_INSERT_TAIL(&s->awaiting, request, beside);
         request->batch = NULL;
         request->pipe = pipe;
-        if (pipe != subchannel->pipe)
-            sweeper_want(subchannel->owner->sweeper, 0);
+        if (pipe != s->pipe)
+            sweeper_want(s->owner->sweeper, 0);
     }
-    pthread_mutex_unlock(&subchannel->lock);
+    pthread_mutex_unlock(&s->lock);
     struct rpc_batch_reader reader =
         rpc_batch_read(nng_msg_body(message), nng_msg_len(message));
     while (rpc_batch_next(&reader, &id, &frame, &size))
-        if ((request = find_sent(subchannel, id)) != NULL)
-            subchannel->owner->answered(request, frame, size);
+        if ((request = find_sent(s, id)) != NULL)
+            s->owner->answered(request, frame, size);
 }
 
 /* What came is no batch: it is taken for the answer to each request of the batch. */
 static void take_plain(struct batch *batch, nng_msg *message)
 {
-    struct subchannel *subchannel = batch->subchannel;
+    struct subchannel *s = batch->subchannel;
     struct requests requests = TAILQ_HEAD_INITIALIZER(requests);
     struct request *request;
 
-    pthread_mutex_lock(&subchannel->lock);
+    pthread_mutex_lock(&s->lock);
     take_out_all(&batch->requests, &requests);
-    pthread_mutex_unlock(&subchannel->lock);
+    pthread_mutex_unlock(&s->lock);
     while ((request = TAILQ_FIRST(&requests)) != NULL) {
         TAILQ_REMOVE(&requests, request, beside);
-        subchannel->owner->answered(request, nng_msg_body(message), nng_msg_len(message));
+        s->owner->answered(request, nng_msg_body(message), nng_msg_len(message));
     }
 }
 
 static void on_received(struct batch *batch, nng_msg *message)
 {
-    struct subchannel *subchannel = batch->subchannel;
+    struct subchannel *s = batch->subchannel;
     bool empty = nng_msg_len(message) == 1;
 
     cork_begin();
@@ -500,34 +496,34 @@ static void on_received(struct batch *batch, nng_msg *message)
     else
         take_plain(batch, message);
     nng_msg_free(message);
-    pthread_mutex_lock(&subchannel->lock);
+    pthread_mutex_lock(&s->lock);
     batch_give_back(batch);
-    pthread_mutex_unlock(&subchannel->lock);
-    flush(subchannel);
+    pthread_mutex_unlock(&s->lock);
+    flush(s);
     if (empty)
-        sweeper_want(subchannel->owner->sweeper, clock_monotonic_ms() + AGAIN_MS);
+        sweeper_want(s->owner->sweeper, clock_monotonic_ms() + AGAIN_MS);
     else
-        keep_one_request_outstanding(subchannel);
+        keep_one_request_outstanding(s);
     cork_end();
 }
 
 /* The batch was not sent, or its answer will never come. */
 static void on_failed(struct batch *batch, int result)
 {
-    struct subchannel *subchannel = batch->subchannel;
-    const struct subchannel_owner *owner = subchannel->owner;
+    struct subchannel *s = batch->subchannel;
+    const struct subchannel_owner *owner = s->owner;
     struct requests requests = TAILQ_HEAD_INITIALIZER(requests);
     bool was_sent = batch->receiving;
 
     nng_msg_free(nng_aio_get_msg(batch->aio));
     nng_aio_set_msg(batch->aio, NULL);
-    pthread_mutex_lock(&subchannel->lock);
+    pthread_mutex_lock(&s->lock);
     take_out_all(&batch->requests, &requests);
     batch_give_back(batch);
-    pthread_mutex_unlock(&subchannel->lock);
+    pthread_mutex_unlock(&s->lock);
     end_all(&requests, was_sent ? owner->lost : owner->unsent, result);
     if (result != NNG_ECLOSED)
-        flush(subchannel);
+        flush(s);
 }
 
 static void on_aio(void *arg)
@@ -569,12 +565,12 @@ static void sweep_sending(struct sweep *sweep, struct batch *batch)
 
 static void sweep_list(struct sweep *sweep, struct requests *list)
 {
-    struct subchannel *subchannel = sweep->subchannel;
+    struct subchannel *s = sweep->subchannel;
     struct request *request, *next;
 
     for (request = TAILQ_FIRST(list); request != NULL; request = next) {
         next = TAILQ_NEXT(request, beside);
-        bool gone = list == &subchannel->awaiting && request->pipe != subchannel->pipe;
+        bool gone = list == &s->awaiting && request->pipe != s->pipe;
         bool late = request->answer_by_ms <= sweep->now_ms;
         if (!gone && !late && !sweep->all && !cancel_asked(&request->cancel)) {
             if (request->answer_by_ms < sweep->next_ms)
@@ -589,10 +585,10 @@ static void sweep_list(struct sweep *sweep, struct requests *list)
     }
 }
 
-int64_t subchannel_sweep(struct subchannel *subchannel, bool all)
+int64_t subchannel_sweep(struct subchannel *s, bool all)
 {
-    const struct subchannel_owner *owner = subchannel->owner;
-    struct sweep sweep = {.subchannel = subchannel,
+    const struct subchannel_owner *owner = s->owner;
+    struct sweep sweep = {.subchannel = s,
                           .all = all,
                           .now_ms = clock_monotonic_ms(),
                           .next_ms = INT64_MAX};
@@ -600,23 +596,23 @@ int64_t subchannel_sweep(struct subchannel *subchannel, bool all)
     TAILQ_INIT(&sweep.unsent);
     TAILQ_INIT(&sweep.late);
     TAILQ_INIT(&sweep.gone);
-    pthread_mutex_lock(&subchannel->lock);
-    sweep_list(&sweep, &subchannel->queued);
-    sweep_list(&sweep, &subchannel->awaiting);
-    for (size_t i = 0; i < subchannel->batch_count; i++) {
-        struct batch *batch = subchannel->batches[i];
+    pthread_mutex_lock(&s->lock);
+    sweep_list(&sweep, &s->queued);
+    sweep_list(&sweep, &s->awaiting);
+    for (size_t i = 0; i < s->batch_count; i++) {
+        struct batch *batch = s->batches[i];
         if (batch->receiving)
             sweep_list(&sweep, &batch->requests);
         else
             sweep_sending(&sweep, batch);
     }
-    pthread_mutex_unlock(&subchannel->lock);
+    pthread_mutex_unlock(&s->lock);
     end_all(&sweep.unsent, owner->unsent, NNG_ETIMEDOUT);
     end_all(&sweep.late, owner->lost, NNG_ETIMEDOUT);
     end_all(&sweep.gone, owner->lost, NNG_ECONNRESET);
     if (!all) {
-        flush(subchannel);
-        keep_one_request_outstanding(subchannel);
+        flush(s);
+        keep_one_request_outstanding(s);
     }
     return sweep.next_ms;
 }

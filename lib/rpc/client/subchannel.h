@@ -25,7 +25,7 @@
 #include "base/cancel.h"
 #include "base/err.h"
 #include "rpc/auth/tls.h"
-#include "rpc/common/sweeper.h"
+#include "rpc/client/sweeper.h"
 #include "rpc/wire/batch.h"
 
 enum {

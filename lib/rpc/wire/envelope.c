@@ -7,7 +7,7 @@
 #include "base/ids.h"
 #include "base/trace.h"
 
-/* For who was turned away by a full queue that knows no better. */
+/* The pause asked of callers when the error of an overloaded server names none. */
 enum { RETRY_OVERLOADED_MS = 100 };
 
 nng_msg *envelope_pack(const ProtobufCMessage *envelope, size_t overhead)

@@ -17,7 +17,7 @@ enum {
     ENVELOPE_METADATA_MAX = 16,     /* entries */
     ENVELOPE_METADATA_KEY_MAX = 64, /* bytes */
     ENVELOPE_METADATA_VALUE_MAX = 512,
-    /* What nng may receive: a sealed frame behind its own headers. */
+    /* Bytes nng may receive: a sealed frame behind nng's own headers. */
     ENVELOPE_RECEIVE_MAX = (1 << 20) + 64,
 };
 
