@@ -197,41 +197,37 @@ static bool keep_payload(struct call *call, const ProtobufCMessage *request)
         call->payload = larger;
         call->payload_room = size;
     }
-    call->payload_size = size == 0 ? 0 : protobuf_c_message_pack(request, call->payload);
+    call->envelope.payload.data = call->payload;
+    call->envelope.payload.len =
+        size == 0 ? 0 : protobuf_c_message_pack(request, call->payload);
     return true;
 }
 
-static bool keep_metadata(struct call *call, const struct channel_call *from)
+static bool keep_texts(struct call *call, const struct channel_call *from)
 {
-    size_t size = 0;
+    const char *tracestate = text_or(from->tracestate, "");
+    size_t count = from->metadata_count, size = strlen(tracestate) + 1;
 
-    if (from->metadata_count == 0)
+    if (size == 1 && count == 0)
         return true;
-    for (size_t i = 0; i < from->metadata_count; i++)
+    for (size_t i = 0; i < count; i++)
         size += strlen(from->metadata[i].key) + strlen(from->metadata[i].value) + 2;
-    struct packed_metadata *m = malloc(sizeof *m + size);
-    if (m == NULL)
+    struct call_texts *texts = call->texts = malloc(sizeof *texts + size);
+    if (texts == NULL)
         return false;
-    char *at = m->texts;
-    m->count = from->metadata_count;
-    for (size_t i = 0; i < m->count; i++) {
-        rpc__v1__metadata__init(&m->entries[i]);
-        m->list[i] = &m->entries[i];
-        m->entries[i].key = at;
+    char *at = stpcpy(texts->bytes, tracestate) + 1;
+    for (size_t i = 0; i < count; i++) {
+        rpc__v1__metadata__init(&texts->entries[i]);
+        texts->list[i] = &texts->entries[i];
+        texts->entries[i].key = at;
         at = stpcpy(at, from->metadata[i].key) + 1;
-        m->entries[i].value = at;
+        texts->entries[i].value = at;
         at = stpcpy(at, from->metadata[i].value) + 1;
     }
-    call->metadata = m;
+    call->envelope.tracestate = texts->bytes;
+    call->envelope.metadata = texts->list;
+    call->envelope.n_metadata = count;
     return true;
-}
-
-static bool keep_tracestate(struct call *call, const struct channel_call *from)
-{
-    if (from->tracestate == NULL || from->tracestate[0] == '\0')
-        return true;
-    call->tracestate = strdup(from->tracestate);
-    return call->tracestate != NULL;
 }
 
 static void fill(struct call *call, const struct channel_call *from, channel_done *done,
@@ -244,6 +240,10 @@ static void fill(struct call *call, const struct channel_call *from, channel_don
         ulid_make(call->id);
     snprintf(call->traceparent, sizeof call->traceparent, "%s",
              text_or(from->traceparent, ""));
+    rpc__v1__request__init(&call->envelope);
+    call->envelope.method = call->method;
+    call->envelope.id = call->id;
+    call->envelope.traceparent = call->traceparent;
     call->reply_type = from->reply_type;
     call->arena = from->arena;
     call->deadline_ms = from->deadline_ms;
@@ -265,8 +265,7 @@ static channel_ticket begin(struct call *call, const struct channel_call *from,
     fill(call, from, done, arg);
     cancel_begin(cancel);
     channel_ticket ticket = cancel_token(cancel) << TICKET_INDEX_BITS | (call->index + 1);
-    if (keep_payload(call, from->request) && keep_metadata(call, from) &&
-        keep_tracestate(call, from))
+    if (keep_payload(call, from->request) && keep_texts(call, from))
         attempt(call);
     else
         finish(call, err_memory(), NULL, false);
@@ -310,22 +309,10 @@ static int64_t answer_wait_ms(const struct call *call, int64_t left)
 static nng_msg *seal_attempt(struct call *call, int64_t left_ms)
 {
     const char *own = call->channel->own_name;
-    Rpc__V1__Request request = RPC__V1__REQUEST__INIT;
 
-    request.method = call->method;
-    request.id = call->id;
-    request.timeout_ms = (uint32_t)left_ms;
-    request.traceparent = call->traceparent;
-    if (call->tracestate != NULL)
-        request.tracestate = call->tracestate;
-    request.sent_at_ms = clock_wall_ms();
-    request.payload.data = call->payload;
-    request.payload.len = call->payload_size;
-    if (call->metadata != NULL) {
-        request.metadata = call->metadata->list;
-        request.n_metadata = call->metadata->count;
-    }
-    nng_msg *frame = envelope_pack(&request.base, seal_request_overhead(own));
+    call->envelope.timeout_ms = (uint32_t)left_ms;
+    call->envelope.sent_at_ms = clock_wall_ms();
+    nng_msg *frame = envelope_pack(&call->envelope.base, seal_request_overhead(own));
     if (frame == NULL)
         return NULL;
     seal_session_next(&call->callee->session, call->nonce);
@@ -736,10 +723,8 @@ static void finish(struct call *call, struct err e, const ProtobufCMessage *repl
         call->payload = NULL;
         call->payload_room = 0;
     }
-    free(call->metadata);
-    call->metadata = NULL;
-    free(call->tracestate);
-    call->tracestate = NULL;
+    free(call->texts);
+    call->texts = NULL;
     cancel_end(&call->request.cancel);
     stats_end(&channel->stats, call->begun_us, err_grpc_status(e.code));
     pthread_mutex_lock(&channel->lock);
@@ -755,12 +740,7 @@ static void finish(struct call *call, struct err e, const ProtobufCMessage *repl
     done(arg, e, reply, replayed);
 }
 
-/* ---------------------------------------------------------- faults of test builds (docs/faults.md) */
-
-static void on_stray_time(void *call)
-{
-    attempt(call);
-}
+/* ---------------------------------------------------------- faults of test builds: docs/faults.md */
 
 /* Sends the call's request once more, now or late; its answer is dropped. */
 static void send_stray(const struct call *of, int64_t late_ms)
@@ -778,12 +758,13 @@ static void send_stray(const struct call *of, int64_t late_ms)
     if (from.arena == NULL || failed(call_take(of->channel, NULL, &call)))
         abort(); /* a test build has nothing better to say */
     fill(call, &from, free_arena, from.arena);
-    call->payload = realloc(call->payload, of->payload_size + 1);
+    size_t size = of->envelope.payload.len;
+    call->payload = realloc(call->payload, size + 1);
     assert(call->payload != NULL);
-    memcpy(call->payload, of->payload, of->payload_size);
-    call->payload_size = of->payload_size;
-    call->payload_room = of->payload_size + 1;
-    struct err e = timer_after(late_ms, on_stray_time, call);
+    memcpy(call->payload, of->payload, size);
+    call->payload_room = size + 1;
+    call->envelope.payload = (ProtobufCBinaryData){size, call->payload};
+    struct err e = timer_after(late_ms, on_paused, call);
     assert(!failed(e));
 }
 

@@ -50,12 +50,11 @@ struct channel {
     struct callee *callee;
 };
 
-/* A call's metadata as the envelope wants it, in one block. */
-struct packed_metadata {
+/* The metadata and the tracestate of a call as its envelope wants them, in one block. */
+struct call_texts {
     Rpc__V1__Metadata entries[ENVELOPE_METADATA_MAX];
     Rpc__V1__Metadata *list[ENVELOPE_METADATA_MAX];
-    size_t count;
-    char texts[]; /* keys and values */
+    char bytes[];
 };
 
 struct call {
@@ -70,10 +69,10 @@ struct call {
     char method[ENVELOPE_METHOD_MAX + 1];
     char id[ENVELOPE_ID_MAX + 1];
     char traceparent[ENVELOPE_TRACEPARENT_MAX + 1];
-    char *tracestate; /* NULL: none */
+    struct call_texts *texts; /* NULL: none */
     uint8_t *payload;
-    size_t payload_size, payload_room;
-    struct packed_metadata *metadata; /* NULL: none */
+    size_t payload_room;
+    Rpc__V1__Request envelope; /* of all these; each attempt sets its times */
     const ProtobufCMessageDescriptor *reply_type;
     struct arena *arena;
     int64_t begun_us, deadline_ms;

@@ -1,10 +1,10 @@
 /*
  * batch.h - many sealed frames in one message, both ways (proto/README.md, section 3).
  *
- *   02 | ( id, 4 | length, 4 | frame ) ...        big-endian; any number, none too
+ *   02 | ( id, 4 | length, 4 | frame ) ...        big-endian; any number of frames
  *
- * A message costs system calls and wake-ups on both sides; frames that are ready together
- * share them.  Each frame is sealed by itself, and is what it would be alone.
+ * A message costs system calls and wake-ups on both sides, so frames that are ready together
+ * share one.  Each frame is sealed by itself, the same as outside a batch.
  */
 #pragma once
 
@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 enum {
-    RPC_BATCH_MARK = 0x02, /* no frame begins so (seal.h) */
+    RPC_BATCH_MARK = 0x02, /* no frame begins with it (seal.h) */
     RPC_BATCH_ENTRY = 8,   /* bytes before each frame */
     RPC_BATCH_FRAMES_MAX = 256,
     RPC_BATCH_MAX = (1 << 20) + 32, /* bytes of a message; one frame of any size fits */
@@ -30,10 +30,8 @@ struct rpc_batch {
 bool rpc_batch_add(struct rpc_batch *batch, uint32_t id, const uint8_t *frame,
                    size_t size) __attribute__((warn_unused_result));
 
-/*
- * A message of as many of the first frames as it may have; the rest stays.  An empty one
- * gives an empty message.  NULL, and all stays, when memory is short.
- */
+/* A message of as many of the first frames as fit into RPC_BATCH_MAX; the rest stays.  Without
+ * frames it is an empty batch.  NULL, and all stays, when memory is short. */
 nng_msg *rpc_batch_take(struct rpc_batch *batch) __attribute__((warn_unused_result));
 
 void rpc_batch_free(struct rpc_batch *batch);

@@ -9,15 +9,13 @@ enum { BUCKETS = 256, WORDS = REPLAY_CACHE_COUNTERS / 64 };
 
 static const enum seal_refusal ADMITTED = 0;
 
+/* `caller` is a copy, as the list of callers may be replaced. */
 struct session {
     struct session *next; /* in its bucket */
-    uint8_t caller
-        [KEY_PUBLIC_SIZE]; /* its key, copied: the list of callers may be replaced */
-    uint8_t id[SEAL_SESSION_SIZE];
+    uint8_t caller[KEY_PUBLIC_SIZE], id[SEAL_SESSION_SIZE];
     uint64_t highest;
-    int64_t newest_ms; /* the latest sent_at_ms admitted */
-    uint64_t
-        seen[WORDS]; /* bit c % REPLAY_CACHE_COUNTERS, for the counters up to highest */
+    int64_t newest_ms;    /* the latest sent_at_ms admitted */
+    uint64_t seen[WORDS]; /* bit counter % REPLAY_CACHE_COUNTERS, up to highest */
 };
 
 struct replay_cache {
