@@ -5,7 +5,7 @@
  *   r            a frame as it is, which a server and a client try to open
  *   q            a request's text, sealed by an authorized caller, for the server
  *   a            an answer's text, sealed by the callee, for the client
- *   b            a bundle of frames
+ *   b            a batch of frames
  *   m            a frame, many times: more than a message may hold
  *
  * What was sealed opens, to the same bytes; with one bit changed it does not.
@@ -195,10 +195,10 @@ static void seal_and_open_response(const uint8_t *text, size_t size)
     free(frame);
 }
 
-/* ---- a bundle ------------------------------------------------------------------------ */
+/* ---- a batch ------------------------------------------------------------------------ */
 
 /* What is read from one and put together again is the same, byte by byte. */
-static void read_bundle(const uint8_t *bytes, size_t size)
+static void read_batch(const uint8_t *bytes, size_t size)
 {
     uint8_t *body = frame_of(bytes, size, 0), *frame;
     struct rpc_batch again = {0};
@@ -223,19 +223,19 @@ static void read_bundle(const uint8_t *bytes, size_t size)
 }
 
 /* Every message holds whole frames, and together they hold all. */
-static void split_bundle(const uint8_t *bytes, size_t size)
+static void split_batch(const uint8_t *bytes, size_t size)
 {
-    struct rpc_batch bundle = {0};
+    struct rpc_batch batch = {0};
     size_t count = 0, frame_size;
     uint8_t *frame;
     uint32_t id;
 
     for (uint32_t i = 0; i < RPC_BATCH_FRAMES_MAX; i++) {
-        bool added = rpc_batch_add(&bundle, i, bytes, size);
+        bool added = rpc_batch_add(&batch, i, bytes, size);
         assert(added);
     }
-    while (bundle.size > 0) {
-        nng_msg *message = rpc_batch_take(&bundle);
+    while (batch.size > 0) {
+        nng_msg *message = rpc_batch_take(&batch);
         uint8_t *body = nng_msg_body(message);
         assert(nng_msg_len(message) <= RPC_BATCH_MAX);
         assert(rpc_batch_valid(body, nng_msg_len(message), RPC_BATCH_FRAMES_MAX));
@@ -246,7 +246,7 @@ static void split_bundle(const uint8_t *bytes, size_t size)
         nng_msg_free(message);
     }
     assert(count == RPC_BATCH_FRAMES_MAX);
-    rpc_batch_free(&bundle);
+    rpc_batch_free(&batch);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -261,10 +261,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         seal_and_open_response(in.at, in.left);
         break;
     case 'b':
-        read_bundle(in.at, in.left);
+        read_batch(in.at, in.left);
         break;
     case 'm':
-        split_bundle(in.at, in.left);
+        split_batch(in.at, in.left);
         break;
     default:
         open_raw(in.at, in.left);

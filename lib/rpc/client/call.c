@@ -46,6 +46,7 @@ enum {
     CANCEL_WAIT_MS = 1000,
     CANCEL_ARENA_MAX = 64 << 10,
     STRAY_MS = 2000,
+    TICKET_INDEX_BITS = 20, /* a ticket: cancel token, then the call's index + 1 */
 };
 
 static void attempt(struct call *call);
@@ -272,38 +273,33 @@ static channel_ticket begin(struct call *call, const struct channel_call *from,
     return ticket;
 }
 
-channel_ticket client_call_start(struct channel *channel, const struct channel_call *from,
-                                 channel_done *done, void *arg)
+channel_ticket channel_call(struct channel *channel, const struct channel_call *from,
+                            channel_done *done, void *arg)
 {
     struct call *call = NULL;
-    struct err e = check_call(from);
+    channel_ticket ticket = 0;
 
+    atomic_fetch_add(&channel->inside, 1);
+    struct err e = check_call(from);
     if (!failed(e))
         e = call_take(channel, NULL, &call);
-    if (!failed(e))
-        return begin(call, from, done, arg);
-    done(arg, e, NULL, false);
-    return 0;
+    if (failed(e))
+        done(arg, e, NULL, false);
+    else
+        ticket = begin(call, from, done, arg);
+    atomic_fetch_sub(&channel->inside, 1);
+    return ticket;
 }
 
 /* ---------------------------------------------------------- attempting */
-
-static bool another_connected(const struct channel *channel,
-                              const struct subchannel *than)
-{
-    for (size_t i = 0; i < channel->subchannel_count; i++)
-        if (channel->subchannels[i] != than &&
-            subchannel_connected(channel->subchannels[i]))
-            return true;
-    return false;
-}
 
 static int64_t answer_wait_ms(const struct call *call, int64_t left)
 {
     int64_t half = left / 2 > ATTEMPT_LEAST_MS ? left / 2 : ATTEMPT_LEAST_MS;
 
-    return half < left && another_connected(call->channel, call->subchannel) ? half
-                                                                             : left;
+    return half < left && channel_connected_besides(call->channel, call->subchannel)
+               ? half
+               : left;
 }
 
 static nng_msg *seal_attempt(struct call *call, int64_t left_ms)
@@ -396,14 +392,25 @@ static void attempt(struct call *call)
 
 /* ---------------------------------------------------------- cancelling */
 
-void client_call_cancel(struct call *call, uint64_t token)
+void channel_cancel(struct channel *channel, channel_ticket ticket)
 {
-    pthread_mutex_lock(&call->lock);
-    if (cancel_ask(&call->request.cancel, token)) {
-        subchannel_cancel(&call->request);
-        nng_aio_cancel(call->pause);
+    size_t index = ticket & ((1U << TICKET_INDEX_BITS) - 1);
+
+    if (index == 0)
+        return;
+    atomic_fetch_add(&channel->inside, 1);
+    pthread_mutex_lock(&channel->lock);
+    struct call *call = index <= channel->call_count ? channel->calls[index - 1] : NULL;
+    pthread_mutex_unlock(&channel->lock);
+    if (call != NULL) { /* else it is no ticket of this channel */
+        pthread_mutex_lock(&call->lock);
+        if (cancel_ask(&call->request.cancel, ticket >> TICKET_INDEX_BITS)) {
+            subchannel_cancel(&call->request);
+            nng_aio_cancel(call->pause);
+        }
+        pthread_mutex_unlock(&call->lock);
     }
-    pthread_mutex_unlock(&call->lock);
+    atomic_fetch_sub(&channel->inside, 1);
 }
 
 /* For calls whose result does not matter. */

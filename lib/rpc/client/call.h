@@ -1,7 +1,7 @@
 /*
  * call.h - a channel and its calls; private to channel.c and call.c.
  *
- * channel.c opens and closes the channel, call.c runs each call from its beginning to its end.
+ * channel.c opens and closes the channel, call.c has channel_call and channel_cancel.
  */
 #pragma once
 
@@ -13,8 +13,7 @@
 
 enum {
     ADDRESSES_MAX = 16,
-    CANCELS_MAX = 8,        /* Cancel messages beside the calls in flight */
-    TICKET_INDEX_BITS = 20, /* a ticket: cancel token, then the call's index + 1 */
+    CANCELS_MAX = 8, /* Cancel messages beside the calls in flight */
 };
 
 /* Whose answers we accept, and the session our requests to it are sealed in. */
@@ -94,10 +93,9 @@ struct call {
     uint32_t refused_by; /* addresses that rejected the call, a bit each */
 };
 
-/* channel_call and channel_cancel.  The caller is counted in channel->inside. */
-channel_ticket client_call_start(struct channel *channel, const struct channel_call *from,
-                                 channel_done *done, void *arg);
-void client_call_cancel(struct call *call, uint64_t token);
+/* Whether an address other than that one is connected; NULL: any address. */
+bool channel_connected_besides(const struct channel *channel,
+                               const struct subchannel *except);
 
 void client_call_free(struct call *call);
 

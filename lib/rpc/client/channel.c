@@ -1,4 +1,4 @@
-/* channel.c - opens and closes a channel; see channel.h.  call.c runs its calls. */
+/* channel.c - a channel, from opening to closing; see channel.h.  call.c runs its calls. */
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,40 +12,6 @@ enum {
     IN_FLIGHT_MOST = 65536,
     STRAGGLERS_MS = 100, /* see settle */
 };
-
-/* ---------------------------------------------------------- calling */
-
-channel_ticket channel_call(struct channel *channel, const struct channel_call *from,
-                            channel_done *done, void *arg)
-{
-    atomic_fetch_add(&channel->inside, 1);
-    channel_ticket ticket = client_call_start(channel, from, done, arg);
-    atomic_fetch_sub(&channel->inside, 1);
-    return ticket;
-}
-
-void channel_cancel(struct channel *channel, channel_ticket ticket)
-{
-    size_t index = ticket & ((1U << TICKET_INDEX_BITS) - 1);
-
-    if (index == 0)
-        return;
-    atomic_fetch_add(&channel->inside, 1);
-    pthread_mutex_lock(&channel->lock);
-    struct call *call = index <= channel->call_count ? channel->calls[index - 1] : NULL;
-    pthread_mutex_unlock(&channel->lock);
-    if (call != NULL) /* else it is no ticket of this channel */
-        client_call_cancel(call, ticket >> TICKET_INDEX_BITS);
-    atomic_fetch_sub(&channel->inside, 1);
-}
-
-bool channel_connected(const struct channel *channel)
-{
-    for (size_t i = 0; i < channel->subchannel_count; i++)
-        if (subchannel_connected(channel->subchannels[i]))
-            return true;
-    return false;
-}
 
 /* ---------------------------------------------------------- keys and certificates */
 
@@ -203,6 +169,21 @@ struct err channel_open(const struct channel_config *config, struct channel **ou
     }
     *out = channel;
     return ERR_NONE;
+}
+
+bool channel_connected_besides(const struct channel *channel,
+                               const struct subchannel *except)
+{
+    for (size_t i = 0; i < channel->subchannel_count; i++)
+        if (channel->subchannels[i] != except &&
+            subchannel_connected(channel->subchannels[i]))
+            return true;
+    return false;
+}
+
+bool channel_connected(const struct channel *channel)
+{
+    return channel_connected_besides(channel, NULL);
 }
 
 /* ---------------------------------------------------------- closing */

@@ -1,5 +1,5 @@
 /*
- * batch.h - many sealed frames in one message, both ways (proto/README.md, section 3).
+ * batch.h - many sealed frames in one message, both ways (proto/README.md, section 5).
  *
  *   02 | ( id, 4 | length, 4 | frame ) ...        big-endian; any number of frames
  *
