@@ -3,7 +3,7 @@
  *
  *      attempt -> IN ITS SUBCHANNEL ---------answer----------> done
  *         ^           |      |
- *         |      not sent   lost, too late, or told to come back
+ *         |      not sent   lost, too late, or the server asks for a retry
  *         |           |      |
  *         +---------- PAUSING       while there is time
  *

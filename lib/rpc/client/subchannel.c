@@ -189,8 +189,8 @@ static struct request **chain_of(struct subchannel *s, uint32_t id)
     return &s->by_id[id % BY_ID_CHAINS];
 }
 
-/* From here on the request is the caller's.  The lock is held, as for all that follow but for
- * those that take it. */
+/* Takes the request out of the subchannel.  The lock is held, here and in all
+ * functions below that do not take it. */
 static void take_out(struct request *request)
 {
     struct request **link = chain_of(request->subchannel, request->wire_id);

@@ -1,10 +1,8 @@
 /*
- * cancel_test.c - what nobody waits for any more: the caller has its end at once, the
- * callee learns of it, and no other call is ever hit.
+ * cancel_test.c - a cancelled call ends at once, its callee learns of it, and no other call
+ * is cancelled with it.
  */
 #include "unit/rpc/fixture.h"
-
-#include "rpc/client/balancer.h"
 
 struct scene {
     struct world w;
@@ -259,34 +257,6 @@ static void every_call_has_one_end_however_it_is_cancelled(void **state)
     scene_end(&s);
 }
 
-/* ---------------------------------------------------------- addresses that fail */
-
-static void after_its_rest_one_attempt_alone_finds_out_for_all(void **state)
-{
-    static struct subchannel one, other;
-    struct subchannel *const both[] = {&one, &other};
-
-    (void)state;
-    for (int i = 0; i < 2; i++)
-        atomic_init(&both[i]->connected, 1);
-    balancer_enter(&one);
-    balancer_leave(&one, ADDRESS_FAILED);
-    assert_true(balancer_rests(&one, clock_monotonic_ms()));
-    assert_ptr_equal(balancer_pick(both, 2, 0), &other);
-    one.rest_until_ms = clock_monotonic_ms(); /* its rest is over */
-    assert_false(balancer_rests(&one, clock_monotonic_ms()));
-    assert_ptr_equal(balancer_pick(both, 2, 0), &one);
-    balancer_enter(&one);
-    assert_ptr_equal(balancer_pick(both, 2, 0), &other); /* one at a time */
-    balancer_leave(&one, ADDRESS_FAILED);
-    assert_true(one.rest_until_ms >= clock_monotonic_ms() + 50); /* twice as long */
-    one.rest_until_ms = clock_monotonic_ms();
-    balancer_enter(&one);
-    balancer_leave(&one, ADDRESS_WELL);
-    balancer_enter(&one);
-    assert_false(balancer_rests(&one, clock_monotonic_ms()));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -296,7 +266,6 @@ int main(void)
         cmocka_unit_test(a_lost_connection_cancels_what_came_through_it_and_nothing_else),
         cmocka_unit_test(nobody_can_cancel_the_calls_of_another),
         cmocka_unit_test(every_call_has_one_end_however_it_is_cancelled),
-        cmocka_unit_test(after_its_rest_one_attempt_alone_finds_out_for_all),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
