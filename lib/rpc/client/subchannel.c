@@ -32,8 +32,8 @@ struct batch {
 
 /* ---------------------------------------------------------- the connection */
 
-/* Runs before nng uses a new connection.  Later an answer could come through it first, and
- * the next call would take a hung address for the only one there is. */
+/* ADD_PRE comes before nng uses a new connection.  With a later event an answer could arrive
+ * first, and the next call would take a hung address for the only one that is connected. */
 static void on_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
 {
     struct subchannel *s = arg;
@@ -157,7 +157,7 @@ void subchannel_keep_dialling(struct subchannel *s)
         return;
     nng_dialer_close(s->dialer);
     if (dial(s) != 0) /* no memory; the next call tries again */
-        log_warn("not_dialled", "url=%s", s->url);
+        log_warn("dial_failed", "url=%s", s->url);
 }
 
 /* A dialer takes another configuration while it dials, as a listener does (watch.c).  A
@@ -346,7 +346,7 @@ static int64_t mark_sending(struct batch *batch)
     return clock_remaining_ms(by_ms);
 }
 
-/* Sends one batch of what is queued, be it nothing; false when it cannot. */
+/* Sends one batch of queued requests, an empty one if there are none; false when it cannot. */
 static bool send_one(struct subchannel *s)
 {
     struct batch *batch = batch_take(s);
@@ -469,7 +469,7 @@ static void take_batch(struct batch *batch, nng_msg *message)
             s->owner->answered(request, frame, size);
 }
 
-/* What came is no batch: it is taken for the answer to each request of the batch. */
+/* The message is not a batch: it is taken for the answer to each request of the batch. */
 static void take_plain(struct batch *batch, nng_msg *message)
 {
     struct subchannel *s = batch->subchannel;

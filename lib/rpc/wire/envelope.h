@@ -1,5 +1,5 @@
 /*
- * envelope.h - Request and Response (proto/rpc.proto): into frames, out of them, checked.
+ * envelope.h - Request and Response (proto/rpc.proto): packed, checked, and their errors.
  */
 #pragma once
 
@@ -26,7 +26,7 @@ enum {
 nng_msg *envelope_pack(const ProtobufCMessage *envelope, size_t overhead)
     __attribute__((warn_unused_result));
 
-/* Whether every field is within the bounds of rpc.proto: INVALID_ARGUMENT says which. */
+/* Whether every field is within the bounds of rpc.proto: INVALID_ARGUMENT names the field. */
 struct err envelope_check(const Rpc__V1__Request *request)
     __attribute__((warn_unused_result));
 
