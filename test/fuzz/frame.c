@@ -5,7 +5,7 @@
  *   r            a frame as it is, which a server and a client try to open
  *   q            a request's text, sealed by an authorized caller, for the server
  *   a            an answer's text, sealed by the callee, for the client
- *   b            a bundle of frames
+ *   b            a batch of frames
  *   m            a frame, many times: more than a message may hold
  *
  * What was sealed opens, to the same bytes; with one bit changed it does not.
@@ -15,7 +15,7 @@
 
 #include "fuzz/fuzz.h"
 #include "fuzz/memory_file.h"
-#include "rpc/wire/bundle.h"
+#include "rpc/wire/batch.h"
 #include "rpc/wire/envelope.h"
 #include "rpc/wire/seal.h"
 
@@ -195,58 +195,58 @@ static void seal_and_open_response(const uint8_t *text, size_t size)
     free(frame);
 }
 
-/* ---- a bundle ------------------------------------------------------------------------ */
+/* ---- a batch ------------------------------------------------------------------------ */
 
 /* What is read from one and put together again is the same, byte by byte. */
-static void read_bundle(const uint8_t *bytes, size_t size)
+static void read_batch(const uint8_t *bytes, size_t size)
 {
     uint8_t *body = frame_of(bytes, size, 0), *frame;
-    struct bundle again = {0};
+    struct rpc_batch again = {0};
     size_t frame_size;
     uint32_t id;
 
-    if (bundle_valid(body, size, BUNDLE_FRAMES_MAX)) {
-        struct bundle_reader reader = bundle_read(body, size);
+    if (rpc_batch_valid(body, size, RPC_BATCH_FRAMES_MAX)) {
+        struct rpc_batch_reader reader = rpc_batch_read(body, size);
         size_t count = 0;
-        for (; bundle_next(&reader, &id, &frame, &frame_size); count++) {
-            bool added = bundle_add(&again, id, frame, frame_size);
+        for (; rpc_batch_next(&reader, &id, &frame, &frame_size); count++) {
+            bool added = rpc_batch_add(&again, id, frame, frame_size);
             assert(added);
         }
-        nng_msg *message = bundle_take(&again);
-        assert(count <= BUNDLE_FRAMES_MAX && again.size == 0 &&
+        nng_msg *message = rpc_batch_take(&again);
+        assert(count <= RPC_BATCH_FRAMES_MAX && again.size == 0 &&
                nng_msg_len(message) == size &&
                memcmp(nng_msg_body(message), bytes, size) == 0);
         nng_msg_free(message);
     }
-    bundle_free(&again);
+    rpc_batch_free(&again);
     free(body);
 }
 
 /* Every message holds whole frames, and together they hold all. */
-static void split_bundle(const uint8_t *bytes, size_t size)
+static void split_batch(const uint8_t *bytes, size_t size)
 {
-    struct bundle bundle = {0};
+    struct rpc_batch batch = {0};
     size_t count = 0, frame_size;
     uint8_t *frame;
     uint32_t id;
 
-    for (uint32_t i = 0; i < BUNDLE_FRAMES_MAX; i++) {
-        bool added = bundle_add(&bundle, i, bytes, size);
+    for (uint32_t i = 0; i < RPC_BATCH_FRAMES_MAX; i++) {
+        bool added = rpc_batch_add(&batch, i, bytes, size);
         assert(added);
     }
-    while (bundle.size > 0) {
-        nng_msg *message = bundle_take(&bundle);
+    while (batch.size > 0) {
+        nng_msg *message = rpc_batch_take(&batch);
         uint8_t *body = nng_msg_body(message);
-        assert(nng_msg_len(message) <= BUNDLE_MAX);
-        assert(bundle_valid(body, nng_msg_len(message), BUNDLE_FRAMES_MAX));
-        struct bundle_reader reader = bundle_read(body, nng_msg_len(message));
-        while (bundle_next(&reader, &id, &frame, &frame_size))
+        assert(nng_msg_len(message) <= RPC_BATCH_MAX);
+        assert(rpc_batch_valid(body, nng_msg_len(message), RPC_BATCH_FRAMES_MAX));
+        struct rpc_batch_reader reader = rpc_batch_read(body, nng_msg_len(message));
+        while (rpc_batch_next(&reader, &id, &frame, &frame_size))
             assert(id == count++ && frame_size == size &&
                    memcmp(frame, bytes, size) == 0);
         nng_msg_free(message);
     }
-    assert(count == BUNDLE_FRAMES_MAX);
-    bundle_free(&bundle);
+    assert(count == RPC_BATCH_FRAMES_MAX);
+    rpc_batch_free(&batch);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -261,10 +261,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         seal_and_open_response(in.at, in.left);
         break;
     case 'b':
-        read_bundle(in.at, in.left);
+        read_batch(in.at, in.left);
         break;
     case 'm':
-        split_bundle(in.at, in.left);
+        split_batch(in.at, in.left);
         break;
     default:
         open_raw(in.at, in.left);

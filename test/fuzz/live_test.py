@@ -175,7 +175,7 @@ class Sender(threading.Thread):
     def open(self, key):
         if self.calls is None:
             self.calls = Client(self.url, key, self.test.services[self.service])
-        self.calls.bundled = self.random.random() < 0.5
+        self.calls.batched = self.random.random() < 0.5
         return self.calls
 
     def method(self):

@@ -135,7 +135,7 @@ class Connection:
                 return body[4:]
 
     # section 5
-    def exchange_bundle(self, frames):
+    def exchange_batch(self, frames):
         """Sends (id, frame) pairs; the pairs that come back, which need not answer these."""
         parts = [struct.pack(">II", number, len(frame)) + frame for number, frame in frames]
         body = self.exchange(b"\x02" + b"".join(parts))
@@ -148,12 +148,12 @@ class Connection:
             at += 8 + size
         return pairs
 
-    def exchange_in_bundle(self, frame):
-        """As exchange, in a bundle; others are sent, empty, until one brings the answer."""
-        pairs = self.exchange_bundle([(1, frame)])
+    def exchange_in_batch(self, frame):
+        """As exchange, in a batch; others are sent, empty, until one brings the answer."""
+        pairs = self.exchange_batch([(1, frame)])
         while not pairs:
             time.sleep(0.01)
-            pairs = self.exchange_bundle([])
+            pairs = self.exchange_batch([])
         [(_, answered)] = pairs
         return answered
 
@@ -272,7 +272,7 @@ class Client:
     def __init__(self, url, key, service, tls=None):
         self.connection = Connection(url, tls=tls)
         self.session = Session(key, service)
-        self.bundled = False  # whether frames travel in bundles
+        self.batched = False  # whether frames travel in batches
 
     def call(self, method, payload=b"", **more):
         return self.send(request(method, payload, **more), more.get("identity", "wire-test"))
@@ -283,7 +283,7 @@ class Client:
         return answer(self.session.open(self.exchange(frame), nonce), identity)
 
     def exchange(self, frame):
-        return (self.connection.exchange_in_bundle if self.bundled
+        return (self.connection.exchange_in_batch if self.batched
                 else self.connection.exchange)(frame)
 
     def close(self):

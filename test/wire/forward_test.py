@@ -72,7 +72,7 @@ class Reader:
 
     @staticmethod
     def frames(body):
-        """The request frames of a message: one behind its id, or a bundle of them."""
+        """The request frames of a message: one behind its id, or a batch of them."""
         body = body[body.index(next(b for b in body[::4] if b & 0x80)) + 4:]
         if body[:1] != b"\x02":
             return [body]

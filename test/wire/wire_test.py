@@ -161,7 +161,7 @@ class WireTest(StackTest):
             reply = unpack(client.answer(calls.session.open(body[4:], nonce), identity))
             self.assertEqual(one(reply, 2), 5)
 
-    def bundle(self, calls, texts):
+    def batch(self, calls, texts):
         """(id, frame) pairs of requests, and id -> (nonce, identity)."""
         frames, under_way = [], {}
         for number, (text, identity) in enumerate(texts, start=1):
@@ -174,10 +174,10 @@ class WireTest(StackTest):
         for _, calls in self.both():
             texts = [(client.request(GET_STOCK, pack((1, "wire")), identity=f"b{n}"), f"b{n}")
                      for n in range(100)]
-            frames, under_way = self.bundle(calls, texts)
+            frames, under_way = self.batch(calls, texts)
             frames.append((1000, b"nonsense"))
             while under_way or frames:
-                for number, frame in calls.connection.exchange_bundle(frames):
+                for number, frame in calls.connection.exchange_batch(frames):
                     if number == 1000:
                         self.assertEqual(frame, bytes([0, NOT_OPENED]))
                         continue
@@ -186,12 +186,12 @@ class WireTest(StackTest):
                     self.assertEqual(one(stock, 1), b"wire")
                 frames = []
 
-    def test_what_is_no_bundle_to_its_last_byte_is_refused_whole(self):
+    def test_what_is_no_batch_to_its_last_byte_is_refused_whole(self):
         for _, calls in self.both():
             for body in (b"\x02\0", b"\x02" + 8 * b"\0" + b"\1",
                          b"\x02" + b"\0\0\0\1\0\0\0\2x", b"\x02" + 257 * 8 * b"\0"):
                 self.assertEqual(calls.connection.exchange(body), bytes([0, NOT_OPENED]))
-            self.assertEqual(calls.connection.exchange_bundle([]), [])
+            self.assertEqual(calls.connection.exchange_batch([]), [])
 
     def test_a_certificate_on_each_side_and_the_same_within(self):
         folder = tempfile.TemporaryDirectory(prefix="checkout-wire-")

@@ -1,8 +1,4 @@
-/*
- * channel.c - see channel.h: opening and closing.  call.h is one call.
- */
-#include "rpc/client/call.h"
-
+/* channel.c - a channel, from opening to closing; see channel.h.  call.c runs its calls. */
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,48 +6,18 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "rpc/client/call.h"
 
 enum {
     IN_FLIGHT_MOST = 65536,
     STRAGGLERS_MS = 100, /* see settle */
 };
 
-/* ---------------------------------------------------------- lifecycle */
-
-static struct err open_endpoints(struct channel *channel,
-                                 const struct channel_config *config)
-{
-    char *list = strdup(config->addresses), *rest = list, *url;
-    struct err e = list == NULL ? err_memory() : ERR_NONE;
-
-    while (!failed(e) && (url = strsep(&rest, ",")) != NULL) {
-        url += strspn(url, " ");
-        url[strcspn(url, " ")] = '\0';
-        if (channel->endpoint_count == ADDRESSES_MAX)
-            e = err_make(ERR_INVALID_ARGUMENT, "a channel has at most %d addresses",
-                         ADDRESSES_MAX);
-        else
-            e = endpoint_open(&channel->endpoints[channel->endpoint_count++], url,
-                              &config->tls, channel);
-    }
-    free(list);
-    return e;
-}
-
-static void open_metrics(struct channel *channel, const struct channel_config *config)
-{
-    char label[METRIC_LABELS_SIZE];
-
-    snprintf(label, sizeof label, "service=%s", config->service);
-    stats_open(&channel->stats, config->metrics, "rpc_client", label);
-    channel->retries = metrics_counter(config->metrics, "rpc_client_retries", label);
-    channel->rested =
-        metrics_counter(config->metrics, "rpc_client_failed_attempts", label);
-}
+/* ---------------------------------------------------------- keys and certificates */
 
 /* The service as the list has it, and a new session with it. */
-static struct err callee_new(const struct channel *channel,
-                             const struct principals *services, struct callee **out)
+static struct err callee_new(const struct channel *channel, const struct principals *services,
+                             struct callee **out)
 {
     const struct principal *peer =
         principals_find(services, channel->service, strlen(channel->service));
@@ -70,8 +36,15 @@ static struct err callee_new(const struct channel *channel,
     return ERR_NONE;
 }
 
-struct err channel_set_services(struct channel *channel,
-                                const struct principals *services)
+void callee_release(struct callee *callee)
+{
+    if (callee == NULL || --callee->users > 0)
+        return;
+    principals_free(callee->list);
+    free(callee);
+}
+
+struct err channel_set_services(struct channel *channel, const struct principals *services)
 {
     struct callee *callee = NULL;
     struct err e = callee_new(channel, services, &callee);
@@ -81,7 +54,7 @@ struct err channel_set_services(struct channel *channel,
     pthread_mutex_lock(&channel->lock);
     struct callee *before = channel->callee;
     channel->callee = callee;
-    callee_leave(before);
+    callee_release(before);
     pthread_mutex_unlock(&channel->lock);
     return ERR_NONE;
 }
@@ -91,27 +64,62 @@ struct err channel_set_tls(struct channel *channel, const struct tls_pem *pem)
     nng_tls_config *made[ADDRESSES_MAX] = {NULL};
     struct err e = ERR_NONE;
 
-    for (size_t i = 0; i < channel->endpoint_count && !failed(e); i++)
-        e = tls_config_of(pem, TLS_CALL, channel->endpoints[i].url, &made[i]);
+    for (size_t i = 0; i < channel->subchannel_count && !failed(e); i++)
+        e = tls_config_of(pem, TLS_CALL, channel->subchannels[i]->url, &made[i]);
     pthread_mutex_lock(&channel->lock);
-    for (size_t i = 0; i < channel->endpoint_count; i++) {
+    for (size_t i = 0; i < channel->subchannel_count; i++) {
         if (made[i] != NULL && failed(e))
             nng_tls_config_free(made[i]);
         else if (made[i] != NULL)
-            endpoint_set_tls(&channel->endpoints[i], made[i]);
+            subchannel_set_tls(channel->subchannels[i], made[i]);
     }
     pthread_mutex_unlock(&channel->lock);
     return e;
 }
 
-static int64_t look_after_lanes(void *arg)
+/* ---------------------------------------------------------- opening */
+
+static struct err open_subchannels(struct channel *channel,
+                                   const struct channel_config *config)
+{
+    char *list = strdup(config->addresses), *rest = list, *url;
+    struct err e = list == NULL ? err_memory() : ERR_NONE;
+
+    while (!failed(e) && (url = strsep(&rest, ",")) != NULL) {
+        struct subchannel **next = &channel->subchannels[channel->subchannel_count];
+        url += strspn(url, " ");
+        url[strcspn(url, " ")] = '\0';
+        if (channel->subchannel_count == ADDRESSES_MAX) {
+            e = err_make(ERR_INVALID_ARGUMENT, "a channel has at most %d addresses",
+                         ADDRESSES_MAX);
+        } else {
+            e = subchannel_open(url, &config->tls, &channel->owner, next);
+            channel->subchannel_count += *next != NULL;
+        }
+    }
+    free(list);
+    return e;
+}
+
+static void open_metrics(struct channel *channel, const struct channel_config *config)
+{
+    char label[METRIC_LABELS_SIZE];
+
+    snprintf(label, sizeof label, "service=%s", config->service);
+    stats_open(&channel->stats, config->metrics, "rpc_client", label);
+    channel->retries = metrics_counter(config->metrics, "rpc_client_retries", label);
+    channel->failed_attempts =
+        metrics_counter(config->metrics, "rpc_client_failed_attempts", label);
+}
+
+static int64_t sweep(void *arg)
 {
     struct channel *channel = arg;
     int64_t next_ms = INT64_MAX;
 
-    for (size_t i = 0; i < channel->endpoint_count; i++) {
+    for (size_t i = 0; i < channel->subchannel_count; i++) {
         int64_t ms =
-            lane_sweep(channel->endpoints[i].lane, atomic_load(&channel->closing));
+            subchannel_sweep(channel->subchannels[i], atomic_load(&channel->closing));
         if (ms < next_ms)
             next_ms = ms;
     }
@@ -128,8 +136,13 @@ static struct channel *channel_new(const struct channel_config *config)
     clock_cond_init(&channel->idle);
     atomic_init(&channel->closing, false);
     snprintf(channel->own_name, sizeof channel->own_name, "%s", key_name(config->key));
-    channel->in_flight_max = config->in_flight_max;
     snprintf(channel->service, sizeof channel->service, "%s", config->service);
+    channel->in_flight_max = config->in_flight_max;
+    channel->owner = (struct subchannel_owner){.sweeper = &channel->sweeper,
+                                               .inside = &channel->inside,
+                                               .answered = client_call_answered,
+                                               .unsent = client_call_unsent,
+                                               .lost = client_call_lost};
     open_metrics(channel, config);
     channel->calls = calloc(config->in_flight_max + CANCELS_MAX, sizeof(struct call *));
     return channel;
@@ -147,9 +160,9 @@ struct err channel_open(const struct channel_config *config, struct channel **ou
                        ? err_memory()
                        : callee_new(channel, config->services, &channel->callee);
     if (!failed(e))
-        e = sweeper_open(&channel->sweeper, look_after_lanes, channel);
+        e = sweeper_open(&channel->sweeper, sweep, channel);
     if (!failed(e))
-        e = open_endpoints(channel, config);
+        e = open_subchannels(channel, config);
     if (failed(e)) {
         channel_close(channel);
         return e;
@@ -158,15 +171,24 @@ struct err channel_open(const struct channel_config *config, struct channel **ou
     return ERR_NONE;
 }
 
-bool channel_connected(const struct channel *channel)
+bool channel_connected_besides(const struct channel *channel,
+                               const struct subchannel *except)
 {
-    for (size_t i = 0; i < channel->endpoint_count; i++)
-        if (atomic_load(&channel->endpoints[i].connected) > 0)
+    for (size_t i = 0; i < channel->subchannel_count; i++)
+        if (channel->subchannels[i] != except &&
+            subchannel_connected(channel->subchannels[i]))
             return true;
     return false;
 }
 
-/* Ends what every call waits for.  One between two waits is missed: asked repeatedly. */
+bool channel_connected(const struct channel *channel)
+{
+    return channel_connected_besides(channel, NULL);
+}
+
+/* ---------------------------------------------------------- closing */
+
+/* Ends every call.  One that is between two waits is missed, so wait_idle repeats this. */
 static void abort_all(struct channel *channel)
 {
     for (size_t i = 0; i < channel->call_count; i++)
@@ -191,10 +213,9 @@ static void wait_idle(struct channel *channel)
 }
 
 /*
- * A connection of nng 1.5.2 that is closed just when an answer begins to arrive (its
- * length is read, the rest is not) waits for that answer's end for ever, and with it
- * everything of nng in the process that is still to be closed.  So when answers may be on
- * their way that nobody waits for, they are given a moment to arrive.
+ * Waits a moment for answers that no call waits for any more.  nng 1.5.2 waits for ever for
+ * the rest of an answer if the connection is closed when only its length was read; then
+ * nothing else of nng in the process can be closed.
  */
 static void settle(const struct channel *channel)
 {
@@ -216,13 +237,13 @@ void channel_close(struct channel *channel)
     while (atomic_load(&channel->inside) > 0) /* a caller on its way out */
         sched_yield();
     sweeper_stop(&channel->sweeper);
-    for (size_t i = 0; i < channel->endpoint_count; i++)
-        endpoint_close(&channel->endpoints[i]);
+    for (size_t i = 0; i < channel->subchannel_count; i++)
+        subchannel_close(channel->subchannels[i]);
     sweeper_close(&channel->sweeper);
     for (size_t i = 0; i < channel->call_count; i++)
-        call_free(channel->calls[i]);
+        client_call_free(channel->calls[i]);
     free(channel->calls);
-    callee_leave(channel->callee);
+    callee_release(channel->callee);
     pthread_cond_destroy(&channel->idle);
     pthread_mutex_destroy(&channel->lock);
     free(channel);

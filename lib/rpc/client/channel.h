@@ -1,14 +1,14 @@
 /*
- * channel.h - calling one service, in however many replicas it runs.
+ * channel.h - calls one service, in however many replicas it runs.
  *
  *      call -> [least outstanding address] -> seal, send -> receive, open -> done
  *                        ^                            |
  *                        +---- backoff <-- UNAVAILABLE or effect unknown, time left
  *
- * The channel alone retries, and only what is UNAVAILABLE or of unknown effect: every
- * method is keyed by an id, so asking again is safe.  A callee's retry_after_ms is waited
- * for.  An address that fails is rested, and comes back when one attempt at it went well.
- * nng's own resending is off.
+ * Only the channel retries, and only what is UNAVAILABLE or of unknown effect.  Every method
+ * is keyed by an id, so asking again is safe.  The channel waits for a callee's
+ * retry_after_ms.  It rests an address that fails, and uses it again when one attempt there
+ * succeeded.  nng's own resending is off.
  */
 #pragma once
 
@@ -17,6 +17,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/metrics.h"
+#include "rpc/auth/keys.h"
 #include "rpc/auth/principals.h"
 #include "rpc/auth/tls.h"
 #include "rpc/wire/bounds.h"
@@ -24,11 +25,10 @@
 struct channel;
 
 struct channel_config {
-    const char *service;   /* the callee's name in known_services */
-    const char *addresses; /* nng URLs separated by commas, 1 to 16 */
-    const struct key *key; /* ours; borrowed until channel_open returns */
-    const struct principals
-        *services;        /* known_services, read with it; it takes a share */
+    const char *service;          /* the callee's name in known_services */
+    const char *addresses;        /* nng URLs separated by commas, 1 to 16 */
+    const struct key *key;        /* ours; borrowed until channel_open returns */
+    const struct principals *services; /* known_services, read with it; it takes a share */
     size_t in_flight_max; /* calls at once, at most 65536; past it RESOURCE_EXHAUSTED */
     struct tls_files tls; /* for addresses of tls+tcp:// */
     struct metrics *metrics; /* where rpc_client_* go; borrowed, or NULL */
@@ -38,8 +38,7 @@ struct channel_call {
     const char *method;              /* "inventory.v1.Inventory/Reserve" */
     const ProtobufCMessage *request; /* packed before channel_call returns */
     const ProtobufCMessageDescriptor *reply_type;
-    struct arena *arena;     /* the reply is unpacked here; untouched by the
-                                        caller until done is called */
+    struct arena *arena;     /* for the reply; the caller's again when done is called */
     int64_t deadline_ms;     /* clock_monotonic_ms; at most 600 s ahead */
     const char *id;          /* names the call in logs; NULL: a new ULID */
     const char *traceparent; /* or NULL */
@@ -60,23 +59,22 @@ typedef void channel_done(void *arg, struct err error, const ProtobufCMessage *r
 struct err channel_open(const struct channel_config *config, struct channel **out)
     __attribute__((warn_unused_result));
 
-/* The callee's key is this list's from the next attempt on, and our own is that which the list
- * was read with, of the same name; takes a share.  INVALID_ARGUMENT
- * when the service is not in it: the one before stays. */
-struct err channel_set_services(struct channel *channel,
-                                const struct principals *services)
+/* From the next attempt on, the callee's key is this list's, and our own is the one the list
+ * was read with, of the same name.  Takes a share.  INVALID_ARGUMENT when the service is not
+ * in it: the earlier list stays. */
+struct err channel_set_services(struct channel *channel, const struct principals *services)
     __attribute__((warn_unused_result));
 
-/* Certificates for the connections made from now on to addresses of tls+tcp://; those that
- * stand live on.  Not while the channel is closed.  Failed: all stays as it is. */
+/* Certificates for later connections to addresses of tls+tcp://; present connections stay.
+ * Not while the channel is being closed.  If it fails, nothing has changed. */
 struct err channel_set_tls(struct channel *channel, const struct tls_pem *pem)
     __attribute__((warn_unused_result));
 
-/* Ends every call in flight with CANCELLED (effect unknown) and waits for their ends; so it
- * is not to be called from a channel_done. */
+/* Ends every call in flight with CANCELLED (effect unknown) and waits for their ends.  So it
+ * must not be called from a channel_done. */
 void channel_close(struct channel *channel);
 
-/* Whether a connection to one of its addresses stands.  Any thread; waits for nothing. */
+/* Whether one of its addresses is connected.  Any thread; waits for nothing. */
 bool channel_connected(const struct channel *channel);
 
 /* Names a call under way; 0 names none. */
@@ -86,15 +84,15 @@ typedef uint64_t channel_ticket;
  * Calls.  Errors: the callee's own; UNAVAILABLE (effect none) when no address could be
  * reached in time; DEADLINE_EXCEEDED (effect unknown) when an answer did not come in
  * time; RESOURCE_EXHAUSTED at once past in_flight_max; DATA_LOSS when an answer does not
- * unpack.  Everything in `call` is copied or used before it returns.  Gives what channel_cancel
- * takes; 0 when it could not even start, and `done` was called.
+ * unpack.  Everything in `call` is copied or used before it returns.  Returns the ticket for
+ * channel_cancel; 0 when the call could not start, and `done` was called.
  */
 channel_ticket channel_call(struct channel *channel, const struct channel_call *call,
                             channel_done *done, void *arg);
 
 /*
- * Nobody waits for the call any more: it ends soon with CANCELLED, unless its answer is just
- * coming; the effect is unknown if it was sent.  The callee is told, and drops what it has
- * not begun.  A ticket of a call that has ended, or 0, does nothing.
+ * Cancels the call: it ends soon with CANCELLED, unless its answer is just arriving.  The
+ * effect is unknown if the request was sent; then the callee gets a Cancel, and drops what it
+ * has not begun.  A ticket of a call that has ended, or 0, does nothing.
  */
 void channel_cancel(struct channel *channel, channel_ticket ticket);

@@ -4,32 +4,14 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/err.h"
 
-/* https://grpc.io/docs/guides/status-codes/ */
-static const char *const STATUS_NAMES[STATS_STATUSES] = {
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
+/* The first seventeen codes are gRPC's statuses (err.h). */
+static const char *const STATUS_NAMES[] = {
+#define X(name, status, reason, http, again) #name,
+    ERR_CODES(X)
+#undef X
 };
-
-const char *stats_status_name(unsigned status)
-{
-    return STATUS_NAMES[status < STATS_STATUSES ? status : 2];
-}
 
 void stats_open(struct stats *stats, struct metrics *metrics, const char *side,
                 const char *label)
@@ -56,6 +38,6 @@ int64_t stats_begin(const struct stats *stats)
 void stats_end(const struct stats *stats, int64_t begun_us, unsigned status)
 {
     gauge_add(stats->in_flight, -1);
-    counter_add(stats->calls[status < STATS_STATUSES ? status : 2], 1);
+    counter_add(stats->calls[status < STATS_STATUSES ? status : ERR_UNKNOWN], 1);
     histogram_record(stats->latency, (uint64_t)(clock_monotonic_us() - begun_us));
 }

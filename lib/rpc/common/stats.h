@@ -1,7 +1,5 @@
-/*
- * stats.h - what is counted of the calls of one method: how they ended, how long they
- * took, how many are under way.  The same for a server's and for a channel's.
- */
+/* stats.h - counts the calls of one method, or of one channel: how they ended, how long they
+ * took, how many are under way. */
 #pragma once
 
 #include <stdint.h>
@@ -16,14 +14,10 @@ struct stats {
     struct gauge *in_flight;               /* SIDE_in_flight */
 };
 
-/* `side` is "rpc_server" or "rpc_client"; `label` names what is counted, "method=a.B/C".
- */
+/* `side` is "rpc_server" or "rpc_client"; `label` names what is counted, "method=a.B/C". */
 void stats_open(struct stats *stats, struct metrics *metrics, const char *side,
                 const char *label);
 
-/* Gives the time, to be handed to the end. */
+/* Gives the time, which stats_end takes. */
 int64_t stats_begin(const struct stats *stats);
 void stats_end(const struct stats *stats, int64_t begun_us, unsigned status);
-
-/* "OK", "DEADLINE_EXCEEDED": a gRPC status by name; "UNKNOWN" for what is none. */
-const char *stats_status_name(unsigned status);

@@ -97,7 +97,7 @@ static struct connection *connection_of(struct rpc_server *server, nng_pipe pipe
 
 static void connection_free(struct connection *connection)
 {
-    bundle_free(&connection->pending);
+    rpc_batch_free(&connection->pending);
     free(connection);
 }
 
@@ -199,7 +199,7 @@ static bool next_message(struct rpc_server *server, struct reply_slot **slot,
         bool ready = connection->pending.size > 0 && connection->slot_count > 0;
         if (ready || connection->slot_count > (may_keep ? SLOTS_KEPT : 0)) {
             *slot = take_slot(connection);
-            *message = bundle_take(&connection->pending);
+            *message = rpc_batch_take(&connection->pending);
             return true;
         }
         TAILQ_REMOVE(&server->to_flush, connection, entry);
@@ -294,7 +294,7 @@ static bool add_pending(struct rpc_call *call, nng_msg *frame)
     connection->calls--;
     if (!connection->gone) {
         if (frame != NULL)
-            kept = bundle_add(&connection->pending, call->wire_id, nng_msg_body(frame),
+            kept = rpc_batch_add(&connection->pending, call->wire_id, nng_msg_body(frame),
                               nng_msg_len(frame));
         want_flush(server, connection);
     } else if (connection->calls == 0) {
@@ -340,7 +340,7 @@ static bool next_frame(struct rpc_server *server, struct rpc_call **out,
     call->slot = NULL;
     call->connection = NULL;
     if (slot->bundled) {
-        (void)bundle_next(&slot->unread, &call->wire_id, frame, size);
+        (void)rpc_batch_next(&slot->unread, &call->wire_id, frame, size);
         call->connection = connection_of(server, slot->pipe);
         if (call->connection != NULL)
             call->connection->calls++;
@@ -451,9 +451,9 @@ static void on_received(struct reply_slot *slot, nng_msg *message)
     atomic_store(&slot->state, HELD);
     slot->message = message;
     slot->pipe = nng_msg_get_pipe(message);
-    slot->bundled = bundle_valid(body, size, BUNDLE_FRAMES_MAX);
+    slot->bundled = rpc_batch_valid(body, size, RPC_BATCH_FRAMES_MAX);
     slot->unread =
-        slot->bundled ? bundle_read(body, size) : (struct bundle_reader){body, size};
+        slot->bundled ? rpc_batch_read(body, size) : (struct rpc_batch_reader){body, size};
     slot->readers = 0;
     if (slot->bundled && slot->unread.left == 0) {
         slot->readers = 1;

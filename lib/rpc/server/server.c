@@ -32,7 +32,7 @@ void server_free(struct rpc_server *server)
         free(server->served[i].stats);
     builtin_free(server->builtin);
     metrics_free(server->own_metrics);
-    window_free(server->replay_cache);
+    replay_cache_free(server->replay_cache);
     rate_limiter_free(server->limiter);
     principals_free(atomic_load(&server->callers));
     pthread_mutex_destroy(&server->lock);
@@ -98,7 +98,7 @@ static struct rpc_server *server_new(const struct rpc_server_config *config)
     if (server->metrics == NULL)
         server->metrics = server->own_metrics = metrics_new();
     rejections_open(&server->rejections, server->metrics);
-    server->replay_cache = window_new(clock_wall_ms());
+    server->replay_cache = replay_cache_new(clock_wall_ms());
     server->slots =
         calloc(config->in_flight_max + SLOTS_BESIDE_CALLS, sizeof *server->slots);
     server->calls = calloc(config->in_flight_max, sizeof *server->calls);

@@ -24,7 +24,7 @@
 #include "rpc/nng_defects/nng_defects.h"
 #include "rpc/server/rate_limiter.h"
 #include "rpc/server/server.h"
-#include "rpc/wire/bundle.h"
+#include "rpc/wire/batch.h"
 #include "rpc/wire/envelope.h"
 #include "rpc/wire/replay_cache.h"
 #include "rpc/wire/seal.h"
@@ -42,7 +42,7 @@ struct reply_slot {
     nng_pipe pipe;
     nng_msg *message; /* what came, until all of it was read */
     bool bundled;
-    struct bundle_reader unread;   /* of the message; under the lock */
+    struct rpc_batch_reader unread;   /* of the message; under the lock */
     size_t readers;                /* frames taken and not yet read; under the lock */
     TAILQ_ENTRY(reply_slot) entry; /* in server->arrived or connection->slots */
 };
@@ -60,7 +60,7 @@ struct connection {
     size_t calls;     /* being served */
     size_t slot_count;
     struct reply_slots slots; /* HELD, their message is read */
-    struct bundle pending;    /* replies that are ready */
+    struct rpc_batch pending;    /* replies that are ready */
     TAILQ_ENTRY(connection) entry;
 };
 
@@ -134,7 +134,7 @@ struct rpc_server {
     struct watch *watch;
     uint8_t salt[SEAL_SALT_SIZE];
     uint8_t hash_key[crypto_shorthash_KEYBYTES];
-    struct window *replay_cache;
+    struct replay_cache *replay_cache;
     struct rate_limiter *limiter;
     struct rejections rejections;
     struct metrics *metrics, *own_metrics; /* the latter when the config has none */

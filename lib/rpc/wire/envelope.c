@@ -7,7 +7,7 @@
 #include "base/ids.h"
 #include "base/trace.h"
 
-/* For who was turned away by a full queue that knows no better. */
+/* The pause asked of callers when the error of an overloaded server names none. */
 enum { RETRY_OVERLOADED_MS = 100 };
 
 nng_msg *envelope_pack(const ProtobufCMessage *envelope, size_t overhead)
@@ -21,36 +21,6 @@ nng_msg *envelope_pack(const ProtobufCMessage *envelope, size_t overhead)
     return message;
 }
 
-struct err envelope_check(const Rpc__V1__Request *request)
-{
-    if (!visible_ascii(request->method, 3, ENVELOPE_METHOD_MAX))
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "method is 3 to %d visible ASCII characters",
-                        ENVELOPE_METHOD_MAX);
-    if (!visible_ascii(request->id, 1, ENVELOPE_ID_MAX))
-        return err_make(ERR_INVALID_ARGUMENT, "id is 1 to %d visible ASCII characters",
-                        ENVELOPE_ID_MAX);
-    if (request->timeout_ms < 1 || request->timeout_ms > RPC_TIMEOUT_MAX_MS)
-        return err_make(ERR_INVALID_ARGUMENT, "timeout_ms is 1 to %d, not %u",
-                        RPC_TIMEOUT_MAX_MS, request->timeout_ms);
-    if (!visible_ascii(request->traceparent, 0, ENVELOPE_TRACEPARENT_MAX))
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "traceparent is at most %d visible ASCII characters",
-                        ENVELOPE_TRACEPARENT_MAX);
-    if (!printable_ascii(request->tracestate, TRACESTATE_MAX))
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "tracestate is at most %d printable ASCII characters",
-                        TRACESTATE_MAX);
-    if (request->n_metadata > ENVELOPE_METADATA_MAX)
-        return err_make(ERR_INVALID_ARGUMENT, "metadata has at most %d entries",
-                        ENVELOPE_METADATA_MAX);
-    struct rpc_metadata metadata[ENVELOPE_METADATA_MAX];
-    for (size_t i = 0; i < request->n_metadata; i++)
-        metadata[i] =
-            (struct rpc_metadata){request->metadata[i]->key, request->metadata[i]->value};
-    return envelope_check_metadata(metadata, request->n_metadata);
-}
-
 static bool metadata_key_valid(const char *key)
 {
     size_t length = strlen(key);
@@ -59,7 +29,7 @@ static bool metadata_key_valid(const char *key)
            strspn(key, "abcdefghijklmnopqrstuvwxyz0123456789-_.") == length;
 }
 
-struct err envelope_check_metadata(const struct rpc_metadata *metadata, size_t count)
+static struct err check_metadata(const struct rpc_metadata *metadata, size_t count)
 {
     if (count > ENVELOPE_METADATA_MAX)
         return err_make(ERR_INVALID_ARGUMENT, "metadata has at most %d entries",
@@ -81,6 +51,43 @@ struct err envelope_check_metadata(const struct rpc_metadata *metadata, size_t c
                                 metadata[i].key);
     }
     return ERR_NONE;
+}
+
+struct err envelope_check_fields(const char *method, const char *id,
+                                 const char *traceparent, const char *tracestate,
+                                 const struct rpc_metadata *metadata, size_t count)
+{
+    if (!visible_ascii(method, 3, ENVELOPE_METHOD_MAX))
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "method is 3 to %d visible ASCII characters",
+                        ENVELOPE_METHOD_MAX);
+    if (!visible_ascii(id, 1, ENVELOPE_ID_MAX))
+        return err_make(ERR_INVALID_ARGUMENT, "id is 1 to %d visible ASCII characters",
+                        ENVELOPE_ID_MAX);
+    if (!visible_ascii(traceparent, 0, ENVELOPE_TRACEPARENT_MAX))
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "traceparent is at most %d visible ASCII characters",
+                        ENVELOPE_TRACEPARENT_MAX);
+    if (!printable_ascii(tracestate, TRACESTATE_MAX))
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "tracestate is at most %d printable ASCII characters",
+                        TRACESTATE_MAX);
+    return check_metadata(metadata, count);
+}
+
+struct err envelope_check(const Rpc__V1__Request *request)
+{
+    struct rpc_metadata metadata[ENVELOPE_METADATA_MAX];
+    size_t count = request->n_metadata;
+
+    if (request->timeout_ms < 1 || request->timeout_ms > RPC_TIMEOUT_MAX_MS)
+        return err_make(ERR_INVALID_ARGUMENT, "timeout_ms is 1 to %d, not %u",
+                        RPC_TIMEOUT_MAX_MS, request->timeout_ms);
+    for (size_t i = 0; i < count && i < ENVELOPE_METADATA_MAX; i++)
+        metadata[i] =
+            (struct rpc_metadata){request->metadata[i]->key, request->metadata[i]->value};
+    return envelope_check_fields(request->method, request->id, request->traceparent,
+                                 request->tracestate, metadata, count);
 }
 
 void envelope_put_err(const struct err *error, Rpc__V1__Response *response)

@@ -1,5 +1,5 @@
 /*
- * envelope.h - Request and Response (proto/rpc.proto): into frames, out of them, checked.
+ * envelope.h - Request and Response (proto/rpc.proto): packed, checked, and their errors.
  */
 #pragma once
 
@@ -17,7 +17,7 @@ enum {
     ENVELOPE_METADATA_MAX = 16,     /* entries */
     ENVELOPE_METADATA_KEY_MAX = 64, /* bytes */
     ENVELOPE_METADATA_VALUE_MAX = 512,
-    /* What nng may receive: a sealed frame behind its own headers. */
+    /* Bytes nng may receive: a sealed frame behind nng's own headers. */
     ENVELOPE_RECEIVE_MAX = (1 << 20) + 64,
 };
 
@@ -26,12 +26,14 @@ enum {
 nng_msg *envelope_pack(const ProtobufCMessage *envelope, size_t overhead)
     __attribute__((warn_unused_result));
 
-/* Whether every field is within the bounds of rpc.proto: INVALID_ARGUMENT says which. */
+/* Whether every field is within the bounds of rpc.proto: INVALID_ARGUMENT names the field. */
 struct err envelope_check(const Rpc__V1__Request *request)
     __attribute__((warn_unused_result));
 
-/* Whether it is within the bounds of Metadata: INVALID_ARGUMENT says how not. */
-struct err envelope_check_metadata(const struct rpc_metadata *metadata, size_t count)
+/* The same of the fields that a caller chooses. */
+struct err envelope_check_fields(const char *method, const char *id,
+                                 const char *traceparent, const char *tracestate,
+                                 const struct rpc_metadata *metadata, size_t count)
     __attribute__((warn_unused_result));
 
 /* The error as an answer; borrows its texts. */

@@ -55,7 +55,7 @@ size_t seal_request_overhead(const char *caller)
     return 2 + strlen(caller) + SEAL_NONCE_SIZE + SEAL_TAG_SIZE;
 }
 
-/* tag | text: encrypts the text where it stands. */
+/* tag | text: encrypts the text in place. */
 static void close_box(uint8_t *tag, size_t size, const uint8_t *nonce,
                       const uint8_t *shared)
 {
@@ -89,8 +89,8 @@ void seal_request(uint8_t *frame, size_t size, const char *caller,
     close_box(frame + head, size - head, nonce, shared);
 }
 
-/* Whether the box at `tag` is the caller's, of out->nonce, for this key of our own; else it is
- * as it was. */
+/* Whether `shared` opens the box at `tag`: the caller's, with out->nonce, for this key of our
+ * own.  If not, the box is unchanged. */
 static bool open_of(struct seal_opened *out, uint8_t *tag, size_t size,
                     const struct principal *caller, const uint8_t *own,
                     const uint8_t *shared)
@@ -174,31 +174,24 @@ void seal_refusal(uint8_t frame[SEAL_REFUSAL_SIZE], enum seal_refusal reason)
 
 bool seal_is_refusal(const uint8_t *frame, size_t size, struct err *out)
 {
+    static const struct {
+        enum err_code code;
+        const char *text;
+    } REASONS[] = {
+        [SEAL_NOT_OPENED] = {ERR_UNAUTHENTICATED,
+                             "the callee does not know our name with our key"},
+        [SEAL_OUTSIDE_TIME] = {ERR_UNAUTHENTICATED,
+                               "our clock and the callee's differ by more than 30 s"},
+        [SEAL_REPEATED] = {ERR_UNAUTHENTICATED, "the callee has seen the frame before"},
+        [SEAL_TOO_EARLY] = {ERR_UNAVAILABLE, "sent before the callee started"},
+        [SEAL_TOO_MANY] = {ERR_RESOURCE_EXHAUSTED, "too many callers at once"},
+        [SEAL_NO_MEMORY] = {ERR_UNAVAILABLE, "the callee has no memory left"},
+    };
+
     if (size != SEAL_REFUSAL_SIZE || frame[0] != VERSION_REFUSAL)
         return false;
-    switch ((enum seal_refusal)frame[1]) {
-    case SEAL_OUTSIDE_TIME:
-        *out =
-            err_unknown(ERR_UNAUTHENTICATED,
-                        "refused: our clock and the callee's differ by more than 30 s");
-        return true;
-    case SEAL_TOO_EARLY:
-        *out = err_unknown(ERR_UNAVAILABLE, "refused: sent before the callee started");
-        return true;
-    case SEAL_TOO_MANY:
-        *out = err_unknown(ERR_RESOURCE_EXHAUSTED, "refused: too many callers at once");
-        return true;
-    case SEAL_NO_MEMORY:
-        *out = err_unknown(ERR_UNAVAILABLE, "refused: the callee has no memory left");
-        return true;
-    case SEAL_REPEATED:
-        *out = err_unknown(ERR_UNAUTHENTICATED,
-                           "refused: the callee has seen the frame before");
-        return true;
-    case SEAL_NOT_OPENED:
-        break;
-    }
-    *out = err_unknown(ERR_UNAUTHENTICATED,
-                       "refused: the callee does not know our name with our key");
+    bool known = frame[1] >= SEAL_NOT_OPENED && frame[1] <= SEAL_NO_MEMORY;
+    unsigned reason = known ? frame[1] : SEAL_NOT_OPENED;
+    *out = err_unknown(REASONS[reason].code, "refused: %s", REASONS[reason].text);
     return true;
 }

@@ -7,26 +7,24 @@
  *
  * The cipher is libsodium's crypto_box with the precomputed key of the two parties.
  *
- * - The caller's name is in clear and proven by its key being the one that opens the box;
- *   no two callers of a server share a key (keys.h sees to it).  While keys are replaced there
- *   are two of a caller's, or two of our own; each that goes with the name is tried.
+ * - The caller's name is in clear.  It is proven by the key that opens the box, because no two
+ *   callers of a server share a key (keys.h ensures it).  While keys are replaced, a caller or
+ *   we ourselves may have two; each key of the name is tried.
  * - A request's nonce is its session (16 bytes: random, chosen once a channel) and a
  *   counter from 1 (8 bytes, big-endian), so it never repeats and costs no randomness.
  * - The response's nonce is a hash of the request's nonce and the server's salt (16
- *   random bytes, chosen once a server).  That binds an answer to the one request it
- *   answers, and no two servers, nor one before and after a restart, ever use one nonce
- *   for two answers even if the same request is played to both.  A server must therefore
- *   seal at most one response a request: what the replay window does not admit is refused
- *   unsealed.
- * - Two parties that call each other have one key.  The first bits of a nonce say what a
- *   frame is, so that none opens as another: 0x80 a response, 0x40 a request
- *   from the party with the greater public key.  A frame sent back to where it came
- *   from is refused.
- * - A refusal proves nothing, as its reader and the server need not share a key.  It ends
- *   the wait early; what the request did is unknown (anybody on the path can forge one).
- * - Replicas of a service share its key, so a request seen on the way to one may be
- *   played to another inside the 30 s.  Methods are keyed by their caller's ids, so that
- *   repeats what was done and tells the player nothing.
+ *   random bytes, chosen once a server).  That binds an answer to its request.
+ *   Two servers, or one before and after a restart, never use one nonce for two answers,
+ *   even if the same request is played to both.  A server must seal at most one response a
+ *   request; so what the replay cache does not admit is refused unsealed.
+ * - Two parties that call each other share one key.  The first bits of a nonce say what kind a
+ *   frame is, so that none opens as another kind: 0x80 a response, 0x40 a request from the
+ *   party with the greater public key.  A frame sent back to its sender is refused.
+ * - A refusal proves nothing, because its reader and the server need not share a key: anybody
+ *   on the path can forge one.  It ends the wait early; what the request did is unknown.
+ * - Replicas of a service share its key, so a request seen on the way to one may be replayed
+ *   to another within 30 s.  Methods are keyed by their caller's ids, so the replay only
+ *   repeats what was done, and the attacker learns nothing.
  */
 #pragma once
 
@@ -55,7 +53,7 @@ enum seal_refusal {
     SEAL_REPEATED = 3,  /* seen before */
     SEAL_TOO_EARLY = 4, /* sent before the server started: seal it anew */
     SEAL_TOO_MANY = 5,  /* more sessions than the server remembers */
-    SEAL_NO_MEMORY = 6, /* to look at it */
+    SEAL_NO_MEMORY = 6, /* the server has no memory to look at it */
 };
 
 /* Where a channel's nonces come from.  Thread-safe. */
@@ -72,14 +70,14 @@ void seal_session_next(struct seal_session *session, uint8_t nonce[SEAL_NONCE_SI
 /* Bytes in front of a request's plain text. */
 size_t seal_request_overhead(const char *caller);
 
-/* Seals in place: the plain text stands in frame[overhead..size). */
+/* Seals in place: the plain text is in frame[overhead..size). */
 void seal_request(uint8_t *frame, size_t size, const char *caller,
                   const uint8_t nonce[SEAL_NONCE_SIZE], const uint8_t *shared);
 
 struct seal_opened {
     const struct principal *caller;
     const uint8_t
-        *shared; /* the caller's, that it was sealed with, and so is the answer */
+        *shared; /* with the caller; it sealed the request, and seals the answer */
     uint8_t nonce[SEAL_NONCE_SIZE];
     uint8_t *text; /* in the frame */
     size_t size;
@@ -93,7 +91,7 @@ uint64_t seal_counter_of(const struct seal_opened *opened);
 bool seal_open_request(uint8_t *frame, size_t size, const struct principals *callers,
                        struct seal_opened *out) __attribute__((warn_unused_result));
 
-/* Seals in place: the plain text stands in frame[SEAL_RESPONSE_OVERHEAD..size).  At most
+/* Seals in place: the plain text is in frame[SEAL_RESPONSE_OVERHEAD..size).  At most
  * once a request's nonce and salt. */
 void seal_response(uint8_t *frame, size_t size, const uint8_t salt[SEAL_SALT_SIZE],
                    const uint8_t request_nonce[SEAL_NONCE_SIZE], const uint8_t *shared);

@@ -1,10 +1,8 @@
 /*
- * cancel_test.c - what nobody waits for any more: the caller has its end at once, the
- * callee learns of it, and no other call is ever hit.
+ * cancel_test.c - a cancelled call ends at once, its callee learns of it, and no other call
+ * is cancelled with it.
  */
 #include "unit/rpc/fixture.h"
-
-#include "rpc/client/endpoint.h"
 
 struct scene {
     struct world w;
@@ -259,37 +257,6 @@ static void every_call_has_one_end_however_it_is_cancelled(void **state)
     scene_end(&s);
 }
 
-/* ---------------------------------------------------------- addresses that fail */
-
-static void after_its_rest_one_attempt_alone_finds_out_for_all(void **state)
-{
-    struct endpoint two[2];
-
-    (void)state;
-    memset(two, 0, sizeof two);
-    for (int i = 0; i < 2; i++)
-        atomic_init(&two[i].connected, 1);
-    endpoint_enter(&two[0]);
-    endpoint_leave(&two[0]);
-    endpoint_report(&two[0], ENDPOINT_FAILED);
-    assert_true(endpoint_rests(&two[0], clock_monotonic_ms()));
-    assert_ptr_equal(endpoint_pick(two, 2, 0), &two[1]);
-    two[0].rest_until_ms = clock_monotonic_ms(); /* its rest is over */
-    assert_false(endpoint_rests(&two[0], clock_monotonic_ms()));
-    assert_ptr_equal(endpoint_pick(two, 2, 0), &two[0]);
-    endpoint_enter(&two[0]);
-    assert_ptr_equal(endpoint_pick(two, 2, 0), &two[1]); /* one at a time */
-    endpoint_leave(&two[0]);
-    endpoint_report(&two[0], ENDPOINT_FAILED);
-    assert_true(two[0].rest_until_ms >= clock_monotonic_ms() + 50); /* twice as long */
-    two[0].rest_until_ms = clock_monotonic_ms();
-    endpoint_enter(&two[0]);
-    endpoint_leave(&two[0]);
-    endpoint_report(&two[0], ENDPOINT_WELL);
-    endpoint_enter(&two[0]);
-    assert_false(endpoint_rests(&two[0], clock_monotonic_ms()));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -299,7 +266,6 @@ int main(void)
         cmocka_unit_test(a_lost_connection_cancels_what_came_through_it_and_nothing_else),
         cmocka_unit_test(nobody_can_cancel_the_calls_of_another),
         cmocka_unit_test(every_call_has_one_end_however_it_is_cancelled),
-        cmocka_unit_test(after_its_rest_one_attempt_alone_finds_out_for_all),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,7 +5,7 @@
 #include "unit/rpc/fixture.h"
 
 #include "base/cork.h"
-#include "rpc/wire/bundle.h"
+#include "rpc/wire/batch.h"
 
 struct scene {
     struct world w;
@@ -130,8 +130,8 @@ static void calls_of_one_moment_are_one_message(void **state)
     cork_end();
     assert_int_equal(nng_recvmsg(socket, &message, 0), 0);
     uint8_t *body = nng_msg_body(message);
-    assert_true(bundle_valid(body, nng_msg_len(message), CALLS));
-    assert_false(bundle_valid(body, nng_msg_len(message), CALLS - 1));
+    assert_true(rpc_batch_valid(body, nng_msg_len(message), CALLS));
+    assert_false(rpc_batch_valid(body, nng_msg_len(message), CALLS - 1));
     nng_msg_free(message);
     channel_close(channel);
     for (int i = 0; i < CALLS; i++) {
@@ -373,12 +373,12 @@ static void a_callee_s_hint_is_waited_for(void **state)
 /* A list in which the client may call nothing of this. */
 static struct principals *old_list(struct world *w)
 {
-    struct principals *peers;
+    struct principals *principals;
     const char *list = in(&w->folder, "", "fewer");
 
     assert_ok(principals_allow(list, "client", key_public(w->client), "none.v1.None/*"));
-    assert_ok(principals_read(list, true, w->server, &peers));
-    return peers;
+    assert_ok(principals_read(list, true, w->server, &principals));
+    return principals;
 }
 
 static struct err count_health(void *asked)

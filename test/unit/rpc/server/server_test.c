@@ -4,7 +4,7 @@
  */
 #include "unit/rpc/fixture.h"
 
-#include "rpc/wire/bundle.h"
+#include "rpc/wire/batch.h"
 #include "rpc/wire/envelope.h"
 #include "rpc/wire/seal.h"
 
@@ -553,12 +553,12 @@ static void garbage_is_refused_and_disturbs_nobody(void **state)
     scene_end(&s);
 }
 
-/* ------------------------------------------------------------------------- bundles */
+/* ------------------------------------------------------------------------- batches */
 
-/* A sealed request for the SKU as a frame of the bundle, under the call's number; its nonce
+/* A sealed request for the SKU as a frame of the batch, under the call's number; its nonce
  * is kept there. */
-static void raw_bundle(struct raw *r, struct bundle *bundle, const char *sku, uint32_t id,
-                       uint8_t nonce[SEAL_NONCE_SIZE])
+static void raw_batch(struct raw *r, struct rpc_batch *batch, const char *sku,
+                      uint32_t id, uint8_t nonce[SEAL_NONCE_SIZE])
 {
     uint8_t packed[64];
     Rpc__V1__Request request;
@@ -570,17 +570,17 @@ static void raw_bundle(struct raw *r, struct bundle *bundle, const char *sku, ui
     request.payload.len = inventory__v1__get_stock_request__pack(&stock, packed);
     nng_msg *frame = raw_seal(r, &request);
     memcpy(nonce, r->nonce, SEAL_NONCE_SIZE);
-    assert_true(bundle_add(bundle, id, nng_msg_body(frame), nng_msg_len(frame)));
+    assert_true(rpc_batch_add(batch, id, nng_msg_body(frame), nng_msg_len(frame)));
     nng_msg_free(frame);
 }
 
-static nng_msg *raw_send_bundle(struct raw *r, struct bundle *bundle)
+static nng_msg *raw_send_batch(struct raw *r, struct rpc_batch *batch)
 {
-    nng_msg *message = bundle_take(bundle);
+    nng_msg *message = rpc_batch_take(batch);
     nng_msg *answer = raw_send(r, nng_msg_body(message), nng_msg_len(message));
 
     nng_msg_free(message);
-    bundle_free(bundle);
+    rpc_batch_free(batch);
     assert_non_null(answer);
     return answer;
 }
@@ -594,9 +594,9 @@ static void assert_one(struct raw *r, nng_msg *answer, uint32_t id,
     uint32_t got;
     nng_msg *alone;
 
-    assert_true(bundle_valid(body, nng_msg_len(answer), 1));
-    struct bundle_reader reader = bundle_read(body, nng_msg_len(answer));
-    assert_true(bundle_next(&reader, &got, &frame, &size));
+    assert_true(rpc_batch_valid(body, nng_msg_len(answer), 1));
+    struct rpc_batch_reader reader = rpc_batch_read(body, nng_msg_len(answer));
+    assert_true(rpc_batch_next(&reader, &got, &frame, &size));
     assert_int_equal(got, id);
     assert_int_equal(nng_msg_alloc(&alone, 0), 0);
     assert_int_equal(nng_msg_append(alone, frame, size), 0);
@@ -605,23 +605,23 @@ static void assert_one(struct raw *r, nng_msg *answer, uint32_t id,
     nng_msg_free(answer);
 }
 
-static void an_answer_does_not_wait_for_a_slower_one_of_its_bundle(void **state)
+static void an_answer_does_not_wait_for_a_slower_one_of_its_batch(void **state)
 {
     struct scene s;
     struct raw r;
-    struct bundle bundle = {0};
+    struct rpc_batch batch = {0};
     uint8_t slow[SEAL_NONCE_SIZE], quick[SEAL_NONCE_SIZE], second[SEAL_NONCE_SIZE];
 
     (void)state;
     scene_make(&s, 4);
     raw_make(&r, &s);
-    raw_bundle(&r, &bundle, "park", 1, slow);
-    raw_bundle(&r, &bundle, "now", 2, quick);
-    assert_one(&r, raw_send_bundle(&r, &bundle), 2, quick, 0);
-    raw_bundle(&r, &bundle, "now", 3, second);
-    assert_one(&r, raw_send_bundle(&r, &bundle), 3, second, 0);
+    raw_batch(&r, &batch, "park", 1, slow);
+    raw_batch(&r, &batch, "now", 2, quick);
+    assert_one(&r, raw_send_batch(&r, &batch), 2, quick, 0);
+    raw_batch(&r, &batch, "now", 3, second);
+    assert_one(&r, raw_send_batch(&r, &batch), 3, second, 0);
     shop_answer_parked(&s.shop, 1);
-    assert_one(&r, raw_send_bundle(&r, &bundle), 1, slow, 0); /* an empty one brings it */
+    assert_one(&r, raw_send_batch(&r, &batch), 1, slow, 0); /* an empty one brings it */
     nng_close(r.socket);
     scene_end(&s);
 }
@@ -630,7 +630,7 @@ static void a_frame_that_does_not_open_is_refused_alone(void **state)
 {
     struct scene s;
     struct raw r;
-    struct bundle bundle = {0};
+    struct rpc_batch batch = {0};
     uint8_t nonce[SEAL_NONCE_SIZE], *frame;
     struct err e;
     size_t size;
@@ -639,14 +639,15 @@ static void a_frame_that_does_not_open_is_refused_alone(void **state)
     (void)state;
     scene_make(&s, 4);
     raw_make(&r, &s);
-    assert_true(bundle_add(&bundle, 5, (const uint8_t *)"nonsense", 8));
-    raw_bundle(&r, &bundle, "now", 6, nonce);
-    assert_true(bundle_add(&bundle, 7, (const uint8_t *)"", 0));
-    nng_msg *answer = raw_send_bundle(&r, &bundle);
-    assert_true(bundle_valid(nng_msg_body(answer), nng_msg_len(answer), 3));
-    struct bundle_reader reader = bundle_read(nng_msg_body(answer), nng_msg_len(answer));
+    assert_true(rpc_batch_add(&batch, 5, (const uint8_t *)"nonsense", 8));
+    raw_batch(&r, &batch, "now", 6, nonce);
+    assert_true(rpc_batch_add(&batch, 7, (const uint8_t *)"", 0));
+    nng_msg *answer = raw_send_batch(&r, &batch);
+    assert_true(rpc_batch_valid(nng_msg_body(answer), nng_msg_len(answer), 3));
+    struct rpc_batch_reader reader =
+        rpc_batch_read(nng_msg_body(answer), nng_msg_len(answer));
     for (uint32_t expected = 5; expected <= 7; expected++) {
-        assert_true(bundle_next(&reader, &id, &frame, &size));
+        assert_true(rpc_batch_next(&reader, &id, &frame, &size));
         assert_int_equal(id, expected);
         assert_int_equal(seal_is_refusal(frame, size, &e), expected != 6);
     }
@@ -656,19 +657,18 @@ static void a_frame_that_does_not_open_is_refused_alone(void **state)
     scene_end(&s);
 }
 
-static void more_frames_than_a_bundle_may_have_are_refused_whole(void **state)
+static void more_frames_than_a_batch_may_have_are_refused_whole(void **state)
 {
     struct scene s;
     struct raw r;
-    struct bundle bundle = {0};
+    struct rpc_batch batch = {0};
 
     (void)state;
     scene_make(&s, 4);
     raw_make(&r, &s);
     for (uint32_t i = 0; i < 257; i++)
-        assert_true(bundle_add(&bundle, i, (const uint8_t *)"frame", 5));
-    assert_int_equal(raw_status(&r, raw_send_bundle(&r, &bundle)),
-                     1000 + SEAL_NOT_OPENED);
+        assert_true(rpc_batch_add(&batch, i, (const uint8_t *)"frame", 5));
+    assert_int_equal(raw_status(&r, raw_send_batch(&r, &batch)), 1000 + SEAL_NOT_OPENED);
     nng_close(r.socket);
     scene_end(&s);
 }
@@ -679,13 +679,13 @@ static void empty_bundles_of_a_stranger_hold_nothing(void **state)
     enum { CONNECTIONS = 80 };
     static struct raw r[CONNECTIONS];
     struct scene s;
-    struct bundle bundle = {0};
+    struct rpc_batch batch = {0};
 
     (void)state;
     scene_make(&s, 2);
     for (int i = 0; i < CONNECTIONS; i++) {
         raw_make(&r[i], &s);
-        nng_msg *answer = raw_send_bundle(&r[i], &bundle);
+        nng_msg *answer = raw_send_batch(&r[i], &batch);
         assert_int_equal(nng_msg_len(answer), 1);
         nng_msg_free(answer);
     }
@@ -696,7 +696,7 @@ static void empty_bundles_of_a_stranger_hold_nothing(void **state)
 }
 
 /* A caller made of a plain socket: nng 1.5.2's own would now and then hang for good when its
- * connection ends while it is sending (endpoint.h). */
+ * connection ends while it is sending (lib/rpc/nng_defects). */
 static int plain_caller(const char *url)
 {
     static const uint8_t hello[8] = {0, 'S', 'P', 0, 0, 0x30};
@@ -799,9 +799,9 @@ int main(void)
         cmocka_unit_test(a_request_from_another_time_is_not_run),
         cmocka_unit_test(a_frame_sent_again_is_not_run_again),
         cmocka_unit_test(garbage_is_refused_and_disturbs_nobody),
-        cmocka_unit_test(an_answer_does_not_wait_for_a_slower_one_of_its_bundle),
+        cmocka_unit_test(an_answer_does_not_wait_for_a_slower_one_of_its_batch),
         cmocka_unit_test(a_frame_that_does_not_open_is_refused_alone),
-        cmocka_unit_test(more_frames_than_a_bundle_may_have_are_refused_whole),
+        cmocka_unit_test(more_frames_than_a_batch_may_have_are_refused_whole),
         cmocka_unit_test(empty_bundles_of_a_stranger_hold_nothing),
         cmocka_unit_test(an_oversized_message_ends_its_own_connection_only),
         cmocka_unit_test(a_stopping_server_lets_its_calls_end),

@@ -1,5 +1,5 @@
 /* sweeper.c - see sweeper.h. */
-#include "rpc/common/sweeper.h"
+#include "rpc/client/sweeper.h"
 
 #include <stdbool.h>
 
@@ -29,19 +29,19 @@ static void on_time(void *arg)
     pthread_mutex_unlock(&sweeper->lock);
     if (stopped)
         return;
-    int64_t next_ms = sweeper->look(sweeper->arg);
+    int64_t next_ms = sweeper->sweep(sweeper->arg);
     pthread_mutex_lock(&sweeper->lock);
     sweeper->running = false;
-    if (next_ms < atomic_load(&sweeper->at_ms)) /* nobody wanted it earlier meanwhile */
+    if (next_ms < atomic_load(&sweeper->at_ms)) /* none was wanted earlier meanwhile */
         atomic_store(&sweeper->at_ms, next_ms);
     if (atomic_load(&sweeper->at_ms) != INT64_MAX && !sweeper->stopped)
         sleep_on(sweeper);
     pthread_mutex_unlock(&sweeper->lock);
 }
 
-struct err sweeper_open(struct sweeper *sweeper, int64_t (*look)(void *arg), void *arg)
+struct err sweeper_open(struct sweeper *sweeper, int64_t (*sweep)(void *arg), void *arg)
 {
-    sweeper->look = look;
+    sweeper->sweep = sweep;
     sweeper->arg = arg;
     atomic_init(&sweeper->at_ms, INT64_MAX);
     pthread_mutex_init(&sweeper->lock, NULL);
@@ -57,11 +57,11 @@ void sweeper_want(struct sweeper *sweeper, int64_t at_ms)
     if (at_ms < before && !sweeper->stopped) {
         atomic_store(&sweeper->at_ms, at_ms);
         if (sweeper->running)
-            ; /* it sees it when it is done */
+            ; /* on_time reads at_ms when it is done */
         else if (before == INT64_MAX)
             sleep_on(sweeper);
         else
-            nng_aio_cancel(sweeper->aio); /* and looks now */
+            nng_aio_cancel(sweeper->aio); /* on_time runs now, and sweeps */
     }
     pthread_mutex_unlock(&sweeper->lock);
 }
