@@ -3,9 +3,9 @@
 #include "orchestrator/events_service.h"
 
 #include "base/ids.h"
-#include "orchestrator/cursors.h"
-#include "orchestrator/dead_letters.h"
-#include "orchestrator/event.h"
+#include "orchestrator/events/bus/event.h"
+#include "orchestrator/events/cursors.h"
+#include "orchestrator/events/dead_letters.h"
 
 enum { READ_MAX = 1000, WAIT_MAX_MS = 60000, LIST_DEFAULT = 100 };
 

@@ -5,8 +5,9 @@
 
 #include "base/bounds.h"
 #include "base/ids.h"
-#include "orchestrator/claim.h"
-#include "orchestrator/orders.h"
+#include "orchestrator/checkout/carts.h"
+#include "orchestrator/orders/orders.h"
+#include "orchestrator/saga/claim.h"
 
 static struct orchestrator *self(Orders__V1__Orders_Service *service)
 {
