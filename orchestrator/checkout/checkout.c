@@ -188,9 +188,7 @@ enum {
 };
 static_assert(COLUMN_COUNT == (int)CHECKOUT_COLUMN_COUNT, "as checkout.h says");
 
-/* ---- is it whole? -------------------------------------------------------------------- */
-
-/* A state says what must stand beside it. */
+/* Each state needs some columns. */
 static struct err check_state(const struct db_rows *rows, int row, int first,
                               enum checkout_state state)
 {
@@ -221,9 +219,7 @@ static struct err check_columns(const struct db_rows *rows, int row, int first,
     return check_state(rows, row, first, *state);
 }
 
-/* ---- its parts ----------------------------------------------------------------------- */
-
-/* Of one that an earlier version of this program left aborting nothing is known. */
+/* An earlier version left checkouts aborting without it: then it is not known. */
 static enum err_money read_money(const struct db_rows *rows, int row, int first,
                                  enum checkout_state state)
 {
@@ -303,8 +299,6 @@ static struct err read_columns(const struct db_rows *rows, int row, int first,
     };
     return full || out->fingerprint == NULL ? err_memory() : ERR_NONE;
 }
-
-/* ---- all of it ----------------------------------------------------------------------- */
 
 static struct err read_whole(const struct db_rows *rows, int row, int first,
                              struct arena *arena, struct checkout *out)

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cursor.h"
 #include "orchestrator/checkout/checkout.h"
@@ -190,84 +191,74 @@ static const char LIST_AFTER[] =
     "ORDER BY created_at DESC, id DESC LIMIT $5";
 /* clang-format on */
 
-static void list_of_key(struct reading *reading,
-                        const Orders__V1__ListOrdersRequest *request)
+/* Runs a list: the parameters $1 to $4 are those of OF_USER, `more` are $5 to $7. */
+static void list(struct reading *reading, const Orders__V1__ListOrdersRequest *in,
+                 struct db_query query, const struct db_value more[3])
+{
+    const struct db_value values[] = {db_t(in->user_id),
+                                      db_t(in->cart_id),
+                                      db_i(in->since_ms),
+                                      db_i(in->until_ms),
+                                      more[0],
+                                      more[1],
+                                      more[2]};
+
+    memcpy(query.values, values, sizeof values);
+    operation_read(&reading->base, query, on_page);
+}
+
+static void list_of_key(struct reading *reading, const Orders__V1__ListOrdersRequest *in)
 {
     const char *key =
-        checkout_key(reading->base.ctx.arena, request->user_id, request->idempotency_key);
+        checkout_key(reading->base.ctx.arena, in->user_id, in->idempotency_key);
 
-    if (key == NULL) {
+    if (key == NULL)
         operation_finish(&reading->base, err_memory(), NULL);
-        return;
-    }
-    operation_read(
-        &reading->base,
-        (struct db_query){
-            .name = "list_orders_of_key",
-            .types = "ttiit",
-            .rows = "*" ORDER_SHAPE,
-            .sql = LIST_OF_KEY,
-            .values = {db_t(request->user_id), db_t(request->cart_id),
-                       db_i(request->since_ms), db_i(request->until_ms), db_t(key)},
-        },
-        on_page);
+    else
+        list(reading, in,
+             (struct db_query){.name = "list_orders_of_key",
+                               .types = "ttiit",
+                               .rows = "*" ORDER_SHAPE,
+                               .sql = LIST_OF_KEY},
+             (const struct db_value[3]){db_t(key)});
 }
 
-static void list_first(struct reading *reading,
-                       const Orders__V1__ListOrdersRequest *request)
+static void list_after(struct reading *reading, const Orders__V1__ListOrdersRequest *in)
 {
-    operation_read(&reading->base,
-                   (struct db_query){
-                       .name = "list_orders",
-                       .types = "ttiii",
-                       .rows = "*" ORDER_SHAPE,
-                       .sql = LIST_FIRST,
-                       .values = {db_t(request->user_id), db_t(request->cart_id),
-                                  db_i(request->since_ms), db_i(request->until_ms),
-                                  db_i(reading->limit + 1)},
-                   },
-                   on_page);
-}
-
-static void list_after(struct reading *reading,
-                       const Orders__V1__ListOrdersRequest *request,
-                       const struct place *after)
-{
-    operation_read(&reading->base,
-                   (struct db_query){
-                       .name = "list_orders_after",
-                       .types = "ttiiiit",
-                       .rows = "*" ORDER_SHAPE,
-                       .sql = LIST_AFTER,
-                       .values = {db_t(request->user_id), db_t(request->cart_id),
-                                  db_i(request->since_ms), db_i(request->until_ms),
-                                  db_i(reading->limit + 1), db_i(after->created_at_us),
-                                  db_t(after->order_id)},
-                   },
-                   on_page);
-}
-
-void orders_list(struct db *db, const struct request_context *ctx,
-                 const uint8_t *cursor_key, const Orders__V1__ListOrdersRequest *request)
-{
-    struct reading *reading = operation_new(db, ctx, sizeof *reading);
     struct place after = {0};
+    struct err e =
+        read_cursor(reading->base.ctx.arena, &reading->cursor, in->cursor, &after);
 
-    if (reading == NULL)
-        return;
-    reading->limit = request->limit == 0 ? PAGE_DEFAULT : request->limit;
-    reading->cursor = (struct cursor_scope){cursor_key, "orders", request->user_id};
-    if (request->idempotency_key[0] != '\0') {
-        list_of_key(reading, request);
-        return;
-    }
-    if (request->cursor[0] == '\0') {
-        list_first(reading, request);
-        return;
-    }
-    struct err e = read_cursor(ctx->arena, &reading->cursor, request->cursor, &after);
     if (failed(e))
         operation_finish(&reading->base, e, NULL);
     else
-        list_after(reading, request, &after);
+        list(reading, in,
+             (struct db_query){.name = "list_orders_after",
+                               .types = "ttiiiit",
+                               .rows = "*" ORDER_SHAPE,
+                               .sql = LIST_AFTER},
+             (const struct db_value[3]){db_i(reading->limit + 1),
+                                        db_i(after.created_at_us), db_t(after.order_id)});
+}
+
+void orders_list(struct db *db, const struct request_context *ctx,
+                 const uint8_t *cursor_key, const Orders__V1__ListOrdersRequest *in)
+{
+    struct reading *reading = operation_new(db, ctx, sizeof *reading);
+
+    if (reading == NULL)
+        return;
+    reading->limit = in->limit == 0 ? PAGE_DEFAULT : in->limit;
+    reading->cursor = (struct cursor_scope){cursor_key, "orders", in->user_id};
+    if (in->idempotency_key[0] != '\0')
+        list_of_key(reading, in);
+    else if (in->cursor[0] != '\0')
+        list_after(reading, in);
+    else
+        list(reading, in,
+             (struct db_query){.name = "list_orders",
+                               .types = "ttiii",
+                               .rows = "*" ORDER_SHAPE,
+                               .sql = LIST_FIRST},
+             (const struct db_value[3]){db_i(reading->limit + 1)});
 }

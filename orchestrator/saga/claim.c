@@ -30,31 +30,21 @@ static struct err key_reused(void)
 
 /*
  * The ways to end without a saga of our own.  Once the call is answered, or given to a saga
- * that may answer it at any moment, nothing in its arena may be touched: `sagas` and `arena`
- * are taken out of the placing first.
+ * that may answer it at any moment, nothing in its arena may be touched: so each works on a
+ * copy, `own`, of the placing.
  */
-static void leave(struct sagas *sagas, struct arena *arena)
+static void leave(const struct placing *own)
 {
-    arena_free(arena);
-    sagas_leave(sagas);
+    arena_free(own->arena);
+    sagas_leave(own->sagas);
 }
 
-static void refuse(struct placing *p, struct err error)
+static void refuse(const struct placing *p, struct err error)
 {
-    struct sagas *sagas = p->sagas;
-    struct arena *arena = p->arena;
+    const struct placing own = *p;
 
-    waiter_fail(p->waiter, error);
-    leave(sagas, arena);
-}
-
-static void replay(struct placing *p, const struct checkout *known)
-{
-    struct sagas *sagas = p->sagas;
-    struct arena *arena = p->arena; /* `known` lives in it */
-
-    waiter_finish(p->waiter, known);
-    leave(sagas, arena);
+    waiter_fail(own.waiter, error);
+    leave(&own);
 }
 
 /* The failure is durable: a replay, even if its steps are still being undone. */
@@ -66,33 +56,33 @@ static void reply_refused(struct waiter *waiter, struct err refusal)
     waiter_finish(waiter, &aborting);
 }
 
-/* The key had a checkout before: answers with its end, or waits for it. */
-static void follow(struct placing *p, const struct checkout *known)
+/* No saga here has the key: answers with the checkout's end, or joins a saga that began
+ * meanwhile, or polls: it runs in another process, or has just ended. */
+static void follow(const struct placing *p, const struct checkout *known)
 {
-    struct sagas *sagas = p->sagas;
-    struct arena *arena = p->arena;
-    struct waiter *waiter = p->waiter;
+    const struct placing own = *p;
     struct err refusal;
 
-    waiter->joined = true;
-    rpc_call_set_order(waiter->call, known->order_id);
+    own.waiter->joined = true;
+    rpc_call_set_order(own.waiter->call, known->order_id);
     if (known->state == CHECKOUT_COMPLETED || known->state == CHECKOUT_FAILED) {
-        replay(p, known);
+        waiter_finish(own.waiter, known);
+        leave(&own); /* `known` lived in its arena */
         return;
     }
-    switch (sagas_join(sagas, p->asked.idempotency_key, p->asked.user_id,
-                       p->asked.fingerprint, waiter, &refusal)) {
+    switch (sagas_join(own.sagas, own.asked.idempotency_key, own.asked.user_id,
+                       own.asked.fingerprint, own.waiter, &refusal)) {
     case SAGA_JOINED:
         break;
     case SAGA_REFUSED:
-        reply_refused(waiter, refusal);
+        reply_refused(own.waiter, refusal);
         break;
-    case SAGA_NOT_HERE: /* it runs in another process, or ended just now */
+    case SAGA_NOT_HERE:
     case SAGA_OTHER_REQUEST:
-        waiter_poll(waiter);
+        waiter_poll(own.waiter);
         break;
     }
-    leave(sagas, arena);
+    leave(&own);
 }
 
 static void refuse_ordered(struct placing *p, const char *order_id)
@@ -105,18 +95,17 @@ static void refuse_ordered(struct placing *p, const char *order_id)
     refuse(p, e);
 }
 
-static void reply_changed(struct placing *p, const struct cart_found *found)
+static void reply_changed(const struct placing *p, const struct cart_found *found)
 {
-    struct sagas *sagas = p->sagas;
-    struct arena *arena = p->arena;
+    const struct placing own = *p;
     Orders__V1__Cart *cart;
-    struct err e = cart_message(arena, p->asked.cart_id, found, &cart);
+    struct err e = cart_message(own.arena, own.asked.cart_id, found, &cart);
 
     if (failed(e))
-        waiter_fail(p->waiter, e);
+        waiter_fail(own.waiter, e);
     else
-        waiter_cart_changed(p->waiter, cart);
-    leave(sagas, arena);
+        waiter_cart_changed(own.waiter, cart);
+    leave(&own);
 }
 
 static void submit(void *placing);
@@ -150,31 +139,32 @@ static void on_claimed(void *arg, struct err error, const struct db_rows *rows)
         refuse(p, error);
         return;
     }
+    const char *cart_id = p->asked.cart_id;
     switch (claimed.result) {
     case CLAIM_OURS:
         sagas_run(p->sagas, &claimed.row, p->arena, p->waiter);
-        return;
+        break;
     case CLAIM_KNOWN:
         follow(p, &claimed.row);
-        return;
+        break;
     case CLAIM_KEY_REUSED:
         refuse(p, key_reused());
-        return;
+        break;
     case CLAIM_CART_NOT_FOUND:
-        refuse(p, err_make(ERR_NOT_FOUND, "There is no cart %s.", p->asked.cart_id));
-        return;
+        refuse(p, err_make(ERR_NOT_FOUND, "There is no cart %s.", cart_id));
+        break;
     case CLAIM_CART_EMPTY:
-        refuse(p, err_make(ERR_CART_EMPTY, "Cart %s is empty.", p->asked.cart_id));
-        return;
+        refuse(p, err_make(ERR_CART_EMPTY, "Cart %s is empty.", cart_id));
+        break;
     case CLAIM_CART_CHANGED:
         reply_changed(p, &claimed.cart);
-        return;
+        break;
     case CLAIM_AGAIN:
         claim_again(p);
-        return;
+        break;
     case CLAIM_ALREADY_ORDERED:
         refuse_ordered(p, claimed.order_id);
-        return;
+        break;
     }
 }
 
