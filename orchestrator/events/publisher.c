@@ -18,14 +18,14 @@ enum {
     PING_EVERY_MS = 1000, /* of the database, while the bus is not asked */
     WARN_EVERY_MS = 10000,
     RETRY_FIRST_MS = 100, /* after the bus failed, doubling */
-    RETRY_AWAY_MS = 1600,
+    RETRY_UNAVAILABLE_MS = 1600,
     RETRY_REFUSED_MS = 10000,
 };
 
 static const int64_t PUBLISHER_LOCK = 0x6f7574626f79; /* the sequencer's, and one more */
 
 /* Why nothing is published: logged when it begins, and then now and then. */
-enum trouble { TROUBLE_NONE, TROUBLE_AWAY, TROUBLE_REFUSED };
+enum trouble { TROUBLE_NONE, TROUBLE_UNAVAILABLE, TROUBLE_REFUSED };
 
 struct publisher {
     struct publisher_config config;
@@ -54,12 +54,13 @@ static enum trouble trouble_of(struct err outcome)
 {
     if (!failed(outcome))
         return TROUBLE_NONE;
-    return outcome.code == ERR_FAILED_PRECONDITION ? TROUBLE_REFUSED : TROUBLE_AWAY;
+    return outcome.code == ERR_FAILED_PRECONDITION ? TROUBLE_REFUSED
+                                                   : TROUBLE_UNAVAILABLE;
 }
 
 static int64_t next_pause(int64_t last_ms, enum trouble trouble)
 {
-    int64_t most = trouble == TROUBLE_REFUSED ? RETRY_REFUSED_MS : RETRY_AWAY_MS;
+    int64_t most = trouble == TROUBLE_REFUSED ? RETRY_REFUSED_MS : RETRY_UNAVAILABLE_MS;
 
     if (trouble == TROUBLE_NONE)
         return 0;
@@ -68,58 +69,58 @@ static int64_t next_pause(int64_t last_ms, enum trouble trouble)
     return 2 * last_ms < most ? 2 * last_ms : most;
 }
 
-static void log_trouble(const struct publisher *c, struct err outcome)
+static void log_trouble(const struct publisher *p, struct err outcome)
 {
-    if (c->trouble == TROUBLE_REFUSED)
+    if (p->trouble == TROUBLE_REFUSED)
         log_error("bus_refuses",
                   "error=%s published=%" PRId64
                   " note=\"events wait in the outbox until the server takes them\"",
-                  outcome.message, c->published);
+                  outcome.message, p->published);
     else
         log_warn("bus_unavailable", "error=%s published=%" PRId64, outcome.message,
-                 c->published);
+                 p->published);
 }
 
-static void set_bus(struct publisher *c, struct err outcome)
+static void set_bus(struct publisher *p, struct err outcome)
 {
-    pthread_mutex_lock(&c->lock);
-    c->bus =
+    pthread_mutex_lock(&p->lock);
+    p->bus =
         failed(outcome) ? err_make(ERR_UNAVAILABLE, "%s", outcome.message) : ERR_NONE;
-    pthread_mutex_unlock(&c->lock);
+    pthread_mutex_unlock(&p->lock);
 }
 
-struct err publisher_health(struct publisher *c)
+struct err publisher_health(struct publisher *p)
 {
-    struct err e = leader_health(c->leader);
+    struct err e = leader_health(p->leader);
 
     if (failed(e))
         return e;
-    pthread_mutex_lock(&c->lock);
-    e = c->bus;
-    pthread_mutex_unlock(&c->lock);
+    pthread_mutex_lock(&p->lock);
+    e = p->bus;
+    pthread_mutex_unlock(&p->lock);
     return e;
 }
 
 /* No error of the bus is a reason to give up the lead. */
-static void record_bus(struct publisher *c, struct err outcome)
+static void record_bus(struct publisher *p, struct err outcome)
 {
     int64_t now = clock_monotonic_ms();
-    enum trouble before = c->trouble;
+    enum trouble before = p->trouble;
 
-    set_bus(c, outcome);
-    c->trouble = trouble_of(outcome);
-    if (c->trouble == TROUBLE_NONE && before != TROUBLE_NONE)
-        log_info("bus_recovered", "published=%" PRId64, c->published);
-    bool news = c->trouble != before || (c->trouble == TROUBLE_REFUSED &&
-                                         strcmp(outcome.message, c->warned.message) != 0);
-    if (c->trouble != TROUBLE_NONE && (news || now - c->warned_ms > WARN_EVERY_MS)) {
-        log_trouble(c, outcome);
-        c->warned = outcome;
-        c->warned_ms = now;
+    set_bus(p, outcome);
+    p->trouble = trouble_of(outcome);
+    if (p->trouble == TROUBLE_NONE && before != TROUBLE_NONE)
+        log_info("bus_recovered", "published=%" PRId64, p->published);
+    bool news = p->trouble != before || (p->trouble == TROUBLE_REFUSED &&
+                                         strcmp(outcome.message, p->warned.message) != 0);
+    if (p->trouble != TROUBLE_NONE && (news || now - p->warned_ms > WARN_EVERY_MS)) {
+        log_trouble(p, outcome);
+        p->warned = outcome;
+        p->warned_ms = now;
     }
-    gauge_set(c->refused, c->trouble == TROUBLE_REFUSED);
-    c->pause_ms = next_pause(c->pause_ms, c->trouble);
-    c->retry_ms = now + c->pause_ms;
+    gauge_set(p->refused, p->trouble == TROUBLE_REFUSED);
+    p->pause_ms = next_pause(p->pause_ms, p->trouble);
+    p->retry_ms = now + p->pause_ms;
 }
 
 /* ---- loading a batch --------------------------------------------------------------- */
@@ -292,49 +293,49 @@ static struct err pass(const char *edge, bool *repeat)
                : ERR_NONE;
 }
 
-static struct err publish(struct publisher *c, const struct batch *batch)
+static struct err publish(struct publisher *p, const struct batch *batch)
 {
-    struct err e = bus_nats_publish(c->config.nats, batch->given, batch->given_count,
+    struct err e = bus_nats_publish(p->config.nats, batch->given, batch->given_count,
                                     batch->deliveries);
 
-    return batch_judge(batch, e, c->refused_events, &c->passed);
+    return batch_judge(batch, e, p->refused_events, &p->passed);
 }
 
-static struct err deliver(struct publisher *c, const struct batch *batch)
+static struct err deliver(struct publisher *p, const struct batch *batch)
 {
     bool repeat = false;
     struct err e = pass("before", &repeat);
 
     if (!failed(e))
-        e = publish(c, batch);
+        e = publish(p, batch);
     if (!failed(e) && repeat)
-        e = publish(c, batch);
+        e = publish(p, batch);
     if (failed(e))
         return e;
     e = pass("after", &repeat);
     if (failed(e))
-        c->passed = 0;
+        p->passed = 0;
     return e;
 }
 
 static void on_batch(void *arg, const struct db_rows *rows)
 {
-    struct publisher *c = arg;
+    struct publisher *p = arg;
     struct batch batch;
 
-    c->passed = 0;
-    c->more = false;
-    c->outcome = ERR_NONE;
+    p->passed = 0;
+    p->more = false;
+    p->outcome = ERR_NONE;
     if (rows->count == 0)
         return;
-    c->published = db_number(rows, 0, COLUMN_PUBLISHED);
-    c->letters_due = db_bool(rows, 0, COLUMN_DUE);
+    p->published = db_number(rows, 0, COLUMN_PUBLISHED);
+    p->letters_due = db_bool(rows, 0, COLUMN_DUE);
     if (!batch_any(rows, COLUMN_BATCH))
         return;
-    c->outcome = batch_load(&batch, rows, COLUMN_BATCH);
+    p->outcome = batch_load(&batch, rows, COLUMN_BATCH);
     if (batch.count > 0)
-        c->outcome = deliver(c, &batch);
-    c->more = db_number(rows, 0, COLUMN_PLACED) > c->published + (int64_t)c->passed;
+        p->outcome = deliver(p, &batch);
+    p->more = db_number(rows, 0, COLUMN_PLACED) > p->published + (int64_t)p->passed;
     batch_free(&batch);
 }
 
@@ -351,52 +352,52 @@ static const char PUBLISHED[] =
     "WHERE position > $1 AND position <= $2 AND published_at IS NULL"
     "  AND EXISTS (SELECT FROM moved) AND position NOT IN (SELECT a.position FROM aside a)";
 
-static struct err mark(struct publisher *c, struct dedicated *connection)
+static struct err mark(struct publisher *p, struct dedicated *connection)
 {
     struct db_query query = leader_query("publish", "iit", NULL, PUBLISHED);
-    char *refused = json_dumps(c->refused_events, JSON_COMPACT);
+    char *refused = json_dumps(p->refused_events, JSON_COMPACT);
 
     if (refused == NULL)
         return err_memory();
-    query.values[0] = db_i(c->published);
-    query.values[1] = db_i(c->published + (int64_t)c->passed);
+    query.values[0] = db_i(p->published);
+    query.values[1] = db_i(p->published + (int64_t)p->passed);
     query.values[2] = db_t(refused);
     struct err e = dedicated_run(connection, &query, true, NULL, NULL);
     free(refused);
     return e;
 }
 
-static struct err publish_next(struct publisher *c, struct dedicated *connection,
+static struct err publish_next(struct publisher *p, struct dedicated *connection,
                                bool *more)
 {
     struct db_query query =
         leader_query("next_batch", "i", "+iib" BATCH_SHAPE, NEXT_BATCH);
 
     query.values[0] = db_i(BATCH_MOST);
-    struct err e = dedicated_run(connection, &query, false, on_batch, c);
+    struct err e = dedicated_run(connection, &query, false, on_batch, p);
     if (failed(e))
         return e;
-    record_bus(c, c->outcome);
-    *more = c->letters_due;
-    if (c->passed == 0)
+    record_bus(p, p->outcome);
+    *more = p->letters_due;
+    if (p->passed == 0)
         return e;
-    leader_wake(c->leader);
-    *more |= c->more && !failed(c->outcome);
-    return mark(c, connection);
+    leader_wake(p->leader);
+    *more |= p->more && !failed(p->outcome);
+    return mark(p, connection);
 }
 
 /* The bus may have to be made ready again, so the next batch is published in another round. */
-static struct err retry_letters(struct publisher *c, struct dedicated *connection,
+static struct err retry_letters(struct publisher *p, struct dedicated *connection,
                                 bool *more)
 {
     struct err bus = ERR_NONE;
     struct err e =
-        dead_letters_retry(connection, c->config.nats, c->config.attempts, &bus);
+        dead_letters_retry(connection, p->config.nats, p->config.attempts, &bus);
 
-    c->letters_due = false;
+    p->letters_due = false;
     *more = true;
     if (!failed(e) && failed(bus))
-        record_bus(c, bus);
+        record_bus(p, bus);
     return e;
 }
 
@@ -404,72 +405,72 @@ static struct err retry_letters(struct publisher *c, struct dedicated *connectio
 
 static struct err publisher_begin(void *arg, struct dedicated *connection)
 {
-    struct publisher *c = arg;
+    struct publisher *p = arg;
 
     (void)connection;
-    gauge_set(c->active, 1);
-    c->retry_ms = c->pause_ms = 0;
-    c->letters_due = false;
+    gauge_set(p->active, 1);
+    p->retry_ms = p->pause_ms = 0;
+    p->letters_due = false;
     return ERR_NONE;
 }
 
 /* A statement now and then, or the lock is lost (leader.h). */
-static struct err keep_lock(struct publisher *c, struct dedicated *connection)
+static struct err keep_lock(struct publisher *p, struct dedicated *connection)
 {
     struct db_query query = leader_query("ping", "", NULL, "SELECT");
 
-    if (clock_monotonic_ms() - c->ping_ms < PING_EVERY_MS)
+    if (clock_monotonic_ms() - p->ping_ms < PING_EVERY_MS)
         return ERR_NONE;
-    c->ping_ms = clock_monotonic_ms();
+    p->ping_ms = clock_monotonic_ms();
     return dedicated_run(connection, &query, false, NULL, NULL);
 }
 
 /* Connecting and publishing each take time, so a statement comes before. */
 static struct err publisher_work(void *arg, struct dedicated *connection, bool *more)
 {
-    struct publisher *c = arg;
+    struct publisher *p = arg;
 
-    struct err e = keep_lock(c, connection);
-    if (c->trouble != TROUBLE_NONE)
-        leader_wake(c->leader); /* it is tried again soon: no long pause */
-    if (failed(e) || clock_monotonic_ms() < c->retry_ms)
+    struct err e = keep_lock(p, connection);
+    if (p->trouble != TROUBLE_NONE)
+        leader_wake(p->leader); /* it is tried again soon: no long pause */
+    if (failed(e) || clock_monotonic_ms() < p->retry_ms)
         return e;
-    e = bus_nats_ready(c->config.nats);
+    e = bus_nats_ready(p->config.nats);
     if (!failed(e))
-        return c->letters_due && c->trouble != TROUBLE_REFUSED
-                   ? retry_letters(c, connection, more)
-                   : publish_next(c, connection, more);
-    record_bus(c, e);
+        return p->letters_due && p->trouble != TROUBLE_REFUSED
+                   ? retry_letters(p, connection, more)
+                   : publish_next(p, connection, more);
+    record_bus(p, e);
     return ERR_NONE;
 }
 
 static void publisher_end(void *arg)
 {
-    struct publisher *c = arg;
+    struct publisher *p = arg;
 
-    gauge_set(c->active, 0);
-    gauge_set(c->refused, 0);
-    set_bus(c, ERR_NONE); /* another replica's to report */
+    gauge_set(p->active, 0);
+    gauge_set(p->refused, 0);
+    set_bus(p, ERR_NONE); /* another replica's to report */
 }
 
-static void publisher_free(struct publisher *c)
+static void publisher_free(struct publisher *p)
 {
-    pthread_mutex_destroy(&c->lock);
-    json_decref(c->refused_events);
-    free(c);
+    pthread_mutex_destroy(&p->lock);
+    json_decref(p->refused_events);
+    free(p);
 }
 
 struct err publisher_start(const struct publisher_config *config, struct publisher **out)
 {
-    struct publisher *c = calloc(1, sizeof *c);
+    struct publisher *p = calloc(1, sizeof *p);
 
-    if (c == NULL)
+    if (p == NULL)
         return err_memory();
-    c->config = *config;
-    pthread_mutex_init(&c->lock, NULL);
-    c->refused_events = json_array();
-    c->active = metrics_gauge(config->metrics, "relay_active", "task=publisher");
-    c->refused = metrics_gauge(config->metrics, "events_refused", "");
+    p->config = *config;
+    pthread_mutex_init(&p->lock, NULL);
+    p->refused_events = json_array();
+    p->active = metrics_gauge(config->metrics, "relay_active", "task=publisher");
+    p->refused = metrics_gauge(config->metrics, "events_refused", "");
     struct leader_config leader = {.name = "publisher",
                                    .database_url = config->database_url,
                                    .lock = PUBLISHER_LOCK,
@@ -478,28 +479,28 @@ struct err publisher_start(const struct publisher_config *config, struct publish
                                    .begin = publisher_begin,
                                    .work = publisher_work,
                                    .end = publisher_end,
-                                   .arg = c};
+                                   .arg = p};
     if (leader.takeover_ms < 2 * BUS_NATS_WAIT_MS)
         leader.takeover_ms = 2 * BUS_NATS_WAIT_MS;
     struct err e =
-        c->refused_events == NULL ? err_memory() : leader_start(&leader, &c->leader);
+        p->refused_events == NULL ? err_memory() : leader_start(&leader, &p->leader);
     if (failed(e))
-        publisher_free(c);
+        publisher_free(p);
     else
-        *out = c;
+        *out = p;
     return e;
 }
 
-void publisher_wake(struct publisher *c)
+void publisher_wake(struct publisher *p)
 {
-    if (c != NULL)
-        leader_wake(c->leader);
+    if (p != NULL)
+        leader_wake(p->leader);
 }
 
-void publisher_stop(struct publisher *c)
+void publisher_stop(struct publisher *p)
 {
-    if (c == NULL)
+    if (p == NULL)
         return;
-    leader_stop(c->leader);
-    publisher_free(c);
+    leader_stop(p->leader);
+    publisher_free(p);
 }

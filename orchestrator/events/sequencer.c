@@ -101,56 +101,56 @@ struct placing {
 static void on_placed(void *arg, const struct db_rows *rows)
 {
     struct placing *placing = arg;
-    struct sequencer *o = placing->outbox;
+    struct sequencer *s = placing->outbox;
 
     placing->count = db_number(rows, 0, 0);
-    if (placing->count > 0 && db_number(rows, 0, 1) > o->highest)
-        o->highest = db_number(rows, 0, 1);
-    for (int i = 0; o->config.local != NULL && placing->count > 0 && i < rows->count;
+    if (placing->count > 0 && db_number(rows, 0, 1) > s->highest)
+        s->highest = db_number(rows, 0, 1);
+    for (int i = 0; s->config.local != NULL && placing->count > 0 && i < rows->count;
          i++) {
         struct event event;
         if (!failed(event_read(rows, i, 2, &event)))
-            bus_local_publish(o->config.local, &event);
+            bus_local_publish(s->config.local, &event);
     }
 }
 
 /* More will come soon; the publisher and the readers can go on. */
-static void notify_placed(struct sequencer *o)
+static void notify_placed(struct sequencer *s)
 {
-    o->placed_ms = clock_monotonic_ms();
-    leader_wake(o->leader);
-    publisher_wake(o->publisher);
-    if (o->config.on_placed != NULL)
-        o->config.on_placed(o->config.arg);
+    s->placed_ms = clock_monotonic_ms();
+    leader_wake(s->leader);
+    publisher_wake(s->publisher);
+    if (s->config.on_placed != NULL)
+        s->config.on_placed(s->config.arg);
 }
 
-static void notify_relay(const struct sequencer *o, bool here)
+static void notify_relay(const struct sequencer *s, bool here)
 {
-    if (o->config.on_relay != NULL)
-        o->config.on_relay(o->config.arg, here);
+    if (s->config.on_relay != NULL)
+        s->config.on_relay(s->config.arg, here);
 }
 
 /* A sweep reads all ids. */
-static struct err place(struct sequencer *o, struct dedicated *connection, bool sweep,
+static struct err place(struct sequencer *s, struct dedicated *connection, bool sweep,
                         bool *more)
 {
-    struct placing placing = {.outbox = o};
+    struct placing placing = {.outbox = s};
     struct db_query query = leader_query("place", "iibb", "+iI" EVENT_SHAPE_MAYBE, PLACE);
     struct db_query any = leader_query("any_unplaced", "i", "+b", ANY_UNPLACED);
     bool found = false;
 
-    any.values[0] = db_i(sweep ? 0 : o->floor);
+    any.values[0] = db_i(sweep ? 0 : s->floor);
     struct err e = dedicated_run(connection, &any, false, on_answer, &found);
     if (failed(e) || !found)
         return e;
     query.values[0] = db_i(PLACE_MOST);
     query.values[1] = any.values[0];
-    query.values[2] = db_i(o->config.nats == NULL);
-    query.values[3] = db_i(o->config.local != NULL);
+    query.values[2] = db_i(s->config.nats == NULL);
+    query.values[3] = db_i(s->config.local != NULL);
     e = dedicated_run(connection, &query, true, on_placed, &placing);
     *more = placing.count == PLACE_MOST;
     if (!failed(e) && placing.count > 0)
-        notify_placed(o);
+        notify_placed(s);
     return e;
 }
 
@@ -203,17 +203,17 @@ static void on_pruned(void *more, const struct db_rows *rows)
                  db_number(rows, 0, 2));
 }
 
-static struct err prune(struct sequencer *o, struct dedicated *connection, bool *more)
+static struct err prune(struct sequencer *s, struct dedicated *connection, bool *more)
 {
     struct db_query query = leader_query("prune_events", "ii", "*iii", PRUNE);
     struct db_query any = leader_query("any_old", "i", "+b", ANY_OLD);
     bool found = false;
 
-    any.values[0] = db_i(o->config.keep_ms);
+    any.values[0] = db_i(s->config.keep_ms);
     struct err e = dedicated_run(connection, &any, false, on_answer, &found);
     if (failed(e) || !found)
         return e;
-    query.values[0] = db_i(o->config.keep_ms);
+    query.values[0] = db_i(s->config.keep_ms);
     query.values[1] = db_i(PRUNE_MOST);
     return dedicated_run(connection, &query, true, on_pruned, more);
 }
@@ -238,80 +238,80 @@ struct backlog {
     int64_t unplaced, unpublished, lag_ms, dead, waiting;
 };
 
-static void set_gauges(struct sequencer *o, struct backlog backlog)
+static void set_gauges(struct sequencer *s, struct backlog backlog)
 {
-    gauge_set(o->unplaced, backlog.unplaced);
-    gauge_set(o->unpublished, backlog.unpublished);
-    gauge_set(o->lag_ms, backlog.lag_ms);
-    gauge_set(o->dead, backlog.dead);
-    gauge_set(o->waiting, backlog.waiting);
-    atomic_store(&o->waiting_for_place, backlog.unplaced);
-    atomic_store(&o->waiting_for_bus, backlog.unpublished);
-    atomic_store(&o->oldest_ms, backlog.lag_ms);
+    gauge_set(s->unplaced, backlog.unplaced);
+    gauge_set(s->unpublished, backlog.unpublished);
+    gauge_set(s->lag_ms, backlog.lag_ms);
+    gauge_set(s->dead, backlog.dead);
+    gauge_set(s->waiting, backlog.waiting);
+    atomic_store(&s->waiting_for_place, backlog.unplaced);
+    atomic_store(&s->waiting_for_bus, backlog.unpublished);
+    atomic_store(&s->oldest_ms, backlog.lag_ms);
 }
 
-static struct err too_many(struct sequencer *o, long long count, const char *what)
+static struct err too_many(struct sequencer *s, long long count, const char *what)
 {
-    if (count <= o->config.backlog_max)
+    if (count <= s->config.backlog_max)
         return ERR_NONE;
     return err_make(
         ERR_UNAVAILABLE,
         "%lld events wait for %s, the oldest for %lld s (backlog_max is %" PRId64 ").",
-        count, what, atomic_load(&o->oldest_ms) / 1000, o->config.backlog_max);
+        count, what, atomic_load(&s->oldest_ms) / 1000, s->config.backlog_max);
 }
 
-struct sequencer_health sequencer_health(struct sequencer *o)
+struct sequencer_health sequencer_health(struct sequencer *s)
 {
-    struct sequencer_health health = {.events = leader_health(o->leader),
+    struct sequencer_health health = {.events = leader_health(s->leader),
                                       .nats = ERR_NONE};
 
     if (!failed(health.events))
-        health.events = too_many(o, atomic_load(&o->waiting_for_place), "a position");
-    if (o->publisher != NULL)
-        health.nats = publisher_health(o->publisher);
-    if (o->publisher != NULL && !failed(health.nats))
-        health.nats = too_many(o, atomic_load(&o->waiting_for_bus), "NATS");
+        health.events = too_many(s, atomic_load(&s->waiting_for_place), "a position");
+    if (s->publisher != NULL)
+        health.nats = publisher_health(s->publisher);
+    if (s->publisher != NULL && !failed(health.nats))
+        health.nats = too_many(s, atomic_load(&s->waiting_for_bus), "NATS");
     return health;
 }
 
 static void on_backlog(void *arg, const struct db_rows *rows)
 {
-    struct sequencer *o = arg;
+    struct sequencer *s = arg;
     int64_t now = clock_monotonic_ms();
     const struct backlog b = {db_number(rows, 0, 0), db_number(rows, 0, 1),
                               db_number(rows, 0, 2), db_number(rows, 0, 3),
                               db_number(rows, 0, 4)};
 
-    set_gauges(o, b);
-    if (b.unplaced + b.unpublished < BACKLOG_LOGGED || now < o->warned_ms)
+    set_gauges(s, b);
+    if (b.unplaced + b.unpublished < BACKLOG_LOGGED || now < s->warned_ms)
         return;
     log_warn("events_backlog",
              "unplaced=%" PRId64 " unpublished=%" PRId64 " oldest_ms=%" PRId64,
              b.unplaced, b.unpublished, b.lag_ms);
-    o->warned_ms = now + WARN_EVERY_MS;
+    s->warned_ms = now + WARN_EVERY_MS;
 }
 
-static struct err report(struct sequencer *o, struct dedicated *connection)
+static struct err report(struct sequencer *s, struct dedicated *connection)
 {
     struct db_query query = leader_query("backlog", "i", "+iiiii", BACKLOG);
 
     query.values[0] = db_i(COUNTED_MOST);
-    return dedicated_run(connection, &query, false, on_backlog, o);
+    return dedicated_run(connection, &query, false, on_backlog, s);
 }
 
 /* ---- the leader task -------------------------------------------------------------------- */
 
 static struct err sequencer_begin(void *arg, struct dedicated *connection)
 {
-    struct sequencer *o = arg;
+    struct sequencer *s = arg;
     struct db_query query = leader_query(
         "hold", "t", NULL, "UPDATE orders.relay SET holder = $1, held_since = now()");
 
-    o->floor = o->before = o->highest = 0;
-    o->sweep_ms = o->prune_ms = o->report_ms = o->listen_ms = o->warned_ms = 0;
-    gauge_set(o->active, 1);
-    notify_relay(o, true);
-    query.values[0] = db_t(o->config.owner);
+    s->floor = s->before = s->highest = 0;
+    s->sweep_ms = s->prune_ms = s->report_ms = s->listen_ms = s->warned_ms = 0;
+    gauge_set(s->active, 1);
+    notify_relay(s, true);
+    query.values[0] = db_t(s->config.owner);
     return dedicated_run(connection, &query, true, NULL, NULL);
 }
 
@@ -325,113 +325,113 @@ static bool due(int64_t *when_ms, int64_t every_ms)
     return true;
 }
 
-static bool at_rest(const struct sequencer *o)
+static bool at_rest(const struct sequencer *s)
 {
-    return clock_monotonic_ms() - o->placed_ms > REPORT_AT_REST_MS;
+    return clock_monotonic_ms() - s->placed_ms > REPORT_AT_REST_MS;
 }
 
 static struct err sequencer_work(void *arg, struct dedicated *connection, bool *more)
 {
-    struct sequencer *o = arg;
-    bool pruned_more = false, sweep = due(&o->sweep_ms, SWEEP_EVERY_MS);
+    struct sequencer *s = arg;
+    bool pruned_more = false, sweep = due(&s->sweep_ms, SWEEP_EVERY_MS);
     struct err e = ERR_NONE;
 
-    if (o->config.local != NULL && due(&o->listen_ms, LISTEN_EVERY_MS))
-        bus_local_listen(o->config.local);
-    if (due(&o->report_ms, at_rest(o) ? REPORT_AT_REST_MS : REPORT_EVERY_MS))
-        e = report(o, connection);
+    if (s->config.local != NULL && due(&s->listen_ms, LISTEN_EVERY_MS))
+        bus_local_listen(s->config.local);
+    if (due(&s->report_ms, at_rest(s) ? REPORT_AT_REST_MS : REPORT_EVERY_MS))
+        e = report(s, connection);
     if (!failed(e))
-        e = place(o, connection, sweep, more);
+        e = place(s, connection, sweep, more);
     if (failed(e))
         return e; /* what this sweep did not place stays above the floor */
     if (sweep && *more) {
-        o->sweep_ms = 0; /* it did not reach the end */
+        s->sweep_ms = 0; /* it did not reach the end */
     } else if (sweep) {
-        o->floor = o->before;
-        o->before = o->highest;
+        s->floor = s->before;
+        s->before = s->highest;
     }
-    if (!*more && due(&o->prune_ms, o->config.prune_every_ms))
-        e = prune(o, connection, &pruned_more);
+    if (!*more && due(&s->prune_ms, s->config.prune_every_ms))
+        e = prune(s, connection, &pruned_more);
     if (pruned_more)
-        o->prune_ms = 0;
+        s->prune_ms = 0;
     return e;
 }
 
 static void sequencer_end(void *arg)
 {
-    struct sequencer *o = arg;
+    struct sequencer *s = arg;
 
-    notify_relay(o, false); /* first: closing a socket takes time */
-    if (o->config.local != NULL)
-        bus_local_unlisten(o->config.local);
-    gauge_set(o->active, 0);
-    set_gauges(o, (struct backlog){0}); /* another replica reports it now */
+    notify_relay(s, false); /* first: closing a socket takes time */
+    if (s->config.local != NULL)
+        bus_local_unlisten(s->config.local);
+    gauge_set(s->active, 0);
+    set_gauges(s, (struct backlog){0}); /* another replica reports it now */
 }
 
 /* ---- life -------------------------------------------------------------------------- */
 
-static struct err start_sequencer(struct sequencer *o)
+static struct err start_sequencer(struct sequencer *s)
 {
     return leader_start(&(struct leader_config){.name = "sequencer",
-                                                .database_url = o->config.database_url,
+                                                .database_url = s->config.database_url,
                                                 .lock = SEQUENCER_LOCK,
-                                                .takeover_ms = o->config.takeover_ms,
-                                                .every_ms = o->config.every_ms,
+                                                .takeover_ms = s->config.takeover_ms,
+                                                .every_ms = s->config.every_ms,
                                                 .begin = sequencer_begin,
                                                 .work = sequencer_work,
                                                 .end = sequencer_end,
-                                                .arg = o},
-                        &o->leader);
+                                                .arg = s},
+                        &s->leader);
 }
 
-static struct err start_publisher(struct sequencer *o)
+static struct err start_publisher(struct sequencer *s)
 {
     return publisher_start(
-        &(struct publisher_config){.database_url = o->config.database_url,
-                                   .every_ms = o->config.every_ms,
-                                   .takeover_ms = o->config.takeover_ms,
-                                   .attempts = o->config.nats_attempts,
-                                   .nats = o->config.nats,
-                                   .metrics = o->config.metrics},
-        &o->publisher);
+        &(struct publisher_config){.database_url = s->config.database_url,
+                                   .every_ms = s->config.every_ms,
+                                   .takeover_ms = s->config.takeover_ms,
+                                   .attempts = s->config.nats_attempts,
+                                   .nats = s->config.nats,
+                                   .metrics = s->config.metrics},
+        &s->publisher);
 }
 
 struct err sequencer_start(const struct sequencer_config *config, struct sequencer **out)
 {
-    struct sequencer *o = calloc(1, sizeof *o);
+    struct sequencer *s = calloc(1, sizeof *s);
 
-    if (o == NULL)
+    if (s == NULL)
         return err_memory();
-    o->config = *config;
-    o->active = metrics_gauge(config->metrics, "relay_active", "task=sequencer");
-    o->unplaced = metrics_gauge(config->metrics, "events_unplaced", "");
+    s->config = *config;
+    s->active = metrics_gauge(config->metrics, "relay_active", "task=sequencer");
+    s->unplaced = metrics_gauge(config->metrics, "events_unplaced", "");
     if (config->nats != NULL) { /* of a bus */
-        o->unpublished = metrics_gauge(config->metrics, "events_unpublished", "");
-        o->dead = metrics_gauge(config->metrics, "events_dead_letters", "state=given_up");
-        o->waiting = metrics_gauge(config->metrics, "events_dead_letters", "state=tried");
+        s->unpublished = metrics_gauge(config->metrics, "events_unpublished", "");
+        s->dead = metrics_gauge(config->metrics, "events_dead_letters", "state=given_up");
+        s->waiting = metrics_gauge(config->metrics, "events_dead_letters", "state=tried");
     }
-    o->lag_ms = metrics_gauge(config->metrics, "events_lag_ms", "");
-    struct err e = config->nats != NULL ? start_publisher(o) : ERR_NONE;
+    s->lag_ms = metrics_gauge(config->metrics, "events_lag_ms", "");
+    struct err e = config->nats != NULL ? start_publisher(s) : ERR_NONE;
     if (!failed(e)) /* last: it wakes the other */
-        e = start_sequencer(o);
+        e = start_sequencer(s);
     if (failed(e))
-        sequencer_stop(o);
+        sequencer_stop(s);
     else
-        *out = o;
+        *out = s;
     return e;
 }
 
-void sequencer_wake(struct sequencer *o)
+void sequencer_wake(struct sequencer *s)
 {
-    if (o != NULL)
-        leader_wake(o->leader);
+    if (s != NULL)
+        leader_wake(s->leader);
 }
 
-void sequencer_stop(struct sequencer *o)
+void sequencer_stop(struct sequencer *s)
 {
-    if (o == NULL)
+    if (s == NULL)
         return;
-    leader_stop(o->leader);
-    publisher_stop(o->publisher);
-    free(o);
+    leader_stop(s->leader);
+    publisher_stop(s->publisher);
+    free(s);
 }

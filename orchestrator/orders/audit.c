@@ -379,13 +379,9 @@ enum {
     COLUMN_REQUEST,
 };
 
-static bool add_event(struct arena *arena, Orders__V1__GetCheckoutReply *reply,
-                      const struct db_rows *rows, int row)
+static void fill_event(Orders__V1__CheckoutEvent *event, const struct db_rows *rows,
+                       int row)
 {
-    Orders__V1__CheckoutEvent *event = arena_alloc(arena, sizeof *event);
-
-    if (event == NULL)
-        return false;
     orders__v1__checkout_event__init(event);
     event->type = (char *)db_text(rows, row, COLUMN_NAME);
     event->sequence = db_number(rows, row, COLUMN_NUMBER);
@@ -393,17 +389,11 @@ static bool add_event(struct arena *arena, Orders__V1__GetCheckoutReply *reply,
     event->published_at_ms = db_number(rows, row, COLUMN_PUBLISHED_AT);
     event->refused_at_ms = db_number(rows, row, COLUMN_REFUSED_AT);
     event->refusal = (char *)db_text(rows, row, COLUMN_CAUSE);
-    reply->events[reply->n_events++] = event;
-    return true;
 }
 
-static bool add_incident(struct arena *arena, Orders__V1__GetCheckoutReply *reply,
-                         const struct db_rows *rows, int row)
+static void fill_incident(Orders__V1__CheckoutIncident *incident,
+                          const struct db_rows *rows, int row)
 {
-    Orders__V1__CheckoutIncident *incident = arena_alloc(arena, sizeof *incident);
-
-    if (incident == NULL)
-        return false;
     orders__v1__checkout_incident__init(incident);
     incident->kind = (char *)db_text(rows, row, COLUMN_NAME);
     incident->epoch = db_number(rows, row, COLUMN_NUMBER);
@@ -412,19 +402,21 @@ static bool add_incident(struct arena *arena, Orders__V1__GetCheckoutReply *repl
     incident->tries = db_number(rows, row, COLUMN_TRIES);
     incident->cause = (char *)db_text(rows, row, COLUMN_CAUSE);
     incident->at_ms = db_number(rows, row, COLUMN_AT);
-    reply->incidents[reply->n_incidents++] = incident;
-    return true;
 }
 
 static struct err fill_detail(struct arena *arena, const struct db_rows *rows,
                               Orders__V1__GetCheckoutReply *reply)
 {
     size_t count = (size_t)rows->count;
+    Orders__V1__CheckoutEvent *events = arena_alloc(arena, sizeof *events * count);
+    Orders__V1__CheckoutIncident *incidents =
+        arena_alloc(arena, sizeof *incidents * count);
 
     reply->checkout = arena_alloc(arena, sizeof *reply->checkout);
     reply->incidents = arena_alloc(arena, sizeof *reply->incidents * count);
     reply->events = arena_alloc(arena, sizeof *reply->events * count);
-    if (reply->checkout == NULL || reply->incidents == NULL || reply->events == NULL)
+    if (reply->checkout == NULL || reply->incidents == NULL || reply->events == NULL ||
+        events == NULL || incidents == NULL)
         return err_memory();
     read_checkout(reply->checkout, rows, 0);
     reply->payment_method_id = (char *)db_text(rows, 0, COLUMN_METHOD);
@@ -434,11 +426,14 @@ static struct err fill_detail(struct arena *arena, const struct db_rows *rows,
     reply->money = (char *)db_text(rows, 0, COLUMN_MONEY);
     reply->request_id = (char *)db_text(rows, 0, COLUMN_REQUEST);
     reply->ordered_at_ms = db_number(rows, 0, COLUMN_ORDERED_AT);
-    for (int i = 0; i < rows->count && db_text(rows, i, COLUMN_NAME) != NULL; i++) {
-        bool event = db_bool(rows, i, COLUMN_IS_EVENT);
-        if (!(event ? add_event : add_incident)(arena, reply, rows, i))
-            return err_memory();
-    }
+    for (int i = 0; i < rows->count && db_text(rows, i, COLUMN_NAME) != NULL; i++)
+        if (db_bool(rows, i, COLUMN_IS_EVENT)) {
+            fill_event(&events[i], rows, i);
+            reply->events[reply->n_events++] = &events[i];
+        } else {
+            fill_incident(&incidents[i], rows, i);
+            reply->incidents[reply->n_incidents++] = &incidents[i];
+        }
     return ERR_NONE;
 }
 
