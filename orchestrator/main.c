@@ -321,6 +321,21 @@ static struct err start_events(struct environment *env)
     return failed(e) ? e : sequencer_start(&config, &env->sequencer);
 }
 
+static struct err serve(struct environment *env, const struct runtime_settings *host)
+{
+    const uint8_t *cursor_key = runtime_derive(&env->host, CURSORS);
+
+    if (cursor_key == NULL)
+        return err_memory();
+    orchestrator_init(&env->orchestrator, env->db, env->sagas, cursor_key);
+    events_service_init(&env->events, env->db, env->feed, env->bus_nats != NULL);
+    ProtobufCService *const services[] = {&env->orchestrator.service.base,
+                                          &env->events.service.base};
+    env->host.health_parts = health_parts;
+    struct err e = runtime_serve_all(&env->host, host, services, 2, health, env);
+    return failed(e) ? e : runtime_follow_tls(&env->host, host, use_certificates, env);
+}
+
 static struct err start(void *arg)
 {
     struct environment *env = arg;
@@ -353,18 +368,7 @@ static struct err start(void *arg)
         e = start_events(env);
     if (!failed(e))
         e = start_workers(env);
-    if (failed(e))
-        return e;
-    const uint8_t *cursor_key = runtime_derive(&env->host, CURSORS);
-    if (cursor_key == NULL)
-        return err_memory();
-    orchestrator_init(&env->orchestrator, env->db, env->sagas, cursor_key);
-    events_service_init(&env->events, env->db, env->feed, env->bus_nats != NULL);
-    ProtobufCService *const services[] = {&env->orchestrator.service.base,
-                                          &env->events.service.base};
-    env->host.health_parts = health_parts;
-    e = runtime_serve_all(&env->host, &host, services, 2, health, env);
-    return failed(e) ? e : runtime_follow_tls(&env->host, &host, use_certificates, env);
+    return failed(e) ? e : serve(env, &host);
 }
 
 /* From now on as a replica that starts now makes them. */

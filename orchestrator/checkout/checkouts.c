@@ -207,7 +207,7 @@ struct err checkouts_found(const struct db_rows *rows, struct arena *arena,
  * the planner read the whole index of unfinished checkouts, dead entries and all.
  */
 const struct db_kind CHECKOUTS_TRANSITION = {
-    .name = "turn",
+    .name = "turn",    /* its failpoints are named after it: docs/faults.md */
     .head = "tittttti" /* order, epoch, to, reason, message, subject, step, tries */
             "tt",      /* cause, money */
     .write =

@@ -56,8 +56,8 @@ static void reply_refused(struct waiter *waiter, struct err refusal)
     waiter_finish(waiter, &aborting);
 }
 
-/* No saga here has the key: answers with the checkout's end, or joins a saga that began
- * meanwhile, or polls: it runs in another process, or has just ended. */
+/* The key had a checkout before: answers with its end, or waits for it: in its saga here, or
+ * by polling if it runs in another process or has just ended. */
 static void follow(const struct placing *p, const struct checkout *known)
 {
     const struct placing own = *p;
