@@ -3,9 +3,9 @@
 #include "orchestrator/events_service.h"
 
 #include "base/ids.h"
-#include "orchestrator/cursors.h"
-#include "orchestrator/dead_letters.h"
-#include "orchestrator/event.h"
+#include "orchestrator/events/bus/event.h"
+#include "orchestrator/events/cursors.h"
+#include "orchestrator/events/dead_letters.h"
 
 enum { READ_MAX = 1000, WAIT_MAX_MS = 60000, LIST_DEFAULT = 100 };
 
@@ -13,6 +13,22 @@ static struct events_service *self(Events__V1__Events_Service *service)
 {
     return (struct events_service *)service;
 }
+
+/*
+ * Defines the handler `name` of a method: checks the request `in`, then runs `statement` with
+ * `db` and the context `ctx`.
+ */
+#define METHOD(name, method, check, statement)                                           \
+    static void name(Events__V1__Events_Service *service,                                \
+                     const Events__V1__##method##Request *in,                            \
+                     Events__V1__##method##Reply_Closure reply, void *call)              \
+    {                                                                                    \
+        struct db *db = self(service)->db;                                               \
+        struct request_context ctx;                                                      \
+                                                                                         \
+        if (request_context_open(&ctx, call, (ProtobufCClosure)reply, check))            \
+            statement;                                                                   \
+    }
 
 static struct err check_cursor(const char *name)
 {
@@ -59,36 +75,28 @@ static void read_events(Events__V1__Events_Service *service,
 
 /* ---- commit ------------------------------------------------------------------------ */
 
+static struct err check_position(int64_t position)
+{
+    if (position >= 0)
+        return ERR_NONE;
+    return err_make(ERR_INVALID_ARGUMENT, "position must be 0 or more, not %lld.",
+                    (long long)position);
+}
+
 static struct err check_commit(const Events__V1__CommitRequest *in)
 {
-    if (in->position < 0)
-        return err_make(ERR_INVALID_ARGUMENT, "position must be 0 or more, not %lld.",
-                        (long long)in->position);
-    return check_cursor(in->cursor);
+    struct err e = check_position(in->position);
+
+    return failed(e) ? e : check_cursor(in->cursor);
 }
 
-static void commit(Events__V1__Events_Service *service,
-                   const Events__V1__CommitRequest *in,
-                   Events__V1__CommitReply_Closure reply, void *call)
-{
-    struct request_context ctx;
-
-    if (request_context_open(&ctx, call, (ProtobufCClosure)reply, check_commit(in)))
-        cursors_commit(self(service)->db, &ctx, rpc_call_caller(call), in);
-}
+METHOD(commit, Commit, check_commit(in),
+       cursors_commit(db, &ctx, rpc_call_caller(call), in))
 
 /* ---- for operators ----------------------------------------------------------------- */
 
-static void get_lag(Events__V1__Events_Service *service,
-                    const Events__V1__GetLagRequest *in,
-                    Events__V1__GetLagReply_Closure reply, void *call)
-{
-    struct request_context ctx;
-
-    (void)in;
-    if (request_context_open(&ctx, call, (ProtobufCClosure)reply, ERR_NONE))
-        cursors_lag(self(service)->db, &ctx, self(service)->has_bus);
-}
+METHOD(get_lag, GetLag, ((void)in, ERR_NONE),
+       cursors_lag(db, &ctx, self(service)->has_bus))
 
 static struct err check_replay(const struct events_service *service,
                                const Events__V1__ReplayRequest *in)
@@ -102,18 +110,9 @@ static struct err check_replay(const struct events_service *service,
     return ERR_NONE;
 }
 
-static void replay(Events__V1__Events_Service *service,
-                   const Events__V1__ReplayRequest *in,
-                   Events__V1__ReplayReply_Closure reply, void *call)
-{
-    struct request_context ctx;
+METHOD(replay, Replay, check_replay(self(service), in), cursors_replay(db, &ctx, in))
 
-    if (request_context_open(&ctx, call, (ProtobufCClosure)reply,
-                             check_replay(self(service), in)))
-        cursors_replay(self(service)->db, &ctx, in);
-}
-
-/* Names a caller's cursor, from outside. */
+/* A cursor of any caller, for operators. */
 static struct err check_whose(const char *caller, const char *cursor)
 {
     if (!name_valid(caller))
@@ -122,30 +121,16 @@ static struct err check_whose(const char *caller, const char *cursor)
     return check_cursor(cursor);
 }
 
-static void reset_cursor(Events__V1__Events_Service *service,
-                         const Events__V1__ResetCursorRequest *in,
-                         Events__V1__ResetCursorReply_Closure reply, void *call)
+static struct err check_reset(const Events__V1__ResetCursorRequest *in)
 {
-    struct request_context ctx;
     struct err e = check_whose(in->caller, in->cursor);
 
-    if (!failed(e) && in->position < 0)
-        e = err_make(ERR_INVALID_ARGUMENT, "position must be 0 or more, not %lld.",
-                     (long long)in->position);
-    if (request_context_open(&ctx, call, (ProtobufCClosure)reply, e))
-        cursors_reset(self(service)->db, &ctx, in);
+    return failed(e) ? e : check_position(in->position);
 }
 
-static void delete_cursor(Events__V1__Events_Service *service,
-                          const Events__V1__DeleteCursorRequest *in,
-                          Events__V1__DeleteCursorReply_Closure reply, void *call)
-{
-    struct request_context ctx;
-
-    if (request_context_open(&ctx, call, (ProtobufCClosure)reply,
-                             check_whose(in->caller, in->cursor)))
-        cursors_delete(self(service)->db, &ctx, in);
-}
+METHOD(reset_cursor, ResetCursor, check_reset(in), cursors_reset(db, &ctx, in))
+METHOD(delete_cursor, DeleteCursor, check_whose(in->caller, in->cursor),
+       cursors_delete(db, &ctx, in))
 
 /* ---- dead letters ------------------------------------------------------------------ */
 
@@ -179,7 +164,7 @@ static struct err check_newest(const Events__V1__ListDeadLettersRequest *in)
     return ERR_NONE;
 }
 
-/* What is of newest_first alone must not be overlooked without it. */
+/* Filters are of newest_first alone: without it they are an error, not ignored. */
 static bool has_filter(const Events__V1__ListDeadLettersRequest *in)
 {
     return in->before != 0 || in->order_id[0] != '\0' || in->user_id[0] != '\0' ||
@@ -199,40 +184,21 @@ static struct err check_dead_letters(const Events__V1__ListDeadLettersRequest *i
                           : ERR_NONE;
 }
 
-static void list_dead_letters(Events__V1__Events_Service *service,
-                              const Events__V1__ListDeadLettersRequest *in,
-                              Events__V1__ListDeadLettersReply_Closure reply, void *call)
+static void list_letters(struct db *db, const struct request_context *ctx,
+                         Events__V1__ListDeadLettersRequest request)
 {
-    struct request_context ctx;
-    Events__V1__ListDeadLettersRequest request = *in;
-
-    if (in->limit == 0)
+    if (request.limit == 0)
         request.limit = LIST_DEFAULT;
-    if (request_context_open(&ctx, call, (ProtobufCClosure)reply, check_dead_letters(in)))
-        dead_letters_list(self(service)->db, &ctx, &request);
+    dead_letters_list(db, ctx, &request);
 }
 
-static void resend_dead_letters(Events__V1__Events_Service *service,
-                                const Events__V1__ResendDeadLettersRequest *in,
-                                Events__V1__ResendDeadLettersReply_Closure reply,
-                                void *call)
-{
-    struct request_context ctx;
-
-    if (request_context_open(&ctx, call, (ProtobufCClosure)reply,
-                             in->id[0] == '\0' ? ERR_NONE : check_event_id(in->id)))
-        dead_letters_resend(self(service)->db, &ctx, in);
-}
-
-static void drop_dead_letter(Events__V1__Events_Service *service,
-                             const Events__V1__DropDeadLetterRequest *in,
-                             Events__V1__DropDeadLetterReply_Closure reply, void *call)
-{
-    struct request_context ctx;
-
-    if (request_context_open(&ctx, call, (ProtobufCClosure)reply, check_event_id(in->id)))
-        dead_letters_drop(self(service)->db, &ctx, rpc_call_caller(call), in);
-}
+METHOD(list_dead_letters, ListDeadLetters, check_dead_letters(in),
+       list_letters(db, &ctx, *in))
+METHOD(resend_dead_letters, ResendDeadLetters,
+       in->id[0] == '\0' ? ERR_NONE : check_event_id(in->id),
+       dead_letters_resend(db, &ctx, in))
+METHOD(drop_dead_letter, DropDeadLetter, check_event_id(in->id),
+       dead_letters_drop(db, &ctx, rpc_call_caller(call), in))
 
 void events_service_init(struct events_service *service, struct db *db, struct feed *feed,
                          bool has_bus)

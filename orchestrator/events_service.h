@@ -4,7 +4,7 @@
 #include <stdbool.h>
 
 #include "db/db.h"
-#include "orchestrator/feed.h"
+#include "orchestrator/events/feed.h"
 #include "proto/events.pb-c.h"
 
 struct events_service {

@@ -5,13 +5,13 @@
 #include "base/log.h"
 #include "base/worker.h"
 #include "db/db.h"
+#include "orchestrator/events/sequencer.h"
 #include "orchestrator/events_service.h"
-#include "orchestrator/orders.h"
-#include "orchestrator/outbox.h"
-#include "orchestrator/place.h"
-#include "orchestrator/prune.h"
-#include "orchestrator/recover.h"
-#include "orchestrator/saga.h"
+#include "orchestrator/kinds.h"
+#include "orchestrator/orders/prune.h"
+#include "orchestrator/saga/engine.h"
+#include "orchestrator/saga/recovery.h"
+#include "orchestrator/saga/steps.h"
 #include "orchestrator/service.h"
 #include "rpc/auth/reload.h"
 #include "rpc/client/channel.h"
@@ -120,12 +120,12 @@ struct environment {
     struct orchestrator orchestrator;
     struct bus_local *bus_local;
     struct bus_nats *bus_nats;
-    struct outbox *outbox;
+    struct sequencer *sequencer;
     struct feed *feed;
     struct events_service events;
     struct pruning pruning;
     struct worker *expirer, *recoverer, *pruner;
-    struct follow *follow; /* keeps the channels' keys as the services' file is */
+    struct follow *follow; /* updates the channels' keys from the services' file */
 };
 
 static const char CURSORS[] = "orders.cursor"; /* of key_derive */
@@ -137,11 +137,11 @@ static struct err health(void *arg)
     return db_health(env->db);
 }
 
-/* No order waits for the relay: it is told beside. */
+/* No order waits for the relay, so it is a part of its own. */
 static size_t health_parts(void *arg, struct rpc_health_part *parts)
 {
     const struct environment *env = arg;
-    struct outbox_health relay = outbox_health(env->outbox);
+    struct sequencer_health relay = sequencer_health(env->sequencer);
     size_t count = 0;
 
     parts[count++] = (struct rpc_health_part){"events", relay.events};
@@ -161,7 +161,7 @@ static struct err open_database(struct environment *env)
         .metrics = env->runtime.metrics,
     };
 
-    orders_configure(&config);
+    orchestrator_configure(&config);
     return db_open(&config, &env->db);
 }
 
@@ -212,7 +212,7 @@ static int64_t count_sagas(void *sagas)
     return (int64_t)(sagas_config(sagas)->most - sagas_room(sagas));
 }
 
-/* Chores that rest are told of what there is for them. */
+/* Ends the pauses of the background tasks that have something to do. */
 static void on_work(void *arg)
 {
     struct environment *env = arg;
@@ -225,7 +225,7 @@ static void on_order(void *arg)
 {
     struct environment *env = arg;
 
-    outbox_stir(env->outbox);
+    sequencer_wake(env->sequencer);
 }
 
 static struct err open_sagas(struct environment *env)
@@ -242,10 +242,10 @@ static struct err open_sagas(struct environment *env)
         .most = (size_t)env->settings.in_flight_max * 3 / 4 + 1,
         .on_work = on_work,
         .on_order = on_order,
-        .chores = env,
+        .arg = env,
     };
 
-    config.steps = place_steps(&config.step_count);
+    config.steps = steps_of_checkout(&config.step_count);
     struct err e = sagas_open(&config, &env->sagas);
     if (!failed(e))
         metrics_gauge_read(env->runtime.metrics, "sagas_running", "", count_sagas,
@@ -253,10 +253,10 @@ static struct err open_sagas(struct environment *env)
     return e;
 }
 
-/* The recoverer is the last of the chores, as it begins sagas, which tell the others. */
+/* The recoverer is the last, as it starts sagas, which wake the others. */
 static struct err start_workers(struct environment *env)
 {
-    /* Often enough, too, to keep the leases of what runs here. */
+    /* Often enough to renew the leases of what runs here, too. */
     int64_t quarter = env->settings.lease_ms / 4,
             every_ms = env->settings.recover_every_ms;
 
@@ -269,7 +269,7 @@ static struct err start_workers(struct environment *env)
         e = worker_start_resting("expirer", EXPIRE_WAITERS_EVERY_MS, sagas_expire_waiters,
                                  env->sagas, &env->expirer);
     if (!failed(e))
-        e = worker_start_resting("recoverer", every_ms, recover_checkouts, env->sagas,
+        e = worker_start_resting("recoverer", every_ms, recovery_run, env->sagas,
                                  &env->recoverer);
     return e;
 }
@@ -292,7 +292,7 @@ static struct err open_nats(struct environment *env)
     return bus_nats_open(&config, &env->bus_nats);
 }
 
-/* The ways events go out, the relay, and whoever reads. */
+/* The buses, the relay, and the feed for readers. */
 static struct err start_events(struct environment *env)
 {
     const struct settings *s = &env->settings;
@@ -302,7 +302,7 @@ static struct err start_events(struct environment *env)
         e = bus_local_open(s->events_url, &env->bus_local);
     if (!failed(e) && s->nats_url[0] != '\0')
         e = open_nats(env);
-    const struct outbox_config config = {
+    const struct sequencer_config config = {
         .database_url = s->database_url,
         .owner = sagas_owner(env->sagas),
         .every_ms = s->relay_every_ms,
@@ -318,7 +318,22 @@ static struct err start_events(struct environment *env)
         .arg = env->feed,
         .metrics = env->runtime.metrics,
     };
-    return failed(e) ? e : outbox_start(&config, &env->outbox);
+    return failed(e) ? e : sequencer_start(&config, &env->sequencer);
+}
+
+static struct err serve(struct environment *env, const struct runtime_settings *rpc)
+{
+    const uint8_t *cursor_key = runtime_derive(&env->runtime, CURSORS);
+
+    if (cursor_key == NULL)
+        return err_memory();
+    orchestrator_init(&env->orchestrator, env->db, env->sagas, cursor_key);
+    events_service_init(&env->events, env->db, env->feed, env->bus_nats != NULL);
+    ProtobufCService *const services[] = {&env->orchestrator.service.base,
+                                          &env->events.service.base};
+    env->runtime.health_parts = health_parts;
+    struct err e = runtime_serve_all(&env->runtime, rpc, services, 2, health, env);
+    return failed(e) ? e : runtime_follow_tls(&env->runtime, rpc, use_certificates, env);
 }
 
 static struct err start(void *arg)
@@ -353,21 +368,10 @@ static struct err start(void *arg)
         e = start_events(env);
     if (!failed(e))
         e = start_workers(env);
-    if (failed(e))
-        return e;
-    const uint8_t *cursor_key = runtime_derive(&env->runtime, CURSORS);
-    if (cursor_key == NULL)
-        return err_memory();
-    orchestrator_init(&env->orchestrator, env->db, env->sagas, cursor_key);
-    events_service_init(&env->events, env->db, env->feed, env->bus_nats != NULL);
-    ProtobufCService *const services[] = {&env->orchestrator.service.base,
-                                          &env->events.service.base};
-    env->runtime.health_parts = health_parts;
-    e = runtime_serve_all(&env->runtime, &rpc, services, 2, health, env);
-    return failed(e) ? e : runtime_follow_tls(&env->runtime, &rpc, use_certificates, env);
+    return failed(e) ? e : serve(env, &rpc);
 }
 
-/* As a replica that starts now has them. */
+/* From now on as a replica that starts now makes them. */
 static void renew_cursors(struct environment *env)
 {
     const uint8_t *key = runtime_derive(&env->runtime, CURSORS);
@@ -385,7 +389,7 @@ static void reload(void *arg)
     follow_now(env->follow, env->runtime.key);
 }
 
-/* A checkout ends the step that it is in: one attempt, and what the database takes. */
+/* How long a checkout may take to finish its step: one attempt, and a statement. */
 static int64_t step_ms(const struct environment *env)
 {
     return env->settings.step_timeout_ms + STEP_SPARE_MS;
@@ -399,17 +403,17 @@ static int64_t stop_ms(const void *arg)
 }
 
 /*
- * Calls being served get their answers if they come in time; sagas end their step and
- * drop out.  What is left then is durable, and its lease will run out.
+ * Calls being served get their answers if these come in time; sagas finish their step and
+ * end.  What is left then is durable, and its lease will run out.
  */
 static bool stop(void *arg)
 {
     struct environment *env = arg;
 
-    feed_stop(env->feed); /* who waits for events would be waited for */
+    feed_stop(env->feed); /* first: a parked call would hold up the stop */
     bool whole = runtime_stop_serving(&env->runtime, env->settings.drain_ms);
-    sagas_forget_chores(env->sagas);
-    outbox_stop(env->outbox);
+    sagas_unsubscribe(env->sagas);
+    sequencer_stop(env->sequencer);
     bus_local_close(env->bus_local);
     bus_nats_close(env->bus_nats);
     worker_stop(env->pruner);
@@ -417,7 +421,7 @@ static bool stop(void *arg)
     worker_stop(env->expirer);
     metrics_forget(env->runtime.metrics, env->sagas);
     if (!sagas_stop(env->sagas, step_ms(env)))
-        _exit(EXIT_FAILURE); /* they hold what would be freed below */
+        _exit(EXIT_FAILURE); /* they use what would be freed below */
     follow_stop(env->follow);
     channel_close(env->inventory);
     channel_close(env->payment);

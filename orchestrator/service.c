@@ -5,13 +5,30 @@
 
 #include "base/bounds.h"
 #include "base/ids.h"
-#include "orchestrator/claim.h"
-#include "orchestrator/orders.h"
+#include "orchestrator/checkout/carts.h"
+#include "orchestrator/orders/orders.h"
+#include "orchestrator/saga/claim.h"
 
 static struct orchestrator *self(Orders__V1__Orders_Service *service)
 {
     return (struct orchestrator *)service;
 }
+
+/*
+ * Defines the handler `name` of a method that a store answers: checks the request `in`, then
+ * runs `statement` with `db` and the context `ctx`.
+ */
+#define METHOD(name, method, check, statement)                                           \
+    static void name(Orders__V1__Orders_Service *service,                                \
+                     const Orders__V1__##method##Request *in,                            \
+                     Orders__V1__##method##Reply_Closure reply, void *call)              \
+    {                                                                                    \
+        struct db *db = self(service)->db;                                               \
+        struct request_context ctx;                                                      \
+                                                                                         \
+        if (request_context_open(&ctx, call, (ProtobufCClosure)reply, check))            \
+            statement;                                                                   \
+    }
 
 static struct err check_user(const char *user_id)
 {
@@ -40,7 +57,7 @@ static struct err check_key(const char *key)
                     IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX);
 }
 
-/* What the caller says the shopper was shown. */
+/* What the shopper was shown, by the caller. */
 static struct err check_expected(const Orders__V1__PlaceRequest *in)
 {
     if (in->expected_total != NULL &&
@@ -87,23 +104,16 @@ static void place(Orders__V1__Orders_Service *service, const Orders__V1__PlaceRe
 
 /* ---- orders ------------------------------------------------------------------------- */
 
-static struct err check_get_order(const Orders__V1__GetOrderRequest *in)
+static struct err check_get_order(struct rpc_call *call,
+                                  const Orders__V1__GetOrderRequest *in)
 {
+    rpc_call_set_order(call, in->order_id);
     if (!ulid_valid(in->order_id))
         return err_make(ERR_NOT_FOUND, "There is no such order.");
     return in->user_id[0] == '\0' ? ERR_NONE : check_user(in->user_id);
 }
 
-static void get_order(Orders__V1__Orders_Service *service,
-                      const Orders__V1__GetOrderRequest *in,
-                      Orders__V1__GetOrderReply_Closure reply, void *call)
-{
-    struct request_context ctx;
-
-    rpc_call_set_order(call, in->order_id);
-    if (request_context_open(&ctx, call, (ProtobufCClosure)reply, check_get_order(in)))
-        orders_get(self(service)->db, &ctx, in);
-}
+METHOD(get_order, GetOrder, check_get_order(call, in), orders_get(db, &ctx, in))
 
 static struct err check_time(int64_t since_ms, int64_t until_ms)
 {
@@ -138,15 +148,8 @@ static struct err check_list_orders(const Orders__V1__ListOrdersRequest *in)
     return check_key(in->idempotency_key);
 }
 
-static void list_orders(Orders__V1__Orders_Service *service,
-                        const Orders__V1__ListOrdersRequest *in,
-                        Orders__V1__ListOrdersReply_Closure reply, void *call)
-{
-    struct request_context ctx;
-
-    if (request_context_open(&ctx, call, (ProtobufCClosure)reply, check_list_orders(in)))
-        orders_list(self(service)->db, &ctx, self(service)->cursor_key, in);
-}
+METHOD(list_orders, ListOrders, check_list_orders(in),
+       orders_list(db, &ctx, self(service)->cursor_key, in))
 
 /* ---- carts -------------------------------------------------------------------------- */
 
@@ -164,7 +167,7 @@ static struct err check_cart_line(const Orders__V1__CartLine *line, size_t i)
     return ERR_NONE;
 }
 
-/* The lines of one SKU are one wish; those up to the i-th are each in bounds. */
+/* The lines of one SKU count together; those up to the i-th are each in bounds. */
 static struct err check_cart_sum(const Orders__V1__Cart *cart, size_t i)
 {
     int64_t sum = 0;
@@ -216,15 +219,7 @@ static struct err check_put_cart(const Orders__V1__PutCartRequest *in)
     return e;
 }
 
-static void put_cart(Orders__V1__Orders_Service *service,
-                     const Orders__V1__PutCartRequest *in,
-                     Orders__V1__PutCartReply_Closure reply, void *call)
-{
-    struct request_context ctx;
-
-    if (request_context_open(&ctx, call, (ProtobufCClosure)reply, check_put_cart(in)))
-        carts_put(self(service)->db, &ctx, in);
-}
+METHOD(put_cart, PutCart, check_put_cart(in), carts_put(db, &ctx, in))
 
 static struct err check_get_cart(const Orders__V1__GetCartRequest *in)
 {
@@ -233,15 +228,7 @@ static struct err check_get_cart(const Orders__V1__GetCartRequest *in)
     return failed(e) ? e : check_name("cart_id", in->cart_id);
 }
 
-static void get_cart(Orders__V1__Orders_Service *service,
-                     const Orders__V1__GetCartRequest *in,
-                     Orders__V1__GetCartReply_Closure reply, void *call)
-{
-    struct request_context ctx;
-
-    if (request_context_open(&ctx, call, (ProtobufCClosure)reply, check_get_cart(in)))
-        carts_get(self(service)->db, &ctx, in);
-}
+METHOD(get_cart, GetCart, check_get_cart(in), carts_get(db, &ctx, in))
 
 /* ---- for operators and audits --------------------------------------------------------- */
 
@@ -308,7 +295,7 @@ static struct err check_newest(const Orders__V1__ListCheckoutsRequest *in)
     return failed(e) ? e : check_key_of_user(in);
 }
 
-/* What is of newest_first alone must not be overlooked without it. */
+/* Filters are of newest_first alone: without it they are an error, not ignored. */
 static bool has_filter(const Orders__V1__ListCheckoutsRequest *in)
 {
     return in->before_id[0] != '\0' || in->user_id[0] != '\0' || in->cart_id[0] != '\0' ||
@@ -317,48 +304,33 @@ static bool has_filter(const Orders__V1__ListCheckoutsRequest *in)
            in->since_ms != 0 || in->until_ms != 0;
 }
 
-static void list_checkouts(Orders__V1__Orders_Service *service,
-                           const Orders__V1__ListCheckoutsRequest *in,
-                           Orders__V1__ListCheckoutsReply_Closure reply, void *call)
+static struct err check_checkouts(const Orders__V1__ListCheckoutsRequest *in)
 {
     struct err e = check_list_checkouts(in);
-    struct request_context ctx;
 
     if (!failed(e) && in->newest_first)
         e = check_newest(in);
     else if (!failed(e) && has_filter(in))
         e = err_make(ERR_INVALID_ARGUMENT, "A filter needs newest_first.");
-    if (!request_context_open(&ctx, call, (ProtobufCClosure)reply, e))
-        return;
-    if (in->newest_first)
-        orders_list_newest(self(service)->db, &ctx, in, lease_of(service));
-    else
-        orders_list_checkouts(self(service)->db, &ctx, in, lease_of(service));
+    return e;
 }
 
-static void get_checkout(Orders__V1__Orders_Service *service,
-                         const Orders__V1__GetCheckoutRequest *in,
-                         Orders__V1__GetCheckoutReply_Closure reply, void *call)
+METHOD(list_checkouts, ListCheckouts, check_checkouts(in),
+       (in->newest_first ? orders_list_newest : orders_list_checkouts)(db, &ctx, in,
+                                                                       lease_of(service)))
+
+/* The order of a request that names one; the call is then logged with it. */
+static struct err check_order_of(struct rpc_call *call, const char *id)
 {
-    struct request_context ctx;
-
-    rpc_call_set_order(call, in->order_id);
-    if (request_context_open(&ctx, call, (ProtobufCClosure)reply,
-                             check_order_id(in->order_id)))
-        orders_get_checkout(self(service)->db, &ctx, in, lease_of(service));
+    rpc_call_set_order(call, id);
+    return check_order_id(id);
 }
 
-static void retry_checkout(Orders__V1__Orders_Service *service,
-                           const Orders__V1__RetryCheckoutRequest *in,
-                           Orders__V1__RetryCheckoutReply_Closure reply, void *call)
-{
-    struct request_context ctx;
+METHOD(get_checkout, GetCheckout, check_order_of(call, in->order_id),
+       orders_get_checkout(db, &ctx, in, lease_of(service)))
 
-    rpc_call_set_order(call, in->order_id);
-    if (request_context_open(&ctx, call, (ProtobufCClosure)reply,
-                             check_order_id(in->order_id)))
-        orders_retry(self(service)->db, &ctx, in);
-}
+METHOD(retry_checkout, RetryCheckout, check_order_of(call, in->order_id),
+       orders_retry(db, &ctx, in))
 
 void orchestrator_init(struct orchestrator *orchestrator, struct db *db,
                        struct sagas *sagas, const uint8_t *cursor_key)

@@ -3,7 +3,7 @@
 
 #include "base/cursor.h"
 #include "db/db.h"
-#include "orchestrator/saga.h"
+#include "orchestrator/saga/registry.h"
 #include "proto/orders.pb-c.h"
 
 struct orchestrator {

@@ -18,7 +18,7 @@ from until_final import UntilFinal
 
 ORDERS, SEED, CLIENTS, RATE = 20000, 5, 64, 600
 # What happens, in an order the seed decides: each within its own stretch of the orders.
-HURTS = (("courier",) * 5 + ("other",) * 4 + ("nats",) * 5 + ("session",) * 4 + ("stop",) * 4
+HURTS = (("publisher",) * 5 + ("other",) * 4 + ("nats",) * 5 + ("session",) * 4 + ("stop",) * 4
          + ("gateway",) * 2)
 STREAM = "CHECKOUT"
 
@@ -123,9 +123,9 @@ class Events(StackTest):
         stock_up(cls.stack, scarce=100_000)
 
     def hurt_at_random(self, what, dice):
-        couriers = self.couriers()
-        courier = couriers[-1] if couriers else "orchestrator"
-        other = "orchestrator" if courier == "orchestrator-2" else "orchestrator-2"
+        publishers = self.publishers()
+        publisher = publishers[-1] if publishers else "orchestrator"
+        other = "orchestrator" if publisher == "orchestrator-2" else "orchestrator-2"
         if what == "nats":
             self.server.kill()
             time.sleep(dice.random())
@@ -136,12 +136,12 @@ class Events(StackTest):
         elif what == "gateway":  # whose clients must ask again
             wait_until(lambda: self.stack.hurt("kill", "gateway"), 30, "it can be killed")
         elif what == "stop":
-            name = dice.choice((courier, other))
+            name = dice.choice((publisher, other))
             self.stack.hurt("stop", name)
             time.sleep(2 * dice.random())
             self.stack.wake(name)
         else:
-            name = courier if what == "courier" else other
+            name = publisher if what == "publisher" else other
             wait_until(lambda: self.stack.hurt("kill", name), 30, f"{name} can be killed")
 
     def order_under_fire(self):
@@ -193,21 +193,21 @@ class Events(StackTest):
                           if body.decode() != consumed[name]], [], "not the same bytes")
         self.check_order([json.loads(body) for body in first.values()], "in the stream")
 
-    def couriers(self):
-        """Who took the duty, one after another."""
+    def publishers(self):
+        """The processes that published, one after another."""
         taken = []
         for name in ("orchestrator", "orchestrator-2"):
             taken += [(line.split()[0], name) for line in self.stack.log(name).splitlines()
-                      if "event=duty_taken duty=courier" in line]
+                      if "event=leader_elected task=publisher" in line]
         return [name for _, name in sorted(taken)]
 
-    def test_2_a_courier_that_hangs_is_taken_over_within_seconds(self):
-        before = wait_until(self.couriers, 30, "one has the duty")
+    def test_2_a_publisher_that_hangs_is_taken_over_within_seconds(self):
+        before = wait_until(self.publishers, 30, "one publishes")
         self.stack.hurt("stop", before[-1])
         self.addCleanup(self.stack.calm)
         # Nominally five; before another has it NATS gets nothing.
-        wait_until(lambda: self.couriers()[len(before):], 15, "another has the duty")
-        self.assertNotEqual(self.couriers()[-1], before[-1])
+        wait_until(lambda: self.publishers()[len(before):], 15, "another publishes")
+        self.assertNotEqual(self.publishers()[-1], before[-1])
         self.stack.sql(LONE)
         self.wait_published()
         self.stack.sql("DELETE FROM orders.outbox WHERE type = 'order.noted'")

@@ -386,7 +386,7 @@ def relay_changes_hands(world, fault):
     arm(world, fault)
     before = world.db.rows("SELECT held_since FROM orders.relay")
     world.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-              "WHERE application_name = 'placer'")
+              "WHERE application_name = 'sequencer'")
     wait_until(lambda: world.db.rows("SELECT held_since FROM orders.relay") != before, PATIENCE,
                "the relay is taken over")
     expect(came(world, fault, 20), f"{fault} was not passed")

@@ -57,7 +57,7 @@ def must_be_seen():
     names = set()
     for folder, program in (("inventory", "inventory"), ("payment", "payment"),
                             ("orchestrator", "orchestrator")):
-        for source in sorted((REPO / folder).glob("*.c")):
+        for source in sorted((REPO / folder).rglob("*.c")):
             text = source.read_text()
             for kind in re.finditer(r"struct db_kind [A-Z_]+ = \{\s*\.name = \"(\w+)\"", text):
                 names |= {f"{program}.commit.{kind[1]}.{edge}" for edge in ("before", "after")}

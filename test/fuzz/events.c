@@ -1,8 +1,8 @@
 /* events.c - every method of events.v1.Events, up to the log; see dispatch.h. */
 #include "fuzz/dispatch.h"
-#include "orchestrator/cursors.h"
-#include "orchestrator/dead_letters.h"
-#include "orchestrator/event.h"
+#include "orchestrator/events/bus/event.h"
+#include "orchestrator/events/cursors.h"
+#include "orchestrator/events/dead_letters.h"
 #include "orchestrator/events_service.h"
 
 void feed_read(struct feed *feed, const struct request_context *ctx, const char *caller,

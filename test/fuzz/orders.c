@@ -1,8 +1,9 @@
 /* orders.c - every method of orders.v1.Orders, up to the store; see dispatch.h. */
-#include "orchestrator/orders.h"
+#include "orchestrator/orders/orders.h"
 #include "fuzz/cart.h"
 #include "fuzz/dispatch.h"
-#include "orchestrator/claim.h"
+#include "orchestrator/checkout/carts.h"
+#include "orchestrator/saga/claim.h"
 #include "orchestrator/service.h"
 
 enum { LEASE_MS = 15000 };

@@ -74,7 +74,7 @@ class EventsAnswers(StackTest):
                              (b"", "is not acknowledged")):
             with self.subTest(answer=answer):
                 self.given_again_until_stored(lambda message: answer, said)
-        self.assertNotIn("event=duty_lost", self.stack.log("orchestrator"))
+        self.assertNotIn("event=leader_lost", self.stack.log("orchestrator"))
 
     def test_the_servers_own_words_are_told(self):
         self.double.answer = lambda message: FULL

@@ -94,8 +94,8 @@ class EventsNats(StackTest):
         self.server.start()
         self.wait_published()
         self.check_same()
-        self.assertIn("event=bus_away", self.stack.log("orchestrator"))
-        self.assertIn("event=bus_back", self.stack.log("orchestrator"))
+        self.assertIn("event=bus_unavailable", self.stack.log("orchestrator"))
+        self.assertIn("event=bus_recovered", self.stack.log("orchestrator"))
 
     def test_3_a_server_that_hangs_is_no_different(self):
         self.order()
@@ -230,7 +230,7 @@ class EventsNats(StackTest):
                     'title', repeat('"', 200)))
                 FROM generate_series(1, 100) n)),
             '00-' || lpad('', 32, 'a') || '-' || lpad('', 16, 'b') || '-01'"""
-    EVENT_SIZE_MAX = 65536  # orchestrator/event.h
+    EVENT_SIZE_MAX = 65536  # orchestrator/events/bus/event.h
 
     def refusal(self, said):
         """Waits for that word of the orchestrator's; what is behind it waits, and is counted."""
@@ -277,17 +277,17 @@ class EventsNats(StackTest):
         wait_until(lambda: self.metric("events_refused") == 0
                    and self.metric("events_unpublished") == 0, 20, "the metrics show that, too")
         self.assertEqual(self.server.count(STREAM), int(self.lag()["placed"]))
-        self.assertNotIn("event=duty_lost", self.stack.log("orchestrator"))
+        self.assertNotIn("event=leader_lost", self.stack.log("orchestrator"))
 
     def test_9_a_server_that_reads_no_more_is_given_up(self):
         """With more under way than sockets buffer, so that the writing itself would wait."""
-        away = self.stack.log("orchestrator").count("event=bus_away")
+        away = self.stack.log("orchestrator").count("event=bus_unavailable")
         self.server.process.send_signal(signal.SIGSTOP)
         self.stack.sql("INSERT INTO orders.outbox (order_id, sequence, type, payload) "
                        "SELECT '0MANY' || lpad(n::text, 21, '0'), 1, type, payload "
                        "FROM generate_series(1, 1500) n, orders.outbox "
                        "WHERE order_id LIKE '0LARGEST%'")
-        wait_until(lambda: self.stack.log("orchestrator").count("event=bus_away") > away, 30,
+        wait_until(lambda: self.stack.log("orchestrator").count("event=bus_unavailable") > away, 30,
                    "it is given up")
         self.server.process.send_signal(signal.SIGCONT)
         self.wait_published()
@@ -373,7 +373,7 @@ class EventsNatsSecured(StackTest):
         fresh.write_text(operator.credentials())
         fresh.rename(self.creds)  # as whoever renews it does
         self.wait_said("event=nats_stream_made", 2)
-        self.wait_said("event=bus_back")
+        self.wait_said("event=bus_recovered")
         for line in operator.credentials().splitlines()[1::2]:
             self.assertNotIn(line or "-----", self.stack.log("orchestrator"))
 

@@ -116,7 +116,7 @@ class EventsStream(StackTest):
         update({})
         wait_until(lambda: self.unpublished() == 0, 30, "all is published")
         self.assertGreater(self.server.count(STREAM), kept)
-        self.assertIn("event=bus_back", self.log()[at:])
+        self.assertIn("event=bus_recovered", self.log()[at:])
 
     def test_5_an_age_that_the_server_would_refuse_is_a_setting_refused(self):
         done = subprocess.run(

@@ -11,7 +11,7 @@ from webhooks import Receiver, SECRETS
 from nats import NatsServer
 from stack import Stack, StackTest, main, wait_until
 
-COURIER_LOCK = 0x6f7574626f79  # orchestrator/courier.c
+PUBLISHER_LOCK = 0x6f7574626f79  # orchestrator/events/publisher.c
 
 
 class HealthOfEvents(StackTest):
@@ -101,20 +101,20 @@ class HealthOfEvents(StackTest):
         wait_until(lambda: self.warnings() == [], 30, "it is back, and no order came")
 
     def test_a_backlog_past_the_setting_is_told(self):
-        """The courier's duty is with somebody who does nothing."""
+        """The publisher's lock is held by somebody who does nothing."""
         holder = subprocess.Popen(
             ["psql", "-XAtq", self.stack.database()], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, text=True)
         self.addCleanup(holder.wait, 30)
         self.addCleanup(holder.kill)
-        holder.stdin.write(f"SELECT pg_advisory_lock({COURIER_LOCK});\nSELECT 'have';\n")
+        holder.stdin.write(f"SELECT pg_advisory_lock({PUBLISHER_LOCK});\nSELECT 'have';\n")
         holder.stdin.flush()
         self.stack.sql("GRANT checkout_orders TO checkout_owner")
         wait_until(lambda: self.stack.number(
             "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"), 20,
-            "it waits for the duty")
+            "it waits for the lock")
         self.stack.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                       "WHERE application_name = 'courier'")
+                       "WHERE application_name = 'publisher'")
         while holder.stdout.readline() != "have\n":
             pass
         for _ in range(5):

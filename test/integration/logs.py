@@ -12,7 +12,7 @@ import re
 PROGRAMS = ("inventory", "payment", "orchestrator", "gateway", "webhook")
 # What has no request to name: events, which are read by their own ids, and checkouts of before
 # migration 0019.
-WITHOUT_REQUEST = {"event_refused", "event_taken", "event_dead", "event_damaged", "event_resent",
+WITHOUT_REQUEST = {"event_refused", "event_redelivered", "event_dead", "event_damaged", "event_resent",
                    "delivery_failed", "checkout_taken_over", "checkout_damaged",
                    "checkout_unreadable"}
 HEAD = ["ts", "level", "program", "event"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
 FOLDERS = ("orchestrator", "payment", "inventory", "gateway", "webhook", "cli")
-# A kind's answer, and a query's text; query_of is a query's constructor, which takes both.
+# A kind's answer, and a query's text; leader_query is a query's constructor, which takes both.
 READ = re.compile(r"(?:\.|->)(?:answer|sql) =(?! sql\b)")
 SHAPE = re.compile(r"(?:\.|->)rows =(?! rows\b)")
 
@@ -18,7 +18,7 @@ class Rows(unittest.TestCase):
     def test_each_answer_and_each_query_has_a_shape(self):
         seen = 0
         for folder in FOLDERS:
-            for source in sorted((REPO / folder).glob("*.c")):
+            for source in sorted((REPO / folder).rglob("*.c")):
                 text = source.read_text()
                 if "db_kind" not in text and "db_query" not in text:
                     continue
