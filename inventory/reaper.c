@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/ids.h"
 #include "base/log.h"
-#include "db/wait.h"
+#include "db/db.h"
 #include "inventory/stock.h"
 
 enum {

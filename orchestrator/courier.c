@@ -226,7 +226,7 @@ static const char PUBLISHED[] =
     "WHERE position > $1 AND position <= $2 AND published_at IS NULL"
     "  AND EXISTS (SELECT FROM moved) AND position NOT IN (SELECT a.position FROM aside a)";
 
-static struct err mark(struct courier *c, struct dedicated *connection)
+static struct err mark(struct courier *c, struct db_session *connection)
 {
     struct db_query query = query_of("publish", "iit", NULL, PUBLISHED);
     char *aside = json_dumps(c->aside, JSON_COMPACT);
@@ -236,17 +236,17 @@ static struct err mark(struct courier *c, struct dedicated *connection)
     query.values[0] = db_i(c->published);
     query.values[1] = db_i(c->published + (int64_t)c->passed);
     query.values[2] = db_t(aside);
-    struct err e = dedicated_run(connection, &query, true, NULL, NULL);
+    struct err e = db_session_run(connection, &query, true, NULL, NULL);
     free(aside);
     return e;
 }
 
-static struct err fly(struct courier *c, struct dedicated *connection, bool *more)
+static struct err fly(struct courier *c, struct db_session *connection, bool *more)
 {
     struct db_query query = query_of("next_flight", "i", "+iib" CARGO_SHAPE, NEXT_FLIGHT);
 
     query.values[0] = db_i(FLIGHT_MOST);
-    struct err e = dedicated_run(connection, &query, false, on_flight, c);
+    struct err e = db_session_run(connection, &query, false, on_flight, c);
     if (failed(e))
         return e;
     tell_bus(c, c->outcome);
@@ -259,7 +259,7 @@ static struct err fly(struct courier *c, struct dedicated *connection, bool *mor
 }
 
 /* After it the bus must be ready anew, so the next flight is another round's. */
-static struct err retry_letters(struct courier *c, struct dedicated *connection,
+static struct err retry_letters(struct courier *c, struct db_session *connection,
                                 bool *more)
 {
     struct err bus = ERR_NONE;
@@ -274,7 +274,7 @@ static struct err retry_letters(struct courier *c, struct dedicated *connection,
 
 /* ---- the duty ---------------------------------------------------------------------- */
 
-static struct err courier_begin(void *arg, struct dedicated *connection)
+static struct err courier_begin(void *arg, struct db_session *connection)
 {
     struct courier *c = arg;
 
@@ -286,18 +286,18 @@ static struct err courier_begin(void *arg, struct dedicated *connection)
 }
 
 /* A word to the database now and then, or it takes us for dead (duty.h). */
-static struct err keep_duty(struct courier *c, struct dedicated *connection)
+static struct err keep_duty(struct courier *c, struct db_session *connection)
 {
     struct db_query query = query_of("word", "", NULL, "SELECT");
 
     if (clock_monotonic_ms() - c->word_ms < WORD_EVERY_MS)
         return ERR_NONE;
     c->word_ms = clock_monotonic_ms();
-    return dedicated_run(connection, &query, false, NULL, NULL);
+    return db_session_run(connection, &query, false, NULL, NULL);
 }
 
 /* Connecting and publishing each take their time, so the database hears of us before. */
-static struct err courier_work(void *arg, struct dedicated *connection, bool *more)
+static struct err courier_work(void *arg, struct db_session *connection, bool *more)
 {
     struct courier *c = arg;
 

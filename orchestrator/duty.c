@@ -19,7 +19,7 @@ enum {
 
 struct duty {
     struct duty_config config;
-    struct dedicated *connection;
+    struct db_session *connection;
     bool held;
     int64_t complained_ms;
     pthread_t thread;
@@ -110,7 +110,7 @@ static struct err try_lock(struct duty *duty)
         .deadline_ms = clock_monotonic_ms() + QUERY_MS,
     };
 
-    return dedicated_run(duty->connection, &query, false, on_lock, &duty->held);
+    return db_session_run(duty->connection, &query, false, on_lock, &duty->held);
 }
 
 /* Connects and takes the duty, if it can be had. */
@@ -122,7 +122,7 @@ static struct err take(struct duty *duty)
     snprintf(settings, sizeof settings, "SET idle_session_timeout = %lld",
              (long long)duty->config.takeover_ms);
     struct err e =
-        dedicated_connect(duty->connection, settings, clock_monotonic_ms() + CONNECT_MS);
+        db_session_connect(duty->connection, settings, clock_monotonic_ms() + CONNECT_MS);
     if (!failed(e))
         e = try_lock(duty);
     if (failed(e) || !duty->held)
@@ -145,7 +145,7 @@ static void give_up(struct duty *duty, struct err why)
     if (duty->held && duty->config.end != NULL)
         duty->config.end(duty->config.arg);
     duty->held = false;
-    dedicated_close(duty->connection);
+    db_session_close(duty->connection);
 }
 
 enum { AT_REST = -1 };
@@ -156,7 +156,7 @@ static int64_t go_round(struct duty *duty)
     bool more = false;
     struct err e = ERR_NONE;
 
-    if (!duty->held || !dedicated_connected(duty->connection)) {
+    if (!duty->held || !db_session_connected(duty->connection)) {
         if (duty->held)
             give_up(duty, err_make(ERR_UNAVAILABLE, "the connection was lost"));
         e = take(duty);
@@ -194,7 +194,7 @@ static void *duty_main(void *arg)
 
 static void duty_free(struct duty *duty)
 {
-    dedicated_free(duty->connection);
+    db_session_free(duty->connection);
     pthread_cond_destroy(&duty->wake);
     pthread_mutex_destroy(&duty->lock);
     free(duty);
@@ -214,7 +214,7 @@ struct err duty_start(const struct duty_config *config, struct duty **out)
     duty->health = err_make(ERR_UNAVAILABLE, "It has just been started.");
     pthread_mutex_init(&duty->lock, NULL);
     clock_cond_init(&duty->wake);
-    duty->connection = dedicated_new(config->database_url, config->name);
+    duty->connection = db_session_new(config->database_url, config->name);
     struct err e = duty->connection == NULL ? err_memory() : ERR_NONE;
     *out = duty;
     if (!failed(e) && pthread_create(&duty->thread, NULL, duty_main, duty) != 0)

@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "db/dedicated.h"
+#include "db/session.h"
 
 struct duty;
 
@@ -34,8 +34,8 @@ struct duty_config {
      * `begin` runs once after the lock was got, `work` again and again: at once while it
      * says that there is more.  A failure gives the duty up, and then tries for it again.
      */
-    struct err (*begin)(void *arg, struct dedicated *connection);
-    struct err (*work)(void *arg, struct dedicated *connection, bool *more);
+    struct err (*begin)(void *arg, struct db_session *connection);
+    struct err (*work)(void *arg, struct db_session *connection, bool *more);
     /* Runs when the duty was given up or lost, and at the end; NULL: nothing to do. */
     void (*end)(void *arg);
     void *arg;

@@ -122,7 +122,7 @@ static void on_settled(void *arg, const struct db_rows *rows)
             tell_dead(rows, i);
 }
 
-static struct err settle(struct dedicated *connection, const json_t *results,
+static struct err settle(struct db_session *connection, const json_t *results,
                          int64_t attempts_most)
 {
     char *text = json_dumps(results, JSON_COMPACT);
@@ -135,12 +135,12 @@ static struct err settle(struct dedicated *connection, const json_t *results,
                                    .sql = SETTLE,
                                    .values = {db_t(text), db_i(attempts_most)},
                                    .deadline_ms = clock_monotonic_ms() + QUERY_MS};
-    struct err e = dedicated_run(connection, &query, true, on_settled, NULL);
+    struct err e = db_session_run(connection, &query, true, on_settled, NULL);
     free(text);
     return e;
 }
 
-struct err letters_retry(struct dedicated *connection, struct bus_nats *nats,
+struct err letters_retry(struct db_session *connection, struct bus_nats *nats,
                          int64_t attempts_most, struct err *bus)
 {
     struct retry retry = {.nats = nats, .results = json_array()};
@@ -150,7 +150,7 @@ struct err letters_retry(struct dedicated *connection, struct bus_nats *nats,
                                    .sql = NEXT,
                                    .values = {db_i(TRIED_TOGETHER)},
                                    .deadline_ms = clock_monotonic_ms() + QUERY_MS};
-    struct err e = dedicated_run(connection, &query, false, on_due, &retry);
+    struct err e = db_session_run(connection, &query, false, on_due, &retry);
 
     if (!failed(e) && json_array_size(retry.results) > 0)
         e = settle(connection, retry.results, attempts_most);

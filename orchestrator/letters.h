@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "db/dedicated.h"
+#include "db/session.h"
 #include "orchestrator/bus_nats.h"
 #include "orchestrator/event.h"
 
@@ -57,6 +57,6 @@ bool letters_add(json_t *aside, const struct event *event, int64_t attempts,
  * up what was refused `attempts_most` times.  A failure of the connection is returned, and
  * what the bus's own trouble is goes into `*bus`; what was not answered stays as it is.
  */
-struct err letters_retry(struct dedicated *connection, struct bus_nats *nats,
+struct err letters_retry(struct db_session *connection, struct bus_nats *nats,
                          int64_t attempts_most, struct err *bus)
     __attribute__((warn_unused_result));

@@ -144,7 +144,7 @@ static void tell_relay(const struct outbox *o, bool here)
 }
 
 /* A sweep looks at all ids. */
-static struct err place(struct outbox *o, struct dedicated *connection, bool sweep,
+static struct err place(struct outbox *o, struct db_session *connection, bool sweep,
                         bool *more)
 {
     struct placing placing = {.outbox = o};
@@ -153,14 +153,14 @@ static struct err place(struct outbox *o, struct dedicated *connection, bool swe
     bool found = false;
 
     any.values[0] = db_i(sweep ? 0 : o->floor);
-    struct err e = dedicated_run(connection, &any, false, on_answer, &found);
+    struct err e = db_session_run(connection, &any, false, on_answer, &found);
     if (failed(e) || !found)
         return e;
     query.values[0] = db_i(PLACE_MOST);
     query.values[1] = any.values[0];
     query.values[2] = db_i(o->config.nats == NULL);
     query.values[3] = db_i(o->config.local != NULL);
-    e = dedicated_run(connection, &query, true, on_placed, &placing);
+    e = db_session_run(connection, &query, true, on_placed, &placing);
     *more = placing.count == PLACE_MOST;
     if (!failed(e) && placing.count > 0)
         tell_placed(o);
@@ -216,19 +216,19 @@ static void on_pruned(void *more, const struct db_rows *rows)
                  db_number(rows, 0, 2));
 }
 
-static struct err prune(struct outbox *o, struct dedicated *connection, bool *more)
+static struct err prune(struct outbox *o, struct db_session *connection, bool *more)
 {
     struct db_query query = query_of("prune_events", "ii", "*iii", PRUNE);
     struct db_query any = query_of("any_old", "i", "+b", ANY_OLD);
     bool found = false;
 
     any.values[0] = db_i(o->config.keep_ms);
-    struct err e = dedicated_run(connection, &any, false, on_answer, &found);
+    struct err e = db_session_run(connection, &any, false, on_answer, &found);
     if (failed(e) || !found)
         return e;
     query.values[0] = db_i(o->config.keep_ms);
     query.values[1] = db_i(PRUNE_MOST);
-    return dedicated_run(connection, &query, true, on_pruned, more);
+    return db_session_run(connection, &query, true, on_pruned, more);
 }
 
 /* ---- reporting --------------------------------------------------------------------- */
@@ -303,17 +303,17 @@ static void on_backlog(void *arg, const struct db_rows *rows)
     o->told_ms = now + TELL_EVERY_MS;
 }
 
-static struct err report(struct outbox *o, struct dedicated *connection)
+static struct err report(struct outbox *o, struct db_session *connection)
 {
     struct db_query query = query_of("backlog", "i", "+iiiii", BACKLOG);
 
     query.values[0] = db_i(COUNTED_MOST);
-    return dedicated_run(connection, &query, false, on_backlog, o);
+    return db_session_run(connection, &query, false, on_backlog, o);
 }
 
 /* ---- the placer -------------------------------------------------------------------- */
 
-static struct err placer_begin(void *arg, struct dedicated *connection)
+static struct err placer_begin(void *arg, struct db_session *connection)
 {
     struct outbox *o = arg;
     struct db_query query = query_of(
@@ -324,7 +324,7 @@ static struct err placer_begin(void *arg, struct dedicated *connection)
     gauge_set(o->active, 1);
     tell_relay(o, true);
     query.values[0] = db_t(o->config.owner);
-    return dedicated_run(connection, &query, true, NULL, NULL);
+    return db_session_run(connection, &query, true, NULL, NULL);
 }
 
 static bool due(int64_t *when_ms, int64_t every_ms)
@@ -342,7 +342,7 @@ static bool at_rest(const struct outbox *o)
     return clock_monotonic_ms() - o->placed_ms > REPORT_AT_REST_MS;
 }
 
-static struct err placer_work(void *arg, struct dedicated *connection, bool *more)
+static struct err placer_work(void *arg, struct db_session *connection, bool *more)
 {
     struct outbox *o = arg;
     bool pruned_more = false, sweep = due(&o->sweep_ms, SWEEP_EVERY_MS);

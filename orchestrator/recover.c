@@ -3,7 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "db/wait.h"
+#include "db/db.h"
 #include "orchestrator/orders.h"
 #include "orchestrator/saga.h"
 

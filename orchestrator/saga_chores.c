@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "db/wait.h"
+#include "db/db.h"
 #include "orchestrator/orders.h"
 #include "orchestrator/saga_table.h"
 #include "orchestrator/waiter.h"

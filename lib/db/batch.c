@@ -11,9 +11,7 @@
 #include "base/cork.h"
 #include "base/failpoint.h"
 #include "base/log.h"
-#include "db/answers.h"
-#include "db/sqlstate.h"
-#include "db/words.h"
+#include "db/connection/sqlstate.h"
 
 enum {
     PATIENCE_MS =
@@ -54,6 +52,147 @@ struct attempt {
     void *stop_arg;
 };
 
+/* ---- operations and their rows ---- */
+
+static bool slot_waits(const struct slot *slot, const struct db_kind *kind)
+{
+    return slot->op != NULL && (kind == NULL || slot->op->kind == kind);
+}
+
+void slot_finish(struct slot *slot, struct err error, const struct db_rows *rows)
+{
+    static const struct db_rows NO_ROWS = {0};
+    struct db_op *op = slot->op;
+
+    slot->op = NULL;
+    op->done(op->arg, error, rows != NULL ? rows : &NO_ROWS);
+}
+
+/* With the rows of its own, if they are what was promised.  Column 0 told whose they are. */
+static void finish_with(struct slot *slot, const struct db_rows *rows)
+{
+    struct err e = rows_check_op(slot->op, rows);
+
+    if (failed(e) && slot->op->kind->write != NULL)
+        e.effect = EFFECT_UNKNOWN; /* it committed, whatever it found */
+    slot_finish(slot, e, rows);
+}
+
+/* ---- by id -------------------------------------------------------------------------- */
+
+static const char *id_of(const struct slot *slot)
+{
+    return slot->op->head[0].text;
+}
+
+static int compare(const struct slot *slot, const struct db_kind *kind, const char *id)
+{
+    if (slot->op->kind != kind)
+        return slot->op->kind < kind ? -1 : 1;
+    return strcmp(id_of(slot), id);
+}
+
+static int by_id(const void *a, const void *b)
+{
+    const struct slot *x = *(struct slot *const *)a, *y = *(struct slot *const *)b;
+    int order = compare(x, y->op->kind, id_of(y));
+
+    return order != 0 ? order : x < y ? -1 : 1;
+}
+
+static void slots_sort(struct slot *slots, size_t count, struct slots_by_id *sorted)
+{
+    sorted->count = 0;
+    for (size_t i = 0; i < count; i++) {
+        slots[i].held_back = false;
+        if (slots[i].op->kind->write_answers)
+            sorted->slots[sorted->count++] = &slots[i];
+    }
+    qsort(sorted->slots, sorted->count, sizeof *sorted->slots, by_id);
+    for (size_t i = 1; i < sorted->count; i++) {
+        const struct slot *before = sorted->slots[i - 1];
+        if (compare(sorted->slots[i], before->op->kind, id_of(before)) == 0)
+            sorted->slots[i]->held_back = true;
+    }
+}
+
+/* Those that still wait and were sent stay, in their order. */
+static void keep_waiting(struct slots_by_id *sorted)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < sorted->count; i++)
+        if (sorted->slots[i]->op != NULL && !sorted->slots[i]->held_back)
+            sorted->slots[kept++] = sorted->slots[i];
+    sorted->count = kept;
+}
+
+static struct slot *find(const struct slots_by_id *sorted, const struct db_kind *kind,
+                         const char *id)
+{
+    size_t low = 0, high = sorted->count;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        int order = compare(sorted->slots[middle], kind, id);
+        if (order == 0)
+            return sorted->slots[middle];
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL; /* its time was up meanwhile */
+}
+
+static void answer_written(struct slot *slots, size_t count, const struct db_kind *kind,
+                           const void *result, struct slots_by_id *sorted)
+{
+    struct db_rows all = rows_of(result);
+    struct slot *slot = NULL;
+
+    keep_waiting(sorted);
+    for (int row = 0; row < all.count; row++) {
+        const char *id = db_text(&all, row, 0);
+        if (id == NULL)
+            continue;
+        if (slot == NULL || strcmp(id_of(slot), id) != 0) {
+            slot = find(sorted, kind, id);
+            if (slot == NULL)
+                continue;
+            slot->first_row = row;
+        }
+        slot->row_count++;
+    }
+    for (size_t i = 0; i < count; i++)
+        if (slot_waits(&slots[i], kind) && slots[i].row_count > 0)
+            finish_with(&slots[i], &(struct db_rows){result, slots[i].first_row,
+                                                     slots[i].row_count});
+}
+
+/* ---- by ordinal --------------------------------------------------------------------- */
+
+static void answer_asked(struct slot *slots, size_t count, const struct db_kind *kind,
+                         const void *result)
+{
+    struct db_rows all = rows_of(result);
+    int64_t ordinal = 0;
+    int row = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        struct slot *slot = &slots[i];
+        if (slot->kind != kind)
+            continue;
+        ordinal++; /* also of one that was told its time was up: it had been sent */
+        struct db_rows own = {.result = result, .first = row};
+        while (row < all.count && db_number(&all, row, 0) == ordinal)
+            row++;
+        own.count = row - own.first;
+        if (slot->op != NULL)
+            finish_with(slot, &own);
+    }
+}
+
 /* ---- preparing ---------------------------------------------------------------------- */
 
 static struct err prepare_kind(const struct db_kind *kind, struct conn *conn,
@@ -69,11 +208,11 @@ static struct err prepare_kind(const struct db_kind *kind, struct conn *conn,
              kind->lines != NULL ? kind->lines : "");
     if (kind->write != NULL) {
         snprintf(name, sizeof name, "%s_write", kind->name);
-        e = conn_prepare(conn, name, kind->write, types, true, deadline);
+        e = statement_prepare(conn, name, kind->write, types, true, deadline);
     }
     if (!failed(e) && kind->answer != NULL) {
         snprintf(name, sizeof name, "%s_answer", kind->name);
-        e = conn_prepare(conn, name, kind->answer, types, true, deadline);
+        e = statement_prepare(conn, name, kind->answer, types, true, deadline);
     }
     return e;
 }
@@ -82,43 +221,45 @@ static struct err prepare_kind(const struct db_kind *kind, struct conn *conn,
  * temporary files are limited none is made: that says nothing of the disk. */
 static struct err prepare_probe(struct conn *conn, int64_t deadline)
 {
-    struct err e = conn_prepare(conn, "little_memory",
-                                "SELECT set_config('work_mem', '64kB', true),"
-                                "       set_config('temp_tablespaces', '', true)",
-                                "", true, deadline);
+    struct err e = statement_prepare(conn, "little_memory",
+                                     "SELECT set_config('work_mem', '64kB', true),"
+                                     "       set_config('temp_tablespaces', '', true)",
+                                     "", true, deadline);
 
     if (failed(e))
         return e;
-    return conn_prepare(conn, "room",
-                        "SELECT count(*) FROM unnest(array_fill(repeat('x', 8000), ARRAY["
-                        "    CASE current_setting('temp_file_limit') WHEN '-1' THEN 128"
-                        "    ELSE 0 END]))",
-                        "", true, deadline);
+    return statement_prepare(
+        conn, "room",
+        "SELECT count(*) FROM unnest(array_fill(repeat('x', 8000), ARRAY["
+        "    CASE current_setting('temp_file_limit') WHEN '-1' THEN 128"
+        "    ELSE 0 END]))",
+        "", true, deadline);
 }
 
 struct err batch_prepare(const struct db_config *config, struct conn *conn,
                          int64_t deadline)
 {
-    struct err e = conn_prepare(conn, "begin", "BEGIN", "", true, deadline);
+    struct err e = statement_prepare(conn, "begin", "BEGIN", "", true, deadline);
 
     if (!failed(e))
-        e = conn_prepare(conn, "commit", "COMMIT", "", true, deadline);
+        e = statement_prepare(conn, "commit", "COMMIT", "", true, deadline);
     /* Written into the log with a batch that is run again: its COMMIT then really waits
      * for a synchronous standby, though the rows are already there. */
     if (!failed(e))
-        e = conn_prepare(conn, "barrier",
-                         "SELECT pg_logical_emit_message(true, 'checkout', 'again')", "",
-                         true, deadline);
+        e = statement_prepare(conn, "barrier",
+                              "SELECT pg_logical_emit_message(true, 'checkout', 'again')",
+                              "", true, deadline);
     if (!failed(e))
-        e = conn_prepare(conn, "hurry", "SELECT set_config('lock_timeout', '50ms', true)",
-                         "", true, deadline);
+        e = statement_prepare(conn, "hurry",
+                              "SELECT set_config('lock_timeout', '50ms', true)", "", true,
+                              deadline);
     if (!failed(e) && conn->backend != 0)
-        e = conn_prepare(conn, "backend", "SELECT pg_backend_pid()::bigint", "", true,
-                         deadline);
+        e = statement_prepare(conn, "backend", "SELECT pg_backend_pid()::bigint", "",
+                              true, deadline);
     if (!failed(e))
         e = prepare_probe(conn, deadline);
     if (!failed(e) && config->lock != NULL)
-        e = conn_prepare(conn, "lock", config->lock, "tt", true, deadline);
+        e = statement_prepare(conn, "lock", config->lock, "tt", true, deadline);
     for (size_t k = 0; k < config->kind_count && !failed(e); k++)
         e = prepare_kind(config->kinds[k], conn, deadline);
     if (!failed(e) && !PQenterPipelineMode(conn->pg))
@@ -357,7 +498,7 @@ static void note_error(struct attempt *a, const struct sent *sent, const PGresul
 
 static void take_result(struct attempt *a, const struct sent *sent, PGresult *result)
 {
-    const struct db_rows rows = {.result = result, .count = PQntuples(result)};
+    const struct db_rows rows = rows_of(result);
 
     switch (PQresultStatus(result)) {
     case PGRES_FATAL_ERROR:

@@ -12,10 +12,24 @@
  */
 #pragma once
 
-#include "db/answers.h"
-#include "db/array.h"
-#include "db/conn.h"
+#include "db/connection/connection.h"
 #include "db/db.h"
+#include "db/statement.h"
+
+/* An operation in the writer's hands. */
+struct slot {
+    struct db_op *op;           /* NULL once its `done` was called */
+    const struct db_kind *kind; /* what was sent of it; NULL: nothing was */
+    bool in_doubt;              /* an earlier attempt of it may have committed */
+    bool held_back;             /* one before it in the batch has its id */
+    int first_row, row_count;   /* of the rows that its kind's write returned */
+};
+
+/* Slots whose kind has `write_answers`, by kind and id. */
+struct slots_by_id {
+    struct slot **slots; /* the writer's: room for a whole batch */
+    size_t count;
+};
 
 enum verdict_kind {
     VERDICT_COMMITTED, /* every `done` was called */
@@ -44,6 +58,9 @@ struct batch {
     bool committing; /* all is answered but the COMMIT */
     bool hurried;    /* set by the writer: attempts wait for locks for a moment only */
 };
+
+/* Calls an operation's `done` and empties its slot. */
+void slot_finish(struct slot *slot, struct err error, const struct db_rows *rows);
 
 /* Prepares every statement and enters pipeline mode; the connection is then a batch's. */
 struct err batch_prepare(const struct db_config *config, struct conn *conn,

@@ -147,6 +147,21 @@ struct err db_health(struct db *db) __attribute__((warn_unused_result));
 void db_submit(struct db *db, struct db_op *op);
 void db_read(struct db *db, struct db_query *query);
 
+/* ---- waiting for the answer ---- */
+
+/*
+ * Runs the query, or all the operations together (their done and arg are set here), and
+ * calls on_rows(arg, rows) for each that succeeds, on the database's thread, before
+ * returning.  Gives the first error.  Returns within the deadlines and a little.  on_rows
+ * may be NULL.
+ */
+struct err db_read_wait(struct db *db, struct db_query *query,
+                        void (*on_rows)(void *arg, const struct db_rows *rows), void *arg)
+    __attribute__((warn_unused_result));
+struct err db_submit_wait(struct db *db, struct db_op *ops, size_t count,
+                          void (*on_rows)(void *arg, const struct db_rows *rows),
+                          void *arg) __attribute__((warn_unused_result));
+
 /*
  * The same check of some columns of one row, those from `first` on: for what is only there
  * when another column says so, and where one damaged row must not fail the others.

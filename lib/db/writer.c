@@ -10,8 +10,6 @@
  * until one is committed: that alone makes the writer serving again, since some operations
  * succeed on a full disk.
  */
-#include "db/writer.h"
-
 #include <assert.h>
 #include <poll.h>
 #include <pthread.h>
@@ -27,8 +25,10 @@
 #include "base/cork.h"
 #include "base/log.h"
 #include "db/batch.h"
-#include "db/health.h"
-#include "db/sqlstate.h"
+#include "db/connection/connect.h"
+#include "db/connection/setup.h"
+#include "db/connection/sqlstate.h"
+#include "db/reader.h"
 
 enum {
     CONNECT_MS = 3000,     /* one attempt to connect */
@@ -43,7 +43,7 @@ enum {
     ASK_AGAIN_MS = 1000,
 };
 
-struct writer {
+struct db {
     struct db_config config;
     pthread_t thread;
 
@@ -55,7 +55,10 @@ struct writer {
     atomic_bool idle; /* the writer sleeps, or is about to, and wake_fd ends it */
     int wake_fd;      /* an eventfd */
 
-    struct health health;
+    struct readers *readers;     /* NULL: none */
+    pthread_mutex_t health_lock; /* guards `health` */
+    struct err health;           /* ERR_OK: the database can write; else why it cannot */
+
     struct conn conn; /* from here on the writer thread's own */
     struct batch batch;
     struct slot *slots;           /* batch_max; those without an operation are free */
@@ -80,7 +83,7 @@ static void finish_op(struct db_op *op, struct err error)
 /* Not under the lock: who is woken would find it taken, and sleep once more. */
 static void wake(void *arg)
 {
-    struct writer *w = arg;
+    struct db *w = arg;
     const uint64_t one = 1;
 
     pthread_cond_signal(&w->wake);
@@ -90,7 +93,7 @@ static void wake(void *arg)
 
 /* Until there is something to do, or the connection has something to say, which is mostly its
  * end.  The lock is held. */
-static void sleep_idle(struct writer *w)
+static void sleep_idle(struct db *w)
 {
     struct pollfd fds[] = {
         {.fd = w->wake_fd, .events = POLLIN},
@@ -108,7 +111,7 @@ static void sleep_idle(struct writer *w)
     (void)!read(w->wake_fd, &count, sizeof count);
 }
 
-void writer_submit(struct writer *w, struct db_op *op)
+void db_submit(struct db *w, struct db_op *op)
 {
     bool first = false;
 
@@ -132,7 +135,7 @@ void writer_submit(struct writer *w, struct db_op *op)
 }
 
 /* Takes up to batch_max operations, waiting a while for the first.  0 may be for closing. */
-static size_t take(struct writer *w)
+static size_t take(struct db *w)
 {
     size_t count = 0;
 
@@ -151,7 +154,7 @@ static size_t take(struct writer *w)
 }
 
 /* Ends what waits in the queue with a deadline up to `late_ms`. */
-static void expire_queue(struct writer *w, int64_t late_ms, struct err error)
+static void expire_queue(struct db *w, int64_t late_ms, struct err error)
 {
     struct db_op *late = NULL;
 
@@ -179,17 +182,45 @@ static void expire_queue(struct writer *w, int64_t late_ms, struct err error)
 
 /* ---- how the database is ------------------------------------------------------------ */
 
-/* The database cannot write: found out again soon, and told until it can. */
-static void note_trouble(struct writer *w, struct err why)
+/* `why` is ERR_NONE when a write has just succeeded, else why none can; any failure counts
+ * as UNAVAILABLE.  Its subject is static.  A change is logged. */
+static void health_set(struct db *w, struct err why)
 {
-    health_set(&w->health, why);
+    if (failed(why)) {
+        why.code = ERR_UNAVAILABLE;
+        why.effect = EFFECT_NONE;
+    }
+    pthread_mutex_lock(&w->health_lock);
+    bool changed =
+        failed(why) != failed(w->health) || strcmp(why.message, w->health.message) != 0;
+    w->health = why;
+    pthread_mutex_unlock(&w->health_lock);
+    if (changed && failed(why))
+        log_line(LOG_ERROR, "database_not_serving", "database=%s error=%s",
+                 w->config.name, why.message);
+    else if (changed)
+        log_info("database_serving", "database=%s", w->config.name);
+}
+
+struct err db_health(struct db *w)
+{
+    pthread_mutex_lock(&w->health_lock);
+    struct err why = w->health;
+    pthread_mutex_unlock(&w->health_lock);
+    return why;
+}
+
+/* The database cannot write: found out again soon, and told until it can. */
+static void note_trouble(struct db *w, struct err why)
+{
+    health_set(w, why);
     if (!w->doubtful)
         w->probe_ms = clock_monotonic_ms();
     w->doubtful = true;
 }
 
 /* A server that hangs does not say so. */
-static void watch_answer(struct writer *w)
+static void watch_answer(struct db *w)
 {
     struct err why;
 
@@ -219,9 +250,9 @@ struct lateness {
     struct err error;
 };
 
-static struct lateness lateness(struct writer *w, const char *words)
+static struct lateness lateness(struct db *w, const char *words)
 {
-    struct err why = health_get(&w->health);
+    struct err why = db_health(w);
     int64_t now = clock_monotonic_ms();
 
     why.subject = NULL;
@@ -246,7 +277,7 @@ static void finish_late(struct slot *slot, const struct lateness *late)
  * are told in time as well. */
 static void expire_waiting(void *arg)
 {
-    struct writer *w = arg;
+    struct db *w = arg;
 
     watch_answer(w);
     const struct lateness late =
@@ -261,7 +292,7 @@ static void expire_waiting(void *arg)
 
 static bool is_closing(void *arg)
 {
-    struct writer *w = arg;
+    struct db *w = arg;
 
     pthread_mutex_lock(&w->lock);
     bool closing = w->closing;
@@ -271,16 +302,16 @@ static bool is_closing(void *arg)
 
 /* ---- the connection ----------------------------------------------------------------- */
 
-static void disconnect(struct writer *w, struct err why)
+static void disconnect(struct db *w, struct err why)
 {
     conn_close(&w->conn);
     if (why.subject == NULL)
         why.subject = sqlstate_words(NULL);
-    health_set(&w->health, why);
+    health_set(w, why);
 }
 
 /* Waits between attempts: capped, doubling, jittered, so that many do not come as one. */
-static void back_off(struct writer *w)
+static void back_off(struct db *w)
 {
     int64_t ms = w->backoff_ms / 2 + randombytes_uniform((uint32_t)w->backoff_ms / 2 + 1);
 
@@ -299,7 +330,7 @@ static void back_off(struct writer *w)
     pthread_mutex_unlock(&w->lock);
 }
 
-static bool connect_once(struct writer *w)
+static bool connect_once(struct db *w)
 {
     int64_t deadline = clock_monotonic_ms() + CONNECT_MS;
 
@@ -320,12 +351,12 @@ static bool connect_once(struct writer *w)
 
 /* ---- probing ------------------------------------------------------------------------ */
 
-static bool probe_due(const struct writer *w)
+static bool probe_due(const struct db *w)
 {
     return w->doubtful && w->conn.pg != NULL && clock_monotonic_ms() >= w->probe_ms;
 }
 
-static void probe(struct writer *w)
+static void probe(struct db *w)
 {
     w->busy_from_ms = clock_monotonic_ms();
     struct verdict v = batch_probe(&w->batch, &w->config, &w->conn, is_closing, w);
@@ -337,7 +368,7 @@ static void probe(struct writer *w)
     case VERDICT_COMMITTED:
         w->doubtful = false;
         w->backoff_ms = BACKOFF_LEAST_MS;
-        health_set(&w->health, ERR_NONE);
+        health_set(w, ERR_NONE);
         break;
     case VERDICT_AGAIN: /* somebody was in the way: nothing new is known */
     case VERDICT_LOCKED:
@@ -366,7 +397,7 @@ static struct err stopping(bool in_doubt)
 }
 
 /* Drops finished slots, ending those past their deadline; gives how many are left. */
-static size_t compact(struct writer *w, struct slot *slots, size_t count, bool closing)
+static size_t compact(struct db *w, struct slot *slots, size_t count, bool closing)
 {
     const struct lateness late =
         lateness(w, "The database could not be reached in time; nothing was done.");
@@ -414,7 +445,7 @@ static void finish_all(struct slot *slots, size_t count, struct err error)
         }
 }
 
-static struct verdict attempt(struct writer *w, struct slot *slots, size_t count)
+static struct verdict attempt(struct db *w, struct slot *slots, size_t count)
 {
     w->attempted = slots;
     w->attempted_count = count;
@@ -426,7 +457,7 @@ static struct verdict attempt(struct writer *w, struct slot *slots, size_t count
     return v;
 }
 
-static void tell_again(const struct writer *w, const struct slot *slots, size_t count,
+static void tell_again(const struct db *w, const struct slot *slots, size_t count,
                        const struct err *error)
 {
     const struct db_op *op = count == 1 ? slots[0].op : NULL;
@@ -467,9 +498,9 @@ static bool all_need_one(const struct slot *slots, size_t count)
     return true;
 }
 
-static void run(struct writer *w, struct slot *slots, size_t count);
+static void run(struct db *w, struct slot *slots, size_t count);
 
-static void run_halves(struct writer *w, struct slot *slots, size_t count)
+static void run_halves(struct db *w, struct slot *slots, size_t count)
 {
     run(w, slots, count / 2);
     run(w, slots + count / 2, count - count / 2);
@@ -480,7 +511,7 @@ static void run_halves(struct writer *w, struct slot *slots, size_t count)
  * neighbours keep their deadlines; and those that need one row stand together, and fail
  * together.
  */
-static void run_locked(struct writer *w, struct slot *slots, size_t count,
+static void run_locked(struct db *w, struct slot *slots, size_t count,
                        const struct verdict *v)
 {
     const bool hurried = w->batch.hurried;
@@ -502,7 +533,7 @@ static void run_locked(struct writer *w, struct slot *slots, size_t count,
 /* ---- running ------------------------------------------------------------------------- */
 
 /* Runs operations to their ends: every `done` was called when it returns. */
-static void run(struct writer *w, struct slot *slots, size_t count)
+static void run(struct db *w, struct slot *slots, size_t count)
 {
     int twins = 0;
 
@@ -558,7 +589,7 @@ static void run(struct writer *w, struct slot *slots, size_t count)
     }
 }
 
-static bool has_work(struct writer *w)
+static bool has_work(struct db *w)
 {
     pthread_mutex_lock(&w->lock);
     bool work = w->first != NULL;
@@ -568,7 +599,7 @@ static bool has_work(struct writer *w)
 
 static void *writer_main(void *arg)
 {
-    struct writer *w = arg;
+    struct db *w = arg;
 
     while (!is_closing(w)) {
         if (!connect_once(w) && !has_work(w)) {
@@ -594,7 +625,7 @@ static void *writer_main(void *arg)
 
 static int64_t queue_length(void *arg)
 {
-    struct writer *w = arg;
+    struct db *w = arg;
 
     pthread_mutex_lock(&w->lock);
     size_t queued = w->queued;
@@ -602,7 +633,7 @@ static int64_t queue_length(void *arg)
     return (int64_t)queued;
 }
 
-static void open_metrics(struct writer *w)
+static void open_metrics(struct db *w)
 {
     struct metrics *metrics = w->config.metrics;
     char label[METRIC_LABELS_SIZE];
@@ -615,23 +646,41 @@ static void open_metrics(struct writer *w)
 
 /* ---- starting and stopping ---------------------------------------------------------- */
 
-struct err writer_start(const struct db_config *config, struct writer **out)
+static void free_all(struct db *w)
 {
-    struct writer *w = calloc(1, sizeof *w);
-    struct slot *slots = calloc(config->batch_max, sizeof *slots);
-    struct slot **by_id = calloc(config->batch_max, sizeof *by_id);
+    if (w->wake_fd >= 0)
+        close(w->wake_fd);
+    metrics_forget(w->config.metrics, w);
+    batch_free(&w->batch);
+    pthread_cond_destroy(&w->wake);
+    pthread_mutex_destroy(&w->lock);
+    pthread_mutex_destroy(&w->health_lock);
+    free(w->slots);
+    free(w);
+}
+
+static struct err start_threads(struct db *w, const struct db_config *config)
+{
+    w->slots = calloc(config->batch_max, sizeof *w->slots);
+    w->batch.by_id.slots = calloc(config->batch_max, sizeof *w->batch.by_id.slots);
+    if (w->slots == NULL || w->batch.by_id.slots == NULL)
+        return err_memory();
+    w->attempted = w->slots;
+    if (w->wake_fd < 0 || pthread_create(&w->thread, NULL, writer_main, w) != 0)
+        return err_make(ERR_RESOURCE_EXHAUSTED,
+                        "Cannot start the database writer's thread.");
+    pthread_setname_np(w->thread, "writer");
+    return ERR_NONE;
+}
+
+struct err db_open(const struct db_config *config, struct db **out)
+{
+    struct db *w = calloc(1, sizeof *w);
 
     assert(config->kind_count <= DB_KINDS_MAX);
-    if (w == NULL || slots == NULL || by_id == NULL) {
-        free(w);
-        free(slots);
-        free(by_id);
+    if (w == NULL)
         return err_memory();
-    }
     w->config = *config;
-    w->slots = slots;
-    w->batch.by_id.slots = by_id;
-    w->attempted = slots;
     w->last = &w->first;
     w->backoff_ms = BACKOFF_LEAST_MS;
     w->conn = (struct conn){.url = config->url,
@@ -639,27 +688,28 @@ struct err writer_start(const struct db_config *config, struct writer **out)
                             .of = SETTINGS_WRITER,
                             .meanwhile = expire_waiting,
                             .arg = w};
-    health_open(&w->health, config->name);
+    w->health = err_make(ERR_UNAVAILABLE, "Not yet connected to the database.");
+    w->health.subject = sqlstate_words(NULL);
+    w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    pthread_mutex_init(&w->health_lock, NULL);
     pthread_mutex_init(&w->lock, NULL);
     clock_cond_init(&w->wake);
     open_metrics(w);
-    w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (w->wake_fd < 0 || pthread_create(&w->thread, NULL, writer_main, w) != 0) {
-        metrics_forget(config->metrics, w);
-        if (w->wake_fd >= 0)
-            close(w->wake_fd);
-        free(slots);
-        free(by_id);
-        free(w);
-        return err_make(ERR_RESOURCE_EXHAUSTED,
-                        "Cannot start the database writer's thread.");
+    struct err e = start_threads(w, config);
+    if (failed(e)) {
+        free_all(w);
+        return e;
     }
-    pthread_setname_np(w->thread, "writer");
-    *out = w;
-    return ERR_NONE;
+    if (config->readers > 0)
+        e = readers_start(config, &w->readers);
+    if (failed(e))
+        db_close(w);
+    else
+        *out = w;
+    return e;
 }
 
-void writer_stop(struct writer *w)
+void db_close(struct db *w)
 {
     if (w == NULL)
         return;
@@ -668,17 +718,86 @@ void writer_stop(struct writer *w)
     pthread_mutex_unlock(&w->lock);
     wake(w);
     pthread_join(w->thread, NULL);
-    close(w->wake_fd);
-    metrics_forget(w->config.metrics, w);
-    batch_free(&w->batch);
-    pthread_cond_destroy(&w->wake);
-    pthread_mutex_destroy(&w->lock);
-    health_close(&w->health);
-    free(w->slots);
-    free(w);
+    readers_stop(w->readers);
+    free_all(w);
 }
 
-struct err writer_health(struct writer *w)
+void db_read(struct db *w, struct db_query *query)
 {
-    return health_get(&w->health);
+    assert(w->readers != NULL);
+    readers_submit(w->readers, query);
+}
+
+/* ---- waiting for the answer ---- */
+
+struct waiter {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    size_t waiting; /* for so many */
+    struct err error;
+    void (*on_rows)(void *arg, const struct db_rows *rows);
+    void *arg;
+};
+
+static void on_done(void *arg, struct err error, const struct db_rows *rows)
+{
+    struct waiter *waiter = arg;
+
+    if (!failed(error) && waiter->on_rows != NULL)
+        waiter->on_rows(waiter->arg, rows);
+    pthread_mutex_lock(&waiter->lock);
+    if (failed(error) && !failed(waiter->error))
+        waiter->error = error;
+    if (--waiter->waiting == 0)
+        pthread_cond_signal(&waiter->wake);
+    pthread_mutex_unlock(&waiter->lock);
+}
+
+/* No deadline here: `done` is promised soon after the operation's. */
+static struct err wait_done(struct waiter *waiter)
+{
+    pthread_mutex_lock(&waiter->lock);
+    while (waiter->waiting > 0)
+        pthread_cond_wait(&waiter->wake, &waiter->lock);
+    pthread_mutex_unlock(&waiter->lock);
+    pthread_cond_destroy(&waiter->wake);
+    pthread_mutex_destroy(&waiter->lock);
+    return waiter->error;
+}
+
+static struct waiter waiter_for(size_t count,
+                                void (*on_rows)(void *arg, const struct db_rows *rows),
+                                void *arg)
+{
+    return (struct waiter){PTHREAD_MUTEX_INITIALIZER,
+                           PTHREAD_COND_INITIALIZER,
+                           count,
+                           ERR_NONE,
+                           on_rows,
+                           arg};
+}
+
+struct err db_read_wait(struct db *db, struct db_query *query,
+                        void (*on_rows)(void *arg, const struct db_rows *rows), void *arg)
+{
+    struct waiter waiter = waiter_for(1, on_rows, arg);
+
+    query->done = on_done;
+    query->arg = &waiter;
+    db_read(db, query);
+    return wait_done(&waiter);
+}
+
+struct err db_submit_wait(struct db *db, struct db_op *ops, size_t count,
+                          void (*on_rows)(void *arg, const struct db_rows *rows),
+                          void *arg)
+{
+    struct waiter waiter = waiter_for(count, on_rows, arg);
+
+    for (size_t i = 0; i < count; i++) {
+        ops[i].done = on_done;
+        ops[i].arg = &waiter;
+        db_submit(db, &ops[i]);
+    }
+    return wait_done(&waiter);
 }

@@ -25,7 +25,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "db/db.h"
-#include "db/migrate.h"
+#include "db/migrate/migrate.h"
 
 #define UNUSED __attribute__((unused))
 

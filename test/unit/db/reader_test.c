@@ -3,7 +3,7 @@
 
 #include <stdatomic.h>
 
-#include "db/wait.h"
+#include "db/db.h"
 
 enum { LATER_MS = 50000, SOON_MS = 150 };
 

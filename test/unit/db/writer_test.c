@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "db/wait.h"
+#include "db/db.h"
 
 enum {
     MANY = 100,

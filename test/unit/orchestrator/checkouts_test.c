@@ -2,7 +2,7 @@
 #include "unit/db/scoped.h"
 
 #include "base/cursor.h"
-#include "db/wait.h"
+#include "db/db.h"
 #include "orchestrator/orders.h"
 
 static const char ALICE[] = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa";

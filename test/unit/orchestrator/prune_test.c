@@ -3,7 +3,7 @@
 
 #include <sodium.h>
 
-#include "db/wait.h"
+#include "db/db.h"
 #include "orchestrator/orders.h"
 #include "orchestrator/prune.h"
 
