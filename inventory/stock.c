@@ -1,9 +1,12 @@
 /* stock.c - see stock.h.  The changing half; the reading half is stock_read.c. */
 #include "inventory/stock.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
+#include "base/ids.h"
 #include "base/log.h"
 
 /* An operation under way: in the request's arena. */
@@ -430,10 +433,60 @@ void stock_release(struct db *db, const struct request_context *ctx,
     db_submit(db, &work->op);
 }
 
+/* ---- reaping ------------------------------------------------------------------------ */
+
+enum { REAP_MAX = 256, REAP_PATIENCE_MS = 10000, REAP_REST_MS = 10000 };
+
+struct expired {
+    char ids[REAP_MAX][ULID_SIZE];
+    size_t count;
+};
+
+static void on_expired(void *arg, const struct db_rows *rows)
+{
+    struct expired *found = arg;
+
+    for (int i = 0; i < rows->count; i++)
+        snprintf(found->ids[found->count++], ULID_SIZE, "%s", db_text(rows, i, 0));
+}
+
+void stock_find_expired(struct db_query *query, int64_t limit)
+{
+    query->name = "find_expired";
+    query->types = "i";
+    query->rows = "*t";
+    query->sql =
+        "SELECT id FROM inventory.reservations "
+        "WHERE state = 'held' AND expires_at <= now() ORDER BY expires_at LIMIT $1";
+    query->values[0] = db_i(limit);
+}
+
 void stock_expire(struct db_op *op, const char *id)
 {
     op->kind = &EXPIRE;
     op->head[0] = db_t(id);
+}
+
+int64_t stock_reap(void *arg)
+{
+    struct db *db = arg;
+    struct expired found = {.count = 0};
+    struct db_query query = {.deadline_ms = clock_monotonic_ms() + REAP_PATIENCE_MS};
+    struct db_op ops[REAP_MAX] = {0};
+
+    stock_find_expired(&query, REAP_MAX);
+    struct err e = db_read_wait(db, &query, on_expired, &found);
+    for (size_t i = 0; i < found.count; i++) {
+        stock_expire(&ops[i], found.ids[i]);
+        ops[i].deadline_ms = query.deadline_ms;
+    }
+    if (!failed(e) && found.count > 0)
+        e = db_submit_wait(db, ops, found.count, NULL, NULL);
+    if (failed(e))
+        log_warn("reaping_failed", "error=%s", e.message);
+    else if (found.count > 0)
+        log_info("reservations_expired", "count=%zu", found.count);
+    return failed(e) || found.count > 0 ? 0 : REAP_REST_MS;
 }
 
 /* ---- adjust, put -------------------------------------------------------------------- */

@@ -40,11 +40,19 @@ void stock_confirm(struct db *db, const struct request_context *ctx,
 void stock_release(struct db *db, const struct request_context *ctx,
                    const Inventory__V1__ReleaseRequest *request);
 
-/* Fills `op`: gives a held reservation past its end back; does nothing to any other. */
+/* Fills `query`: up to `limit` ids of held reservations past their end; and `op`: gives such a
+ * reservation back, and does nothing to any other. */
+void stock_find_expired(struct db_query *query, int64_t limit);
 void stock_expire(struct db_op *op, const char *id);
 
-/* Fills `query`: up to `limit` ids of held reservations past their end, for the reaper. */
-void stock_find_expired(struct db_query *query, int64_t limit);
+/*
+ * One round of giving back the stock of reservations that ran out: finds up to 256 and expires
+ * them through the writer.  `db` is a struct db.  A worker's task (base/worker.h): it blocks, at
+ * most 20 seconds, and returns 0, or how long to rest when nothing had expired.  So a reservation
+ * is given back late by no more than its own age, and by ten seconds at most.  Any number of
+ * replicas may do so at once, since expiring is conditional on the state.
+ */
+int64_t stock_reap(void *db);
 
 /* NOT_FOUND; ALREADY_EXISTS when the id booked something else; FAILED_PRECONDITION when
  * fewer are available than the delta takes away. */
@@ -62,7 +70,7 @@ void stock_get_reservation(struct db *db, const struct request_context *ctx,
                            const Inventory__V1__GetReservationRequest *request);
 
 /*
- * A page by SKU, of those that fit the filters: stock_products.c.  `cursor_key` seals the
+ * A page by SKU, of those that fit the filters: products.c.  `cursor_key` seals the
  * cursors (CURSOR_KEY_SIZE bytes; copied).  INVALID_ARGUMENT for a cursor that was not
  * sealed with it for these filters.
  */
@@ -70,7 +78,7 @@ void stock_list_products(struct db *db, const struct request_context *ctx,
                          const uint8_t *cursor_key,
                          const Inventory__V1__ListProductsRequest *request);
 
-/* ---- for audits: stock_audit.c ------------------------------------------------------- */
+/* ---- for audits ---------------------------------------------------------------------- */
 
 /* A page by id, after `after_id`, or the one of `only_id` if it is there. */
 void stock_list_reservations(struct db *db, const struct request_context *ctx,
@@ -83,6 +91,3 @@ void stock_list_newest(struct db *db, const struct request_context *ctx,
 /* A page by SKU, with the same figures computed afresh in the same snapshot. */
 void stock_list(struct db *db, const struct request_context *ctx,
                 const Inventory__V1__ListStockRequest *request);
-
-/* "held" and so on, as in the column. */
-Inventory__V1__ReservationState stock_state(const char *name);

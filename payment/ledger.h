@@ -47,7 +47,7 @@ void ledger_add_method(struct db *db, const struct request_context *ctx,
 void ledger_list_methods(struct db *db, const struct request_context *ctx,
                          const Payment__V1__ListPaymentMethodsRequest *request);
 
-/* ---- for audits: ledger_audit.c ------------------------------------------------------ */
+/* ---- for audits ---------------------------------------------------------------------- */
 
 /* A page by id, after `after_id`, or the one of `only_id` if it is there. */
 void ledger_list(struct db *db, const struct request_context *ctx,
@@ -64,6 +64,3 @@ void ledger_list_provider(struct provider *provider, const struct request_contex
 /* What the provider knows a charge by, in the arena; NULL when memory is short. */
 char *ledger_key(struct arena *arena, const char *charge_id)
     __attribute__((warn_unused_result));
-
-/* "intent" and so on, as in the column. */
-Payment__V1__ChargeState ledger_state(const char *name);

@@ -86,3 +86,11 @@ struct provider {
      * operators and, as its subject, in words for anybody (static).  Waits for nothing. */
     struct err (*health)(struct provider *provider);
 };
+
+/*
+ * A provider that fails where a test arms it, in test builds only (provider_faults.c): the
+ * failpoints PROGRAM.provider.charge and .refund around `real`, which is borrowed.  Lives as long
+ * as the process.  NULL when memory is short.
+ */
+struct provider *provider_faults(struct provider *real)
+    __attribute__((warn_unused_result));

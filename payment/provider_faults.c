@@ -1,5 +1,13 @@
-/* provider_faults.c - see provider_faults.h. */
-#include "payment/provider_faults.h"
+/*
+ * provider_faults.c - a provider that fails where a test arms it; test builds only.
+ *
+ * It stands in front of the real one, so that the ledger knows nothing of it.
+ *
+ *   before  error: out of order, not asked     drop: not asked, no answer
+ *           repeat: asked twice                late: no answer, and asked some time after
+ *   after   error, drop, repeat, late: asked, and the answer lost
+ */
+#include "payment/provider.h"
 
 #ifdef CHECKOUT_FAILPOINTS
 

@@ -1,5 +1,5 @@
 /*
- * stock_products.c - products as they are listed, searched and looked up; read-only.
+ * products.c - products as they are listed, searched and looked up; read-only.
  *
  * A page is read by SKU from a place on, whatever the filters: the cursor is the last SKU
  * that was looked at, sealed.  What a page costs is bounded, whatever is asked for:
