@@ -16,8 +16,8 @@
 
 #include "db/connection/connect.h"
 #include "db/connection/setup.h"
-#include "db/session.h"
 #include "db/db.h"
+#include "db/session.h"
 
 enum { LATER_MS = 50000, IN_TIME_MS = 2000, MUCH_LATER_MS = 20000 };
 

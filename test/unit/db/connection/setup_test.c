@@ -5,10 +5,10 @@
 #include "unit/db/database.h"
 
 #include "db/connection/connect.h"
-#include "db/session.h"
-#include "db/migrate/migrator.h"
 #include "db/connection/setup.h"
 #include "db/db.h"
+#include "db/migrate/migrator.h"
+#include "db/session.h"
 
 enum { LATER_MS = 50000, IN_TIME_MS = 2000 };
 
@@ -488,14 +488,6 @@ static void who_waited_for_a_lock_sees_what_its_owner_wrote(void **state)
 }
 
 /* ---- what rests on them: what was acknowledged ------------------------------------------- */
-
-/* No standby comes, so no COMMIT is done. */
-static void want_a_standby(void)
-{
-    sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
-    sql("SELECT pg_reload_conf()");
-    wait_sql("SELECT (current_setting('synchronous_standby_names') = 'nobody')::int");
-}
 
 struct put {
     struct db_op op;
