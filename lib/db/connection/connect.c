@@ -24,9 +24,9 @@ struct host {
     char name[PART_SIZE], address[PART_SIZE], port[PART_SIZE];
 };
 
-/* ---- what the URL means ----------------------------------------------------------------- */
+/* ---- what the URL says ------------------------------------------------------------------ */
 
-/* No session attribute of libpq's: it refuses to connect, and says so with this word. */
+/* libpq has no such session attribute: it rejects it, and its message has this word. */
 static const char NOT_YET[] = "not-yet";
 
 static const char *value_of(const PQconninfoOption *options, const char *key)
@@ -39,11 +39,11 @@ static const char *value_of(const PQconninfoOption *options, const char *key)
 
 static struct err misread(void)
 {
-    /* libpq's words may quote the URL: not for anybody's eyes. */
+    /* libpq's message may quote the URL, so it is not passed on. */
     return err_make(ERR_UNAVAILABLE, "The database URL is not one libpq understands.");
 }
 
-/* Without the blanks and line ends around it, as a file or an editor leaves them. */
+/* Without the whitespace that a file or an editor leaves around it. */
 static struct err trimmed(const char *url, char out[URL_MAX])
 {
     while (isspace((unsigned char)*url))
@@ -64,8 +64,8 @@ static struct err trimmed(const char *url, char out[URL_MAX])
 }
 
 /*
- * What URL, service file and environment come to.  libpq puts them together only when it
- * connects, and would look names up at once; so it is asked for what it must refuse.
+ * The options from URL, service file and environment together.  libpq merges them only when it
+ * connects, and would look names up at once; so it is given an option that it must reject.
  */
 static struct err read_options(const char *url, PQconninfoOption **out)
 {
@@ -139,9 +139,9 @@ static void add(struct parameters *p, const char *key, const char *value)
 }
 
 /*
- * A link that was cut without a word is noticed in three seconds: the kernel asks after each
- * second of silence; conn.c sees that two answers are missing.  Work of an operator's may
- * wait longer.
+ * A network connection that was cut silently is noticed within three seconds: the kernel sends
+ * a keepalive after each second of silence, and connection.c sees that two are unanswered.
+ * A migrator waits longer.
  */
 static void add_keepalives(struct parameters *p, bool patient)
 {
@@ -174,14 +174,14 @@ static PGconn *start(const struct conn *conn, const PQconninfoOption *options,
     for (; options->keyword != NULL && p.count < KEYS_MAX - 12; options++)
         if (options->val != NULL && !is_ours(options->keyword))
             add(&p, options->keyword, options->val);
-    add(&p, "host", host->name); /* what a certificate and a password file go by */
+    add(&p, "host", host->name); /* for the certificate and the password file */
     add(&p, "hostaddr", address);
     add(&p, "port", host->port);
     add(&p, "fallback_application_name", conn->name);
     add(&p, "client_encoding", "UTF8");
     add_keepalives(&p, conn->of == SETTINGS_MIGRATOR);
-    /* A standby would show readers the past, and refuse the writer.  ("read-write" would
-     * also refuse a primary whose default_transaction_read_only set_up puts right.) */
+    /* A standby gives readers old data and rejects writes.  ("read-write" would also reject
+     * a primary whose default_transaction_read_only is on, which setup.c overrides.) */
     add(&p, "target_session_attrs", "primary");
     return PQconnectStartParams(p.keys, p.values, 0);
 }
@@ -233,7 +233,14 @@ static struct err connect_address(struct conn *conn, const PQconninfoOption *opt
     return e;
 }
 
-/* ---- looking a name up ---- */
+/*
+ * ---- looking a name up -------------------------------------------------------------------
+ *
+ * getaddrinfo has no deadline: with a name server that is silent it takes ten seconds and more.
+ * So each look-up runs on a thread of its own and is waited for as long as there is time; it
+ * goes on after that, and the next attempt fetches its result.  While a look-up of a name runs, no
+ * second one is started, so that a name server that is down collects no threads.
+ */
 
 enum {
     RESOLVE_MOST = 8,  /* addresses of one name; those after them are left out */
@@ -251,7 +258,7 @@ struct lookup {
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t finished;
     bool done;
-    int owners; /* its thread, and whoever asked; the last to let go frees it */
+    int owners; /* its thread, and the connection; the last one frees it */
     struct addresses found;
 };
 
@@ -286,8 +293,10 @@ static bool resolve_numeric(const char *name, struct addresses *out)
     return resolve(name, AI_NUMERICHOST, out) == 0;
 }
 
-static void let_go(struct lookup *lookup)
+static void lookup_release(struct lookup *lookup)
 {
+    if (lookup == NULL)
+        return;
     pthread_mutex_lock(&lookup->lock);
     bool last = --lookup->owners == 0;
     pthread_mutex_unlock(&lookup->lock);
@@ -310,11 +319,11 @@ static void *lookup_main(void *arg)
     lookup->done = true;
     pthread_cond_signal(&lookup->finished);
     pthread_mutex_unlock(&lookup->lock);
-    let_go(lookup);
+    lookup_release(lookup);
     return NULL;
 }
 
-/* Detached, and deaf to signals, which are the others' to handle. */
+/* Detached; signals are left to the program's other threads. */
 static bool start_thread(struct lookup *lookup)
 {
     pthread_attr_t attributes;
@@ -348,7 +357,7 @@ static struct lookup *lookup_start(const char *name)
             return lookup;
         lookup->owners = 1;
     }
-    let_go(lookup);
+    lookup_release(lookup);
     return NULL;
 }
 
@@ -364,22 +373,16 @@ static bool lookup_wait(struct lookup *lookup, int64_t until_ms, struct addresse
     return done;
 }
 
-static void lookup_drop(struct lookup *lookup)
-{
-    if (lookup != NULL)
-        let_go(lookup);
-}
-
 /* ---- the addresses of a host ------------------------------------------------------------ */
 
-/* Begins at the connection's look-up of that name, which may still run since last time. */
+/* Continues the connection's look-up of that name if one still runs. */
 static struct err look_up(struct conn *conn, size_t i, const struct host *host,
                           struct addresses *out, int64_t deadline_ms)
 {
     struct lookup **lookup = &conn->lookups[i];
 
     if (*lookup != NULL && strcmp((*lookup)->name, host->name) != 0) {
-        lookup_drop(*lookup);
+        lookup_release(*lookup);
         *lookup = NULL;
     }
     if (*lookup == NULL)
@@ -388,7 +391,7 @@ static struct err look_up(struct conn *conn, size_t i, const struct host *host,
         return err_memory();
     for (int64_t until; (until = conn_look_after(conn, deadline_ms)) != 0;)
         if (lookup_wait(*lookup, until, out)) {
-            lookup_drop(*lookup);
+            lookup_release(*lookup);
             *lookup = NULL;
             return ERR_NONE;
         }
@@ -461,7 +464,7 @@ void conn_end(struct conn *conn)
 {
     conn_close(conn);
     for (size_t i = 0; i < CONN_HOSTS_MAX; i++) {
-        lookup_drop(conn->lookups[i]);
+        lookup_release(conn->lookups[i]);
         conn->lookups[i] = NULL;
     }
 }

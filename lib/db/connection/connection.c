@@ -10,13 +10,12 @@
 #include "db/connection/sqlstate.h"
 
 enum {
-    TICK_MS = 50, /* how often those who wait behind a connection are looked after */
-    LINK_LOOK_MS = 250, /* how often the link itself is, while an answer is waited for */
-    PROBES_LOST = 2,    /* so many keepalives without an answer: the link is cut, */
-    CUT_MS = 2500,      /* and when for so long nothing is acknowledged */
+    TICK_MS = 50,       /* how often `meanwhile` is called */
+    LINK_LOOK_MS = 250, /* how often the link is checked while waiting for an answer */
+    PROBES_LOST = 2,    /* the link is cut after so many unanswered keepalives, */
+    CUT_MS = 2500,      /* or when nothing was acknowledged for so long */
 };
 
-/* Looks after those who wait elsewhere. */
 int64_t conn_look_after(struct conn *conn, int64_t deadline_ms)
 {
     int64_t now = clock_monotonic_ms(), next = now + LINK_LOOK_MS;
@@ -45,7 +44,7 @@ static bool is_cut(int fd)
 
     if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0 ||
         info.tcpi_state != TCP_ESTABLISHED)
-        return false; /* a Unix socket has no link; what ends is seen by reading */
+        return false; /* a Unix socket: its end is seen by reading */
     return info.tcpi_probes >= PROBES_LOST ||
            (info.tcpi_unacked > 0 && info.tcpi_retransmits > 0 &&
             info.tcpi_last_ack_recv > CUT_MS);
@@ -130,7 +129,7 @@ bool conn_flush(struct conn *conn, int64_t deadline_ms)
     return conn_push(conn, deadline_ms) == 1;
 }
 
-/* A server that goes says so and hangs up; both can be read. */
+/* A server that stops says so and hangs up; reading sees both. */
 bool conn_alive(struct conn *conn)
 {
     for (;;) {

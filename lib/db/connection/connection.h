@@ -1,8 +1,8 @@
 /*
  * connection.h - one libpq connection that never waits past a deadline.
  *
- * For lib/db's own threads, each of which has one.  Every wait is a poll with the time
- * left; a connection on which time ran out is closed, for what it was doing is unknown.
+ * Each thread of lib/db has its own.  Every wait is a poll with the time that is left.  When a
+ * deadline passes, close the connection: what it was doing is unknown.
  */
 #pragma once
 
@@ -31,13 +31,13 @@ struct conn {
     const char *name; /* application_name */
     enum settings_of of;
     PGconn *pg;  /* NULL while not connected */
-    bool warned; /* a WARNING came since it was last cleared */
+    bool warned; /* a WARNING arrived since this was last cleared */
     /* Called every so often while the server is waited for, also to connect; or NULL. */
     void (*meanwhile)(void *arg);
     void *arg;
     int64_t look_at_ms; /* when next */
-    int backend; /* behind a pooler, the pid of the server process that is ours; else 0 */
-    struct lookup *lookups[CONN_HOSTS_MAX]; /* of names, that outlived an attempt */
+    int backend;        /* behind a pooler, the pid of our server process; else 0 */
+    struct lookup *lookups[CONN_HOSTS_MAX]; /* of names; they may outlive an attempt */
 };
 
 void conn_close(struct conn *conn);
@@ -58,20 +58,20 @@ struct err conn_collect(struct conn *conn, const char *refusal, int64_t deadline
 bool conn_flush(struct conn *conn, int64_t deadline_ms)
     __attribute__((warn_unused_result));
 
-/* The same, telling apart: 1 all is sent, 0 the deadline passed (call again), -1 lost. */
+/* The same: 1 all is sent, 0 the deadline passed (call again), -1 lost. */
 int conn_push(struct conn *conn, int64_t deadline_ms) __attribute__((warn_unused_result));
 
-/* Whether an idle connection still stands, as far as can be told without asking. */
+/* Whether an idle connection is still open, as far as is known without a query. */
 bool conn_alive(struct conn *conn) __attribute__((warn_unused_result));
 
 /* Waits until PQgetResult will not block.  1 ready, 0 the deadline passed, -1 lost. */
 int conn_wait(struct conn *conn, int64_t deadline_ms) __attribute__((warn_unused_result));
 
-/* Polls the socket for POLLIN or POLLOUT.  1: ready, 0: the deadline passed, -1: broken, which
- * is also a link on which nothing is acknowledged any more. */
+/* Polls the socket for POLLIN or POLLOUT.  1: ready, 0: the deadline passed, -1: broken, also
+ * when the other machine's kernel acknowledges nothing any more. */
 int conn_poll(struct conn *conn, short events, int64_t deadline_ms)
     __attribute__((warn_unused_result));
 
-/* Calls `meanwhile` if it is time.  Until when to wait before the next call of this: at the
- * latest the deadline; 0 when that has passed. */
+/* Calls `meanwhile` if it is due.  Returns until when to wait before calling this again, at
+ * the latest the deadline; 0 when that has passed. */
 int64_t conn_look_after(struct conn *conn, int64_t deadline_ms);

@@ -1,4 +1,5 @@
-/* setup.c - see setup.h */
+/* setup.c - see setup.h.  docs/adr/0038 has the table of settings for operators, docs/adr/0039
+ * that of what is checked on the server. */
 #include "db/connection/setup.h"
 
 #include <assert.h>
@@ -12,7 +13,7 @@
 #include "db/connection/connect.h"
 #include "db/connection/sqlstate.h"
 
-/* ---- the session's settings ---- */
+/* ---- the session's settings ---------------------------------------------------------- */
 
 #define SERVICE SETTINGS_SERVICE
 #define WRITER  SETTINGS_WRITER
@@ -34,40 +35,39 @@ static const struct setting SETTINGS[] = {
     /* Names in our SQL mean PostgreSQL's own functions, not those of whoever may create in
      * a schema of the database's path.  (Migrations may create in `public`.) */
     {SERVICE, "search_path", "pg_catalog, pg_temp", NULL, false},
-    /* A wait behind a transaction whose owner died, or thinks, ends so early that those of
-     * the batch who do not need its rows keep their deadlines.  A statement that ran into its
-     * time-out has had no effect: it never cancels a COMMIT's wait for a standby in a way we
-     * could take for success. */
+    /* A wait for a lock ends early enough that operations of the batch which do not need
+     * that row keep their deadlines.  A statement that times out has had no effect: this
+     * never cancels a COMMIT's wait for a standby in a way we could take for success. */
     {WRITER, "lock_timeout", "1s", NULL, false},
-    {SETTINGS_READER, "lock_timeout", "5s", NULL, false}, /* holds up nobody */
+    {SETTINGS_READER, "lock_timeout", "5s", NULL, false}, /* delays no other query */
     {SERVICE, "statement_timeout", "20s", NULL, false},
-    /* Nobody waits longer than this for locks of a process of ours that hangs or is gone. */
+    /* Locks of a process of ours that hangs or is gone are released after this long. */
     {SERVICE, "idle_in_transaction_session_timeout", "20s", NULL, false},
     {SERVICE, "client_connection_check_interval", "1s", NULL, false},
-    /* Nor when the link to it was cut without a word. */
+    /* The same when its network connection was cut silently. */
     {SERVICE, "tcp_keepalives_idle", "5", NULL, true},
     {SERVICE, "tcp_keepalives_interval", "2", NULL, true},
     {SERVICE, "tcp_keepalives_count", "3", NULL, true},
     {SERVICE, "tcp_user_timeout", "10000", NULL, true},
-    /* A deadline can be met.  All of a writer's statements find their rows by key.  Plans
-     * made while the tables were still empty would read them from end to end, and be kept.
-     * What can only be read so costs ten thousand million then, for which JIT would compile
-     * each run: half a second.  And with arrays of few elements, a lone shopper's, each run
-     * would be planned anew: a fifth of its time. */
+    /* Deadlines can be met.  All of a writer's statements find their rows by key, but a plan
+     * made while the tables were empty would scan them, and would be cached.  With seqscan
+     * off, a scan that cannot be avoided costs 1e10, for which JIT would compile each run:
+     * half a second.  And with arrays of few elements each run would be planned again: a
+     * fifth of its time. */
     {WRITER, "enable_seqscan", "off", NULL, false},
     {WRITER, "jit", "off", NULL, false},
     {WRITER, "plan_cache_mode", "force_generic_plan", NULL, false},
 };
 
-enum { COUNT = sizeof SETTINGS / sizeof *SETTINGS };
+enum { SETTINGS_COUNT = sizeof SETTINGS / sizeof *SETTINGS };
 
 const struct setting *settings_all(size_t *count)
 {
-    *count = COUNT;
+    *count = SETTINGS_COUNT;
     return SETTINGS;
 }
 
-/* Adds to what `out` holds; gives what it holds then. */
+/* Appends to `out`, which has `used` bytes; returns how many it has then. */
 __attribute__((format(printf, 3, 4))) static size_t add(char *out, size_t used,
                                                         const char *format, ...)
 {
@@ -86,7 +86,7 @@ void settings_sql(enum settings_of of, char out[SETTINGS_SQL_SIZE])
 {
     size_t used = 0;
 
-    for (const struct setting *s = SETTINGS; s < SETTINGS + COUNT; s++) {
+    for (const struct setting *s = SETTINGS; s < SETTINGS + SETTINGS_COUNT; s++) {
         if ((s->of & of) == 0)
             continue;
         used = add(out, used, "%s pg_catalog.set_config('%s', ",
@@ -101,7 +101,7 @@ void settings_sql(enum settings_of of, char out[SETTINGS_SQL_SIZE])
     }
 }
 
-/* ---- poolers ---- */
+/* ---- poolers ------------------------------------------------------------------------- */
 
 enum { ROUNDS = 4 }; /* a busy pooler may give a session the same process by chance */
 
@@ -136,7 +136,7 @@ static struct err pooler_check(struct conn *conn, int pid, int64_t deadline_ms)
     return !failed(e) && now != pid ? refuse(pid, now) : e;
 }
 
-/* The second connection's process, or 0 when it cannot be had in time. */
+/* The second connection's server process, or 0 when it does not answer in time. */
 static int pid_of_second(struct conn *second, int64_t deadline_ms)
 {
     int pid = 0;
@@ -146,6 +146,11 @@ static int pid_of_second(struct conn *second, int64_t deadline_ms)
     return pid;
 }
 
+/*
+ * `pid` is the server process that served this connection before.  Asks for it again, and asks
+ * a second connection: in transaction mode they get each other's.  A pooler that has no second
+ * connection to give is taken to be in session mode.
+ */
 static struct err pooler_detect(struct conn *conn, int pid, int64_t deadline_ms)
 {
     struct conn second = {.url = conn->url,
@@ -169,7 +174,7 @@ static struct err pooler_detect(struct conn *conn, int pid, int64_t deadline_ms)
     return e;
 }
 
-/* ---- the server ---- */
+/* ---- the server ---------------------------------------------------------------------- */
 
 enum {
     TEXT_SIZE = 1200,
@@ -177,8 +182,6 @@ enum {
     VERSION_LEAST = 150000, /* as libpq tells it */
 };
 
-/* What must be so; docs/adr/0039-unsafe-servers-are-refused-by-migrate.md has the table for
- * operators. */
 struct need {
     const char *name;      /* of a setting */
     const char *value;     /* as current_setting gives it */
@@ -210,9 +213,7 @@ __attribute__((format(printf, 2, 3))) static void say(char text[TEXT_SIZE],
     va_end(args);
 }
 
-/* ---- where a setting comes from, and what to do ------------------------------------------ */
-
-/* By pg_settings.source. */
+/* `source` is pg_settings.source. */
 static const char *where_is(const char *source)
 {
     static const char *const PLACES[][2] = {
@@ -271,7 +272,7 @@ static struct err say_setting(struct conn *conn, const struct need *need,
     struct err e = conn_ask(conn, sql, deadline_ms, &result);
     if (!failed(e) && PQntuples(result) == 1) {
         source = PQgetvalue(result, 0, 0);
-        file = PQgetvalue(result, 0, 1); /* "" for who may not see it */
+        file = PQgetvalue(result, 0, 1); /* "" without the right to see it */
         line = PQgetvalue(result, 0, 2);
     }
     cure_of(source, need, conn->pg, cure);
@@ -291,8 +292,6 @@ static void say_encoding(const PGconn *pg, const char *value, const struct need 
         PQdb(pg), value, need->otherwise);
 }
 
-/* ---- looking ---------------------------------------------------------------------------- */
-
 static void look_sql(char *out, size_t room)
 {
     size_t used = (size_t)snprintf(out, room, "SELECT pg_catalog.pg_backend_pid()");
@@ -303,7 +302,7 @@ static void look_sql(char *out, size_t room)
                              ", pg_catalog.current_setting('%s', true)", NEEDS[i].name);
 }
 
-/* What is not as it must be, to `text`; nothing when all is. */
+/* Writes to `text` what is unsafe; nothing when all is well. */
 static struct err judge(struct conn *conn, const PGresult *look, char text[TEXT_SIZE],
                         int64_t deadline_ms)
 {
@@ -326,7 +325,7 @@ static struct err judge(struct conn *conn, const PGresult *look, char text[TEXT_
     return e;
 }
 
-/* The services' roles may have what the migrator's has not. */
+/* A service's role may have a setting that the migrator's role has not. */
 static struct err judge_roles(struct conn *conn, char text[TEXT_SIZE],
                               int64_t deadline_ms)
 {
@@ -379,7 +378,7 @@ static struct err server_check(struct conn *conn, int64_t deadline_ms)
     return ERR_NONE;
 }
 
-/* ---- opening ---- */
+/* ---- opening ------------------------------------------------------------------------- */
 
 static void on_notice(void *arg, const PGresult *notice)
 {
@@ -395,30 +394,23 @@ static void on_notice(void *arg, const PGresult *notice)
              PQresultErrorField(notice, PG_DIAG_SQLSTATE), words);
 }
 
-/* Gives the session the settings we rest on, whatever anybody else has set. */
-static struct err set_up(struct conn *conn, int64_t deadline_ms)
+struct err conn_open(struct conn *conn, int64_t deadline_ms)
 {
     char sql[SETTINGS_SQL_SIZE];
     PGresult *result = NULL;
 
-    settings_sql(conn->of, sql);
-    struct err e = conn_ask(conn, sql, deadline_ms, &result);
-    PQclear(result);
-    return e;
-}
-
-struct err conn_open(struct conn *conn, int64_t deadline_ms)
-{
     conn_close(conn);
     struct err e = connect_any(conn, deadline_ms);
     if (failed(e))
         return e;
-    if (conn->of != SETTINGS_MIGRATOR) /* whose notices are shown as they come */
+    if (conn->of != SETTINGS_MIGRATOR) /* whose notices go to the terminal */
         PQsetNoticeReceiver(conn->pg, on_notice, conn);
     PQsetnonblocking(conn->pg, 1);
+    settings_sql(conn->of, sql);
     e = server_check(conn, deadline_ms);
     if (!failed(e))
-        e = set_up(conn, deadline_ms);
+        e = conn_ask(conn, sql, deadline_ms, &result);
+    PQclear(result);
     if (failed(e))
         conn_close(conn);
     return e;

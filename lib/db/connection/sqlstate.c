@@ -16,33 +16,27 @@ static const struct row {
     enum sqlstate_meaning meaning;
     const char *words; /* NULL: the database is well */
 } ROWS[] = {
-    {"40001", SQLSTATE_RACE, NULL},   /* serialization_failure */
-    {"40P01", SQLSTATE_RACE, NULL},   /* deadlock_detected */
-    {"55P03", SQLSTATE_LOCKED, NULL}, /* lock_not_available: lock_timeout */
-    {"23505", SQLSTATE_TWIN,
-     NULL}, /* unique_violation: a twin committed under our snapshot;
-                                       run again it is seen, and answered as it was */
-    {"25006", SQLSTATE_READ_ONLY, /* read_only_sql_transaction: this is a standby now */
-     "the database is read-only"},
-    {"42501", SQLSTATE_UNABLE, /* insufficient_privilege */
-     "a right in the database is missing"},
-    {"57P", SQLSTATE_CONNECTION,
-     AWAY}, /* admin_shutdown, crash_shutdown, cannot_connect_now */
-    {"57014", SQLSTATE_DATA,
-     NULL}, /* query_canceled: too slow for statement_timeout, so in
-                                       halves it may be fast enough */
+    /* clang-format off */
+    {"40001", SQLSTATE_RACE, NULL},       /* serialization_failure */
+    {"40P01", SQLSTATE_RACE, NULL},       /* deadlock_detected */
+    {"55P03", SQLSTATE_LOCKED, NULL},     /* lock_not_available: lock_timeout */
+    {"23505", SQLSTATE_TWIN, NULL},       /* unique_violation: a concurrent repeat committed after
+                                             our snapshot; run again, it is seen and answered */
+    {"25006", SQLSTATE_READ_ONLY, "the database is read-only"}, /* it is a standby now */
+    {"42501", SQLSTATE_UNABLE, "a right in the database is missing"},
+    {"57P", SQLSTATE_CONNECTION, AWAY},   /* admin_shutdown, crash_shutdown, cannot_connect_now */
+    {"57014", SQLSTATE_DATA, NULL},       /* query_canceled: too slow for statement_timeout, so
+                                             half of the batch may be fast enough */
     {"08", SQLSTATE_CONNECTION, AWAY},
-    {"0A000", SQLSTATE_CONNECTION,
-     AWAY}, /* feature_not_supported: a migration gave a column
-                                             another type, and what was prepared before is of
-                                             no more use */
-    {"26", SQLSTATE_CONNECTION,
-     AWAY}, /* invalid_sql_statement_name: the session was reset */
+    {"0A000", SQLSTATE_CONNECTION, AWAY}, /* feature_not_supported: a migration changed a column's
+                                             type; what was prepared before is of no more use */
+    {"26", SQLSTATE_CONNECTION, AWAY},    /* invalid_sql_statement_name: the session was reset */
     {"53100", SQLSTATE_UNABLE, "the database's disk is full"},
     {"53200", SQLSTATE_UNABLE, "the database is out of memory"},
     {"53300", SQLSTATE_UNABLE, "the database has no connection left"},
     {"53", SQLSTATE_UNABLE, "the database is at a limit of its configuration"},
     {"58", SQLSTATE_UNABLE, "the database's disk has an error"}, /* system errors: I/O */
+    /* clang-format on */
 };
 
 static const struct row *find(const char *state)
@@ -107,7 +101,12 @@ struct err sqlstate_err(const char *state)
                     state);
 }
 
-/* ---- what PostgreSQL says ---- */
+/*
+ * ---- messages ----------------------------------------------------------------------------
+ *
+ * For operators, on one line, with DETAIL and HINT, which often have the remedy.  Never for an
+ * HTTP client.
+ */
 
 /* Adds a text to `out`: what is not printable, and runs of it, becomes one blank. */
 static void add(char out[WORDS_SIZE], const char *label, const char *text)

@@ -6,13 +6,13 @@
 #include "base/err.h"
 
 enum sqlstate_meaning {
-    SQLSTATE_DATA,   /* this statement with these values can never succeed */
-    SQLSTATE_RACE,   /* another transaction was in the way: run it again */
+    SQLSTATE_DATA,   /* this statement can never succeed with these values */
+    SQLSTATE_RACE,   /* another transaction got in the way: run it again */
     SQLSTATE_LOCKED, /* another transaction keeps a row or table locked: lock_timeout */
-    SQLSTATE_TWIN, /* a key is taken: by a twin, who is seen when run again, or for good */
-    SQLSTATE_CONNECTION, /* this server is going, gone or not for us: connect again */
-    SQLSTATE_READ_ONLY,  /* this server only reads; nothing was done: connect again */
-    SQLSTATE_UNABLE,     /* no disk, memory, connection or right: no write succeeds now */
+    SQLSTATE_TWIN, /* unique_violation: perhaps a concurrent repeat of the same id; run it again */
+    SQLSTATE_CONNECTION, /* this server stops, is gone or does not serve us: connect again */
+    SQLSTATE_READ_ONLY, /* this server is read-only; nothing was done: connect again */
+    SQLSTATE_UNABLE,    /* no disk, memory, connection or right: no write succeeds now */
 };
 
 /* `state` is the five characters, or NULL when there were none (the connection died). */
@@ -22,13 +22,13 @@ enum sqlstate_meaning sqlstate_meaning(const char *state);
  * The error to answer with.  FAILED_PRECONDITION for a violated constraint, INVALID_ARGUMENT
  * for values out of range, UNAVAILABLE for all that is not the operation's own fault, else
  * INTERNAL.  The message never holds SQL or values; those go to the log by the caller's
- * choice.  Of what a server is unable to do, or what is locked, it is not worth asking
- * again soon (retry_after_ms): somebody must act first.
+ * choice.  retry_after_ms is set when somebody must act first: the server is unable to write,
+ * or a lock is held.
  */
 struct err sqlstate_err(const char *state) __attribute__((warn_unused_result));
 
-/* What is wrong with the database, in words that may be told to anybody: "the database's
- * disk is full".  Never NULL; static. */
+/* What is wrong with the database, in words that clients may see: "the database's disk is
+ * full".  Never NULL; static. */
 const char *sqlstate_words(const char *state);
 
 enum { WORDS_SIZE = 600 };
