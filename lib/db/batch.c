@@ -15,10 +15,10 @@
 
 enum {
     PATIENCE_MS =
-        30000,     /* above statement_timeout: past it the server is taken for dead */
-    SYNC_MS = 250, /* for the end of an answer of which all else is there */
+        30000,     /* above statement_timeout: after it the server is taken for dead */
+    SYNC_MS = 250, /* for the answer to the Sync when all others are there */
     PROBE_COMMIT_MS = 600000, /* the COMMIT of a probe */
-    STOP_TICK_MS = 200,       /* how often it is asked whether it is enough */
+    STOP_TICK_MS = 200,       /* how often stop() is called */
     SAID_SIZE = 112,
     COLUMNS_MAX = DB_HEAD_MAX + 1 + DB_LINES_MAX,
 };
@@ -42,13 +42,13 @@ struct attempt {
     PGresult **answers;
     char state[6];        /* SQLSTATE of the first error, or "" */
     bool in_lock;         /* it was the lock statement's */
-    char said[SAID_SIZE]; /* what PostgreSQL said of it: for operators */
-    bool asking;          /* for answers alone */
+    char said[SAID_SIZE]; /* its message, for operators */
+    bool asking;          /* the second round trip: answers only */
     bool committed;
     bool
         moved; /* a pooler gave it another server process than the session was set up on */
     int64_t patience;        /* how long it may last; clock_monotonic_ms */
-    bool (*stop)(void *arg); /* whether it is enough when no operation waits any more */
+    bool (*stop)(void *arg); /* whether to give up once no operation waits any more */
     void *stop_arg;
 };
 
@@ -68,13 +68,13 @@ void slot_finish(struct slot *slot, struct err error, const struct db_rows *rows
     op->done(op->arg, error, rows != NULL ? rows : &NO_ROWS);
 }
 
-/* With the rows of its own, if they are what was promised.  Column 0 told whose they are. */
+/* Passes an operation its own rows, if they have the promised shape. */
 static void finish_with(struct slot *slot, const struct db_rows *rows)
 {
     struct err e = rows_check_op(slot->op, rows);
 
     if (failed(e) && slot->op->kind->write != NULL)
-        e.effect = EFFECT_UNKNOWN; /* it committed, whatever it found */
+        e.effect = EFFECT_UNKNOWN; /* it was committed */
     slot_finish(slot, e, rows);
 }
 
@@ -116,7 +116,7 @@ static void slots_sort(struct slot *slots, size_t count, struct slots_by_id *sor
     }
 }
 
-/* Those that still wait and were sent stay, in their order. */
+/* Keeps those that still wait and were sent, in their order. */
 static void keep_waiting(struct slots_by_id *sorted)
 {
     size_t kept = 0;
@@ -142,7 +142,7 @@ static struct slot *find(const struct slots_by_id *sorted, const struct db_kind 
         else
             high = middle;
     }
-    return NULL; /* its time was up meanwhile */
+    return NULL; /* its deadline has passed meanwhile */
 }
 
 static void answer_written(struct slot *slots, size_t count, const struct db_kind *kind,
@@ -183,7 +183,7 @@ static void answer_asked(struct slot *slots, size_t count, const struct db_kind 
         struct slot *slot = &slots[i];
         if (slot->kind != kind)
             continue;
-        ordinal++; /* also of one that was told its time was up: it had been sent */
+        ordinal++; /* also for one whose deadline has passed: it was sent */
         struct db_rows own = {.result = result, .first = row};
         while (row < all.count && db_number(&all, row, 0) == ordinal)
             row++;
@@ -217,8 +217,8 @@ static struct err prepare_kind(const struct db_kind *kind, struct conn *conn,
     return e;
 }
 
-/* A megabyte that does not fit into memory, for as long as the statement runs.  Where
- * temporary files are limited none is made: that says nothing of the disk. */
+/* Uses a megabyte of disk while the statement runs, by not letting it fit into memory.  Where
+ * temporary files are limited none is made: that would say nothing about the disk. */
 static struct err prepare_probe(struct conn *conn, int64_t deadline)
 {
     struct err e = statement_prepare(conn, "little_memory",
@@ -243,8 +243,8 @@ struct err batch_prepare(const struct db_config *config, struct conn *conn,
 
     if (!failed(e))
         e = statement_prepare(conn, "commit", "COMMIT", "", true, deadline);
-    /* Written into the log with a batch that is run again: its COMMIT then really waits
-     * for a synchronous standby, though the rows are already there. */
+    /* Written to the WAL with a batch that is run again: its COMMIT then waits for a
+     * synchronous standby, even if the rows are already there. */
     if (!failed(e))
         e = statement_prepare(conn, "barrier",
                               "SELECT pg_logical_emit_message(true, 'checkout', 'again')",
@@ -269,7 +269,7 @@ struct err batch_prepare(const struct db_config *config, struct conn *conn,
 
 /* ---- sending ------------------------------------------------------------------------ */
 
-/* Of one kind, or of any when kind is NULL. */
+/* `kind` NULL: any kind. */
 static bool is_sent(const struct slot *slot, const struct db_kind *kind)
 {
     return slot_waits(slot, kind) && !slot->held_back;
@@ -389,8 +389,8 @@ static bool any_of(const struct attempt *a, const struct db_kind *kind)
     return false;
 }
 
-/* What was answered before is sent without waiting for the COMMIT's own answer, so that it
- * is known which of them is missing. */
+/* The flush request makes the server send all other answers before COMMIT is done, so that it
+ * is known whether only the COMMIT is unanswered. */
 static bool send_commit(struct attempt *a)
 {
     return PQsendFlushRequest(a->conn->pg) && send_plain(a, SENT_COMMIT, "commit") &&
@@ -421,7 +421,7 @@ static bool send_all(struct attempt *a, struct buffer *buffer)
 
 /* ---- receiving ---------------------------------------------------------------------- */
 
-/* Tells those whose time is up; gives when to look again, at the latest at the limit. */
+/* Ends operations whose deadline has passed; returns when to look again, at most `limit`. */
 static int64_t finish_late(const struct attempt *a, int64_t limit)
 {
     int64_t now = clock_monotonic_ms();
@@ -442,7 +442,7 @@ static int64_t finish_late(const struct attempt *a, int64_t limit)
     return limit;
 }
 
-/* Of a probe there is none. */
+/* Never true for a probe. */
 static bool any_waits(const struct attempt *a)
 {
     for (size_t i = 0; i < a->count; i++)
@@ -451,12 +451,12 @@ static bool any_waits(const struct attempt *a)
     return false;
 }
 
-/* Sends (conn_push) or waits for a result (conn_wait), and watches deadlines meanwhile. */
+/* Sends (conn_push) or waits for a result (conn_wait), and ends late operations meanwhile. */
 static bool wait_for(struct attempt *a,
                      int (*wait)(struct conn *conn, int64_t deadline_ms),
                      int64_t patience)
 {
-    int ready = wait(a->conn, 0); /* mostly it is there already */
+    int ready = wait(a->conn, 0); /* mostly the result is there already */
 
     if (ready != 0)
         return ready > 0;
@@ -470,8 +470,8 @@ static bool wait_for(struct attempt *a,
     }
 }
 
-/* The first of an attempt says what went wrong; those behind it follow from it.  Of one
- * operation alone it is known what it was about. */
+/* The first error of an attempt is the cause; later ones follow from it.  Request and order
+ * are known only when the batch has one operation. */
 static void note_error(struct attempt *a, const struct sent *sent, const PGresult *result)
 {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
@@ -522,8 +522,8 @@ static void take_result(struct attempt *a, const struct sent *sent, PGresult *re
     PQclear(result);
 }
 
-/* Not the server's: the connection is gone, or there was no memory for a result.  Of what
- * follows even the answer to the Sync may be missing. */
+/* An error of libpq, not of the server: the connection is lost, or there is no memory for a
+ * result.  Then even the answer to the Sync may not come. */
 static bool is_libpqs_own(const PGresult *result)
 {
     return PQresultStatus(result) == PGRES_FATAL_ERROR &&
@@ -543,8 +543,8 @@ static bool receive_all(struct attempt *a)
         if (result == NULL) {
             if (PQstatus(a->conn->pg) != CONNECTION_OK)
                 return false;
-            /* The end of one statement's results.  The answer to the Sync comes with the last;
-             * had libpq no memory for it, it says nothing and waits. */
+            /* The end of one statement's results.  The answer to the Sync comes with the last
+             * one; if libpq has no memory for it, it reports nothing and waits. */
             a->batch->committing =
                 ++at < a->sent_count && a->sent[at].kind == SENT_COMMIT;
             if (at == a->sent_count)
@@ -569,7 +569,7 @@ static bool receive_all(struct attempt *a)
     }
 }
 
-/* Something more to be said over the connection, of the same operations. */
+/* A further exchange over the connection, for the same operations. */
 static struct attempt follow_up(const struct attempt *a)
 {
     return (struct attempt){.batch = a->batch,
@@ -621,7 +621,7 @@ static struct verdict in_doubt(struct attempt *a)
     return lost;
 }
 
-/* For operators, with PostgreSQL's own words, and for everybody. */
+/* The message is for operators and has PostgreSQL's own; the subject is for clients. */
 static struct err why_not(const char *state, const char *said)
 {
     struct err why =
@@ -632,7 +632,7 @@ static struct err why_not(const char *state, const char *said)
     return why;
 }
 
-/* Of an error that leaves the connection as good as it was. */
+/* An error that leaves the connection usable. */
 static struct verdict failure(const struct attempt *a)
 {
     static const enum verdict_kind VERDICTS[] = {
@@ -652,7 +652,7 @@ static struct verdict failure(const struct attempt *a)
 
 static void finish_kinds(struct attempt *a)
 {
-    cork_begin(); /* what they send next goes together */
+    cork_begin(); /* RPCs sent by the completions go out together */
     for (size_t k = 0; k < a->config->kind_count; k++)
         if (a->config->kinds[k]->write_answers && !a->asking)
             answer_written(a->slots, a->count, a->config->kinds[k], a->answers[k],
@@ -663,7 +663,7 @@ static void finish_kinds(struct attempt *a)
     clear_answers(a->answers);
 }
 
-/* Asks about operations that committed, of which no write has said anything, if there are any. */
+/* Runs `answer` for committed operations of which no write has returned a row, if any. */
 static struct verdict ask(struct attempt *committed)
 {
     const struct verdict done = {.kind = VERDICT_COMMITTED};
@@ -677,8 +677,7 @@ static struct verdict ask(struct attempt *committed)
     }
     if (!any_of(&a, NULL))
         return done;
-    struct verdict lost =
-        in_doubt(&a); /* whatever becomes of the answer, they committed */
+    struct verdict lost = in_doubt(&a); /* they committed, even if the answer is lost */
     for (size_t k = 0; k < a.config->kind_count && sent; k++)
         sent = !any_of(&a, a.config->kinds[k]) || send_kind(&a, k, &a.batch->parameters);
     a.batch->parameters.failed = false;
@@ -695,7 +694,7 @@ static struct verdict judge(struct attempt *a)
 {
     enum sqlstate_meaning meaning = sqlstate_meaning(a->state);
 
-    if (a->moved) /* without our settings, so perhaps not on disk; connecting tells why */
+    if (a->moved) /* without our settings, so perhaps not on disk */
         return in_doubt(a);
     if (a->committed && !a->conn->warned) {
         finish_kinds(a);
@@ -723,8 +722,9 @@ static void finish_unknown(const struct attempt *a)
 }
 
 /*
- * Faults of test builds.  Before: refused; or the connection is cut unsent; or, repeated,
- * it is sent and its answer lost.  After: told of no outcome; or the answer is lost.
+ * Faults of test builds.  Before: refused; or the connection is cut before sending; or
+ * (repeat) it is sent and its answer is lost.  After: the outcome is unknown; or the answer
+ * is lost.
  */
 static struct fault pass_commit(const struct attempt *a, const char *edge)
 {
@@ -772,7 +772,7 @@ struct verdict batch_attempt(struct batch *batch, const struct db_config *config
         if (!batch->parameters.failed)
             return in_doubt(&a);
         batch->parameters.failed = false;
-        conn_close(conn); /* half a batch is in its buffer, without a COMMIT */
+        conn_close(conn); /* its buffer has half a batch, without a COMMIT */
         return (struct verdict){.kind = VERDICT_DATA, .error = err_memory()};
     }
     bool alive = wait_for(&a, conn_push, a.patience) && receive_all(&a);
@@ -807,7 +807,7 @@ static struct verdict judge_probe(struct attempt *a)
 {
     if (a->committed && !a->conn->warned)
         return (struct verdict){.kind = VERDICT_COMMITTED};
-    if (a->committed) /* somebody called the wait for the standby off */
+    if (a->committed) /* somebody cancelled the wait for the standby */
         return (struct verdict){.kind = VERDICT_AGAIN};
     if (a->state[0] == '\0' || sqlstate_meaning(a->state) == SQLSTATE_CONNECTION ||
         !roll_back(a))

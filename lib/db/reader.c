@@ -1,4 +1,4 @@
-/* reader.c - see reader.h. */
+/* reader.c - see reader.h.  One queue; each thread has its own connection. */
 #include "db/reader.h"
 
 #include <assert.h>
@@ -65,7 +65,7 @@ void readers_submit(struct readers *pool, struct db_query *query)
                NULL);
 }
 
-/* Ends what waits in the queue past its deadline: all readers may be held up. */
+/* Ends queued queries past their deadline: all readers may be busy. */
 static void expire_queue(void *arg)
 {
     struct readers *pool = arg;
@@ -95,7 +95,7 @@ static void expire_queue(void *arg)
     }
 }
 
-/* The next query, and whether the pool is closing; NULL when it is and none is left. */
+/* The next query, and whether the pool is closing; NULL when it is closing and empty. */
 static struct db_query *take(struct readers *pool, bool *closing)
 {
     pthread_mutex_lock(&pool->lock);
@@ -133,8 +133,8 @@ static struct err make_ready(struct reader *reader, const struct db_query *query
     return e;
 }
 
-static void tell_failure(const struct reader *reader, const struct db_query *query,
-                         const PGresult *result)
+static void log_failure(const struct reader *reader, const struct db_query *query,
+                        const PGresult *result)
 {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     struct log_record line;
@@ -159,7 +159,7 @@ static struct err receive(struct reader *reader, const struct db_query *query,
     for (;;) {
         int ready = conn_wait(&reader->conn, query->deadline_ms);
         if (ready != 1) {
-            conn_close(&reader->conn); /* closing tells the server to give up, in time */
+            conn_close(&reader->conn); /* the server notices and cancels the query */
             return ready == 0
                        ? err_make(ERR_DEADLINE_EXCEEDED,
                                   "The database did not answer in time.")
@@ -173,7 +173,7 @@ static struct err receive(struct reader *reader, const struct db_query *query,
             continue;
         }
         e = sqlstate_err(PQresultErrorField(result, PG_DIAG_SQLSTATE));
-        tell_failure(reader, query, result);
+        log_failure(reader, query, result);
         PQclear(result);
     }
     if (e.code == ERR_UNAVAILABLE)
@@ -186,7 +186,7 @@ static void run(struct reader *reader, struct db_query *query)
     PGresult *result = NULL;
     struct err e = err_make(ERR_DEADLINE_EXCEEDED, "The database was too busy.");
 
-    /* A connection may have died while idle; that is found out by using it, so twice. */
+    /* Twice: a connection may have died while idle, which only its use shows. */
     for (int attempt = 0; attempt < 2 && clock_remaining_ms(query->deadline_ms) > 0;
          attempt++) {
         e = make_ready(reader, query);

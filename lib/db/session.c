@@ -101,7 +101,7 @@ struct err db_session_connect(struct db_session *connection, const char *setting
     return e;
 }
 
-/* ---- failpoints: what the faults of the seam `commit` mean here -------------------- */
+/* ---- failpoints of the seam `commit` ------------------------------------------------ */
 
 static void late(struct fault fault)
 {
@@ -139,7 +139,7 @@ static struct err run(struct db_session *connection, const struct db_query *quer
     bool lose_answer = false;
     struct err e = writes ? pass_before(query->name, &lose_answer) : ERR_NONE;
 
-    if (!failed(e)) /* what it has locked, it has there */
+    if (!failed(e)) /* which holds the locks */
         e = conn_check_backend(&connection->conn, query->deadline_ms);
     if (!failed(e))
         e = statement_prepare_once(&connection->conn, &connection->prepared, query,
@@ -151,7 +151,7 @@ static struct err run(struct db_session *connection, const struct db_query *quer
     if (!failed(e) && lose_answer)
         e = lost(" (a failpoint)");
     if (!failed(e) && connection->conn.warned) {
-        connection->conn.warned = false; /* may be: not on the standby */
+        connection->conn.warned = false; /* perhaps not on the standby */
         if (writes)
             e = lost(" (a warning came with COMMIT)");
     }
@@ -166,7 +166,7 @@ struct err db_session_run(struct db_session *connection, const struct db_query *
     PGresult *result = NULL;
 
     if (!db_session_connected(connection))
-        return err_make(ERR_UNAVAILABLE, "It is not connected.");
+        return err_make(ERR_UNAVAILABLE, "Not connected to the database.");
     struct err e = run(connection, query, writes, &result);
     if (failed(e)) {
         PQclear(result);

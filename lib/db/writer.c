@@ -1,14 +1,13 @@
 /*
- * writer.c - see writer.h.
+ * writer.c - implements db.h: the group-commit writer, one thread with one connection.
  *
  *   submit --> queue --take--> batch --attempt--> committed: done
  *                               ^  ^---again / lost: until each deadline
- *                               |------data, locked: halves, until the bad one stands alone
+ *                               |------data, locked: halves, until the bad one is alone
  *
- * What is known of the database is told by health.h.  When it could not write, or has just
- * been connected to, a probe (batch.h) comes before what is queued, and then once a second
- * until one is committed: that alone makes the writer serving again, since some operations
- * succeed on a full disk.
+ * Health: when the database could not write, or has just been connected to, a probe (batch.h)
+ * runs before what is queued, and then once a second until one is committed.  Only that makes
+ * the writer serving again, because some operations succeed on a full disk.
  */
 #include <assert.h>
 #include <poll.h>
@@ -34,12 +33,12 @@ enum {
     CONNECT_MS = 3000,     /* one attempt to connect */
     BACKOFF_LEAST_MS = 20, /* between attempts, doubling, with jitter */
     BACKOFF_MOST_MS = 1000,
-    TICK_MS = 50,    /* how often late operations are looked for meanwhile */
-    IDLE_MS = 30000, /* how often an idle writer looks after its connection, unasked */
-    TWINS_MOST = 2,  /* how often a taken key is believed to be a twin's */
+    TICK_MS = 50,    /* how often late operations are ended while waiting */
+    IDLE_MS = 30000, /* how often an idle writer checks its connection */
+    TWINS_MOST = 2,  /* retries after unique_violation before the batch is split */
     PROBE_EVERY_MS = 1000,
-    SLOW_MS = 3000,  /* without an answer for so long the database is not well */
-    ANSWER_MS = 150, /* for the answer to reach a caller that waits no longer */
+    SLOW_MS = 3000,  /* after so long without an answer the database is unhealthy */
+    ANSWER_MS = 150, /* for an answer to reach a caller before its deadline */
     ASK_AGAIN_MS = 1000,
 };
 
@@ -52,7 +51,7 @@ struct db {
     struct db_op *first, **last;
     size_t queued;
     bool closing;
-    atomic_bool idle; /* the writer sleeps, or is about to, and wake_fd ends it */
+    atomic_bool idle; /* the writer sleeps, or is about to; wake_fd wakes it */
     int wake_fd;      /* an eventfd */
 
     struct readers *readers;     /* NULL: none */
@@ -62,12 +61,12 @@ struct db {
     struct conn conn; /* from here on the writer thread's own */
     struct batch batch;
     struct slot *slots;           /* batch_max; those without an operation are free */
-    const struct slot *attempted; /* so many of them are with the database: the batch's */
+    const struct slot *attempted; /* so many slots from here are with the database */
     size_t attempted_count;
     int64_t backoff_ms;
-    bool doubtful;        /* whether the database can write is to be found out */
-    int64_t probe_ms;     /* but not before */
-    int64_t busy_from_ms; /* when it was last asked and has not answered; or 0 */
+    bool doubtful;        /* a probe must find out whether the database can write */
+    int64_t probe_ms;     /* not before */
+    int64_t busy_from_ms; /* since when an answer is outstanding; or 0 */
     struct histogram *batch_operations, *batch_us;
 };
 
@@ -80,7 +79,7 @@ static void finish_op(struct db_op *op, struct err error)
     slot_finish(&slot, error, NULL);
 }
 
-/* Not under the lock: who is woken would find it taken, and sleep once more. */
+/* Not under the lock: the woken thread would find it taken and sleep again. */
 static void wake(void *arg)
 {
     struct db *w = arg;
@@ -91,8 +90,8 @@ static void wake(void *arg)
         (void)!write(w->wake_fd, &one, sizeof one);
 }
 
-/* Until there is something to do, or the connection has something to say, which is mostly its
- * end.  The lock is held. */
+/* Sleeps until there is something to do or the connection is readable, mostly because it was
+ * closed.  The lock is held. */
 static void sleep_idle(struct db *w)
 {
     struct pollfd fds[] = {
@@ -124,7 +123,7 @@ void db_submit(struct db *w, struct db_op *op)
         first = w->queued++ == 0;
     }
     pthread_mutex_unlock(&w->lock);
-    if (first && cork_hold(wake, w) == CORK_NONE) /* corked, more may come with it */
+    if (first && cork_hold(wake, w) == CORK_NONE) /* while corked, more may follow */
         wake(w);
     if (closing)
         finish_op(op, err_make(ERR_CANCELLED, "The service is stopping."));
@@ -134,7 +133,7 @@ void db_submit(struct db *w, struct db_op *op)
                          "Too many operations are waiting for the database; try again."));
 }
 
-/* Takes up to batch_max operations, waiting a while for the first.  0 may be for closing. */
+/* Takes up to batch_max operations, waiting a while for the first; 0 when none came. */
 static size_t take(struct db *w)
 {
     size_t count = 0;
@@ -153,7 +152,7 @@ static size_t take(struct db *w)
     return count;
 }
 
-/* Ends what waits in the queue with a deadline up to `late_ms`. */
+/* Ends queued operations with a deadline up to `late_ms`. */
 static void expire_queue(struct db *w, int64_t late_ms, struct err error)
 {
     struct db_op *late = NULL;
@@ -180,7 +179,7 @@ static void expire_queue(struct db *w, int64_t late_ms, struct err error)
     }
 }
 
-/* ---- how the database is ------------------------------------------------------------ */
+/* ---- health ------------------------------------------------------------------------- */
 
 /* `why` is ERR_NONE when a write has just succeeded, else why none can; any failure counts
  * as UNAVAILABLE.  Its subject is static.  A change is logged. */
@@ -210,7 +209,7 @@ struct err db_health(struct db *w)
     return why;
 }
 
-/* The database cannot write: found out again soon, and told until it can. */
+/* The database cannot write: unhealthy until a probe is committed. */
 static void note_trouble(struct db *w, struct err why)
 {
     health_set(w, why);
@@ -219,7 +218,7 @@ static void note_trouble(struct db *w, struct err why)
     w->doubtful = true;
 }
 
-/* A server that hangs does not say so. */
+/* Notices a server that hangs. */
 static void watch_answer(struct db *w)
 {
     struct err why;
@@ -243,8 +242,8 @@ static void watch_answer(struct db *w)
 
 /* ---- deadlines ---------------------------------------------------------------------- */
 
-/* What one is told that waits no longer, with nothing done: why the database does not
- * write, if so, in time for that to be heard. */
+/* How operations end that were not sent in time: if the database is unhealthy, with the reason
+ * and a little before their deadline, so that the caller receives it. */
 struct lateness {
     int64_t until_ms; /* deadlines up to here */
     struct err error;
@@ -256,7 +255,7 @@ static struct lateness lateness(struct db *w, const char *words)
     int64_t now = clock_monotonic_ms();
 
     why.subject = NULL;
-    /* Or the channel would try once more in the time that is left, and not know. */
+    /* Otherwise the caller's channel would retry in the time that is left. */
     why.retry_after_ms = ASK_AGAIN_MS;
     if (failed(why))
         return (struct lateness){now + ANSWER_MS, why};
@@ -273,8 +272,7 @@ static void finish_late(struct slot *slot, const struct lateness *late)
                 NULL);
 }
 
-/* While the database is waited for, to connect or to answer, all those it does not have
- * are told in time as well. */
+/* While connecting or waiting for an answer: ends late operations that were not sent. */
 static void expire_waiting(void *arg)
 {
     struct db *w = arg;
@@ -310,7 +308,7 @@ static void disconnect(struct db *w, struct err why)
     health_set(w, why);
 }
 
-/* Waits between attempts: capped, doubling, jittered, so that many do not come as one. */
+/* Waits between attempts: doubling up to a maximum, with jitter against thundering herds. */
 static void back_off(struct db *w)
 {
     int64_t ms = w->backoff_ms / 2 + randombytes_uniform((uint32_t)w->backoff_ms / 2 + 1);
@@ -319,7 +317,7 @@ static void back_off(struct db *w)
         w->backoff_ms * 2 > BACKOFF_MOST_MS ? BACKOFF_MOST_MS : w->backoff_ms * 2;
     int64_t until = clock_monotonic_ms() + ms;
     pthread_mutex_lock(&w->lock);
-    bool idle = w->first == NULL; /* the first to come ends it */
+    bool idle = w->first == NULL; /* the first operation ends the wait */
     while (!w->closing && clock_remaining_ms(until) > 0 && (!idle || w->first == NULL)) {
         int64_t tick = clock_monotonic_ms() + TICK_MS;
         (void)clock_cond_wait(&w->wake, &w->lock, tick < until ? tick : until);
@@ -363,14 +361,14 @@ static void probe(struct db *w)
     w->busy_from_ms = 0;
     w->probe_ms = clock_monotonic_ms() + PROBE_EVERY_MS;
     if (is_closing(w))
-        return; /* which may be why it came to nothing */
+        return; /* which may be why it failed */
     switch (v.kind) {
     case VERDICT_COMMITTED:
         w->doubtful = false;
         w->backoff_ms = BACKOFF_LEAST_MS;
         health_set(w, ERR_NONE);
         break;
-    case VERDICT_AGAIN: /* somebody was in the way: nothing new is known */
+    case VERDICT_AGAIN: /* another transaction got in the way: nothing new is known */
     case VERDICT_LOCKED:
         break;
     case VERDICT_LOST:
@@ -396,7 +394,7 @@ static struct err stopping(bool in_doubt)
                : err_make(ERR_CANCELLED, "The service is stopping.");
 }
 
-/* Drops finished slots, ending those past their deadline; gives how many are left. */
+/* Drops finished slots and ends those past their deadline; returns how many are left. */
 static size_t compact(struct db *w, struct slot *slots, size_t count, bool closing)
 {
     const struct lateness late =
@@ -423,9 +421,9 @@ static size_t compact(struct db *w, struct slot *slots, size_t count, bool closi
     return kept;
 }
 
-/* Run again, what had committed answers as it did; only what keeps it from running, or from
- * telling what became of it, leaves doubt: INTERNAL is a statement that was cancelled, or a
- * fault of the server's. */
+/* A batch that is run again returns what it had committed.  The outcome of an operation in doubt
+ * stays unknown only when it could not run or could not be read: INTERNAL is a cancelled
+ * statement, or a fault of the server. */
 static enum err_effect effect_of(const struct slot *slot, struct err error)
 {
     bool refused = error.code == ERR_UNAVAILABLE ||
@@ -457,8 +455,8 @@ static struct verdict attempt(struct db *w, struct slot *slots, size_t count)
     return v;
 }
 
-static void tell_again(const struct db *w, const struct slot *slots, size_t count,
-                       const struct err *error)
+static void log_retry(const struct db *w, const struct slot *slots, size_t count,
+                      const struct err *error)
 {
     const struct db_op *op = count == 1 ? slots[0].op : NULL;
     struct log_record line;
@@ -473,9 +471,9 @@ static void tell_again(const struct db *w, const struct slot *slots, size_t coun
     log_end(&line);
 }
 
-/* ---- what somebody keeps locked ------------------------------------------------------ */
+/* ---- locked rows ---------------------------------------------------------------------- */
 
-/* What the lock statement locks for an operation: its first line, or itself. */
+/* The key that the lock statement locks for an operation: its first line, or its id. */
 static const char *key_of(const struct slot *slot)
 {
     const struct db_op *op = slot->op;
@@ -489,7 +487,7 @@ static int by_key(const void *a, const void *b)
     return strcmp(key_of(a), key_of(b));
 }
 
-/* Whether each needs that one row and no other. */
+/* Whether all need the same row and no other. */
 static bool all_need_one(const struct slot *slots, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -507,9 +505,9 @@ static void run_halves(struct db *w, struct slot *slots, size_t count)
 }
 
 /*
- * All have waited for lock_timeout.  The halves wait for a moment only, so that the
- * neighbours keep their deadlines; and those that need one row stand together, and fail
- * together.
+ * All have waited for lock_timeout.  The halves wait only briefly, so that the other
+ * operations keep their deadlines.  Sorted by key, operations that need the same row are in
+ * the same half and fail together.
  */
 static void run_locked(struct db *w, struct slot *slots, size_t count,
                        const struct verdict *v)
@@ -538,12 +536,11 @@ static void run(struct db *w, struct slot *slots, size_t count)
     int twins = 0;
 
     for (;;) {
-        expire_waiting(
-            w); /* first: it may end some of ours, and an attempt wants none ended */
+        expire_waiting(w); /* first: an attempt must have no ended operation */
         count = compact(w, slots, count, is_closing(w));
         if (count == 0)
             return;
-        if (w->conn.pg == NULL) { /* takes its time: see then who is left */
+        if (w->conn.pg == NULL) { /* takes time: then check deadlines again */
             if (!connect_once(w))
                 back_off(w);
             continue;
@@ -562,14 +559,14 @@ static void run(struct db *w, struct slot *slots, size_t count)
             back_off(w);
             break;
         case VERDICT_AGAIN:
-            tell_again(w, slots, count, &v.error);
+            log_retry(w, slots, count, &v.error);
             back_off(w);
             break;
         case VERDICT_LOCKED:
             run_locked(w, slots, count, &v);
             return;
         case VERDICT_REFUSED:
-            note_trouble(w, v.why); /* before anybody is told, who may ask */
+            note_trouble(w, v.why); /* before `done`, which may ask for the health */
             finish_all(slots, count, v.error);
             return;
         case VERDICT_TWIN:
@@ -578,7 +575,7 @@ static void run(struct db *w, struct slot *slots, size_t count)
             /* fall through */
         case VERDICT_DATA:
             if (count == 1) {
-                /* Perhaps not its own fault. */
+                /* Perhaps not the operation's fault. */
                 w->doubtful |= v.error.code == ERR_INTERNAL;
                 finish_all(slots, count, v.error);
                 return;
@@ -728,12 +725,12 @@ void db_read(struct db *w, struct db_query *query)
     readers_submit(w->readers, query);
 }
 
-/* ---- waiting for the answer ---- */
+/* ---- waiting for the answer --------------------------------------------------------- */
 
 struct waiter {
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    size_t waiting; /* for so many */
+    size_t waiting; /* for so many answers */
     struct err error;
     void (*on_rows)(void *arg, const struct db_rows *rows);
     void *arg;
@@ -753,7 +750,7 @@ static void on_done(void *arg, struct err error, const struct db_rows *rows)
     pthread_mutex_unlock(&waiter->lock);
 }
 
-/* No deadline here: `done` is promised soon after the operation's. */
+/* Needs no deadline: `done` is called soon after the operation's. */
 static struct err wait_done(struct waiter *waiter)
 {
     pthread_mutex_lock(&waiter->lock);
