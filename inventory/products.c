@@ -1,8 +1,8 @@
 /*
- * products.c - products as they are listed, searched and looked up; read-only.
+ * products.c - lists, searches and looks up products; read-only.
  *
  * A page is read by SKU from a place on, whatever the filters: the cursor is the last SKU
- * that was looked at, sealed.  What a page costs is bounded, whatever is asked for:
+ * that was looked at, sealed.  The cost of a page is bounded for every request:
  *
  *   no filter   limit products, by the key's index
  *   skus        at most SKUS_MAX products, each by its key
@@ -78,7 +78,7 @@ static struct err seal(struct page *page, const char *sku,
     return reply->next_cursor == NULL ? err_memory() : ERR_NONE;
 }
 
-/* A product that somebody damaged is left out: the others are still sold. */
+/* A damaged product is left out: the others are still sold. */
 static bool whole(const struct db_rows *rows, int row)
 {
     struct err e = db_row_check(rows, row, 1, "ttit");
@@ -89,8 +89,8 @@ static bool whole(const struct db_rows *rows, int row)
     return !failed(e);
 }
 
-/* One row more than the limit was asked for: it tells that there is a next page.  Where
- * there is none, the list goes on if the search did not come to its end. */
+/* The query asks for one row more than the limit, which shows that there is a next page.
+ * Without it, the list goes on if the search has not reached its end. */
 static struct err fill_page(struct page *page, const struct db_rows *rows,
                             Inventory__V1__ListProductsReply *reply)
 {
@@ -182,7 +182,7 @@ static struct db_query of_skus(const struct page *page, const char *skus, const 
     };
 }
 
-/* A text without other letters than A-Z is in no letter of another alphabet. */
+/* For ASCII text the C collation is enough. */
 static struct db_query of_search(const struct page *page, const char *q)
 {
     bool latin = ascii(q);
@@ -197,7 +197,7 @@ static struct db_query of_search(const struct page *page, const char *q)
     };
 }
 
-/* A cursor is for these filters alone. */
+/* A cursor is valid for these filters only. */
 static struct err begin(struct page *page, const uint8_t *cursor_key,
                         const Inventory__V1__ListProductsRequest *in, const char *skus)
 {

@@ -1,4 +1,4 @@
-/* stock.c - see stock.h.  The changing half; the reading half is stock_read.c. */
+/* stock.c - all that changes stock and reservations; see stock.h.  stock_read.c reads them. */
 #include "inventory/stock.h"
 
 #include <stdio.h>
@@ -12,7 +12,7 @@
 /* An operation under way: in the request's arena. */
 struct work {
     struct db_op op;
-    struct db *db; /* for one that asks again */
+    struct db *db; /* for submitting it again */
     struct request_context ctx;
     const char *id;
     int64_t delta;
@@ -49,7 +49,7 @@ static struct work *begin(const struct request_context *ctx, const struct db_kin
 /*
  * All stock rows a batch will touch: named in lines ($2), or through reservations whose ids
  * are heads ($1).  One sorted statement, so that replicas' batches cannot deadlock.  LATERAL,
- * so that each is found by its key: for a join the planner may read all SKUs there are.
+ * so that each is found by its key: a join might scan all SKUs.
  */
 static const char LOCK[] =
     "SELECT count(*) FROM ("
@@ -63,14 +63,14 @@ static const char LOCK[] =
 /* ---- reserve ------------------------------------------------------------------------ */
 
 /*
- * Requests are looked at in the order they came.  One fits if all of them up to it, together,
- * find enough of each of its SKUs, and is held; who asks for more of a SKU than there is does
- * not count for it.  One that could not be served even alone is refused.  Any other stays
- * undecided, and is asked again when what was held is known: the first of each round is
- * decided, so this ends.
+ * Requests are decided in the order they came.  A request is held if there is enough of each of
+ * its SKUs for it and all requests before it together; a request for more of a SKU than there
+ * is does not count for that SKU.  A request that could not be served even alone is refused.  Any
+ * other stays undecided and is submitted again: the first of each round is decided, so this
+ * ends.
  *
- * A line finds its request by subscript, not by a join: on arrays of unknown length the
- * planner would loop over all pairs.
+ * A line finds its request by subscript, not by a join: for arrays of unknown length the
+ * planner would choose a nested loop over all pairs.
  */
 static const struct db_kind RESERVE = {
     .name = "reserve",
@@ -141,7 +141,7 @@ static const struct db_kind RESERVE = {
         "ORDER BY a.ordinal, l.sku",
 };
 
-/* What a refused reservation answers, the first time and every time after. */
+/* The error of a refused reservation, the first time and on every repeat. */
 static struct err refusal(struct arena *arena, const char *reason, const char *skus)
 {
     if (reason == NULL)
@@ -160,7 +160,7 @@ static struct err refusal(struct arena *arena, const char *reason, const char *s
     return e.subject == NULL ? err_memory() : e;
 }
 
-/* What a reservation that is no longer to be had answers; OK for held and confirmed. */
+/* The error of a reservation in any state but held and confirmed. */
 static struct err gone(struct arena *arena, const char *id, const char *state,
                        const char *reason, const char *skus)
 {
@@ -176,7 +176,7 @@ static struct err gone(struct arena *arena, const char *id, const char *state,
     return ERR_NONE;
 }
 
-/* Whether what is held has all that it must have. */
+/* Checks the columns that a held reservation must have. */
 static struct err check_held(const struct db_rows *rows)
 {
     struct err e = db_row_check(rows, 0, 4, "iti");
@@ -263,7 +263,7 @@ static int by_sku(const void *a, const void *b)
     return strcmp(x->text, y->text);
 }
 
-/* The request's lines as rows (sku, quantity), by SKU, those of one SKU summed. */
+/* The request's lines as rows (sku, quantity), sorted and summed by SKU. */
 static struct db_value *sum_lines(struct arena *arena,
                                   const Inventory__V1__ReserveRequest *in, size_t *count)
 {
@@ -341,7 +341,7 @@ static const struct db_kind CONFIRM = {
               "ORDER BY a.ordinal",
 };
 
-/* An id never seen gets a row all the same, the tombstone that bars a late Reserve. */
+/* An unknown id gets a row too, the tombstone that prevents a late Reserve. */
 static const struct db_kind RELEASE = {
     .name = "release",
     .head = "t", /* id */

@@ -36,7 +36,7 @@ void stock_reserve(struct db *db, const struct request_context *ctx,
 void stock_confirm(struct db *db, const struct request_context *ctx,
                    const Inventory__V1__ConfirmRequest *request);
 
-/* Never fails for the reservation's state; an unknown id is barred. */
+/* Succeeds in every state; releasing an unknown id prevents any later reserve. */
 void stock_release(struct db *db, const struct request_context *ctx,
                    const Inventory__V1__ReleaseRequest *request);
 
@@ -48,8 +48,8 @@ void stock_expire(struct db_op *op, const char *id);
 /*
  * One round of giving back the stock of reservations that ran out: finds up to 256 and expires
  * them through the writer.  `db` is a struct db.  A worker's task (base/worker.h): it blocks, at
- * most 20 seconds, and returns 0, or how long to rest when nothing had expired.  So a reservation
- * is given back late by no more than its own age, and by ten seconds at most.  Any number of
+ * most 20 seconds, and returns 0, or how long to pause when nothing had expired.  So a
+ * reservation is given back late by no more than its own age, and by ten seconds at most.  Any number of
  * replicas may do so at once, since expiring is conditional on the state.
  */
 int64_t stock_reap(void *db);
@@ -80,14 +80,15 @@ void stock_list_products(struct db *db, const struct request_context *ctx,
 
 /* ---- for audits ---------------------------------------------------------------------- */
 
-/* A page by id, after `after_id`, or the one of `only_id` if it is there. */
+/* A page by id, after `after_id`, or that of `only_id` if it exists. */
 void stock_list_reservations(struct db *db, const struct request_context *ctx,
                              const Inventory__V1__ListReservationsRequest *request);
 
-/* The same of newest_first; see proto/inventory.proto. */
+/* The same for newest_first; see proto/inventory.proto. */
 void stock_list_newest(struct db *db, const struct request_context *ctx,
                        const Inventory__V1__ListReservationsRequest *request);
 
-/* A page by SKU, with the same figures computed afresh in the same snapshot. */
+/* A page by SKU, with the figures of the stock and those computed from the books, all of one
+ * snapshot. */
 void stock_list(struct db *db, const struct request_context *ctx,
                 const Inventory__V1__ListStockRequest *request);

@@ -225,7 +225,7 @@ static void on_reservations(void *arg, struct err error, const struct db_rows *r
     finish(reading, error, &reply.base);
 }
 
-/* There is one row at least: without an id when nothing was found. */
+/* There is at least one row; it has no id when nothing was found. */
 static void on_newest(void *arg, struct err error, const struct db_rows *rows)
 {
     struct reading *reading = arg;
@@ -253,7 +253,7 @@ static void on_newest(void *arg, struct err error, const struct db_rows *rows)
     finish(reading, error, &reply.base);
 }
 
-/* An index of states would make each reservation dearer. */
+/* Scans, because an index of states would slow each reservation down. */
 static const char NEWEST[] =
     "WITH scanned AS MATERIALIZED ("
     "    SELECT id, state FROM inventory.reservations"

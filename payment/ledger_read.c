@@ -202,7 +202,7 @@ static void on_charges(void *arg, struct err error, const struct db_rows *rows)
 
 /* ---- ours, from new to old ---------------------------------------------------------- */
 
-/* There is one row at least: without an id when nothing was found. */
+/* There is at least one row; it has no id when nothing was found. */
 static void on_newest(void *arg, struct err error, const struct db_rows *rows)
 {
     struct reading *reading = arg;
@@ -229,7 +229,7 @@ static void on_newest(void *arg, struct err error, const struct db_rows *rows)
     finish(reading, error, &reply.base);
 }
 
-/* An index of users or of the provider's ids would make each charge dearer. */
+/* Scans, because an index of users or of the provider's ids would slow each charge down. */
 static const char NEWEST[] =
     "WITH scanned AS MATERIALIZED ("
     "    SELECT id, user_id, state, provider_charge_id FROM payment.charges"
@@ -301,7 +301,7 @@ char *ledger_key(struct arena *arena, const char *charge_id)
     return arena_printf(arena, "%s%s", KEY_PREFIX, charge_id);
 }
 
-/* The charge a key of the provider's stands for; "" when we cannot have made it. */
+/* The charge of a provider's key; "" when it is not one of our keys. */
 static const char *charge_of(const char *key)
 {
     const char *id = key + strlen(KEY_PREFIX);

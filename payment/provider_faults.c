@@ -1,7 +1,7 @@
 /*
  * provider_faults.c - a provider that fails where a test arms it; test builds only.
  *
- * It stands in front of the real one, so that the ledger knows nothing of it.
+ * It wraps the real provider; the ledger does not know of it.
  *
  *   before  error: out of order, not asked     drop: not asked, no answer
  *           repeat: asked twice                late: no answer, and asked some time after
@@ -30,7 +30,7 @@ struct passing {
     const char *what; /* "charge" or "refund" */
     char key[80], token[256], currency[4];
     int64_t amount_cents, deadline_ms;
-    provider_done *done; /* NULL: nobody waits for it */
+    provider_done *done; /* NULL: the answer is ignored */
     void *arg;
 };
 
@@ -64,7 +64,7 @@ static void ask(void *arg)
         p->real->refund(p->real, p->key, p->deadline_ms, on_answer, p);
 }
 
-/* The same request once more, with nobody waiting for its answer. */
+/* A repeat of the request whose answer is ignored. */
 static struct passing *stray(const struct passing *of, int64_t late_ms)
 {
     struct passing *copy = malloc(sizeof *copy);
@@ -139,7 +139,7 @@ static void refund(struct provider *provider, const char *key, int64_t deadline_
     pass(passing(provider, "refund", key, deadline_ms, done, arg));
 }
 
-/* A read: handed on as it is, to the provider whose state it is. */
+/* Reads have no failpoints. */
 static void list(struct provider *provider, const struct provider_page *page,
                  provider_listed *done, void *arg)
 {

@@ -8,7 +8,7 @@
 
 #include "base/text.h"
 
-/* What says who one is, and proves it. */
+/* Options that identify and authenticate the user. */
 static const char *const IDENTITY[] = {"user",
                                        "password",
                                        "passfile",
@@ -34,7 +34,7 @@ static const PQconninfoOption *find(const PQconninfoOption *options, const char 
     return options->keyword == NULL ? NULL : options;
 }
 
-/* What the URL says, or else the environment; NULL: neither, or nothing. */
+/* From the URL, or else the environment; NULL: from neither, or empty. */
 static const char *value_of(const PQconninfoOption *option)
 {
     const char *value = option == NULL ? NULL : option->val;
@@ -44,7 +44,7 @@ static const char *value_of(const PQconninfoOption *option)
     return value == NULL || *value == '\0' ? NULL : value;
 }
 
-/* Percent-encodes what a URL could take for something else. */
+/* Percent-encodes all but the characters that are plain in a URL. */
 static void put(struct text *text, const char *value)
 {
     static const char PLAIN[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -61,7 +61,8 @@ static void put(struct text *text, const char *value)
     }
 }
 
-/* As libpq does it: the database is named as the user, who is named as on this machine. */
+/* As libpq does it: the database's name defaults to the user's, which defaults to that of this
+ * machine's user. */
 static const char *database_name(const PQconninfoOption *options,
                                  const PQconninfoOption *defaults)
 {
@@ -101,7 +102,7 @@ static void put_all(struct text *text, const PQconninfoOption *options,
     }
 }
 
-/* libpq quotes what it stumbles over, which may be the password: only its words are told. */
+/* libpq quotes what it cannot parse, which may be the password: the message ends before it. */
 static struct err unreadable(char *message)
 {
     const char *words = message == NULL ? "no memory" : message;

@@ -1,8 +1,8 @@
 /*
  * url.h - where a database is, written out in full, for its owner or for another role.
  *
- * What is written names everything itself, so that whoever is given it needs nothing of
- * libpq's environment, and a role's holds nothing that is the owner's.
+ * The URL is complete: its user needs none of libpq's environment variables.  A role's URL has
+ * nothing that belongs to the owner.
  */
 #pragma once
 

@@ -16,7 +16,7 @@
 /* A fixed, arbitrary number: all migrators of one database must use the same. */
 #define MIGRATE_LOCK "4850143087654321"
 
-/* ---- the files ---- */
+/* ---- the files ---------------------------------------------------------------------- */
 
 enum {
     MIGRATION_CHECKSUM_SIZE = 65, /* hexadecimal BLAKE2b-256, NUL-terminated */
@@ -189,7 +189,7 @@ static void migrations_free(struct migrations *migrations)
     free(migrations->items);
 }
 
-/* ---- the database ---- */
+/* ---- the record in the database ----------------------------------------------------- */
 
 static struct err lock(PGconn *conn, const struct migrate_config *config)
 {
@@ -225,8 +225,6 @@ static struct err make_record(PGconn *conn)
                         "    checksum   text NOT NULL CHECK (length(checksum) = 64),"
                         "    applied_at timestamptz NOT NULL DEFAULT now())");
 }
-
-/* ---- the record against the files ---- */
 
 static struct err compare_row(const PGresult *record, int row,
                               const struct migrations *all, const char *folder)
@@ -279,7 +277,7 @@ static struct err compare(PGconn *conn, const struct migrations *all, const char
     return e;
 }
 
-/* ---- running one ---- */
+/* ---- running one migration ----------------------------------------------------------- */
 
 /* The line of the file at which the server found the error, or 1. */
 static int line_of(const char *sql, const PGresult *result)
@@ -362,7 +360,7 @@ static struct err record(PGconn *conn, const struct migration *m)
     return e;
 }
 
-/* Settings and role that the file before has set must not reach into this one. */
+/* Settings and the role that the previous file has set must not affect this one. */
 static struct err begin(PGconn *conn, const struct migrate_config *config)
 {
     char sql[256];
@@ -427,7 +425,7 @@ struct err migrate(const struct migrate_config *config)
         e = migrator_open(config->url, &conn);
     if (!failed(e))
         e = run(conn, config, &all);
-    PQfinish(conn); /* gives up the lock, and any transaction that failed */
+    PQfinish(conn); /* releases the lock, and rolls back a failed transaction */
     migrations_free(&all);
     return e;
 }

@@ -1,14 +1,14 @@
 /*
- * migrate.h - bring a database's schema to what the files of a folder say.
+ * migrate.h - applies the migrations of a folder to a database.
  *
  * The files are NNNN_what.sql, numbered 0001, 0002, ... without gaps, forward only.  Each
  * is run in one transaction together with its row in checkout_meta.migrations (number,
  * name, BLAKE2b-256 of its bytes, time).  So a migration has happened as a whole or not
  * at all, and running again does only what is missing.
  *
- * Before anything is run, the record is compared with the files.  Refused, naming the
+ * Before anything is run, the record is compared with the files.  Rejected, naming the
  * file: one that was edited or renamed after it was applied, a gap, a number twice, a
- * file whose name has another form, and a database that is newer than the files.
+ * file name of another form, and a database that is newer than the files.
  *
  * One migrator at a time: an advisory lock of the database, waited for a bounded time.
  */
@@ -46,9 +46,9 @@ struct err migrate(const struct migrate_config *config)
  * comment) and must be readable by its owner alone.  Only SCRAM verifiers are sent, never
  * a password.  All roles or none; may be repeated.  INVALID_ARGUMENT names file and line.
  *
- * A line "@owner = ID PLACE" (at most 399 bytes, before the roles) makes the comment on
- * each role that follows name its owner; FAILED_PRECONDITION when it names another, of
- * which neither ID nor PLACE is the same.
+ * A line "@owner = ID PLACE" (at most 399 bytes, before the roles) is stored in the comment
+ * on each role that follows; FAILED_PRECONDITION when the comment has an owner of which
+ * neither ID nor PLACE is the same.
  */
 struct err migrate_roles(const char *url, const char *file)
     __attribute__((warn_unused_result));

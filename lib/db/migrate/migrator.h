@@ -1,4 +1,4 @@
-/* migrator.h - a blocking connection for the short-lived work of an operator. */
+/* migrator.h - the blocking connection of checkoutctl migrate.  Private to lib/db/migrate. */
 #pragma once
 
 #include <libpq-fe.h>
@@ -7,13 +7,13 @@
 
 /*
  * Connects within 15 s.  UNAVAILABLE with the server's words, never with the URL, also for a
- * pooler in transaction mode; FAILED_PRECONDITION when the server is not one to keep orders on
- * (server.h).  Nothing was done then, and no lock is held.
+ * pooler in transaction mode; FAILED_PRECONDITION when the server is unsafe (setup.h).  Then
+ * nothing was done, and no lock is held.
  */
 struct err migrator_open(const char *url, PGconn **out)
     __attribute__((warn_unused_result));
 
-/* Sets what the work rests on; migrator_open has done so, RESET ALL undoes it. */
+/* Sets the session up, as migrator_open has done; for use after RESET ALL. */
 struct err migrator_settings(PGconn *conn) __attribute__((warn_unused_result));
 
 /* Runs SQL without parameters, one statement or many.  UNKNOWN with the server's words.
@@ -21,10 +21,9 @@ struct err migrator_settings(PGconn *conn) __attribute__((warn_unused_result));
 struct err migrator_run(PGconn *conn, const char *sql)
     __attribute__((warn_unused_result));
 
-/* COMMIT, believed only when the server says COMMIT; effect unknown when it was not said.
- */
+/* OK only when the server has answered COMMIT; effect unknown when it has not answered. */
 struct err migrator_commit(PGconn *conn) __attribute__((warn_unused_result));
 
-/* The server's words for a result (words.h), or else the connection's. */
+/* UNKNOWN with the server's message for a result, or else the connection's. */
 struct err migrator_error(const PGconn *conn, const PGresult *result)
     __attribute__((warn_unused_result));

@@ -4,9 +4,9 @@
  * A password is turned into its SCRAM verifier here, so it is never in a statement, a
  * server's log or a dump.  The line that held it is wiped.
  *
- * Roles belong to a whole server, and so does the comment on a role: there each remembers
- * its owner.  It is compared after the password was set, in that transaction: by then
- * nobody else can change the role until we are done.
+ * Roles belong to a whole server, and so do comments on roles, so the comment stores a role's
+ * owner.  It is compared after the password was set, in that transaction: by then no other
+ * transaction can change the role.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -23,7 +23,7 @@
 
 enum { ROLES_MAX = 64, ROLE_SIZE = 64 /* PostgreSQL's names have 63 bytes */ };
 
-/* "ID PLACE": the same when either is.  (An id may get lost, and a place may change.) */
+/* "ID PLACE": the same owner when either is equal.  (An id may get lost, a place may change.) */
 static bool same_owner(const char *a, const char *b)
 {
     size_t a_id = strcspn(a, " "), b_id = strcspn(b, " ");
@@ -43,7 +43,7 @@ static struct err compare_owner(const char *role, const char *has, const char *o
                     role, *place != '\0' ? place : " unknown");
 }
 
-/* The role must be nobody's or this owner's. */
+/* The role must have no owner or this one. */
 static struct err check_owner(PGconn *conn, const char *role, const char *owner)
 {
     const char *const values[] = {role};
@@ -62,31 +62,17 @@ static struct err check_owner(PGconn *conn, const char *role, const char *owner)
     return e;
 }
 
-static struct err remember_owner(PGconn *conn, const char *role, const char *owner)
+/* Runs "COMMAND role CLAUSE 'value'". */
+static struct err change_role(PGconn *conn, const char *command, const char *role,
+                              const char *clause, const char *value)
 {
     char sql[OWNER_MAX * 2 + 256];
     char *name = PQescapeIdentifier(conn, role, strlen(role));
-    char *literal = PQescapeLiteral(conn, owner, strlen(owner));
+    char *literal = PQescapeLiteral(conn, value, strlen(value));
     struct err e = err_memory();
 
     if (name != NULL && literal != NULL) {
-        snprintf(sql, sizeof sql, "COMMENT ON ROLE %s IS %s", name, literal);
-        e = migrator_run(conn, sql);
-    }
-    PQfreemem(name);
-    PQfreemem(literal);
-    return e;
-}
-
-static struct err alter(PGconn *conn, const char *role, const char *verifier)
-{
-    char sql[1024];
-    char *name = PQescapeIdentifier(conn, role, strlen(role));
-    char *literal = PQescapeLiteral(conn, verifier, strlen(verifier));
-    struct err e = err_memory();
-
-    if (name != NULL && literal != NULL) {
-        snprintf(sql, sizeof sql, "ALTER ROLE %s LOGIN PASSWORD %s", name, literal);
+        snprintf(sql, sizeof sql, "%s ROLE %s %s %s", command, name, clause, literal);
         e = migrator_run(conn, sql);
     }
     PQfreemem(name);
@@ -101,7 +87,7 @@ static struct err set_password(PGconn *conn, const char *role, const char *passw
     if (verifier == NULL)
         return err_make(ERR_UNKNOWN, "no SCRAM verifier could be made for the role %s",
                         role);
-    struct err e = alter(conn, role, verifier);
+    struct err e = change_role(conn, "ALTER", role, "LOGIN PASSWORD", verifier);
     PQfreemem(verifier);
     if (!failed(e))
         return e;
@@ -125,11 +111,11 @@ static struct err take_role(PGconn *conn, const char *role, const char *password
     if (!failed(e) && *owner != '\0')
         e = check_owner(conn, role, owner);
     if (!failed(e) && *owner != '\0')
-        e = remember_owner(conn, role, owner);
+        e = change_role(conn, "COMMENT ON", role, "IS", owner);
     return e;
 }
 
-/* The names that lines have set so far, and the lines. */
+/* The names set so far, and by which line. */
 struct seen {
     char names[ROLES_MAX][ROLE_SIZE];
     int lines[ROLES_MAX];
@@ -208,7 +194,7 @@ static struct err open_private(const char *path, FILE **out)
     if (*out == NULL)
         return err_make(ERR_INVALID_ARGUMENT, "cannot open the passwords in %s: %s", path,
                         strerror(errno));
-    /* No buffer of stdio's is left behind with passwords in it. */
+    /* Unbuffered, so that no passwords stay in memory of stdio. */
     setvbuf(*out, NULL, _IONBF, 0);
     if (fstat(fileno(*out), &status) != 0 || (status.st_mode & 077) != 0)
         return err_make(ERR_INVALID_ARGUMENT,
