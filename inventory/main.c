@@ -43,7 +43,7 @@ static const struct conf_table TABLE = {
 
 struct environment {
     struct settings settings;
-    struct runtime host;
+    struct runtime runtime;
     struct db *db;
     struct inventory inventory;
     struct worker *reaper;
@@ -64,7 +64,7 @@ static struct err open_database(struct environment *env)
         .queue_max = 8192,
         .batch_max = 512,
         .readers = (size_t)env->settings.readers,
-        .metrics = env->host.metrics,
+        .metrics = env->runtime.metrics,
     };
 
     stock_configure(&config);
@@ -75,7 +75,7 @@ static struct err start(void *arg)
 {
     struct environment *env = arg;
     const struct settings *s = &env->settings;
-    const struct runtime_settings host = {
+    const struct runtime_settings runtime = {
         .listen_url = s->listen_url,
         .key_file = s->key_file,
         .callers_file = s->callers_file,
@@ -85,7 +85,7 @@ static struct err start(void *arg)
         .access_log = s->access_log,
         .tls = {s->tls_cert, s->tls_key, s->tls_ca},
     };
-    struct err e = runtime_open(&env->host, &host);
+    struct err e = runtime_open(&env->runtime, &runtime);
 
     if (!failed(e))
         e = open_database(env);
@@ -94,19 +94,20 @@ static struct err start(void *arg)
                                  &env->reaper);
     if (failed(e))
         return e;
-    const uint8_t *cursor_key = runtime_derive(&env->host, CURSORS);
+    const uint8_t *cursor_key = runtime_derive(&env->runtime, CURSORS);
     if (cursor_key == NULL)
         return err_memory();
     inventory_init(&env->inventory, env->db, s->reservation_ttl_ms, cursor_key);
     env->inventory.reaper = env->reaper;
-    e = runtime_serve(&env->host, &host, &env->inventory.service.base, health, env->db);
-    return failed(e) ? e : runtime_follow_tls(&env->host, &host, NULL, NULL);
+    e = runtime_serve(&env->runtime, &runtime, &env->inventory.service.base, health,
+                      env->db);
+    return failed(e) ? e : runtime_follow_tls(&env->runtime, &runtime, NULL, NULL);
 }
 
 /* As a replica that starts now has them. */
 static void renew_cursors(struct environment *env)
 {
-    const uint8_t *key = runtime_derive(&env->host, CURSORS);
+    const uint8_t *key = runtime_derive(&env->runtime, CURSORS);
 
     if (key != NULL)
         env->inventory.cursor_key = key;
@@ -116,7 +117,7 @@ static void reload(void *arg)
 {
     struct environment *env = arg;
 
-    if (runtime_reload(&env->host))
+    if (runtime_reload(&env->runtime))
         renew_cursors(env);
 }
 
@@ -131,10 +132,10 @@ static bool stop(void *arg)
 {
     struct environment *env = arg;
 
-    bool whole = runtime_stop_serving(&env->host, env->settings.drain_ms);
+    bool whole = runtime_stop_serving(&env->runtime, env->settings.drain_ms);
     worker_stop(env->reaper);
     db_close(env->db);
-    runtime_close(&env->host);
+    runtime_close(&env->runtime);
     return whole;
 }
 

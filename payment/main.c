@@ -39,7 +39,7 @@ static const struct conf_table TABLE = {
 
 struct environment {
     struct settings settings;
-    struct runtime host;
+    struct runtime runtime;
     struct db *db;
     struct provider *provider; /* opened here: the sandbox */
     struct payment payment;
@@ -62,7 +62,7 @@ static struct err open_database(struct environment *env)
         .queue_max = 8192,
         .batch_max = 512,
         .readers = (size_t)env->settings.readers,
-        .metrics = env->host.metrics,
+        .metrics = env->runtime.metrics,
     };
 
     ledger_configure(&config);
@@ -73,7 +73,7 @@ static struct err start(void *arg)
 {
     struct environment *env = arg;
     const struct settings *s = &env->settings;
-    const struct runtime_settings host = {
+    const struct runtime_settings runtime = {
         .listen_url = s->listen_url,
         .key_file = s->key_file,
         .callers_file = s->callers_file,
@@ -83,7 +83,7 @@ static struct err start(void *arg)
         .access_log = s->access_log,
         .tls = {s->tls_cert, s->tls_key, s->tls_ca},
     };
-    struct err e = runtime_open(&env->host, &host);
+    struct err e = runtime_open(&env->runtime, &runtime);
 
     if (!failed(e))
         e = open_database(env);
@@ -96,15 +96,15 @@ static struct err start(void *arg)
     provider = provider_faults(provider);
 #endif
     payment_init(&env->payment, env->db, provider);
-    e = runtime_serve(&env->host, &host, &env->payment.service.base, health, env);
-    return failed(e) ? e : runtime_follow_tls(&env->host, &host, NULL, NULL);
+    e = runtime_serve(&env->runtime, &runtime, &env->payment.service.base, health, env);
+    return failed(e) ? e : runtime_follow_tls(&env->runtime, &runtime, NULL, NULL);
 }
 
 static void reload(void *arg)
 {
     struct environment *env = arg;
 
-    runtime_reload(&env->host);
+    runtime_reload(&env->runtime);
 }
 
 static int64_t stop_ms(const void *arg)
@@ -118,10 +118,10 @@ static bool stop(void *arg)
 {
     struct environment *env = arg;
 
-    bool whole = runtime_stop_serving(&env->host, env->settings.drain_ms);
+    bool whole = runtime_stop_serving(&env->runtime, env->settings.drain_ms);
     sandbox_close(env->provider);
     db_close(env->db);
-    runtime_close(&env->host);
+    runtime_close(&env->runtime);
     return whole;
 }
 

@@ -19,7 +19,7 @@ enum {
     SYNC_MS = 250, /* for the answer to the Sync when all others are there */
     PROBE_COMMIT_MS = 600000, /* the COMMIT of a probe */
     STOP_TICK_MS = 200,       /* how often stop() is called */
-    SAID_SIZE = 112,
+    MESSAGE_SIZE = 112,
     COLUMNS_MAX = DB_HEAD_MAX + 1 + DB_LINES_MAX,
 };
 
@@ -40,19 +40,18 @@ struct attempt {
     struct sent sent[7 + 2 * DB_KINDS_MAX];
     size_t sent_count;
     PGresult **answers;
-    char state[6];        /* SQLSTATE of the first error, or "" */
-    bool in_lock;         /* it was the lock statement's */
-    char said[SAID_SIZE]; /* its message, for operators */
-    bool asking;          /* the second round trip: answers only */
+    char state[6];              /* SQLSTATE of the first error, or "" */
+    bool in_lock;               /* it was the lock statement's */
+    char message[MESSAGE_SIZE]; /* its message, for operators */
+    bool answers_only;          /* the second round trip: answers only */
     bool committed;
-    bool
-        moved; /* a pooler gave it another server process than the session was set up on */
+    bool moved;              /* a pooler gave it another server process than was set up */
     int64_t patience;        /* how long it may last; clock_monotonic_ms */
     bool (*stop)(void *arg); /* whether to give up once no operation waits any more */
     void *stop_arg;
 };
 
-/* ---- operations and their rows ---- */
+/* ---- operations and their rows ------------------------------------------------------ */
 
 static bool slot_waits(const struct slot *slot, const struct db_kind *kind)
 {
@@ -77,8 +76,6 @@ static void finish_with(struct slot *slot, const struct db_rows *rows)
         e.effect = EFFECT_UNKNOWN; /* it was committed */
     slot_finish(slot, e, rows);
 }
-
-/* ---- by id -------------------------------------------------------------------------- */
 
 static const char *id_of(const struct slot *slot)
 {
@@ -170,8 +167,6 @@ static void answer_written(struct slot *slots, size_t count, const struct db_kin
                                                      slots[i].row_count});
 }
 
-/* ---- by ordinal --------------------------------------------------------------------- */
-
 static void answer_asked(struct slot *slots, size_t count, const struct db_kind *kind,
                          const void *result)
 {
@@ -206,58 +201,44 @@ static struct err prepare_kind(const struct db_kind *kind, struct conn *conn,
     assert(!kind->write_answers || (kind->head[0] == 't' && kind->answer != NULL));
     snprintf(types, sizeof types, "%s%s%s", kind->head, kind->lines != NULL ? "i" : "",
              kind->lines != NULL ? kind->lines : "");
-    if (kind->write != NULL) {
-        snprintf(name, sizeof name, "%s_write", kind->name);
-        e = statement_prepare(conn, name, kind->write, types, true, deadline);
-    }
-    if (!failed(e) && kind->answer != NULL) {
-        snprintf(name, sizeof name, "%s_answer", kind->name);
-        e = statement_prepare(conn, name, kind->answer, types, true, deadline);
+    for (int i = 0; i < 2 && !failed(e); i++) {
+        const char *sql = i == 0 ? kind->write : kind->answer;
+        snprintf(name, sizeof name, "%s_%s", kind->name, i == 0 ? "write" : "answer");
+        if (sql != NULL)
+            e = statement_prepare(conn, name, sql, types, true, deadline);
     }
     return e;
 }
 
-/* Uses a megabyte of disk while the statement runs, by not letting it fit into memory.  Where
- * temporary files are limited none is made: that would say nothing about the disk. */
-static struct err prepare_probe(struct conn *conn, int64_t deadline)
-{
-    struct err e = statement_prepare(conn, "little_memory",
-                                     "SELECT set_config('work_mem', '64kB', true),"
-                                     "       set_config('temp_tablespaces', '', true)",
-                                     "", true, deadline);
-
-    if (failed(e))
-        return e;
-    return statement_prepare(
-        conn, "room",
-        "SELECT count(*) FROM unnest(array_fill(repeat('x', 8000), ARRAY["
-        "    CASE current_setting('temp_file_limit') WHEN '-1' THEN 128"
-        "    ELSE 0 END]))",
-        "", true, deadline);
-}
+/* The statements without parameters. */
+static const struct plain {
+    const char *name, *sql;
+} PLAIN[] = {
+    {"begin", "BEGIN"},
+    {"commit", "COMMIT"},
+    /* Written to the WAL with a batch that is run again: its COMMIT then waits for a
+     * synchronous standby, even if the rows are already there. */
+    {"barrier", "SELECT pg_logical_emit_message(true, 'checkout', 'again')"},
+    {"hurry", "SELECT set_config('lock_timeout', '50ms', true)"},
+    /* Of a probe: uses a megabyte of disk while the statement runs, by not letting it fit into
+     * memory.  Where temporary files are limited none is made: that would say nothing about
+     * the disk. */
+    {"little_memory", "SELECT set_config('work_mem', '64kB', true),"
+                      "       set_config('temp_tablespaces', '', true)"},
+    {"room", "SELECT count(*) FROM unnest(array_fill(repeat('x', 8000), ARRAY["
+             "    CASE current_setting('temp_file_limit') WHEN '-1' THEN 128"
+             "    ELSE 0 END]))"},
+    {"backend", "SELECT pg_backend_pid()::bigint"}, /* last: behind a pooler only */
+};
 
 struct err batch_prepare(const struct db_config *config, struct conn *conn,
                          int64_t deadline)
 {
-    struct err e = statement_prepare(conn, "begin", "BEGIN", "", true, deadline);
+    size_t count = sizeof PLAIN / sizeof *PLAIN - (conn->backend == 0 ? 1 : 0);
+    struct err e = ERR_NONE;
 
-    if (!failed(e))
-        e = statement_prepare(conn, "commit", "COMMIT", "", true, deadline);
-    /* Written to the WAL with a batch that is run again: its COMMIT then waits for a
-     * synchronous standby, even if the rows are already there. */
-    if (!failed(e))
-        e = statement_prepare(conn, "barrier",
-                              "SELECT pg_logical_emit_message(true, 'checkout', 'again')",
-                              "", true, deadline);
-    if (!failed(e))
-        e = statement_prepare(conn, "hurry",
-                              "SELECT set_config('lock_timeout', '50ms', true)", "", true,
-                              deadline);
-    if (!failed(e) && conn->backend != 0)
-        e = statement_prepare(conn, "backend", "SELECT pg_backend_pid()::bigint", "",
-                              true, deadline);
-    if (!failed(e))
-        e = prepare_probe(conn, deadline);
+    for (const struct plain *p = PLAIN; p < PLAIN + count && !failed(e); p++)
+        e = statement_prepare(conn, p->name, p->sql, "", true, deadline);
     if (!failed(e) && config->lock != NULL)
         e = statement_prepare(conn, "lock", config->lock, "tt", true, deadline);
     for (size_t k = 0; k < config->kind_count && !failed(e); k++)
@@ -370,13 +351,13 @@ static bool send_kind(struct attempt *a, size_t k, struct buffer *buffer)
     if (buffer->failed)
         return false;
     snprintf(name, sizeof name, "%s_write", kind->name);
-    if (kind->write != NULL && !a->asking &&
+    if (kind->write != NULL && !a->answers_only &&
         !send_statement(a,
                         (struct sent){kind->write_answers ? SENT_ANSWER : SENT_OTHER, k},
                         name, count, buffer, ends))
         return false;
     snprintf(name, sizeof name, "%s_answer", kind->name);
-    return kind->answer == NULL || (kind->write_answers && !a->asking) ||
+    return kind->answer == NULL || (kind->write_answers && !a->answers_only) ||
            send_statement(a, (struct sent){SENT_ANSWER, k}, name, count, buffer, ends);
 }
 
@@ -493,7 +474,7 @@ static void note_error(struct attempt *a, const struct sent *sent, const PGresul
         return;
     a->in_lock = sent->kind == SENT_LOCK;
     snprintf(a->state, sizeof a->state, "%s", state != NULL ? state : "08006");
-    snprintf(a->said, sizeof a->said, "%.*s", (int)sizeof a->said - 1, words);
+    snprintf(a->message, sizeof a->message, "%.*s", (int)sizeof a->message - 1, words);
 }
 
 static void take_result(struct attempt *a, const struct sent *sent, PGresult *result)
@@ -622,11 +603,11 @@ static struct verdict in_doubt(struct attempt *a)
 }
 
 /* The message is for operators and has PostgreSQL's own; the subject is for clients. */
-static struct err why_not(const char *state, const char *said)
+static struct err why_not(const char *state, const char *message)
 {
     struct err why =
         err_make(ERR_UNAVAILABLE, "Cannot write: %s. PostgreSQL says: %s (SQLSTATE %s).",
-                 sqlstate_words(state), said, state);
+                 sqlstate_words(state), message, state);
 
     why.subject = sqlstate_words(state);
     return why;
@@ -637,15 +618,15 @@ static struct verdict failure(const struct attempt *a)
 {
     static const enum verdict_kind VERDICTS[] = {
         [SQLSTATE_DATA] = VERDICT_DATA,      [SQLSTATE_RACE] = VERDICT_AGAIN,
-        [SQLSTATE_LOCKED] = VERDICT_LOCKED,  [SQLSTATE_TWIN] = VERDICT_TWIN,
+        [SQLSTATE_LOCKED] = VERDICT_LOCKED,  [SQLSTATE_UNIQUE] = VERDICT_UNIQUE,
         [SQLSTATE_UNABLE] = VERDICT_REFUSED, [SQLSTATE_READ_ONLY] = VERDICT_READ_ONLY,
     };
     struct verdict verdict = {.kind = VERDICTS[sqlstate_meaning(a->state)],
                               .error = sqlstate_err(a->state),
-                              .why = why_not(a->state, a->said),
+                              .why = why_not(a->state, a->message),
                               .in_lock = a->in_lock};
 
-    if (a->asking)
+    if (a->answers_only)
         verdict.error.effect = EFFECT_UNKNOWN;
     return verdict;
 }
@@ -654,7 +635,7 @@ static void finish_kinds(struct attempt *a)
 {
     cork_begin(); /* RPCs sent by the completions go out together */
     for (size_t k = 0; k < a->config->kind_count; k++)
-        if (a->config->kinds[k]->write_answers && !a->asking)
+        if (a->config->kinds[k]->write_answers && !a->answers_only)
             answer_written(a->slots, a->count, a->config->kinds[k], a->answers[k],
                            &a->batch->by_id);
         else
@@ -670,7 +651,7 @@ static struct verdict ask(struct attempt *committed)
     struct attempt a = follow_up(committed);
     bool sent = true;
 
-    a.asking = true;
+    a.answers_only = true;
     for (size_t i = 0; i < a.count; i++) {
         a.slots[i].kind = a.slots[i].op == NULL ? NULL : a.slots[i].op->kind;
         a.slots[i].held_back = false;

@@ -38,7 +38,7 @@ enum verdict_kind {
     VERDICT_DATA,      /* some operation can never succeed: `error` */
     VERDICT_AGAIN,     /* a race: `error` */
     VERDICT_LOCKED,    /* what some operation needs is locked for too long: `error` */
-    VERDICT_TWIN,      /* unique_violation: run again; if it stays, as DATA */
+    VERDICT_UNIQUE,    /* unique_violation: run again; if it stays, as DATA */
     VERDICT_REFUSED,   /* the server cannot write now: `error` */
     VERDICT_READ_ONLY, /* this server is read-only; nothing was done: `error` */
     VERDICT_LOST,      /* the connection is gone; what was sent is in doubt */

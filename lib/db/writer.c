@@ -33,9 +33,9 @@ enum {
     CONNECT_MS = 3000,     /* one attempt to connect */
     BACKOFF_LEAST_MS = 20, /* between attempts, doubling, with jitter */
     BACKOFF_MOST_MS = 1000,
-    TICK_MS = 50,    /* how often late operations are ended while waiting */
-    IDLE_MS = 30000, /* how often an idle writer checks its connection */
-    TWINS_MOST = 2,  /* retries after unique_violation before the batch is split */
+    TICK_MS = 50,       /* how often late operations are ended while waiting */
+    IDLE_MS = 30000,    /* how often an idle writer checks its connection */
+    UNIQUE_RETRIES = 2, /* retries after unique_violation before the batch is split */
     PROBE_EVERY_MS = 1000,
     SLOW_MS = 3000,  /* after so long without an answer the database is unhealthy */
     ANSWER_MS = 150, /* for an answer to reach a caller before its deadline */
@@ -64,7 +64,7 @@ struct db {
     const struct slot *attempted; /* so many slots from here are with the database */
     size_t attempted_count;
     int64_t backoff_ms;
-    bool doubtful;        /* a probe must find out whether the database can write */
+    bool unproven;        /* a probe must find out whether the database can write */
     int64_t probe_ms;     /* not before */
     int64_t busy_from_ms; /* since when an answer is outstanding; or 0 */
     struct histogram *batch_operations, *batch_us;
@@ -100,7 +100,7 @@ static void sleep_idle(struct db *w)
     int64_t until = clock_monotonic_ms() + IDLE_MS;
     uint64_t count;
 
-    if (w->doubtful && w->probe_ms < until)
+    if (w->unproven && w->probe_ms < until)
         until = w->probe_ms;
     atomic_store(&w->idle, true);
     pthread_mutex_unlock(&w->lock);
@@ -213,9 +213,9 @@ struct err db_health(struct db *w)
 static void note_trouble(struct db *w, struct err why)
 {
     health_set(w, why);
-    if (!w->doubtful)
+    if (!w->unproven)
         w->probe_ms = clock_monotonic_ms();
-    w->doubtful = true;
+    w->unproven = true;
 }
 
 /* Notices a server that hangs. */
@@ -342,7 +342,7 @@ static bool connect_once(struct db *w)
         return false;
     }
     log_info("database_connected", "database=%s", w->config.name);
-    w->doubtful = true;
+    w->unproven = true;
     w->probe_ms = 0;
     return true;
 }
@@ -351,7 +351,7 @@ static bool connect_once(struct db *w)
 
 static bool probe_due(const struct db *w)
 {
-    return w->doubtful && w->conn.pg != NULL && clock_monotonic_ms() >= w->probe_ms;
+    return w->unproven && w->conn.pg != NULL && clock_monotonic_ms() >= w->probe_ms;
 }
 
 static void probe(struct db *w)
@@ -364,7 +364,7 @@ static void probe(struct db *w)
         return; /* which may be why it failed */
     switch (v.kind) {
     case VERDICT_COMMITTED:
-        w->doubtful = false;
+        w->unproven = false;
         w->backoff_ms = BACKOFF_LEAST_MS;
         health_set(w, ERR_NONE);
         break;
@@ -377,7 +377,7 @@ static void probe(struct db *w)
         back_off(w);
         break;
     case VERDICT_REFUSED:
-    case VERDICT_TWIN:
+    case VERDICT_UNIQUE:
     case VERDICT_DATA:
         note_trouble(w, v.why);
         break;
@@ -533,7 +533,7 @@ static void run_locked(struct db *w, struct slot *slots, size_t count,
 /* Runs operations to their ends: every `done` was called when it returns. */
 static void run(struct db *w, struct slot *slots, size_t count)
 {
-    int twins = 0;
+    int retries = 0;
 
     for (;;) {
         expire_waiting(w); /* first: an attempt must have no ended operation */
@@ -569,14 +569,14 @@ static void run(struct db *w, struct slot *slots, size_t count)
             note_trouble(w, v.why); /* before `done`, which may ask for the health */
             finish_all(slots, count, v.error);
             return;
-        case VERDICT_TWIN:
-            if (twins++ < TWINS_MOST)
+        case VERDICT_UNIQUE:
+            if (retries++ < UNIQUE_RETRIES)
                 break;
             /* fall through */
         case VERDICT_DATA:
             if (count == 1) {
                 /* Perhaps not the operation's fault. */
-                w->doubtful |= v.error.code == ERR_INTERNAL;
+                w->unproven |= v.error.code == ERR_INTERNAL;
                 finish_all(slots, count, v.error);
                 return;
             }

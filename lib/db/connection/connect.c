@@ -389,7 +389,7 @@ static struct err look_up(struct conn *conn, size_t i, const struct host *host,
         *lookup = lookup_start(host->name);
     if (*lookup == NULL)
         return err_memory();
-    for (int64_t until; (until = conn_look_after(conn, deadline_ms)) != 0;)
+    for (int64_t until; (until = conn_tick(conn, deadline_ms)) != 0;)
         if (lookup_wait(*lookup, until, out)) {
             lookup_release(*lookup);
             *lookup = NULL;

@@ -16,16 +16,16 @@ enum {
     CUT_MS = 2500,      /* or when nothing was acknowledged for so long */
 };
 
-int64_t conn_look_after(struct conn *conn, int64_t deadline_ms)
+int64_t conn_tick(struct conn *conn, int64_t deadline_ms)
 {
     int64_t now = clock_monotonic_ms(), next = now + LINK_LOOK_MS;
 
-    if (conn->meanwhile != NULL && now >= conn->look_at_ms) {
-        conn->look_at_ms = now + TICK_MS;
+    if (conn->meanwhile != NULL && now >= conn->tick_ms) {
+        conn->tick_ms = now + TICK_MS;
         conn->meanwhile(conn->arg);
     }
-    if (conn->meanwhile != NULL && conn->look_at_ms < next)
-        next = conn->look_at_ms;
+    if (conn->meanwhile != NULL && conn->tick_ms < next)
+        next = conn->tick_ms;
     if (now >= deadline_ms)
         return 0;
     return next < deadline_ms ? next : deadline_ms;
@@ -57,7 +57,7 @@ int conn_poll(struct conn *conn, short events, int64_t deadline_ms)
     if (poll_for.fd < 0)
         return -1;
     for (;;) {
-        int64_t until = conn_look_after(conn, deadline_ms);
+        int64_t until = conn_tick(conn, deadline_ms);
         int n = poll(&poll_for, 1, (int)clock_remaining_ms(until));
         if (n > 0 || (n < 0 && errno != EINTR))
             return n;

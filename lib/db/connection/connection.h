@@ -35,8 +35,8 @@ struct conn {
     /* Called every so often while the server is waited for, also to connect; or NULL. */
     void (*meanwhile)(void *arg);
     void *arg;
-    int64_t look_at_ms; /* when next */
-    int backend;        /* behind a pooler, the pid of our server process; else 0 */
+    int64_t tick_ms; /* when next */
+    int backend;     /* behind a pooler, the pid of our server process; else 0 */
     struct lookup *lookups[CONN_HOSTS_MAX]; /* of names; they may outlive an attempt */
 };
 
@@ -74,4 +74,4 @@ int conn_poll(struct conn *conn, short events, int64_t deadline_ms)
 
 /* Calls `meanwhile` if it is due.  Returns until when to wait before calling this again, at
  * the latest the deadline; 0 when that has passed. */
-int64_t conn_look_after(struct conn *conn, int64_t deadline_ms);
+int64_t conn_tick(struct conn *conn, int64_t deadline_ms);

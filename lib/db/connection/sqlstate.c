@@ -20,7 +20,7 @@ static const struct row {
     {"40001", SQLSTATE_RACE, NULL},       /* serialization_failure */
     {"40P01", SQLSTATE_RACE, NULL},       /* deadlock_detected */
     {"55P03", SQLSTATE_LOCKED, NULL},     /* lock_not_available: lock_timeout */
-    {"23505", SQLSTATE_TWIN, NULL},       /* unique_violation: a concurrent repeat committed after
+    {"23505", SQLSTATE_UNIQUE, NULL},       /* unique_violation: a concurrent repeat committed after
                                              our snapshot; run again, it is seen and answered */
     {"25006", SQLSTATE_READ_ONLY, "the database is read-only"}, /* it is a standby now */
     {"42501", SQLSTATE_UNABLE, "a right in the database is missing"},
@@ -88,7 +88,7 @@ struct err sqlstate_err(const char *state)
                      "what this needs; try again later.");
         e.retry_after_ms = RETRY_LOCKED_MS;
         return e;
-    case SQLSTATE_TWIN:
+    case SQLSTATE_UNIQUE:
     case SQLSTATE_DATA:
         break;
     }

@@ -9,7 +9,7 @@ enum sqlstate_meaning {
     SQLSTATE_DATA,   /* this statement can never succeed with these values */
     SQLSTATE_RACE,   /* another transaction got in the way: run it again */
     SQLSTATE_LOCKED, /* another transaction keeps a row or table locked: lock_timeout */
-    SQLSTATE_TWIN, /* unique_violation: perhaps a concurrent repeat of the same id; run it again */
+    SQLSTATE_UNIQUE, /* unique_violation: perhaps a concurrent repeat of the same id; run it again */
     SQLSTATE_CONNECTION, /* this server stops, is gone or does not serve us: connect again */
     SQLSTATE_READ_ONLY, /* this server is read-only; nothing was done: connect again */
     SQLSTATE_UNABLE,    /* no disk, memory, connection or right: no write succeeds now */
