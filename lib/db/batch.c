@@ -553,15 +553,12 @@ static bool receive_all(struct attempt *a)
 /* A further exchange over the connection, for the same operations. */
 static struct attempt follow_up(const struct attempt *a)
 {
-    return (struct attempt){.batch = a->batch,
-                            .config = a->config,
-                            .conn = a->conn,
-                            .slots = a->slots,
-                            .count = a->count,
-                            .answers = a->answers,
-                            .patience = a->patience,
-                            .stop = a->stop,
-                            .stop_arg = a->stop_arg};
+    struct attempt next = *a;
+
+    next.sent_count = 0;
+    next.state[0] = next.message[0] = '\0';
+    next.in_lock = next.answers_only = next.committed = next.moved = false;
+    return next;
 }
 
 /* Ends a transaction that failed. */
@@ -722,21 +719,27 @@ static struct fault pass_commit(const struct attempt *a, const char *edge)
     return fault;
 }
 
+static struct attempt attempt_start(struct batch *batch, const struct db_config *config,
+                                    struct conn *conn, bool (*stop)(void *arg), void *arg)
+{
+    conn->warned = batch->committing = false;
+    return (struct attempt){.batch = batch,
+                            .config = config,
+                            .conn = conn,
+                            .answers = batch->answers,
+                            .patience = clock_monotonic_ms() + PATIENCE_MS,
+                            .stop = stop,
+                            .stop_arg = arg};
+}
+
 struct verdict batch_attempt(struct batch *batch, const struct db_config *config,
                              struct conn *conn, struct slot *slots, size_t count,
                              bool (*stop)(void *arg), void *arg)
 {
-    struct attempt a = {.batch = batch,
-                        .config = config,
-                        .conn = conn,
-                        .slots = slots,
-                        .count = count,
-                        .answers = batch->answers,
-                        .patience = clock_monotonic_ms() + PATIENCE_MS,
-                        .stop = stop,
-                        .stop_arg = arg};
+    struct attempt a = attempt_start(batch, config, conn, stop, arg);
 
-    conn->warned = batch->committing = false;
+    a.slots = slots;
+    a.count = count;
     slots_sort(slots, count, &batch->by_id);
     for (size_t i = 0; i < count; i++) {
         slots[i].kind = slots[i].held_back ? NULL : slots[i].op->kind;
@@ -799,15 +802,8 @@ static struct verdict judge_probe(struct attempt *a)
 struct verdict batch_probe(struct batch *batch, const struct db_config *config,
                            struct conn *conn, bool (*stop)(void *arg), void *arg)
 {
-    struct attempt a = {.batch = batch,
-                        .config = config,
-                        .conn = conn,
-                        .answers = batch->answers,
-                        .patience = clock_monotonic_ms() + PATIENCE_MS,
-                        .stop = stop,
-                        .stop_arg = arg};
+    struct attempt a = attempt_start(batch, config, conn, stop, arg);
 
-    conn->warned = batch->committing = false;
     bool sent = send_probe(&a, &batch->parameters);
     batch->parameters.failed = false;
     bool alive = sent && wait_for(&a, conn_push, a.patience) && receive_all(&a);
