@@ -53,6 +53,7 @@ struct attempt {
 
 /* ---- operations and their rows ------------------------------------------------------ */
 
+/* Whether the operation still waits and is of that kind; `kind` NULL: any. */
 static bool slot_waits(const struct slot *slot, const struct db_kind *kind)
 {
     return slot->op != NULL && (kind == NULL || slot->op->kind == kind);
@@ -97,6 +98,8 @@ static int by_id(const void *a, const void *b)
     return order != 0 ? order : x < y ? -1 : 1;
 }
 
+/* Sorts by kind and id the slots whose kind has `write_answers`; all still wait.  Holds back
+ * all but the first of an id. */
 static void slots_sort(struct slot *slots, size_t count, struct slots_by_id *sorted)
 {
     sorted->count = 0;
@@ -142,6 +145,8 @@ static struct slot *find(const struct slots_by_id *sorted, const struct db_kind 
     return NULL; /* its deadline has passed meanwhile */
 }
 
+/* Finishes the operations of one kind of which a write with `write_answers` returned rows; the
+ * others go on waiting. */
 static void answer_written(struct slot *slots, size_t count, const struct db_kind *kind,
                            const void *result, struct slots_by_id *sorted)
 {
@@ -167,6 +172,8 @@ static void answer_written(struct slot *slots, size_t count, const struct db_kin
                                                      slots[i].row_count});
 }
 
+/* Finishes all operations that were sent of one kind, with the rows of `answer`, which are
+ * sorted by ordinal. */
 static void answer_asked(struct slot *slots, size_t count, const struct db_kind *kind,
                          const void *result)
 {

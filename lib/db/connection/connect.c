@@ -288,11 +288,13 @@ static int resolve(const char *name, int flags, struct addresses *out)
     return 0;
 }
 
+/* If `name` is a numeric address, gives that.  Never waits. */
 static bool resolve_numeric(const char *name, struct addresses *out)
 {
     return resolve(name, AI_NUMERICHOST, out) == 0;
 }
 
+/* Drops one owner, whether or not the look-up is done. */
 static void lookup_release(struct lookup *lookup)
 {
     if (lookup == NULL)
@@ -341,6 +343,7 @@ static bool start_thread(struct lookup *lookup)
     return started;
 }
 
+/* Starts a look-up.  NULL: no memory, or no thread. */
 static struct lookup *lookup_start(const char *name)
 {
     struct lookup *lookup = calloc(1, sizeof *lookup);
@@ -361,6 +364,7 @@ static struct lookup *lookup_start(const char *name)
     return NULL;
 }
 
+/* True when `out` has the answer, which may be a problem.  False: ask again later. */
 static bool lookup_wait(struct lookup *lookup, int64_t until_ms, struct addresses *out)
 {
     pthread_mutex_lock(&lookup->lock);

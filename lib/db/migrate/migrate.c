@@ -163,6 +163,8 @@ static struct err load(const char *folder, struct migration *migration)
     return e;
 }
 
+/* Reads every *.sql of the folder and ignores other files.  INVALID_ARGUMENT names the file that
+ * breaks the order.  Free with migrations_free, also when failed. */
 static struct err migrations_read(const char *folder, struct migrations *out)
 {
     *out = (struct migrations){0};
