@@ -37,8 +37,9 @@ enum { PAGE_DEFAULT = 100 };
     " OR strpos(lower(sku COLLATE " collation "), lower($2 COLLATE " collation ")) > 0)"
 
 /*
- * `looks` products from a place on, and where that ends; at least one row.  PostgreSQL takes
- * 1 us to compare a product where only A-Z has cases, 5 to 8 us where all letters have.
+ * `looks` products from a place on, and where that ends; at least one row.  PostgreSQL
+ * takes 1 us to compare a product where only A-Z has cases, 5 to 8 us where all letters
+ * have.
  */
 #define SEARCH(looks, found)                                                             \
     "WITH seen AS MATERIALIZED ("                                                        \

@@ -1,4 +1,5 @@
-/* stock.c - all that changes stock and reservations; see stock.h.  stock_read.c reads them. */
+/* stock.c - all that changes stock and reservations; see stock.h.  stock_read.c reads
+ * them. */
 #include "inventory/stock.h"
 
 #include <stdio.h>
@@ -47,9 +48,9 @@ static struct work *begin(const struct request_context *ctx, const struct db_kin
 /* ---- locks -------------------------------------------------------------------------- */
 
 /*
- * All stock rows a batch will touch: named in lines ($2), or through reservations whose ids
- * are heads ($1).  One sorted statement, so that replicas' batches cannot deadlock.  LATERAL,
- * so that each is found by its key: a join might scan all SKUs.
+ * All stock rows a batch will touch: named in lines ($2), or through reservations whose
+ * ids are heads ($1).  One sorted statement, so that replicas' batches cannot deadlock.
+ * LATERAL, so that each is found by its key: a join might scan all SKUs.
  */
 static const char LOCK[] =
     "SELECT count(*) FROM ("
@@ -63,11 +64,11 @@ static const char LOCK[] =
 /* ---- reserve ------------------------------------------------------------------------ */
 
 /*
- * Requests are decided in the order they came.  A request is held if there is enough of each of
- * its SKUs for it and all requests before it together; a request for more of a SKU than there
- * is does not count for that SKU.  A request that could not be served even alone is refused.  Any
- * other stays undecided and is submitted again: the first of each round is decided, so this
- * ends.
+ * Requests are decided in the order they came.  A request is held if there is enough of
+ * each of its SKUs for it and all requests before it together; a request for more of a
+ * SKU than there is does not count for that SKU.  A request that could not be served even
+ * alone is refused.  Any other stays undecided and is submitted again: the first of each
+ * round is decided, so this ends.
  *
  * A line finds its request by subscript, not by a join: for arrays of unknown length the
  * planner would choose a nested loop over all pairs.
@@ -311,8 +312,9 @@ void stock_reserve(struct db *db, const struct request_context *ctx,
 /* ---- confirm, release, expire ------------------------------------------------------- */
 
 /*
- * A state is compared with IS NOT DISTINCT FROM so that the row is found by its id: `state =
- * 'held'` would let the planner read the whole index of what is held, dead entries and all.
+ * A state is compared with IS NOT DISTINCT FROM so that the row is found by its id:
+ * `state = 'held'` would let the planner read the whole index of what is held, dead
+ * entries and all.
  */
 
 static const struct db_kind CONFIRM = {

@@ -7,13 +7,13 @@
  *   (reserve) --> refused         (release first) --> released: the tombstone
  *
  * Promises: available never goes below zero; received = available + held + sold in every
- * committed state; a reservation is all of its lines or none; each function may be repeated
- * with the same ids and then answers what it answered.  Locks are taken on the stock rows a
- * batch needs, in SKU order, before anything else.
+ * committed state; a reservation is all of its lines or none; each function may be
+ * repeated with the same ids and then answers what it answered.  Locks are taken on the
+ * stock rows a batch needs, in SKU order, before anything else.
  *
- * Every function takes a request already validated, and the context it runs in.  The request
- * must live until the request context's `done`, which is called on a database thread or before the
- * function returns.
+ * Every function takes a request already validated, and the context it runs in.  The
+ * request must live until the request context's `done`, which is called on a database
+ * thread or before the function returns.
  */
 #pragma once
 
@@ -25,9 +25,9 @@
 void stock_configure(struct db_config *config);
 
 /*
- * Lines are summed by SKU, in the arena.  Errors: OUT_OF_STOCK and UNKNOWN_SKU (subject: the
- * SKUs), FAILED_PRECONDITION for mixed currencies; ABORTED when the id was released before,
- * RESERVATION_EXPIRED when it ran out.
+ * Lines are summed by SKU, in the arena.  Errors: OUT_OF_STOCK and UNKNOWN_SKU (subject:
+ * the SKUs), FAILED_PRECONDITION for mixed currencies; ABORTED when the id was released
+ * before, RESERVATION_EXPIRED when it ran out.
  */
 void stock_reserve(struct db *db, const struct request_context *ctx,
                    const Inventory__V1__ReserveRequest *request, int64_t ttl_ms);
@@ -46,11 +46,12 @@ void stock_find_expired(struct db_query *query, int64_t limit);
 void stock_expire(struct db_op *op, const char *id);
 
 /*
- * One round of giving back the stock of reservations that ran out: finds up to 256 and expires
- * them through the writer.  `db` is a struct db.  A worker's task (base/worker.h): it blocks, at
- * most 20 seconds, and returns 0, or how long to pause when nothing had expired.  So a
- * reservation is given back late by no more than its own age, and by ten seconds at most.  Any number of
- * replicas may do so at once, since expiring is conditional on the state.
+ * One round of giving back the stock of reservations that ran out: finds up to 256 and
+ * expires them through the writer.  `db` is a struct db.  A worker's task
+ * (base/worker.h): it blocks, at most 20 seconds, and returns 0, or how long to pause
+ * when nothing had expired.  So a reservation is given back late by no more than its own
+ * age, and by ten seconds at most.  Any number of replicas may do so at once, since
+ * expiring is conditional on the state.
  */
 int64_t stock_reap(void *db);
 

@@ -1,9 +1,10 @@
 /*
  * stock_read.c - stock and reservations as they are read: one of them, or a page of them.
  *
- * Read-only, run by readers, never by the writer.  Pages of reservations are range scans of the
- * primary key.  A page of stock is one statement, so its figures and those they are compared
- * with are of one snapshot: a difference is real, even while orders are being placed.
+ * Read-only, run by readers, never by the writer.  Pages of reservations are range scans
+ * of the primary key.  A page of stock is one statement, so its figures and those they
+ * are compared with are of one snapshot: a difference is real, even while orders are
+ * being placed.
  */
 #include <string.h>
 

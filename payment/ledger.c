@@ -1,4 +1,5 @@
-/* ledger.c - all that changes charges and payment methods; see ledger.h.  ledger_read.c reads. */
+/* ledger.c - all that changes charges and payment methods; see ledger.h.
+ * ledger_read.c reads. */
 #include "payment/ledger.h"
 
 #include <string.h>
@@ -118,9 +119,9 @@ static const struct db_kind SETTLE = {
 #define ANOTHER "another_payment_method"
 
 /*
- * What a shopper sees of a provider's decline code, "CODE,ADVICE".  Only codes that reveal no
- * suspicion of fraud are listed: the holder of a stolen card must not learn that it is known to
- * be stolen.  Any other code is a generic_decline.
+ * What a shopper sees of a provider's decline code, "CODE,ADVICE".  Only codes that
+ * reveal no suspicion of fraud are listed: the holder of a stolen card must not learn
+ * that it is known to be stolen.  Any other code is a generic_decline.
  */
 static const struct {
     const char *code, *shown;
@@ -162,7 +163,8 @@ static struct err declined(const char *code)
     return e;
 }
 
-/* A state that this program never writes there, or a row without what the state requires. */
+/* A state that this program never writes there, or a row without what the state
+ * requires. */
 static struct err damaged(const struct work *work, const char *state)
 {
     log_line(LOG_ERROR, "charge_damaged", "request=%s order=%s state=%s",

@@ -5,13 +5,13 @@
  *                  |  \--> declined         ^
  *                  \-----------------------/         (refund first) --> refunded: tombstone
  *
- * Promises: an intent is in the ledger before the provider is asked, so the ledger knows every
- * charge; an outcome is written once; a refunded id is never charged, also if it was refunded
- * before it was charged.  Each function may be repeated with the same ids and then returns the
- * same answer.
+ * Promises: an intent is in the ledger before the provider is asked, so the ledger knows
+ * every charge; an outcome is written once; a refunded id is never charged, also if it
+ * was refunded before it was charged.  Each function may be repeated with the same ids
+ * and then returns the same answer.
  *
- * Every function takes a request already validated, and the context it runs in.  The request
- * must live until the request context's `done`.
+ * Every function takes a request already validated, and the context it runs in.  The
+ * request must live until the request context's `done`.
  */
 #pragma once
 
@@ -24,8 +24,8 @@
 void ledger_configure(struct db_config *config);
 
 /*
- * Intent, then the provider, then the outcome.  PAYMENT_DECLINED, also for a method that is
- * not the user's; ABORTED when the id was refunded; ALREADY_EXISTS when the id charged
+ * Intent, then the provider, then the outcome.  PAYMENT_DECLINED, also for a method that
+ * is not the user's; ABORTED when the id was refunded; ALREADY_EXISTS when the id charged
  * something else; effect unknown when the provider's answer did not come.
  */
 void ledger_charge(struct db *db, struct provider *provider,

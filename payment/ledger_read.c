@@ -1,8 +1,10 @@
 /*
- * ledger_read.c - charges and payment methods as they are read, and the provider's ledger.
+ * ledger_read.c - charges and payment methods as they are read, and the provider's
+ * ledger.
  *
- * Read-only, run by readers, never by the writer.  Pages are by key: ours are range scans of
- * the primary key; the provider's come through its interface, whichever provider it is.
+ * Read-only, run by readers, never by the writer.  Pages are by key: ours are range scans
+ * of the primary key; the provider's come through its interface, whichever provider it
+ * is.
  */
 #include <string.h>
 
@@ -229,7 +231,8 @@ static void on_newest(void *arg, struct err error, const struct db_rows *rows)
     finish(reading, error, &reply.base);
 }
 
-/* Scans, because an index of users or of the provider's ids would slow each charge down. */
+/* Scans, because an index of users or of the provider's ids would slow each charge
+ * down. */
 static const char NEWEST[] =
     "WITH scanned AS MATERIALIZED ("
     "    SELECT id, user_id, state, provider_charge_id FROM payment.charges"

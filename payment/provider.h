@@ -1,9 +1,10 @@
 /*
- * provider.h - a card provider as payment sees one: charge by key, refund by key, and list.
+ * provider.h - a card provider as payment sees one: charge by key, refund by key, and
+ * list.
  *
- * We derive the key from the charge's id.  The provider promises that one key is charged at
- * most once, and that a repeat returns the same answer.  An answer that does not come in time is
- * an error of unknown effect: repeat under the same key.
+ * We derive the key from the charge's id.  The provider promises that one key is charged
+ * at most once, and that a repeat returns the same answer.  An answer that does not come
+ * in time is an error of unknown effect: repeat under the same key.
  */
 #pragma once
 
@@ -74,7 +75,8 @@ typedef void provider_listed(void *arg, struct err error,
 struct provider {
     void (*charge)(struct provider *provider, const struct provider_charge *charge,
                    provider_done *done, void *arg);
-    /* Refunds all that the key charged.  Refunding an unknown key prevents any later charge. */
+    /* Refunds all that the key charged.  Refunding an unknown key prevents any later
+     * charge. */
     void (*refund)(struct provider *provider, const char *key, int64_t deadline_ms,
                    provider_done *done, void *arg);
     /* The token to charge for a method every user may use, or NULL for any other. */
@@ -88,9 +90,9 @@ struct provider {
 };
 
 /*
- * A provider that fails where a test arms it, in test builds only (provider_faults.c): the
- * failpoints PROGRAM.provider.charge and .refund around `real`, which is borrowed.  Lives as long
- * as the process.  NULL when memory is short.
+ * A provider that fails where a test arms it, in test builds only (provider_faults.c):
+ * the failpoints PROGRAM.provider.charge and .refund around `real`, which is borrowed.
+ * Lives as long as the process.  NULL when memory is short.
  */
 struct provider *provider_faults(struct provider *real)
     __attribute__((warn_unused_result));

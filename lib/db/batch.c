@@ -228,8 +228,8 @@ static const struct plain {
     {"barrier", "SELECT pg_logical_emit_message(true, 'checkout', 'again')"},
     {"hurry", "SELECT set_config('lock_timeout', '50ms', true)"},
     /* Of a probe: uses a megabyte of disk while the statement runs, by not letting it fit into
-     * memory.  Where temporary files are limited none is made: that would say nothing about
-     * the disk. */
+     * memory.  Where temporary files are limited none is made: that would say nothing
+     * about the disk. */
     {"little_memory", "SELECT set_config('work_mem', '64kB', true),"
                       "       set_config('temp_tablespaces', '', true)"},
     {"room", "SELECT count(*) FROM unnest(array_fill(repeat('x', 8000), ARRAY["
@@ -409,7 +409,8 @@ static bool send_all(struct attempt *a, struct buffer *buffer)
 
 /* ---- receiving ---------------------------------------------------------------------- */
 
-/* Ends operations whose deadline has passed; returns when to look again, at most `limit`. */
+/* Ends operations whose deadline has passed; returns when to look again, at most
+ * `limit`. */
 static int64_t finish_late(const struct attempt *a, int64_t limit)
 {
     int64_t now = clock_monotonic_ms();
@@ -439,7 +440,8 @@ static bool any_waits(const struct attempt *a)
     return false;
 }
 
-/* Sends (conn_push) or waits for a result (conn_wait), and ends late operations meanwhile. */
+/* Sends (conn_push) or waits for a result (conn_wait), and ends late operations
+ * meanwhile. */
 static bool wait_for(struct attempt *a,
                      int (*wait)(struct conn *conn, int64_t deadline_ms),
                      int64_t patience)
@@ -708,8 +710,8 @@ static void finish_unknown(const struct attempt *a)
 
 /*
  * Faults of test builds.  Before: refused; or the connection is cut before sending; or
- * (repeat) it is sent and its answer is lost.  After: the outcome is unknown; or the answer
- * is lost.
+ * (repeat) it is sent and its answer is lost.  After: the outcome is unknown; or the
+ * answer is lost.
  */
 static struct fault pass_commit(const struct attempt *a, const char *edge)
 {

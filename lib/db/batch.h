@@ -8,7 +8,8 @@
  *
  *   {answer} a kind; Sync
  *
- * Private to lib/db.  An attempt ends in a verdict; the writer decides what to do with it.
+ * Private to lib/db.  An attempt ends in a verdict; the writer decides what to do with
+ * it.
  */
 #pragma once
 
@@ -51,7 +52,8 @@ struct verdict {
     bool in_lock;     /* it was config->lock that failed */
 };
 
-/* Kept between batches.  by_id's slots are allocated by the writer, the rest starts zeroed. */
+/* Kept between batches.  by_id's slots are allocated by the writer, the rest starts
+ * zeroed. */
 struct batch {
     struct buffer parameters;
     PGresult *answers[DB_KINDS_MAX];
@@ -63,14 +65,16 @@ struct batch {
 /* Calls an operation's `done` and empties its slot. */
 void slot_finish(struct slot *slot, struct err error, const struct db_rows *rows);
 
-/* Prepares every statement and enters pipeline mode: the connection then runs batches only. */
+/* Prepares every statement and enters pipeline mode: the connection then runs batches
+ * only. */
 struct err batch_prepare(const struct db_config *config, struct conn *conn,
                          int64_t deadline_ms) __attribute__((warn_unused_result));
 
 /*
- * One attempt, of slots that all hold an operation.  Operations whose deadline passes while
- * the database works end with DEADLINE_EXCEEDED (effect unknown) and their slots are emptied.  An
- * attempt lasts 30 s at most; once all its operations have ended, until stop(arg) is true.
+ * One attempt, of slots that all hold an operation.  Operations whose deadline passes
+ * while the database works end with DEADLINE_EXCEEDED (effect unknown) and their slots
+ * are emptied.  An attempt lasts 30 s at most; once all its operations have ended, until
+ * stop(arg) is true.
  */
 struct verdict batch_attempt(struct batch *batch, const struct db_config *config,
                              struct conn *conn, struct slot *slots, size_t count,
@@ -78,13 +82,13 @@ struct verdict batch_attempt(struct batch *batch, const struct db_config *config
     __attribute__((warn_unused_result));
 
 /*
- * Whether a batch would be written now: runs each kind's statements over empty arrays.  So
- * missing rights and read-only servers are noticed, a megabyte of disk is used for a moment,
- * and the COMMIT writes something.  Changes nothing.
+ * Whether a batch would be written now: runs each kind's statements over empty arrays.
+ * So missing rights and read-only servers are noticed, a megabyte of disk is used for a
+ * moment, and the COMMIT writes something.  Changes nothing.
  *
- * All but the COMMIT must be answered in the time of an attempt.  The COMMIT is waited for
- * longer, because the server keeps a session that waits for a standby even when the client
- * disconnects; until stop(arg), called every so often, is true.
+ * All but the COMMIT must be answered in the time of an attempt.  The COMMIT is waited
+ * for longer, because the server keeps a session that waits for a standby even when the
+ * client disconnects; until stop(arg), called every so often, is true.
  */
 struct verdict batch_probe(struct batch *batch, const struct db_config *config,
                            struct conn *conn, bool (*stop)(void *arg), void *arg)

@@ -51,19 +51,20 @@ struct db_kind {
     const char *answer;
     const char *rows; /* the shape of `answer`'s rows, see below; there when that is */
     /* `write` returns rows like those of `answer` for what it changed, but with column 0 of the
-     * head (the id: a text, never NULL) in place of the ordinal, one operation's rows together.
-     * Then `answer` runs, after COMMIT, only for operations of which `write` returned nothing.
-     * If operations share an id, only the first is written; the others read its result. */
+     * head (the id: a text, never NULL) in place of the ordinal, one operation's rows
+     * together.  Then `answer` runs, after COMMIT, only for operations of which
+     * `write` returned nothing.  If operations share an id, only the first is written;
+     * the others read its result. */
     bool write_answers;
 };
 
 /*
  * The shape of an answer: "+itT" is one row or more, each of a bigint, a text, and a text
  * that may be NULL; "*..." any number of rows.  Letters as above; a capital may be NULL.
- * Only rows of that shape are passed on.  If a required row is missing, or a required cell is
- * NULL, somebody has changed the database by hand or a disk has failed: the operation ends
- * with DATA_LOSS, of unknown effect if it wrote, and `rows_damaged` is logged.  Other
- * operations are not affected.
+ * Only rows of that shape are passed on.  If a required row is missing, or a required
+ * cell is NULL, somebody has changed the database by hand or a disk has failed: the
+ * operation ends with DATA_LOSS, of unknown effect if it wrote, and `rows_damaged` is
+ * logged.  Other operations are not affected.
  */
 
 /* A result's rows, valid only while `done` runs; columns and rows count from 0. */
@@ -87,7 +88,8 @@ struct db_op {
     const struct db_value *lines; /* line_count rows, one after another */
     size_t line_count;
     int64_t deadline_ms; /* clock_monotonic_ms */
-    /* When cancelled, an operation that has not begun ends with CANCELLED.  NULL: never. */
+    /* When cancelled, an operation that has not begun ends with CANCELLED.  NULL:
+     * never. */
     const struct cancel *cancel;
     const char *request, *order; /* for logs; NULL: not known */
     db_done *done;               /* on the writer's thread: it must not block */
@@ -122,7 +124,8 @@ struct db_config {
     size_t queue_max; /* operations waiting; past it RESOURCE_EXHAUSTED */
     size_t batch_max; /* operations in one transaction */
     size_t readers;   /* reader threads, 0 to 16 */
-    /* Where db_queue_operations, db_batch_operations and db_batch_us go; borrowed, or NULL. */
+    /* Where db_queue_operations, db_batch_operations and db_batch_us go; borrowed, or
+     * NULL. */
     struct metrics *metrics;
 };
 
@@ -138,7 +141,8 @@ void db_close(struct db *db);
 /*
  * Whether an operation submitted now would be written, as far as is known: OK; or
  * UNAVAILABLE, with the reason for operators as the message and, as the subject, in words
- * that clients may see (static).  Kept up to date by probes, also while no operation comes.
+ * that clients may see (static).  Kept up to date by probes, also while no operation
+ * comes.
  */
 struct err db_health(struct db *db) __attribute__((warn_unused_result));
 
@@ -149,10 +153,10 @@ void db_read(struct db *db, struct db_query *query);
 /* ---- waiting for the answer ------------------------------------------------------------ */
 
 /*
- * Block; never call them on an nng thread, a writer's or a reader's.  Run the query, or all the
- * operations together (their done and arg are set here), and call on_rows(arg, rows), which may
- * be NULL, for each that succeeds, on the database's thread, before returning.  Return the
- * first error, soon after the deadlines at the latest.
+ * Block; never call them on an nng thread, a writer's or a reader's.  Run the query, or
+ * all the operations together (their done and arg are set here), and call on_rows(arg,
+ * rows), which may be NULL, for each that succeeds, on the database's thread, before
+ * returning.  Return the first error, soon after the deadlines at the latest.
  */
 struct err db_read_wait(struct db *db, struct db_query *query,
                         void (*on_rows)(void *arg, const struct db_rows *rows), void *arg)
@@ -162,8 +166,8 @@ struct err db_submit_wait(struct db *db, struct db_op *ops, size_t count,
                           void *arg) __attribute__((warn_unused_result));
 
 /*
- * Checks some columns of one row, those from `first` on: for columns that are required only if
- * another column says so, and where one damaged row must not fail the others.
+ * Checks some columns of one row, those from `first` on: for columns that are required
+ * only if another column says so, and where one damaged row must not fail the others.
  * `columns` is a shape without its first character.  Logs nothing.
  */
 struct err db_row_check(const struct db_rows *rows, int row, int first,

@@ -1,13 +1,13 @@
 /*
  * session.h - a connection of one's own, for work under an advisory lock.
  *
- * The writer and the readers share their connections and replace them at any time.  The holder
- * of an advisory lock needs its own connection: everything it does under the lock goes over the
- * connection that holds it, so when the connection is lost, the lock and the work are lost
- * together.
+ * The writer and the readers share their connections and replace them at any time.  The
+ * holder of an advisory lock needs its own connection: everything it does under the lock
+ * goes over the connection that holds it, so when the connection is lost, the lock and
+ * the work are lost together.
  *
- * For a thread of its own: every function may wait, within the deadline.  Queries that write
- * have failpoints of the seam `commit` around them.
+ * For a thread of its own: every function may wait, within the deadline.  Queries that
+ * write have failpoints of the seam `commit` around them.
  */
 #pragma once
 
@@ -34,8 +34,8 @@ void db_session_close(struct db_session *connection);
 
 /*
  * Runs one query (its done, arg and next are not used) in a transaction of its own and
- * passes its rows to on_rows(arg, rows), which may be NULL.  A failure of unknown effect, or
- * one that leaves the connection in an unknown state, closes it.
+ * passes its rows to on_rows(arg, rows), which may be NULL.  A failure of unknown effect,
+ * or one that leaves the connection in an unknown state, closes it.
  */
 struct err db_session_run(struct db_session *connection, const struct db_query *query,
                           bool writes,

@@ -2,8 +2,8 @@
  * statement.c - see statement.h.
  *
  * A one-dimensional array in binary form (array_recv in PostgreSQL's arrayfuncs.c): int32
- * dimensions, int32 has-nulls, int32 element OID, int32 length, int32 lower bound, then each
- * element as int32 size (-1: NULL) and its bytes, all big-endian.
+ * dimensions, int32 has-nulls, int32 element OID, int32 length, int32 lower bound, then
+ * each element as int32 size (-1: NULL) and its bytes, all big-endian.
  */
 #include "db/statement.h"
 

@@ -5,9 +5,10 @@
  *                               ^  ^---again / lost: until each deadline
  *                               |------data, locked: halves, until the bad one is alone
  *
- * Health: when the database could not write, or has just been connected to, a probe (batch.h)
- * runs before what is queued, and then once a second until one is committed.  Only that makes
- * the writer serving again, because some operations succeed on a full disk.
+ * Health: when the database could not write, or has just been connected to, a probe
+ * (batch.h) runs before what is queued, and then once a second until one is committed.
+ * Only that makes the writer serving again, because some operations succeed on a full
+ * disk.
  */
 #include <assert.h>
 #include <poll.h>
@@ -308,7 +309,8 @@ static void disconnect(struct db *w, struct err why)
     health_set(w, why);
 }
 
-/* Waits between attempts: doubling up to a maximum, with jitter against thundering herds. */
+/* Waits between attempts: doubling up to a maximum, with jitter against thundering
+ * herds. */
 static void back_off(struct db *w)
 {
     int64_t ms = w->backoff_ms / 2 + randombytes_uniform((uint32_t)w->backoff_ms / 2 + 1);
@@ -506,8 +508,8 @@ static void run_halves(struct db *w, struct slot *slots, size_t count)
 
 /*
  * All have waited for lock_timeout.  The halves wait only briefly, so that the other
- * operations keep their deadlines.  Sorted by key, operations that need the same row are in
- * the same half and fail together.
+ * operations keep their deadlines.  Sorted by key, operations that need the same row are
+ * in the same half and fail together.
  */
 static void run_locked(struct db *w, struct slot *slots, size_t count,
                        const struct verdict *v)

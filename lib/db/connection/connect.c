@@ -64,8 +64,9 @@ static struct err trimmed(const char *url, char out[URL_MAX])
 }
 
 /*
- * The options from URL, service file and environment together.  libpq merges them only when it
- * connects, and would look names up at once; so it is given an option that it must reject.
+ * The options from URL, service file and environment together.  libpq merges them only
+ * when it connects, and would look names up at once; so it is given an option that it
+ * must reject.
  */
 static struct err read_options(const char *url, PQconninfoOption **out)
 {
@@ -139,9 +140,9 @@ static void add(struct parameters *p, const char *key, const char *value)
 }
 
 /*
- * A network connection that was cut silently is noticed within three seconds: the kernel sends
- * a keepalive after each second of silence, and connection.c sees that two are unanswered.
- * A migrator waits longer.
+ * A network connection that was cut silently is noticed within three seconds: the kernel
+ * sends a keepalive after each second of silence, and connection.c sees that two are
+ * unanswered.  A migrator waits longer.
  */
 static void add_keepalives(struct parameters *p, bool patient)
 {
@@ -236,10 +237,11 @@ static struct err connect_address(struct conn *conn, const PQconninfoOption *opt
 /*
  * ---- looking a name up -------------------------------------------------------------------
  *
- * getaddrinfo has no deadline: with a name server that is silent it takes ten seconds and more.
- * So each look-up runs on a thread of its own and is waited for as long as there is time; it
- * goes on after that, and the next attempt fetches its result.  While a look-up of a name runs, no
- * second one is started, so that a name server that is down collects no threads.
+ * getaddrinfo has no deadline: with a name server that is silent it takes ten seconds and
+ * more.  So each look-up runs on a thread of its own and is waited for as long as there
+ * is time; it goes on after that, and the next attempt fetches its result.  While a
+ * look-up of a name runs, no second one is started, so that a name server that is down
+ * collects no threads.
  */
 
 enum {
@@ -405,7 +407,8 @@ static struct err look_up(struct conn *conn, size_t i, const struct host *host,
                     host->name);
 }
 
-/* The one address that needs no look-up, which may be "" for libpq's default; or false. */
+/* The one address that needs no look-up, which may be "" for libpq's default; or
+ * false. */
 static bool is_address(const struct host *host, struct addresses *out)
 {
     *out = (struct addresses){.count = 1};

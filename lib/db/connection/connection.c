@@ -32,10 +32,10 @@ int64_t conn_tick(struct conn *conn, int64_t deadline_ms)
 }
 
 /*
- * Whether the other machine's kernel is silent: it answers no keepalive, two of which were sent
- * (connect.c), or does not acknowledge what was sent, during which there are no keepalives.
- * (TCP_USER_TIMEOUT would take a server that does not read, as it waits for a lock, for one
- * that is gone.)
+ * Whether the other machine's kernel is silent: it answers no keepalive, two of which
+ * were sent (connect.c), or does not acknowledge what was sent, during which there are no
+ * keepalives. (TCP_USER_TIMEOUT would take a server that does not read, as it waits for a
+ * lock, for one that is gone.)
  */
 static bool is_cut(int fd)
 {

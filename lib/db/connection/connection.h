@@ -1,8 +1,8 @@
 /*
  * connection.h - one libpq connection that never waits past a deadline.
  *
- * Each thread of lib/db has its own.  Every wait is a poll with the time that is left.  When a
- * deadline passes, close the connection: what it was doing is unknown.
+ * Each thread of lib/db has its own.  Every wait is a poll with the time that is left.
+ * When a deadline passes, close the connection: what it was doing is unknown.
  */
 #pragma once
 
@@ -43,10 +43,10 @@ struct conn {
 void conn_close(struct conn *conn);
 
 /*
- * Both are for use before pipeline mode, and UNAVAILABLE when they fail.  The last result is
- * in *out, which must be NULL before and is the caller's, also when failed.  conn_ask runs SQL
- * without parameters; conn_collect reads the results of what was sent, and `refusal` says what
- * the database then did not do: "cannot prepare x".
+ * Both are for use before pipeline mode, and UNAVAILABLE when they fail.  The last result
+ * is in *out, which must be NULL before and is the caller's, also when failed.  conn_ask
+ * runs SQL without parameters; conn_collect reads the results of what was sent, and
+ * `refusal` says what the database then did not do: "cannot prepare x".
  */
 struct err conn_ask(struct conn *conn, const char *sql, int64_t deadline_ms,
                     PGresult **out) __attribute__((warn_unused_result));

@@ -50,10 +50,10 @@ static const struct setting SETTINGS[] = {
     {SERVICE, "tcp_keepalives_count", "3", NULL, true},
     {SERVICE, "tcp_user_timeout", "10000", NULL, true},
     /* Deadlines can be met.  All of a writer's statements find their rows by key, but a plan
-     * made while the tables were empty would scan them, and would be cached.  With seqscan
-     * off, a scan that cannot be avoided costs 1e10, for which JIT would compile each run:
-     * half a second.  And with arrays of few elements each run would be planned again: a
-     * fifth of its time. */
+     * made while the tables were empty would scan them, and would be cached.  With
+     * seqscan off, a scan that cannot be avoided costs 1e10, for which JIT would
+     * compile each run: half a second.  And with arrays of few elements each run would
+     * be planned again: a fifth of its time. */
     {WRITER, "enable_seqscan", "off", NULL, false},
     {WRITER, "jit", "off", NULL, false},
     {WRITER, "plan_cache_mode", "force_generic_plan", NULL, false},
@@ -147,9 +147,9 @@ static int pid_of_second(struct conn *second, int64_t deadline_ms)
 }
 
 /*
- * `pid` is the server process that served this connection before.  Asks for it again, and asks
- * a second connection: in transaction mode they get each other's.  A pooler that has no second
- * connection to give is taken to be in session mode.
+ * `pid` is the server process that served this connection before.  Asks for it again, and
+ * asks a second connection: in transaction mode they get each other's.  A pooler that has
+ * no second connection to give is taken to be in session mode.
  */
 static struct err pooler_detect(struct conn *conn, int pid, int64_t deadline_ms)
 {

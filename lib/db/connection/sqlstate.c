@@ -1,4 +1,5 @@
-/* sqlstate.c - see sqlstate.h.  https://www.postgresql.org/docs/15/errcodes-appendix.html */
+/* sqlstate.c - see sqlstate.h.
+ * https://www.postgresql.org/docs/15/errcodes-appendix.html */
 #include "db/connection/sqlstate.h"
 
 #include <stdbool.h>
@@ -104,8 +105,8 @@ struct err sqlstate_err(const char *state)
 /*
  * ---- messages ----------------------------------------------------------------------------
  *
- * For operators, on one line, with DETAIL and HINT, which often have the remedy.  Never for an
- * HTTP client.
+ * For operators, on one line, with DETAIL and HINT, which often have the remedy.  Never
+ * for an HTTP client.
  */
 
 /* Adds a text to `out`: what is not printable, and runs of it, becomes one blank. */

@@ -19,11 +19,11 @@ enum sqlstate_meaning {
 enum sqlstate_meaning sqlstate_meaning(const char *state);
 
 /*
- * The error to answer with.  FAILED_PRECONDITION for a violated constraint, INVALID_ARGUMENT
- * for values out of range, UNAVAILABLE for all that is not the operation's own fault, else
- * INTERNAL.  The message never holds SQL or values; those go to the log by the caller's
- * choice.  retry_after_ms is set when somebody must act first: the server is unable to write,
- * or a lock is held.
+ * The error to answer with.  FAILED_PRECONDITION for a violated constraint,
+ * INVALID_ARGUMENT for values out of range, UNAVAILABLE for all that is not the
+ * operation's own fault, else INTERNAL.  The message never holds SQL or values; those go
+ * to the log by the caller's choice.  retry_after_ms is set when somebody must act first:
+ * the server is unable to write, or a lock is held.
  */
 struct err sqlstate_err(const char *state) __attribute__((warn_unused_result));
 

@@ -102,7 +102,8 @@ static void put_all(struct text *text, const PQconninfoOption *options,
     }
 }
 
-/* libpq quotes what it cannot parse, which may be the password: the message ends before it. */
+/* libpq quotes what it cannot parse, which may be the password: the message ends
+ * before it. */
 static struct err unreadable(char *message)
 {
     const char *words = message == NULL ? "no memory" : message;

@@ -46,9 +46,9 @@ struct err migrate(const struct migrate_config *config)
  * comment) and must be readable by its owner alone.  Only SCRAM verifiers are sent, never
  * a password.  All roles or none; may be repeated.  INVALID_ARGUMENT names file and line.
  *
- * A line "@owner = ID PLACE" (at most 399 bytes, before the roles) is stored in the comment
- * on each role that follows; FAILED_PRECONDITION when the comment has an owner of which
- * neither ID nor PLACE is the same.
+ * A line "@owner = ID PLACE" (at most 399 bytes, before the roles) is stored in the
+ * comment on each role that follows; FAILED_PRECONDITION when the comment has an owner of
+ * which neither ID nor PLACE is the same.
  */
 struct err migrate_roles(const char *url, const char *file)
     __attribute__((warn_unused_result));

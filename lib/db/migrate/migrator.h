@@ -1,4 +1,5 @@
-/* migrator.h - the blocking connection of checkoutctl migrate.  Private to lib/db/migrate. */
+/* migrator.h - the blocking connection of checkoutctl migrate.  Private to
+ * lib/db/migrate. */
 #pragma once
 
 #include <libpq-fe.h>
@@ -6,9 +7,9 @@
 #include "base/err.h"
 
 /*
- * Connects within 15 s.  UNAVAILABLE with the server's words, never with the URL, also for a
- * pooler in transaction mode; FAILED_PRECONDITION when the server is unsafe (setup.h).  Then
- * nothing was done, and no lock is held.
+ * Connects within 15 s.  UNAVAILABLE with the server's words, never with the URL, also
+ * for a pooler in transaction mode; FAILED_PRECONDITION when the server is unsafe
+ * (setup.h).  Then nothing was done, and no lock is held.
  */
 struct err migrator_open(const char *url, PGconn **out)
     __attribute__((warn_unused_result));
@@ -21,7 +22,8 @@ struct err migrator_settings(PGconn *conn) __attribute__((warn_unused_result));
 struct err migrator_run(PGconn *conn, const char *sql)
     __attribute__((warn_unused_result));
 
-/* OK only when the server has answered COMMIT; effect unknown when it has not answered. */
+/* OK only when the server has answered COMMIT; effect unknown when it has not
+ * answered. */
 struct err migrator_commit(PGconn *conn) __attribute__((warn_unused_result));
 
 /* UNKNOWN with the server's message for a result, or else the connection's. */

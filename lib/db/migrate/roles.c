@@ -4,9 +4,9 @@
  * A password is turned into its SCRAM verifier here, so it is never in a statement, a
  * server's log or a dump.  The line that held it is wiped.
  *
- * Roles belong to a whole server, and so do comments on roles, so the comment stores a role's
- * owner.  It is compared after the password was set, in that transaction: by then no other
- * transaction can change the role.
+ * Roles belong to a whole server, and so do comments on roles, so the comment stores a
+ * role's owner.  It is compared after the password was set, in that transaction: by then
+ * no other transaction can change the role.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -23,7 +23,8 @@
 
 enum { ROLES_MAX = 64, ROLE_SIZE = 64 /* PostgreSQL's names have 63 bytes */ };
 
-/* "ID PLACE": the same owner when either is equal.  (An id may get lost, a place may change.) */
+/* "ID PLACE": the same owner when either is equal.  (An id may get lost, a place may
+ * change.) */
 static bool same_owner(const char *a, const char *b)
 {
     size_t a_id = strcspn(a, " "), b_id = strcspn(b, " ");

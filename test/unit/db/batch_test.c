@@ -1,8 +1,8 @@
 /*
  * batch_test.c - a write that answers for what it changed (db.h, write_answers).
  *
- * TOLD's write says 'told' of each row it inserts; its answer says 'asked', and fails for a
- * row with the gate's number.
+ * TOLD's write says 'told' of each row it inserts; its answer says 'asked', and fails for
+ * a row with the gate's number.
  */
 #include "unit/db/database.h"
 
@@ -174,7 +174,8 @@ static void who_changed_nothing_is_asked_about(void **state)
     db_close(db);
 }
 
-/* Of those that ask for one id in one batch, the first is told; the others hear of its row. */
+/* Of those that ask for one id in one batch, the first is told; the others hear of its
+ * row. */
 static void of_one_id_the_first_has_it(void **state)
 {
     static struct one ones[MANY];
@@ -247,7 +248,8 @@ static void an_answer_that_fails_is_unknown_and_fails_alone(void **state)
     db_close(db);
 }
 
-/* A migration while we run: the statements that were prepared before it are of no more use. */
+/* A migration while we run: the statements that were prepared before it are of no more
+ * use. */
 static void a_column_of_another_type_is_written_and_read(void **state)
 {
     static struct one ones[2];

@@ -179,9 +179,9 @@ UNUSED static void pg_ctl(const char *arguments)
 }
 
 /*
- * Asks for a synchronous standby that never comes, so that no COMMIT is done.  A COMMIT waits for
- * it once the checkpointer has read the new configuration, however long that takes after
- * pg_reload_conf; so this returns when a COMMIT of its own was seen to wait.
+ * Asks for a synchronous standby that never comes, so that no COMMIT is done.  A COMMIT
+ * waits for it once the checkpointer has read the new configuration, however long that
+ * takes after pg_reload_conf; so this returns when a COMMIT of its own was seen to wait.
  */
 UNUSED static void want_a_standby(void)
 {

@@ -1,4 +1,5 @@
-/* reader_test.c - read-only queries: beside each other, in time, on connections that die. */
+/* reader_test.c - read-only queries: beside each other, in time, on connections that
+ * die. */
 #include "unit/db/database.h"
 
 #include <stdatomic.h>

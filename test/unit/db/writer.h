@@ -1,9 +1,10 @@
 /*
- * writer.h - what the tests of the writer share: a schema, kinds of operation, submitting.
+ * writer.h - what the tests of the writer share: a schema, kinds of operation,
+ * submitting.
  *
  * The kind PUT writes a row an operation and adds its number to one total in the same
- * statement: a second effect of any operation would show in the total.  Without operations
- * it touches no row, as all kinds must.
+ * statement: a second effect of any operation would show in the total.  Without
+ * operations it touches no row, as all kinds must.
  */
 #pragma once
 
@@ -260,8 +261,8 @@ UNUSED static void let_go(PGconn *conn)
 }
 
 /*
- * Submitted from the writer's own thread, while it is busy with that call: so they are all
- * in the queue when it looks for its next batch.
+ * Submitted from the writer's own thread, while it is busy with that call: so they are
+ * all in the queue when it looks for its next batch.
  */
 struct together {
     struct one kick;

@@ -1,6 +1,6 @@
 /*
- * writer_outage_test.c - the same promises when the connection is lost, the database cannot
- * write, or the answer to a COMMIT does not come.
+ * writer_outage_test.c - the same promises when the connection is lost, the database
+ * cannot write, or the answer to a COMMIT does not come.
  */
 #include "unit/db/database.h"
 #include "unit/db/writer.h"
@@ -255,8 +255,8 @@ static void a_writer_that_starts_without_its_standby_is_not_serving(void **state
 /* ---- a COMMIT whose answer is lost ------------------------------------------------------- */
 
 /*
- * Between writer and server on a socket of its own.  While `deaf`, what the server says is
- * thrown away; when told to, it hangs up.
+ * Between writer and server on a socket of its own.  While `deaf`, what the server says
+ * is thrown away; when told to, it hangs up.
  */
 struct proxy {
     char folder[64], socket[108], url[256], server[108];
@@ -445,7 +445,8 @@ a_commit_whose_answer_is_lost_is_run_again_without_a_second_effect(void **state)
     proxy_stop(&proxy);
 }
 
-/* Its COMMIT has happened, and the answer does not come; the database, through the proxy. */
+/* Its COMMIT has happened, and the answer does not come; the database, through the
+ * proxy. */
 static struct db *commit_unanswered(struct proxy *proxy, struct one *one,
                                     struct latch *latch, const char *id, int within_ms)
 {

@@ -1,6 +1,6 @@
 /*
- * writer_test.c - the group-commit writer's promises (lib/db/db.h), against PostgreSQL: batches,
- * bad operations, locked rows, deadlines, the queue.
+ * writer_test.c - the group-commit writer's promises (lib/db/db.h), against PostgreSQL:
+ * batches, bad operations, locked rows, deadlines, the queue.
  */
 #include "unit/db/database.h"
 #include "unit/db/writer.h"

@@ -1,4 +1,5 @@
-/* products_test.c - products in pages, found by SKU and by text (inventory/products.c). */
+/* products_test.c - products in pages, found by SKU and by text
+ * (inventory/products.c). */
 #include "unit/db/scoped.h"
 #include "unit/inventory/stock.h"
 
@@ -27,7 +28,8 @@ static void list_with(Inventory__V1__ListProductsRequest *in, const char *q,
     in->n_skus = sku_count;
 }
 
-/* All SKUs of that list, page by page, separated by blanks, into `out`; the pages read. */
+/* All SKUs of that list, page by page, separated by blanks, into `out`; the pages
+ * read. */
 static int list_all(Inventory__V1__ListProductsRequest *in, char *out, size_t room)
 {
     char cursor[128] = "";

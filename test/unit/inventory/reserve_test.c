@@ -1,4 +1,5 @@
-/* reserve_test.c - reserving takes all lines or none, alone and in batches (inventory/stock.h). */
+/* reserve_test.c - reserving takes all lines or none, alone and in batches
+ * (inventory/stock.h). */
 #include "unit/db/scoped.h"
 #include "unit/inventory/stock.h"
 
@@ -265,7 +266,8 @@ static void read_available(PGconn *conn, int64_t *available)
     free(text);
 }
 
-/* What one batch did to the model: those held are taken away, and no refusal was false. */
+/* What one batch did to the model: those held are taken away, and no refusal was
+ * false. */
 static void check_batch(struct ask *asks, int count, int64_t *available)
 {
     bool first_fits = fits(&asks[0], available);

@@ -1,4 +1,5 @@
-/* stock.h - what the tests of inventory/stock.h share: a store, products, and what is asked. */
+/* stock.h - what the tests of inventory/stock.h share: a store, products, and what is
+ * asked. */
 #pragma once
 
 #include "unit/db/scoped.h"
@@ -238,7 +239,8 @@ UNUSED static void submit_reserves(void *arg)
         start_reserve(the_db, &many->asks[i], &many->latch);
 }
 
-/* Releases some and reserves others in one batch; codes are then in asks[i].call.error. */
+/* Releases some and reserves others in one batch; codes are then in
+ * asks[i].call.error. */
 UNUSED static void exchange(struct ask *given_back, int given_back_count,
                             struct ask *asks, int count)
 {

@@ -1,6 +1,6 @@
 /*
- * stock_test.c - the promises of inventory/stock.h, against PostgreSQL: confirming, releasing,
- * expiring, adjusting, replicas, reading.
+ * stock_test.c - the promises of inventory/stock.h, against PostgreSQL: confirming,
+ * releasing, expiring, adjusting, replicas, reading.
  */
 #include "unit/db/scoped.h"
 #include "unit/inventory/stock.h"

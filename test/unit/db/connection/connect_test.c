@@ -1,6 +1,6 @@
 /*
- * connect_test.c - connecting (lib/db/connection/connect.h) takes no longer than there is time, whatever
- * name servers and addresses do, and finds a server that answers.
+ * connect_test.c - connecting (lib/db/connection/connect.h) takes no longer than there is
+ * time, whatever name servers and addresses do, and finds a server that answers.
  *
  * getaddrinfo is the test's own: it knows two names, one with a silent address in front
  * and one whose name server does not answer until it is let.

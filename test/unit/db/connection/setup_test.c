@@ -1,6 +1,6 @@
 /*
- * setup_test.c - a session has our settings (lib/db/connection/setup.h), whatever the database,
- * the role, the URL and PGOPTIONS say; and what rests on them holds.
+ * setup_test.c - a session has our settings (lib/db/connection/setup.h), whatever the
+ * database, the role, the URL and PGOPTIONS say; and what rests on them holds.
  */
 #include "unit/db/database.h"
 

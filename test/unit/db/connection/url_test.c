@@ -1,6 +1,6 @@
 /*
- * url_test.c - a database's URL in full: it means what was given, and a role's has nothing
- * of the owner's.
+ * url_test.c - a database's URL in full: it means what was given, and a role's has
+ * nothing of the owner's.
  */
 #include <libpq-fe.h>
 #include <setjmp.h>
