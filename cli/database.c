@@ -1,8 +1,8 @@
 /* database.c - checkoutctl migrate and database url. */
 #include "cli/commands.h"
 #include "cli/output.h"
-#include "db/migrate.h"
-#include "db/url.h"
+#include "db/migrate/migrate.h"
+#include "db/connection/url.h"
 
 struct progress {
     const struct cli *cli;

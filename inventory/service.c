@@ -33,7 +33,7 @@ static struct err check_sku(const char *sku)
 
 /* ---- reservations ------------------------------------------------------------------- */
 
-/* The lines of one SKU, up to the i-th, are one wish; those before it are in bounds. */
+/* Checks the i-th line's quantity, alone and summed with earlier lines of its SKU. */
 static bool quantity_valid(const Inventory__V1__ReserveRequest *in, size_t i)
 {
     int64_t sum = 0;
@@ -251,7 +251,7 @@ static struct err check_newest(const Inventory__V1__ListReservationsRequest *in)
     return e;
 }
 
-/* Of newest_first alone, and not to be overlooked without it. */
+/* Filters that need newest_first. */
 static bool has_filter(const Inventory__V1__ListReservationsRequest *in)
 {
     return in->before_id[0] != '\0' || in->since_ms != 0 || in->until_ms != 0 ||

@@ -1,15 +1,19 @@
-/* stock.c - see stock.h.  The changing half; the reading half is stock_read.c. */
+/* stock.c - all that changes stock and reservations; see stock.h.  stock_read.c reads
+ * them. */
 #include "inventory/stock.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
+#include "base/ids.h"
 #include "base/log.h"
 
 /* An operation under way: in the request's arena. */
 struct work {
     struct db_op op;
-    struct db *db; /* for one that asks again */
+    struct db *db; /* for submitting it again */
     struct request_context ctx;
     const char *id;
     int64_t delta;
@@ -44,9 +48,9 @@ static struct work *begin(const struct request_context *ctx, const struct db_kin
 /* ---- locks -------------------------------------------------------------------------- */
 
 /*
- * All stock rows a batch will touch: named in lines ($2), or through reservations whose ids
- * are heads ($1).  One sorted statement, so that replicas' batches cannot deadlock.  LATERAL,
- * so that each is found by its key: for a join the planner may read all SKUs there are.
+ * All stock rows a batch will touch: named in lines ($2), or through reservations whose
+ * ids are heads ($1).  One sorted statement, so that replicas' batches cannot deadlock.
+ * LATERAL, so that each is found by its key: a join might scan all SKUs.
  */
 static const char LOCK[] =
     "SELECT count(*) FROM ("
@@ -60,14 +64,14 @@ static const char LOCK[] =
 /* ---- reserve ------------------------------------------------------------------------ */
 
 /*
- * Requests are looked at in the order they came.  One fits if all of them up to it, together,
- * find enough of each of its SKUs, and is held; who asks for more of a SKU than there is does
- * not count for it.  One that could not be served even alone is refused.  Any other stays
- * undecided, and is asked again when what was held is known: the first of each round is
- * decided, so this ends.
+ * Requests are decided in the order they came.  A request is held if there is enough of
+ * each of its SKUs for it and all requests before it together; a request for more of a
+ * SKU than there is does not count for that SKU.  A request that could not be served even
+ * alone is refused.  Any other stays undecided and is submitted again: the first of each
+ * round is decided, so this ends.
  *
- * A line finds its request by subscript, not by a join: on arrays of unknown length the
- * planner would loop over all pairs.
+ * A line finds its request by subscript, not by a join: for arrays of unknown length the
+ * planner would choose a nested loop over all pairs.
  */
 static const struct db_kind RESERVE = {
     .name = "reserve",
@@ -138,7 +142,7 @@ static const struct db_kind RESERVE = {
         "ORDER BY a.ordinal, l.sku",
 };
 
-/* What a refused reservation answers, the first time and every time after. */
+/* The error of a refused reservation, the first time and on every repeat. */
 static struct err refusal(struct arena *arena, const char *reason, const char *skus)
 {
     if (reason == NULL)
@@ -157,7 +161,7 @@ static struct err refusal(struct arena *arena, const char *reason, const char *s
     return e.subject == NULL ? err_memory() : e;
 }
 
-/* What a reservation that is no longer to be had answers; OK for held and confirmed. */
+/* The error of a reservation in any state but held and confirmed. */
 static struct err gone(struct arena *arena, const char *id, const char *state,
                        const char *reason, const char *skus)
 {
@@ -173,7 +177,7 @@ static struct err gone(struct arena *arena, const char *id, const char *state,
     return ERR_NONE;
 }
 
-/* Whether what is held has all that it must have. */
+/* Checks the columns that a held reservation must have. */
 static struct err check_held(const struct db_rows *rows)
 {
     struct err e = db_row_check(rows, 0, 4, "iti");
@@ -260,7 +264,7 @@ static int by_sku(const void *a, const void *b)
     return strcmp(x->text, y->text);
 }
 
-/* The request's lines as rows (sku, quantity), by SKU, those of one SKU summed. */
+/* The request's lines as rows (sku, quantity), sorted and summed by SKU. */
 static struct db_value *sum_lines(struct arena *arena,
                                   const Inventory__V1__ReserveRequest *in, size_t *count)
 {
@@ -308,8 +312,9 @@ void stock_reserve(struct db *db, const struct request_context *ctx,
 /* ---- confirm, release, expire ------------------------------------------------------- */
 
 /*
- * A state is compared with IS NOT DISTINCT FROM so that the row is found by its id: `state =
- * 'held'` would let the planner read the whole index of what is held, dead entries and all.
+ * A state is compared with IS NOT DISTINCT FROM so that the row is found by its id:
+ * `state = 'held'` would let the planner read the whole index of what is held, dead
+ * entries and all.
  */
 
 static const struct db_kind CONFIRM = {
@@ -338,7 +343,7 @@ static const struct db_kind CONFIRM = {
               "ORDER BY a.ordinal",
 };
 
-/* An id never seen gets a row all the same, the tombstone that bars a late Reserve. */
+/* An unknown id gets a row too, the tombstone that prevents a late Reserve. */
 static const struct db_kind RELEASE = {
     .name = "release",
     .head = "t", /* id */
@@ -430,10 +435,60 @@ void stock_release(struct db *db, const struct request_context *ctx,
     db_submit(db, &work->op);
 }
 
+/* ---- reaping ------------------------------------------------------------------------ */
+
+enum { REAP_MAX = 256, REAP_PATIENCE_MS = 10000, REAP_REST_MS = 10000 };
+
+struct expired {
+    char ids[REAP_MAX][ULID_SIZE];
+    size_t count;
+};
+
+static void on_expired(void *arg, const struct db_rows *rows)
+{
+    struct expired *found = arg;
+
+    for (int i = 0; i < rows->count; i++)
+        snprintf(found->ids[found->count++], ULID_SIZE, "%s", db_text(rows, i, 0));
+}
+
+void stock_find_expired(struct db_query *query, int64_t limit)
+{
+    query->name = "find_expired";
+    query->types = "i";
+    query->rows = "*t";
+    query->sql =
+        "SELECT id FROM inventory.reservations "
+        "WHERE state = 'held' AND expires_at <= now() ORDER BY expires_at LIMIT $1";
+    query->values[0] = db_i(limit);
+}
+
 void stock_expire(struct db_op *op, const char *id)
 {
     op->kind = &EXPIRE;
     op->head[0] = db_t(id);
+}
+
+int64_t stock_reap(void *arg)
+{
+    struct db *db = arg;
+    struct expired found = {.count = 0};
+    struct db_query query = {.deadline_ms = clock_monotonic_ms() + REAP_PATIENCE_MS};
+    struct db_op ops[REAP_MAX] = {0};
+
+    stock_find_expired(&query, REAP_MAX);
+    struct err e = db_read_wait(db, &query, on_expired, &found);
+    for (size_t i = 0; i < found.count; i++) {
+        stock_expire(&ops[i], found.ids[i]);
+        ops[i].deadline_ms = query.deadline_ms;
+    }
+    if (!failed(e) && found.count > 0)
+        e = db_submit_wait(db, ops, found.count, NULL, NULL);
+    if (failed(e))
+        log_warn("reaping_failed", "error=%s", e.message);
+    else if (found.count > 0)
+        log_info("reservations_expired", "count=%zu", found.count);
+    return failed(e) || found.count > 0 ? 0 : REAP_REST_MS;
 }
 
 /* ---- adjust, put -------------------------------------------------------------------- */

@@ -7,13 +7,13 @@
  *   (reserve) --> refused         (release first) --> released: the tombstone
  *
  * Promises: available never goes below zero; received = available + held + sold in every
- * committed state; a reservation is all of its lines or none; each function may be repeated
- * with the same ids and then answers what it answered.  Locks are taken on the stock rows a
- * batch needs, in SKU order, before anything else.
+ * committed state; a reservation is all of its lines or none; each function may be
+ * repeated with the same ids and then answers what it answered.  Locks are taken on the
+ * stock rows a batch needs, in SKU order, before anything else.
  *
- * Every function takes a request already validated, and the context it runs in.  The request
- * must live until the request context's `done`, which is called on a database thread or before the
- * function returns.
+ * Every function takes a request already validated, and the context it runs in.  The
+ * request must live until the request context's `done`, which is called on a database
+ * thread or before the function returns.
  */
 #pragma once
 
@@ -25,9 +25,9 @@
 void stock_configure(struct db_config *config);
 
 /*
- * Lines are summed by SKU, in the arena.  Errors: OUT_OF_STOCK and UNKNOWN_SKU (subject: the
- * SKUs), FAILED_PRECONDITION for mixed currencies; ABORTED when the id was released before,
- * RESERVATION_EXPIRED when it ran out.
+ * Lines are summed by SKU, in the arena.  Errors: OUT_OF_STOCK and UNKNOWN_SKU (subject:
+ * the SKUs), FAILED_PRECONDITION for mixed currencies; ABORTED when the id was released
+ * before, RESERVATION_EXPIRED when it ran out.
  */
 void stock_reserve(struct db *db, const struct request_context *ctx,
                    const Inventory__V1__ReserveRequest *request, int64_t ttl_ms);
@@ -36,15 +36,24 @@ void stock_reserve(struct db *db, const struct request_context *ctx,
 void stock_confirm(struct db *db, const struct request_context *ctx,
                    const Inventory__V1__ConfirmRequest *request);
 
-/* Never fails for the reservation's state; an unknown id is barred. */
+/* Succeeds in every state; releasing an unknown id prevents any later reserve. */
 void stock_release(struct db *db, const struct request_context *ctx,
                    const Inventory__V1__ReleaseRequest *request);
 
-/* Fills `op`: gives a held reservation past its end back; does nothing to any other. */
+/* Fills `query`: up to `limit` ids of held reservations past their end; and `op`: gives such a
+ * reservation back, and does nothing to any other. */
+void stock_find_expired(struct db_query *query, int64_t limit);
 void stock_expire(struct db_op *op, const char *id);
 
-/* Fills `query`: up to `limit` ids of held reservations past their end, for the reaper. */
-void stock_find_expired(struct db_query *query, int64_t limit);
+/*
+ * One round of giving back the stock of reservations that ran out: finds up to 256 and
+ * expires them through the writer.  `db` is a struct db.  A worker's task
+ * (base/worker.h): it blocks, at most 20 seconds, and returns 0, or how long to pause
+ * when nothing had expired.  So a reservation is given back late by no more than its own
+ * age, and by ten seconds at most.  Any number of replicas may do so at once, since
+ * expiring is conditional on the state.
+ */
+int64_t stock_reap(void *db);
 
 /* NOT_FOUND; ALREADY_EXISTS when the id booked something else; FAILED_PRECONDITION when
  * fewer are available than the delta takes away. */
@@ -62,7 +71,7 @@ void stock_get_reservation(struct db *db, const struct request_context *ctx,
                            const Inventory__V1__GetReservationRequest *request);
 
 /*
- * A page by SKU, of those that fit the filters: stock_products.c.  `cursor_key` seals the
+ * A page by SKU, of those that fit the filters: products.c.  `cursor_key` seals the
  * cursors (CURSOR_KEY_SIZE bytes; copied).  INVALID_ARGUMENT for a cursor that was not
  * sealed with it for these filters.
  */
@@ -70,19 +79,17 @@ void stock_list_products(struct db *db, const struct request_context *ctx,
                          const uint8_t *cursor_key,
                          const Inventory__V1__ListProductsRequest *request);
 
-/* ---- for audits: stock_audit.c ------------------------------------------------------- */
+/* ---- for audits ---------------------------------------------------------------------- */
 
-/* A page by id, after `after_id`, or the one of `only_id` if it is there. */
+/* A page by id, after `after_id`, or that of `only_id` if it exists. */
 void stock_list_reservations(struct db *db, const struct request_context *ctx,
                              const Inventory__V1__ListReservationsRequest *request);
 
-/* The same of newest_first; see proto/inventory.proto. */
+/* The same for newest_first; see proto/inventory.proto. */
 void stock_list_newest(struct db *db, const struct request_context *ctx,
                        const Inventory__V1__ListReservationsRequest *request);
 
-/* A page by SKU, with the same figures computed afresh in the same snapshot. */
+/* A page by SKU, with the figures of the stock and those computed from the books, all of one
+ * snapshot. */
 void stock_list(struct db *db, const struct request_context *ctx,
                 const Inventory__V1__ListStockRequest *request);
-
-/* "held" and so on, as in the column. */
-Inventory__V1__ReservationState stock_state(const char *name);

@@ -1,4 +1,5 @@
-/* ledger.c - see ledger.h.  The changing half; the reading half is ledger_read.c. */
+/* ledger.c - all that changes charges and payment methods; see ledger.h.
+ * ledger_read.c reads. */
 #include "payment/ledger.h"
 
 #include <string.h>
@@ -51,7 +52,7 @@ static void submit(struct work *work, const struct db_kind *kind, db_done *done)
     db_submit(work->db, &work->op);
 }
 
-/* What the provider said is written even when the caller no longer waits for it. */
+/* The provider's outcome is written even when the caller no longer waits for it. */
 static void submit_outcome(struct work *work, const struct db_kind *kind, db_done *done)
 {
     int64_t least = clock_monotonic_ms() + OUTCOME_PATIENCE_MS;
@@ -94,7 +95,7 @@ static const struct db_kind INTEND = {
         "ORDER BY a.ordinal",
 };
 
-/* Conditional on the intent: a refund that came meanwhile stands. */
+/* Conditional on the intent: a concurrent refund wins. */
 static const struct db_kind SETTLE = {
     .name = "settle",
     .head = "ttt", /* id, provider_charge_id, decline_code */
@@ -118,12 +119,12 @@ static const struct db_kind SETTLE = {
 #define ANOTHER "another_payment_method"
 
 /*
- * What a shopper is told of a provider's decline code, "CODE,ADVICE".  Only codes that tell
- * nobody of a suspicion stand here: whoever holds a stolen card must not learn that it is
- * known to be stolen.  Any other code is a generic_decline.
+ * What a shopper sees of a provider's decline code, "CODE,ADVICE".  Only codes that
+ * reveal no suspicion of fraud are listed: the holder of a stolen card must not learn
+ * that it is known to be stolen.  Any other code is a generic_decline.
  */
 static const struct {
-    const char *code, *told;
+    const char *code, *shown;
 } DECLINES[] = {
     {"card_declined", "card_declined," ANOTHER},
     {"card_not_supported", "card_not_supported," ANOTHER},
@@ -138,11 +139,11 @@ static const struct {
     {"try_again_later", "try_again_later," LATER},
 };
 
-static const char *told_of(const char *code)
+static const char *shown_for(const char *code)
 {
     for (size_t i = 0; i < sizeof DECLINES / sizeof *DECLINES; i++)
         if (strcmp(code, DECLINES[i].code) == 0)
-            return DECLINES[i].told;
+            return DECLINES[i].shown;
     return "generic_decline," ANOTHER;
 }
 
@@ -152,17 +153,18 @@ static struct err declined(const char *code)
 
     if (code == NULL)
         return err_make(ERR_DATA_LOSS, "The charge was declined, and does not say why.");
-    const char *told = told_of(code);
+    const char *shown = shown_for(code);
     if (strcmp(code, "payment_method_unknown") == 0)
         e = err_make(ERR_PAYMENT_DECLINED, "The payment method is not one of yours.");
     else
         e = err_make(ERR_PAYMENT_DECLINED, "The card was declined: %.*s.",
-                     (int)strcspn(told, ","), told);
-    e.subject = told;
+                     (int)strcspn(shown, ","), shown);
+    e.subject = shown;
     return e;
 }
 
-/* A state that this program never writes there, or one without what belongs to it. */
+/* A state that this program never writes there, or a row without what the state
+ * requires. */
 static struct err damaged(const struct work *work, const char *state)
 {
     log_line(LOG_ERROR, "charge_damaged", "request=%s order=%s state=%s",
@@ -170,7 +172,7 @@ static struct err damaged(const struct work *work, const char *state)
     return err_unknown(ERR_DATA_LOSS, "Charge %s is damaged, as %s.", work->id, state);
 }
 
-/* Answers from a settled charge; the columns are those both statements share. */
+/* Replies from a settled charge; both statements have these columns. */
 static void answer_charge(struct work *work, const struct db_rows *rows)
 {
     const char *state = db_text(rows, 0, 1), *provider_id = db_text(rows, 0, 2);
@@ -194,7 +196,8 @@ static void on_settled(void *arg, struct err error, const struct db_rows *rows)
     struct work *work = arg;
 
     if (failed(error)) {
-        error.effect = EFFECT_UNKNOWN; /* the provider knows; we ask it again */
+        error.effect =
+            EFFECT_UNKNOWN; /* the provider has the outcome; a repeat asks it again */
         finish(work, error, NULL);
     } else {
         answer_charge(work, rows);
@@ -246,7 +249,7 @@ static void on_intended(void *arg, struct err error, const struct db_rows *rows)
     if (!barred && !db_bool(rows, 0, 5)) {
         struct err e =
             err_make(ERR_ALREADY_EXISTS, "Charge %s is of something else.", work->id);
-        e.effect = EFFECT_APPLIED; /* under this id, something may have been charged */
+        e.effect = EFFECT_APPLIED; /* something may have been charged under this id */
         finish(work, e, NULL);
         return;
     }
@@ -285,7 +288,7 @@ void ledger_charge(struct db *db, struct provider *provider,
 
 /* ---- refund ------------------------------------------------------------------------- */
 
-/* An id never seen gets a row all the same, the tombstone that bars a late Charge. */
+/* An unknown id gets a row too, the tombstone that prevents a late Charge. */
 static const struct db_kind BAR = {
     .name = "bar",
     .head = "t", /* id */

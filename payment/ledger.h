@@ -5,13 +5,13 @@
  *                  |  \--> declined         ^
  *                  \-----------------------/         (refund first) --> refunded: tombstone
  *
- * Promises: an intent stands in the ledger before the provider is asked, so that no charge
- * is ever unknown to us; an outcome is written once; a refunded or barred id is never
- * charged.  Each function may be repeated with the same ids and then answers what it
- * answered.
+ * Promises: an intent is in the ledger before the provider is asked, so the ledger knows
+ * every charge; an outcome is written once; a refunded id is never charged, also if it
+ * was refunded before it was charged.  Each function may be repeated with the same ids
+ * and then returns the same answer.
  *
- * Every function takes a request already validated, and the context it runs in.  The request
- * must live until the request context's `done`.
+ * Every function takes a request already validated, and the context it runs in.  The
+ * request must live until the request context's `done`.
  */
 #pragma once
 
@@ -24,15 +24,16 @@
 void ledger_configure(struct db_config *config);
 
 /*
- * Intent, then the provider, then the outcome.  PAYMENT_DECLINED, also for a method that is
- * not the user's; ABORTED when the id was refunded; ALREADY_EXISTS when the id charged
+ * Intent, then the provider, then the outcome.  PAYMENT_DECLINED, also for a method that
+ * is not the user's; ABORTED when the id was refunded; ALREADY_EXISTS when the id charged
  * something else; effect unknown when the provider's answer did not come.
  */
 void ledger_charge(struct db *db, struct provider *provider,
                    const struct request_context *ctx,
                    const Payment__V1__ChargeRequest *request);
 
-/* Bars the id, then gives back what the provider charged under it, if anything. */
+/* Prevents any later charge of the id, then refunds what the provider charged under it, if
+ * anything.  Repeating is safe. */
 void ledger_refund(struct db *db, struct provider *provider,
                    const struct request_context *ctx,
                    const Payment__V1__RefundRequest *request);
@@ -47,23 +48,20 @@ void ledger_add_method(struct db *db, const struct request_context *ctx,
 void ledger_list_methods(struct db *db, const struct request_context *ctx,
                          const Payment__V1__ListPaymentMethodsRequest *request);
 
-/* ---- for audits: ledger_audit.c ------------------------------------------------------ */
+/* ---- for audits ---------------------------------------------------------------------- */
 
-/* A page by id, after `after_id`, or the one of `only_id` if it is there. */
+/* A page by id, after `after_id`, or that of `only_id` if it exists. */
 void ledger_list(struct db *db, const struct request_context *ctx,
                  const Payment__V1__ListChargesRequest *request);
 
-/* The same of newest_first; see proto/payment.proto. */
+/* The same for newest_first; see proto/payment.proto. */
 void ledger_list_newest(struct db *db, const struct request_context *ctx,
                         const Payment__V1__ListChargesRequest *request);
 
-/* The same of the provider's own ledger, by key. */
+/* The same from the provider's own ledger, by key. */
 void ledger_list_provider(struct provider *provider, const struct request_context *ctx,
                           const Payment__V1__ListProviderChargesRequest *request);
 
-/* What the provider knows a charge by, in the arena; NULL when memory is short. */
+/* The provider's idempotency key of a charge, in the arena; NULL when memory is short. */
 char *ledger_key(struct arena *arena, const char *charge_id)
     __attribute__((warn_unused_result));
-
-/* "intent" and so on, as in the column. */
-Payment__V1__ChargeState ledger_state(const char *name);

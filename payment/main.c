@@ -1,7 +1,7 @@
 /* main.c - the payment service: serves, stops on SIGTERM. */
 #include "db/db.h"
 #include "payment/ledger.h"
-#include "payment/provider_faults.h"
+#include "payment/provider.h"
 #include "payment/sandbox.h"
 #include "payment/service.h"
 #include "rpc/service/runtime.h"

@@ -1,9 +1,10 @@
 /*
- * provider.h - a card provider as payment sees one: charge by key, refund by key, and list.
+ * provider.h - a card provider as payment sees one: charge by key, refund by key, and
+ * list.
  *
- * The key is ours and derived from the charge's id; the provider promises that one key is
- * charged at most once and that asking again answers what it answered.  An answer that
- * does not come in time is an error of unknown effect: ask again under the same key.
+ * We derive the key from the charge's id.  The provider promises that one key is charged
+ * at most once, and that a repeat returns the same answer.  An answer that does not come
+ * in time is an error of unknown effect: repeat under the same key.
  */
 #pragma once
 
@@ -21,14 +22,14 @@ struct provider_charge {
     int64_t deadline_ms; /* clock_monotonic_ms */
 };
 
-/* What the provider said; texts live while the function they are passed to runs. */
+/* The provider's answer; texts live while the function they are passed to runs. */
 struct provider_outcome {
     const char *provider_charge_id; /* when captured, else NULL */
     const char *decline_code;       /* when declined, else NULL */
     int64_t refunded_cents; /* of a refund: 0 when there was nothing to give back */
 };
 
-/* ABORTED: the key was refunded before it was charged, and is barred. */
+/* ABORTED: the key was refunded before it was charged, which prevents any charge. */
 typedef void provider_done(void *arg, struct err error,
                            const struct provider_outcome *outcome);
 
@@ -36,10 +37,10 @@ enum provider_status {
     PROVIDER_CAPTURED, /* it took the money */
     PROVIDER_DECLINED,
     PROVIDER_REFUNDED, /* it gave the money back */
-    PROVIDER_VOIDED,   /* barred before it was ever charged */
+    PROVIDER_VOIDED,   /* refunded before it was charged */
 };
 
-/* What the provider says of one key; texts are "" where it has none. */
+/* One key in the provider's ledger; texts are "" where it has none. */
 struct provider_entry {
     const char *key;
     const char *provider_charge_id;
@@ -74,15 +75,24 @@ typedef void provider_listed(void *arg, struct err error,
 struct provider {
     void (*charge)(struct provider *provider, const struct provider_charge *charge,
                    provider_done *done, void *arg);
-    /* Gives back all of what the key charged; a key never seen is barred. */
+    /* Refunds all that the key charged.  Refunding an unknown key prevents any later
+     * charge. */
     void (*refund)(struct provider *provider, const char *key, int64_t deadline_ms,
                    provider_done *done, void *arg);
     /* The token to charge for a method every user may use, or NULL for any other. */
     const char *(*shared_method)(const char *method_id);
-    /* What it did, by key in byte order: for audits, which compare it with our books. */
+    /* Its ledger by key, in byte order: for audits, which compare it with ours. */
     void (*list)(struct provider *provider, const struct provider_page *page,
                  provider_listed *done, void *arg);
-    /* Whether a charge made now would be taken, as far as is known; UNAVAILABLE with why for
-     * operators and, as its subject, in words for anybody (static).  Waits for nothing. */
+    /* Whether a charge would be accepted now, as far as is known; UNAVAILABLE with the reason
+     * for operators and, as its subject, in words that clients may see (static).  Never blocks. */
     struct err (*health)(struct provider *provider);
 };
+
+/*
+ * A provider that fails where a test arms it, in test builds only (provider_faults.c):
+ * the failpoints PROGRAM.provider.charge and .refund around `real`, which is borrowed.
+ * Lives as long as the process.  NULL when memory is short.
+ */
+struct provider *provider_faults(struct provider *real)
+    __attribute__((warn_unused_result));

@@ -1,5 +1,13 @@
-/* provider_faults.c - see provider_faults.h. */
-#include "payment/provider_faults.h"
+/*
+ * provider_faults.c - a provider that fails where a test arms it; test builds only.
+ *
+ * It wraps the real provider; the ledger does not know of it.
+ *
+ *   before  error: out of order, not asked     drop: not asked, no answer
+ *           repeat: asked twice                late: no answer, and asked some time after
+ *   after   error, drop, repeat, late: asked, and the answer lost
+ */
+#include "payment/provider.h"
 
 #ifdef CHECKOUT_FAILPOINTS
 
@@ -22,7 +30,7 @@ struct passing {
     const char *what; /* "charge" or "refund" */
     char key[80], token[256], currency[4];
     int64_t amount_cents, deadline_ms;
-    provider_done *done; /* NULL: nobody waits for it */
+    provider_done *done; /* NULL: the answer is ignored */
     void *arg;
 };
 
@@ -56,7 +64,7 @@ static void ask(void *arg)
         p->real->refund(p->real, p->key, p->deadline_ms, on_answer, p);
 }
 
-/* The same request once more, with nobody waiting for its answer. */
+/* A repeat of the request whose answer is ignored. */
 static struct passing *stray(const struct passing *of, int64_t late_ms)
 {
     struct passing *copy = malloc(sizeof *copy);
@@ -131,7 +139,7 @@ static void refund(struct provider *provider, const char *key, int64_t deadline_
     pass(passing(provider, "refund", key, deadline_ms, done, arg));
 }
 
-/* A read: handed on as it is, to the provider whose state it is. */
+/* Reads have no failpoints. */
 static void list(struct provider *provider, const struct provider_page *page,
                  provider_listed *done, void *arg)
 {

@@ -2,8 +2,8 @@
  * sandbox.h - a card provider for tests and demonstrations, with a durable ledger.
  *
  * It behaves as a card network does: one charge a key, answers that are remembered, and
- * methods that decline, hang, or fail first.  What it really charged stands in its own
- * schema, sandbox.charges, and can be asked there whatever became of the callers.
+ * methods that decline, hang, or fail first.  What it really charged is in its own
+ * schema, in sandbox.charges, whatever answer the callers got.
  *
  *   pm_card_visa               approves
  *   pm_card_chargeDeclined     declines: card_declined

@@ -172,7 +172,7 @@ static struct err check_newest(const Payment__V1__ListChargesRequest *in)
     return e;
 }
 
-/* Of newest_first alone, and not to be overlooked without it. */
+/* Filters that need newest_first. */
 static bool has_filter(const Payment__V1__ListChargesRequest *in)
 {
     return in->before_id[0] != '\0' || in->user_id[0] != '\0' || in->since_ms != 0 ||

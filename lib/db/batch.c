@@ -11,17 +11,15 @@
 #include "base/cork.h"
 #include "base/failpoint.h"
 #include "base/log.h"
-#include "db/answers.h"
-#include "db/sqlstate.h"
-#include "db/words.h"
+#include "db/connection/sqlstate.h"
 
 enum {
     PATIENCE_MS =
-        30000,     /* above statement_timeout: past it the server is taken for dead */
-    SYNC_MS = 250, /* for the end of an answer of which all else is there */
+        30000,     /* above statement_timeout: after it the server is taken for dead */
+    SYNC_MS = 250, /* for the answer to the Sync when all others are there */
     PROBE_COMMIT_MS = 600000, /* the COMMIT of a probe */
-    STOP_TICK_MS = 200,       /* how often it is asked whether it is enough */
-    SAID_SIZE = 112,
+    STOP_TICK_MS = 200,       /* how often stop() is called */
+    MESSAGE_SIZE = 112,
     COLUMNS_MAX = DB_HEAD_MAX + 1 + DB_LINES_MAX,
 };
 
@@ -42,17 +40,160 @@ struct attempt {
     struct sent sent[7 + 2 * DB_KINDS_MAX];
     size_t sent_count;
     PGresult **answers;
-    char state[6];        /* SQLSTATE of the first error, or "" */
-    bool in_lock;         /* it was the lock statement's */
-    char said[SAID_SIZE]; /* what PostgreSQL said of it: for operators */
-    bool asking;          /* for answers alone */
+    char state[6];              /* SQLSTATE of the first error, or "" */
+    bool in_lock;               /* it was the lock statement's */
+    char message[MESSAGE_SIZE]; /* its message, for operators */
+    bool answers_only;          /* the second round trip: answers only */
     bool committed;
-    bool
-        moved; /* a pooler gave it another server process than the session was set up on */
+    bool moved;              /* a pooler gave it another server process than was set up */
     int64_t patience;        /* how long it may last; clock_monotonic_ms */
-    bool (*stop)(void *arg); /* whether it is enough when no operation waits any more */
+    bool (*stop)(void *arg); /* whether to give up once no operation waits any more */
     void *stop_arg;
 };
+
+/* ---- operations and their rows ------------------------------------------------------ */
+
+/* Whether the operation still waits and is of that kind; `kind` NULL: any. */
+static bool slot_waits(const struct slot *slot, const struct db_kind *kind)
+{
+    return slot->op != NULL && (kind == NULL || slot->op->kind == kind);
+}
+
+void slot_finish(struct slot *slot, struct err error, const struct db_rows *rows)
+{
+    static const struct db_rows NO_ROWS = {0};
+    struct db_op *op = slot->op;
+
+    slot->op = NULL;
+    op->done(op->arg, error, rows != NULL ? rows : &NO_ROWS);
+}
+
+/* Passes an operation its own rows, if they have the promised shape. */
+static void finish_with(struct slot *slot, const struct db_rows *rows)
+{
+    struct err e = rows_check_op(slot->op, rows);
+
+    if (failed(e) && slot->op->kind->write != NULL)
+        e.effect = EFFECT_UNKNOWN; /* it was committed */
+    slot_finish(slot, e, rows);
+}
+
+static const char *id_of(const struct slot *slot)
+{
+    return slot->op->head[0].text;
+}
+
+static int compare(const struct slot *slot, const struct db_kind *kind, const char *id)
+{
+    if (slot->op->kind != kind)
+        return slot->op->kind < kind ? -1 : 1;
+    return strcmp(id_of(slot), id);
+}
+
+static int by_id(const void *a, const void *b)
+{
+    const struct slot *x = *(struct slot *const *)a, *y = *(struct slot *const *)b;
+    int order = compare(x, y->op->kind, id_of(y));
+
+    return order != 0 ? order : x < y ? -1 : 1;
+}
+
+/* Sorts by kind and id the slots whose kind has `write_answers`; all still wait.  Holds back
+ * all but the first of an id. */
+static void slots_sort(struct slot *slots, size_t count, struct slots_by_id *sorted)
+{
+    sorted->count = 0;
+    for (size_t i = 0; i < count; i++) {
+        slots[i].held_back = false;
+        if (slots[i].op->kind->write_answers)
+            sorted->slots[sorted->count++] = &slots[i];
+    }
+    qsort(sorted->slots, sorted->count, sizeof *sorted->slots, by_id);
+    for (size_t i = 1; i < sorted->count; i++) {
+        const struct slot *before = sorted->slots[i - 1];
+        if (compare(sorted->slots[i], before->op->kind, id_of(before)) == 0)
+            sorted->slots[i]->held_back = true;
+    }
+}
+
+/* Keeps those that still wait and were sent, in their order. */
+static void keep_waiting(struct slots_by_id *sorted)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < sorted->count; i++)
+        if (sorted->slots[i]->op != NULL && !sorted->slots[i]->held_back)
+            sorted->slots[kept++] = sorted->slots[i];
+    sorted->count = kept;
+}
+
+static struct slot *find(const struct slots_by_id *sorted, const struct db_kind *kind,
+                         const char *id)
+{
+    size_t low = 0, high = sorted->count;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        int order = compare(sorted->slots[middle], kind, id);
+        if (order == 0)
+            return sorted->slots[middle];
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL; /* its deadline has passed meanwhile */
+}
+
+/* Finishes the operations of one kind of which a write with `write_answers` returned rows; the
+ * others go on waiting. */
+static void answer_written(struct slot *slots, size_t count, const struct db_kind *kind,
+                           const void *result, struct slots_by_id *sorted)
+{
+    struct db_rows all = rows_of(result);
+    struct slot *slot = NULL;
+
+    keep_waiting(sorted);
+    for (int row = 0; row < all.count; row++) {
+        const char *id = db_text(&all, row, 0);
+        if (id == NULL)
+            continue;
+        if (slot == NULL || strcmp(id_of(slot), id) != 0) {
+            slot = find(sorted, kind, id);
+            if (slot == NULL)
+                continue;
+            slot->first_row = row;
+        }
+        slot->row_count++;
+    }
+    for (size_t i = 0; i < count; i++)
+        if (slot_waits(&slots[i], kind) && slots[i].row_count > 0)
+            finish_with(&slots[i], &(struct db_rows){result, slots[i].first_row,
+                                                     slots[i].row_count});
+}
+
+/* Finishes all operations that were sent of one kind, with the rows of `answer`, which are
+ * sorted by ordinal. */
+static void answer_asked(struct slot *slots, size_t count, const struct db_kind *kind,
+                         const void *result)
+{
+    struct db_rows all = rows_of(result);
+    int64_t ordinal = 0;
+    int row = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        struct slot *slot = &slots[i];
+        if (slot->kind != kind)
+            continue;
+        ordinal++; /* also for one whose deadline has passed: it was sent */
+        struct db_rows own = {.result = result, .first = row};
+        while (row < all.count && db_number(&all, row, 0) == ordinal)
+            row++;
+        own.count = row - own.first;
+        if (slot->op != NULL)
+            finish_with(slot, &own);
+    }
+}
 
 /* ---- preparing ---------------------------------------------------------------------- */
 
@@ -67,58 +208,46 @@ static struct err prepare_kind(const struct db_kind *kind, struct conn *conn,
     assert(!kind->write_answers || (kind->head[0] == 't' && kind->answer != NULL));
     snprintf(types, sizeof types, "%s%s%s", kind->head, kind->lines != NULL ? "i" : "",
              kind->lines != NULL ? kind->lines : "");
-    if (kind->write != NULL) {
-        snprintf(name, sizeof name, "%s_write", kind->name);
-        e = conn_prepare(conn, name, kind->write, types, true, deadline);
-    }
-    if (!failed(e) && kind->answer != NULL) {
-        snprintf(name, sizeof name, "%s_answer", kind->name);
-        e = conn_prepare(conn, name, kind->answer, types, true, deadline);
+    for (int i = 0; i < 2 && !failed(e); i++) {
+        const char *sql = i == 0 ? kind->write : kind->answer;
+        snprintf(name, sizeof name, "%s_%s", kind->name, i == 0 ? "write" : "answer");
+        if (sql != NULL)
+            e = statement_prepare(conn, name, sql, types, true, deadline);
     }
     return e;
 }
 
-/* A megabyte that does not fit into memory, for as long as the statement runs.  Where
- * temporary files are limited none is made: that says nothing of the disk. */
-static struct err prepare_probe(struct conn *conn, int64_t deadline)
-{
-    struct err e = conn_prepare(conn, "little_memory",
-                                "SELECT set_config('work_mem', '64kB', true),"
-                                "       set_config('temp_tablespaces', '', true)",
-                                "", true, deadline);
-
-    if (failed(e))
-        return e;
-    return conn_prepare(conn, "room",
-                        "SELECT count(*) FROM unnest(array_fill(repeat('x', 8000), ARRAY["
-                        "    CASE current_setting('temp_file_limit') WHEN '-1' THEN 128"
-                        "    ELSE 0 END]))",
-                        "", true, deadline);
-}
+/* The statements without parameters. */
+static const struct plain {
+    const char *name, *sql;
+} PLAIN[] = {
+    {"begin", "BEGIN"},
+    {"commit", "COMMIT"},
+    /* Written to the WAL with a batch that is run again: its COMMIT then waits for a
+     * synchronous standby, even if the rows are already there. */
+    {"barrier", "SELECT pg_logical_emit_message(true, 'checkout', 'again')"},
+    {"hurry", "SELECT set_config('lock_timeout', '50ms', true)"},
+    /* Of a probe: uses a megabyte of disk while the statement runs, by not letting it fit into
+     * memory.  Where temporary files are limited none is made: that would say nothing
+     * about the disk. */
+    {"little_memory", "SELECT set_config('work_mem', '64kB', true),"
+                      "       set_config('temp_tablespaces', '', true)"},
+    {"room", "SELECT count(*) FROM unnest(array_fill(repeat('x', 8000), ARRAY["
+             "    CASE current_setting('temp_file_limit') WHEN '-1' THEN 128"
+             "    ELSE 0 END]))"},
+    {"backend", "SELECT pg_backend_pid()::bigint"}, /* last: behind a pooler only */
+};
 
 struct err batch_prepare(const struct db_config *config, struct conn *conn,
                          int64_t deadline)
 {
-    struct err e = conn_prepare(conn, "begin", "BEGIN", "", true, deadline);
+    size_t count = sizeof PLAIN / sizeof *PLAIN - (conn->backend == 0 ? 1 : 0);
+    struct err e = ERR_NONE;
 
-    if (!failed(e))
-        e = conn_prepare(conn, "commit", "COMMIT", "", true, deadline);
-    /* Written into the log with a batch that is run again: its COMMIT then really waits
-     * for a synchronous standby, though the rows are already there. */
-    if (!failed(e))
-        e = conn_prepare(conn, "barrier",
-                         "SELECT pg_logical_emit_message(true, 'checkout', 'again')", "",
-                         true, deadline);
-    if (!failed(e))
-        e = conn_prepare(conn, "hurry", "SELECT set_config('lock_timeout', '50ms', true)",
-                         "", true, deadline);
-    if (!failed(e) && conn->backend != 0)
-        e = conn_prepare(conn, "backend", "SELECT pg_backend_pid()::bigint", "", true,
-                         deadline);
-    if (!failed(e))
-        e = prepare_probe(conn, deadline);
+    for (const struct plain *p = PLAIN; p < PLAIN + count && !failed(e); p++)
+        e = statement_prepare(conn, p->name, p->sql, "", true, deadline);
     if (!failed(e) && config->lock != NULL)
-        e = conn_prepare(conn, "lock", config->lock, "tt", true, deadline);
+        e = statement_prepare(conn, "lock", config->lock, "tt", true, deadline);
     for (size_t k = 0; k < config->kind_count && !failed(e); k++)
         e = prepare_kind(config->kinds[k], conn, deadline);
     if (!failed(e) && !PQenterPipelineMode(conn->pg))
@@ -128,7 +257,7 @@ struct err batch_prepare(const struct db_config *config, struct conn *conn,
 
 /* ---- sending ------------------------------------------------------------------------ */
 
-/* Of one kind, or of any when kind is NULL. */
+/* `kind` NULL: any kind. */
 static bool is_sent(const struct slot *slot, const struct db_kind *kind)
 {
     return slot_waits(slot, kind) && !slot->held_back;
@@ -229,13 +358,13 @@ static bool send_kind(struct attempt *a, size_t k, struct buffer *buffer)
     if (buffer->failed)
         return false;
     snprintf(name, sizeof name, "%s_write", kind->name);
-    if (kind->write != NULL && !a->asking &&
+    if (kind->write != NULL && !a->answers_only &&
         !send_statement(a,
                         (struct sent){kind->write_answers ? SENT_ANSWER : SENT_OTHER, k},
                         name, count, buffer, ends))
         return false;
     snprintf(name, sizeof name, "%s_answer", kind->name);
-    return kind->answer == NULL || (kind->write_answers && !a->asking) ||
+    return kind->answer == NULL || (kind->write_answers && !a->answers_only) ||
            send_statement(a, (struct sent){SENT_ANSWER, k}, name, count, buffer, ends);
 }
 
@@ -248,8 +377,8 @@ static bool any_of(const struct attempt *a, const struct db_kind *kind)
     return false;
 }
 
-/* What was answered before is sent without waiting for the COMMIT's own answer, so that it
- * is known which of them is missing. */
+/* The flush request makes the server send all other answers before COMMIT is done, so that it
+ * is known whether only the COMMIT is unanswered. */
 static bool send_commit(struct attempt *a)
 {
     return PQsendFlushRequest(a->conn->pg) && send_plain(a, SENT_COMMIT, "commit") &&
@@ -280,7 +409,8 @@ static bool send_all(struct attempt *a, struct buffer *buffer)
 
 /* ---- receiving ---------------------------------------------------------------------- */
 
-/* Tells those whose time is up; gives when to look again, at the latest at the limit. */
+/* Ends operations whose deadline has passed; returns when to look again, at most
+ * `limit`. */
 static int64_t finish_late(const struct attempt *a, int64_t limit)
 {
     int64_t now = clock_monotonic_ms();
@@ -301,7 +431,7 @@ static int64_t finish_late(const struct attempt *a, int64_t limit)
     return limit;
 }
 
-/* Of a probe there is none. */
+/* Never true for a probe. */
 static bool any_waits(const struct attempt *a)
 {
     for (size_t i = 0; i < a->count; i++)
@@ -310,12 +440,13 @@ static bool any_waits(const struct attempt *a)
     return false;
 }
 
-/* Sends (conn_push) or waits for a result (conn_wait), and watches deadlines meanwhile. */
+/* Sends (conn_push) or waits for a result (conn_wait), and ends late operations
+ * meanwhile. */
 static bool wait_for(struct attempt *a,
                      int (*wait)(struct conn *conn, int64_t deadline_ms),
                      int64_t patience)
 {
-    int ready = wait(a->conn, 0); /* mostly it is there already */
+    int ready = wait(a->conn, 0); /* mostly the result is there already */
 
     if (ready != 0)
         return ready > 0;
@@ -329,8 +460,8 @@ static bool wait_for(struct attempt *a,
     }
 }
 
-/* The first of an attempt says what went wrong; those behind it follow from it.  Of one
- * operation alone it is known what it was about. */
+/* The first error of an attempt is the cause; later ones follow from it.  Request and order
+ * are known only when the batch has one operation. */
 static void note_error(struct attempt *a, const struct sent *sent, const PGresult *result)
 {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
@@ -352,12 +483,12 @@ static void note_error(struct attempt *a, const struct sent *sent, const PGresul
         return;
     a->in_lock = sent->kind == SENT_LOCK;
     snprintf(a->state, sizeof a->state, "%s", state != NULL ? state : "08006");
-    snprintf(a->said, sizeof a->said, "%.*s", (int)sizeof a->said - 1, words);
+    snprintf(a->message, sizeof a->message, "%.*s", (int)sizeof a->message - 1, words);
 }
 
 static void take_result(struct attempt *a, const struct sent *sent, PGresult *result)
 {
-    const struct db_rows rows = {.result = result, .count = PQntuples(result)};
+    const struct db_rows rows = rows_of(result);
 
     switch (PQresultStatus(result)) {
     case PGRES_FATAL_ERROR:
@@ -381,8 +512,8 @@ static void take_result(struct attempt *a, const struct sent *sent, PGresult *re
     PQclear(result);
 }
 
-/* Not the server's: the connection is gone, or there was no memory for a result.  Of what
- * follows even the answer to the Sync may be missing. */
+/* An error of libpq, not of the server: the connection is lost, or there is no memory for a
+ * result.  Then even the answer to the Sync may not come. */
 static bool is_libpqs_own(const PGresult *result)
 {
     return PQresultStatus(result) == PGRES_FATAL_ERROR &&
@@ -402,8 +533,8 @@ static bool receive_all(struct attempt *a)
         if (result == NULL) {
             if (PQstatus(a->conn->pg) != CONNECTION_OK)
                 return false;
-            /* The end of one statement's results.  The answer to the Sync comes with the last;
-             * had libpq no memory for it, it says nothing and waits. */
+            /* The end of one statement's results.  The answer to the Sync comes with the last
+             * one; if libpq has no memory for it, it reports nothing and waits. */
             a->batch->committing =
                 ++at < a->sent_count && a->sent[at].kind == SENT_COMMIT;
             if (at == a->sent_count)
@@ -428,18 +559,15 @@ static bool receive_all(struct attempt *a)
     }
 }
 
-/* Something more to be said over the connection, of the same operations. */
+/* A further exchange over the connection, for the same operations. */
 static struct attempt follow_up(const struct attempt *a)
 {
-    return (struct attempt){.batch = a->batch,
-                            .config = a->config,
-                            .conn = a->conn,
-                            .slots = a->slots,
-                            .count = a->count,
-                            .answers = a->answers,
-                            .patience = a->patience,
-                            .stop = a->stop,
-                            .stop_arg = a->stop_arg};
+    struct attempt next = *a;
+
+    next.sent_count = 0;
+    next.state[0] = next.message[0] = '\0';
+    next.in_lock = next.answers_only = next.committed = next.moved = false;
+    return next;
 }
 
 /* Ends a transaction that failed. */
@@ -480,40 +608,40 @@ static struct verdict in_doubt(struct attempt *a)
     return lost;
 }
 
-/* For operators, with PostgreSQL's own words, and for everybody. */
-static struct err why_not(const char *state, const char *said)
+/* The message is for operators and has PostgreSQL's own; the subject is for clients. */
+static struct err why_not(const char *state, const char *message)
 {
     struct err why =
         err_make(ERR_UNAVAILABLE, "Cannot write: %s. PostgreSQL says: %s (SQLSTATE %s).",
-                 sqlstate_words(state), said, state);
+                 sqlstate_words(state), message, state);
 
     why.subject = sqlstate_words(state);
     return why;
 }
 
-/* Of an error that leaves the connection as good as it was. */
+/* An error that leaves the connection usable. */
 static struct verdict failure(const struct attempt *a)
 {
     static const enum verdict_kind VERDICTS[] = {
         [SQLSTATE_DATA] = VERDICT_DATA,      [SQLSTATE_RACE] = VERDICT_AGAIN,
-        [SQLSTATE_LOCKED] = VERDICT_LOCKED,  [SQLSTATE_TWIN] = VERDICT_TWIN,
+        [SQLSTATE_LOCKED] = VERDICT_LOCKED,  [SQLSTATE_UNIQUE] = VERDICT_UNIQUE,
         [SQLSTATE_UNABLE] = VERDICT_REFUSED, [SQLSTATE_READ_ONLY] = VERDICT_READ_ONLY,
     };
     struct verdict verdict = {.kind = VERDICTS[sqlstate_meaning(a->state)],
                               .error = sqlstate_err(a->state),
-                              .why = why_not(a->state, a->said),
+                              .why = why_not(a->state, a->message),
                               .in_lock = a->in_lock};
 
-    if (a->asking)
+    if (a->answers_only)
         verdict.error.effect = EFFECT_UNKNOWN;
     return verdict;
 }
 
 static void finish_kinds(struct attempt *a)
 {
-    cork_begin(); /* what they send next goes together */
+    cork_begin(); /* RPCs sent by the completions go out together */
     for (size_t k = 0; k < a->config->kind_count; k++)
-        if (a->config->kinds[k]->write_answers && !a->asking)
+        if (a->config->kinds[k]->write_answers && !a->answers_only)
             answer_written(a->slots, a->count, a->config->kinds[k], a->answers[k],
                            &a->batch->by_id);
         else
@@ -522,22 +650,21 @@ static void finish_kinds(struct attempt *a)
     clear_answers(a->answers);
 }
 
-/* Asks about operations that committed, of which no write has said anything, if there are any. */
+/* Runs `answer` for committed operations of which no write has returned a row, if any. */
 static struct verdict ask(struct attempt *committed)
 {
     const struct verdict done = {.kind = VERDICT_COMMITTED};
     struct attempt a = follow_up(committed);
     bool sent = true;
 
-    a.asking = true;
+    a.answers_only = true;
     for (size_t i = 0; i < a.count; i++) {
         a.slots[i].kind = a.slots[i].op == NULL ? NULL : a.slots[i].op->kind;
         a.slots[i].held_back = false;
     }
     if (!any_of(&a, NULL))
         return done;
-    struct verdict lost =
-        in_doubt(&a); /* whatever becomes of the answer, they committed */
+    struct verdict lost = in_doubt(&a); /* they committed, even if the answer is lost */
     for (size_t k = 0; k < a.config->kind_count && sent; k++)
         sent = !any_of(&a, a.config->kinds[k]) || send_kind(&a, k, &a.batch->parameters);
     a.batch->parameters.failed = false;
@@ -554,7 +681,7 @@ static struct verdict judge(struct attempt *a)
 {
     enum sqlstate_meaning meaning = sqlstate_meaning(a->state);
 
-    if (a->moved) /* without our settings, so perhaps not on disk; connecting tells why */
+    if (a->moved) /* without our settings, so perhaps not on disk */
         return in_doubt(a);
     if (a->committed && !a->conn->warned) {
         finish_kinds(a);
@@ -582,8 +709,9 @@ static void finish_unknown(const struct attempt *a)
 }
 
 /*
- * Faults of test builds.  Before: refused; or the connection is cut unsent; or, repeated,
- * it is sent and its answer lost.  After: told of no outcome; or the answer is lost.
+ * Faults of test builds.  Before: refused; or the connection is cut before sending; or
+ * (repeat) it is sent and its answer is lost.  After: the outcome is unknown; or the
+ * answer is lost.
  */
 static struct fault pass_commit(const struct attempt *a, const char *edge)
 {
@@ -600,21 +728,27 @@ static struct fault pass_commit(const struct attempt *a, const char *edge)
     return fault;
 }
 
+static struct attempt attempt_start(struct batch *batch, const struct db_config *config,
+                                    struct conn *conn, bool (*stop)(void *arg), void *arg)
+{
+    conn->warned = batch->committing = false;
+    return (struct attempt){.batch = batch,
+                            .config = config,
+                            .conn = conn,
+                            .answers = batch->answers,
+                            .patience = clock_monotonic_ms() + PATIENCE_MS,
+                            .stop = stop,
+                            .stop_arg = arg};
+}
+
 struct verdict batch_attempt(struct batch *batch, const struct db_config *config,
                              struct conn *conn, struct slot *slots, size_t count,
                              bool (*stop)(void *arg), void *arg)
 {
-    struct attempt a = {.batch = batch,
-                        .config = config,
-                        .conn = conn,
-                        .slots = slots,
-                        .count = count,
-                        .answers = batch->answers,
-                        .patience = clock_monotonic_ms() + PATIENCE_MS,
-                        .stop = stop,
-                        .stop_arg = arg};
+    struct attempt a = attempt_start(batch, config, conn, stop, arg);
 
-    conn->warned = batch->committing = false;
+    a.slots = slots;
+    a.count = count;
     slots_sort(slots, count, &batch->by_id);
     for (size_t i = 0; i < count; i++) {
         slots[i].kind = slots[i].held_back ? NULL : slots[i].op->kind;
@@ -631,7 +765,7 @@ struct verdict batch_attempt(struct batch *batch, const struct db_config *config
         if (!batch->parameters.failed)
             return in_doubt(&a);
         batch->parameters.failed = false;
-        conn_close(conn); /* half a batch is in its buffer, without a COMMIT */
+        conn_close(conn); /* its buffer has half a batch, without a COMMIT */
         return (struct verdict){.kind = VERDICT_DATA, .error = err_memory()};
     }
     bool alive = wait_for(&a, conn_push, a.patience) && receive_all(&a);
@@ -666,7 +800,7 @@ static struct verdict judge_probe(struct attempt *a)
 {
     if (a->committed && !a->conn->warned)
         return (struct verdict){.kind = VERDICT_COMMITTED};
-    if (a->committed) /* somebody called the wait for the standby off */
+    if (a->committed) /* somebody cancelled the wait for the standby */
         return (struct verdict){.kind = VERDICT_AGAIN};
     if (a->state[0] == '\0' || sqlstate_meaning(a->state) == SQLSTATE_CONNECTION ||
         !roll_back(a))
@@ -677,15 +811,8 @@ static struct verdict judge_probe(struct attempt *a)
 struct verdict batch_probe(struct batch *batch, const struct db_config *config,
                            struct conn *conn, bool (*stop)(void *arg), void *arg)
 {
-    struct attempt a = {.batch = batch,
-                        .config = config,
-                        .conn = conn,
-                        .answers = batch->answers,
-                        .patience = clock_monotonic_ms() + PATIENCE_MS,
-                        .stop = stop,
-                        .stop_arg = arg};
+    struct attempt a = attempt_start(batch, config, conn, stop, arg);
 
-    conn->warned = batch->committing = false;
     bool sent = send_probe(&a, &batch->parameters);
     batch->parameters.failed = false;
     bool alive = sent && wait_for(&a, conn_push, a.patience) && receive_all(&a);

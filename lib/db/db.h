@@ -5,18 +5,18 @@
  *
  * The writer takes everything queued, runs each kind's operations as one statement over
  * arrays, all in one transaction, and calls each operation's `done` after COMMIT.  Under
- * load batches form by themselves; a lone operation goes at once.
+ * load batches form by themselves; a single operation runs at once.
  *
  * What the writer guarantees:
  *  - `done` is called exactly once, at the latest soon after the operation's deadline.
- *  - an operation that ends because the database cannot write (away, full, read-only, a
- *    right is missing) is UNAVAILABLE; RESOURCE_EXHAUSTED is a full queue and memory.
- *  - success means COMMIT was acknowledged.  A failure with effect none means it never
- *    will be; with effect unknown, that it may have been.
- *  - one bad operation never fails its neighbours: a batch that fails for its data is
- *    rolled back, halved and run again until the bad one stands alone.  Nor does one row
- *    that somebody keeps locked: who needs it is UNAVAILABLE once lock_timeout is over.
- *  - when the connection drops, also in mid-COMMIT, the batch is run again on a new one
+ *  - when the database cannot write (unreachable, full, read-only, a right is missing), the
+ *    operation ends with UNAVAILABLE; RESOURCE_EXHAUSTED means a full queue or no memory.
+ *  - success means that COMMIT was acknowledged.  A failure with effect none means that it
+ *    was not and will not be committed; with effect unknown, that it may have been.
+ *  - one bad operation never fails the others: a batch that fails for its data is rolled
+ *    back, halved and run again until the bad one is alone.  The same for a row that
+ *    another transaction keeps locked: only operations that need it fail, UNAVAILABLE.
+ *  - when the connection is lost, also during COMMIT, the batch is run again on a new one
  *    until each operation's deadline.  So every statement must be idempotent by its ids.
  */
 #pragma once
@@ -46,24 +46,25 @@ struct db_kind {
     const char *head;  /* types of the head columns, "tti" */
     const char *lines; /* types of the line columns, or NULL */
     const char *write; /* changes rows, and locks none without operations; or NULL */
-    /* Returns the answers, sorted by its first column, the ordinal (bigint); the rows of
-     * one operation are handed to its `done`.  NULL: none. */
+    /* Returns the rows for each operation, sorted by column 0, the ordinal (bigint); those of
+     * one operation are passed to its `done`.  NULL: none. */
     const char *answer;
     const char *rows; /* the shape of `answer`'s rows, see below; there when that is */
-    /* `write` answers for what it changed: in rows like those of `answer`, but with column 0
-     * of the head (a text, never NULL) in place of the ordinal, one operation's rows together.
-     * Then `answer` is only asked, after COMMIT, about operations it returned nothing of.  Of
-     * those in a batch that agree in column 0 the first is written, the others are asked about. */
+    /* `write` returns rows like those of `answer` for what it changed, but with column 0 of the
+     * head (the id: a text, never NULL) in place of the ordinal, one operation's rows
+     * together.  Then `answer` runs, after COMMIT, only for operations of which
+     * `write` returned nothing.  If operations share an id, only the first is written;
+     * the others read its result. */
     bool write_answers;
 };
 
 /*
  * The shape of an answer: "+itT" is one row or more, each of a bigint, a text, and a text
  * that may be NULL; "*..." any number of rows.  Letters as above; a capital may be NULL.
- * Only rows of that shape are handed over.  If a row that must be there is not, or a cell is
- * NULL that must not be, somebody has changed the database by hand or a disk has failed:
- * the operation ends with DATA_LOSS, of unknown effect if it wrote, which is logged as
- * `rows_damaged`; its neighbours do not notice.
+ * Only rows of that shape are passed on.  If a required row is missing, or a required
+ * cell is NULL, somebody has changed the database by hand or a disk has failed: the
+ * operation ends with DATA_LOSS, of unknown effect if it wrote, and `rows_damaged` is
+ * logged.  Other operations are not affected.
  */
 
 /* A result's rows, valid only while `done` runs; columns and rows count from 0. */
@@ -87,9 +88,10 @@ struct db_op {
     const struct db_value *lines; /* line_count rows, one after another */
     size_t line_count;
     int64_t deadline_ms; /* clock_monotonic_ms */
-    /* Once asked, an operation that was not begun ends with CANCELLED.  NULL: never. */
+    /* When cancelled, an operation that has not begun ends with CANCELLED.  NULL:
+     * never. */
     const struct cancel *cancel;
-    const char *request, *order; /* what it is about, for logs; NULL: not known */
+    const char *request, *order; /* for logs; NULL: not known */
     db_done *done;               /* on the writer's thread: it must not block */
     void *arg;
     struct db_op *next; /* the queue's */
@@ -117,12 +119,13 @@ struct db_config {
     size_t kind_count;
     /* Run first in each transaction when not NULL: takes every lock the batch needs in one
      * sorted statement.  $1 is column 0 of every head, $2 column 0 of every line, both
-     * text[] without order and with repeats.  An operation with lines is locked by these. */
+     * text[], unsorted and with repeats.  An operation with lines locks by its lines. */
     const char *lock;
     size_t queue_max; /* operations waiting; past it RESOURCE_EXHAUSTED */
     size_t batch_max; /* operations in one transaction */
     size_t readers;   /* reader threads, 0 to 16 */
-    /* Where db_queue_operations, db_batch_operations and db_batch_us go; borrowed, or NULL. */
+    /* Where db_queue_operations, db_batch_operations and db_batch_us go; borrowed, or
+     * NULL. */
     struct metrics *metrics;
 };
 
@@ -138,24 +141,39 @@ void db_close(struct db *db);
 /*
  * Whether an operation submitted now would be written, as far as is known: OK; or
  * UNAVAILABLE, with the reason for operators as the message and, as the subject, in words
- * that may be told to anybody (static).  It finds out by itself when that has changed, also
- * while no operation comes.
+ * that clients may see (static).  Kept up to date by probes, also while no operation
+ * comes.
  */
 struct err db_health(struct db *db) __attribute__((warn_unused_result));
 
-/* Hand over.  `done` may be called before these return (queue full, or closing). */
+/* `done` may be called before these return (queue full, or closing). */
 void db_submit(struct db *db, struct db_op *op);
 void db_read(struct db *db, struct db_query *query);
 
+/* ---- waiting for the answer ------------------------------------------------------------ */
+
 /*
- * The same check of some columns of one row, those from `first` on: for what is only there
- * when another column says so, and where one damaged row must not fail the others.
+ * Block; never call them on an nng thread, a writer's or a reader's.  Run the query, or
+ * all the operations together (their done and arg are set here), and call on_rows(arg,
+ * rows), which may be NULL, for each that succeeds, on the database's thread, before
+ * returning.  Return the first error, soon after the deadlines at the latest.
+ */
+struct err db_read_wait(struct db *db, struct db_query *query,
+                        void (*on_rows)(void *arg, const struct db_rows *rows), void *arg)
+    __attribute__((warn_unused_result));
+struct err db_submit_wait(struct db *db, struct db_op *ops, size_t count,
+                          void (*on_rows)(void *arg, const struct db_rows *rows),
+                          void *arg) __attribute__((warn_unused_result));
+
+/*
+ * Checks some columns of one row, those from `first` on: for columns that are required
+ * only if another column says so, and where one damaged row must not fail the others.
  * `columns` is a shape without its first character.  Logs nothing.
  */
 struct err db_row_check(const struct db_rows *rows, int row, int first,
                         const char *columns) __attribute__((warn_unused_result));
 
-/* The same of a whole row that begins with the id of what it is of, which the error names. */
+/* Checks a whole row whose column 0 is an id, which the error names. */
 struct err db_entry_check(const struct db_rows *rows, int row, const char *columns)
     __attribute__((warn_unused_result));
 

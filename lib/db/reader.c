@@ -1,21 +1,19 @@
-/* reader.c - see reader.h. */
+/* reader.c - see reader.h.  One queue; each thread has its own connection. */
 #include "db/reader.h"
 
 #include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "db/conn.h"
-#include "db/shape.h"
-#include "db/sqlstate.h"
-#include "db/words.h"
+#include "db/connection/connect.h"
+#include "db/connection/setup.h"
+#include "db/connection/sqlstate.h"
+#include "db/statement.h"
 
 enum {
     READERS_MAX = 16,
-    PREPARED_MAX = 32, /* distinct queries a service has */
     CONNECT_MS = 3000,
 };
 
@@ -23,8 +21,7 @@ struct reader {
     struct readers *pool;
     pthread_t thread;
     struct conn conn;
-    const char *prepared[PREPARED_MAX]; /* names, on this connection */
-    size_t prepared_count;
+    struct prepared prepared;
 };
 
 struct readers {
@@ -40,14 +37,10 @@ struct readers {
 
 static void finish(struct db_query *query, struct err error, const PGresult *result)
 {
-    struct db_rows rows = {.result = result,
-                           .count = result == NULL ? 0 : PQntuples(result)};
+    const struct db_rows rows = rows_of(result);
 
     if (!failed(error))
-        error =
-            shape_check((struct shape){query->rows, 0}, &rows,
-                        &(struct shape_asked){query->name, query->types, query->values,
-                                              query->request, query->order});
+        error = rows_check(query, &rows);
     query->done(query->arg, error, &rows);
 }
 
@@ -72,7 +65,7 @@ void readers_submit(struct readers *pool, struct db_query *query)
                NULL);
 }
 
-/* Ends what waits in the queue past its deadline: all readers may be held up. */
+/* Ends queued queries past their deadline: all readers may be busy. */
 static void expire_queue(void *arg)
 {
     struct readers *pool = arg;
@@ -102,7 +95,7 @@ static void expire_queue(void *arg)
     }
 }
 
-/* The next query, and whether the pool is closing; NULL when it is and none is left. */
+/* The next query, and whether the pool is closing; NULL when it is closing and empty. */
 static struct db_query *take(struct readers *pool, bool *closing)
 {
     pthread_mutex_lock(&pool->lock);
@@ -125,33 +118,23 @@ static struct err make_ready(struct reader *reader, const struct db_query *query
 {
     int64_t limit = clock_monotonic_ms() + CONNECT_MS;
     int64_t deadline = query->deadline_ms < limit ? query->deadline_ms : limit;
-    struct err e = ERR_NONE;
+    struct err e;
 
     if (reader->conn.pg == NULL) {
-        reader->prepared_count = 0;
+        reader->prepared.count = 0;
         e = conn_open(&reader->conn, deadline);
     } else {
         e = conn_check_backend(&reader->conn, deadline);
-        if (failed(e))
-            conn_close(&reader->conn);
     }
-    for (size_t i = 0; i < reader->prepared_count && !failed(e); i++)
-        if (strcmp(reader->prepared[i], query->name) == 0)
-            return ERR_NONE;
-    if (failed(e))
-        return e;
-    assert(reader->prepared_count < PREPARED_MAX);
-    e = conn_prepare(&reader->conn, query->name, query->sql, query->types, false,
-                     deadline);
+    if (!failed(e))
+        e = statement_prepare_once(&reader->conn, &reader->prepared, query, deadline);
     if (failed(e))
         conn_close(&reader->conn);
-    else
-        reader->prepared[reader->prepared_count++] = query->name;
     return e;
 }
 
-static void tell_failure(const struct reader *reader, const struct db_query *query,
-                         const PGresult *result)
+static void log_failure(const struct reader *reader, const struct db_query *query,
+                        const PGresult *result)
 {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     struct log_record line;
@@ -176,7 +159,7 @@ static struct err receive(struct reader *reader, const struct db_query *query,
     for (;;) {
         int ready = conn_wait(&reader->conn, query->deadline_ms);
         if (ready != 1) {
-            conn_close(&reader->conn); /* closing tells the server to give up, in time */
+            conn_close(&reader->conn); /* the server notices and cancels the query */
             return ready == 0
                        ? err_make(ERR_DEADLINE_EXCEEDED,
                                   "The database did not answer in time.")
@@ -190,7 +173,7 @@ static struct err receive(struct reader *reader, const struct db_query *query,
             continue;
         }
         e = sqlstate_err(PQresultErrorField(result, PG_DIAG_SQLSTATE));
-        tell_failure(reader, query, result);
+        log_failure(reader, query, result);
         PQclear(result);
     }
     if (e.code == ERR_UNAVAILABLE)
@@ -203,11 +186,11 @@ static void run(struct reader *reader, struct db_query *query)
     PGresult *result = NULL;
     struct err e = err_make(ERR_DEADLINE_EXCEEDED, "The database was too busy.");
 
-    /* A connection may have died while idle; that is found out by using it, so twice. */
+    /* Twice: a connection may have died while idle, which only its use shows. */
     for (int attempt = 0; attempt < 2 && clock_remaining_ms(query->deadline_ms) > 0;
          attempt++) {
         e = make_ready(reader, query);
-        if (!failed(e) && !conn_send(&reader->conn, query)) {
+        if (!failed(e) && !statement_send(&reader->conn, query)) {
             conn_close(&reader->conn);
             e = err_make(ERR_UNAVAILABLE, "The database connection was lost.");
         }

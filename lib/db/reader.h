@@ -1,5 +1,5 @@
 /*
- * reader.h - a few threads for read-only queries, so that a slow report delays no order.
+ * reader.h - a few threads for read-only queries, so that a slow query delays no order.
  *
  * Private to lib/db; the promises are db.h's.
  */

@@ -1,17 +1,15 @@
 /*
- * writer.c - see writer.h.
+ * writer.c - implements db.h: the group-commit writer, one thread with one connection.
  *
  *   submit --> queue --take--> batch --attempt--> committed: done
  *                               ^  ^---again / lost: until each deadline
- *                               |------data, locked: halves, until the bad one stands alone
+ *                               |------data, locked: halves, until the bad one is alone
  *
- * What is known of the database is told by health.h.  When it could not write, or has just
- * been connected to, a probe (batch.h) comes before what is queued, and then once a second
- * until one is committed: that alone makes the writer serving again, since some operations
- * succeed on a full disk.
+ * Health: when the database could not write, or has just been connected to, a probe
+ * (batch.h) runs before what is queued, and then once a second until one is committed.
+ * Only that makes the writer serving again, because some operations succeed on a full
+ * disk.
  */
-#include "db/writer.h"
-
 #include <assert.h>
 #include <poll.h>
 #include <pthread.h>
@@ -27,23 +25,25 @@
 #include "base/cork.h"
 #include "base/log.h"
 #include "db/batch.h"
-#include "db/health.h"
-#include "db/sqlstate.h"
+#include "db/connection/connect.h"
+#include "db/connection/setup.h"
+#include "db/connection/sqlstate.h"
+#include "db/reader.h"
 
 enum {
     CONNECT_MS = 3000,     /* one attempt to connect */
     BACKOFF_LEAST_MS = 20, /* between attempts, doubling, with jitter */
     BACKOFF_MOST_MS = 1000,
-    TICK_MS = 50,    /* how often late operations are looked for meanwhile */
-    IDLE_MS = 30000, /* how often an idle writer looks after its connection, unasked */
-    TWINS_MOST = 2,  /* how often a taken key is believed to be a twin's */
+    TICK_MS = 50,       /* how often late operations are ended while waiting */
+    IDLE_MS = 30000,    /* how often an idle writer checks its connection */
+    UNIQUE_RETRIES = 2, /* retries after unique_violation before the batch is split */
     PROBE_EVERY_MS = 1000,
-    SLOW_MS = 3000,  /* without an answer for so long the database is not well */
-    ANSWER_MS = 150, /* for the answer to reach a caller that waits no longer */
+    SLOW_MS = 3000,  /* after so long without an answer the database is unhealthy */
+    ANSWER_MS = 150, /* for an answer to reach a caller before its deadline */
     ASK_AGAIN_MS = 1000,
 };
 
-struct writer {
+struct db {
     struct db_config config;
     pthread_t thread;
 
@@ -52,19 +52,22 @@ struct writer {
     struct db_op *first, **last;
     size_t queued;
     bool closing;
-    atomic_bool idle; /* the writer sleeps, or is about to, and wake_fd ends it */
+    atomic_bool idle; /* the writer sleeps, or is about to; wake_fd wakes it */
     int wake_fd;      /* an eventfd */
 
-    struct health health;
+    struct readers *readers;     /* NULL: none */
+    pthread_mutex_t health_lock; /* guards `health` */
+    struct err health;           /* ERR_OK: the database can write; else why it cannot */
+
     struct conn conn; /* from here on the writer thread's own */
     struct batch batch;
     struct slot *slots;           /* batch_max; those without an operation are free */
-    const struct slot *attempted; /* so many of them are with the database: the batch's */
+    const struct slot *attempted; /* so many slots from here are with the database */
     size_t attempted_count;
     int64_t backoff_ms;
-    bool doubtful;        /* whether the database can write is to be found out */
-    int64_t probe_ms;     /* but not before */
-    int64_t busy_from_ms; /* when it was last asked and has not answered; or 0 */
+    bool unproven;        /* a probe must find out whether the database can write */
+    int64_t probe_ms;     /* not before */
+    int64_t busy_from_ms; /* since when an answer is outstanding; or 0 */
     struct histogram *batch_operations, *batch_us;
 };
 
@@ -77,10 +80,10 @@ static void finish_op(struct db_op *op, struct err error)
     slot_finish(&slot, error, NULL);
 }
 
-/* Not under the lock: who is woken would find it taken, and sleep once more. */
+/* Not under the lock: the woken thread would find it taken and sleep again. */
 static void wake(void *arg)
 {
-    struct writer *w = arg;
+    struct db *w = arg;
     const uint64_t one = 1;
 
     pthread_cond_signal(&w->wake);
@@ -88,9 +91,9 @@ static void wake(void *arg)
         (void)!write(w->wake_fd, &one, sizeof one);
 }
 
-/* Until there is something to do, or the connection has something to say, which is mostly its
- * end.  The lock is held. */
-static void sleep_idle(struct writer *w)
+/* Sleeps until there is something to do or the connection is readable, mostly because it was
+ * closed.  The lock is held. */
+static void sleep_idle(struct db *w)
 {
     struct pollfd fds[] = {
         {.fd = w->wake_fd, .events = POLLIN},
@@ -98,7 +101,7 @@ static void sleep_idle(struct writer *w)
     int64_t until = clock_monotonic_ms() + IDLE_MS;
     uint64_t count;
 
-    if (w->doubtful && w->probe_ms < until)
+    if (w->unproven && w->probe_ms < until)
         until = w->probe_ms;
     atomic_store(&w->idle, true);
     pthread_mutex_unlock(&w->lock);
@@ -108,7 +111,7 @@ static void sleep_idle(struct writer *w)
     (void)!read(w->wake_fd, &count, sizeof count);
 }
 
-void writer_submit(struct writer *w, struct db_op *op)
+void db_submit(struct db *w, struct db_op *op)
 {
     bool first = false;
 
@@ -121,7 +124,7 @@ void writer_submit(struct writer *w, struct db_op *op)
         first = w->queued++ == 0;
     }
     pthread_mutex_unlock(&w->lock);
-    if (first && cork_hold(wake, w) == CORK_NONE) /* corked, more may come with it */
+    if (first && cork_hold(wake, w) == CORK_NONE) /* while corked, more may follow */
         wake(w);
     if (closing)
         finish_op(op, err_make(ERR_CANCELLED, "The service is stopping."));
@@ -131,8 +134,8 @@ void writer_submit(struct writer *w, struct db_op *op)
                          "Too many operations are waiting for the database; try again."));
 }
 
-/* Takes up to batch_max operations, waiting a while for the first.  0 may be for closing. */
-static size_t take(struct writer *w)
+/* Takes up to batch_max operations, waiting a while for the first; 0 when none came. */
+static size_t take(struct db *w)
 {
     size_t count = 0;
 
@@ -150,8 +153,8 @@ static size_t take(struct writer *w)
     return count;
 }
 
-/* Ends what waits in the queue with a deadline up to `late_ms`. */
-static void expire_queue(struct writer *w, int64_t late_ms, struct err error)
+/* Ends queued operations with a deadline up to `late_ms`. */
+static void expire_queue(struct db *w, int64_t late_ms, struct err error)
 {
     struct db_op *late = NULL;
 
@@ -177,19 +180,47 @@ static void expire_queue(struct writer *w, int64_t late_ms, struct err error)
     }
 }
 
-/* ---- how the database is ------------------------------------------------------------ */
+/* ---- health ------------------------------------------------------------------------- */
 
-/* The database cannot write: found out again soon, and told until it can. */
-static void note_trouble(struct writer *w, struct err why)
+/* `why` is ERR_NONE when a write has just succeeded, else why none can; any failure counts
+ * as UNAVAILABLE.  Its subject is static.  A change is logged. */
+static void health_set(struct db *w, struct err why)
 {
-    health_set(&w->health, why);
-    if (!w->doubtful)
-        w->probe_ms = clock_monotonic_ms();
-    w->doubtful = true;
+    if (failed(why)) {
+        why.code = ERR_UNAVAILABLE;
+        why.effect = EFFECT_NONE;
+    }
+    pthread_mutex_lock(&w->health_lock);
+    bool changed =
+        failed(why) != failed(w->health) || strcmp(why.message, w->health.message) != 0;
+    w->health = why;
+    pthread_mutex_unlock(&w->health_lock);
+    if (changed && failed(why))
+        log_line(LOG_ERROR, "database_not_serving", "database=%s error=%s",
+                 w->config.name, why.message);
+    else if (changed)
+        log_info("database_serving", "database=%s", w->config.name);
 }
 
-/* A server that hangs does not say so. */
-static void watch_answer(struct writer *w)
+struct err db_health(struct db *w)
+{
+    pthread_mutex_lock(&w->health_lock);
+    struct err why = w->health;
+    pthread_mutex_unlock(&w->health_lock);
+    return why;
+}
+
+/* The database cannot write: unhealthy until a probe is committed. */
+static void note_trouble(struct db *w, struct err why)
+{
+    health_set(w, why);
+    if (!w->unproven)
+        w->probe_ms = clock_monotonic_ms();
+    w->unproven = true;
+}
+
+/* Notices a server that hangs. */
+static void watch_answer(struct db *w)
 {
     struct err why;
 
@@ -212,20 +243,20 @@ static void watch_answer(struct writer *w)
 
 /* ---- deadlines ---------------------------------------------------------------------- */
 
-/* What one is told that waits no longer, with nothing done: why the database does not
- * write, if so, in time for that to be heard. */
+/* How operations end that were not sent in time: if the database is unhealthy, with the reason
+ * and a little before their deadline, so that the caller receives it. */
 struct lateness {
     int64_t until_ms; /* deadlines up to here */
     struct err error;
 };
 
-static struct lateness lateness(struct writer *w, const char *words)
+static struct lateness lateness(struct db *w, const char *words)
 {
-    struct err why = health_get(&w->health);
+    struct err why = db_health(w);
     int64_t now = clock_monotonic_ms();
 
     why.subject = NULL;
-    /* Or the channel would try once more in the time that is left, and not know. */
+    /* Otherwise the caller's channel would retry in the time that is left. */
     why.retry_after_ms = ASK_AGAIN_MS;
     if (failed(why))
         return (struct lateness){now + ANSWER_MS, why};
@@ -242,11 +273,10 @@ static void finish_late(struct slot *slot, const struct lateness *late)
                 NULL);
 }
 
-/* While the database is waited for, to connect or to answer, all those it does not have
- * are told in time as well. */
+/* While connecting or waiting for an answer: ends late operations that were not sent. */
 static void expire_waiting(void *arg)
 {
-    struct writer *w = arg;
+    struct db *w = arg;
 
     watch_answer(w);
     const struct lateness late =
@@ -261,7 +291,7 @@ static void expire_waiting(void *arg)
 
 static bool is_closing(void *arg)
 {
-    struct writer *w = arg;
+    struct db *w = arg;
 
     pthread_mutex_lock(&w->lock);
     bool closing = w->closing;
@@ -271,16 +301,17 @@ static bool is_closing(void *arg)
 
 /* ---- the connection ----------------------------------------------------------------- */
 
-static void disconnect(struct writer *w, struct err why)
+static void disconnect(struct db *w, struct err why)
 {
     conn_close(&w->conn);
     if (why.subject == NULL)
         why.subject = sqlstate_words(NULL);
-    health_set(&w->health, why);
+    health_set(w, why);
 }
 
-/* Waits between attempts: capped, doubling, jittered, so that many do not come as one. */
-static void back_off(struct writer *w)
+/* Waits between attempts: doubling up to a maximum, with jitter against thundering
+ * herds. */
+static void back_off(struct db *w)
 {
     int64_t ms = w->backoff_ms / 2 + randombytes_uniform((uint32_t)w->backoff_ms / 2 + 1);
 
@@ -288,7 +319,7 @@ static void back_off(struct writer *w)
         w->backoff_ms * 2 > BACKOFF_MOST_MS ? BACKOFF_MOST_MS : w->backoff_ms * 2;
     int64_t until = clock_monotonic_ms() + ms;
     pthread_mutex_lock(&w->lock);
-    bool idle = w->first == NULL; /* the first to come ends it */
+    bool idle = w->first == NULL; /* the first operation ends the wait */
     while (!w->closing && clock_remaining_ms(until) > 0 && (!idle || w->first == NULL)) {
         int64_t tick = clock_monotonic_ms() + TICK_MS;
         (void)clock_cond_wait(&w->wake, &w->lock, tick < until ? tick : until);
@@ -299,7 +330,7 @@ static void back_off(struct writer *w)
     pthread_mutex_unlock(&w->lock);
 }
 
-static bool connect_once(struct writer *w)
+static bool connect_once(struct db *w)
 {
     int64_t deadline = clock_monotonic_ms() + CONNECT_MS;
 
@@ -313,33 +344,33 @@ static bool connect_once(struct writer *w)
         return false;
     }
     log_info("database_connected", "database=%s", w->config.name);
-    w->doubtful = true;
+    w->unproven = true;
     w->probe_ms = 0;
     return true;
 }
 
 /* ---- probing ------------------------------------------------------------------------ */
 
-static bool probe_due(const struct writer *w)
+static bool probe_due(const struct db *w)
 {
-    return w->doubtful && w->conn.pg != NULL && clock_monotonic_ms() >= w->probe_ms;
+    return w->unproven && w->conn.pg != NULL && clock_monotonic_ms() >= w->probe_ms;
 }
 
-static void probe(struct writer *w)
+static void probe(struct db *w)
 {
     w->busy_from_ms = clock_monotonic_ms();
     struct verdict v = batch_probe(&w->batch, &w->config, &w->conn, is_closing, w);
     w->busy_from_ms = 0;
     w->probe_ms = clock_monotonic_ms() + PROBE_EVERY_MS;
     if (is_closing(w))
-        return; /* which may be why it came to nothing */
+        return; /* which may be why it failed */
     switch (v.kind) {
     case VERDICT_COMMITTED:
-        w->doubtful = false;
+        w->unproven = false;
         w->backoff_ms = BACKOFF_LEAST_MS;
-        health_set(&w->health, ERR_NONE);
+        health_set(w, ERR_NONE);
         break;
-    case VERDICT_AGAIN: /* somebody was in the way: nothing new is known */
+    case VERDICT_AGAIN: /* another transaction got in the way: nothing new is known */
     case VERDICT_LOCKED:
         break;
     case VERDICT_LOST:
@@ -348,7 +379,7 @@ static void probe(struct writer *w)
         back_off(w);
         break;
     case VERDICT_REFUSED:
-    case VERDICT_TWIN:
+    case VERDICT_UNIQUE:
     case VERDICT_DATA:
         note_trouble(w, v.why);
         break;
@@ -365,8 +396,8 @@ static struct err stopping(bool in_doubt)
                : err_make(ERR_CANCELLED, "The service is stopping.");
 }
 
-/* Drops finished slots, ending those past their deadline; gives how many are left. */
-static size_t compact(struct writer *w, struct slot *slots, size_t count, bool closing)
+/* Drops finished slots and ends those past their deadline; returns how many are left. */
+static size_t compact(struct db *w, struct slot *slots, size_t count, bool closing)
 {
     const struct lateness late =
         lateness(w, "The database could not be reached in time; nothing was done.");
@@ -392,9 +423,9 @@ static size_t compact(struct writer *w, struct slot *slots, size_t count, bool c
     return kept;
 }
 
-/* Run again, what had committed answers as it did; only what keeps it from running, or from
- * telling what became of it, leaves doubt: INTERNAL is a statement that was cancelled, or a
- * fault of the server's. */
+/* A batch that is run again returns what it had committed.  The outcome of an operation in doubt
+ * stays unknown only when it could not run or could not be read: INTERNAL is a cancelled
+ * statement, or a fault of the server. */
 static enum err_effect effect_of(const struct slot *slot, struct err error)
 {
     bool refused = error.code == ERR_UNAVAILABLE ||
@@ -414,7 +445,7 @@ static void finish_all(struct slot *slots, size_t count, struct err error)
         }
 }
 
-static struct verdict attempt(struct writer *w, struct slot *slots, size_t count)
+static struct verdict attempt(struct db *w, struct slot *slots, size_t count)
 {
     w->attempted = slots;
     w->attempted_count = count;
@@ -426,8 +457,8 @@ static struct verdict attempt(struct writer *w, struct slot *slots, size_t count
     return v;
 }
 
-static void tell_again(const struct writer *w, const struct slot *slots, size_t count,
-                       const struct err *error)
+static void log_retry(const struct db *w, const struct slot *slots, size_t count,
+                      const struct err *error)
 {
     const struct db_op *op = count == 1 ? slots[0].op : NULL;
     struct log_record line;
@@ -442,9 +473,9 @@ static void tell_again(const struct writer *w, const struct slot *slots, size_t 
     log_end(&line);
 }
 
-/* ---- what somebody keeps locked ------------------------------------------------------ */
+/* ---- locked rows ---------------------------------------------------------------------- */
 
-/* What the lock statement locks for an operation: its first line, or itself. */
+/* The key that the lock statement locks for an operation: its first line, or its id. */
 static const char *key_of(const struct slot *slot)
 {
     const struct db_op *op = slot->op;
@@ -458,7 +489,7 @@ static int by_key(const void *a, const void *b)
     return strcmp(key_of(a), key_of(b));
 }
 
-/* Whether each needs that one row and no other. */
+/* Whether all need the same row and no other. */
 static bool all_need_one(const struct slot *slots, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -467,20 +498,20 @@ static bool all_need_one(const struct slot *slots, size_t count)
     return true;
 }
 
-static void run(struct writer *w, struct slot *slots, size_t count);
+static void run(struct db *w, struct slot *slots, size_t count);
 
-static void run_halves(struct writer *w, struct slot *slots, size_t count)
+static void run_halves(struct db *w, struct slot *slots, size_t count)
 {
     run(w, slots, count / 2);
     run(w, slots + count / 2, count - count / 2);
 }
 
 /*
- * All have waited for lock_timeout.  The halves wait for a moment only, so that the
- * neighbours keep their deadlines; and those that need one row stand together, and fail
- * together.
+ * All have waited for lock_timeout.  The halves wait only briefly, so that the other
+ * operations keep their deadlines.  Sorted by key, operations that need the same row are
+ * in the same half and fail together.
  */
-static void run_locked(struct writer *w, struct slot *slots, size_t count,
+static void run_locked(struct db *w, struct slot *slots, size_t count,
                        const struct verdict *v)
 {
     const bool hurried = w->batch.hurried;
@@ -502,17 +533,16 @@ static void run_locked(struct writer *w, struct slot *slots, size_t count,
 /* ---- running ------------------------------------------------------------------------- */
 
 /* Runs operations to their ends: every `done` was called when it returns. */
-static void run(struct writer *w, struct slot *slots, size_t count)
+static void run(struct db *w, struct slot *slots, size_t count)
 {
-    int twins = 0;
+    int retries = 0;
 
     for (;;) {
-        expire_waiting(
-            w); /* first: it may end some of ours, and an attempt wants none ended */
+        expire_waiting(w); /* first: an attempt must have no ended operation */
         count = compact(w, slots, count, is_closing(w));
         if (count == 0)
             return;
-        if (w->conn.pg == NULL) { /* takes its time: see then who is left */
+        if (w->conn.pg == NULL) { /* takes time: then check deadlines again */
             if (!connect_once(w))
                 back_off(w);
             continue;
@@ -531,24 +561,24 @@ static void run(struct writer *w, struct slot *slots, size_t count)
             back_off(w);
             break;
         case VERDICT_AGAIN:
-            tell_again(w, slots, count, &v.error);
+            log_retry(w, slots, count, &v.error);
             back_off(w);
             break;
         case VERDICT_LOCKED:
             run_locked(w, slots, count, &v);
             return;
         case VERDICT_REFUSED:
-            note_trouble(w, v.why); /* before anybody is told, who may ask */
+            note_trouble(w, v.why); /* before `done`, which may ask for the health */
             finish_all(slots, count, v.error);
             return;
-        case VERDICT_TWIN:
-            if (twins++ < TWINS_MOST)
+        case VERDICT_UNIQUE:
+            if (retries++ < UNIQUE_RETRIES)
                 break;
             /* fall through */
         case VERDICT_DATA:
             if (count == 1) {
-                /* Perhaps not its own fault. */
-                w->doubtful |= v.error.code == ERR_INTERNAL;
+                /* Perhaps not the operation's fault. */
+                w->unproven |= v.error.code == ERR_INTERNAL;
                 finish_all(slots, count, v.error);
                 return;
             }
@@ -558,7 +588,7 @@ static void run(struct writer *w, struct slot *slots, size_t count)
     }
 }
 
-static bool has_work(struct writer *w)
+static bool has_work(struct db *w)
 {
     pthread_mutex_lock(&w->lock);
     bool work = w->first != NULL;
@@ -568,7 +598,7 @@ static bool has_work(struct writer *w)
 
 static void *writer_main(void *arg)
 {
-    struct writer *w = arg;
+    struct db *w = arg;
 
     while (!is_closing(w)) {
         if (!connect_once(w) && !has_work(w)) {
@@ -594,7 +624,7 @@ static void *writer_main(void *arg)
 
 static int64_t queue_length(void *arg)
 {
-    struct writer *w = arg;
+    struct db *w = arg;
 
     pthread_mutex_lock(&w->lock);
     size_t queued = w->queued;
@@ -602,7 +632,7 @@ static int64_t queue_length(void *arg)
     return (int64_t)queued;
 }
 
-static void open_metrics(struct writer *w)
+static void open_metrics(struct db *w)
 {
     struct metrics *metrics = w->config.metrics;
     char label[METRIC_LABELS_SIZE];
@@ -615,23 +645,41 @@ static void open_metrics(struct writer *w)
 
 /* ---- starting and stopping ---------------------------------------------------------- */
 
-struct err writer_start(const struct db_config *config, struct writer **out)
+static void free_all(struct db *w)
 {
-    struct writer *w = calloc(1, sizeof *w);
-    struct slot *slots = calloc(config->batch_max, sizeof *slots);
-    struct slot **by_id = calloc(config->batch_max, sizeof *by_id);
+    if (w->wake_fd >= 0)
+        close(w->wake_fd);
+    metrics_forget(w->config.metrics, w);
+    batch_free(&w->batch);
+    pthread_cond_destroy(&w->wake);
+    pthread_mutex_destroy(&w->lock);
+    pthread_mutex_destroy(&w->health_lock);
+    free(w->slots);
+    free(w);
+}
+
+static struct err start_threads(struct db *w, const struct db_config *config)
+{
+    w->slots = calloc(config->batch_max, sizeof *w->slots);
+    w->batch.by_id.slots = calloc(config->batch_max, sizeof *w->batch.by_id.slots);
+    if (w->slots == NULL || w->batch.by_id.slots == NULL)
+        return err_memory();
+    w->attempted = w->slots;
+    if (w->wake_fd < 0 || pthread_create(&w->thread, NULL, writer_main, w) != 0)
+        return err_make(ERR_RESOURCE_EXHAUSTED,
+                        "Cannot start the database writer's thread.");
+    pthread_setname_np(w->thread, "writer");
+    return ERR_NONE;
+}
+
+struct err db_open(const struct db_config *config, struct db **out)
+{
+    struct db *w = calloc(1, sizeof *w);
 
     assert(config->kind_count <= DB_KINDS_MAX);
-    if (w == NULL || slots == NULL || by_id == NULL) {
-        free(w);
-        free(slots);
-        free(by_id);
+    if (w == NULL)
         return err_memory();
-    }
     w->config = *config;
-    w->slots = slots;
-    w->batch.by_id.slots = by_id;
-    w->attempted = slots;
     w->last = &w->first;
     w->backoff_ms = BACKOFF_LEAST_MS;
     w->conn = (struct conn){.url = config->url,
@@ -639,27 +687,28 @@ struct err writer_start(const struct db_config *config, struct writer **out)
                             .of = SETTINGS_WRITER,
                             .meanwhile = expire_waiting,
                             .arg = w};
-    health_open(&w->health, config->name);
+    w->health = err_make(ERR_UNAVAILABLE, "Not yet connected to the database.");
+    w->health.subject = sqlstate_words(NULL);
+    w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    pthread_mutex_init(&w->health_lock, NULL);
     pthread_mutex_init(&w->lock, NULL);
     clock_cond_init(&w->wake);
     open_metrics(w);
-    w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (w->wake_fd < 0 || pthread_create(&w->thread, NULL, writer_main, w) != 0) {
-        metrics_forget(config->metrics, w);
-        if (w->wake_fd >= 0)
-            close(w->wake_fd);
-        free(slots);
-        free(by_id);
-        free(w);
-        return err_make(ERR_RESOURCE_EXHAUSTED,
-                        "Cannot start the database writer's thread.");
+    struct err e = start_threads(w, config);
+    if (failed(e)) {
+        free_all(w);
+        return e;
     }
-    pthread_setname_np(w->thread, "writer");
-    *out = w;
-    return ERR_NONE;
+    if (config->readers > 0)
+        e = readers_start(config, &w->readers);
+    if (failed(e))
+        db_close(w);
+    else
+        *out = w;
+    return e;
 }
 
-void writer_stop(struct writer *w)
+void db_close(struct db *w)
 {
     if (w == NULL)
         return;
@@ -668,17 +717,86 @@ void writer_stop(struct writer *w)
     pthread_mutex_unlock(&w->lock);
     wake(w);
     pthread_join(w->thread, NULL);
-    close(w->wake_fd);
-    metrics_forget(w->config.metrics, w);
-    batch_free(&w->batch);
-    pthread_cond_destroy(&w->wake);
-    pthread_mutex_destroy(&w->lock);
-    health_close(&w->health);
-    free(w->slots);
-    free(w);
+    readers_stop(w->readers);
+    free_all(w);
 }
 
-struct err writer_health(struct writer *w)
+void db_read(struct db *w, struct db_query *query)
 {
-    return health_get(&w->health);
+    assert(w->readers != NULL);
+    readers_submit(w->readers, query);
+}
+
+/* ---- waiting for the answer --------------------------------------------------------- */
+
+struct waiter {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    size_t waiting; /* for so many answers */
+    struct err error;
+    void (*on_rows)(void *arg, const struct db_rows *rows);
+    void *arg;
+};
+
+static void on_done(void *arg, struct err error, const struct db_rows *rows)
+{
+    struct waiter *waiter = arg;
+
+    if (!failed(error) && waiter->on_rows != NULL)
+        waiter->on_rows(waiter->arg, rows);
+    pthread_mutex_lock(&waiter->lock);
+    if (failed(error) && !failed(waiter->error))
+        waiter->error = error;
+    if (--waiter->waiting == 0)
+        pthread_cond_signal(&waiter->wake);
+    pthread_mutex_unlock(&waiter->lock);
+}
+
+/* Needs no deadline: `done` is called soon after the operation's. */
+static struct err wait_done(struct waiter *waiter)
+{
+    pthread_mutex_lock(&waiter->lock);
+    while (waiter->waiting > 0)
+        pthread_cond_wait(&waiter->wake, &waiter->lock);
+    pthread_mutex_unlock(&waiter->lock);
+    pthread_cond_destroy(&waiter->wake);
+    pthread_mutex_destroy(&waiter->lock);
+    return waiter->error;
+}
+
+static struct waiter waiter_for(size_t count,
+                                void (*on_rows)(void *arg, const struct db_rows *rows),
+                                void *arg)
+{
+    return (struct waiter){PTHREAD_MUTEX_INITIALIZER,
+                           PTHREAD_COND_INITIALIZER,
+                           count,
+                           ERR_NONE,
+                           on_rows,
+                           arg};
+}
+
+struct err db_read_wait(struct db *db, struct db_query *query,
+                        void (*on_rows)(void *arg, const struct db_rows *rows), void *arg)
+{
+    struct waiter waiter = waiter_for(1, on_rows, arg);
+
+    query->done = on_done;
+    query->arg = &waiter;
+    db_read(db, query);
+    return wait_done(&waiter);
+}
+
+struct err db_submit_wait(struct db *db, struct db_op *ops, size_t count,
+                          void (*on_rows)(void *arg, const struct db_rows *rows),
+                          void *arg)
+{
+    struct waiter waiter = waiter_for(count, on_rows, arg);
+
+    for (size_t i = 0; i < count; i++) {
+        ops[i].done = on_done;
+        ops[i].arg = &waiter;
+        db_submit(db, &ops[i]);
+    }
+    return wait_done(&waiter);
 }

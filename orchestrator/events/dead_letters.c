@@ -124,7 +124,7 @@ static void on_settled(void *arg, const struct db_rows *rows)
             log_given_up(rows, i);
 }
 
-static struct err settle(struct dedicated *connection, const json_t *results,
+static struct err settle(struct db_session *connection, const json_t *results,
                          int64_t attempts_most)
 {
     char *text = json_dumps(results, JSON_COMPACT);
@@ -134,18 +134,18 @@ static struct err settle(struct dedicated *connection, const json_t *results,
     struct db_query query = leader_query("settle", "ti", "*ttiitbT", SETTLE);
     query.values[0] = db_t(text);
     query.values[1] = db_i(attempts_most);
-    struct err e = dedicated_run(connection, &query, true, on_settled, NULL);
+    struct err e = db_session_run(connection, &query, true, on_settled, NULL);
     free(text);
     return e;
 }
 
-struct err dead_letters_retry(struct dedicated *connection, struct bus_nats *nats,
+struct err dead_letters_retry(struct db_session *connection, struct bus_nats *nats,
                               int64_t attempts_most, struct err *bus)
 {
     struct retry retry = {.nats = nats, .results = json_array()};
     struct db_query query = leader_query("next_letters", "i", "*" EVENT_SHAPE, NEXT);
     query.values[0] = db_i(RETRIED_TOGETHER);
-    struct err e = dedicated_run(connection, &query, false, on_due, &retry);
+    struct err e = db_session_run(connection, &query, false, on_due, &retry);
 
     if (!failed(e) && json_array_size(retry.results) > 0)
         e = settle(connection, retry.results, attempts_most);

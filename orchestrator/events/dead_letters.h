@@ -21,7 +21,7 @@
 
 #include "base/err.h"
 #include "db/db.h"
-#include "db/dedicated.h"
+#include "db/session.h"
 #include "orchestrator/events/bus/bus_nats.h"
 #include "orchestrator/events/bus/event.h"
 #include "proto/events.pb-c.h"
@@ -62,7 +62,7 @@ bool dead_letters_add(json_t *refused, const struct event *event, int64_t attemp
  * that was refused `attempts_most` times is given up, one without an answer is left as it was.
  * Returns a failure of the connection to the database; an error of the bus goes into `*bus`.
  */
-struct err dead_letters_retry(struct dedicated *connection, struct bus_nats *nats,
+struct err dead_letters_retry(struct db_session *connection, struct bus_nats *nats,
                               int64_t attempts_most, struct err *bus)
     __attribute__((warn_unused_result));
 

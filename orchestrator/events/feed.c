@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/worker.h"
-#include "db/wait.h"
+#include "db/db.h"
 #include "orchestrator/events/bus/event.h"
 
 enum {

@@ -20,7 +20,7 @@ enum {
 
 struct leader {
     struct leader_config config;
-    struct dedicated *connection;
+    struct db_session *connection;
     bool held;
     int64_t warned_ms;
     pthread_t thread;
@@ -121,7 +121,7 @@ static struct err try_lock(struct leader *leader)
         .deadline_ms = clock_monotonic_ms() + LOCK_QUERY_MS,
     };
 
-    return dedicated_run(leader->connection, &query, false, on_lock, &leader->held);
+    return db_session_run(leader->connection, &query, false, on_lock, &leader->held);
 }
 
 /* Connects and takes the lock, if it is free. */
@@ -132,7 +132,7 @@ static struct err try_to_lead(struct leader *leader)
     leader->held = false;
     snprintf(settings, sizeof settings, "SET idle_session_timeout = %lld",
              (long long)leader->config.takeover_ms);
-    struct err e = dedicated_connect(leader->connection, settings,
+    struct err e = db_session_connect(leader->connection, settings,
                                      clock_monotonic_ms() + CONNECT_MS);
     if (!failed(e))
         e = try_lock(leader);
@@ -156,7 +156,7 @@ static void give_up(struct leader *leader, struct err why)
     if (leader->held)
         leader->config.end(leader->config.arg);
     leader->held = false;
-    dedicated_close(leader->connection);
+    db_session_close(leader->connection);
 }
 
 enum { AT_REST = -1 };
@@ -167,7 +167,7 @@ static int64_t go_round(struct leader *leader)
     bool more = false;
     struct err e = ERR_NONE;
 
-    if (!leader->held || !dedicated_connected(leader->connection)) {
+    if (!leader->held || !db_session_connected(leader->connection)) {
         if (leader->held)
             give_up(leader, err_make(ERR_UNAVAILABLE, "the connection was lost"));
         e = try_to_lead(leader);
@@ -206,7 +206,7 @@ static void *leader_main(void *arg)
 
 static void leader_free(struct leader *leader)
 {
-    dedicated_free(leader->connection);
+    db_session_free(leader->connection);
     pthread_cond_destroy(&leader->wake);
     pthread_mutex_destroy(&leader->lock);
     free(leader);
@@ -226,7 +226,7 @@ struct err leader_start(const struct leader_config *config, struct leader **out)
     leader->health = err_make(ERR_UNAVAILABLE, "It has just been started.");
     pthread_mutex_init(&leader->lock, NULL);
     clock_cond_init(&leader->wake);
-    leader->connection = dedicated_new(config->database_url, config->name);
+    leader->connection = db_session_new(config->database_url, config->name);
     struct err e = leader->connection == NULL ? err_memory() : ERR_NONE;
     *out = leader;
     if (!failed(e) && pthread_create(&leader->thread, NULL, leader_main, leader) != 0)

@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "db/dedicated.h"
+#include "db/session.h"
 
 struct leader;
 
@@ -33,8 +33,8 @@ struct leader_config {
     /* Both may block, but run a statement at least every half of takeover_ms.  `begin` runs
      * once the lock is taken, `work` again and again: at once if it sets *more.  A failure
      * gives the lock up; then it is tried for again. */
-    struct err (*begin)(void *arg, struct dedicated *connection);
-    struct err (*work)(void *arg, struct dedicated *connection, bool *more);
+    struct err (*begin)(void *arg, struct db_session *connection);
+    struct err (*work)(void *arg, struct db_session *connection, bool *more);
     /* Runs after the lock was given up or lost, and at the end. */
     void (*end)(void *arg);
     void *arg;

@@ -352,7 +352,7 @@ static const char PUBLISHED[] =
     "WHERE position > $1 AND position <= $2 AND published_at IS NULL"
     "  AND EXISTS (SELECT FROM moved) AND position NOT IN (SELECT a.position FROM aside a)";
 
-static struct err mark(struct publisher *p, struct dedicated *connection)
+static struct err mark(struct publisher *p, struct db_session *connection)
 {
     struct db_query query = leader_query("publish", "iit", NULL, PUBLISHED);
     char *refused = json_dumps(p->refused_events, JSON_COMPACT);
@@ -362,19 +362,19 @@ static struct err mark(struct publisher *p, struct dedicated *connection)
     query.values[0] = db_i(p->published);
     query.values[1] = db_i(p->published + (int64_t)p->passed);
     query.values[2] = db_t(refused);
-    struct err e = dedicated_run(connection, &query, true, NULL, NULL);
+    struct err e = db_session_run(connection, &query, true, NULL, NULL);
     free(refused);
     return e;
 }
 
-static struct err publish_next(struct publisher *p, struct dedicated *connection,
+static struct err publish_next(struct publisher *p, struct db_session *connection,
                                bool *more)
 {
     struct db_query query =
         leader_query("next_batch", "i", "+iib" BATCH_SHAPE, NEXT_BATCH);
 
     query.values[0] = db_i(BATCH_MOST);
-    struct err e = dedicated_run(connection, &query, false, on_batch, p);
+    struct err e = db_session_run(connection, &query, false, on_batch, p);
     if (failed(e))
         return e;
     record_bus(p, p->outcome);
@@ -387,7 +387,7 @@ static struct err publish_next(struct publisher *p, struct dedicated *connection
 }
 
 /* The bus may have to be made ready again, so the next batch is published in another round. */
-static struct err retry_letters(struct publisher *p, struct dedicated *connection,
+static struct err retry_letters(struct publisher *p, struct db_session *connection,
                                 bool *more)
 {
     struct err bus = ERR_NONE;
@@ -403,7 +403,7 @@ static struct err retry_letters(struct publisher *p, struct dedicated *connectio
 
 /* ---- the leader task ---------------------------------------------------------------------- */
 
-static struct err publisher_begin(void *arg, struct dedicated *connection)
+static struct err publisher_begin(void *arg, struct db_session *connection)
 {
     struct publisher *p = arg;
 
@@ -415,18 +415,18 @@ static struct err publisher_begin(void *arg, struct dedicated *connection)
 }
 
 /* A statement now and then, or the lock is lost (leader.h). */
-static struct err keep_lock(struct publisher *p, struct dedicated *connection)
+static struct err keep_lock(struct publisher *p, struct db_session *connection)
 {
     struct db_query query = leader_query("ping", "", NULL, "SELECT");
 
     if (clock_monotonic_ms() - p->ping_ms < PING_EVERY_MS)
         return ERR_NONE;
     p->ping_ms = clock_monotonic_ms();
-    return dedicated_run(connection, &query, false, NULL, NULL);
+    return db_session_run(connection, &query, false, NULL, NULL);
 }
 
 /* Connecting and publishing each take time, so a statement comes before. */
-static struct err publisher_work(void *arg, struct dedicated *connection, bool *more)
+static struct err publisher_work(void *arg, struct db_session *connection, bool *more)
 {
     struct publisher *p = arg;
 

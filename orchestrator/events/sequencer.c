@@ -131,7 +131,7 @@ static void notify_relay(const struct sequencer *s, bool here)
 }
 
 /* A sweep reads all ids. */
-static struct err place(struct sequencer *s, struct dedicated *connection, bool sweep,
+static struct err place(struct sequencer *s, struct db_session *connection, bool sweep,
                         bool *more)
 {
     struct placing placing = {.outbox = s};
@@ -140,14 +140,14 @@ static struct err place(struct sequencer *s, struct dedicated *connection, bool 
     bool found = false;
 
     any.values[0] = db_i(sweep ? 0 : s->floor);
-    struct err e = dedicated_run(connection, &any, false, on_answer, &found);
+    struct err e = db_session_run(connection, &any, false, on_answer, &found);
     if (failed(e) || !found)
         return e;
     query.values[0] = db_i(PLACE_MOST);
     query.values[1] = any.values[0];
     query.values[2] = db_i(s->config.nats == NULL);
     query.values[3] = db_i(s->config.local != NULL);
-    e = dedicated_run(connection, &query, true, on_placed, &placing);
+    e = db_session_run(connection, &query, true, on_placed, &placing);
     *more = placing.count == PLACE_MOST;
     if (!failed(e) && placing.count > 0)
         notify_placed(s);
@@ -203,19 +203,19 @@ static void on_pruned(void *more, const struct db_rows *rows)
                  db_number(rows, 0, 2));
 }
 
-static struct err prune(struct sequencer *s, struct dedicated *connection, bool *more)
+static struct err prune(struct sequencer *s, struct db_session *connection, bool *more)
 {
     struct db_query query = leader_query("prune_events", "ii", "*iii", PRUNE);
     struct db_query any = leader_query("any_old", "i", "+b", ANY_OLD);
     bool found = false;
 
     any.values[0] = db_i(s->config.keep_ms);
-    struct err e = dedicated_run(connection, &any, false, on_answer, &found);
+    struct err e = db_session_run(connection, &any, false, on_answer, &found);
     if (failed(e) || !found)
         return e;
     query.values[0] = db_i(s->config.keep_ms);
     query.values[1] = db_i(PRUNE_MOST);
-    return dedicated_run(connection, &query, true, on_pruned, more);
+    return db_session_run(connection, &query, true, on_pruned, more);
 }
 
 /* ---- reporting --------------------------------------------------------------------- */
@@ -291,17 +291,17 @@ static void on_backlog(void *arg, const struct db_rows *rows)
     s->warned_ms = now + WARN_EVERY_MS;
 }
 
-static struct err report(struct sequencer *s, struct dedicated *connection)
+static struct err report(struct sequencer *s, struct db_session *connection)
 {
     struct db_query query = leader_query("backlog", "i", "+iiiii", BACKLOG);
 
     query.values[0] = db_i(COUNTED_MOST);
-    return dedicated_run(connection, &query, false, on_backlog, s);
+    return db_session_run(connection, &query, false, on_backlog, s);
 }
 
 /* ---- the leader task -------------------------------------------------------------------- */
 
-static struct err sequencer_begin(void *arg, struct dedicated *connection)
+static struct err sequencer_begin(void *arg, struct db_session *connection)
 {
     struct sequencer *s = arg;
     struct db_query query = leader_query(
@@ -312,7 +312,7 @@ static struct err sequencer_begin(void *arg, struct dedicated *connection)
     gauge_set(s->active, 1);
     notify_relay(s, true);
     query.values[0] = db_t(s->config.owner);
-    return dedicated_run(connection, &query, true, NULL, NULL);
+    return db_session_run(connection, &query, true, NULL, NULL);
 }
 
 static bool due(int64_t *when_ms, int64_t every_ms)
@@ -330,7 +330,7 @@ static bool at_rest(const struct sequencer *s)
     return clock_monotonic_ms() - s->placed_ms > REPORT_AT_REST_MS;
 }
 
-static struct err sequencer_work(void *arg, struct dedicated *connection, bool *more)
+static struct err sequencer_work(void *arg, struct db_session *connection, bool *more)
 {
     struct sequencer *s = arg;
     bool pruned_more = false, sweep = due(&s->sweep_ms, SWEEP_EVERY_MS);

@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/ids.h"
 #include "base/log.h"
-#include "db/wait.h"
+#include "db/db.h"
 #include "orchestrator/checkout/checkout.h"
 
 enum {

@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "db/wait.h"
+#include "db/db.h"
 #include "orchestrator/checkout/checkouts.h"
 #include "orchestrator/saga/engine.h"
 

@@ -47,7 +47,7 @@ class Program(threading.Thread):
             ["psql", "-q", "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", CLUSTER.folder,
              "-p", str(CLUSTER.port), "-U", "postgres", "checkout"], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            env={**os.environ, "PGOPTIONS": "-c lock_timeout=5s"})  # as lib/db/settings.c has it
+            env={**os.environ, "PGOPTIONS": "-c lock_timeout=5s"})  # as lib/db/connection/setup.c has it
 
     def run(self):
         while not self.stopping:

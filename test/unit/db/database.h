@@ -25,7 +25,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "db/db.h"
-#include "db/migrate.h"
+#include "db/migrate/migrate.h"
 
 #define UNUSED __attribute__((unused))
 
@@ -176,6 +176,38 @@ UNUSED static void pg_ctl(const char *arguments)
              getenv("CHECKOUT_TEST_PG_CTL"), arguments);
     if (system(command) != 0)
         fail_msg("failed: %s", command);
+}
+
+/*
+ * Asks for a synchronous standby that never comes, so that no COMMIT is done.  A COMMIT
+ * waits for it once the checkpointer has read the new configuration, however long that
+ * takes after pg_reload_conf; so this returns when a COMMIT of its own was seen to wait.
+ */
+UNUSED static void want_a_standby(void)
+{
+    PGconn *conn = admin_connect();
+    int64_t until = in_ms(PATIENCE_MS);
+    PGresult *result = NULL;
+
+    sql_on(conn, "SET synchronous_commit = on"); /* whatever the database's default is */
+    sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    sql("SELECT pg_reload_conf()");
+    while (sql_number("SELECT count(*) FROM pg_stat_activity"
+                      " WHERE pid = %d AND wait_event = 'SyncRep'",
+                      PQbackendPID(conn)) == 0) {
+        if (clock_monotonic_ms() > until)
+            fail_msg("COMMIT does not wait for the standby");
+        assert_int_equal(PQconsumeInput(conn), 1);
+        if (PQtransactionStatus(conn) != PQTRANS_ACTIVE)
+            assert_int_equal(
+                PQsendQuery(conn, "SELECT pg_logical_emit_message(true, '', '')"), 1);
+        while (!PQisBusy(conn) && (result = PQgetResult(conn)) != NULL)
+            PQclear(result);
+    }
+    sql("SELECT pg_cancel_backend(%d)", PQbackendPID(conn));
+    while ((result = PQgetResult(conn)) != NULL)
+        PQclear(result);
+    PQfinish(conn);
 }
 
 UNUSED static void migrate_all(void)

@@ -1,9 +1,10 @@
-/* reader_test.c - read-only queries: beside each other, in time, on connections that die. */
+/* reader_test.c - read-only queries: beside each other, in time, on connections that
+ * die. */
 #include "unit/db/database.h"
 
 #include <stdatomic.h>
 
-#include "db/wait.h"
+#include "db/db.h"
 
 enum { LATER_MS = 50000, SOON_MS = 150 };
 

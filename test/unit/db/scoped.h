@@ -92,8 +92,8 @@ UNUSED static enum err_code call_code(struct call *call)
     } while (0)
 
 /*
- * To have operations share a batch they are submitted from the writer's own thread, in the
- * completion of one before: it is busy, so they are all queued when it looks again.
+ * To have operations share a batch they are submitted from the writer's own thread, in
+ * the completion of one before: it is busy, so they are all queued when it looks again.
  */
 struct batcher {
     void (*submit)(void *arg);

@@ -6,7 +6,7 @@
 
 #include "unit/db/scoped.h" /* a test includes it, too, which gives it a PostgreSQL */
 
-#include "db/wait.h"
+#include "db/db.h"
 #include "orchestrator/checkout/checkouts.h"
 #include "orchestrator/kinds.h"
 

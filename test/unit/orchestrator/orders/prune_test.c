@@ -4,7 +4,7 @@
 #include <sodium.h>
 
 #include "base/ids.h"
-#include "db/wait.h"
+#include "db/db.h"
 #include "orchestrator/kinds.h"
 #include "orchestrator/orders/prune.h"
 
