@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/ids.h"
+#include "base/contract/ids.h"
 #include "base/log.h"
 #include "db/wait.h"
 #include "inventory/stock.h"

@@ -10,6 +10,6 @@
 #include <stdint.h>
 
 /* One round; `db` is a struct db.  A worker's chore: it blocks, at most 20 seconds; gives 0, or
- * how long to rest when nothing had expired (base/worker.h).  So a reservation is given back
+ * how long to rest when nothing had expired (base/program/worker.h).  So a reservation is given back
  * late by no more than its own age, and by ten seconds at most. */
 int64_t reap_expired(void *db);

@@ -1,7 +1,7 @@
 /* checkouts.c - the saga's rows: claim, turn, persist, leases.  See orders.h. */
 #include <string.h>
 
-#include "base/trace.h"
+#include "base/contract/trace.h"
 #include "orchestrator/checkout_row.h"
 #include "orchestrator/cursors.h"
 #include "orchestrator/dead_letters.h"

@@ -2,7 +2,7 @@
  */
 #include "orchestrator/events_service.h"
 
-#include "base/ids.h"
+#include "base/contract/ids.h"
 #include "orchestrator/cursors.h"
 #include "orchestrator/dead_letters.h"
 #include "orchestrator/event.h"

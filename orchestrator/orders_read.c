@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/cursor.h"
+#include "base/contract/cursor.h"
 #include "orchestrator/orders.h"
 
 enum {

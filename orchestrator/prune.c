@@ -2,7 +2,7 @@
 #include "orchestrator/prune.h"
 
 #include "base/clock.h"
-#include "base/ids.h"
+#include "base/contract/ids.h"
 #include "base/log.h"
 #include "db/wait.h"
 #include "orchestrator/orders.h"

@@ -12,5 +12,5 @@
 #include <stdint.h>
 
 /* One round, until nothing is left to take; `sagas` is a struct sagas.  A worker's
- * chore: gives 0, or how long to rest when nothing runs here (base/worker.h). */
+ * chore: gives 0, or how long to rest when nothing runs here (base/program/worker.h). */
 int64_t recover_checkouts(void *sagas);

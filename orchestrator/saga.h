@@ -17,7 +17,7 @@
 #pragma once
 
 #include "base/arena.h"
-#include "base/trace.h"
+#include "base/contract/trace.h"
 #include "db/db.h"
 #include "orchestrator/checkout.h"
 #include "rpc/client/channel.h"
@@ -158,7 +158,7 @@ int64_t saga_deadline(const struct saga *saga);
 
 /* ---- for chores (workers; sagas is a struct sagas) ------------------------------------- */
 
-/* Tells waiters whose time is up; gives 0, or how long to rest (base/worker.h). */
+/* Tells waiters whose time is up; gives 0, or how long to rest (base/program/worker.h). */
 int64_t sagas_expire_waiters(void *sagas);
 
 /*

@@ -9,7 +9,7 @@
 
 #include <pthread.h>
 
-#include "base/ids.h"
+#include "base/contract/ids.h"
 #include "orchestrator/saga.h"
 
 enum { SAGA_BUCKETS = 4096 };

@@ -17,7 +17,7 @@ static const struct {
 #undef X
 };
 
-/* Takes off a UTF-8 character of which the end is missing. */
+/* Removes a UTF-8 character whose end was cut off. */
 static void cut_at_character(char *text, size_t length)
 {
     size_t start = length;

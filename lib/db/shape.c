@@ -4,7 +4,7 @@
 #include <ctype.h>
 #include <libpq-fe.h>
 
-#include "base/ids.h"
+#include "base/contract/ids.h"
 #include "base/log.h"
 
 /* What is wrong with a cell; NULL: nothing. */

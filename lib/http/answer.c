@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "base/decimal.h"
+#include "base/text.h"
 
 enum {
     LINES_MAX = 192, /* bytes of all lines but the answer's own fields */

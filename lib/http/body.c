@@ -1,7 +1,7 @@
 /* body.c - see body.h. */
 #include "http/body.h"
 
-#include "base/hex.h"
+#include "base/text.h"
 
 /* In the order of the wire; chunked bodies begin at SIZE, others at DATA_ALONE. */
 enum state {

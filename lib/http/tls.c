@@ -10,9 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "base/log.h"
-#include "base/notice.h"
+#include "base/program/file.h"
 
 enum { PEM_MAX = 256 << 10, HASH_SIZE = 32 };
 
@@ -21,7 +20,7 @@ static const char CIPHERS_1_2[] = "ECDHE+AESGCM:ECDHE+CHACHA20";
 
 struct http_tls {
     char *cert_file, *key_file;
-    struct notice *notice;
+    struct file_watch *notice;
     pthread_mutex_t mutex; /* guards the context */
     SSL_CTX *context;
     /* the thread's, once it runs: hashes of both files */
@@ -227,12 +226,13 @@ struct err http_tls_open(const char *cert_file, const char *key_file, int64_t se
     struct err e = tls->cert_file == NULL || tls->key_file == NULL ? err_memory()
                                                                    : look(tls, tls->seen);
     if (!failed(e))
-        e = notice_start(&(struct notice_config){.name = "certificates",
-                                                 .paths = {tls->cert_file, tls->key_file},
-                                                 .settle_ms = settle_ms,
-                                                 .look = look_again,
-                                                 .arg = tls},
-                         &tls->notice);
+        e = file_watch_start(
+            &(struct file_watch_config){.name = "certificates",
+                                        .paths = {tls->cert_file, tls->key_file},
+                                        .settle_ms = settle_ms,
+                                        .look = look_again,
+                                        .arg = tls},
+            &tls->notice);
     if (failed(e))
         http_tls_close(tls);
     else
@@ -243,14 +243,14 @@ struct err http_tls_open(const char *cert_file, const char *key_file, int64_t se
 void http_tls_look(struct http_tls *tls)
 {
     if (tls != NULL)
-        notice_ask(tls->notice);
+        file_watch_check(tls->notice);
 }
 
 void http_tls_close(struct http_tls *tls)
 {
     if (tls == NULL)
         return;
-    notice_stop(tls->notice);
+    file_watch_stop(tls->notice);
     SSL_CTX_free(tls->context);
     pthread_mutex_destroy(&tls->mutex);
     free(tls->cert_file);

@@ -20,7 +20,7 @@ enum { HTTP_TLS_SETTLE_MS = 500 };
 struct http_tls;
 
 /* Reads the pair (PEM), fails when it is not good, and then looks again when a file changes, in
- * a thread of its own (base/notice.h); settle_ms lie between two looks.  The paths are copied. */
+ * a thread of its own (base/program/file.h); settle_ms lie between two looks.  The paths are copied. */
 struct err http_tls_open(const char *cert_file, const char *key_file, int64_t settle_ms,
                          struct http_tls **out) __attribute__((warn_unused_result));
 

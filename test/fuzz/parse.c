@@ -7,8 +7,8 @@
  */
 #include <ctype.h>
 
-#include "base/ids.h"
-#include "base/trace.h"
+#include "base/contract/ids.h"
+#include "base/contract/trace.h"
 #include "fuzz/fuzz.h"
 #include "gateway/head.h"
 #include "gateway/idempotency.h"

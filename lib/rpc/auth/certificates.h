@@ -1,7 +1,7 @@
 /*
  * certificates.h - the certificates of tls+tcp:// follow their files while the process runs.
  *
- * The three files (tls.h) are looked at when they change (base/notice.h), and read at once when
+ * The three files (tls.h) are looked at when they change (base/program/file.h), and read at once when
  * somebody asks.  They cannot be replaced in one moment, so what changed without a signal is
  * only taken when it has stood still from one look to the next.  Refused, and told with the
  * file and the reason: what cannot be read or is no PEM, a key that is not the certificate's,

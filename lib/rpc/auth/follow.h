@@ -1,7 +1,7 @@
 /*
  * follow.h - a list of callers or services that follows its file while the process runs.
  *
- * The file is looked at when it changes (base/notice.h).  When it has then stood still from
+ * The file is looked at when it changes (base/program/file.h).  When it has then stood still from
  * one look to the next (nobody is writing it), it is read.  A list that cannot be read is
  * logged, and the last good one stays in force until the file changes again: an editor's
  * mistake shuts nobody out.

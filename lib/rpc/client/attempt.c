@@ -54,7 +54,7 @@ static void end_closed(struct call *call)
 
 void call_unsent(struct call *call, int result)
 {
-    if (cancel_asked(&call->cancel)) {
+    if (cancel_requested(&call->cancel)) {
         end_cancelled(call, false);
     } else if (atomic_load(&call->channel->closing)) {
         end_closed(call);
@@ -71,7 +71,7 @@ void call_unsent(struct call *call, int result)
 
 void call_lost(struct call *call, int result)
 {
-    if (cancel_asked(&call->cancel)) {
+    if (cancel_requested(&call->cancel)) {
         end_cancelled(call, true);
     } else if (atomic_load(&call->channel->closing)) {
         end_closed(call);
@@ -145,7 +145,7 @@ static nng_msg *seal_attempt(struct call *call, int64_t left_ms)
  */
 static struct endpoint *pick(struct channel *channel)
 {
-    uint64_t moment = cork_moment();
+    uint64_t moment = cork_id();
     struct endpoint *e = channel->latest;
 
     if (moment != 0 && moment == channel->moment && atomic_load(&e->connected) != 0 &&
@@ -190,7 +190,7 @@ void call_attempt(struct call *call)
         call_finish(call, call_cancelled_error(), NULL, false);
         return;
     }
-    if (cancel_asked(&call->cancel)) {
+    if (cancel_requested(&call->cancel)) {
         call_finish(call, call_called_off(), NULL, false);
         return;
     }
@@ -212,7 +212,7 @@ void call_attempt(struct call *call)
     call->answer_by_ms = clock_monotonic_ms() + answer_wait_ms(call, left);
     atomic_fetch_add(&channel->inside, 1); /* once in its lane the call may end */
     pthread_mutex_lock(&call->lock);
-    bool cancelled_meanwhile = cancel_asked(&call->cancel);
+    bool cancelled_meanwhile = cancel_requested(&call->cancel);
     if (!cancelled_meanwhile) {
         call->frame = frame;
         lane_add(lane, call);

@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/contract/ids.h"
+#include "base/contract/trace.h"
 #include "base/failpoint.h"
-#include "base/ids.h"
-#include "base/trace.h"
 #include "rpc/common/timer.h"
 
 enum {
@@ -268,7 +268,7 @@ void channel_cancel(struct channel *channel, channel_ticket ticket)
         return;
     }
     pthread_mutex_lock(&call->lock);
-    if (cancel_ask(&call->cancel, ticket >> TICKET_INDEX_BITS)) {
+    if (cancel_request(&call->cancel, ticket >> TICKET_INDEX_BITS)) {
         lane_cancel(call);
         nng_aio_cancel(call->pause);
     }

@@ -249,7 +249,7 @@ static void on_sent(struct carrier *carrier)
     TAILQ_FOREACH (call, &carrier->calls, beside) {
         call->place = LANE_SENT;
         lane->sent++;
-        if (cancel_asked(&call->cancel))
+        if (cancel_requested(&call->cancel))
             sweeper_want(&lane->channel->sweeper, 0);
     }
     nng_aio_set_timeout(carrier->aio, NNG_DURATION_INFINITE);

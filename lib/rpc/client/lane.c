@@ -177,7 +177,7 @@ static void sweep_list(struct sweep *sweep, struct calls *list)
         next = TAILQ_NEXT(call, beside);
         bool gone = list == &sweep->lane->adrift && call->pipe != sweep->lane->pipe;
         bool late = call->answer_by_ms <= sweep->now_ms;
-        if (!gone && !late && !sweep->all && !cancel_asked(&call->cancel)) {
+        if (!gone && !late && !sweep->all && !cancel_requested(&call->cancel)) {
             if (call->answer_by_ms < sweep->next_ms)
                 sweep->next_ms = call->answer_by_ms;
             continue;

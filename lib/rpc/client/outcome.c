@@ -148,7 +148,7 @@ void call_retry(struct call *call)
     }
     counter_add(call->channel->retries, 1);
     pthread_mutex_lock(&call->lock);
-    bool cancelled_meanwhile = cancel_asked(&call->cancel);
+    bool cancelled_meanwhile = cancel_requested(&call->cancel);
     if (!cancelled_meanwhile)
         nng_sleep_aio((nng_duration)pause, call->pause);
     pthread_mutex_unlock(&call->lock);

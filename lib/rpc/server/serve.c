@@ -16,9 +16,9 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/contract/ids.h"
 #include "base/cork.h"
 #include "base/failpoint.h"
-#include "base/ids.h"
 #include "base/log.h"
 #include "rpc/common/timer.h"
 
@@ -140,7 +140,7 @@ unsigned serving_cancel(struct rpc_call *by, const char *id)
         struct rpc_call *call = &server->calls[i];
         uint64_t token = cancel_token(&call->cancel);
         if (token != 0 && call != by && atomic_load(&call->owner) == owner)
-            count += cancel_ask(&call->cancel, token);
+            count += cancel_request(&call->cancel, token);
     }
     return count;
 }
@@ -152,7 +152,7 @@ void serving_cancel_pipe(struct rpc_server *server, uint32_t pipe)
         struct rpc_call *call = &server->calls[i];
         uint64_t token = cancel_token(&call->cancel);
         if (token != 0 && atomic_load(&call->pipe_id) == pipe)
-            cancel_ask(&call->cancel, token);
+            cancel_request(&call->cancel, token);
     }
 }
 

@@ -19,9 +19,9 @@
 
 #include "base/arena.h"
 #include "base/cancel.h"
+#include "base/contract/trace.h"
 #include "base/err.h"
 #include "base/metrics.h"
-#include "base/trace.h"
 #include "rpc/auth/keys.h"
 #include "rpc/auth/tls.h"
 #include "rpc/wire/bounds.h"
@@ -87,7 +87,7 @@ int64_t rpc_call_deadline(const struct rpc_call *call); /* clock_monotonic_ms */
 const char *rpc_call_id(const struct rpc_call *call);
 const char *rpc_call_caller(const struct rpc_call *call);
 
-/* Takes our place in the call's trace (base/trace.h), for the calls we make to serve it. */
+/* Takes our place in the call's trace (base/contract/trace.h), for the calls we make to serve it. */
 void rpc_call_trace(const struct rpc_call *call, struct trace *out);
 
 /* The caller's metadata of that key; NULL when there is none. */

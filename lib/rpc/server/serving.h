@@ -14,7 +14,7 @@
 #include <sys/queue.h>
 
 #include "base/cancel.h"
-#include "base/ids.h"
+#include "base/contract/ids.h"
 #include "rpc/auth/rejections.h"
 #include "rpc/common/stats.h"
 #include "rpc/nng_defects/watch.h"

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "base/process.h"
+#include "base/program/process.h"
 #include "rpc/auth/certificates.h"
 #include "rpc/auth/follow.h"
 #include "rpc/auth/key.h"

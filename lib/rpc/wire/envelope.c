@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/ids.h"
-#include "base/trace.h"
+#include "base/contract/ids.h"
+#include "base/contract/trace.h"
 
 /* For who was turned away by a full queue that knows no better. */
 enum { RETRY_OVERLOADED_MS = 100 };

@@ -1,7 +1,7 @@
 /* stock_test.c - the promises of inventory/stock.h, against PostgreSQL. */
 #include "unit/db/scoped.h"
 
-#include "base/cursor.h"
+#include "base/contract/cursor.h"
 #include "inventory/stock.h"
 
 enum { LINES_MAX = 4, TTL_MS = 900000 };

@@ -1,7 +1,7 @@
 /* checkouts_test.c - the promises of orchestrator/orders.h, against PostgreSQL. */
 #include "unit/db/scoped.h"
 
-#include "base/cursor.h"
+#include "base/contract/cursor.h"
 #include "db/wait.h"
 #include "orchestrator/orders.h"
 
