@@ -11,8 +11,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "http/answer.h"
-#include "http/loop.h"
 #include "http/tls.h"
 
 enum {

@@ -21,10 +21,9 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-#include "http/addresses.h"
 #include "http/body.h"
-#include "http/server.h"
-#include "http/timers.h"
+#include "http/listen.h"
+#include "http/loop.h"
 
 enum connection_state {
     CONNECTION_HANDSHAKE,

@@ -24,7 +24,117 @@
 #include <string.h>
 #include <strings.h>
 
-#include "http/reason.h"
+/* How large the parts of one request may be. */
+struct http_limits {
+    size_t head;    /* bytes from the method to the empty line, both included */
+    size_t target;  /* bytes of the request target */
+    size_t fields;  /* header fields, at most HTTP_FIELDS_MAX */
+    size_t body;    /* bytes of a body, without chunk framing */
+    size_t discard; /* bytes of a refused body that are read before the answer */
+};
+
+/*
+ *    name                 status  ends   sentence; %zu is the limit in the last column
+ */
+/* clang-format off */
+#define HTTP_REASONS(X)                                                                    \
+    /* the request line */                                                                 \
+    X(REQUEST_LINE,          400, true,                                                    \
+      "The request line is not method, target and version with one space between them.",   \
+      none)                                                                                \
+    X(VERSION,               505, true,                                                    \
+      "The protocol version is not supported; send HTTP/1.1.", none)                       \
+    X(CONNECT,               501, true,                                                    \
+      "CONNECT is not served here; this is not a proxy.", none)                            \
+    X(TARGET,                400, true,                                                    \
+      "The request target is not a path, an http URI or *, as RFC 9112 has them.", none)   \
+    X(TARGET_ENCODING,       400, true,                                                    \
+      "The request target has a % that two hexadecimal digits do not follow.", none)       \
+    X(TARGET_TOO_LONG,       414, true,                                                    \
+      "The request target may be at most %zu bytes.", target)                              \
+    /* lines and fields */                                                                 \
+    X(LINE_END,              400, true,                                                    \
+      "A line of the head does not end with CRLF.", none)                                  \
+    X(CONTROL,               400, true,                                                    \
+      "The head has a control character.", none)                                           \
+    X(FOLDED,                400, true,                                                    \
+      "A line of the head begins with a blank; folded lines are not taken.", none)         \
+    X(FIELD_NAME,            400, true,                                                    \
+      "A header field has no name that is a token, directly followed by a colon.", none)   \
+    X(TOO_MANY_FIELDS,       431, true,                                                    \
+      "The request may have at most %zu header fields.", fields)                           \
+    X(HEAD_TOO_LARGE,        431, true,                                                    \
+      "The request line and the header fields may be at most %zu bytes together.", head)   \
+    X(INCOMPLETE,            400, true,                                                    \
+      "The request ended before it was complete.", none)                                   \
+    X(TIMEOUT,               408, true,                                                    \
+      "The request was not complete in time.", none)                                       \
+    /* whom it is for, and where it ends */                                                \
+    X(HOST_MISSING,          400, true,                                                    \
+      "The Host header field is missing.", none)                                           \
+    X(HOST_TWICE,            400, true,                                                    \
+      "The Host header field came more than once.", none)                                  \
+    X(HOST,                  400, true,                                                    \
+      "The Host header field is not a host with an optional port, as RFC 3986 has it.",    \
+      none)                                                                                \
+    X(LENGTH,                400, true,                                                    \
+      "Content-Length is not one number in decimal digits.", none)                         \
+    X(LENGTH_TWICE,          400, true,                                                    \
+      "Content-Length came more than once.", none)                                         \
+    X(LENGTH_AND_ENCODING,   400, true,                                                    \
+      "Content-Length and Transfer-Encoding came together.", none)                         \
+    X(ENCODING_TWICE,        400, true,                                                    \
+      "Transfer-Encoding came more than once.", none)                                      \
+    X(ENCODING_NOT_LAST,     400, true,                                                    \
+      "The last transfer coding is not chunked, so the body has no certain end.", none)    \
+    X(ENCODING_UNKNOWN,      501, true,                                                    \
+      "The only transfer coding served is chunked, alone.", none)                          \
+    X(ENCODING_IN_1_0,       400, true,                                                    \
+      "Transfer-Encoding cannot be used with HTTP/1.0.", none)                             \
+    X(EXPECTATION,           417, true,                                                    \
+      "The only expectation met is 100-continue.", none)                                   \
+    /* the body */                                                                         \
+    X(CHUNK_SIZE,            400, true,                                                    \
+      "A chunk does not begin with its size in at most 15 hexadecimal digits.", none)      \
+    X(CHUNK_EXTENSION,       400, true,                                                    \
+      "A chunk extension is malformed or too long.", none)                                 \
+    X(CHUNK_END,             400, true,                                                    \
+      "A chunk's data is not followed by CRLF.", none)                                     \
+    X(TRAILER,               400, true,                                                    \
+      "The trailer section is malformed or too long.", none)                               \
+    X(BODY_TOO_LARGE,        413, false,                                                   \
+      "The body may be at most %zu bytes.", body)                                          \
+    X(NO_MEMORY,             503, true,                                                    \
+      "The server has no memory for the request just now.", none)                          \
+    /* the connection */                                                                   \
+    X(PLAIN_ON_TLS,          400, true,                                                    \
+      "This port speaks TLS; use https.", none)                                            \
+    X(TOO_MANY_CONNECTIONS,  429, true,                                                    \
+      "Your address has %zu connections open already, as many as it may have.",            \
+      connections)
+/* clang-format on */
+
+enum http_reason {
+    HTTP_OK,   /* no refusal: what was asked for is complete */
+    HTTP_MORE, /* no refusal yet: more bytes are needed */
+#define X(name, status, ends, sentence, limit) HTTP_##name,
+    HTTP_REASONS(X)
+#undef X
+        HTTP_REASONS_COUNT
+};
+
+/* The HTTP status of a refusal. */
+unsigned http_reason_status(enum http_reason reason);
+
+/* Whether no other request may follow on the connection. */
+bool http_reason_ends(enum http_reason reason);
+
+/* Writes the sentence with its limit, cut to `size` bytes with the NUL.  per_address: what
+ * TOO_MANY_CONNECTIONS names. */
+void http_reason_sentence(enum http_reason reason, const struct http_limits *limits,
+                          size_t per_address, char *out, size_t size);
+
+/* ---- the head ---- */
 
 enum { HTTP_FIELDS_MAX = 100 };
 

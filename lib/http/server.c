@@ -10,14 +10,12 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/cork.h"
 #include "base/log.h"
-#include "http/listen.h"
-#include "http/loop.h"
+#include "http/connection.h"
 
 enum {
     UNSEEN_MAX = 64,       /* rounds with events left over, before deadlines count */
@@ -28,46 +26,10 @@ enum {
     LINGER_MS = 5000,      /* for a client to read an answer and close */
     CLOSE_WAIT_MS = 1000,  /* for those that linger when the server ends */
     OVER_LIMIT_MS = 2000,  /* for the request of one past its address's limit */
-    DROPPED_LOG_MS = 1000, /* between two log lines on those closed without a byte */
 };
 
 static _Thread_local struct http_server
     *this_loop; /* the server this thread is the loop of */
-
-/* ---- what connections use ---- */
-
-struct arena *loop_arena_take(struct http_server *s)
-{
-    return s->arenas_kept > 0 ? s->arenas[--s->arenas_kept]
-                              : arena_new(s->config.arena_max);
-}
-
-void loop_arena_give(struct http_server *s, struct arena *arena)
-{
-    if (s->arenas_kept == LOOP_ARENAS) {
-        arena_free(arena);
-        return;
-    }
-    arena_reset(arena);
-    s->arenas[s->arenas_kept++] = arena;
-}
-
-const char *loop_date(struct http_server *s)
-{
-    struct tm utc;
-
-    if (s->date_looked_ms == s->now_ms)
-        return s
-            ->date; /* asking the clock for each answer would cost more than the line */
-    s->date_looked_ms = s->now_ms;
-    time_t seconds = (time_t)(clock_wall_ms() / 1000);
-    if (seconds != s->date_of && gmtime_r(&seconds, &utc) != NULL) {
-        /* The C locale's names, as no program here sets another. */
-        strftime(s->date, sizeof s->date, "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &utc);
-        s->date_of = seconds;
-    }
-    return s->date;
-}
 
 /* ---- waking the loop ---- */
 
@@ -124,18 +86,6 @@ static void take_answers(struct http_server *s)
 }
 
 /* ---- accepting ---- */
-
-void loop_drop(struct http_server *s, int fd, const char *reason)
-{
-    s->config.handler->on_dropped(s->config.arg);
-    close(fd);
-    s->dropped++;
-    if (s->now_ms < s->dropped_log_ms)
-        return;
-    s->dropped_log_ms = s->now_ms + DROPPED_LOG_MS;
-    log_line(LOG_WARN, "connections_dropped", "reason=%s per_address_max=%u total=%llu",
-             reason, s->config.per_address_max, (unsigned long long)s->dropped);
-}
 
 static void take_client(struct http_server *s, int fd,
                         const struct sockaddr_storage *from)

@@ -1,9 +1,16 @@
-/* timers.c - see timers.h. */
-#include "http/timers.h"
+/* loop.c - see loop.h. */
+#include "http/loop.h"
 
 #include <assert.h>
 #include <limits.h>
-#include <stddef.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+enum { DROPPED_LOG_MS = 1000 }; /* between two log lines about dropped connections */
+
+/* ---- timers ---- */
 
 void timers_init(struct timers *t, const int64_t *after_ms, unsigned kinds)
 {
@@ -81,4 +88,51 @@ int timers_wait_ms(const struct timers *t, int64_t now_ms)
     if (next <= now_ms)
         return 0;
     return next - now_ms < INT_MAX ? (int)(next - now_ms) : INT_MAX;
+}
+
+/* ---- what connections share ---- */
+
+struct arena *loop_arena_take(struct http_server *s)
+{
+    return s->arenas_kept > 0 ? s->arenas[--s->arenas_kept]
+                              : arena_new(s->config.arena_max);
+}
+
+void loop_arena_give(struct http_server *s, struct arena *arena)
+{
+    if (s->arenas_kept == LOOP_ARENAS) {
+        arena_free(arena);
+        return;
+    }
+    arena_reset(arena);
+    s->arenas[s->arenas_kept++] = arena;
+}
+
+const char *loop_date(struct http_server *s)
+{
+    struct tm utc;
+
+    if (s->date_looked_ms == s->now_ms)
+        return s
+            ->date; /* asking the clock for each answer would cost more than the line */
+    s->date_looked_ms = s->now_ms;
+    time_t seconds = (time_t)(clock_wall_ms() / 1000);
+    if (seconds != s->date_of && gmtime_r(&seconds, &utc) != NULL) {
+        /* The C locale's names, as no program here sets another. */
+        strftime(s->date, sizeof s->date, "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &utc);
+        s->date_of = seconds;
+    }
+    return s->date;
+}
+
+void loop_drop(struct http_server *s, int fd, const char *reason)
+{
+    s->config.handler->on_dropped(s->config.arg);
+    close(fd);
+    s->dropped++;
+    if (s->now_ms < s->dropped_log_ms)
+        return;
+    s->dropped_log_ms = s->now_ms + DROPPED_LOG_MS;
+    log_line(LOG_WARN, "connections_dropped", "reason=%s per_address_max=%u total=%llu",
+             reason, s->config.per_address_max, (unsigned long long)s->dropped);
 }
