@@ -6,9 +6,8 @@
 #include "base/text.h"
 
 enum {
-    LINES_MAX = 192, /* bytes of all lines but the answer's own fields */
-    BODY_INLINE =
-        2048, /* a shorter body is copied: one buffer costs less to send than two */
+    LINES_MAX = 192,    /* bytes of all lines except the answer's own fields */
+    BODY_INLINE = 2048, /* up to this a body is copied: sending one buffer is cheaper */
 };
 
 /* RFC 9110, 15, and RFC 6585; the phrase may be empty (RFC 9112, 4). */

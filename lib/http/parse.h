@@ -1,20 +1,19 @@
 /*
- * parse.h - the bytes of a request's head become a request, or a named reason why not.
+ * parse.h - parses the head of a request, or names the reason to refuse it.
  *
- * A pure function over the bytes received so far: it keeps no state, allocates nothing
- * and changes nothing.  It is as strict as RFC 9112 and RFC 9110 allow:
+ * A pure function over the bytes received so far, without state or allocations.  It is as
+ * strict as RFC 9112 and RFC 9110 allow:
  *
  *   - lines end with CRLF, are never folded and hold no control characters;
- *   - names and methods are tokens; one space stands between the parts of the first line;
- *   - exactly one rule tells where the body ends;
+ *   - names and methods are tokens; one space separates the parts of the first line;
+ *   - exactly one rule determines where the body ends;
  *   - the target is in origin, absolute or asterisk form (RFC 9112, 3.2), and its
  *     percent-encoding is complete; Host follows RFC 3986, 3.2.2, without userinfo.
  *
- * One thing is taken that no URI may hold: in a query, [ \ ] ^ ` { | and }, which browsers
- * do not encode (WHATWG URL, query percent-encode set).
+ * One exception: a query may hold [ \ ] ^ ` { | and }, which no URI may, but browsers do not
+ * encode (WHATWG URL, query percent-encode set).
  *
- * What is refused is refused at the first line that shows it, however the bytes were cut
- * on their way.
+ * A request is refused at the first bad line, however the bytes were split in transit.
  */
 #pragma once
 
@@ -24,17 +23,21 @@
 #include <string.h>
 #include <strings.h>
 
-/* How large the parts of one request may be. */
+/* Maximal sizes of the parts of one request. */
 struct http_limits {
-    size_t head;    /* bytes from the method to the empty line, both included */
-    size_t target;  /* bytes of the request target */
-    size_t fields;  /* header fields, at most HTTP_FIELDS_MAX */
-    size_t body;    /* bytes of a body, without chunk framing */
-    size_t discard; /* bytes of a refused body that are read before the answer */
+    size_t head;   /* bytes from the method to the empty line, both included */
+    size_t target; /* bytes of the request target */
+    size_t fields; /* header fields, at most HTTP_FIELDS_MAX */
+    size_t body;   /* bytes of a body, without chunk framing */
+    size_t
+        discard; /* bytes of a refused body that are read and discarded before the answer */
 };
 
 /*
- *    name                 status  ends   sentence; %zu is the limit in the last column
+ * Why a request is refused before it reaches a handler.  A connection ends when it is not certain
+ * where the next request begins.
+ *
+ *    name                 status  ends   sentence for the client; %zu is the limit in the last column
  */
 /* clang-format off */
 #define HTTP_REASONS(X)                                                                    \
@@ -69,7 +72,7 @@ struct http_limits {
       "The request ended before it was complete.", none)                                   \
     X(TIMEOUT,               408, true,                                                    \
       "The request was not complete in time.", none)                                       \
-    /* whom it is for, and where it ends */                                                \
+    /* the host, and where the request ends */                                            \
     X(HOST_MISSING,          400, true,                                                    \
       "The Host header field is missing.", none)                                           \
     X(HOST_TWICE,            400, true,                                                    \
@@ -115,8 +118,8 @@ struct http_limits {
 /* clang-format on */
 
 enum http_reason {
-    HTTP_OK,   /* no refusal: what was asked for is complete */
-    HTTP_MORE, /* no refusal yet: more bytes are needed */
+    HTTP_OK,   /* complete */
+    HTTP_MORE, /* more bytes are needed */
 #define X(name, status, ends, sentence, limit) HTTP_##name,
     HTTP_REASONS(X)
 #undef X
@@ -126,7 +129,7 @@ enum http_reason {
 /* The HTTP status of a refusal. */
 unsigned http_reason_status(enum http_reason reason);
 
-/* Whether no other request may follow on the connection. */
+/* Whether the connection must end. */
 bool http_reason_ends(enum http_reason reason);
 
 /* Writes the sentence with its limit, cut to `size` bytes with the NUL.  per_address: what
@@ -152,42 +155,40 @@ struct http_field {
 /* All texts point into the parsed bytes. */
 struct http_head {
     struct http_text method; /* a token; case matters */
-    struct http_text target; /* as it came; printable ASCII without '"' */
-    struct http_text path;   /* begins with '/'; empty for one of the whole server */
+    struct http_text target; /* as received; printable ASCII without '"' */
+    struct http_text path;   /* begins with '/'; empty when `asterisk` */
     struct http_text query;  /* behind the '?'; empty when there is none */
-    struct http_text host;   /* host and port: the target's own before the Host field's */
-    bool asterisk;           /* of the whole server: OPTIONS *, or OPTIONS http://host */
-    bool http_1_0;           /* to be answered and closed */
-    bool close;              /* HTTP/1.0, or the client asked for it */
-    bool expects_continue;   /* waits for 100 before it sends the body */
-    bool chunked;            /* the body is */
-    int64_t length;          /* of the body by Content-Length; -1: there was none */
-    size_t size;             /* bytes of the head: the body begins behind them */
-    size_t count;            /* of the fields, in the order in which they came */
+    struct http_text host;   /* host and port, from the target or else from Host */
+    bool asterisk;         /* about the whole server: OPTIONS *, or OPTIONS http://host */
+    bool http_1_0;         /* answer and close */
+    bool close;            /* HTTP/1.0, or Connection: close */
+    bool expects_continue; /* the client waits for 100 before it sends the body */
+    bool chunked;          /* the body is chunked */
+    int64_t length;        /* Content-Length; -1: absent */
+    size_t size;           /* bytes of the head; the body follows */
+    size_t count;          /* of the fields, in the order received */
     struct http_field fields[HTTP_FIELDS_MAX];
 };
 
 /*
  * Parses the head at the beginning of `bytes`.  One empty line before it is skipped.
  *
- * HTTP_OK: *out is filled.  HTTP_MORE: not complete yet; ask again with more bytes, which
- * is only worth it once another LF has come or limits->head bytes are there.  Any other
- * reason is final.  Whatever it returns, method is set if it could be read, and target if
- * the first line was good; else they are empty.
+ * HTTP_OK: *out is filled.  HTTP_MORE: incomplete; call again once another LF or limits->head
+ * bytes were received.  Any other reason is final.  In every case method is set if it could be
+ * read, and target if the first line was good; else they are empty.
  */
 enum http_reason http_parse(const char *bytes, size_t size,
                             const struct http_limits *limits, struct http_head *out);
 
-/* Whether two texts are equal, ASCII letters without case; the second is a C string.  Here,
- * so that the length of a constant is one, too. */
+/* Whether the text equals the C string, ignoring ASCII case.  Inline, so that the length of a
+ * constant is a constant. */
 static inline bool http_text_is(struct http_text text, const char *string)
 {
     return text.size == strlen(string) && strncasecmp(text.at, string, text.size) == 0;
 }
 
-/* Whether the byte may stand in a token (RFC 9110, 5.6.2). */
+/* Whether a token may hold the byte (RFC 9110, 5.6.2). */
 bool http_token_byte(unsigned char byte);
 
-/* Whether the byte may stand in a field's value: all but control characters other than
- * HTAB (RFC 9110, 5.5). */
+/* Whether a field value may hold it: no control character but HTAB (RFC 9110, 5.5). */
 bool http_value_byte(unsigned char byte);
