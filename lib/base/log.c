@@ -12,7 +12,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -321,43 +320,21 @@ struct arguments {
     va_list list;
 };
 
-/* size: the length modifier's letter, 'L' for ll, 0 for none. */
-static int64_t take_signed(struct arguments *arguments, char size)
+/* size: the length modifier's letter, 'L' for ll, 0 for none or h, which is promoted.  The bits
+ * of an unsigned argument. */
+static int64_t take_integer(struct arguments *arguments, char size, bool is_signed)
 {
     switch (size) {
     case 'l':
+    case 'z':
         return va_arg(arguments->list, long);
     case 'L':
+    case 'j':
         return va_arg(arguments->list, long long);
-    case 'z':
-        return va_arg(arguments->list, ssize_t);
-    case 'j':
-        return va_arg(arguments->list, intmax_t);
     default:
-        return va_arg(arguments->list, int); /* also h, which was promoted */
+        return is_signed ? va_arg(arguments->list, int)
+                         : (int64_t)va_arg(arguments->list, unsigned);
     }
-}
-
-static uint64_t take_unsigned(struct arguments *arguments, char size)
-{
-    switch (size) {
-    case 'l':
-        return va_arg(arguments->list, unsigned long);
-    case 'L':
-        return va_arg(arguments->list, unsigned long long);
-    case 'z':
-        return va_arg(arguments->list, size_t);
-    case 'j':
-        return va_arg(arguments->list, uintmax_t);
-    default:
-        return va_arg(arguments->list, unsigned);
-    }
-}
-
-static void add_text(struct value *value, const char *text, size_t most)
-{
-    if (text != NULL)
-        add(value, text, strnlen(text, most));
 }
 
 static void add_signed(struct value *value, int64_t number)
@@ -406,6 +383,7 @@ static const char *convert(const char *at, struct arguments *arguments,
                            struct value *value)
 {
     char size = '\0', c;
+    const char *text;
     size_t most;
 
     at = take_precision(at, arguments, &most);
@@ -414,14 +392,15 @@ static const char *convert(const char *at, struct arguments *arguments,
     value->is_number = false;
     switch (*at) {
     case 's':
-        add_text(value, va_arg(arguments->list, const char *), most);
+        text = va_arg(arguments->list, const char *);
+        add(value, text, text == NULL ? 0 : strnlen(text, most));
         break;
     case 'd':
-        add_signed(value, take_signed(arguments, size));
+        add_signed(value, take_integer(arguments, size, true));
         break;
     case 'u':
     case 'x':
-        add_unsigned(value, take_unsigned(arguments, size), *at == 'x');
+        add_unsigned(value, (uint64_t)take_integer(arguments, size, false), *at == 'x');
         break;
     case 'c':
         c = (char)va_arg(arguments->list, int);

@@ -66,24 +66,16 @@ void text_string_of(struct text *text, const char *value, size_t size)
     const unsigned char *at = (const unsigned char *)value;
 
     text_raw(text, "\"");
-    while (size > 0) {
-        size_t run = 0;
-        while (run < size && plain(at[run]))
+    for (size_t run; size > 0; at += run, size -= run) {
+        for (run = 0; run < size && plain(at[run]);)
             run++;
-        text_raw_of(text, (const char *)at, run);
-        at += run;
-        size -= run;
-        if (size == 0)
-            break;
-        size_t length = utf8_length(at, size);
-        if (length > 1)
-            text_raw_of(text, (const char *)at, length);
-        else if (length == 1)
+        if (run > 0 || (run = utf8_length(at, size)) > 1)
+            text_raw_of(text, (const char *)at, run);
+        else if (run == 1)
             append_escaped(text, *at);
         else
             text_raw(text, "\xef\xbf\xbd");
-        at += length > 0 ? length : 1;
-        size -= length > 0 ? length : 1;
+        run = run > 0 ? run : 1;
     }
     text_raw(text, "\"");
 }

@@ -21,47 +21,29 @@ enum {
 
 #define ALPHA_UNRESERVED (TOKEN | PATH | NAME | TARGET)
 
+/* clang-format off */
 static const unsigned char CLASS[256] = {
     ['0' ... '9'] = ALPHA_UNRESERVED | DIGIT | HEX,
-    ['A' ... 'F'] = ALPHA_UNRESERVED | HEX,
-    ['G' ... 'Z'] = ALPHA_UNRESERVED,
-    ['a' ... 'f'] = ALPHA_UNRESERVED | HEX,
-    ['g' ... 'z'] = ALPHA_UNRESERVED,
+    ['A' ... 'F'] = ALPHA_UNRESERVED | HEX,  ['G' ... 'Z'] = ALPHA_UNRESERVED,
+    ['a' ... 'f'] = ALPHA_UNRESERVED | HEX,  ['g' ... 'z'] = ALPHA_UNRESERVED,
     /* unreserved */
-    ['-'] = ALPHA_UNRESERVED,
-    ['.'] = ALPHA_UNRESERVED,
-    ['_'] = ALPHA_UNRESERVED,
-    ['~'] = ALPHA_UNRESERVED,
+    ['-'] = ALPHA_UNRESERVED,  ['.'] = ALPHA_UNRESERVED,
+    ['_'] = ALPHA_UNRESERVED,  ['~'] = ALPHA_UNRESERVED,
     /* sub-delims */
-    ['!'] = ALPHA_UNRESERVED,
-    ['$'] = ALPHA_UNRESERVED,
-    ['&'] = ALPHA_UNRESERVED,
-    ['\''] = ALPHA_UNRESERVED,
-    ['*'] = ALPHA_UNRESERVED,
-    ['+'] = ALPHA_UNRESERVED,
-    ['('] = PATH | NAME | TARGET,
-    [')'] = PATH | NAME | TARGET,
-    [','] = PATH | NAME | TARGET,
-    [';'] = PATH | NAME | TARGET,
+    ['!'] = ALPHA_UNRESERVED,  ['$'] = ALPHA_UNRESERVED,  ['&'] = ALPHA_UNRESERVED,
+    ['\''] = ALPHA_UNRESERVED, ['*'] = ALPHA_UNRESERVED,  ['+'] = ALPHA_UNRESERVED,
+    ['('] = PATH | NAME | TARGET,  [')'] = PATH | NAME | TARGET,
+    [','] = PATH | NAME | TARGET,  [';'] = PATH | NAME | TARGET,
     ['='] = PATH | NAME | TARGET,
-    /* the rest of a path */
-    [':'] = PATH | TARGET,
-    ['@'] = PATH | TARGET,
-    ['/'] = PATH | TARGET,
-    ['?'] = TARGET,
-    ['%'] = TOKEN | TARGET,
+    /* the rest of a path or target */
+    [':'] = PATH | TARGET,  ['@'] = PATH | TARGET,  ['/'] = PATH | TARGET,
+    ['?'] = TARGET,         ['%'] = TOKEN | TARGET,
     /* the rest of a token */
-    ['#'] = TOKEN,
-    ['^'] = TOKEN | QUERY,
-    ['`'] = TOKEN | QUERY,
-    ['|'] = TOKEN | QUERY,
+    ['#'] = TOKEN,  ['^'] = TOKEN | QUERY,  ['`'] = TOKEN | QUERY,  ['|'] = TOKEN | QUERY,
     /* the rest of a query */
-    ['['] = QUERY,
-    ['\\'] = QUERY,
-    [']'] = QUERY,
-    ['{'] = QUERY,
-    ['}'] = QUERY,
+    ['['] = QUERY,  ['\\'] = QUERY,  [']'] = QUERY,  ['{'] = QUERY,  ['}'] = QUERY,
 };
+/* clang-format on */
 
 static bool is(char byte, unsigned class)
 {
@@ -399,30 +381,20 @@ static enum http_reason on_expect(struct http_text value, struct http_head *head
     return head->expects_continue ? HTTP_OK : HTTP_EXPECTATION;
 }
 
-/* Switches on the length first: most fields are none of these. */
 static enum http_reason look_at_field(const struct http_field *field, struct framing *f,
                                       struct http_head *head)
 {
-    switch (field->name.size) {
-    case 4:
-        return http_text_is(field->name, "Host") ? on_host(field->value, f) : HTTP_OK;
-    case 6:
-        return http_text_is(field->name, "Expect") ? on_expect(field->value, head)
-                                                   : HTTP_OK;
-    case 10:
-        if (http_text_is(field->name, "Connection"))
-            on_connection(field->value, head);
-        return HTTP_OK;
-    case 14:
-        return http_text_is(field->name, "Content-Length") ? on_length(field->value, head)
-                                                           : HTTP_OK;
-    case 17:
-        return http_text_is(field->name, "Transfer-Encoding")
-                   ? on_encoding(field->value, f)
-                   : HTTP_OK;
-    default:
-        return HTTP_OK;
-    }
+    if (http_text_is(field->name, "Host"))
+        return on_host(field->value, f);
+    if (http_text_is(field->name, "Expect"))
+        return on_expect(field->value, head);
+    if (http_text_is(field->name, "Connection"))
+        on_connection(field->value, head);
+    if (http_text_is(field->name, "Content-Length"))
+        return on_length(field->value, head);
+    if (http_text_is(field->name, "Transfer-Encoding"))
+        return on_encoding(field->value, f);
+    return HTTP_OK;
 }
 
 /* Rules over several fields. */

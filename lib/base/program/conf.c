@@ -96,24 +96,25 @@ static struct err take_argument(struct conf_source *source, const char *name,
                                 size_t length, const char *value)
 {
     const struct conf_table *table = source->table;
-    const bool config = length == 6 && strncmp(name, "config", 6) == 0;
-    int row = config ? -1 : find_row(table, name, length, false);
+    const bool is_config = length == 6 && strncmp(name, "config", 6) == 0;
+    int row = is_config ? -1 : find_row(table, name, length, false);
 
-    if (!config && row < 0)
+    if (is_config ? source->file != NULL : row >= 0 && source->values[row] != NULL)
+        return err_make(ERR_INVALID_ARGUMENT, "--%.*s is given twice; keep one of them",
+                        (int)length, name);
+    if (is_config) {
+        source->file = value;
+        return ERR_NONE;
+    }
+    if (row < 0)
         return err_make(ERR_INVALID_ARGUMENT, "%s does not know --%.*s; see --help",
                         table->program, (int)length, name);
-    if (!config && table->rows[row].type == CONF_SECRET)
+    if (table->rows[row].type == CONF_SECRET)
         return err_make(ERR_INVALID_ARGUMENT,
                         "--%.*s is a secret and would show in the process list; put it "
                         "into the --config file or the environment",
                         (int)length, name);
-    if (config ? source->file != NULL : source->values[row] != NULL)
-        return err_make(ERR_INVALID_ARGUMENT, "--%.*s is given twice; keep one of them",
-                        (int)length, name);
-    if (!config)
-        return give(source, row, value, "the command line");
-    source->file = value;
-    return ERR_NONE;
+    return give(source, row, value, "the command line");
 }
 
 static struct err read_arguments(struct conf_source *source, int argc, char **argv)

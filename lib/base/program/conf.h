@@ -36,23 +36,17 @@ struct conf_row {
 };
 
 /* A row for a field of `struct settings`, named as the field. */
+#define CONF_ROW(field, type, fallback, least, most, help)                               \
+    {                                                                                    \
+#field, type, offsetof(struct settings, field), fallback, least, most, help      \
+    }
 #define CONF_ROW_TEXT(field, fallback, help)                                             \
-    {                                                                                    \
-#field, CONF_TEXT, offsetof(struct settings, field), fallback, 0, 0, help        \
-    }
-#define CONF_ROW_SECRET(field, help)                                                     \
-    {                                                                                    \
-#field, CONF_SECRET, offsetof(struct settings, field), NULL, 0, 0, help          \
-    }
+    CONF_ROW(field, CONF_TEXT, fallback, 0, 0, help)
+#define CONF_ROW_SECRET(field, help) CONF_ROW(field, CONF_SECRET, NULL, 0, 0, help)
 #define CONF_ROW_FLAG(field, fallback, help)                                             \
-    {                                                                                    \
-#field, CONF_FLAG, offsetof(struct settings, field), fallback, 0, 0, help        \
-    }
+    CONF_ROW(field, CONF_FLAG, fallback, 0, 0, help)
 #define CONF_ROW_NUMBER(field, fallback, least, most, help)                              \
-    {                                                                                    \
-#field, CONF_NUMBER, offsetof(struct settings, field), fallback, least, most,    \
-            help                                                                         \
-    }
+    CONF_ROW(field, CONF_NUMBER, fallback, least, most, help)
 
 struct conf_table {
     const char *program; /* "inventory"; part of the environment names */
