@@ -1,9 +1,9 @@
 /*
  * attempt.js - one click, one order: the stored note of an order whose outcome is unknown.
  *
- *     begin ── note stored ───► settle ── POST, retried with the same key ──────────────► finish
- *                                  ▲                                                     │
- *                reload, crash ────┘                                 the note is removed
+ *     begin ── note stored ──► settle ── POST, retried with the same key ──► finish
+ *                                ▲                                             │
+ *               reload, crash ───┘                            the note is removed
  *
  * The note (key, cart, payment method, the cart and total shown) is stored before the first POST
  * and kept until the outcome is final.  So whatever happens to the network, the gateway or this

@@ -18,8 +18,9 @@ union address {
     struct sockaddr_in6 in6;
 };
 
-/* proto/README.md: section 1, the eight bytes that begin a connection; then a message (its first
- * byte, 1, only on ipc) of a request id (section 2) and an empty bundle (section 3). */
+/* proto/README.md: section 1, the eight bytes that begin a connection; then a message
+ * (its first byte, 1, only on ipc) of a request id (section 2) and an empty bundle
+ * (section 3). */
 static const char SP[] = {0, 'S', 'P', 0, 0, 0x30, 0, 0};
 static const char EMPTY_BUNDLE[] = {1, 0, 0, 0, 0, 0, 0, 0, 5, (char)0x80, 0, 0, 1, 2};
 static const char SSL_REQUEST[] = {0, 0, 0, 8, 0x04, (char)0xd2, 0x16, 0x2f};

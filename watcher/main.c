@@ -11,15 +11,15 @@
  *     16 + bits  processes hang: bit i is the i-th on the command line, at most six
  *     2          failure or wrong usage; the reason is on standard error
  *
- * A process hangs when it is stopped (SIGSTOP) for eight seconds, or does not answer a greeting
- * (greet.h) for four.  A process with an address is greeted every five seconds if it has worked
- * since the last greeting, else every minute.  This tests liveness, not readiness: a process
- * that is overloaded or has lost its database still answers.  A slow process, which uses the
- * processor or waits for it or for a disk, has thirty seconds.
+ * A process hangs when it is stopped (SIGSTOP) for eight seconds, or does not answer a
+ * greeting (greet.h) for four.  A process with an address is greeted every five seconds
+ * if it has worked since the last greeting, else every minute.  This tests liveness, not
+ * readiness: a process that is overloaded or has lost its database still answers.  A slow
+ * process, which uses the processor or waits for it or for a disk, has thirty seconds.
  *
- * The watcher wakes once a second and checks everything then; only the end of a process wakes it
- * at once.  After it was itself delayed, as by a suspended machine, all suspicions restart.  It
- * needs no rights except to reach the addresses.
+ * The watcher wakes once a second and checks everything then; only the end of a process
+ * wakes it at once.  After it was itself delayed, as by a suspended machine, all
+ * suspicions restart.  It needs no rights except to reach the addresses.
  */
 #include <poll.h>
 #include <stdio.h>

@@ -5,8 +5,8 @@
  *        ^                                           |
  *        +---------- answer; or continued -----------+
  *
- * A greeting costs a service a few context switches, so an idle one is greeted only once a
- * minute.
+ * A greeting costs a service a few context switches, so an idle one is greeted only once
+ * a minute.
  */
 #pragma once
 
@@ -33,11 +33,12 @@ struct process {
 /* CLOCK_BOOTTIME, which includes time suspended. */
 int64_t process_now_ms(void);
 
-/* Parses "NAME:PID:ADDRESS", which is borrowed.  False: the process has `ended`, or the reason is
- * on standard error. */
+/* Parses "NAME:PID:ADDRESS", which is borrowed.  False: the process has `ended`, or the
+ * reason is on standard error. */
 bool process_open(struct process *process, const char *argument);
 
-/* Checks the process, greets it when due unless the watcher is `ending`; true: it hangs. */
+/* Checks the process, greets it when due unless the watcher is `ending`; true: it
+ * hangs. */
 bool process_hangs(struct process *process, int64_t now_ms, bool ending);
 
 /* Whether an answer is awaited. */

@@ -2,8 +2,8 @@
  * arena.h - the memory of one request, freed in one call.
  *
  * Allocation is a pointer bump; nothing is freed individually.  An arena has a cap, so no
- * message can make a process grow without bound.  It belongs to one thread at a time and is
- * handed over together with its request.
+ * message can make a process grow without bound.  It belongs to one thread at a time and
+ * is handed over together with its request.
  */
 #pragma once
 

@@ -1,8 +1,9 @@
 /*
- * cancel.h - a lock-free cancellation flag for a slot that serves one request after another.
+ * cancel.h - a lock-free cancellation flag for a slot that serves one request after
+ * another.
  *
- * A canceller names the request by the token that it began with, so a cancellation that comes
- * late never hits the next request in the slot.
+ * A canceller names the request by the token that it began with, so a cancellation that
+ * comes late never hits the next request in the slot.
  *
  *      idle: 0 -> running: an even token, new each time -> cancelled: token | 1 -> idle: 0
  */
@@ -36,7 +37,8 @@ static inline uint64_t cancel_token(const struct cancel *cancel)
            ~(uint64_t)1;
 }
 
-/* Cancels the request with that token; false when it has ended or was cancelled before. */
+/* Cancels the request with that token; false when it has ended or was cancelled
+ * before. */
 static inline bool cancel_request(struct cancel *cancel, uint64_t token)
 {
     uint_fast64_t expected = token;

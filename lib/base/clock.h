@@ -20,7 +20,7 @@ int64_t clock_remaining_ms(int64_t deadline_ms);
 /* Initializes a condition for clock_cond_wait. */
 void clock_cond_init(pthread_cond_t *condition);
 
-/* Waits until signalled, woken spuriously or the monotonic deadline; false, without a wait,
- * when the deadline has passed.  The caller holds the lock. */
+/* Waits until signalled, woken spuriously or the monotonic deadline; false, without a
+ * wait, when the deadline has passed.  The caller holds the lock. */
 bool clock_cond_wait(pthread_cond_t *condition, pthread_mutex_t *lock,
                      int64_t deadline_ms);

@@ -96,7 +96,7 @@ enum err_money err_money_of(const char *text)
     for (int m = MONEY_NONE; text != NULL && m <= MONEY_REFUND_PENDING; m++)
         if (strcmp(MONEY[m], text) == 0)
             return (enum err_money)m;
-    return MONEY_UNTOLD;
+    return MONEY_UNKNOWN;
 }
 
 unsigned err_grpc_status(enum err_code code)

@@ -1,9 +1,10 @@
 /*
- * err.h - the one error type: a code, the possible effect of the failed call, and a message.
+ * err.h - the one error type: a code, the possible effect of the failed call, and a
+ * message.
  *
- * Errors are returned by value up to the one place that replies and logs.  The table below is
- * the only list of codes; it maps each to the wire (a gRPC status), to a storefront (an HTTP
- * status) and to a program (`reason`).
+ * Errors are returned by value up to the one place that replies and logs.  The table
+ * below is the only list of codes; it maps each to the wire (a gRPC status), to a
+ * storefront (an HTTP status) and to a program (`reason`).
  */
 #pragma once
 
@@ -78,7 +79,7 @@ enum err_effect {
 
 /* What happened to the money of a refused checkout, as far as that is durable. */
 enum err_money {
-    MONEY_UNTOLD = 0,     /* unknown: not about a checkout, or not recorded */
+    MONEY_UNKNOWN = 0,    /* unknown: not about a checkout, or not recorded */
     MONEY_NONE,           /* nothing was charged, and nothing will be */
     MONEY_REFUNDED,       /* it was charged and has been refunded */
     MONEY_REFUND_PENDING, /* it was or may have been charged; a charge will be refunded */
@@ -120,10 +121,10 @@ const char *err_reason(enum err_code code);
 /* The code with that reason, or ERR_UNKNOWN. */
 enum err_code err_of_reason(const char *reason);
 
-/* "none", "refunded", "refund_pending"; NULL for MONEY_UNTOLD. */
+/* "none", "refunded", "refund_pending"; NULL for MONEY_UNKNOWN. */
 const char *err_money_text(enum err_money money);
 
-/* The reverse; MONEY_UNTOLD for any other text and for NULL. */
+/* The reverse; MONEY_UNKNOWN for any other text and for NULL. */
 enum err_money err_money_of(const char *text);
 
 /* gRPC status 0 to 16; HTTP status; whether a retry with the same key can succeed. */

@@ -1,8 +1,8 @@
 /*
  * json.h - parsing JSON, safe when memory is short.
  *
- * jansson's lexer silently drops a character when it cannot grow its buffer.  Allocations are
- * therefore observed, and a text is rejected if one failed while it was parsed.
+ * jansson's lexer silently drops a character when it cannot grow its buffer.  Allocations
+ * are therefore observed, and a text is rejected if one failed while it was parsed.
  */
 #pragma once
 
@@ -16,7 +16,8 @@
 void json_memory_watch(void);
 
 /* Parses a whole text in which no object repeats a name; the caller frees `out`.
- * INVALID_ARGUMENT says where the text is malformed; RESOURCE_EXHAUSTED: memory was short. */
+ * INVALID_ARGUMENT says where the text is malformed; RESOURCE_EXHAUSTED: memory was
+ * short. */
 struct err json_parse(const char *bytes, size_t size, json_t **out)
     __attribute__((warn_unused_result));
 

@@ -1,9 +1,9 @@
 /*
  * log.c - see log.h.
  *
- * Values are written in one place, log_pair_of, so a value's content never decides how its
- * line is parsed.  For the same reason log_line interprets its format itself: in printf's
- * output the arguments could not be told apart from the format.
+ * Values are written in one place, log_pair_of, so a value's content never decides how
+ * its line is parsed.  For the same reason log_line interprets its format itself: in
+ * printf's output the arguments could not be told apart from the format.
  */
 #include "base/log.h"
 
@@ -320,8 +320,8 @@ struct arguments {
     va_list list;
 };
 
-/* size: the length modifier's letter, 'L' for ll, 0 for none or h, which is promoted.  The bits
- * of an unsigned argument. */
+/* size: the length modifier's letter, 'L' for ll, 0 for none or h, which is promoted.
+ * The bits of an unsigned argument. */
 static int64_t take_integer(struct arguments *arguments, char size, bool is_signed)
 {
     switch (size) {

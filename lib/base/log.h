@@ -4,13 +4,14 @@
  *     ts=2026-01-31T12:00:00.123Z level=info program=inventory event=listening url=...
  *     {"ts":"2026-01-31T12:00:00.123Z","level":"info","program":"inventory",...}
  *
- * A line stays one line that a parser reads back, whatever a value holds: only this module
- * writes values, quotes them where logfmt needs it, and escapes as JSON does.  Keys consist
- * of a-z, 0-9 and _.  Bytes that are not UTF-8 become U+FFFD; control characters are escaped.
+ * A line stays one line that a parser reads back, whatever a value holds: only this
+ * module writes values, quotes them where logfmt needs it, and escapes as JSON does.
+ * Keys consist of a-z, 0-9 and _.  Bytes that are not UTF-8 become U+FFFD; control
+ * characters are escaped.
  *
- * Lines are written whole, so lines of several threads never mix.  Under a cork (cork.h) a
- * thread's lines are written together when the cork ends, except warnings and errors, which
- * are written at once.  Never log a token, a key or a statement's parameter.
+ * Lines are written whole, so lines of several threads never mix.  Under a cork (cork.h)
+ * a thread's lines are written together when the cork ends, except warnings and errors,
+ * which are written at once.  Never log a token, a key or a statement's parameter.
  */
 #pragma once
 
@@ -33,21 +34,21 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
  * starting threads. */
 void log_start(const char *program, enum log_level lowest);
 
-/* Sets the format: "logfmt", the default, or "json"; INVALID_ARGUMENT for anything else.  Call
- * before starting threads. */
+/* Sets the format: "logfmt", the default, or "json"; INVALID_ARGUMENT for anything else.
+ * Call before starting threads. */
 struct err log_use_format(const char *format) __attribute__((warn_unused_result));
 
 /* The name given to log_start. */
 const char *log_program(void);
 
 /*
- * Writes one line.  `event` is a bare word.  `format` is "key=%s other=%d"; "%s" with "" writes
- * no pairs.  A value is one conversion, or several and words between double quotes:
- * "reason=\"still busy after %d ms\"".  Those quotes only mark where the value ends; quoting in
- * the output is decided here, so "reason=%s" is right for any text.
+ * Writes one line.  `event` is a bare word.  `format` is "key=%s other=%d"; "%s" with ""
+ * writes no pairs.  A value is one conversion, or several and words between double
+ * quotes: "reason=\"still busy after %d ms\"".  Those quotes only mark where the value
+ * ends; quoting in the output is decided here, so "reason=%s" is right for any text.
  *
- * Conversions: %s (NULL is ""), %.Ns, %.*s, %d, %u, %x with the sizes l, ll, z, j and h, %c and
- * %%; nothing else.
+ * Conversions: %s (NULL is ""), %.Ns, %.*s, %d, %u, %x with the sizes l, ll, z, j and h,
+ * %c and %%; nothing else.
  */
 void log_line(enum log_level level, const char *event, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -58,10 +59,11 @@ void log_line(enum log_level level, const char *event, const char *format, ...)
 #define log_error(event, ...) log_limited(LOG_ERROR, event, __VA_ARGS__)
 
 /*
- * For lines that outside events can repeat, which would fill the disk and hide the rest: at
- * most one line per LOG_LIMIT_MS for each `event`.  After skipped lines the next one ends with
- * total=, how many there were in all.  `format` is a literal.  A line that records one thing
- * (a request that was cut off, a reload that somebody asked for) goes through log_line.
+ * For lines that outside events can repeat, which would fill the disk and hide the rest:
+ * at most one line per LOG_LIMIT_MS for each `event`.  After skipped lines the next one
+ * ends with total=, how many there were in all.  `format` is a literal.  A line that
+ * records one thing (a request that was cut off, a reload that somebody asked for) goes
+ * through log_line.
  */
 #define log_limited(level, event, format, ...)                                           \
     do {                                                                                 \
@@ -74,9 +76,9 @@ void log_line(enum log_level level, const char *event, const char *format, ...)
             log_line(level, event, format " total=%" PRIu64, ##__VA_ARGS__, total_);     \
     } while (0)
 
-/* Counts an event; true when its line may be written.  *total is then 0, or, if lines were
- * skipped before it, how many there were in all.  Any thread; never waits.  Past 256 events,
- * further ones are not limited. */
+/* Counts an event; true when its line may be written.  *total is then 0, or, if lines
+ * were skipped before it, how many there were in all.  Any thread; never waits.  Past 256
+ * events, further ones are not limited. */
 bool log_limit_pass(const char *event, uint64_t *total)
     __attribute__((warn_unused_result));
 

@@ -1,14 +1,15 @@
 /*
  * metrics.h - a process's counters, gauges and histograms, by name.
  *
- * main creates a registry and passes it down; each module registers its metrics when it is
- * opened and keeps the pointers.  Counting is one or a few relaxed atomic additions: no lock,
- * no allocation, any thread.  Reading resets nothing and takes no snapshot, so one of two
- * related numbers may be slightly older than the other.
+ * main creates a registry and passes it down; each module registers its metrics when it
+ * is opened and keeps the pointers.  Counting is one or a few relaxed atomic additions:
+ * no lock, no allocation, any thread.  Reading resets nothing and takes no snapshot, so
+ * one of two related numbers may be slightly older than the other.
  *
  * Registering never fails a caller: past METRICS_MAX, when memory is short or when the
- * registry is NULL, it returns NULL, and counting into NULL does nothing.  The same name and
- * labels return the same metric.  Names are lower case with underscores, the unit last ("rpc_server_latency_us").
+ * registry is NULL, it returns NULL, and counting into NULL does nothing.  The same name
+ * and labels return the same metric.  Names are lower case with underscores, the unit
+ * last ("rpc_server_latency_us").
  */
 #pragma once
 
@@ -46,8 +47,8 @@ void metrics_free(struct metrics *metrics);
 
 /*
  * Register.  `labels` distinguishes metrics of one name: "method=a.B/C,status=ok", or "".
- * metrics_each calls the `read` of metrics_gauge_read on any thread: it must not wait, and
- * must be safe to call until metrics_forget.
+ * metrics_each calls the `read` of metrics_gauge_read on any thread: it must not wait,
+ * and must be safe to call until metrics_forget.
  */
 struct counter *metrics_counter(struct metrics *metrics, const char *name,
                                 const char *labels);
@@ -85,8 +86,8 @@ void histogram_record(struct histogram *histogram, uint64_t value);
 
 enum metric_kind { METRIC_COUNTER = 1, METRIC_GAUGE, METRIC_HISTOGRAM };
 
-/* `most` is exact; percentiles are the upper bounds of their buckets, at most an eighth too
- * large and never above `most`.  All 0 when count is 0. */
+/* `most` is exact; percentiles are the upper bounds of their buckets, at most an eighth
+ * too large and never above `most`.  All 0 when count is 0. */
 struct histogram_summary {
     uint64_t count, sum, most, p50, p90, p95, p99, p999;
 };

@@ -139,9 +139,9 @@ size_t utf8_length(const unsigned char *at, size_t left)
     return 0;
 }
 
-/* libsodium 1.0.18 reads any byte past 0x7f as the alphabet's last letter ('_' or '/'), so a
- * signature would have many spellings; the loop refuses those bytes.  libsodium itself refuses
- * padding, white space and stray bits. */
+/* libsodium 1.0.18 reads any byte past 0x7f as the alphabet's last letter ('_' or '/'),
+ * so a signature would have many spellings; the loop refuses those bytes.  libsodium
+ * itself refuses padding, white space and stray bits. */
 bool base64_decode(const char *text, size_t size, int variant, void *out, size_t room,
                    size_t *out_size)
 {

@@ -1,10 +1,10 @@
 /*
- * text.h - text out: JSON piece by piece into an arena, and the encodings that it and others
- * need: UTF-8, decimal, hexadecimal, base64.
+ * text.h - text out: JSON piece by piece into an arena, and the encodings that it and
+ * others need: UTF-8, decimal, hexadecimal, base64.
  *
- * JSON fields come out in the order they are written, so equal data gives equal bytes and a
- * replayed response is identical.  A failure is remembered in `broken`, to be checked once
- * at the end.
+ * JSON fields come out in the order they are written, so equal data gives equal bytes and
+ * a replayed response is identical.  A failure is remembered in `broken`, to be checked
+ * once at the end.
  */
 #pragma once
 
@@ -43,8 +43,8 @@ void text_time(struct text *text, int64_t unix_ms);
 
 /* ---- encodings ---- */
 
-/* Length in bytes of the UTF-8 character at `at`, of which `left` bytes (at least 1) may be
- * read; 0 when it is malformed, overlong or a surrogate.  RFC 3629 */
+/* Length in bytes of the UTF-8 character at `at`, of which `left` bytes (at least 1) may
+ * be read; 0 when it is malformed, overlong or a surrogate.  RFC 3629 */
 size_t utf8_length(const unsigned char *at, size_t left);
 
 enum { DECIMAL_SIZE = 20 }; /* of an int64_t, with its sign */
@@ -76,8 +76,8 @@ static inline int hex_digit(char c)
 
 /*
  * Decodes `size` bytes of base64, strictly: each value has one accepted text.  variant: a
- * sodium_base64_VARIANT_....  False when the text is not that variant to its last byte, or
- * holds more than `room` bytes; `out` is then undefined.  Not constant-time: not for
+ * sodium_base64_VARIANT_....  False when the text is not that variant to its last byte,
+ * or holds more than `room` bytes; `out` is then undefined.  Not constant-time: not for
  * secrets.
  */
 bool base64_decode(const char *text, size_t size, int variant, void *out, size_t room,

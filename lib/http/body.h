@@ -29,11 +29,11 @@ struct http_body {
 struct http_body http_body_start(const struct http_head *head);
 
 /*
- * Consumes *used of the `size` bytes and returns at most one piece of data, *data (borrowed;
- * may be empty).
+ * Consumes *used of the `size` bytes and returns at most one piece of data, *data
+ * (borrowed; may be empty).
  *
- * HTTP_OK: the body is complete and ends at *used.  HTTP_MORE: call again with the bytes behind
- * *used, or with more.  Any other reason is final.
+ * HTTP_OK: the body is complete and ends at *used.  HTTP_MORE: call again with the bytes
+ * behind *used, or with more.  Any other reason is final.
  */
 enum http_reason http_body_take(struct http_body *body, const char *bytes, size_t size,
                                 size_t *used, struct http_text *data);

@@ -140,8 +140,8 @@ static ssize_t receive_tls(struct connection *c, char *at, size_t room)
     }
 }
 
-/* A short read has emptied the socket (epoll(7)), except for the end of input if epoll has
- * reported that already. */
+/* A short read has emptied the socket (epoll(7)), except for the end of input if epoll
+ * has reported that already. */
 static ssize_t receive(struct connection *c, char *at, size_t room)
 {
     if (c->tls != NULL)
@@ -177,8 +177,8 @@ static bool make_room(struct connection *c)
         in->at = 0;
         return true;
     }
-    assert(
-        !in->borrowed); /* a head is smaller than the scratch, and body bytes are consumed */
+    /* A head is smaller than the scratch, and body bytes are consumed. */
+    assert(!in->borrowed);
     char *larger = realloc(in->bytes, 2 * in->room);
     if (larger == NULL)
         return false;
@@ -335,7 +335,8 @@ static void start_answer(struct connection *c)
     set_timer(c, WAIT_ANSWER);
 }
 
-/* Sends close_notify: a TLS client then knows that nothing was cut off (RFC 8446, 6.1). */
+/* Sends close_notify: a TLS client then knows that nothing was cut off (RFC 8446,
+ * 6.1). */
 static void send_close_notify(struct connection *c)
 {
     if (c->tls != NULL && SSL_is_init_finished(c->tls)) {
@@ -344,8 +345,8 @@ static void send_close_notify(struct connection *c)
     }
 }
 
-/* After the last answer.  Closing at once while input is unread would reset the connection,
- * perhaps before the client has read the answer (RFC 9112, 9.6). */
+/* After the last answer.  Closing at once while input is unread would reset the
+ * connection, perhaps before the client has read the answer (RFC 9112, 9.6). */
 static void start_lingering(struct connection *c)
 {
     if (c->eof) {
@@ -413,7 +414,8 @@ static void refuse(struct connection *c, const struct http_head *head,
     c->close_after = c->close_after || http_reason_ends(reason);
 }
 
-/* Answers before the request was read to its end: no other can follow on the connection. */
+/* Answers before the request was read to its end: no other can follow on the
+ * connection. */
 static void answer_early(struct connection *c)
 {
     c->close_after = true;
@@ -528,8 +530,8 @@ static bool none_begun(const struct connection *c)
            (have <= 2 && memcmp(c->input.bytes + c->input.at, "\r\n", have) == 0);
 }
 
-/* The head will not become complete.  Parses again what was received, as server->head may hold
- * another connection's. */
+/* The head will not become complete.  Parses again what was received, as server->head may
+ * hold another connection's. */
 static void give_up_head(struct connection *c, enum http_reason reason)
 {
     (void)http_parse(c->input.bytes + c->input.at, c->input.size - c->input.at,

@@ -1,16 +1,18 @@
 /*
  * connection.h - one client's connection, from accept to close.
  *
- *  HANDSHAKE -> HEAD -> BODY -> HANDLING -> ANSWERING -> HEAD ...
+ * HANDSHAKE -> HEAD -> BODY -> HANDLING -> ANSWERING -> HEAD ...
  *    (TLS)        \       \         \            \-> LINGERING -> closed
  *                  \_______\_ refused \_ broken: BROKEN until answered, then freed
  *                            ANSWERING
  *
- * Requests are handled one at a time, so pipelined ones are answered in order; later bytes stay
- * in the kernel, which slows the sender down.  An idle connection has no buffer: bytes are read
- * into the loop's scratch, and only an incomplete request is copied.
+ * Requests are handled one at a time, so pipelined ones are answered in order; later
+ * bytes stay in the kernel, which slows the sender down.  An idle connection has no
+ * buffer: bytes are read into the loop's scratch, and only an incomplete request is
+ * copied.
  *
- * Readiness is edge-triggered and registered once: a request costs one recv and one sendmsg.
+ * Readiness is edge-triggered and registered once: a request costs one recv and one
+ * sendmsg.
  */
 #pragma once
 
@@ -29,9 +31,9 @@ enum connection_state {
     CONNECTION_BODY,      /* reads a body, or discards one that is refused */
     CONNECTION_HANDLING,  /* the handler has the request; nothing is read */
     CONNECTION_ANSWERING, /* an answer is being sent */
-    CONNECTION_LINGERING, /* the last answer is sent; discards input until the client closes */
-    CONNECTION_BROKEN, /* the socket is closed, the handler not finished */
-    CONNECTION_DEAD,   /* freed at the end of the round */
+    CONNECTION_LINGERING, /* after the last answer; discards until the client closes */
+    CONNECTION_BROKEN,    /* the socket is closed, the handler not finished */
+    CONNECTION_DEAD,      /* freed at the end of the round */
 };
 
 struct http_exchange {
@@ -95,8 +97,8 @@ void connection_timeout(struct connection *connection, unsigned kind);
 /* Another thread answered its request. */
 void connection_answered(struct connection *connection);
 
-/* Closes an idle connection, with a TLS close_notify.  First reads what has arrived: a request
- * that has begun keeps the connection. */
+/* Closes an idle connection, with a TLS close_notify.  First reads what has arrived: a
+ * request that has begun keeps the connection. */
 void connection_retire(struct connection *connection);
 
 /* Closes it at once, in any state. */

@@ -1,8 +1,8 @@
 /*
  * fetch.h - fetches one small document from a URL, with libcurl.
  *
- * https only, with the system's certificates; plain http only from this machine.  No redirects; a
- * deadline and a size limit.
+ * https only, with the system's certificates; plain http only from this machine.  No
+ * redirects; a deadline and a size limit.
  */
 #pragma once
 

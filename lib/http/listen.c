@@ -38,8 +38,8 @@ static int bind_and_listen(int fd, const struct addrinfo *info)
     const int on = 1;
 
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    /* Accepted sockets inherit it: an answer does not wait for the client's ACK of the one
-     * before. */
+    /* Accepted sockets inherit it: an answer does not wait for the client's ACK of the
+     * one before. */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (bind(fd, info->ai_addr, info->ai_addrlen) != 0)
         return -1;

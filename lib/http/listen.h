@@ -15,10 +15,10 @@
 struct err listen_tcp(const char *address, uint16_t port, int *fd, uint16_t *bound)
     __attribute__((warn_unused_result));
 
-/* From here on the kernel drops SYNs, so new clients retry until the socket is closed and they
- * are refused, while handshakes that have begun complete.  Closing without this would reset
- * clients whose handshake has just completed.  Where the kernel does not support it, nothing
- * changes. */
+/* From here on the kernel drops SYNs, so new clients retry until the socket is closed and
+ * they are refused, while handshakes that have begun complete.  Closing without this
+ * would reset clients whose handshake has just completed.  Where the kernel does not
+ * support it, nothing changes. */
 void listen_end(int fd);
 
 /* The counts: a hash table under a random key, so that nobody can choose addresses that
@@ -28,8 +28,9 @@ struct address;
 
 /* NULL when memory is short.  connections: how many there may be in all. */
 struct addresses *addresses_new(unsigned connections) __attribute__((warn_unused_result));
-void addresses_free(
-    struct addresses *addresses); /* all counts must be 0; NULL is allowed */
+
+/* All counts must be 0.  NULL is allowed. */
+void addresses_free(struct addresses *addresses);
 
 /* Counts a connection in and returns its address; NULL when memory is short. */
 struct address *addresses_enter(struct addresses *addresses,

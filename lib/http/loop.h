@@ -1,5 +1,6 @@
 /*
- * loop.h - what the connections of one server share: deadlines, recycled arenas, the Date line.
+ * loop.h - what the connections of one server share: deadlines, recycled arenas, the Date
+ * line.
  *
  * All of it belongs to the loop's thread (server.c), except where said otherwise.
  */
@@ -16,11 +17,12 @@
 #include "http/server.h"
 
 /*
- * ---- timers: one deadline for each of many connections, from a handful of durations ----
+ * ---- timers: one deadline for each of many connections, from a handful of durations
+ * ----
  *
- * Each kind of wait has one duration, so deadlines of one kind expire in the order in which
- * they were set: a list per kind, appended to at its end, is enough.  Every operation takes
- * constant time.
+ * Each kind of wait has one duration, so deadlines of one kind expire in the order in
+ * which they were set: a list per kind, appended to at its end, is enough.  Every
+ * operation takes constant time.
  */
 
 enum { TIMERS_KINDS_MAX = 8 };
@@ -100,11 +102,10 @@ struct http_server {
 
     /* used by the loop only */
     int64_t now_ms;
-    unsigned unseen; /* rounds in a row that left events in the kernel */
-    size_t running;  /* requests between their head and the end of their answer */
-    int listen_fd;   /* -1: closed */
-    int64_t
-        listen_until_ms; /* draining: TCP handshakes may complete until then; 0: not draining */
+    unsigned unseen;         /* rounds in a row that left events in the kernel */
+    size_t running;          /* requests between their head and the end of their answer */
+    int listen_fd;           /* -1: closed */
+    int64_t listen_until_ms; /* draining: wait for TCP handshakes until then; else 0 */
     bool accept_pending;     /* clients may be waiting */
     int64_t accept_after_ms; /* no accept before then: descriptors ran out */
     unsigned connections,

@@ -28,8 +28,8 @@ static size_t token_span(const char *text)
     return size;
 }
 
-/* Unquotes a quoted string into `out`, as much as fits.  Returns its end, or NULL when it is
- * malformed. */
+/* Unquotes a quoted string into `out`, as much as fits.  Returns its end, or NULL when it
+ * is malformed. */
 static const char *read_quoted(const char *at, char *out, size_t room)
 {
     for (at++; *at != '"'; at++) {

@@ -215,8 +215,8 @@ static enum http_reason read_asterisk(struct http_head *head)
     return HTTP_OK;
 }
 
-/* scheme "://" authority path: the authority is the host (RFC 9112, 3.2.2).  For OPTIONS no
- * path and no query are "*" (3.2.4). */
+/* scheme "://" authority path: the authority is the host (RFC 9112, 3.2.2).  For OPTIONS
+ * no path and no query are "*" (3.2.4). */
 static enum http_reason read_absolute(struct http_text target, struct http_head *head)
 {
     const char *end = target.at + target.size, *at = NULL;
@@ -460,8 +460,8 @@ static enum http_reason read_fields(struct lines *lines, const struct http_limit
     }
 }
 
-/* Refuses what cannot become a request before its line is complete: a TLS client on the wrong
- * port would wait for ever. */
+/* Refuses what cannot become a request before its line is complete: a TLS client on the
+ * wrong port would wait for ever. */
 static bool begins_well(const char *at, const char *end)
 {
     return at == end || is(*at, TOKEN) ||

@@ -10,8 +10,8 @@
  *   - the target is in origin, absolute or asterisk form (RFC 9112, 3.2), and its
  *     percent-encoding is complete; Host follows RFC 3986, 3.2.2, without userinfo.
  *
- * One exception: a query may hold [ \ ] ^ ` { | and }, which no URI may, but browsers do not
- * encode (WHATWG URL, query percent-encode set).
+ * One exception: a query may hold [ \ ] ^ ` { | and }, which no URI may, but browsers do
+ * not encode (WHATWG URL, query percent-encode set).
  *
  * A request is refused at the first bad line, however the bytes were split in transit.
  */
@@ -25,19 +25,18 @@
 
 /* Maximal sizes of the parts of one request. */
 struct http_limits {
-    size_t head;   /* bytes from the method to the empty line, both included */
-    size_t target; /* bytes of the request target */
-    size_t fields; /* header fields, at most HTTP_FIELDS_MAX */
-    size_t body;   /* bytes of a body, without chunk framing */
-    size_t
-        discard; /* bytes of a refused body that are read and discarded before the answer */
+    size_t head;    /* bytes from the method to the empty line, both included */
+    size_t target;  /* bytes of the request target */
+    size_t fields;  /* header fields, at most HTTP_FIELDS_MAX */
+    size_t body;    /* bytes of a body, without chunk framing */
+    size_t discard; /* bytes of a refused body that are read before the answer */
 };
 
 /*
- * Why a request is refused before it reaches a handler.  A connection ends when it is not certain
- * where the next request begins.
+ * Why a request is refused before it reaches a handler.  A connection ends when it is not
+ * certain where the next request begins.
  *
- *    name                 status  ends   sentence for the client; %zu is the limit in the last column
+ *    name                 status  ends   sentence; %zu is the limit in the last column
  */
 /* clang-format off */
 #define HTTP_REASONS(X)                                                                    \
@@ -132,8 +131,8 @@ unsigned http_reason_status(enum http_reason reason);
 /* Whether the connection must end. */
 bool http_reason_ends(enum http_reason reason);
 
-/* Writes the sentence with its limit, cut to `size` bytes with the NUL.  per_address: what
- * TOO_MANY_CONNECTIONS names. */
+/* Writes the sentence with its limit, cut to `size` bytes with the NUL.  per_address:
+ * what TOO_MANY_CONNECTIONS names. */
 void http_reason_sentence(enum http_reason reason, const struct http_limits *limits,
                           size_t per_address, char *out, size_t size);
 
@@ -173,15 +172,15 @@ struct http_head {
 /*
  * Parses the head at the beginning of `bytes`.  One empty line before it is skipped.
  *
- * HTTP_OK: *out is filled.  HTTP_MORE: incomplete; call again once another LF or limits->head
- * bytes were received.  Any other reason is final.  In every case method is set if it could be
- * read, and target if the first line was good; else they are empty.
+ * HTTP_OK: *out is filled.  HTTP_MORE: incomplete; call again once another LF or
+ * limits->head bytes were received.  Any other reason is final.  In every case method is
+ * set if it could be read, and target if the first line was good; else they are empty.
  */
 enum http_reason http_parse(const char *bytes, size_t size,
                             const struct http_limits *limits, struct http_head *out);
 
-/* Whether the text equals the C string, ignoring ASCII case.  Inline, so that the length of a
- * constant is a constant. */
+/* Whether the text equals the C string, ignoring ASCII case.  Inline, so that the length
+ * of a constant is a constant. */
 static inline bool http_text_is(struct http_text text, const char *string)
 {
     return text.size == strlen(string) && strncasecmp(text.at, string, text.size) == 0;

@@ -1,6 +1,6 @@
 /*
- * server.c - see server.h.  The event loop; connection.c handles one connection, loop.c holds
- * what connections share.
+ * server.c - see server.h.  The event loop; connection.c handles one connection, loop.c
+ * holds what connections share.
  *
  *      wait -> answers from other threads -> events -> deferred connections -> deadlines
  *        ^                                                                        |
@@ -142,9 +142,9 @@ static bool client_waits(const struct http_server *s)
 }
 
 /*
- * At the limit, while a client waits: closes the connection that is idle longest, if that is
- * HTTP_FULL_IDLE_MS or more.  Returns how long the loop may sleep, at most `wait_ms` (-1: no
- * limit).
+ * At the limit, while a client waits: closes the connection that is idle longest, if that
+ * is HTTP_FULL_IDLE_MS or more.  Returns how long the loop may sleep, at most `wait_ms`
+ * (-1: no limit).
  */
 static int evict_idle(struct http_server *s, int wait_ms)
 {
@@ -179,8 +179,8 @@ static void close_listener(struct http_server *s)
     s->listen_fd = -1;
 }
 
-/* Closing the socket resets connections not yet accepted, so handshakes that have begun are
- * waited for and accepted first. */
+/* Closing the socket resets connections not yet accepted, so handshakes that have begun
+ * are waited for and accepted first. */
 static void stop_listening(struct http_server *s)
 {
     if (s->listen_fd < 0)
@@ -224,8 +224,8 @@ static void drain(struct http_server *s, bool seen_all)
 
 /* ---- a round of the loop ---- */
 
-/* No wake-up is lost: either this sees `woken`, or wake_now sees `asleep`, as each side writes its
- * own flag before it reads the other's. */
+/* No wake-up is lost: either this sees `woken`, or wake_now sees `asleep`, as each side
+ * writes its own flag before it reads the other's. */
 static int wait_for_events(struct http_server *s, struct epoll_event *events, int wait_ms)
 {
     int count;
@@ -301,8 +301,8 @@ static void run_once(struct http_server *s, int wait_ms)
     for (int i = 0; i < count; i++)
         dispatch_event(s, &events[i]);
     run_deferred(s);
-    /* After the process was stopped, bytes that arrived in time are still unread: deadlines
-     * apply once they are read.  UNSEEN_MAX bounds the delay under a flood. */
+    /* After the process was stopped, bytes that arrived in time are still unread:
+     * deadlines apply once they are read.  UNSEEN_MAX bounds the delay under a flood. */
     s->unseen = seen_all ? 0 : s->unseen + 1;
     if (seen_all || s->unseen >= UNSEEN_MAX)
         expire(s);

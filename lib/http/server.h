@@ -4,18 +4,18 @@
  *      bytes -> head (parse.h) -> on_head -> body (body.h) -> on_body -> answered -> on_end
  *                   \______________ refused: on_refusal ______________/
  *
- * One thread serves all connections with epoll and never waits for anything else.  Each request
- * gets exactly one answer, in the order of the requests.  A malformed request is answered with
- * the reason, and its connection is closed slowly enough for the client to read that (RFC 9112,
- * 9.6).
+ * One thread serves all connections with epoll and never waits for anything else.  Each
+ * request gets exactly one answer, in the order of the requests.  A malformed request is
+ * answered with the reason, and its connection is closed slowly enough for the client to
+ * read that (RFC 9112, 9.6).
  *
  * Bounded are the connections, in all and per address; every part of a request (struct
- * http_limits); and the time for idling, a head, a body and an answer, by deadlines that count
- * from the start, not from the last byte.  While a request is handled no deadline of the
- * connection runs; the handler has its own.
+ * http_limits); and the time for idling, a head, a body and an answer, by deadlines that
+ * count from the start, not from the last byte.  While a request is handled no deadline
+ * of the connection runs; the handler has its own.
  *
- * A client that closes only its sending half still gets its answer.  on_gone reports one whose
- * connection breaks.
+ * A client that closes only its sending half still gets its answer.  on_gone reports one
+ * whose connection breaks.
  */
 #pragma once
 
@@ -44,18 +44,19 @@ struct http_answer {
 
 /* Callbacks on the server's thread; they must not wait. */
 struct http_handler {
-    /* A head was received; it and its bytes are valid during the call.  May answer at once:
-     * then a short body is read and discarded, and only on_end is called. */
+    /* A head was received; it and its bytes are valid during the call.  May answer at
+     * once: then a short body is read and discarded, and only on_end is called. */
     void (*on_head)(void *arg, struct http_exchange *x, const struct http_head *head);
-    /* The whole body was received; valid until on_end, with a NUL behind it.  Answer now, or
-     * later from any thread. */
+    /* The whole body was received; valid until on_end, with a NUL behind it.  Answer now,
+     * or later from any thread. */
     void (*on_body)(void *arg, struct http_exchange *x, char *body, size_t size);
-    /* The server refuses the request: fill in *answer, with that status, or 503 when memory is
-     * short.  head: what could be parsed (method and target may be empty), NULL after on_head. */
+    /* The server refuses the request: fill in *answer, with that status, or 503 when
+     * memory is short.  head: what could be parsed (method and target may be empty), NULL
+     * after on_head. */
     void (*on_refusal)(void *arg, struct http_exchange *x, const struct http_head *head,
                        enum http_reason reason, struct http_answer *answer);
-    /* The connection broke while the request was handled.  Nobody will read the answer, but it
-     * must still be given. */
+    /* The connection broke while the request was handled.  Nobody will read the answer,
+     * but it must still be given. */
     void (*on_gone)(void *arg, struct http_exchange *x);
     /* The answer has been sent, or never will be; the request's memory is freed next. */
     void (*on_end)(void *arg, struct http_exchange *x);
@@ -78,8 +79,9 @@ struct http_server_config {
     int64_t answer_timeout_ms; /* from the first byte of an answer to its last */
     struct http_limits limits;
     size_t arena_max; /* bytes of memory one request may take */
-    /* A complete answer, borrowed, sent when memory is short: status 503, "Connection: close",
-     * its length, a blank line and a body.  Without Date, as RFC 9110, 6.6.1 allows for 5xx. */
+    /* A complete answer, borrowed, sent when memory is short: status 503, "Connection:
+     * close", its length, a blank line and a body.  Without Date, as RFC 9110, 6.6.1
+     * allows for 5xx. */
     struct http_text no_memory;
     struct http_tls *tls; /* borrowed; NULL: plain HTTP */
     const struct http_handler *handler;
@@ -102,21 +104,22 @@ struct err http_server_open(const struct http_server_config *config,
 uint16_t http_server_port(const struct http_server *server);
 
 /*
- * Starts draining: every answer closes its connection, and only connections whose TCP handshake
- * has begun are still accepted, even above connections_max.  May be repeated.
+ * Starts draining: every answer closes its connection, and only connections whose TCP
+ * handshake has begun are still accepted, even above connections_max.  May be repeated.
  *
- * A request whose first byte arrives before its connection is closed is handled, even if the
- * connection was not accepted yet; but not one pipelined behind an answer with Connection:
- * close (RFC 9112, 9.6).
+ * A request whose first byte arrives before its connection is closed is handled, even if
+ * the connection was not accepted yet; but not one pipelined behind an answer with
+ * Connection: close (RFC 9112, 9.6).
  */
 void http_server_quiesce(struct http_server *server);
 
-/* After http_server_quiesce: waits until every request that has begun is answered, its answer
- * is sent, and no connection was used for HTTP_DRAIN_IDLE_MS.  False after `limit_ms`. */
+/* After http_server_quiesce: waits until every request that has begun is answered, its
+ * answer is sent, and no connection was used for HTTP_DRAIN_IDLE_MS.  False after
+ * `limit_ms`. */
 bool http_server_wait_idle(struct http_server *server, int64_t limit_ms);
 
-/* Closes all connections and ends the thread.  Requests received but not yet read still go to
- * the handler.  No request may be waiting for its answer.  NULL is allowed. */
+/* Closes all connections and ends the thread.  Requests received but not yet read still
+ * go to the handler.  No request may be waiting for its answer.  NULL is allowed. */
 void http_server_close(struct http_server *server);
 
 /* ---- exchanges ---- */
@@ -132,14 +135,14 @@ struct arena *http_exchange_arena(struct http_exchange *x);
 void http_exchange_set(struct http_exchange *x, void *user);
 void *http_exchange_get(const struct http_exchange *x);
 
-/* Allocates what sending this answer needs, so that memory cannot run short later.  False when
- * memory is short; no_memory may be sent instead.  To be called before the answer is logged or
- * counted. */
+/* Allocates what sending this answer needs, so that memory cannot run short later.  False
+ * when memory is short; no_memory may be sent instead.  To be called before the answer is
+ * logged or counted. */
 bool http_exchange_reserve(struct http_exchange *x, const struct http_answer *answer)
     __attribute__((warn_unused_result));
 
-/* Answers the request, once.  Any thread; never waits.  Status 0 closes the connection without
- * an answer, as if it was lost: for fault tests. */
+/* Answers the request, once.  Any thread; never waits.  Status 0 closes the connection
+ * without an answer, as if it was lost: for fault tests. */
 void http_exchange_answer(struct http_exchange *x, const struct http_answer *answer);
 
 /* The configured limits, for error messages. */

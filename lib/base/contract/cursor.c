@@ -8,8 +8,8 @@
 
 enum { MAC_SIZE = 16, VARIANT = sodium_base64_VARIANT_URLSAFE_NO_PADDING };
 
-/* Keyed BLAKE2b over the parts with their NULs, so different scopes and texts are different
- * bytes. */
+/* Keyed BLAKE2b over the parts with their NULs, so different scopes and texts are
+ * different bytes. */
 static void make_mac(const struct cursor_scope *scope, const char *text,
                      uint8_t mac[MAC_SIZE])
 {

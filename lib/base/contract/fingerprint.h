@@ -1,8 +1,8 @@
 /*
  * fingerprint.h - a hash of a request to place an order.
  *
- * An idempotency key that is reused with another fingerprint is rejected.  So the gateway and
- * the client library must compute the same one, and no release may change it.
+ * An idempotency key that is reused with another fingerprint is rejected.  So the gateway
+ * and the client library must compute the same one, and no release may change it.
  */
 #pragma once
 
@@ -22,8 +22,8 @@ struct order_asked {
     const char *expected_cart;     /* the cart's version, or NULL */
 };
 
-/* BLAKE2b-256 over user, method, route, cart, payment method and expected total (digits, or
- * empty), each preceded by its length as eight bytes, big-endian.  If a currency or a cart is
- * expected, both follow, an absent one as empty. */
+/* BLAKE2b-256 over user, method, route, cart, payment method and expected total (digits,
+ * or empty), each preceded by its length as eight bytes, big-endian.  If a currency or a
+ * cart is expected, both follow, an absent one as empty. */
 void fingerprint_order(const char *method, const char *route,
                        const struct order_asked *asked, uint8_t out[FINGERPRINT_SIZE]);

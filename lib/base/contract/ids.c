@@ -55,8 +55,8 @@ void ulid_range_only(struct ulid_range *range, const char *id)
     snprintf(range->end, sizeof range->end, "%s%s", id, among ? "!" : "");
 }
 
-/* libsodium makes a system call each time, to detect a fork; so each thread fetches bytes in
- * bulk. */
+/* libsodium makes a system call each time, to detect a fork; so each thread fetches bytes
+ * in bulk. */
 void random_take(void *out, size_t size)
 {
     static _Thread_local uint8_t pool[1024];

@@ -32,8 +32,8 @@ struct ulid_range {
     char least[ULID_SIZE], end[ULID_SIZE + 40];
 };
 
-/* Ids created at `since_ms` or later, before `until_ms` (0: no limit), and less than `before`,
- * at most 64 bytes ("": any). */
+/* Ids created at `since_ms` or later, before `until_ms` (0: no limit), and less than
+ * `before`, at most 64 bytes ("": any). */
 struct ulid_range ulid_range(int64_t since_ms, int64_t until_ms, const char *before);
 
 /* Narrows the range to that id, or to nothing if the range does not hold it. */

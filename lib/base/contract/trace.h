@@ -41,14 +41,14 @@ struct trace {
 /*
  * Starts our span in the request's trace, with a new span id.
  *
- * Exactly one well-formed traceparent continues its trace: the trace id and the flags "sampled"
- * and "random" are kept.  A version above 00 is read as 00, more data after a dash is ignored;
- * ff is invalid.  None, several or a malformed one start a new trace, sampled, without
- * tracestate.
+ * Exactly one well-formed traceparent continues its trace: the trace id and the flags
+ * "sampled" and "random" are kept.  A version above 00 is read as 00, more data after a
+ * dash is ignored; ff is invalid.  None, several or a malformed one start a new trace,
+ * sampled, without tracestate.
  *
- * The tracestate fields form one list.  It is dropped when a member is malformed or there are
- * more than TRACESTATE_MEMBERS.  A list longer than TRACESTATE_MAX first loses members above
- * 128 bytes, then members from its end.
+ * The tracestate fields form one list.  It is dropped when a member is malformed or there
+ * are more than TRACESTATE_MEMBERS.  A list longer than TRACESTATE_MAX first loses
+ * members above 128 bytes, then members from its end.
  */
 void trace_begin(const struct trace_fields *given, struct trace *out);
 

@@ -24,8 +24,8 @@ struct conf_source {
     const char **from; /* the source of each value, for error messages */
 };
 
-/* The row of that name, or -1.  upper: the name is in capitals, as in the environment; else
- * dashes count as underscores. */
+/* The row of that name, or -1.  upper: the name is in capitals, as in the environment;
+ * else dashes count as underscores. */
 static int find_row(const struct conf_table *table, const char *name, size_t length,
                     bool upper)
 {
@@ -52,9 +52,9 @@ static char *trim(char *text)
     return text;
 }
 
-/* Keeps a copy of the value, unless a stronger source gave one; `from` is borrowed.  Trimmed:
- * a value that a shell or an orchestrator took from a file may end in a line end, and no valid
- * value begins or ends with a blank. */
+/* Keeps a copy of the value, unless a stronger source gave one; `from` is borrowed.
+ * Trimmed: a value that a shell or an orchestrator took from a file may end in a line
+ * end, and no valid value begins or ends with a blank. */
 static struct err give(struct conf_source *source, int row, const char *value,
                        const char *from)
 {
@@ -149,9 +149,9 @@ static struct err read_arguments(struct conf_source *source, int argc, char **ar
 /* ---- 2. the environment ---- */
 
 /*
- * Every variable that begins with CHECKOUT_<PROGRAM>_ is taken for a setting, so an unknown one
- * is refused.  But Kubernetes sets variables with that prefix in every container of a namespace
- * that has a service named checkout-<program>
+ * Every variable that begins with CHECKOUT_<PROGRAM>_ is taken for a setting, so an
+ * unknown one is refused.  But Kubernetes sets variables with that prefix in every
+ * container of a namespace that has a service named checkout-<program>
  * (https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables):
  *
  *      ..._SERVICE_HOST=10.0.0.1   ..._SERVICE_PORT=8080   ..._SERVICE_PORT_HTTP=8080

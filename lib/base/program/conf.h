@@ -6,11 +6,11 @@
  *   2. in the environment           CHECKOUT_INVENTORY_LISTEN_URL=...
  *   3. in the file of --config FILE listen_url = ...                 (# starts a comment)
  *   4. in the row's default.
- * --help prints the table, --version the program's name and version.  Refused are: an unknown
- * name in any source, also in the environment after CHECKOUT_<PROGRAM>_, and a name given twice
- * in one source, since a typing error must not leave another value in force; a file that is a
- * folder, cannot be read to its end or is longer than 1 MiB.  Variables that Kubernetes injects
- * are ignored, with one log line.
+ * --help prints the table, --version the program's name and version.  Refused are: an
+ * unknown name in any source, also in the environment after CHECKOUT_<PROGRAM>_, and a
+ * name given twice in one source, since a typing error must not leave another value in
+ * force; a file that is a folder, cannot be read to its end or is longer than 1 MiB.
+ * Variables that Kubernetes injects are ignored, with one log line.
  */
 #pragma once
 
@@ -56,10 +56,10 @@ struct conf_table {
 };
 
 /*
- * Fills the fields of `out`.  Its texts are freed with conf_free, or live until the process
- * ends; on failure there are none.  INVALID_ARGUMENT names the setting, the value unless
- * secret, and what is allowed.  --help and --version print to standard output and exit 0.
- * Call once, from main.
+ * Fills the fields of `out`.  Its texts are freed with conf_free, or live until the
+ * process ends; on failure there are none.  INVALID_ARGUMENT names the setting, the value
+ * unless secret, and what is allowed.  --help and --version print to standard output and
+ * exit 0. Call once, from main.
  */
 struct err conf_read(const struct conf_table *table, int argc, char **argv, void *out)
     __attribute__((warn_unused_result));

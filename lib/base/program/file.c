@@ -122,8 +122,8 @@ static void drain_fd(int fd)
         ;
 }
 
-/* Until something may have changed or a check is requested.  Then settle_ms pass before the
- * look, so a busy folder costs little. */
+/* Until something may have changed or a check is requested.  Then settle_ms pass before
+ * the look, so a busy folder costs little. */
 static void wait_for_change(const struct file_watch *w, bool again)
 {
     const int poll_ms = w->inotify >= 0 ? FILE_WATCH_POLL_MS : FILE_WATCH_BLIND_POLL_MS;

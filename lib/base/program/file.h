@@ -7,9 +7,9 @@
  *                                                                   ^  |not settled
  *                                                                   +--+ after settle_ms
  *
- * inotify reports changes in the folder that a path names and in the one that it resolves to
- * through links, as Kubernetes mounts its files.  Changes that it does not report (a network
- * file system, a system limit) are found by polling.
+ * inotify reports changes in the folder that a path names and in the one that it resolves
+ * to through links, as Kubernetes mounts its files.  Changes that it does not report (a
+ * network file system, a system limit) are found by polling.
  */
 #pragma once
 
@@ -40,14 +40,15 @@ struct file_watch_config {
     const char *name;                        /* of the thread, at most 15 bytes */
     const char *paths[FILE_WATCH_PATHS_MAX]; /* borrowed; NULL: none */
     int64_t settle_ms;                       /* least time between two looks */
-    /* Called on the thread.  `asked`: file_watch_check requested it, so the result is to be
-     * logged even if nothing changed.  Returns true to be called again after settle_ms, as
-     * the files have not settled. */
+    /* Called on the thread.  `asked`: file_watch_check requested it, so the result is to
+     * be logged even if nothing changed.  Returns true to be called again after
+     * settle_ms, as the files have not settled. */
     bool (*look)(void *arg, bool asked);
     void *arg;
 };
 
-/* The present state of the files counts as seen: `look` is first called after a change. */
+/* The present state of the files counts as seen: `look` is first called after a
+ * change. */
 struct err file_watch_start(const struct file_watch_config *config,
                             struct file_watch **out) __attribute__((warn_unused_result));
 

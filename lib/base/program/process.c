@@ -30,8 +30,8 @@ void process_start(void)
 
     umask(077);
     json_memory_watch();
-    /* Ids and jitter come from libsodium's ChaCha20, seeded by the kernel: five system calls
-     * fewer per order.  Keys are made by checkoutctl, directly from the kernel. */
+    /* Ids and jitter come from libsodium's ChaCha20, seeded by the kernel: five system
+     * calls fewer per order.  Keys are made by checkoutctl, directly from the kernel. */
     randombytes_set_implementation(&randombytes_internal_implementation);
     setrlimit(RLIMIT_CORE, &none);
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* the limit does not bind a piped core_pattern */

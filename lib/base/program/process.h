@@ -1,5 +1,6 @@
 /*
- * process.h - the start and end of every service: no core dumps, orderly signals, the version.
+ * process.h - the start and end of every service: no core dumps, orderly signals, the
+ * version.
  */
 #pragma once
 
@@ -15,8 +16,9 @@ void process_start(void);
 /* Blocks until SIGTERM, SIGINT or SIGHUP; returns which. */
 int process_wait_signal(void);
 
-/* Bounds an orderly shutdown that may hang: `ms` milliseconds from now the process exits with
- * EXIT_FAILURE and a log line.  Everything it acknowledged must be durable by then. */
+/* Bounds an orderly shutdown that may hang: `ms` milliseconds from now the process exits
+ * with EXIT_FAILURE and a log line.  Everything it acknowledged must be durable by
+ * then. */
 void process_end_within(int64_t ms);
 
 /* The version of this tree, such as "0.1.0"; its source is project(VERSION) in

@@ -18,18 +18,19 @@ struct err worker_start(const char *name, int64_t every_ms, void (*task)(void *a
     __attribute__((warn_unused_result));
 
 /*
- * The same for a task that mostly finds nothing to do.  The task returns 0 when it found work,
- * and is run again after every_ms; else the longest pause it allows, in milliseconds.  Pauses
- * double up to that, so work that nobody announces (worker_reset_backoff) waits at most as long
- * as the worker had been idle before.
+ * The same for a task that mostly finds nothing to do.  The task returns 0 when it found
+ * work, and is run again after every_ms; else the longest pause it allows, in
+ * milliseconds.  Pauses double up to that, so work that nobody announces
+ * (worker_reset_backoff) waits at most as long as the worker had been idle before.
  */
 struct err worker_start_with_backoff(const char *name, int64_t every_ms,
                                      int64_t (*task)(void *arg), void *arg,
                                      struct worker **out)
     __attribute__((warn_unused_result));
 
-/* Announces work, now or soon: an idle worker runs every every_ms again.  This and the two
- * below: any thread; never wait; cheap when there is nothing to change; NULL is allowed. */
+/* Announces work, now or soon: an idle worker runs every every_ms again.  This and the
+ * two below: any thread; never wait; cheap when there is nothing to change; NULL is
+ * allowed. */
 void worker_reset_backoff(struct worker *worker);
 
 /* Has the task run at that time (clock_monotonic_ms) at the latest. */
