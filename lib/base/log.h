@@ -23,8 +23,7 @@
 #include "base/err.h"
 
 enum {
-    LOG_LINE_MAX =
-        2000, /* bytes; what does not fit is dropped, and the line ends with cut=true */
+    LOG_LINE_MAX = 2000, /* bytes; more is dropped, and the line ends with cut=true */
     LOG_LIMIT_MS = 1000, /* between two lines of an event that is rate limited */
 };
 

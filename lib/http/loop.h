@@ -108,8 +108,8 @@ struct http_server {
     int64_t listen_until_ms; /* draining: wait for TCP handshakes until then; else 0 */
     bool accept_pending;     /* clients may be waiting */
     int64_t accept_after_ms; /* no accept before then: descriptors ran out */
-    unsigned connections,
-        over_limit_count; /* open; of these above their address's limit */
+    unsigned connections;    /* open */
+    unsigned over_limit_count; /* of these above their address's limit */
     struct addresses *addresses;
     struct timers timers;
     uint64_t dropped;            /* closed without an answer */

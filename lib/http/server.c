@@ -437,8 +437,7 @@ struct err http_server_open(const struct http_server_config *config,
 {
     struct http_server *s = calloc(1, sizeof *s);
 
-    assert(config->limits.head <=
-           LOOP_SCRATCH); /* an incomplete head fits into the scratch */
+    assert(config->limits.head <= LOOP_SCRATCH); /* a head fits into the scratch */
     assert(config->no_memory.size > 0);
     *out = NULL;
     if (s == NULL)

@@ -91,9 +91,8 @@ struct http_server_config {
 enum {
     HTTP_OVER_LIMIT_MAX = 64, /* connections, of all addresses, that wait for their 429 */
     HTTP_FULL_IDLE_MS = 2000,
-    HTTP_DRAIN_IDLE_MS =
-        250, /* a draining server keeps a connection that long after it was
-                                 opened or answered: the next request may be on its way */
+    HTTP_DRAIN_IDLE_MS = 250, /* draining keeps a connection that long after it was opened
+                                 or answered: the next request may be on its way */
 };
 
 /* Listens and serves.  UNAVAILABLE or INVALID_ARGUMENT say why not. */

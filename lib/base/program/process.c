@@ -74,8 +74,7 @@ void process_end_within(int64_t ms)
     if (pthread_create(&thread, NULL, end_late, &kept_ms) == 0)
         pthread_detach(thread);
     else
-        alarm(
-            (unsigned)(ms / 1000 + 1)); /* ends it without a log line, and as a failure */
+        alarm((unsigned)(ms / 1000 + 1)); /* a failure, without a log line */
 }
 
 const char *version_text(void)
