@@ -15,7 +15,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/process.h"
+#include "base/program/process.h"
 #include "bench/echo.pb-c.h"
 #include "rpc/client/channel.h"
 #include "rpc/server/server.h"

@@ -29,9 +29,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/bounds.h"
 #include "base/clock.h"
-#include "base/ids.h"
+#include "base/contract/bounds.h"
+#include "base/contract/ids.h"
 #include "cli/audit_letters.h"
 #include "cli/books.h"
 #include "cli/commands.h"

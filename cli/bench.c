@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/ids.h"
+#include "base/contract/ids.h"
 #include "cli/catalogue.h"
 #include "cli/commands.h"
 #include "cli/line.h"

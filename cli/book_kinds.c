@@ -1,7 +1,7 @@
 /* book_kinds.c - see book_kinds.h. */
 #include "cli/book_kinds.h"
 
-#include "base/bounds.h"
+#include "base/contract/bounds.h"
 #include "cli/remote.h"
 
 static void younger(struct view *view, int64_t now_ms, int64_t created_at_ms)

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/bounds.h"
+#include "base/contract/bounds.h"
 #include "cli/book_kinds.h"
 
 enum { PAGE_MEMORY_MAX = 16 << 20 };

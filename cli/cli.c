@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/version.h"
+#include "base/program/process.h"
 #include "cli/output.h"
 #include "cli/settings.h"
 #include "cli/suggest.h"

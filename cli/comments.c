@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/ids.h"
+#include "base/contract/ids.h"
 #include "cli/schema_parts.h"
 
 static int compare_paths(const int32_t *a, size_t a_length, const int32_t *b,

@@ -6,9 +6,9 @@
 #include <strings.h>
 #include <time.h>
 
-#include "base/bounds.h"
 #include "base/clock.h"
-#include "base/ids.h"
+#include "base/contract/bounds.h"
+#include "base/contract/ids.h"
 #include "cli/output.h"
 
 struct err filter_limit(const struct cli *cli, int32_t *out)

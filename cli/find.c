@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/bounds.h"
+#include "base/contract/bounds.h"
 #include "cli/output.h"
 #include "cli/several.h"
 #include "proto/orders.pb-c.h"

@@ -11,7 +11,7 @@
  */
 #pragma once
 
-#include "base/ids.h"
+#include "base/contract/ids.h"
 #include "cli/cli.h"
 #include "cli/remote.h"
 

@@ -2,9 +2,9 @@
 #include <sodium.h>
 #include <string.h>
 
-#include "base/base64.h"
 #include "base/clock.h"
-#include "base/ids.h"
+#include "base/contract/ids.h"
+#include "base/text.h"
 #include "cli/commands.h"
 #include "cli/issuer.h"
 #include "cli/output.h"

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/base64.h"
+#include "base/text.h"
 #include "cli/files.h"
 
 enum {

@@ -10,7 +10,7 @@
  */
 #pragma once
 
-#include "base/conf.h"
+#include "base/program/conf.h"
 #include "cli/cli.h"
 
 /* What a stack's checkoutctl.conf, or a profile, may set. */

@@ -2,7 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "base/bounds.h"
+#include "base/contract/bounds.h"
 #include "cli/commands.h"
 #include "cli/filters.h"
 #include "cli/find.h"

@@ -3,7 +3,7 @@
 #include <glob.h>
 #include <string.h>
 
-#include "base/ids.h"
+#include "base/contract/ids.h"
 #include "cli/output.h"
 #include "cli/webhooks.h"
 

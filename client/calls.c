@@ -35,7 +35,7 @@ static void put_error(struct checkout_error *out, struct err e)
     snprintf(out->message, sizeof out->message, "%.*s", (int)sizeof out->message - 1,
              e.message);
     put_subject(out->subject, sizeof out->subject, e.subject);
-    if (e.money != MONEY_UNTOLD)
+    if (e.money != MONEY_UNKNOWN)
         snprintf(out->money, sizeof out->money, "%s", err_money_text(e.money));
 }
 

@@ -1,7 +1,7 @@
 /* orders.c - orders: the orchestrator's methods for them in checkout/client.h. */
 #include "proto/orders.pb-c.h"
 
-#include "base/fingerprint.h"
+#include "base/contract/fingerprint.h"
 #include "client/calls.h"
 
 /* ---- what an order is --------------------------------------------------------- */

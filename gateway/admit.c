@@ -1,8 +1,8 @@
 /* admit.c - see admit.h. */
 #include "gateway/admit.h"
 
-#include "base/buckets.h"
 #include "base/clock.h"
+#include "base/contract/buckets.h"
 #include "base/log.h"
 #include "gateway/jwt.h"
 #include "gateway/session.h"

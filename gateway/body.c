@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "base/ids.h"
+#include "base/contract/ids.h"
 #include "base/json.h"
 
 /* Behind the string that opens at `at`, or `end`. */

@@ -5,8 +5,8 @@
 #include <sodium.h>
 #include <string.h>
 
-#include "base/bounds.h"
-#include "base/ids.h"
+#include "base/contract/bounds.h"
+#include "base/contract/ids.h"
 #include "base/log.h"
 #include "gateway/etag.h"
 

@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-#include "base/bounds.h"
-#include "base/ids.h"
+#include "base/contract/bounds.h"
+#include "base/contract/ids.h"
 
 static const char NO_CART[] = "none"; /* a version that no cart has */
 

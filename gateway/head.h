@@ -6,8 +6,8 @@
 #pragma once
 
 #include "base/arena.h"
+#include "base/contract/trace.h"
 #include "base/err.h"
-#include "base/trace.h"
 #include "http/server.h"
 
 /* Values live in the request's arena; NULL: not there. */

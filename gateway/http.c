@@ -12,8 +12,8 @@
 
 #include "base/clock.h"
 #include "base/failpoint.h"
-#include "base/hex.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "gateway/admit.h"
 #include "gateway/headers.h"
 #include "gateway/problem.h"

@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-#include "base/fingerprint.h"
-#include "base/ids.h"
+#include "base/contract/fingerprint.h"
+#include "base/contract/ids.h"
 
 bool idempotency_read_string(const char *field, char *out)
 {

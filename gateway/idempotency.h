@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "base/arena.h"
-#include "base/bounds.h"
+#include "base/contract/bounds.h"
 #include "base/err.h"
 
 /*
@@ -42,7 +42,7 @@ struct order_request {
 };
 
 /*
- * The fingerprint (base/fingerprint.h) of user, method, route and the canonical body.  That
+ * The fingerprint (base/contract/fingerprint.h) of user, method, route and the canonical body.  That
  * is the decoded fields in fixed order: spelling, spacing, field order and where the key was
  * given make no difference.
  */

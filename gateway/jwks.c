@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/base64.h"
-#include "base/file.h"
-#include "base/ids.h"
+#include "base/contract/ids.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/program/file.h"
+#include "base/text.h"
 #include "gateway/signature.h"
 
 /* A modulus is read beyond its limit, so that its size can be told. */

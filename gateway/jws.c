@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/base64.h"
 #include "base/json.h"
+#include "base/text.h"
 #include "gateway/jwks.h"
 #include "gateway/signature.h"
 

@@ -15,8 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/contract/ids.h"
 #include "base/err.h"
-#include "base/ids.h"
 
 enum {
     JWT_SKEW_S = 60,

@@ -4,8 +4,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/contract/ids.h"
 #include "base/err.h"
-#include "base/ids.h"
 #include "gateway/subject.h"
 
 struct jwks;

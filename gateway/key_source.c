@@ -7,10 +7,10 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "base/metrics.h"
-#include "base/worker.h"
+#include "base/program/file.h"
+#include "base/program/worker.h"
 #include "gateway/jwks.h"
 #include "gateway/jwt.h"
 #include "http/fetch.h"
@@ -169,7 +169,7 @@ void key_source_look(struct key_source *source)
     if (source == NULL)
         return;
     atomic_store(&source->asked, true);
-    worker_now(source->worker);
+    worker_run_now(source->worker);
 }
 
 void key_source_close(struct key_source *source)

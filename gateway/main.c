@@ -12,9 +12,9 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#include "base/buckets.h"
-#include "base/file.h"
+#include "base/contract/buckets.h"
 #include "base/log.h"
+#include "base/program/file.h"
 #include "gateway/answers.h"
 #include "gateway/cors.h"
 #include "gateway/files.h"

@@ -7,9 +7,9 @@
  */
 #include <string.h>
 
-#include "base/bounds.h"
 #include "base/clock.h"
-#include "base/ids.h"
+#include "base/contract/bounds.h"
+#include "base/contract/ids.h"
 #include "gateway/body.h"
 #include "gateway/carts.h"
 #include "gateway/etag.h"

@@ -192,7 +192,7 @@ void problem_open(struct text *text, unsigned status, struct err error)
     text_raw(text, ",\"detail\":");
     text_string(text, detail != NULL ? detail : error.message);
     write_subject(text, error);
-    if (error.money != MONEY_UNTOLD && problem_is_final(error.code)) {
+    if (error.money != MONEY_UNKNOWN && problem_is_final(error.code)) {
         text_raw(text, ",\"money\":");
         text_string(text, err_money_text(error.money));
     }

@@ -1,8 +1,8 @@
 /* products.c - /v1/products: what the shop sells, for anyone to see. */
 #include <string.h>
 
-#include "base/bounds.h"
-#include "base/ids.h"
+#include "base/contract/bounds.h"
+#include "base/contract/ids.h"
 #include "gateway/handlers.h"
 #include "gateway/problem.h"
 #include "proto/inventory.pb-c.h"

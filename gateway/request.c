@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/hex.h"
-#include "base/ids.h"
+#include "base/contract/ids.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "gateway/http.h"
 #include "gateway/problem.h"
 

@@ -13,10 +13,10 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "base/contract/ids.h"
+#include "base/contract/trace.h"
 #include "base/err.h"
-#include "base/ids.h"
 #include "base/text.h"
-#include "base/trace.h"
 #include "gateway/answers.h"
 #include "gateway/gateway.h"
 #include "gateway/head.h"

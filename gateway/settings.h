@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/conf.h"
+#include "base/program/conf.h"
 
 struct settings {
     const char *tls_cert, *tls_key, *tls_ca;

@@ -21,8 +21,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/contract/ids.h"
 #include "base/err.h"
-#include "base/ids.h"
 
 enum { SUBJECT_CLAIM_MAX = 128, UUID_SIZE = 16 };
 

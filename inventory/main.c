@@ -1,5 +1,5 @@
 /* main.c - the inventory service: serves, reaps, stops on SIGTERM. */
-#include "base/worker.h"
+#include "base/program/worker.h"
 #include "db/db.h"
 #include "inventory/service.h"
 #include "inventory/stock.h"
@@ -90,7 +90,7 @@ static struct err start(void *arg)
     if (!failed(e))
         e = open_database(env);
     if (!failed(e))
-        e = worker_start_resting("reaper", s->reap_every_ms, stock_reap, env->db,
+        e = worker_start_with_backoff("reaper", s->reap_every_ms, stock_reap, env->db,
                                  &env->reaper);
     if (failed(e))
         return e;

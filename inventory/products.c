@@ -12,9 +12,9 @@
  */
 #include <string.h>
 
-#include "base/bounds.h"
-#include "base/cursor.h"
-#include "base/ids.h"
+#include "base/contract/bounds.h"
+#include "base/contract/cursor.h"
+#include "base/contract/ids.h"
 #include "base/log.h"
 #include "inventory/stock.h"
 

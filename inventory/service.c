@@ -3,9 +3,9 @@
 
 #include <string.h>
 
-#include "base/bounds.h"
-#include "base/ids.h"
-#include "base/worker.h"
+#include "base/contract/bounds.h"
+#include "base/contract/ids.h"
+#include "base/program/worker.h"
 #include "inventory/stock.h"
 #include "rpc/server/server.h"
 
@@ -76,7 +76,7 @@ static void reserve(Inventory__V1__Inventory_Service *service,
     if (!request_context_open(&ctx, call, (ProtobufCClosure)reply, e))
         return;
     const struct inventory *inventory = (const struct inventory *)service;
-    worker_stir(inventory->reaper);
+    worker_reset_backoff(inventory->reaper);
     stock_reserve(inventory->db, &ctx, in, inventory->reservation_ttl_ms);
 }
 

@@ -1,7 +1,7 @@
 /* service.h - the inventory's RPC methods: validate, call the store, reply. */
 #pragma once
 
-#include "base/cursor.h"
+#include "base/contract/cursor.h"
 #include "db/db.h"
 #include "proto/inventory.pb-c.h"
 

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/ids.h"
+#include "base/contract/ids.h"
 #include "base/log.h"
 
 /* An operation under way: in the request's arena. */

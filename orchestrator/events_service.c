@@ -2,7 +2,7 @@
  */
 #include "orchestrator/events_service.h"
 
-#include "base/ids.h"
+#include "base/contract/ids.h"
 #include "orchestrator/events/bus/event.h"
 #include "orchestrator/events/cursors.h"
 #include "orchestrator/events/dead_letters.h"

@@ -3,7 +3,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "base/worker.h"
+#include "base/program/worker.h"
 #include "db/db.h"
 #include "orchestrator/events/sequencer.h"
 #include "orchestrator/events_service.h"
@@ -217,8 +217,8 @@ static void on_work(void *arg)
 {
     struct environment *env = arg;
 
-    worker_stir(env->expirer);
-    worker_stir(env->recoverer);
+    worker_reset_backoff(env->expirer);
+    worker_reset_backoff(env->recoverer);
 }
 
 static void on_order(void *arg)
@@ -266,10 +266,10 @@ static struct err start_workers(struct environment *env)
     struct err e = worker_start("pruner", env->settings.keys_prune_every_ms,
                                 prune_checkouts, &env->pruning, &env->pruner);
     if (!failed(e))
-        e = worker_start_resting("expirer", EXPIRE_WAITERS_EVERY_MS, sagas_expire_waiters,
-                                 env->sagas, &env->expirer);
+        e = worker_start_with_backoff("expirer", EXPIRE_WAITERS_EVERY_MS,
+                                      sagas_expire_waiters, env->sagas, &env->expirer);
     if (!failed(e))
-        e = worker_start_resting("recoverer", every_ms, recovery_run, env->sagas,
+        e = worker_start_with_backoff("recoverer", every_ms, recovery_run, env->sagas,
                                  &env->recoverer);
     return e;
 }

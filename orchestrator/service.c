@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-#include "base/bounds.h"
-#include "base/ids.h"
+#include "base/contract/bounds.h"
+#include "base/contract/ids.h"
 #include "orchestrator/checkout/carts.h"
 #include "orchestrator/orders/orders.h"
 #include "orchestrator/saga/claim.h"

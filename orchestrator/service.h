@@ -1,7 +1,7 @@
 /* service.h - the orchestrator's RPC methods: validate, hand over, reply. */
 #pragma once
 
-#include "base/cursor.h"
+#include "base/contract/cursor.h"
 #include "db/db.h"
 #include "orchestrator/saga/registry.h"
 #include "proto/orders.pb-c.h"

@@ -8,8 +8,8 @@
  */
 #include <string.h>
 
-#include "base/bounds.h"
-#include "base/ids.h"
+#include "base/contract/bounds.h"
+#include "base/contract/ids.h"
 #include "payment/ledger.h"
 
 enum { PAGE_MOST = 1000 };

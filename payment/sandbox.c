@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/ids.h"
+#include "base/contract/ids.h"
 #include "db/db.h"
 #include "rpc/common/timer.h"
 

@@ -1,8 +1,8 @@
 /* service.c - see service.h.  Nothing from outside reaches the ledger unchecked. */
 #include "payment/service.h"
 
-#include "base/bounds.h"
-#include "base/ids.h"
+#include "base/contract/bounds.h"
+#include "base/contract/ids.h"
 #include "payment/ledger.h"
 #include "rpc/server/server.h"
 #include "rpc/service/request_context.h"

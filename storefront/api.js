@@ -1,8 +1,8 @@
 /*
- * api.js - asking the shop's gateway, once or until the answer is settled.
+ * api.js - requests to the gateway, sent once or retried until the answer is final.
  *
- * An answer is {status, ok, code, body, retryAfter}.  Status 0: there was none, so what
- * was asked may have happened or not; ask again.  304 has no body.
+ * An answer is {status, ok, code, body, retryAfter}.  Status 0: no answer came, so the request
+ * may have taken effect or not; retry.  304 has no body.
  */
 const NO_ANSWER = {status: 0, ok: false, code: 'unreachable', body: {}, retryAfter: 0};
 
@@ -26,11 +26,11 @@ async function askOnce(method, path, {body, key, headers: others = {}, timeout =
             retryAfter: Number(response.headers.get('Retry-After')) || 0,
         };
     } catch {
-        return NO_ANSWER; /* also what is not JSON, and so not from the gateway */
+        return NO_ANSWER; /* also a body that is not JSON, as the gateway did not send it */
     }
 }
 
-/* Opening the page signs in; so does fetching it. */
+/* Loading the page signs in; so does fetching it. */
 async function signInAgain() {
     await fetch('/', {cache: 'no-store', signal: AbortSignal.timeout(5000)}).catch(() => {});
 }
@@ -45,7 +45,7 @@ export async function ask(method, path, options = {}) {
     return answer;
 }
 
-/* Whether the same question may get another answer later. */
+/* Whether a retry may get another answer. */
 function mayChange(answer) {
     if (answer.status === 304)
         return false;
@@ -53,13 +53,13 @@ function mayChange(answer) {
         answer.body.retryable === true || answer.code === undefined && !answer.ok;
 }
 
-/* Ever longer, never in step with others, and not before the shop wants it. */
+/* Exponential backoff with jitter, at least Retry-After. */
 function pauseOf(round, retryAfter) {
     const most = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** round);
     return Math.max(retryAfter * 1000, most * (0.5 + Math.random() / 2));
 }
 
-/* Over early when the browser says that it is back on the net. */
+/* Ends early when the browser is online again. */
 function pause(ms) {
     return new Promise(resolve => {
         const timer = setTimeout(end, ms);
@@ -72,7 +72,7 @@ function pause(ms) {
     });
 }
 
-/* Asks until the answer will not change; between two rounds tell(answer, pause in ms). */
+/* Retries until the answer is final; calls tell(answer, pause in ms) before each retry. */
 export async function askUntilSettled(method, path, options = {}, tell = () => {}) {
     for (let round = 0; ; round++) {
         const answer = await ask(method, path, options);

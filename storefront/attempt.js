@@ -1,15 +1,15 @@
 /*
- * attempt.js - one click, one order: the note of an order whose outcome is not known yet.
+ * attempt.js - one click, one order: the stored note of an order whose outcome is unknown.
  *
- *     begin ── written down ──► settle ── asked, and asked again with the same key ──► finish
- *                                  ▲                                                     │
- *                reload, crash ────┘                          the key is spent, forgotten
+ *     begin ── note stored ──► settle ── POST, retried with the same key ──► finish
+ *                                ▲                                             │
+ *               reload, crash ───┘                            the note is removed
  *
- * The note (key, cart, payment method, what was shown of cart and total) is written before
- * the first POST and stays until the outcome is final, so that whatever happens to the
- * network, the gateway or this page, the question asked next is the same question.  There is
- * one note for all windows: a second window joins the order of the first instead of placing
- * another.  Where the browser keeps no notes it is this window's alone, and ends with it.
+ * The note (key, cart, payment method, the cart and total shown) is stored before the first POST
+ * and kept until the outcome is final.  So whatever happens to the network, the gateway or this
+ * page, the next request repeats the same order.  All windows share one note: a second window
+ * joins the order of the first instead of placing another.  If the browser stores no notes, the
+ * note belongs to this window and ends with it.
  */
 import {askUntilSettled} from './api.js';
 import {newId} from './ids.js';
@@ -18,7 +18,7 @@ import * as store from './store.js';
 const NOTE = 'shop.attempt';
 const TIMEOUT_MS = 20000; /* longer than the gateway's own budget */
 
-/* The attempt whose outcome is not known, or null. */
+/* The attempt whose outcome is unknown, or null. */
 export function pending() {
     return store.get(NOTE);
 }
@@ -31,20 +31,20 @@ export function begin(order) {
     return attempt;
 }
 
-/* The final answer; tell(answer, pause in ms) hears of those before it. */
+/* Returns the final answer; calls tell(answer, pause in ms) for those before it. */
 export function settle(attempt, tell) {
     const options = {key: attempt.key, body: attempt.order, timeout: TIMEOUT_MS};
 
     return askUntilSettled('POST', '/v1/orders', options, tell);
 }
 
-/* Forgets it, once the outcome was taken note of. */
+/* Removes the note, once the outcome was shown. */
 export function finish(attempt) {
     if (pending()?.key === attempt.key)
         store.remove(NOTE);
 }
 
-/* Calls when another window begins an attempt. */
+/* Calls back when another window begins an attempt. */
 export function watch(began) {
     store.watch(NOTE, () => {
         if (pending() !== null)

@@ -5,7 +5,7 @@ import {product, title} from './catalogue.js';
 import {money} from './money.js';
 import {picture} from './pictures.js';
 
-/* The cart's total, or '' when it cannot be told. */
+/* The cart's total, or '' when it is unknown. */
 export function totalWords() {
     const total = cartTotal();
     return total === null ? '' : money(total.cents, total.currency);
@@ -19,7 +19,7 @@ function titleOf(sku) {
     return lineOf(sku)?.title ?? title(sku);
 }
 
-/* Of what is left it cannot be told how much: the shop will say. */
+/* The remaining stock is unknown here; the gateway will check. */
 function left({known, available = 0}) {
     return known === undefined ? Infinity : available;
 }
@@ -32,7 +32,7 @@ function change(sku, quantity) {
         : `${name} is taken out of the cart.`);
 }
 
-/* One more, unless that is all there is. */
+/* Adds one, unless no more are in stock. */
 export function addOne(sku) {
     const quantity = quantityOf(sku) + 1, line = lineOf(sku);
 
@@ -42,7 +42,7 @@ export function addOne(sku) {
         change(sku, quantity);
 }
 
-/* The focus goes to the neighbour of a line that goes, else to the heading. */
+/* When a line is removed, the focus moves to its neighbour, or else to the heading. */
 function takeOut(sku, line) {
     const near = line.nextElementSibling ?? line.previousElementSibling;
 
@@ -88,7 +88,7 @@ function fillLine(row, line) {
     more.setAttribute('aria-disabled', String(line.quantity >= left(line)));
 }
 
-/* Everything that shows the cart. */
+/* Renders everything that shows the cart. */
 export function showCart() {
     const lines = cartLines(), total = totalWords();
     const count = String(lines.reduce((sum, line) => sum + line.quantity, 0));
@@ -104,7 +104,7 @@ export function showCart() {
     byId('cart-bar').hidden = lines.length === 0;
 }
 
-/* On a phone a bar leads to the cart while that is out of sight. */
+/* On a phone a bar links to the cart while that is out of view. */
 export function watchCartBar() {
     const observer = new IntersectionObserver(entries =>
         byId('cart-bar').classList.toggle('away', entries.at(-1).isIntersecting));

@@ -1,15 +1,15 @@
 /*
- * cart.js - what the shopper means to buy.
+ * cart.js - the shopper's cart.
  *
- * The cart is the gateway's; this browser only knows its name.  `told` is what the gateway
- * said of it last, `wanted` what is shown.  A change shows at once and is saved behind it:
+ * The gateway stores the cart; the browser only stores its id.  `told` is the gateway's latest
+ * version, `wanted` is what is shown.  A change is shown at once and saved afterwards:
  *
- *     change ─► shown ─► PUT, if the cart is as told ─┬─ 200 ─► told; other windows hear of it
- *                                                     ├─ 412 ─► shown as it is instead
- *                                                     └─ 409 ─► it was ordered; a new cart
+ *     change ─► shown ─► PUT, if the cart is as told ─┬─ 200 ─► told; other windows are notified
+ *                                                     ├─ 412 ─► the gateway's cart is shown
+ *                                                     └─ 409 ─► already ordered; a new cart
  *
- * so that no window replaces what it did not show.  One request is on its way at a time.  The
- * cart is read again when another window has changed it, and when this one comes into sight.
+ * so no window overwrites what it did not show.  One request runs at a time.  The cart is read
+ * again when another window has changed it, and when this window becomes visible.
  */
 import {askUntilSettled} from './api.js';
 import {product, title} from './catalogue.js';
@@ -20,34 +20,35 @@ const NOTE = 'shop.cart';
 const MOST = 10000; /* of one product, at the gateway */
 
 let id = null;
-let told;               /* the gateway's cart; null: there is none yet; undefined: not read */
+let told;               /* the gateway's cart; null: none yet; undefined: not read */
 let wanted = new Map(); /* quantity by SKU */
-let unsaved = false;    /* `wanted` has yet to be sent */
-let saving = false;     /* it was sent, and is not answered */
-let stale = false;      /* the cart has to be read */
-let working = null;     /* the promise that there is none of these */
-let refused = false;    /* the last PUT was */
+let unsaved = false;    /* `wanted` is not sent yet */
+let saving = false;     /* it was sent and is not answered */
+let stale = false;      /* the cart must be read */
+let working = null;     /* the promise that the three above are done */
+let refused = false;    /* the last PUT was refused */
 let listener = null;
 let tellOthers = () => {};
 
 /*
- * changed(): show it.  delayed(what, answer): that takes several attempts.  settled(saved):
- * the gateway has answered; saved: it has the cart.  followed(changes): the cart was not as
- * shown, and now is.  overtaken(changes): the same, and a change of this window is dropped.
- * ordered(order id, cart): that cart was ordered elsewhere, and there is a new one; without an
- * order id: it is being ordered and cannot be changed.  refused(answer): it cannot be saved.
+ * Callbacks.  changed(): render.  delayed(what, answer): a request is being retried.
+ * settled(saved): the gateway has answered; saved: it has the cart.  followed(changes): the shown
+ * cart was updated to the gateway's.  overtaken(changes): the same, and a change of this window was
+ * dropped.  ordered(order id, cart): another window ordered the cart, and there is a new one;
+ * without an order id: it is being ordered and cannot be changed.  refused(answer): it cannot be
+ * saved.
  */
 export function listen(to) {
     listener = to;
 }
 
-/* ---- as it is shown ---- */
+/* ---- the shown cart ---- */
 
 export function cartId() {
     return id;
 }
 
-/* Names the lines that are shown, once they are saved. */
+/* The version of the shown lines, once they are saved. */
 export function cartTag() {
     return told.etag;
 }
@@ -56,7 +57,7 @@ export function quantityOf(sku) {
     return wanted.get(sku) ?? 0;
 }
 
-/* What one of it costs: as the cart was told, and by the list of products until it is. */
+/* Unit price: from the gateway's cart, or else from the list of products. */
 function lineOf(sku, quantity) {
     const line = told?.lines.find(one => one.sku === sku), item = product(sku);
 
@@ -68,8 +69,7 @@ function lineOf(sku, quantity) {
     };
 }
 
-/* Lines like the gateway's, in the order they were put in; those without `known` have no
- * price that could be told. */
+/* Lines like the gateway's, in the order of adding; without `known` the price is unknown. */
 export function cartLines() {
     return Array.from(wanted, ([sku, quantity]) => lineOf(sku, quantity));
 }
@@ -85,8 +85,7 @@ function sumOf(lines) {
     };
 }
 
-/* {cents, currency} as the gateway says, or as it will once the cart is saved; null when it
- * cannot be told. */
+/* {cents, currency} of the gateway's cart, or as expected after saving; null when unknown. */
 export function cartTotal() {
     if (unsaved || saving)
         return sumOf(cartLines());
@@ -94,7 +93,7 @@ export function cartTotal() {
         : {cents: told.total_cents, currency: told.currency};
 }
 
-/* Lines by SKU; of one SKU there may be several. */
+/* Lines by SKU; a SKU may have several. */
 function bySku(lines) {
     const all = new Map();
 
@@ -108,7 +107,7 @@ function differ(was, now) {
         (was.unit_price_cents !== now.unit_price_cents || was.currency !== now.currency);
 }
 
-/* What differs between two carts' lines: {was, now}, undefined where it is not in the cart. */
+/* Differences between two carts' lines: {was, now}; undefined where the SKU is missing. */
 export function differences(before, after) {
     const was = bySku(before), now = bySku(after);
 
@@ -119,7 +118,7 @@ export function differences(before, after) {
 
 /* ---- to and from the gateway ---- */
 
-/* Shows the cart as it was told; what differs from what was told before. */
+/* Shows the gateway's cart; returns what changed since its previous version. */
 function accept(cart) {
     const before = told;
 
@@ -153,7 +152,7 @@ function saved(cart) {
         listener.followed(changes);
 }
 
-/* It was ordered elsewhere, or is being ordered: then nothing can be changed. */
+/* Ordered elsewhere, or being ordered: it cannot be changed. */
 function wasOrdered(order) {
     const name = id;
 
@@ -162,14 +161,14 @@ function wasOrdered(order) {
     } else {
         refused = stale = true;
         unsaved = false;
-        told = undefined; /* so that it is read in full, and shown as it is */
+        told = undefined; /* so that it is read in full and shown */
     }
     listener.ordered(order, name);
 }
 
 function notSaved(answer) {
     if (answer.status === 412 && answer.body.cart === null) {
-        told = null; /* long forgotten: it is made again */
+        told = null; /* expired: it is created again */
         unsaved = true;
     } else if (answer.status === 412) {
         listener.overtaken(accept(answer.body.cart));
@@ -217,7 +216,7 @@ async function read() {
         return;
     listener.settled(false);
     if (unsaved)
-        return; /* changed meanwhile: the PUT tells */
+        return; /* changed meanwhile: the PUT will show */
     if (answer.ok) {
         const changes = accept(answer.body);
         if (changes.length > 0)
@@ -244,9 +243,9 @@ async function idle() {
         await working;
 }
 
-/* ---- what others call ---- */
+/* ---- the interface ---- */
 
-/* The cart of this browser, as it is; a new one, if there is none. */
+/* Reads the cart of this browser, or starts a new one. */
 export function loadCart() {
     const noted = store.get(NOTE);
 
@@ -256,7 +255,7 @@ export function loadCart() {
     return idle();
 }
 
-/* 0 takes it out. */
+/* 0 removes it. */
 export function setQuantity(sku, quantity) {
     if (quantity > 0)
         wanted.set(sku, Math.min(quantity, MOST));
@@ -267,24 +266,24 @@ export function setQuantity(sku, quantity) {
     listener.changed();
 }
 
-/* Waits until nothing is on its way; whether the gateway has the cart as it is shown. */
+/* Waits until no request is pending; returns whether the gateway has the shown cart. */
 export async function cartSaved() {
     if (refused) {
-        unsaved = true; /* perhaps it is taken now */
+        unsaved = true; /* it may be accepted now */
         work();
     }
     await idle();
     return !refused;
 }
 
-/* Reads it again, and waits until it is shown. */
+/* Reads the cart again and waits until it is shown. */
 export function lookAgain() {
     stale = true;
     work();
     return idle();
 }
 
-/* After `ordered` was ordered: a new cart, unless there is one already. */
+/* After `ordered` was ordered: starts a new cart, unless there is one already. */
 export function startNewCart(ordered) {
     const noted = store.get(NOTE), isNew = noted === ordered || noted === null;
 
@@ -297,8 +296,8 @@ export function startNewCart(ordered) {
 /* ---- other windows ---- */
 
 /*
- * The note is not of our cart: another window has ordered ours and has a new one.  A PUT of
- * what is there already changes nothing, and tells whether it was ordered, and by which order.
+ * The note names another cart: another window has ordered ours and has a new one.  A PUT of the
+ * unchanged lines changes nothing, and its answer says whether, and by which order, it was ordered.
  */
 function followNote() {
     const noted = store.get(NOTE);
@@ -306,7 +305,7 @@ function followNote() {
     if (id === null)
         return; /* not read yet */
     if (noted === null)
-        store.put(NOTE, id); /* somebody removed all notes */
+        store.put(NOTE, id); /* all notes were removed */
     else if (noted !== id && wanted.size === 0)
         adopt(noted, false);
     else if (noted !== id)

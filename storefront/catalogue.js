@@ -1,24 +1,24 @@
-/* catalogue.js - what the shop sells, as far down the list as the shopper has asked for. */
+/* catalogue.js - the list of products, as many pages as the shopper has loaded. */
 import {askUntilSettled} from './api.js';
 import {byId, element, reconcile, unseen} from './dom.js';
 import {money} from './money.js';
 import {picture} from './pictures.js';
 
-const FEW = 10;   /* pieces, from which on we say how many are left */
-const PAGE = 48;  /* products more at a time */
-const MOST = 100; /* products in one answer, to keep it short */
+const FEW = 10;   /* pieces; up to this the remaining number is shown */
+const PAGE = 48;  /* products per page */
+const MOST = 100; /* products per request */
 
-let products = new Map(); /* by SKU: the list as far as it was read */
-let next = null;          /* the cursor of what follows */
+let products = new Map(); /* by SKU: the loaded products */
+let next = null;          /* the cursor of the next page */
 let loaded = () => {};
 let turn = Promise.resolve();
 
-/* Calls whenever they were read. */
+/* Calls back after each load. */
 export function watchProducts(to) {
     loaded = to;
 }
 
-/* One reading after the other, so that none overwrites a newer one. */
+/* One load at a time, so that none overwrites a newer one. */
 function inTurn(work) {
     turn = turn.then(work, work);
     return turn;
@@ -34,7 +34,7 @@ function bySku(found) {
     return new Map(found.map(product => [product.sku, product]));
 }
 
-/* `count` products from a place on: {found, next}, or null. */
+/* `count` products from a cursor: {found, next}, or null. */
 async function readList(count, cursor, tell) {
     const found = [];
 
@@ -49,7 +49,7 @@ async function readList(count, cursor, tell) {
     return {found, next: cursor};
 }
 
-/* Reads the products again, as many as are listed. */
+/* Reloads as many products as are listed. */
 export function loadProducts(tell) {
     return inTurn(async () => {
         const list = await readList(Math.max(products.size, PAGE), null, tell);
@@ -76,7 +76,7 @@ export function loadMoreProducts(tell) {
     });
 }
 
-/* The product, or undefined when it is not in the list as far as it was read. */
+/* The product, or undefined when it is not loaded. */
 export function product(sku) {
     return products.get(sku);
 }
@@ -114,7 +114,7 @@ function fillCard(card, item, inCart) {
     part('.in-cart').textContent = inCart > 0 ? `${inCart} in cart` : '';
 }
 
-/* Shows the list; `quantityOf(sku)` is what is in the cart, add(sku) puts one more in. */
+/* Renders the list; `quantityOf(sku)` is the quantity in the cart, add(sku) adds one. */
 export function showProducts(quantityOf, add) {
     const list = byId('product-list');
 

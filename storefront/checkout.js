@@ -1,14 +1,14 @@
 /*
- * checkout.js - from the order button to a receipt, or to words about why not.
+ * checkout.js - from the order button to a receipt or a refusal.
  *
  *   press ─► cart saved ─► attempt ─► settled ─┬─ 201 ────────────► receipt, a new cart
  *                 │           ▲                ├─ refused ────────► notice with what to do
  *   not as shown ─┘           │                └─ not signed in ──► notice; the attempt stays
  *   when pressed: notice   reload, another window
  *
- * What is ordered is what was shown when the button was pressed: its lines by their tag, its
- * total and currency.  If the cart is another, the shopper sees what changed and presses again.
- * There is one order at a time: while one is on its way, pressing does nothing.
+ * The order is what was shown when the button was pressed: the lines by their version, the total
+ * and the currency.  If the cart differs, the shopper sees what changed and presses again.  While
+ * an order is pending, pressing does nothing.
  */
 import * as attempts from './attempt.js';
 import {announce, banner, byId, element} from './dom.js';
@@ -27,16 +27,16 @@ import {
     changeWords, linesChanged, mayTryAgain, moneyWords, refusalWords, shortWords, waitingWords,
 } from './words.js';
 
-const LONG_MS = 1500; /* after which we say that it takes a while */
+const LONG_MS = 1500; /* then a message says that it takes a while */
 
 let busy = false;
-let settling = false; /* an attempt is under way, and will tell what became of it */
+let settling = false; /* an attempt is pending and will show its outcome */
 
 export function isOrdering() {
     return busy;
 }
 
-/* ---- what is seen ---- */
+/* ---- display ---- */
 
 export function showButton() {
     const button = byId('order'), total = totalWords();
@@ -64,9 +64,9 @@ export function clearNotice() {
     byId('notice').replaceChildren();
 }
 
-/* What went wrong, and buttons for what to do: [label, onclick] each. */
+/* An error, and buttons for what to do: [label, onclick] each. */
 function notice({title: heading, text}, actions = [], details = []) {
-    byId('notice').hidden = false; /* first: a hidden text is not read out */
+    byId('notice').hidden = false; /* first: screen readers skip hidden text */
     byId('notice').replaceChildren(
         element('h3', {}, heading), element('p', {}, text),
         details.length > 0 ? element('ul', {}, ...details.map(one => element('li', {}, one))) : '',
@@ -75,7 +75,7 @@ function notice({title: heading, text}, actions = [], details = []) {
     byId('notice').focus();
 }
 
-/* ---- refusals with something to do about them ---- */
+/* ---- refusals that the shopper can act on ---- */
 
 function backToCart() {
     clearNotice();
@@ -96,7 +96,7 @@ function fitToStock(short) {
     (cartLines().length > 0 ? byId('order') : byId('cart-heading')).focus();
 }
 
-/* `charged`: what moneyWords say. */
+/* `charged`: the sentence of moneyWords. */
 function refusedForStock(skus, charged) {
     const short = cartLines().filter(({sku}) => skus.includes(sku));
 
@@ -114,7 +114,7 @@ function againActions() {
     ];
 }
 
-/* `agreed` to: undefined in an attempt noted by an earlier version of this page. */
+/* `agreed`: the accepted total; undefined in an attempt of an earlier version of this page. */
 function refusedForPrice(agreed, charged, changes) {
     const now = totalWords();
     const before = agreed === undefined ? ''
@@ -137,7 +137,7 @@ function refusedForCart(changes) {
     }, againActions(), changes.map(changeWords));
 }
 
-/* There was no total, so nothing one could agree to. */
+/* No total was shown, so none was accepted. */
 async function refusedForTotal() {
     await lookAgain();
     const now = totalWords();
@@ -160,7 +160,7 @@ async function refusedForTotal() {
         });
 }
 
-/* `shown` are the cart's lines as the shopper saw them; undefined: before a reload. */
+/* `shown`: the lines that the shopper saw; undefined after a reload. */
 async function refused(answer, order, shown) {
     const words = refusalWords(answer, order), {body} = answer;
 
@@ -201,14 +201,14 @@ async function ordered(order, heading, text) {
 }
 
 async function placed(order, attempt) {
-    startNewCart(attempt.order.cart_id); /* first: a reload from here on asks once more */
+    startNewCart(attempt.order.cart_id); /* first: a reload after this repeats the request */
     attempts.finish(attempt);
     const done = ordered(order, 'Thank you, it is ordered', '');
     byId('receipt-heading').focus();
     await done;
 }
 
-/* `cart` was ordered, and not by this window. */
+/* Another window ordered `cart`. */
 async function orderedElsewhere(orderId, cart) {
     startNewCart(cart);
     const order = await readOrder(orderId);
@@ -222,7 +222,7 @@ async function orderedElsewhere(orderId, cart) {
     }
 }
 
-/* The same, while this window does something else. */
+/* The same in the background. */
 export function tellOrdered(orderId, cart) {
     return settling ? undefined : orderedElsewhere(orderId, cart);
 }
@@ -257,7 +257,7 @@ async function settle(attempt, shown) {
     return refused(answer, attempt.order, shown);
 }
 
-/* Runs `work`, unless an order is on its way. */
+/* Runs `work`, unless an order is pending. */
 async function exclusively(work) {
     if (busy)
         return;
@@ -271,13 +271,13 @@ async function exclusively(work) {
     }
 }
 
-/* Orders the cart as it was shown, once it is saved, if it then is still that one. */
+/* Saves the cart and orders it, if it is still the one shown. */
 async function placeShown(cart, lines, total) {
     progress('Placing your order …');
     const saved = await cartSaved();
     progress('');
     if (!saved || cartId() !== cart)
-        return undefined; /* it was said why */
+        return undefined; /* the reason is shown already */
     const changes = differences(lines, cartLines()), now = cartTotal();
     if (linesChanged(changes))
         return refusedForCart(changes);
@@ -302,8 +302,8 @@ export function placeOrder() {
         : exclusively(() => placeShown(cartId(), lines, cartTotal()));
 }
 
-/* Goes on with the order whose outcome is not known: after a reload, or when another
- * window has begun one. */
+/* Resumes the order whose outcome is unknown: after a reload, or when another window has begun
+ * one. */
 export function resumeOrder() {
     const attempt = attempts.pending();
 

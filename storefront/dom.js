@@ -1,11 +1,11 @@
-/* dom.js - making and finding elements.  Text only ever becomes text. */
+/* dom.js - creates and finds elements.  Text is never parsed as HTML. */
 
 export function byId(id) {
     return document.getElementById(id);
 }
 
 /* element('button', {type: 'button', onclick}, 'Text', child): names with a '-' and `class`
- * are attributes, the others are properties; null children are left out. */
+ * are attributes, others are properties; null children are skipped. */
 export function element(tag, properties = {}, ...children) {
     const made = document.createElement(tag);
 
@@ -18,13 +18,13 @@ export function element(tag, properties = {}, ...children) {
     return made;
 }
 
-/* Text for screen readers alone. */
+/* Text for screen readers only. */
 export function unseen(text) {
     return element('span', {class: 'unseen'}, text);
 }
 
-/* Makes `list`'s children those of `items`, keeping the elements that are there already, so
- * that focus stays where it is: one a key, made by make(item), filled by fill(element, item). */
+/* Makes `list`'s children match `items`, reusing existing elements so that the focus stays: one
+ * per key, created by make(item), updated by fill(element, item). */
 export function reconcile(list, items, keyOf, make, fill) {
     const old = new Map(Array.from(list.children, child => [child.dataset.key, child]));
     let at = list.firstElementChild;
@@ -44,13 +44,13 @@ export function reconcile(list, items, keyOf, make, fill) {
         child.remove();
 }
 
-/* A message that stays in sight at the top; empty: none. */
+/* A message that stays visible at the top; empty: none. */
 export function banner(text) {
-    byId('banner-box').hidden = text === ''; /* first: a hidden text is not read out */
+    byId('banner-box').hidden = text === ''; /* first: screen readers skip hidden text */
     byId('banner').textContent = text;
 }
 
-/* Says it to those who listen to the page. */
+/* Announces it to screen readers. */
 export function announce(text) {
     byId('announcer').textContent = text;
 }

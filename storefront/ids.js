@@ -1,6 +1,6 @@
-/* ids.js - names nobody else chooses. */
+/* ids.js - unique ids. */
 
-/* A UUIDv4.  (crypto.randomUUID is for secure origins alone.) */
+/* A UUIDv4.  (crypto.randomUUID needs a secure origin.) */
 export function newId() {
     const bytes = crypto.getRandomValues(new Uint8Array(16));
 

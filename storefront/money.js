@@ -8,7 +8,7 @@ function formatOf(currency) {
     return formats.get(currency);
 }
 
-/* "€12.90", as the reader writes it. */
+/* "€12.90", in the reader's locale. */
 export function money(cents, currency) {
     const format = formatOf(currency);
     return format.format(cents / 10 ** format.resolvedOptions().maximumFractionDigits);

@@ -1,4 +1,4 @@
-/* orders.js - what was ordered before, newest first, a page at a time. */
+/* orders.js - past orders, newest first, page by page. */
 import {askUntilSettled} from './api.js';
 import {byId, element} from './dom.js';
 import {money} from './money.js';
@@ -29,7 +29,7 @@ async function page(cursor, tell) {
     return answer.ok ? answer.body : {orders: [], next_cursor: null};
 }
 
-/* From the newest on. */
+/* Loads the first page. */
 export async function loadOrders(tell) {
     const {orders, next_cursor: cursor} = await page(null, tell);
 
@@ -45,12 +45,12 @@ export async function readOrder(id) {
     return answer.ok ? answer.body : undefined;
 }
 
-/* A link has led to an order: it is opened, and has the focus. */
+/* After a link to an order: opens and focuses it. */
 export function openOrder() {
     const summary = byId('order-list').querySelector(':target summary');
 
     if (summary === null)
-        return; /* another link, or an order further down than is shown */
+        return; /* another link, or an order on a later page */
     summary.parentElement.open = true;
     summary.focus();
 }
@@ -60,7 +60,7 @@ export async function loadOlderOrders(tell) {
     if (next === null)
         return;
     const from = next;
-    next = null; /* a second click finds nothing to do */
+    next = null; /* a second click does nothing */
     const {orders, next_cursor: cursor} = await page(from, tell);
     const items = orders.map(item);
 

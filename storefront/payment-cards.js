@@ -1,5 +1,5 @@
 /*
- * payment-cards.js - the cards one can pay with.
+ * payment-cards.js - the available payment cards.
  *
  * They are the test methods of payment/sandbox.h, under names a shopper might know.
  */
@@ -46,7 +46,7 @@ export function chosenCard() {
     return byId('checkout').elements.card.value;
 }
 
-/* Puts the focus on the chosen card, for another choice. */
+/* Focuses the chosen card, to choose another. */
 export function focusCards() {
     byId('cards').querySelector('input:checked').focus();
 }

@@ -1,10 +1,10 @@
-/* pictures.js - a picture a SKU. */
+/* pictures.js - one picture per SKU. */
 import {element} from './dom.js';
 
 const DRAWN = new Set(['kettle', 'mug-blue', 'mug-white', 'strainer', 'tea-assam',
     'tea-first-flush', 'tea-sencha', 'teapot']);
 
-/* Decoration: the title always stands beside it. */
+/* Decorative: the title is always beside it. */
 export function picture(sku) {
     const name = DRAWN.has(sku) ? sku : 'default';
 

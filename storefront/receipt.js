@@ -1,4 +1,4 @@
-/* receipt.js - an order in print: on the receipt, and among the past orders. */
+/* receipt.js - renders an order, for the receipt and the list of past orders. */
 import {byId, element} from './dom.js';
 import {title} from './catalogue.js';
 import {money} from './money.js';
@@ -13,12 +13,12 @@ function row(order, line) {
         element('td', {}, money(line.quantity * line.unit_price_cents, order.currency)));
 }
 
-/* Where an order stands among the past ones. */
+/* The address of an order in the list of past orders. */
 export function orderAnchor(id) {
     return `order-${id}`;
 }
 
-/* What was bought, for how much, under which number. */
+/* The lines, the total and the order id. */
 export function orderDetails(order) {
     return element('div', {class: 'details'},
         element('table', {},
@@ -31,7 +31,7 @@ export function orderDetails(order) {
             element('code', {class: 'order-id'}, order.order_id)));
 }
 
-/* Instead of the cart; `heading` and `text` say how it comes that it is ordered. */
+/* Replaces the cart; `heading` and `text` explain why it is ordered. */
 export function showReceipt(order, heading, text) {
     const hadFocus = byId('checkout').contains(document.activeElement);
 

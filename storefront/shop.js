@@ -1,16 +1,16 @@
 /*
- * shop.js - the page: loads what is shown, and joins its parts.
+ * shop.js - the page: loads the data and connects the modules.
  *
- * The folder is one page without a build step, for browsers as they are: index.html, shop.css,
- * pictures/, and modules.  The gateway serves every file of it from memory, under a policy that
- * allows nothing from elsewhere, no inline script and no text that becomes HTML.
+ * The folder is one page without a build step: index.html, shop.css, pictures/, and modules.  The
+ * gateway serves every file from memory, under a Content-Security-Policy without other origins,
+ * inline scripts or text that becomes HTML.
  *
- *     state     cart.js, attempt.js (the order on its way), store.js (what the browser keeps)
- *     asking    api.js: what is asked again, and when
- *     showing   catalogue, cart-view, checkout, receipt, orders, payment-cards; dom, money, words
+ *     state     cart.js, attempt.js (the pending order), store.js (browser storage)
+ *     requests  api.js: which are retried, and when
+ *     display   catalogue, cart-view, checkout, receipt, orders, payment-cards; dom, money, words
  *
- * An order's key is written down before the first request and kept until the outcome is final;
- * what is ordered is what was shown.  Tests: test/browser.
+ * An order's idempotency key is stored before the first request and kept until the outcome is
+ * final; the order is what was shown.  Tests: test/browser.
  */
 import * as attempts from './attempt.js';
 import {addOne, showCart, watchCartBar} from './cart-view.js';
@@ -36,7 +36,7 @@ function add(sku) {
     addOne(sku);
 }
 
-let ready = false; /* nothing can be put into a cart that is not known yet */
+let ready = false; /* the cart is loaded, so products can be added */
 
 function show() {
     if (!ready)
@@ -46,7 +46,7 @@ function show() {
     showButton();
 }
 
-let late = false; /* the banner says that an answer is waited for */
+let late = false; /* the banner says that a request is being retried */
 
 function tellDelay(what, answer) {
     late = true;
@@ -59,11 +59,11 @@ function endDelay() {
     late = false;
 }
 
-/* The cart became another one; while an order is on its way, the order tells. */
+/* The cart was replaced; while an order is pending, checkout.js reports that. */
 function tellChanges(words) {
     if (!isOrdering())
         banner(words);
-    loadProducts(); /* their prices and stock may be others, too */
+    loadProducts(); /* prices and stock may have changed, too */
 }
 
 function listenToCart() {
@@ -84,7 +84,7 @@ function listenToCart() {
     watchProducts(show);
 }
 
-/* What it means that the browser keeps nothing. */
+/* Explains that the browser stores nothing. */
 function listenToStore() {
     store.watchLasting(() => {
         byId('memory').hidden = false;

@@ -1,11 +1,10 @@
 /*
- * store.js - notes that survive a reload and are shared by this shop's windows.
+ * store.js - notes in localStorage, which survive a reload and are shared by all windows.
  *
- * A browser may keep none (blocked, private), or no more of them (full).  What it does not
- * keep lives in this window's memory, and dies with it: then `lasting()` is false, and the
- * shopper must be told.
+ * Storage may be unavailable (blocked, private) or full.  Notes are then kept in this window's
+ * memory and end with it: `lasting()` is false, and the shopper must be warned.
  */
-const memory = new Map(); /* the texts of notes that the browser did not keep */
+const memory = new Map(); /* notes that could not be stored */
 
 let kept = true;
 let lost = () => {};
@@ -14,12 +13,12 @@ export function lasting() {
     return kept;
 }
 
-/* Calls when the browser does not keep a note, the first time. */
+/* Calls back the first time that a note cannot be stored. */
 export function watchLasting(to) {
     lost = to;
 }
 
-/* The value, or null; what is not ours to read counts as not there. */
+/* The value, or null; an unreadable note counts as absent. */
 export function get(name) {
     try {
         return JSON.parse(memory.get(name) ?? localStorage.getItem(name));
@@ -35,7 +34,7 @@ export function put(name, value) {
         localStorage.setItem(name, text);
         memory.delete(name);
     } catch {
-        remove(name); /* after a reload an old note would be worse than none */
+        remove(name); /* after a reload an outdated note would be worse than none */
         memory.set(name, text);
         if (kept) {
             kept = false;
@@ -49,11 +48,11 @@ export function remove(name) {
     try {
         localStorage.removeItem(name);
     } catch {
-        /* nothing is kept, so nothing is there */
+        /* nothing was stored */
     }
 }
 
-/* Finds out whether there is room for what a shopper's visit writes, and tells. */
+/* Tests whether there is room for what a visit writes; reports if not. */
 export function probe() {
     const name = 'shop.probe';
 
@@ -61,7 +60,7 @@ export function probe() {
     remove(name);
 }
 
-/* Calls when another window wrote or removed that note, or somebody removed them all. */
+/* Calls back when another window wrote or removed the note, or all were removed. */
 export function watch(name, changed) {
     window.addEventListener('storage', event => {
         if (event.key === name || event.key === null)
@@ -69,8 +68,8 @@ export function watch(name, changed) {
     });
 }
 
-/* A way to tell other windows something: a function to tell with, heard(message) is called in
- * the others.  Where the browser has none, nobody hears. */
+/* A broadcast channel: returns a function to send with; heard(message) is called in other windows.
+ * Does nothing if the browser has none. */
 export function openChannel(name, heard) {
     try {
         const channel = new BroadcastChannel(name);

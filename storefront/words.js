@@ -1,4 +1,4 @@
-/* words.js - what the shop's answers mean to a shopper.  `code` is the problem's. */
+/* words.js - sentences for the shopper about the gateway's answers.  `code` is the problem's. */
 import {money} from './money.js';
 import {cardName} from './payment-cards.js';
 
@@ -7,7 +7,7 @@ function inSeconds(ms) {
     return seconds === 1 ? 'in a second' : `in ${seconds} seconds`;
 }
 
-/* While the outcome of an order is not known: why, and that it will be asked again. */
+/* While the outcome of an order is unknown: why, and that the request is retried. */
 export function waitingWords(answer, ms) {
     const again = `Asking again about the same order ${inSeconds(ms)}; ` +
         'it cannot be placed twice.';
@@ -21,14 +21,14 @@ export function waitingWords(answer, ms) {
     return `${why} ${again}`;
 }
 
-/* While something else has to be asked again. */
+/* While another request is retried. */
 export function delayedWords(what, answer) {
     return answer.status === 0
         ? `The shop cannot be reached. ${what} as soon as it is back.`
         : `The shop is busy. ${what} as soon as it can.`;
 }
 
-/* One sentence a line of the cart that there is not enough of. */
+/* One sentence per line of the cart that is short of stock. */
 export function shortWords({title, quantity, known, available: left}) {
     if (known === false)
         return `${title} is no longer sold.`;
@@ -38,7 +38,7 @@ export function shortWords({title, quantity, known, available: left}) {
         : `${title} ran short just now.`;
 }
 
-/* What has become of one product in the cart; see differences() in cart.js. */
+/* The change of one product in the cart; see differences() in cart.js. */
 export function changeWords({was, now}) {
     const parts = [];
 
@@ -55,25 +55,25 @@ export function changeWords({was, now}) {
     return `${now.title}: ${parts.join('; ')}.`;
 }
 
-/* Whether anything was put in or taken out, and not only became dearer or cheaper. */
+/* Whether quantities changed, not only prices. */
 export function linesChanged(changes) {
     return changes.some(({was, now}) => was?.quantity !== now?.quantity);
 }
 
-/* The cart is shown as it is now, which was not so before. */
+/* The shown cart was updated. */
 export function followedWords(changes) {
     const why = linesChanged(changes) ? 'The cart was changed in another window.'
         : 'Prices have changed.';
     return [why, ...changes.map(changeWords)].join(' ');
 }
 
-/* The same, and what this window wanted to change is dropped. */
+/* The same, and this window's change was dropped. */
 export function overtakenWords(changes) {
     return ['The cart was changed in another window, so your last change was not made.',
         ...changes.map(changeWords)].join(' ');
 }
 
-/* Why the bank said no, as far as it may be told: the problem's decline_code. */
+/* Why the bank declined, as far as it may be shown: the problem's decline_code. */
 const DECLINES = {
     card_not_supported: 'The card cannot be used for this.',
     currency_not_supported: 'The card cannot pay in this currency.',
@@ -87,13 +87,12 @@ const DECLINES = {
     try_again_later: 'It asks to try again later.',
 };
 
-/* Whether the same card may work another time. */
+/* Whether the same card may work later. */
 export function mayTryAgain(answer) {
     return answer.body.advice === 'try_again_later';
 }
 
-/* What became of the money of a refused order: the problem's `money`.  Nothing is said of it
- * where the shop said nothing. */
+/* Whether a refused order was charged: the problem's `money`; empty if that is absent. */
 export function moneyWords(answer) {
     return {
         none: 'Nothing was charged.',
@@ -102,7 +101,7 @@ export function moneyWords(answer) {
     }[answer.body.money] ?? '';
 }
 
-/* Sentences, without those there are none of. */
+/* Joins the sentences that are not empty. */
 function sentences(...all) {
     return all.filter(sentence => sentence !== '').join(' ');
 }
@@ -115,7 +114,7 @@ function declinedWords(answer, card) {
             : 'The same card will not work; choose another one and order again.');
 }
 
-/* Why an order was refused for good: {title, text}. */
+/* Why an order was finally refused: {title, text}. */
 export function refusalWords(answer, order) {
     const card = cardName(order.payment_method_id);
     const words = {

@@ -18,8 +18,9 @@ union address {
     struct sockaddr_in6 in6;
 };
 
-/* proto/README.md: section 1, the eight bytes that begin a connection; then a message of which
- * ipc's begins with the 1, of a request id (section 2) and an empty bundle (section 3). */
+/* proto/README.md: section 1, the eight bytes that begin a connection; then a message
+ * (its first byte, 1, only on ipc) of a request id (section 2) and an empty bundle
+ * (section 3). */
 static const char SP[] = {0, 'S', 'P', 0, 0, 0x30, 0, 0};
 static const char EMPTY_BUNDLE[] = {1, 0, 0, 0, 0, 0, 0, 0, 5, (char)0x80, 0, 0, 1, 2};
 static const char SSL_REQUEST[] = {0, 0, 0, 8, 0x04, (char)0xd2, 0x16, 0x2f};
@@ -37,7 +38,7 @@ static socklen_t unix_address(const char *folder, const char *file, union addres
     return size < (int)sizeof out->un.sun_path ? sizeof out->un : 0;
 }
 
-/* HOST:PORT with a numeric host, [v6] in brackets; one that means any is the loopback. */
+/* HOST:PORT with a numeric host, [v6] in brackets; a wildcard becomes the loopback. */
 static socklen_t tcp_address(const char *text, union address *out)
 {
     char host[64];
@@ -62,7 +63,7 @@ static socklen_t tcp_address(const char *text, union address *out)
     return inet_pton(AF_INET, host, &out->in.sin_addr) == 1 ? sizeof out->in : 0;
 }
 
-/* 0: it is none of them. */
+/* 0: not supported. */
 static socklen_t parse(const char *address, union address *out)
 {
     if (begins(address, "ipc://"))
@@ -91,7 +92,7 @@ void greet_end(struct greeter *greeter)
     greeter->awaited = 0;
 }
 
-/* Sends what it is greeted with, and the answer is as long. */
+/* Sends the greeting.  The answer of a service is as long. */
 static bool send_greeting(struct greeter *greeter)
 {
     char words[sizeof SP + sizeof EMPTY_BUNDLE];
@@ -113,8 +114,8 @@ static bool send_greeting(struct greeter *greeter)
     return send(greeter->fd, words, size, MSG_NOSIGNAL) == (ssize_t)size;
 }
 
-/* A queue of newcomers that is full is one that nobody takes from: no answer yet. */
-static enum greeted come(struct greeter *greeter)
+/* A full accept queue (EAGAIN) counts as no answer yet. */
+static enum greeted connect_to(struct greeter *greeter)
 {
     union address to;
     socklen_t size = parse(greeter->address, &to);
@@ -123,14 +124,14 @@ static enum greeted come(struct greeter *greeter)
         greeter->fd =
             socket(to.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (greeter->fd < 0)
-        return GREET_NOBODY; /* the machine is short of something: that is no sign of a hang */
+        return GREET_NOBODY; /* short of resources: not a sign of a hang */
     if (connect(greeter->fd, &to.any, size) == 0 || errno == EISCONN)
         return GREET_ANSWERED;
     return errno == EAGAIN || errno == EINPROGRESS || errno == EALREADY ? GREET_WAITING
                                                                         : GREET_NOBODY;
 }
 
-static enum greeted hear(struct greeter *greeter)
+static enum greeted receive(struct greeter *greeter)
 {
     char answer[sizeof SP + sizeof EMPTY_BUNDLE];
     ssize_t got = recv(greeter->fd, answer, greeter->awaited, 0);
@@ -151,12 +152,12 @@ enum greeted greet_begin(struct greeter *greeter)
 
 enum greeted greet_read(struct greeter *greeter)
 {
-    enum greeted how = greeter->known ? GREET_ANSWERED : come(greeter);
+    enum greeted how = greeter->known ? GREET_ANSWERED : connect_to(greeter);
 
     if (how == GREET_ANSWERED && greeter->awaited == 0)
         how = send_greeting(greeter) ? GREET_WAITING : GREET_NOBODY;
     else if (how == GREET_ANSWERED)
-        how = hear(greeter);
+        how = receive(greeter);
     if (how == GREET_NOBODY || (how == GREET_ANSWERED && !greeter->known))
         greet_end(greeter);
     return how;

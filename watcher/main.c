@@ -1,26 +1,25 @@
 /*
- * main.c - the watcher: sleeps until a process of ./up's needs something, and says what.
+ * main.c - the watcher: sleeps until a process of ./up needs attention.
  *
  *     watcher [--for MS] [--logs DIR BYTES] NAME:PID:ADDRESS ...
  *     watcher --version
  *
- * It ends, and its exit status says why:
+ * The exit status is the result:
  *
- *     0          one has ended, DIR/NAME.log or DIR/up.log has BYTES or more, or MS are
- *                over: look again
- *     16 + bits  these hang: bit i is the i-th of the command line, six at most
- *     2          it cannot work, or wrong usage; the reason is on standard error
+ *     0          a process has ended, DIR/NAME.log or DIR/up.log has BYTES or more, or MS
+ *                milliseconds are over: ./up checks which
+ *     16 + bits  processes hang: bit i is the i-th on the command line, at most six
+ *     2          failure or wrong usage; the reason is on standard error
  *
- * A process hangs when it is stopped (SIGSTOP) for eight seconds, or gives no answer for
- * four: it is greeted at its address, if it has one (greet.h), five seconds after the last time if it has worked since and else after a
- * minute.  Whether it can do its work is not asked: one whose database is away, or that has
- * more to do than it can, still greets.  So does one that is merely slow, later: a process
- * that uses the processor, or waits for it or for a disk, has thirty seconds.
+ * A process hangs when it is stopped (SIGSTOP) for eight seconds, or does not answer a
+ * greeting (greet.h) for four.  A process with an address is greeted every five seconds
+ * if it has worked since the last greeting, else every minute.  This tests liveness, not
+ * readiness: a process that is overloaded or has lost its database still answers.  A slow
+ * process, which uses the processor or waits for it or for a disk, has thirty seconds.
  *
- * It looks once a second and for everything at once, so that it wakes once a second, and
- * looks at answers when it is awake anyway; only a process's end wakes it at once.  If it
- * was itself kept waiting, as by a machine that slept, it begins anew.  It needs no rights
- * but those to reach the addresses.
+ * The watcher wakes once a second and checks everything then; only the end of a process
+ * wakes it at once.  After it was itself delayed, as by a suspended machine, all
+ * suspicions restart.  It needs no rights except to reach the addresses.
  */
 #include <poll.h>
 #include <stdio.h>
@@ -33,7 +32,7 @@
 
 enum {
     LOOK_EVERY_MS = 1000,
-    LATE_MS = 2000, /* between two looks: we were kept waiting */
+    LATE_MS = 2000, /* between two looks: the watcher itself was delayed */
     PROCESSES_MAX = 6,
     STATUS_AGAIN = 0,
     STATUS_BROKEN = 2,
@@ -43,8 +42,8 @@ enum {
 struct watcher {
     struct process processes[PROCESSES_MAX];
     size_t count;
-    int64_t until_ms; /* 0: for ever */
-    const char *logs; /* NULL: none are looked at */
+    int64_t until_ms; /* 0: no limit */
+    const char *logs; /* NULL: not checked */
     int64_t log_bytes;
 };
 
@@ -56,7 +55,7 @@ static int64_t number(const char *text)
     return *text == '\0' || *end != '\0' || value < 0 ? -1 : value;
 }
 
-/* The options; the index of the first argument behind them, or -1. */
+/* Parses the options; returns the index of the first argument behind them, or -1. */
 static int take_options(struct watcher *w, int argc, char **argv)
 {
     int i = 1;
@@ -97,7 +96,7 @@ static bool any_log_grown(const struct watcher *w)
     return log_grown(w, "up", 2);
 }
 
-/* Sleeps until the next look, or until a process ends: true. */
+/* Sleeps until then; true when a process ends before. */
 static bool sleep_until(const struct watcher *w, int64_t at_ms)
 {
     struct pollfd ends[PROCESSES_MAX];
@@ -113,7 +112,7 @@ static bool sleep_until(const struct watcher *w, int64_t at_ms)
     }
 }
 
-/* The bits of those that hang. */
+/* A bit for each process that hangs. */
 static int look(struct watcher *w, int64_t now_ms, bool ending)
 {
     int hang = 0;
@@ -124,7 +123,7 @@ static int look(struct watcher *w, int64_t now_ms, bool ending)
     return hang;
 }
 
-/* Not in the middle of a doubt: the next watcher would begin with it anew. */
+/* Not while a process is suspected: the next watcher would restart the suspicion. */
 static bool may_end(const struct watcher *w)
 {
     for (size_t i = 0; i < w->count; i++)
@@ -166,7 +165,7 @@ int main(int argc, char **argv)
         printf("watcher %s\n", CHECKOUT_VERSION);
         return 0;
     }
-    prctl(PR_SET_TIMERSLACK, 10000000UL); /* may be woken with others */
+    prctl(PR_SET_TIMERSLACK, 10000000UL); /* lets the kernel coalesce wake-ups */
     if (i < 0 || argc - i > PROCESSES_MAX) {
         fprintf(stderr,
                 "usage: watcher [--for MS] [--logs DIR BYTES] NAME:PID:ADDRESS ..."

@@ -14,13 +14,13 @@
 
 enum {
     GREET_EVERY_MS = 5000,
-    REST_EVERY_MS = 60000,         /* for one that has worked less than WORK_US since */
+    REST_EVERY_MS = 60000,         /* for a process that used less than WORK_US since */
     WORK_US = 5000,                /* more than a greeting costs, ... */
-    REST_US_PER_MS = 1,            /* ... and more than it uses at rest */
-    ANSWER_WITHIN_MS = 4000 - 100, /* a look may be a little early */
+    REST_US_PER_MS = 1,            /* ... and more than an idle process uses */
+    ANSWER_WITHIN_MS = 4000 - 100, /* the timer may fire slightly early */
     STOPPED_FOR_MS = 8000 - 100,
-    BUSY_WITHIN_MS = 30000, /* for one that uses the processor */
-    BUSY_PERCENT = 5,       /* from so much on */
+    BUSY_WITHIN_MS = 30000, /* for a process that uses the processor */
+    BUSY_PERCENT = 5,       /* counts as using it */
     LEAVE_WAIT_MS = 200,
 };
 
@@ -54,7 +54,7 @@ bool process_open(struct process *process, const char *argument)
     return process->pidfd >= 0;
 }
 
-/* The processor time of all its threads. */
+/* Processor time of all its threads. */
 static int64_t used_us(const struct process *process)
 {
     struct timespec used;
@@ -66,7 +66,7 @@ static int64_t used_us(const struct process *process)
     return (int64_t)used.tv_sec * 1000000 + used.tv_nsec / 1000;
 }
 
-/* The letter behind the name in a thread's or process's stat; ' ' when it is gone. */
+/* The state letter in a thread's or process's stat; ' ' when it is gone. */
 static char state_of(const char *path)
 {
     char text[512];
@@ -76,11 +76,11 @@ static char state_of(const char *path)
     if (fd >= 0)
         close(fd);
     text[size > 0 ? size : 0] = '\0';
-    const char *name_end = strrchr(text, ')'); /* a name may have one, too */
+    const char *name_end = strrchr(text, ')'); /* the name may hold ')' */
     return name_end != NULL && name_end[1] == ' ' ? name_end[2] : ' ';
 }
 
-/* As by SIGSTOP. */
+/* By SIGSTOP or the like. */
 static bool is_stopped(pid_t pid)
 {
     char path[64];
@@ -89,7 +89,7 @@ static bool is_stopped(pid_t pid)
     return state_of(path) == 'T';
 }
 
-/* Whether a thread of it is at work, waits for a processor or for a disk. */
+/* Whether a thread runs, or waits for a processor or a disk. */
 static bool any_thread_works(pid_t pid)
 {
     char path[64], stat[400];
@@ -132,7 +132,7 @@ static bool is_time(const struct process *process, int64_t now_ms, int64_t now_u
             now_us - process->greeted_us >= WORK_US + rested_ms * REST_US_PER_MS);
 }
 
-/* Who does not listen is starting, or ending: that is no doubt. */
+/* A process that does not listen is starting or ending, which is not suspicious. */
 static void greet(struct process *process, int64_t now_ms, int64_t now_us, bool ending)
 {
     if (process->greeted)
@@ -152,7 +152,7 @@ bool process_hangs(struct process *process, int64_t now_ms, bool ending)
     if (process->greeter.address != NULL)
         greet(process, now_ms, now_us, ending);
     if (stopped != process->stopped)
-        process->since_ms = 0; /* another doubt than before, if any */
+        process->since_ms = 0; /* another suspicion starts, if any */
     process->stopped = stopped;
     if (stopped || process->greeted)
         doubt(process, now_ms, now_us);

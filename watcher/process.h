@@ -1,12 +1,12 @@
 /*
- * process.h - one process that is watched, and the doubt about it.
+ * process.h - one watched process, and whether it is suspected to hang.
  *
  *     trusted --greeted, no answer; or stopped--> in doubt --too long--> hangs
  *        ^                                           |
- *        +---------- answer; or goes on -------------+
+ *        +---------- answer; or continued -----------+
  *
- * A greeting costs a service a few context switches, so one at rest is left to rest: it is
- * greeted when it has worked since the last time, or after a minute.
+ * A greeting costs a service a few context switches, so an idle one is greeted only once
+ * a minute.
  */
 #pragma once
 
@@ -20,32 +20,33 @@ struct process {
     const char *name;
     int name_length;
     pid_t pid;
-    bool ended; /* before it could be watched */
+    bool ended; /* before the watch began */
     int pidfd;  /* readable when it has ended */
     struct greeter greeter;
-    bool greeted;                   /* and no answer yet */
-    int64_t greeted_ms;             /* when last; 0: never */
+    bool greeted;                   /* no answer yet */
+    int64_t greeted_ms;             /* last time; 0: never */
     bool stopped;                   /* at the last look */
     int64_t since_ms;               /* in doubt since; 0: trusted */
-    int64_t greeted_us, doubted_us; /* the processor time it had used at these moments */
+    int64_t greeted_us, doubted_us; /* processor time used at greeted_ms, since_ms */
 };
 
-/* CLOCK_BOOTTIME: a machine that slept is late. */
+/* CLOCK_BOOTTIME, which includes time suspended. */
 int64_t process_now_ms(void);
 
-/* Takes "NAME:PID:ADDRESS", which is borrowed.  False: it has `ended`, or else the reason
- * is on standard error. */
+/* Parses "NAME:PID:ADDRESS", which is borrowed.  False: the process has `ended`, or the
+ * reason is on standard error. */
 bool process_open(struct process *process, const char *argument);
 
-/* Looks, and greets when it is time, unless the watcher is about to end; whether it hangs. */
+/* Checks the process, greets it when due unless the watcher is `ending`; true: it
+ * hangs. */
 bool process_hangs(struct process *process, int64_t now_ms, bool ending);
 
 /* Whether an answer is awaited. */
 bool process_in_doubt(const struct process *process);
 
-/* Waits a moment for its answer: a greeting that is broken off can make nng 1.5.2 deaf
- * (lib/rpc/nng_defects/watchdog.c). */
+/* Waits briefly for an outstanding answer: closing before it can make nng 1.5.2 deaf
+ * (lib/rpc/nng_defects/watch.h). */
 void process_leave(struct process *process);
 
-/* Ends the doubt. */
+/* Ends the suspicion. */
 void process_trust(struct process *process);

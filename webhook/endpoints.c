@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/base64.h"
-#include "base/file.h"
-#include "base/ids.h"
+#include "base/contract/ids.h"
+#include "base/program/file.h"
+#include "base/text.h"
 
 enum { FILE_MAX = 1 << 20, SECRET_SIZE_MIN = 24 };
 

@@ -17,7 +17,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
-#include "base/notice.h"
+#include "base/program/file.h"
 #include "rpc/auth/reload.h"
 #include "rpc/nng_defects/nng_defects.h"
 #include "rpc/service/runtime.h"
@@ -82,8 +82,8 @@ struct environment {
     struct self_watch *self_watch;
     struct follow *follow; /* keeps the channel's key as the services' file is */
     struct roster roster;
-    struct notice *notice; /* of what is asked for in the state folder */
-    char state_path[520];  /* some name in it */
+    struct file_watch *notice; /* of what is asked for in the state folder */
+    char state_path[520];      /* some name in it */
 };
 
 /* One process a state folder, for as long as it lives; the file tells which (checkoutctl
@@ -203,12 +203,12 @@ static bool look_into_state(void *roster, bool asked)
 static struct err notice_state(struct environment *env)
 {
     snprintf(env->state_path, sizeof env->state_path, "%s/lock", env->settings.state_dir);
-    return notice_start(&(struct notice_config){.name = "state",
-                                                .paths = {env->state_path},
-                                                .settle_ms = STATE_SETTLE_MS,
-                                                .look = look_into_state,
-                                                .arg = &env->roster},
-                        &env->notice);
+    return file_watch_start(&(struct file_watch_config){.name = "state",
+                                                        .paths = {env->state_path},
+                                                        .settle_ms = STATE_SETTLE_MS,
+                                                        .look = look_into_state,
+                                                        .arg = &env->roster},
+                            &env->notice);
 }
 
 /* Whether events are read and kept: without that no endpoint gets any. */
@@ -305,7 +305,7 @@ static bool stop(void *arg)
     struct environment *env = arg;
 
     runtime_stop_serving(&env->runtime, RPC_DRAIN_MS);
-    notice_stop(env->notice);
+    file_watch_stop(env->notice);
     roster_stop(&env->roster);
     follow_stop(env->follow);
     self_watch_stop(env->self_watch);

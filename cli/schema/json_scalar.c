@@ -7,10 +7,11 @@
 
 #include <assert.h>
 #include <math.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/base64.h"
+#include "base/text.h"
 #include "cli/schema/json_numbers.h"
 
 struct err json_unfit(const struct json_place *place, const char *expected)

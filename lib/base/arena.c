@@ -10,9 +10,9 @@
 enum {
     BLOCK_SIZE = 4096,
 #ifdef __SANITIZE_ADDRESS__
-    KEPT_MAX = 0, /* so that what a reset ended is seen to be used no more */
+    KEPT_MAX = 0, /* so that the sanitizer sees use after reset */
 #else
-    KEPT_MAX = 64 << 10, /* of a block that a reset keeps */
+    KEPT_MAX = 64 << 10, /* size of a block that a reset keeps */
 #endif
 };
 
@@ -98,8 +98,7 @@ void arena_reset(struct arena *arena)
     arena->memory_short = false;
     if (kept == NULL)
         return;
-    if (kept->size >
-        KEPT_MAX) { /* one large request must not make a pool large for good */
+    if (kept->size > KEPT_MAX) { /* one large request must not enlarge a pool for good */
         free_blocks(kept);
         arena->blocks = NULL;
         arena->held = 0;

@@ -1,9 +1,9 @@
 /*
- * arena.h - the memory of one request, given back in one call.
+ * arena.h - the memory of one request, freed in one call.
  *
- * Allocation is a pointer bump; nothing is freed singly.  An arena has a cap, so that
- * no message can make a process grow without bound.  It belongs to one thread at a
- * time; passing the request on passes the arena on.
+ * Allocation is a pointer bump; nothing is freed individually.  An arena has a cap, so no
+ * message can make a process grow without bound.  It belongs to one thread at a time and
+ * is handed over together with its request.
  */
 #pragma once
 
@@ -13,16 +13,16 @@
 
 struct arena;
 
-/* A new arena that will hold at most `cap` bytes in all; NULL when memory is short. */
+/* A new arena of at most `cap` bytes; NULL when memory is short. */
 struct arena *arena_new(size_t cap) __attribute__((warn_unused_result));
 
-/* Gives back everything ever allocated from it.  NULL is allowed. */
+/* Frees the arena and everything allocated from it.  NULL is allowed. */
 void arena_free(struct arena *arena);
 
-/* Forgets everything allocated, keeping one block of at most 64 KiB for what comes next. */
+/* Frees everything allocated from it, but keeps one block of at most 64 KiB for reuse. */
 void arena_reset(struct arena *arena);
 
-/* Whether an allocation failed for want of memory, not for the cap, since the reset. */
+/* Whether, since the last reset, malloc failed: the cap was not the reason. */
 bool arena_memory_short(const struct arena *arena) __attribute__((warn_unused_result));
 
 /* Zeroed bytes aligned for any type, living as long as the arena; NULL past the cap. */
@@ -38,5 +38,5 @@ void *arena_copy(struct arena *arena, const void *bytes, size_t size)
 char *arena_printf(struct arena *arena, const char *format, ...)
     __attribute__((format(printf, 2, 3), warn_unused_result));
 
-/* Unpacked messages live in the arena: protobuf-c's allocator over it, owned by it. */
+/* A protobuf-c allocator that unpacks messages into the arena; owned by the arena. */
 ProtobufCAllocator *arena_protobuf(struct arena *arena);

@@ -1,11 +1,11 @@
 /*
- * cancel.h - whether anybody still waits for what is being done.
+ * cancel.h - a lock-free cancellation flag for a slot that serves one request after
+ * another.
  *
- * One lives in each place that serves one request after another.  Whoever wants to cancel
- * names the request by the token it began with, so that the next request in that place is
- * never hit by a cancellation that was meant for the one before.  Lock-free.
+ * A canceller names the request by the token that it began with, so a cancellation that
+ * comes late never hits the next request in the slot.
  *
- *      idle 0 -> begin: an even number, another each time -> cancelled: that, odd -> 0
+ *      idle: 0 -> running: an even token, new each time -> cancelled: token | 1 -> idle: 0
  */
 #pragma once
 
@@ -16,7 +16,7 @@
 
 struct cancel {
     atomic_uint_fast64_t word;
-    uint64_t last; /* the latest token; only whoever begins and ends touches it */
+    uint64_t last; /* the latest token; used only by the owner, who begins and ends */
 };
 
 static inline void cancel_begin(struct cancel *cancel)
@@ -30,15 +30,16 @@ static inline void cancel_end(struct cancel *cancel)
     atomic_store_explicit(&cancel->word, 0, memory_order_release);
 }
 
-/* What is under way now; 0 when nothing is. */
+/* The token of the running request; 0: none. */
 static inline uint64_t cancel_token(const struct cancel *cancel)
 {
     return (uint64_t)atomic_load_explicit(&cancel->word, memory_order_acquire) &
            ~(uint64_t)1;
 }
 
-/* Cancels what has that token, if it is still under way and was not cancelled before. */
-static inline bool cancel_ask(struct cancel *cancel, uint64_t token)
+/* Cancels the request with that token; false when it has ended or was cancelled
+ * before. */
+static inline bool cancel_request(struct cancel *cancel, uint64_t token)
 {
     uint_fast64_t expected = token;
 
@@ -46,8 +47,8 @@ static inline bool cancel_ask(struct cancel *cancel, uint64_t token)
            atomic_compare_exchange_strong(&cancel->word, &expected, token | 1);
 }
 
-/* Whether what is under way was cancelled.  NULL: it cannot be. */
-static inline bool cancel_asked(const struct cancel *cancel)
+/* Whether the running request was cancelled.  NULL: never. */
+static inline bool cancel_requested(const struct cancel *cancel)
 {
     return cancel != NULL &&
            (atomic_load_explicit(&cancel->word, memory_order_relaxed) & 1) != 0;

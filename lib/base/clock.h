@@ -1,4 +1,4 @@
-/* clock.h - the two clocks: one for deadlines, one for people. */
+/* clock.h - the monotonic clock for deadlines, the wall clock for people. */
 #pragma once
 
 #include <pthread.h>
@@ -17,10 +17,10 @@ int64_t clock_wall_ms(void);
 /* Milliseconds until a monotonic deadline, 0 when it has passed. */
 int64_t clock_remaining_ms(int64_t deadline_ms);
 
-/* A condition to be waited for with clock_cond_wait. */
+/* Initializes a condition for clock_cond_wait. */
 void clock_cond_init(pthread_cond_t *condition);
 
-/* Waits until signalled (or woken for nothing) or until the monotonic deadline; false,
- * and no wait, when that has passed.  The lock is held before and after. */
+/* Waits until signalled, woken spuriously or the monotonic deadline; false, without a
+ * wait, when the deadline has passed.  The caller holds the lock. */
 bool clock_cond_wait(pthread_cond_t *condition, pthread_mutex_t *lock,
                      int64_t deadline_ms);

@@ -9,7 +9,7 @@ enum { HELD_MAX = 32 };
 
 static _Thread_local struct {
     int depth;
-    uint64_t moment; /* 0: not asked for yet */
+    uint64_t id; /* 0: not assigned yet */
     size_t count;
     struct {
         void (*flush)(void *arg);
@@ -20,21 +20,21 @@ static _Thread_local struct {
 void cork_begin(void)
 {
     if (cork.depth++ == 0)
-        cork.moment = 0;
+        cork.id = 0;
 }
 
-uint64_t cork_moment(void)
+uint64_t cork_id(void)
 {
     static atomic_uint_fast64_t latest;
 
     if (cork.depth == 0)
         return 0;
-    if (cork.moment == 0)
-        cork.moment = atomic_fetch_add(&latest, 1) + 1;
-    return cork.moment;
+    if (cork.id == 0)
+        cork.id = atomic_fetch_add(&latest, 1) + 1;
+    return cork.id;
 }
 
-/* A flush may hold others, or itself again: they are called in the same way. */
+/* A flush may hold others, or itself again; those are called in the same loop. */
 void cork_end(void)
 {
     assert(cork.depth > 0);
@@ -49,7 +49,7 @@ void cork_end(void)
     cork.depth--;
 }
 
-enum cork_answer cork_hold(void (*flush)(void *arg), void *arg)
+enum cork_result cork_hold(void (*flush)(void *arg), void *arg)
 {
     if (cork.depth == 0)
         return CORK_NONE;

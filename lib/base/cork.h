@@ -1,12 +1,12 @@
 /*
- * cork.h - what comes about in one moment goes out together.
+ * cork.h - coalesces the output of one thread (TCP_CORK for anything that is flushed).
  *
- * Fifty operations commit at once, and each sends its next message from its completion.
- * Between cork_begin and cork_end of the thread that completes them, whoever sends puts it
- * off to the end and then sends one message for all.  Without a cork nothing waits: a
- * lone request goes at once.
+ * When fifty operations commit at once, each sends its next message from its completion.
+ * Between cork_begin and cork_end on that thread, senders defer their flush to the end,
+ * and one message is sent for all.  Without a cork nothing is deferred: a lone request
+ * goes at once.
  *
- * Only for stretches that never wait.
+ * Only for stretches of code that never wait.
  */
 #pragma once
 
@@ -16,15 +16,15 @@
 void cork_begin(void);
 void cork_end(void);
 
-enum cork_answer {
-    CORK_NONE, /* no cork, or no room: flush yourself, now */
-    CORK_HELD, /* flush(arg) was held already: it will be called */
-    CORK_NEW, /* flush(arg) will be called once, by this thread; arg must stay until then */
+enum cork_result {
+    CORK_NONE, /* no cork, or it is full: flush now, yourself */
+    CORK_HELD, /* flush(arg) is deferred already */
+    CORK_NEW,  /* flush(arg) will be called once, on this thread; arg must stay valid */
 };
 
-/* Names the outermost cork this thread is in; no two ever have the same, in any thread.  0:
- * there is none. */
-uint64_t cork_moment(void);
+/* An id of the outermost cork that this thread is in, unique over all threads; 0:
+ * none. */
+uint64_t cork_id(void);
 
-/* Asks the thread's cork to call flush(arg) at its end. */
-enum cork_answer cork_hold(void (*flush)(void *arg), void *arg);
+/* Defers flush(arg) to the end of this thread's cork. */
+enum cork_result cork_hold(void (*flush)(void *arg), void *arg);

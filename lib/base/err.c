@@ -17,7 +17,7 @@ static const struct {
 #undef X
 };
 
-/* Takes off a UTF-8 character of which the end is missing. */
+/* Removes a UTF-8 character whose end was cut off. */
 static void cut_at_character(char *text, size_t length)
 {
     size_t start = length;
@@ -96,7 +96,7 @@ enum err_money err_money_of(const char *text)
     for (int m = MONEY_NONE; text != NULL && m <= MONEY_REFUND_PENDING; m++)
         if (strcmp(MONEY[m], text) == 0)
             return (enum err_money)m;
-    return MONEY_UNTOLD;
+    return MONEY_UNKNOWN;
 }
 
 unsigned err_grpc_status(enum err_code code)

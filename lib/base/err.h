@@ -1,9 +1,10 @@
 /*
- * err.h - the one error type: what went wrong, what it may have done, and a sentence.
+ * err.h - the one error type: a code, the possible effect of the failed call, and a
+ * message.
  *
- * Errors travel by value, from where they happen to the one place that replies and
- * logs.  The table below is the only list of codes; it says what each means on the
- * wire (a gRPC status), to a storefront (an HTTP status) and to a program (`reason`).
+ * Errors are returned by value up to the one place that replies and logs.  The table
+ * below is the only list of codes; it maps each to the wire (a gRPC status), to a
+ * storefront (an HTTP status) and to a program (`reason`).
  */
 #pragma once
 
@@ -11,8 +12,7 @@
 #include <stdint.h>
 
 /*
- *    code                  gRPC reason                    HTTP  may be asked again
- *                                                               with the same key
+ *    code                  gRPC reason                    HTTP  retryable with the same key
  *
  * The first seventeen are gRPC's own, in its order, so that code == status.
  * https://grpc.io/docs/guides/status-codes/
@@ -36,7 +36,7 @@
     X(UNAVAILABLE,            14, "unavailable",             503, true)      \
     X(DATA_LOSS,              15, "data_loss",               500, false)     \
     X(UNAUTHENTICATED,        16, "unauthenticated",         401, false)     \
-    /* what a checkout can be refused for */                                 \
+    /* why a checkout can be refused */                                      \
     X(OUT_OF_STOCK,            9, "out_of_stock",            409, false)     \
     X(UNKNOWN_SKU,             9, "unknown_sku",             422, false)     \
     X(RESERVATION_EXPIRED,     9, "reservation_expired",     409, false)     \
@@ -48,7 +48,7 @@
     X(IDEMPOTENCY_KEY_REUSED,  9, "idempotency_key_reused",  422, false)     \
     X(CHECKOUT_IN_PROGRESS,   10, "checkout_in_progress",    409, true)      \
     X(CHECKOUT_FAILED,        10, "checkout_failed",         409, false)     \
-    /* what only the gateway says */                                         \
+    /* returned by the gateway only */                                       \
     X(PAYLOAD_TOO_LARGE,       8, "payload_too_large",       413, false)     \
     X(METHOD_NOT_ALLOWED,     12, "method_not_allowed",      405, false)     \
     X(UNSUPPORTED_MEDIA_TYPE,  3, "unsupported_media_type",  415, false)     \
@@ -73,23 +73,23 @@ enum err_code {
 enum err_effect {
     EFFECT_NONE = 0,    /* nothing happened, and nothing will */
     EFFECT_APPLIED = 1, /* it happened */
-    /* It may have happened, or may yet: ask again under the same id. */
+    /* It may have happened, or may still happen: retry with the same id. */
     EFFECT_UNKNOWN = 2,
 };
 
-/* What became of the money of a checkout that was refused, as far as that is durable. */
+/* What happened to the money of a refused checkout, as far as that is durable. */
 enum err_money {
-    MONEY_UNTOLD = 0,     /* the error is about something else, or nobody kept it */
-    MONEY_NONE,           /* nothing was taken, and nothing will be */
-    MONEY_REFUNDED,       /* it was taken and has been given back */
-    MONEY_REFUND_PENDING, /* it was, or may have been, taken; what was is to be given back */
+    MONEY_UNKNOWN = 0,    /* unknown: not about a checkout, or not recorded */
+    MONEY_NONE,           /* nothing was charged, and nothing will be */
+    MONEY_REFUNDED,       /* it was charged and has been refunded */
+    MONEY_REFUND_PENDING, /* it was or may have been charged; a charge will be refunded */
 };
 
 struct err {
     enum err_code code;
     enum err_effect effect;
     enum err_money money;
-    /* When asking again can help: not before so many milliseconds; 0 when not known. */
+    /* Earliest useful retry, in milliseconds from now; 0 when unknown. */
     uint32_t retry_after_ms;
     /* SKUs, an order's id and the like, separated by commas, or NULL; lives in the
      * request's arena. */
@@ -104,30 +104,30 @@ static inline bool failed(struct err e)
     return e.code != ERR_OK;
 }
 
-/* An error with effect none.  The message is cut at the size of struct err's. */
+/* An error with effect none.  A message longer than struct err's is cut. */
 struct err err_make(enum err_code code, const char *format, ...)
     __attribute__((format(printf, 2, 3), warn_unused_result));
 
-/* The same, of which it is not known whether it took effect. */
+/* The same with effect unknown. */
 struct err err_unknown(enum err_code code, const char *format, ...)
     __attribute__((format(printf, 2, 3), warn_unused_result));
 
-/* The error for an allocation that failed: RESOURCE_EXHAUSTED, effect none. */
+/* The error of a failed allocation: RESOURCE_EXHAUSTED, effect none. */
 struct err err_memory(void) __attribute__((warn_unused_result));
 
 /* "out_of_stock" and so on; never NULL. */
 const char *err_reason(enum err_code code);
 
-/* The code of that reason, or ERR_UNKNOWN when there is none. */
+/* The code with that reason, or ERR_UNKNOWN. */
 enum err_code err_of_reason(const char *reason);
 
-/* "none", "refunded", "refund_pending"; NULL of MONEY_UNTOLD. */
+/* "none", "refunded", "refund_pending"; NULL for MONEY_UNKNOWN. */
 const char *err_money_text(enum err_money money);
 
-/* And back; MONEY_UNTOLD for any other text, and for NULL. */
+/* The reverse; MONEY_UNKNOWN for any other text and for NULL. */
 enum err_money err_money_of(const char *text);
 
-/* gRPC status 0 to 16; HTTP status; whether asking again with the same key can help. */
+/* gRPC status 0 to 16; HTTP status; whether a retry with the same key can succeed. */
 unsigned err_grpc_status(enum err_code code);
 unsigned err_http_status(enum err_code code);
 bool err_retryable(enum err_code code);

@@ -31,7 +31,7 @@ static void mark_seen(const char *name)
         close(file);
 }
 
-/* Takes the armed file for ourselves: of several processes that pass here one fails. */
+/* Claims the armed file: if several processes pass at once, one fails. */
 static int claim(const char *name, char *text, size_t room)
 {
     char armed[PATH_SIZE], fired[PATH_SIZE];
@@ -73,7 +73,7 @@ struct fault failpoint(const char *seam, const char *what, const char *edge)
     if (strcmp(word, "crash") == 0)
         kill(getpid(), SIGKILL);
     if (strcmp(word, "hang") == 0)
-        raise(SIGSTOP); /* to this thread: sent to the process, it may first run on */
+        raise(SIGSTOP); /* raise, not kill: kill may let this thread run on for a while */
     for (int k = FAULT_ERROR; k <= FAULT_LATE; k++)
         if (strcmp(word, KINDS[k]) == 0)
             fault = (struct fault){(enum fault_kind)k, ms};

@@ -1,17 +1,17 @@
 /*
- * failpoint.h - places where a test build can be made to fail; nothing in any other build.
+ * failpoint.h - places where a test build can be made to fail; empty in any other build.
  *
- * A failpoint stands at an edge between two durable or visible effects.  Its name is
+ * A failpoint is placed between two durable or visible effects.  Its name is
  * PROGRAM.SEAM.WHAT.EDGE, such as inventory.commit.reserve.before.  Test builds
- * (CHECKOUT_FAILPOINTS) look into the folder named by the environment's
+ * (CHECKOUT_FAILPOINTS) use the folder named by the environment variable
  * CHECKOUT_FAILPOINTS_DIR:
  *
- *     seen/NAME    is made when the failpoint is passed for the first time
- *     armed/NAME   makes it fail, once: the file moves to fired/NAME as it does
+ *     seen/NAME    is created when the failpoint is first passed
+ *     armed/NAME   makes it fail once; the file moves to fired/NAME
  *
  * The first word of an armed file is the fault: crash, hang, error, drop, repeat, late
- * (then milliseconds).  Crash (SIGKILL) and hang (SIGSTOP, until somebody continues the
- * process) happen in here; the others are told to the seam, which says what they mean there.
+ * (then milliseconds).  Crash (SIGKILL) and hang (SIGSTOP, until SIGCONT) happen in
+ * failpoint(); the others are returned to the caller, which defines what they mean there.
  */
 #pragma once
 
@@ -26,8 +26,8 @@ struct fault {
 
 #ifdef CHECKOUT_FAILPOINTS
 
-/* Passes the failpoint; what is left for the seam to do.  `what` may be a method's full
- * name: the part after the slash counts. */
+/* Passes the failpoint; returns the fault for the caller to apply.  `what` may be a
+ * method's full name: the part after the slash counts. */
 struct fault failpoint(const char *seam, const char *what, const char *edge);
 
 #else

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* jansson's allocator is told of no context, so what it came to is kept by thread. */
+/* jansson's allocator has no context argument, hence per thread. */
 static _Thread_local bool memory_short;
 
 static void *watched_malloc(size_t size)
@@ -48,7 +48,7 @@ struct err json_parse_file(FILE *file, json_t **out)
     if (fstat(fileno(file), &status) != 0)
         return err_make(ERR_UNAVAILABLE, "the file cannot be read: %s.", strerror(errno));
     const size_t most = (size_t)status.st_size;
-    char *bytes = malloc(most + 1); /* of an empty file, too */
+    char *bytes = malloc(most + 1); /* never 0 */
     if (bytes == NULL)
         return err_memory();
     const size_t size = fread(bytes, 1, most, file);

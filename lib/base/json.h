@@ -1,9 +1,8 @@
 /*
- * json.h - JSON in, and never half of it because memory was short.
+ * json.h - parsing JSON, safe when memory is short.
  *
- * jansson's lexer drops a character, and says nothing, when it cannot grow its buffer.  Its
- * allocations are therefore watched, and a text that was read while one failed is not
- * believed.
+ * jansson's lexer silently drops a character when it cannot grow its buffer.  Allocations
+ * are therefore observed, and a text is rejected if one failed while it was parsed.
  */
 #pragma once
 
@@ -13,15 +12,14 @@
 
 #include "base/err.h"
 
-/* Once a process, before the first JSON: from then on allocations are watched. */
+/* Installs the observation.  Once per process, before the first JSON. */
 void json_memory_watch(void);
 
-/*
- * Parses a whole text that repeats no name in an object; the caller frees `out`.
- * INVALID_ARGUMENT says where it is no JSON; RESOURCE_EXHAUSTED when memory was short.
- */
+/* Parses a whole text in which no object repeats a name; the caller frees `out`.
+ * INVALID_ARGUMENT says where the text is malformed; RESOURCE_EXHAUSTED: memory was
+ * short. */
 struct err json_parse(const char *bytes, size_t size, json_t **out)
     __attribute__((warn_unused_result));
 
-/* The same of a file of our own, however large it is. */
+/* The same for a trusted file of any size. */
 struct err json_parse_file(FILE *file, json_t **out) __attribute__((warn_unused_result));

@@ -1,14 +1,23 @@
-/* log.c - see log.h.  The one place where a value is written; log_format.c reads formats. */
+/*
+ * log.c - see log.h.
+ *
+ * Values are written in one place, log_pair_of, so a value's content never decides how
+ * its line is parsed.  For the same reason log_line interprets its format itself: in
+ * printf's output the arguments could not be told apart from the format.
+ */
 #include "base/log.h"
 
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/cork.h"
-#include "base/decimal.h"
-#include "base/utf8.h"
+#include "base/text.h"
 
 static const char *const LEVELS[] = {"debug", "info", "warn", "error"};
 
@@ -17,7 +26,7 @@ enum {
     ESCAPE_MAX = 6, /* bytes of the longest: \u001f */
 };
 
-/* Written once by log_start and log_use_format, before any thread; then only read. */
+/* Set by log_start and log_use_format before any thread exists; then only read. */
 static const char *the_program = "unnamed";
 static enum log_level the_lowest = LOG_INFO;
 static bool as_json;
@@ -42,13 +51,14 @@ const char *log_program(void)
     return the_program;
 }
 
-/* ---- a line's bytes ------------------------------------------------------------------ */
+/* ---- the bytes of a line ---- */
 
 static size_t room_of(const struct log_record *record)
 {
     const size_t most = sizeof record->text - LINE_END;
 
-    return record->used < most ? most - record->used : 0; /* a quote may stand past it */
+    return record->used < most ? most - record->used
+                               : 0; /* a closing quote may be past it */
 }
 
 static void put(struct log_record *record, const char *bytes, size_t size)
@@ -67,7 +77,7 @@ static bool is_plain(unsigned char c)
     return c >= ' ' && c < 0x7f && c != '"' && c != '\\';
 }
 
-/* Whether logfmt takes it without quotes. */
+/* Whether logfmt needs no quotes for it. */
 static bool is_bare(const char *value, size_t size)
 {
     for (size_t i = 0; i < size; i++)
@@ -76,7 +86,7 @@ static bool is_bare(const char *value, size_t size)
     return size > 0;
 }
 
-/* C1 controls and the two line ends of Unicode: a terminal or a reader may heed them. */
+/* C1 controls and the two line ends of Unicode: terminals and parsers may act on them. */
 static bool is_shown_escaped(const unsigned char *at, size_t length)
 {
     return (length == 2 && at[0] == 0xc2 && at[1] < 0xa0) ||
@@ -100,7 +110,7 @@ static size_t escape(const unsigned char *at, size_t length, char out[ESCAPE_MAX
                : (size_t)snprintf(out, ESCAPE_MAX + 1, "\\u%04x", code & 0xffffU);
 }
 
-/* As much of it as fits, never a part of a character; for between quotes. */
+/* Writes as much as fits, in whole characters; for use between quotes. */
 static void put_escaped(struct log_record *record, const char *value, size_t size)
 {
     const unsigned char *at = (const unsigned char *)value, *end = at + size;
@@ -124,7 +134,7 @@ static void put_escaped(struct log_record *record, const char *value, size_t siz
     }
 }
 
-/* ` key=` or `,"key":`; false when it and an empty value do not fit. */
+/* Writes ` key=` or `,"key":`; false when it does not fit with an empty value. */
 static bool put_key(struct log_record *record, const char *key)
 {
     size_t size = strlen(key);
@@ -138,7 +148,7 @@ static bool put_key(struct log_record *record, const char *key)
     return true;
 }
 
-/* ---- pairs --------------------------------------------------------------------------- */
+/* ---- pairs ---- */
 
 void log_pair_of(struct log_record *record, const char *key, const char *value,
                  size_t size)
@@ -181,9 +191,9 @@ void log_subject(struct log_record *record, const char *request, const char *ord
         log_pair(record, "order", order_id);
 }
 
-/* ---- a line's beginning and end ------------------------------------------------------ */
+/* ---- the start and end of a line ---- */
 
-/* The second is written out once, for all lines of it. */
+/* Formatted once per second and thread. */
 static const char *second_text(time_t second)
 {
     static _Thread_local struct {
@@ -200,7 +210,7 @@ static const char *second_text(time_t second)
     return latest.text;
 }
 
-/* By hand, as each line has one. */
+/* Formatted by hand for speed: every line has a head. */
 static void put_head(struct log_record *record, const char *event)
 {
     struct timespec now;
@@ -242,12 +252,10 @@ bool log_begin_limited(struct log_record *record, enum log_level level, const ch
 
 static void write_out(const char *text, size_t size)
 {
-    ssize_t ignored = write(STDERR_FILENO, text, size); /* nowhere left to report to */
-
-    (void)ignored;
+    (void)!write(STDERR_FILENO, text, size); /* nowhere to report a failure */
 }
 
-/* The lines of a corked thread, which go out with the rest of the moment. */
+/* Lines of a corked thread, written when the cork ends. */
 static _Thread_local struct {
     size_t used;
     char text[8192];
@@ -269,7 +277,7 @@ static void keep(const char *line, size_t size)
     kept.used += size;
 }
 
-/* LINE_END has room for all of it. */
+/* LINE_END reserves the room for this. */
 void log_end(struct log_record *record)
 {
     if (record->total > 0)
@@ -281,6 +289,250 @@ void log_end(struct log_record *record)
         keep(record->text, record->used);
         return;
     }
-    write_kept(NULL); /* what came before stays before */
+    write_kept(NULL); /* keep the order of lines */
     write_out(record->text, record->used);
+}
+
+/* ---- log_line ---- */
+
+enum { KEY_SIZE = 32 };
+
+/* A value under construction, from literal text of the format and arguments. */
+struct value {
+    size_t used;
+    bool is_number; /* it is one integer and nothing else, `number` */
+    int64_t number;
+    bool cut;
+    char text[LOG_LINE_MAX];
+};
+
+static void add(struct value *value, const char *bytes, size_t size)
+{
+    size_t room = sizeof value->text - value->used;
+
+    value->cut = value->cut || size > room;
+    size = size < room ? size : room;
+    memcpy(value->text + value->used, bytes, size);
+    value->used += size;
+}
+
+struct arguments {
+    va_list list;
+};
+
+/* size: the length modifier's letter, 'L' for ll, 0 for none or h, which is promoted.
+ * The bits of an unsigned argument. */
+static int64_t take_integer(struct arguments *arguments, char size, bool is_signed)
+{
+    switch (size) {
+    case 'l':
+    case 'z':
+        return va_arg(arguments->list, long);
+    case 'L':
+    case 'j':
+        return va_arg(arguments->list, long long);
+    default:
+        return is_signed ? va_arg(arguments->list, int)
+                         : (int64_t)va_arg(arguments->list, unsigned);
+    }
+}
+
+static void add_signed(struct value *value, int64_t number)
+{
+    char digits[DECIMAL_SIZE];
+    size_t first = decimal_write(number, digits);
+
+    value->is_number = value->used == 0;
+    value->number = number;
+    add(value, digits + first, sizeof digits - first);
+}
+
+static void add_unsigned(struct value *value, uint64_t number, bool hexadecimal)
+{
+    char digits[24];
+
+    if (!hexadecimal && number <= INT64_MAX) {
+        add_signed(value, (int64_t)number);
+        return;
+    }
+    int size =
+        snprintf(digits, sizeof digits, hexadecimal ? "%" PRIx64 : "%" PRIu64, number);
+    add(value, digits, (size_t)size);
+}
+
+/* Reads ".20" or ".*" as in %.20s; without one, *most is no limit. */
+static const char *take_precision(const char *at, struct arguments *arguments,
+                                  size_t *most)
+{
+    *most = LOG_LINE_MAX;
+    if (*at != '.')
+        return at;
+    if (*++at == '*') {
+        int given = va_arg(arguments->list, int);
+        *most = given < 0 ? LOG_LINE_MAX : (size_t)given;
+        return at + 1;
+    }
+    for (*most = 0; isdigit((unsigned char)*at); at++)
+        *most = *most * 10 + (size_t)(*at - '0');
+    return at;
+}
+
+/* Converts from behind '%'; returns the conversion's end, or NULL for one that log.h does
+ * not list. */
+static const char *convert(const char *at, struct arguments *arguments,
+                           struct value *value)
+{
+    char size = '\0', c;
+    const char *text;
+    size_t most;
+
+    at = take_precision(at, arguments, &most);
+    for (; *at != '\0' && strchr("lzjh", *at) != NULL; at++)
+        size = (char)(size == 'l' ? 'L' : *at);
+    value->is_number = false;
+    switch (*at) {
+    case 's':
+        text = va_arg(arguments->list, const char *);
+        add(value, text, text == NULL ? 0 : strnlen(text, most));
+        break;
+    case 'd':
+        add_signed(value, take_integer(arguments, size, true));
+        break;
+    case 'u':
+    case 'x':
+        add_unsigned(value, (uint64_t)take_integer(arguments, size, false), *at == 'x');
+        break;
+    case 'c':
+        c = (char)va_arg(arguments->list, int);
+        add(value, &c, 1);
+        break;
+    case '%':
+        add(value, "%", 1);
+        break;
+    default:
+        return NULL;
+    }
+    return at + 1;
+}
+
+/* ---- pairs ---- */
+
+/* Reads up to the blank or the closing quote; NULL after an unknown conversion. */
+static const char *take_value(const char *at, struct arguments *arguments,
+                              struct value *value)
+{
+    const bool quoted = *at == '"';
+    const char end = quoted ? '"' : ' ';
+
+    value->used = 0;
+    value->is_number = value->cut = false;
+    at += quoted;
+    while (at != NULL && *at != '\0' && *at != end) {
+        if (*at == '%') {
+            at = convert(at + 1, arguments, value);
+            continue;
+        }
+        size_t run = strcspn(at, quoted ? "%\"" : "% ");
+        value->is_number = false;
+        add(value, at, run);
+        at += run;
+    }
+    return at != NULL && quoted && *at == end ? at + 1 : at;
+}
+
+/* Reads the key before '='.  A value without one gets the key "note". */
+static const char *take_key(const char *at, char key[KEY_SIZE])
+{
+    size_t length = strspn(at, "abcdefghijklmnopqrstuvwxyz0123456789_");
+    bool keyed = length > 0 && length < KEY_SIZE && at[length] == '=';
+
+    snprintf(key, KEY_SIZE, "%.*s", keyed ? (int)length : 4, keyed ? at : "note");
+    return keyed ? at + length + 1 : at;
+}
+
+static void put_pair(struct log_record *record, const char *key,
+                     const struct value *value)
+{
+    if (value->is_number)
+        log_pair_number(record, key, value->number);
+    else if (value->used > 0 || strcmp(key, "note") != 0)
+        log_pair_of(record, key, value->text, value->used);
+    record->cut = record->cut || value->cut;
+}
+
+void log_line(enum log_level level, const char *event, const char *format, ...)
+{
+    struct log_record record;
+    struct arguments arguments;
+    struct value value;
+    char key[KEY_SIZE];
+
+    if (!log_begin(&record, level, event))
+        return;
+    va_start(arguments.list, format);
+    for (const char *at = format; at != NULL && *at != '\0';) {
+        at = take_value(take_key(at, key), &arguments, &value);
+        put_pair(&record, key, &value);
+        at += at == NULL ? 0 : strspn(at, " ");
+    }
+    va_end(arguments.list);
+    log_end(&record);
+}
+
+/* ---- the rate limit ---- */
+
+enum { KINDS = 256 };
+
+struct kind {
+    atomic_uint_fast64_t hash;   /* of the event's name; 0: unused */
+    atomic_int_fast64_t next_ms; /* earliest time of the next line; clock_monotonic_ms */
+    atomic_uint_fast64_t total, skipped;
+};
+
+/* Per process, like the log itself. */
+static struct kind kinds[KINDS];
+
+static uint64_t hash_of(const char *event)
+{
+    uint64_t hash = 14695981039346656037u; /* FNV-1a */
+
+    for (const char *c = event; *c != '\0'; c++)
+        hash = (hash ^ (unsigned char)*c) * 1099511628211u;
+    return hash != 0 ? hash : 1;
+}
+
+/* NULL when the table is full. */
+static struct kind *find_kind(const char *event)
+{
+    const uint64_t hash = hash_of(event);
+
+    for (size_t i = 0; i < KINDS; i++) {
+        struct kind *kind = &kinds[(hash + i) % KINDS];
+        uint_fast64_t there = atomic_load(&kind->hash);
+        if (there == 0)
+            (void)atomic_compare_exchange_strong(&kind->hash, &there, hash);
+        if (atomic_load(&kind->hash) == hash)
+            return kind;
+    }
+    return NULL;
+}
+
+bool log_limit_pass(const char *event, uint64_t *total)
+{
+    struct kind *kind = find_kind(event);
+    int_fast64_t now = clock_monotonic_ms();
+
+    *total = 0;
+    if (kind == NULL)
+        return true;
+    uint64_t count = atomic_fetch_add(&kind->total, 1) + 1;
+    int_fast64_t next = atomic_load(&kind->next_ms);
+    if (now < next ||
+        !atomic_compare_exchange_strong(&kind->next_ms, &next, now + LOG_LIMIT_MS)) {
+        atomic_fetch_add(&kind->skipped, 1);
+        return false;
+    }
+    if (atomic_exchange(&kind->skipped, 0) > 0)
+        *total = count;
+    return true;
 }

@@ -1,8 +1,8 @@
 /*
  * metrics.c - see metrics.h.
  *
- * Entries are made once and never move, so that a pointer into one is good for as long as
- * the registry.  The lock guards the table, not the numbers.
+ * Entries never move, so a pointer into one is valid as long as the registry.  The lock
+ * guards the table, not the numbers.
  *
  * A histogram's buckets: values below 8 have one each; from there an octave [2^n,
  * 2^(n+1)) is cut into eight equal parts.
@@ -20,7 +20,7 @@ struct entry {
     char name[METRIC_NAME_SIZE];
     char labels[METRIC_LABELS_SIZE];
     enum metric_kind kind;
-    int64_t (*read)(void *arg); /* of a gauge that is asked for its value */
+    int64_t (*read)(void *arg); /* for a gauge registered with metrics_gauge_read */
     void *arg;
     union {
         struct counter counter;

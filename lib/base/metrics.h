@@ -1,15 +1,15 @@
 /*
- * metrics.h - what a process counts of itself: counters, gauges and histograms by name.
+ * metrics.h - a process's counters, gauges and histograms, by name.
  *
- * A registry is made by main and passed down; each part registers what it counts when it
- * is opened and keeps the pointer.  Counting is one relaxed atomic addition or a few: no
- * lock, no allocation, any thread.  Reading takes no part of it away, so a reading may
- * show one of two numbers that belong together a moment older than the other.
+ * main creates a registry and passes it down; each module registers its metrics when it
+ * is opened and keeps the pointers.  Counting is one or a few relaxed atomic additions:
+ * no lock, no allocation, any thread.  Reading resets nothing and takes no snapshot, so
+ * one of two related numbers may be slightly older than the other.
  *
- * Registering never fails a caller: past METRICS_MAX, or without memory, or in no
- * registry (NULL), it gives NULL, and counting in NULL does nothing.  The same name and
- * label give the same metric again.  Names are the field's: lower case with underscores,
- * the unit last ("rpc_server_latency_us").
+ * Registering never fails a caller: past METRICS_MAX, when memory is short or when the
+ * registry is NULL, it returns NULL, and counting into NULL does nothing.  The same name
+ * and labels return the same metric.  Names are lower case with underscores, the unit
+ * last ("rpc_server_latency_us").
  */
 #pragma once
 
@@ -21,14 +21,14 @@ enum {
     METRICS_MAX = 4096,
     METRIC_NAME_SIZE = 64,
     METRIC_LABELS_SIZE = 192,
-    /* Eight buckets an octave: a value is known to within an eighth of itself. */
+    /* Eight buckets per octave: a value is exact to an eighth of itself. */
     HISTOGRAM_BUCKETS = 8 * 40,
 };
 
 struct metrics;
 
 struct counter {
-    atomic_uint_fast64_t value; /* only grows, from 0 at the process's start */
+    atomic_uint_fast64_t value; /* only grows, from 0 at process start */
 };
 
 struct gauge {
@@ -40,15 +40,15 @@ struct histogram {
     atomic_uint_fast64_t buckets[HISTOGRAM_BUCKETS];
 };
 
-/* NULL when memory is short, which counts nothing but is no reason to stop. */
+/* NULL when memory is short: a process without metrics still runs. */
 struct metrics *metrics_new(void);
-/* After everything that counts in it has ended.  NULL is allowed. */
+/* Call after everything that counts into it has ended.  NULL is allowed. */
 void metrics_free(struct metrics *metrics);
 
 /*
- * Registers.  `labels` tells metrics of one name apart: "method=a.B/C,status=ok", or "".
- * What metrics_gauge_read is given is called by metrics_each, on any thread: it must not
- * wait, and be safe to call until metrics_forget.
+ * Register.  `labels` distinguishes metrics of one name: "method=a.B/C,status=ok", or "".
+ * metrics_each calls the `read` of metrics_gauge_read on any thread: it must not wait,
+ * and must be safe to call until metrics_forget.
  */
 struct counter *metrics_counter(struct metrics *metrics, const char *name,
                                 const char *labels);
@@ -59,7 +59,7 @@ struct histogram *metrics_histogram(struct metrics *metrics, const char *name,
 void metrics_gauge_read(struct metrics *metrics, const char *name, const char *labels,
                         int64_t (*read)(void *arg), void *arg);
 
-/* No function registered with that argument is called any more once this returns. */
+/* Once this returns, no function registered with that argument is called any more. */
 void metrics_forget(struct metrics *metrics, const void *arg);
 
 static inline void counter_add(struct counter *counter, uint64_t n)
@@ -86,9 +86,8 @@ void histogram_record(struct histogram *histogram, uint64_t value);
 
 enum metric_kind { METRIC_COUNTER = 1, METRIC_GAUGE, METRIC_HISTOGRAM };
 
-/* What was recorded, summed up.  `most` is exact; the others are the upper bounds of
- * their buckets, at most an eighth too large and never above `most`.  All 0 when count is
- * 0. */
+/* `most` is exact; percentiles are the upper bounds of their buckets, at most an eighth
+ * too large and never above `most`.  All 0 when count is 0. */
 struct histogram_summary {
     uint64_t count, sum, most, p50, p90, p95, p99, p999;
 };
@@ -96,10 +95,10 @@ struct histogram_summary {
 struct metric {
     const char *name, *labels; /* live as long as the registry */
     enum metric_kind kind;
-    int64_t value; /* of a counter or gauge */
+    int64_t value; /* for a counter or gauge */
     struct histogram_summary histogram;
 };
 
-/* Calls `each` for every metric, in the order they were registered. */
+/* Calls `each` for every metric, in the order of registration. */
 void metrics_each(struct metrics *metrics,
                   void (*each)(void *arg, const struct metric *metric), void *arg);

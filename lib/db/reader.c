@@ -216,7 +216,7 @@ static void *reader_main(void *arg)
     for (struct db_query *query; (query = take(reader->pool, &closing)) != NULL;)
         if (closing)
             finish(query, err_make(ERR_CANCELLED, "The service is stopping."), NULL);
-        else if (cancel_asked(query->cancel))
+        else if (cancel_requested(query->cancel))
             finish(query, err_make(ERR_CANCELLED, "Nobody waits for it."), NULL);
         else
             run(reader, query);

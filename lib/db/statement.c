@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/ids.h"
+#include "base/contract/ids.h"
 #include "base/log.h"
 
 /* ---- preparing and sending -------------------------------------------------------------- */

@@ -408,7 +408,7 @@ static size_t compact(struct db *w, struct slot *slots, size_t count, bool closi
         slots[i].op = NULL;
         if (slot.op == NULL)
             continue;
-        if (!slot.in_doubt && cancel_asked(slot.op->cancel)) {
+        if (!slot.in_doubt && cancel_requested(slot.op->cancel)) {
             slot_finish(&slot, err_make(ERR_CANCELLED, "Nobody waits for it; not done."),
                         NULL);
             continue;

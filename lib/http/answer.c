@@ -3,46 +3,31 @@
 
 #include <string.h>
 
-#include "base/decimal.h"
+#include "base/text.h"
 
 enum {
-    LINES_MAX = 192, /* bytes of all lines but the answer's own fields */
-    BODY_INLINE =
-        2048, /* a shorter body is copied: one buffer costs less to send than two */
+    LINES_MAX = 192,    /* bytes of all lines except the answer's own fields */
+    BODY_INLINE = 2048, /* up to this a body is copied: sending one buffer is cheaper */
 };
 
+/* clang-format off */
 /* RFC 9110, 15, and RFC 6585; the phrase may be empty (RFC 9112, 4). */
 static const struct {
     unsigned status;
     const char *phrase;
 } PHRASES[] = {
-    {200, "OK"},
-    {201, "Created"},
-    {202, "Accepted"},
-    {204, "No Content"},
-    {304, "Not Modified"},
-    {400, "Bad Request"},
-    {401, "Unauthorized"},
-    {402, "Payment Required"},
-    {403, "Forbidden"},
-    {404, "Not Found"},
-    {405, "Method Not Allowed"},
-    {408, "Request Timeout"},
-    {409, "Conflict"},
-    {412, "Precondition Failed"},
-    {413, "Content Too Large"},
-    {414, "URI Too Long"},
-    {415, "Unsupported Media Type"},
-    {417, "Expectation Failed"},
-    {422, "Unprocessable Content"},
-    {429, "Too Many Requests"},
-    {431, "Request Header Fields Too Large"},
-    {500, "Internal Server Error"},
-    {501, "Not Implemented"},
-    {503, "Service Unavailable"},
-    {504, "Gateway Timeout"},
+    {200, "OK"}, {201, "Created"}, {202, "Accepted"}, {204, "No Content"},
+    {304, "Not Modified"}, {400, "Bad Request"}, {401, "Unauthorized"},
+    {402, "Payment Required"}, {403, "Forbidden"}, {404, "Not Found"},
+    {405, "Method Not Allowed"}, {408, "Request Timeout"}, {409, "Conflict"},
+    {412, "Precondition Failed"}, {413, "Content Too Large"}, {414, "URI Too Long"},
+    {415, "Unsupported Media Type"}, {417, "Expectation Failed"},
+    {422, "Unprocessable Content"}, {429, "Too Many Requests"},
+    {431, "Request Header Fields Too Large"}, {500, "Internal Server Error"},
+    {501, "Not Implemented"}, {503, "Service Unavailable"}, {504, "Gateway Timeout"},
     {505, "HTTP Version Not Supported"},
 };
+/* clang-format on */
 
 static const char *phrase(unsigned status)
 {

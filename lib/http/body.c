@@ -1,9 +1,9 @@
 /* body.c - see body.h. */
 #include "http/body.h"
 
-#include "base/hex.h"
+#include "base/text.h"
 
-/* In the order of the wire; chunked bodies begin at SIZE, others at DATA_ALONE. */
+/* In wire order; chunked bodies begin at SIZE, others at DATA_ALONE. */
 enum state {
     DATA_ALONE,
     SIZE,
@@ -20,7 +20,7 @@ enum state {
     DATA,
     DATA_CR,
     DATA_LF,
-    TRAILER, /* at the beginning of a line */
+    TRAILER, /* at the start of a line */
     TRAILER_NAME,
     TRAILER_VALUE,
     TRAILER_LF,
@@ -48,7 +48,7 @@ static bool blank(char c)
     return c == ' ' || c == '\t';
 }
 
-/* Behind a size line's CR: the data, or the trailer behind the last chunk's. */
+/* Behind the CR of a size line: data follows, or the trailer after the last chunk. */
 static enum http_reason end_size_line(struct http_body *b, char c)
 {
     if (c != '\n')
@@ -74,8 +74,8 @@ static enum http_reason take_size(struct http_body *b, char c)
     return HTTP_MORE;
 }
 
-/* Where a name or a value has ended.  Blanks may stand before '=' and ';' alone, so what
- * follows them is another state. */
+/* Behind a name or a value.  Blanks are only allowed before '=' and ';', so they lead to
+ * another state. */
 static enum http_reason end_part(struct http_body *b, char c, bool name)
 {
     if (c == '=' && name)
@@ -91,7 +91,7 @@ static enum http_reason end_part(struct http_body *b, char c, bool name)
     return HTTP_MORE;
 }
 
-/* Goes on in a state in which only such bytes may come. */
+/* Goes to the next state, or refuses a byte that is not allowed. */
 static enum http_reason stay_or(struct http_body *b, bool allowed, enum state next)
 {
     if (!allowed)
@@ -170,7 +170,7 @@ static enum http_reason take_trailer(struct http_body *b, char c)
     }
 }
 
-/* One byte of what is not data. */
+/* One byte of framing. */
 static enum http_reason take_framing(struct http_body *b, char c)
 {
     switch ((enum state)b->state) {
@@ -217,7 +217,7 @@ enum http_reason http_body_take(struct http_body *b, const char *bytes, size_t s
             reason = b->state == DATA_ALONE ? HTTP_OK : HTTP_MORE;
             b->state = b->state == DATA_ALONE ? END : DATA_CR;
         }
-        break; /* one piece a call */
+        break; /* one piece per call */
     }
     *used = at;
     return reason;

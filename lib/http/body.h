@@ -1,12 +1,12 @@
 /*
- * body.h - where a request's body is in the bytes received, and where it ends.
+ * body.h - finds a request's body in the bytes received, and its end.
  *
  *      Content-Length:   DATA ................................................. END
  *      chunked:          SIZE [EXTENSION] -> DATA -> CRLF -> SIZE ... 0 -> TRAILER -> END
  *
- * Works byte by byte on whatever has come, so that it makes no difference how the bytes
- * were cut.  Chunk extensions and trailer fields are checked against their grammar (RFC
- * 9112, 7.1) and dropped; both are bounded, since they cost without being counted as body.
+ * Works byte by byte, so the result does not depend on how the bytes were split.  Chunk
+ * extensions and trailer fields are checked against their grammar (RFC 9112, 7.1) and
+ * discarded; both are bounded, since the limit on bodies does not count them.
  */
 #pragma once
 
@@ -20,20 +20,20 @@ enum {
 };
 
 struct http_body {
-    unsigned state;                       /* body.c's own */
+    unsigned state;                       /* private to body.c */
     int64_t left;                         /* bytes of data before the next framing */
     unsigned digits, extensions, trailer; /* bytes seen of each */
 };
 
-/* What follows that head.  A head with neither length nor chunks has no body. */
+/* The body behind that head; empty for one with neither length nor chunks. */
 struct http_body http_body_start(const struct http_head *head);
 
 /*
- * Takes bytes from the front of `bytes`, *used of `size`, and finds at most one piece of
- * data in them, *data (borrowed; may be empty).
+ * Consumes *used of the `size` bytes and returns at most one piece of data, *data
+ * (borrowed; may be empty).
  *
- * HTTP_OK: the body is complete, and what is behind *used is not its.  HTTP_MORE: go on
- * with what is behind *used, or with more bytes.  Any other reason is final.
+ * HTTP_OK: the body is complete and ends at *used.  HTTP_MORE: call again with the bytes
+ * behind *used, or with more.  Any other reason is final.
  */
 enum http_reason http_body_take(struct http_body *body, const char *bytes, size_t size,
                                 size_t *used, struct http_text *data);

@@ -11,14 +11,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "http/answer.h"
-#include "http/loop.h"
 #include "http/tls.h"
 
 enum {
-    KEPT_ROOM = 4096,    /* least bytes of a buffer of our own */
-    ROUND_REQUESTS = 16, /* of one connection before others have their turn */
-    ROUND_LINGER = 16,   /* reads of a lingering one, likewise */
+    KEPT_ROOM = 4096,    /* least size of an allocated buffer */
+    ROUND_REQUESTS = 16, /* of one connection before others get a turn */
+    ROUND_LINGER = 16,   /* reads of a lingering connection, likewise */
     RECORD_MAX = 16384,  /* bytes of a TLS record */
 };
 
@@ -40,7 +38,7 @@ static const struct http_handler *handler(const struct connection *c)
     return c->server->config.handler;
 }
 
-/* Has the loop look at it again, after the others. */
+/* Continues in the next round, after the other connections. */
 static void defer(struct connection *c)
 {
     if (c->deferred)
@@ -80,7 +78,7 @@ static void close_socket(struct connection *c)
     timers_clear(&c->timer);
     SSL_free(c->tls);
     c->tls = NULL;
-    close(c->fd); /* epoll forgets it */
+    close(c->fd); /* also removes it from epoll */
     c->fd = -1;
     free_input(c);
     addresses_leave(server->addresses, c->address);
@@ -103,7 +101,7 @@ static void unlink_connection(struct connection *c)
     server->to_free = c;
 }
 
-/* The connection is of no more use.  A request that is being handled goes on. */
+/* A request that is being handled goes on. */
 void connection_close(struct connection *c)
 {
     if (c->state == CONNECTION_BROKEN || c->state == CONNECTION_DEAD)
@@ -132,7 +130,7 @@ static ssize_t receive_tls(struct connection *c, char *at, size_t room)
     case SSL_ERROR_WANT_READ:
         c->readable = false;
         return RECEIVED_NONE;
-    case SSL_ERROR_WANT_WRITE: /* read on when epoll says that it can be written */
+    case SSL_ERROR_WANT_WRITE: /* continued when epoll reports it writable */
         return RECEIVED_NONE;
     case SSL_ERROR_ZERO_RETURN:
         c->eof = true;
@@ -142,8 +140,8 @@ static ssize_t receive_tls(struct connection *c, char *at, size_t room)
     }
 }
 
-/* A read that fills less than the room has emptied the socket (epoll(7)); but not of the
- * end, when that has been announced already. */
+/* A short read has emptied the socket (epoll(7)), except for the end of input if epoll
+ * has reported that already. */
 static ssize_t receive(struct connection *c, char *at, size_t room)
 {
     if (c->tls != NULL)
@@ -162,7 +160,7 @@ static ssize_t receive(struct connection *c, char *at, size_t room)
     return errno == EAGAIN ? RECEIVED_NONE : RECEIVED_BROKEN;
 }
 
-/* Room for more bytes behind those that are there; false when memory is short. */
+/* Makes room for more input; false when memory is short. */
 static bool make_room(struct connection *c)
 {
     struct buffer *in = &c->input;
@@ -179,7 +177,8 @@ static bool make_room(struct connection *c)
         in->at = 0;
         return true;
     }
-    assert(!in->borrowed); /* a head is smaller than the scratch, and a body is used up */
+    /* A head is smaller than the scratch, and body bytes are consumed. */
+    assert(!in->borrowed);
     char *larger = realloc(in->bytes, 2 * in->room);
     if (larger == NULL)
         return false;
@@ -199,7 +198,7 @@ static ssize_t fill(struct connection *c)
     return got;
 }
 
-/* False: there is nothing to read now, or the connection broke and was closed. */
+/* False: nothing to read now, or the connection broke and was closed. */
 static bool read_more(struct connection *c)
 {
     if (!c->readable)
@@ -210,7 +209,7 @@ static bool read_more(struct connection *c)
     return got >= 0;
 }
 
-/* Before others use the scratch: what is left of it becomes our own. */
+/* Copies unconsumed bytes out of the scratch before other connections use it. */
 static bool keep_rest(struct connection *c)
 {
     struct buffer *in = &c->input;
@@ -230,7 +229,7 @@ static bool keep_rest(struct connection *c)
 
 /* ---- bytes out ---- */
 
-/* Up to a record of what is to be sent, copied together into the scratch. */
+/* Sends up to one TLS record, copied together from the pieces. */
 static ssize_t send_tls(struct connection *c)
 {
     static _Thread_local char record[RECORD_MAX];
@@ -300,7 +299,7 @@ static void set_out(struct connection *c, const char *one, size_t one_size,
 
 /* ---- answering ---- */
 
-/* Needs no memory, and says itself that the connection ends. */
+/* Needs no memory; the answer itself has Connection: close. */
 static void answer_no_memory(struct connection *c)
 {
     const struct http_text whole = c->server->config.no_memory;
@@ -336,8 +335,9 @@ static void start_answer(struct connection *c)
     set_timer(c, WAIT_ANSWER);
 }
 
-/* Tells a TLS client that this is the end, and nothing was cut off (RFC 8446, 6.1). */
-static void say_goodbye(struct connection *c)
+/* Sends close_notify: a TLS client then knows that nothing was cut off (RFC 8446,
+ * 6.1). */
+static void send_close_notify(struct connection *c)
 {
     if (c->tls != NULL && SSL_is_init_finished(c->tls)) {
         ERR_clear_error();
@@ -345,15 +345,15 @@ static void say_goodbye(struct connection *c)
     }
 }
 
-/* The last answer is sent.  Closing at once could reset the connection before the client has
- * read the answer, when something it sent is still unread (RFC 9112, 9.6). */
+/* After the last answer.  Closing at once while input is unread would reset the
+ * connection, perhaps before the client has read the answer (RFC 9112, 9.6). */
 static void start_lingering(struct connection *c)
 {
     if (c->eof) {
         connection_close(c);
         return;
     }
-    say_goodbye(c);
+    send_close_notify(c);
     shutdown(c->fd, SHUT_WR);
     c->input.at = c->input.size;
     c->readable = true;
@@ -361,7 +361,7 @@ static void start_lingering(struct connection *c)
     set_timer(c, WAIT_LINGER);
 }
 
-/* False: nothing can be done before the client takes more. */
+/* False: wait until the client takes more, or the connection is closed. */
 static bool send_answer(struct connection *c)
 {
     switch (flush(c)) {
@@ -384,7 +384,7 @@ static bool send_answer(struct connection *c)
     return true;
 }
 
-/* Reads the rest off and forgets it. */
+/* Reads and discards. */
 static void linger(struct connection *c)
 {
     for (int i = 0; i < ROUND_LINGER; i++) {
@@ -414,7 +414,8 @@ static void refuse(struct connection *c, const struct http_head *head,
     c->close_after = c->close_after || http_reason_ends(reason);
 }
 
-/* Answers while the request is not read to its end: nothing can follow it. */
+/* Answers before the request was read to its end: no other can follow on the
+ * connection. */
 static void answer_early(struct connection *c)
 {
     c->close_after = true;
@@ -442,16 +443,16 @@ static bool begin_exchange(struct connection *c, struct http_text method)
     return true;
 }
 
-/* Says that the body may come, unless it is coming already (RFC 9110, 10.1.1). */
+/* Asks for the body, unless it is coming already (RFC 9110, 10.1.1). */
 static bool send_continue(struct connection *c)
 {
     if (c->input.at < c->input.size)
         return true;
     set_out(c, CONTINUE, sizeof CONTINUE - 1, "", 0);
-    return flush(c) == FLUSHED_ALL; /* a client that reads no answers is closed */
+    return flush(c) == FLUSHED_ALL; /* a client that does not read is closed */
 }
 
-/* Starts a request: calls on_head, then its body is read, or discarded. */
+/* Starts a request: calls on_head, then reads or discards the body. */
 static void take_request(struct connection *c, const struct http_head *head)
 {
     struct http_exchange *x = &c->exchange;
@@ -481,7 +482,7 @@ static void take_request(struct connection *c, const struct http_head *head)
         set_timer(c, WAIT_BODY);
 }
 
-/* It is no more when others of its address have ended since. */
+/* Rechecked: other connections of the address may have ended since. */
 static bool is_over_limit(struct connection *c)
 {
     struct http_server *server = c->server;
@@ -510,7 +511,7 @@ static void take_head(struct connection *c, enum http_reason reason)
     start_answer(c);
 }
 
-/* Another look is worth it when one more line is complete, or nothing more fits. */
+/* Parsing again is useful when another line is complete, or the head is full. */
 static bool worth_parsing(const struct connection *c)
 {
     const struct buffer *in = &c->input;
@@ -520,7 +521,7 @@ static bool worth_parsing(const struct connection *c)
            memchr(in->bytes + in->at + c->scanned, '\n', have - c->scanned) != NULL;
 }
 
-/* Whether nothing has come but the empty line that may stand before a request. */
+/* Whether no byte of a request has come; an empty line before it does not count. */
 static bool none_begun(const struct connection *c)
 {
     size_t have = c->input.size - c->input.at;
@@ -529,8 +530,8 @@ static bool none_begun(const struct connection *c)
            (have <= 2 && memcmp(c->input.bytes + c->input.at, "\r\n", have) == 0);
 }
 
-/* Its head will not be complete.  Parses again what came of it, as server->head may hold
- * another connection's. */
+/* The head will not become complete.  Parses again what was received, as server->head may
+ * hold another connection's. */
 static void give_up_head(struct connection *c, enum http_reason reason)
 {
     (void)http_parse(c->input.bytes + c->input.at, c->input.size - c->input.at,
@@ -538,7 +539,7 @@ static void give_up_head(struct connection *c, enum http_reason reason)
     take_head(c, reason);
 }
 
-/* The client will send nothing more, and no whole head is there. */
+/* The input ended without a complete head. */
 static void end_in_head(struct connection *c)
 {
     if (none_begun(c))
@@ -547,7 +548,7 @@ static void end_in_head(struct connection *c)
         give_up_head(c, HTTP_INCOMPLETE);
 }
 
-/* False: more bytes must come first, or there is nothing left to do. */
+/* False: wait for more bytes, or there is nothing left to do. */
 static bool read_head(struct connection *c)
 {
     for (;;) {
@@ -590,7 +591,7 @@ static bool body_room(struct connection *c, size_t more)
     return true;
 }
 
-/* False: too much of a refused body has come to read on. */
+/* False: too much of a refused body was received to read on. */
 static bool take_data(struct connection *c, struct http_text data)
 {
     const struct http_limits *limits = &c->server->config.limits;
@@ -629,11 +630,11 @@ static void handle(struct connection *c)
     c->in_handler = false;
     if (x->answered)
         start_answer(c);
-    else if (c->broken) /* epoll told of it before, and will not again */
+    else if (c->broken) /* epoll has reported it before, and will not again */
         connection_close(c);
 }
 
-/* The body cannot be read to its end. */
+/* The body will not be read to its end. */
 static void give_up_body(struct connection *c, enum http_reason reason)
 {
     if (!c->exchange.answered)
@@ -641,7 +642,7 @@ static void give_up_body(struct connection *c, enum http_reason reason)
     answer_early(c);
 }
 
-/* False: more bytes must come first. */
+/* False: wait for more bytes. */
 static bool read_body(struct connection *c)
 {
     struct buffer *in = &c->input;
@@ -680,16 +681,16 @@ static bool read_body(struct connection *c)
 
 /* ---- TLS ---- */
 
-/* Whether the first byte is one of text: those of TLS are none (RFC 8446, 5.1). */
+/* Whether the first byte is text; TLS begins with another (RFC 8446, 5.1). */
 static bool begins_as_text(char first)
 {
     return (first >= ' ' && first <= '~') || first == '\r' || first == '\n';
 }
 
-/* Plain HTTP on a TLS port is told so, in plain HTTP.  `start` is what has come of it. */
+/* Answers plain HTTP on a TLS port in plain HTTP.  `start`: the first bytes received. */
 static void refuse_plain(struct connection *c, const char *start, size_t size)
 {
-    static const char HEAD[] = "HEAD "; /* its answer has no body */
+    static const char HEAD[] = "HEAD "; /* an answer to HEAD has no body */
     bool is_head = size >= sizeof HEAD - 1 && memcmp(start, HEAD, sizeof HEAD - 1) == 0;
 
     SSL_free(c->tls);
@@ -730,13 +731,13 @@ static bool handshake(struct connection *c)
         connection_close(c);
         return false;
     }
-    start_lingering(c); /* OpenSSL has sent its alert, where it has one for that */
+    start_lingering(c); /* OpenSSL has sent its alert, if there is one */
     return c->state == CONNECTION_LINGERING;
 }
 
-/* ---- one after the other ---- */
+/* ---- the state machine ---- */
 
-/* Advances until more input, or room for output, is needed. */
+/* Advances until it needs more input or room for output. */
 static void run(struct connection *c)
 {
     bool on = true;
@@ -806,7 +807,7 @@ void connection_open(struct http_server *server, int fd, struct address *address
 
 void connection_event(struct connection *c, uint32_t events)
 {
-    /* Before we shut anything down, these are a reset by the client. */
+    /* Before we shut down our side, these mean a reset by the client. */
     c->broken = c->broken || (events & (EPOLLERR | EPOLLHUP)) != 0;
     if (c->state == CONNECTION_HANDLING && c->broken) {
         connection_close(c);
@@ -839,12 +840,12 @@ void connection_retire(struct connection *c)
     c->readable = true;
     timers_clear(&c->timer);
     run(c);
-    /* A request that has begun, or was answered just now, has set a deadline anew. */
+    /* A request that has begun, or was just answered, has set a new deadline. */
     if (c->state != CONNECTION_HEAD || timers_is(&c->timer, WAIT_HEAD) ||
         timers_is(&c->timer, WAIT_IDLE))
         return;
     if (!c->broken)
-        say_goodbye(c);
+        send_close_notify(c);
     connection_close(c);
 }
 

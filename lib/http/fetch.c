@@ -46,7 +46,7 @@ struct err fetch_check(const char *url)
     if (parsed == NULL)
         return err_memory();
     if (curl_url_set(parsed, CURLUPART_URL, url, 0) != CURLUE_OK)
-        e = err_make(ERR_INVALID_ARGUMENT, /* it may hold a password */
+        e = err_make(ERR_INVALID_ARGUMENT, /* not printed: it may hold a password */
                      "what to fetch is not a URL; write one with https://");
     char *scheme = part_of(parsed, CURLUPART_SCHEME);
     char *host = part_of(parsed, CURLUPART_HOST);
@@ -84,7 +84,7 @@ static size_t on_bytes(char *bytes, size_t one, size_t size, void *arg)
     return size;
 }
 
-/* The body of a redirection is not what was asked for. */
+/* FAILONERROR lets redirections pass. */
 static struct err check_status(CURL *curl, const char *url)
 {
     long status = 0;
@@ -100,8 +100,7 @@ static struct err check_status(CURL *curl, const char *url)
 
 static CURLcode get(CURL *curl, const char *url, int timeout_ms, struct document *d)
 {
-    const bool local =
-        strncasecmp(url, "https:", 6) != 0; /* fetch_check has let it pass */
+    const bool local = strncasecmp(url, "https:", 6) != 0; /* see fetch_check */
 
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, local ? "http" : "https");
@@ -109,7 +108,7 @@ static CURLcode get(CURL *curl, const char *url, int timeout_ms, struct document
     curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(curl, CURLOPT_FAILONERROR, 1L);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    /* Else a silent name server is waited for, whatever the time-out. */
+    /* Else a name server that does not answer delays beyond the timeout. */
     curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes);

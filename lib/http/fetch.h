@@ -1,8 +1,8 @@
 /*
- * fetch.h - one small document from a URL, by libcurl.
+ * fetch.h - fetches one small document from a URL, with libcurl.
  *
- * https only, with the system's certificates; plain http from this machine itself, where
- * nobody else can answer.  No redirects, a deadline, a bound on the bytes.
+ * https only, with the system's certificates; plain http only from this machine.  No
+ * redirects; a deadline and a size limit.
  */
 #pragma once
 
@@ -10,11 +10,11 @@
 
 #include "base/err.h"
 
-/* Once a process, before any thread; fetch_stop at its end. */
+/* Once per process, before any thread; fetch_stop at its end. */
 struct err fetch_start(void) __attribute__((warn_unused_result));
 void fetch_stop(void);
 
-/* INVALID_ARGUMENT unless the URL may be fetched at all. */
+/* INVALID_ARGUMENT unless the URL may be fetched. */
 struct err fetch_check(const char *url) __attribute__((warn_unused_result));
 
 /* Blocks until the document is there, at most `timeout_ms`.  *bytes is the caller's to

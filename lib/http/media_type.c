@@ -12,13 +12,13 @@ enum { CHARSET_MAX = 40 }; /* bytes of the longest name that IANA may register *
 
 static const char BLANKS[] = " \t";
 
-/* Whether the `size` bytes at `text` spell `word`, in any case. */
+/* Whether the `size` bytes at `text` equal `word`, ignoring case. */
 static bool spells(const char *text, size_t size, const char *word)
 {
     return strlen(word) == size && strncasecmp(text, word, size) == 0;
 }
 
-/* How many characters from `text` on are a token's. */
+/* Length of the token at `text`. */
 static size_t token_span(const char *text)
 {
     size_t size = 0;
@@ -28,10 +28,8 @@ static size_t token_span(const char *text)
     return size;
 }
 
-/*
- * Reads a quoted string without its quotes and backslashes; `out` gets what fits.  Gives
- * what follows it, or NULL when it is malformed.
- */
+/* Unquotes a quoted string into `out`, as much as fits.  Returns its end, or NULL when it
+ * is malformed. */
 static const char *read_quoted(const char *at, char *out, size_t room)
 {
     for (at++; *at != '"'; at++) {
@@ -48,7 +46,7 @@ static const char *read_quoted(const char *at, char *out, size_t room)
     return at + 1;
 }
 
-/* The same of a parameter's value: a token or a quoted string. */
+/* The same for a token or a quoted string. */
 static const char *read_value(const char *at, char *out, size_t room)
 {
     if (*at == '"')
@@ -89,7 +87,7 @@ static struct err check_parameters(const char *at)
         const char *name = at;
         size_t size = token_span(name);
         if (size == 0)
-            continue; /* an empty parameter; or what is malformed, found at the loop's head */
+            continue; /* empty, or malformed, which the loop's head finds */
         if (name[size] != '=' ||
             (at = read_value(name + size + 1, value, sizeof value)) == NULL)
             return malformed();

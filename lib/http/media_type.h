@@ -1,31 +1,28 @@
 /*
- * media_type.h - which bodies are read: JSON in UTF-8, not compressed.
+ * media_type.h - which bodies are accepted: JSON in UTF-8, not compressed.
  *
- * Content-Type and Content-Encoding are judged before a byte of the body is looked at, so
- * that what we cannot read is refused as that, and never as bad JSON.
+ * Content-Type and Content-Encoding are checked before the body, so an unsupported body
+ * is refused as such, and never as bad JSON.
  */
 #pragma once
 
 #include "base/err.h"
 
-/* What a 415 for a content coding says in Accept-Encoding (RFC 9110, 15.5.16). */
+/* Accept-Encoding of a 415 for a content coding (RFC 9110, 15.5.16). */
 #define HTTP_ACCEPT_ENCODING "identity"
 
 /*
- * Whether a body of that Content-Type is read as JSON: NULL (none was sent), application/json,
- * or the text/plain that a browser's fetch sends for a string.  Parameters are those of RFC
- * 9110, 5.6.6, and all are ignored but charset, which must be UTF-8 ("utf8" is taken for it,
- * as in the WHATWG's Encoding) and may come once: two values would be two readings.
- * UNSUPPORTED_MEDIA_TYPE says what of it is not taken; also when it is malformed, since a
- * type that cannot be read is none we support.
+ * Accepts NULL (none was sent), application/json, and the text/plain that a browser's
+ * fetch sends for a string.  Parameters follow RFC 9110, 5.6.6; all are ignored except
+ * charset, which must be UTF-8 ("utf8" too, as in WHATWG Encoding) and may occur once.
+ * UNSUPPORTED_MEDIA_TYPE names what is not accepted, also when the type is malformed.
  */
 struct err http_media_type_check(const char *content_type)
     __attribute__((warn_unused_result));
 
 /*
- * Whether a body of that Content-Encoding is read: NULL, empty, or nothing but "identity"
- * (RFC 9110, 8.4).  UNSUPPORTED_MEDIA_TYPE names what is accepted; the answer then says it
- * in Accept-Encoding, too.
+ * Accepts NULL, empty, or only "identity" (RFC 9110, 8.4).  UNSUPPORTED_MEDIA_TYPE names
+ * what is accepted; the answer then also sends HTTP_ACCEPT_ENCODING.
  */
 struct err http_media_coding_check(const char *content_encoding)
     __attribute__((warn_unused_result));

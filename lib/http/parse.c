@@ -2,6 +2,8 @@
 #include "http/parse.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -13,53 +15,35 @@ enum {
     NAME = 4,    /* reg-name, without '%' (RFC 3986, 3.2.2) */
     DIGIT = 8,   /* 0 to 9 */
     HEX = 16,    /* 0 to 9, a to f, A to F */
-    TARGET = 32, /* what any target may hold: PATH, '?', '%' and '*' */
-    QUERY = 64,  /* what no URI may hold, and browsers send in a query all the same */
+    TARGET = 32, /* any target: PATH, '?', '%' and '*' */
+    QUERY = 64,  /* what no URI may hold, but browsers send in a query */
 };
 
 #define ALPHA_UNRESERVED (TOKEN | PATH | NAME | TARGET)
 
+/* clang-format off */
 static const unsigned char CLASS[256] = {
     ['0' ... '9'] = ALPHA_UNRESERVED | DIGIT | HEX,
-    ['A' ... 'F'] = ALPHA_UNRESERVED | HEX,
-    ['G' ... 'Z'] = ALPHA_UNRESERVED,
-    ['a' ... 'f'] = ALPHA_UNRESERVED | HEX,
-    ['g' ... 'z'] = ALPHA_UNRESERVED,
+    ['A' ... 'F'] = ALPHA_UNRESERVED | HEX,  ['G' ... 'Z'] = ALPHA_UNRESERVED,
+    ['a' ... 'f'] = ALPHA_UNRESERVED | HEX,  ['g' ... 'z'] = ALPHA_UNRESERVED,
     /* unreserved */
-    ['-'] = ALPHA_UNRESERVED,
-    ['.'] = ALPHA_UNRESERVED,
-    ['_'] = ALPHA_UNRESERVED,
-    ['~'] = ALPHA_UNRESERVED,
+    ['-'] = ALPHA_UNRESERVED,  ['.'] = ALPHA_UNRESERVED,
+    ['_'] = ALPHA_UNRESERVED,  ['~'] = ALPHA_UNRESERVED,
     /* sub-delims */
-    ['!'] = ALPHA_UNRESERVED,
-    ['$'] = ALPHA_UNRESERVED,
-    ['&'] = ALPHA_UNRESERVED,
-    ['\''] = ALPHA_UNRESERVED,
-    ['*'] = ALPHA_UNRESERVED,
-    ['+'] = ALPHA_UNRESERVED,
-    ['('] = PATH | NAME | TARGET,
-    [')'] = PATH | NAME | TARGET,
-    [','] = PATH | NAME | TARGET,
-    [';'] = PATH | NAME | TARGET,
+    ['!'] = ALPHA_UNRESERVED,  ['$'] = ALPHA_UNRESERVED,  ['&'] = ALPHA_UNRESERVED,
+    ['\''] = ALPHA_UNRESERVED, ['*'] = ALPHA_UNRESERVED,  ['+'] = ALPHA_UNRESERVED,
+    ['('] = PATH | NAME | TARGET,  [')'] = PATH | NAME | TARGET,
+    [','] = PATH | NAME | TARGET,  [';'] = PATH | NAME | TARGET,
     ['='] = PATH | NAME | TARGET,
-    /* the rest of a path */
-    [':'] = PATH | TARGET,
-    ['@'] = PATH | TARGET,
-    ['/'] = PATH | TARGET,
-    ['?'] = TARGET,
-    ['%'] = TOKEN | TARGET,
+    /* the rest of a path or target */
+    [':'] = PATH | TARGET,  ['@'] = PATH | TARGET,  ['/'] = PATH | TARGET,
+    ['?'] = TARGET,         ['%'] = TOKEN | TARGET,
     /* the rest of a token */
-    ['#'] = TOKEN,
-    ['^'] = TOKEN | QUERY,
-    ['`'] = TOKEN | QUERY,
-    ['|'] = TOKEN | QUERY,
+    ['#'] = TOKEN,  ['^'] = TOKEN | QUERY,  ['`'] = TOKEN | QUERY,  ['|'] = TOKEN | QUERY,
     /* the rest of a query */
-    ['['] = QUERY,
-    ['\\'] = QUERY,
-    [']'] = QUERY,
-    ['{'] = QUERY,
-    ['}'] = QUERY,
+    ['['] = QUERY,  ['\\'] = QUERY,  [']'] = QUERY,  ['{'] = QUERY,  ['}'] = QUERY,
 };
+/* clang-format on */
 
 static bool is(char byte, unsigned class)
 {
@@ -76,7 +60,7 @@ bool http_value_byte(unsigned char byte)
     return (byte >= 0x20 && byte != 0x7f) || byte == '\t';
 }
 
-/* How many bytes from `at` on are of that class. */
+/* How many bytes at `at` are of that class. */
 static size_t span(const char *at, const char *end, unsigned class)
 {
     const char *from = at;
@@ -91,7 +75,7 @@ static bool all(struct http_text text, unsigned class)
     return span(text.at, text.at + text.size, class) == text.size;
 }
 
-/* Without a branch a byte, so that compilers make vectors of it. */
+/* Branch-free, so that compilers vectorize it. */
 static bool has_control(const char *at, size_t size)
 {
     unsigned found = 0;
@@ -107,9 +91,9 @@ static bool has_control(const char *at, size_t size)
 /* ---- lines ---- */
 
 struct lines {
-    const char *at;  /* where the next line begins */
-    const char *end; /* of the bytes, or of what a head may be */
-    bool full;       /* a line that does not end before `end` never will */
+    const char *at;  /* start of the next line */
+    const char *end; /* of the bytes, or of the largest head */
+    bool full;       /* a line must end before `end` */
 };
 
 /* The next line without its CRLF. */
@@ -140,8 +124,7 @@ static const char *after_literal(const char *at, const char *end)
 
     if (size == 0)
         return NULL;
-    if (at[1] == 'v' ||
-        at[1] == 'V') { /* "v" 1*HEXDIG "." 1*( unreserved / ... / ":" ) */
+    if ((at[1] | 0x20) == 'v') { /* "v" 1*HEXDIG "." 1*( unreserved / ... / ":" ) */
         const char *dot = at + 2 + span(at + 2, close, HEX), *rest = dot + 1;
         bool good = dot > at + 2 && dot < close && *dot == '.' && rest < close;
         while (good && rest < close && (is(*rest, NAME) || *rest == ':'))
@@ -224,7 +207,7 @@ static bool text_equals(struct http_text text, const char *string)
     return text.size == strlen(string) && memcmp(text.at, string, text.size) == 0;
 }
 
-/* The server as a whole; for OPTIONS alone. */
+/* About the server as a whole; only for OPTIONS. */
 static enum http_reason read_asterisk(struct http_head *head)
 {
     head->asterisk = true;
@@ -232,8 +215,8 @@ static enum http_reason read_asterisk(struct http_head *head)
     return HTTP_OK;
 }
 
-/* scheme "://" authority path: the authority is the host (RFC 9112, 3.2.2).  For OPTIONS no
- * path and no query are "*" (3.2.4). */
+/* scheme "://" authority path: the authority is the host (RFC 9112, 3.2.2).  For OPTIONS
+ * no path and no query are "*" (3.2.4). */
 static enum http_reason read_absolute(struct http_text target, struct http_head *head)
 {
     const char *end = target.at + target.size, *at = NULL;
@@ -274,7 +257,7 @@ static bool is_version(struct http_text text)
            text.at[6] == '.' && is(text.at[7], DIGIT);
 }
 
-/* Set as soon as it is there, and kept whatever follows: HEAD is refused without a body. */
+/* Kept even if the request is refused: an answer to HEAD has no body. */
 static void read_method(const char *at, const char *end, struct http_head *head)
 {
     size_t size = span(at, end, TOKEN);
@@ -310,7 +293,7 @@ static enum http_reason read_request_line(struct http_text line, size_t target_m
     return reason;
 }
 
-/* ---- the fields that say whom the request is for and where it ends ---- */
+/* ---- the fields that say which host is addressed and where the request ends ---- */
 
 struct framing {
     struct http_text host;
@@ -318,7 +301,7 @@ struct framing {
     bool not_chunked; /* the codings so far do not end with chunked */
 };
 
-/* The next member of a comma-separated list; *at goes behind it.  False at the end. */
+/* The next member of a comma-separated list; advances *at.  False at the end. */
 static bool next_member(const char **at, const char *end, struct http_text *member)
 {
     if (*at >= end)
@@ -364,8 +347,7 @@ static enum http_reason on_length(struct http_text value, struct http_head *head
     return HTTP_OK;
 }
 
-/* RFC 9112, 6.1 and 6.3: only a last "chunked" gives the body an end.  Another field
- * may still bring it. */
+/* RFC 9112, 6.1 and 6.3: the last coding must be "chunked", or the body has no end. */
 static enum http_reason on_encoding(struct http_text value, struct framing *f)
 {
     const char *at = value.at, *end = value.at + value.size;
@@ -399,33 +381,23 @@ static enum http_reason on_expect(struct http_text value, struct http_head *head
     return head->expects_continue ? HTTP_OK : HTTP_EXPECTATION;
 }
 
-/* By the length first: most fields are none of these. */
 static enum http_reason look_at_field(const struct http_field *field, struct framing *f,
                                       struct http_head *head)
 {
-    switch (field->name.size) {
-    case 4:
-        return http_text_is(field->name, "Host") ? on_host(field->value, f) : HTTP_OK;
-    case 6:
-        return http_text_is(field->name, "Expect") ? on_expect(field->value, head)
-                                                   : HTTP_OK;
-    case 10:
-        if (http_text_is(field->name, "Connection"))
-            on_connection(field->value, head);
-        return HTTP_OK;
-    case 14:
-        return http_text_is(field->name, "Content-Length") ? on_length(field->value, head)
-                                                           : HTTP_OK;
-    case 17:
-        return http_text_is(field->name, "Transfer-Encoding")
-                   ? on_encoding(field->value, f)
-                   : HTTP_OK;
-    default:
-        return HTTP_OK;
-    }
+    if (http_text_is(field->name, "Host"))
+        return on_host(field->value, f);
+    if (http_text_is(field->name, "Expect"))
+        return on_expect(field->value, head);
+    if (http_text_is(field->name, "Connection"))
+        on_connection(field->value, head);
+    if (http_text_is(field->name, "Content-Length"))
+        return on_length(field->value, head);
+    if (http_text_is(field->name, "Transfer-Encoding"))
+        return on_encoding(field->value, f);
+    return HTTP_OK;
 }
 
-/* What no single field shows. */
+/* Rules over several fields. */
 static enum http_reason check_together(const struct framing *f, struct http_head *head)
 {
     if (!f->has_host && !head->http_1_0)
@@ -488,8 +460,8 @@ static enum http_reason read_fields(struct lines *lines, const struct http_limit
     }
 }
 
-/* A request that cannot be one is told before its line is complete: a TLS client that
- * came to the wrong port would wait for ever. */
+/* Refuses what cannot become a request before its line is complete: a TLS client on the
+ * wrong port would wait for ever. */
 static bool begins_well(const char *at, const char *end)
 {
     return at == end || is(*at, TOKEN) ||
@@ -507,15 +479,14 @@ enum http_reason http_parse(const char *bytes, size_t size,
     head->asterisk = head->expects_continue = head->chunked = false;
     head->length = -1;
     head->count = 0;
-    /* RFC 9112, 2.2: some clients send an empty line behind a body. */
+    /* RFC 9112, 2.2: some clients send an empty line after a body. */
     if (size >= 2 && bytes[0] == '\r' && bytes[1] == '\n')
         lines.at += 2;
     if (!begins_well(lines.at, lines.end))
         return HTTP_REQUEST_LINE;
     read_method(lines.at, lines.end, head);
     enum http_reason reason = next_line(&lines, &line);
-    if (reason ==
-        HTTP_HEAD_TOO_LARGE) /* of the line's parts only the target may be long */
+    if (reason == HTTP_HEAD_TOO_LARGE) /* only the target may be that long */
         return head->method.size > 0 ? HTTP_TARGET_TOO_LONG : HTTP_REQUEST_LINE;
     if (reason == HTTP_OK)
         reason = read_request_line(line, limits->target, head);
@@ -524,4 +495,63 @@ enum http_reason http_parse(const char *bytes, size_t size,
     if (reason == HTTP_OK)
         head->size = (size_t)(lines.at - bytes);
     return reason;
+}
+
+/* ---- reasons ---- */
+
+enum limit {
+    LIMIT_none,
+    LIMIT_head,
+    LIMIT_target,
+    LIMIT_fields,
+    LIMIT_body,
+    LIMIT_connections,
+};
+
+static const struct {
+    unsigned status;
+    bool ends;
+    const char *sentence;
+    enum limit limit;
+} ROWS[HTTP_REASONS_COUNT] = {
+#define X(name, status, ends, sentence, limit)                                           \
+    [HTTP_##name] = {status, ends, sentence, LIMIT_##limit},
+    HTTP_REASONS(X)
+#undef X
+};
+
+unsigned http_reason_status(enum http_reason reason)
+{
+    assert(reason > HTTP_MORE && reason < HTTP_REASONS_COUNT);
+    return ROWS[reason].status;
+}
+
+bool http_reason_ends(enum http_reason reason)
+{
+    assert(reason > HTTP_MORE && reason < HTTP_REASONS_COUNT);
+    return ROWS[reason].ends;
+}
+
+void http_reason_sentence(enum http_reason reason, const struct http_limits *limits,
+                          size_t per_address, char *out, size_t size)
+{
+    const size_t values[] = {
+        [LIMIT_head] = limits->head,       [LIMIT_target] = limits->target,
+        [LIMIT_fields] = limits->fields,   [LIMIT_body] = limits->body,
+        [LIMIT_connections] = per_address,
+    };
+    const char *at = ROWS[reason].sentence;
+    size_t used = 0;
+
+    /* The only directive in the table is %zu; a lone % is itself. */
+    for (; *at != '\0' && used + 1 < size; at++) {
+        if (at[0] != '%' || at[1] != 'z') {
+            out[used++] = *at;
+            continue;
+        }
+        int made = snprintf(out + used, size - used, "%zu", values[ROWS[reason].limit]);
+        used += (size_t)made < size - used ? (size_t)made : size - used - 1;
+        at += 2;
+    }
+    out[used] = '\0';
 }

@@ -1,4 +1,11 @@
-/* server.c - see server.h; here is the loop, and one connection is connection.c. */
+/*
+ * server.c - see server.h.  The event loop; connection.c handles one connection, loop.c
+ * holds what connections share.
+ *
+ *      wait -> answers from other threads -> events -> deferred connections -> deadlines
+ *        ^                                                                        |
+ *        +------------ free closed connections <- drain <- accept <---------------+
+ */
 #include "http/server.h"
 
 #include <assert.h>
@@ -10,64 +17,25 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/cork.h"
 #include "base/log.h"
-#include "http/listen.h"
-#include "http/loop.h"
+#include "http/connection.h"
 
 enum {
-    UNSEEN_MAX = 64,       /* rounds with events left over, before deadlines count */
-    EVENTS = 256,          /* looked at in one round */
-    ACCEPT_RETRY_MS = 100, /* when no descriptors are left */
-    HANDSHAKE_MS = 10,     /* for TCP handshakes that have begun, when all is drained */
-    DRAIN_LOOK_MS = 10,    /* how often it is looked whether it is */
+    UNSEEN_MAX = 64, /* rounds that left events in the kernel, before deadlines apply */
+    EVENTS = 256,    /* per round */
+    ACCEPT_RETRY_MS = 100, /* after descriptors ran out */
+    HANDSHAKE_MS = 10,     /* for TCP handshakes that have begun, when draining */
+    DRAIN_LOOK_MS = 10,    /* between two checks whether the server is drained */
     LINGER_MS = 5000,      /* for a client to read an answer and close */
-    CLOSE_WAIT_MS = 1000,  /* for those that linger when the server ends */
-    OVER_LIMIT_MS = 2000,  /* for the request of one past its address's limit */
-    DROPPED_LOG_MS = 1000, /* between two log lines on those closed without a byte */
+    CLOSE_WAIT_MS = 1000,  /* for lingering connections when the server ends */
+    OVER_LIMIT_MS = 2000,  /* for the request of a connection above its address's limit */
 };
 
-static _Thread_local struct http_server
-    *this_loop; /* the server this thread is the loop of */
-
-/* ---- what connections use ---- */
-
-struct arena *loop_arena_take(struct http_server *s)
-{
-    return s->arenas_kept > 0 ? s->arenas[--s->arenas_kept]
-                              : arena_new(s->config.arena_max);
-}
-
-void loop_arena_give(struct http_server *s, struct arena *arena)
-{
-    if (s->arenas_kept == LOOP_ARENAS) {
-        arena_free(arena);
-        return;
-    }
-    arena_reset(arena);
-    s->arenas[s->arenas_kept++] = arena;
-}
-
-const char *loop_date(struct http_server *s)
-{
-    struct tm utc;
-
-    if (s->date_looked_ms == s->now_ms)
-        return s
-            ->date; /* asking the clock for each answer would cost more than the line */
-    s->date_looked_ms = s->now_ms;
-    time_t seconds = (time_t)(clock_wall_ms() / 1000);
-    if (seconds != s->date_of && gmtime_r(&seconds, &utc) != NULL) {
-        /* The C locale's names, as no program here sets another. */
-        strftime(s->date, sizeof s->date, "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &utc);
-        s->date_of = seconds;
-    }
-    return s->date;
-}
+static _Thread_local struct http_server *this_loop; /* the server whose loop runs here */
 
 /* ---- waking the loop ---- */
 
@@ -81,7 +49,7 @@ static void wake_now(void *arg)
         (void)!write(s->wake_fd, &one, sizeof one);
 }
 
-/* Once for many answers that come together. */
+/* One wake-up for many answers given under one cork. */
 static void wake_corked(struct http_server *s)
 {
     if (cork_hold(wake_now, s) == CORK_NONE)
@@ -98,14 +66,14 @@ void http_exchange_answer(struct http_exchange *x, const struct http_answer *ans
         x->answered = true;
         return;
     }
-    /* From the exchange on the list it may be answered, and gone, at any time. */
+    /* Once x is on the list, the loop may send it and free it at any time. */
     x->next = atomic_load(&s->answered);
     while (!atomic_compare_exchange_weak(&s->answered, &x->next, x))
         ;
     wake_corked(s);
 }
 
-/* In the order in which they were answered. */
+/* Sends answers of other threads, in the order in which they were given. */
 static void take_answers(struct http_server *s)
 {
     struct http_exchange *x = atomic_exchange(&s->answered, NULL), *ordered = NULL;
@@ -125,18 +93,6 @@ static void take_answers(struct http_server *s)
 
 /* ---- accepting ---- */
 
-void loop_drop(struct http_server *s, int fd, const char *reason)
-{
-    s->config.handler->on_dropped(s->config.arg);
-    close(fd);
-    s->dropped++;
-    if (s->now_ms < s->dropped_log_ms)
-        return;
-    s->dropped_log_ms = s->now_ms + DROPPED_LOG_MS;
-    log_line(LOG_WARN, "connections_dropped", "reason=%s per_address_max=%u total=%llu",
-             reason, s->config.per_address_max, (unsigned long long)s->dropped);
-}
-
 static void take_client(struct http_server *s, int fd,
                         const struct sockaddr_storage *from)
 {
@@ -155,8 +111,8 @@ static void take_client(struct http_server *s, int fd,
     connection_open(s, fd, address, over_limit);
 }
 
-/* Up to that many connections in all.  The listening socket is edge-triggered: `accept_pending`
- * stays set until it is seen empty. */
+/* Accepts until there are `most` connections.  The listening socket is edge-triggered:
+ * `accept_pending` stays set until accept4 finds it empty. */
 static void accept_all(struct http_server *s, unsigned most)
 {
     while (s->accept_pending && s->listen_fd >= 0 && s->connections < most &&
@@ -174,7 +130,7 @@ static void accept_all(struct http_server *s, unsigned most)
             log_warn("accept_failed", "reason=%s connections=%u", strerror(errno),
                      s->connections);
             s->accept_after_ms = s->now_ms + ACCEPT_RETRY_MS;
-        } /* else that client has gone */
+        } /* else the client has gone */
     }
 }
 
@@ -186,9 +142,9 @@ static bool client_waits(const struct http_server *s)
 }
 
 /*
- * At the limit, with a client waiting: closes the connection that has idled longest, once
- * it has for HTTP_FULL_IDLE_MS.  Returns how long the loop may sleep, at most `wait_ms`
- * (-1: for ever).
+ * At the limit, while a client waits: closes the connection that is idle longest, if that
+ * is HTTP_FULL_IDLE_MS or more.  Returns how long the loop may sleep, at most `wait_ms`
+ * (-1: no limit).
  */
 static int evict_idle(struct http_server *s, int wait_ms)
 {
@@ -223,7 +179,7 @@ static void close_listener(struct http_server *s)
     s->listen_fd = -1;
 }
 
-/* Closing the socket resets what it has not given out, so those whose handshake has begun
+/* Closing the socket resets connections not yet accepted, so handshakes that have begun
  * are waited for and accepted first. */
 static void stop_listening(struct http_server *s)
 {
@@ -241,7 +197,7 @@ static void stop_listening(struct http_server *s)
 
 /* ---- draining ---- */
 
-/* When the last connection that idles will have done so for HTTP_DRAIN_IDLE_MS. */
+/* When the last idle connection will have been idle for HTTP_DRAIN_IDLE_MS. */
 static int64_t idle_until_ms(struct http_server *s)
 {
     const struct timer *last = timers_last(&s->timers, WAIT_IDLE);
@@ -251,7 +207,7 @@ static int64_t idle_until_ms(struct http_server *s)
                : last->deadline_ms - s->config.idle_timeout_ms + HTTP_DRAIN_IDLE_MS;
 }
 
-/* seen_all: no event was left in the kernel when this round began. */
+/* seen_all: this round took all events from the kernel. */
 static void drain(struct http_server *s, bool seen_all)
 {
     stop_listening(s);
@@ -268,10 +224,8 @@ static void drain(struct http_server *s, bool seen_all)
 
 /* ---- a round of the loop ---- */
 
-/*
- * Either we see `woken` here, or wake_now sees `asleep` and count: each side writes its own
- * flag before it reads the other's.
- */
+/* No wake-up is lost: either this sees `woken`, or wake_now sees `asleep`, as each side
+ * writes its own flag before it reads the other's. */
 static int wait_for_events(struct http_server *s, struct epoll_event *events, int wait_ms)
 {
     int count;
@@ -320,7 +274,7 @@ static void expire(struct http_server *s)
         connection_timeout((struct connection *)(void *)timer, timer->kind);
 }
 
-/* Whoever is still to be looked at again is freed a round later. */
+/* A deferred connection is freed one round later. */
 static void free_closed(struct http_server *s)
 {
     struct connection **at = &s->to_free;
@@ -342,13 +296,13 @@ static void run_once(struct http_server *s, int wait_ms)
     int count = wait_for_events(s, events, wait_ms);
     const bool seen_all = count >= 0 && count < EVENTS;
 
-    cork_begin(); /* the calls of all requests that came go together */
+    cork_begin(); /* calls made for all these requests are sent together */
     take_answers(s);
     for (int i = 0; i < count; i++)
         dispatch_event(s, &events[i]);
     run_deferred(s);
-    /* After a stop of the process, what has come in time is still unread: deadlines count
-     * once it has been read.  A flood may not put them off for ever. */
+    /* After the process was stopped, bytes that arrived in time are still unread:
+     * deadlines apply once they are read.  UNSEEN_MAX bounds the delay under a flood. */
     s->unseen = seen_all ? 0 : s->unseen + 1;
     if (seen_all || s->unseen >= UNSEEN_MAX)
         expire(s);
@@ -373,7 +327,7 @@ static int sleep_ms(struct http_server *s)
 
 /* ---- the end ---- */
 
-/* Requests that have come are still answered; connections that say nothing are closed. */
+/* Requests already received are still answered; idle connections are closed. */
 static void close_quiet(struct http_server *s)
 {
     for (struct connection *c = s->first, *next; c != NULL; c = next) {
@@ -483,7 +437,7 @@ struct err http_server_open(const struct http_server_config *config,
 {
     struct http_server *s = calloc(1, sizeof *s);
 
-    assert(config->limits.head <= LOOP_SCRATCH); /* an incomplete head fits into a read */
+    assert(config->limits.head <= LOOP_SCRATCH); /* a head fits into the scratch */
     assert(config->no_memory.size > 0);
     *out = NULL;
     if (s == NULL)

@@ -10,29 +10,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "base/log.h"
-#include "base/notice.h"
+#include "base/program/file.h"
 
 enum { PEM_MAX = 256 << 10, HASH_SIZE = 32 };
 
-/* Forward secrecy and authenticated encryption alone; TLS 1.3 has nothing else. */
+/* Only forward secrecy and authenticated encryption, as TLS 1.3 has anyway. */
 static const char CIPHERS_1_2[] = "ECDHE+AESGCM:ECDHE+CHACHA20";
 
 struct http_tls {
     char *cert_file, *key_file;
-    struct notice *notice;
-    pthread_mutex_t mutex; /* guards the context */
+    struct file_watch *notice;
+    pthread_mutex_t mutex; /* guards `context` */
     SSL_CTX *context;
-    /* the thread's, once it runs: hashes of both files */
-    uint8_t taken[HASH_SIZE];
-    uint8_t seen[HASH_SIZE]; /* at the last look; zeros: they could not be read */
-    bool warned;             /* of what was seen then */
+    /* Hashes of both files; used only by the thread once it runs. */
+    uint8_t taken[HASH_SIZE]; /* in use */
+    uint8_t seen[HASH_SIZE];  /* at the last look; zeros: unreadable */
+    bool warned;              /* about what was seen then */
 };
 
 /* ---- a context ---- */
 
-/* RFC 7301: a client that offers protocols and not this one is told so. */
+/* RFC 7301: a client that offers protocols, but not this one, gets an alert. */
 static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_size,
                            const unsigned char *offered, unsigned offered_size, void *arg)
 {
@@ -47,7 +46,7 @@ static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *o
     return SSL_TLSEXT_ERR_OK;
 }
 
-/* An encrypted key has no password here; OpenSSL would ask the terminal for it. */
+/* Without this OpenSSL would ask the terminal for the password of an encrypted key. */
 static int no_password(char *out, int size, int writing, void *arg)
 {
     (void)out, (void)size, (void)writing, (void)arg;
@@ -66,7 +65,7 @@ static struct err use_chain(SSL_CTX *context, BIO *pem, const char *path)
             X509_free(certificate);
             good = false;
         }
-    /* The end of the file is the one good reason for none to follow. */
+    /* Only the end of the file is a good reason for the loop to end. */
     unsigned long why = ERR_peek_last_error();
     good = good && ERR_GET_LIB(why) == ERR_LIB_PEM &&
            ERR_GET_REASON(why) == PEM_R_NO_START_LINE;
@@ -157,7 +156,7 @@ static void hash_files(const struct files *f, uint8_t out[HASH_SIZE])
     crypto_generichash_final(&state, out, HASH_SIZE);
 }
 
-/* A pair that is in use already is good and changes nothing. */
+/* Uses the pair, unless it is in use already. */
 static struct err take(struct http_tls *tls, const struct files *f,
                        const uint8_t hash[HASH_SIZE])
 {
@@ -173,12 +172,12 @@ static struct err take(struct http_tls *tls, const struct files *f,
     old = tls->context;
     tls->context = context;
     pthread_mutex_unlock(&tls->mutex);
-    SSL_CTX_free(old); /* sessions hold it for as long as they last */
+    SSL_CTX_free(old); /* existing sessions keep a reference */
     log_info("certificate_taken", "from=%s", tls->cert_file);
     return ERR_NONE;
 }
 
-/* hash: of the files that were looked at. */
+/* Reads both files and uses them if they are good; *hash is theirs. */
 static struct err look(struct http_tls *tls, uint8_t hash[HASH_SIZE])
 {
     struct files f = {NULL, NULL, 0, 0};
@@ -227,12 +226,13 @@ struct err http_tls_open(const char *cert_file, const char *key_file, int64_t se
     struct err e = tls->cert_file == NULL || tls->key_file == NULL ? err_memory()
                                                                    : look(tls, tls->seen);
     if (!failed(e))
-        e = notice_start(&(struct notice_config){.name = "certificates",
-                                                 .paths = {tls->cert_file, tls->key_file},
-                                                 .settle_ms = settle_ms,
-                                                 .look = look_again,
-                                                 .arg = tls},
-                         &tls->notice);
+        e = file_watch_start(
+            &(struct file_watch_config){.name = "certificates",
+                                        .paths = {tls->cert_file, tls->key_file},
+                                        .settle_ms = settle_ms,
+                                        .look = look_again,
+                                        .arg = tls},
+            &tls->notice);
     if (failed(e))
         http_tls_close(tls);
     else
@@ -243,14 +243,14 @@ struct err http_tls_open(const char *cert_file, const char *key_file, int64_t se
 void http_tls_look(struct http_tls *tls)
 {
     if (tls != NULL)
-        notice_ask(tls->notice);
+        file_watch_check(tls->notice);
 }
 
 void http_tls_close(struct http_tls *tls)
 {
     if (tls == NULL)
         return;
-    notice_stop(tls->notice);
+    file_watch_stop(tls->notice);
     SSL_CTX_free(tls->context);
     pthread_mutex_destroy(&tls->mutex);
     free(tls->cert_file);

@@ -1,12 +1,13 @@
 /*
- * tls.h - TLS 1.2 and 1.3 by OpenSSL, with the certificate as its files have it.
+ * tls.h - TLS 1.2 and 1.3 by OpenSSL, with certificates that are reloaded when they
+ * change.
  *
- *      look --> changed? --> a chain and its key? --> shown from the next handshake on
- *                                 \--> no: one warning, and the last good pair stays
+ *      look --> changed? --> a chain and its key? --> used from the next handshake on
+ *                                 \--> no: one warning, and the last good pair is kept
  *
- * A renewed certificate needs no restart and ends no connection.  Its two files cannot be
- * replaced in one moment; so a pair that does not fit together is only complained of when
- * it is still so at the next look.
+ * Renewing a certificate needs no restart and closes no connection.  Its two files cannot
+ * be replaced atomically, so a mismatched pair is only reported if the next look still
+ * finds it.
  */
 #pragma once
 
@@ -19,12 +20,13 @@ enum { HTTP_TLS_SETTLE_MS = 500 };
 
 struct http_tls;
 
-/* Reads the pair (PEM), fails when it is not good, and then looks again when a file changes, in
- * a thread of its own (base/notice.h); settle_ms lie between two looks.  The paths are copied. */
+/* Loads the pair (PEM), fails when it is bad, then watches the files in a thread of its
+ * own (base/program/file.h); settle_ms: least time between two looks.  The paths are
+ * copied. */
 struct err http_tls_open(const char *cert_file, const char *key_file, int64_t settle_ms,
                          struct http_tls **out) __attribute__((warn_unused_result));
 
-/* Looks at once, and tells of a bad pair once more.  Any thread; waits for nothing.  NULL is
+/* Looks at once, and reports a bad pair again.  Any thread; never waits.  NULL is
  * allowed. */
 void http_tls_look(struct http_tls *tls);
 
@@ -32,5 +34,5 @@ void http_tls_look(struct http_tls *tls);
 void http_tls_close(struct http_tls *tls);
 
 /* A new session for an accepted, non-blocking socket, with the newest certificate; NULL
- * when memory is short.  SSL_free ends it; the socket stays the caller's. */
+ * when memory is short.  End it with SSL_free; the socket stays the caller's. */
 SSL *http_tls_session(struct http_tls *tls, int fd) __attribute__((warn_unused_result));

@@ -225,7 +225,7 @@ static enum err_money read_money(const struct db_rows *rows, int row, int first,
 {
     enum err_money money = err_money_of(db_text(rows, row, first + COLUMN_MONEY));
 
-    return state == CHECKOUT_ABORTING && money == MONEY_UNTOLD ? MONEY_REFUND_PENDING
+    return state == CHECKOUT_ABORTING && money == MONEY_UNKNOWN ? MONEY_REFUND_PENDING
                                                                : money;
 }
 

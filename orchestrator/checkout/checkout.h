@@ -14,9 +14,9 @@
 #include <stdint.h>
 
 #include "base/arena.h"
-#include "base/bounds.h"
+#include "base/contract/bounds.h"
+#include "base/contract/ids.h"
 #include "base/err.h"
-#include "base/ids.h"
 #include "db/db.h"
 #include "proto/orders.pb-c.h"
 

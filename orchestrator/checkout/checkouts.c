@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "base/trace.h"
+#include "base/contract/trace.h"
 
 /* Copies one value a column of the kind's head; the rest of the operation is left alone. */
 static void fill(struct db_op *op, const struct db_kind *kind,

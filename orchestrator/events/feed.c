@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/worker.h"
+#include "base/program/worker.h"
 #include "db/db.h"
 #include "orchestrator/events/bus/event.h"
 
@@ -175,9 +175,9 @@ static bool park(struct reading *reading, bool *full, bool *missed)
         feed->parked = reading;
         feed->parked_count++;
         if (feed->relayed)
-            worker_by(feed->worker, reading->until_ms);
+            worker_run_by(feed->worker, reading->until_ms);
         else
-            worker_stir(feed->worker);
+            worker_reset_backoff(feed->worker);
     }
     pthread_mutex_unlock(&feed->lock);
     return parked;
@@ -191,7 +191,7 @@ void feed_relay(void *arg, bool here)
     feed->relayed = here;
     feed->placings++; /* events may have been placed before */
     if (!feed->stopping)
-        worker_stir(feed->worker);
+        worker_reset_backoff(feed->worker);
     pthread_mutex_unlock(&feed->lock);
 }
 
@@ -202,7 +202,7 @@ void feed_placed(void *arg)
     pthread_mutex_lock(&feed->lock);
     feed->placings++;
     if (!feed->stopping && feed->parked != NULL)
-        worker_now(feed->worker);
+        worker_run_now(feed->worker);
     pthread_mutex_unlock(&feed->lock);
 }
 
@@ -245,7 +245,7 @@ static struct reading *take_due(struct feed *feed, int64_t now_ms, int64_t place
     while (*at != NULL) {
         struct reading *reading = *at;
         if (reading->until_ms > now_ms && reading->start >= placed &&
-            !cancel_asked(reading->ctx.cancel)) {
+            !cancel_requested(reading->ctx.cancel)) {
             at = &reading->next;
             continue;
         }
@@ -358,7 +358,7 @@ struct err feed_open(struct db *db, int64_t every_ms, size_t parked_max,
     feed->parked_max = parked_max;
     pthread_mutex_init(&feed->lock, NULL);
     struct err e =
-        worker_start_resting("feed", every_ms, serve_parked, feed, &feed->worker);
+        worker_start_with_backoff("feed", every_ms, serve_parked, feed, &feed->worker);
     if (failed(e))
         feed_free(feed);
     else

@@ -2,7 +2,7 @@
 #include "orchestrator/orders/prune.h"
 
 #include "base/clock.h"
-#include "base/ids.h"
+#include "base/contract/ids.h"
 #include "base/log.h"
 #include "db/db.h"
 #include "orchestrator/checkout/checkout.h"

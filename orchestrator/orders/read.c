@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/cursor.h"
+#include "base/contract/cursor.h"
 #include "orchestrator/checkout/checkout.h"
 #include "orchestrator/orders/orders.h"
 #include "orchestrator/store/operation.h"

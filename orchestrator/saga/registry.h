@@ -10,7 +10,7 @@
 #include <pthread.h>
 
 #include "base/arena.h"
-#include "base/trace.h"
+#include "base/contract/trace.h"
 #include "db/db.h"
 #include "orchestrator/checkout/checkout.h"
 #include "orchestrator/saga/waiter.h"

@@ -7,7 +7,7 @@
  * written into an answer is read from there as it was.
  */
 #include "gateway/body.h"
-#include "base/ids.h"
+#include "base/contract/ids.h"
 #include "base/text.h"
 #include "fuzz/fuzz.h"
 #include "gateway/idempotency.h"

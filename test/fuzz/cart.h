@@ -4,8 +4,8 @@
 #include <assert.h>
 #include <string.h>
 
-#include "base/bounds.h"
-#include "base/ids.h"
+#include "base/contract/bounds.h"
+#include "base/contract/ids.h"
 #include "proto/orders.pb-c.h"
 
 static inline void assert_versions(const Orders__V1__PutCartRequest *in)

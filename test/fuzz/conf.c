@@ -8,7 +8,7 @@
  */
 #include <stdio.h>
 
-#include "base/conf.h"
+#include "base/program/conf.h"
 #include "fuzz/fuzz.h"
 #include "fuzz/memory_file.h"
 
@@ -28,11 +28,13 @@ static const struct conf_row ROWS[] = {
     {"pretend", CONF_FLAG, offsetof(struct settings, pretend), "false", 0, 0, "a flag"},
 };
 
-static const char *const VARIABLES[] = {
-    "CHECKOUT_FUZZ_LISTEN_URL",
-    "CHECKOUT_FUZZ_DATABASE_URL",
-    "CHECKOUT_FUZZ_WORKERS",
-    "CHECKOUT_FUZZ_PRETEND",
+static const char
+    *const VARIABLES[] =
+        {
+            "CHECKOUT_FUZZ_LISTEN_URL",   "CHECKOUT_FUZZ_DATABASE_URL",
+            "CHECKOUT_FUZZ_WORKERS",      "CHECKOUT_FUZZ_PRETEND",
+            "CHECKOUT_FUZZ_SERVICE_HOST", /* injected by Kubernetes: ignored */
+            "CHECKOUT_FUZZ_UNKNOWN",
 };
 
 enum { VARIABLES_COUNT = sizeof VARIABLES / sizeof VARIABLES[0] };
@@ -94,11 +96,15 @@ static void check(const struct conf_table *table, int count, char **arguments)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    static bool printed;
     const struct conf_table table = {"fuzz", "a harness", ROWS,
                                      sizeof ROWS / sizeof ROWS[0]};
     struct input in = {data, size};
     char *arguments[3 + ARGUMENTS_MAX] = {"fuzz", "--config"};
 
+    if (!printed)
+        conf_print_help(&table);
+    printed = true;
     for (size_t i = 0; i < VARIABLES_COUNT; i++)
         unsetenv(VARIABLES[i]);
     int count = 3 + read_lines(&in, arguments + 3);

@@ -3,7 +3,7 @@
  *
  * Only what was sealed opens: what opens is, sealed anew, the same cursor.
  */
-#include "base/cursor.h"
+#include "base/contract/cursor.h"
 #include "fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -10,8 +10,8 @@
  */
 #pragma once
 
-#include "base/bounds.h"
-#include "base/ids.h"
+#include "base/contract/bounds.h"
+#include "base/contract/ids.h"
 #include "fuzz/message.h"
 #include "rpc/service/request_context.h"
 

@@ -17,8 +17,8 @@
  */
 #include <strings.h>
 
-#include "base/buckets.h"
-#include "base/ids.h"
+#include "base/contract/buckets.h"
+#include "base/contract/ids.h"
 #include "base/log.h"
 #include "fuzz/cart.h"
 #include "fuzz/message.h"

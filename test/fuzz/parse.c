@@ -7,8 +7,8 @@
  */
 #include <ctype.h>
 
-#include "base/ids.h"
-#include "base/trace.h"
+#include "base/contract/ids.h"
+#include "base/contract/trace.h"
 #include "fuzz/fuzz.h"
 #include "gateway/head.h"
 #include "gateway/idempotency.h"
@@ -139,6 +139,15 @@ static void read_fields(const struct http_head *from)
 
 /* ---- all of it --------------------------------------------------------------------------- */
 
+static void check_reason(enum http_reason reason)
+{
+    char sentence[200];
+
+    http_reason_sentence(reason, &LIMITS, 0, sentence, sizeof sentence);
+    assert(strlen(sentence) > 0 && strlen(sentence) < sizeof sentence - 1);
+    assert(http_reason_ends(reason) && http_reason_status(reason) >= 400);
+}
+
 /* Of the first `size` bytes, in memory of their own. */
 static enum http_reason parse(const uint8_t *data, size_t size, bool look)
 {
@@ -153,6 +162,8 @@ static enum http_reason parse(const uint8_t *data, size_t size, bool look)
         check_taken(&head, bytes);
         read_fields(&head);
     }
+    if (look && reason > HTTP_MORE)
+        check_reason(reason);
     free(bytes);
     return reason;
 }

@@ -82,7 +82,7 @@ class Conf(unittest.TestCase):
             with self.subTest(name):
                 done = self.run_program(name, **{f"CHECKOUT_{name.upper()}_{end}": value
                                                  for end, value in INJECTED.items()})
-                self.assertEqual(done.stderr.count("event=environment_overlooked"), 1, done.stderr)
+                self.assertEqual(done.stderr.count("event=environment_ignored"), 1, done.stderr)
                 self.assertIn("variables=5", done.stderr)
                 self.assertNotIn("10.0.0.1", done.stderr)
 

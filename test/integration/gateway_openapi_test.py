@@ -137,7 +137,7 @@ class Lint(unittest.TestCase):
 
     def test_its_bounds_are_those_of_the_programs(self):
         bounds = {name: int(value) for name, value in re.findall(
-            r"\b([A-Z_]+) = (\d+)[,;]", (REPO / "lib/base/bounds.h").read_text())}
+            r"\b([A-Z_]+) = (\d+)[,;]", (REPO / "lib/base/contract/bounds.h").read_text())}
         components = Document().tree["components"]
         told = {}
 

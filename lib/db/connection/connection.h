@@ -17,7 +17,7 @@ enum { CONN_HOSTS_MAX = 16 }; /* of one URL */
 
 /* Whose session; values to be or-ed. */
 enum settings_of {
-    SETTINGS_WRITER = 1,   /* the writer, and db_session connections */
+    SETTINGS_WRITER = 1,   /* the writer, and sessions */
     SETTINGS_READER = 2,   /* read-only queries */
     SETTINGS_MIGRATOR = 4, /* checkoutctl migrate */
     SETTINGS_SERVICE = SETTINGS_WRITER | SETTINGS_READER,

@@ -10,13 +10,13 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "base/notice.h"
+#include "base/program/file.h"
 
 enum { HASH_SIZE = 32, SERIAL_SIZE = 64 };
 
 struct certificates {
     struct certificates_config config;
-    struct notice *notice;
+    struct file_watch *notice;
     /* Hashes of the three files; only the thread that watches uses them once it runs. */
     uint8_t taken[HASH_SIZE]; /* in use */
     uint8_t seen[HASH_SIZE];  /* at the last look; zeros: they could not be read */
@@ -226,12 +226,12 @@ struct err certificates_start(const struct certificates_config *config,
     c->config = *config;
     struct err e = check_first(c);
     if (!failed(e))
-        e = notice_start(
-            &(struct notice_config){.name = "certificates",
-                                    .paths = {files->cert, files->key, files->ca},
-                                    .settle_ms = config->settle_ms,
-                                    .look = look,
-                                    .arg = c},
+        e = file_watch_start(
+            &(struct file_watch_config){.name = "certificates",
+                                        .paths = {files->cert, files->key, files->ca},
+                                        .settle_ms = config->settle_ms,
+                                        .look = look,
+                                        .arg = c},
             &c->notice);
     if (failed(e))
         free(c);
@@ -243,13 +243,13 @@ struct err certificates_start(const struct certificates_config *config,
 void certificates_now(struct certificates *certificates)
 {
     if (certificates != NULL)
-        notice_ask(certificates->notice);
+        file_watch_check(certificates->notice);
 }
 
 void certificates_stop(struct certificates *certificates)
 {
     if (certificates == NULL)
         return;
-    notice_stop(certificates->notice);
+    file_watch_stop(certificates->notice);
     free(certificates);
 }

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/log.h"
-#include "base/notice.h"
+#include "base/program/file.h"
 
 /* Tells whether a file was changed or replaced, without reading it. */
 struct file_state {
@@ -24,7 +24,7 @@ struct follow {
     pthread_mutex_t lock;
     struct key *key; /* a reference; under the lock */
     struct file_state used, last;
-    struct notice *notice;
+    struct file_watch *notice;
 };
 
 static struct file_state state_of(const char *path)
@@ -103,7 +103,7 @@ struct err follow_start(const struct follow_config *config, struct follow **out)
     follow->key = key_share(config->key);
     pthread_mutex_init(&follow->lock, NULL);
     follow->used = follow->last = state_of(config->path);
-    struct err e = notice_start(&(struct notice_config){.name = "follow",
+    struct err e = file_watch_start(&(struct file_watch_config){.name = "follow",
                                                         .paths = {config->path},
                                                         .settle_ms = config->settle_ms,
                                                         .look = look,
@@ -126,13 +126,13 @@ void follow_now(struct follow *follow, const struct key *key)
     follow->key = share;
     pthread_mutex_unlock(&follow->lock);
     key_free(before);
-    notice_ask(follow->notice);
+    file_watch_check(follow->notice);
 }
 
 void follow_stop(struct follow *follow)
 {
     if (follow == NULL)
         return;
-    notice_stop(follow->notice);
+    file_watch_stop(follow->notice);
     free_follow(follow);
 }

@@ -35,7 +35,7 @@
 #include "base/clock.h"
 #include "base/cork.h"
 #include "base/failpoint.h"
-#include "base/ids.h"
+#include "base/contract/ids.h"
 #include "rpc/common/timer.h"
 
 enum {
@@ -102,7 +102,7 @@ static struct call *call_new(struct channel *channel)
  * Divided they would be as many messages, and smaller batches, as there are replicas. */
 static struct subchannel *pick(struct channel *channel)
 {
-    uint64_t cork = cork_moment();
+    uint64_t cork = cork_id();
     struct subchannel *s = channel->picked;
 
     if (cork != 0 && cork == channel->cork && subchannel_connected(s) &&
@@ -342,7 +342,7 @@ static void submit(struct call *call, nng_msg *frame)
 
     atomic_fetch_add(&channel->inside, 1); /* once in its subchannel the call may end */
     pthread_mutex_lock(&call->lock);
-    bool cancelled = cancel_asked(&call->request.cancel);
+    bool cancelled = cancel_requested(&call->request.cancel);
     if (!cancelled) {
         call->request.frame = frame;
         subchannel_add(subchannel, &call->request);
@@ -366,7 +366,7 @@ static void attempt(struct call *call)
         finish(call, closed_error(), NULL, false);
         return;
     }
-    if (cancel_asked(&call->request.cancel)) {
+    if (cancel_requested(&call->request.cancel)) {
         finish(call, cancelled_error(), NULL, false);
         return;
     }
@@ -404,7 +404,7 @@ void channel_cancel(struct channel *channel, channel_ticket ticket)
     pthread_mutex_unlock(&channel->lock);
     if (call != NULL) { /* else it is no ticket of this channel */
         pthread_mutex_lock(&call->lock);
-        if (cancel_ask(&call->request.cancel, ticket >> TICKET_INDEX_BITS)) {
+        if (cancel_request(&call->request.cancel, ticket >> TICKET_INDEX_BITS)) {
             subchannel_cancel(&call->request);
             nng_aio_cancel(call->pause);
         }
@@ -449,7 +449,7 @@ static void send_cancel(const struct call *of)
  * nothing of its address. */
 static bool ended_early(struct call *call, bool sent)
 {
-    if (cancel_asked(&call->request.cancel)) {
+    if (cancel_requested(&call->request.cancel)) {
         struct err e = cancelled_error();
         if (sent) {
             atomic_store(&call->channel->stragglers, true);
@@ -669,7 +669,7 @@ static void retry(struct call *call)
     }
     counter_add(call->channel->retries, 1);
     pthread_mutex_lock(&call->lock);
-    bool cancelled = cancel_asked(&call->request.cancel);
+    bool cancelled = cancel_requested(&call->request.cancel);
     if (!cancelled)
         nng_sleep_aio((nng_duration)pause, call->pause);
     pthread_mutex_unlock(&call->lock);

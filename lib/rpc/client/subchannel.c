@@ -420,7 +420,7 @@ static void on_sent(struct batch *batch)
     TAILQ_FOREACH (request, &batch->requests, beside) {
         request->place = SENT;
         s->sent++;
-        if (cancel_asked(&request->cancel))
+        if (cancel_requested(&request->cancel))
             sweeper_want(s->owner->sweeper, 0);
     }
     nng_aio_set_timeout(batch->aio, NNG_DURATION_INFINITE);
@@ -572,7 +572,7 @@ static void sweep_list(struct sweep *sweep, struct requests *list)
         next = TAILQ_NEXT(request, beside);
         bool gone = list == &s->awaiting && request->pipe != s->pipe;
         bool late = request->answer_by_ms <= sweep->now_ms;
-        if (!gone && !late && !sweep->all && !cancel_asked(&request->cancel)) {
+        if (!gone && !late && !sweep->all && !cancel_requested(&request->cancel)) {
             if (request->answer_by_ms < sweep->next_ms)
                 sweep->next_ms = request->answer_by_ms;
             continue;

@@ -475,7 +475,7 @@ unsigned call_cancel(struct rpc_call *by, const char *id)
         struct rpc_call *call = &server->calls[i];
         uint64_t token = cancel_token(&call->cancel);
         if (token != 0 && call != by && atomic_load(&call->owner) == owner)
-            count += cancel_ask(&call->cancel, token);
+            count += cancel_request(&call->cancel, token);
     }
     return count;
 }
@@ -486,7 +486,7 @@ void call_cancel_pipe(struct rpc_server *server, uint32_t pipe)
         struct rpc_call *call = &server->calls[i];
         uint64_t token = cancel_token(&call->cancel);
         if (token != 0 && atomic_load(&call->pipe_id) == pipe)
-            cancel_ask(&call->cancel, token);
+            cancel_request(&call->cancel, token);
     }
 }
 

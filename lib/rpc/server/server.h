@@ -17,9 +17,9 @@
 
 #include "base/arena.h"
 #include "base/cancel.h"
+#include "base/contract/trace.h"
 #include "base/err.h"
 #include "base/metrics.h"
-#include "base/trace.h"
 #include "rpc/auth/principals.h"
 #include "rpc/auth/tls.h"
 #include "rpc/wire/bounds.h"

@@ -19,7 +19,7 @@
 #include <sys/queue.h>
 
 #include "base/cancel.h"
-#include "base/ids.h"
+#include "base/contract/ids.h"
 #include "rpc/common/stats.h"
 #include "rpc/nng_defects/nng_defects.h"
 #include "rpc/server/rate_limiter.h"

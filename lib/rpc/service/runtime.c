@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "base/process.h"
+#include "base/program/process.h"
 #include "rpc/auth/reload.h"
 
 /* For closing sockets, files and threads, in addition to what the settings allow; longer

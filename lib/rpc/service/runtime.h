@@ -7,8 +7,8 @@
 
 #include <stdbool.h>
 
-#include "base/conf.h"
 #include "base/metrics.h"
+#include "base/program/conf.h"
 #include "rpc/auth/principals.h"
 #include "rpc/server/server.h"
 

@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/ids.h"
-#include "base/trace.h"
+#include "base/contract/ids.h"
+#include "base/contract/trace.h"
 
 /* The pause asked of callers when the error of an overloaded server names none. */
 enum { RETRY_OVERLOADED_MS = 100 };
@@ -97,7 +97,7 @@ void envelope_put_err(const struct err *error, Rpc__V1__Response *response)
     response->reason = (char *)err_reason(error->code);
     if (error->subject != NULL)
         response->subject = (char *)error->subject;
-    if (error->money != MONEY_UNTOLD)
+    if (error->money != MONEY_UNKNOWN)
         response->money = (char *)err_money_text(error->money);
     response->effect = (Rpc__V1__Effect)error->effect;
     response->retry_after_ms = error->retry_after_ms;

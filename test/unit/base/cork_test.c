@@ -90,17 +90,17 @@ static void what_finds_no_room_is_told_to_flush_itself(void **state)
 static void each_outermost_cork_is_a_moment_of_its_own(void **state)
 {
     (void)state;
-    assert_int_equal(cork_moment(), 0);
+    assert_int_equal(cork_id(), 0);
     cork_begin();
-    uint64_t first = cork_moment();
+    uint64_t first = cork_id();
     assert_true(first != 0);
     cork_begin();
-    assert_int_equal(cork_moment(), first);
+    assert_int_equal(cork_id(), first);
     cork_end();
-    assert_int_equal(cork_moment(), first);
+    assert_int_equal(cork_id(), first);
     cork_end();
     cork_begin();
-    assert_true(cork_moment() != first && cork_moment() != 0);
+    assert_true(cork_id() != first && cork_id() != 0);
     cork_end();
 }
 

@@ -58,11 +58,11 @@ static void an_error_says_its_sentence_cut_to_size(void **state)
 static void money_is_told_and_read_by_the_same_words(void **state)
 {
     (void)state;
-    for (int m = MONEY_UNTOLD; m <= MONEY_REFUND_PENDING; m++)
+    for (int m = MONEY_UNKNOWN; m <= MONEY_REFUND_PENDING; m++)
         assert_int_equal(err_money_of(err_money_text((enum err_money)m)), m);
-    assert_int_equal(err_money_of("stolen"), MONEY_UNTOLD);
-    assert_int_equal(err_money_of(""), MONEY_UNTOLD);
-    assert_int_equal(err_make(ERR_INTERNAL, "x").money, MONEY_UNTOLD);
+    assert_int_equal(err_money_of("stolen"), MONEY_UNKNOWN);
+    assert_int_equal(err_money_of(""), MONEY_UNKNOWN);
+    assert_int_equal(err_make(ERR_INTERNAL, "x").money, MONEY_UNKNOWN);
 }
 
 int main(void)

@@ -1,4 +1,4 @@
-/* JSON written into an arena. */
+/* text_test.c - JSON written into an arena, and base64 read strictly. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <sodium.h>
 
 #include "base/text.h"
 
@@ -75,6 +76,59 @@ static void numbers_are_written_whole(void **state)
                         48);
 }
 
+static const struct {
+    int variant;
+    const char *text;
+} BASE64[] = {
+    {sodium_base64_VARIANT_ORIGINAL, "/+//+w=="},
+    {sodium_base64_VARIANT_ORIGINAL_NO_PADDING, "/+//+w"},
+    {sodium_base64_VARIANT_URLSAFE, "_-__-w=="},
+    {sodium_base64_VARIANT_URLSAFE_NO_PADDING, "_-__-w"},
+};
+static const uint8_t BASE64_VALUE[] = {0xff, 0xef, 0xff, 0xfb};
+
+static bool is_value(const char *text, size_t size, int variant)
+{
+    uint8_t out[16];
+    size_t out_size;
+
+    return base64_decode(text, size, variant, out, sizeof out, &out_size) &&
+           out_size == sizeof BASE64_VALUE &&
+           memcmp(out, BASE64_VALUE, sizeof BASE64_VALUE) == 0;
+}
+
+/* Every byte in every place: only the letter itself is read as that letter. */
+static void a_value_has_one_base64_text(void **state)
+{
+    (void)state;
+    for (size_t c = 0; c < sizeof BASE64 / sizeof BASE64[0]; c++) {
+        char text[16];
+        size_t size = strlen(BASE64[c].text);
+        strcpy(text, BASE64[c].text);
+        for (size_t i = 0; i < size; i++)
+            for (int byte = 0; byte < 256; byte++) {
+                text[i] = (char)byte;
+                bool same = text[i] == BASE64[c].text[i];
+                if (is_value(text, size, BASE64[c].variant) != same)
+                    fail_msg("\"%s\" with byte %zu as %#x", BASE64[c].text, i, byte);
+                text[i] = BASE64[c].text[i];
+            }
+    }
+}
+
+static void base64_that_does_not_fit_is_refused(void **state)
+{
+    uint8_t out[3];
+    size_t size;
+
+    (void)state;
+    assert_false(base64_decode("_-__-w", 6, sodium_base64_VARIANT_URLSAFE_NO_PADDING, out,
+                               sizeof out, &size));
+    assert_true(base64_decode("_-__-w", 4, sodium_base64_VARIANT_URLSAFE_NO_PADDING, out,
+                              sizeof out, &size));
+    assert_int_equal(size, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -83,6 +137,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_text_the_arena_cannot_hold_says_so, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(numbers_are_written_whole, set_up, tear_down),
+        cmocka_unit_test(a_value_has_one_base64_text),
+        cmocka_unit_test(base64_that_does_not_fit_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

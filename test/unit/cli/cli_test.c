@@ -14,7 +14,7 @@
 #include <sodium.h>
 #include <sys/stat.h>
 
-#include "base/version.h"
+#include "base/program/process.h"
 #include "cli/catalogue.h"
 #include "cli/cli.h"
 #include "cli/files.h"

@@ -8,7 +8,7 @@
 #include <stdatomic.h>
 
 #include "base/arena.h"
-#include "base/ids.h"
+#include "base/contract/ids.h"
 #include "rpc/service/request_context.h"
 
 enum { CALL_DEADLINE_MS = 50000 };

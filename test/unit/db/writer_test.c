@@ -473,8 +473,8 @@ static void what_nobody_waits_for_is_dropped_until_it_has_begun(void **state)
     waiting[1].op.cancel = &cancels[2];
     db_submit(db, &waiting[0].op);
     db_submit(db, &waiting[1].op);
-    assert_true(cancel_ask(&cancels[0], cancel_token(&cancels[0])));
-    assert_true(cancel_ask(&cancels[1], cancel_token(&cancels[1])));
+    assert_true(cancel_request(&cancels[0], cancel_token(&cancels[0])));
+    assert_true(cancel_request(&cancels[1], cancel_token(&cancels[1])));
     let_go(holder);
     latch_wait(&first, 0);
     latch_wait(&others, 0);

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 #include <sodium.h>
 
-#include "base/buckets.h"
+#include "base/contract/buckets.h"
 #include "gateway/cors.h"
 #include "gateway/session.h"
 #include "http/fetch.h"

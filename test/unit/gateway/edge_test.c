@@ -368,14 +368,14 @@ static void a_refusal_tells_of_the_money_what_the_error_tells(void **state)
     };
 
     for (int code = ERR_OK + 1; code < ERR_CODES_COUNT; code++)
-        for (int money = MONEY_UNTOLD; money <= MONEY_REFUND_PENDING; money++) {
+        for (int money = MONEY_UNKNOWN; money <= MONEY_REFUND_PENDING; money++) {
             struct err e = err_make((enum err_code)code, "x");
             e.money = (enum err_money)money;
             struct answer answer = problem_answer(*state, e);
             const char *body =
                 arena_printf(*state, "%.*s", (int)answer.size, answer.body);
             assert_null(strstr(body, "charged"));
-            if (money == MONEY_UNTOLD || !problem_is_final((enum err_code)code))
+            if (money == MONEY_UNKNOWN || !problem_is_final((enum err_code)code))
                 assert_null(strstr(body, "money"));
             else
                 assert_non_null(strstr(body, TOLD[money]));

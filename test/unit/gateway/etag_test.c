@@ -7,7 +7,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "base/bounds.h"
+#include "base/contract/bounds.h"
 #include "gateway/etag.h"
 
 static int set_up(void **state)

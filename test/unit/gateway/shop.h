@@ -80,7 +80,7 @@ static void *shop_answer_held(void *arg)
         soon.tv_sec += (soon.tv_nsec + SHOP_LOOK_NS) / 1000000000;
         soon.tv_nsec = (soon.tv_nsec + SHOP_LOOK_NS) % 1000000000;
         pthread_cond_timedwait(&shop->changed, &shop->mutex, &soon);
-        if (!left && cancel_asked(rpc_call_cancel(held->call))) {
+        if (!left && cancel_requested(rpc_call_cancel(held->call))) {
             left = true;
             shop->left++;
             pthread_cond_broadcast(&shop->changed);

@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "base/buckets.h"
+#include "base/contract/buckets.h"
 #include "gateway/answers.h"
 #include "gateway/http.h"
 #include "gateway/jwt.h"

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "http/addresses.h"
+#include "http/listen.h"
 
 static struct sockaddr_storage address_of(const char *text)
 {

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "http/reason.h"
+#include "http/parse.h"
 
 /* A literal and its size, without the NUL behind it. */
 #define BYTES(literal) literal, sizeof(literal) - 1

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "http/timers.h"
+#include "http/loop.h"
 
 enum { SHORT, LONG, NEVER_USED, KINDS };
 

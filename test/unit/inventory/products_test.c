@@ -3,7 +3,7 @@
 #include "unit/db/scoped.h"
 #include "unit/inventory/stock.h"
 
-#include "base/cursor.h"
+#include "base/contract/cursor.h"
 
 /* ---- products -------------------------------------------------------------------------- */
 

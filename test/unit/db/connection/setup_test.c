@@ -178,7 +178,7 @@ static void expect_settings_on(const char *url, enum link link)
             of_writer(db, s->name, text);
             expect(s, link, "the writer", text);
             of_dedicated(own, s->name, text);
-            expect(s, link, "a db_session connection", text);
+            expect(s, link, "a session", text);
         }
         if (s->of & SETTINGS_READER) {
             of_reader(db, s->name, text);

@@ -365,7 +365,7 @@ static void what_became_of_the_money_is_kept_with_each_transition(void **state)
     assert_money("key", MONEY_REFUNDED);
     /* Nobody kept it of what aborted before this was kept, and then failed. */
     sql("UPDATE orders.checkouts SET failure_money = NULL");
-    assert_money("key", MONEY_UNTOLD);
+    assert_money("key", MONEY_UNKNOWN);
     sql("UPDATE orders.checkouts SET state = 'aborting', finished_at = NULL");
     assert_money("key", MONEY_REFUND_PENDING);
     run_end(&run);

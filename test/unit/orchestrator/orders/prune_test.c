@@ -3,7 +3,7 @@
 
 #include <sodium.h>
 
-#include "base/ids.h"
+#include "base/contract/ids.h"
 #include "db/db.h"
 #include "orchestrator/kinds.h"
 #include "orchestrator/orders/prune.h"

@@ -1,7 +1,7 @@
 /* read_test.c - orders as their user reads them, against PostgreSQL. */
 #include "unit/db/scoped.h"
 
-#include "base/cursor.h"
+#include "base/contract/cursor.h"
 #include "orchestrator/orders/orders.h"
 #include "unit/orchestrator/fixture.h"
 

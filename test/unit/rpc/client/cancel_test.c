@@ -38,7 +38,7 @@ static void wait_asked(const struct cancel *cancel)
 {
     int64_t deadline = clock_monotonic_ms() + 20000;
 
-    while (!cancel_asked(cancel)) {
+    while (!cancel_requested(cancel)) {
         assert_true(clock_monotonic_ms() < deadline);
         usleep(1000);
     }
@@ -54,7 +54,7 @@ static void a_cancelled_call_ends_at_once_and_its_server_learns_of_it(void **sta
     channel_ticket ticket = ask(s.channel, "park", 60000, &a);
     assert_true(ticket != 0);
     shop_wait_asked(&s.shop, 1);
-    assert_false(cancel_asked(flag_of(&s, 0)));
+    assert_false(cancel_requested(flag_of(&s, 0)));
     channel_cancel(s.channel, ticket);
     answer_wait(&a);
     assert_code(a.error, ERR_CANCELLED);
@@ -128,7 +128,7 @@ static void a_lost_connection_cancels_what_came_through_it_and_nothing_else(void
     answer_wait(&gone);
     answer_end(&gone);
     wait_asked(flag_of(&s, 0));
-    assert_false(cancel_asked(flag_of(&s, 1)));
+    assert_false(cancel_requested(flag_of(&s, 1)));
     shop_answer_parked(&s.shop, 2);
     answer_wait(&stays);
     assert_ok(stays.error);
@@ -188,10 +188,10 @@ static void nobody_can_cancel_the_calls_of_another(void **state)
     const char *id = rpc_call_id(s.shop.parked[0].data);
     assert_int_equal(cancel_by_message(channel, id), 0);
     assert_int_equal(cancel_by_message(own, "another-id"), 0);
-    assert_false(cancel_asked(flag_of(&s, 0)));
+    assert_false(cancel_requested(flag_of(&s, 0)));
     assert_int_equal(cancel_by_message(own, id), 1);
     assert_int_equal(cancel_by_message(own, id), 0);
-    assert_true(cancel_asked(flag_of(&s, 0)));
+    assert_true(cancel_requested(flag_of(&s, 0)));
     shop_answer_parked(&s.shop, 1);
     answer_wait(&a);
     answer_end(&a);

@@ -5,7 +5,7 @@
  */
 #include "unit/rpc/fixture.h"
 
-#include "base/ids.h"
+#include "base/contract/ids.h"
 
 #define DESCRIBE     "rpc.v1.Reflection/Describe"
 #define READ_METRICS "rpc.v1.Metrics/Read"
