@@ -15,15 +15,13 @@
 #include "base/buckets.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "gateway/answers.h"
-#include "gateway/cors.h"
-#include "gateway/files.h"
-#include "gateway/gateway.h"
-#include "gateway/http.h"
-#include "gateway/jwt.h"
-#include "gateway/key_source.h"
+#include "gateway/auth/jwt.h"
+#include "gateway/auth/key_source.h"
+#include "gateway/http/files.h"
+#include "gateway/http/http.h"
+#include "gateway/http/request.h"
+#include "gateway/routes.h"
 #include "gateway/settings.h"
-#include "gateway/traffic.h"
 #include "http/fetch.h"
 #include "http/tls.h"
 #include "rpc/auth/follow.h"
@@ -93,8 +91,8 @@ static struct err open_keys(const struct settings *s, struct parts *p)
 /* What one gateway keeps of requests and users. */
 static struct err open_tables(const struct settings *s, struct parts *p)
 {
-    p->gateway.traffic = traffic_new(p->host.metrics);
-    struct err e = answers_open((size_t)s->answers_max, &p->gateway.answers);
+    struct err e =
+        response_cache_open((size_t)s->answers_max, &p->gateway.response_cache);
 
     if (!failed(e))
         e = buckets_open((size_t)s->users_max, s->user_rate, s->user_burst,
@@ -185,18 +183,15 @@ static struct err start_http(const struct settings *s, struct parts *p)
         .idle_timeout_ms = s->idle_timeout_ms,
         .head_timeout_ms = s->head_timeout_ms,
         .transfer_timeout_ms = s->transfer_timeout_ms,
+        .metrics = p->host.metrics,
     };
 
+    p->gateway.routes = &ROUTES;
     p->gateway.place_timeout_ms = s->place_timeout_ms;
     p->gateway.call_timeout_ms = s->call_timeout_ms;
     p->gateway.access_log = s->access_log;
     p->gateway.session_cookie = s->session_cookie;
     p->gateway.cors_origins = s->cors_origins;
-    if (!cors_list_valid(s->cors_origins))
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "cors_origins is \"%.100s\"; write origins such as "
-                        "https://shop.example, with commas and no spaces",
-                        s->cors_origins);
     struct err e = open_tls(s, p);
     config.tls = p->tls;
     return failed(e) ? e : http_start(&config, &p->gateway, &p->http);
@@ -337,9 +332,8 @@ static bool stop(void *arg)
     if (p->fetching)
         fetch_stop();
     buckets_close(p->gateway.buckets);
-    answers_close(p->gateway.answers);
+    response_cache_close(p->gateway.response_cache);
     jwt_close(p->gateway.jwt);
-    traffic_free(p->gateway.traffic);
     peers_free(p->services);
     runtime_close(&p->host);
     return whole;

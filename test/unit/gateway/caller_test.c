@@ -11,8 +11,7 @@
 #include <sodium.h>
 
 #include "base/buckets.h"
-#include "gateway/cors.h"
-#include "gateway/session.h"
+#include "gateway/http/admission.h"
 #include "http/fetch.h"
 
 /* ---- who asks ---- */

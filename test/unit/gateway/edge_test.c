@@ -11,10 +11,10 @@
 #include <cmocka.h>
 #include <sodium.h>
 
-#include "gateway/body.h"
-#include "gateway/head.h"
-#include "gateway/idempotency.h"
-#include "gateway/problem.h"
+#include "gateway/api/body.h"
+#include "gateway/api/idempotency.h"
+#include "gateway/http/fields.h"
+#include "gateway/http/problem.h"
 #include "gateway/routes.h"
 
 static int set_up(void **state)
@@ -297,8 +297,8 @@ static void paths_find_their_row_and_nothing_else_does(void **state)
     for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
         const struct route *route;
         const char *id, *allow;
-        struct err e =
-            routes_find(method_of(CASES[i].method), CASES[i].path, &route, &id, &allow);
+        struct err e = route_find(&ROUTES, method_of(CASES[i].method), CASES[i].path,
+                                  &route, &id, &allow);
         if (e.code != CASES[i].code)
             fail_msg("%s %s: %s", CASES[i].method, CASES[i].path, err_reason(e.code));
         assert_string_equal(id == NULL ? "" : id, CASES[i].id == NULL ? "" : CASES[i].id);

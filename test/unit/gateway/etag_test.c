@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/bounds.h"
-#include "gateway/etag.h"
+#include "gateway/api/etag.h"
 
 static int set_up(void **state)
 {

@@ -18,7 +18,7 @@
 #include <netinet/in.h>
 
 #include "base/log.h"
-#include "gateway/body.h"
+#include "gateway/api/body.h"
 #include "unit/gateway/framing.h"
 #include "unit/gateway/requests.h"
 #include "unit/gateway/world.h"

@@ -11,9 +11,10 @@
 #include <cmocka.h>
 
 #include "base/log.h"
-#include "gateway/files.h"
-#include "gateway/http.h"
-#include "gateway/request.h"
+#include "gateway/http/files.h"
+#include "gateway/http/http.h"
+#include "gateway/http/request.h"
+#include "gateway/routes.h"
 #include "unit/gateway/wire.h"
 
 #define PAGE  "<!doctype html><title>A shop</title>"
@@ -70,6 +71,7 @@ static void serve_at(struct world *w, const char *token_file, const char *addres
                                  .idle_timeout_ms = 60000,
                                  .transfer_timeout_ms = 60000};
 
+    w->gateway.routes = &ROUTES;
     w->gateway.cors_origins = "";
     struct err e = open_files_at(w, token_file, address);
     if (failed(e))

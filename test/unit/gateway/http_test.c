@@ -13,7 +13,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "gateway/traffic.h"
 #include "http/server.h"
 #include "unit/gateway/world.h"
 #include "unit/http/certificate.h"
@@ -41,6 +40,7 @@ static int set_up_for_two(void **state)
 static int set_up_for_one_an_address(void **state)
 {
     return set_up_as(state, (struct http_config){.per_address_max = 1,
+                                                 .metrics = metrics_new(),
                                                  .idle_timeout_ms = 60000,
                                                  .transfer_timeout_ms = 60000});
 }
@@ -164,8 +164,8 @@ static void a_requests_id_is_ours_whatever_the_client_calls_it(void **state)
 
 static void forget_answers(struct world *w)
 {
-    answers_close(w->gateway.answers);
-    must(answers_open(64, &w->gateway.answers));
+    response_cache_close(w->gateway.response_cache);
+    must(response_cache_open(64, &w->gateway.response_cache));
 }
 
 static void a_repeat_has_the_same_bytes_with_and_without_the_short_cut(void **state)
@@ -1327,23 +1327,18 @@ static void connections_closed_without_a_byte_are_in_the_metrics(void **state)
 {
     enum { MOST = 1 + HTTP_OVER_LIMIT_MAX };
     struct world *w = *state;
-    struct metrics *metrics = metrics_new();
     int fds[MOST];
     int64_t dropped = -1;
 
-    w->gateway.traffic = traffic_new(metrics);
     for (int i = 0; i < MOST; i++)
         fds[i] = wire_connect(http_port(w->http));
     int last = wire_connect(http_port(w->http));
     assert_true(wire_ended(last));
-    metrics_each(metrics, look_for_dropped, &dropped);
+    metrics_each(w->metrics, look_for_dropped, &dropped);
     assert_int_equal(dropped, 1);
     close(last);
     for (int i = 0; i < MOST; i++)
         close(fds[i]);
-    stop_gateway(w);
-    traffic_free(w->gateway.traffic);
-    metrics_free(metrics);
 }
 
 int main(void)

@@ -12,8 +12,8 @@
 #include <openssl/pem.h>
 
 #include "base/log.h"
-#include "gateway/jwks.h"
-#include "gateway/jwt.h"
+#include "gateway/auth/jwks.h"
+#include "gateway/auth/jwt.h"
 #include "unit/gateway/token.h"
 
 #define ED_HEADER "{\"alg\":\"EdDSA\",\"typ\":\"JWT\",\"kid\":\"ed\"}"
@@ -757,7 +757,7 @@ static const char *the_warning(void)
     const char *first = strstr(said, "level=warn"), *end = strchr(said, '\n');
 
     assert_non_null(first);
-    assert_non_null(strstr(said, "event=keys_passed_over"));
+    assert_non_null(strstr(said, "event=key_ignored"));
     assert_true(end != NULL && end[1] == '\0');
     return said;
 }
@@ -893,7 +893,7 @@ static void all_odd_keys_of_a_set_are_named_in_one_warning(void **state)
              "{\"kty\":\"AKP\",\"kid\":\"later\"}]}",
              ed_x());
     use(*state, document);
-    assert_non_null(strstr(the_warning(), "from=https://id.example/jwks passed_over=3"));
+    assert_non_null(strstr(the_warning(), "from=https://id.example/jwks ignored=3"));
     assert_non_null(strstr(said, "key 1 kid=wraps: its use"));
     assert_non_null(strstr(said, "; key 3 kid=large: its crv"));
     assert_non_null(strstr(said, "; key 4 kid=later: its kty"));
@@ -910,7 +910,7 @@ static void a_warning_of_many_odd_keys_says_how_many_more(void **state)
     snprintf(document + strlen(document), 200,
              "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"ed\",%s}]}", ed_x());
     use(*state, document);
-    assert_non_null(strstr(the_warning(), "passed_over=200"));
+    assert_non_null(strstr(the_warning(), "ignored=200"));
     assert_non_null(strstr(said, "kid=odd000"));
     assert_non_null(strstr(said, " more\""));
     assert_true(strlen(said) < 2000);
