@@ -358,7 +358,8 @@ static void on_priced(struct request *r, struct err e, const struct cart_view *v
     if (!failed(e))
         e = answer_if(r, view);
     if (failed(e))
-        http_send_failure(r, problem_of_call(e, false));
+        request_fail(r, problem_of_call(e, false));
+    http_send(r);
 }
 
 static void on_cart(void *arg, struct err e, const ProtobufCMessage *message,
