@@ -1,10 +1,12 @@
 /*
  * main.c - the gateway: HTTP and JSON outside, RPC inside.
  *
- * Reads its settings and keys, opens channels to the orchestrator, the inventory and (for
- * /healthz) payment, serves until SIGTERM, then drains: accepts no more, answers what runs,
- * and exits 0, or 1 when a request had to be cut off.  For operators it serves health, reflection and metrics by RPC, as every
- * service does; while it drains it says NOT_SERVING.
+ *      settings, keys -> channels -> serving -- SIGTERM --> draining -> exit 0 or 1
+ *
+ * It calls the orchestrator, the inventory and (for /healthz only) payment.  Draining, it
+ * accepts no more connections and answers the running requests; the exit status is 1 when
+ * a request had to be cut off.  For operators it serves health, reflection and metrics by
+ * RPC, as every service does; while it drains its health is NOT_SERVING.
  */
 #include <sodium.h>
 #include <stdlib.h>
@@ -31,18 +33,18 @@
 
 enum { RPC_IN_FLIGHT_MAX = 64, RPC_DRAIN_MS = 1000 };
 
-/* All that serving needs, in the order it is opened. */
+/* Everything that serving needs, in the order of opening. */
 struct parts {
     struct settings settings;
-    struct runtime host; /* our key, what is counted, and the RPC server */
+    struct runtime host; /* our key, the metrics, and the RPC server */
     struct peers *services;
     struct gateway gateway;
     bool fetching; /* libcurl was started */
     struct http_tls *tls;
     struct http *http;
-    struct follow *follow; /* keeps the channels' keys as the services' file is */
+    struct follow *follow; /* reloads services_file */
     struct pulse *pulse;
-    bool serving; /* all of it was started */
+    bool serving; /* start has succeeded */
 };
 
 static struct runtime_settings runtime_settings(const struct settings *s)
@@ -88,7 +90,6 @@ static struct err open_keys(const struct settings *s, struct parts *p)
     return e;
 }
 
-/* What one gateway keeps of requests and users. */
 static struct err open_tables(const struct settings *s, struct parts *p)
 {
     struct err e =
@@ -197,7 +198,7 @@ static struct err start_http(const struct settings *s, struct parts *p)
     return failed(e) ? e : http_start(&config, &p->gateway, &p->http);
 }
 
-/* Whether an order sent here now would go on: asks nobody, and looks at connections. */
+/* Whether orders can be forwarded: looks at the connections only, and calls nobody. */
 static struct err health(void *arg)
 {
     const struct parts *p = arg;
@@ -236,41 +237,45 @@ static void raise_file_limit(void)
         log_warn("file_limit", "reason=\"the limit of open files stays as it is\"");
 }
 
+static struct err open_channels(const struct settings *s, struct parts *p)
+{
+    struct gateway *g = &p->gateway;
+    struct err e =
+        open_channel(s, p, "orchestrator", s->orchestrator_addresses, &g->orchestrator);
+
+    if (!failed(e))
+        e = open_channel(s, p, "inventory", s->inventory_addresses, &g->inventory);
+    if (!failed(e) && s->payment_addresses[0] != '\0')
+        e = open_channel(s, p, "payment", s->payment_addresses, &g->payment);
+    return e;
+}
+
+/* With an RPC server, that server's watch does this. */
+static struct err start_pulse(const struct settings *s, struct parts *p)
+{
+    return s->rpc_url[0] == '\0' ? pulse_start(&p->pulse) : ERR_NONE;
+}
+
 static struct err start(void *arg)
 {
+    static struct err (*const STEPS[])(const struct settings *s, struct parts *p) = {
+        open_keys,       open_tables, open_files, open_channels,
+        follow_services, start_pulse, start_http, serve_rpc,
+    };
     struct parts *p = arg;
     const struct settings *s = &p->settings;
-    struct err e = ERR_NONE;
 
     raise_file_limit();
     if (sodium_init() < 0)
-        e = err_make(ERR_INTERNAL, "libsodium cannot start: no randomness");
-    if (!failed(e))
-        e = open_keys(s, p);
-    if (!failed(e))
-        e = open_tables(s, p);
-    if (!failed(e))
-        e = open_files(s, p);
-    if (!failed(e))
-        e = open_channel(s, p, "orchestrator", s->orchestrator_addresses,
-                         &p->gateway.orchestrator);
-    if (!failed(e))
-        e = open_channel(s, p, "inventory", s->inventory_addresses,
-                         &p->gateway.inventory);
-    if (!failed(e) && s->payment_addresses[0] != '\0')
-        e = open_channel(s, p, "payment", s->payment_addresses, &p->gateway.payment);
-    if (!failed(e))
-        e = follow_services(s, p);
-    if (!failed(e) && s->rpc_url[0] == '\0') /* else its server's watch sees to it */
-        e = pulse_start(&p->pulse);
-    if (!failed(e))
-        e = start_http(s, p);
-    if (!failed(e))
-        e = serve_rpc(s, p);
-    if (!failed(e))
-        log_info("serving", "address=%s port=%u", s->listen_address, http_port(p->http));
-    p->serving = !failed(e);
-    return e;
+        return err_make(ERR_INTERNAL, "libsodium cannot start: no randomness");
+    for (size_t i = 0; i < sizeof STEPS / sizeof STEPS[0]; i++) {
+        struct err e = STEPS[i](s, p);
+        if (failed(e))
+            return e;
+    }
+    log_info("serving", "address=%s port=%u", s->listen_address, http_port(p->http));
+    p->serving = true;
+    return ERR_NONE;
 }
 
 static void reload(void *arg)
@@ -283,7 +288,7 @@ static void reload(void *arg)
     key_source_look(p->gateway.key_source);
 }
 
-/* What a request takes at most whose head has come: its body, and then its call. */
+/* The longest time from a request's head to its answer: its body, then its call. */
 static int64_t request_ms(const struct settings *s)
 {
     int64_t call_ms = s->place_timeout_ms > s->call_timeout_ms ? s->place_timeout_ms
@@ -298,8 +303,8 @@ static int64_t stop_ms(const void *arg)
     return s->drain_delay_ms + request_ms(s) + RPC_DRAIN_MS;
 }
 
-/* Load balancers ask /healthz now and then: they send requests here until they were told. */
-static void wait_until_told(const struct parts *p)
+/* Load balancers poll /healthz, and send requests here until they have seen its 503. */
+static void wait_for_load_balancers(const struct parts *p)
 {
     const int64_t ms = p->serving ? p->settings.drain_delay_ms : 0;
     struct timespec left = {ms / 1000, ms % 1000 * 1000000};
@@ -309,18 +314,18 @@ static void wait_until_told(const struct parts *p)
         ;
 }
 
-/* Calls end before the server does: each has a request that it answers. */
+/* Calls end before the HTTP server does, since each completion answers a request. */
 static bool stop(void *arg)
 {
     struct parts *p = arg;
     if (p->http != NULL) {
-        wait_until_told(p);
+        wait_for_load_balancers(p);
         http_drain(p->http, request_ms(&p->settings));
     }
     bool whole = runtime_stop_serving(&p->host, RPC_DRAIN_MS);
     follow_stop(p->follow);
     pulse_stop(p->pulse);
-    /* In this order: an answer of one may lead to a call of the next. */
+    /* In this order: a completion of one may start a call of the next. */
     channel_close(p->gateway.orchestrator);
     channel_close(p->gateway.inventory);
     channel_close(p->gateway.payment);

@@ -1,4 +1,4 @@
-/* settings.h - what the gateway is told: the fields, and the table they are read by. */
+/* settings.h - the gateway's settings; settings.c has the meaning of each. */
 #pragma once
 
 #include <stdbool.h>
@@ -7,47 +7,19 @@
 #include "base/conf.h"
 
 struct settings {
-    const char *tls_cert, *tls_key, *tls_ca;
-    const char *listen_address;
-    int64_t port;
-    const char *rpc_url;
-    const char *callers_file;
-    const char *key_file;
-    const char *services_file;
-    const char *orchestrator_addresses;
-    const char *inventory_addresses;
-    const char *payment_addresses;
-    const char *jwks_file;
-    const char *jwks_url;
-    int64_t jwks_every_ms;
-    int64_t jwks_stale_ms;
-    const char *jwt_issuer;
-    const char *jwt_audience;
-    const char *user_claim;
-    const char *user_namespace;
-    int64_t token_bytes_max;
-    int64_t drain_delay_ms;
-    int64_t place_timeout_ms;
-    int64_t call_timeout_ms;
-    int64_t calls_max;
-    int64_t connections_max;
-    int64_t per_address_max;
-    int64_t idle_timeout_ms;
-    int64_t head_timeout_ms;
-    int64_t transfer_timeout_ms;
-    int64_t answers_max;
-    int64_t tokens_max;
-    const char *session_cookie;
-    int64_t user_rate;
-    int64_t user_burst;
-    int64_t users_max;
-    const char *cors_origins;
-    const char *tls_cert_file;
-    const char *tls_key_file;
+    const char *tls_cert, *tls_key, *tls_ca, *key_file, *services_file;
+    const char *rpc_url, *callers_file, *log_format;
+    const char *orchestrator_addresses, *inventory_addresses, *payment_addresses;
+    const char *jwks_file, *jwks_url, *jwt_issuer, *jwt_audience;
+    const char *user_claim, *user_namespace, *session_cookie;
+    int64_t jwks_every_ms, jwks_stale_ms, token_bytes_max, tokens_max;
+    const char *listen_address, *tls_cert_file, *tls_key_file, *cors_origins;
+    int64_t port, connections_max, per_address_max;
+    int64_t idle_timeout_ms, head_timeout_ms, transfer_timeout_ms, drain_delay_ms;
+    int64_t place_timeout_ms, call_timeout_ms, calls_max, answers_max;
+    int64_t user_rate, user_burst, users_max;
+    const char *storefront_dir, *demo_token_file;
     bool access_log;
-    const char *log_format;
-    const char *storefront_dir;
-    const char *demo_token_file;
 };
 
 extern const struct conf_table SETTINGS_TABLE;

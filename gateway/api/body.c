@@ -48,19 +48,18 @@ static struct err explain(const char *bytes, size_t size)
     json_decref(json);
     size_t read = error.position > 0 ? (size_t)error.position : 0;
     field_before(bytes, bytes + (read < size ? read : size), field);
-    return err_make(ERR_INVALID_ARGUMENT,
-                    "The body is not valid JSON at line %d, column %d%s%s: %.80s.",
-                    error.line, error.column, field[0] != '\0' ? ", in " : "", field,
-                    json_error_code(&error) == json_error_null_character
-                        ? "a text has the character U+0000"
-                        : error.text);
+    return invalid("The body is not valid JSON at line %d, column %d%s%s: %.80s.",
+                   error.line, error.column, field[0] != '\0' ? ", in " : "", field,
+                   json_error_code(&error) == json_error_null_character
+                       ? "a text has the character U+0000"
+                       : error.text);
 }
 
 struct err body_parse(const char *bytes, size_t size, json_t **out)
 {
     *out = NULL;
     if (size == 0)
-        return err_make(ERR_INVALID_ARGUMENT, "The body is empty; send a JSON object.");
+        return invalid("The body is empty; send a JSON object.");
     struct err e = json_parse(bytes, size, out);
     return e.code == ERR_INVALID_ARGUMENT ? explain(bytes, size) : e;
 }
@@ -71,22 +70,22 @@ struct err body_names(const json_t *value, const char *where, const char *const 
     json_t *member;
 
     if (!json_is_object(value))
-        return err_make(ERR_INVALID_ARGUMENT, "%s must be a JSON object.", where);
+        return invalid("%s must be a JSON object.", where);
     json_object_foreach((json_t *)value, name, member)
     {
         size_t i = 0;
         while (names[i] != NULL && strcmp(names[i], name) != 0)
             i++;
         if (names[i] == NULL)
-            return err_make(ERR_INVALID_ARGUMENT, "%s has an unknown field \"%.*s\".",
-                            where, (int)utf8_prefix(name, 64), name);
+            return invalid("%s has an unknown field \"%.*s\".", where,
+                           (int)utf8_prefix(name, 64), name);
     }
     return ERR_NONE;
 }
 
 static struct err missing(const char *name)
 {
-    return err_make(ERR_INVALID_ARGUMENT, "%s is missing.", name);
+    return invalid("%s is missing.", name);
 }
 
 struct err body_text(const json_t *object, const char *name, bool required,
@@ -98,7 +97,7 @@ struct err body_text(const json_t *object, const char *name, bool required,
     if (value == NULL)
         return required ? missing(name) : ERR_NONE;
     if (!json_is_string(value))
-        return err_make(ERR_INVALID_ARGUMENT, "%s must be a string.", name);
+        return invalid("%s must be a string.", name);
     *out = json_string_value(value);
     return ERR_NONE;
 }
@@ -116,10 +115,9 @@ struct err body_integer(const json_t *object, const char *name, int64_t least,
     if (json_is_integer(value))
         *out = json_integer_value(value);
     if (!json_is_integer(value) || *out < least || *out > most)
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "%s must be an integer from %" PRId64 " to %" PRId64
-                        ", written without fraction or exponent.",
-                        name, least, most);
+        return invalid("%s must be an integer from %" PRId64 " to %" PRId64
+                       ", written without fraction or exponent.",
+                       name, least, most);
     return ERR_NONE;
 }
 
@@ -130,19 +128,6 @@ struct err body_array(const json_t *object, const char *name, size_t most,
     if (*out == NULL)
         return missing(name);
     if (!json_is_array(*out) || json_array_size(*out) > most)
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "%s must be an array of at most %zu elements.", name, most);
+        return invalid("%s must be an array of at most %zu elements.", name, most);
     return ERR_NONE;
-}
-
-void body_write_text(struct text *text, const char *raw, const char *value)
-{
-    text_raw(text, raw);
-    text_string(text, value);
-}
-
-void body_write_number(struct text *text, const char *raw, int64_t value)
-{
-    text_raw(text, raw);
-    text_number(text, value);
 }

@@ -1,5 +1,5 @@
 /*
- * body.h - strict reading of JSON bodies, and writing members of JSON answers.
+ * body.h - strict reading of JSON bodies.
  *
  * Refused are: anything but one object, duplicate names, names the route does not know,
  * numbers that are not exact integers in range, invalid UTF-8, lone surrogates, NUL, and
@@ -13,7 +13,8 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "base/text.h"
+
+#define invalid(...) err_make(ERR_INVALID_ARGUMENT, __VA_ARGS__)
 
 /* Parses; the caller frees *out with json_decref; it is NULL on failure. */
 struct err body_parse(const char *bytes, size_t size, json_t **out)
@@ -37,7 +38,3 @@ struct err body_integer(const json_t *object, const char *name, int64_t least,
 /* A required array of at most `most` elements; borrowed. */
 struct err body_array(const json_t *object, const char *name, size_t most,
                       const json_t **out) __attribute__((warn_unused_result));
-
-/* Appends `raw`, such as ",\"sku\":", and then the value as a JSON string or number. */
-void body_write_text(struct text *text, const char *raw, const char *value);
-void body_write_number(struct text *text, const char *raw, int64_t value);

@@ -189,8 +189,8 @@ static void cart_price(struct request *r, const Orders__V1__Cart *cart, unsigned
 
 static void write_cart_line(struct text *text, const Orders__V1__CartLine *line)
 {
-    body_write_text(text, "{\"sku\":", line->sku);
-    body_write_number(text, ",\"quantity\":", line->quantity);
+    answer_text(text, "{\"sku\":", line->sku);
+    answer_number(text, ",\"quantity\":", line->quantity);
 }
 
 static void write_product(struct text *text, const Inventory__V1__Product *product)
@@ -199,10 +199,10 @@ static void write_product(struct text *text, const Inventory__V1__Product *produ
         text_raw(text, ",\"known\":false");
         return;
     }
-    body_write_text(text, ",\"known\":true,\"title\":", product->title);
-    body_write_number(text, ",\"unit_price_cents\":", product->price_cents);
-    body_write_text(text, ",\"currency\":", product->currency);
-    body_write_number(text, ",\"available\":", product->available);
+    answer_text(text, ",\"known\":true,\"title\":", product->title);
+    answer_number(text, ",\"unit_price_cents\":", product->price_cents);
+    answer_text(text, ",\"currency\":", product->currency);
+    answer_number(text, ",\"available\":", product->available);
 }
 
 /* False when there is no total.  Overflow is checked: the services' numbers are not
@@ -233,8 +233,8 @@ static void cart_write(struct text *text, const struct cart_view *view)
     const char *currency;
     int64_t total;
 
-    body_write_text(text, "{\"cart_id\":", view->cart->cart_id);
-    body_write_text(text, ",\"etag\":", view->etag);
+    answer_text(text, "{\"cart_id\":", view->cart->cart_id);
+    answer_text(text, ",\"etag\":", view->etag);
     text_raw(text, ",\"lines\":[");
     for (size_t i = 0; i < view->cart->n_lines; i++) {
         text_raw(text, i > 0 ? "," : "");
@@ -245,8 +245,8 @@ static void cart_write(struct text *text, const struct cart_view *view)
     }
     text_raw(text, "]");
     if (total_of(view, &total, &currency)) {
-        body_write_number(text, ",\"total_cents\":", total);
-        body_write_text(text, ",\"currency\":", currency);
+        answer_number(text, ",\"total_cents\":", total);
+        answer_text(text, ",\"currency\":", currency);
     }
     text_raw(text, "}");
 }
@@ -439,8 +439,7 @@ static struct err read_conditions(struct request *r, Orders__V1__PutCartRequest 
     if (failed(e) || r->head.if_none_match == NULL)
         return e;
     if (strcmp(r->head.if_none_match, "*") != 0)
-        return err_make(
-            ERR_INVALID_ARGUMENT,
+        return invalid(
             "If-None-Match of a PUT must be \"*\": write only if there is no such "
             "cart.  To write only over a known one send If-Match.");
     message->create_only = true;
@@ -462,8 +461,7 @@ static struct err read_line(const json_t *json, size_t index, Orders__V1__CartLi
     if (!failed(e))
         e = body_integer(json, "quantity", 1, QUANTITY_MAX, NULL, &out->quantity);
     if (!failed(e) && !sku_valid(sku))
-        e = err_make(ERR_INVALID_ARGUMENT, "sku must be 1 to %d of A-Z a-z 0-9 . _ -.",
-                     SKU_LENGTH_MAX);
+        e = invalid("sku must be 1 to %d of A-Z a-z 0-9 . _ -.", SKU_LENGTH_MAX);
     if (failed(e))
         return err_make(e.code, "%s: %s", where, e.message);
     out->sku = (char *)sku;
@@ -480,8 +478,7 @@ static struct err check_sum(const Orders__V1__Cart *cart, size_t i)
             sum += cart->lines[k]->quantity;
     if (sum <= QUANTITY_MAX)
         return ERR_NONE;
-    return err_make(
-        ERR_INVALID_ARGUMENT,
+    return invalid(
         "lines[%zu]: quantity must be from 1 to %d in sum over the lines of %s.", i,
         QUANTITY_MAX, cart->lines[i]->sku);
 }
@@ -497,8 +494,7 @@ static struct err read_cart(struct request *r, const json_t *json, Orders__V1__C
     if (!failed(e))
         e = body_text(json, "cart_id", false, &cart_id);
     if (!failed(e) && cart_id != NULL && strcmp(cart_id, r->path_id) != 0)
-        e = err_make(ERR_INVALID_ARGUMENT,
-                     "cart_id is not the one of the path; leave it out.");
+        e = invalid("cart_id is not the one of the path; leave it out.");
     if (!failed(e))
         e = body_array(json, "lines", LINES_MAX, &lines);
     if (failed(e))
@@ -543,13 +539,11 @@ struct err carts_put(struct request *r)
     json_t *json;
 
     if (r->head.content_range != NULL) /* RFC 9110, 14.5 */
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "Content-Range says that the body is a part of a cart; send the "
-                        "whole cart, without Content-Range.");
+        return invalid("Content-Range says that the body is a part of a cart; send "
+                       "the whole cart, without Content-Range.");
     if (!name_valid(r->path_id))
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "The cart's id in the path must be 1 to %d of A-Z a-z 0-9 _ -.",
-                        NAME_LENGTH_MAX);
+        return invalid("The cart's id in the path must be 1 to %d of A-Z a-z 0-9 _ -.",
+                       NAME_LENGTH_MAX);
     struct err e = body_parse(r->body, r->body_size, &json);
     if (!failed(e))
         e = put(r, json); /* the call packs its message before it returns */

@@ -5,6 +5,7 @@
 
 #include "base/bounds.h"
 #include "base/ids.h"
+#include "gateway/api/body.h"
 
 static const char NO_CART[] = "none"; /* a version that no cart has */
 
@@ -73,8 +74,7 @@ static bool next_tag(const char **at, bool first, struct tag *out, bool *more)
 
 static struct err no_list(void)
 {
-    return err_make(
-        ERR_INVALID_ARGUMENT,
+    return invalid(
         "If-Match or If-None-Match is neither \"*\" nor a list of entity tags.");
 }
 
@@ -102,8 +102,7 @@ struct err etag_lines(struct arena *arena, const char *where, const char *text,
     *out = read_tag(&at, &tag) && *at == '\0' ? lines_of(arena, &tag) : NULL;
     if (*out != NULL)
         return ERR_NONE;
-    return err_make(
-        ERR_INVALID_ARGUMENT,
+    return invalid(
         "%s must be the ETag of a cart, with its quotes, as GET or PUT gave it.", where);
 }
 
@@ -127,9 +126,8 @@ struct err etag_if_match(struct arena *arena, const char *field,
         if (!more)
             break;
         if (out->count == CART_VERSIONS_MAX)
-            return err_make(ERR_INVALID_ARGUMENT,
-                            "If-Match may name at most %d entity tags.",
-                            CART_VERSIONS_MAX);
+            return invalid("If-Match may name at most %d entity tags.",
+                           CART_VERSIONS_MAX);
         char *lines = tag.weak ? NULL : lines_of(arena, &tag);
         out->items[out->count++] = lines != NULL ? lines : (char *)NO_CART;
     }

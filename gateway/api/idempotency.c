@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-#include "base/fingerprint.h"
 #include "base/ids.h"
+#include "gateway/api/body.h"
 
 bool idempotency_read_string(const char *field, char *out)
 {
@@ -15,7 +15,7 @@ bool idempotency_read_string(const char *field, char *out)
     for (; *at != '"'; at++) {
         if (*at == '\\' && *++at != '"' && *at != '\\')
             return false;
-        if (*at < ' ' || *at > '~') /* the end, too */
+        if (*at < ' ' || *at > '~') /* also the end of the text */
             return false;
         *out++ = *at;
     }
@@ -34,9 +34,8 @@ static struct err key_of_header(struct arena *arena, const char *header, const c
     *out = key;
     if (idempotency_read_string(header, key))
         return ERR_NONE;
-    return err_make(ERR_INVALID_ARGUMENT,
-                    "Idempotency-Key opens with a quote but is not one quoted string of "
-                    "ASCII, with \\ only before \" and \\.");
+    return invalid("Idempotency-Key opens with a quote but is not one quoted string "
+                   "of ASCII, with \\ only before \" and \\.");
 }
 
 struct err idempotency_key(struct arena *arena, const char *header,
@@ -50,36 +49,16 @@ struct err idempotency_key(struct arena *arena, const char *header,
             return e;
     }
     if (key != NULL && body_field != NULL && strcmp(key, body_field) != 0)
-        return err_make(
-            ERR_INVALID_ARGUMENT,
+        return invalid(
             "The Idempotency-Key header and idempotency_key in the body differ; send "
             "one of them.");
     key = key != NULL ? key : body_field;
     if (key == NULL)
-        return err_make(
-            ERR_INVALID_ARGUMENT,
+        return invalid(
             "The Idempotency-Key header is missing; send a fresh UUID a click.");
     if (!visible_ascii(key, IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX))
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "The idempotency key must be %d to %d visible ASCII characters.",
-                        IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX);
+        return invalid("The idempotency key must be %d to %d visible ASCII characters.",
+                       IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX);
     *out = arena_strdup(arena, key);
     return *out == NULL ? err_memory() : ERR_NONE;
-}
-
-void idempotency_fingerprint(const char *user, const char *method, const char *route,
-                             const struct order_request *request,
-                             uint8_t out[FINGERPRINT_SIZE])
-{
-    const struct order_asked asked = {
-        .user_id = user,
-        .cart_id = request->cart_id,
-        .payment_method_id = request->payment_method_id,
-        .has_expected_total = request->has_expected_total,
-        .expected_total_cents = request->expected_total_cents,
-        .expected_currency = request->expected_currency,
-        .expected_cart = request->expected_cart,
-    };
-
-    fingerprint_order(method, route, &asked, out);
 }

@@ -9,6 +9,7 @@
 
 #include "base/bounds.h"
 #include "base/clock.h"
+#include "base/fingerprint.h"
 #include "base/ids.h"
 #include "gateway/api/body.h"
 #include "gateway/api/etag.h"
@@ -19,21 +20,21 @@
 
 static void write_line(struct text *text, const Orders__V1__OrderLine *line)
 {
-    body_write_text(text, "{\"sku\":", line->sku);
+    answer_text(text, "{\"sku\":", line->sku);
     if (line->title[0] != '\0') {
-        body_write_text(text, ",\"title\":", line->title);
+        answer_text(text, ",\"title\":", line->title);
     }
-    body_write_number(text, ",\"quantity\":", line->quantity);
-    body_write_number(text, ",\"unit_price_cents\":", line->unit_price_cents);
+    answer_number(text, ",\"quantity\":", line->quantity);
+    answer_number(text, ",\"unit_price_cents\":", line->unit_price_cents);
     text_raw(text, "}");
 }
 
 static void write_order(struct text *text, const Orders__V1__Order *order)
 {
-    body_write_text(text, "{\"order_id\":", order->order_id);
-    body_write_text(text, ",\"status\":", order->status);
-    body_write_number(text, ",\"total_cents\":", order->total_cents);
-    body_write_text(text, ",\"currency\":", order->currency);
+    answer_text(text, "{\"order_id\":", order->order_id);
+    answer_text(text, ",\"status\":", order->status);
+    answer_number(text, ",\"total_cents\":", order->total_cents);
+    answer_text(text, ",\"currency\":", order->currency);
     text_raw(text, ",\"created_at\":");
     text_time(text, order->created_at_ms);
     text_raw(text, ",\"lines\":[");
@@ -46,21 +47,19 @@ static void write_order(struct text *text, const Orders__V1__Order *order)
 
 /* ---- POST /v1/orders ---- */
 
-static struct err check_order(const struct order_request *o)
+static struct err check_order(const struct order_asked *o)
 {
     if (!name_valid(o->cart_id))
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "cart_id must be 1 to %d of A-Z a-z 0-9 _ -.", NAME_LENGTH_MAX);
+        return invalid("cart_id must be 1 to %d of A-Z a-z 0-9 _ -.", NAME_LENGTH_MAX);
     if (!name_valid(o->payment_method_id))
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "payment_method_id must be 1 to %d of A-Z a-z 0-9 _ -.",
-                        NAME_LENGTH_MAX);
+        return invalid("payment_method_id must be 1 to %d of A-Z a-z 0-9 _ -.",
+                       NAME_LENGTH_MAX);
     return ERR_NONE;
 }
 
 /* What the shopper was shown. */
 static struct err read_expected(struct arena *arena, const json_t *json,
-                                struct order_request *out)
+                                struct order_asked *out)
 {
     const char *etag = NULL;
     struct err e = body_integer(json, "expected_total_cents", 0, TOTAL_CENTS_MAX,
@@ -70,8 +69,7 @@ static struct err read_expected(struct arena *arena, const json_t *json,
         e = body_text(json, "expected_currency", false, &out->expected_currency);
     if (!failed(e) && out->expected_currency != NULL &&
         !currency_valid(out->expected_currency))
-        e = err_make(ERR_INVALID_ARGUMENT,
-                     "expected_currency must be three capital letters, as in ISO 4217.");
+        e = invalid("expected_currency must be three capital letters, as in ISO 4217.");
     if (!failed(e))
         e = body_text(json, "expected_cart", false, &etag);
     return failed(e) || etag == NULL
@@ -79,9 +77,9 @@ static struct err read_expected(struct arena *arena, const json_t *json,
                : etag_lines(arena, "expected_cart", etag, &out->expected_cart);
 }
 
-/* Texts in `out` are borrowed from the JSON or live in the arena. */
+/* Texts are borrowed from the JSON or live in the arena; *key_field: the body's key or NULL. */
 static struct err read_order(struct arena *arena, const json_t *json,
-                             struct order_request *out)
+                             struct order_asked *out, const char **key_field)
 {
     static const char *const NAMES[] = {"cart_id",
                                         "payment_method_id",
@@ -97,7 +95,7 @@ static struct err read_order(struct arena *arena, const json_t *json,
     if (!failed(e))
         e = body_text(json, "payment_method_id", true, &out->payment_method_id);
     if (!failed(e))
-        e = body_text(json, "idempotency_key", false, &out->idempotency_key);
+        e = body_text(json, "idempotency_key", false, key_field);
     if (!failed(e))
         e = read_expected(arena, json, out);
     return failed(e) ? e : check_order(out);
@@ -138,7 +136,7 @@ static void on_placed(void *arg, struct err e, const ProtobufCMessage *message,
     http_send(r);
 }
 
-static void call_place(struct request *r, const struct order_request *order,
+static void call_place(struct request *r, const struct order_asked *order,
                        const char *key)
 {
     uint8_t fingerprint[FINGERPRINT_SIZE];
@@ -149,7 +147,7 @@ static void call_place(struct request *r, const struct order_request *order,
     message.cart_id = (char *)order->cart_id;
     message.payment_method_id = (char *)order->payment_method_id;
     message.idempotency_key = (char *)key;
-    idempotency_fingerprint(r->user, "POST", "/v1/orders", order, fingerprint);
+    fingerprint_order("POST", "/v1/orders", order, fingerprint);
     message.fingerprint = (ProtobufCBinaryData){FINGERPRINT_SIZE, fingerprint};
     total.cents = order->expected_total_cents;
     message.expected_total = order->has_expected_total ? &total : NULL;
@@ -165,13 +163,12 @@ static void call_place(struct request *r, const struct order_request *order,
 
 static struct err place(struct request *r, const json_t *json)
 {
-    struct order_request order = {0};
-    const char *key = NULL;
-    struct err e = read_order(r->arena, json, &order);
+    struct order_asked order = {.user_id = r->user};
+    const char *key_field = NULL, *key = NULL;
+    struct err e = read_order(r->arena, json, &order, &key_field);
 
     if (!failed(e))
-        e = idempotency_key(r->arena, r->head.idempotency_key, order.idempotency_key,
-                            &key);
+        e = idempotency_key(r->arena, r->head.idempotency_key, key_field, &key);
     if (!failed(e))
         call_place(r, &order, key);
     return e;
@@ -274,13 +271,12 @@ static struct err read_key(const char *key, bool alone,
                            Orders__V1__ListOrdersRequest *message)
 {
     if (!alone)
-        return err_make(ERR_INVALID_ARGUMENT, "idempotency_key finds one order: no other "
-                                              "parameter can stand beside it.");
+        return invalid("idempotency_key finds one order: no other parameter can stand "
+                       "beside it.");
     if (!visible_ascii(key, IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX))
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "idempotency_key must be %d to %d visible ASCII characters, "
-                        "percent-encoded (a + is written %%2B).",
-                        IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX);
+        return invalid("idempotency_key must be %d to %d visible ASCII characters, "
+                       "percent-encoded (a + is written %%2B).",
+                       IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX);
     message->idempotency_key = (char *)key;
     return ERR_NONE;
 }

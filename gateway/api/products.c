@@ -11,11 +11,11 @@
 
 static void write_product(struct text *text, const Inventory__V1__Product *product)
 {
-    body_write_text(text, "{\"sku\":", product->sku);
-    body_write_text(text, ",\"title\":", product->title);
-    body_write_number(text, ",\"price_cents\":", product->price_cents);
-    body_write_text(text, ",\"currency\":", product->currency);
-    body_write_number(text, ",\"available\":", product->available);
+    answer_text(text, "{\"sku\":", product->sku);
+    answer_text(text, ",\"title\":", product->title);
+    answer_number(text, ",\"price_cents\":", product->price_cents);
+    answer_text(text, ",\"currency\":", product->currency);
+    answer_number(text, ",\"available\":", product->available);
     text_raw(text, "}");
 }
 
@@ -68,14 +68,12 @@ static struct err read_skus(struct arena *arena, char *text, char ***out, size_t
         return err_memory();
     for (*count = 0; text != NULL; (*count)++) {
         if (*count == SKUS_MAX)
-            return err_make(ERR_INVALID_ARGUMENT, "sku may name %d SKUs at most.",
-                            SKUS_MAX);
+            return invalid("sku may name %d SKUs at most.", SKUS_MAX);
         char *sku = strsep(&text, ",");
         if (!sku_valid(sku))
-            return err_make(
-                ERR_INVALID_ARGUMENT,
-                "sku must be SKUs of 1 to %d of A-Z a-z 0-9 . _ - each, separated "
-                "by commas; the %zuth is not.",
+            return invalid(
+                "sku must be SKUs of 1 to %d of A-Z a-z 0-9 . _ - each, separated by "
+                "commas; the %zuth is not.",
                 SKU_LENGTH_MAX, *count + 1);
         skus[*count] = sku;
     }
@@ -94,8 +92,8 @@ struct err products_list(struct request *r)
     if (!failed(e))
         e = request_limit(values[0], PRODUCTS_PAGE_MAX, &message.limit);
     if (!failed(e) && values[2] != NULL && strlen(values[2]) > SEARCH_SIZE_MAX)
-        e = err_make(ERR_INVALID_ARGUMENT, "q may be %d bytes of UTF-8 at most, not %zu.",
-                     SEARCH_SIZE_MAX, strlen(values[2]));
+        e = invalid("q may be %d bytes of UTF-8 at most, not %zu.", SEARCH_SIZE_MAX,
+                    strlen(values[2]));
     if (!failed(e) && values[3] != NULL)
         e = read_skus(r->arena, (char *)values[3], &message.skus, &message.n_skus);
     if (failed(e))

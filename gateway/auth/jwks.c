@@ -291,8 +291,8 @@ static struct err check_public(const json_t *json, enum jwks_alg alg)
 
     for (size_t i = 0; !KINDS[alg].secret && i < sizeof PRIVATE / sizeof PRIVATE[0]; i++)
         if (json_object_get(json, PRIVATE[i]) != NULL)
-            return invalid("it holds a private part (%s); publish the public part only, "
-                           "of a new key",
+            return invalid("it holds a private part (%s); publish the public part "
+                           "only, of a new key",
                            PRIVATE[i]);
     return ERR_NONE;
 }

@@ -27,7 +27,8 @@ enum {
 /* Times from the year 10000 on are refused. */
 static const int64_t TIME_MAX = 253402300800;
 
-#define refuse(...) err_make(ERR_UNAUTHENTICATED, __VA_ARGS__)
+#define refuse(...)  err_make(ERR_UNAUTHENTICATED, __VA_ARGS__)
+#define invalid(...) err_make(ERR_INVALID_ARGUMENT, __VA_ARGS__)
 
 /* Which claim names the user, and how a name becomes an id. */
 struct user_rule {
@@ -190,22 +191,20 @@ static struct err make_rule(const char *claim, const char *namespace,
 {
     *out = (struct user_rule){.mapped = namespace[0] != '\0'};
     if (!visible_ascii(claim, 1, CLAIM_MAX))
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "user_claim is \"%.100s\"; write the name of a claim, 1 to %d "
-                        "visible ASCII characters",
-                        claim, CLAIM_MAX);
+        return invalid("user_claim is \"%.100s\"; write the name of a claim, 1 to %d "
+                       "visible ASCII characters",
+                       claim, CLAIM_MAX);
     memcpy(out->claim, claim, strlen(claim) + 1);
     if (!out->mapped)
         return ERR_NONE;
     if (!uuid_valid(namespace))
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "user_namespace is \"%.100s\"; write a UUID in lower case, or "
-                        "nothing",
-                        namespace);
+        return invalid("user_namespace is \"%.100s\"; write a UUID in lower case, or "
+                       "nothing",
+                       namespace);
     return sodium_hex2bin(out->namespace, UUID_SIZE, namespace, UUID_LENGTH, "-", NULL,
                           NULL) == 0
                ? ERR_NONE
-               : err_make(ERR_INVALID_ARGUMENT, "user_namespace is no UUID");
+               : invalid("user_namespace is no UUID");
 }
 
 /* RFC 9562, 5.5. */

@@ -99,8 +99,8 @@ static void log_staleness(struct key_source *s, struct err last)
 
     if (stale && !s->alarmed)
         log_line(LOG_ERROR, "keys_stale",
-                 "from=%s age_s=%lld reason=%s note=\"a key withdrawn since is "
-                 "still trusted, and a new key is still unknown\"",
+                 "from=%s age_s=%lld reason=%s note=\"a key withdrawn since is still "
+                 "trusted, and a new key is still unknown\"",
                  name_of(s), (long long)age_ms(s) / 1000, last.message);
     if (!stale && s->alarmed)
         log_info("keys_refreshed", "from=%s", name_of(s));

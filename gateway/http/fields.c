@@ -103,6 +103,18 @@ struct err head_read(struct head *head, struct arena *arena, const struct http_h
 
 /* ---- of an answer ---- */
 
+void answer_text(struct text *text, const char *raw, const char *value)
+{
+    text_raw(text, raw);
+    text_string(text, value);
+}
+
+void answer_number(struct text *text, const char *raw, int64_t value)
+{
+    text_raw(text, raw);
+    text_number(text, value);
+}
+
 #define POLICY(name, value) {name, value},
 static const struct answer_field POLICIES[] = {ANSWER_POLICIES(POLICY)};
 

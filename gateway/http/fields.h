@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/arena.h"
 #include "base/err.h"
@@ -65,6 +66,10 @@ struct answer {
     const char *set_cookie;
     const struct answer_field *fields; /* more, or in place of the usual ones; or NULL */
 };
+
+/* Appends `raw`, such as ",\"sku\":", and then the value as a JSON string or number. */
+void answer_text(struct text *text, const char *raw, const char *value);
+void answer_number(struct text *text, const char *raw, int64_t value);
 
 /* Only the shop page (files.c) is a page: every other answer may load nothing, be framed
  * nowhere, and have its type guessed by no browser. */

@@ -15,6 +15,8 @@
 #include "base/log.h"
 #include "gateway/http/request.h"
 
+#define invalid(...) err_make(ERR_INVALID_ARGUMENT, __VA_ARGS__)
+
 enum {
     MEMORY_MAX = 32 << 20, /* bytes of all files */
     HASH_SIZE = 16,
@@ -77,9 +79,9 @@ static struct err read_all(struct arena *arena, int fd, const char *name, size_t
     struct stat is;
 
     if (fstat(fd, &is) != 0 || !S_ISREG(is.st_mode))
-        return err_make(ERR_INVALID_ARGUMENT, "%s is not a file", name);
+        return invalid("%s is not a file", name);
     if ((size_t)is.st_size > most)
-        return err_make(ERR_INVALID_ARGUMENT, "%s is longer than %zu bytes", name, most);
+        return invalid("%s is longer than %zu bytes", name, most);
     *out = arena_alloc(arena, (size_t)is.st_size + 1);
     if (*out == NULL)
         return err_memory();
@@ -87,7 +89,7 @@ static struct err read_all(struct arena *arena, int fd, const char *name, size_t
     for (*size = 0; *size < (size_t)is.st_size; *size += (size_t)got) {
         got = read(fd, *out + *size, (size_t)is.st_size - *size);
         if (got <= 0)
-            return err_make(ERR_INVALID_ARGUMENT, "%s cannot be read", name);
+            return invalid("%s cannot be read", name);
     }
     return ERR_NONE;
 }
@@ -118,11 +120,10 @@ static struct err add_file(struct files *files, int folder, const char *name,
     char *body = NULL;
 
     if (files->count == FILES_MAX)
-        return err_make(ERR_INVALID_ARGUMENT, "there are more than %d files", FILES_MAX);
+        return invalid("there are more than %d files", FILES_MAX);
     int fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0)
-        return err_make(ERR_INVALID_ARGUMENT, "%.64s cannot be opened: %s", name,
-                        strerror(errno));
+        return invalid("%.64s cannot be opened: %s", name, strerror(errno));
     struct err e = read_all(files->arena, fd, name, FILES_SIZE_MAX, &body, &file->size);
     close(fd);
     if (failed(e))
@@ -151,8 +152,7 @@ static struct err read_folder(struct files *files, int fd, const char *prefix)
     DIR *stream = fd < 0 ? NULL : fdopendir(fd);
 
     if (stream == NULL) {
-        e = err_make(ERR_INVALID_ARGUMENT, "the folder cannot be read: %s",
-                     strerror(errno));
+        e = invalid("the folder cannot be read: %s", strerror(errno));
         if (fd >= 0)
             close(fd);
         return e;
@@ -191,8 +191,7 @@ static struct err read_session(struct files *files, const struct files_config *c
     int fd = open(config->demo_token_file, O_RDONLY | O_CLOEXEC);
 
     if (fd < 0)
-        return err_make(ERR_INVALID_ARGUMENT, "demo_token_file cannot be opened: %s",
-                        strerror(errno));
+        return invalid("demo_token_file cannot be opened: %s", strerror(errno));
     struct err e =
         read_all(files->arena, fd, "demo_token_file", COOKIE_MAX, &token, &size);
     close(fd);
@@ -201,7 +200,7 @@ static struct err read_session(struct files *files, const struct files_config *c
     token[size] = '\0';
     token[strcspn(token, "\r\n")] = '\0';
     if (token[0] == '\0' || token[strspn(token, NAME_CHARS)] != '\0')
-        return err_make(ERR_INVALID_ARGUMENT, "demo_token_file holds no token");
+        return invalid("demo_token_file holds no token");
     files->set_cookie = arena_printf(
         files->arena, "%s=%s; HttpOnly; SameSite=Strict; Path=/", config->cookie, token);
     return files->set_cookie != NULL ? ERR_NONE : err_memory();

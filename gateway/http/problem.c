@@ -10,119 +10,90 @@
  * only for codes whose messages are written for clients.  Final codes must have a detail,
  * since a later version of a service might word its message differently.
  */
+/* clang-format off */
 static const struct {
-    const char *title;
-    const char *detail;
     int retry_after_s;
     bool final;
+    const char *title, *detail;
 } PROBLEMS[ERR_CODES_COUNT] = {
-    [ERR_INVALID_ARGUMENT] = {"The request is malformed", NULL, 0, false},
-    [ERR_OUT_OF_RANGE] = {"A value is out of range", NULL, 0, false},
-    [ERR_NOT_FOUND] = {"Not found", NULL, 0, false},
-    [ERR_ALREADY_EXISTS] = {"It exists already", NULL, 0, false},
-    [ERR_FAILED_PRECONDITION] = {"Not possible as it stands",
-                                 "These items cannot be ordered together, such as when "
-                                 "their prices are in several "
-                                 "currencies.",
-                                 0, FINAL},
-    [ERR_ABORTED] = {"The operation was aborted", NULL, 0, false},
-    [ERR_UNAUTHENTICATED] =
-        {"Not signed in",
-         "Send a valid token as \"Authorization: Bearer TOKEN\"; this one is missing, "
-         "malformed, expired or not from our issuer.",
-         0, false},
-    [ERR_PERMISSION_DENIED] = {"Not allowed", "You may not do this.", 0, false},
-    [ERR_UNIMPLEMENTED] = {"Not implemented", NULL, 0, false},
-    [ERR_METHOD_NOT_ALLOWED] = {"Method not allowed", NULL, 0, false},
-    [ERR_UNSUPPORTED_MEDIA_TYPE] = {"Unsupported media type", NULL, 0, false},
-    [ERR_PAYLOAD_TOO_LARGE] = {"The body is too large", NULL, 0, false},
-    [ERR_HEADER_TOO_LARGE] = {"The request's head is too large", NULL, 0, false},
-    [ERR_REQUEST_TIMEOUT] = {"The request took too long", NULL, 1, false},
-    [ERR_TARGET_TOO_LONG] = {"The request target is too long", NULL, 0, false},
-    [ERR_EXPECTATION_FAILED] = {"The expectation cannot be met", NULL, 0, false},
-    [ERR_TOO_MANY_CONNECTIONS] = {"Too many connections", NULL, 1, false},
-    [ERR_VERSION_NOT_SUPPORTED] = {"The protocol version is not supported", NULL, 0,
-                                   false},
-    [ERR_CROSS_SITE] = {"Not from our own page",
-                        "A session cookie counts only on requests of our own pages "
-                        "(Origin or Sec-Fetch-Site says so), and a POST needs the "
-                        "Idempotency-Key header as well.  Other clients send "
-                        "\"Authorization: Bearer TOKEN\".",
-                        0, false},
-    [ERR_RATE_LIMITED] = {"Too many requests",
-                          "You ask too often; nothing was changed.  Try again with the "
-                          "same key after the time in Retry-After.",
-                          1, false},
-    [ERR_RESOURCE_EXHAUSTED] = {"Too busy",
-                                "There is too much to do just now; nothing was changed.  "
-                                "Try again with the same "
-                                "key.",
-                                1, false},
-    [ERR_UNAVAILABLE] = {"Unavailable",
-                         "A part of the shop cannot be reached just now; nothing was "
-                         "changed.  Try again with "
-                         "the same key.",
-                         1, false},
-    [ERR_CANCELLED] = {"Unavailable",
-                       "The shop is restarting.  Try again with the same key.", 1, false},
-    [ERR_DEADLINE_EXCEEDED] = {"The outcome is not known yet",
-                               "It may have succeeded.  Ask again with the same key and "
-                               "body to learn the outcome; "
-                               "nothing happens twice.",
-                               1, false},
-    [ERR_INTERNAL] =
-        {"Internal error",
-         "Something went wrong here.  Try again with the same key; if it persists, "
-         "report the X-Request-Id.",
-         0, false},
-    [ERR_UNKNOWN] =
-        {"Internal error",
-         "Something went wrong here.  Try again with the same key; if it persists, "
-         "report the X-Request-Id.",
-         0, false},
-    [ERR_DATA_LOSS] = {"Internal error",
-                       "What was kept of this is missing or damaged here, so what became "
-                       "of it cannot be told.  Report the X-Request-Id.",
-                       0, false},
-    [ERR_OUT_OF_STOCK] = {"Out of stock", "There is not enough stock for some items.", 0,
-                          FINAL},
-    [ERR_UNKNOWN_SKU] = {"Unknown items", "Some items do not exist.", 0, FINAL},
-    [ERR_RESERVATION_EXPIRED] = {"The reservation ran out",
-                                 "The items set aside ran out of time before the payment "
-                                 "was done.  Order with a new key.",
-                                 0, FINAL},
-    [ERR_PRICE_CHANGED] = {"The total has changed",
-                           "The total is not the expected one.  "
-                           "Look at the cart again and "
-                           "order with a new key.",
-                           0, FINAL},
-    [ERR_PAYMENT_DECLINED] = {"Payment declined",
-                              "The payment method was declined; nothing was ordered.  "
-                              "Try another one with a new "
-                              "key.",
-                              0, FINAL},
-    [ERR_CHECKOUT_FAILED] = {"The order could not be placed",
-                             "The order could not be placed in time.  Try again with "
-                             "a new key.",
-                             0, FINAL},
-    [ERR_CART_EMPTY] = {"The cart is empty", "There is nothing in the cart to order.", 0,
-                        false},
-    [ERR_CART_CHANGED] =
-        {"The cart has changed",
-         "The cart is not the one that was expected; nothing was changed or "
-         "ordered.  It is as told in `cart`.",
-         0, false},
-    [ERR_CART_ALREADY_ORDERED] =
-        {"The cart was ordered already",
-         "This cart has been ordered, or is being ordered, under another key.", 0, false},
-    [ERR_IDEMPOTENCY_KEY_REUSED] =
-        {"The idempotency key was used before",
-         "This key belongs to another request; use a new key for a new order.", 0, false},
-    [ERR_CHECKOUT_IN_PROGRESS] = {"The order is being placed",
-                                  "The first request with this key is still running.  "
-                                  "Ask again with the same key.",
-                                  1, false},
+    [ERR_INVALID_ARGUMENT] = {0, false, "The request is malformed", NULL},
+    [ERR_OUT_OF_RANGE] = {0, false, "A value is out of range", NULL},
+    [ERR_NOT_FOUND] = {0, false, "Not found", NULL},
+    [ERR_ALREADY_EXISTS] = {0, false, "It exists already", NULL},
+    [ERR_FAILED_PRECONDITION] = {0, FINAL, "Not possible as it stands",
+     "These items cannot be ordered together, such as when their prices are in several "
+     "currencies."},
+    [ERR_ABORTED] = {0, false, "The operation was aborted", NULL},
+    [ERR_UNAUTHENTICATED] = {0, false, "Not signed in",
+     "Send a valid token as \"Authorization: Bearer TOKEN\"; this one is missing, "
+     "malformed, expired or not from our issuer."},
+    [ERR_PERMISSION_DENIED] = {0, false, "Not allowed",
+     "You may not do this."},
+    [ERR_UNIMPLEMENTED] = {0, false, "Not implemented", NULL},
+    [ERR_METHOD_NOT_ALLOWED] = {0, false, "Method not allowed", NULL},
+    [ERR_UNSUPPORTED_MEDIA_TYPE] = {0, false, "Unsupported media type", NULL},
+    [ERR_PAYLOAD_TOO_LARGE] = {0, false, "The body is too large", NULL},
+    [ERR_HEADER_TOO_LARGE] = {0, false, "The request's head is too large", NULL},
+    [ERR_REQUEST_TIMEOUT] = {1, false, "The request took too long", NULL},
+    [ERR_TARGET_TOO_LONG] = {0, false, "The request target is too long", NULL},
+    [ERR_EXPECTATION_FAILED] = {0, false, "The expectation cannot be met", NULL},
+    [ERR_TOO_MANY_CONNECTIONS] = {1, false, "Too many connections", NULL},
+    [ERR_VERSION_NOT_SUPPORTED] = {0, false, "The protocol version is not supported", NULL},
+    [ERR_CROSS_SITE] = {0, false, "Not from our own page",
+     "A session cookie counts only on requests of our own pages (Origin or "
+     "Sec-Fetch-Site says so), and a POST needs the Idempotency-Key header as well.  "
+     "Other clients send \"Authorization: Bearer TOKEN\"."},
+    [ERR_RATE_LIMITED] = {1, false, "Too many requests",
+     "You ask too often; nothing was changed.  Try again with the same key after the "
+     "time in Retry-After."},
+    [ERR_RESOURCE_EXHAUSTED] = {1, false, "Too busy",
+     "There is too much to do just now; nothing was changed.  Try again with the same "
+     "key."},
+    [ERR_UNAVAILABLE] = {1, false, "Unavailable",
+     "A part of the shop cannot be reached just now; nothing was changed.  Try again "
+     "with the same key."},
+    [ERR_CANCELLED] = {1, false, "Unavailable",
+     "The shop is restarting.  Try again with the same key."},
+    [ERR_DEADLINE_EXCEEDED] = {1, false, "The outcome is not known yet",
+     "It may have succeeded.  Ask again with the same key and body to learn the "
+     "outcome; nothing happens twice."},
+    [ERR_INTERNAL] = {0, false, "Internal error",
+     "Something went wrong here.  Try again with the same key; if it persists, report "
+     "the X-Request-Id."},
+    [ERR_UNKNOWN] = {0, false, "Internal error",
+     "Something went wrong here.  Try again with the same key; if it persists, report "
+     "the X-Request-Id."},
+    [ERR_DATA_LOSS] = {0, false, "Internal error",
+     "What was kept of this is missing or damaged here, so what became of it cannot be "
+     "told.  Report the X-Request-Id."},
+    [ERR_OUT_OF_STOCK] = {0, FINAL, "Out of stock",
+     "There is not enough stock for some items."},
+    [ERR_UNKNOWN_SKU] = {0, FINAL, "Unknown items",
+     "Some items do not exist."},
+    [ERR_RESERVATION_EXPIRED] = {0, FINAL, "The reservation ran out",
+     "The items set aside ran out of time before the payment was done.  Order with a "
+     "new key."},
+    [ERR_PRICE_CHANGED] = {0, FINAL, "The total has changed",
+     "The total is not the expected one.  Look at the cart again and order with a new "
+     "key."},
+    [ERR_PAYMENT_DECLINED] = {0, FINAL, "Payment declined",
+     "The payment method was declined; nothing was ordered.  Try another one with a "
+     "new key."},
+    [ERR_CHECKOUT_FAILED] = {0, FINAL, "The order could not be placed",
+     "The order could not be placed in time.  Try again with a new key."},
+    [ERR_CART_EMPTY] = {0, false, "The cart is empty",
+     "There is nothing in the cart to order."},
+    [ERR_CART_CHANGED] = {0, false, "The cart has changed",
+     "The cart is not the one that was expected; nothing was changed or ordered.  It "
+     "is as told in `cart`."},
+    [ERR_CART_ALREADY_ORDERED] = {0, false, "The cart was ordered already",
+     "This cart has been ordered, or is being ordered, under another key."},
+    [ERR_IDEMPOTENCY_KEY_REUSED] = {0, false, "The idempotency key was used before",
+     "This key belongs to another request; use a new key for a new order."},
+    [ERR_CHECKOUT_IN_PROGRESS] = {1, false, "The order is being placed",
+     "The first request with this key is still running.  Ask again with the same key."},
 };
+/* clang-format on */
 
 /* "A,B" becomes ["A","B"]. */
 static void write_skus(struct text *text, const char *subject)
@@ -148,8 +119,7 @@ static void write_decline(struct text *text, const char *subject)
     text_string_of(text, subject, length);
     if (subject[length] == '\0')
         return;
-    text_raw(text, ",\"advice\":");
-    text_string(text, subject + length + 1);
+    answer_text(text, ",\"advice\":", subject + length + 1);
 }
 
 /* The error's subject, if its code has a member for it. */
@@ -163,8 +133,7 @@ static void write_subject(struct text *text, struct err error)
         write_skus(text, error.subject);
         break;
     case ERR_CART_ALREADY_ORDERED:
-        text_raw(text, ",\"order_id\":");
-        text_string(text, error.subject);
+        answer_text(text, ",\"order_id\":", error.subject);
         break;
     case ERR_PAYMENT_DECLINED:
         write_decline(text, error.subject);
@@ -181,20 +150,15 @@ void problem_open(struct text *text, unsigned status, struct err error)
 
     text_raw(text, "{\"type\":\"urn:checkout:problem:");
     text_raw(text, err_reason(error.code));
-    text_raw(text, "\",\"title\":");
-    text_string(text, title != NULL ? title : "Error");
-    text_raw(text, ",\"status\":");
-    text_number(text, status);
-    text_raw(text, ",\"code\":");
-    text_string(text, err_reason(error.code));
+    answer_text(text, "\",\"title\":", title != NULL ? title : "Error");
+    answer_number(text, ",\"status\":", status);
+    answer_text(text, ",\"code\":", err_reason(error.code));
     text_raw(text,
              err_retryable(error.code) ? ",\"retryable\":true" : ",\"retryable\":false");
-    text_raw(text, ",\"detail\":");
-    text_string(text, detail != NULL ? detail : error.message);
+    answer_text(text, ",\"detail\":", detail != NULL ? detail : error.message);
     write_subject(text, error);
     if (error.money != MONEY_UNTOLD && problem_is_final(error.code)) {
-        text_raw(text, ",\"money\":");
-        text_string(text, err_money_text(error.money));
+        answer_text(text, ",\"money\":", err_money_text(error.money));
     }
 }
 

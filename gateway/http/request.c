@@ -8,6 +8,8 @@
 #include "base/log.h"
 #include "gateway/http/problem.h"
 
+#define invalid(...) err_make(ERR_INVALID_ARGUMENT, __VA_ARGS__)
+
 static const char *text_or(struct arena *arena, struct http_text text, const char *none)
 {
     return text.size == 0 ? none : http_text_copy(arena, text);
@@ -149,17 +151,14 @@ static struct err take_pair(const char *const *names, const char **values, char 
     while (names[i] != NULL && strcmp(names[i], pair) != 0)
         i++;
     if (names[i] == NULL)
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "The query has an unknown parameter \"%.*s\".",
-                        (int)utf8_prefix(pair, 32), pair);
+        return invalid("The query has an unknown parameter \"%.*s\".",
+                       (int)utf8_prefix(pair, 32), pair);
     if (values[i] != NULL)
-        return err_make(ERR_INVALID_ARGUMENT, "The query has %s twice.", names[i]);
+        return invalid("The query has %s twice.", names[i]);
     if (equals == NULL || !decode(equals))
-        return err_make(
-            ERR_INVALID_ARGUMENT,
-            "The value of %s in the query is malformed: it must be "
-            "percent-encoded UTF-8 without control characters, and not empty.",
-            names[i]);
+        return invalid("The value of %s in the query is malformed: it must be "
+                       "percent-encoded UTF-8 without control characters, and not empty.",
+                       names[i]);
     values[i] = equals;
     return ERR_NONE;
 }
@@ -194,7 +193,6 @@ struct err request_limit(const char *text, int32_t most, int32_t *out)
         for (const char *c = text; *c != '\0'; c++)
             *out = *out * 10 + (*c - '0');
     if (*out < 1 || *out > most || text[0] == '0')
-        return err_make(ERR_INVALID_ARGUMENT, "limit must be a number from 1 to %d.",
-                        most);
+        return invalid("limit must be a number from 1 to %d.", most);
     return ERR_NONE;
 }

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include <sodium.h>
 
+#include "base/fingerprint.h"
 #include "gateway/api/body.h"
 #include "gateway/api/idempotency.h"
 
@@ -121,29 +122,25 @@ static void other_keys_are_refused(void **state)
 static void a_fingerprint_differs_when_anything_asked_for_does(void **state)
 {
     static const struct {
-        const char *user, *method, *route;
-        struct order_request order;
+        const char *method, *route;
+        struct order_asked order;
     } CASES[] = {
-        {"u1", "POST", "/v1/orders", {"c", "p", NULL, false, 0, NULL, NULL}},
-        {"u2", "POST", "/v1/orders", {"c", "p", NULL, false, 0, NULL, NULL}},
-        {"u1", "PUT", "/v1/orders", {"c", "p", NULL, false, 0, NULL, NULL}},
-        {"u1", "POST", "/v1/other", {"c", "p", NULL, false, 0, NULL, NULL}},
-        {"u1", "POST", "/v1/orders", {"cp", "", NULL, false, 0, NULL, NULL}},
-        {"u1", "POST", "/v1/orders", {"", "cp", NULL, false, 0, NULL, NULL}},
-        {"u1", "POST", "/v1/orders", {"c", "p", NULL, true, 0, NULL, NULL}},
-        {"u1", "POST", "/v1/orders", {"c", "p", NULL, true, 10, NULL, NULL}},
+        {"POST", "/v1/orders", {"u1", "c", "p", false, 0, NULL, NULL}},
+        {"POST", "/v1/orders", {"u2", "c", "p", false, 0, NULL, NULL}},
+        {"PUT", "/v1/orders", {"u1", "c", "p", false, 0, NULL, NULL}},
+        {"POST", "/v1/other", {"u1", "c", "p", false, 0, NULL, NULL}},
+        {"POST", "/v1/orders", {"u1", "cp", "", false, 0, NULL, NULL}},
+        {"POST", "/v1/orders", {"u1", "", "cp", false, 0, NULL, NULL}},
+        {"POST", "/v1/orders", {"u1", "c", "p", true, 0, NULL, NULL}},
+        {"POST", "/v1/orders", {"u1", "c", "p", true, 10, NULL, NULL}},
     };
     enum { COUNT = sizeof CASES / sizeof CASES[0] };
     uint8_t prints[COUNT][FINGERPRINT_SIZE], again[FINGERPRINT_SIZE];
 
     (void)state;
     for (size_t i = 0; i < COUNT; i++) {
-        struct order_request order = CASES[i].order;
-        idempotency_fingerprint(CASES[i].user, CASES[i].method, CASES[i].route, &order,
-                                prints[i]);
-        order.idempotency_key = "where the key stood makes no difference";
-        idempotency_fingerprint(CASES[i].user, CASES[i].method, CASES[i].route, &order,
-                                again);
+        fingerprint_order(CASES[i].method, CASES[i].route, &CASES[i].order, prints[i]);
+        fingerprint_order(CASES[i].method, CASES[i].route, &CASES[i].order, again);
         assert_memory_equal(prints[i], again, FINGERPRINT_SIZE);
         for (size_t k = 0; k < i; k++)
             assert_memory_not_equal(prints[i], prints[k], FINGERPRINT_SIZE);
