@@ -1,4 +1,5 @@
-/* routes.c - what the gateway answers to: every path, and the function that handles it. */
+/* routes.c - what the gateway answers to: every path, and the function that handles it.
+ * */
 #include "gateway/routes.h"
 
 #include "gateway/api/handlers.h"

@@ -4,8 +4,8 @@
  *      GET, PUT -> the orchestrator's cart -> the inventory's products -> tag -> answer
  *
  * A cart belongs to the user of the token; another user's is not found.  Answers carry an
- * ETag (etag.h); a change or an order that expects another tag is answered with the current
- * cart.
+ * ETag (etag.h); a change or an order that expects another tag is answered with the
+ * current cart.
  *
  * Every cart is answered with the current titles and prices of its lines.  An answer only
  * says what was read: when the inventory cannot be asked, the lines have no titles and
@@ -29,17 +29,17 @@
 
 enum { PRICES_TIMEOUT_MS = 1000 }; /* then the cart is answered without prices */
 
-/* All of it is borrowed from the request's arena and the messages there. */
+/* A cart as it is answered; borrowed from the request's arena and the messages there. */
 struct cart_view {
     const Orders__V1__Cart *cart;
-    unsigned status; /* to be answered with, as given to cart_price */
+    unsigned status; /* of the answer, as given to cart_price */
     const char *etag;
     bool priced; /* the products were read */
-    /* By line, when priced; NULL: there is no such product (any more). */
+    /* By line, when priced; NULL: the product does not exist (any more). */
     const Inventory__V1__Product **products;
 };
 
-/* Answers or fails the request, and resumes it; `view` is NULL when failed. */
+/* Answers or fails the request, and sends it; `view` is NULL on failure. */
 typedef void cart_priced(struct request *request, struct err error,
                          const struct cart_view *view);
 
@@ -68,8 +68,8 @@ static void hash_product(crypto_generichash_state *state,
     hash_text(state, product == NULL ? "" : product->currency);
 }
 
-/* A hash of everything the answer shows of the lines' products, in the arena; NULL when that
- * is full. */
+/* A hash of everything the answer shows of the lines' products, in the arena; NULL when
+ * that is full. */
 static char *prices_of(struct arena *arena, const struct cart_view *view)
 {
     crypto_generichash_state state;
@@ -155,9 +155,10 @@ static void call_products(struct pricing *pricing, char **skus)
 }
 
 /*
- * In a completion (see request_call_next): reads the products of `cart`, which lives in the
- * request's arena, and calls `done` once, perhaps before it returns.  It is no failure when
- * the products cannot be read.  RESOURCE_EXHAUSTED; DATA_LOSS when the cart has no version.
+ * In a completion (see request_call_next): reads the products of `cart`, which lives in
+ * the request's arena, and calls `done` once, perhaps before it returns.  It is no
+ * failure when the products cannot be read.  RESOURCE_EXHAUSTED; DATA_LOSS when the cart
+ * has no version.
  */
 static void cart_price(struct request *r, const Orders__V1__Cart *cart, unsigned status,
                        cart_priced *done)
@@ -173,7 +174,8 @@ static void cart_price(struct request *r, const Orders__V1__Cart *cart, unsigned
     }
     if (!cart_version_valid(cart->version) || cart->n_lines > LINES_MAX) {
         done(r,
-             err_make(ERR_DATA_LOSS, "the orchestrator told a cart that is none of ours"),
+             err_make(ERR_DATA_LOSS,
+                      "the orchestrator's cart has no valid version, or too many lines"),
              NULL);
         return;
     }
@@ -226,8 +228,8 @@ static bool total_of(const struct cart_view *view, int64_t *total, const char **
     return *currency != NULL;
 }
 
-/* {"cart_id","etag","lines":[...]}; with "total_cents" and "currency" when each line has a
- * price and all have one currency, and there is a line. */
+/* {"cart_id","etag","lines":[...]}; with "total_cents" and "currency" when each line has
+ * a price and all have one currency, and there is a line. */
 static void cart_write(struct text *text, const struct cart_view *view)
 {
     const char *currency;
@@ -258,10 +260,10 @@ static size_t cart_room(const struct cart_view *view)
     return 256 + 224 * view->cart->n_lines;
 }
 
-/* The fields of a cart's answer, in the arena.  Content-Location says that the answer to a
- * PUT is the cart itself, and the tag is of that (RFC 9110, 8.7).  9.3.4 would leave the tag
- * out there, as the answer shows prices that were not sent; on purpose it is not, since the
- * next change needs it. */
+/* The fields of a cart's answer, in the arena.  Content-Location says that the answer to
+ * a PUT is the cart itself, so the tag is the cart's (RFC 9110, 8.7).  By 9.3.4 the tag
+ * should be left out there, as the answer has prices that were not sent; it is kept on
+ * purpose, since the next change needs it. */
 static struct err set_cart_fields(struct request *r, const char *etag)
 {
     enum { FIELDS_COUNT = 3 };
@@ -272,7 +274,7 @@ static struct err set_cart_fields(struct request *r, const char *etag)
         return err_memory();
     fields[0] = (struct answer_field){"ETag", etag};
     fields[1] = (struct answer_field){"Content-Location", location};
-    r->answer.fields = fields; /* ended by zeroes */
+    r->answer.fields = fields; /* the last one is zero: the end of the list */
     return ERR_NONE;
 }
 
@@ -288,7 +290,7 @@ static struct err answer_cart(struct request *r, const struct cart_view *view)
     return ERR_NONE;
 }
 
-/* ---- another cart than was meant ---- */
+/* ---- the cart is not the expected one ---- */
 
 /* `view` is NULL when there is none. */
 static void answer_changed(struct request *r, unsigned status,
@@ -327,7 +329,8 @@ void carts_changed(struct request *r, unsigned status, const Orders__V1__Cart *c
 
 /* ---- GET ---- */
 
-/* Of a copy somebody has, RFC 9110, 13.2.2; any other cart than asked for is 412. */
+/* With the conditions of RFC 9110, 13.2.2: 412 when If-Match fails, 304 when
+ * If-None-Match names this cart. */
 static struct err answer_if(struct request *r, const struct cart_view *view)
 {
     bool demanded = true, known = false;
@@ -400,7 +403,7 @@ static void on_put_priced(struct request *r, struct err e, const struct cart_vie
     if (!failed(e))
         e = answer_cart(r, view);
     if (failed(e)) {
-        e.effect = EFFECT_APPLIED; /* it is written, and we cannot say so */
+        e.effect = EFFECT_APPLIED; /* the cart is written, but cannot be answered */
         request_fail(r, problem_of_call(e, true));
     }
     http_send(r);
@@ -426,7 +429,7 @@ static void on_put(void *arg, struct err e, const ProtobufCMessage *message,
     }
 }
 
-/* What the head demands of the cart that is there. */
+/* The conditions on the stored cart: If-Match and If-None-Match. */
 static struct err read_conditions(struct request *r, Orders__V1__PutCartRequest *message)
 {
     struct etag_versions versions = {NULL, 0};
@@ -468,7 +471,7 @@ static struct err read_line(const json_t *json, size_t index, Orders__V1__CartLi
     return ERR_NONE;
 }
 
-/* The lines of one SKU are one wish; those up to the i-th are read. */
+/* Lines with the same SKU are added up; the lines up to the i-th have been read. */
 static struct err check_sum(const Orders__V1__Cart *cart, size_t i)
 {
     int64_t sum = 0;

@@ -22,7 +22,7 @@ char *etag_write(struct arena *arena, const char *lines, const char *prices)
                           : arena_printf(arena, "\"%s.%s\"", lines, prices);
 }
 
-/* ---- reading tags --------------------------------------------------------------------- */
+/* ---- reading tags ---- */
 
 static bool tag_character(char c)
 {
@@ -31,7 +31,7 @@ static bool tag_character(char c)
     return byte == 0x21 || (byte >= 0x23 && byte != 0x7f);
 }
 
-/* Reads a tag and goes behind it; false when there is none at *at. */
+/* Reads a tag and moves *at behind it; false when there is none at *at. */
 static bool read_tag(const char **at, struct tag *out)
 {
     const char *c = *at;
@@ -50,8 +50,8 @@ static bool read_tag(const char **at, struct tag *out)
     return true;
 }
 
-/* Goes over blanks and, in a list, empty elements (RFC 9110, 5.6.1); gives whether a comma was
- * among them. */
+/* Skips blanks and, in a list, empty elements (RFC 9110, 5.6.1); returns whether a comma
+ * was among them. */
 static bool skip(const char **at)
 {
     size_t size = strspn(*at, " \t,");
@@ -61,14 +61,14 @@ static bool skip(const char **at)
     return comma;
 }
 
-/* The next tag of a list, which begins at *at; *more is false at its end. */
+/* Reads the next tag of the list at *at; *more is false at its end. */
 static bool next_tag(const char **at, bool first, struct tag *out, bool *more)
 {
     bool comma = skip(at);
 
     *more = **at != '\0';
     if (!*more)
-        return !first; /* a list names one at least */
+        return !first; /* a list has at least one tag */
     return (first || comma) && read_tag(at, out);
 }
 
@@ -78,9 +78,9 @@ static struct err no_list(void)
         "If-Match or If-None-Match is neither \"*\" nor a list of entity tags.");
 }
 
-/* ---- what they say of a cart ---------------------------------------------------------- */
+/* ---- the tags of a cart ---- */
 
-/* The LINES of a tag, in the arena; NULL when it is no cart's or the arena is full. */
+/* The LINES of a tag, in the arena; NULL when it is not a cart's or the arena is full. */
 static char *lines_of(struct arena *arena, const struct tag *tag)
 {
     const char *dot = memchr(tag->text, '.', tag->size);

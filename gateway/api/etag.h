@@ -1,12 +1,12 @@
 /*
- * etag.h - the entity tag of a cart, and the conditions that name one.  RFC 9110, 8.8.3, 13.
+ * etag.h - the entity tag of a cart, and conditions with tags (RFC 9110, 8.8.3 and 13).
  *
  *      "LINES.PRICES"      LINES    the cart's lines: its version (orders.v1.Cart)
- *                          PRICES   what else the answer shows of them; absent when nothing
+ *                          PRICES   a hash of titles and prices; absent without them
  *
- * A change of the cart is guarded by LINES alone: that a price has changed since is no change
- * of the cart, and is guarded by expected_total_cents.  A copy somebody has is looked at
- * whole.
+ * A change of the cart is guarded by LINES only: a changed price is no change of the
+ * cart, and is guarded by expected_total_cents.  Conditions of a GET compare the whole
+ * tag.
  */
 #pragma once
 
@@ -20,21 +20,21 @@
 char *etag_write(struct arena *arena, const char *lines, const char *prices)
     __attribute__((warn_unused_result));
 
-/* The LINES of one tag, which may be weak, in the arena.  INVALID_ARGUMENT, naming `where`,
- * when the text is no tag of a cart. */
+/* The LINES of one tag, which may be weak, in the arena.  INVALID_ARGUMENT, naming
+ * `where`, when the text is no tag of a cart. */
 struct err etag_lines(struct arena *arena, const char *where, const char *tag,
                       const char **out) __attribute__((warn_unused_result));
 
-/* The versions that an If-Match lets a cart be changed in: the LINES of its tags, or "*". */
+/* The versions in which If-Match permits a change: the LINES of its tags, or "*". */
 struct etag_versions {
     char **items;
     size_t count;
 };
 
 /*
- * Of an If-Match, in the arena.  Weak tags never match, by RFC 9110, 13.1.1, nor do those that
- * are not a cart's: each stands as a version that no cart has.  INVALID_ARGUMENT when it is
- * no list of tags, or one of more than CART_VERSIONS_MAX.
+ * Reads an If-Match, in the arena.  Weak tags never match (RFC 9110, 13.1.1), nor do tags
+ * of another form: each becomes a version that no cart has.  INVALID_ARGUMENT when it is
+ * not a list of tags, or has more than CART_VERSIONS_MAX.
  */
 struct err etag_if_match(struct arena *arena, const char *field,
                          struct etag_versions *out) __attribute__((warn_unused_result));

@@ -20,8 +20,8 @@ struct err products_get(struct request *request) __attribute__((warn_unused_resu
 /* health.c */
 struct err health_check(struct request *request) __attribute__((warn_unused_result));
 
-/* carts.c, for orders.c.  In a completion: answers with a cart_changed problem and sends it:
- * 412 when a header field demanded another cart, 409 when the body did.  Its member `cart`
- * is the current cart, or null when `cart` is NULL because there is none. */
+/* carts.c, for orders.c.  In a completion: answers with a cart_changed problem and sends
+ * it: 412 when a header field demanded another cart, 409 when the body did.  Its member
+ * `cart` is the current cart, or null when `cart` is NULL because there is none. */
 void carts_changed(struct request *request, unsigned status,
                    const Orders__V1__Cart *cart);

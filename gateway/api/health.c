@@ -1,14 +1,14 @@
 /*
- * health.c - /healthz: whether an order sent here now would be placed.
+ * health.c - /healthz: whether an order sent now would be placed.
  *
- *     orchestrator --answered--> inventory --answered--> payment --answered--> all is known
+ *     orchestrator --answered--> inventory --answered--> payment --answered--> answer
  *
- * An order needs all of them, so each is asked, one after another.  What does not keep
- * orders from being placed, and somebody must see to, is a warning beside that: a load
- * balancer that took every gateway out for it would make it an outage.
+ * An order needs all three, so each is asked, one after another.  Faults that need
+ * attention but do not keep orders from being placed are warnings: a load balancer that
+ * removed every gateway because of them would cause an outage.
  *
- * Anybody may ask.  So only the summaries of the services are told, which are fit for
- * that; what they say to operators goes to the log.
+ * Everyone may ask.  So the answer has only the services' summaries, which are meant for
+ * the public; their details for operators go to the log.
  */
 #include <stdio.h>
 
@@ -21,14 +21,14 @@
 
 enum {
     SERVICES = 3,
-    EACH_MS = 800, /* so that the answer, too, comes within three seconds */
+    EACH_MS = 800, /* so that the answer comes within three seconds */
     WARNING_SIZE = 64,
 };
 
 struct checking {
     struct request *request;
-    size_t service;                 /* the one being asked, or asked next */
-    struct text troubles, warnings; /* JSON, what stands between the brackets */
+    size_t service;                 /* the index of the one being asked */
+    struct text failures, warnings; /* the elements of JSON arrays */
 };
 
 static const char *const NAMES[SERVICES] = {"orchestrator", "inventory", "payment"};
@@ -41,7 +41,7 @@ static struct channel *channel_to(const struct gateway *gateway, size_t service)
     return channels[service];
 }
 
-/* ---- what was answered ---- */
+/* ---- the replies ---- */
 
 static void separate(struct text *list)
 {
@@ -49,18 +49,18 @@ static void separate(struct text *list)
         text_raw(list, ",");
 }
 
-static void add_trouble(struct checking *c, const char *reason, const char *detail)
+static void add_failure(struct checking *c, const char *reason, const char *detail)
 {
     const char *name = NAMES[c->service];
 
     log_warn("service_not_serving", "request=%s service=%s error=%s", c->request->id,
              name, detail);
-    separate(&c->troubles);
-    text_raw(&c->troubles, "{\"service\":");
-    text_string(&c->troubles, name);
-    text_raw(&c->troubles, ",\"reason\":");
-    text_string(&c->troubles, reason);
-    text_raw(&c->troubles, "}");
+    separate(&c->failures);
+    text_raw(&c->failures, "{\"service\":");
+    text_string(&c->failures, name);
+    text_raw(&c->failures, ",\"reason\":");
+    text_string(&c->failures, reason);
+    text_raw(&c->failures, "}");
 }
 
 static void add_warning(struct checking *c, const char *warning)
@@ -69,18 +69,19 @@ static void add_warning(struct checking *c, const char *warning)
     text_string(&c->warnings, warning);
 }
 
-static void take(struct checking *c, struct err e, const Rpc__V1__HealthCheckReply *reply)
+static void read_reply(struct checking *c, struct err e,
+                       const Rpc__V1__HealthCheckReply *reply)
 {
     char warning[WARNING_SIZE];
 
     if (failed(e)) {
         bool refused = e.code == ERR_UNAUTHENTICATED || e.code == ERR_PERMISSION_DENIED;
-        add_trouble(c, refused ? "it does not let this gateway in" : "it does not answer",
+        add_failure(c, refused ? "it does not let this gateway in" : "it does not answer",
                     e.message);
         return;
     }
     if (reply->status != RPC__V1__HEALTH_CHECK_REPLY__STATUS__SERVING)
-        add_trouble(c, reply->summary[0] != '\0' ? reply->summary : "it is not serving",
+        add_failure(c, reply->summary[0] != '\0' ? reply->summary : "it is not serving",
                     reply->detail);
     for (size_t i = 0; i < reply->n_parts; i++)
         if (reply->parts[i]->status == RPC__V1__HEALTH_CHECK_REPLY__STATUS__NOT_SERVING) {
@@ -100,7 +101,7 @@ static void write_warnings(struct text *text, const struct checking *c)
     text_raw(text, "]");
 }
 
-static void tell_well(struct checking *c)
+static void answer_serving(struct checking *c)
 {
     struct request *r = c->request;
     struct text text = text_start(r->arena, 64);
@@ -111,7 +112,7 @@ static void tell_well(struct checking *c)
     request_answer(r, 200, &text);
 }
 
-static void tell_ill(struct checking *c)
+static void answer_not_serving(struct checking *c)
 {
     struct request *r = c->request;
     struct err e = err_make(ERR_UNAVAILABLE, "A service is not serving.");
@@ -119,7 +120,7 @@ static void tell_ill(struct checking *c)
 
     problem_open(&text, err_http_status(e.code), e);
     text_raw(&text, ",\"services\":[");
-    text_raw_of(&text, c->troubles.bytes, c->troubles.size);
+    text_raw_of(&text, c->failures.bytes, c->failures.size);
     text_raw(&text, "]");
     write_warnings(&text, c);
     text_raw(&text, "}");
@@ -133,12 +134,12 @@ static void finish(struct checking *c)
 
     if (key_source_stale(r->gateway->key_source))
         add_warning(c, "token_keys_stale");
-    if (c->troubles.broken || c->warnings.broken)
+    if (c->failures.broken || c->warnings.broken)
         request_fail(r, err_memory());
-    else if (c->troubles.size > 0)
-        tell_ill(c);
+    else if (c->failures.size > 0)
+        answer_not_serving(c);
     else
-        tell_well(c);
+        answer_serving(c);
     http_send(r);
 }
 
@@ -163,7 +164,7 @@ static void on_health(void *arg, struct err e, const ProtobufCMessage *message,
     struct checking *c = arg;
 
     (void)replayed;
-    take(c, e, (const Rpc__V1__HealthCheckReply *)message);
+    read_reply(c, e, (const Rpc__V1__HealthCheckReply *)message);
     do
         c->service++;
     while (c->service < SERVICES && channel_to(c->request->gateway, c->service) == NULL);
@@ -186,7 +187,7 @@ static void on_first(void *arg, struct err e, const ProtobufCMessage *message,
         return;
     }
     *c = (struct checking){.request = r,
-                           .troubles = text_start(r->arena, 64),
+                           .failures = text_start(r->arena, 64),
                            .warnings = text_start(r->arena, 64)};
     on_health(c, e, message, replayed);
 }

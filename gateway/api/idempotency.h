@@ -12,9 +12,9 @@
 #include "base/err.h"
 
 /*
- * Reads a field that is one structured-field string (RFC 9651, 4.2.5), without blanks around
- * it, into `out`, which has room for as many bytes as the field.  False when the string is
- * malformed, or anything follows it: a key has no parameters.
+ * Reads a field that is one structured-field string (RFC 9651, 4.2.5), without blanks
+ * around it, into `out`, which has room for as many bytes as the field.  False when the
+ * string is malformed, or anything follows it: a key has no parameters.
  */
 bool idempotency_read_string(const char *field, char *out)
     __attribute__((warn_unused_result));

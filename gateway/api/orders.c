@@ -1,9 +1,9 @@
 /*
  * orders.c - /v1/orders: placing an order and reading orders back.
  *
- * What one key means is kept by the orchestrator.  Here its answer becomes HTTP, and
- * final answers are remembered as a short cut.  The answer's bytes are a pure function of
- * the order or the error, so that a repeat gives the same bytes at any gateway.
+ * The orchestrator stores the outcome of each key.  Here its reply becomes HTTP, and
+ * final answers are cached.  The answer's bytes are a pure function of the order or the
+ * error, so that a retry gets the same bytes from any gateway.
  */
 #include <string.h>
 
@@ -57,7 +57,7 @@ static struct err check_order(const struct order_asked *o)
     return ERR_NONE;
 }
 
-/* What the shopper was shown. */
+/* The expected_ fields: what the shopper was shown. */
 static struct err read_expected(struct arena *arena, const json_t *json,
                                 struct order_asked *out)
 {
@@ -77,7 +77,8 @@ static struct err read_expected(struct arena *arena, const json_t *json,
                : etag_lines(arena, "expected_cart", etag, &out->expected_cart);
 }
 
-/* Texts are borrowed from the JSON or live in the arena; *key_field: the body's key or NULL. */
+/* Texts are borrowed from the JSON or live in the arena; *key_field: the body's key or
+ * NULL. */
 static struct err read_order(struct arena *arena, const json_t *json,
                              struct order_asked *out, const char **key_field)
 {
@@ -111,7 +112,7 @@ static void on_placed(void *arg, struct err e, const ProtobufCMessage *message,
         carts_changed(r, 409, reply->changed_cart);
         return;
     }
-    /* The id goes into a header field. */
+    /* The id is sent in a header field, so it must be valid. */
     if (!failed(e) && (reply->order == NULL || !ulid_valid(reply->order->order_id)))
         e = err_unknown(ERR_DATA_LOSS, "Place answered without an order that has an id");
     bool final = !failed(e) || problem_is_final(e.code);
@@ -129,7 +130,7 @@ static void on_placed(void *arg, struct err e, const ProtobufCMessage *message,
             arena_printf(r->arena, "/v1/orders/%s", reply->order->order_id);
         request_answer(r, status, &text);
     }
-    /* Not while another answer may follow, nor when the arena was too small for it. */
+    /* Not while the answer may still change, nor when the arena was too small for it. */
     if (final && e.money != MONEY_REFUND_PENDING && r->answer.status == status)
         response_cache_put(r->gateway->response_cache, r->cache_id, clock_monotonic_ms(),
                            &r->answer);
@@ -174,7 +175,7 @@ static struct err place(struct request *r, const json_t *json)
     return e;
 }
 
-/* The order that an answer's Location names; NULL when it has none. */
+/* The order's id in an answer's Location; NULL when it has none. */
 static const char *order_at(const char *location)
 {
     return location == NULL ? NULL : strrchr(location, '/') + 1;
@@ -266,7 +267,7 @@ static void on_orders(void *arg, struct err e, const ProtobufCMessage *message,
     http_send(r);
 }
 
-/* The order of a key, by which nothing else is asked for. */
+/* ?idempotency_key=, which must be the only parameter. */
 static struct err read_key(const char *key, bool alone,
                            Orders__V1__ListOrdersRequest *message)
 {

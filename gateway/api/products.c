@@ -1,4 +1,4 @@
-/* products.c - /v1/products: what the shop sells, for anyone to see. */
+/* products.c - /v1/products: what the shop sells; no token needed. */
 #include <string.h>
 
 #include "base/bounds.h"
@@ -124,7 +124,8 @@ static void on_product(void *arg, struct err e, const ProtobufCMessage *message,
     } else if (reply->n_products == 0) {
         request_fail(r, no_such_product());
     } else if (strcmp(reply->products[0]->sku, r->path_id) != 0) {
-        /* An inventory older than `skus` gives its catalogue's first product instead. */
+        /* An inventory older than `skus` replies with the first product of its catalogue.
+         * */
         request_fail(r, err_make(ERR_UNAVAILABLE,
                                  "The catalogue cannot look up one product just now."));
     } else {

@@ -1,6 +1,6 @@
 /*
- * jwks.c - see jwks.h.  Read downwards: one key's material, one key, the set, and then the
- * use of a set: choosing a key and verifying with it.
+ * jwks.c - see jwks.h.  Read downwards: one key's material, one key, the set, and then
+ * the use of a set: choosing a key and verifying with it.
  */
 #include "gateway/auth/jwks.h"
 

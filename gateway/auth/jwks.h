@@ -9,9 +9,9 @@
  * (RFC 8725, 3.1).  EdDSA and Ed25519 are two names of one algorithm (RFC 9864).
  *
  * A set may hold keys for other uses.  Keys that the gateway cannot or may not use are
- * ignored (RFC 7517, 5): one warning for each set lists them with kid and reason.  The set
- * is accepted if at least one usable key is left.  So a key that was withdrawn from the
- * set never stays trusted because of a defect elsewhere in the set.
+ * ignored (RFC 7517, 5): one warning for each set lists them with kid and reason.  The
+ * set is accepted if at least one usable key is left.  So a key that was withdrawn from
+ * the set never stays trusted because of a defect elsewhere in the set.
  */
 #pragma once
 
@@ -50,8 +50,8 @@ size_t jwks_count(const struct jwks *jwks);
 
 /*
  * The key for a token whose header has `alg` and `kid`; either may be NULL for missing.
- * Keys may share a kid: the key whose algorithm fits is taken.  Without a kid, exactly one
- * key of the set must fit.  Otherwise, and for `jwks` NULL, UNAUTHENTICATED with the
+ * Keys may share a kid: the key whose algorithm fits is taken.  Without a kid, exactly
+ * one key of the set must fit.  Otherwise, and for `jwks` NULL, UNAUTHENTICATED with the
  * reason, and *out is NULL.  *out is borrowed from the set.
  */
 struct err jwks_choose(const struct jwks *jwks, const char *kid, const char *alg,

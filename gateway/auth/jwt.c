@@ -1,4 +1,5 @@
-/* jwt.c - see jwt.h.  Everything in a token is foreign input, also behind a good signature. */
+/* jwt.c - see jwt.h.  Everything in a token is foreign input, also behind a good
+ * signature. */
 #include "gateway/auth/jwt.h"
 
 #include <openssl/evp.h>
@@ -15,8 +16,8 @@
 
 enum {
     WAYS = 4, /* places a token may be remembered in */
-    /* SipHash of 128 bits under a random key: without the key nobody can make a token that
-     * passes for a remembered one, and it costs half of a BLAKE2b. */
+    /* SipHash of 128 bits under a random key: without the key nobody can make a token
+     * that passes for a remembered one, and it costs half of a BLAKE2b. */
     HASH_SIZE = crypto_shorthash_siphashx24_BYTES,
     CLAIM_MAX = 128, /* bytes of user_claim */
     UUID_SIZE = 16,
@@ -278,8 +279,8 @@ static struct err check_type(const json_t *header)
     return refuse("the header's typ is not JWT or at+jwt");
 }
 
-/* A NumericDate (RFC 7519, 2), rounded up or down to a second.  The JSON parser has refused
- * numbers beyond 64 bits. */
+/* A NumericDate (RFC 7519, 2), rounded up or down to a second.  The JSON parser has
+ * refused numbers beyond 64 bits. */
 static struct err read_time(const json_t *claims, const char *name, bool up, int64_t *out)
 {
     const json_t *value = json_object_get(claims, name);

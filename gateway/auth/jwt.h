@@ -3,9 +3,10 @@
  *
  *      split -> header -> signature (jwks.h) -> claims -> user id -> remembered
  *
- * The signature is checked before anything in the payload is read.  base64url is strict: no
- * padding, white space or stray bits.  A header is refused that brings a key along or says
- * where to find one (jwk, jku, x5u, x5c), or uses an extension (crit, b64, zip, enc).
+ * The signature is checked before anything in the payload is read.  base64url is strict:
+ * no padding, white space or stray bits.  A header is refused that brings a key along or
+ * says where to find one (jwk, jku, x5u, x5c), or uses an extension (crit, b64, zip,
+ * enc).
  *
  * iss and aud must match exactly, exp is required, nbf and iat are honoured when present,
  * all with 60 s skew; fractions of a second are rounded against the token.
@@ -18,9 +19,9 @@
  *      another string          UUIDv5(namespace, its bytes)   refused
  *
  * So with a namespace two different claims are never the same user: mapped ids are of
- * version 5, and ids taken from the claim are not.  Otherwise a user who may choose a name
- * could choose the UUID that another user's name is mapped to.  "Canonical" is lower case
- * with dashes.  Strings are compared byte by byte (RFC 7519, 4.1.2): a name in other
+ * version 5, and ids taken from the claim are not.  Otherwise a user who may choose a
+ * name could choose the UUID that another user's name is mapped to.  "Canonical" is lower
+ * case with dashes.  Strings are compared byte by byte (RFC 7519, 4.1.2): a name in other
  * letters, or a UUID in capitals, is another user.
  *
  * Verified tokens are remembered by a keyed hash until they expire, in a bounded table,
@@ -60,8 +61,8 @@ struct err jwt_open(const struct jwt_config *config, struct jwt **out)
     __attribute__((warn_unused_result));
 void jwt_close(struct jwt *jwt);
 
-/* Takes ownership of new keys.  From the next token on only they count, and all remembered
- * tokens are forgotten.  Any thread may call it. */
+/* Takes ownership of new keys.  From the next token on only they count, and all
+ * remembered tokens are forgotten.  Any thread may call it. */
 void jwt_renew(struct jwt *jwt, struct jwks *keys);
 
 /*
@@ -71,7 +72,8 @@ void jwt_renew(struct jwt *jwt, struct jwks *keys);
 struct err jwt_verify(struct jwt *jwt, const char *token, size_t size, int64_t now_s,
                       char user[UUID_LENGTH + 1]) __attribute__((warn_unused_result));
 
-/* A signed text, the compact serialization of a JWS (RFC 7515), whose signature is good. */
+/* A signed text, the compact serialization of a JWS (RFC 7515), whose signature is good.
+ * */
 struct jws {
     json_t *header; /* an object */
     char *payload;

@@ -113,8 +113,9 @@ static int find_cookie(const char *header, const char *name, const char **token,
     return count;
 }
 
-/* Whether the origin is the one the request was sent to.  A proxy may terminate TLS, so the
- * scheme is unknown here; browsers do not send the cookie of an https page to an http one. */
+/* Whether the origin is the one the request was sent to.  A proxy may terminate TLS, so
+ * the scheme is unknown here; browsers do not send the cookie of an https page to an http
+ * one. */
 static bool origin_is_ours(const char *origin, const char *host)
 {
     static const char *const SCHEMES[] = {"https://", "http://"};

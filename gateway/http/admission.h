@@ -2,9 +2,9 @@
  * admission.h - decides from a request's head whether its body is read: finds the route,
  * identifies the user, and checks the user's rate and the body's type.
  *
- * The token comes in Authorization or in the session cookie.  A browser sends cookies with
- * every request, whichever page causes it, so a cookie alone proves nothing.  It counts on
- * a request that changes something only if
+ * The token comes in Authorization or in the session cookie.  A browser sends cookies
+ * with every request, whichever page causes it, so a cookie alone proves nothing.  It
+ * counts on a request that changes something only if
  *   - the browser says that a page of this very origin asks (Origin, Sec-Fetch-Site), and
  *   - a POST carries the Idempotency-Key header, which no HTML form can send;
  * and on a read unless the browser says that a page of another site asks.  With an
@@ -38,8 +38,8 @@ struct route_table {
 
 /*
  * Finds the route and the user, whose id is then request->user.  The error is for the
- * client; the reason why a token was refused is only logged.  A NULL route without an error
- * is OPTIONS, of a path or of *.
+ * client; the reason why a token was refused is only logged.  A NULL route without an
+ * error is OPTIONS, of a path or of *.
  */
 struct err admit(struct request *request) __attribute__((warn_unused_result));
 
@@ -57,9 +57,9 @@ struct err route_find(const struct route_table *table, enum method method,
                       const char **allow) __attribute__((warn_unused_result));
 
 /*
- * Finds the token, *token, of *size bytes, borrowed from the head.  UNAUTHENTICATED: there
- * is none, or the cookie came twice; the message is for the log only.  CROSS_SITE: there is
- * a cookie, but it does not count.
+ * Finds the token, *token, of *size bytes, borrowed from the head.  UNAUTHENTICATED:
+ * there is none, or the cookie came twice; the message is for the log only.  CROSS_SITE:
+ * there is a cookie, but it does not count.
  */
 struct err session_token(const struct head *head, enum method method,
                          const char *cookie_name, const char **token, size_t *size)

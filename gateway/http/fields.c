@@ -224,8 +224,8 @@ static bool listed(const char *origins, const char *origin)
     return false;
 }
 
-/* Vary whenever the list is not empty; the rest if the request's Origin is in it.  `allow`:
- * the path's methods. */
+/* Vary whenever the list is not empty; the rest if the request's Origin is in it.
+ * `allow`: the path's methods. */
 static void add_cors(struct text *text, const char *origins, const struct head *head,
                      const char *allow)
 {

@@ -3,8 +3,8 @@
  * answer.  lib/http checks their framing and syntax; here is their meaning.
  *
  * CORS (https://fetch.spec.whatwg.org/): pages of an exact list of origins may read
- * answers.  With an empty list, the default, no CORS field is ever added.  Cookies are never
- * allowed across sites: pages of other origins send a bearer token.
+ * answers.  With an empty list, the default, no CORS field is ever added.  Cookies are
+ * never allowed across sites: pages of other origins send a bearer token.
  */
 #pragma once
 
@@ -40,8 +40,8 @@ struct head {
 struct err head_read_fields(struct head *head, struct arena *arena,
                             const struct http_head *from);
 
-/* Copies the fields' values and the host.  INVALID_ARGUMENT when a field came twice that is
- * not a list; RESOURCE_EXHAUSTED when the arena is full. */
+/* Copies the fields' values and the host.  INVALID_ARGUMENT when a field came twice that
+ * is not a list; RESOURCE_EXHAUSTED when the arena is full. */
 struct err head_read(struct head *head, struct arena *arena, const struct http_head *from)
     __attribute__((warn_unused_result));
 
@@ -91,6 +91,6 @@ struct text answer_fields(struct arena *arena, const struct answer *answer,
                           const char *id, const struct head *head, const char *origins,
                           bool tls);
 
-/* Whether every entry of the list, separated by commas, is an origin: scheme, "://", host,
- * optional port; no path, no space, no "*". */
+/* Whether every entry of the list, separated by commas, is an origin: scheme, "://",
+ * host, optional port; no path, no space, no "*". */
 bool cors_list_valid(const char *origins);

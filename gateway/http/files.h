@@ -1,8 +1,8 @@
 /*
  * files.h - what is served from memory: the shop page's files, and /openapi.yaml.
  *
- * One folder is read once, at start.  A request's path is only compared with the names that
- * were found then: no path of a client ever reaches the file system.
+ * One folder is read once, at start.  A request's path is only compared with the names
+ * that were found then: no path of a client ever reaches the file system.
  *
  *   FOLDER/index.html      answers at  /
  *   FOLDER/NAME                        /shop/NAME
@@ -33,13 +33,14 @@ struct files_config {
     const char *cookie;         /* the name of the cookie that carries it */
 };
 
-/* Reads the folder.  Symbolic links, and files with an unknown ending or other characters in
- * their names, are skipped with a warning.  INVALID_ARGUMENT says what cannot be read.
+/* Reads the folder.  Symbolic links, and files with an unknown ending or other characters
+ * in their names, are skipped with a warning.  INVALID_ARGUMENT says what cannot be read.
  * Without a folder *out is NULL. */
 struct err files_open(const struct files_config *config, struct files **out)
     __attribute__((warn_unused_result));
 void files_close(struct files *files); /* NULL is allowed */
 
-/* Handlers (admission.h): the shop page, and the API document this program was built with. */
+/* Handlers (admission.h): the shop page, and the API document this program was built
+ * with. */
 struct err files_get(struct request *request) __attribute__((warn_unused_result));
 struct err document_get(struct request *request) __attribute__((warn_unused_result));

@@ -21,15 +21,14 @@
 #include "gateway/http/request.h"
 
 enum {
-    HEAD_MAX = 32 << 10,  /* bytes */
-    TARGET_MAX = 8 << 10, /* bytes */
-    BODY_MAX = 64 << 10,  /* bytes */
-    DISCARD_MAX =
-        1 << 20, /* bytes of a refused body that are read to keep the connection */
-    STOP_WAIT_MS = 1000, /* for the last answers to be sent */
-    METHOD_LOGGED = 16,  /* bytes in a log line */
-    PATH_LOGGED = 256,   /* likewise */
-    CLASSES = 4,         /* of a status: 2xx to 5xx */
+    HEAD_MAX = 32 << 10,   /* bytes */
+    TARGET_MAX = 8 << 10,  /* bytes */
+    BODY_MAX = 64 << 10,   /* bytes */
+    DISCARD_MAX = 1 << 20, /* bytes of a refused body read */
+    STOP_WAIT_MS = 1000,   /* for the last answers to be sent */
+    METHOD_LOGGED = 16,    /* bytes in a log line */
+    PATH_LOGGED = 256,     /* likewise */
+    CLASSES = 4,           /* of a status: 2xx to 5xx */
 };
 
 struct route_metrics {
@@ -44,15 +43,14 @@ struct http {
     size_t per_address_max;
     bool tls;
     atomic_bool retired;
-    atomic_bool
-        overdue;       /* the drain has timed out: requests that still run are cut off */
-    atomic_size_t cut; /* how many requests were cut off */
-    /* Held while a handler runs or a call is cancelled: neither happens after `closed`. */
+    atomic_bool overdue; /* the drain timed out: running requests are cut off */
+    atomic_size_t cut;   /* how many requests were cut off */
+    /* Held while a handler runs or a call is cancelled: neither happens after `closed`.
+     * */
     pthread_mutex_t gate;
     bool closed; /* no call may start or be cancelled */
     struct counter *left, *dropped;
-    struct route_metrics
-        routes[]; /* as gateway->routes; the last: requests without one */
+    struct route_metrics routes[]; /* by route; the last: none */
 };
 
 /* ---- metrics and the access log ---- */
@@ -106,7 +104,8 @@ static void count_answer(const struct request *r)
         log_access(r, us / 1000);
 }
 
-/* The drain had timed out before the request was answered.  Status 0: it never will be. */
+/* The drain had timed out before the request was answered.  Status 0: it never will be.
+ * */
 static void log_cut(const struct request *r)
 {
     struct log_record line;
@@ -212,8 +211,8 @@ static struct err refuse_get_body(struct request *r, const struct http_head *hea
                     r->method);
 }
 
-/* Decodes what need not be percent-encoded (RFC 3986, 6.2.2.2).  lib/http has checked that
- * two digits follow each %. */
+/* Decodes what need not be percent-encoded (RFC 3986, 6.2.2.2).  lib/http has checked
+ * that two digits follow each %. */
 static void normalize(char *path)
 {
     char *to = path;
@@ -313,7 +312,7 @@ static struct err error_of(const struct http *http, struct http_exchange *x,
 
     while (i < sizeof CODES / sizeof CODES[0] && CODES[i].status != status)
         i++;
-    assert(i < sizeof CODES / sizeof CODES[0]); /* each status of the table of reasons */
+    assert(i < sizeof CODES / sizeof CODES[0]); /* lib/http has no other status */
     http_reason_sentence(reason, http_exchange_limits(x), http->per_address_max, sentence,
                          sizeof sentence);
     return err_make(CODES[i].code, "%s", sentence);

@@ -11,7 +11,7 @@
  *   http_server_latency_us{route}     from a request's first byte read to its answer
  *   http_server_in_flight{route}      requests whose handler was called
  *   http_server_left                  calls cancelled because the connection broke
- *   http_server_dropped               connections closed without a byte: more than 64 wait
+ *   http_server_dropped               connections closed without a byte: 64 others wait
  *                                     for their 429 (per_address_max), or no memory
  *
  * Requests without a route are counted as route "none".
@@ -42,23 +42,24 @@ struct http_config {
 };
 
 /* Starts serving; UNAVAILABLE with the reason when the address cannot be listened on,
- * INVALID_ARGUMENT when cors_origins is malformed.  `gateway` is borrowed and must outlive the server. */
+ * INVALID_ARGUMENT when cors_origins is malformed.  `gateway` is borrowed
+ * and must outlive the server. */
 struct err http_start(const struct http_config *config, const struct gateway *gateway,
                       struct http **out) __attribute__((warn_unused_result));
 
 /* The port listened on. */
 uint16_t http_port(const struct http *http);
 
-/* From now on /healthz answers 503, so that load balancers send no new requests; all else is
- * served as before. */
+/* From now on /healthz answers 503, so that load balancers send no new requests; all else
+ * is served as before. */
 void http_retire(struct http *http);
 
 /* Whether http_retire was called. */
 bool http_retired(const struct http *http);
 
 /* Retires, accepts no more connections, and waits up to `limit_ms` until no request runs;
- * every answer closes its connection.  Afterwards no call is started or cancelled: channels
- * may be closed. */
+ * every answer closes its connection.  Afterwards no call is started or cancelled:
+ * channels may be closed. */
 void http_drain(struct http *http, int64_t limit_ms);
 
 /* Stops and frees the server.  No call may be running: close the channels first, whose

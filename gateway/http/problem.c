@@ -6,9 +6,9 @@
 #define FINAL true
 
 /*
- * How each code is answered.  Without a detail here the error's own message is the detail:
- * only for codes whose messages are written for clients.  Final codes must have a detail,
- * since a later version of a service might word its message differently.
+ * How each code is answered.  Without a detail here the error's own message is the
+ * detail: only for codes whose messages are written for clients.  Final codes must have a
+ * detail, since a later version of a service might word its message differently.
  */
 /* clang-format off */
 static const struct {
@@ -38,7 +38,8 @@ static const struct {
     [ERR_TARGET_TOO_LONG] = {0, false, "The request target is too long", NULL},
     [ERR_EXPECTATION_FAILED] = {0, false, "The expectation cannot be met", NULL},
     [ERR_TOO_MANY_CONNECTIONS] = {1, false, "Too many connections", NULL},
-    [ERR_VERSION_NOT_SUPPORTED] = {0, false, "The protocol version is not supported", NULL},
+    [ERR_VERSION_NOT_SUPPORTED] = {0, false, "The protocol version is not supported",
+     NULL},
     [ERR_CROSS_SITE] = {0, false, "Not from our own page",
      "A session cookie counts only on requests of our own pages (Origin or "
      "Sec-Fetch-Site says so), and a POST needs the Idempotency-Key header as well.  "

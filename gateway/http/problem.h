@@ -8,10 +8,10 @@
  *      payment_declined            "decline_code","advice" (payment.v1.Payment/Charge)
  *      a refused checkout's        "money": none, refunded or refund_pending}
  *
- * The body is a pure function of the error, so that a final failure replays byte for byte,
- * except "money", which is the state at the time of the answer; the request's id is in a
- * header instead.  Messages about a service's internals never reach the client: their codes
- * have a fixed sentence here.
+ * The body is a pure function of the error, so that a final failure replays byte for
+ * byte, except "money", which is the state at the time of the answer; the request's id is
+ * in a header instead.  Messages about a service's internals never reach the client:
+ * their codes have a fixed sentence here.
  */
 #pragma once
 
@@ -38,9 +38,10 @@ struct answer problem_answer(struct arena *arena, struct err error);
 void problem_open(struct text *text, unsigned status, struct err error);
 
 /*
- * The error for the client when a call has failed with `error`.  `changes`: the call was to
- * change something, so a failure of unknown effect becomes outcome_unknown (504); for a
- * read it becomes UNAVAILABLE.  Faults of our own (keys, rights, unpacking) become INTERNAL.
+ * The error for the client when a call has failed with `error`.  `changes`: the call was
+ * to change something, so a failure of unknown effect becomes outcome_unknown (504); for
+ * a read it becomes UNAVAILABLE.  Faults of our own (keys, rights, unpacking) become
+ * INTERNAL.
  */
 struct err problem_of_call(struct err error, bool changes);
 

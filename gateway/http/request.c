@@ -102,8 +102,8 @@ void request_call(struct request *r, const struct request_call *call, channel_do
 {
     if (r->trace.parent[0] == '\0')
         trace_begin(&r->head.trace, &r->trace);
-    /* The call may have completed already on another thread; the request still exists, since
-     * its exchange ends on this thread. */
+    /* The call may have completed already on another thread; the request still exists,
+     * since its exchange ends on this thread. */
     channel_ticket ticket = start(r, call, done, r);
     r->channel = call->channel;
     r->ticket = ticket;
@@ -127,7 +127,7 @@ static bool decode(char *value)
             *out++ = ' ';
         } else if (*at == '%') {
             int high = hex_digit(at[1]), low = high < 0 ? -1 : hex_digit(at[2]);
-            if (low < 0 || high + low == 0) /* no C text holds a NUL */
+            if (low < 0 || high + low == 0) /* a NUL would end the C string */
                 return false;
             *out++ = (char)(16 * high + low);
             at += 2;

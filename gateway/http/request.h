@@ -4,9 +4,9 @@
  *
  *      head -> body -> handler -> (a call runs) -> answered -> sent
  *
- * A handler runs on the HTTP thread with the body complete and the user known.  It answers,
- * or starts one call and returns, or returns an error to be answered.  A completion answers
- * the request and then sends it (http_send).
+ * A handler runs on the HTTP thread with the body complete and the user known.  It
+ * answers, or starts one call and returns, or returns an error to be answered.  A
+ * completion answers the request and then sends it (http_send).
  *
  * The request lives in its exchange's arena and ends with it.  It belongs to the HTTP
  * thread; while a call runs for it, to the call's completion.
@@ -106,10 +106,11 @@ struct request_call {
 };
 
 /*
- * Starts a call.  `done` gets the request as its arg; it must answer or fail it, then call
- * http_send, and not touch it again.  When the connection breaks before that, the call is
- * cancelled: a change that has not begun is not made, and one that has begun is completed
- * (rpc.v1.Calls/Cancel).  A client that closes only its sending half still waits.
+ * Starts a call.  `done` gets the request as its arg; it must answer or fail it, then
+ * call http_send, and not touch it again.  When the connection breaks before that, the
+ * call is cancelled: a change that has not begun is not made, and one that has begun is
+ * completed (rpc.v1.Calls/Cancel).  A client that closes only its sending half still
+ * waits.
  */
 void request_call(struct request *request, const struct request_call *call,
                   channel_done *done);
@@ -124,10 +125,11 @@ void request_call_next(struct request *request, const struct request_call *call,
                        channel_done *done, void *arg);
 
 /*
- * The values of the query parameters `names` (NULL-terminated list), each at most once; any
- * other parameter is refused.  values[i] is NULL when it is absent.  Values are decoded:
- * %XX is a byte and "+" a blank (application/x-www-form-urlencoded); the result is not
- * empty, and UTF-8 without control characters.  INVALID_ARGUMENT names the parameter.
+ * The values of the query parameters `names` (NULL-terminated list), each at most once;
+ * any other parameter is refused.  values[i] is NULL when it is absent.  Values are
+ * decoded: %XX is a byte and "+" a blank (application/x-www-form-urlencoded); the result
+ * is not empty, and UTF-8 without control characters.  INVALID_ARGUMENT names the
+ * parameter.
  */
 struct err request_query(struct request *request, const char *const *names,
                          const char **values) __attribute__((warn_unused_result));

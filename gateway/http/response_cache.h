@@ -1,6 +1,6 @@
 /*
- * response_cache.h - recent final answers to POST /v1/orders, so that a repeated request is
- * answered without a call.
+ * response_cache.h - recent final answers to POST /v1/orders, so that a repeated request
+ * is answered without a call.
  *
  * Only a short cut: the orchestrator stores the authoritative answer, and a miss here is
  * asked for there.  Only final answers may be put in.  Bounded in entries, in bytes of an
