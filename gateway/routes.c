@@ -1,8 +1,6 @@
-/* routes.c - what the gateway answers to: every path, and the function that handles it.
- * */
-#include "gateway/routes.h"
-
+/* routes.c - what the gateway answers to: every path and the function that handles it. */
 #include "gateway/api/handlers.h"
+#include "gateway/http/admission.h"
 #include "gateway/http/files.h"
 
 static const struct route ROWS[] = {

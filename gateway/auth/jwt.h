@@ -72,8 +72,7 @@ void jwt_renew(struct jwt *jwt, struct jwks *keys);
 struct err jwt_verify(struct jwt *jwt, const char *token, size_t size, int64_t now_s,
                       char user[UUID_LENGTH + 1]) __attribute__((warn_unused_result));
 
-/* A signed text, the compact serialization of a JWS (RFC 7515), whose signature is good.
- * */
+/* A verified signed text: a JWS in compact serialization (RFC 7515). */
 struct jws {
     json_t *header; /* an object */
     char *payload;

@@ -55,8 +55,7 @@ static struct err read_bytes(const struct key_source *s, char **bytes, size_t *s
     return fetch(s->url, FETCH_TIMEOUT_MS, JWKS_BYTES_MAX, bytes, size);
 }
 
-/* Parses new bytes only: the same bytes have the same result, and are not logged again.
- * */
+/* Parses new bytes only; the same bytes have the same result, and are not logged again. */
 static struct err use(struct key_source *s, const char *bytes, size_t size)
 {
     uint8_t hash[HASH_SIZE];

@@ -31,10 +31,12 @@ struct route {
     struct err (*handle)(struct request *request);
 };
 
+/* What the gateway answers to: gateway/routes.c. */
 struct route_table {
     const struct route *rows;
     size_t count;
 };
+extern const struct route_table ROUTES;
 
 /*
  * Finds the route and the user, whose id is then request->user.  The error is for the

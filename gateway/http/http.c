@@ -45,8 +45,7 @@ struct http {
     atomic_bool retired;
     atomic_bool overdue; /* the drain timed out: running requests are cut off */
     atomic_size_t cut;   /* how many requests were cut off */
-    /* Held while a handler runs or a call is cancelled: neither happens after `closed`.
-     * */
+    /* Held while a handler runs or a call is cancelled; neither happens after `closed` */
     pthread_mutex_t gate;
     bool closed; /* no call may start or be cancelled */
     struct counter *left, *dropped;
@@ -104,8 +103,7 @@ static void count_answer(const struct request *r)
         log_access(r, us / 1000);
 }
 
-/* The drain had timed out before the request was answered.  Status 0: it never will be.
- * */
+/* The drain timed out before the request was answered.  Status 0: it never will be. */
 static void log_cut(const struct request *r)
 {
     struct log_record line;

@@ -9,7 +9,7 @@
 
 #include "unit/gateway/ask.h"
 
-static void carts_products_and_lists_are_told(void **state)
+static void carts_products_and_lists_are_answered(void **state)
 {
     static const char CART[] = "{\"lines\":[{\"sku\":\"A.b_c-1\",\"quantity\":3}]}";
     struct world *w = *state;
@@ -72,7 +72,7 @@ static void a_cart_has_titles_prices_and_its_total(void **state)
                         "{\"cart_id\":\"c\",\"etag\":\"\\\"v1\\\"\",\"lines\":[]}");
 }
 
-static void a_cart_is_told_without_prices_when_they_cannot_be_read(void **state)
+static void a_cart_has_no_prices_when_they_cannot_be_read(void **state)
 {
     struct world *w = *state;
 
@@ -86,7 +86,7 @@ static void a_cart_is_told_without_prices_when_they_cannot_be_read(void **state)
     expect_problem(ask_as(w, "", "GET /v1/products/TEA-1", "", NULL), 503, "unavailable");
 }
 
-static void one_product_is_told_or_not_found(void **state)
+static void one_product_is_found_or_404(void **state)
 {
     static const char *const NONE[] = {
         "FAR-2", "a%20b", "TEA%2F1",
@@ -123,7 +123,7 @@ static void what_may_be_written_in_several_ways_is_taken_in_each(void **state)
     assert_non_null(strstr(a->body, "The body is empty"));
 }
 
-static void words_of_libraries_are_not_told(void **state)
+static void error_texts_of_libraries_are_not_shown(void **state)
 {
     struct world *w = *state;
     struct wire_answer *a = ask(w, "POST /v1/orders", "", "{\"cart_id\":\"\\u0000\"}");
@@ -132,7 +132,7 @@ static void words_of_libraries_are_not_told(void **state)
     assert_non_null(strstr(a->body, "a text has the character U+0000"));
 }
 
-static void an_older_inventorys_first_product_is_not_told_as_another(void **state)
+static void an_older_inventorys_first_product_is_not_taken_for_another(void **state)
 {
     struct world *w = *state;
 
@@ -298,13 +298,13 @@ int main(void)
 {
 #define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        WITH_WORLD(carts_products_and_lists_are_told),
+        WITH_WORLD(carts_products_and_lists_are_answered),
         WITH_WORLD(a_cart_has_titles_prices_and_its_total),
-        WITH_WORLD(a_cart_is_told_without_prices_when_they_cannot_be_read),
-        WITH_WORLD(one_product_is_told_or_not_found),
+        WITH_WORLD(a_cart_has_no_prices_when_they_cannot_be_read),
+        WITH_WORLD(one_product_is_found_or_404),
         WITH_WORLD(what_may_be_written_in_several_ways_is_taken_in_each),
-        WITH_WORLD(words_of_libraries_are_not_told),
-        WITH_WORLD(an_older_inventorys_first_product_is_not_told_as_another),
+        WITH_WORLD(error_texts_of_libraries_are_not_shown),
+        WITH_WORLD(an_older_inventorys_first_product_is_not_taken_for_another),
         WITH_WORLD(a_querys_values_are_decoded_strictly),
         WITH_WORLD(health_is_that_of_all_an_order_needs),
         WITH_WORLD(what_orders_do_not_need_is_a_warning),

@@ -50,8 +50,8 @@ __attribute__((unused)) static int tear_down(void **state)
     return 0;
 }
 
-__attribute__((unused)) static bool let_in_at(struct jwt *jwt, const char *token,
-                                              int64_t now_s)
+__attribute__((unused)) static bool accepted_at(struct jwt *jwt, const char *token,
+                                                int64_t now_s)
 {
     char user[UUID_LENGTH + 1] = "";
     struct err e = jwt_verify(jwt, token, strlen(token), now_s, user);
@@ -63,9 +63,9 @@ __attribute__((unused)) static bool let_in_at(struct jwt *jwt, const char *token
     return !failed(e);
 }
 
-__attribute__((unused)) static bool let_in(struct jwt *jwt, const char *token)
+__attribute__((unused)) static bool accepted(struct jwt *jwt, const char *token)
 {
-    return let_in_at(jwt, token, time(NULL));
+    return accepted_at(jwt, token, time(NULL));
 }
 
 __attribute__((unused)) static const char *signed_by(const char *kid, const char *header,

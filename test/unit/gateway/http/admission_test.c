@@ -226,7 +226,7 @@ static void a_bucket_empties_and_fills_again(void **state)
 }
 
 /* Any number of users pass through a bounded table; one who asks on and on stays held. */
-static void a_crowd_does_not_free_who_is_held(void **state)
+static void other_users_do_not_reset_a_limited_one(void **state)
 {
     static const char HELD[] = "00000000-0000-4000-8000-00000000000a";
     struct buckets *buckets;
@@ -251,7 +251,7 @@ int main(void)
         cmocka_unit_test(lists_of_origins_are_exact_or_refused),
         cmocka_unit_test(urls_of_keys_are_https_or_this_machine),
         cmocka_unit_test(a_bucket_empties_and_fills_again),
-        cmocka_unit_test(a_crowd_does_not_free_who_is_held),
+        cmocka_unit_test(other_users_do_not_reset_a_limited_one),
     };
 
     assert_true(sodium_init() >= 0);

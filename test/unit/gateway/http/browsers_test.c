@@ -9,7 +9,7 @@
 
 #include "unit/gateway/ask.h"
 
-static void a_page_of_ours_orders_with_its_session_cookie(void **state)
+static void our_own_page_orders_with_its_session_cookie(void **state)
 {
     static const char SENT[] = "Cookie: theme=dark; session=%s\r\n"
                                "Idempotency-Key: %s\r\n%s";
@@ -141,7 +141,7 @@ int main(void)
 {
 #define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        WITH_WORLD(a_page_of_ours_orders_with_its_session_cookie),
+        WITH_WORLD(our_own_page_orders_with_its_session_cookie),
         WITH_WORLD(other_sites_read_answers_only_when_listed),
         WITH_WORLD(every_answer_has_the_security_headers),
         cmocka_unit_test_setup_teardown(only_over_tls_is_tls_demanded_of_later_visits,

@@ -100,7 +100,8 @@ static void a_drain_accepts_no_more_and_answers_what_runs(void **state)
     shop_wait_held(&w->shop, 0);
 }
 
-static void what_outlasts_the_drain_is_answered_where_it_can_be_and_told(void **state)
+static void
+requests_that_outlast_the_drain_are_answered_if_possible_and_logged(void **state)
 {
     struct world *w = *state;
     char bytes[2048];
@@ -128,7 +129,7 @@ static void what_outlasts_the_drain_is_answered_where_it_can_be_and_told(void **
     shop_wait_held(&w->shop, 0);
 }
 
-static void a_gateway_that_retires_says_so_and_serves_on(void **state)
+static void a_retired_gateway_says_so_and_still_serves(void **state)
 {
     struct world *w = *state;
 
@@ -139,7 +140,7 @@ static void a_gateway_that_retires_says_so_and_serves_on(void **state)
 }
 
 /* Between the drain and the end: nothing may begin any more. */
-static void after_a_drain_who_still_asks_is_sent_elsewhere(void **state)
+static void after_a_drain_new_requests_are_503(void **state)
 {
     static const char GET[] = "GET /v1/products HTTP/1.1\r\n" HOST "\r\n";
     struct world *w = *state;
@@ -398,10 +399,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_WORLD(one_connection_serves_many_also_after_a_refusal),
         WITH_WORLD(two_requests_run_at_once),
-        WITH_WORLD(after_a_drain_who_still_asks_is_sent_elsewhere),
+        WITH_WORLD(after_a_drain_new_requests_are_503),
         WITH_WORLD(a_drain_accepts_no_more_and_answers_what_runs),
-        WITH_WORLD(what_outlasts_the_drain_is_answered_where_it_can_be_and_told),
-        WITH_WORLD(a_gateway_that_retires_says_so_and_serves_on),
+        WITH_WORLD(requests_that_outlast_the_drain_are_answered_if_possible_and_logged),
+        WITH_WORLD(a_retired_gateway_says_so_and_still_serves),
         cmocka_unit_test_setup_teardown(a_head_or_body_that_trickles_in_is_408,
                                         set_up_impatient, tear_down),
         WITH_WORLD(doubtful_framing_is_refused_and_the_connection_closed),

@@ -11,10 +11,10 @@
 #include <cmocka.h>
 
 #include "base/log.h"
+#include "gateway/http/admission.h"
 #include "gateway/http/files.h"
 #include "gateway/http/http.h"
 #include "gateway/http/request.h"
-#include "gateway/routes.h"
 #include "unit/gateway/wire.h"
 
 #define PAGE  "<!doctype html><title>A shop</title>"

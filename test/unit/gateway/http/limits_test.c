@@ -9,7 +9,7 @@
 
 #include "unit/gateway/ask.h"
 
-static void a_user_who_asks_too_often_is_429(void **state)
+static void too_many_requests_of_a_user_are_429(void **state)
 {
     struct world *w = *state;
     char other[1024];
@@ -72,7 +72,7 @@ static int hold_place(const struct world *w)
     return fd;
 }
 
-static void who_finds_no_place_waits_until_one_is_given_up(void **state)
+static void at_the_limit_new_clients_queue_and_idle_connections_are_closed(void **state)
 {
     static const char GET[] = "GET /v1/products HTTP/1.1\r\n" HOST "\r\n";
     struct world *w = *state;
@@ -145,10 +145,11 @@ int main(void)
 {
 #define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        WITH_WORLD(a_user_who_asks_too_often_is_429),
+        WITH_WORLD(too_many_requests_of_a_user_are_429),
         WITH_WORLD(more_than_may_be_in_flight_is_503),
-        cmocka_unit_test_setup_teardown(who_finds_no_place_waits_until_one_is_given_up,
-                                        set_up_for_two, tear_down),
+        cmocka_unit_test_setup_teardown(
+            at_the_limit_new_clients_queue_and_idle_connections_are_closed,
+            set_up_for_two, tear_down),
         WITH_WORLD(connections_past_what_one_address_may_have_are_429),
         cmocka_unit_test_setup_teardown(
             connections_closed_without_a_byte_are_in_the_metrics,

@@ -11,8 +11,8 @@
 #include <sodium.h>
 
 #include "gateway/api/body.h"
+#include "gateway/http/admission.h"
 #include "gateway/http/problem.h"
-#include "gateway/routes.h"
 
 static int set_up(void **state)
 {
@@ -123,7 +123,7 @@ static void a_final_failure_never_shows_words_that_may_change(void **state)
     }
 }
 
-static void a_refusal_tells_of_the_money_what_the_error_tells(void **state)
+static void a_refusal_has_the_money_state_of_the_error(void **state)
 {
     static const char *const TOLD[] = {
         [MONEY_NONE] = ",\"money\":\"none\"}",
@@ -146,7 +146,7 @@ static void a_refusal_tells_of_the_money_what_the_error_tells(void **state)
         }
 }
 
-static void a_change_of_unknown_outcome_is_never_told_as_failed(void **state)
+static void a_change_of_unknown_outcome_is_never_reported_as_failed(void **state)
 {
     (void)state;
     for (int code = ERR_OK + 1; code < ERR_CODES_COUNT; code++) {
@@ -175,8 +175,8 @@ int main(void)
         WITH_ARENA(every_error_is_a_problem_that_parses),
         cmocka_unit_test(without_memory_there_is_a_problem_with_all_its_members),
         WITH_ARENA(a_final_failure_never_shows_words_that_may_change),
-        WITH_ARENA(a_refusal_tells_of_the_money_what_the_error_tells),
-        WITH_ARENA(a_change_of_unknown_outcome_is_never_told_as_failed),
+        WITH_ARENA(a_refusal_has_the_money_state_of_the_error),
+        WITH_ARENA(a_change_of_unknown_outcome_is_never_reported_as_failed),
     };
 
     assert_true(sodium_init() >= 0);

@@ -71,7 +71,7 @@ static void what_was_put_is_found_and_marked_replayed(void **state)
     assert_true(a.replayed);
 }
 
-static void each_byte_of_who_and_what_makes_another_name(void **state)
+static void each_byte_of_user_key_and_body_changes_the_id(void **state)
 {
     static const struct asked {
         const char *user, *key, *body;
@@ -140,7 +140,7 @@ int main(void)
 #define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         WITH_WORLD(what_was_put_is_found_and_marked_replayed),
-        cmocka_unit_test(each_byte_of_who_and_what_makes_another_name),
+        cmocka_unit_test(each_byte_of_user_key_and_body_changes_the_id),
         WITH_WORLD(another_key_is_another_answer),
         WITH_WORLD(an_answer_past_its_age_or_size_is_not_found),
         WITH_WORLD(it_never_holds_more_than_it_may_and_keeps_the_newest),
