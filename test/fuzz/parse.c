@@ -10,8 +10,8 @@
 #include "base/ids.h"
 #include "base/trace.h"
 #include "fuzz/fuzz.h"
-#include "gateway/http/fields.h"
 #include "gateway/api/idempotency.h"
+#include "gateway/http/fields.h"
 #include "http/media_type.h"
 
 /* Small, so that inputs of libFuzzer's size get past them. */
