@@ -1,10 +1,12 @@
 /*
  * main.c - the gateway: HTTP and JSON outside, RPC inside.
  *
- * Reads its settings and keys, opens channels to the orchestrator, the inventory and (for
- * /healthz) payment, serves until SIGTERM, then drains: accepts no more, answers what runs,
- * and exits 0, or 1 when a request had to be cut off.  For operators it serves health, reflection and metrics by RPC, as every
- * service does; while it drains it says NOT_SERVING.
+ *      settings, keys -> channels -> serving -- SIGTERM --> draining -> exit 0 or 1
+ *
+ * It calls the orchestrator, the inventory and (for /healthz only) payment.  Draining, it
+ * accepts no more connections and answers the running requests; the exit status is 1 when
+ * a request had to be cut off.  For operators it serves health, reflection and metrics by
+ * RPC, as every service does; while it drains its health is NOT_SERVING.
  */
 #include <sodium.h>
 #include <stdlib.h>
@@ -13,17 +15,15 @@
 #include <time.h>
 
 #include "base/contract/buckets.h"
-#include "base/log.h"
+#include "base/program/conf.h"
 #include "base/program/file.h"
-#include "gateway/answers.h"
-#include "gateway/cors.h"
-#include "gateway/files.h"
-#include "gateway/gateway.h"
-#include "gateway/http.h"
-#include "gateway/jwt.h"
-#include "gateway/key_source.h"
-#include "gateway/settings.h"
-#include "gateway/traffic.h"
+#include "base/log.h"
+#include "gateway/auth/jwt.h"
+#include "gateway/auth/key_source.h"
+#include "gateway/http/admission.h"
+#include "gateway/http/files.h"
+#include "gateway/http/http.h"
+#include "gateway/http/request.h"
 #include "http/fetch.h"
 #include "http/tls.h"
 #include "rpc/auth/reload.h"
@@ -31,20 +31,114 @@
 #include "rpc/nng_defects/nng_defects.h"
 #include "rpc/service/runtime.h"
 
+struct settings {
+    const char *tls_cert, *tls_key, *tls_ca, *key_file, *services_file;
+    const char *rpc_url, *callers_file, *log_format;
+    const char *orchestrator_addresses, *inventory_addresses, *payment_addresses;
+    const char *jwks_file, *jwks_url, *jwt_issuer, *jwt_audience;
+    const char *user_claim, *user_namespace, *session_cookie;
+    int64_t jwks_every_ms, jwks_stale_ms, token_bytes_max, tokens_max;
+    const char *listen_address, *tls_cert_file, *tls_key_file, *cors_origins;
+    int64_t port, connections_max, per_address_max;
+    int64_t idle_timeout_ms, head_timeout_ms, transfer_timeout_ms, drain_delay_ms;
+    int64_t place_timeout_ms, call_timeout_ms, calls_max, answers_max;
+    int64_t user_rate, user_burst, users_max;
+    const char *storefront_dir, *demo_token_file;
+    bool access_log;
+};
+
+static const struct conf_row ROWS[] = {
+    CONF_ROW_TEXT(listen_address, "127.0.0.1", "numeric address to listen on"),
+    CONF_ROW_NUMBER(port, "8080", 0, 65535, "TCP port; 0 takes a free one"),
+    CONF_ROW_TEXT(rpc_url, "",
+                  "where to serve health and metrics by RPC: ipc:///path or "
+                  "tcp://host:port; empty: not at all"),
+    CONF_ROW_TEXT(callers_file, "",
+                  "with rpc_url: authorized callers: name, public key, methods"),
+    CONF_ROW_TEXT(key_file, NULL, "our key pair"),
+    CONF_ROW_TEXT(services_file, NULL, "public keys of the services we call"),
+    CONF_ROW_TEXT(orchestrator_addresses, NULL, "nng URLs, separated by commas"),
+    CONF_ROW_TEXT(inventory_addresses, NULL, "nng URLs, separated by commas"),
+    CONF_ROW_TEXT(payment_addresses, "",
+                  "likewise, for /healthz only; empty: it is not checked"),
+    RUNTIME_ROWS_TLS,
+    CONF_ROW_TEXT(jwks_file, "", "keys that tokens are verified with: a JWKS file"),
+    CONF_ROW_TEXT(jwks_url, "", "or where to fetch it from, by https"),
+    CONF_ROW_NUMBER(jwks_every_ms, "10000", 50, 3600000,
+                    "how often the keys are read again"),
+    CONF_ROW_NUMBER(
+        jwks_stale_ms, "300000", 50, 86400000,
+        "alarm when no read of the keys has succeeded for so long; above jwks_every_ms"),
+    CONF_ROW_TEXT(jwt_issuer, NULL, "the iss a token must have"),
+    CONF_ROW_TEXT(jwt_audience, NULL, "the aud a token must have"),
+    CONF_ROW_TEXT(user_claim, "sub", "the claim of a token that names the user"),
+    CONF_ROW_TEXT(user_namespace, "",
+                  "a UUID; a name that is no UUID becomes one under it (UUIDv5); empty: "
+                  "such names are refused"),
+    CONF_ROW_NUMBER(token_bytes_max, "8192", 512, 24576, "bytes a token may have"),
+    CONF_ROW_NUMBER(place_timeout_ms, "10000", 100, 60000,
+                    "how long placing an order may take"),
+    CONF_ROW_NUMBER(call_timeout_ms, "5000", 100, 60000,
+                    "how long another call may take"),
+    CONF_ROW_NUMBER(drain_delay_ms, "0", 0, 600000,
+                    "when stopping: how long /healthz says 503 before the port closes"),
+    CONF_ROW_NUMBER(calls_max, "4096", 1, 65536,
+                    "calls in flight to one service; above it 503"),
+    CONF_ROW_NUMBER(
+        connections_max, "4096", 1, 65536,
+        "connections in all; at the limit new clients queue and idle connections are "
+        "closed"),
+    CONF_ROW_NUMBER(
+        per_address_max, "1024", 1, 65536,
+        "connections from one address; more are answered 429; when 64 wait for "
+        "that, closed without a byte (metric http_server_dropped)"),
+    CONF_ROW_NUMBER(idle_timeout_ms, "30000", 100, 3600000,
+                    "from connecting, or an answer, to the next request"),
+    CONF_ROW_NUMBER(head_timeout_ms, "10000", 100, 3600000,
+                    "from a request's first byte to its whole head"),
+    CONF_ROW_NUMBER(transfer_timeout_ms, "15000", 100, 3600000,
+                    "to send a body, or to take an answer"),
+    CONF_ROW_NUMBER(answers_max, "16384", 4, 1048576,
+                    "answers of orders in the response cache"),
+    CONF_ROW_NUMBER(tokens_max, "16384", 4, 1048576, "verified tokens remembered"),
+    CONF_ROW_TEXT(session_cookie, "session", "name of the cookie that may carry a token"),
+    CONF_ROW_NUMBER(user_rate, "200", 1, 1000000, "requests a second one user may make"),
+    CONF_ROW_NUMBER(user_burst, "400", 1, 1000000, "and at once; above both 429"),
+    CONF_ROW_NUMBER(users_max, "65536", 4, 1048576, "users counted separately for that"),
+    CONF_ROW_TEXT(
+        cors_origins, "",
+        "origins whose pages may read answers, separated by commas; empty: none"),
+    CONF_ROW_TEXT(tls_cert_file, "",
+                  "PEM certificate chain, read again when it changes; empty: plain HTTP"),
+    CONF_ROW_TEXT(tls_key_file, "", "PEM private key of the certificate"),
+    CONF_ROW_FLAG(access_log, "true", "one log line a request: true or false"),
+    RUNTIME_ROW_LOG_FORMAT,
+    CONF_ROW_TEXT(storefront_dir, "", "folder of the shop page; empty: there is none"),
+    CONF_ROW_TEXT(demo_token_file, "",
+                  "DEVELOPMENT ONLY: everyone who opens the page gets this token"),
+};
+
+static const struct conf_table SETTINGS_TABLE = {
+    .program = "gateway",
+    .summary = "the HTTP edge of the checkout",
+    .rows = ROWS,
+    .count = sizeof ROWS / sizeof ROWS[0],
+};
+
 enum { RPC_IN_FLIGHT_MAX = 64, RPC_DRAIN_MS = 1000 };
 
-/* All that serving needs, in the order it is opened. */
+/* Everything that serving needs, in the order of opening. */
 struct parts {
     struct settings settings;
-    struct runtime runtime; /* our key, what is counted, and the RPC server */
+    struct runtime runtime; /* our key, the metrics, and the RPC server */
     struct principals *services;
     struct gateway gateway;
     bool fetching; /* libcurl was started */
     struct http_tls *tls;
     struct http *http;
-    struct follow *follow; /* keeps the channels' keys as the services' file is */
+    struct follow *follow; /* reloads services_file */
     struct self_watch *self_watch;
-    bool serving; /* all of it was started */
+    bool serving; /* start has succeeded */
 };
 
 static struct runtime_settings runtime_settings(const struct settings *s)
@@ -90,11 +184,10 @@ static struct err open_keys(const struct settings *s, struct parts *p)
     return e;
 }
 
-/* What one gateway keeps of requests and users. */
 static struct err open_tables(const struct settings *s, struct parts *p)
 {
-    p->gateway.traffic = traffic_new(p->runtime.metrics);
-    struct err e = answers_open((size_t)s->answers_max, &p->gateway.answers);
+    struct err e =
+        response_cache_open((size_t)s->answers_max, &p->gateway.response_cache);
 
     if (!failed(e))
         e = buckets_open((size_t)s->users_max, s->user_rate, s->user_burst,
@@ -185,24 +278,21 @@ static struct err start_http(const struct settings *s, struct parts *p)
         .idle_timeout_ms = s->idle_timeout_ms,
         .head_timeout_ms = s->head_timeout_ms,
         .transfer_timeout_ms = s->transfer_timeout_ms,
+        .metrics = p->runtime.metrics,
     };
 
+    p->gateway.routes = &ROUTES;
     p->gateway.place_timeout_ms = s->place_timeout_ms;
     p->gateway.call_timeout_ms = s->call_timeout_ms;
     p->gateway.access_log = s->access_log;
     p->gateway.session_cookie = s->session_cookie;
     p->gateway.cors_origins = s->cors_origins;
-    if (!cors_list_valid(s->cors_origins))
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "cors_origins is \"%.100s\"; write origins such as "
-                        "https://shop.example, with commas and no spaces",
-                        s->cors_origins);
     struct err e = open_tls(s, p);
     config.tls = p->tls;
     return failed(e) ? e : http_start(&config, &p->gateway, &p->http);
 }
 
-/* Whether an order sent here now would go on: asks nobody, and looks at connections. */
+/* Whether orders can be forwarded: looks at the connections only, and calls nobody. */
 static struct err health(void *arg)
 {
     const struct parts *p = arg;
@@ -238,44 +328,48 @@ static void raise_file_limit(void)
         return;
     limit.rlim_cur = limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-        log_warn("file_limit", "reason=\"the limit of open files stays as it is\"");
+        log_warn("file_limit", "reason=\"the limit of open files cannot be raised\"");
+}
+
+static struct err open_channels(const struct settings *s, struct parts *p)
+{
+    struct gateway *g = &p->gateway;
+    struct err e =
+        open_channel(s, p, "orchestrator", s->orchestrator_addresses, &g->orchestrator);
+
+    if (!failed(e))
+        e = open_channel(s, p, "inventory", s->inventory_addresses, &g->inventory);
+    if (!failed(e) && s->payment_addresses[0] != '\0')
+        e = open_channel(s, p, "payment", s->payment_addresses, &g->payment);
+    return e;
+}
+
+/* With an RPC server, that server's watch does this. */
+static struct err start_pulse(const struct settings *s, struct parts *p)
+{
+    return s->rpc_url[0] == '\0' ? self_watch_start(&p->self_watch) : ERR_NONE;
 }
 
 static struct err start(void *arg)
 {
+    static struct err (*const STEPS[])(const struct settings *s, struct parts *p) = {
+        open_keys,       open_tables, open_files, open_channels,
+        follow_services, start_pulse, start_http, serve_rpc,
+    };
     struct parts *p = arg;
     const struct settings *s = &p->settings;
-    struct err e = ERR_NONE;
 
     raise_file_limit();
     if (sodium_init() < 0)
-        e = err_make(ERR_INTERNAL, "libsodium cannot start: no randomness");
-    if (!failed(e))
-        e = open_keys(s, p);
-    if (!failed(e))
-        e = open_tables(s, p);
-    if (!failed(e))
-        e = open_files(s, p);
-    if (!failed(e))
-        e = open_channel(s, p, "orchestrator", s->orchestrator_addresses,
-                         &p->gateway.orchestrator);
-    if (!failed(e))
-        e = open_channel(s, p, "inventory", s->inventory_addresses,
-                         &p->gateway.inventory);
-    if (!failed(e) && s->payment_addresses[0] != '\0')
-        e = open_channel(s, p, "payment", s->payment_addresses, &p->gateway.payment);
-    if (!failed(e))
-        e = follow_services(s, p);
-    if (!failed(e) && s->rpc_url[0] == '\0') /* else its server's watch sees to it */
-        e = self_watch_start(&p->self_watch);
-    if (!failed(e))
-        e = start_http(s, p);
-    if (!failed(e))
-        e = serve_rpc(s, p);
-    if (!failed(e))
-        log_info("serving", "address=%s port=%u", s->listen_address, http_port(p->http));
-    p->serving = !failed(e);
-    return e;
+        return err_make(ERR_INTERNAL, "libsodium cannot start: no randomness");
+    for (size_t i = 0; i < sizeof STEPS / sizeof STEPS[0]; i++) {
+        struct err e = STEPS[i](s, p);
+        if (failed(e))
+            return e;
+    }
+    log_info("serving", "address=%s port=%u", s->listen_address, http_port(p->http));
+    p->serving = true;
+    return ERR_NONE;
 }
 
 static void reload(void *arg)
@@ -288,7 +382,7 @@ static void reload(void *arg)
     key_source_look(p->gateway.key_source);
 }
 
-/* What a request takes at most whose head has come: its body, and then its call. */
+/* The longest time from a request's head to its answer: its body, then its call. */
 static int64_t request_ms(const struct settings *s)
 {
     int64_t call_ms = s->place_timeout_ms > s->call_timeout_ms ? s->place_timeout_ms
@@ -303,8 +397,8 @@ static int64_t stop_ms(const void *arg)
     return s->drain_delay_ms + request_ms(s) + RPC_DRAIN_MS;
 }
 
-/* Load balancers ask /healthz now and then: they send requests here until they were told. */
-static void wait_until_told(const struct parts *p)
+/* Load balancers poll /healthz, and send requests here until they have seen its 503. */
+static void wait_for_load_balancers(const struct parts *p)
 {
     const int64_t ms = p->serving ? p->settings.drain_delay_ms : 0;
     struct timespec left = {ms / 1000, ms % 1000 * 1000000};
@@ -314,18 +408,18 @@ static void wait_until_told(const struct parts *p)
         ;
 }
 
-/* Calls end before the server does: each has a request that it answers. */
+/* Calls end before the HTTP server does, since each completion answers a request. */
 static bool stop(void *arg)
 {
     struct parts *p = arg;
     if (p->http != NULL) {
-        wait_until_told(p);
+        wait_for_load_balancers(p);
         http_drain(p->http, request_ms(&p->settings));
     }
     bool whole = runtime_stop_serving(&p->runtime, RPC_DRAIN_MS);
     follow_stop(p->follow);
     self_watch_stop(p->self_watch);
-    /* In this order: an answer of one may lead to a call of the next. */
+    /* In this order: a completion of one may start a call of the next. */
     channel_close(p->gateway.orchestrator);
     channel_close(p->gateway.inventory);
     channel_close(p->gateway.payment);
@@ -337,9 +431,8 @@ static bool stop(void *arg)
     if (p->fetching)
         fetch_stop();
     buckets_close(p->gateway.buckets);
-    answers_close(p->gateway.answers);
+    response_cache_close(p->gateway.response_cache);
     jwt_close(p->gateway.jwt);
-    traffic_free(p->gateway.traffic);
     principals_free(p->services);
     runtime_close(&p->runtime);
     return whole;

@@ -6,12 +6,12 @@
  * What was taken from a body is within the bounds asked for; a string of it that is
  * written into an answer is read from there as it was.
  */
-#include "gateway/body.h"
+#include "gateway/api/body.h"
 #include "base/contract/ids.h"
 #include "base/text.h"
 #include "fuzz/fuzz.h"
-#include "gateway/idempotency.h"
-#include "gateway/request.h"
+#include "gateway/api/idempotency.h"
+#include "gateway/http/request.h"
 
 enum { ARENA_MAX = 1 << 20 };
 

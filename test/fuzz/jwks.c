@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "fuzz/fuzz.h"
 #include "fuzz/memory_file.h"
-#include "gateway/jwks.h"
+#include "gateway/auth/jwks.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {

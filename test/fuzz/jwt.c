@@ -11,10 +11,10 @@
  * signed, so none may be: a user is let in by what is signed alone.  What is remembered
  * counts as what was verified.
  */
-#include "gateway/jwt.h"
+#include "gateway/auth/jwt.h"
 #include "base/log.h"
 #include "fuzz/jwt_keys.h"
-#include "gateway/jwks.h"
+#include "gateway/auth/jwks.h"
 
 enum { NOW_S = 1800000000 };
 

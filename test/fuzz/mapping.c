@@ -9,7 +9,7 @@
  * (message.h).  After one that is JSON and a NUL comes what is said to the next call; else
  * all are told the same.
  *
- * All of gateway/http.c runs, on a server that is here.  What is called is what the service
+ * All of gateway/http/http.c runs, on a server that is here.  What is called is what the service
  * may be asked, and goes over the wire unchanged.  A request is answered once, with fields
  * that are fields, and JSON, whatever the service said; a final answer is remembered, and
  * given to the same request once more without a call.  Not here: heads (parse.c), bodies in
@@ -22,11 +22,11 @@
 #include "base/log.h"
 #include "fuzz/cart.h"
 #include "fuzz/message.h"
-#include "gateway/answers.h"
-#include "gateway/http.h"
-#include "gateway/jwt.h"
-#include "gateway/key_source.h"
-#include "gateway/request.h"
+#include "gateway/auth/jwt.h"
+#include "gateway/auth/key_source.h"
+#include "gateway/http/admission.h"
+#include "gateway/http/http.h"
+#include "gateway/http/request.h"
 #include "proto/inventory.pb-c.h"
 #include "proto/orders.pb-c.h"
 #include "proto/rpc.pb-c.h"
@@ -358,8 +358,8 @@ static void serve(struct http_exchange *x, const struct http_head *head, char *b
 
 static bool is_route(const struct route *route)
 {
-    for (size_t i = 0; i < routes_count(); i++)
-        if (routes_at(i) == route)
+    for (size_t i = 0; i < ROUTES.count; i++)
+        if (&ROUTES.rows[i] == route)
             return true;
     return false;
 }
@@ -441,13 +441,14 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct channel *channel = (struct channel *)(void *)&world; /* never looked into */
-    struct gateway gateway = {.session_cookie = "session",
+    struct gateway gateway = {.routes = &ROUTES,
+                              .session_cookie = "session",
                               .cors_origins = "https://shop.example",
                               .orchestrator = channel,
                               .inventory = channel};
     struct http_config config = {.per_address_max = PER_ADDRESS_MAX};
     struct input in = {data, size};
-    struct err e = answers_open(1, &gateway.answers);
+    struct err e = response_cache_open(1, &gateway.response_cache);
     struct arena *arenas[] = {arena_new(REQUEST_ARENA_MAX), arena_new(REQUEST_ARENA_MAX)};
     struct http *http = NULL;
 
@@ -467,6 +468,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     http_stop(http);
     arena_free(arenas[1]);
     arena_free(arenas[0]);
-    answers_close(gateway.answers);
+    response_cache_close(gateway.response_cache);
     return 0;
 }

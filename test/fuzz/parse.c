@@ -10,8 +10,8 @@
 #include "base/contract/ids.h"
 #include "base/contract/trace.h"
 #include "fuzz/fuzz.h"
-#include "gateway/head.h"
-#include "gateway/idempotency.h"
+#include "gateway/api/idempotency.h"
+#include "gateway/http/fields.h"
 #include "http/media_type.h"
 
 /* Small, so that inputs of libFuzzer's size get past them. */

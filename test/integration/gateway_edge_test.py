@@ -65,9 +65,9 @@ class Edge(StackTest):
             self.assertTrue(self.is_let_in(gateway, old))
             self.assertFalse(self.is_let_in(gateway, new))
             for bad in (b"", b"{", b'{"keys":[]}', first[: len(first) // 2]):
-                said = gateway.log().count("event=keys_kept")
+                said = gateway.log().count("event=keys_reload_failed")
                 document.write_bytes(bad)
-                wait_until(lambda: gateway.log().count("event=keys_kept") > said, 30,
+                wait_until(lambda: gateway.log().count("event=keys_reload_failed") > said, 30,
                            "the bad keys are seen")
                 self.assertTrue(self.is_let_in(gateway, old))
                 document.write_bytes(first)
@@ -81,10 +81,10 @@ class Edge(StackTest):
 
     def settle(self, gateway, document):
         """Until a change has been taken, so that the next warning is a new one."""
-        taken = gateway.log().count("event=keys_taken")
+        taken = gateway.log().count("event=keys_loaded")
         keys = json.loads(document.read_bytes())
         document.write_text(json.dumps({**keys, "nonce": fresh()}))
-        wait_until(lambda: gateway.log().count("event=keys_taken") > taken, 30, "they are taken")
+        wait_until(lambda: gateway.log().count("event=keys_loaded") > taken, 30, "they are taken")
 
     def test_keys_come_from_a_url_that_may_go_away(self):
         server = KeyServer(self.issuer("first"))

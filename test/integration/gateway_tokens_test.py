@@ -211,7 +211,7 @@ class Tokens(StackTest):
         self.assertTrue(self.is_let_in(gateway, second))
         asked = server.asked
         wait_until(lambda: server.asked > asked + 3, 30, "it is looked at again")
-        warnings = re.findall(".*event=keys_passed_over.*", gateway.log())
+        warnings = re.findall(".*event=key_ignored.*", gateway.log())
         self.assertEqual(len(warnings), 1, warnings)
         self.assertIn("key 1 kid=small: its n is of 1 bits", warnings[0])
         self.assertIn("key 2 kid=wraps: its crv 'X25519' is not Ed25519", warnings[0])
@@ -222,11 +222,11 @@ class Tokens(StackTest):
         server = self.served(issuer.document())
         gateway = self.gateway("useless", jwks_file="", jwks_url=server.url)
         server.document = b'{"keys":[{"kty":"AKP","kid":"odd"}]}'
-        wait_until(lambda: "event=keys_kept" in gateway.log(), 30, "it is seen")
+        wait_until(lambda: "event=keys_reload_failed" in gateway.log(), 30, "it is seen")
         asked = server.asked
         wait_until(lambda: server.asked > asked + 3, 30, "it is looked at again")
-        self.assertEqual(gateway.log().count("event=keys_passed_over"), 1)
-        self.assertEqual(gateway.log().count("event=keys_kept"), 1)
+        self.assertEqual(gateway.log().count("event=key_ignored"), 1)
+        self.assertEqual(gateway.log().count("event=keys_reload_failed"), 1)
         self.assertTrue(self.is_let_in(gateway, token))
 
     def test_the_body_of_a_redirection_is_no_key_set(self):
@@ -255,7 +255,7 @@ class Tokens(StackTest):
             wait_until(lambda: server.asked > asked + 3, 30, "it is looked at again")
             self.assertEqual(gateway.log().count("event=keys_stale"), alarms + 1)
             server.document = issuer.document()
-            wait_until(lambda: gateway.log().count("event=keys_fresh") > alarms, 30, "its end")
+            wait_until(lambda: gateway.log().count("event=keys_refreshed") > alarms, 30, "its end")
             self.assertEqual(self.health(gateway), {"status": "serving"})
         alarm = re.search(".*event=keys_stale.*", gateway.log())[0]
         self.assertIn("level=error", alarm)
@@ -329,7 +329,7 @@ class Tokens(StackTest):
         provider.start()
         gateway = self.gateway("federated", jwks_file="", jwks_url=provider.issuer + "/jwks",
                                jwt_issuer=provider.issuer, user_namespace=NAMESPACE)
-        self.assertRegex(gateway.log(), r"passed_over=2 .*kid=wide-\d+: its crv 'P-384'"
+        self.assertRegex(gateway.log(), r"ignored=2 .*kid=wide-\d+: its crv 'P-384'"
                                         r".*kid=wraps-\d+: its use 'enc'")
         old = None
         for algorithm in ("RS256", "ES256", "EdDSA"):

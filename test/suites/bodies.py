@@ -14,7 +14,7 @@ LONELY = "a body is an object (or array), never a value alone"
 TWICE = "a name that comes twice could be read two ways"
 NUL = "no text of ours has a NUL, and a C string would end there"
 
-# y_ cases that are refused on purpose (gateway/body.h).
+# y_ cases that are refused on purpose (gateway/api/body.h).
 KNOWN = {
     "y_object_duplicated_key": TWICE,
     "y_object_duplicated_key_and_value": TWICE,

@@ -25,7 +25,7 @@
 
 enum { BYTES_MAX = 1 << 20 };
 
-/* The gateway's; see gateway/http.c. */
+/* The gateway's; see gateway/http/http.c. */
 static const struct http_limits LIMITS = {
     .head = 32 << 10,
     .target = 8 << 10,

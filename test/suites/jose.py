@@ -4,7 +4,7 @@
     test/suites/jose.py --build BUILD FOLDER/testvectors_v1/json_web_*_test.json
 
 FOLDER is a checked-out https://github.com/C2SP/wycheproof; nothing of it is kept here.  Each
-group's key set is read by gateway/jwks.c and each of its texts verified by gateway/jws.c.
+group's key set is read by gateway/auth/jwks.c and each of its texts verified by gateway/auth/jwt.c.
 Groups of encryption (JWE) are left out: the gateway has none; a key without a kid is given
 one.  Prints each vector that is decided otherwise than the suite says, and why; ends with 1 if
 one is let in that the suite calls invalid, and not on purpose.

@@ -12,8 +12,8 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "gateway/jwks.h"
-#include "gateway/jws.h"
+#include "gateway/auth/jwks.h"
+#include "gateway/auth/jwt.h"
 
 /* A JWS of the suites is at most some ten thousand bytes. */
 enum { TEXT_MAX = 1 << 16 };

@@ -4,7 +4,7 @@
     git clone https://github.com/httpwg/structured-field-tests
     test/suites/strings.py structured-field-tests
 
-They are read as an Idempotency-Key is (gateway/idempotency.c): the string alone.  Blanks
+They are read as an Idempotency-Key is (gateway/api/idempotency.c): the string alone.  Blanks
 around a field are off before anybody reads it, and a field that comes twice is refused
 before; so several lines are given as HTTP would join them.
 """

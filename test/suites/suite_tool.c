@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gateway/body.h"
-#include "gateway/idempotency.h"
+#include "gateway/api/body.h"
+#include "gateway/api/idempotency.h"
 
 enum { FIELD_MAX = 4096, FILE_MAX = 1 << 20 };
 

@@ -178,7 +178,8 @@ static void token_claims(const char *claim, const char *value, char *out, size_t
 }
 
 /* A good EdDSA token, but for one claim replaced by JSON text; NULL: none. */
-static void token_make(const char *claim, const char *value, char out[1024])
+__attribute__((unused)) static void token_make(const char *claim, const char *value,
+                                               char out[1024])
 {
     char claims[1000], token[4200];
 

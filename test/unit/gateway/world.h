@@ -7,9 +7,11 @@
 #pragma once
 
 #include "base/contract/buckets.h"
-#include "gateway/answers.h"
-#include "gateway/http.h"
-#include "gateway/jwt.h"
+#include "base/metrics.h"
+#include "gateway/auth/jwt.h"
+#include "gateway/http/admission.h"
+#include "gateway/http/http.h"
+#include "gateway/http/request.h"
 #include "http/tls.h"
 #include "unit/gateway/shop.h"
 #include "unit/gateway/token.h"
@@ -24,7 +26,8 @@ struct world {
     struct principals *services, *callers;
     struct shop shop;
     struct gateway gateway;
-    struct http_tls *tls; /* what it serves with; NULL: plain HTTP */
+    struct http_tls *tls;    /* what it serves with; NULL: plain HTTP */
+    struct metrics *metrics; /* what it counts in; NULL: nowhere */
     struct http *http;
     char token[1024];
     struct wire_answer answer;
@@ -95,8 +98,9 @@ __attribute__((unused)) static int set_up_as(void **state, struct http_config ht
     token_write_jwks(in(w, "jwks.json"));
     jwt.jwks_file = in(w, "jwks.json");
     must(jwt_open(&jwt, &w->gateway.jwt));
-    must(answers_open(64, &w->gateway.answers));
+    must(response_cache_open(64, &w->gateway.response_cache));
     must(buckets_open(64, 1000000, 1000000, &w->gateway.buckets));
+    w->gateway.routes = &ROUTES;
     w->gateway.session_cookie = "session";
     w->gateway.cors_origins = "https://shop.example,https://other.example:8443";
     w->gateway.orchestrator = open_channel(w);
@@ -104,6 +108,7 @@ __attribute__((unused)) static int set_up_as(void **state, struct http_config ht
     w->gateway.place_timeout_ms = 10000;
     w->gateway.call_timeout_ms = 10000;
     w->tls = http.tls;
+    w->metrics = http.metrics;
     must(http_start(&http, &w->gateway, &w->http));
     token_make(NULL, NULL, w->token);
     *state = w;
@@ -136,9 +141,10 @@ __attribute__((unused)) static int tear_down(void **state)
 
     stop_gateway(w);
     http_tls_close(w->tls);
+    metrics_free(w->metrics);
     shop_let_go(&w->shop, true);
     rpc_server_stop(w->shop.server, 5000);
-    answers_close(w->gateway.answers);
+    response_cache_close(w->gateway.response_cache);
     buckets_close(w->gateway.buckets);
     jwt_close(w->gateway.jwt);
     principals_free(w->services);
