@@ -1,11 +1,10 @@
 /*
  * cli.h - what every command of checkoutctl is given, and what it gives back.
  *
- * The command tree is a table (commands.c), and so are the options (options.c): help,
- * shell completion and the man page are made from them.  arguments.c takes the command
- * line apart; cli.c finds the row, checks words and options against it, reads the
- * settings if the row asks for them, runs its function, and is the one place that writes
- * an error and chooses the exit status.
+ * The commands and the options are tables (commands/commands.c): help, shell completion
+ * and the man page are made from them.  cli.c parses the command line, finds the row,
+ * checks words and options against it, reads the settings if the row asks for them, runs
+ * its function, and is the one place that writes an error and chooses the exit status.
  */
 #pragma once
 
@@ -18,7 +17,7 @@
 
 enum { CLI_WORDS_MAX = 8, CLI_HEADERS_MAX = 16 };
 
-/* Options, all of them `--name VALUE` or flags; the rows are OPTIONS in options.c. */
+/* Options, all of them `--name VALUE` or flags; the rows are OPTIONS in commands/commands.c. */
 enum option {
     OPT_STATE,
     OPT_CONFIG,
@@ -121,7 +120,7 @@ struct cli {
     } headers[CLI_HEADERS_MAX]; /* of each -H */
     int header_count;
     struct settings settings;
-    char stack[128]; /* what the settings are of, for questions: a profile, a folder */
+    char stack[128]; /* whose settings they are, for questions: a profile, a folder */
     int64_t max_time_ms;
     int64_t connect_timeout_ms; /* 0: none of its own */
     struct arena *arena;        /* of this run: messages, and what errors point at */
@@ -186,11 +185,7 @@ extern const size_t CHAPTERS_COUNT;
 extern const struct command COMMANDS[];
 extern const size_t COMMANDS_COUNT;
 
-/* Takes the command line apart, into cli's words, options and headers. */
-struct err arguments_take(struct cli *cli, int argc, char **argv)
-    __attribute__((warn_unused_result));
-
-/* Help: of one command, or of all whose path begins with the word `group`. */
+/* Help (commands/help.c): of one command, or of all whose path begins with the word `group`. */
 void help_command(FILE *out, const struct command *command);
 void help_group(FILE *out, const char *group);
 
@@ -205,6 +200,10 @@ int cli_main(int argc, char **argv, FILE *out, FILE *err);
 /* A whole number of an option or a word within bounds; a usage error names `what`. */
 struct err cli_number(const char *text, const char *what, int64_t least, int64_t most,
                       int64_t *out) __attribute__((warn_unused_result));
+
+/* The same of an option; *out stays what it was when the option is not given. */
+struct err cli_option(const struct cli *cli, enum option option, int64_t least,
+                      int64_t most, int64_t *out) __attribute__((warn_unused_result));
 
 /* The error for a setting a command cannot do without. */
 struct err cli_need(const char *value, const char *setting)

@@ -80,6 +80,13 @@ struct err output_json(const struct cli *cli, json_t *json)
     return e;
 }
 
+void output_line(const struct cli *cli, json_t *json)
+{
+    json_dumpf(json, cli->out, JSON_COMPACT);
+    json_decref(json);
+    fputc('\n', cli->out);
+}
+
 struct err output_message(const struct cli *cli, const ProtobufCMessage *message)
 {
     const struct json_style style = {

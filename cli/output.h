@@ -25,6 +25,10 @@ bool output_for_people(const struct cli *cli);
 struct err output_json(const struct cli *cli, json_t *json)
     __attribute__((warn_unused_result));
 
+/* JSON on one line, for programs, of a command that prints many; takes the reference.
+ * cli_main reports what cannot be written. */
+void output_line(const struct cli *cli, json_t *json);
+
 /* "checkoutctl: ..." on one line, control characters replaced. */
 void output_error(FILE *err, struct outcome end);
 
