@@ -58,9 +58,8 @@ struct outcome catalogue_open(struct cli *cli, struct catalogue *out)
             schema_read(rpc_descriptors, rpc_descriptors_size, cli->arena, &out->schema));
     if (out->place == NULL)
         return misused(
-            err_make(ERR_INVALID_ARGUMENT,
-                     "--reflect needs to know which server to ask: --service "
-                     "orchestrator, inventory, payment, gateway or webhook, or --url"));
+            invalid("--reflect needs to know which server to ask: --service "
+                    "orchestrator, inventory, payment, gateway or webhook, or --url"));
     return reflect(cli, out);
 }
 
@@ -85,16 +84,14 @@ struct err method_find(const struct catalogue *catalogue, const char *name,
     out->input = out->symbol->of.method->input;
     out->place = catalogue->place;
     if (!catalogue_serves(catalogue, out->symbol->owner->name))
-        return err_make(
-            ERR_INVALID_ARGUMENT,
-            "the server asked does not serve %s; see checkoutctl list with the "
-            "same options",
+        return invalid(
+            "the server asked does not serve %s; see checkoutctl list with the same "
+            "options",
             out->symbol->owner->name);
     if (!schema_may_unpack(catalogue->schema, out->method.reply_type))
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "%s answers with messages that contain themselves, which "
-                        "checkoutctl does not read",
-                        out->method.name);
+        return invalid("%s answers with messages that contain themselves, which "
+                       "checkoutctl does not read",
+                       out->method.name);
     if (out->place == NULL)
         out->place = place_serving(out->symbol->owner->name);
     return ERR_NONE;
@@ -104,10 +101,9 @@ struct err method_place(const struct found_method *method)
 {
     if (method->place != NULL)
         return ERR_NONE;
-    return err_make(ERR_INVALID_ARGUMENT,
-                    "which server has %s? Say it with --service orchestrator, inventory, "
-                    "payment, gateway or webhook, or with --url",
-                    method->symbol->owner->name);
+    return invalid("which server has %s? Say it with --service orchestrator, inventory, "
+                   "payment, gateway or webhook, or with --url",
+                   method->symbol->owner->name);
 }
 
 bool method_reads(const struct found_method *method)

@@ -38,12 +38,10 @@ static struct err keep_header(struct cli *cli, const char *header)
     struct cli_header *kept = &cli->headers[cli->header_count];
 
     if (colon == NULL || colon == header)
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "-H is \"%.80s\"; it must be NAME:VALUE, such as tenant:blue",
-                        header);
+        return invalid("-H is \"%.80s\"; it must be NAME:VALUE, such as tenant:blue",
+                       header);
     if (cli->header_count == CLI_HEADERS_MAX)
-        return err_make(ERR_INVALID_ARGUMENT, "-H may be given %d times at most",
-                        CLI_HEADERS_MAX);
+        return invalid("-H may be given %d times at most", CLI_HEADERS_MAX);
     char *name = arena_strdup(cli->arena, header);
     if (name == NULL)
         return err_memory();
@@ -62,16 +60,15 @@ static struct err store(struct cli *cli, int option, const char *value, int argc
     const struct option_row *row = &OPTIONS[option];
 
     if (row->value == NULL && value != NULL)
-        return err_make(ERR_INVALID_ARGUMENT, "--%s takes no value", row->name);
+        return invalid("--%s takes no value", row->name);
     if (row->value != NULL && value == NULL && ++*i < argc)
         value = argv[*i];
     if (row->value != NULL && value == NULL)
-        return err_make(ERR_INVALID_ARGUMENT, "--%s needs a value: --%s %s", row->name,
-                        row->name, row->value);
+        return invalid("--%s needs a value: --%s %s", row->name, row->name, row->value);
     if (option == OPT_HEADER)
         return keep_header(cli, value);
     if (cli->options[option] != NULL && value != NULL)
-        return err_make(ERR_INVALID_ARGUMENT, "--%s is given twice", row->name);
+        return invalid("--%s is given twice", row->name);
     cli->options[option] = value != NULL ? value : "";
     return ERR_NONE;
 }
@@ -84,10 +81,9 @@ static struct err no_option(const char *name, size_t length)
     for (int i = 0; i < OPT_COUNT; i++)
         suggest_offer(&near, OPTIONS[i].name, OPTIONS[i].name);
     if (near.best == NULL)
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "there is no option --%.*s; see checkoutctl --help", shown, name);
-    return err_make(ERR_INVALID_ARGUMENT, "there is no option --%.*s; did you mean --%s?",
-                    shown, name, near.best);
+        return invalid("there is no option --%.*s; see checkoutctl --help", shown, name);
+    return invalid("there is no option --%.*s; did you mean --%s?", shown, name,
+                   near.best);
 }
 
 /* `--name VALUE` or `--name=VALUE` at argv[*i]. */
@@ -110,8 +106,7 @@ static struct err take_short(struct cli *cli, int argc, char **argv, int *i)
     int option = find_letter(word[1]);
 
     if (option < 0 || (OPTIONS[option].value == NULL && word[2] != '\0'))
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "there is no option %.80s; see checkoutctl --help", word);
+        return invalid("there is no option %.80s; see checkoutctl --help", word);
     return store(cli, option, word[2] != '\0' ? word + 2 : NULL, argc, argv, i);
 }
 
@@ -134,8 +129,7 @@ static struct err take_arguments(struct cli *cli, int argc, char **argv)
         else if (options && is_short_option(argv[i]))
             e = take_short(cli, argc, argv, &i);
         else if (cli->word_count == CLI_WORDS_MAX)
-            e = err_make(ERR_INVALID_ARGUMENT, "too many words, from \"%.80s\" on",
-                         argv[i]);
+            e = invalid("too many words, from \"%.80s\" on", argv[i]);
         else
             cli->words[cli->word_count++] = argv[i];
     }
@@ -195,18 +189,16 @@ static struct err check_options(const struct command *command, const struct cli 
     for (int o = 0; o < OPT_COUNT; o++) {
         uint64_t bit = UINT64_C(1) << o;
         if (cli->options[o] != NULL && ((command->options | OPTIONS_GLOBAL) & bit) == 0)
-            return err_make(ERR_INVALID_ARGUMENT,
-                            "%s takes no --%s; see checkoutctl %s --help", command->path,
-                            OPTIONS[o].name, command->path);
+            return invalid("%s takes no --%s; see checkoutctl %s --help", command->path,
+                           OPTIONS[o].name, command->path);
         if (cli->options[o] == NULL && (command->required & bit) != 0)
-            return err_make(ERR_INVALID_ARGUMENT, "%s needs --%s %s", command->path,
-                            OPTIONS[o].name, OPTIONS[o].value);
+            return invalid("%s needs --%s %s", command->path, OPTIONS[o].name,
+                           OPTIONS[o].value);
     }
     if ((cli->options[OPT_STATE] != NULL) + (cli->options[OPT_CONFIG] != NULL) +
             (cli->options[OPT_PROFILE] != NULL) >
         1)
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "give one of --state, --config and --profile");
+        return invalid("give one of --state, --config and --profile");
     return ERR_NONE;
 }
 
@@ -214,14 +206,13 @@ static struct err check_words(const struct command *command, const struct cli *c
 {
     for (int i = 0; i < cli->word_count; i++)
         if (*cli->words[i] == '\0')
-            return err_make(ERR_INVALID_ARGUMENT,
-                            "word %d is empty; usage: checkoutctl %s %s", i + 1,
-                            command->path, command->args);
+            return invalid("word %d is empty; usage: checkoutctl %s %s", i + 1,
+                           command->path, command->args);
     if (cli->word_count >= command->least && cli->word_count <= command->most)
         return ERR_NONE;
-    return err_make(ERR_INVALID_ARGUMENT, "too %s words; usage: checkoutctl %s %s",
-                    cli->word_count < command->least ? "few" : "many", command->path,
-                    command->args);
+    return invalid("too %s words; usage: checkoutctl %s %s",
+                   cli->word_count < command->least ? "few" : "many", command->path,
+                   command->args);
 }
 
 /* Seconds of an option as milliseconds; `fallback` when it is not given. */
@@ -236,9 +227,8 @@ static struct err take_seconds(const struct cli *cli, enum option option,
     if (text == NULL)
         return ERR_NONE;
     if (end == text || *end != '\0' || !(seconds >= 0.001 && seconds <= 600))
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "--%s is \"%.80s\"; it must be 0.001 to 600 seconds",
-                        OPTIONS[option].name, text);
+        return invalid("--%s is \"%.80s\"; it must be 0.001 to 600 seconds",
+                       OPTIONS[option].name, text);
     *out_ms = (int64_t)(seconds * 1000 + 0.5);
     return ERR_NONE;
 }
@@ -251,10 +241,9 @@ struct err cli_number(const char *text, const char *what, int64_t least, int64_t
     errno = 0;
     long long number = strtoll(text, &end, 10);
     if (errno != 0 || end == text || *end != '\0' || number < least || number > most)
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "%s is \"%s\"; it must be a whole number from %" PRId64
-                        " to %" PRId64,
-                        what, text, least, most);
+        return invalid("%s is \"%s\"; it must be a whole number from %" PRId64
+                       " to %" PRId64,
+                       what, text, least, most);
     *out = number;
     return ERR_NONE;
 }
@@ -346,8 +335,8 @@ static struct outcome unknown_command(const struct cli *cli)
     }
     snprintf(otherwise, sizeof otherwise, "see checkoutctl %s%s--help", group ? word : "",
              group ? " " : "");
-    return misused(err_make(ERR_INVALID_ARGUMENT, "there is no command \"%s\"; %s", given,
-                            suggest_text(&near, otherwise, text)));
+    return misused(invalid("there is no command \"%s\"; %s", given,
+                           suggest_text(&near, otherwise, text)));
 }
 
 /* No command: help when it was asked for, else what was wrong. */
@@ -367,7 +356,7 @@ static struct outcome no_command(struct cli *cli)
     if (help)
         return done();
     if (cli->word_count < 2)
-        return misused(err_make(ERR_INVALID_ARGUMENT, "give one of these commands"));
+        return misused(invalid("give one of these commands"));
     return unknown_command(cli);
 }
 

@@ -103,8 +103,7 @@ struct err output_message(const struct cli *cli, const ProtobufCMessage *message
 static int decimals(const char *currency)
 {
     static const char none[] =
-        "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF "
-        "XOF XPF";
+        "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF";
     static const char three[] = "BHD IQD JOD KWD LYD OMR TND";
 
     if (strlen(currency) != 3)

@@ -65,11 +65,9 @@ struct err place_asked(const struct cli *cli, const struct place **out)
     *out = place_find(name);
     if (*out != NULL)
         return ERR_NONE;
-    return err_make(ERR_INVALID_ARGUMENT,
-                    "--service is \"%.80s\"; it must be orchestrator, inventory, "
-                    "payment, gateway or webhook (for another server give --url and "
-                    "--service-key)",
-                    name);
+    return invalid("--service is \"%.80s\"; it must be orchestrator, inventory, payment, "
+                   "gateway or webhook (for another server give --url and --service-key)",
+                   name);
 }
 
 const char *place_addresses(const struct cli *cli, const struct place *place)
@@ -119,10 +117,9 @@ static struct err read_keys(const struct cli *cli, const struct place *place,
     if (!failed(e) && public != NULL)
         return peers_of_service(place->name, public, server->key, &server->services);
     if (!failed(e) && place->setting == NULL)
-        e = err_make(
-            ERR_INVALID_ARGUMENT,
-            "whose server is at %.80s? Give its --service-key PUBLIC, or --service "
-            "NAME for one of the stack's",
+        e = invalid(
+            "whose server is at %.80s? Give its --service-key PUBLIC, or --service NAME "
+            "for one of the stack's",
             cli->options[OPT_URL]);
     if (!failed(e))
         e = cli_need(s->services_file, "services_file");
@@ -421,10 +418,11 @@ void several_ask(const struct cli *cli, struct question *questions, size_t count
         start(cli, &questions[i]);
     for (size_t i = 0; i < count; i++) {
         struct question *q = &questions[i];
+        const ProtobufCMessage *reply = NULL;
         if (q->started)
-            q->end = remote_wait(&q->call, &q->reply);
-        if (q->end.status != 0)
-            q->reply = NULL;
+            q->end = remote_wait(&q->call, &reply);
+        if (q->end.status == 0)
+            q->reply = reply;
     }
 }
 

@@ -110,8 +110,8 @@ struct outcome remote_call(const struct cli *cli, const struct place *place,
                            const ProtobufCMessage **reply)
     __attribute__((warn_unused_result));
 
-/* Prints a reply, for people. */
-typedef void reply_printer(const struct cli *cli, const ProtobufCMessage *reply);
+/* Prints a reply, which is of the method's reply type, for people. */
+typedef void reply_printer(const struct cli *cli, const void *reply);
 
 /* Calls the method and shows its reply: by `print`, or as JSON with --json. */
 struct outcome remote_show(const struct cli *cli, const struct method *method,
@@ -176,7 +176,7 @@ struct question {
     /* The answer: `reply` is NULL when there is none, also for NOT_FOUND, which is an
      * answer.  `end` lives as long as the arena. */
     struct outcome end;
-    const ProtobufCMessage *reply;
+    const void *reply; /* of the method's reply type */
     /* Private to several_*. */
     struct arena *arena;
     struct remote *server;

@@ -112,8 +112,7 @@ static struct err parse(char *text, const char *path,
         } else {
             const char *wrong = sets(line, &profile);
             if (wrong != NULL)
-                return err_make(ERR_INVALID_ARGUMENT, "%.100s:%d %s", path, number,
-                                wrong);
+                return invalid("%.100s:%d %s", path, number, wrong);
         }
     }
     if (profile.name != NULL)
@@ -178,13 +177,11 @@ static struct err profile_read(const char *name, struct arena *arena, struct pro
     if (failed(e) || search.found == 1)
         return e;
     if (search.found > 1)
-        return err_make(
-            ERR_INVALID_ARGUMENT,
+        return invalid(
             "the profile \"%.40s\" is there %d times in %.80s; keep one of them", name,
             search.found, path);
-    return err_make(ERR_INVALID_ARGUMENT,
-                    "there is no profile \"%.40s\" in %.80s; %s%.60s", name, path,
-                    search.used > 0 ? "there are: " : "it has none", search.names);
+    return invalid("there is no profile \"%.40s\" in %.80s; %s%.60s", name, path,
+                   search.used > 0 ? "there are: " : "it has none", search.names);
 }
 
 /* ---- the settings ----------------------------------------------------------------- */
@@ -242,7 +239,7 @@ static struct err file_of_state(struct cli *cli, const char *state, char out[PAT
 {
     snprintf(cli->stack, sizeof cli->stack, "%s", state);
     if (snprintf(out, PATH_MAX, "%s/conf/checkoutctl.conf", state) >= PATH_MAX)
-        return err_make(ERR_INVALID_ARGUMENT, "the state folder's path is too long");
+        return invalid("the state folder's path is too long");
     if (access(out, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR))
         return ERR_NONE; /* it is for the reader to say why it cannot be read */
     return err_make(

@@ -156,11 +156,12 @@ static struct err findings_json(const struct cli *cli, const struct findings *fi
     json_t *checks = json_array(), *violations = json_array();
 
     for (int c = 0; c < CHECK_COUNT; c++)
-        json_array_append_new(
-            checks, json_pack("{s:s, s:s, s:b, s:I, s:I}", "check", CHECKS[c].name,
-                              "holds", CHECKS[c].holds, "checked", is_checked(findings, c),
-                              "looked_at", (json_int_t)findings->looked_at[c],
-                              "violations", (json_int_t)findings->violations[c]));
+        json_array_append_new(checks,
+                              json_pack("{s:s, s:s, s:b, s:I, s:I}", "check",
+                                        CHECKS[c].name, "holds", CHECKS[c].holds,
+                                        "checked", is_checked(findings, c), "looked_at",
+                                        (json_int_t)findings->looked_at[c], "violations",
+                                        (json_int_t)findings->violations[c]));
     for (size_t i = 0; i < findings->listed; i++) {
         const struct finding *f = &findings->list[i];
         json_array_append_new(violations, json_pack("{s:s, s:s, s:s, s:s}", "check",
@@ -170,10 +171,10 @@ static struct err findings_json(const struct cli *cli, const struct findings *fi
     return output_json(
         cli,
         json_pack("{s:b, s:b, s:I, s:I, s:o, s:o}", "holds",
-                  findings->total == 0 && is_complete(findings), "whole", is_complete(findings),
-                  "under_way", (json_int_t)findings->under_way, "not_listed",
-                  (json_int_t)(findings->total - (int64_t)findings->listed), "checks",
-                  checks, "violations", violations));
+                  findings->total == 0 && is_complete(findings), "whole",
+                  is_complete(findings), "under_way", (json_int_t)findings->under_way,
+                  "not_listed", (json_int_t)(findings->total - (int64_t)findings->listed),
+                  "checks", checks, "violations", violations));
 }
 
 /* ---- the audit ---------------------------------------------------------------------- */

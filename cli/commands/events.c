@@ -147,7 +147,7 @@ struct outcome command_events_tail(struct cli *cli)
 
 /* ---- replay ------------------------------------------------------------------------ */
 
-static void print_replayed(const struct cli *cli, const ProtobufCMessage *message)
+static void print_replayed(const struct cli *cli, const void *message)
 {
     fprintf(cli->out,
             "%" PRId64
@@ -166,9 +166,9 @@ struct outcome command_events_replay(struct cli *cli)
 
 /* ---- lag --------------------------------------------------------------------------- */
 
-static void print_cursors(const struct cli *cli, const ProtobufCMessage *message)
+static void print_cursors(const struct cli *cli, const void *message)
 {
-    const Events__V1__GetLagReply *lag = (const Events__V1__GetLagReply *)message;
+    const Events__V1__GetLagReply *lag = message;
     FILE *out = cli->out;
     char time[TIME_SIZE];
 
@@ -198,9 +198,9 @@ static void print_bus(FILE *out, const Events__V1__GetLagReply *lag)
                 lag->dead_letters, lag->waiting_letters);
 }
 
-static void print_lag(const struct cli *cli, const ProtobufCMessage *message)
+static void print_lag(const struct cli *cli, const void *message)
 {
-    const Events__V1__GetLagReply *lag = (const Events__V1__GetLagReply *)message;
+    const Events__V1__GetLagReply *lag = message;
     char time[TIME_SIZE];
     FILE *out = cli->out;
 
@@ -273,10 +273,9 @@ static void print_dead_letter(FILE *out, const Events__V1__DeadLetter *event)
     fputc('\n', out);
 }
 
-static void print_dead_letters(const struct cli *cli, const ProtobufCMessage *message)
+static void print_dead_letters(const struct cli *cli, const void *message)
 {
-    const Events__V1__ListDeadLettersReply *reply =
-        (const Events__V1__ListDeadLettersReply *)message;
+    const Events__V1__ListDeadLettersReply *reply = message;
 
     for (size_t i = 0; i < reply->n_letters; i++)
         print_dead_letter(cli->out, reply->letters[i]);
@@ -307,7 +306,7 @@ struct outcome command_events_dead(struct cli *cli)
     return remote_show(cli, &LIST_DEAD_LETTERS, &request.base, print_dead_letters);
 }
 
-static void print_resent(const struct cli *cli, const ProtobufCMessage *message)
+static void print_resent(const struct cli *cli, const void *message)
 {
     int64_t count = ((const Events__V1__ResendDeadLettersReply *)message)->count;
 

@@ -370,13 +370,11 @@ static bool has_answers(const struct timeline *t)
 
 static struct outcome take_answers(struct timeline *t, const struct question *q)
 {
-    const Payment__V1__ListProviderChargesReply *provider =
-        (const Payment__V1__ListProviderChargesReply *)q[ASKED_PROVIDER].reply;
+    const Payment__V1__ListProviderChargesReply *provider = q[ASKED_PROVIDER].reply;
 
-    t->checkout = (const Orders__V1__GetCheckoutReply *)q[ASKED_CHECKOUT].reply;
-    t->reservation =
-        (const Inventory__V1__GetReservationReply *)q[ASKED_RESERVATION].reply;
-    t->charge = (const Payment__V1__GetChargeReply *)q[ASKED_CHARGE].reply;
+    t->checkout = q[ASKED_CHECKOUT].reply;
+    t->reservation = q[ASKED_RESERVATION].reply;
+    t->charge = q[ASKED_CHARGE].reply;
     if (provider != NULL && provider->n_charges > 0)
         t->provider = provider->charges[0];
     t->orders_missing = question_missing(&q[ASKED_CHECKOUT]);

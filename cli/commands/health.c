@@ -55,8 +55,7 @@ static const char *state_name(Rpc__V1__HealthCheckReply__Status status)
 /* The rows of what a server answered, one after another; false when there is no i-th. */
 static bool health_row(const struct question *check, size_t i, struct row *out)
 {
-    const Rpc__V1__HealthCheckReply *reply =
-        (const Rpc__V1__HealthCheckReply *)check->reply;
+    const Rpc__V1__HealthCheckReply *reply = check->reply;
 
     if (reply == NULL) {
         *out = (struct row){check->place->name, NULL, "UNREACHABLE",
@@ -430,7 +429,7 @@ static void take_metric(struct look *look, struct sample *sample,
 static void read_server(const struct question *q, struct look *look,
                         struct sample *sample)
 {
-    const Rpc__V1__ReadMetricsReply *reply = (const Rpc__V1__ReadMetricsReply *)q->reply;
+    const Rpc__V1__ReadMetricsReply *reply = q->reply;
 
     *sample = (struct sample){.count = 0};
     if (reply == NULL) {

@@ -106,8 +106,8 @@ void help_group(FILE *out, const char *group)
     help_options(out, "Options of every command", OPTIONS_GLOBAL);
     fprintf(out,
             "\nEach command has more: checkoutctl COMMAND --help\n"
-            "Exit status: 0 done, 2 wrong usage, 64 + gRPC status when a call failed, "
-            "1 other failures.\n");
+            "Exit status: 0 done, 2 wrong usage, 64 + gRPC status when a call failed, 1 "
+            "other failures.\n");
 }
 
 /* ---- completion --------------------------------------------------------------------- */
@@ -315,9 +315,8 @@ struct outcome command_completion(struct cli *cli)
 
     if (!zsh && strcmp(cli->words[0], "bash") != 0)
         return misused(
-            err_make(ERR_INVALID_ARGUMENT,
-                     "there is no completion for \"%.40s\", only for bash and zsh",
-                     cli->words[0]));
+            invalid("there is no completion for \"%.40s\", only for bash and zsh",
+                    cli->words[0]));
     struct outcome end = catalogue_open(cli, &catalogue);
     if (end.status != 0)
         return end;

@@ -99,10 +99,8 @@ static struct err check_private(const char *path)
     struct stat status;
 
     if (stat(path, &status) == 0 && (status.st_mode & 077) != 0)
-        return err_make(
-            ERR_INVALID_ARGUMENT,
-            "%s holds a private key and others may read it; run: chmod 600 %s", path,
-            path);
+        return invalid("%s holds a private key and others may read it; run: chmod 600 %s",
+                       path, path);
     return ERR_NONE;
 }
 
@@ -120,9 +118,8 @@ struct err issuer_read(const char *path, struct issuer *out)
     if (!failed(e)) {
         json_t *jwk = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
         if (!key_of(jwk, out))
-            e = err_make(ERR_INVALID_ARGUMENT,
-                         "%s is not the JWK of an Ed25519 key pair (kty OKP, crv, x, d)",
-                         path);
+            e = invalid("%s is not the JWK of an Ed25519 key pair (kty OKP, crv, x, d)",
+                        path);
         json_decref(jwk);
         sodium_memzero(text, size);
     }
@@ -226,11 +223,9 @@ struct outcome command_key_allow(struct cli *cli)
     if (!base64_decode(text, strlen(text), sodium_base64_VARIANT_ORIGINAL, public_key,
                        sizeof public_key, &size) ||
         size != sizeof public_key)
-        return misused(
-            err_make(ERR_INVALID_ARGUMENT,
-                     "\"%s\" is not a public key; give the base64 that key new "
-                     "printed",
-                     text));
+        return misused(invalid("\"%s\" is not a public key; give the base64 that key new "
+                               "printed",
+                               text));
     return local(peers_allow(cli->words[0], cli->words[1], public_key, methods));
 }
 
@@ -277,10 +272,9 @@ struct outcome command_token(struct cli *cli)
 
     if (!uuid_valid(cli->options[OPT_USER]))
         return misused(
-            err_make(ERR_INVALID_ARGUMENT,
-                     "--user is \"%s\"; it must be a UUID in small letters, such as "
-                     "6f1f64a0-9d3b-4c56-8a34-1f0e6f6f2a11",
-                     cli->options[OPT_USER]));
+            invalid("--user is \"%s\"; it must be a UUID in small letters, such as "
+                    "6f1f64a0-9d3b-4c56-8a34-1f0e6f6f2a11",
+                    cli->options[OPT_USER]));
     struct err e = cli_option(cli, OPT_TTL, 1, TOKEN_TTL_MAX, &ttl);
     if (failed(e))
         return misused(e);

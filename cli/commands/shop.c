@@ -41,7 +41,7 @@ static void print_order_line(FILE *out, const Orders__V1__OrderLine *line,
     fputc('\n', out);
 }
 
-static void print_order(const struct cli *cli, const ProtobufCMessage *message)
+static void print_order(const struct cli *cli, const void *message)
 {
     FILE *out = cli->out;
     const Orders__V1__Order *order = ((const Orders__V1__GetOrderReply *)message)->order;
@@ -72,10 +72,9 @@ struct outcome command_orders_show(struct cli *cli)
     return find_and_show(cli, &GET_ORDER, &request.base, &request.order_id, print_order);
 }
 
-static void print_orders(const struct cli *cli, const ProtobufCMessage *message)
+static void print_orders(const struct cli *cli, const void *message)
 {
-    const Orders__V1__ListOrdersReply *reply =
-        (const Orders__V1__ListOrdersReply *)message;
+    const Orders__V1__ListOrdersReply *reply = message;
     char time[TIME_SIZE], total[MONEY_SIZE];
 
     fprintf(cli->out, "%-26s %-23s %16s  %s\n", "order", "placed", "total", "cart");
@@ -143,10 +142,9 @@ static const char *lease_text(const Orders__V1__Checkout *c, char out[TIME_SIZE]
     return out;
 }
 
-static void print_checkouts(const struct cli *cli, const ProtobufCMessage *message)
+static void print_checkouts(const struct cli *cli, const void *message)
 {
-    const Orders__V1__ListCheckoutsReply *reply =
-        (const Orders__V1__ListCheckoutsReply *)message;
+    const Orders__V1__ListCheckoutsReply *reply = message;
     char time[TIME_SIZE], lease[TIME_SIZE];
 
     fprintf(cli->out, "%-26s %-10s %-23s %5s %-14s %s\n", "order", "state", "claimed",
@@ -178,10 +176,9 @@ struct outcome command_checkouts_list(struct cli *cli)
     return remote_show(cli, &LIST_CHECKOUTS, &request.base, print_checkouts);
 }
 
-static void print_checkout(const struct cli *cli, const ProtobufCMessage *message)
+static void print_checkout(const struct cli *cli, const void *message)
 {
-    const Orders__V1__GetCheckoutReply *reply =
-        (const Orders__V1__GetCheckoutReply *)message;
+    const Orders__V1__GetCheckoutReply *reply = message;
     const Orders__V1__Checkout *c = reply->checkout;
     char text[MONEY_SIZE];
     FILE *out = cli->out;
@@ -235,10 +232,9 @@ struct outcome command_checkouts_retry(struct cli *cli)
 
 /* ---- reservations ---------------------------------------------------------------- */
 
-static void print_reservations(const struct cli *cli, const ProtobufCMessage *message)
+static void print_reservations(const struct cli *cli, const void *message)
 {
-    const Inventory__V1__ListReservationsReply *reply =
-        (const Inventory__V1__ListReservationsReply *)message;
+    const Inventory__V1__ListReservationsReply *reply = message;
     char time[TIME_SIZE], total[MONEY_SIZE];
 
     fprintf(cli->out, "%-26s %-10s %-23s %16s\n", "reservation", "state", "made",
@@ -277,10 +273,9 @@ static void print_reserved(FILE *out, const Inventory__V1__PricedLine *line,
     fputc('\n', out);
 }
 
-static void print_reservation(const struct cli *cli, const ProtobufCMessage *message)
+static void print_reservation(const struct cli *cli, const void *message)
 {
-    const Inventory__V1__GetReservationReply *r =
-        (const Inventory__V1__GetReservationReply *)message;
+    const Inventory__V1__GetReservationReply *r = message;
     char price[MONEY_SIZE];
     FILE *out = cli->out;
 
@@ -306,10 +301,9 @@ struct outcome command_reservations_show(struct cli *cli)
 
 /* ---- charges ----------------------------------------------------------------------- */
 
-static void print_charges(const struct cli *cli, const ProtobufCMessage *message)
+static void print_charges(const struct cli *cli, const void *message)
 {
-    const Payment__V1__ListChargesReply *reply =
-        (const Payment__V1__ListChargesReply *)message;
+    const Payment__V1__ListChargesReply *reply = message;
     char time[TIME_SIZE], amount[MONEY_SIZE], back[MONEY_SIZE];
 
     fprintf(cli->out, "%-26s %-10s %-23s %16s %16s\n", "charge", "state", "made",
@@ -339,9 +333,9 @@ struct outcome command_charges_list(struct cli *cli)
     return remote_show(cli, &LIST_CHARGES, &request.base, print_charges);
 }
 
-static void print_charge(const struct cli *cli, const ProtobufCMessage *message)
+static void print_charge(const struct cli *cli, const void *message)
 {
-    const Payment__V1__GetChargeReply *c = (const Payment__V1__GetChargeReply *)message;
+    const Payment__V1__GetChargeReply *c = message;
     char amount[MONEY_SIZE];
     FILE *out = cli->out;
 
@@ -366,9 +360,9 @@ struct outcome command_charges_show(struct cli *cli)
                          print_charge);
 }
 
-static void print_refunded(const struct cli *cli, const ProtobufCMessage *message)
+static void print_refunded(const struct cli *cli, const void *message)
 {
-    const Payment__V1__RefundReply *reply = (const Payment__V1__RefundReply *)message;
+    const Payment__V1__RefundReply *reply = message;
 
     if (reply->refunded_cents == 0)
         fprintf(cli->out, "Nothing had been charged; now it cannot be any more.\n");
@@ -388,11 +382,10 @@ struct outcome command_refund(struct cli *cli)
 
 /* ---- stock and products ---- */
 
-static void print_stock(const struct cli *cli, const ProtobufCMessage *message)
+static void print_stock(const struct cli *cli, const void *message)
 {
     FILE *out = cli->out;
-    const Inventory__V1__GetStockReply *stock =
-        (const Inventory__V1__GetStockReply *)message;
+    const Inventory__V1__GetStockReply *stock = message;
 
     fprintf(out,
             "%s: %" PRId64 " available, %" PRId64 " held, %" PRId64 " sold, of %" PRId64
@@ -400,19 +393,17 @@ static void print_stock(const struct cli *cli, const ProtobufCMessage *message)
             stock->sku, stock->available, stock->held, stock->sold, stock->received);
 }
 
-static void print_adjusted(const struct cli *cli, const ProtobufCMessage *message)
+static void print_adjusted(const struct cli *cli, const void *message)
 {
     FILE *out = cli->out;
-    const Inventory__V1__AdjustStockReply *reply =
-        (const Inventory__V1__AdjustStockReply *)message;
+    const Inventory__V1__AdjustStockReply *reply = message;
 
     fprintf(out, "%" PRId64 " available\n", reply->available);
 }
 
-static void print_products(const struct cli *cli, const ProtobufCMessage *message)
+static void print_products(const struct cli *cli, const void *message)
 {
-    const Inventory__V1__ListProductsReply *reply =
-        (const Inventory__V1__ListProductsReply *)message;
+    const Inventory__V1__ListProductsReply *reply = message;
     char price[MONEY_SIZE];
 
     fprintf(cli->out, "%-24s %10s %16s  %s\n", "sku", "available", "price", "title");
@@ -438,8 +429,7 @@ static struct err split_skus(struct cli *cli, Inventory__V1__ListProductsRequest
         return err_memory();
     for (char *next = given == NULL ? NULL : text; next != NULL;) {
         if (request->n_skus == SKUS_MAX)
-            return err_make(ERR_INVALID_ARGUMENT, "--sku takes %d SKUs at most",
-                            SKUS_MAX);
+            return invalid("--sku takes %d SKUs at most", SKUS_MAX);
         request->skus[request->n_skus++] = strsep(&next, ",");
     }
     return ERR_NONE;

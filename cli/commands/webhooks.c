@@ -30,9 +30,8 @@ static struct err find_folder(const struct cli *cli, const char **out)
     *out = dir != NULL ? dir : cli->settings.webhook_dir;
     struct err e = cli_need(*out, "webhook_dir");
     if (!failed(e) && cli->word_count > 0 && !name_valid(cli->words[0]))
-        e = err_make(ERR_INVALID_ARGUMENT,
-                     "\"%s\" is no endpoint's name: letters, digits, - and _.",
-                     cli->words[0]);
+        e = invalid("\"%s\" is no endpoint's name: letters, digits, - and _.",
+                    cli->words[0]);
     return e;
 }
 
@@ -60,7 +59,7 @@ each_endpoint(const struct cli *cli, const char *folder, const char *suffix,
     if (status == GLOB_NOMATCH)
         return e;
     if (status != 0)
-        return err_make(ERR_INVALID_ARGUMENT, "%s cannot be read.", pattern);
+        return invalid("%s cannot be read.", pattern);
     for (size_t i = 0; i < found.gl_pathc && !failed(e); i++) {
         const char *name = strrchr(found.gl_pathv[i], '/') + 1;
         const char *endpoint = arena_printf(
@@ -77,8 +76,7 @@ static struct err read_json(const char *path, json_t **out)
     FILE *file = fopen(path, "r");
 
     if (file == NULL)
-        return err_make(ERR_INVALID_ARGUMENT, "%s cannot be read: %s.", path,
-                        strerror(errno));
+        return invalid("%s cannot be read: %s.", path, strerror(errno));
     struct err e = json_parse_file(file, out);
     fclose(file);
     return e;
@@ -159,8 +157,7 @@ static struct err read_list(struct listing *l, const char *path)
 
     if (file == NULL)
         return errno == ENOENT ? ERR_NONE
-                               : err_make(ERR_INVALID_ARGUMENT, "%s cannot be read: %s.",
-                                          path, strerror(errno));
+                               : invalid("%s cannot be read: %s.", path, strerror(errno));
     while ((size = getline(&line, &room, file)) > 0)
         take_line(l, line, (size_t)size);
     free(line);
@@ -256,7 +253,7 @@ static struct err write_ids(const struct cli *cli, const char *dead, char *out,
                             cli->words[i]);
         used += (size_t)snprintf(out + used, size - used, "%s\n", cli->words[i]);
         if (used >= size)
-            return err_make(ERR_INVALID_ARGUMENT, "These are too many.");
+            return invalid("These are too many.");
     }
     if (used == 0)
         snprintf(out, size, "*\n");
@@ -338,8 +335,7 @@ static struct err find_sender(const char *path, pid_t *out)
     *out = 0;
     if (fd < 0)
         return errno == ENOENT ? ERR_NONE
-                               : err_make(ERR_INVALID_ARGUMENT, "%s cannot be read: %s.",
-                                          path, strerror(errno));
+                               : invalid("%s cannot be read: %s.", path, strerror(errno));
     bool works = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
     if (works && read(fd, text, sizeof text - 1) > 0)
         *out = (pid_t)strtol(text, NULL, 10);
@@ -367,8 +363,8 @@ struct outcome command_webhooks_reload(struct cli *cli)
     if (failed(e))
         return local(e);
     fprintf(cli->out,
-            "The sender, process %ld, reads its endpoints anew; its log says how "
-            "that went.\n",
+            "The sender, process %ld, reads its endpoints anew; its log says how that "
+            "went.\n",
             (long)sender);
     return done();
 }

@@ -81,14 +81,12 @@ static void take(const struct question *q, struct matches *matches, char *before
     if (q->reply == NULL) {
         next = "";
     } else if (q->method == &LIST_CHARGES) {
-        const Payment__V1__ListChargesReply *r =
-            (const Payment__V1__ListChargesReply *)q->reply;
+        const Payment__V1__ListChargesReply *r = q->reply;
         for (size_t i = 0; i < r->n_charges; i++)
             add(matches, r->charges[i]->charge_id);
         next = r->next_before_id;
     } else {
-        const Orders__V1__ListCheckoutsReply *r =
-            (const Orders__V1__ListCheckoutsReply *)q->reply;
+        const Orders__V1__ListCheckoutsReply *r = q->reply;
         for (size_t i = 0; i < r->n_checkouts; i++)
             add(matches, r->checkouts[i]->order_id);
         next = r->next_before_id;
@@ -296,10 +294,9 @@ static struct err read_time(const struct cli *cli, enum option option, int64_t *
         return ERR_NONE;
     if ((read_ago(text, out) || read_date(text, out)) && *out > 0 && *out < ULID_MS_END)
         return ERR_NONE;
-    return err_make(
-        ERR_INVALID_ARGUMENT,
-        "--%s is \"%.60s\"; write how long ago, such as 30m, 2h or 3d, or a time "
-        "of UTC such as 2026-01-31 or 2026-01-31T12:00:00Z",
+    return invalid(
+        "--%s is \"%.60s\"; write how long ago, such as 30m, 2h or 3d, or a time of UTC "
+        "such as 2026-01-31 or 2026-01-31T12:00:00Z",
         OPTIONS[option].name, text);
 }
 
@@ -331,8 +328,7 @@ static struct err read_state(const struct cli *cli, const ProtobufCEnumDescripto
             return ERR_NONE;
         }
     name_all(type, names, sizeof names);
-    return err_make(ERR_INVALID_ARGUMENT, "--status is \"%.40s\"; it must be one of %s",
-                    text, names);
+    return invalid("--status is \"%.40s\"; it must be one of %s", text, names);
 }
 
 struct err filters_read(const struct cli *cli, const ProtobufCEnumDescriptor *states,

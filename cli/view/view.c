@@ -426,8 +426,7 @@ static void describe_finished(const struct view *v, char out[FINDING_SIZE])
     else
         snprintf(out, FINDING_SIZE,
                  "The checkout is %s; its lease ran out %" PRId64
-                 " ms ago and nobody took it "
-                 "over.",
+                 " ms ago and nobody took it over.",
                  checkout_state_text(c->state), -c->lease_left_ms);
 }
 

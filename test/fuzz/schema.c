@@ -8,7 +8,6 @@
  */
 #include "cli/schema/schema.h"
 #include "cli/schema/json.h"
-#include "cli/schema/json.h"
 #include "fuzz/fuzz.h"
 
 enum { ARENA_MAX = 16 << 20 };

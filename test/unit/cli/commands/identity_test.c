@@ -1,4 +1,4 @@
-/* issuer_test.c - the development issuer's files and tokens. */
+/* identity_test.c - the development issuer's files and tokens. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
