@@ -12,7 +12,7 @@
 #include "cli/schema/suggest.h"
 #include "cli/settings.h"
 
-/* ---- the command line, parsed into words, options and headers ---- */
+/* ---- the command line, parsed into words, options and headers ---------------------- */
 
 static int find_option(const char *name, size_t length)
 {
@@ -138,7 +138,7 @@ static struct err take_arguments(struct cli *cli, int argc, char **argv)
 
 enum { ARENA_MAX = 32 << 20 }; /* bytes: types, a request, its JSON, and a reply */
 
-/* ---- finding the command ---- */
+/* ---- finding the command ----------------------------------------------------------- */
 
 /* How many of the words make the command's path; 0 when they do not. */
 static int match(const struct command *command, const struct cli *cli)
@@ -269,7 +269,7 @@ struct err cli_need(const char *value, const char *setting)
                     setting);
 }
 
-/* ---- running ---- */
+/* ---- running ----------------------------------------------------------------------- */
 
 static bool says_yes(void)
 {

@@ -1,10 +1,11 @@
 /*
  * cli.h - what every command of checkoutctl is given, and what it gives back.
  *
- * The options (OPTION_TABLE) and the commands (commands/commands.c) are tables: help, shell
- * completion and the man page are made from them.  cli.c parses the command line, finds the row,
- * checks words and options against it, reads the settings if the row asks for them, runs
- * its function, and is the one place that writes an error and chooses the exit status.
+ * The options (OPTION_TABLE) and the commands (commands/commands.c) are tables: help,
+ * shell completion and the man page are made from them.  cli.c parses the command
+ * line, finds the row, checks words and options against it, reads the settings if the
+ * row asks for them, runs its function, and is the one place that writes an error and
+ * chooses the exit status.
  */
 #pragma once
 
@@ -28,7 +29,7 @@ enum { CLI_WORDS_MAX = 8, CLI_HEADERS_MAX = 16 };
     X(YES, "yes", 'y', NULL, "change a production stack without being asked") \
     X(MAX_TIME, "max-time", 0, "SECONDS", "how long a call may take [10]") \
     X(CONNECT_TIMEOUT, "connect-timeout", 0, "SECONDS", \
-      "how long until the server must have answered at all") \
+      "how long to wait for the server's first answer") \
     X(HEADER, "header", 'H', "NAME:VALUE", \
       "metadata, traceparent or tracestate; may be repeated") \
     X(VERBOSE, "verbose", 'v', NULL, \
@@ -42,15 +43,16 @@ enum { CLI_WORDS_MAX = 8, CLI_HEADERS_MAX = 16 };
     X(KEY, "key", 0, "FILE", "our own key, instead of key_file") \
     X(TLS_CERT, "tls-cert", 0, "FILE", "for tls+tcp: our certificate, PEM") \
     X(TLS_KEY, "tls-key", 0, "FILE", "for tls+tcp: its key, PEM, mode 0600") \
-    X(TLS_CA, "tls-ca", 0, "FILE", "for tls+tcp: who may have signed the server's, PEM") \
+    X(TLS_CA, "tls-ca", 0, "FILE", \
+      "for tls+tcp: the CAs that may sign the server's, PEM") \
     X(REFLECT, "reflect", 0, NULL, \
-      "ask the server for its types; --url does so by itself") \
+      "ask the server for its types; implied by --url") \
     X(PROTOSET, "protoset", 0, "FILE", "types from protoc --descriptor_set_out") \
     X(TEMPLATE, "template", 0, NULL, "print an example request, call nothing") \
     X(WATCH, "watch", 0, NULL, "go on, and print what changes") \
     X(INTERVAL, "interval", 0, "SECONDS", "time between two looks [1]") \
     X(TIMES, "count", 0, "N", "how many times") \
-    X(CONCURRENCY, "concurrency", 0, "N", "calls under way at once, 1 to 256 [8]") \
+    X(CONCURRENCY, "concurrency", 0, "N", "calls in flight at once, 1 to 256 [8]") \
     X(SECONDS, "seconds", 0, "N", "for how long, 1 to 3600 [5]") \
     X(DIR, "dir", 0, "DIR", "the folder, instead of the settings'") \
     X(ROLES, "roles", 0, "FILE", \
@@ -60,7 +62,7 @@ enum { CLI_WORDS_MAX = 8, CLI_HEADERS_MAX = 16 };
     X(USER, "user", 0, "UUID", "the user") \
     X(IDEMPOTENCY_KEY, "idempotency-key", 0, "KEY", \
       "only what was placed under this key of the user's") \
-    X(TTL, "ttl", 0, "SECONDS", "how long it is good for [3600]") \
+    X(TTL, "ttl", 0, "SECONDS", "how long it is valid [3600]") \
     X(ISSUER, "issuer", 0, "TEXT", "iss, instead of jwt_issuer") \
     X(AUDIENCE, "audience", 0, "TEXT", "aud, instead of jwt_audience") \
     X(OUT, "out", 0, "FILE", "the private key's file, made with mode 0600") \
@@ -71,7 +73,8 @@ enum { CLI_WORDS_MAX = 8, CLI_HEADERS_MAX = 16 };
     X(TITLE, "title", 0, "TEXT", "what shoppers read") \
     X(PRICE, "price", 0, "CENTS", "in minor units") \
     X(CURRENCY, "currency", 0, "CODE", "ISO 4217, three capitals") \
-    X(GRACE, "grace", 0, "MS", "how long a suspect is left alone [5000]") \
+    X(GRACE, "grace", 0, "MS", \
+      "how long to wait before looking at a suspect again [5000]") \
     X(LIMIT, "limit", 0, "N", "how many at most [100]") \
     X(AFTER, "after", 0, "ID", "begin after this one") \
     X(UNFINISHED, "unfinished", 0, NULL, "only those running or aborting") \
@@ -205,7 +208,8 @@ extern const size_t CHAPTERS_COUNT;
 extern const struct command COMMANDS[];
 extern const size_t COMMANDS_COUNT;
 
-/* Help (commands/help.c): of one command, or of all whose path begins with the word `group`. */
+/* Help (commands/help.c): of one command, or of all whose path begins with the word
+ * `group`. */
 void help_command(FILE *out, const struct command *command);
 void help_group(FILE *out, const char *group);
 

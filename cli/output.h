@@ -39,8 +39,8 @@ struct err output_message(const struct cli *cli, const ProtobufCMessage *message
 /* Text from elsewhere, control characters replaced by '?'. */
 void output_text(FILE *out, const char *text);
 
-/* "  NAME  TEXT" on a line, the name in `width` columns; nothing for an empty text, or for a
- * time of 0. */
+/* "  NAME  TEXT" on a line, the name in `width` columns; nothing for an empty text, or
+ * for a time of 0. */
 void output_field(FILE *out, int width, const char *name, const char *text);
 void output_time(FILE *out, int width, const char *name, int64_t unix_ms);
 

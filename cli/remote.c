@@ -35,7 +35,7 @@ const size_t PLACES_ALL = sizeof PLACES / sizeof *PLACES;
 
 static const struct place ELSEWHERE = {.name = "server"};
 
-/* ---- where ------------------------------------------------------------------------ */
+/* ---- where ------------------------------------------------------------------------- */
 
 const struct place *place_find(const char *name)
 {
@@ -87,7 +87,7 @@ const char *place_addresses(const struct cli *cli, const struct place *place)
 METHODS(X)
 #undef X
 
-/* ---- a connection ----------------------------------------------------------------- */
+/* ---- a connection ------------------------------------------------------------------ */
 
 enum { GRACE_MS = 1000, CALLS_MAX = 256, HANDSHAKE_MS = 50 };
 
@@ -196,7 +196,7 @@ struct outcome remote_open(const struct cli *cli, const struct place *place,
 }
 
 /*
- * nng 1.5.2 can wait for ever when a socket is closed in the middle of its handshake
+ * nng 1.5.2 can wait forever when a socket is closed in the middle of its handshake
  * (https://github.com/nanomsg/nng/issues/1543): measured, with --max-time 0.001, once in
  * 20 calls.  So a connection given up at once is left alone until its handshake is over.
  */
@@ -287,9 +287,9 @@ struct outcome remote_wait(struct pending_call *call, const ProtobufCMessage **r
     return remote(call->error);
 }
 
-/* ---- one call --------------------------------------------------------------------- */
+/* ---- one call ---------------------------------------------------------------------- */
 
-/* Any answer that came from the server will do: nng dials by itself and reports nothing. */
+/* Any answer of the server proves that it is connected, which nng does not report. */
 struct outcome remote_connect(const struct cli *cli, struct remote *server)
 {
     Rpc__V1__HealthCheckRequest request = RPC__V1__HEALTH_CHECK_REQUEST__INIT;
@@ -373,7 +373,7 @@ struct outcome remote_say(const struct cli *cli, const struct method *method,
     return end;
 }
 
-/* ---- several services at once ----------------------------------------------------- */
+/* ---- several services at once ------------------------------------------------------ */
 
 enum { QUESTION_MEMORY_MAX = 32 << 20 };
 

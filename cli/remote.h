@@ -3,7 +3,7 @@
  *
  *      one call             remote_call, remote_show, remote_say
  *      many on a connection remote_open --> remote_start --> remote_wait ... remote_close
- *      several services     several_ask --> each has a reply, or the reason for having none
+ *      several services     several_ask --> each has a reply, or the reason for none
  *
  * Nothing here waits without a bound: the RPC channel promises an answer by the deadline;
  * if it breaks that promise, the connection is closed, which ends the call.
@@ -16,7 +16,7 @@
 
 #include "cli/cli.h"
 
-/* ---- where ------------------------------------------------------------------------ */
+/* ---- where ------------------------------------------------------------------------- */
 
 enum { PLACE_SERVICES_MAX = 2 };
 
@@ -47,7 +47,7 @@ struct err place_asked(const struct cli *cli, const struct place **out)
 /* Its addresses, as nng URLs: --url, or the place's setting. */
 const char *place_addresses(const struct cli *cli, const struct place *place);
 
-/* ---- what ------------------------------------------------------------------------- */
+/* ---- what -------------------------------------------------------------------------- */
 
 struct method {
     const char *place; /* the program that serves it; NULL: every one, or not known */
@@ -56,7 +56,8 @@ struct method {
 };
 
 /* clang-format off */
-/* The methods that commands call: constant, place, and package, service, method, reply. */
+/* The methods that commands call: constant, place, and package, service, method,
+ * reply. */
 #define METHODS(X) \
     X(GET_ORDER, "orchestrator", orders, Orders, GetOrder, get_order) \
     X(LIST_ORDERS, "orchestrator", orders, Orders, ListOrders, list_orders) \
@@ -66,13 +67,18 @@ struct method {
     X(READ_EVENTS, "orchestrator", events, Events, Read, read) \
     X(REPLAY_EVENTS, "orchestrator", events, Events, Replay, replay) \
     X(GET_LAG, "orchestrator", events, Events, GetLag, get_lag) \
-    X(LIST_DEAD_LETTERS, "orchestrator", events, Events, ListDeadLetters, list_dead_letters) \
-    X(RESEND_DEAD_LETTERS, "orchestrator", events, Events, ResendDeadLetters, resend_dead_letters) \
-    X(DROP_DEAD_LETTER, "orchestrator", events, Events, DropDeadLetter, drop_dead_letter) \
+    X(LIST_DEAD_LETTERS, "orchestrator", events, Events, ListDeadLetters, \
+      list_dead_letters) \
+    X(RESEND_DEAD_LETTERS, "orchestrator", events, Events, ResendDeadLetters, \
+      resend_dead_letters) \
+    X(DROP_DEAD_LETTER, "orchestrator", events, Events, DropDeadLetter, \
+      drop_dead_letter) \
     X(RESET_CURSOR, "orchestrator", events, Events, ResetCursor, reset_cursor) \
     X(DELETE_CURSOR, "orchestrator", events, Events, DeleteCursor, delete_cursor) \
-    X(GET_RESERVATION, "inventory", inventory, Inventory, GetReservation, get_reservation) \
-    X(LIST_RESERVATIONS, "inventory", inventory, Inventory, ListReservations, list_reservations) \
+    X(GET_RESERVATION, "inventory", inventory, Inventory, GetReservation, \
+      get_reservation) \
+    X(LIST_RESERVATIONS, "inventory", inventory, Inventory, ListReservations, \
+      list_reservations) \
     X(GET_STOCK, "inventory", inventory, Inventory, GetStock, get_stock) \
     X(LIST_STOCK, "inventory", inventory, Inventory, ListStock, list_stock) \
     X(ADJUST_STOCK, "inventory", inventory, Inventory, AdjustStock, adjust_stock) \
@@ -80,7 +86,8 @@ struct method {
     X(PUT_PRODUCT, "inventory", inventory, Inventory, PutProduct, put_product) \
     X(GET_CHARGE, "payment", payment, Payment, GetCharge, get_charge) \
     X(LIST_CHARGES, "payment", payment, Payment, ListCharges, list_charges) \
-    X(LIST_PROVIDER_CHARGES, "payment", payment, Payment, ListProviderCharges, list_provider_charges) \
+    X(LIST_PROVIDER_CHARGES, "payment", payment, Payment, ListProviderCharges, \
+      list_provider_charges) \
     X(REFUND, "payment", payment, Payment, Refund, refund) \
     X(CHECK_HEALTH, NULL, rpc, Health, Check, health_check) \
     X(READ_METRICS, NULL, rpc, Metrics, Read, read_metrics) \
@@ -97,13 +104,14 @@ static inline char *borrow(const char *word)
     return (char *)(uintptr_t)(word != NULL ? word : "");
 }
 
-/* ---- one call --------------------------------------------------------------------- */
+/* ---- one call ---------------------------------------------------------------------- */
 
 /*
- * Calls a method at `place` (NULL: the method's own) and waits, at most cli->max_time_ms.
- * The reply, and an error's subject, live in cli->arena.  Failures of settings and keys are
- * local outcomes, all others carry their gRPC status.  With --connect-timeout or -v a
- * health check goes first; -v says on cli->err what happened and how long it took.
+ * Calls a method at `place` (NULL: the method's own) and waits, at most
+ * cli->max_time_ms. The reply, and an error's subject, live in cli->arena.  Failures
+ * of settings and keys are local outcomes, all others carry their gRPC status.  With
+ * --connect-timeout or -v a health check goes first; -v says on cli->err what happened
+ * and how long it took.
  */
 struct outcome remote_call(const struct cli *cli, const struct place *place,
                            const struct method *method, const ProtobufCMessage *request,
@@ -123,7 +131,7 @@ struct outcome remote_say(const struct cli *cli, const struct method *method,
                           const ProtobufCMessage *request, const char *format, ...)
     __attribute__((warn_unused_result, format(printf, 4, 5)));
 
-/* ---- a connection ----------------------------------------------------------------- */
+/* ---- a connection ------------------------------------------------------------------ */
 
 struct remote; /* a connection to one service, for many calls, several at once */
 
@@ -159,7 +167,7 @@ void remote_start(struct remote *server, struct pending_call *call,
 struct outcome remote_wait(struct pending_call *call, const ProtobufCMessage **reply)
     __attribute__((warn_unused_result));
 
-/* ---- several services at once ----------------------------------------------------- */
+/* ---- several services at once ------------------------------------------------------ */
 
 /*
  * So that one that is down or hangs takes nothing away from what the others know.  A
@@ -184,12 +192,13 @@ struct question {
     bool started;
 };
 
-/* The deadline of a command that begins now, of any number of rounds: after --max-time, or
- * SEVERAL_MS. */
+/* The deadline of a command that begins now, of any number of rounds: after
+ * --max-time, or SEVERAL_MS. */
 int64_t several_deadline(const struct cli *cli);
 
-/* A round's share of the time until then, as its questions' timeout_ms: all of it, or half
- * if another round may follow, so that a service that hangs leaves time for the others. */
+/* A round's share of the time until then, as its questions' timeout_ms: all of it, or
+ * half if another round may follow, so that a service that hangs leaves time for the
+ * others. */
 int64_t several_share(int64_t deadline_ms, bool last);
 
 /* Asks all of them and waits until each has ended.  Free with several_close. */

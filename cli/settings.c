@@ -10,7 +10,7 @@
 
 #include "cli/files.h"
 
-/* ---- profiles --------------------------------------------------------------------- */
+/* ---- profiles ---------------------------------------------------------------------- */
 
 enum { FILE_MAX = 1 << 16, NAMES_MAX = 200 };
 
@@ -27,7 +27,7 @@ static const char *profiles_path(struct arena *arena)
                         home != NULL ? home : "");
 }
 
-/* One that cannot be seen for another reason is not missing: reading it tells why. */
+/* Not missing if it cannot be seen for another reason: reading it reports that. */
 static bool is_missing(const char *path)
 {
     return access(path, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR);
@@ -184,7 +184,7 @@ static struct err profile_read(const char *name, struct arena *arena, struct pro
                    search.used > 0 ? "there are: " : "it has none", search.names);
 }
 
-/* ---- the settings ----------------------------------------------------------------- */
+/* ---- the settings ------------------------------------------------------------------ */
 
 #define TEXT(field, type, help)                                                          \
     {                                                                                    \

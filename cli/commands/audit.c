@@ -1,24 +1,26 @@
 /*
- * audit.c - checkoutctl audit: do all the books agree?  On a live system, by reading alone.
+ * audit.c - checkoutctl audit: do all the books agree?  On a live system, by reading
+ * alone.
  *
  *      four books, merged by id --> rules --> fine: counted
  *                                        \--> suspect --> [grace] --> looked at again
  *                                                        --> still so: a violation
  *
- * The books are read at different times, so one difference proves nothing.  A suspect is
- * therefore looked at again by itself after the grace: its checkout, then its reservation,
- * its charge and the provider's entry, then its checkout again.  If the checkout did not
- * change meanwhile and is final, what was read in between is final too, and the difference
- * is real.  The same holds for a checkout that is unfinished and past its lease by more than
- * the grace.  A checkout in progress is counted as under way and not judged, nor is an entry
- * without checkout that is younger than a lease.
+ * The books are read at different times, so one difference proves nothing.  A suspect
+ * is therefore looked at again by itself after the grace: its checkout, then its
+ * reservation, its charge and the provider's entry, then its checkout again.  If the
+ * checkout did not change meanwhile and is final, what was read in between is final
+ * too, and the difference is real.  The same holds for a checkout that is unfinished
+ * and past its lease by more than the grace.  A checkout in progress is counted as
+ * under way and not judged, nor is an entry without checkout that is younger than a
+ * lease.
  *
  * Stock is judged as it is read: a product's figures, and what they are computed from,
  * are of one snapshot.
  *
- * A service that does not answer at the start is left out, with every check that needs it;
- * if one stops answering later, what was found until then is printed.  Either way the exit
- * status is not 0.
+ * A service that does not answer at the start is left out, with every check that needs
+ * it; if one stops answering later, what was found until then is printed.  Either way
+ * the exit status is not 0.
  *
  * Memory is bounded: two pages a book, SUSPECTS_MAX ids, FINDINGS_LISTED_MAX violations.
  */
@@ -37,7 +39,7 @@
 #include "proto/events.pb-c.h"
 #include "proto/rpc.pb-c.h"
 
-/* ---- findings ----------------------------------------------------------------------- */
+/* ---- findings ---------------------------------------------------------------------- */
 
 enum { FINDINGS_LISTED_MAX = 1000 }; /* more are counted, not listed */
 
@@ -177,7 +179,7 @@ static struct err findings_json(const struct cli *cli, const struct findings *fi
                   "checks", checks, "violations", violations));
 }
 
-/* ---- the audit ---------------------------------------------------------------------- */
+/* ---- the audit --------------------------------------------------------------------- */
 
 enum {
     CALL_MS = 60000, /* a call of a page, unless --max-time says otherwise */
@@ -214,7 +216,7 @@ static void sleep_ms(int64_t ms)
         nanosleep(&time, NULL);
 }
 
-/* ---- suspects ----------------------------------------------------------------- */
+/* ---- suspects ---------------------------------------------------------------------- */
 
 static struct outcome report(struct audit *audit, const struct view *view, uint32_t mask)
 {
@@ -273,7 +275,7 @@ static struct outcome suspect(struct audit *audit, const char *id)
     return end;
 }
 
-/* ---- the four books ----------------------------------------------------------- */
+/* ---- the four books ---------------------------------------------------------------- */
 
 static void count(struct findings *findings, uint32_t mask)
 {
@@ -310,7 +312,7 @@ static struct outcome audit_books(struct audit *audit)
     return end.status != 0 ? end : look_at_suspects(audit);
 }
 
-/* ---- stock -------------------------------------------------------------------- */
+/* ---- stock ------------------------------------------------------------------------- */
 
 static struct outcome judge_stock(struct audit *audit,
                                   const Inventory__V1__StockEntry *stock)
@@ -330,9 +332,10 @@ static struct outcome judge_stock(struct audit *audit,
     return local(e);
 }
 
-/* ---- pages of a list ---------------------------------------------------------------- */
+/* ---- pages of a list --------------------------------------------------------------- */
 
-/* Judges one page; `*more` unless it was the last.  `server` and `arena` are the list's. */
+/* Judges one page; `*more` unless it was the last.  `server` and `arena` are the
+ * list's. */
 typedef struct outcome page_judge(struct audit *audit, struct remote *server,
                                   struct arena *arena, void *position, bool *more);
 
@@ -382,7 +385,7 @@ static struct outcome audit_stock_page(struct audit *audit, struct remote *serve
     return end;
 }
 
-/* ---- dead letters ------------------------------------------------------------------- */
+/* ---- dead letters ------------------------------------------------------------------ */
 
 /* How many events there are. */
 static struct outcome count_events(struct audit *audit)
@@ -441,7 +444,7 @@ static struct outcome audit_dead_letters_page(struct audit *audit, struct remote
     return end;
 }
 
-/* ---- the command -------------------------------------------------------------- */
+/* ---- the command ------------------------------------------------------------------- */
 
 /* The services an audit asks, in the order of the bits of NEEDS_... */
 static const char *const ASKED[] = {"orchestrator", "inventory", "payment"};

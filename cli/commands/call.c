@@ -1,10 +1,11 @@
 /*
- * call.c - checkoutctl call and bench: any method of any server, once, or over and over and
- * how fast it was.
+ * call.c - checkoutctl call and bench: any method of any server, once, or over and
+ * over and how fast it was.
  *
- * bench has a thread for each call in flight, all on one connection; each waits for its
- * answer before it calls again, so what is measured is latency at that concurrency (a closed
- * loop).  Latencies go into a histogram of fixed size, at most a thirty-second too large.
+ * bench has a thread for each call in flight, all on one connection; each waits for
+ * its answer before it calls again, so what is measured is latency at that concurrency
+ * (a closed loop).  Latencies go into a histogram of fixed size, at most a
+ * thirty-second too large.
  */
 #include <inttypes.h>
 #include <pthread.h>
@@ -18,7 +19,7 @@
 #include "cli/output.h"
 #include "cli/schema/json.h"
 
-/* ---- call --------------------------------------------------------------------------- */
+/* ---- call -------------------------------------------------------------------------- */
 
 static struct outcome call(struct cli *cli, const struct found_method *method)
 {
@@ -51,7 +52,7 @@ struct outcome command_call(struct cli *cli)
     return end.status != 0 ? end : call(cli, &method);
 }
 
-/* ---- bench -------------------------------------------------------------------------- */
+/* ---- bench ------------------------------------------------------------------------- */
 
 enum {
     BUCKETS = 1024,
@@ -83,7 +84,7 @@ struct worker {
     struct outcome failure; /* the last */
 };
 
-/* ---- the histogram --------------------------------------------------------------- */
+/* ---- the histogram ----------------------------------------------------------------- */
 
 static size_t bucket_of(int64_t us)
 {
@@ -192,7 +193,7 @@ static void *work(void *arg)
     return NULL;
 }
 
-/* ---- the result ---------------------------------------------------------- */
+/* ---- the result -------------------------------------------------------------------- */
 
 static void add(struct worker *sum, const struct worker *w)
 {
@@ -273,7 +274,7 @@ static struct outcome report(const struct bench *b, const struct worker *sum,
     return failed(e) ? local(e) : sum->statuses[0] == 0 ? sum->failure : done();
 }
 
-/* ---- the run ------------------------------------------------------------------ */
+/* ---- the run ----------------------------------------------------------------------- */
 
 static struct outcome run_workers(struct bench *b, struct worker *workers,
                                   int64_t concurrency, int64_t seconds)

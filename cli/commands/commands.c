@@ -56,8 +56,8 @@ const struct command COMMANDS[] = {
      .about = "The request is protobuf's JSON: names as in the .proto or in lowerCamelCase,\n"
               "int64 as number or string, enums by name or number, bytes in base64.\n"
               "Fields that do not exist are refused.\n"
-              "Without JSON the request is empty, whatever standard input is: that is read\n"
-              "only where - or @- stands, to its end.",
+              "Without JSON the request is empty.  Standard input is read only for - or @-,\n"
+              "to its end.",
      .example = "call inventory.v1.Inventory/GetStock '{\"sku\": \"teapot\"}'",
      .run = command_call},
     {.path = "bench", .args = "SERVICE/METHOD [JSON|@FILE|-]", .least = 1, .most = 2,
@@ -67,23 +67,25 @@ const struct command COMMANDS[] = {
               "{{ulid}} in the JSON becomes a new ULID in each call.",
      .example = "bench GetStock '{\"sku\": \"teapot\"}' --concurrency 16 --seconds 5",
      .run = command_bench},
-    {.path = "health", .args = "", .options = SERVER | OPT(WATCH) | OPT(INTERVAL) | OPT(TIMES), .settings = true,
+    {.path = "health", .args = "",
+     .options = SERVER | OPT(WATCH) | OPT(INTERVAL) | OPT(TIMES), .settings = true,
      .help = "ask every service whether it can do its work",
      .about = "A service is SERVING when it could do its work now, and so write to its\n"
-              "database.  A line with a dot, as orchestrator.events, is something that it does\n"
-              "beside.  All are asked at once and have 2 seconds to answer, or --max-time.  With\n"
+              "database.  A line with a dot, such as orchestrator.events, is a part of a\n"
+              "service.  All are asked at once and have 2 seconds to answer, or --max-time.  With\n"
               "--watch it goes on and prints a line when one changes.",
      .example = "health --watch", .run = command_health},
     {.path = "ping", .args = "", .options = SERVER | OPT(TIMES), .settings = true,
      .help = "measure how long connecting and a round trip take", .run = command_ping},
     {.path = "top", .args = "", .options = OPT(INTERVAL) | OPT(TIMES), .settings = true,
      .help = "watch rates, latencies, queues, batches, unfinished checkouts",
-     .about = "On a terminal it draws the screen anew each time; elsewhere it prints one block,\n"
+     .about = "On a terminal it redraws the screen each time; elsewhere it prints one block,\n"
               "or with --json one line, after the other.  Rates and means are of the time\n"
               "between two looks; percentiles since the server started.  Ctrl-C ends it.\n"
               "A server that does not answer is named in its row.",
      .example = "top --interval 2", .run = command_top},
-    {.path = "orders list", .args = "", .options = OPT(USER) | OPT(CART) | OPT(SINCE) | OPT(UNTIL) | OPT(LIMIT) | OPT(AFTER) |
+    {.path = "orders list", .args = "",
+     .options = OPT(USER) | OPT(CART) | OPT(SINCE) | OPT(UNTIL) | OPT(LIMIT) | OPT(AFTER) |
                 OPT(IDEMPOTENCY_KEY) | OPT(DEFAULTS),
      .required = OPT(USER), .settings = true,
      .help = "list a user's orders, newest first",
@@ -98,7 +100,8 @@ const struct command COMMANDS[] = {
     {.path = "explain", .args = "ID", .least = 1, .most = 1, .options = OPT(USER),
      .settings = true, .help = "what happened to an order, and what will",
      .about = ABOUT_IDS, .run = command_explain},
-    {.path = "checkouts list", .args = "", .options = OPT(UNFINISHED) | OPT(USER) | OPT(IDEMPOTENCY_KEY) | OPT(CART) | FILTERS,
+    {.path = "checkouts list", .args = "",
+     .options = OPT(UNFINISHED) | OPT(USER) | OPT(IDEMPOTENCY_KEY) | OPT(CART) | FILTERS,
      .settings = true, .help = "list checkouts, newest first", .about = ABOUT_LISTS,
      .example = "checkouts list --status failed --since 2h", .run = command_checkouts_list},
     {.path = "checkouts show", .args = "ID", .least = 1, .most = 1,
@@ -120,32 +123,34 @@ const struct command COMMANDS[] = {
     {.path = "refund", .args = "CHARGE", .least = 1, .most = 1, .settings = true,
      .changes = true,
      .help = "give back all of what was charged",
-     .about = "Its order stays as it is, and audit will name it from then on.  A charge that\n"
-              "is not known is barred for good.  Repeating it gives nothing more.",
+     .about = "Its order is not changed, and audit reports it from then on.  Refunding an\n"
+              "unknown id prevents any later charge.  Repeating is safe.",
      .run = command_refund},
-    {.path = "events read", .args = "", .options = OPT(AFTER) | OPT(CURSOR) | OPT(LIMIT) | OPT(WAIT), .settings = true,
+    {.path = "events read", .args = "",
+     .options = OPT(AFTER) | OPT(CURSOR) | OPT(LIMIT) | OPT(WAIT), .settings = true,
      .help = "events after a position, a line each, oldest first",
      .about = "When there are more than --limit, it says how to go on.", .run = command_events_read},
     {.path = "events tail", .args = "", .options = OPT(AFTER), .settings = true,
      .help = "follow the events, from now on or after a position", .run = command_events_tail},
     {.path = "events lag", .args = "", .settings = true,
      .help = "how far the relay, the bus and the cursors are", .run = command_events_lag},
-    {.path = "events replay", .args = "", .options = OPT(FROM), .required = OPT(FROM), .settings = true, .changes = true,
-     .help = "publish to the bus once more, from a position on", .run = command_events_replay},
+    {.path = "events replay", .args = "",
+     .options = OPT(FROM), .required = OPT(FROM), .settings = true, .changes = true,
+     .help = "publish events to the bus again, from a position on", .run = command_events_replay},
     {.path = "events dead", .args = "", .options = OPT(USER) | FILTERS, .settings = true,
      .help = "list the events that the bus refused, newest first",
-     .about = "They were set aside while it took others, and are tried again for a while.\n"
+     .about = "They are set aside so that other events can pass, and are retried for a while.\n"
               "Later events of the same order wait behind them.",
      .example = "events dead --status given_up --since 2h",
      .run = command_events_dead},
     {.path = "events resend", .args = "[EVENT]", .most = 1, .settings = true,
      .changes = true,
-     .help = "have refused events given to the bus once more: one, or all",
-     .about = "An event goes with those of its order before it.", .run = command_events_resend},
+     .help = "give refused events to the bus again: one, or all",
+     .about = "Earlier refused events of its order are sent with it.", .run = command_events_resend},
     {.path = "events drop", .args = "EVENT", .least = 1, .most = 1, .settings = true,
      .changes = true,
      .help = "forget an event that the bus refused",
-     .about = "The bus will not have it.  Those of its order behind it are given to the bus.",
+     .about = "The bus never gets it.  Later events of its order are given to the bus.",
      .run = command_events_drop},
     {.path = "cursors list", .args = "", .settings = true,
      .help = "how far each consumer of events has come", .run = command_cursors_list},
@@ -160,25 +165,26 @@ const struct command COMMANDS[] = {
     {.path = "webhooks dead", .args = "[ENDPOINT]", .most = 1,
      .options = OPT(DIR), .settings = true,
      .help = "list the events that an endpoint never received",
-     .about = "On the machine of the webhook sender: it reads webhook_dir, or --dir.",
+     .about = "Run it on the machine of the webhook sender: it reads webhook_dir, or --dir.",
      .example = "webhooks dead", .run = command_webhooks_dead},
     {.path = "webhooks pending", .args = "[ENDPOINT]", .most = 1,
      .options = OPT(DIR), .settings = true,
      .help = "list the events that an endpoint has not received yet",
-     .about = "Those that were tried, or wait for one of their order that was; what nobody has\n"
-              "tried yet is not in it: cursors list.  On the machine of the webhook sender.",
+     .about = "Events that were tried, or wait for an earlier event of their order.  For events\n"
+              "not tried yet: cursors list.  Run it on the machine of the webhook sender.",
      .example = "webhooks pending", .run = command_webhooks_pending},
     {.path = "webhooks resume", .args = "ENDPOINT", .least = 1, .most = 1,
      .options = OPT(DIR), .settings = true, .changes = true,
      .help = "have an endpoint that answered 410 (Gone) sent events again",
      .run = command_webhooks_resume},
-    {.path = "webhooks reload", .args = "", .options = OPT(DIR), .settings = true, .changes = true,
-     .help = "have the sender read its endpoints anew",
+    {.path = "webhooks reload", .args = "",
+     .options = OPT(DIR), .settings = true, .changes = true,
+     .help = "have the sender reload its endpoints",
      .about = "On the sender's machine, by a SIGHUP.  A list with a mistake changes nothing.",
      .run = command_webhooks_reload},
     {.path = "webhooks resend", .args = "ENDPOINT [EVENT ...]", .least = 1, .most = 5,
      .options = OPT(DIR), .settings = true, .changes = true,
-     .help = "have dead letters sent once more: four at most, or without EVENT all",
+     .help = "have dead letters sent again: four at most, or without EVENT all",
      .about = "The sender takes them from its list within seconds, and tries as long as it did\n"
               "at first.  They come later than the events of their order that followed.",
      .run = command_webhooks_resend},
@@ -189,7 +195,8 @@ const struct command COMMANDS[] = {
      .options = OPT(REASON) | OPT(ID) | OPT(DEFAULTS), .required = OPT(REASON),
      .settings = true, .changes = true,
      .help = "book pieces in (5) or out (-5)", .run = command_stock_adjust},
-    {.path = "products list", .args = "", .options = OPT(LIMIT) | OPT(AFTER) | OPT(QUERY) | OPT(SKU) | OPT(DEFAULTS),
+    {.path = "products list", .args = "",
+     .options = OPT(LIMIT) | OPT(AFTER) | OPT(QUERY) | OPT(SKU) | OPT(DEFAULTS),
      .settings = true, .help = "list products with prices and what is available",
      .about = "By SKU.  When there are more, it says how to go on.  With --query a page may have\n"
               "fewer than --limit and yet not be the last: each looks at a part of the list.",
@@ -201,25 +208,28 @@ const struct command COMMANDS[] = {
      .changes = true,
      .help = "create a product, or change its title and price",
      .run = command_products_put},
-    {.path = "token", .args = "", .options = OPT(USER) | OPT(TTL) | OPT(ISSUER) | OPT(AUDIENCE), .required = OPT(USER),
+    {.path = "token", .args = "",
+     .options = OPT(USER) | OPT(TTL) | OPT(ISSUER) | OPT(AUDIENCE), .required = OPT(USER),
      .settings = true,
      .help = "print a JWT of the development issuer", .run = command_token},
     {.path = "profiles", .args = "",
      .help = "list the stacks that --profile knows",
-     .about = "They stand in ~/.config/checkout/profiles.conf (or CHECKOUT_PROFILES):\n\n"
+     .about = "They are in ~/.config/checkout/profiles.conf (or CHECKOUT_PROFILES):\n\n"
               "  [shop]\n"
               "  state = /var/lib/checkout\n"
               "  production = true       # changing commands ask first, or want --yes\n\n"
-              "Every setting of conf/checkoutctl.conf may stand there too.",
+              "Every setting of conf/checkoutctl.conf may be set there too.",
      .run = command_profiles},
     {.path = "key new", .args = "NAME", .least = 1, .most = 1,
      .options = OPT(OUT), .required = OPT(OUT),
      .help = "make an RPC key, print NAME PUBLIC", .run = command_key_new},
     {.path = "key allow", .args = "FILE NAME PUBLIC [METHODS]", .least = 3, .most = 4,
      .help = "add a caller, or without METHODS a service", .run = command_key_allow},
-    {.path = "key issuer", .args = "", .options = OPT(OUT) | OPT(JWKS), .required = OPT(OUT) | OPT(JWKS),
+    {.path = "key issuer", .args = "",
+     .options = OPT(OUT) | OPT(JWKS), .required = OPT(OUT) | OPT(JWKS),
      .help = "make the development issuer's key and JWK set", .run = command_key_issuer},
-    {.path = "migrate", .args = "", .options = OPT(DIR) | OPT(ROLES) | OPT(LOCK_WAIT), .settings = true,
+    {.path = "migrate", .args = "",
+     .options = OPT(DIR) | OPT(ROLES) | OPT(LOCK_WAIT), .settings = true,
      .changes = true,
      .help = "bring the database's schema up to date", .run = command_migrate},
     {.path = "database url", .args = "[ROLE]", .most = 1, .settings = true,

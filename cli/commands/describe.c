@@ -37,7 +37,7 @@ static const char *service_name(const char *word)
     return place != NULL ? place->services[0] : word;
 }
 
-/* ---- list --------------------------------------------------------------------------- */
+/* ---- list -------------------------------------------------------------------------- */
 
 /* The first sentence of a comment, at most `most` bytes of it, on one line. */
 static void print_first(FILE *out, const char *comment, size_t most)
@@ -135,7 +135,7 @@ struct outcome command_list(struct cli *cli)
                                 : list_methods(cli, &catalogue);
 }
 
-/* ---- describe: .proto text ---------------------------------------------------------- */
+/* ---- describe: .proto text --------------------------------------------------------- */
 
 static void print_comment(FILE *out, const char *indent, const char *comment)
 {
@@ -312,7 +312,7 @@ static void print_method(FILE *out, const struct schema *schema,
             method->name, method->name);
 }
 
-/* ---- describe: JSON ----------------------------------------------------------------- */
+/* ---- describe: JSON ---------------------------------------------------------------- */
 
 static json_t *json_of_fields(const struct schema *schema,
                               const ProtobufCMessageDescriptor *type)
@@ -370,7 +370,7 @@ static json_t *json_of_symbol(const struct schema *schema, const struct symbol *
     return json;
 }
 
-/* ---- the command -------------------------------------------------------------- */
+/* ---- the command ------------------------------------------------------------------- */
 
 static void print_symbol(FILE *out, const struct schema *schema,
                          const struct symbol *symbol)

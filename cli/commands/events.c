@@ -1,6 +1,7 @@
 /*
- * events.c - checkoutctl events and cursors: read the log, follow it, see its lag, publish it
- * again, move and delete consumers' cursors, and the dead letters, which the bus refused.
+ * events.c - checkoutctl events and cursors: read the log, follow it, see its lag,
+ * publish it again, move and delete consumers' cursors, and the dead letters, which
+ * the bus refused.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -15,7 +16,7 @@ enum { WAIT_MS = 10000, PAGE = 1000 };
 
 /* ---- read and tail ----------------------------------------------------------------- */
 
-/* One line an event: its position, and the CloudEvent as it is published. */
+/* One line for each event: its position, and the CloudEvent as published. */
 static void print_events(const struct cli *cli, const Events__V1__ReadReply *reply)
 {
     for (size_t i = 0; i < reply->n_events; i++) {
@@ -105,7 +106,7 @@ static bool is_passing(struct outcome end)
            (end.error.code == ERR_UNAVAILABLE || end.error.code == ERR_DEADLINE_EXCEEDED);
 }
 
-/* Until a signal, or until nobody reads what is printed. */
+/* Runs until a signal, or until the output is closed. */
 static struct outcome follow(const struct cli *cli, struct remote *server,
                              struct arena *arena, Events__V1__ReadRequest *request)
 {
@@ -223,7 +224,7 @@ struct outcome command_events_lag(struct cli *cli)
     return remote_show(cli, &GET_LAG, &request.base, print_lag);
 }
 
-/* ---- cursors ------------------------------------------------------------------------ */
+/* ---- cursors ----------------------------------------------------------------------- */
 
 struct outcome command_cursors_list(struct cli *cli)
 {

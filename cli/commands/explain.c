@@ -1,10 +1,11 @@
 /*
- * explain.c - checkoutctl explain: one order's past in one timeline, and what happens next.
+ * explain.c - checkoutctl explain: one order's past in one timeline, and what happens
+ * next.
  *
- * First finds the order, when the id may be another's.  Then asks the orchestrator for the
- * claim, its incidents, order and events, inventory for the reservation, payment for the
- * charge and the provider's entry, and makes one timeline of the answers.  Each service's
- * times are by its own database's clock.
+ * First finds the order, when the id may be another's.  Then asks the orchestrator for
+ * the claim, its incidents, order and events, inventory for the reservation, payment
+ * for the charge and the provider's entry, and makes one timeline of the answers.
+ * Each service's times are by its own database's clock.
  */
 #include <inttypes.h>
 #include <jansson.h>
@@ -41,7 +42,8 @@ struct timeline {
     char next[TEXT_SIZE];
 };
 
-/* Adds a line to the timeline, unless it did not happen (at_ms is 0) or there is no room. */
+/* Adds a line to the timeline, unless it did not happen (at_ms is 0) or there is no
+ * room. */
 static void add_line(struct timeline *t, int64_t at_ms, const char *service,
                      const char *format, ...) __attribute__((format(printf, 4, 5)));
 
@@ -59,14 +61,14 @@ static void add_line(struct timeline *t, int64_t at_ms, const char *service,
     va_end(args);
 }
 
-/* ---- lines of the orchestrator ------------------------------------------------------ */
+/* ---- lines of the orchestrator ----------------------------------------------------- */
 
 static void add_incident(struct timeline *t, const Orders__V1__CheckoutIncident *i)
 {
     if (strcmp(i->kind, "taken_over") == 0)
         add_line(t, i->at_ms, "orchestrator",
                  "taken over by %s, as epoch %" PRId64
-                 ": its owner was silent past its lease",
+                 ": its owner did not renew its lease",
                  i->owner, i->epoch);
     else if (strcmp(i->kind, "retried") == 0)
         add_line(t, i->at_ms, "orchestrator",
@@ -117,7 +119,7 @@ static void add_end(struct timeline *t)
         add_line(t, c->finished_at_ms, "orchestrator", "completed");
 }
 
-/* ---- lines of the other services ---------------------------------------------------- */
+/* ---- lines of the other services --------------------------------------------------- */
 
 static void add_reserved(struct timeline *t)
 {
@@ -206,9 +208,10 @@ static void add_provider(struct timeline *t)
              money_text(p->refunded_cents, p->currency, amount));
 }
 
-/* ---- what happens next -------------------------------------------------------- */
+/* ---- what happens next ------------------------------------------------------------- */
 
-/* The first step that is not known to be done.  Earlier ones run again, but change nothing. */
+/* The first step that is not known to be done.  Earlier ones run again, but change
+ * nothing. */
 static const char *next_step(const struct timeline *t)
 {
     const Inventory__V1__GetReservationReply *r = t->reservation;
@@ -258,8 +261,8 @@ static void set_next_unfinished(struct timeline *t)
             step, c->order_id);
     else if (c->lease_left_ms > 0)
         snprintf(t->next, TEXT_SIZE,
-                 "Its owner %s it, at %s.  Should the owner fall silent, the lease ends "
-                 "in %.1f s, then any orchestrator resumes it there.",
+                 "Its owner %s it, at %s.  If the owner stops, the lease ends in %.1f s, "
+                 "then any orchestrator resumes it there.",
                  aborting ? "undoes" : "runs", step, seconds);
     else
         snprintf(
@@ -287,7 +290,7 @@ static void set_next(struct timeline *t)
                  checkout_state_text(c->state));
 }
 
-/* ---- the timeline ------------------------------------------------------------------- */
+/* ---- the timeline ------------------------------------------------------------------ */
 
 static int by_time(const void *a, const void *b)
 {
@@ -319,7 +322,7 @@ static void make_timeline(struct timeline *t)
     set_next(t);
 }
 
-/* ---- asking ------------------------------------------------------------------- */
+/* ---- asking ------------------------------------------------------------------------ */
 
 enum asked {
     ASKED_CHECKOUT,
@@ -386,7 +389,7 @@ static struct outcome take_answers(struct timeline *t, const struct question *q)
     return !has_answers(t) && !t->orders_missing ? q[ASKED_CHECKOUT].end : done();
 }
 
-/* ---- output ------------------------------------------------------------------ */
+/* ---- output ------------------------------------------------------------------------ */
 
 static const char *state_of(const struct timeline *t)
 {
@@ -467,7 +470,7 @@ static struct outcome print(struct timeline *t, const char *id,
     return several_end(questions, ASKED_COUNT);
 }
 
-/* ---- the command ---------------------------------------------------------------- */
+/* ---- the command ------------------------------------------------------------------- */
 
 static struct outcome explain(struct timeline *t, const char *id, int64_t deadline_ms)
 {

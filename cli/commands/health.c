@@ -1,6 +1,6 @@
 /*
- * health.c - checkoutctl health, ping and top: whether the servers work, how far away they
- * are, and how busy.
+ * health.c - checkoutctl health, ping and top: whether the servers work, how far away
+ * they are, and how busy.
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -37,7 +37,7 @@ static struct err places_asked(const struct cli *cli, const struct place **out,
     return e;
 }
 
-/* ---- health ---------------------------------------------------------------------- */
+/* ---- health ------------------------------------------------------------------------ */
 
 /* A server, or a part of it, as it is shown. */
 struct row {
@@ -235,7 +235,7 @@ struct outcome command_health(struct cli *cli)
                : check_once(cli, places, count);
 }
 
-/* ---- ping ------------------------------------------------------------------------ */
+/* ---- ping -------------------------------------------------------------------------- */
 
 static int compare_times(const void *a, const void *b)
 {
@@ -311,12 +311,12 @@ struct outcome command_ping(struct cli *cli)
     return us == NULL ? local(err_memory()) : first;
 }
 
-/* ---- top: looks --------------------------------------------------------------------- */
+/* ---- top: looks -------------------------------------------------------------------- */
 
 /*
- * A look reads rpc.v1.Metrics of every server and counts the unfinished checkouts.  The
- * gateway's routes are shown with the methods of the others.  Rates are differences between
- * two looks; a server that restarted in between starts from zero.
+ * A look reads rpc.v1.Metrics of every server and counts the unfinished checkouts.
+ * The gateway's routes are shown with the methods of the others.  Rates are
+ * differences between two looks; a server that restarted in between starts from zero.
  */
 enum { AGAIN_MS = 500 /* for a server that did not answer */ };
 
@@ -359,8 +359,8 @@ static const char *label_of(const Rpc__V1__Metric *metric, const char *name)
     return "";
 }
 
-/* The row of a method or of an HTTP route, made when it is new; NULL past METHODS_MAX, and
- * for what is counted of all together. */
+/* The row of a method or of an HTTP route, made when it is new; NULL past METHODS_MAX,
+ * and for what is counted of all together. */
 static struct method_sample *method_row(struct sample *sample, const char *of,
                                         const char *kind)
 {
@@ -384,7 +384,7 @@ static bool is_success(const char *status)
            strcmp(status, "3xx") == 0;
 }
 
-/* `what` is the metric's name without the side it is of: "calls" of rpc_server_calls. */
+/* `what` is the metric's name without its prefix: "calls" of rpc_server_calls. */
 static void take_of_row(struct method_sample *row, const Rpc__V1__Metric *metric,
                         const char *what)
 {
@@ -442,9 +442,9 @@ static void read_server(const struct question *q, struct look *look,
         take_metric(look, sample, reply->metrics[i]);
 }
 
-/* Reads all servers at once.  The outcome is that of the first server that could not be read;
- * what the others said is there all the same.  `before` is the look before, or NULL: a server
- * that did not answer then is given less time. */
+/* Reads all servers at once.  The outcome is that of the first server that could not
+ * be read; what the others said is there all the same.  `before` is the look before,
+ * or NULL: a server that did not answer then is given less time. */
 static struct outcome look_take(const struct cli *cli, const struct look *before,
                                 struct look *look)
 {
@@ -481,7 +481,7 @@ static struct outcome look_take(const struct cli *cli, const struct look *before
     return end;
 }
 
-/* ---- top: rates --------------------------------------------------------------------- */
+/* ---- top: rates -------------------------------------------------------------------- */
 
 /* The row as it was, or one of zeros: it is new, or its server restarted. */
 static const struct method_sample *row_before(const struct sample *before,
@@ -541,7 +541,7 @@ static double batch_size(const struct sample *before, const struct sample *now)
     return batches > 0 ? (double)batched / (double)batches : 0;
 }
 
-/* ---- top: the screen ---------------------------------------------------------------- */
+/* ---- top: the screen --------------------------------------------------------------- */
 
 static const char *age_text(int64_t ms, char out[TIME_SIZE])
 {
@@ -662,7 +662,7 @@ static struct err print_json(const struct cli *cli, const struct look *before,
                                       (json_int_t)now->sagas, "servers", servers));
 }
 
-/* ---- top: the loop ------------------------------------------------------------------ */
+/* ---- top: the loop ----------------------------------------------------------------- */
 
 static void sleep_until(int64_t us)
 {

@@ -1,6 +1,7 @@
 /*
  * help.c - what is made from the tables of commands and options: --help, checkoutctl
- * completion (scripts for bash and zsh), and checkoutctl manual (the man page, in mdoc(7)).
+ * completion (scripts for bash and zsh), and checkoutctl manual (the man page, in
+ * mdoc(7)).
  *
  * Both scripts do the same: put the words typed so far, without options and their values,
  * into one string; find its row; offer the next words, or the options, of that row.
@@ -13,7 +14,7 @@
 #include "cli/output.h"
 #include "cli/settings.h"
 
-/* ---- help --------------------------------------------------------------------------- */
+/* ---- help -------------------------------------------------------------------------- */
 
 static void heading(FILE *out, const char *text)
 {
@@ -110,7 +111,7 @@ void help_group(FILE *out, const char *group)
             "other failures.\n");
 }
 
-/* ---- completion --------------------------------------------------------------------- */
+/* ---- completion -------------------------------------------------------------------- */
 
 enum shell { BASH, ZSH };
 
@@ -120,7 +121,8 @@ struct script {
     const struct schema *schema;
 };
 
-/* In single quotes; a quote within ends them, stands escaped, and begins them again. */
+/* For single quotes: a quote in the text closes them, is escaped, and opens them
+ * again. */
 static void quote(FILE *out, const char *text)
 {
     for (; *text != '\0'; text++)
@@ -325,7 +327,7 @@ struct outcome command_completion(struct cli *cli)
     return done();
 }
 
-/* ---- the man page ------------------------------------------------------------------- */
+/* ---- the man page ------------------------------------------------------------------ */
 
 /* Text of a line: backslashes are roff's, and so is a dot or quote at its beginning. */
 static void print_escaped(FILE *out, const char *text, size_t length)
@@ -357,7 +359,7 @@ static void print_sentences(FILE *out, const char *text, size_t length)
     fputc('\n', out);
 }
 
-/* Paragraphs; lines that begin with two blanks stand as they are. */
+/* Paragraphs; lines that begin with two blanks are literal. */
 static void print_about(FILE *out, const char *text)
 {
     bool literal = false;

@@ -1,4 +1,5 @@
-/* identity.c - checkoutctl key and token: keys of services and callers, and the issuer. */
+/* identity.c - checkoutctl key and token: keys of services and callers, and the
+ * issuer. */
 #include "cli/commands/identity.h"
 
 #include <inttypes.h>
@@ -16,7 +17,7 @@
 #include "cli/output.h"
 #include "rpc/auth/keys.h"
 
-/* ---- the issuer --------------------------------------------------------------------- */
+/* ---- the issuer -------------------------------------------------------------------- */
 
 enum {
     VARIANT = sodium_base64_VARIANT_URLSAFE_NO_PADDING,
@@ -189,7 +190,7 @@ void issuer_wipe(struct issuer *issuer)
     sodium_memzero(issuer, sizeof *issuer);
 }
 
-/* ---- the commands ------------------------------------------------------------------- */
+/* ---- the commands ------------------------------------------------------------------ */
 
 struct outcome command_key_new(struct cli *cli)
 {
@@ -229,7 +230,7 @@ struct outcome command_key_allow(struct cli *cli)
     return local(peers_allow(cli->words[0], cli->words[1], public_key, methods));
 }
 
-/* Made unless it is there; its public part is written anew, so a lost one comes back. */
+/* Makes the key unless it exists; always rewrites its public part, also a lost one. */
 struct outcome command_key_issuer(struct cli *cli)
 {
     const char *path = cli->options[OPT_OUT];

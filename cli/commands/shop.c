@@ -1,6 +1,6 @@
 /*
- * shop.c - checkoutctl orders, checkouts, reservations, charges, refund, stock and products:
- * thin layers over one call each.
+ * shop.c - checkoutctl orders, checkouts, reservations, charges, refund, stock and
+ * products: thin layers over one call each.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -16,7 +16,7 @@
 
 enum { CHECKOUT_WIDTH = 14, EFFECT_WIDTH = 12 }; /* of the names of shown fields */
 
-/* ---- orders ----------------------------------------------------------------------- */
+/* ---- orders ------------------------------------------------------------------------ */
 
 static void print_field(FILE *out, const char *name, const char *value)
 {
@@ -111,7 +111,7 @@ struct outcome command_orders_list(struct cli *cli)
     return remote_show(cli, &LIST_ORDERS, &request.base, print_orders);
 }
 
-/* ---- checkouts -------------------------------------------------------------------- */
+/* ---- checkouts --------------------------------------------------------------------- */
 
 /* Copies the filters into a request of any of the three lists. */
 #define TAKE_FILTERS(cli, request, filters, State)                                       \
@@ -230,7 +230,7 @@ struct outcome command_checkouts_retry(struct cli *cli)
         cli->words[0]);
 }
 
-/* ---- reservations ---------------------------------------------------------------- */
+/* ---- reservations ------------------------------------------------------------------ */
 
 static void print_reservations(const struct cli *cli, const void *message)
 {
@@ -365,7 +365,8 @@ static void print_refunded(const struct cli *cli, const void *message)
     const Payment__V1__RefundReply *reply = message;
 
     if (reply->refunded_cents == 0)
-        fprintf(cli->out, "Nothing had been charged; now it cannot be any more.\n");
+        fprintf(cli->out,
+                "Nothing was charged; from now on this id cannot be charged.\n");
     else
         fprintf(cli->out,
                 "%" PRId64 " minor units given back: checkoutctl charges show %s\n",
@@ -380,7 +381,7 @@ struct outcome command_refund(struct cli *cli)
     return remote_show(cli, &REFUND, &request.base, print_refunded);
 }
 
-/* ---- stock and products ---- */
+/* ---- stock and products ------------------------------------------------------------ */
 
 static void print_stock(const struct cli *cli, const void *message)
 {

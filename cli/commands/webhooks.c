@@ -1,5 +1,6 @@
 /*
- * webhooks.c - checkoutctl webhooks: the state folder of a webhook sender on this machine.
+ * webhooks.c - checkoutctl webhooks: the state folder of a webhook sender on this
+ * machine.
  *
  * The sender serves no RPC, so its files are the interface (webhook/README.md).
  */
@@ -41,8 +42,8 @@ static int stop_at_error(const char *path, int error)
     return error != ENOENT; /* a folder that is not there holds nothing */
 }
 
-/* Calls `each` for every file ENDPOINT.SUFFIX of the folder or, when the command has a word,
- * for that endpoint's.  A missing file is no failure. */
+/* Calls `each` for every file ENDPOINT.SUFFIX of the folder or, when the command has a
+ * word, for that endpoint's.  A missing file is no failure. */
 static struct err
 each_endpoint(const struct cli *cli, const char *folder, const char *suffix,
               struct err (*each)(void *arg, const char *endpoint, const char *path),
@@ -102,7 +103,7 @@ static struct err print_gone(void *arg, const char *endpoint, const char *path)
     return e;
 }
 
-/* ---- a list of dead deliveries ------------------------------------------------------ */
+/* ---- a list of dead deliveries ----------------------------------------------------- */
 
 struct listing {
     const struct cli *cli;
@@ -165,7 +166,7 @@ static struct err read_list(struct listing *l, const char *path)
     return ERR_NONE;
 }
 
-/* ---- dead and pending --------------------------------------------------------------- */
+/* ---- dead and pending -------------------------------------------------------------- */
 
 /* Calls `each` for the endpoints' files, then says which endpoints answered 410. */
 static struct outcome list(struct cli *cli, const char *suffix,
@@ -260,7 +261,7 @@ static struct err write_ids(const struct cli *cli, const char *dead, char *out,
     return ERR_NONE;
 }
 
-/* Root may ask for another user's sender, who has to be able to read it. */
+/* Root may run this for a sender of another user, which must be able to read the file. */
 static void give_to_owner(const char *path, const char *folder)
 {
     struct stat owner;
@@ -325,8 +326,8 @@ struct outcome command_webhooks_resume(struct cli *cli)
 
 /* ---- reload ------------------------------------------------------------------------ */
 
-/* The sender's process: its id is in the file on which it holds the only lock.  0: no sender
- * runs. */
+/* The sender's process: its id is in the file on which it holds the only lock.  0: no
+ * sender runs. */
 static struct err find_sender(const char *path, pid_t *out)
 {
     char text[32] = "";
@@ -358,12 +359,12 @@ struct outcome command_webhooks_reload(struct cli *cli)
         e = err_make(ERR_NOT_FOUND, "No webhook sender works in %s.", folder);
     if (!failed(e) && kill(sender, SIGHUP) != 0)
         e = err_make(ERR_PERMISSION_DENIED,
-                     "The sender, process %ld, cannot be told: %s.", (long)sender,
+                     "The sender, process %ld, cannot be signalled: %s.", (long)sender,
                      strerror(errno));
     if (failed(e))
         return local(e);
     fprintf(cli->out,
-            "The sender, process %ld, reads its endpoints anew; its log says how that "
+            "The sender, process %ld, reloads its endpoints; its log says how that "
             "went.\n",
             (long)sender);
     return done();

@@ -64,7 +64,7 @@ struct err message_to_json(const ProtobufCMessage *message, struct json_style st
  */
 json_t *template_of(const ProtobufCMessageDescriptor *type);
 
-/* ---- for json_read.c and json_write.c alone: names, paths, offsets ---- */
+/* ---- for json_read.c and json_write.c alone: names, paths, offsets ----------------- */
 
 enum { JSON_NAME_SIZE = 128, JSON_PATH_SIZE = 96 };
 

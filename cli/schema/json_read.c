@@ -4,8 +4,8 @@
  *      text --> a tree of jansson's, numbers as they were written --> values --> message
  *
  * The text is foreign: every name and value is checked against its type before it is
- * stored, and all memory comes from the arena, whose cap bounds what a small text can grow
- * into.
+ * stored, and all memory comes from the arena, whose cap bounds what a small text can
+ * grow into.
  */
 #include <assert.h>
 #include <math.h>
@@ -18,12 +18,13 @@
 /* Before a number's text, and behind it. */
 static const char MARK[] = "\"\\u0000", END[] = "\"";
 
-/* ---- numbers that keep their digits ----------------------------------------------- */
+/* ---- numbers that keep their digits ------------------------------------------------ */
 
 /*
  * Jansson makes an int64 or a double of a number, and a double cannot tell
- * 9007199254740993.0 from ...992.0.  Here a number stays the text it was: in the tree it is a
- * string that begins with a zero character, which no text of a caller can hold.
+ * 9007199254740993.0 from ...992.0.  Here a number stays the text it was: in the tree
+ * it is a string that begins with a zero character, which no text of a caller can
+ * hold.
  */
 
 /* Skips a run of digits; false when there is none. */
@@ -118,7 +119,7 @@ static void mark(struct marking *m, const char *text, size_t size)
     }
 }
 
-/* ---- the tree ----------------------------------------------------------------------- */
+/* ---- the tree ---------------------------------------------------------------------- */
 
 /* The line and column of a place, from 1. */
 static struct err zero_at(const char *text, const char *place)
@@ -191,9 +192,9 @@ static struct err unfit(const struct json_place *place, const char *expected)
                     expected);
 }
 
-/* ---- values: numbers -------------------------------------------------------------- */
+/* ---- values: numbers --------------------------------------------------------------- */
 
-/* A number's text, also where it stands in a string; NULL when it is none. */
+/* The text of a number, also of one in a string; NULL when it is none. */
 static const char *number_of(const json_t *json)
 {
     const char *text = number_text(json);
@@ -265,7 +266,8 @@ static const struct range INT32 = {INT32_MIN, INT32_MAX,
 static const struct range UINT32 = {0, UINT32_MAX, "a whole number from 0 to 4294967295"};
 static const struct range INT64 = {
     INT64_MIN, INT64_MAX,
-    "a whole number from -9223372036854775808 to 9223372036854775807, plain or as a string"};
+    "a whole number from -9223372036854775808 to 9223372036854775807, "
+    "plain or as a string"};
 static const struct range UINT64 = {
     0, UINT64_MAX, "a whole number from 0 to 18446744073709551615, plain or as a string"};
 
@@ -289,8 +291,8 @@ static struct err keep_double(const char *number, const struct json_place *place
                               double *out)
 {
     *out = strtod(number, NULL);
-    bool is_nought = strcspn(number, "123456789") >= strcspn(number, "eE");
-    if (*out == 0 && !is_nought)
+    bool is_zero = strcspn(number, "123456789") >= strcspn(number, "eE");
+    if (*out == 0 && !is_zero)
         return unfit(place, "0 or a number that does not become 0, from 5e-324");
     return ERR_NONE;
 }
@@ -337,7 +339,7 @@ static struct err read_float(const json_t *json, const struct json_place *place,
     return e;
 }
 
-/* ---- values: the other kinds ------------------------------------------------------ */
+/* ---- values: the other kinds ------------------------------------------------------- */
 
 /* A name, or a number, also in a string.  Numbers without a name are kept: enums are open
  * in proto3. */
@@ -363,9 +365,9 @@ static const char LETTERS[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvw
                               "0123456789+/";
 
 /*
- * base64url to base64, without padding, and the last letter without its surplus bits, which
- * protobuf's readers ignore; false when padding is misplaced, or a character is not of
- * either alphabet.
+ * base64url to base64, without padding, and the last letter without its surplus bits,
+ * which protobuf's readers ignore; false when padding is misplaced, or a character is
+ * not of either alphabet.
  */
 static bool plain_base64(char *text, size_t *length)
 {
@@ -418,8 +420,8 @@ static struct err read_string(struct arena *arena, const json_t *json,
 }
 
 /*
- * One value of the field's type, which is no message, stored at `out` as protobuf-c has it
- * in a struct or array.  Texts and bytes are copied into the arena.
+ * One value of the field's type, which is no message, stored at `out` as protobuf-c
+ * has it in a struct or array.  Texts and bytes are copied into the arena.
  */
 static struct err read_scalar(const json_t *json, const ProtobufCFieldDescriptor *field,
                               const struct json_place *place, struct arena *arena,
@@ -464,7 +466,7 @@ static struct err read_scalar(const json_t *json, const ProtobufCFieldDescriptor
     return unfit(place, "left out");
 }
 
-/* ---- messages --------------------------------------------------------------------- */
+/* ---- messages ---------------------------------------------------------------------- */
 
 struct reader {
     struct arena *arena;

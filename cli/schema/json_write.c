@@ -1,6 +1,6 @@
 /*
- * json_write.c - message -> JSON; see json.h.  Also what both directions share, and examples
- * of messages.
+ * json_write.c - message -> JSON; see json.h.  Also what both directions share, and
+ * examples of messages.
  */
 #include <ctype.h>
 #include <math.h>

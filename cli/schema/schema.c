@@ -1,7 +1,8 @@
 /*
- * schema.c - see schema.h.  Reading takes two passes: the first makes a symbol for every
- * name, with its comment and room for its descriptor; the second (schema_types.c) fills the
- * descriptors, so that types may refer to each other in any order.
+ * schema.c - see schema.h.  Reading takes two passes: the first makes a symbol for
+ * every name, with its comment and room for its descriptor; the second
+ * (schema_types.c) fills the descriptors, so that types may refer to each other in any
+ * order.
  */
 #include "cli/schema/schema.h"
 
@@ -20,11 +21,12 @@ const char *symbol_kind_name(enum symbol_kind kind)
     return names[kind];
 }
 
-/* ---- comments ----------------------------------------------------------------------- */
+/* ---- comments ---------------------------------------------------------------------- */
 
 /*
- * protoc keeps comments apart from what they are about, under a path: {4, 2, 2, 0} is the
- * first field (2, 0) of the third message (4, 2) of a file.  These are one file's, sorted.
+ * protoc keeps comments apart from what they are about, under a path: {4, 2, 2, 0} is
+ * the first field (2, 0) of the third message (4, 2) of a file.  These are one file's,
+ * sorted.
  */
 struct comments {
     struct arena *arena;
@@ -145,7 +147,7 @@ enum {
     SERVICE_METHOD = 2,
 };
 
-/* ---- first pass: a symbol for every name -------------------------------------------- */
+/* ---- first pass: a symbol for every name ------------------------------------------- */
 
 /* Letters, digits and underscores, as protoc allows; dots only in packages. */
 static bool is_name(const char *name, bool dots)
@@ -323,7 +325,7 @@ static struct err add_file(struct schema_reader *r,
     return e;
 }
 
-/* ---- names, sorted ---------------------------------------------------------------- */
+/* ---- names, sorted ----------------------------------------------------------------- */
 
 static int compare_symbols(const void *a, const void *b)
 {
@@ -392,7 +394,7 @@ bool schema_may_unpack(const struct schema *schema,
     return schema_get(schema, type->name)->levels <= SCHEMA_LEVELS_MAX;
 }
 
-/* ---- reading ------------------------------------------------------------------ */
+/* ---- reading ----------------------------------------------------------------------- */
 
 struct err schema_read(const void *set, size_t size, struct arena *arena,
                        const struct schema **out)
@@ -424,7 +426,7 @@ struct err schema_read(const void *set, size_t size, struct arena *arena,
     return e;
 }
 
-/* ---- finding ---------------------------------------------------------------------- */
+/* ---- finding ----------------------------------------------------------------------- */
 
 const struct symbol *schema_get(const struct schema *schema, const char *name)
 {

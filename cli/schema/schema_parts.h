@@ -23,7 +23,8 @@ struct schema_reader {
     size_t count;
 };
 
-/* Fills the descriptor of an entry, which is empty until then; for a method, field or value,
- * points its symbol into its owner's, which was built before.  INVALID_ARGUMENT. */
+/* Fills the descriptor of an entry, which is empty until then; for a method, field or
+ * value, points its symbol into its owner's, which was built before.
+ * INVALID_ARGUMENT. */
 struct err schema_build(struct schema_reader *r, const struct entry *entry)
     __attribute__((warn_unused_result));

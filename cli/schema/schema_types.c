@@ -50,7 +50,7 @@ static const ProtobufCIntRange *ranges_of(struct arena *arena, unsigned count,
     return ranges;
 }
 
-/* ---- enums -------------------------------------------------------------------- */
+/* ---- enums ------------------------------------------------------------------------- */
 
 static int value_number(const void *items, unsigned i)
 {
@@ -139,7 +139,7 @@ static struct err build_enum(struct schema_reader *r, const struct entry *entry)
     return type->value_ranges == NULL ? err_memory() : ERR_NONE;
 }
 
-/* ---- services ----------------------------------------------------------------- */
+/* ---- services ---------------------------------------------------------------------- */
 
 static struct err build_service(struct schema_reader *r, const struct entry *entry)
 {
@@ -173,7 +173,7 @@ static struct err build_service(struct schema_reader *r, const struct entry *ent
 
 enum { SLOT = 8, NUMBER_MAX = (1 << 29) - 1 };
 
-/* ---- fields ------------------------------------------------------------------- */
+/* ---- fields ------------------------------------------------------------------------ */
 
 enum { LABEL_OPTIONAL = 1, LABEL_REQUIRED = 2, LABEL_REPEATED = 3 };
 enum { TYPE_GROUP = 10, TYPE_COUNT = 19 };
@@ -294,7 +294,7 @@ static struct err build_field(struct schema_reader *r, struct layout *layout,
     return ERR_NONE;
 }
 
-/* ---- messages ----------------------------------------------------------------- */
+/* ---- messages ---------------------------------------------------------------------- */
 
 static int field_number(const void *items, unsigned i)
 {
@@ -371,7 +371,7 @@ static struct err build_message(struct schema_reader *r, const struct entry *ent
     return index_fields(r, type);
 }
 
-/* ---- all of them -------------------------------------------------------------- */
+/* ---- all of them ------------------------------------------------------------------- */
 
 /* Points a part's symbol at its place in its owner's descriptor. */
 static void settle_part(struct symbol *part)

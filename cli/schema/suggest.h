@@ -1,7 +1,7 @@
 /*
  * suggest.h - the name that was meant by one that is not there.
  *
- * Near is what differs in case, or in few letters: two, of longer words one of three.
+ * Near: differs in case, or in few letters (one or two; a third of a longer word).
  */
 #pragma once
 

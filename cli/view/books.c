@@ -99,7 +99,7 @@ static const struct book_kind BOOK_KINDS[BOOK_COUNT] = {
 
 enum { PAGE_MEMORY_MAX = 16 << 20 };
 
-/* ---- one book, page by page --------------------------------------------------- */
+/* ---- one book, page by page -------------------------------------------------------- */
 
 struct reader {
     const struct book_kind *kind;
@@ -116,7 +116,7 @@ struct books {
     struct reader readers[BOOK_COUNT];
     int64_t timeout_ms;
     int64_t lease_ms;
-    unsigned shown; /* books whose row was shown last: they move on at the next */
+    unsigned shown; /* books whose row was returned last: the next call advances them */
 };
 
 static void ask_next(struct reader *r, const char *after, int64_t timeout_ms)
@@ -128,7 +128,7 @@ static void ask_next(struct reader *r, const char *after, int64_t timeout_ms)
     r->asked = true;
 }
 
-/* Pages go by key; a service that did not keep the order could make us loop for ever. */
+/* Pages go by key; a service that did not keep the order could make us loop forever. */
 static struct err check_order(const struct reader *r, const ProtobufCMessage *page)
 {
     const char *last = r->count == 0 ? "" : r->kind->key(r->page, r->count - 1);
@@ -168,12 +168,12 @@ static struct outcome turn_page(struct reader *r, int64_t timeout_ms)
     return done();
 }
 
-static struct outcome move_on(struct reader *r, int64_t timeout_ms)
+static struct outcome advance(struct reader *r, int64_t timeout_ms)
 {
     return ++r->row < r->count ? done() : turn_page(r, timeout_ms);
 }
 
-/* ---- all of them -------------------------------------------------------------- */
+/* ---- all of them ------------------------------------------------------------------- */
 
 static struct outcome open_reader(const struct cli *cli, const struct book_kind *kind,
                                   struct reader *r)
@@ -275,7 +275,7 @@ struct outcome books_next(struct books *books, struct view *view)
 
     for (unsigned i = 0; i < BOOK_COUNT && end.status == 0; i++)
         if ((books->shown >> i & 1) != 0)
-            end = move_on(&books->readers[i], books->timeout_ms);
+            end = advance(&books->readers[i], books->timeout_ms);
     if (end.status != 0)
         return end;
     *view = (struct view){.effect_age_ms = INT64_MAX, .lease_ms = books->lease_ms};
@@ -286,7 +286,7 @@ struct outcome books_next(struct books *books, struct view *view)
     return end;
 }
 
-/* ---- one id ------------------------------------------------------------------- */
+/* ---- one id ------------------------------------------------------------------------ */
 
 /* One book's row of the id, if it has one, shown in `view`. */
 static struct outcome look_into(struct books *books, enum book book, struct view *view,

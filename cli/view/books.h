@@ -5,7 +5,7 @@
  *      payment        charges                      payment     the provider's own ledger
  *
  * An order, its reservation and its charge have one id, so the books are merged by it.  A
- * book holds two pages at most: the one being looked at and the one under way.
+ * book holds two pages at most: the current one and the one in flight.
  */
 #pragma once
 
@@ -16,15 +16,15 @@ enum book { BOOK_CHECKOUTS, BOOK_RESERVATIONS, BOOK_CHARGES, BOOK_PROVIDER, BOOK
 
 struct books;
 
-/* Opens lines to the services that `have` names (bits of NEEDS_...); the books of the others
- * are empty.  `timeout_ms` is of one call. */
+/* Opens lines to the services that `have` names (bits of NEEDS_...); the books of the
+ * others are empty.  `timeout_ms` is for one call. */
 struct outcome books_open(const struct cli *cli, unsigned have, int64_t timeout_ms,
                           struct books **out) __attribute__((warn_unused_result));
 void books_close(struct books *books); /* NULL is allowed */
 
 /*
  * The next id in order and what the books say of it; `view->id` is NULL at the end. Valid
- * until the next call.  The moments the books were read at differ by a page or two.
+ * until the next call.  The times at which the books were read differ by a page or two.
  * DATA_LOSS when a service does not keep the order.
  */
 struct outcome books_next(struct books *books, struct view *view)

@@ -36,7 +36,7 @@ static void add(struct matches *matches, const char *id)
     matches->count += matches->count < MATCHES_MAX;
 }
 
-/* ---- asking ---------------------------------------------------------------------- */
+/* ---- asking ------------------------------------------------------------------------ */
 
 /* The text may be any of these three: a key, a cart or the provider's charge. */
 struct search {
@@ -139,7 +139,7 @@ static void keep_unfinished(struct search *s)
     s->count = kept;
 }
 
-/* ---- deciding -------------------------------------------------------------------- */
+/* ---- deciding ---------------------------------------------------------------------- */
 
 static struct outcome not_found(const struct cli *cli, const char *text, bool more)
 {
@@ -220,7 +220,7 @@ struct outcome find_of_request(const struct cli *cli, const char *request_id,
                               request_id));
 }
 
-/* ---- showing --------------------------------------------------------------------- */
+/* ---- showing ----------------------------------------------------------------------- */
 
 struct outcome find_and_show(const struct cli *cli, const struct method *method,
                              const ProtobufCMessage *request, char **id,
@@ -247,7 +247,7 @@ struct outcome find_and_show(const struct cli *cli, const struct method *method,
     return of_request.status != 0 ? end : remote_show(cli, method, request, print);
 }
 
-/* ---- filters of lists --------------------------------------------------------------- */
+/* ---- filters of lists -------------------------------------------------------------- */
 
 /* "30s", "15m", "2h", "3d" before now; false when it is none. */
 static bool read_ago(const char *text, int64_t *out)

@@ -8,7 +8,8 @@
  *     provider's charge    as payment's provider calls it
  *     cart                 the cart's id, of any user or of --user
  *
- * A key is found however old it is, the others but for the first among the newest checkouts.
+ * A key is found however old it is, the others but for the first among the newest
+ * checkouts.
  */
 #pragma once
 
@@ -17,19 +18,19 @@
 #include "cli/remote.h"
 
 /* The order that `text`, which is no ULID, names; when several do, the newest, and the
- * others are named on cli->err.  NOT_FOUND says where was looked.  Leaves some of the time
- * until `deadline_ms`, of several_deadline, to ask for the order. */
+ * others are named on cli->err.  NOT_FOUND says where was looked.  Leaves some of the
+ * time until `deadline_ms`, of several_deadline, to ask for the order. */
 struct outcome find_order(const struct cli *cli, const char *text, int64_t deadline_ms,
                           char out[ULID_SIZE]) __attribute__((warn_unused_result));
 
-/* The order that the request of that id, a ULID, claimed; NOT_FOUND.  The same holds of the
- * time. */
+/* The order that the request of that id, a ULID, claimed; NOT_FOUND.  The same holds
+ * of the time. */
 struct outcome find_of_request(const struct cli *cli, const char *request_id,
                                int64_t deadline_ms, char out[ULID_SIZE])
     __attribute__((warn_unused_result));
 
-/* remote_show of the entry with the id cli->words[0]: `*id` of the request is set to it, or
- * to the order that it stands for. */
+/* remote_show of the entry with the id cli->words[0]: `*id` of the request is set to
+ * it, or to the order that it stands for. */
 struct outcome find_and_show(const struct cli *cli, const struct method *method,
                              const ProtobufCMessage *request, char **id,
                              reply_printer *print) __attribute__((warn_unused_result));
@@ -41,8 +42,8 @@ struct filters {
     int state;                  /* --status, a value of the enum; 0: not given */
 };
 
-/* Reads them.  `states` is the enum that --status names a value of, in any case; NULL: the
- * command has no --status, and a --limit of its own. */
+/* Reads them.  `states` is the enum that --status names a value of, in any case; NULL:
+ * the command has no --status, and a --limit of its own. */
 struct err filters_read(const struct cli *cli, const ProtobufCEnumDescriptor *states,
                         struct filters *out) __attribute__((warn_unused_result));
 

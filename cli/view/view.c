@@ -1,6 +1,6 @@
 /*
- * view.c - see view.h: states in words, the rules, and each rule's words (CHECKS): what must
- * hold, what was found instead, and what to do about it.
+ * view.c - see view.h: states in words, the rules, and each rule's words (CHECKS):
+ * what must hold, what was found instead, and what to do about it.
  */
 #include "cli/view/view.h"
 
@@ -84,7 +84,7 @@ uint32_t checks_possible(unsigned have)
     return mask;
 }
 
-/* ---- predicates ---------------------------------------------------------- */
+/* ---- predicates -------------------------------------------------------------------- */
 
 static bool checkout_is(const struct view *v, Orders__V1__CheckoutState state)
 {
@@ -141,7 +141,7 @@ static bool stock_kept(const struct view *v)
            reservation_is(v, INVENTORY__V1__RESERVATION_STATE__CONFIRMED);
 }
 
-/* ---- standing ----------------------------------------------------------------- */
+/* ---- standing ---------------------------------------------------------------------- */
 
 enum standing view_standing(const struct view *v, int64_t grace_ms)
 {
@@ -155,7 +155,7 @@ enum standing view_standing(const struct view *v, int64_t grace_ms)
                : STANDING_UNDER_WAY;
 }
 
-/* ---- the rules ---------------------------------------------------------------- */
+/* ---- the rules --------------------------------------------------------------------- */
 
 static bool charge_is_the_orders(const struct view *v)
 {
@@ -312,7 +312,7 @@ enum { WORDS_SIZE = MONEY_SIZE + 32 };
 const struct check_row CHECKS[CHECK_COUNT] = {
     [CHECK_STOCK_CONSERVED] = {NEEDS_STOCK,
         "stock.conserved", "received = available + held + sold, none below zero",
-        "somebody wrote to inventory.stock by hand; compare with: checkoutctl stock "
+        "inventory.stock was changed by hand; compare with: checkoutctl stock "
         "show %s"},
     [CHECK_STOCK_BOOKED] = {NEEDS_STOCK,
         "stock.booked", "received is the sum of the ledger",
@@ -320,14 +320,14 @@ const struct check_row CHECKS[CHECK_COUNT] = {
         "DELTA --reason TEXT"},
     [CHECK_STOCK_HELD] = {NEEDS_STOCK,
         "stock.held", "held is what held reservations say",
-        "somebody wrote to inventory's tables by hand; compare with: checkoutctl "
+        "inventory's tables were changed by hand; compare with: checkoutctl "
         "stock show %s"},
     [CHECK_STOCK_SOLD] = {NEEDS_STOCK,
         "stock.sold", "sold is what confirmed reservations say",
-        "somebody wrote to inventory's tables by hand; compare with: checkoutctl "
+        "inventory's tables were changed by hand; compare with: checkoutctl "
         "stock show %s"},
     [CHECK_ORDER_CHECKOUT] = {NEEDS_ORDERS,
-        "order.checkout", "an order and its completed checkout are one",
+        "order.checkout", "an order and its completed checkout match",
         "see both with: checkoutctl explain %s"},
     [CHECK_ORDER_KEY] = {NEEDS_ORDERS,
         "order.key", "a key has at most one order",
@@ -337,7 +337,7 @@ const struct check_row CHECKS[CHECK_COUNT] = {
         "keep one order, refund the other: checkoutctl explain %s"},
     [CHECK_ORDER_CHARGE] = {NEEDS_ORDERS | NEEDS_MONEY,
         "order.charge", "an order has one captured charge of its amount",
-        "after a refund by hand this is as it should be, and stays; else see what was "
+        "after a refund by hand this is expected, and stays; else see what was "
         "charged with: checkoutctl explain %s"},
     [CHECK_ORDER_RESERVATION] = {NEEDS_ORDERS | NEEDS_STOCK,
         "order.reservation", "an order has one confirmed reservation of its total",
@@ -345,16 +345,16 @@ const struct check_row CHECKS[CHECK_COUNT] = {
         "checkoutctl call Inventory/Confirm '{\"reservation_id\":\"%s\"}'"},
     [CHECK_ORDER_EVENT] = {NEEDS_ORDERS,
         "order.event", "an order has one order.created event",
-        "tell those who listen of it by hand; what it said: checkoutctl orders show "
+        "inform its consumers by hand; what it said: checkoutctl orders show "
         "%s"},
     [CHECK_CHARGE_ORDER] = {NEEDS_ORDERS | NEEDS_MONEY,
-        "charge.order", "money that is kept is of an order",
+        "charge.order", "captured money belongs to an order",
         "give it back: checkoutctl call Payment/Refund '{\"charge_id\":\"%s\"}'"},
     [CHECK_CHARGE_REFUND] = {NEEDS_MONEY,
         "charge.refund", "no more is refunded than was charged",
         "see both books with: checkoutctl explain %s"},
     [CHECK_RESERVATION_ORDER] = {NEEDS_ORDERS | NEEDS_STOCK,
-        "reservation.order", "stock that is set aside is of an order",
+        "reservation.order", "reserved stock belongs to an order",
         "give it back: checkoutctl call Inventory/Release "
         "'{\"reservation_id\":\"%s\"}'"},
     [CHECK_FAILED_UNDONE] = {NEEDS_ORDERS | NEEDS_STOCK | NEEDS_MONEY,
@@ -370,13 +370,13 @@ const struct check_row CHECKS[CHECK_COUNT] = {
         "see both with: checkoutctl explain %s; what the provider says is what "
         "happened"},
     [CHECK_EVENT_BUS] = {NEEDS_ORDERS,
-        "event.bus", "no event was refused by the bus for good",
-        "mend what the bus says, then: checkoutctl events resend %s; or, if nobody "
+        "event.bus", "no event was given up after the bus refused it",
+        "fix what the bus reports, then: checkoutctl events resend %s; or, if nobody "
         "needs it: checkoutctl events drop %s"},
 };
 /* clang-format on */
 
-/* ---- sentences ---------------------------------------------------------------- */
+/* ---- sentences --------------------------------------------------------------------- */
 
 static const char *state_words(const char *state, int64_t cents, const char *currency,
                                char out[WORDS_SIZE])
@@ -426,7 +426,7 @@ static void describe_finished(const struct view *v, char out[FINDING_SIZE])
     else
         snprintf(out, FINDING_SIZE,
                  "The checkout is %s; its lease ran out %" PRId64
-                 " ms ago and nobody took it over.",
+                 " ms ago and no orchestrator took it over.",
                  checkout_state_text(c->state), -c->lease_left_ms);
 }
 

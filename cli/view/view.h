@@ -1,8 +1,8 @@
 /*
  * view.h - one id as all services see it, and the rules that must hold of it.
  *
- * Pure: no call is made here.  A checkout in progress is not judged: on a live system only
- * a final state proves anything.
+ * Pure: no call is made here.  A checkout in progress is not judged: on a live system
+ * only a final state proves anything.
  *
  *   checkout final ----------------------> judged
  *   checkout unfinished, lease runs -----> in progress: its effects come and go
@@ -27,7 +27,7 @@ struct view {
     const Payment__V1__ChargeEntry *charge;
     const Payment__V1__ProviderEntry *provider;
     int64_t effect_age_ms; /* of the youngest of the three */
-    int64_t lease_ms;      /* how long a checkout is left to a silent owner */
+    int64_t lease_ms;      /* how long an owner may go without renewing */
 };
 
 enum check {
@@ -57,7 +57,7 @@ enum check {
 enum { NEEDS_ORDERS = 1, NEEDS_STOCK = 2, NEEDS_MONEY = 4 };
 
 struct check_row {
-    unsigned needs;    /* of whom: bits of NEEDS_... */
+    unsigned needs;    /* the services: bits of NEEDS_... */
     const char *name;  /* for programs: "order.charge" */
     const char *holds; /* what must hold, in words */
     const char *todo;  /* what to do about a violation; %s is the id or SKU */
