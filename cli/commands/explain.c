@@ -87,7 +87,7 @@ static void add_claim(struct timeline *t)
     const Orders__V1__GetCheckoutReply *r = t->checkout;
     const Orders__V1__Checkout *c = r->checkout;
 
-    if (c->state != ORDERS__V1__CHECKOUT_STATE__CHECKOUT_UNSPECIFIED)
+    if (c->state != CHECKOUT_STATE(CHECKOUT_UNSPECIFIED))
         add_line(t, c->created_at_ms, "orchestrator",
                  "claimed: cart %s of user %s, to be paid with %s, key %s%s%s",
                  c->cart_id, c->user_id, r->payment_method_id, c->idempotency_key,
@@ -112,7 +112,7 @@ static void add_end(struct timeline *t)
                  "event %s refused by the bus: %s", r->events[i]->type,
                  r->events[i]->refusal);
     }
-    if (c->state == ORDERS__V1__CHECKOUT_STATE__FAILED)
+    if (c->state == CHECKOUT_STATE(FAILED))
         add_line(t, c->finished_at_ms, "orchestrator", "failed: %s (%s)",
                  c->failure_reason, r->failure_message);
     else
@@ -134,10 +134,10 @@ static void add_reserved(struct timeline *t)
                  r->n_lines == 1 ? "" : "s",
                  money_text(r->total_cents, r->currency, total),
                  time_text(r->expires_at_ms, until));
-    else if (r->state == INVENTORY__V1__RESERVATION_STATE__RELEASED)
+    else if (r->state == RESERVATION_STATE(RELEASED))
         add_line(t, r->created_at_ms, "inventory",
                  "barred: released before it was ever held");
-    if (r->state == INVENTORY__V1__RESERVATION_STATE__REFUSED)
+    if (r->state == RESERVATION_STATE(REFUSED))
         add_line(t, r->created_at_ms, "inventory",
                  "refused: not enough stock, or no such SKU");
 }
@@ -146,8 +146,7 @@ static void add_settled(struct timeline *t)
 {
     const Inventory__V1__GetReservationReply *r = t->reservation;
 
-    if (r != NULL && r->expires_at_ms != 0 &&
-        r->state != INVENTORY__V1__RESERVATION_STATE__REFUSED)
+    if (r != NULL && r->expires_at_ms != 0 && r->state != RESERVATION_STATE(REFUSED))
         add_line(t, r->settled_at_ms, "inventory", "reservation %s",
                  reservation_state_text(r->state));
 }
@@ -174,18 +173,16 @@ static void add_outcome(struct timeline *t)
 
     if (c == NULL || *c->user_id == '\0')
         return;
-    if (c->state == PAYMENT__V1__CHARGE_STATE__REFUNDED)
+    if (c->state == CHARGE_STATE(REFUNDED))
         add_line(t, c->settled_at_ms, "payment", "charge %s refunded, %s given back",
                  c->provider_charge_id,
                  money_text(c->refunded_cents, c->currency, refunded));
     else
         add_line(t, c->settled_at_ms, "payment", "charge %s%s%s",
-                 c->state == PAYMENT__V1__CHARGE_STATE__DECLINED ? "declined: "
-                                                                 : "captured, as ",
-                 c->state == PAYMENT__V1__CHARGE_STATE__DECLINED ? c->decline_code
-                                                                 : c->provider_charge_id,
-                 c->state == PAYMENT__V1__CHARGE_STATE__REFUNDING ? "; being refunded now"
-                                                                  : "");
+                 c->state == CHARGE_STATE(DECLINED) ? "declined: " : "captured, as ",
+                 c->state == CHARGE_STATE(DECLINED) ? c->decline_code
+                                                    : c->provider_charge_id,
+                 c->state == CHARGE_STATE(REFUNDING) ? "; being refunded now" : "");
 }
 
 static void add_provider(struct timeline *t)
@@ -196,10 +193,10 @@ static void add_provider(struct timeline *t)
     if (p == NULL)
         return;
     money_text(p->amount_cents, p->currency, amount);
-    if (p->status == PAYMENT__V1__PROVIDER_STATUS__PROVIDER_VOIDED)
+    if (p->status == PROVIDER_STATUS(VOIDED))
         add_line(t, p->created_at_ms, "provider",
                  "barred: refunded before it was ever charged");
-    else if (p->status == PAYMENT__V1__PROVIDER_STATUS__PROVIDER_DECLINED)
+    else if (p->status == PROVIDER_STATUS(DECLINED))
         add_line(t, p->created_at_ms, "provider", "declined to charge %s", amount);
     else
         add_line(t, p->created_at_ms, "provider", "charged %s, as %s", amount,
@@ -219,15 +216,14 @@ static const char *next_step(const struct timeline *t)
 
     if (r == NULL)
         return "reserve";
-    if (r->state == INVENTORY__V1__RESERVATION_STATE__CONFIRMED)
+    if (r->state == RESERVATION_STATE(CONFIRMED))
         return "persist";
-    if (r->state != INVENTORY__V1__RESERVATION_STATE__HELD)
+    if (r->state != RESERVATION_STATE(HELD))
         return "reserve, which will be refused";
-    if (c == NULL || c->state == PAYMENT__V1__CHARGE_STATE__INTENT)
+    if (c == NULL || c->state == CHARGE_STATE(INTENT))
         return "charge";
-    return c->state == PAYMENT__V1__CHARGE_STATE__CAPTURED
-               ? "confirm"
-               : "charge, which will be refused";
+    return c->state == CHARGE_STATE(CAPTURED) ? "confirm"
+                                              : "charge, which will be refused";
 }
 
 static const char *next_undoing(const struct timeline *t)
@@ -235,38 +231,41 @@ static const char *next_undoing(const struct timeline *t)
     const Payment__V1__GetChargeReply *c = t->charge;
     const Inventory__V1__GetReservationReply *r = t->reservation;
 
-    if (c != NULL && c->state != PAYMENT__V1__CHARGE_STATE__REFUNDED &&
-        c->state != PAYMENT__V1__CHARGE_STATE__DECLINED)
+    if (c != NULL && c->state != CHARGE_STATE(REFUNDED) &&
+        c->state != CHARGE_STATE(DECLINED))
         return "refund, then release";
-    if (r != NULL && (r->state == INVENTORY__V1__RESERVATION_STATE__HELD ||
-                      r->state == INVENTORY__V1__RESERVATION_STATE__CONFIRMED))
+    if (r != NULL &&
+        (r->state == RESERVATION_STATE(HELD) || r->state == RESERVATION_STATE(CONFIRMED)))
         return "release";
     return "its end: nothing is left to be undone";
 }
 
+/* Writes t->next, from a printf format and its arguments. */
+#define say_next(t, ...) snprintf((t)->next, TEXT_SIZE, __VA_ARGS__)
+
 static void set_next_unfinished(struct timeline *t)
 {
     const Orders__V1__Checkout *c = t->checkout->checkout;
-    bool aborting = c->state == ORDERS__V1__CHECKOUT_STATE__ABORTING;
+    bool aborting = c->state == CHECKOUT_STATE(ABORTING);
     const char *step = t->effects_missing ? "a step that is not known now"
                        : aborting         ? next_undoing(t)
                                           : next_step(t);
     double seconds = (double)c->lease_left_ms / 1000;
 
     if (c->needs_attention)
-        snprintf(
-            t->next, TEXT_SIZE,
+        say_next(
+            t,
             "It needs attention: undoing it keeps failing, at %s.  Once the cause is "
             "gone: checkoutctl checkouts retry %s",
             step, c->order_id);
     else if (c->lease_left_ms > 0)
-        snprintf(t->next, TEXT_SIZE,
+        say_next(t,
                  "Its owner %s it, at %s.  If the owner stops, the lease ends in %.1f s, "
                  "then any orchestrator resumes it there.",
                  aborting ? "undoes" : "runs", step, seconds);
     else
-        snprintf(
-            t->next, TEXT_SIZE,
+        say_next(
+            t,
             "Its lease ended %.1f s ago: the next orchestrator that looks resumes it at "
             "%s.",
             -seconds, step);
@@ -277,17 +276,15 @@ static void set_next(struct timeline *t)
     const Orders__V1__Checkout *c = t->checkout == NULL ? NULL : t->checkout->checkout;
 
     if (c == NULL)
-        snprintf(
-            t->next, TEXT_SIZE, "%s",
+        say_next(
+            t, "%s",
             t->orders_missing
                 ? "Not known: the orchestrator did not answer."
                 : "Nothing: the orchestrator has no checkout and no order of this id.");
-    else if (c->state == ORDERS__V1__CHECKOUT_STATE__ABORTING ||
-             c->state == ORDERS__V1__CHECKOUT_STATE__RUNNING)
+    else if (c->state == CHECKOUT_STATE(ABORTING) || c->state == CHECKOUT_STATE(RUNNING))
         set_next_unfinished(t);
     else
-        snprintf(t->next, TEXT_SIZE, "Nothing more: it is %s.",
-                 checkout_state_text(c->state));
+        say_next(t, "Nothing more: it is %s.", checkout_state_text(c->state));
 }
 
 /* ---- the timeline ------------------------------------------------------------------ */

@@ -152,7 +152,7 @@ static void offer_options(const struct script *s, uint64_t options)
             snprintf(word, sizeof word, "--%s", OPTIONS[o].name);
             offer(s, word, OPTIONS[o].help);
         }
-    fprintf(s->out, "%s\n", s->shell == BASH ? "\"" : ")");
+    fputs(s->shell == BASH ? "\"\n" : ")\n", s->out);
 }
 
 static void offer_symbols(const struct script *s, unsigned kinds)
@@ -180,7 +180,7 @@ static void offer_words(const struct script *s, const struct command *command)
         offer(s, "bash", "its script");
         offer(s, "zsh", "its script");
     }
-    fprintf(s->out, "%s\n", s->shell == BASH ? "\"" : ")");
+    fputs(s->shell == BASH ? "\"\n" : ")\n", s->out);
 }
 
 /* The next words of all paths that begin with `group` ("" or "stock"), each once. */
@@ -201,7 +201,7 @@ static void offer_next(const struct script *s, const char *group)
             offer(s, last,
                   path[skip + word] == '\0' ? COMMANDS[i].help : "several commands");
     }
-    fprintf(s->out, "%s\n", s->shell == BASH ? "\"" : ")");
+    fputs(s->shell == BASH ? "\"\n" : ")\n", s->out);
 }
 
 /* Options that are followed by a value of that kind; NULL: by any. */
@@ -248,66 +248,60 @@ static void print_cases(const struct script *s)
     fprintf(s->out, "        ;;\n    esac\n");
 }
 
-static void print_bash(const struct script *s)
+/* The scripts.  @D, @F and @V are the options with a folder, a file or any value; @C are
+ * the cases. */
+static const char BASH_SCRIPT[] =
+    "# bash completion of checkoutctl, made by: checkoutctl completion bash\n"
+    "_checkoutctl()\n{\n"
+    "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
+    "    local typed=\" \" next= options= i\n    COMPREPLY=()\n"
+    "    case $prev in\n"
+    "    @D)\n        COMPREPLY=($(compgen -d -- \"$cur\")); return ;;\n"
+    "    @F)\n        COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n"
+    "    --service)\n        COMPREPLY=($(compgen -W \"orchestrator inventory payment\" "
+    "-- \"$cur\")); return ;;\n"
+    "    @V)\n        return ;;\n    esac\n"
+    "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
+    "        case ${COMP_WORDS[i]} in\n"
+    "        @V) ((i++)) ;;\n        -*) ;;\n"
+    "        *) typed+=\"${COMP_WORDS[i]} \" ;;\n        esac\n    done\n"
+    "    case $typed in\n@C    [[ $cur == -* ]] && next=$options\n"
+    "    COMPREPLY=($(compgen -W \"$next\" -- \"$cur\"))\n}\n"
+    "complete -o default -F _checkoutctl checkoutctl\n";
+
+static const char ZSH_SCRIPT[] =
+    "#compdef checkoutctl\n"
+    "# zsh completion of checkoutctl, made by: checkoutctl completion zsh\n"
+    "_checkoutctl()\n{\n"
+    "    local typed=\" \" i\n    local -a next options\n"
+    "    case ${words[CURRENT-1]} in\n"
+    "    @D) _directories; return ;;\n"
+    "    @F) _files; return ;;\n"
+    "    --service) compadd orchestrator inventory payment; return ;;\n"
+    "    @V) return ;;\n    esac\n"
+    "    for ((i = 2; i < CURRENT; i++)); do\n"
+    "        case ${words[i]} in\n"
+    "        @V) ((i++)) ;;\n        -*) ;;\n"
+    "        *) typed+=\"${words[i]} \" ;;\n        esac\n    done\n"
+    "    case $typed in\n@C    if [[ ${words[CURRENT]} == -* ]]; then\n"
+    "        _describe -o option options\n"
+    "    elif ((${#next})); then\n        _describe command next\n"
+    "    else\n        _files\n    fi\n}\n"
+    "compdef _checkoutctl checkoutctl\n";
+
+static void print_script(const struct script *s, const char *text)
 {
-    FILE *out = s->out;
-
-    fprintf(out,
-            "# bash completion of checkoutctl, made by: checkoutctl completion bash\n"
-            "_checkoutctl()\n{\n"
-            "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
-            "    local typed=\" \" next= options= i\n    COMPREPLY=()\n"
-            "    case $prev in\n    ");
-    print_valued(s, "DIR");
-    fprintf(out, ")\n        COMPREPLY=($(compgen -d -- \"$cur\")); return ;;\n    ");
-    print_valued(s, "FILE");
-    fprintf(out,
-            ")\n        COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n"
-            "    --service)\n        COMPREPLY=($(compgen -W \"orchestrator inventory "
-            "payment\" -- \"$cur\")); return ;;\n    ");
-    print_valued(s, NULL);
-    fprintf(out, ")\n        return ;;\n    esac\n"
-                 "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
-                 "        case ${COMP_WORDS[i]} in\n        ");
-    print_valued(s, NULL);
-    fprintf(out, ") ((i++)) ;;\n        -*) ;;\n"
-                 "        *) typed+=\"${COMP_WORDS[i]} \" ;;\n        esac\n    done\n"
-                 "    case $typed in\n");
-    print_cases(s);
-    fprintf(out, "    [[ $cur == -* ]] && next=$options\n"
-                 "    COMPREPLY=($(compgen -W \"$next\" -- \"$cur\"))\n}\n"
-                 "complete -o default -F _checkoutctl checkoutctl\n");
-}
-
-static void print_zsh(const struct script *s)
-{
-    FILE *out = s->out;
-
-    fprintf(out, "#compdef checkoutctl\n"
-                 "# zsh completion of checkoutctl, made by: checkoutctl completion zsh\n"
-                 "_checkoutctl()\n{\n"
-                 "    local typed=\" \" i\n    local -a next options\n"
-                 "    case ${words[CURRENT-1]} in\n    ");
-    print_valued(s, "DIR");
-    fprintf(out, ") _directories; return ;;\n    ");
-    print_valued(s, "FILE");
-    fprintf(out,
-            ") _files; return ;;\n"
-            "    --service) compadd orchestrator inventory payment; return ;;\n    ");
-    print_valued(s, NULL);
-    fprintf(out, ") return ;;\n    esac\n"
-                 "    for ((i = 2; i < CURRENT; i++)); do\n"
-                 "        case ${words[i]} in\n        ");
-    print_valued(s, NULL);
-    fprintf(out, ") ((i++)) ;;\n        -*) ;;\n"
-                 "        *) typed+=\"${words[i]} \" ;;\n        esac\n    done\n"
-                 "    case $typed in\n");
-    print_cases(s);
-    fprintf(out, "    if [[ ${words[CURRENT]} == -* ]]; then\n"
-                 "        _describe -o option options\n"
-                 "    elif ((${#next})); then\n        _describe command next\n"
-                 "    else\n        _files\n    fi\n}\n"
-                 "compdef _checkoutctl checkoutctl\n");
+    for (; *text != '\0'; text++) {
+        if (*text != '@') {
+            fputc(*text, s->out);
+            continue;
+        }
+        text++;
+        if (*text == 'C')
+            print_cases(s);
+        else
+            print_valued(s, *text == 'D' ? "DIR" : *text == 'F' ? "FILE" : NULL);
+    }
 }
 
 struct outcome command_completion(struct cli *cli)
@@ -323,7 +317,7 @@ struct outcome command_completion(struct cli *cli)
     if (end.status != 0)
         return end;
     struct script script = {cli->out, zsh ? ZSH : BASH, catalogue.schema};
-    zsh ? print_zsh(&script) : print_bash(&script);
+    print_script(&script, zsh ? ZSH_SCRIPT : BASH_SCRIPT);
     return done();
 }
 

@@ -127,8 +127,7 @@ struct outcome command_orders_list(struct cli *cli)
 
 static bool unfinished(const Orders__V1__Checkout *c)
 {
-    return c->state == ORDERS__V1__CHECKOUT_STATE__RUNNING ||
-           c->state == ORDERS__V1__CHECKOUT_STATE__ABORTING;
+    return c->state == CHECKOUT_STATE(RUNNING) || c->state == CHECKOUT_STATE(ABORTING);
 }
 
 /* The time left until the lease's end; "-" when there is no lease. */

@@ -266,8 +266,8 @@ static const struct range INT32 = {INT32_MIN, INT32_MAX,
 static const struct range UINT32 = {0, UINT32_MAX, "a whole number from 0 to 4294967295"};
 static const struct range INT64 = {
     INT64_MIN, INT64_MAX,
-    "a whole number from -9223372036854775808 to 9223372036854775807, "
-    "plain or as a string"};
+    "a whole number from -9223372036854775808 to 9223372036854775807, plain or as a "
+    "string"};
 static const struct range UINT64 = {
     0, UINT64_MAX, "a whole number from 0 to 18446744073709551615, plain or as a string"};
 

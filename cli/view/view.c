@@ -28,10 +28,10 @@ static const char UNKNOWN[] = "in an unknown state";
 const char *checkout_state_text(Orders__V1__CheckoutState state)
 {
     static const char *const words[] = {
-        [ORDERS__V1__CHECKOUT_STATE__RUNNING] = "running",
-        [ORDERS__V1__CHECKOUT_STATE__ABORTING] = "aborting",
-        [ORDERS__V1__CHECKOUT_STATE__COMPLETED] = "completed",
-        [ORDERS__V1__CHECKOUT_STATE__FAILED] = "failed",
+        [CHECKOUT_STATE(RUNNING)] = "running",
+        [CHECKOUT_STATE(ABORTING)] = "aborting",
+        [CHECKOUT_STATE(COMPLETED)] = "completed",
+        [CHECKOUT_STATE(FAILED)] = "failed",
     };
 
     return WORD_OF(words, state, "gone");
@@ -40,11 +40,11 @@ const char *checkout_state_text(Orders__V1__CheckoutState state)
 const char *reservation_state_text(Inventory__V1__ReservationState state)
 {
     static const char *const words[] = {
-        [INVENTORY__V1__RESERVATION_STATE__HELD] = "held",
-        [INVENTORY__V1__RESERVATION_STATE__CONFIRMED] = "confirmed",
-        [INVENTORY__V1__RESERVATION_STATE__RELEASED] = "released",
-        [INVENTORY__V1__RESERVATION_STATE__EXPIRED] = "expired",
-        [INVENTORY__V1__RESERVATION_STATE__REFUSED] = "refused",
+        [RESERVATION_STATE(HELD)] = "held",
+        [RESERVATION_STATE(CONFIRMED)] = "confirmed",
+        [RESERVATION_STATE(RELEASED)] = "released",
+        [RESERVATION_STATE(EXPIRED)] = "expired",
+        [RESERVATION_STATE(REFUSED)] = "refused",
     };
 
     return WORD_OF(words, state, UNKNOWN);
@@ -53,11 +53,11 @@ const char *reservation_state_text(Inventory__V1__ReservationState state)
 const char *charge_state_text(Payment__V1__ChargeState state)
 {
     static const char *const words[] = {
-        [PAYMENT__V1__CHARGE_STATE__INTENT] = "intended",
-        [PAYMENT__V1__CHARGE_STATE__CAPTURED] = "captured",
-        [PAYMENT__V1__CHARGE_STATE__DECLINED] = "declined",
-        [PAYMENT__V1__CHARGE_STATE__REFUNDING] = "being refunded",
-        [PAYMENT__V1__CHARGE_STATE__REFUNDED] = "refunded",
+        [CHARGE_STATE(INTENT)] = "intended",
+        [CHARGE_STATE(CAPTURED)] = "captured",
+        [CHARGE_STATE(DECLINED)] = "declined",
+        [CHARGE_STATE(REFUNDING)] = "being refunded",
+        [CHARGE_STATE(REFUNDED)] = "refunded",
     };
 
     return WORD_OF(words, state, UNKNOWN);
@@ -66,10 +66,10 @@ const char *charge_state_text(Payment__V1__ChargeState state)
 const char *provider_status_text(Payment__V1__ProviderStatus status)
 {
     static const char *const words[] = {
-        [PAYMENT__V1__PROVIDER_STATUS__PROVIDER_CAPTURED] = "captured",
-        [PAYMENT__V1__PROVIDER_STATUS__PROVIDER_DECLINED] = "declined",
-        [PAYMENT__V1__PROVIDER_STATUS__PROVIDER_REFUNDED] = "refunded",
-        [PAYMENT__V1__PROVIDER_STATUS__PROVIDER_VOIDED] = "barred",
+        [PROVIDER_STATUS(CAPTURED)] = "captured",
+        [PROVIDER_STATUS(DECLINED)] = "declined",
+        [PROVIDER_STATUS(REFUNDED)] = "refunded",
+        [PROVIDER_STATUS(VOIDED)] = "barred",
     };
 
     return WORD_OF(words, status, UNKNOWN);
@@ -93,18 +93,18 @@ static bool checkout_is(const struct view *v, Orders__V1__CheckoutState state)
 
 static bool unfinished(const struct view *v)
 {
-    return checkout_is(v, ORDERS__V1__CHECKOUT_STATE__RUNNING) ||
-           checkout_is(v, ORDERS__V1__CHECKOUT_STATE__ABORTING);
+    return checkout_is(v, CHECKOUT_STATE(RUNNING)) ||
+           checkout_is(v, CHECKOUT_STATE(ABORTING));
 }
 
 static bool completed(const struct view *v)
 {
-    return checkout_is(v, ORDERS__V1__CHECKOUT_STATE__COMPLETED);
+    return checkout_is(v, CHECKOUT_STATE(COMPLETED));
 }
 
 static bool has_failed(const struct view *v)
 {
-    return checkout_is(v, ORDERS__V1__CHECKOUT_STATE__FAILED);
+    return checkout_is(v, CHECKOUT_STATE(FAILED));
 }
 
 static bool ordered(const struct view *v)
@@ -130,15 +130,15 @@ static bool reservation_is(const struct view *v, Inventory__V1__ReservationState
 /* Whether either book says that we have the shopper's money. */
 static bool money_kept(const struct view *v)
 {
-    return charge_is(v, PAYMENT__V1__CHARGE_STATE__CAPTURED) ||
-           charge_is(v, PAYMENT__V1__CHARGE_STATE__REFUNDING) ||
-           provider_is(v, PAYMENT__V1__PROVIDER_STATUS__PROVIDER_CAPTURED);
+    return charge_is(v, CHARGE_STATE(CAPTURED)) ||
+           charge_is(v, CHARGE_STATE(REFUNDING)) ||
+           provider_is(v, PROVIDER_STATUS(CAPTURED));
 }
 
 static bool stock_kept(const struct view *v)
 {
-    return reservation_is(v, INVENTORY__V1__RESERVATION_STATE__HELD) ||
-           reservation_is(v, INVENTORY__V1__RESERVATION_STATE__CONFIRMED);
+    return reservation_is(v, RESERVATION_STATE(HELD)) ||
+           reservation_is(v, RESERVATION_STATE(CONFIRMED));
 }
 
 /* ---- standing ---------------------------------------------------------------------- */
@@ -161,7 +161,7 @@ static bool charge_is_the_orders(const struct view *v)
 {
     const Orders__V1__Checkout *c = v->checkout;
 
-    return charge_is(v, PAYMENT__V1__CHARGE_STATE__CAPTURED) &&
+    return charge_is(v, CHARGE_STATE(CAPTURED)) &&
            v->charge->amount_cents == c->order_total_cents &&
            strcmp(v->charge->currency, c->order_currency) == 0 &&
            v->charge->refunded_cents == 0;
@@ -171,7 +171,7 @@ static bool reservation_is_the_orders(const struct view *v)
 {
     const Orders__V1__Checkout *c = v->checkout;
 
-    return reservation_is(v, INVENTORY__V1__RESERVATION_STATE__CONFIRMED) &&
+    return reservation_is(v, RESERVATION_STATE(CONFIRMED)) &&
            v->reservation->total_cents == c->order_total_cents &&
            strcmp(v->reservation->currency, c->order_currency) == 0;
 }
@@ -180,9 +180,9 @@ static bool reservation_is_the_orders(const struct view *v)
  * an order alone is one whose key was pruned. */
 static bool order_is_the_checkouts(const Orders__V1__Checkout *c)
 {
-    if (c->state == ORDERS__V1__CHECKOUT_STATE__CHECKOUT_UNSPECIFIED)
+    if (c->state == CHECKOUT_STATE(CHECKOUT_UNSPECIFIED))
         return true;
-    return (c->state == ORDERS__V1__CHECKOUT_STATE__COMPLETED) == c->ordered &&
+    return (c->state == CHECKOUT_STATE(COMPLETED)) == c->ordered &&
            (!c->ordered || c->order_matches);
 }
 
@@ -209,21 +209,21 @@ static bool same_capture(const Payment__V1__ChargeEntry *c,
  * ids than we do; it need not know what never reached it. */
 static bool books_agree(const struct view *v)
 {
-    bool captured = provider_is(v, PAYMENT__V1__PROVIDER_STATUS__PROVIDER_CAPTURED);
-    bool refunded = provider_is(v, PAYMENT__V1__PROVIDER_STATUS__PROVIDER_REFUNDED);
+    bool captured = provider_is(v, PROVIDER_STATUS(CAPTURED));
+    bool refunded = provider_is(v, PROVIDER_STATUS(REFUNDED));
 
     if (v->charge == NULL)
         return v->provider == NULL;
     switch (v->charge->state) {
-    case PAYMENT__V1__CHARGE_STATE__CAPTURED:
+    case CHARGE_STATE(CAPTURED):
         return captured && same_capture(v->charge, v->provider);
-    case PAYMENT__V1__CHARGE_STATE__DECLINED:
+    case CHARGE_STATE(DECLINED):
         return !captured && !refunded;
-    case PAYMENT__V1__CHARGE_STATE__REFUNDED:
+    case CHARGE_STATE(REFUNDED):
         return !captured &&
                v->charge->refunded_cents == (refunded ? v->provider->refunded_cents : 0);
-    case PAYMENT__V1__CHARGE_STATE__INTENT:
-    case PAYMENT__V1__CHARGE_STATE__REFUNDING: /* the answer is still to be written */
+    case CHARGE_STATE(INTENT):
+    case CHARGE_STATE(REFUNDING): /* the answer is still to be written */
         return unfinished(v) || (!captured && !refunded);
     default:
         return false;
@@ -415,19 +415,21 @@ static const char *checkout_words(const struct view *v)
                                : checkout_state_text(v->checkout->state);
 }
 
+/* Writes a finding, a printf format and its arguments. */
+#define say(out, ...) snprintf(out, FINDING_SIZE, __VA_ARGS__)
+
 static void describe_finished(const struct view *v, char out[FINDING_SIZE])
 {
     const Orders__V1__Checkout *c = v->checkout;
 
     if (c->needs_attention)
-        snprintf(out, FINDING_SIZE,
-                 "The checkout is %s and needs attention: undoing it keeps failing.",
-                 checkout_state_text(c->state));
+        say(out, "The checkout is %s and needs attention: undoing it keeps failing.",
+            checkout_state_text(c->state));
     else
-        snprintf(out, FINDING_SIZE,
-                 "The checkout is %s; its lease ran out %" PRId64
-                 " ms ago and no orchestrator took it over.",
-                 checkout_state_text(c->state), -c->lease_left_ms);
+        say(out,
+            "The checkout is %s; its lease ran out %" PRId64
+            " ms ago and no orchestrator took it over.",
+            checkout_state_text(c->state), -c->lease_left_ms);
 }
 
 static void describe_order(const struct view *v, enum check check, char out[FINDING_SIZE])
@@ -438,31 +440,28 @@ static void describe_order(const struct view *v, enum check check, char out[FIND
     money_text(c->order_total_cents, c->order_currency, total);
     switch (check) {
     case CHECK_ORDER_CHARGE:
-        snprintf(out, FINDING_SIZE, "The order is of %s; its charge: %s.", total,
-                 charge_words(v, words));
-        return;
+        say(out, "The order is of %s; its charge: %s.", total, charge_words(v, words));
+        break;
     case CHECK_ORDER_RESERVATION:
-        snprintf(out, FINDING_SIZE, "The order is of %s; its reservation: %s.", total,
-                 reservation_words(v, words));
-        return;
+        say(out, "The order is of %s; its reservation: %s.", total,
+            reservation_words(v, words));
+        break;
     case CHECK_ORDER_EVENT:
-        snprintf(out, FINDING_SIZE, "The order of %s has %d order.created events.", total,
-                 c->created_events);
-        return;
+        say(out, "The order of %s has %d order.created events.", total,
+            c->created_events);
+        break;
     case CHECK_ORDER_KEY:
-        snprintf(out, FINDING_SIZE, "%d orders have the key of this one.",
-                 c->orders_of_key);
-        return;
+        say(out, "%d orders have the key of this one.", c->orders_of_key);
+        break;
     case CHECK_ORDER_CART:
-        snprintf(out, FINDING_SIZE, "%d checkouts of cart %s of user %s have not failed.",
-                 c->live_of_cart, c->cart_id, c->user_id);
-        return;
+        say(out, "%d checkouts of cart %s of user %s have not failed.", c->live_of_cart,
+            c->cart_id, c->user_id);
+        break;
     default:
-        snprintf(out, FINDING_SIZE, "The checkout is %s, %s.",
-                 checkout_state_text(c->state),
-                 !c->ordered         ? "but there is no order"
-                 : !c->order_matches ? "but its order is of another key, user or cart"
-                                     : "but there is an order");
+        say(out, "The checkout is %s, %s.", checkout_state_text(c->state),
+            !c->ordered         ? "but there is no order"
+            : !c->order_matches ? "but its order is of another key, user or cart"
+                                : "but there is an order");
     }
 }
 
@@ -473,29 +472,27 @@ void view_describe(const struct view *v, enum check check, char out[FINDING_SIZE
     switch (check) {
     case CHECK_FINISHED:
         describe_finished(v, out);
-        return;
+        break;
     case CHECK_RESERVATION_ORDER:
-        snprintf(out, FINDING_SIZE, "Reservation: %s; %s.",
-                 reservation_words(v, reserved), checkout_words(v));
-        return;
+        say(out, "Reservation: %s; %s.", reservation_words(v, reserved),
+            checkout_words(v));
+        break;
     case CHECK_FAILED_UNDONE:
-        snprintf(
-            out, FINDING_SIZE,
+        say(out,
             "The checkout failed (%s), but - reservation: %s; charge: %s; provider: %s.",
             v->checkout->failure_reason, reservation_words(v, reserved),
             charge_words(v, charge), provider_words(v, provider));
-        return;
+        break;
     case CHECK_CHARGE_ORDER:
     case CHECK_CHARGE_REFUND:
     case CHECK_BOOKS_EQUAL:
-        snprintf(
-            out, FINDING_SIZE,
+        say(out,
             "Charge: %s, %" PRId64 " cents refunded; provider: %s, %" PRId64
             " cents refunded; %s.",
             charge_words(v, charge), v->charge == NULL ? 0 : v->charge->refunded_cents,
             provider_words(v, provider),
             v->provider == NULL ? 0 : v->provider->refunded_cents, checkout_words(v));
-        return;
+        break;
     default:
         describe_order(v, check, out);
     }
@@ -506,24 +503,21 @@ void stock_describe(const Inventory__V1__StockEntry *s, enum check check,
 {
     switch (check) {
     case CHECK_STOCK_BOOKED:
-        snprintf(out, FINDING_SIZE,
-                 "%" PRId64 " received, but the ledger's sum is %" PRId64 ".",
-                 s->received, s->booked);
-        return;
+        say(out, "%" PRId64 " received, but the ledger's sum is %" PRId64 ".",
+            s->received, s->booked);
+        break;
     case CHECK_STOCK_HELD:
-        snprintf(out, FINDING_SIZE,
-                 "%" PRId64 " held, but held reservations are of %" PRId64 ".", s->held,
-                 s->held_reserved);
-        return;
+        say(out, "%" PRId64 " held, but held reservations are of %" PRId64 ".", s->held,
+            s->held_reserved);
+        break;
     case CHECK_STOCK_SOLD:
-        snprintf(out, FINDING_SIZE,
-                 "%" PRId64 " sold, but confirmed reservations are of %" PRId64 ".",
-                 s->sold, s->sold_reserved);
-        return;
+        say(out, "%" PRId64 " sold, but confirmed reservations are of %" PRId64 ".",
+            s->sold, s->sold_reserved);
+        break;
     default:
-        snprintf(out, FINDING_SIZE,
-                 "%" PRId64 " received, but %" PRId64 " available, %" PRId64
-                 " held and %" PRId64 " sold.",
-                 s->received, s->available, s->held, s->sold);
+        say(out,
+            "%" PRId64 " received, but %" PRId64 " available, %" PRId64
+            " held and %" PRId64 " sold.",
+            s->received, s->available, s->held, s->sold);
     }
 }

@@ -19,6 +19,12 @@
 #include "proto/orders.pb-c.h"
 #include "proto/payment.pb-c.h"
 
+/* The contract's states under short names: CHARGE_STATE(CAPTURED). */
+#define CHECKOUT_STATE(name)    ORDERS__V1__CHECKOUT_STATE__##name
+#define RESERVATION_STATE(name) INVENTORY__V1__RESERVATION_STATE__##name
+#define CHARGE_STATE(name)      PAYMENT__V1__CHARGE_STATE__##name
+#define PROVIDER_STATUS(name)   PAYMENT__V1__PROVIDER_STATUS__PROVIDER_##name
+
 /* NULL where a service has nothing under the id.  Ages by each service's own clock. */
 struct view {
     const char *id;
