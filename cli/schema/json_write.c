@@ -56,31 +56,25 @@ const char *json_camel_name(const char *name, char out[JSON_NAME_SIZE])
 
 size_t json_value_size(ProtobufCType type)
 {
-    switch (type) {
-    case PROTOBUF_C_TYPE_INT32:
-    case PROTOBUF_C_TYPE_SINT32:
-    case PROTOBUF_C_TYPE_SFIXED32:
-    case PROTOBUF_C_TYPE_UINT32:
-    case PROTOBUF_C_TYPE_FIXED32:
-    case PROTOBUF_C_TYPE_ENUM:
-    case PROTOBUF_C_TYPE_FLOAT:
-        return 4;
-    case PROTOBUF_C_TYPE_INT64:
-    case PROTOBUF_C_TYPE_SINT64:
-    case PROTOBUF_C_TYPE_SFIXED64:
-    case PROTOBUF_C_TYPE_UINT64:
-    case PROTOBUF_C_TYPE_FIXED64:
-    case PROTOBUF_C_TYPE_DOUBLE:
-        return 8;
-    case PROTOBUF_C_TYPE_BOOL:
-        return sizeof(protobuf_c_boolean);
-    case PROTOBUF_C_TYPE_BYTES:
-        return sizeof(ProtobufCBinaryData);
-    case PROTOBUF_C_TYPE_STRING:
-    case PROTOBUF_C_TYPE_MESSAGE:
-        break;
-    }
-    return sizeof(void *);
+    static const size_t sizes[] = {[PROTOBUF_C_TYPE_INT32] = 4,
+                                   [PROTOBUF_C_TYPE_SINT32] = 4,
+                                   [PROTOBUF_C_TYPE_SFIXED32] = 4,
+                                   [PROTOBUF_C_TYPE_UINT32] = 4,
+                                   [PROTOBUF_C_TYPE_FIXED32] = 4,
+                                   [PROTOBUF_C_TYPE_ENUM] = 4,
+                                   [PROTOBUF_C_TYPE_FLOAT] = 4,
+                                   [PROTOBUF_C_TYPE_INT64] = 8,
+                                   [PROTOBUF_C_TYPE_SINT64] = 8,
+                                   [PROTOBUF_C_TYPE_SFIXED64] = 8,
+                                   [PROTOBUF_C_TYPE_UINT64] = 8,
+                                   [PROTOBUF_C_TYPE_FIXED64] = 8,
+                                   [PROTOBUF_C_TYPE_DOUBLE] = 8,
+                                   [PROTOBUF_C_TYPE_BOOL] = sizeof(protobuf_c_boolean),
+                                   [PROTOBUF_C_TYPE_BYTES] = sizeof(ProtobufCBinaryData),
+                                   [PROTOBUF_C_TYPE_STRING] = sizeof(char *),
+                                   [PROTOBUF_C_TYPE_MESSAGE] = sizeof(void *)};
+
+    return sizes[type];
 }
 
 /* protoc names the entry of `map<..> unit_prices` in M: M.UnitPricesEntry {key, value}.

@@ -9,8 +9,8 @@
 #include <sodium.h>
 #include <sys/stat.h>
 
-#include "cli/files.h"
 #include "cli/commands/identity.h"
+#include "cli/files.h"
 #include "unit/cli/folder.h"
 
 static char folder[FOLDER_SIZE];

@@ -11,8 +11,8 @@
 #include <string.h>
 
 #include "cli/files.h"
-#include "cli/schema/schema.h"
 #include "cli/schema/json.h"
+#include "cli/schema/schema.h"
 
 static void encode(const ProtobufCMessageDescriptor *type, const char *json,
                    struct arena *arena)

@@ -14,11 +14,10 @@
 #include <cmocka.h>
 #include <sodium.h>
 
-#include "cli/schema/descriptor.pb-c.h"
 #include "cli/files.h"
+#include "cli/schema/descriptor.pb-c.h"
+#include "cli/schema/json.h"
 #include "cli/schema/schema.h"
-#include "cli/schema/json.h"
-#include "cli/schema/json.h"
 #include "proto/inventory.pb-c.h"
 #include "proto/orders.pb-c.h"
 #include "proto/payment.pb-c.h"
