@@ -1,84 +1,17 @@
 /* catalogue.c - see catalogue.h. */
 #include "cli/catalogue.h"
 
-#include <stddef.h>
 #include <string.h>
 
 #include "cli/files.h"
-#include "cli/reflect.h"
+#include "proto/rpc.pb-c.h"
+#include "rpc/server/server.h"
 
-#define ADDRESSES(of) offsetof(struct settings, of##_addresses), #of "_addresses"
-
-enum { SET_MAX = 4 << 20 /* bytes of --protoset */ };
+enum { SET_MAX = 4 << 20 /* bytes of --protoset */, JSON_TEXT_MAX = 2 * RPC_MESSAGE_MAX };
 
 /* Generated from proto/ (cmake/Checkout.cmake). */
 extern const unsigned char rpc_descriptors[];
 extern const size_t rpc_descriptors_size;
-
-const struct place PLACES[] = {
-    {"orchestrator", ADDRESSES(orchestrator), {"orders.v1.Orders", "events.v1.Events"}},
-    {"inventory", ADDRESSES(inventory), {"inventory.v1.Inventory"}},
-    {"payment", ADDRESSES(payment), {"payment.v1.Payment"}},
-    {"gateway", ADDRESSES(gateway), {NULL}},
-    {"webhook", ADDRESSES(webhook), {NULL}},
-};
-
-enum { PLACES_OPTIONAL = 1 }; /* the last: webhook */
-
-const size_t PLACES_COUNT = sizeof PLACES / sizeof *PLACES - PLACES_OPTIONAL;
-const size_t PLACES_ALL = sizeof PLACES / sizeof *PLACES;
-
-static const struct place ELSEWHERE = {.name = "server"};
-
-/* ---- where ------------------------------------------------------------------------ */
-
-const struct place *place_find(const char *name)
-{
-    for (size_t i = 0; i < PLACES_ALL; i++)
-        if (strcmp(PLACES[i].name, name) == 0)
-            return &PLACES[i];
-    return NULL;
-}
-
-const struct place *place_serving(const char *service)
-{
-    for (size_t i = 0; i < PLACES_COUNT; i++)
-        for (size_t s = 0; s < PLACE_SERVICES_MAX; s++)
-            if (PLACES[i].services[s] != NULL &&
-                strcmp(PLACES[i].services[s], service) == 0)
-                return &PLACES[i];
-    return NULL;
-}
-
-struct err place_asked(const struct cli *cli, const struct place **out)
-{
-    const char *name = cli->options[OPT_SERVICE];
-
-    *out = cli->options[OPT_URL] != NULL ? &ELSEWHERE : NULL;
-    if (name == NULL)
-        return ERR_NONE;
-    *out = place_find(name);
-    if (*out != NULL)
-        return ERR_NONE;
-    return err_make(ERR_INVALID_ARGUMENT,
-                    "--service is \"%.80s\"; it must be orchestrator, inventory, "
-                    "payment, gateway or webhook (for another server give --url and "
-                    "--service-key)",
-                    name);
-}
-
-const char *place_addresses(const struct cli *cli, const struct place *place)
-{
-    const struct settings *s = &cli->settings;
-
-    if (cli->options[OPT_URL] != NULL)
-        return cli->options[OPT_URL];
-    return place->setting == NULL
-               ? ""
-               : *(char *const *)(const void *)((const char *)s + place->addresses);
-}
-
-/* ---- what ------------------------------------------------------------------------- */
 
 static struct err read_protoset(struct cli *cli, struct catalogue *out)
 {
@@ -88,6 +21,27 @@ static struct err read_protoset(struct cli *cli, struct catalogue *out)
         file_read(cli->options[OPT_PROTOSET], SET_MAX, cli->arena, &bytes, &size);
 
     return failed(e) ? e : schema_read(bytes, size, cli->arena, &out->schema);
+}
+
+/* Asks the server at out->place to describe itself. */
+static struct outcome reflect(struct cli *cli, struct catalogue *out)
+{
+    Rpc__V1__DescribeRequest request = RPC__V1__DESCRIBE_REQUEST__INIT;
+    const ProtobufCMessage *message = NULL;
+    struct outcome end =
+        remote_call(cli, out->place, &DESCRIBE_SERVER, &request.base, &message);
+
+    if (end.status != 0 && end.error.code == ERR_UNIMPLEMENTED)
+        end.error = err_make(ERR_UNIMPLEMENTED,
+                             "this server does not describe itself; give its types with "
+                             "--protoset FILE");
+    if (end.status != 0)
+        return end;
+    const Rpc__V1__DescribeReply *reply = (const Rpc__V1__DescribeReply *)message;
+    out->served = reply->services;
+    out->served_count = reply->n_services;
+    return local(schema_read(reply->file_descriptor_set.data,
+                             reply->file_descriptor_set.len, cli->arena, &out->schema));
 }
 
 struct outcome catalogue_open(struct cli *cli, struct catalogue *out)
@@ -104,9 +58,8 @@ struct outcome catalogue_open(struct cli *cli, struct catalogue *out)
             schema_read(rpc_descriptors, rpc_descriptors_size, cli->arena, &out->schema));
     if (out->place == NULL)
         return misused(
-            err_make(ERR_INVALID_ARGUMENT,
-                     "--reflect needs to know which server to ask: --service "
-                     "orchestrator, inventory, payment, gateway or webhook, or --url"));
+            invalid("--reflect needs to know which server to ask: --service "
+                    "orchestrator, inventory, payment, gateway or webhook, or --url"));
     return reflect(cli, out);
 }
 
@@ -126,20 +79,19 @@ struct err method_find(const struct catalogue *catalogue, const char *name,
 
     if (failed(e))
         return e;
-    out->name = out->symbol->name;
-    out->method = out->symbol->of.method;
+    out->method = (struct method){.name = out->symbol->name,
+                                  .reply_type = out->symbol->of.method->output};
+    out->input = out->symbol->of.method->input;
     out->place = catalogue->place;
     if (!catalogue_serves(catalogue, out->symbol->owner->name))
-        return err_make(
-            ERR_INVALID_ARGUMENT,
-            "the server asked does not serve %s; see checkoutctl list with the "
-            "same options",
+        return invalid(
+            "the server asked does not serve %s; see checkoutctl list with the same "
+            "options",
             out->symbol->owner->name);
-    if (!schema_may_unpack(catalogue->schema, out->method->output))
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "%s answers with messages that contain themselves, which "
-                        "checkoutctl does not read",
-                        out->name);
+    if (!schema_may_unpack(catalogue->schema, out->method.reply_type))
+        return invalid("%s answers with messages that contain themselves, which "
+                       "checkoutctl does not read",
+                       out->method.name);
     if (out->place == NULL)
         out->place = place_serving(out->symbol->owner->name);
     return ERR_NONE;
@@ -149,10 +101,9 @@ struct err method_place(const struct found_method *method)
 {
     if (method->place != NULL)
         return ERR_NONE;
-    return err_make(ERR_INVALID_ARGUMENT,
-                    "which server has %s? Say it with --service orchestrator, inventory, "
-                    "payment, gateway or webhook, or with --url",
-                    method->symbol->owner->name);
+    return invalid("which server has %s? Say it with --service orchestrator, inventory, "
+                   "payment, gateway or webhook, or with --url",
+                   method->symbol->owner->name);
 }
 
 bool method_reads(const struct found_method *method)
@@ -160,7 +111,32 @@ bool method_reads(const struct found_method *method)
     static const char *const beginnings[] = {"Get", "List", "Check", "Describe", "Read"};
 
     for (size_t i = 0; i < sizeof beginnings / sizeof *beginnings; i++)
-        if (strncmp(method->method->name, beginnings[i], strlen(beginnings[i])) == 0)
+        if (strncmp(method->symbol->short_name, beginnings[i], strlen(beginnings[i])) ==
+            0)
             return true;
     return false;
+}
+
+struct outcome request_method(struct cli *cli, struct found_method *out)
+{
+    struct catalogue catalogue;
+    struct outcome end = catalogue_open(cli, &catalogue);
+
+    return end.status != 0 ? end : misused(method_find(&catalogue, cli->words[0], out));
+}
+
+struct err request_text(const struct cli *cli, const char **text, size_t *size)
+{
+    const char *word = cli->word_count > 1 ? cli->words[1] : "{}";
+    char *read = NULL;
+
+    if (*word == '@' || strcmp(word, "-") == 0) {
+        const char *path = *word == '@' ? word + 1 : word;
+        struct err e = file_read(path, JSON_TEXT_MAX, cli->arena, &read, size);
+        *text = read;
+        return e;
+    }
+    *text = word;
+    *size = strlen(word);
+    return ERR_NONE;
 }

@@ -1,50 +1,20 @@
 /*
- * catalogue.h - where to call, and what can be called there.
+ * catalogue.h - the services, methods and types there are to be called.
  *
- * Where: one of the stack's services (PLACES), or the server of --url.
- * What: services and types from one of three sources,
+ * They come from one of three sources,
  *   1. --protoset FILE, a FileDescriptorSet made by protoc
- *   2. what the server says of itself (rpc.v1.Reflection), with --url or --reflect
+ *   2. the server's own description (rpc.v1.Reflection), with --url or --reflect
  *   3. else the contract that checkoutctl was built with.
- * Whatever the source, messages are built from its descriptors at run time (schema.h).
+ * In all cases messages are built from its descriptors at run time (schema.h).
  */
 #pragma once
 
-#include "cli/cli.h"
-#include "cli/schema.h"
-
-enum { PLACE_SERVICES_MAX = 2 };
-
-/* One program that runs somewhere, as known_services and the settings name it. */
-struct place {
-    const char *name;    /* "inventory" */
-    size_t addresses;    /* offset of its setting in struct settings */
-    const char *setting; /* that setting's name, for sentences; NULL: only by --url */
-    /* What it serves beside rpc.v1, such as "inventory.v1.Inventory"; NULL: no more. */
-    const char *services[PLACE_SERVICES_MAX];
-};
-
-/* First those that every stack has, then, up to PLACES_ALL, those that one without an
- * address for them has not. */
-extern const struct place PLACES[];
-extern const size_t PLACES_COUNT, PLACES_ALL;
-
-/* The place of that name; NULL when there is none. */
-const struct place *place_find(const char *name);
-
-/* The place with the service of that full name; NULL when none or every one has it. */
-const struct place *place_serving(const char *service);
-
-/* The place of --service or --url; NULL when neither is given.  INVALID_ARGUMENT. */
-struct err place_asked(const struct cli *cli, const struct place **out)
-    __attribute__((warn_unused_result));
-
-/* Where nng is to go: --url, or the place's setting. */
-const char *place_addresses(const struct cli *cli, const struct place *place);
+#include "cli/remote.h"
+#include "cli/schema/schema.h"
 
 struct catalogue {
     const struct schema *schema;
-    const struct place *place; /* whose word it is; NULL: nobody's, or of all */
+    const struct place *place; /* the server that described it; NULL: none, or all */
     char **served;             /* names of the services there; NULL: all in the schema */
     size_t served_count;
 };
@@ -59,8 +29,8 @@ bool catalogue_serves(const struct catalogue *catalogue, const char *service);
 struct found_method {
     const struct place *place; /* NULL for what every service has, when none was named */
     const struct symbol *symbol;
-    const char *name; /* full: "inventory.v1.Inventory/GetStock" */
-    const ProtobufCMethodDescriptor *method;
+    struct method method;                    /* its full name, and its reply */
+    const ProtobufCMessageDescriptor *input; /* its request */
 };
 
 /*
@@ -77,3 +47,12 @@ struct err method_place(const struct found_method *method)
 
 /* Whether a method only looks, by its name: Get..., List..., Check, Describe, Read. */
 bool method_reads(const struct found_method *method);
+
+/* The method of the command's first word. */
+struct outcome request_method(struct cli *cli, struct found_method *out)
+    __attribute__((warn_unused_result));
+
+/* The JSON of the second word: itself, @FILE, or - and @- for standard input; {} when
+ * there is none.  Followed by a zero byte. */
+struct err request_text(const struct cli *cli, const char **text, size_t *size)
+    __attribute__((warn_unused_result));

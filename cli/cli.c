@@ -9,12 +9,136 @@
 
 #include "base/program/process.h"
 #include "cli/output.h"
+#include "cli/schema/suggest.h"
 #include "cli/settings.h"
-#include "cli/suggest.h"
+
+/* ---- the command line, parsed into words, options and headers ---------------------- */
+
+static int find_option(const char *name, size_t length)
+{
+    for (int o = 0; o < OPT_COUNT; o++)
+        if (strlen(OPTIONS[o].name) == length &&
+            strncmp(OPTIONS[o].name, name, length) == 0)
+            return o;
+    return -1;
+}
+
+static int find_letter(char letter)
+{
+    for (int o = 0; o < OPT_COUNT; o++)
+        if (OPTIONS[o].letter == letter)
+            return o;
+    return -1;
+}
+
+/* "name:value", the only option that may be given more than once. */
+static struct err keep_header(struct cli *cli, const char *header)
+{
+    const char *colon = strchr(header, ':');
+    struct cli_header *kept = &cli->headers[cli->header_count];
+
+    if (colon == NULL || colon == header)
+        return invalid("-H is \"%.80s\"; it must be NAME:VALUE, such as tenant:blue",
+                       header);
+    if (cli->header_count == CLI_HEADERS_MAX)
+        return invalid("-H may be given %d times at most", CLI_HEADERS_MAX);
+    char *name = arena_strdup(cli->arena, header);
+    if (name == NULL)
+        return err_memory();
+    name[colon - header] = '\0';
+    kept->name = name;
+    kept->value = name + (colon - header) + 1 + strspn(colon + 1, " ");
+    cli->header_count++;
+    cli->options[OPT_HEADER] = header;
+    return ERR_NONE;
+}
+
+/* Stores an option whose value, if any, stands in the same word or in argv[*i + 1]. */
+static struct err store(struct cli *cli, int option, const char *value, int argc,
+                        char **argv, int *i)
+{
+    const struct option_row *row = &OPTIONS[option];
+
+    if (row->value == NULL && value != NULL)
+        return invalid("--%s takes no value", row->name);
+    if (row->value != NULL && value == NULL && ++*i < argc)
+        value = argv[*i];
+    if (row->value != NULL && value == NULL)
+        return invalid("--%s needs a value: --%s %s", row->name, row->name, row->value);
+    if (option == OPT_HEADER)
+        return keep_header(cli, value);
+    if (cli->options[option] != NULL && value != NULL)
+        return invalid("--%s is given twice", row->name);
+    cli->options[option] = value != NULL ? value : "";
+    return ERR_NONE;
+}
+
+static struct err no_option(const char *name, size_t length)
+{
+    struct suggestion near = suggest_start(name, length);
+    int shown = length > 80 ? 80 : (int)length;
+
+    for (int i = 0; i < OPT_COUNT; i++)
+        suggest_offer(&near, OPTIONS[i].name, OPTIONS[i].name);
+    if (near.best == NULL)
+        return invalid("there is no option --%.*s; see checkoutctl --help", shown, name);
+    return invalid("there is no option --%.*s; did you mean --%s?", shown, name,
+                   near.best);
+}
+
+/* `--name VALUE` or `--name=VALUE` at argv[*i]. */
+static struct err take_long(struct cli *cli, int argc, char **argv, int *i)
+{
+    const char *name = argv[*i] + 2;
+    size_t length = strcspn(name, "=");
+    int option = find_option(name, length);
+
+    if (option < 0)
+        return no_option(name, length);
+    return store(cli, option, name[length] == '=' ? name + length + 1 : NULL, argc, argv,
+                 i);
+}
+
+/* `-v`, or `-H VALUE` and `-HVALUE`. */
+static struct err take_short(struct cli *cli, int argc, char **argv, int *i)
+{
+    const char *word = argv[*i];
+    int option = find_letter(word[1]);
+
+    if (option < 0 || (OPTIONS[option].value == NULL && word[2] != '\0'))
+        return invalid("there is no option %.80s; see checkoutctl --help", word);
+    return store(cli, option, word[2] != '\0' ? word + 2 : NULL, argc, argv, i);
+}
+
+/* "-5" and "-" are words: a stock change and standard input. */
+static bool is_short_option(const char *text)
+{
+    return text[0] == '-' && text[1] != '\0' && (text[1] < '0' || text[1] > '9');
+}
+
+static struct err take_arguments(struct cli *cli, int argc, char **argv)
+{
+    bool options = true;
+    struct err e = ERR_NONE;
+
+    for (int i = 1; !failed(e) && i < argc; i++) {
+        if (options && strcmp(argv[i], "--") == 0)
+            options = false;
+        else if (options && strncmp(argv[i], "--", 2) == 0)
+            e = take_long(cli, argc, argv, &i);
+        else if (options && is_short_option(argv[i]))
+            e = take_short(cli, argc, argv, &i);
+        else if (cli->word_count == CLI_WORDS_MAX)
+            e = invalid("too many words, from \"%.80s\" on", argv[i]);
+        else
+            cli->words[cli->word_count++] = argv[i];
+    }
+    return e;
+}
 
 enum { ARENA_MAX = 32 << 20 }; /* bytes: types, a request, its JSON, and a reply */
 
-/* ---- finding the command ---- */
+/* ---- finding the command ----------------------------------------------------------- */
 
 /* How many of the words make the command's path; 0 when they do not. */
 static int match(const struct command *command, const struct cli *cli)
@@ -65,18 +189,16 @@ static struct err check_options(const struct command *command, const struct cli 
     for (int o = 0; o < OPT_COUNT; o++) {
         uint64_t bit = UINT64_C(1) << o;
         if (cli->options[o] != NULL && ((command->options | OPTIONS_GLOBAL) & bit) == 0)
-            return err_make(ERR_INVALID_ARGUMENT,
-                            "%s takes no --%s; see checkoutctl %s --help", command->path,
-                            OPTIONS[o].name, command->path);
+            return invalid("%s takes no --%s; see checkoutctl %s --help", command->path,
+                           OPTIONS[o].name, command->path);
         if (cli->options[o] == NULL && (command->required & bit) != 0)
-            return err_make(ERR_INVALID_ARGUMENT, "%s needs --%s %s", command->path,
-                            OPTIONS[o].name, OPTIONS[o].value);
+            return invalid("%s needs --%s %s", command->path, OPTIONS[o].name,
+                           OPTIONS[o].value);
     }
     if ((cli->options[OPT_STATE] != NULL) + (cli->options[OPT_CONFIG] != NULL) +
             (cli->options[OPT_PROFILE] != NULL) >
         1)
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "give one of --state, --config and --profile");
+        return invalid("give one of --state, --config and --profile");
     return ERR_NONE;
 }
 
@@ -84,14 +206,13 @@ static struct err check_words(const struct command *command, const struct cli *c
 {
     for (int i = 0; i < cli->word_count; i++)
         if (*cli->words[i] == '\0')
-            return err_make(ERR_INVALID_ARGUMENT,
-                            "word %d is empty; usage: checkoutctl %s %s", i + 1,
-                            command->path, command->args);
+            return invalid("word %d is empty; usage: checkoutctl %s %s", i + 1,
+                           command->path, command->args);
     if (cli->word_count >= command->least && cli->word_count <= command->most)
         return ERR_NONE;
-    return err_make(ERR_INVALID_ARGUMENT, "too %s words; usage: checkoutctl %s %s",
-                    cli->word_count < command->least ? "few" : "many", command->path,
-                    command->args);
+    return invalid("too %s words; usage: checkoutctl %s %s",
+                   cli->word_count < command->least ? "few" : "many", command->path,
+                   command->args);
 }
 
 /* Seconds of an option as milliseconds; `fallback` when it is not given. */
@@ -106,20 +227,10 @@ static struct err take_seconds(const struct cli *cli, enum option option,
     if (text == NULL)
         return ERR_NONE;
     if (end == text || *end != '\0' || !(seconds >= 0.001 && seconds <= 600))
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "--%s is \"%.80s\"; it must be 0.001 to 600 seconds",
-                        OPTIONS[option].name, text);
+        return invalid("--%s is \"%.80s\"; it must be 0.001 to 600 seconds",
+                       OPTIONS[option].name, text);
     *out_ms = (int64_t)(seconds * 1000 + 0.5);
     return ERR_NONE;
-}
-
-static struct err take_times(struct cli *cli)
-{
-    struct err e = take_seconds(cli, OPT_MAX_TIME, 10000, &cli->max_time_ms);
-
-    if (!failed(e))
-        e = take_seconds(cli, OPT_CONNECT_TIMEOUT, 0, &cli->connect_timeout_ms);
-    return e;
 }
 
 struct err cli_number(const char *text, const char *what, int64_t least, int64_t most,
@@ -130,12 +241,22 @@ struct err cli_number(const char *text, const char *what, int64_t least, int64_t
     errno = 0;
     long long number = strtoll(text, &end, 10);
     if (errno != 0 || end == text || *end != '\0' || number < least || number > most)
-        return err_make(ERR_INVALID_ARGUMENT,
-                        "%s is \"%s\"; it must be a whole number from %" PRId64
-                        " to %" PRId64,
-                        what, text, least, most);
+        return invalid("%s is \"%s\"; it must be a whole number from %" PRId64
+                       " to %" PRId64,
+                       what, text, least, most);
     *out = number;
     return ERR_NONE;
+}
+
+struct err cli_option(const struct cli *cli, enum option option, int64_t least,
+                      int64_t most, int64_t *out)
+{
+    char name[48];
+
+    if (cli->options[option] == NULL)
+        return ERR_NONE;
+    snprintf(name, sizeof name, "--%s", OPTIONS[option].name);
+    return cli_number(cli->options[option], name, least, most, out);
 }
 
 struct err cli_need(const char *value, const char *setting)
@@ -148,7 +269,7 @@ struct err cli_need(const char *value, const char *setting)
                     setting);
 }
 
-/* ---- running ---- */
+/* ---- running ----------------------------------------------------------------------- */
 
 static bool says_yes(void)
 {
@@ -183,7 +304,9 @@ static struct outcome run(struct cli *cli, const struct command *command)
     if (!failed(e))
         e = check_words(command, cli);
     if (!failed(e))
-        e = take_times(cli);
+        e = take_seconds(cli, OPT_MAX_TIME, 10000, &cli->max_time_ms);
+    if (!failed(e))
+        e = take_seconds(cli, OPT_CONNECT_TIMEOUT, 0, &cli->connect_timeout_ms);
     if (failed(e))
         return misused(e);
     if (command->settings)
@@ -212,8 +335,8 @@ static struct outcome unknown_command(const struct cli *cli)
     }
     snprintf(otherwise, sizeof otherwise, "see checkoutctl %s%s--help", group ? word : "",
              group ? " " : "");
-    return misused(err_make(ERR_INVALID_ARGUMENT, "there is no command \"%s\"; %s", given,
-                            suggest_text(&near, otherwise, text)));
+    return misused(invalid("there is no command \"%s\"; %s", given,
+                           suggest_text(&near, otherwise, text)));
 }
 
 /* No command: help when it was asked for, else what was wrong. */
@@ -233,13 +356,13 @@ static struct outcome no_command(struct cli *cli)
     if (help)
         return done();
     if (cli->word_count < 2)
-        return misused(err_make(ERR_INVALID_ARGUMENT, "give one of these commands"));
+        return misused(invalid("give one of these commands"));
     return unknown_command(cli);
 }
 
 static struct outcome dispatch(struct cli *cli, int argc, char **argv)
 {
-    struct err e = arguments_take(cli, argc, argv);
+    struct err e = take_arguments(cli, argc, argv);
 
     if (failed(e))
         return misused(e);

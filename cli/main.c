@@ -13,7 +13,7 @@ int main(int argc, char **argv)
            SIG_IGN); /* what runs goes on; a terminal that is gone ends its output */
     log_start("checkoutctl", LOG_ERROR);
     if (sodium_init() < 0) {
-        fprintf(stderr, "checkoutctl: this system gives no random numbers\n");
+        fprintf(stderr, "checkoutctl: no source of random numbers on this system\n");
         return EXIT_LOCAL;
     }
     return cli_main(argc, argv, stdout, stderr);

@@ -80,6 +80,13 @@ struct err output_json(const struct cli *cli, json_t *json)
     return e;
 }
 
+void output_line(const struct cli *cli, json_t *json)
+{
+    json_dumpf(json, cli->out, JSON_COMPACT);
+    json_decref(json);
+    fputc('\n', cli->out);
+}
+
 struct err output_message(const struct cli *cli, const ProtobufCMessage *message)
 {
     const struct json_style style = {
@@ -96,8 +103,7 @@ struct err output_message(const struct cli *cli, const ProtobufCMessage *message
 static int decimals(const char *currency)
 {
     static const char none[] =
-        "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF "
-        "XOF XPF";
+        "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF";
     static const char three[] = "BHD IQD JOD KWD LYD OMR TND";
 
     if (strlen(currency) != 3)

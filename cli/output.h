@@ -25,6 +25,10 @@ bool output_for_people(const struct cli *cli);
 struct err output_json(const struct cli *cli, json_t *json)
     __attribute__((warn_unused_result));
 
+/* JSON on one line, for programs, of a command that prints many; takes the reference.
+ * cli_main reports what cannot be written. */
+void output_line(const struct cli *cli, json_t *json);
+
 /* "checkoutctl: ..." on one line, control characters replaced. */
 void output_error(FILE *err, struct outcome end);
 
@@ -35,8 +39,8 @@ struct err output_message(const struct cli *cli, const ProtobufCMessage *message
 /* Text from elsewhere, control characters replaced by '?'. */
 void output_text(FILE *out, const char *text);
 
-/* "  NAME  TEXT" on a line, the name in `width` columns; nothing for an empty text, or for a
- * time of 0. */
+/* "  NAME  TEXT" on a line, the name in `width` columns; nothing for an empty text, or
+ * for a time of 0. */
 void output_field(FILE *out, int width, const char *name, const char *text);
 void output_time(FILE *out, int width, const char *name, int64_t unix_ms);
 

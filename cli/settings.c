@@ -8,7 +8,183 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/profiles.h"
+#include "cli/files.h"
+
+/* ---- profiles ---------------------------------------------------------------------- */
+
+enum { FILE_MAX = 1 << 16, NAMES_MAX = 200 };
+
+static const char *profiles_path(struct arena *arena)
+{
+    const char *named = getenv("CHECKOUT_PROFILES"), *home = getenv("HOME");
+    const char *xdg = getenv("XDG_CONFIG_HOME");
+
+    if (named != NULL && *named != '\0')
+        return named;
+    if (xdg != NULL && *xdg != '\0')
+        return arena_printf(arena, "%s/checkout/profiles.conf", xdg);
+    return arena_printf(arena, "%s/.config/checkout/profiles.conf",
+                        home != NULL ? home : "");
+}
+
+/* Not missing if it cannot be seen for another reason: reading it reports that. */
+static bool is_missing(const char *path)
+{
+    return access(path, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR);
+}
+
+/* Blanks off both ends, in place. */
+static char *trim(char *text)
+{
+    static const char blanks[] = " \t\r";
+
+    text += strspn(text, blanks);
+    size_t length = strlen(text);
+    while (length > 0 && strchr(blanks, text[length - 1]) != NULL)
+        length--;
+    text[length] = '\0';
+    return text;
+}
+
+/* "[shop]" begins a profile; false when the line is none of that. */
+static bool begins(char *line, struct profile *profile)
+{
+    size_t length = strlen(line);
+
+    if (length < 3 || line[0] != '[' || line[length - 1] != ']')
+        return false;
+    line[length - 1] = '\0';
+    *profile = (struct profile){.name = trim(line + 1)};
+    return true;
+}
+
+const char *profile_setting(const struct profile *profile, const char *name)
+{
+    if (strcmp(name, "state") == 0)
+        return profile->state;
+    if (strcmp(name, "config") == 0)
+        return profile->config;
+    for (int i = 0; i < profile->count; i++)
+        if (strcmp(profile->settings[i].name, name) == 0)
+            return profile->settings[i].value;
+    return NULL;
+}
+
+/* "name = value" into the profile; NULL, or what is wrong with it. */
+static const char *sets(char *line, struct profile *profile)
+{
+    char *equals = strchr(line, '=');
+
+    if (equals == NULL || profile->name == NULL)
+        return "is neither [PROFILE] nor `setting = value` of one";
+    *equals = '\0';
+    const char *name = trim(line), *value = trim(equals + 1);
+    if (profile_setting(profile, name) != NULL)
+        return "sets what the profile has set already; keep one of them";
+    if (strcmp(name, "state") == 0)
+        profile->state = value;
+    else if (strcmp(name, "config") == 0)
+        profile->config = value;
+    else if (profile->count == PROFILE_SETTINGS_MAX)
+        return "is one setting more than a profile may have";
+    else {
+        profile->settings[profile->count].name = name;
+        profile->settings[profile->count++].value = value;
+    }
+    return NULL;
+}
+
+static struct err parse(char *text, const char *path,
+                        void (*each)(void *arg, const struct profile *), void *arg)
+{
+    struct profile profile = {.name = NULL};
+    char *line;
+
+    for (int number = 1; (line = strsep(&text, "\n")) != NULL; number++) {
+        line[strcspn(line, "#")] = '\0';
+        line = trim(line);
+        struct profile before = profile;
+        if (*line == '\0')
+            continue;
+        if (*line == '[' && begins(line, &profile)) {
+            if (before.name != NULL)
+                each(arg, &before);
+        } else {
+            const char *wrong = sets(line, &profile);
+            if (wrong != NULL)
+                return invalid("%.100s:%d %s", path, number, wrong);
+        }
+    }
+    if (profile.name != NULL)
+        each(arg, &profile);
+    return ERR_NONE;
+}
+
+static struct err each_of_file(struct arena *arena, const char *path,
+                               void (*each)(void *arg, const struct profile *profile),
+                               void *arg)
+{
+    char *text = NULL;
+    size_t size;
+
+    if (path == NULL)
+        return err_memory();
+    if (is_missing(path))
+        return ERR_NONE;
+    struct err e = file_read(path, FILE_MAX, arena, &text, &size);
+    return failed(e) ? e : parse(text, path, each, arg);
+}
+
+struct err profiles_each(struct cli *cli,
+                         void (*each)(void *arg, const struct profile *profile),
+                         void *arg)
+{
+    const char *path = profiles_path(cli->arena);
+
+    if (path != NULL && is_missing(path))
+        fprintf(cli->err, "There are no profiles; they would be in %s\n", path);
+    return each_of_file(cli->arena, path, each, arg);
+}
+
+struct search {
+    const char *name;
+    struct profile *out;
+    int found;
+    char names[NAMES_MAX]; /* of all that there are, for the sentence */
+    size_t used;
+};
+
+static void compare(void *arg, const struct profile *profile)
+{
+    struct search *search = arg;
+    int n = snprintf(search->names + search->used, NAMES_MAX - search->used, "%s%.40s",
+                     search->used > 0 ? ", " : "", profile->name);
+
+    if (n > 0 && search->used + (size_t)n < NAMES_MAX)
+        search->used += (size_t)n;
+    if (strcmp(profile->name, search->name) == 0) {
+        *search->out = *profile;
+        search->found++;
+    }
+}
+
+static struct err profile_read(const char *name, struct arena *arena, struct profile *out)
+{
+    const char *path = profiles_path(arena);
+    struct search search = {.name = name, .out = out};
+    struct err e = each_of_file(arena, path, compare, &search);
+
+    if (failed(e) || search.found == 1)
+        return e;
+    if (search.found > 1)
+        return invalid(
+            "the profile \"%.40s\" is there %d times in %.80s; keep one of them", name,
+            search.found, path);
+    return invalid("there is no profile \"%.40s\" in %.80s; %s%.60s", name, path,
+                   search.used > 0 ? "there are: " : "it has none", search.names);
+}
+
+/* ---- the settings ------------------------------------------------------------------ */
 
 #define TEXT(field, type, help)                                                          \
     {                                                                                    \
@@ -63,7 +239,7 @@ static struct err file_of_state(struct cli *cli, const char *state, char out[PAT
 {
     snprintf(cli->stack, sizeof cli->stack, "%s", state);
     if (snprintf(out, PATH_MAX, "%s/conf/checkoutctl.conf", state) >= PATH_MAX)
-        return err_make(ERR_INVALID_ARGUMENT, "the state folder's path is too long");
+        return invalid("the state folder's path is too long");
     if (access(out, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR))
         return ERR_NONE; /* it is for the reader to say why it cannot be read */
     return err_make(
@@ -143,14 +319,6 @@ static struct err add_options(struct cli *cli, const struct profile *profile, ch
     return ERR_NONE;
 }
 
-static const char *database_url_of(const struct profile *profile)
-{
-    for (int i = 0; i < profile->count; i++)
-        if (strcmp(profile->settings[i].name, "database_url") == 0)
-            return profile->settings[i].value;
-    return NULL;
-}
-
 struct err settings_read(struct cli *cli)
 {
     char file[PATH_MAX], name[] = "checkoutctl", option[] = "--config";
@@ -169,7 +337,7 @@ struct err settings_read(struct cli *cli)
         e = conf_read(&CLI_SETTINGS, argc, argv, &cli->settings);
     const char *url = environment("CHECKOUT_DATABASE_URL");
     if (url == NULL)
-        url = database_url_of(&profile);
+        url = profile_setting(&profile, "database_url");
     if (!failed(e) && url != NULL) {
         free(cli->settings.database_url);
         cli->settings.database_url = strdup(url);

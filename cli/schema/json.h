@@ -10,8 +10,8 @@
  *   float, double     number, "NaN", "Infinity"    number, string
  *   bool              true, false                  true, false
  *   enum              its name; number if unknown  name or number (in a string, too)
- *   bytes             base64 with padding          base64 or base64url, padded or not; what
- *                                                  the last letter has too much is dropped
+ *   bytes             base64 with padding          base64 or base64url, padded or not;
+ *                                                  surplus bits of the last letter are dropped
  *   repeated          array                        array, null
  *   default value     left out                     null or left out
  *
@@ -29,6 +29,7 @@
 #include <protobuf-c/protobuf-c.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/arena.h"
 #include "base/err.h"
@@ -55,3 +56,34 @@ struct err message_from_json(const char *text, size_t length,
  */
 struct err message_to_json(const ProtobufCMessage *message, struct json_style style,
                            json_t **out) __attribute__((warn_unused_result));
+
+/*
+ * Every field with a value of its kind, in protobuf's JSON: zero, "", the first named
+ * enum value that is not zero, one element of what is repeated, one member of each oneof.
+ * A message within itself is left out.  NULL when memory is short.
+ */
+json_t *template_of(const ProtobufCMessageDescriptor *type);
+
+/* ---- for json_read.c and json_write.c alone: names, paths, offsets ----------------- */
+
+enum { JSON_NAME_SIZE = 128, JSON_PATH_SIZE = 96 };
+
+/* Where in a document we are: frames on the stack, innermost last, read by errors. */
+struct json_place {
+    const struct json_place *up;
+    const char *name; /* a field's; NULL for an element of an array */
+    size_t index;
+};
+
+/* "lines[2].quantity", cut at the front when long; "the message" at the top. */
+const char *json_path(const struct json_place *place, char out[JSON_PATH_SIZE]);
+
+/* price_cents -> priceCents; cut at the size of `out`. */
+const char *json_camel_name(const char *name, char out[JSON_NAME_SIZE]);
+
+/* Bytes of one value of the type within a message's struct or array. */
+size_t json_value_size(ProtobufCType type);
+
+/* Whether a repeated field of `owner` is a map, which protobuf-c shows as its entries. */
+bool json_is_map(const ProtobufCMessageDescriptor *owner,
+                 const ProtobufCFieldDescriptor *field);

@@ -1,4 +1,8 @@
-/* json_write.c - message -> JSON; see json.h. */
+/*
+ * json_write.c - message -> JSON; see json.h.  Also what both directions share, and
+ * examples of messages.
+ */
+#include <ctype.h>
 #include <math.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -6,7 +10,92 @@
 #include <string.h>
 
 #include "cli/schema/json.h"
-#include "cli/schema/json_names.h"
+
+/* ---- names, paths, offsets --------------------------------------------------------- */
+
+const char *json_path(const struct json_place *place, char out[JSON_PATH_SIZE])
+{
+    char part[JSON_NAME_SIZE];
+    size_t begin = JSON_PATH_SIZE - 1;
+
+    out[begin] = '\0';
+    for (const struct json_place *p = place; p != NULL; p = p->up) {
+        bool dot = p->name != NULL && p->up != NULL;
+        if (p->name != NULL)
+            snprintf(part, sizeof part, "%s%s", dot ? "." : "", p->name);
+        else
+            snprintf(part, sizeof part, "[%zu]", p->index);
+        size_t length = strlen(part);
+        if (length + 3 > begin) {
+            begin -= 3;
+            memcpy(out + begin, "...", 3);
+            break;
+        }
+        begin -= length;
+        memcpy(out + begin, part, length);
+    }
+    return out[begin] == '\0' ? "the message" : out + begin;
+}
+
+const char *json_camel_name(const char *name, char out[JSON_NAME_SIZE])
+{
+    size_t length = 0;
+    bool capital = false;
+
+    for (; *name != '\0' && length < JSON_NAME_SIZE - 1; name++) {
+        if (*name == '_') {
+            capital = true;
+            continue;
+        }
+        out[length++] = (char)(capital ? toupper((unsigned char)*name) : *name);
+        capital = false;
+    }
+    out[length] = '\0';
+    return out;
+}
+
+size_t json_value_size(ProtobufCType type)
+{
+    static const size_t sizes[] = {[PROTOBUF_C_TYPE_INT32] = 4,
+                                   [PROTOBUF_C_TYPE_SINT32] = 4,
+                                   [PROTOBUF_C_TYPE_SFIXED32] = 4,
+                                   [PROTOBUF_C_TYPE_UINT32] = 4,
+                                   [PROTOBUF_C_TYPE_FIXED32] = 4,
+                                   [PROTOBUF_C_TYPE_ENUM] = 4,
+                                   [PROTOBUF_C_TYPE_FLOAT] = 4,
+                                   [PROTOBUF_C_TYPE_INT64] = 8,
+                                   [PROTOBUF_C_TYPE_SINT64] = 8,
+                                   [PROTOBUF_C_TYPE_SFIXED64] = 8,
+                                   [PROTOBUF_C_TYPE_UINT64] = 8,
+                                   [PROTOBUF_C_TYPE_FIXED64] = 8,
+                                   [PROTOBUF_C_TYPE_DOUBLE] = 8,
+                                   [PROTOBUF_C_TYPE_BOOL] = sizeof(protobuf_c_boolean),
+                                   [PROTOBUF_C_TYPE_BYTES] = sizeof(ProtobufCBinaryData),
+                                   [PROTOBUF_C_TYPE_STRING] = sizeof(char *),
+                                   [PROTOBUF_C_TYPE_MESSAGE] = sizeof(void *)};
+
+    return sizes[type];
+}
+
+/* protoc names the entry of `map<..> unit_prices` in M: M.UnitPricesEntry {key, value}.
+ */
+bool json_is_map(const ProtobufCMessageDescriptor *owner,
+                 const ProtobufCFieldDescriptor *field)
+{
+    char camel[JSON_NAME_SIZE], entry[2 * JSON_NAME_SIZE];
+    const ProtobufCMessageDescriptor *type = field->descriptor;
+
+    if (field->label != PROTOBUF_C_LABEL_REPEATED ||
+        field->type != PROTOBUF_C_TYPE_MESSAGE || type->n_fields != 2)
+        return false;
+    json_camel_name(field->name, camel);
+    camel[0] = (char)toupper((unsigned char)camel[0]);
+    snprintf(entry, sizeof entry, "%s.%sEntry", owner->name, camel);
+    return strcmp(type->name, entry) == 0 && strcmp(type->fields[0].name, "key") == 0 &&
+           strcmp(type->fields[1].name, "value") == 0;
+}
+
+/* ---- writing ----------------------------------------------------------------------- */
 
 struct writer {
     struct json_style style;
@@ -268,4 +357,102 @@ struct err message_to_json(const ProtobufCMessage *message, struct json_style st
     }
     *out = json;
     return e;
+}
+
+/* ---- examples ---------------------------------------------------------------------- */
+
+/* The messages around, innermost last. */
+struct around {
+    const struct around *up;
+    const ProtobufCMessageDescriptor *type;
+    int depth;
+};
+
+static json_t *example_message(const ProtobufCMessageDescriptor *type,
+                               const struct around *up);
+
+static bool is_around(const struct around *around, const ProtobufCMessageDescriptor *type)
+{
+    for (; around != NULL; around = around->up)
+        if (around->type == type)
+            return true;
+    return false;
+}
+
+static json_t *example_enum(const ProtobufCEnumDescriptor *type)
+{
+    for (unsigned i = 0; i < type->n_values; i++)
+        if (type->values[i].value != 0)
+            return json_string(type->values[i].name);
+    return json_string(type->values[0].name);
+}
+
+static json_t *example_value(const ProtobufCFieldDescriptor *field,
+                             const struct around *around)
+{
+    switch (field->type) {
+    case PROTOBUF_C_TYPE_INT64:
+    case PROTOBUF_C_TYPE_SINT64:
+    case PROTOBUF_C_TYPE_SFIXED64:
+    case PROTOBUF_C_TYPE_UINT64:
+    case PROTOBUF_C_TYPE_FIXED64:
+        return json_string("0");
+    case PROTOBUF_C_TYPE_FLOAT:
+    case PROTOBUF_C_TYPE_DOUBLE:
+        return json_real(0);
+    case PROTOBUF_C_TYPE_BOOL:
+        return json_false();
+    case PROTOBUF_C_TYPE_ENUM:
+        return example_enum(field->descriptor);
+    case PROTOBUF_C_TYPE_STRING:
+    case PROTOBUF_C_TYPE_BYTES:
+        return json_string("");
+    case PROTOBUF_C_TYPE_MESSAGE:
+        return example_message(field->descriptor, around);
+    default:
+        return json_integer(0);
+    }
+}
+
+/* Whether an earlier field is of the same oneof. */
+static bool oneof_has(const ProtobufCMessageDescriptor *type, unsigned index)
+{
+    const ProtobufCFieldDescriptor *field = &type->fields[index];
+
+    if ((field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) == 0)
+        return false;
+    for (unsigned i = 0; i < index; i++)
+        if ((type->fields[i].flags & PROTOBUF_C_FIELD_FLAG_ONEOF) != 0 &&
+            type->fields[i].quantifier_offset == field->quantifier_offset)
+            return true;
+    return false;
+}
+
+static json_t *example_message(const ProtobufCMessageDescriptor *type,
+                               const struct around *up)
+{
+    struct around here = {up, type, up != NULL ? up->depth + 1 : 1};
+    json_t *object = json_object();
+
+    for (unsigned i = 0; object != NULL && i < type->n_fields; i++) {
+        const ProtobufCFieldDescriptor *field = &type->fields[i];
+        bool again =
+            field->type == PROTOBUF_C_TYPE_MESSAGE &&
+            (is_around(&here, field->descriptor) || here.depth == JSON_DEPTH_MAX);
+        if (again || oneof_has(type, i))
+            continue;
+        json_t *json = example_value(field, &here);
+        if (field->label == PROTOBUF_C_LABEL_REPEATED)
+            json = json_pack("[o]", json);
+        if (json_object_set_new(object, field->name, json) != 0) {
+            json_decref(object);
+            return NULL;
+        }
+    }
+    return object;
+}
+
+json_t *template_of(const ProtobufCMessageDescriptor *type)
+{
+    return example_message(type, NULL);
 }

@@ -6,7 +6,7 @@
  * What can be written as JSON is read again as the same message, byte for byte; of what
  * JSON cannot tell (unknown fields, one not-a-number from another), the same JSON.
  */
-#include "cli/schema.h"
+#include "cli/schema/schema.h"
 #include "fuzz/message.h"
 #include "proto/events.pb-c.h"
 #include "proto/inventory.pb-c.h"

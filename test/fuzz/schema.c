@@ -6,9 +6,8 @@
  * Of a set that is accepted every message type works: an example of it can be made and is
  * JSON it reads, and foreign bytes are unpacked or refused.
  */
-#include "cli/schema.h"
+#include "cli/schema/schema.h"
 #include "cli/schema/json.h"
-#include "cli/template.h"
 #include "fuzz/fuzz.h"
 
 enum { ARENA_MAX = 16 << 20 };

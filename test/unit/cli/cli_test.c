@@ -508,7 +508,7 @@ static void a_method_is_found_by_any_unambiguous_end_of_its_name(void **state)
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         assert_false(failed(method_find(&catalogue, good[i], &method)));
         assert_string_equal(method.place->name, "inventory");
-        assert_string_equal(method.method->name, "GetStock");
+        assert_string_equal(method.symbol->of.method->name, "GetStock");
     }
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(method_find(&catalogue, bad[i], &method).code,
