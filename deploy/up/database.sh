@@ -121,7 +121,7 @@ cluster_find_programs() {
         sort -V | tail -n 1)
     PG_BIN=${PG_BIN%/initdb}
     [[ -n $PG_BIN ]] && return 0
-    [[ -z $version ]] || die "$1 was made by PostgreSQL $version, which is not installed; install postgresql-$version, or move the cluster over with pg_upgrade."
+    [[ -z $version ]] || die "$1 was made by PostgreSQL $version, which is not installed; install postgresql-$version, or move the data to the version that is (docs/upgrade.md)."
     die "There is no PostgreSQL in /usr/lib/postgresql; install the package postgresql."
 }
 

@@ -17,10 +17,10 @@ family_run() {
 family_members() {
     local file pid
     MEMBERS=()
-    for file in $(grep -lszxF "$FAMILY_MARK" /proc/[0-9]*/environ 2>/dev/null); do
+    while read -r file; do
         pid=${file//[!0-9]/}
         ! process_identity "$pid" || MEMBERS+=("$pid")
-    done
+    done < <(grep -lszxF "$FAMILY_MARK" /proc/[0-9]*/environ 2>/dev/null)
 }
 
 # Tells the session to end, so that the tests stop their stacks, and waits for all.

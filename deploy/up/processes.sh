@@ -20,6 +20,7 @@ STARTING='' BEFORE='' # the process that is being started, and the child before 
 
 # Run by a child as `sh -c "$TIED" sh SUPERVISOR COMMAND...`, when pdeathsig is set: had the
 # supervisor ended before that, nobody would ever tell the child.
+# shellcheck disable=SC2016 # that shell expands it
 TIED='[ "$PPID" = "$1" ] || exit 1; shift; exec "$@"'
 
 STOP_BY_MS=0 # when the seconds to stop in, for all of them, are over; 0: nothing is stopping

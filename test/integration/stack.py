@@ -489,4 +489,8 @@ def _on_signal(number, _frame):
 def main():
     atexit.register(_stop_all)
     signal.signal(signal.SIGTERM, _on_signal)
-    unittest.main(verbosity=2)
+    result = unittest.main(verbosity=2, exit=False).result
+    if not result.wasSuccessful():
+        sys.exit(1)
+    # No test ran: CTest shows the file as "Skipped" (SKIP_RETURN_CODE in test/CMakeLists.txt).
+    sys.exit(77 if 0 < len(result.skipped) >= result.testsRun else 0)
