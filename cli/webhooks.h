@@ -1,8 +1,7 @@
 /*
  * webhooks.h - the state folder of a webhook sender on this machine.
  *
- * The sender serves nobody, so its files are the interface (webhook/pending.h, resend.h,
- * gone.h).
+ * The sender answers no requests, so its files are the interface (webhook/pending.h).
  */
 #pragma once
 

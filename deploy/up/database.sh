@@ -117,7 +117,8 @@ cluster_find_programs() {
     local version=
     [[ ! -s $1/PG_VERSION ]] || version=$(<"$1/PG_VERSION")
     [[ $version =~ ^[0-9]*$ ]] || die "$1/PG_VERSION does not hold a version of PostgreSQL."
-    PG_BIN=$(find "/usr/lib/postgresql/$version" -mindepth 2 -name initdb 2>/dev/null |
+    # (find fails when that version has no folder, which is no reason to end without a word.)
+    PG_BIN=$({ find "/usr/lib/postgresql/$version" -mindepth 2 -name initdb 2>/dev/null || true; } |
         sort -V | tail -n 1)
     PG_BIN=${PG_BIN%/initdb}
     [[ -n $PG_BIN ]] && return 0
