@@ -216,7 +216,8 @@ static struct err append(const char *path, const json_t *json)
     bool good = add_line(file, before.st_size, json);
     struct err e = good ? ERR_NONE : file_failed("written", path);
     fclose(file); /* flushes what is still buffered */
-    if (!good) /* and if truncate fails too, the next add_line ends the half line */
+    /* If truncate fails too, the next add_line ends the half line. */
+    if (!good)
         (void)!truncate(path, before.st_size);
     return e;
 }
