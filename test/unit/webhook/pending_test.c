@@ -232,7 +232,7 @@ static void whatever_was_saved_is_read(void **state)
     assert_int_equal(two->count, COUNT);
 }
 
-/* Three dead items, a, b and c, and something else. */
+/* Three dead letters, a, b and c, and something else. */
 static void three_dead_letters(void)
 {
     static const char *const ORDERS[] = {"a", "b", "c"};
