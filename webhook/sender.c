@@ -258,8 +258,8 @@ static struct err dead_letter(struct sender *s, size_t i, const char *problem)
     return e;
 }
 
-/* `gone`: no longer pending, because it was received or is a dead letter. */
-static struct err retry(struct sender *s, size_t i, bool *gone)
+/* `done`: no longer pending, because it was received or is a dead letter. */
+static struct err retry(struct sender *s, size_t i, bool *done)
 {
     struct delivery *delivery = &s->pending.items[i];
     bool was_paused = is_paused(s);
@@ -267,7 +267,7 @@ static struct err retry(struct sender *s, size_t i, bool *gone)
     struct err e = ERR_NONE;
 
     s->pending.changed = true;
-    *gone = posted.received;
+    *done = posted.received;
     if (posted.received && was_paused)
         for (size_t n = 0; n < s->pending.count; n++)
             s->pending.items[n].next_ms = 0; /* it recovered: retry all now */
@@ -275,7 +275,7 @@ static struct err retry(struct sender *s, size_t i, bool *gone)
         clock_wall_ms() - delivery->created_at_ms < s->config.give_up_ms)
         return e;
     e = dead_letter(s, i, posted.problem);
-    *gone = !failed(e);
+    *done = !failed(e);
     return e;
 }
 
@@ -287,11 +287,11 @@ static struct err retry_due(struct sender *s)
 
     while (i < s->pending.count && !failed(e) && !s->gone && !atomic_load(&s->stopping)) {
         struct delivery *delivery = &s->pending.items[i];
-        bool gone = false;
+        bool done = false;
         if (delivery->next_ms <= clock_wall_ms() &&
             !pending_has_order(&s->pending, delivery->order_id, i))
-            e = retry(s, i, &gone);
-        if (gone)
+            e = retry(s, i, &done);
+        if (done)
             pending_remove(&s->pending, i);
         else
             i++;
@@ -460,7 +460,7 @@ static struct err dead_letter_all(struct sender *s)
 }
 
 /* Reads no events; the orchestrator keeps them. */
-static struct err stay_gone(struct sender *s)
+static struct err wait_for_resume(struct sender *s)
 {
     bool still = true;
     struct err e = dead_letter_all(s);
@@ -482,11 +482,11 @@ static struct err stay_gone(struct sender *s)
 
 /* ---- the thread -------------------------------------------------------------------- */
 
-static struct err go_round(struct sender *s)
+static struct err run_round(struct sender *s)
 {
     atomic_store(&s->wait.ended, false);
     if (s->gone)
-        return stay_gone(s);
+        return wait_for_resume(s);
     struct err e = pending_resend(&s->pending);
 
     if (!failed(e))
@@ -506,7 +506,7 @@ static void *sender_main(void *arg)
     struct sender *s = arg;
 
     while (!atomic_load(&s->stopping)) {
-        struct err e = go_round(s);
+        struct err e = run_round(s);
         note_health(s, e);
         if (failed(e) && !s->failing)
             log_warn("sender_failed", "endpoint=%s error=%s", s->config.endpoint->name,
