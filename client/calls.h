@@ -1,8 +1,9 @@
 /*
- * calls.h - private to client.c and methods.c: one call of any method, blocking or started.
+ * calls.h - private to client.c and methods.c: one call of any method, blocking or
+ * started.
  *
- * Each reply lives in an arena of its own.  Users get a pointer to the reply, in front of which
- * is the arena's address (reply_new), so checkout_free needs only that pointer.
+ * Each reply lives in an arena of its own.  Users get a pointer to the reply, in front of
+ * which is the arena's address (reply_new), so checkout_free needs only that pointer.
  */
 #pragma once
 
@@ -39,11 +40,13 @@ struct kind {
     const char *method;
     enum callee callee;
     const ProtobufCMessageDescriptor *reply_type;
-    /* Makes the user's reply, which may borrow the message's texts; NULL: out of memory. */
+    /* Makes the user's reply, which may borrow the message's texts; NULL: out of
+     * memory. */
     void *(*convert)(struct arena *arena, const ProtobufCMessage *message, bool replayed);
     void (*deliver)(any_done *done, void *arg, const struct checkout_error *error,
                     const void *reply);
-    /* The error that a successful reply states, or none; may borrow its texts.  NULL: none can. */
+    /* The error that a successful reply states, or none; may borrow its texts.  NULL:
+     * none can. */
     struct err (*refusal)(const ProtobufCMessage *message);
 };
 

@@ -1,8 +1,8 @@
 /*
  * client.c - opening a client, and making its calls (calls.h).
  *
- *   blocking:  wait_for(...) -> channel -> on_reply_waited  -> wakes the waiting thread
- *   started:   start(...)    -> channel -> on_reply_started -> kind.deliver -> the user's done
+ *   blocking:  wait_for() -> channel -> on_reply_waited  -> wakes the waiting thread
+ *   started:   start()    -> channel -> on_reply_started -> deliver -> the user's done
  */
 #include "client/calls.h"
 
@@ -215,7 +215,7 @@ checkout_call start(checkout_client *client, const struct kind *kind,
     p->kind = kind;
     p->done = done;
     p->arg = arg;
-    /* Which channel is in the lowest bit, so that checkout_cancel finds it. */
+    /* The lowest bit says which channel, for checkout_cancel. */
     checkout_call ticket = begin(client, p, request, options, on_reply_started);
     return ticket == 0 ? 0 : ticket << 1 | (kind->callee == CALL_INVENTORY);
 }

@@ -1,9 +1,10 @@
 /*
- * methods.c - the methods of checkout/client.h: what each sends, and what users get of its reply.
+ * methods.c - the methods of checkout/client.h: what each sends, and what users get of
+ * its reply.
  *
  * For a method NAME, make_NAME fills the protobuf message from the user's request, and
- * convert_NAME makes the user's reply of the protobuf one.  A new method needs these two, a KIND
- * and a METHOD.
+ * convert_NAME makes the user's reply of the protobuf one.  A new method needs these two,
+ * a KIND and a METHOD.
  */
 #include "base/fingerprint.h"
 #include "client/calls.h"
@@ -20,8 +21,8 @@
     static const struct kind KIND_##name = {                                             \
         method, callee, &reply_descriptor, convert_##name, deliver_##name, refusal}
 
-/* Its two public functions: blocking, and started.  The message borrows the request's texts; it
- * is packed before either returns. */
+/* Its two public functions: blocking, and started.  The message borrows the request's
+ * texts; it is packed before either returns. */
 #define METHOD(name, message_type, reply_type, done_type)                                \
     enum checkout_status checkout_##name(                                                \
         checkout_client *client, const struct checkout_##name *request,                  \
@@ -106,7 +107,7 @@ static const char *given(const char *text)
     return text == NULL || text[0] == '\0' ? NULL : text;
 }
 
-/* As the gateway's, so that a key is one order through either door. */
+/* The same fingerprint as the gateway's, so a key gives one order by RPC and by HTTP. */
 static void make_fingerprint(const struct checkout_place_order *r,
                              uint8_t out[FINGERPRINT_SIZE])
 {

@@ -2,8 +2,8 @@
  * main.c - the webhook sender: posts every event to the configured URLs, as
  * https://www.standardwebhooks.com specifies.
  *
- * Each endpoint has a thread of its own (sender.h).  SIGHUP reloads the list of endpoints.  Like
- * every service it serves health, reflection and metrics by RPC.
+ * Each endpoint has a thread of its own (sender.h).  SIGHUP reloads the list of
+ * endpoints.  Like every service it serves health, reflection and metrics by RPC.
  */
 #include <assert.h>
 #include <curl/curl.h>
@@ -88,9 +88,10 @@ struct entry {
     struct sender *sender;
 };
 
-/* The senders that run, one for each endpoint of the list.  When the list changes, senders of
- * endpoints that left or have another URL or secret end, new ones start, and all others go on
- * undisturbed.  What is pending for an endpoint that left stays in its files. */
+/* The senders that run, one for each endpoint of the list.  When the list changes,
+ * senders of endpoints that left or have another URL or secret end, new ones start,
+ * and all others go on undisturbed.  What is pending for an endpoint that left stays
+ * in its files. */
 struct senders {
     struct sender_config common; /* all but the endpoint; set it first */
     pthread_mutex_t lock;        /* guards the entries against senders_check_requests */
@@ -127,7 +128,8 @@ static void end(struct entry *entry)
     free(entry);
 }
 
-/* Stops the senders of endpoints that are not listed: signals all, then waits for each. */
+/* Stops the senders of endpoints that are not listed: signals all, then waits for
+ * each. */
 static void stop_unlisted(struct senders *senders, const struct endpoints *endpoints)
 {
     struct entry *ending[ENDPOINTS_MAX];
@@ -166,8 +168,9 @@ static struct err begin(struct senders *senders, const struct endpoint *endpoint
     return e;
 }
 
-/* Runs exactly the senders of the list (copied).  Waits for those that stop, each at most as long
- * as one call for events.  Failed: some could not be started; the others run. */
+/* Runs exactly the senders of the list (copied).  Waits for those that stop, each at
+ * most as long as one call for events.  Failed: some could not be started; the others
+ * run. */
 static struct err senders_set(struct senders *senders, const struct endpoints *endpoints)
 {
     struct err first = ERR_NONE;
@@ -202,7 +205,8 @@ static struct err senders_source_health(struct senders *senders)
     return e;
 }
 
-/* Each endpoint's health; `parts` has room for RPC_HEALTH_PARTS_MAX.  Returns how many. */
+/* Each endpoint's health; `parts` has room for RPC_HEALTH_PARTS_MAX.  Returns how
+ * many. */
 static size_t senders_health_parts(struct senders *senders, struct rpc_health_part *parts)
 {
     static_assert((int)ENDPOINTS_MAX <= (int)RPC_HEALTH_PARTS_MAX, "each is a part");
@@ -443,7 +447,8 @@ static void reload(void *arg)
     reload_endpoints(env);
 }
 
-/* A stopping sender aborts its delivery, which is repeated later, and its call for events. */
+/* A stopping sender aborts its delivery, which is repeated later, and its call for
+ * events. */
 static int64_t stop_ms(const void *arg)
 {
     (void)arg;

@@ -278,7 +278,8 @@ static bool is_asked(const struct resend *r, const char *id)
            strstr(r->asked, line) != NULL;
 }
 
-/* False when the line is no dead letter that was asked for; the line is then kept unchanged. */
+/* False when the line is no dead letter that was asked for; the line is then kept
+ * unchanged. */
 static bool read_dead(const struct resend *r, const json_t *json, struct delivery *out)
 {
     json_int_t position;
@@ -332,7 +333,8 @@ static struct err take_lines(struct resend *r)
     return e;
 }
 
-/* In this order: pending is saved, the dead-letter list is replaced, the request is removed. */
+/* In this order: pending is saved, the dead-letter list is replaced, the request is
+ * removed. */
 static struct err finish(struct resend *r, const char *fresh)
 {
     struct err e = pending_save(r->pending);

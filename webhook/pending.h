@@ -1,12 +1,12 @@
 /*
  * pending.h - one endpoint's files: events it has not received yet, and events given up.
  *
- *      STATE/NAME.pending   JSON, replaced as a whole: complete, or as it was before
- *      STATE/NAME.dead      the dead-letter list: one JSON line each, appended
- *      STATE/NAME.resend    ids of dead letters to send again, one a line, or "*" for all;
- *                           written by checkoutctl, removed when done
- *      STATE/NAME.gone      JSON: the receiver answered 410 Gone, when, and for which URL (its
- *                           hash, because a URL may be secret)
+ *      STATE/NAME.pending  JSON, replaced as a whole: complete, or as it was before
+ *      STATE/NAME.dead     the dead-letter list: one JSON line each, appended
+ *      STATE/NAME.resend   ids of dead letters to send again, one a line, or "*" for all;
+ *                          written by checkoutctl, removed when done
+ *      STATE/NAME.gone     JSON: the receiver answered 410 Gone, when, and for which URL
+ *                          (its hash, because a URL may be secret)
  *
  * An event is in the pending file, on disk, before the cursor passes it, so a crash loses
  * nothing.  The file is bounded: when it is full, no more events are read.
@@ -64,20 +64,21 @@ struct err pending_dead_letter(const struct pending *pending, size_t i,
                                const char *problem) __attribute__((warn_unused_result));
 
 /*
- * Moves the dead letters that NAME.resend asks for back to pending, as if they were new: due at
- * once, and given up after the full time again.  Each is pending, on disk, before it leaves the
- * list: a crash leaves it in one of them, or in both with the request still there.  If pending
- * is full, the rest stays dead and the request stays too.
+ * Moves the dead letters that NAME.resend asks for back to pending, as if they were new:
+ * due at once, and given up after the full time again.  Each is pending, on disk, before
+ * it leaves the list: a crash leaves it in one of them, or in both with the request still
+ * there.  If pending is full, the rest stays dead and the request stays too.
  */
 struct err pending_resend(struct pending *pending) __attribute__((warn_unused_result));
 
-/* Whether the endpoint is marked gone.  A mark for another URL is removed.  Safe to repeat. */
+/* Whether the endpoint is marked gone.  A mark for another URL is removed.  Safe to
+ * repeat. */
 struct err gone_check(const char *folder, const struct endpoint *endpoint, bool *gone)
     __attribute__((warn_unused_result));
 
 /*
- * Marks the endpoint as gone, on disk: nothing more is sent to it until it has another URL or
- * an operator removes the file (checkoutctl webhooks resume).  Safe to repeat.
+ * Marks the endpoint as gone, on disk: nothing more is sent to it until it has another
+ * URL or an operator removes the file (checkoutctl webhooks resume).  Safe to repeat.
  * https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
  */
 struct err gone_mark(const char *folder, const struct endpoint *endpoint)

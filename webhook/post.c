@@ -45,8 +45,8 @@ void sign(const struct endpoint *endpoint, const char *id, long long seconds,
 
 /* ---- the connection ---------------------------------------------------------------- */
 
-/* How much of a response's body is read, and for how long.  A body read to its end keeps the
- * connection open for the next delivery. */
+/* How much of a response's body is read, and for how long.  A body read to its end
+ * keeps the connection open for the next delivery. */
 enum { CONNECT_MS = 5000, BODY_MAX = 65536, BODY_MS = 1000 };
 
 struct post {

@@ -4,8 +4,9 @@
  *      webhook-signature: v1,BASE64(HMAC-SHA256(secret, "ID.TIMESTAMP.BODY")) [v1,...]
  *
  * as https://www.standardwebhooks.com specifies.  It follows no redirect and ignores the
- * environment's proxy, so the event goes only to the configured URL.  Of the response only the
- * status and Retry-After count; 2xx means received.  A long or slow body is cut off.
+ * environment's proxy, so the event goes only to the configured URL.  Of the response
+ * only the status and Retry-After count; 2xx means received.  A long or slow body is cut
+ * off.
  */
 #pragma once
 
@@ -17,8 +18,8 @@
 
 struct post;
 
-/* For use by one thread; keeps its connection open between deliveries.  NULL: out of memory.
- * A delivery in progress ends soon after *stopping is set. */
+/* For use by one thread; keeps its connection open between deliveries.  NULL: out of
+ * memory. A delivery in progress ends soon after *stopping is set. */
 struct post *post_new(const struct endpoint *endpoint, int64_t timeout_ms,
                       const atomic_bool *stopping) __attribute__((warn_unused_result));
 void post_free(struct post *post); /* NULL is allowed */
@@ -36,7 +37,7 @@ struct posted post_event(struct post *post, const char *id, const char *json);
 
 enum { SIGNATURE_SIZE = SECRETS_MAX * 48 + 1 };
 
-/* The header's value: one signature for each secret, separated by spaces.  `seconds` is the
- * Unix time. */
+/* The header's value: one signature for each secret, separated by spaces.  `seconds`
+ * is the Unix time. */
 void sign(const struct endpoint *endpoint, const char *id, long long seconds,
           const char *body, char out[SIGNATURE_SIZE]);

@@ -29,7 +29,8 @@ enum {
 
 /* ---- reading events from the orchestrator ------------------------------------------ */
 
-/* Lets another thread end a wait for events, even one that is about to begin.  Starts zeroed. */
+/* Lets another thread end a wait for events, even one that is about to begin.  Starts
+ * zeroed. */
 struct source_wait {
     atomic_bool ended; /* reset by the thread that waits */
     _Atomic channel_ticket ticket;
@@ -65,7 +66,8 @@ static void source_wait_end(struct channel *channel, struct source_wait *wait)
     channel_cancel(channel, atomic_load(&wait->ticket));
 }
 
-/* Race-free: either we see that the wait was ended, or source_wait_end sees the ticket. */
+/* Race-free: either we see that the wait was ended, or source_wait_end sees the
+ * ticket. */
 static void note_ticket(struct channel *channel, struct source_wait *wait,
                         channel_ticket ticket)
 {
@@ -104,8 +106,8 @@ static struct err call(struct channel *channel, const char *method,
     return waiting.error;
 }
 
-/* Events after the cursor and `after`; the reply lives in the arena.  CANCELLED when `wait` was
- * ended; a NULL `wait` cannot be. */
+/* Events after the cursor and `after`; the reply lives in the arena.  CANCELLED when
+ * `wait` was ended; a NULL `wait` cannot be. */
 static struct err source_read(struct channel *channel, const char *cursor, int64_t after,
                               int32_t limit, int32_t wait_ms, struct source_wait *wait,
                               struct arena *arena, const Events__V1__ReadReply **out)
@@ -359,7 +361,8 @@ static struct err handle_all(struct sender *s, const Events__V1__ReadReply *repl
     return failed(e) ? e : committed;
 }
 
-/* Events were pruned before they were read: logs that, and continues with the oldest left. */
+/* Events were pruned before they were read: logs that, and continues with the oldest
+ * left. */
 static struct err skip_pruned(struct sender *s, struct err error)
 {
     int64_t pruned = 0;
@@ -435,7 +438,8 @@ struct sender_health sender_health(struct sender *s)
 
 /* ---- 410 Gone ---------------------------------------------------------------------- */
 
-/* Marks the endpoint first.  After a crash in between, the mark or another 410 repeats this. */
+/* Marks the endpoint first.  After a crash in between, the mark or another 410 repeats
+ * this. */
 static struct err dead_letter_all(struct sender *s)
 {
     struct err e = ERR_NONE;

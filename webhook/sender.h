@@ -1,5 +1,6 @@
 /*
- * sender.h - one endpoint's thread: reads events from its cursor and posts each until received.
+ * sender.h - one endpoint's thread: reads events from its cursor and posts each until
+ * received.
  *
  *      read --> post --2xx--> next event ... --> commit the cursor
  *                 | any other answer        410: all pending become dead letters; stop
@@ -10,10 +11,10 @@
  *                                  dead-letter list --resend--> pending
  *
  * Promises: every event is received at least once, under one webhook-id, or is in the
- * dead-letter list.  Events of one order are delivered in order; events of other orders go
- * ahead.  After several failures in a row the endpoint is paused: only pending events are
- * retried, and no new ones are read from the orchestrator, which keeps them.  After 410 Gone
- * nothing is sent until an operator resumes the endpoint.
+ * dead-letter list.  Events of one order are delivered in order; events of other orders
+ * go ahead.  After several failures in a row the endpoint is paused: only pending events
+ * are retried, and no new ones are read from the orchestrator, which keeps them.  After
+ * 410 Gone nothing is sent until an operator resumes the endpoint.
  */
 #pragma once
 
@@ -29,8 +30,7 @@ struct sender_config {
     struct channel *channel;         /* to the orchestrator; borrowed */
     const char *state_dir;           /* folder of the files of pending.h; borrowed */
     int64_t timeout_ms;              /* of one delivery */
-    int64_t retry_first_ms,
-        retry_most_ms;   /* the delay doubles from the first to the second */
+    int64_t retry_first_ms, retry_most_ms; /* the delay doubles from one to the other */
     int64_t give_up_ms;  /* age at which an event becomes a dead letter */
     int64_t backlog_max; /* more pending events than this: the endpoint is not serving */
 };
@@ -38,18 +38,19 @@ struct sender_config {
 struct err sender_start(const struct sender_config *config, struct sender **out)
     __attribute__((warn_unused_result));
 
-/* Wakes the sender if an operator asked for dead letters or resumed the endpoint.  Any thread;
- * does not block. */
+/* Wakes the sender if an operator asked for dead letters or resumed the endpoint.  Any
+ * thread; does not block. */
 void sender_check_requests(struct sender *sender);
 
-/* Aborts a delivery in progress, which is repeated later.  sender_join waits for the thread. */
+/* Aborts a delivery in progress, which is repeated later.  sender_join waits for the
+ * thread. */
 void sender_stop(struct sender *sender);
 void sender_join(struct sender *sender);
 
 /*
- * Callable from any thread: OK, or UNAVAILABLE with the reason.  `source`: events cannot be
- * read, or pending ones cannot be written.  `endpoint`: it receives nothing, or more than
- * backlog_max events are pending.
+ * Callable from any thread: OK, or UNAVAILABLE with the reason.  `source`: events cannot
+ * be read, or pending ones cannot be written.  `endpoint`: it receives nothing, or more
+ * than backlog_max events are pending.
  */
 struct sender_health {
     struct err source, endpoint;
