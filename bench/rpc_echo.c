@@ -6,6 +6,7 @@
  *     rpc_echo load DIR URL IN_FLIGHT SECONDS  prints one JSON object
  */
 #include <pthread.h>
+#include <signal.h>
 #include <sodium.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -85,7 +86,8 @@ static void serve(const char *folder, const char *url)
         .in_flight_max = IN_FLIGHT_MAX,
     };
     must(rpc_server_start(&config, &server));
-    process_wait_stop();
+    while (process_wait_signal() == SIGHUP)
+        ;
     rpc_server_stop(server, 1000);
 }
 

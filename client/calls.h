@@ -1,11 +1,9 @@
 /*
- * calls.h - one call of the library, whatever its type: started, waited for, given back.
+ * calls.h - private to client.c and methods.c: one call of any method, blocking or
+ * started.
  *
- *   blocking:   wait_for(...)  -> channel -> on_reply -> the waiting thread wakes
- *   starting:   start(...)     -> channel -> on_reply -> deliver -> the user's done
- *
- * A reply is an object in an arena of its own; what users get is a pointer to the object,
- * with the arena's in front of it (reply_new), so that checkout_free needs no more.
+ * Each reply lives in an arena of its own.  Users get a pointer to the reply, in front of
+ * which is the arena's address (reply_new), so checkout_free needs only that pointer.
  */
 #pragma once
 
@@ -14,11 +12,10 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "checkout/client.h"
-#include "proto/orders.pb-c.h"
 
 enum {
     ARENA_MAX = 16 << 20,   /* bytes of one request, or one reply unpacked */
-    LINES_SENT_MAX = 65536, /* of a cart; the service refuses far fewer, with a reason */
+    LINES_SENT_MAX = 65536, /* of a cart; the service's own limit is far lower */
 };
 
 enum callee { CALL_ORCHESTRATOR, CALL_INVENTORY, CALL_CALLEES };
@@ -36,25 +33,24 @@ struct checkout_client {
     uint32_t timeout_ms; /* of a call that gives none */
 };
 
-/* What users give as `done`, whatever its type is; cast back by the kind's deliver. */
+/* A user's `done` of any type; the kind's deliver casts it back. */
 typedef void any_done(void);
 
 struct kind {
     const char *method;
     enum callee callee;
     const ProtobufCMessageDescriptor *reply_type;
-    /* The user's reply of the packed one, whose texts it may borrow; NULL: no memory. */
+    /* Makes the user's reply, which may borrow the message's texts; NULL: out of
+     * memory. */
     void *(*convert)(struct arena *arena, const ProtobufCMessage *message, bool replayed);
     void (*deliver)(any_done *done, void *arg, const struct checkout_error *error,
                     const void *reply);
-    /* The error that a reply tells of, or none; NULL: no reply does.  May borrow its texts. */
+    /* The error that a successful reply states, or none; may borrow its texts.  NULL:
+     * none can. */
     struct err (*refusal)(const ProtobufCMessage *message);
 };
 
-/* The cart is not the one that was expected; the subject is the version it has, if it is. */
-struct err cart_changed(const Orders__V1__Cart *cart);
-
-/* A zeroed reply of that size in the arena, which checkout_free gives back with it. */
+/* A zeroed reply of that size in the arena; checkout_free frees both. */
 void *reply_new(struct arena *arena, size_t size);
 
 enum checkout_status wait_for(checkout_client *client, const struct kind *kind,
@@ -75,6 +71,6 @@ static inline char *borrow(const char *text)
     return (char *)(uintptr_t)(text != NULL ? text : "");
 }
 
-/* A request could not even be made, for want of memory. */
+/* As the two above, when memory is too short for the request. */
 enum checkout_status wait_for_nothing(struct checkout_error *error);
 checkout_call start_nothing(const struct kind *kind, any_done *done, void *arg);

@@ -15,9 +15,9 @@
 #include <time.h>
 
 #include "base/contract/buckets.h"
+#include "base/log.h"
 #include "base/program/conf.h"
 #include "base/program/file.h"
-#include "base/log.h"
 #include "gateway/auth/jwt.h"
 #include "gateway/auth/key_source.h"
 #include "gateway/http/admission.h"

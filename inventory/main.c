@@ -91,7 +91,7 @@ static struct err start(void *arg)
         e = open_database(env);
     if (!failed(e))
         e = worker_start_with_backoff("reaper", s->reap_every_ms, stock_reap, env->db,
-                                 &env->reaper);
+                                      &env->reaper);
     if (failed(e))
         return e;
     const uint8_t *cursor_key = runtime_derive(&env->runtime, CURSORS);

@@ -270,7 +270,7 @@ static struct err start_workers(struct environment *env)
                                       sagas_expire_waiters, env->sagas, &env->expirer);
     if (!failed(e))
         e = worker_start_with_backoff("recoverer", every_ms, recovery_run, env->sagas,
-                                 &env->recoverer);
+                                      &env->recoverer);
     return e;
 }
 

@@ -6,8 +6,8 @@
  * The secret's file holds one line `whsec_BASE64`, or two while secrets are changed: a
  * message is then signed with both.  Others must not be able to read it.
  *
- * With types the endpoint gets events of those only: order.created, or order.* for all whose
- * type begins with "order.".
+ * With types the endpoint gets events of those only: order.created, or order.* for all
+ * whose type begins with "order.".
  */
 #pragma once
 

@@ -1,14 +1,17 @@
 /*
  * main.c - the webhook sender: posts every event to the configured URLs, as
- * https://www.standardwebhooks.com describes.  One thread an endpoint; see sender.h.  At SIGHUP
- * the list of endpoints is read anew.  For operators it serves health, reflection and metrics
- * by RPC, as every service does.
+ * https://www.standardwebhooks.com specifies.
+ *
+ * Each endpoint has a thread of its own (sender.h).  SIGHUP reloads the list of
+ * endpoints.  Like every service it serves health, reflection and metrics by RPC.
  */
 #include <assert.h>
 #include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sodium.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,12 +23,14 @@
 #include "base/program/file.h"
 #include "rpc/auth/reload.h"
 #include "rpc/nng_defects/nng_defects.h"
+#include "rpc/server/server.h"
 #include "rpc/service/runtime.h"
-#include "webhook/roster.h"
+#include "webhook/endpoints.h"
+#include "webhook/sender.h"
 
 enum {
-    SENDERS_STOP_MS = 15000, /* above the time of a commit; waits are ended */
-    STATE_SETTLE_MS = 200,   /* between two looks at what is asked for */
+    SENDERS_STOP_MS = 15000, /* longer than a commit may take; waits are ended at once */
+    STATE_SETTLE_MS = 200, /* least time between two checks for an operator's requests */
 };
 
 enum { RPC_IN_FLIGHT_MAX = 64, RPC_DRAIN_MS = 1000 };
@@ -53,15 +58,17 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_TEXT(services_file, NULL, "public keys of the services we call"),
     CONF_ROW_TEXT(endpoints_file, NULL, "lines NAME URL SECRET_FILE [TYPE ...]"),
     CONF_ROW_TEXT(state_dir, NULL,
-                  "folder of what is pending, and of the dead-letter lists"),
+                  "folder of the pending events and the dead-letter lists"),
     CONF_ROW_NUMBER(timeout_ms, "15000", 10, 120000, "of one delivery, milliseconds"),
-    CONF_ROW_NUMBER(retry_first_ms, "5000", 10, 3600000,
-                    "until the second attempt, milliseconds; then doubling"),
-    CONF_ROW_NUMBER(retry_most_ms, "900000", 10, 86400000, "up to so many milliseconds"),
+    CONF_ROW_NUMBER(
+        retry_first_ms, "5000", 10, 3600000,
+        "delay before the second attempt, milliseconds; it doubles each time"),
+    CONF_ROW_NUMBER(retry_most_ms, "900000", 10, 86400000,
+                    "longest delay between attempts, milliseconds"),
     CONF_ROW_NUMBER(give_up_ms, "259200000", 0, 2592000000,
                     "age at which an event is given up, milliseconds: three days"),
     CONF_ROW_NUMBER(backlog_max, "500", 1, 1000,
-                    "events pending for one endpoint, past which health tells of it"),
+                    "more pending events than this make an endpoint NOT_SERVING"),
     {"allow_http", CONF_FLAG, offsetof(struct settings, allow_http), "false", 0, 0,
      "allow http:// to other machines: for tests only"},
     RUNTIME_ROW_LOG_FORMAT,
@@ -74,20 +81,169 @@ static const struct conf_table TABLE = {
     .count = sizeof ROWS / sizeof *ROWS,
 };
 
+/* ---- the senders ------------------------------------------------------------------- */
+
+struct entry {
+    struct endpoint endpoint; /* borrowed by the sender */
+    struct sender *sender;
+};
+
+/* The senders that run, one for each endpoint of the list.  When the list changes,
+ * senders of endpoints that left or have another URL or secret end, new ones start,
+ * and all others go on undisturbed.  What is pending for an endpoint that left stays
+ * in its files. */
+struct senders {
+    struct sender_config common; /* all but the endpoint; set it first */
+    pthread_mutex_t lock;        /* guards the entries against senders_check_requests */
+    struct entry *entries[ENDPOINTS_MAX];
+    size_t count;
+};
+
+static bool same(const struct endpoint *a, const struct endpoint *b)
+{
+    return memcmp(a, b, sizeof *a) == 0; /* endpoints_read zeroes the padding */
+}
+
+static bool wanted(const struct endpoints *endpoints, const struct endpoint *endpoint)
+{
+    for (size_t i = 0; i < endpoints->count; i++)
+        if (same(&endpoints->items[i], endpoint))
+            return true;
+    return false;
+}
+
+static bool runs(const struct senders *senders, const struct endpoint *endpoint)
+{
+    for (size_t i = 0; i < senders->count; i++)
+        if (same(&senders->entries[i]->endpoint, endpoint))
+            return true;
+    return false;
+}
+
+static void end(struct entry *entry)
+{
+    sender_join(entry->sender);
+    log_info("sender_stopped", "endpoint=%s", entry->endpoint.name);
+    sodium_memzero(&entry->endpoint, sizeof entry->endpoint);
+    free(entry);
+}
+
+/* Stops the senders of endpoints that are not listed: signals all, then waits for
+ * each. */
+static void stop_unlisted(struct senders *senders, const struct endpoints *endpoints)
+{
+    struct entry *ending[ENDPOINTS_MAX];
+    size_t kept = 0, count = 0;
+
+    pthread_mutex_lock(&senders->lock);
+    for (size_t i = 0; i < senders->count; i++)
+        if (wanted(endpoints, &senders->entries[i]->endpoint))
+            senders->entries[kept++] = senders->entries[i];
+        else
+            ending[count++] = senders->entries[i];
+    senders->count = kept;
+    pthread_mutex_unlock(&senders->lock);
+    for (size_t i = 0; i < count; i++)
+        sender_stop(ending[i]->sender);
+    for (size_t i = 0; i < count; i++)
+        end(ending[i]);
+}
+
+static struct err begin(struct senders *senders, const struct endpoint *endpoint)
+{
+    struct entry *entry = calloc(1, sizeof *entry);
+
+    if (entry == NULL)
+        return err_memory();
+    memcpy(&entry->endpoint, endpoint, sizeof *endpoint); /* with padding: see same() */
+    struct sender_config config = senders->common;
+    config.endpoint = &entry->endpoint;
+    struct err e = sender_start(&config, &entry->sender);
+    pthread_mutex_lock(&senders->lock);
+    if (!failed(e))
+        senders->entries[senders->count++] = entry;
+    pthread_mutex_unlock(&senders->lock);
+    if (failed(e))
+        free(entry);
+    return e;
+}
+
+/* Runs exactly the senders of the list (copied).  Waits for those that stop, each at
+ * most as long as one call for events.  Failed: some could not be started; the others
+ * run. */
+static struct err senders_set(struct senders *senders, const struct endpoints *endpoints)
+{
+    struct err first = ERR_NONE;
+
+    stop_unlisted(senders, endpoints);
+    for (size_t i = 0; i < endpoints->count; i++) {
+        if (runs(senders, &endpoints->items[i]))
+            continue;
+        struct err e = begin(senders, &endpoints->items[i]);
+        first = failed(first) ? first : e;
+    }
+    return first;
+}
+
+static void senders_check_requests(struct senders *senders)
+{
+    pthread_mutex_lock(&senders->lock);
+    for (size_t i = 0; i < senders->count; i++)
+        sender_check_requests(senders->entries[i]->sender);
+    pthread_mutex_unlock(&senders->lock);
+}
+
+/* The first sender that cannot read its events or keep pending ones; OK when all can. */
+static struct err senders_source_health(struct senders *senders)
+{
+    struct err e = ERR_NONE;
+
+    pthread_mutex_lock(&senders->lock);
+    for (size_t i = 0; i < senders->count && !failed(e); i++)
+        e = sender_health(senders->entries[i]->sender).source;
+    pthread_mutex_unlock(&senders->lock);
+    return e;
+}
+
+/* Each endpoint's health; `parts` has room for RPC_HEALTH_PARTS_MAX.  Returns how
+ * many. */
+static size_t senders_health_parts(struct senders *senders, struct rpc_health_part *parts)
+{
+    static_assert((int)ENDPOINTS_MAX <= (int)RPC_HEALTH_PARTS_MAX, "each is a part");
+    pthread_mutex_lock(&senders->lock);
+    const size_t count = senders->count;
+    for (size_t i = 0; i < count; i++) {
+        const struct entry *entry = senders->entries[i];
+        snprintf(parts[i].name, sizeof parts[i].name, "%s", entry->endpoint.name);
+        parts[i].health = sender_health(entry->sender).endpoint;
+    }
+    pthread_mutex_unlock(&senders->lock);
+    return count;
+}
+
+static void senders_stop(struct senders *senders)
+{
+    const struct endpoints none = {.count = 0};
+
+    stop_unlisted(senders, &none);
+}
+
+/* ---- the process ------------------------------------------------------------------- */
+
 struct environment {
     struct settings settings;
-    struct runtime runtime; /* our key, what is counted, and the RPC server */
+    struct runtime runtime; /* our key, the metrics and the RPC server */
     struct principals *services;
     struct channel *channel;
     struct self_watch *self_watch;
-    struct follow *follow; /* keeps the channel's key as the services' file is */
-    struct roster roster;
-    struct file_watch *notice; /* of what is asked for in the state folder */
-    char state_path[520];      /* some name in it */
+    struct follow *follow; /* applies changes of services_file to the channel */
+    struct senders senders;
+    struct file_watch *notice; /* reports changes in the state folder */
+    char state_path[520];      /* a file in that folder */
 };
 
-/* One process a state folder, for as long as it lives; the file tells which (checkoutctl
- * webhooks reload). */
+/* Only one process may use a state folder.  The lock file holds its pid, for `checkoutctl
+ * webhooks reload`. */
 static struct err lock_state(const char *folder)
 {
     char path[512];
@@ -158,7 +314,6 @@ static struct err use_certificates(void *arg, const struct tls_pem *pem)
     return channel_set_tls(((const struct environment *)arg)->channel, pem);
 }
 
-/* The list as its file has it. */
 static struct err read_endpoints(const struct settings *s, struct endpoints **out)
 {
     struct endpoints *endpoints = calloc(1, sizeof *endpoints);
@@ -181,7 +336,7 @@ static struct err start_senders(struct environment *env,
 {
     const struct settings *s = &env->settings;
 
-    env->roster.common = (struct sender_config){
+    env->senders.common = (struct sender_config){
         .channel = env->channel,
         .state_dir = s->state_dir,
         .timeout_ms = s->timeout_ms,
@@ -190,13 +345,13 @@ static struct err start_senders(struct environment *env,
         .give_up_ms = s->give_up_ms,
         .backlog_max = s->backlog_max,
     };
-    return roster_set(&env->roster, endpoints);
+    return senders_set(&env->senders, endpoints);
 }
 
-static bool look_into_state(void *roster, bool asked)
+static bool on_state_change(void *senders, bool asked)
 {
     (void)asked;
-    roster_look(roster);
+    senders_check_requests(senders);
     return false;
 }
 
@@ -206,26 +361,26 @@ static struct err notice_state(struct environment *env)
     return file_watch_start(&(struct file_watch_config){.name = "state",
                                                         .paths = {env->state_path},
                                                         .settle_ms = STATE_SETTLE_MS,
-                                                        .look = look_into_state,
-                                                        .arg = &env->roster},
+                                                        .look = on_state_change,
+                                                        .arg = &env->senders},
                             &env->notice);
 }
 
-/* Whether events are read and kept: without that no endpoint gets any. */
+/* Not serving if events cannot be read or kept: then no endpoint receives any. */
 static struct err health(void *arg)
 {
     struct environment *env = arg;
 
     if (!channel_connected(env->channel))
         return err_make(ERR_UNAVAILABLE, "no connection to the orchestrator");
-    return roster_source_health(&env->roster);
+    return senders_source_health(&env->senders);
 }
 
 static size_t health_parts(void *arg, struct rpc_health_part *parts)
 {
     struct environment *env = arg;
 
-    return roster_health_parts(&env->roster, parts);
+    return senders_health_parts(&env->senders, parts);
 }
 
 static struct err serve_rpc(struct environment *env)
@@ -238,7 +393,7 @@ static struct err serve_rpc(struct environment *env)
     env->runtime.health_parts = health_parts;
     struct err e =
         rpc.listen_url[0] == '\0'
-            ? self_watch_start(&env->self_watch) /* else the server's watch sees to it */
+            ? self_watch_start(&env->self_watch) /* a server has its own watch */
             : runtime_serve_all(&env->runtime, &rpc, NULL, 0, health, env);
     return failed(e) ? e : runtime_follow_tls(&env->runtime, &rpc, use_certificates, env);
 }
@@ -268,19 +423,19 @@ static struct err start(void *arg)
     return e;
 }
 
-static void read_endpoints_again(struct environment *env)
+static void reload_endpoints(struct environment *env)
 {
     struct endpoints *endpoints = NULL;
     struct err e = read_endpoints(&env->settings, &endpoints);
 
     if (failed(e))
-        log_line(LOG_ERROR, "endpoints_not_read_again",
-                 "error=%s note=\"those that run go on as they are\"", e.message);
-    else if (failed(e = roster_set(&env->roster, endpoints)))
-        log_line(LOG_ERROR, "endpoints_not_all_started", "error=%s", e.message);
+        log_line(LOG_ERROR, "endpoints_reload_failed",
+                 "error=%s note=\"the running senders continue unchanged\"", e.message);
+    else if (failed(e = senders_set(&env->senders, endpoints)))
+        log_line(LOG_ERROR, "senders_not_started", "error=%s", e.message);
     else
-        log_info("endpoints_read_again", "path=%s endpoints=%zu",
-                 env->settings.endpoints_file, env->roster.count);
+        log_info("endpoints_reloaded", "path=%s endpoints=%zu",
+                 env->settings.endpoints_file, env->senders.count);
     free_endpoints(endpoints);
 }
 
@@ -290,10 +445,11 @@ static void reload(void *arg)
 
     runtime_reload(&env->runtime);
     follow_now(env->follow, env->runtime.key);
-    read_endpoints_again(env);
+    reload_endpoints(env);
 }
 
-/* A sender ends the delivery under way, which is repeated, and its call for events. */
+/* A stopping sender aborts its delivery, which is repeated later, and its call for
+ * events. */
 static int64_t stop_ms(const void *arg)
 {
     (void)arg;
@@ -306,7 +462,7 @@ static bool stop(void *arg)
 
     runtime_stop_serving(&env->runtime, RPC_DRAIN_MS);
     file_watch_stop(env->notice);
-    roster_stop(&env->roster);
+    senders_stop(&env->senders);
     follow_stop(env->follow);
     self_watch_stop(env->self_watch);
     if (env->channel != NULL)
@@ -314,12 +470,12 @@ static bool stop(void *arg)
     principals_free(env->services);
     runtime_close(&env->runtime);
     curl_global_cleanup();
-    return true; /* what was not received is pending, on disk */
+    return true; /* events not received are pending, on disk */
 }
 
 int main(int argc, char **argv)
 {
-    static struct environment env = {.roster.lock = PTHREAD_MUTEX_INITIALIZER};
+    static struct environment env = {.senders.lock = PTHREAD_MUTEX_INITIALIZER};
 
     return runtime_main(&(struct runtime_program){&TABLE, &env.settings, &env, start,
                                                   reload, stop, stop_ms},

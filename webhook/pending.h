@@ -1,12 +1,17 @@
 /*
- * pending.h - what an endpoint has not received yet, and what it never will: on disk.
+ * pending.h - one endpoint's files: events it has not received yet, and events given up.
  *
- *      STATE/NAME.pending    JSON; replaced as a whole, so it is there in full or as
- * before STATE/NAME.dead       a JSON line each, added at the end: the dead-letter list
+ *      STATE/NAME.pending  JSON, replaced as a whole: complete, or as it was before
+ *      STATE/NAME.dead     the dead-letter list: one JSON line each, appended
+ *      STATE/NAME.resend   ids of dead letters to send again, one a line, or "*" for all;
+ *                          written by checkoutctl, removed when done
+ *      STATE/NAME.gone     JSON: the receiver answered 410 Gone, when, and for which URL
+ *                          (its hash, because a URL may be secret)
  *
- * An event is in the pending file, on the disk, before the cursor passes it by; so
- * nothing is lost whenever the process dies.  It is bounded: when it is full nothing more
- * is read.
+ * An event is in the pending file, on disk, before the cursor passes it, so a crash loses
+ * nothing.  The file is bounded: when it is full, no more events are read.
+ *
+ * `checkoutctl webhooks` (cli/webhooks*.c) reads and writes these files; change both.
  */
 #pragma once
 
@@ -15,51 +20,66 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "base/json.h"
+#include "webhook/endpoints.h"
 
 enum { PENDING_MAX = 1000 };
 
-struct letter {
-    int64_t position;
+struct delivery {
+    int64_t position; /* of the event in the log */
     char *id, *order_id, *json;
-    int64_t created_at_ms; /* the event; Unix milliseconds */
+    int64_t created_at_ms; /* when the event was created; Unix milliseconds */
     int64_t attempts;
-    int64_t next_ms; /* not tried again before; Unix milliseconds */
+    int64_t next_ms; /* time of the next attempt; Unix milliseconds */
 };
 
 struct pending {
     char path[512], dead_path[512];
-    struct letter letters[PENDING_MAX]; /* by position */
+    struct delivery items[PENDING_MAX]; /* by position */
     size_t count;
     bool changed; /* since it was saved */
 };
 
-/* Reads what a process before left.  DATA_LOSS when it is not what was written. */
+/* Loads what an earlier process left.  DATA_LOSS if the file is damaged. */
 struct err pending_open(struct pending *pending, const char *folder, const char *name)
     __attribute__((warn_unused_result));
 void pending_close(struct pending *pending);
 
 bool pending_has(const struct pending *pending, int64_t position);
 
-/* Whether an event of that order waits among the first `count`. */
+/* Whether one of the first `count` deliveries is of that order. */
 bool pending_has_order(const struct pending *pending, const char *order_id, size_t count);
 
-/* At the end; copies.  RESOURCE_EXHAUSTED when it is full. */
-struct err pending_add(struct pending *pending, const struct letter *letter)
+/* Appends a copy.  RESOURCE_EXHAUSTED when full. */
+struct err pending_add(struct pending *pending, const struct delivery *delivery)
     __attribute__((warn_unused_result));
 
 void pending_remove(struct pending *pending, size_t i);
 
-/* Onto the disk, if it changed. */
+/* Writes the pending file, if anything changed. */
 struct err pending_save(struct pending *pending) __attribute__((warn_unused_result));
 
-/* Onto the dead-letter list, on the disk; it is still to be removed. */
-struct err pending_bury(const struct pending *pending, size_t i, const char *problem)
+/* Appends delivery `i` to the dead-letter list, on disk.  The caller then removes it from
+ * pending: a crash in between leaves it in both. */
+struct err pending_dead_letter(const struct pending *pending, size_t i,
+                               const char *problem) __attribute__((warn_unused_result));
+
+/*
+ * Moves the dead letters that NAME.resend asks for back to pending, as if they were new:
+ * due at once, and given up after the full time again.  Each is pending, on disk, before
+ * it leaves the list: a crash leaves it in one of them, or in both with the request still
+ * there.  If pending is full, the rest stays dead and the request stays too.
+ */
+struct err pending_resend(struct pending *pending) __attribute__((warn_unused_result));
+
+/* Whether the endpoint is marked gone.  A mark for another URL is removed.  Safe to
+ * repeat. */
+struct err gone_check(const char *folder, const struct endpoint *endpoint, bool *gone)
     __attribute__((warn_unused_result));
 
-/* Of a file of that folder: "PATH cannot be WHAT: ...", by errno; and a file replaced as a
- * whole, on the disk. */
-struct err pending_failed(const char *what, const char *path)
-    __attribute__((warn_unused_result));
-struct err pending_replace(const char *path, const json_t *json)
+/*
+ * Marks the endpoint as gone, on disk: nothing more is sent to it until it has another
+ * URL or an operator removes the file (checkoutctl webhooks resume).  Safe to repeat.
+ * https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+ */
+struct err gone_mark(const char *folder, const struct endpoint *endpoint)
     __attribute__((warn_unused_result));

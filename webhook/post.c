@@ -2,14 +2,51 @@
 #include "webhook/post.h"
 
 #include <curl/curl.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
-#include "webhook/sign.h"
 
-/* What is read of an answer's body, and for how long, so that the connection can be kept. */
+/* ---- the signature ----------------------------------------------------------------- */
+
+static void sign_with(const struct secret *secret, const char *head, const char *body,
+                      char *out, size_t room)
+{
+    crypto_auth_hmacsha256_state state;
+    uint8_t mac[crypto_auth_hmacsha256_BYTES];
+    char text[64];
+
+    crypto_auth_hmacsha256_init(&state, secret->bytes, secret->size);
+    crypto_auth_hmacsha256_update(&state, (const uint8_t *)head, strlen(head));
+    crypto_auth_hmacsha256_update(&state, (const uint8_t *)body, strlen(body));
+    crypto_auth_hmacsha256_final(&state, mac);
+    sodium_memzero(&state, sizeof state);
+    sodium_bin2base64(text, sizeof text, mac, sizeof mac, sodium_base64_VARIANT_ORIGINAL);
+    snprintf(out, room, "v1,%s", text);
+}
+
+void sign(const struct endpoint *endpoint, const char *id, long long seconds,
+          const char *body, char out[SIGNATURE_SIZE])
+{
+    char head[128];
+    size_t used = 0;
+
+    snprintf(head, sizeof head, "%s.%lld.", id, seconds);
+    out[0] = '\0';
+    for (size_t i = 0; i < endpoint->secret_count; i++) {
+        if (i > 0)
+            out[used++] = ' ';
+        sign_with(&endpoint->secrets[i], head, body, out + used, SIGNATURE_SIZE - used);
+        used += strlen(out + used);
+    }
+}
+
+/* ---- the connection ---------------------------------------------------------------- */
+
+/* How much of a response's body is read, and for how long.  A body read to its end
+ * keeps the connection open for the next delivery. */
 enum { CONNECT_MS = 5000, BODY_MAX = 65536, BODY_MS = 1000 };
 
 struct post {
@@ -92,6 +129,8 @@ void post_free(struct post *post)
     curl_easy_cleanup(post->curl);
     free(post);
 }
+
+/* ---- one delivery ------------------------------------------------------------------ */
 
 /* NULL when memory is short; what there was of the list is then freed. */
 static struct curl_slist *add(struct curl_slist *list, const char *header)

@@ -10,23 +10,148 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/arena.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "proto/events.pb-c.h"
 #include "rpc/server/server.h"
-#include "webhook/gone.h"
 #include "webhook/pending.h"
 #include "webhook/post.h"
-#include "webhook/resend.h"
-#include "webhook/source.h"
 
 enum {
     BATCH = 50,
-    WAIT_MS = 55000, /* for an event; ended by sender_look and sender_stop */
-    PAUSE_MS = 500,  /* after the orchestrator or the disk failed */
-    RESTS_AFTER = 5, /* deliveries in a row that failed */
+    WAIT_MS = 55000,  /* for an event, unless woken */
+    RETRY_MS = 500,   /* after the orchestrator or the disk failed */
+    PAUSED_AFTER = 5, /* failed deliveries in a row */
     RETRY_AFTER_MAX_MS = 3600000,
     DOUBLINGS_MAX = 30,
 };
+
+/* ---- reading events from the orchestrator ------------------------------------------ */
+
+/* Lets another thread end a wait for events, even one that is about to begin.  Starts
+ * zeroed. */
+struct source_wait {
+    atomic_bool ended; /* reset by the thread that waits */
+    _Atomic channel_ticket ticket;
+};
+
+enum { CALL_MS = 10000 };
+
+struct waiting {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool ended;
+    struct err error;
+    const ProtobufCMessage *reply;
+};
+
+static void on_done(void *arg, struct err error, const ProtobufCMessage *reply,
+                    bool replayed)
+{
+    struct waiting *waiting = arg;
+
+    (void)replayed;
+    pthread_mutex_lock(&waiting->lock);
+    waiting->error = error;
+    waiting->reply = reply;
+    waiting->ended = true;
+    pthread_cond_signal(&waiting->wake);
+    pthread_mutex_unlock(&waiting->lock);
+}
+
+static void source_wait_end(struct channel *channel, struct source_wait *wait)
+{
+    atomic_store(&wait->ended, true);
+    channel_cancel(channel, atomic_load(&wait->ticket));
+}
+
+/* Race-free: either we see that the wait was ended, or source_wait_end sees the
+ * ticket. */
+static void note_ticket(struct channel *channel, struct source_wait *wait,
+                        channel_ticket ticket)
+{
+    atomic_store(&wait->ticket, ticket);
+    if (atomic_load(&wait->ended))
+        channel_cancel(channel, ticket);
+}
+
+/* Blocks; the channel completes the call by its deadline. */
+static struct err call(struct channel *channel, const char *method,
+                       const ProtobufCMessage *request,
+                       const ProtobufCMessageDescriptor *reply_type, struct arena *arena,
+                       int64_t timeout_ms, struct source_wait *wait,
+                       const ProtobufCMessage **reply)
+{
+    struct waiting waiting = {.lock = PTHREAD_MUTEX_INITIALIZER,
+                              .wake = PTHREAD_COND_INITIALIZER};
+    const struct channel_call what = {
+        .method = method,
+        .request = request,
+        .reply_type = reply_type,
+        .arena = arena,
+        .deadline_ms = clock_monotonic_ms() + timeout_ms,
+    };
+
+    channel_ticket ticket = channel_call(channel, &what, on_done, &waiting);
+    if (wait != NULL)
+        note_ticket(channel, wait, ticket);
+    pthread_mutex_lock(&waiting.lock);
+    while (!waiting.ended)
+        pthread_cond_wait(&waiting.wake, &waiting.lock);
+    pthread_mutex_unlock(&waiting.lock);
+    pthread_cond_destroy(&waiting.wake);
+    pthread_mutex_destroy(&waiting.lock);
+    *reply = waiting.reply;
+    return waiting.error;
+}
+
+/* Events after the cursor and `after`; the reply lives in the arena.  CANCELLED when
+ * `wait` was ended; a NULL `wait` cannot be. */
+static struct err source_read(struct channel *channel, const char *cursor, int64_t after,
+                              int32_t limit, int32_t wait_ms, struct source_wait *wait,
+                              struct arena *arena, const Events__V1__ReadReply **out)
+{
+    Events__V1__ReadRequest request = EVENTS__V1__READ_REQUEST__INIT;
+    const ProtobufCMessage *reply = NULL;
+
+    request.cursor = (char *)cursor;
+    request.after = after;
+    request.limit = limit;
+    request.wait_ms = wait_ms;
+    struct err e =
+        call(channel, "events.v1.Events/Read", &request.base,
+             &events__v1__read_reply__descriptor, arena, wait_ms + CALL_MS, wait, &reply);
+    *out = (const Events__V1__ReadReply *)reply;
+    return e;
+}
+
+/* The oldest position that can still be read after. */
+static struct err source_pruned(struct channel *channel, struct arena *arena,
+                                int64_t *out)
+{
+    const Events__V1__ReadReply *reply = NULL;
+    /* A reader without a cursor that starts at 0 gets the oldest event there is. */
+    struct err e = source_read(channel, "", 0, 1, 0, NULL, arena, &reply);
+
+    if (!failed(e))
+        *out = reply->n_events > 0 ? reply->events[0]->position - 1 : reply->last;
+    return e;
+}
+
+static struct err source_commit(struct channel *channel, const char *cursor,
+                                int64_t position, struct arena *arena)
+{
+    Events__V1__CommitRequest request = EVENTS__V1__COMMIT_REQUEST__INIT;
+    const ProtobufCMessage *reply = NULL;
+
+    request.cursor = (char *)cursor;
+    request.position = position;
+    return call(channel, "events.v1.Events/Commit", &request.base,
+                &events__v1__commit_reply__descriptor, arena, CALL_MS, NULL, &reply);
+}
+
+/* ---- one endpoint ------------------------------------------------------------------ */
 
 struct sender {
     struct sender_config config;
@@ -38,20 +163,20 @@ struct sender {
     struct source_wait wait;
     char resend_path[520];
     char cursor[64];
-    int64_t after; /* handled up to here, whether committed or not */
+    int64_t after; /* last position handled, committed or not */
     struct pending pending;
     struct post *post;
-    struct arena *arena;             /* of one round */
+    struct arena *arena;             /* reset each round */
     int failures;                    /* in a row */
     char problem[POST_PROBLEM_SIZE]; /* of the last of them */
-    bool troubled;                   /* told of it */
-    atomic_bool gone;                /* the receiver answered 410; */
-    bool marked;                     /* and that is on the disk */
+    bool failing;                    /* and logged once */
+    atomic_bool gone;                /* the receiver answered 410 */
+    bool marked;                     /* gone, and marked so on disk */
 };
 
-static bool resting(const struct sender *s)
+static bool is_paused(const struct sender *s)
 {
-    return s->failures >= RESTS_AFTER;
+    return s->failures >= PAUSED_AFTER;
 }
 
 static void pause_for(struct sender *s, int64_t ms)
@@ -67,7 +192,7 @@ static void pause_for(struct sender *s, int64_t ms)
 
 /* ---- one delivery ------------------------------------------------------------------ */
 
-/* Doubled each time, and up to a fifth more, so that many do not come at once. */
+/* Doubles with each attempt; up to 20 % is added at random, to spread the load. */
 static int64_t delay_after(const struct sender *s, int64_t attempts, int64_t asked_ms)
 {
     int64_t ms = s->config.retry_first_ms;
@@ -84,92 +209,91 @@ static int64_t delay_after(const struct sender *s, int64_t attempts, int64_t ask
     return ms + (int64_t)randombytes_uniform((uint32_t)(ms / 5 + 1));
 }
 
-static void note_outcome(struct sender *s, const struct letter *letter,
+static void note_outcome(struct sender *s, const struct delivery *delivery,
                          const struct posted *posted)
 {
     if (posted->received) {
-        if (resting(s))
-            log_info("endpoint_back", "endpoint=%s", s->config.endpoint->name);
+        if (is_paused(s))
+            log_info("endpoint_recovered", "endpoint=%s", s->config.endpoint->name);
         s->failures = 0;
         return;
     }
     log_warn("delivery_failed",
              "endpoint=%s order=%s event_id=%s attempt=%" PRId64 " problem=%s",
-             s->config.endpoint->name, letter->order_id, letter->id, letter->attempts,
-             posted->problem);
+             s->config.endpoint->name, delivery->order_id, delivery->id,
+             delivery->attempts, posted->problem);
     s->failures++;
     memcpy(s->problem, posted->problem, sizeof s->problem);
-    if (s->failures == RESTS_AFTER)
-        log_warn("endpoint_rests", "endpoint=%s", s->config.endpoint->name);
+    if (s->failures == PAUSED_AFTER)
+        log_warn("endpoint_paused", "endpoint=%s", s->config.endpoint->name);
 }
 
-/* Posts once; gives whether it was received, and else puts off the next time. */
-static struct posted deliver(struct sender *s, struct letter *letter)
+/* Posts once.  If that fails, sets the time of the next attempt. */
+static struct posted deliver(struct sender *s, struct delivery *delivery)
 {
-    struct posted posted = post_event(s->post, letter->id, letter->json);
+    struct posted posted = post_event(s->post, delivery->id, delivery->json);
 
     if (!posted.received && atomic_load(&s->stopping))
-        return posted; /* it was we who ended it */
-    letter->attempts++;
+        return posted; /* aborted by us: not a failed attempt */
+    delivery->attempts++;
     if (!posted.received)
-        letter->next_ms =
-            clock_wall_ms() + delay_after(s, letter->attempts, posted.retry_after_ms);
+        delivery->next_ms =
+            clock_wall_ms() + delay_after(s, delivery->attempts, posted.retry_after_ms);
     s->gone |= posted.gone;
-    note_outcome(s, letter, &posted);
+    note_outcome(s, delivery, &posted);
     return posted;
 }
 
-/* ---- what is pending --------------------------------------------------------------- */
+/* ---- pending events ---------------------------------------------------------------- */
 
-/* It is still to be removed. */
-static struct err bury(struct sender *s, size_t i, const char *problem)
+/* The caller then removes it from pending. */
+static struct err dead_letter(struct sender *s, size_t i, const char *problem)
 {
-    const struct letter *letter = &s->pending.letters[i];
-    struct err e = pending_bury(&s->pending, i, problem);
+    const struct delivery *delivery = &s->pending.items[i];
+    struct err e = pending_dead_letter(&s->pending, i, problem);
 
     if (!failed(e))
         log_line(LOG_ERROR, "event_dead",
                  "endpoint=%s order=%s event_id=%s attempts=%" PRId64 " list=%s",
-                 s->config.endpoint->name, letter->order_id, letter->id, letter->attempts,
-                 s->pending.dead_path);
+                 s->config.endpoint->name, delivery->order_id, delivery->id,
+                 delivery->attempts, s->pending.dead_path);
     return e;
 }
 
-/* True when it is no longer pending: received, or dead. */
-static struct err retry(struct sender *s, size_t i, bool *gone)
+/* `done`: no longer pending, because it was received or is a dead letter. */
+static struct err retry(struct sender *s, size_t i, bool *done)
 {
-    struct letter *letter = &s->pending.letters[i];
-    bool was_resting = resting(s);
-    struct posted posted = deliver(s, letter);
+    struct delivery *delivery = &s->pending.items[i];
+    bool was_paused = is_paused(s);
+    struct posted posted = deliver(s, delivery);
     struct err e = ERR_NONE;
 
     s->pending.changed = true;
-    *gone = posted.received;
-    if (posted.received && was_resting)
+    *done = posted.received;
+    if (posted.received && was_paused)
         for (size_t n = 0; n < s->pending.count; n++)
-            s->pending.letters[n].next_ms = 0; /* it is back: all of them now */
+            s->pending.items[n].next_ms = 0; /* it recovered: retry all now */
     if (posted.received || s->gone || atomic_load(&s->stopping) ||
-        clock_wall_ms() - letter->created_at_ms < s->config.give_up_ms)
+        clock_wall_ms() - delivery->created_at_ms < s->config.give_up_ms)
         return e;
-    e = bury(s, i, posted.problem);
-    *gone = !failed(e);
+    e = dead_letter(s, i, posted.problem);
+    *done = !failed(e);
     return e;
 }
 
-/* Whatever is due, in order; an event whose order has an earlier one pending waits for
- * it. */
+/* Retries what is due, by position.  An event waits for earlier events of its order. */
 static struct err retry_due(struct sender *s)
 {
     struct err e = ERR_NONE;
     size_t i = 0;
 
     while (i < s->pending.count && !failed(e) && !s->gone && !atomic_load(&s->stopping)) {
-        struct letter *letter = &s->pending.letters[i];
-        bool gone = false;
-        if (letter->next_ms <= clock_wall_ms() &&
-            !pending_has_order(&s->pending, letter->order_id, i))
-            e = retry(s, i, &gone);
-        if (gone)
+        struct delivery *delivery = &s->pending.items[i];
+        bool done = false;
+        if (delivery->next_ms <= clock_wall_ms() &&
+            !pending_has_order(&s->pending, delivery->order_id, i))
+            e = retry(s, i, &done);
+        if (done)
             pending_remove(&s->pending, i);
         else
             i++;
@@ -182,41 +306,40 @@ static int64_t ms_to_next(const struct sender *s, int64_t most)
     int64_t now = clock_wall_ms();
 
     for (size_t i = 0; i < s->pending.count; i++) {
-        const struct letter *letter = &s->pending.letters[i];
-        if (pending_has_order(&s->pending, letter->order_id, i))
-            continue; /* it waits for that one */
-        int64_t left = letter->next_ms - now;
+        const struct delivery *delivery = &s->pending.items[i];
+        if (pending_has_order(&s->pending, delivery->order_id, i))
+            continue; /* waits for an earlier event of its order */
+        int64_t left = delivery->next_ms - now;
         if (left < most)
             most = left;
     }
     return most > 10 ? most : 10;
 }
 
-/* ---- what is new ------------------------------------------------------------------- */
+/* ---- new events -------------------------------------------------------------------- */
 
-/* False when the endpoint or the pending file takes no more now; it is then not handled.
- */
+/* `handled` is false when the endpoint is paused or gone, or pending is full. */
 static struct err handle(struct sender *s, const Events__V1__Event *event, bool *handled)
 {
-    struct letter letter = {.position = event->position,
-                            .id = event->id,
-                            .order_id = event->order_id,
-                            .json = event->json,
-                            .created_at_ms = event->created_at_ms};
+    struct delivery delivery = {.position = event->position,
+                                .id = event->id,
+                                .order_id = event->order_id,
+                                .json = event->json,
+                                .created_at_ms = event->created_at_ms};
 
-    *handled = !resting(s) && !s->gone && s->pending.count < PENDING_MAX;
+    *handled = !is_paused(s) && !s->gone && s->pending.count < PENDING_MAX;
     if (!*handled || !endpoint_wants(s->config.endpoint, event->type) ||
         pending_has(&s->pending, event->position))
         return ERR_NONE;
     if (!pending_has_order(&s->pending, event->order_id, s->pending.count)) {
-        if (deliver(s, &letter).received)
+        if (deliver(s, &delivery).received)
             return ERR_NONE;
         *handled = !atomic_load(&s->stopping);
     }
-    return *handled ? pending_add(&s->pending, &letter) : ERR_NONE;
+    return *handled ? pending_add(&s->pending, &delivery) : ERR_NONE;
 }
 
-/* Saved before the cursor moves: from then on it is ours to remember. */
+/* Pending is saved before the cursor moves: events behind it are not read again. */
 static struct err handle_all(struct sender *s, const Events__V1__ReadReply *reply)
 {
     struct err e = ERR_NONE;
@@ -238,8 +361,8 @@ static struct err handle_all(struct sender *s, const Events__V1__ReadReply *repl
     return failed(e) ? e : committed;
 }
 
-/* What was kept for too short a time is gone: say so, and go on with the oldest there is.
- */
+/* Events were pruned before they were read: logs that, and continues with the oldest
+ * left. */
 static struct err skip_pruned(struct sender *s, struct err error)
 {
     int64_t pruned = 0;
@@ -273,13 +396,13 @@ static struct err read_new(struct sender *s)
     return e;
 }
 
-/* ---- how it is --------------------------------------------------------------------- */
+/* ---- health ------------------------------------------------------------------------ */
 
 static struct err endpoint_health(const struct sender *s)
 {
     const char *name = s->config.endpoint->name;
 
-    if (resting(s))
+    if (is_paused(s))
         return err_make(ERR_UNAVAILABLE,
                         "%s receives nothing: the last %d deliveries failed, the last of "
                         "them: %s; %zu events are pending.",
@@ -293,7 +416,7 @@ static struct err endpoint_health(const struct sender *s)
     return ERR_NONE;
 }
 
-/* After each round, by the sender's own thread. */
+/* Called by the sender's thread after each round. */
 static void note_health(struct sender *s, struct err round)
 {
     struct sender_health now = {.source = round, .endpoint = endpoint_health(s)};
@@ -313,10 +436,11 @@ struct sender_health sender_health(struct sender *s)
     return health;
 }
 
-/* ---- gone -------------------------------------------------------------------------- */
+/* ---- 410 Gone ---------------------------------------------------------------------- */
 
-/* A process that dies in between finds the mark, or is answered 410 once more. */
-static struct err bury_all(struct sender *s)
+/* Marks the endpoint first.  After a crash in between, the mark or another 410 repeats
+ * this. */
+static struct err dead_letter_all(struct sender *s)
 {
     struct err e = ERR_NONE;
 
@@ -331,7 +455,7 @@ static struct err bury_all(struct sender *s)
         s->marked = true;
     }
     while (s->pending.count > 0 && !failed(e)) {
-        e = bury(s, 0, "answered 410: the endpoint is gone");
+        e = dead_letter(s, 0, "answered 410: the endpoint is gone");
         if (!failed(e))
             pending_remove(&s->pending, 0);
     }
@@ -339,14 +463,14 @@ static struct err bury_all(struct sender *s)
     return failed(e) ? e : saved;
 }
 
-/* Nothing is read; what comes stays with the orchestrator. */
-static struct err stay_gone(struct sender *s)
+/* Reads no events; the orchestrator keeps them. */
+static struct err wait_for_resume(struct sender *s)
 {
     bool still = true;
-    struct err e = bury_all(s);
+    struct err e = dead_letter_all(s);
 
     if (!failed(e))
-        e = gone_look(s->config.state_dir, s->config.endpoint, &still);
+        e = gone_check(s->config.state_dir, s->config.endpoint, &still);
     if (failed(e))
         return e;
     if (still) {
@@ -362,19 +486,19 @@ static struct err stay_gone(struct sender *s)
 
 /* ---- the thread -------------------------------------------------------------------- */
 
-static struct err go_round(struct sender *s)
+static struct err run_round(struct sender *s)
 {
     atomic_store(&s->wait.ended, false);
     if (s->gone)
-        return stay_gone(s);
-    struct err e = resend_asked(&s->pending);
+        return wait_for_resume(s);
+    struct err e = pending_resend(&s->pending);
 
     if (!failed(e))
         e = retry_due(s);
     arena_reset(s->arena);
     if (failed(e) || s->gone || atomic_load(&s->stopping))
         return e;
-    if (resting(s) || s->pending.count == PENDING_MAX) {
+    if (is_paused(s) || s->pending.count == PENDING_MAX) {
         pause_for(s, ms_to_next(s, WAIT_MS));
         return e;
     }
@@ -386,20 +510,20 @@ static void *sender_main(void *arg)
     struct sender *s = arg;
 
     while (!atomic_load(&s->stopping)) {
-        struct err e = go_round(s);
+        struct err e = run_round(s);
         note_health(s, e);
-        if (failed(e) && !s->troubled)
-            log_warn("sender_troubled", "endpoint=%s error=%s", s->config.endpoint->name,
+        if (failed(e) && !s->failing)
+            log_warn("sender_failed", "endpoint=%s error=%s", s->config.endpoint->name,
                      e.message);
-        else if (!failed(e) && s->troubled)
-            log_info("sender_well", "endpoint=%s", s->config.endpoint->name);
-        s->troubled = failed(e);
+        else if (!failed(e) && s->failing)
+            log_info("sender_recovered", "endpoint=%s", s->config.endpoint->name);
+        s->failing = failed(e);
         if (failed(e))
-            pause_for(s, PAUSE_MS);
+            pause_for(s, RETRY_MS);
     }
     struct err e = pending_save(&s->pending);
     if (failed(e))
-        log_warn("not_saved", "error=%s", e.message);
+        log_warn("pending_not_saved", "error=%s", e.message);
     return NULL;
 }
 
@@ -431,7 +555,7 @@ struct err sender_start(const struct sender_config *config, struct sender **out)
     if (!failed(e))
         e = pending_open(&s->pending, config->state_dir, config->endpoint->name);
     if (!failed(e))
-        e = gone_look(config->state_dir, config->endpoint, &s->marked);
+        e = gone_check(config->state_dir, config->endpoint, &s->marked);
     s->gone = s->marked;
     if (!failed(e) && pthread_create(&s->thread, NULL, sender_main, s) != 0)
         e = err_make(ERR_RESOURCE_EXHAUSTED, "Cannot start a sender's thread.");
@@ -441,13 +565,13 @@ struct err sender_start(const struct sender_config *config, struct sender **out)
     }
     pthread_setname_np(s->thread, "sender");
     const char *url = config->endpoint->url;
-    log_info("sending", "endpoint=%s url=%.*s pending=%zu", config->endpoint->name,
+    log_info("sender_started", "endpoint=%s url=%.*s pending=%zu", config->endpoint->name,
              (int)endpoint_origin(url), url, s->pending.count);
     *out = s;
     return ERR_NONE;
 }
 
-/* Ends whatever the sender waits for. */
+/* Ends the sender's current wait. */
 static void wake(struct sender *s)
 {
     pthread_mutex_lock(&s->lock);
@@ -456,7 +580,7 @@ static void wake(struct sender *s)
     pthread_mutex_unlock(&s->lock);
 }
 
-void sender_look(struct sender *s)
+void sender_check_requests(struct sender *s)
 {
     if (s->gone || access(s->resend_path, F_OK) == 0)
         wake(s);

@@ -1,20 +1,20 @@
 /*
- * sender.h - one endpoint's thread: reads events by its cursor, posts each until
+ * sender.h - one endpoint's thread: reads events from its cursor and posts each until
  * received.
  *
- *      Read --> post --2xx--> next ... --> commit the cursor
- *                 |otherwise         410: all of it dead, and nothing more (gone.h)
+ *      read --> post --2xx--> next event ... --> commit the cursor
+ *                 | any other answer        410: all pending become dead letters; stop
  *                 v
- *              pending, on disk --> post again, later and later --2xx--> gone
- *                                     |older than give_up_ms
+ *              pending, on disk --> post again with growing delays --2xx--> done
+ *                                     | older than give_up_ms
  *                                     v
- *                                  the dead-letter list --asked for (resend.h)--> pending
+ *                                  dead-letter list --resend--> pending
  *
  * Promises: every event is received at least once, under one webhook-id, or is in the
- * dead-letter list; of one order none overtakes another, while those of other orders go
- * ahead.  An endpoint that receives nothing rests: only what is pending is tried, and the
- * rest stays where it is safe, with the orchestrator.  So it does when a receiver has
- * answered 410 Gone: only an operator has it sent anything again.
+ * dead-letter list.  Events of one order are delivered in order; events of other orders
+ * go ahead.  After several failures in a row the endpoint is paused: only pending events
+ * are retried, and no new ones are read from the orchestrator, which keeps them.  After
+ * 410 Gone nothing is sent until an operator resumes the endpoint.
  */
 #pragma once
 
@@ -26,29 +26,31 @@
 struct sender;
 
 struct sender_config {
-    const struct endpoint *endpoint;       /* borrowed */
-    struct channel *channel;               /* to the orchestrator; borrowed */
-    const char *state_dir;                 /* of the pending and dead files; borrowed */
-    int64_t timeout_ms;                    /* of one delivery */
-    int64_t retry_first_ms, retry_most_ms; /* doubling from the one to the other */
-    int64_t give_up_ms;                    /* age at which an event is given up */
-    int64_t backlog_max; /* events pending, past which the sender is not serving */
+    const struct endpoint *endpoint; /* borrowed */
+    struct channel *channel;         /* to the orchestrator; borrowed */
+    const char *state_dir;           /* folder of the files of pending.h; borrowed */
+    int64_t timeout_ms;              /* of one delivery */
+    int64_t retry_first_ms, retry_most_ms; /* the delay doubles from one to the other */
+    int64_t give_up_ms;  /* age at which an event becomes a dead letter */
+    int64_t backlog_max; /* more pending events than this: the endpoint is not serving */
 };
 
 struct err sender_start(const struct sender_config *config, struct sender **out)
     __attribute__((warn_unused_result));
 
-/* Has it look whether somebody asks for dead letters (resend.h).  Any thread; waits for nothing. */
-void sender_look(struct sender *sender);
+/* Wakes the sender if an operator asked for dead letters or resumed the endpoint.  Any
+ * thread; does not block. */
+void sender_check_requests(struct sender *sender);
 
-/* Ends a delivery under way; it will be repeated.  sender_join waits for the thread. */
+/* Aborts a delivery in progress, which is repeated later.  sender_join waits for the
+ * thread. */
 void sender_stop(struct sender *sender);
 void sender_join(struct sender *sender);
 
 /*
- * How it is, from any thread: OK, or UNAVAILABLE with why not.  `source`: the events cannot
- * be read, or what is pending cannot be written.  `endpoint`: it receives nothing, or more
- * than backlog_max are pending.
+ * Callable from any thread: OK, or UNAVAILABLE with the reason.  `source`: events cannot
+ * be read, or pending ones cannot be written.  `endpoint`: it receives nothing, or more
+ * than backlog_max events are pending.
  */
 struct sender_health {
     struct err source, endpoint;

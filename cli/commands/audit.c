@@ -30,8 +30,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/contract/bounds.h"
 #include "base/clock.h"
+#include "base/contract/bounds.h"
 #include "base/contract/ids.h"
 #include "cli/commands/commands.h"
 #include "cli/output.h"

@@ -9,14 +9,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/text.h"
 #include "base/clock.h"
 #include "base/contract/ids.h"
+#include "base/text.h"
 #include "cli/commands/commands.h"
 #include "cli/files.h"
 #include "cli/output.h"
-#include "rpc/auth/principals.h"
 #include "rpc/auth/keys.h"
+#include "rpc/auth/principals.h"
 
 /* ---- the issuer -------------------------------------------------------------------- */
 

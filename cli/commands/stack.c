@@ -4,8 +4,8 @@
 #include "cli/commands/commands.h"
 #include "cli/output.h"
 #include "cli/settings.h"
-#include "db/migrate/migrate.h"
 #include "db/connection/url.h"
+#include "db/migrate/migrate.h"
 
 static void print_profile(void *arg, const struct profile *p)
 {

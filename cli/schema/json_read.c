@@ -7,9 +7,9 @@
  * stored, and all memory comes from the arena, whose cap bounds what a small text can
  * grow into.
  */
-#include <sodium.h>
 #include <assert.h>
 #include <math.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -7,8 +7,8 @@
 #include <strings.h>
 #include <time.h>
 
-#include "base/contract/bounds.h"
 #include "base/clock.h"
+#include "base/contract/bounds.h"
 #include "cli/output.h"
 #include "proto/orders.pb-c.h"
 #include "proto/payment.pb-c.h"

@@ -3,23 +3,25 @@
  *
  *     cc program.c $(pkg-config --cflags --libs checkout-client)
  *
- * A client has connections to the services, made when they are needed and again when they
- * are lost.  Every function may be called from any thread.  Each call has two forms:
+ * A client connects to the services when needed, and reconnects by itself.  Every
+ * function may be called from any thread.  Each call has two forms:
  *
- *   checkout_place_order(...)         waits for the answer and gives its status
+ *   checkout_place_order(...)         blocks until the answer, and returns its status
  *   checkout_place_order_start(...)   returns at once; `done` is called exactly once, on
- * a thread of the library, perhaps before it returns. `done` must not wait: no blocking
- * form, no checkout_client_close.  Starting another call is fine
+ *                                     a thread of the library, perhaps before the
+ *                                     function returns.  `done` must not block: no
+ *                                     blocking form, no checkout_client_close.  It may
+ *                                     start another call.
  *
- * Requests are only read until the function returns.  A reply from the blocking form is
- * to be given to checkout_free; one given to `done` lives until that returns.  Texts are
+ * Requests are read only until the function returns.  Free a reply of the blocking form
+ * with checkout_free; a reply passed to `done` lives until `done` returns.  Texts are
  * UTF-8, never NULL in a reply; NULL in a request is an empty text.  Money is in minor
  * units (cents) of an ISO 4217 currency.
  *
- * Calls that fail for a moment are repeated by the library until their time is up.  What
- * a failed call may have done is in the error: after CHECKOUT_EFFECT_UNKNOWN ask again
- * with the same ids, which does it if it was not done and answers what it answered if it
- * was.
+ * The library retries calls after transient failures until their time is up.  An error
+ * says what the failed call may have done: after CHECKOUT_EFFECT_UNKNOWN call again with
+ * the same ids, which does the work if it was not done, and returns the first answer if
+ * it was.
  */
 #ifndef CHECKOUT_CLIENT_H
 #define CHECKOUT_CLIENT_H
@@ -38,7 +40,7 @@ extern "C" {
 #define CHECKOUT_API
 #endif
 
-/* gRPC's, https://grpc.io/docs/guides/status-codes/ */
+/* The status codes of gRPC: https://grpc.io/docs/guides/status-codes/ */
 enum checkout_status {
     CHECKOUT_OK = 0,
     CHECKOUT_CANCELLED = 1,
@@ -72,25 +74,26 @@ struct checkout_error {
     uint32_t retry_after_ms; /* not before so many milliseconds; 0: not known */
     char reason[32];         /* for programs: "out_of_stock", "payment_declined" */
     char message[192];       /* a sentence for people */
-    /* Which SKUs, separated by commas; of "cart_already_ordered" the order's id, if there is
-     * one yet; of "cart_changed" the version it has; of "payment_declined" the decline code, a
-     * comma, and what may help (payment.v1.Payment/Charge); or empty. */
+    /* Which SKUs, separated by commas; of "cart_already_ordered" the order's id, if
+     * there is one yet; of "cart_changed" the version it has; of "payment_declined"
+     * the decline code, a comma, and what may help (payment.v1.Payment/Charge); or
+     * empty. */
     char subject[496];
-    /* Of an order that was refused: "none" (nothing was taken), "refunded", or
-     * "refund_pending" (it was, or may have been, taken, and what was is to be given back: a
-     * repeat tells the newest state); or empty. */
+    /* For a refused order: "none" (nothing was charged), "refunded", or
+     * "refund_pending" (the card was or may have been charged, and the refund is not
+     * done yet: repeat the call for the newest state); or empty. */
     char money[16];
 };
 
 typedef struct checkout_client checkout_client;
 
-/* Names a call under way; 0 names none. */
+/* Identifies a call in progress; 0: none. */
 typedef uint64_t checkout_call;
 
 struct checkout_client_config {
     size_t size;               /* sizeof(struct checkout_client_config) */
     const char *key_file;      /* our key pair: checkoutctl key new */
-    const char *services_file; /* the services' public keys; followed when it changes */
+    const char *services_file; /* the services' public keys; reloaded when it changes */
     /* ipc:///path, tcp://host:port or tls+tcp://host:port; replicas with commas. */
     const char *orchestrator_addresses;      /* orders and carts */
     const char *inventory_addresses;         /* products and stock; NULL: not needed */
@@ -99,33 +102,32 @@ struct checkout_client_config {
     uint32_t timeout_ms;                     /* of calls that name none; 0: 10000 */
 };
 
-/* Connects in the background, waits for nothing.  CHECKOUT_INVALID_ARGUMENT says which
+/* Connects in the background, without blocking.  CHECKOUT_INVALID_ARGUMENT says which
  * file or address is wrong.  `error` may be NULL, here and everywhere. */
 CHECKOUT_API enum checkout_status
 checkout_client_open(const struct checkout_client_config *config, checkout_client **out,
                      struct checkout_error *error);
 
-/* Ends the calls under way with CHECKOUT_CANCELLED and waits for their ends.  No function
- * may be called with the client any more, nor be under way in another thread. */
+/* Ends calls in progress with CHECKOUT_CANCELLED and waits until they have ended.  No
+ * function may be called with the client afterwards, nor be running in another thread. */
 CHECKOUT_API void checkout_client_close(checkout_client *client); /* NULL is allowed */
 
-/* Nobody waits any more: `done` is called soon with CHECKOUT_CANCELLED, unless the answer
- * is just coming.  What has not begun is not done; see the error's effect.  A call that has
- * ended, or that this client never made, is none: nothing happens. */
+/* Cancels a call: `done` is called soon with CHECKOUT_CANCELLED, unless the answer
+ * arrives first. Work that has not begun is not done; see the error's effect.  Does
+ * nothing for a call that has ended or is not of this client. */
 CHECKOUT_API void checkout_cancel(checkout_client *client, checkout_call call);
 
 /* NULL is allowed. */
 CHECKOUT_API void checkout_free(const void *reply);
 
-/* Of one call; NULL stands for all zero. */
+/* Options of one call; NULL means all zero. */
 struct checkout_options {
     uint32_t timeout_ms;     /* 1 to 600000; 0: the client's */
     const char *id;          /* names the call in logs; NULL: a new one */
     const char *traceparent; /* W3C Trace Context, or NULL */
 };
 
-/* ---- orders
- * ---------------------------------------------------------------------------- */
+/* ---- orders ---------------------------------------------------------------- */
 
 struct checkout_order_line {
     const char *sku;
@@ -145,9 +147,9 @@ struct checkout_order {
 };
 
 /*
- * Turns a cart into one paid order, or into nothing at all.  The key names the wish to
- * order: with the same key and the same other fields it is one order, however often it is
- * asked, also through the HTTP interface.
+ * Turns a cart into one paid order, or into nothing at all.  Calls with the same key and
+ * the same other fields give one order, however often they are made, also through the
+ * HTTP interface.
  */
 struct checkout_place_order {
     const char *user_id; /* UUID */
@@ -196,7 +198,8 @@ struct checkout_list_orders {
     const char *user_id;
     int32_t limit;      /* 1 to 100; 0: 20 */
     const char *cursor; /* the page before's next_cursor, or empty */
-    /* If not empty, only the order placed under this key; limit and cursor must be left out. */
+    /* If not empty, only the order placed under this key; limit and cursor must be
+     * left out. */
     const char *idempotency_key;
 };
 
@@ -217,8 +220,7 @@ CHECKOUT_API checkout_call checkout_list_orders_start(
     checkout_client *client, const struct checkout_list_orders *request,
     const struct checkout_options *options, checkout_list_orders_done *done, void *arg);
 
-/* ---- carts
- * ----------------------------------------------------------------------------- */
+/* ---- carts ----------------------------------------------------------------- */
 
 struct checkout_cart_line {
     const char *sku;
@@ -265,8 +267,7 @@ CHECKOUT_API checkout_call checkout_get_cart_start(
     checkout_client *client, const struct checkout_get_cart *request,
     const struct checkout_options *options, checkout_cart_done *done, void *arg);
 
-/* ---- products and stock
- * ---------------------------------------------------------------- */
+/* ---- products and stock ---------------------------------------------------- */
 
 struct checkout_get_stock {
     const char *sku;

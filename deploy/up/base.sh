@@ -1,7 +1,7 @@
-# base.sh - words to the user, processes, waiting.  Sourced by ./up and ./check.
+# base.sh - messages, processes, waiting.  Sourced by ./up and ./check.
 
-# One sentence for people.  A detached supervisor writes to a log and so adds the time.
-# That it cannot be said (the disk is full, nobody reads) ends nothing.
+# Prints one sentence.  A detached supervisor writes to a log, so it adds the time.  A failed
+# write (full disk, closed pipe) is ignored.
 say() {
     if [[ -n ${UP_DETACHED:-} ]]; then
         printf '%(%FT%TZ)T up: %s\n' -1 "$*" || true
@@ -10,7 +10,7 @@ say() {
     fi
 }
 
-# Ends with one clear sentence.  What was started is stopped by the EXIT trap.
+# Prints one sentence and exits with 1.  The EXIT trap stops what was started.
 die() {
     say "$*" >&2
     if [[ -n ${UP_DETACHED:-} ]]; then
@@ -19,8 +19,8 @@ die() {
     exit 1
 }
 
-# Runs a program that may take long so that a signal to us ends it at once: bash
-# runs traps only between commands, but `wait` can be interrupted.
+# Runs a long program such that a signal takes effect at once: bash runs traps only between
+# commands, but a signal interrupts `wait`.
 BUSY=
 patiently() {
     local status=0
@@ -46,8 +46,8 @@ nap() {
 # --- processes ---------------------------------------------------------------------
 #
 # A pid file holds "PID START BOOT": the kernel's start time of that process and the id
-# of this boot.  Together they name one process for ever, so that a stale file can never
-# make us signal somebody else's.
+# of this boot.  Together they identify one process for ever, so a stale file cannot make us
+# signal another process.
 
 # process_identity PID: sets REPLY to "PID START BOOT"; fails when it is gone or a zombie.
 process_identity() {
@@ -59,13 +59,13 @@ process_identity() {
     REPLY="$1 ${fields[19]} $boot"
 }
 
-# On a full disk there is no file for now; the supervisor writes it when there is space.
+# On a full disk the file is missing for now; the supervisor writes it when there is space.
 pid_file_write() {
     process_identity "$2" || return 0
     { printf '%s\n' "$REPLY" >"$1.new" && mv -f "$1.new" "$1"; } 2>/dev/null || rm -f "$1.new"
 }
 
-# pid_file_read FILE: sets REPLY to the pid when that very process still runs.
+# pid_file_read FILE: sets REPLY to the pid; fails unless that very process still runs.
 pid_file_read() {
     local line
     { read -r line <"$1"; } 2>/dev/null || return 1
@@ -74,22 +74,22 @@ pid_file_read() {
     REPLY=${line%% *}
 }
 
-# kill_family PID: at once, with its children: PostgreSQL's would finish what they are doing.
+# kill_family PID: kills it and its children (PostgreSQL's children would run on for a while).
 kill_family() {
     local children
     mapfile -t -d ' ' children < <(cat "/proc/$1/task/$1/children" 2>/dev/null)
     kill -KILL "$1" "${children[@]}" 2>/dev/null || true
 }
 
-SOMETHING_KILLED= # yes: it had not ended in time
+SOMETHING_KILLED= # yes: a process did not end in time
 
-# end_process PIDFILE SIGNAL SECONDS: asks it to end, waits, then makes it.
+# end_process PIDFILE SIGNAL SECONDS: sends the signal, waits, then kills.
 end_process() {
     local file=$1 signal=$2 tenths=$(($3 * 20))
     pid_file_read "$file" || { rm -f "$file"; return 0; }
     kill "-$signal" "$REPLY" 2>/dev/null || true
     while pid_file_read "$file"; do
-        # Again, for bash may overlook a signal that comes just as it begins to wait.
+        # Once more: bash may miss a signal that arrives just as it begins to wait.
         ((tenths % 20 != 1)) || kill "-$signal" "$REPLY" 2>/dev/null || true
         if ((tenths-- == 0)); then
             say "$(basename "$file" .pid) did not end within $3 s and was killed" >&2

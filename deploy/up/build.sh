@@ -1,7 +1,7 @@
-# build.sh - a build folder brought up to date; silent unless it fails.
+# build.sh - brings a build folder up to date; prints nothing unless it fails.
 
-# build_folder PRESET FOLDER: configures once, then builds what changed.  Two at a time
-# would trample on each other, so the folder is locked meanwhile.
+# build_folder PRESET FOLDER: configures once, then builds what changed.  A lock keeps a second
+# build out of the folder meanwhile.
 build_folder() {
     local preset=$1 folder=$2
     mkdir -p "$folder" 2>/dev/null || true

@@ -12,7 +12,7 @@ database_is_private() {
     [[ -z $OWNER_URL ]]
 }
 
-# Everything of ours has its database's URL in full.
+# Our programs get complete URLs, so libpq's variables must not add to them.
 libpq_environment_clear() {
     local name
     for name in $(compgen -e PG || true); do
@@ -29,7 +29,7 @@ urls_trim() {
     done
 }
 
-# A state is made for one kind of database and stays with it: its orders are in there.
+# A state folder stays with the kind of database it was made with, which holds its orders.
 database_check_kind() {
     if database_is_private && [[ -e $STATE/outside && ! -e $STATE/postgres ]]; then
         die "$STATE was made with an outside database, and CHECKOUT_DATABASE_URL is not set; set it, or choose another --state."
@@ -38,14 +38,14 @@ database_check_kind() {
     fi
 }
 
-# database_url_full [ROLE]: OWNER_URL written out in full, or as that role's without a
-# password: nothing of the owner's is in it.  Read from a pipe, as it may be a secret.
+# database_url_full [ROLE]: OWNER_URL with all defaults written out; with ROLE, the same URL for
+# that role, with no password and nothing of the owner's.  Passed by a pipe: it may be a secret.
 database_url_full() {
     printf 'database_url = %s\n' "$OWNER_URL" |
         "$BIN/checkoutctl" --config /dev/stdin database url "$@" 2>&1
 }
 
-# Completes a URL that was given by what libpq's environment says now, to be kept so.
+# Completes a given URL from libpq's environment, so that the kept one means the same later.
 database_url_take() {
     [[ -n ${GIVEN[CHECKOUT_DATABASE_URL]:-} ]] || return 0
     ((${#OWNER_URL} <= 3000)) || die "CHECKOUT_DATABASE_URL is longer than 3000 characters."
@@ -61,7 +61,7 @@ database_url_owner() {
     fi
 }
 
-# The same for people to read.
+# The same with passwords masked.
 database_url_masked() {
     database_url_owner | url_masked
 }
@@ -72,7 +72,7 @@ url_masked() {
         s#(^|[[:space:]])((ssl)?password *= *)(\x27[^\x27]*\x27|[^[:space:]]*)#\1\2***#g'
 }
 
-# database_url_of ROLE: the same database as that service's role.
+# database_url_of ROLE: the URL of the same database for that service's role.
 database_url_of() {
     local role=checkout_$1 url
     if database_is_private; then
@@ -117,16 +117,17 @@ cluster_find_programs() {
     local version=
     [[ ! -s $1/PG_VERSION ]] || version=$(<"$1/PG_VERSION")
     [[ $version =~ ^[0-9]*$ ]] || die "$1/PG_VERSION does not hold a version of PostgreSQL."
-    PG_BIN=$(find "/usr/lib/postgresql/$version" -mindepth 2 -name initdb 2>/dev/null |
+    # (find fails if that version has no folder; with set -e that would end us silently.)
+    PG_BIN=$({ find "/usr/lib/postgresql/$version" -mindepth 2 -name initdb 2>/dev/null || true; } |
         sort -V | tail -n 1)
     PG_BIN=${PG_BIN%/initdb}
     [[ -n $PG_BIN ]] && return 0
-    [[ -z $version ]] || die "$1 was made by PostgreSQL $version, which is not installed; install postgresql-$version, or move the cluster over with pg_upgrade."
+    [[ -z $version ]] || die "$1 was made by PostgreSQL $version, which is not installed; install postgresql-$version, or move the data to the version that is (docs/upgrade.md)."
     die "There is no PostgreSQL in /usr/lib/postgresql; install the package postgresql."
 }
 
-# as_database COMMAND...: as the user PostgreSQL runs as; it refuses to be root.  To be
-# exec'd or run in the background as it is, so that $! is the command itself.
+# AS_DATABASE is the prefix that runs a command as the user of PostgreSQL, which refuses to run as
+# root.  It can be exec'd or run in the background: $! is the command itself.
 if ((EUID == 0)); then
     AS_DATABASE=(setpriv --reuid postgres --regid postgres --init-groups "${NO_CAPABILITIES[@]}")
 else
@@ -139,8 +140,8 @@ cluster_check_folder() {
     user_check_enter postgres "the database"
 }
 
-# The cluster with owner and database, complete or not there: made in postgres.new, then
-# renamed.  What an interrupted start left in postgres.new was never used: start over.
+# Makes the cluster with owner and database: in postgres.new, then renamed, so it is complete or
+# absent.  What an interrupted start left in postgres.new was never used and is deleted.
 cluster_make() {
     local data=$STATE/postgres new=$STATE/postgres.new
     cluster_check_folder
@@ -160,7 +161,7 @@ cluster_make() {
     cluster_configure "$new"
     cluster_make_owner "$new" >>"$STATE/log/initdb.log" 2>&1 ||
         die "The database's owner could not be created: $(last_line "$STATE/log/initdb.log")"
-    # Once, when all is in it, and not everything else that waits for this disk.
+    # One sync at the end, of this folder alone.
     patiently "${AS_DATABASE[@]}" "$PG_BIN/initdb" --sync-only -D "$new" >>"$STATE/log/initdb.log" 2>&1 ||
         die "The database could not be written to disk: $(last_line "$STATE/log/initdb.log")"
     mv "$new" "$data"
@@ -174,15 +175,15 @@ cluster_make_owner() {
         "${AS_DATABASE[@]}" "$PG_BIN/postgres" --single -D "$1" postgres
 }
 
-# cluster_write FILE: standard input becomes the file, by the hand of the user who owns the
-# folder: what he may have put in its place is none of root's.
+# cluster_write FILE: writes standard input to the file as the user who owns the folder, so that
+# root follows no link that this user may have put there.
 cluster_write() {
     # shellcheck disable=SC2016
     "${AS_DATABASE[@]}" sh -c 'cat >"$1"' sh "$1"
 }
 
-# Settings and who may connect; the same files at each start, so that an update of this
-# tree reaches clusters made before.
+# Settings and who may connect.  Rewritten at each start, so that an update of this tree reaches
+# existing clusters.
 cluster_configure() {
     local data=$1 role user
     {
@@ -200,7 +201,7 @@ cluster_configure() {
     cluster_write "$data/postgresql.conf" <"$REPO/deploy/postgresql.conf"
 }
 
-# A service's user is its own roles, and no other.
+# A service's user may be only its own roles.
 ident_of_services() {
     echo "checkout checkout-inventory checkout_inventory"
     echo "checkout checkout-payment checkout_payment"
@@ -208,7 +209,7 @@ ident_of_services() {
     echo "checkout checkout-orchestrator checkout_orders"
 }
 
-# Exec'd in a child of the supervisor.  It makes its socket among the services'.
+# Exec'd in a child of the supervisor.  PostgreSQL makes its socket in the services' folder.
 cluster_exec() {
     local groups
     if ((EUID == 0)); then

@@ -1,10 +1,10 @@
-# family.sh - a command and all that comes of it, so that all of it can be ended.
+# family.sh - runs a command so that all processes that come of it can be ended.
 # Sourced by ./check; needs base.sh.
 #
-# ctest that is told to end leaves its tests behind, and a test's stack is in a session of
-# its own and takes a moment to stop.  So the family carries a mark in its environment.
+# When ctest is interrupted it leaves its tests running, and a test's stack is in a session of
+# its own and takes a moment to stop.  So each process has a mark in its environment.
 
-FAMILY_SECONDS=90 # what still runs so long after it was told to end is killed
+FAMILY_SECONDS=90 # time to end after SIGTERM; then SIGKILL
 FAMILY_MARK=UP_FAMILY=$$
 
 # Runs the command in a session of its own; a signal to us interrupts it.
@@ -12,18 +12,18 @@ family_run() {
     patiently env "$FAMILY_MARK" setsid "$@"
 }
 
-# The members that run, into the array MEMBERS.  (Root alone can read the environment of
-# a service; but its supervisor's can be read, and that ends after the services.)
+# Sets the array MEMBERS to the running processes that have the mark.  (Only root can read a
+# service's environment.  Its supervisor's is readable, and that ends after its services.)
 family_members() {
     local file pid
     MEMBERS=()
-    for file in $(grep -lszxF "$FAMILY_MARK" /proc/[0-9]*/environ 2>/dev/null); do
+    while read -r file; do
         pid=${file//[!0-9]/}
         ! process_identity "$pid" || MEMBERS+=("$pid")
-    done
+    done < <(grep -lszxF "$FAMILY_MARK" /proc/[0-9]*/environ 2>/dev/null)
 }
 
-# Tells the session to end, so that the tests stop their stacks, and waits for all.
+# Sends SIGTERM to the session, so that tests stop their stacks, and waits for all members.
 family_end() {
     local limit
     kill -TERM -- "-$1" 2>/dev/null || kill -TERM "$1" 2>/dev/null || true

@@ -1,6 +1,7 @@
 # packages.sh - installs the Debian packages that are missing, and only then calls apt.
 
-# packages_missing FILE...: the lines' packages that are neither installed nor stood in for.
+# packages_missing FILE...: prints the packages that are not installed and whose command is not
+# there either.
 packages_missing() {
     local package command installed
     installed=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' 2>/dev/null || true)
@@ -28,5 +29,5 @@ packages_install() {
         say "apt-get update failed; trying with the package lists as they are." >&2
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
         apt-get -qq -y --no-install-recommends install "${missing[@]}" >/dev/null ||
-        die "These packages are missing and apt-get could not install them: ${missing[*]} (its reason stands above)."
+        die "These packages are missing and apt-get could not install them: ${missing[*]} (see its message above)."
 }

@@ -1,13 +1,13 @@
-# processes.sh - the supervisor: starts the stack, starts again what dies or hangs, stops it
-# all.
+# processes.sh - the supervisor: starts the stack, restarts processes that die or hang, and
+# stops everything.
 #
 #     postgres -> migrate -> inventory, payment, orchestrator, gateway -> webhook -> ready
 #     and back:   webhook -> gateway -> orchestrator -> payment -> inventory -> postgres
 #
 # The webhook sender runs only with endpoints to send to.
 #
-# While all is well the supervisor sleeps: it waits for the program watcher, which says when
-# a process has ended or hangs (watcher/main.c).
+# The supervisor sleeps until the program watcher reports that a process has ended or hangs
+# (watcher/main.c).
 #
 # Every process is a child of the supervisor, in a session of its own, so that Ctrl-C in
 # the terminal reaches the supervisor alone and the order above holds.  If the supervisor
@@ -18,8 +18,9 @@ PROCESSES=() # what this run starts, in order
 declare -A PID=() BORN=() DELAY=() DUE=() ADDRESS=()
 STARTING='' BEFORE='' # the process that is being started, and the child before it
 
-# Run by a child as `sh -c "$TIED" sh SUPERVISOR COMMAND...`, when pdeathsig is set: had the
-# supervisor ended before that, nobody would ever tell the child.
+# Run by a child as `sh -c "$TIED" sh SUPERVISOR COMMAND...`, after pdeathsig is set: if the
+# supervisor ended before that, the child gets no signal, so it checks its parent.
+# shellcheck disable=SC2016 # that shell expands it
 TIED='[ "$PPID" = "$1" ] || exit 1; shift; exec "$@"'
 
 STOP_BY_MS=0 # when the seconds to stop in, for all of them, are over; 0: nothing is stopping
@@ -42,8 +43,8 @@ process_start() {
     process_started
 }
 
-# Takes the child that STARTING names into the books.  A signal may end the start between
-# the two, so the way out calls this as well.
+# Records the pid of the child that STARTING names.  A signal may interrupt a start before it is
+# recorded, so leave() calls this as well.
 process_started() {
     [[ -n $STARTING && ${!:-} != "$BEFORE" ]] || return 0
     PID[$STARTING]=$!
@@ -55,7 +56,7 @@ process_started() {
     STARTING=
 }
 
-# process_address NAME: where the watcher greets it; empty: nowhere.
+# process_address NAME: the address at which the watcher greets it; empty: not greeted.
 process_address() {
     case $1 in
     postgres) echo "postgresql://$RUN" ;;
@@ -66,13 +67,13 @@ process_address() {
 
 exec_service() {
     as_user "$1"
-    # The signal last: a change of user forgets it.
+    # pdeathsig last: a change of user clears it.
     exec setsid "${AS[@]}" setpriv --pdeathsig TERM sh -c "$TIED" sh $$ \
         "$PROGRAMS_DIR/$1" --config "$STATE/conf/$1.conf"
 }
 
-# Moves what a log holds to LOG.1 once that is past LOG_BYTES, so that a process has at
-# most twice that and what it says in a second.
+# Moves a log's contents to LOG.1 once they exceed LOG_BYTES, so that a process has at most twice
+# that on disk, plus what it writes in a second.
 logs_bound() {
     local size log
     while read -r size log; do
@@ -80,10 +81,10 @@ logs_bound() {
     done <<<"$(stat -c '%s %n' "$STATE"/log/*.log 2>/dev/null)"
 }
 
-# log_cut LOG SIZE: its processes go on appending meanwhile.  The file system takes the
-# whole blocks off the front in one step, so no line is lost; one line may begin in LOG.1
-# and end in LOG.  Where it cannot (tmpfs), the log is copied and emptied, and what is
-# said in the instant between is lost.
+# log_cut LOG SIZE: processes append to it meanwhile.  The file system removes whole blocks from
+# the front in one step, so no line is lost; one line may begin in LOG.1 and end in LOG.  Where
+# that is impossible (tmpfs), the log is copied and truncated, and lines written in between are
+# lost.
 log_cut() {
     local log=$1 size=$2 block whole
     block=$(stat -f -c %S "$log")
@@ -103,8 +104,8 @@ last_line() {
     grep -v '^[[:space:]]*$' "$1" 2>/dev/null | tail -n 1
 }
 
-# await NAME SECONDS CHECK...: until the check succeeds; ends everything when the process
-# dies first or the time is up.
+# await NAME SECONDS CHECK...: waits until the check succeeds; exits if the process dies first or
+# the time is up.
 await() {
     local name=$1 limit
     now_ms
@@ -129,7 +130,7 @@ service_ready() {
     fi
 }
 
-# gateway_host ADDRESS: where a server that listens there is reached from this machine.
+# gateway_host ADDRESS: the host by which this machine reaches a server that listens there.
 gateway_host() {
     case $1 in
     '' | 0.0.0.0) echo 127.0.0.1 ;;
@@ -138,7 +139,7 @@ gateway_host() {
     esac
 }
 
-# As its configuration has it; empty when there is none yet.
+# From its configuration; empty when there is none yet.
 gateway_url() {
     local scheme=http host port
     port=$(conf_read gateway port)
@@ -157,7 +158,7 @@ port_check() {
     fi
 }
 
-# What a supervisor that was killed has left is told to end by the kernel; wait for that.
+# The kernel signals the children of a killed supervisor; waits until they have ended.
 leftovers_end() {
     local name
     rm -f "$PIDS/ready"
@@ -201,9 +202,9 @@ stack_start() {
     fi
 }
 
-# --- keeping it up -----------------------------------------------------------------
+# --- supervising -------------------------------------------------------------------
 
-# Returns never; a signal ends it through the traps.
+# Never returns; a signal ends it through the traps.
 supervise() {
     local name
     while :; do
@@ -249,7 +250,7 @@ await_need() {
     fi
 }
 
-# hanging_kill BITS NAME...: bit i is the i-th name's.
+# hanging_kill BITS NAME...: kills the i-th name if bit i is set.
 hanging_kill() {
     local bits=$1 name
     for name in "${@:2}"; do
@@ -262,7 +263,7 @@ hanging_kill() {
     done
 }
 
-# Whether one has ended and is not yet known to have.
+# Whether a process has ended and that is not recorded yet.
 any_ended() {
     local name
     for name in "${PROCESSES[@]}"; do
@@ -271,7 +272,7 @@ any_ended() {
     return 1
 }
 
-# Notices that it died, or starts it again when that is due.
+# Records that it died, or restarts it when that is due.
 process_keep() {
     local name=$1 left
     now_ms
@@ -306,11 +307,10 @@ process_died() {
 
 # --- stopping ----------------------------------------------------------------------
 
-# process_stop NAME: asks it to end, and makes it when it has not ended in time.  A service says
-# in its log how long its settings let it take, and ends itself by then.  With
-# CHECKOUT_STOP_SECONDS the time is for all together: a gateway that waits for its last answers
-# takes most of it, and a third is kept for PostgreSQL.  Killed, PostgreSQL repairs itself when
-# it starts again.
+# process_stop NAME: sends SIGTERM, and SIGKILL if it does not end in time.  A service logs how
+# long its settings allow, and ends by then.  CHECKOUT_STOP_SECONDS limits all of them together: a
+# gateway that finishes its last requests takes most of it, and a third is kept for PostgreSQL.  A
+# killed PostgreSQL recovers when it starts again.
 process_stop() {
     local left third=$((STOP_SECONDS / 3)) log=$STATE/log/$1.log signal=TERM
     [[ $1 != postgres ]] || signal=INT
@@ -331,7 +331,7 @@ process_stop() {
     end_process "$PIDS/$1.pid" "$signal" "$left"
 }
 
-# stop_allowance NAME LOG: sets REPLY to the seconds that it has to end in.
+# stop_allowance NAME LOG: sets REPLY to the seconds within which it must end.
 stop_allowance() {
     local size seconds=30
     size=$(stat -c %s "$2" 2>/dev/null || echo 0)
@@ -339,7 +339,7 @@ stop_allowance() {
     REPLY=$seconds
 }
 
-# Whether it ends within some seconds of being asked, as nearly always.
+# Whether it ends within some seconds of SIGTERM, as it nearly always does.
 process_ends() {
     local tenths=100
     pid_file_read "$PIDS/$1.pid" || return 0
@@ -350,8 +350,8 @@ process_ends() {
     done
 }
 
-# stop_seconds LOG SIZE: what a service that was asked to end has said behind the first SIZE
-# bytes of its log (`stopping`, lib/rpc/service/runtime.c), and a little more; 1 when it has said nothing.
+# stop_seconds LOG SIZE: the seconds that a stopping service announced after the first SIZE bytes
+# of its log (`stopping`, lib/rpc/service/runtime.c), and a little more; 1 if it announced none.
 stop_seconds() {
     local ms
     ms=$(tail -c "+$(($2 + 1))" "$1" | sed -n 's/.*event"\{0,1\}[=:]"\{0,1\}stopping.*within_ms"\{0,1\}[=:]\([0-9]*\).*/\1/p' |
@@ -359,7 +359,7 @@ stop_seconds() {
     echo $((${ms:--4000} / 1000 + 5))
 }
 
-# The EXIT trap of the supervisor: whatever was started, in reverse, then the lock.
+# Called by the supervisor's EXIT trap: stops everything in reverse order, then frees the lock.
 stack_stop() {
     local i name
     STOP_BY_MS=0

@@ -14,12 +14,12 @@ DEMO_PRODUCTS=(
     "tea-first-flush 4200     3  Darjeeling first flush, 100 g, the last three"
 )
 
-# demo_wanted: as --demo or --no-demo say, or else for a private cluster.
+# demo_wanted: what --demo or --no-demo say; without them, only for a private cluster.
 demo_wanted() {
     [[ $DEMO == yes ]] || { [[ -z $DEMO ]] && database_is_private; }
 }
 
-# Once a state folder; each call may be repeated, so an interrupted start does no harm.
+# Once for each state folder.  Each call is idempotent, so an interrupted start does no harm.
 demo_load() {
     local sku price pieces title row
     demo_wanted && [[ ! -e $STATE/.demo ]] || return 0
@@ -83,10 +83,10 @@ ready_how_to_stop() {
 
 # --- status ------------------------------------------------------------------------
 
-# What each process says of itself, a line each: "NAME STATE WHY" (checkoutctl health).
+# The health of each process, one line each: "NAME STATE WHY" (checkoutctl health).
 HEALTH=
 
-# One key=value a line; succeeds only when everything is ready.
+# Prints key=value lines; succeeds only when everything is ready.
 status_print() {
     local name word state why
     if state_is_ours && pid_file_read "$PIDS/up.pid"; then
@@ -138,7 +138,7 @@ status_word() {
     echo ready
 }
 
-# health_is_well NAME: or else says what it is that NAME says.
+# health_is_well NAME: succeeds if it is serving, else prints the reason.
 health_is_well() {
     local name state why
     while read -r name state why; do

@@ -2,17 +2,17 @@
 #
 # Kept are the options --port, --demo and --no-demo and the variables CHECKOUT_BUILD,
 # CHECKOUT_DATABASE_URL, CHECKOUT_NATS_URL, CHECKOUT_LOG_FORMAT, CHECKOUT_LOG_BYTES,
-# CHECKOUT_STOP_SECONDS and CHECKOUT_<PROGRAM>_<SETTING>.  What is given now replaces what was kept; --forget
-# begins with nothing kept but the database.
+# CHECKOUT_STOP_SECONDS and CHECKOUT_<PROGRAM>_<SETTING>.  A value given now replaces the kept one;
+# --forget drops all kept values except the database.
 #
-# Their values may be passwords.  So the variables are taken out of the environment first
-# of all, the file is its owner's alone, and the supervisor reads it in a process that was
-# started without them: no program finds them in its environment.
+# Values may be passwords.  So the variables are removed from the environment first, only the
+# owner can read the file, and the supervisor reads it in a process that was started without
+# them: no program has them in its environment.
 
 PROGRAMS=(inventory payment orchestrator gateway webhook checkoutctl)
 declare -A GIVEN=() SETTINGS=()
 
-# setting_is_ours NAME: whether it is kept.
+# setting_is_ours NAME: whether it is one that is kept.
 setting_is_ours() {
     local program
     case $1 in
@@ -36,7 +36,7 @@ settings_take() {
     done
 }
 
-# What counts now: what was kept, and over it what is given.
+# The effective settings: kept values, overridden by those given now.
 settings_merge() {
     local name
     SETTINGS=()
@@ -71,12 +71,12 @@ settings_write() {
     } >"$STATE/settings.new"
 }
 
-# Once all runs with them: what cannot start is not kept.
+# Called once the stack is ready: settings that cannot start are not kept.
 settings_keep() {
     mv -f "$STATE/settings.new" "$STATE/settings"
 }
 
-# Sets what the other files use; ends with one sentence when a value cannot be used.
+# Sets the variables that the other files use; exits with one sentence on an invalid value.
 settings_use() {
     local name
     for name in "${!SETTINGS[@]}"; do
@@ -100,7 +100,7 @@ settings_use() {
     [[ $STOP_SECONDS =~ ^([1-9][0-9]{0,3})?$ ]] || usage_error "CHECKOUT_STOP_SECONDS is not a number of seconds."
 }
 
-# settings_of PROGRAM: what was given for it, as lines of its configuration.
+# settings_of PROGRAM: the settings given for it, as lines of its configuration.
 settings_of() {
     local name prefix=CHECKOUT_${1^^}_ setting
     for name in "${!SETTINGS[@]}"; do

@@ -1,4 +1,4 @@
-# state.sh - the state folder: whose it is, its lock, keys and configuration.
+# state.sh - the state folder: its owner, lock, keys and configuration.
 #
 #     STATE/.checkout   the marker: only a folder that has it is ever written to or reset
 #           lock        held by the one supervisor
@@ -9,8 +9,8 @@
 #           programs/   when root runs it: copies for the services to run
 #           log/        one log a process         pids/   of what runs, and `ready`
 #
-# What takes more than one step to make is made beside its place and then renamed, so
-# that it is there in full or not at all.
+# What takes several steps to make is made under another name and then renamed, so it is
+# complete or absent.
 
 JWT_ISSUER=checkout-development
 JWT_AUDIENCE=checkout
@@ -30,8 +30,8 @@ state_is_ours() {
     [[ -f $MARKER ]]
 }
 
-# Ends with one sentence when we may not see what is in the state folder: what cannot be
-# seen must not be reported as not there.
+# Exits with one sentence if we may not look into the state folder: then we must not report
+# that something is missing.
 state_check_visible() {
     local folder=$STATE
     while [[ $folder != / ]]; do
@@ -43,14 +43,14 @@ state_check_visible() {
         die "The state folder $STATE belongs to $(stat -c %U "$STATE"), and $(id -un) may not look into it; run ./up as that user or as root."
 }
 
-# Only the user who made it runs it: files of two users in one state would stop both.
+# Only the user who made it may run it: with files of two users neither could.
 state_check_owner() {
     [[ ! -d $STATE || -O $STATE ]] ||
         die "The state folder $STATE belongs to $(stat -c %U "$STATE"); only that user can start it, not $(id -un)."
 }
 
-# Makes the folder, or refuses one that holds something else.  Its parents are made as
-# everybody makes folders; what is in it is for its owner alone.
+# Makes the folder, or refuses one that holds something else.  Its parents get the usual mode;
+# the folder itself is readable by its owner alone.
 state_claim() {
     local why
     if ! state_is_ours; then
@@ -66,20 +66,20 @@ state_claim() {
     mkdir -p "$RUN" "$PIDS" "$STATE/conf" "$STATE/log"
 }
 
-# One supervisor a state folder, for as long as fd 9 is open.
+# One supervisor for each state folder: the lock is held while fd 9 is open.
 state_lock() {
     exec 9>"$STATE/lock"
     flock -n 9 || state_is_busy
 }
 
-# The programs that run here are those to ask, whatever CHECKOUT_BUILD is by now.
+# Uses the programs that run here, whatever CHECKOUT_BUILD is by now.
 state_programs() {
     local bin
     { read -r bin <"$PIDS/programs"; } 2>/dev/null || return 0
     [[ ! -x $bin/checkoutctl ]] || BIN=$bin
 }
 
-# Says so before anything is looked at that a running stack has taken, such as the port.
+# Refuses a second start before checking what a running stack occupies, such as the port.
 state_check_idle() {
     ! pid_file_read "$PIDS/up.pid" || state_is_busy
 }
@@ -145,33 +145,33 @@ keys_allow_callers() {
     done
 }
 
-# Who may ask the gateway how it is.  Also for state folders made before it could be asked.
+# Who may ask for the gateway's health.  Also adds it to state folders of older releases.
 keys_add_gateway() {
     grep -q "^gateway " "$1/known_services" || key_allow "$1" known_services gateway
     [[ -s $1/gateway.callers ]] || key_allow "$1" gateway.callers operator "*"
 }
 
-# Who reads events: the webhook sender, and whatever else is given consumer.key.  Also for
-# state folders made before there were events.
+# Who reads events: the webhook sender, and programs that use consumer.key.  Also adds them to
+# state folders of older releases.
 keys_add_consumers() {
     local name
     for name in webhook consumer; do
         [[ -s $1/$name.key ]] ||
             "$BIN/checkoutctl" key new "$name" --out "$1/$name.key" >/dev/null
-        # A line that an operator has changed stays as it is.
+        # Keeps a line that an operator has changed.
         grep -q "^$name " "$1/orchestrator.callers" ||
             key_allow "$1" orchestrator.callers "$name" \
                 "events.v1.Events/Read,events.v1.Events/Commit"
     done
 }
 
-# Who may ask the webhook sender how it is; it has its key from keys_add_consumers.
+# Who may ask for the webhook sender's health; its key comes from keys_add_consumers.
 keys_add_webhook() {
     grep -q "^webhook " "$1/known_services" || key_allow "$1" known_services webhook
     [[ -s $1/webhook.callers ]] || key_allow "$1" webhook.callers operator "*"
 }
 
-# key_allow KEYS FILE NAME [METHODS]: the public half of NAME's key into FILE.
+# key_allow KEYS FILE NAME [METHODS]: adds the public half of NAME's key to FILE.
 key_allow() {
     local public
     public=$(sed -n 's/^public *= *//p' "$1/$3.key")
@@ -200,7 +200,7 @@ conf_write() {
     mv -f "$file.new" "$file"
 }
 
-# Standard input with the settings that ./up was given for the program in their places.
+# Standard input, with the settings that were given for the program replaced.
 conf_overlay() {
     local line given
     given=$(settings_of "$1")
@@ -210,7 +210,7 @@ conf_overlay() {
     [[ -z $given ]] || printf '%s\n' "$given"
 }
 
-# Whether this run sends webhooks: there were endpoints when it was started.
+# Whether this run sends webhooks: it does if there were endpoints at its start.
 webhook_configured() {
     [[ -n $(conf_read webhook endpoints_file) ]]
 }
@@ -219,8 +219,8 @@ conf_read() {
     sed -n "s/^$2 = //p" "$STATE/conf/$1.conf" 2>/dev/null
 }
 
-# The demo page's session: whoever opens the page on this machine has it.  It is made
-# beside the key that any such token can be made with.
+# The demo page's session, for anybody who opens the page on this machine.  The token lies beside
+# the key that signs such tokens.
 demo_session_make() {
     "$BIN/checkoutctl" token --user "$DEMO_USER" --ttl 31536000 >"$STATE/keys/demo.jwt.new"
     mv -f "$STATE/keys/demo.jwt.new" "$STATE/keys/demo.jwt"
@@ -257,7 +257,7 @@ END
         echo "rpc_url = ipc://$RUN/webhook.sock"
         echo "callers_file = $keys/webhook.callers"
         echo "services_file = $keys/known_services"
-        # Without these two it is not ours to start (webhook_configured).
+        # Without these two it is not started (webhook_configured).
         ! grep -qsv '^[[:space:]]*\(#\|$\)' "$STATE/webhook/endpoints" || {
             echo "endpoints_file = $STATE/webhook/endpoints"
             echo "state_dir = $STATE/webhook"
@@ -287,7 +287,7 @@ conf_write_migrate() {
     mv -f "$file.new" "$file"
 }
 
-# conf_write_service NAME KEYS: what listens on RPC and has a database.
+# conf_write_service NAME KEYS: for a service that listens on RPC and has a database.
 conf_write_service() {
     local name=$1 keys=$2
     {

@@ -1,5 +1,5 @@
-# users.sh - run by root, only the supervisor stays root: each service has a user of its own,
-# without capabilities, that can read what it needs and nothing of the others'.
+# users.sh - when root runs ./up, only the supervisor stays root: each service has a user of its
+# own, without capabilities, that can read its own files and not those of the others.
 #
 #     checkout-NAME   the user of the service NAME: owns its configuration, its key, the
 #                     list of its callers and its socket
@@ -8,21 +8,21 @@
 #                     keys only, and makes and reaches the sockets in STATE/run
 #     postgres        the private cluster's
 #
-# The programs and the page's files are copied into STATE/programs, for a tree is often
-# somewhere (/root) that these users cannot enter.  Run by anybody else, everything runs as
+# The programs and the page's files are copied into STATE/programs, because a tree is
+# often in a folder (/root) that these users cannot enter.  Run by anybody else, everything runs as
 # that user.
 
 USERS=(inventory payment orchestrator gateway webhook watcher)
 NO_CAPABILITIES=(--bounding-set=-all --inh-caps=-all --ambient-caps=-all --no-new-privs)
 
-# as_user NAME: sets AS to what makes a command that service's user's.
+# as_user NAME: sets AS to the prefix that runs a command as that service's user.
 as_user() {
     AS=()
     ((EUID != 0)) || AS=(env HOME=/nonexistent setpriv --reuid "checkout-$1" --regid checkout
         --clear-groups "${NO_CAPABILITIES[@]}")
 }
 
-# Once a machine.  Two that start at once may stand in each other's way for a moment.
+# Once for each machine.  Two starts at once may block each other for a moment, hence the tries.
 users_make() {
     local name
     ((EUID == 0)) || return 0
@@ -42,7 +42,7 @@ account_make() {
     done
 }
 
-# programs_install: sets PROGRAMS_DIR and STOREFRONT, which every service can read.
+# programs_install: sets PROGRAMS_DIR and STOREFRONT to folders that every service can read.
 programs_install() {
     local new=$STATE/programs.new
     PROGRAMS_DIR=$BIN STOREFRONT=$REPO/storefront
@@ -57,7 +57,7 @@ programs_install() {
     mv "$new" "$PROGRAMS_DIR"
 }
 
-# users_own: gives each its files, at each start, for they are written anew by root.
+# users_own: gives each user its files; at each start, because root rewrites them.
 users_own() {
     local name keys=$STATE/keys
     if ((EUID != 0)); then
@@ -76,7 +76,7 @@ users_own() {
     [[ ! -d $STATE/webhook ]] || chown -R checkout-webhook:checkout "$STATE/webhook"
 }
 
-# user_owns NAME FILE...: those that are there.
+# user_owns NAME FILE...: gives NAME's user those files that exist.
 user_owns() {
     local file
     for file in "${@:2}"; do
@@ -84,13 +84,13 @@ user_owns() {
     done
 }
 
-# user_check_enter USER WHO: that the user can enter the state folder.
+# user_check_enter USER WHO: exits unless the user can enter the state folder.
 user_check_enter() {
     local as=(setpriv --reuid "$1" --regid "$(id -g "$1")" --init-groups)
     local folder=$STATE closed=$STATE
     ((EUID == 0)) || return 0
     ! "${as[@]}" test -x "$STATE" || return 0
-    # Name the outermost folder that is closed: that is the one to open.
+    # Name the outermost closed folder: that is the one to open.
     while [[ $folder != / ]]; do
         "${as[@]}" test -x "$folder" || closed=$folder
         folder=$(dirname "$folder")

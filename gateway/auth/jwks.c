@@ -16,11 +16,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/text.h"
-#include "base/program/file.h"
 #include "base/contract/ids.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/program/file.h"
+#include "base/text.h"
 
 enum {
     SECRET_MIN = 32,

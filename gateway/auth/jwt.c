@@ -10,8 +10,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "base/text.h"
 #include "base/json.h"
+#include "base/text.h"
 #include "gateway/auth/jwks.h"
 
 enum {

@@ -35,8 +35,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/err.h"
 #include "base/contract/ids.h"
+#include "base/err.h"
 
 enum {
     JWT_SKEW_S = 60,

@@ -4,8 +4,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "base/contract/buckets.h"
 #include "base/clock.h"
+#include "base/contract/buckets.h"
 #include "base/log.h"
 #include "gateway/auth/jwt.h"
 #include "gateway/http/request.h"

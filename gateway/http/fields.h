@@ -13,9 +13,9 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "base/contract/trace.h"
 #include "base/err.h"
 #include "base/text.h"
-#include "base/contract/trace.h"
 #include "http/server.h"
 
 /* Fields of a request, as C strings in its arena; NULL: absent. */

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/text.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "gateway/http/problem.h"
 
 #define invalid(...) err_make(ERR_INVALID_ARGUMENT, __VA_ARGS__)

@@ -18,10 +18,10 @@
 #include <stdint.h>
 
 #include "base/arena.h"
-#include "base/err.h"
 #include "base/contract/ids.h"
-#include "base/text.h"
 #include "base/contract/trace.h"
+#include "base/err.h"
+#include "base/text.h"
 #include "gateway/http/fields.h"
 #include "gateway/http/response_cache.h"
 #include "http/server.h"

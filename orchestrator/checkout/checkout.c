@@ -226,7 +226,7 @@ static enum err_money read_money(const struct db_rows *rows, int row, int first,
     enum err_money money = err_money_of(db_text(rows, row, first + COLUMN_MONEY));
 
     return state == CHECKOUT_ABORTING && money == MONEY_UNKNOWN ? MONEY_REFUND_PENDING
-                                                               : money;
+                                                                : money;
 }
 
 static struct err read_failure(const struct db_rows *rows, int row, int first,

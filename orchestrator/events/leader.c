@@ -133,7 +133,7 @@ static struct err try_to_lead(struct leader *leader)
     snprintf(settings, sizeof settings, "SET idle_session_timeout = %lld",
              (long long)leader->config.takeover_ms);
     struct err e = db_session_connect(leader->connection, settings,
-                                     clock_monotonic_ms() + CONNECT_MS);
+                                      clock_monotonic_ms() + CONNECT_MS);
     if (!failed(e))
         e = try_lock(leader);
     if (failed(e) || !leader->held)

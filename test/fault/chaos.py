@@ -1,4 +1,4 @@
-"""chaos.py - a stack with replicas, and the ways to hurt it.
+"""chaos.py - a stack with replicas, and faults to inject into it.
 
     stack = ChaosStack(replicas=("inventory", "payment", "orchestrator"), proxies=True).start()
     stack.hurt("kill", "orchestrator-2")
@@ -41,7 +41,7 @@ ROLES = {"inventory": "inventory", "payment": "payment", "orchestrator": "orders
 
 
 class Replica:
-    """A second process of a service, started again when it dies."""
+    """A second process of a service, restarted when it dies."""
 
     def __init__(self, stack, service):
         self.stack, self.service, self.name = stack, service, f"{service}-2"
@@ -83,7 +83,7 @@ class Replica:
         self.process.wait()
 
     def _nng_hung(self):
-        """It ended itself, as lib/rpc/nng_defects/linger.c says, and is started again like any other."""
+        """It ended itself because nng hung (lib/rpc/nng_defects/linger.c); it is restarted like any other."""
         log = (self.stack.state / "log" / f"{self.name}.log").read_text(errors="replace")
         return "event=transport_hangs" in log.splitlines()[-1]
 
@@ -162,7 +162,7 @@ class ChaosStack(Stack):
             raise AssertionError(f"deaths that are not ours: {self.deaths}")
 
     def end_quietly(self):
-        """At the end of a program, however it came."""
+        """At the end of the program, for whatever reason."""
         if self.base.exists():
             with contextlib.suppress(Exception):
                 self.stop()
@@ -176,7 +176,7 @@ class ChaosStack(Stack):
                           for line in said.splitlines())
         return super().faults()
 
-    # --- hurting ---
+    # --- faults ---
 
     def pid_of(self, name):
         """The pid, or None while it is down."""
@@ -195,7 +195,7 @@ class ChaosStack(Stack):
         return False
 
     def hurt(self, what, name, amount=0):
-        """One fault; false when there was nothing to hurt (it is down already)."""
+        """Injects one fault; false if the process is down already."""
         if what == "kill":
             done = self.signal(name, signal.SIGKILL)
             self.kills += done and name not in self.replicas
@@ -227,7 +227,7 @@ class ChaosStack(Stack):
         return self.signal(name, signal.SIGCONT)
 
     def relent(self, what, name):
-        """Ends a fault that lasts until then."""
+        """Ends a lasting fault."""
         if what == "stop":
             self.wake(name)
         elif what == "silence":
@@ -240,7 +240,7 @@ class ChaosStack(Stack):
         self.proxy.stdin.flush()
 
     def calm(self):
-        """No more faults: wakes everybody and waits until everything serves."""
+        """Ends all faults: continues stopped processes and waits until everything serves."""
         if self.proxy is not None:
             self.tell_proxy("calm")
         if self.firewall is not None:
@@ -296,7 +296,7 @@ def check_audit(test, stack):
 
 
 def check_answers(test, stack, answers):
-    """Every answer given is still true, and the same key gives it again."""
+    """Every answer still holds, and the same key gives it again."""
     orders = {row[1]: (row[0], int(row[2])) for row in stack.sql(
         f"SELECT id, {KEY}, total_cents FROM orders.orders")}
     captured = {row[0] for row in stack.sql(

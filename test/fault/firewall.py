@@ -1,4 +1,4 @@
-"""firewall.py - connections on loopback that fall silent, in a network of our own.
+"""firewall.py - cuts connections on loopback silently, in a network namespace of its own.
 
     enter()                 # at the start of a program: a network namespace, once
     firewall = Firewall()

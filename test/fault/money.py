@@ -1,4 +1,4 @@
-"""money.py - what refusals say of the money, beside what the card provider's books say.
+"""money.py - compares what refusals say about the money with the card provider's books.
 
     none            the provider has no charge of that order, or one that took nothing
     refunded        it took the money and gave it back
@@ -7,7 +7,7 @@
 PENDING = "refund_pending"
 STATUSES = {"none": {None, "declined", "voided"}, "refunded": {"refunded"},
             PENDING: {None, "declined", "voided", "captured", "refunded"}}
-# Refusals that are kept with their key, and so tell of the money.
+# Refusals that are stored with their key, and so state what became of the money.
 TELLING = {"payment_declined", "out_of_stock", "unknown_sku", "failed_precondition",
            "price_changed", "reservation_expired", "checkout_failed"}
 
@@ -23,7 +23,7 @@ def falsehood(answer, status):
 
 
 def follows(first, then):
-    """Whether a repeat may be answered so: byte for byte, but that a pending refund may end."""
+    """Whether this answer to a repeat is right: the same bytes, except that a pending refund may end."""
     if (first.status, first.body) == (then.status, then.body):
         return True
     if first.status != then.status or first.status == 201:

@@ -1,4 +1,4 @@
-"""seams.py - which failpoints there are to hurt, and which faults each one knows.
+"""seams.py - which failpoints the matrix makes fail, and which faults each one supports.
 
 A failpoint's name is PROGRAM.SEAM.WHAT.EDGE; docs/faults.md says what each fault means
 at each seam.
@@ -26,7 +26,7 @@ KNOWN = {
     "answer.before": ("crash", "hang", "error", "drop", "late"),
 }
 
-# Seen, but hurt by no cell, and why.
+# Passed, but no cell makes them fail, and why.
 NOT_CELLS = {
     r"^checkoutctl\.": "the operator's client: it keeps nothing, and is asked again",
     r"\.serve\.Check\.": "health: it has no effect, and ./up itself asks it while starting",
@@ -34,8 +34,8 @@ NOT_CELLS = {
     r"\.(serve|call)\.Cancel\.": "a courtesy: a server that never hears it runs to the end",
 }
 
-# Passed all the time, or when the machine is slow, or before an order: only their own
-# scenarios hurt them.
+# Passed all the time, or when the machine is slow, or before an order: only their own scenarios
+# make them fail.
 ELSEWHERE = re.compile(r"\.(take_over|renew|PutCart|put_cart|carts_put|place|publish|deliver|prune"
                        r"|prune_events|hold)\.|^orchestrator\.commit\.settle\.")
 

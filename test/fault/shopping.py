@@ -1,4 +1,4 @@
-"""shopping.py - shoppers who repeat themselves, do two things at once and run out of patience.
+"""shopping.py - shoppers who repeat requests, send two at once and hang up early.
 
 Each order has a key, and whatever happens the shopper asks with it until the answer is final.
 Every answer ever given for a key has to be the same.
@@ -109,7 +109,7 @@ class Shopping:
                                    self.patience)
 
     def _twice(self, shopper, twin, cart, key, method):
-        """Both at once, each to its end."""
+        """Sends both at once and waits for both."""
         second = []
 
         def ask():
@@ -133,7 +133,7 @@ class Shopping:
         finally:
             hasty.close()
 
-    # --- what was answered ---
+    # --- answers ---
 
     def count(self, answer):
         with self.lock:
@@ -161,7 +161,7 @@ class Shopping:
             raise AssertionError(f"{key}: answered {known!r}, then {answer!r}")
 
     def ask_all_again(self, clients=4):
-        """The same keys once more: the same answers, byte for byte, or a trouble."""
+        """Repeats all keys: a different answer, by any byte, is a trouble."""
         keys = list(self.answers)
 
         def ask(share):

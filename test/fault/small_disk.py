@@ -36,7 +36,7 @@ class SmallDisk(ChaosStack):
                 shutil.rmtree(self.base, ignore_errors=True)
 
     def log(self, name):
-        """PostgreSQL panics when its log has no space, and recovers: that is its way."""
+        """PostgreSQL panics when its log has no space, and recovers; that is expected."""
         return "\n".join(line for line in super().log(name).splitlines()
                          if "PANIC" not in line or "No space left" not in line)
 
@@ -51,7 +51,7 @@ class SmallDisk(ChaosStack):
         return self.state / "filler"
 
     def fill(self):
-        """Leaves no block; the log of a service may stop as well, and that is part of it."""
+        """Fills the last block; services cannot write their logs either."""
         with open(self.filler, "ab", buffering=0) as file:
             size = 1 << 40
             while (disk := os.statvfs(self.state)).f_bavail > 0 and size > 0:

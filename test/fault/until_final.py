@@ -1,4 +1,4 @@
-"""until_final.py - many orders for little, by bench/load.c, each asked for until it is final.
+"""until_final.py - many orders at little cost, by bench/load.c, each repeated until its answer is final.
 
     load = UntilFinal(stack, connections=64, orders=20000, rate=600, seed=5).start()
     load.wait_answered(1000)    # false when it ended before
@@ -73,7 +73,7 @@ class UntilFinal:
         self.process.communicate()
 
     def hear(self):
-        """Takes note of what was answered since."""
+        """Reads the answers since the last call."""
         with open(self.answers, "rb") as answers:
             answers.seek(self.read)
             new = answers.read()
@@ -99,7 +99,7 @@ class UntilFinal:
         return True
 
     def join(self, seconds):
-        """All are answered, or it is a trouble."""
+        """Waits until all are answered; else it is a trouble."""
         try:
             out, said = self.process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:

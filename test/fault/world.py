@@ -41,7 +41,7 @@ SETTINGS = {
     "CHECKOUT_ORCHESTRATOR_EVENTS_PRUNE_EVERY_MS": "100",
 }
 
-# What is held of this SKU runs out at once: the reaper then races Confirm.
+# Holds of this SKU expire at once, so the reaper races Confirm.
 EXPIRING = "m-expiring"
 TRIGGER = f"""
     CREATE FUNCTION inventory.test_expire() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -54,14 +54,14 @@ TRIGGER = f"""
     CREATE TRIGGER test_expire BEFORE INSERT ON inventory.reservations
         FOR EACH ROW EXECUTE FUNCTION inventory.test_expire()"""
 
-# Events of no order, the first there are: to be pruned one by one.
+# Events without an order, older than all others: to be pruned one by one.
 OLD = """
     INSERT INTO orders.outbox (order_id, sequence, type, payload)
     SELECT '0OLD' || lpad(n::text, 22, '0'), 1, 'order.noted', '{}' FROM generate_series(1, 200) n"""
 
 
 class Violation(AssertionError):
-    """A promise that did not hold."""
+    """A broken promise."""
 
 
 class TwinGateway(Replica):
@@ -84,7 +84,7 @@ class TwinGateway(Replica):
 
 
 class Database:
-    """One psql that stays, as starting one a question would take longer than the question."""
+    """One psql that stays open: starting one for each query takes longer than the query."""
 
     def __init__(self, state):
         self.lock = threading.Lock()
@@ -169,7 +169,7 @@ class World(Stack):
             raise AssertionError(f"deaths that are not ours: {self.deaths}")
 
     def faults(self):
-        """Killed is what we ask for; anything else that ends a process is not."""
+        """We cause SIGKILL; a process that ends for another reason is a trouble."""
         said = self.output() if self.out.exists() else ""
         self.kills += sum("(killed by signal 9); starting it again" in line
                           for line in said.splitlines())
@@ -221,7 +221,7 @@ class World(Stack):
     def wait_fired(self, point, seconds=PATIENCE):
         wait_until(lambda: self.fired(point), seconds, f"{point} is passed")
 
-    # --- whoever hangs ---
+    # --- stopped processes ---
 
     def pids(self):
         """name -> pid of everything that has failpoints."""
@@ -258,7 +258,7 @@ class World(Stack):
 
     @contextlib.contextmanager
     def by_hand(self):
-        """Inside, nobody is woken but by the test."""
+        """Inside, only the test continues stopped processes."""
         self.waking.clear()
         try:
             yield
@@ -268,7 +268,7 @@ class World(Stack):
     # --- the end check ---
 
     def quiet(self, point, fault):
-        """The fault is over: what was late has come, whoever hung runs."""
+        """After the fault: late messages have arrived, stopped processes run."""
         if fault == "late":
             with contextlib.suppress(FileNotFoundError):
                 came = (self.points / "fired" / point).stat().st_mtime + LATE_MS / 1000
@@ -282,7 +282,7 @@ class World(Stack):
             f" FROM ({offenders}) AS q LIMIT 5)" for sentence, offenders in SUMS.items()))
 
     def check_end(self):
-        """Every checkout becomes final, and every sum comes out."""
+        """Every checkout becomes final, and SUMS hold."""
         deadline = time.monotonic() + FINAL_SECONDS
         while offenders := self.offenders():
             if time.monotonic() > deadline:
@@ -319,7 +319,7 @@ class World(Stack):
                             f"{done.stdout}{done.stderr}")
 
     def evidence(self):
-        """The last that each process said, for a report."""
+        """The last log lines of each process, for a report."""
         lines = []
         for log in sorted((self.state / "log").glob("*.log")):
             if log.name not in ("initdb.log", "migrate.log", "demo.log"):

@@ -1,4 +1,4 @@
-"""cluster.py - a private PostgreSQL cluster for a test, and a PgBouncer before one."""
+"""cluster.py - a private PostgreSQL cluster for a test, and a PgBouncer in front of one."""
 import os
 import shutil
 import signal
@@ -18,7 +18,7 @@ def postgres_program(name):
 
 
 def roomy_folder():
-    """Where fsync, which migrate insists on, costs nothing; if there is room."""
+    """A folder in memory, if there is room: migrate insists on fsync, which costs nothing there."""
     memory = "/dev/shm"
     if not os.path.isdir(memory) or shutil.disk_usage(memory).free < 2 << 30:
         return "/tmp"
@@ -70,7 +70,7 @@ class Cluster:
                               capture_output=True, **more)
 
     def make_database(self, name="checkout", more=""):
-        """Anew, of a role that may create roles."""
+        """Makes the database anew, owned by a role with CREATEROLE."""
         self.psql("DO $$ BEGIN CREATE ROLE checkout_owner LOGIN CREATEROLE;"
                   " EXCEPTION WHEN duplicate_object THEN NULL; END $$", "postgres")
         self.psql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", "postgres")
@@ -81,7 +81,7 @@ class Cluster:
 
 
 class Pooler:
-    """PgBouncer before a cluster.  It will not run as root either."""
+    """PgBouncer in front of a cluster.  It refuses to run as root, too."""
 
     ROLES = ("owner", "inventory", "payment", "orders", "sandbox")
 
@@ -121,7 +121,7 @@ default_pool_size = 40
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/")
 
     def reload(self, mode):
-        """Another mode for the connections that stand, too."""
+        """Changes the mode, for open connections too."""
         self.write(mode)
         self.process.send_signal(signal.SIGHUP)
 

@@ -34,7 +34,7 @@ class Gateway:
         self.process = None
 
     def environ(self):
-        """The stack's, but for what is set here: the environment would win over the file."""
+        """The stack's environment without the settings made here: it would override the file."""
         own = {f"CHECKOUT_GATEWAY_{name.upper()}" for name in self.settings}
         return {name: value for name, value in self.stack._environ().items() if name not in own}
 
@@ -56,13 +56,13 @@ class Gateway:
         return self
 
     def again(self):
-        """Starts it once more, on the port that it had."""
+        """Restarts it on the same port."""
         self.__init__(self.stack, self.name, **{**self.settings, "port": self.port})
         return self.start()
 
     @contextlib.contextmanager
     def frozen(self):
-        """It stands still, and what is sent to it waits in the kernel."""
+        """Stops it (SIGSTOP): what is sent to it waits in the kernel."""
         tasks = Path(f"/proc/{self.process.pid}/task")
         self.process.send_signal(signal.SIGSTOP)
         try:
@@ -106,7 +106,7 @@ class Gateway:
 
 
 class _At:
-    """What a Shopper asks of its stack: where to connect."""
+    """What a Shopper needs of its stack: where to connect."""
 
     def __init__(self, port):
         self.port = port

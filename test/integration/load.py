@@ -1,4 +1,4 @@
-"""load.py - many shoppers at once, each sure of what it was answered."""
+"""load.py - many shoppers at once, each of which checks its answers."""
 import random
 import threading
 import uuid
@@ -10,7 +10,7 @@ SCARCE = "load-scarce"
 
 
 def stock_up(stack, scarce):
-    """Twelve SKUs with plenty, and one that runs out."""
+    """Stocks twelve SKUs with plenty, and one that runs out."""
     for i, sku in enumerate(SKUS):
         stack.product(sku, 1_000_000, price_cents=100 + i)
     stack.product(SCARCE, scarce, price_cents=999)

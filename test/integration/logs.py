@@ -10,8 +10,8 @@ import json
 import re
 
 PROGRAMS = ("inventory", "payment", "orchestrator", "gateway", "webhook")
-# What has no request to name: events, which are read by their own ids, and checkouts of before
-# migration 0019.
+# Lines without a request: events have ids of their own, and checkouts from before migration 0019
+# did not store one.
 WITHOUT_REQUEST = {"event_refused", "event_redelivered", "event_dead", "event_damaged", "event_resent",
                    "delivery_failed", "checkout_taken_over", "checkout_damaged",
                    "checkout_unreadable"}
@@ -62,7 +62,7 @@ def parse_json(line):
 
 
 def lines(folder, program):
-    """All lines of a program.  Of a log that was cut, the first may have lost its beginning."""
+    """All lines of a program.  The first line of a rotated log may lack its beginning."""
     old, log = folder / f"{program}.log.1", folder / f"{program}.log"
     text = b"".join(path.read_bytes() for path in (old, log) if path.exists())
     found = text.split(b"\n")
@@ -79,7 +79,7 @@ def check_subject(pairs):
 
 
 def wrong(name, found):
-    """What is wrong with these lines of a log of that name, a sentence for each."""
+    """One sentence for each error in these lines of that program's log."""
     sentences = []
     for line in found:
         try:

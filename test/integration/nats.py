@@ -36,7 +36,7 @@ class NatsServer:
         self.url = f"nats://127.0.0.1:{self.port}"
 
     def configure(self, extra):
-        """For its next start."""
+        """Sets options for its next start."""
         self.conf.write_text(f'listen: "127.0.0.1:{self.port}"\n'
                              f'jetstream {{ store_dir: "{self.folder}/store" }}\n{extra}\n')
 
@@ -68,7 +68,7 @@ class NatsServer:
         self.kill(signal.SIGTERM)
 
     def lose_all(self):
-        """Its disk is gone."""
+        """Deletes its storage."""
         self.kill()
         shutil.rmtree(self.folder / "store", ignore_errors=True)
 
@@ -124,7 +124,7 @@ class NatsCluster:
             return False
 
     def leader(self, stream):
-        """Of the stream: (server, its information); None while there is none."""
+        """The stream's leader: (server, its information); None while there is none."""
         for server in self.servers:
             try:
                 info = server.process and server.ask(f"$JS.API.STREAM.INFO.{stream}", {})
@@ -172,7 +172,7 @@ class _Client:
         return self.ask_all(subject, [message])[0]
 
     def ask_all(self, subject, messages):
-        """The answers to each, in whatever order they come."""
+        """Sends all requests; returns the answers in the order they arrive."""
         asked = b""
         for message in messages:
             body = json.dumps(message).encode()

@@ -41,7 +41,7 @@ class NatsDouble:
         self.listener.close()
 
     def store(self, message):
-        """What a server answers that works."""
+        """The answer of a server without faults."""
         with self.lock:
             name = message.headers["Nats-Msg-Id"]
             duplicate = name in self.stored

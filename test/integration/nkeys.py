@@ -50,7 +50,7 @@ class _Key:
         return subprocess.run(["openssl", *words], check=True, capture_output=True).stdout
 
     def jwt(self, about, name, claims):
-        """`about`'s JWT, which this key vouches for."""
+        """A JWT about `about`, signed by this key."""
         head = _base64(json.dumps({"typ": "JWT", "alg": "ed25519-nkey"}).encode())
         body = _base64(json.dumps({
             "jti": f"{name}-{time.time_ns()}", "iat": int(time.time()), "iss": self.public,

@@ -26,7 +26,7 @@ def self_signed(stack):
 
 
 class TlsShopper(Shopper):
-    """A shopper who comes by https."""
+    """A shopper who connects by https."""
 
     def __init__(self, stack, proxy, *more):
         super().__init__(stack, *more)

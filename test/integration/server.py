@@ -1,4 +1,4 @@
-"""server.py - a PostgreSQL outside of ./up, on TCP, that lets nobody in without a password."""
+"""server.py - a PostgreSQL outside of ./up, on TCP, with password authentication."""
 import os
 import shutil
 import subprocess
@@ -18,7 +18,7 @@ def postgres_folder():
 
 
 class Server:
-    """PostgreSQL on TCP; whoever has no password is not let in."""
+    """PostgreSQL on TCP; every login needs a password."""
 
     def __init__(self):
         self.folder = Path(tempfile.mkdtemp(prefix="checkout-server-", dir="/tmp"))

@@ -41,7 +41,7 @@ _live = []
 
 
 def as_user(service):
-    """What makes a command one of that service's user, as ./up does when run by root."""
+    """The prefix that runs a command as that service's user, as ./up does when root runs it."""
     if os.geteuid() != 0:
         return []
     return ["setpriv", "--reuid", f"checkout-{service}", "--regid", "checkout",
@@ -49,7 +49,7 @@ def as_user(service):
 
 
 def give(path, service):
-    """Makes a file one of that service's, which need not be our user."""
+    """Gives a file to that service's user."""
     if os.geteuid() == 0:
         subprocess.run(["bash", "-euc", f"for part in base users; do source {REPO}/deploy/up/"
                         "$part.sh; done; users_make"], check=True)
@@ -63,7 +63,7 @@ def free_port():
 
 
 def wait_until(fact, seconds, what):
-    """Polls until fact() is true; fails the test with `what` when it does not become so."""
+    """Polls until fact() is true; fails the test with `what` after the time limit."""
     deadline = time.monotonic() + seconds
     while not (value := fact()):
         if time.monotonic() > deadline:
@@ -140,7 +140,7 @@ class Shopper:
         return self.ask("POST", "/v1/orders", body, Idempotency_Key=key)
 
     def order_until_final(self, cart, key, method="pm_card_visa", seconds=120):
-        """Asks with the same key until there is an answer that will not change."""
+        """Repeats the request with the same key until the answer is final."""
         return self.until_final(lambda: self.order(cart, key, method), seconds)
 
     @staticmethod
@@ -169,7 +169,7 @@ class Stack:
         """environment: settings such as CHECKOUT_INVENTORY_REAP_EVERY_MS="50"."""
         self.owns_base = base is None
         self.base = Path(base or tempfile.mkdtemp(prefix="checkout-", dir="/tmp"))
-        # Closed to others' eyes, but the database's user must be able to pass.
+        # Others cannot list it, but the database's user can pass through.
         self.base.chmod(0o711)
         self.state = self.base / "s"
         self.port = free_port()
@@ -244,8 +244,8 @@ class Stack:
             raise AssertionError("faults in the logs:\n" + "\n".join(faults[:20]))
 
     def faults(self):
-        """Log lines that no parser reads; and what a restart would hide: sanitizer reports, failed asserts, deaths not ours, nor
-        nng's (lib/rpc/nng_defects/watchdog.c: its own end is how a service gets out of a hang of nng's)."""
+        """Malformed log lines, and what a restart would hide: sanitizer reports, failed asserts, and
+        deaths that neither we caused nor lib/rpc/nng_defects/watchdog.c (a service ends itself if nng hangs)."""
         lines = [f"{log.name}: {line}" for log in sorted((self.state / "log").glob("*.log*"))
                  for line in log.read_text(errors="replace").splitlines()
                  if any(word in line for word in FAULTS)]
@@ -257,7 +257,7 @@ class Stack:
         return lines + (unexpected if len(unexpected) > self.kills else [])
 
     def leftovers(self):
-        """Processes that name this stack's state folder, other than ourselves."""
+        """Other processes whose command line names this stack's state folder."""
         needle = str(self.state).encode()
         found = {}
         for entry in Path("/proc").iterdir():
@@ -268,14 +268,14 @@ class Stack:
                         found[int(entry.name)] = command.replace(b"\0", b" ").decode()
         return found
 
-    # --- what it says of itself ---
+    # --- logs and programs ---
 
     def status(self):
         lines = self.up("--status").stdout.splitlines()
         return dict(line.split("=", 1) for line in lines)
 
     def program(self, name):
-        """Its path: what ./up runs, which the service's user can run too."""
+        """The path of the program that ./up runs, which the service's user can run too."""
         copy = self.state / "programs" / name
         return str(copy if copy.exists() else self.build / "bin" / name)
 
@@ -290,7 +290,7 @@ class Stack:
         return ""
 
     def configure_webhook(self, url=None):
-        """For the next start: an endpoint with a secret, where ./up looks for them."""
+        """Makes an endpoint with a secret where ./up finds it at the next start."""
         folder = self.state / "webhook"
         folder.mkdir(mode=0o700, exist_ok=True)
         (folder / "secret").write_text("whsec_" + base64.b64encode(b"x" * 32).decode() + "\n")
@@ -299,13 +299,13 @@ class Stack:
             f"# ours\nshop {url or f'http://127.0.0.1:{free_port()}/hook'} {folder}/secret\n")
 
     def kill(self, name):
-        """kill -9, and wait until it was started again."""
+        """Kills it with SIGKILL and waits until it is restarted."""
         old = self.pid(name)
         self.kills += 1
         os.kill(old, signal.SIGKILL)
         wait_until(lambda: self.pid(name) not in (None, old), 60, f"{name} is started again")
 
-    # --- talking to it ---
+    # --- calls ---
 
     def run_ctl(self, *arguments):
         return subprocess.run(
@@ -376,7 +376,7 @@ class Stack:
 # A row of orders.checkouts or orders.orders holds "USER KEY": the key the shopper sent.
 KEY = "split_part(idempotency_key, ' ', 2)"
 
-# --- the sums that must come out, whatever happened ---
+# --- what must hold after any fault: queries that give no row ---
 
 SUMS = {
     "every order has its confirmed reservation, for the same amount": """
@@ -489,4 +489,8 @@ def _on_signal(number, _frame):
 def main():
     atexit.register(_stop_all)
     signal.signal(signal.SIGTERM, _on_signal)
-    unittest.main(verbosity=2)
+    result = unittest.main(verbosity=2, exit=False).result
+    if not result.wasSuccessful():
+        sys.exit(1)
+    # No test ran: CTest shows the file as "Skipped" (SKIP_RETURN_CODE in test/CMakeLists.txt).
+    sys.exit(77 if 0 < len(result.skipped) >= result.testsRun else 0)

@@ -114,7 +114,7 @@ class Secrets(unittest.TestCase):
         stack.environment.clear()
         done = stack.up("--detach")  # a plain restart has it all from the state folder
         self.assertEqual(done.returncode, 0, done.stderr)
-        wait_until(lambda: "event=sending" in stack.log("webhook"), 30, "the webhook runs")
+        wait_until(lambda: "event=sender_started" in stack.log("webhook"), 30, "the webhook runs")
         self.place_an_order_outside(stack)
         secrets = self.secrets_of(stack)
         secrets["the bus's"] = (NATS, {"orchestrator.conf"})

@@ -124,7 +124,7 @@ class Up(unittest.TestCase):
         for name in (*PROCESSES, "webhook"):
             stack.kill(name)
         wait_until(lambda: stack.status()["state"] == "ready", 60, "all are ready again")
-        self.assertIn("event=sending endpoint=shop", stack.log("webhook"))
+        self.assertIn("event=sender_started endpoint=shop", stack.log("webhook"))
         stack.process.send_signal(signal.SIGINT)
         self.assertEqual(stack.process.wait(60), 0)
         self.assertEqual(stack.leftovers(), {})
@@ -202,6 +202,17 @@ class Up(unittest.TestCase):
         self.refused(stack, says="not a whole PostgreSQL cluster.*--reset")
         self.assertEqual(stack.up("--reset").returncode, 0)
         self.assertFalse(stack.state.exists())
+
+    def test_a_cluster_of_a_version_that_is_not_installed_is_refused_and_kept(self):
+        """As after an upgrade of the system that removed the old PostgreSQL: docs/upgrade.md."""
+        stack = self.prepared()
+        version = stack.state / "postgres" / "PG_VERSION"
+        made_by = version.read_text()
+        version.write_text("9\n")
+        self.refused(stack, says=r"was made by PostgreSQL 9, which is not installed; install "
+                     r"postgresql-9, or .*docs/upgrade\.md")
+        version.write_text(made_by)
+        self.assertEqual(stack.up("--detach").returncode, 0)
 
     def test_a_missing_key_is_refused(self):
         stack = self.prepared()

@@ -18,8 +18,8 @@ SECRETS = [b"an old secret of 32 bytes length", b"a new secret of thirty-two byt
 
 
 class Receiver:
-    """Keeps what it received; `behave(id, attempt)` gives the status, or seconds to dawdle, or a
-    function that answers the request by itself, and is one that received it."""
+    """Keeps what it received; `behave(id, attempt)` gives the status, or seconds to wait, or a
+    function that answers the request itself, which counts as received."""
 
     def __init__(self):
         self.port = free_port()

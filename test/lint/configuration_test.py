@@ -1,4 +1,4 @@
-"""docs/configuration.md has each setting of each program, as the program has it."""
+"""docs/configuration.md lists every setting of every program as the program prints it."""
 import subprocess
 import sys
 import unittest
@@ -12,7 +12,7 @@ class Configuration(unittest.TestCase):
         done = subprocess.run([sys.executable, REPO / "docs" / "configuration", "--check"],
                               capture_output=True, text=True, timeout=60)
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""),
-                         "write it anew: CHECKOUT_BUILD=build-dev docs/configuration")
+                         "regenerate it: CHECKOUT_BUILD=build-dev docs/configuration")
 
 
 if __name__ == "__main__":

@@ -1,23 +1,19 @@
-"""No circle of includes, between files and between folders: what is below can be read, and
-tested, without what is above it."""
+"""No include circle between files or between folders: each layer can be read and tested without
+those above it."""
 import collections
 import os
 import re
-import subprocess
 import unittest
-from pathlib import Path
 
-REPO = Path(__file__).resolve().parents[2]
-NOT_OURS = ("test/", "bench/", "docs/", "build")
+from tree import REPO, c_files
+
+NOT_OURS = ("test/", "bench/", "docs/")
 INCLUDE = re.compile(r'^#include "([^"]+)"', re.MULTILINE)
 
 
 def sources():
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.c", "*.h"],
-                            cwd=REPO, capture_output=True, text=True)
-    names = listed.stdout.split() or [str(path.relative_to(REPO)) for path in REPO.rglob("*.[ch]")]
-    return {name: (REPO / name).read_text(encoding="utf-8") for name in names
-            if not name.startswith(NOT_OURS) and (REPO / name).exists()}
+    return {name: (REPO / name).read_text(encoding="utf-8") for name in c_files()
+            if not name.startswith(NOT_OURS)}
 
 
 def includes(texts):

@@ -1,27 +1,16 @@
 """Every link of our documents to a file of this tree, or to a heading in one, leads somewhere."""
 import re
-import subprocess
 import unittest
-from pathlib import Path
 
-REPO = Path(__file__).resolve().parents[2]
+from tree import REPO, files
+
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 # A file named in the sources' comments.
 NAMED = re.compile(r"\bdocs/[\w./-]+\.md\b")
 
 
 def pages():
-    return [REPO / name for name in tracked() if name.endswith(".md")]
-
-
-def tracked():
-    """What git has; all files where there is no git, as in a copy of this tree."""
-    done = subprocess.run(["git", "-C", REPO, "ls-files"], capture_output=True, text=True)
-    if done.returncode == 0:
-        return [name for name in done.stdout.splitlines() if (REPO / name).exists()]
-    left_out = re.compile(r"(^|/)(build[^/]*|node_modules|\.git)/")
-    names = (str(path.relative_to(REPO)) for path in REPO.rglob("*") if path.is_file())
-    return [name for name in names if not left_out.search(name)]
+    return [REPO / name for name in files() if name.endswith(".md")]
 
 
 def prose(page):
@@ -54,7 +43,7 @@ class Links(unittest.TestCase):
         self.assertGreater(seen, 50, "the links are found")
 
     def test_every_document_that_a_source_names_is_there(self):
-        for name in tracked():
+        for name in files():
             if not name.endswith((".c", ".h", ".py", ".sh", ".proto", ".sql", ".txt", ".yaml")):
                 continue
             for path in NAMED.findall((REPO / name).read_text(encoding="utf-8", errors="replace")):

@@ -1,7 +1,7 @@
 """Every statement whose rows are read says what they look like (db.h: `rows`).
 
-lib/db hands over only rows of that shape, so nothing that somebody did to the database is
-met by code that does not expect it.  A statement without a shape would be an open door.
+lib/db checks each row against the shape before it hands it over, so code never reads a row that
+somebody changed by hand into something it does not expect.
 """
 import re
 import unittest

@@ -103,12 +103,13 @@ struct err follow_start(const struct follow_config *config, struct follow **out)
     follow->key = key_share(config->key);
     pthread_mutex_init(&follow->lock, NULL);
     follow->used = follow->last = state_of(config->path);
-    struct err e = file_watch_start(&(struct file_watch_config){.name = "follow",
-                                                        .paths = {config->path},
-                                                        .settle_ms = config->settle_ms,
-                                                        .look = look,
-                                                        .arg = follow},
-                                &follow->notice);
+    struct err e =
+        file_watch_start(&(struct file_watch_config){.name = "follow",
+                                                     .paths = {config->path},
+                                                     .settle_ms = config->settle_ms,
+                                                     .look = look,
+                                                     .arg = follow},
+                         &follow->notice);
     if (failed(e))
         free_follow(follow);
     else

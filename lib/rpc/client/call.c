@@ -33,9 +33,9 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/contract/ids.h"
 #include "base/cork.h"
 #include "base/failpoint.h"
-#include "base/contract/ids.h"
 #include "rpc/common/timer.h"
 
 enum {

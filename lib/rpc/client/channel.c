@@ -16,8 +16,8 @@ enum {
 /* ---------------------------------------------------------- keys and certificates */
 
 /* The service as the list has it, and a new session with it. */
-static struct err callee_new(const struct channel *channel, const struct principals *services,
-                             struct callee **out)
+static struct err callee_new(const struct channel *channel,
+                             const struct principals *services, struct callee **out)
 {
     const struct principal *peer =
         principals_find(services, channel->service, strlen(channel->service));
@@ -44,7 +44,8 @@ void callee_release(struct callee *callee)
     free(callee);
 }
 
-struct err channel_set_services(struct channel *channel, const struct principals *services)
+struct err channel_set_services(struct channel *channel,
+                                const struct principals *services)
 {
     struct callee *callee = NULL;
     struct err e = callee_new(channel, services, &callee);

@@ -25,10 +25,11 @@
 struct channel;
 
 struct channel_config {
-    const char *service;          /* the callee's name in known_services */
-    const char *addresses;        /* nng URLs separated by commas, 1 to 16 */
-    const struct key *key;        /* ours; borrowed until channel_open returns */
-    const struct principals *services; /* known_services, read with it; it takes a share */
+    const char *service;   /* the callee's name in known_services */
+    const char *addresses; /* nng URLs separated by commas, 1 to 16 */
+    const struct key *key; /* ours; borrowed until channel_open returns */
+    const struct principals
+        *services;        /* known_services, read with it; it takes a share */
     size_t in_flight_max; /* calls at once, at most 65536; past it RESOURCE_EXHAUSTED */
     struct tls_files tls; /* for addresses of tls+tcp:// */
     struct metrics *metrics; /* where rpc_client_* go; borrowed, or NULL */
@@ -62,7 +63,8 @@ struct err channel_open(const struct channel_config *config, struct channel **ou
 /* From the next attempt on, the callee's key is this list's, and our own is the one the list
  * was read with, of the same name.  Takes a share.  INVALID_ARGUMENT when the service is not
  * in it: the earlier list stays. */
-struct err channel_set_services(struct channel *channel, const struct principals *services)
+struct err channel_set_services(struct channel *channel,
+                                const struct principals *services)
     __attribute__((warn_unused_result));
 
 /* Certificates for later connections to addresses of tls+tcp://; present connections stay.

@@ -446,8 +446,8 @@ void call_serve(struct rpc_call *call, struct reply_slot *slot, uint8_t *frame,
                         opened ? call->opened.caller->name : "-");
         return;
     }
-    enum seal_refusal refusal = replay_cache_admit(call->server->replay_cache, &call->opened,
-                                             call->request->sent_at_ms, now_ms);
+    enum seal_refusal refusal = replay_cache_admit(
+        call->server->replay_cache, &call->opened, call->request->sent_at_ms, now_ms);
     if (refusal != 0) {
         reject_unsealed(call, refusal, call->opened.caller->name);
         return;

@@ -295,7 +295,7 @@ static bool add_pending(struct rpc_call *call, nng_msg *frame)
     if (!connection->gone) {
         if (frame != NULL)
             kept = rpc_batch_add(&connection->pending, call->wire_id, nng_msg_body(frame),
-                              nng_msg_len(frame));
+                                 nng_msg_len(frame));
         want_flush(server, connection);
     } else if (connection->calls == 0) {
         connection_free(connection);
@@ -452,8 +452,8 @@ static void on_received(struct reply_slot *slot, nng_msg *message)
     slot->message = message;
     slot->pipe = nng_msg_get_pipe(message);
     slot->bundled = rpc_batch_valid(body, size, RPC_BATCH_FRAMES_MAX);
-    slot->unread =
-        slot->bundled ? rpc_batch_read(body, size) : (struct rpc_batch_reader){body, size};
+    slot->unread = slot->bundled ? rpc_batch_read(body, size)
+                                 : (struct rpc_batch_reader){body, size};
     slot->readers = 0;
     if (slot->bundled && slot->unread.left == 0) {
         slot->readers = 1;

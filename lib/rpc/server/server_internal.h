@@ -42,9 +42,9 @@ struct reply_slot {
     nng_pipe pipe;
     nng_msg *message; /* what came, until all of it was read */
     bool bundled;
-    struct rpc_batch_reader unread;   /* of the message; under the lock */
-    size_t readers;                /* frames taken and not yet read; under the lock */
-    TAILQ_ENTRY(reply_slot) entry; /* in server->arrived or connection->slots */
+    struct rpc_batch_reader unread; /* of the message; under the lock */
+    size_t readers;                 /* frames taken and not yet read; under the lock */
+    TAILQ_ENTRY(reply_slot) entry;  /* in server->arrived or connection->slots */
 };
 
 TAILQ_HEAD(reply_slots, reply_slot);
@@ -60,7 +60,7 @@ struct connection {
     size_t calls;     /* being served */
     size_t slot_count;
     struct reply_slots slots; /* HELD, their message is read */
-    struct rpc_batch pending;    /* replies that are ready */
+    struct rpc_batch pending; /* replies that are ready */
     TAILQ_ENTRY(connection) entry;
 };
 

@@ -1,4 +1,4 @@
-/* Tests of webhook/pending.c and resend.c: what is on the disk is there in full, or as before. */
+/* Tests of webhook/pending.c: each file on disk is complete, or as it was before. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,7 +15,6 @@
 
 #include "base/json.h"
 #include "webhook/pending.h"
-#include "webhook/resend.h"
 
 static char folder[64];
 static struct pending *one, *two;
@@ -58,14 +57,14 @@ static void add(struct pending *pending, int64_t position, const char *order)
     char id[64];
 
     snprintf(id, sizeof id, "%s.1", order);
-    const struct letter letter = {.position = position,
-                                  .id = id,
-                                  .order_id = (char *)order,
-                                  .json = "{\"id\":\"\\u00e4\"}",
-                                  .created_at_ms = 7,
-                                  .attempts = 2,
-                                  .next_ms = 9};
-    assert_fine(pending_add(pending, &letter));
+    const struct delivery delivery = {.position = position,
+                                      .id = id,
+                                      .order_id = (char *)order,
+                                      .json = "{\"id\":\"\\u00e4\"}",
+                                      .created_at_ms = 7,
+                                      .attempts = 2,
+                                      .next_ms = 9};
+    assert_fine(pending_add(pending, &delivery));
 }
 
 static void the_next_process_finds_what_was_saved_and_nothing_else(void **state)
@@ -80,9 +79,9 @@ static void the_next_process_finds_what_was_saved_and_nothing_else(void **state)
     assert_fine(pending_open(two, folder, "shop"));
     assert_int_equal(two->count, 2);
     assert_true(pending_has(two, 3) && pending_has(two, 4) && !pending_has(two, 5));
-    assert_string_equal(two->letters[0].json, "{\"id\":\"\\u00e4\"}");
-    assert_int_equal(two->letters[0].attempts, 2);
-    assert_int_equal(two->letters[0].next_ms, 9);
+    assert_string_equal(two->items[0].json, "{\"id\":\"\\u00e4\"}");
+    assert_int_equal(two->items[0].attempts, 2);
+    assert_int_equal(two->items[0].next_ms, 9);
 }
 
 static void a_file_that_was_spoilt_is_refused_not_forgotten(void **state)
@@ -107,7 +106,7 @@ static void it_is_bounded_and_told_by_order(void **state)
         snprintf(order, sizeof order, "o%d", i);
         add(one, i, order);
     }
-    assert_int_equal(pending_add(one, &one->letters[0]).code, ERR_RESOURCE_EXHAUSTED);
+    assert_int_equal(pending_add(one, &one->items[0]).code, ERR_RESOURCE_EXHAUSTED);
     assert_true(pending_has_order(one, "o5", 6));
     assert_false(pending_has_order(one, "o5", 5));
 }
@@ -120,8 +119,8 @@ static void the_dead_are_a_line_each(void **state)
     (void)state;
     assert_fine(pending_open(one, folder, "shop"));
     add(one, 3, "a");
-    assert_fine(pending_bury(one, 0, "answered 500"));
-    assert_fine(pending_bury(one, 0, "answered 500")); /* it died in between */
+    assert_fine(pending_dead_letter(one, 0, "answered 500"));
+    assert_fine(pending_dead_letter(one, 0, "answered 500")); /* it died in between */
     snprintf(path, sizeof path, "%s/shop.dead", folder);
     FILE *file = fopen(path, "r");
     while (fgets(line, sizeof line, file) != NULL) {
@@ -181,16 +180,16 @@ static void limit_files(rlim_t size)
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
 }
 
-static void a_disk_that_fills_while_burying_leaves_no_half_letter(void **state)
+static void a_disk_that_fills_leaves_no_half_dead_letter(void **state)
 {
     (void)state;
     assert_fine(pending_open(one, folder, "shop"));
     add(one, 3, "a");
-    assert_fine(pending_bury(one, 0, "answered 500"));
+    assert_fine(pending_dead_letter(one, 0, "answered 500"));
     const off_t whole = size_of("shop.dead");
     signal(SIGXFSZ, SIG_IGN);
     limit_files((rlim_t)whole + 20);
-    struct err e = pending_bury(one, 0, "answered 500");
+    struct err e = pending_dead_letter(one, 0, "answered 500");
     limit_files(RLIM_INFINITY);
     signal(SIGXFSZ, SIG_DFL);
     assert_int_equal(e.code, ERR_UNAVAILABLE);
@@ -198,18 +197,18 @@ static void a_disk_that_fills_while_burying_leaves_no_half_letter(void **state)
     assert_int_equal(size_of("shop.dead"), whole);
 }
 
-static void half_a_letter_that_a_crash_left_spoils_no_other(void **state)
+static void half_a_dead_letter_that_a_crash_left_spoils_no_other(void **state)
 {
     (void)state;
     write_file("shop.dead", "{\"position\":3,\"id\":\"a.1\",\"ord");
     assert_fine(pending_open(one, folder, "shop"));
     add(one, 3, "a");
-    assert_fine(pending_bury(one, 0, "answered 500"));
+    assert_fine(pending_dead_letter(one, 0, "answered 500"));
     pending_remove(one, 0);
     write_file("shop.resend", "a.1\n");
-    assert_fine(resend_asked(one));
+    assert_fine(pending_resend(one));
     assert_int_equal(one->count, 1);
-    assert_string_equal(one->letters[0].id, "a.1");
+    assert_string_equal(one->items[0].id, "a.1");
 }
 
 static void whatever_was_saved_is_read(void **state)
@@ -223,9 +222,9 @@ static void whatever_was_saved_is_read(void **state)
     event[EVENT] = '\0';
     assert_fine(pending_open(one, folder, "shop"));
     for (int i = 0; i < COUNT; i++) {
-        const struct letter letter = {
+        const struct delivery delivery = {
             .position = i, .id = (char *)"a.1", .order_id = (char *)"a", .json = event};
-        assert_fine(pending_add(one, &letter));
+        assert_fine(pending_add(one, &delivery));
     }
     free(event);
     assert_fine(pending_save(one));
@@ -234,14 +233,14 @@ static void whatever_was_saved_is_read(void **state)
 }
 
 /* Three dead letters, a, b and c, and something else. */
-static void bury_three(void)
+static void three_dead_letters(void)
 {
     static const char *const ORDERS[] = {"a", "b", "c"};
 
     assert_fine(pending_open(one, folder, "shop"));
     for (int i = 0; i < 3; i++) {
         add(one, i + 1, ORDERS[i]);
-        assert_fine(pending_bury(one, 0, "answered 500"));
+        assert_fine(pending_dead_letter(one, 0, "answered 500"));
         pending_remove(one, 0);
     }
     char path[128];
@@ -254,17 +253,17 @@ static void bury_three(void)
 static void a_dead_letter_that_is_asked_for_is_pending_as_if_it_were_new(void **state)
 {
     (void)state;
-    bury_three();
-    assert_fine(resend_asked(one)); /* nobody asks */
+    three_dead_letters();
+    assert_fine(pending_resend(one)); /* nobody asks */
     assert_int_equal(one->count, 0);
     write_file("shop.resend", "b.1\nd.1\n");
-    assert_fine(resend_asked(one));
+    assert_fine(pending_resend(one));
     assert_int_equal(one->count, 1);
-    assert_string_equal(one->letters[0].id, "b.1");
-    assert_string_equal(one->letters[0].json, "{\"id\":\"\\u00e4\"}");
-    assert_int_equal(one->letters[0].attempts, 0);
-    assert_int_equal(one->letters[0].next_ms, 0);
-    assert_true(one->letters[0].created_at_ms > 7);
+    assert_string_equal(one->items[0].id, "b.1");
+    assert_string_equal(one->items[0].json, "{\"id\":\"\\u00e4\"}");
+    assert_int_equal(one->items[0].attempts, 0);
+    assert_int_equal(one->items[0].next_ms, 0);
+    assert_true(one->items[0].created_at_ms > 7);
     assert_int_equal(lines_of("shop.dead"), 3);
     assert_int_equal(lines_of("shop.resend"), -1);
     assert_fine(pending_open(two, folder, "shop")); /* it is on the disk */
@@ -274,12 +273,12 @@ static void a_dead_letter_that_is_asked_for_is_pending_as_if_it_were_new(void **
 static void who_dies_while_resending_neither_loses_nor_doubles_one(void **state)
 {
     (void)state;
-    bury_three();
+    three_dead_letters();
     add(one, 2, "b"); /* saved; it died before b had left the list */
     assert_fine(pending_save(one));
     write_file("shop.resend", "*\n");
     assert_fine(pending_open(two, folder, "shop"));
-    assert_fine(resend_asked(two));
+    assert_fine(pending_resend(two));
     assert_int_equal(two->count, 3);
     assert_int_equal(lines_of("shop.dead"), 1);
     assert_int_equal(lines_of("shop.resend"), -1);
@@ -290,18 +289,18 @@ static void what_finds_no_room_stays_dead_and_asked_for(void **state)
     char order[16];
 
     (void)state;
-    bury_three();
+    three_dead_letters();
     for (int i = 0; i < PENDING_MAX - 2; i++) {
         snprintf(order, sizeof order, "o%d", i);
         add(one, 10 + i, order);
     }
     write_file("shop.resend", "*\n");
-    assert_fine(resend_asked(one));
+    assert_fine(pending_resend(one));
     assert_int_equal(one->count, PENDING_MAX);
     assert_int_equal(lines_of("shop.dead"), 2);
     assert_int_equal(lines_of("shop.resend"), 1);
     pending_remove(one, 0);
-    assert_fine(resend_asked(one));
+    assert_fine(pending_resend(one));
     assert_int_equal(lines_of("shop.dead"), 1);
     assert_int_equal(lines_of("shop.resend"), -1);
 }
@@ -314,8 +313,8 @@ int main(void)
         TEST(a_file_that_was_spoilt_is_refused_not_forgotten),
         TEST(it_is_bounded_and_told_by_order),
         TEST(the_dead_are_a_line_each),
-        TEST(a_disk_that_fills_while_burying_leaves_no_half_letter),
-        TEST(half_a_letter_that_a_crash_left_spoils_no_other),
+        TEST(a_disk_that_fills_leaves_no_half_dead_letter),
+        TEST(half_a_dead_letter_that_a_crash_left_spoils_no_other),
         TEST(whatever_was_saved_is_read),
         TEST(a_dead_letter_that_is_asked_for_is_pending_as_if_it_were_new),
         TEST(who_dies_while_resending_neither_loses_nor_doubles_one),

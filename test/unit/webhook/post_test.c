@@ -1,4 +1,4 @@
-/* Tests of webhook/sign.c, with the published vector of standardwebhooks.com. */
+/* Tests of webhook/post.c: the signature, with the published vector of standardwebhooks.com. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +8,7 @@
 #include <sodium.h>
 #include <string.h>
 
-#include "webhook/sign.h"
+#include "webhook/post.h"
 
 static const char ID[] = "msg_p5jXN8AQM9LWM0D4loKWxJek",
                   BODY[] = "{\"test\": 2432232314}";
