@@ -48,7 +48,7 @@ void stock_expire(struct db_op *op, const char *id);
 /*
  * One round of giving back the stock of reservations that ran out: finds up to 256 and
  * expires them through the writer.  `db` is a struct db.  A worker's task
- * (base/worker.h): it blocks, at most 20 seconds, and returns 0, or how long to pause
+ * (base/program/worker.h): it blocks, at most 20 seconds, and returns 0, or how long to pause
  * when nothing had expired.  So a reservation is given back late by no more than its own
  * age, and by ten seconds at most.  Any number of replicas may do so at once, since
  * expiring is conditional on the state.

@@ -6,7 +6,7 @@
  *
  * A service gets the shortest exchange of its protocol: an empty bundle, which it returns
  * at once (proto/README.md, section 3).  All use one connection, as each new one makes
- * lib/rpc/nng_defects/watch.c look closer.  PostgreSQL gets an SSLRequest, which a new
+ * lib/rpc/nng_defects/watchdog.c look closer.  PostgreSQL gets an SSLRequest, which a new
  * backend answers with one byte
  * (https://www.postgresql.org/docs/15/protocol-message-formats.html); that connection is
  * then closed.  Neither is logged.

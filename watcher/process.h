@@ -45,7 +45,7 @@ bool process_hangs(struct process *process, int64_t now_ms, bool ending);
 bool process_in_doubt(const struct process *process);
 
 /* Waits briefly for an outstanding answer: closing before it can make nng 1.5.2 deaf
- * (lib/rpc/nng_defects/watch.h). */
+ * (lib/rpc/nng_defects/nng_defects.h). */
 void process_leave(struct process *process);
 
 /* Ends the suspicion. */

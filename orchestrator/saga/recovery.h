@@ -12,5 +12,5 @@
 #include <stdint.h>
 
 /* One round, until nothing is left to take over; `sagas` is a struct sagas.  For a worker:
- * returns 0, or how long to rest when nothing runs here (base/worker.h). */
+ * returns 0, or how long to rest when nothing runs here (base/program/worker.h). */
 int64_t recovery_run(void *sagas);

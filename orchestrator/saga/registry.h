@@ -121,7 +121,7 @@ enum saga_join sagas_join(struct sagas *sagas, const char *key, const char *user
                           const uint8_t *fingerprint, struct waiter *waiter,
                           struct err *refusal) __attribute__((warn_unused_result));
 
-/* Answers the waiters whose time is up; returns 0, or how long to rest (base/worker.h).
+/* Answers the waiters whose time is up; returns 0, or how long to rest (base/program/worker.h).
  * `sagas` is a struct sagas. */
 int64_t sagas_expire_waiters(void *sagas);
 

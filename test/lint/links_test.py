@@ -8,6 +8,11 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 # A file named in the sources' comments.
 NAMED = re.compile(r"\bdocs/[\w./-]+\.md\b")
 
+# A source file named in a document or a comment, with or without folders before it.
+SOURCE = re.compile(r"(?<![\w./*<-])((?:[\w-]+/)*[a-z]\w*\.[ch])\b(?![\w/(.])")
+# Of other projects, and of the programs of those who use ours.
+OTHERS = {"tls_common.c", "arrayfuncs.c", "program.c", "picohttpparser.c", "test.c"}
+
 
 def pages():
     return [REPO / name for name in files() if name.endswith(".md")]
@@ -48,6 +53,22 @@ class Links(unittest.TestCase):
                 continue
             for path in NAMED.findall((REPO / name).read_text(encoding="utf-8", errors="replace")):
                 self.assertTrue((REPO / path).exists(), f"{name}: {path}")
+
+    def test_every_source_that_a_text_names_is_there(self):
+        sources = [name for name in files() if name.endswith((".c", ".h"))]
+        known = {name[at:] for name in sources
+                 for at in [0, *(m.end() for m in re.finditer("/", name))]}
+        seen = 0
+        for name in files():
+            if not name.endswith((".md", ".c", ".h")) or name == "CHANGELOG.md":
+                continue
+            text = (REPO / name).read_text(encoding="utf-8", errors="replace")
+            text = re.sub(r"^#include .*$", "", text, flags=re.MULTILINE)
+            for source in SOURCE.findall(text):
+                if not source.endswith(".pb-c.h") and source not in OTHERS:
+                    self.assertTrue(source in known, f"{name}: there is no {source}")
+                    seen += 1
+        self.assertGreater(seen, 300, "the names are found")
 
     def test_every_decision_is_in_the_index(self):
         folder = REPO / "docs" / "adr"

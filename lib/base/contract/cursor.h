@@ -5,7 +5,7 @@
  * its owner and its filter, so a cursor that was forged or comes from another user,
  * filter or list is rejected.  The text is not secret.
  *
- * The key must be the same in all replicas and after a restart (rpc/keys.h, key_derive).
+ * The key must be the same in all replicas and after a restart (rpc/auth/keys.h, key_derive).
  * After the key changed, earlier cursors are rejected and clients restart the list.
  */
 #pragma once

@@ -5,7 +5,7 @@
  *          ^                                                          |
  *          +------- logged; what was read before stays in use <--wrong+
  *
- * base/notice.h watches the files on a thread of its own.  A file may be half written
+ * base/program/file.h watches the files on a thread of its own.  A file may be half written
  * when it is seen to change, and three files cannot be replaced at once: so a change
  * counts only when two looks in a row find the same.  ..._now reads at once, changed or
  * not.

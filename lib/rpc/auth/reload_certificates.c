@@ -175,7 +175,7 @@ static struct err take(struct certificates *c, const struct tls_pem *pem,
     return ERR_NONE;
 }
 
-/* Called by notice.h; true when the files must be looked at once more. */
+/* Called by base/program/file.h; true when the files must be looked at once more. */
 static bool look(void *arg, bool asked)
 {
     struct certificates *c = arg;

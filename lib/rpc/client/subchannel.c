@@ -160,7 +160,7 @@ void subchannel_keep_dialling(struct subchannel *s)
         log_warn("dial_failed", "url=%s", s->url);
 }
 
-/* A dialer takes another configuration while it dials, as a listener does (watch.c).  A
+/* A dialer takes another configuration while it dials, as a listener does (nng_defects/watchdog.c).  A
  * closed one does not; the next dialer is made with it. */
 void subchannel_set_tls(struct subchannel *s, nng_tls_config *config)
 {

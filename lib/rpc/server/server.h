@@ -87,7 +87,7 @@ int64_t rpc_call_deadline(const struct rpc_call *call); /* clock_monotonic_ms */
 const char *rpc_call_id(const struct rpc_call *call);
 const char *rpc_call_caller(const struct rpc_call *call);
 
-/* Our place in the call's trace (base/trace.h), for the calls we make to serve it. */
+/* Our place in the call's trace (base/contract/trace.h), for the calls we make to serve it. */
 void rpc_call_trace(const struct rpc_call *call, struct trace *out);
 
 /* The caller's metadata of that key; NULL when there is none. */

@@ -315,7 +315,7 @@ static void signatures_cut_short_or_of_zeros_are_refused(void **state)
     }
 }
 
-/* libsodium reads any byte past 0x7f as '_' (base/base64.h). */
+/* libsodium reads any byte past 0x7f as '_' (base/text.h). */
 static void no_other_byte_stands_for_a_letter(void **state)
 {
     char token[4200];

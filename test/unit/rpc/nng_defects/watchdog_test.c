@@ -1,4 +1,4 @@
-/* watch_test.c - a server's address stays open to newcomers, whatever they do to it. */
+/* watchdog_test.c - a server's address stays open to newcomers, whatever they do to it. */
 #include "unit/rpc/fixture.h"
 
 #include <sys/wait.h>

@@ -1,5 +1,5 @@
 /*
- * standard_test.c - what every server has beside its own service: reflection from which a
+ * builtin_test.c - what every server has beside its own service: reflection from which a
  * stranger could call it, counts that are true, and cancellation of what nobody waits
  * for.
  */
