@@ -237,6 +237,14 @@ static void without_a_server_a_second_attempt_did_nothing_either(void **state)
     world_end(&s.w);
 }
 
+static size_t parked(struct shop *shop)
+{
+    pthread_mutex_lock(&shop->lock);
+    size_t count = shop->parked_count;
+    pthread_mutex_unlock(&shop->lock);
+    return count;
+}
+
 static void without_an_answer_in_time_the_effect_is_unknown(void **state)
 {
     struct scene s;
@@ -247,10 +255,14 @@ static void without_an_answer_in_time_the_effect_is_unknown(void **state)
     struct rpc_server *server = serve_shop(&s.w, &s.shop, url, 4);
     struct channel *channel = open_channel(&s.w, url, 4);
     assert_ok(ask_error(channel, "now", 10000));
-    struct err e = ask_error(channel, "park", 100);
-    assert_int_equal(e.code, ERR_DEADLINE_EXCEEDED);
-    assert_int_equal(e.effect, EFFECT_UNKNOWN);
-    shop_answer_parked(&s.shop, 1); /* too late for anybody */
+    /* On a loaded machine a request may arrive too late to be run at all. */
+    for (int64_t ms = 100; parked(&s.shop) == 0; ms *= 2) {
+        struct err e = ask_error(channel, "park", ms);
+        assert_int_equal(e.code, ERR_DEADLINE_EXCEEDED);
+        assert_int_equal(e.effect, EFFECT_UNKNOWN);
+        assert_true(ms < 60000);
+    }
+    shop_answer_parked(&s.shop, parked(&s.shop)); /* too late for the caller */
     assert_ok(ask_error(channel, "now", 10000));
     channel_close(channel);
     rpc_server_stop(server, 1000);
