@@ -138,7 +138,7 @@ class EventsWebhookAnswers(WebhookTest):
             stdout=subprocess.PIPE)
         self.addCleanup(lambda: (stand_in.kill(), stand_in.wait(30), stand_in.stdout.close()))
         self.assertEqual(stand_in.stdout.readline(), "ready\n")
-        self.assertIn(f"process {stand_in.pid}, reads", self.ctl("reload"))
+        self.assertIn(f"process {stand_in.pid}, reloads", self.ctl("reload"))
         self.assertEqual(stand_in.stdout.readline(), "told\n")
         stand_in.kill()
         stand_in.wait(30)
