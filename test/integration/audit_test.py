@@ -400,7 +400,7 @@ class Audit(StackTest):
     def test_stock_that_does_not_add_up_is_named(self):
         (name,), = self.stack.sql(
             "SELECT conname FROM pg_constraint WHERE conrelid = 'inventory.stock'::regclass "
-            "AND pg_get_constraintdef(oid) LIKE '%received%'")
+            "AND contype = 'c' AND pg_get_constraintdef(oid) LIKE '%received%'")
         with self.done_and_undone(
                 f"ALTER TABLE inventory.stock DROP CONSTRAINT {name};"
                 "UPDATE inventory.stock SET available = available + 1 WHERE sku = 'pot'",
