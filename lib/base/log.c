@@ -393,7 +393,8 @@ static const char *convert(const char *at, struct arguments *arguments,
     switch (*at) {
     case 's':
         text = va_arg(arguments->list, const char *);
-        add(value, text, text == NULL ? 0 : strnlen(text, most));
+        if (text != NULL)
+            add(value, text, strnlen(text, most));
         break;
     case 'd':
         add_signed(value, take_integer(arguments, size, true));

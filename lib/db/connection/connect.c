@@ -219,6 +219,13 @@ static struct err silent(const struct host *host, const char *address)
                     name, address);
 }
 
+/* While it connects: libpq would write what the server says to stderr, which is our log. */
+static void ignore_notice(void *arg, const PGresult *notice)
+{
+    (void)arg;
+    (void)notice;
+}
+
 static struct err connect_address(struct conn *conn, const PQconninfoOption *options,
                                   const struct host *host, const char *address,
                                   int64_t deadline_ms)
@@ -226,6 +233,8 @@ static struct err connect_address(struct conn *conn, const PQconninfoOption *opt
     conn->pg = start(conn, options, host, address);
     if (conn->pg == NULL)
         return err_memory();
+    if (conn->of != SETTINGS_MIGRATOR) /* whose notices go to the terminal */
+        PQsetNoticeReceiver(conn->pg, ignore_notice, NULL);
     int finished = finish_within(conn, deadline_ms);
     if (finished == 1)
         return ERR_NONE;

@@ -13,6 +13,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "db/connection/connect.h"
 #include "db/connection/setup.h"
@@ -109,6 +110,7 @@ static int silent_server(void)
                                   .sin_port = htons((uint16_t)atoi(port()))};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
     inet_pton(AF_INET, SILENT, &address.sin_addr);
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
     assert_int_equal(listen(fd, 64), 0);
@@ -168,6 +170,50 @@ static struct err read_within(struct db *db, int64_t ms)
 static struct conn connection_to(const char *url)
 {
     return (struct conn){.url = url, .name = "connect_test", .of = SETTINGS_WRITER};
+}
+
+/* ---- notices ------------------------------------------------------------------------- */
+
+/* Lets one client in, says that the server is going away, and closes. */
+static void *go_away(void *listener)
+{
+    static const char SAID[] = "R\0\0\0\010\0\0\0\0"
+                               "N\0\0\0\046SFATAL\0VFATAL\0C57P01\0Mgoing away\0";
+    char startup[1024];
+    int fd = accept(*(int *)listener, NULL, NULL);
+
+    assert_true(read(fd, startup, sizeof startup) > 0);
+    assert_int_equal(write(fd, SAID, sizeof SAID), sizeof SAID); /* the last NUL, too */
+    close(fd);
+    return NULL;
+}
+
+static void what_a_server_says_while_we_connect_is_no_line_of_the_log(void **state)
+{
+    char url[512], shown[256] = "";
+    int listener = silent_server(), real = dup(STDERR_FILENO);
+    FILE *file = tmpfile();
+    pthread_t thread;
+
+    (void)state;
+    assert_non_null(file);
+    snprintf(url, sizeof url, "host=" SILENT " port=%s sslmode=disable gssencmode=disable",
+             port());
+    struct conn conn = connection_to(url);
+    assert_int_equal(pthread_create(&thread, NULL, go_away, &listener), 0);
+    dup2(fileno(file), STDERR_FILENO);
+    struct err e = conn_open(&conn, in_ms(IN_TIME_MS));
+    dup2(real, STDERR_FILENO);
+    pthread_join(thread, NULL);
+    assert_int_equal(e.code, ERR_UNAVAILABLE);
+    conn_end(&conn);
+    rewind(file);
+    size_t size = fread(shown, 1, sizeof shown - 1, file);
+    assert_string_equal(shown, "");
+    assert_int_equal(size, 0);
+    fclose(file);
+    close(real);
+    close(listener);
 }
 
 /* ---- addresses ------------------------------------------------------------------------ */
@@ -393,6 +439,7 @@ static void a_refusal_has_detail_and_hint_on_one_line(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_a_server_says_while_we_connect_is_no_line_of_the_log),
         cmocka_unit_test(a_silent_first_address_leaves_time_for_the_next),
         cmocka_unit_test(so_does_a_silent_first_host),
         cmocka_unit_test(what_is_silent_is_named),
