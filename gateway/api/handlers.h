@@ -1,4 +1,4 @@
-/* handlers.h - the handlers of the API's routes (admission.h), one file for each noun. */
+/* handlers.h - the handlers of the API; routes.c names them.  One file for each noun. */
 #pragma once
 
 #include "gateway/http/request.h"

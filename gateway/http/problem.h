@@ -4,7 +4,7 @@
  *     {"type","title","status","code","retryable","detail", and depending on the code:
  *      out_of_stock, unknown_sku   "skus": [..]
  *      cart_already_ordered        "order_id", if the order exists already
- *      cart_changed                "cart", written by carts.c
+ *      cart_changed                "cart", written by api/carts.c
  *      payment_declined            "decline_code","advice" (payment.v1.Payment/Charge)
  *      a refused checkout's        "money": none, refunded or refund_pending}
  *

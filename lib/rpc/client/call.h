@@ -2,6 +2,17 @@
  * call.h - a channel and its calls; private to channel.c and call.c.
  *
  * channel.c opens and closes the channel, call.c has channel_call and channel_cancel.
+ *
+ *      channel_call: check, copy, take a place   RESOURCE_EXHAUSTED past in_flight_max
+ *      attempt: pick an address                  the least outstanding (balancer.c)
+ *        v      seal the request anew            so no frame is ever sent twice
+ *      QUEUED -> SENDING -> SENT                 one cork is one batch (subchannel.c)
+ *        |                                       any message may bring the answer
+ *        +-- not sent, lost, late, or the server asks for it: pause, attempt again
+ *        v                                       while there is time
+ *      finish: give memory and address back, then call `done`, which must not wait
+ *
+ * All of it runs on nng threads or the caller's.
  */
 #pragma once
 

@@ -18,7 +18,7 @@
  *     (findings/nng_listener_certificate_one_late.sh): watch_set_tls makes that one.
  *
  * Elsewhere: the last replies of a server that closes are lost when the caller has not
- * read them yet (1.5.2): server.c waits.  A dialer gives up when the other side dies in a
+ * read them yet (1.5.2): server/server.c waits.  A dialer gives up when the other side dies in a
  * handshake (1.5.2): the client's connections dial again.
  */
 #pragma once

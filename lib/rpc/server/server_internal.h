@@ -6,6 +6,27 @@
  *      call.c          one frame: opened, admitted, handled, replied to
  *      builtin.c       rpc.v1's services: Health, Reflection, Metrics, Calls
  *
+ *      a message comes               connection.c  slot_on_aio, on_received: HELD
+ *        |  one request, or a batch
+ *        v
+ *      a frame and a free call       connection.c  serve_arrived, next_frame
+ *        v
+ *      call_serve: open the seal     no key opens it -> rejected, unsealed
+ *        |   replay cache            old, repeated, before our start -> the same
+ *        |   deadline                late -> DEADLINE_EXCEEDED
+ *        |   method allowed          principals -> PERMISSION_DENIED
+ *        |   rate limiter            too many -> RESOURCE_EXHAUSTED
+ *        v
+ *      handler (protobuf-c)          returns at once; replies later, from any thread
+ *        v
+ *      reply or rpc_call_fail        call.c  send_response: seal
+ *        v
+ *      call_end                      connection.c  add_pending, or its message's slot
+ *        v
+ *      flush: all pending replies    connection.c  HELD -> SENDING -> RECEIVING
+ *
+ * Every arrow runs on an nng thread, or on the thread that replies; none waits.
+ *
  * Locks: server->lock guards what is marked here.  The rate limiter, the replay cache and
  * the watchdog have locks of their own.  No two of them are ever held at once, and none
  * is held while a handler, nng_ctx_recv, nng_ctx_send or nng_pipe_close is called.

@@ -22,7 +22,7 @@ struct request_context {
     int64_t deadline_ms;         /* clock_monotonic_ms */
     const char *request;         /* the call's id: names the request in logs */
     const char *order;           /* likewise; "" when the call is about none */
-    const struct cancel *cancel; /* whether anybody still waits; see server.h */
+    const struct cancel *cancel; /* whether anybody still waits; see server/server.h */
     request_context_done *done;  /* called exactly once, from any thread */
     void *arg;
 };

@@ -24,7 +24,7 @@ struct runtime {
     struct derived *derived; /* the keys that runtime_derive gave */
     struct rpc_server *server;
     struct metrics *metrics; /* what the process counts; NULL when there was no memory */
-    /* As in server.h; set before runtime_serve, or left NULL. */
+    /* As in rpc/server/server.h; set before runtime_serve, or left NULL. */
     size_t (*health_parts)(void *arg, struct rpc_health_part *parts);
 };
 
@@ -35,7 +35,7 @@ struct runtime_settings {
         *callers_file; /* "" for a program that is not called: no runtime_serve then */
     int64_t in_flight_max;                           /* requests served at once */
     int64_t caller_in_flight_max, caller_per_second; /* of one caller; 0: no limit */
-    bool access_log;                                 /* see server.h */
+    bool access_log;                                 /* see rpc/server/server.h */
     struct tls_files tls;
 };
 
@@ -74,7 +74,7 @@ struct err runtime_open(struct runtime *runtime, const struct runtime_settings *
 
 /* Serves one service (borrowed) until runtime_stop_serving, to the callers in their file,
  * also when it changes.  `health` says whether it can do its work, and gets `arg`, as
- * does runtime->health_parts; see server.h. */
+ * does runtime->health_parts; see rpc/server/server.h. */
 struct err runtime_serve(struct runtime *runtime, const struct runtime_settings *settings,
                          ProtobufCService *service, struct err (*health)(void *arg),
                          void *arg) __attribute__((warn_unused_result));
