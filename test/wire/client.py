@@ -5,13 +5,14 @@ hand.  Section numbers are that page's.
 """
 import base64
 import ctypes
+import ctypes.util
 import itertools
 import os
 import socket
 import struct
 import time
 
-_sodium = ctypes.CDLL("libsodium.so.23")
+_sodium = ctypes.CDLL(ctypes.util.find_library("sodium"))
 if _sodium.sodium_init() < 0:
     raise RuntimeError("libsodium does not start")
 
