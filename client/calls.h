@@ -71,6 +71,6 @@ static inline char *borrow(const char *text)
     return (char *)(uintptr_t)(text != NULL ? text : "");
 }
 
-/* As the two above, when memory is too short for the request. */
+/* The result of both forms when there is no memory for the request. */
 enum checkout_status wait_for_nothing(struct checkout_error *error);
 checkout_call start_nothing(const struct kind *kind, any_done *done, void *arg);

@@ -1,5 +1,5 @@
 /*
- * session.h - a connection of one's own, for work under an advisory lock.
+ * session.h - a dedicated connection, for work under an advisory lock.
  *
  * The writer and the readers share their connections and replace them at any time.  The
  * holder of an advisory lock needs its own connection: everything it does under the lock

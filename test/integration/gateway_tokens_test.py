@@ -278,7 +278,7 @@ class Tokens(StackTest):
                                ({"jwks_file": "", "jwks_url": "id.example secret-b"},
                                 "not a URL")):
             gateway = Gateway(self.stack, "refused", **{"jwks_every_ms": 50, **settings})
-            with self.assertRaisesRegex(AssertionError, "event=cannot_start") as refused:
+            with self.assertRaisesRegex(AssertionError, "event=start_failed") as refused:
                 gateway.start()
             self.assertIn(said, str(refused.exception))
             self.assertNotIn("secret-b", str(refused.exception))

@@ -184,8 +184,8 @@ void call_end(struct rpc_call *call, nng_msg *frame);
 /* Whether a reply waits for a slot.  The lock is held. */
 bool connections_any_pending(const struct rpc_server *server);
 
-/* For want of memory there is no reply: the caller sees its connection end, and may ask
- * again. */
+/* Out of memory for a reply: ends the connection, so that the caller notices and may
+ * retry. */
 void connection_cut(nng_pipe pipe);
 
 /* ---- call.c ---- */

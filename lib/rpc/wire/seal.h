@@ -53,7 +53,7 @@ enum seal_refusal {
     SEAL_REPEATED = 3,  /* seen before */
     SEAL_TOO_EARLY = 4, /* sent before the server started: seal it anew */
     SEAL_TOO_MANY = 5,  /* more sessions than the server remembers */
-    SEAL_NO_MEMORY = 6, /* the server has no memory to look at it */
+    SEAL_NO_MEMORY = 6, /* the server has no memory to open it */
 };
 
 /* Where a channel's nonces come from.  Thread-safe. */
@@ -87,7 +87,7 @@ struct seal_opened {
 const uint8_t *seal_session_of(const struct seal_opened *opened);
 uint64_t seal_counter_of(const struct seal_opened *opened);
 
-/* Opens in place.  False when it is no request, or not sealed by an authorized caller. */
+/* Opens in place.  False if it is not a request sealed by an authorized caller. */
 bool seal_open_request(uint8_t *frame, size_t size, const struct principals *callers,
                        struct seal_opened *out) __attribute__((warn_unused_result));
 
