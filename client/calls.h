@@ -45,8 +45,8 @@ struct kind {
     void *(*convert)(struct arena *arena, const ProtobufCMessage *message, bool replayed);
     void (*deliver)(any_done *done, void *arg, const struct checkout_error *error,
                     const void *reply);
-    /* The error that a successful reply states, or none; may borrow its texts.  NULL:
-     * none can. */
+    /* The error that a successful reply contains, or none; may borrow its texts.  NULL:
+     * no reply contains one. */
     struct err (*refusal)(const ProtobufCMessage *message);
 };
 

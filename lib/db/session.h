@@ -6,7 +6,7 @@
  * goes over the connection that holds it, so when the connection is lost, the lock and
  * the work are lost together.
  *
- * For a thread of its own: every function may wait, within the deadline.  Queries that
+ * Needs a dedicated thread: every function may wait, within the deadline.  Queries that
  * write have failpoints of the seam `commit` around them.
  */
 #pragma once

@@ -32,8 +32,8 @@ static const struct setting SETTINGS[] = {
     {SETTINGS_ALL, "client_min_messages", "warning", NULL, false},
     /* Text goes in and comes out as UTF-8. */
     {SETTINGS_ALL, "client_encoding", "UTF8", NULL, false},
-    /* Names in our SQL mean PostgreSQL's own functions, not those of whoever may create in
-     * a schema of the database's path.  (Migrations may create in `public`.) */
+    /* Names in our SQL mean PostgreSQL's own functions, not those that other roles create
+     * in a schema of the database's path.  (Migrations may create in `public`.) */
     {SERVICE, "search_path", "pg_catalog, pg_temp", NULL, false},
     /* A wait for a lock ends early enough that operations of the batch which do not need
      * that row keep their deadlines.  A statement that times out has had no effect: this

@@ -776,7 +776,7 @@ static void send_stray(const struct call *of, int64_t late_ms)
 }
 
 /* Before sending: the server is not there; the message is lost; it is sent twice; or it is
- * taken for lost and arrives late.  True: the attempt has failed. */
+ * treated as lost and arrives late.  True: the attempt has failed. */
 static bool fault_before(struct call *call)
 {
     struct fault fault = failpoint("call", call->method, "before");
@@ -806,7 +806,7 @@ static void on_late_answer(void *arg)
 }
 
 /* After receiving: the answer is lost, the request is sent again behind it, or it is late.
- * True: the answer was dealt with. */
+ * True: the answer is handled. */
 static bool fault_after(struct call *call, const uint8_t *body, size_t size)
 {
     struct fault fault = failpoint("call", call->method, "after");

@@ -13,7 +13,7 @@
 
 enum {
     ADDRESSES_MAX = 16,
-    CANCELS_MAX = 8, /* Cancel messages beside the calls in flight */
+    CANCELS_MAX = 8, /* Cancel messages in addition to the calls in flight */
 };
 
 /* The callee whose answers we accept, and the session that seals our requests to it. */

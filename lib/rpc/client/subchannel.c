@@ -329,7 +329,7 @@ static nng_msg *load(struct subchannel *s, struct batch *batch)
     return message;
 }
 
-/* Marks a loaded batch's requests as being sent; gives the time until the first is late. */
+/* Marks a loaded batch's requests as being sent; returns the time until one is late. */
 static int64_t mark_sending(struct batch *batch)
 {
     int64_t by_ms = INT64_MAX;
@@ -469,7 +469,7 @@ static void take_batch(struct batch *batch, nng_msg *message)
             s->owner->answered(request, frame, size);
 }
 
-/* The message is not a batch: it is taken for the answer to each request of the batch. */
+/* The message is not a batch: it is used as the answer to each request of the batch. */
 static void take_plain(struct batch *batch, nng_msg *message)
 {
     struct subchannel *s = batch->subchannel;

@@ -124,5 +124,5 @@ void subchannel_send(struct subchannel *subchannel);
 void subchannel_cancel(struct request *request);
 
 /* Ends requests that are late, cancelled, or whose connection is gone; `all`: every one.
- * Gives the time to look again, INT64_MAX when there is none. */
+ * Returns the time of the next sweep, INT64_MAX when there is none. */
 int64_t subchannel_sweep(struct subchannel *subchannel, bool all);

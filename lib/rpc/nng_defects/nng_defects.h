@@ -45,7 +45,7 @@
  * threads.
  *
  * Closing a listener closes every connection it has accepted: calls in progress then lose
- * their answers, and their channels ask again, with the same id, on a new connection.
+ * their answers, and their channels retry with the same id on a new connection.
  */
 struct watch;
 
@@ -58,8 +58,8 @@ struct err watch_start(nng_socket socket, const char *url, const struct tls_file
                        struct watch **out) __attribute__((warn_unused_result));
 
 /*
- * New connections are shown these certificates; existing ones keep theirs.  Not on an nng
- * thread: takes milliseconds as a rule, half a second at most, and as long again after it
+ * New connections get these certificates; existing ones keep theirs.  Must not be called
+ * on an nng thread: takes milliseconds, at most half a second, and as long again after it
  * has returned.  Not at the same time as watch_stop, nor after it.  Does nothing when the
  * URL has no TLS.  When failed, nothing has changed.
  */

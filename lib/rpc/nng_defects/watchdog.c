@@ -5,7 +5,7 @@
  *                                                        |
  *                               not connected: close listener -> listen, until it works
  *
- * Lock: one a watchdog.  It is never held while nng is called to dial, listen or close.
+ * Each watchdog has a lock, never held while nng is called to dial, listen or close.
  */
 #include "rpc/nng_defects/nng_defects.h"
 

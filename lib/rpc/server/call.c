@@ -255,7 +255,7 @@ static void reply(const ProtobufCMessage *message, void *closure_data)
 
 /* ---------------------------------------------------------- to the handler */
 
-/* The list in force now.  The call keeps its reference until the list is another:
+/* The current list.  The call keeps its reference until the list is replaced:
  * handlers may use the list, and nothing is locked or counted while it is the same. */
 static const struct principals *current_callers(struct rpc_call *call)
 {

@@ -9,7 +9,7 @@
  * admit, requests past their deadline or not well-formed.
  *
  * With nng before 1.6 the server may have to listen again (nng_defects.h), which ends
- * every connection: channels connect and ask again.
+ * every connection: channels reconnect and retry.
  */
 #pragma once
 
@@ -47,7 +47,7 @@ struct rpc_server_config {
      * its subject (static or NULL), the summary.  NULL: it always can.  Called on an nng
      * thread: must not wait. */
     struct err (*health)(void *arg);
-    /* The health of its parts: fills in up to RPC_HEALTH_PARTS_MAX, gives how many.
+    /* The health of its parts: fills in up to RPC_HEALTH_PARTS_MAX, returns how many.
      * NULL: none. Must not wait. */
     size_t (*health_parts)(void *arg, struct rpc_health_part *parts);
     void *health_arg; /* of both */

@@ -54,7 +54,7 @@ struct runtime_settings {
                         "requests per second of one caller; 0: no limit")
 
 /* How long runtime_stop_serving may wait.  A call ends at its own deadline, so only one
- * that nobody answers takes the whole time; the default covers the most that
+ * that is never answered takes the whole time; the default covers the most that
  * place_timeout_ms of the gateway and step_timeout_ms of the orchestrator can be. */
 #define RUNTIME_ROW_DRAIN                                                                \
     CONF_ROW_NUMBER(drain_ms, "60000", 0, 600000,                                        \
@@ -133,7 +133,7 @@ struct runtime_program {
 
 /*
  * A program's main: no core dumps, settings (RUNTIME_ROW_LOG_FORMAT is one), start, wait
- * for SIGTERM or SIGINT (at SIGHUP reload), stop. Gives main's exit status: not 0 when it
+ * for SIGTERM or SIGINT (at SIGHUP reload), stop. Returns the exit status: not 0 when it
  * could not start, or cut something off.
  */
 int runtime_main(const struct runtime_program *program, int argc, char **argv);
