@@ -15,8 +15,8 @@
  * - The response's nonce is a hash of the request's nonce and the server's salt (16
  *   random bytes, chosen once per server).  That binds an answer to its request.
  *   Two servers, or one before and after a restart, never use one nonce for two answers,
- *   even if the same request is replayed to both.  A server seals at most one response per
- *   request; so what the replay cache does not admit must be refused unsealed.
+ *   even if one request is replayed to both.  A server must seal at most one response
+ *   per request; so what the replay cache does not admit is refused unsealed.
  * - Two parties that call each other share one key.  The first bits of a nonce say what kind a
  *   frame is, so that none opens as another kind: 0x80 a response, 0x40 a request from the
  *   party with the greater public key.  A frame sent back to its sender is refused.
