@@ -272,9 +272,9 @@ class Tokens(StackTest):
                                ({"user_claim": ""}, "user_claim"),
                                ({"user_namespace": "shop.example"}, "user_namespace"),
                                ({"jwks_file": "", "jwks_url": "http://localhost:80@id.example/"},
-                                "name and password"),
+                                "name or password"),
                                ({"jwks_file": "", "jwks_url": "https://a:secret-b@id.example/"},
-                                "name and password"),
+                                "name or password"),
                                ({"jwks_file": "", "jwks_url": "id.example secret-b"},
                                 "not a URL")):
             gateway = Gateway(self.stack, "refused", **{"jwks_every_ms": 50, **settings})
