@@ -45,8 +45,8 @@ struct kind {
     void *(*convert)(struct arena *arena, const ProtobufCMessage *message, bool replayed);
     void (*deliver)(any_done *done, void *arg, const struct checkout_error *error,
                     const void *reply);
-    /* The error that a successful reply states, or none; may borrow its texts.  NULL:
-     * none can. */
+    /* The error that a successful reply contains, or none; may borrow its texts.  NULL:
+     * no reply contains one. */
     struct err (*refusal)(const ProtobufCMessage *message);
 };
 
@@ -71,6 +71,6 @@ static inline char *borrow(const char *text)
     return (char *)(uintptr_t)(text != NULL ? text : "");
 }
 
-/* As the two above, when memory is too short for the request. */
+/* The result of both forms when there is no memory for the request. */
 enum checkout_status wait_for_nothing(struct checkout_error *error);
 checkout_call start_nothing(const struct kind *kind, any_done *done, void *arg);

@@ -108,10 +108,9 @@ static void take_reply(struct pending *p, struct err e, const ProtobufCMessage *
         if (p->reply == NULL) {
             e = arena_memory_short(p->arena)
                     ? err_memory()
-                    : err_make(
-                          ERR_DATA_LOSS,
-                          "the answer of %s lacks what it must have, or is too large",
-                          p->kind->method);
+                    : err_make(ERR_DATA_LOSS,
+                               "the answer of %s lacks a required field, or is too large",
+                               p->kind->method);
             e.effect = EFFECT_APPLIED;
         }
     }

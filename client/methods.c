@@ -1,6 +1,6 @@
 /*
- * methods.c - the methods of checkout/client.h: what each sends, and what users get of
- * its reply.
+ * methods.c - the methods of checkout/client.h: the message each sends, and how its reply
+ * is converted for the user.
  *
  * For a method NAME, make_NAME fills the protobuf message from the user's request, and
  * convert_NAME makes the user's reply of the protobuf one.  A new method needs these two,

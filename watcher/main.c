@@ -32,7 +32,7 @@
 
 enum {
     LOOK_EVERY_MS = 1000,
-    LATE_MS = 2000, /* between two looks: the watcher itself was delayed */
+    LATE_MS = 2000, /* between two checks: the watcher itself was delayed */
     PROCESSES_MAX = 6,
     STATUS_AGAIN = 0,
     STATUS_BROKEN = 2,

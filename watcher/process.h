@@ -25,7 +25,7 @@ struct process {
     struct greeter greeter;
     bool greeted;                   /* no answer yet */
     int64_t greeted_ms;             /* last time; 0: never */
-    bool stopped;                   /* at the last look */
+    bool stopped;                   /* at the last check */
     int64_t since_ms;               /* in doubt since; 0: trusted */
     int64_t greeted_us, doubted_us; /* processor time used at greeted_ms, since_ms */
 };

@@ -70,13 +70,13 @@ enum checkout_effect {
 struct checkout_error {
     enum checkout_status status;
     enum checkout_effect effect;
-    bool retryable;          /* asking again with the same ids can help */
-    uint32_t retry_after_ms; /* not before so many milliseconds; 0: not known */
+    bool retryable;          /* a retry with the same ids can succeed */
+    uint32_t retry_after_ms; /* earliest useful retry, from now; 0: unknown */
     char reason[32];         /* for programs: "out_of_stock", "payment_declined" */
     char message[192];       /* a sentence for people */
-    /* Which SKUs, separated by commas; of "cart_already_ordered" the order's id, if
-     * there is one yet; of "cart_changed" the version it has; of "payment_declined"
-     * the decline code, a comma, and what may help (payment.v1.Payment/Charge); or
+    /* SKUs, separated by commas; for "cart_already_ordered" the order's id, if there
+     * is one yet; for "cart_changed" the cart's version; for "payment_declined" the
+     * decline code, a comma, and the advice (payment.v1.Payment/Charge); or
      * empty. */
     char subject[496];
     /* For a refused order: "none" (nothing was charged), "refunded", or
@@ -99,7 +99,7 @@ struct checkout_client_config {
     const char *inventory_addresses;         /* products and stock; NULL: not needed */
     const char *tls_cert, *tls_key, *tls_ca; /* PEM files, for tls+tcp */
     uint32_t in_flight_max;                  /* calls at once to one service; 0: 1024 */
-    uint32_t timeout_ms;                     /* of calls that name none; 0: 10000 */
+    uint32_t timeout_ms;                     /* of calls without one; 0: 10000 */
 };
 
 /* Connects in the background, without blocking.  CHECKOUT_INVALID_ARGUMENT says which
@@ -114,7 +114,7 @@ CHECKOUT_API void checkout_client_close(checkout_client *client); /* NULL is all
 
 /* Cancels a call: `done` is called soon with CHECKOUT_CANCELLED, unless the answer
  * arrives first. Work that has not begun is not done; see the error's effect.  Does
- * nothing for a call that has ended or is not of this client. */
+ * nothing for a call that has ended or belongs to another client. */
 CHECKOUT_API void checkout_cancel(checkout_client *client, checkout_call call);
 
 /* NULL is allowed. */
@@ -147,9 +147,9 @@ struct checkout_order {
 };
 
 /*
- * Turns a cart into one paid order, or into nothing at all.  Calls with the same key and
- * the same other fields give one order, however often they are made, also through the
- * HTTP interface.
+ * Turns a cart into one paid order, or has no effect.  Calls with the same key and the
+ * same other fields give one order, however often they are made, also through the HTTP
+ * interface.
  */
 struct checkout_place_order {
     const char *user_id; /* UUID */
@@ -158,7 +158,7 @@ struct checkout_place_order {
     const char *idempotency_key; /* 8 to 255 visible ASCII characters */
     bool has_expected_total;     /* another total than this is "price_changed" */
     int64_t expected_total_cents;
-    const char *expected_currency;     /* and another currency; empty: any */
+    const char *expected_currency;     /* another is "price_changed"; empty: any */
     const char *expected_cart_version; /* another is "cart_changed"; empty: any */
 };
 
@@ -197,7 +197,7 @@ CHECKOUT_API checkout_call checkout_get_order_start(
 struct checkout_list_orders {
     const char *user_id;
     int32_t limit;      /* 1 to 100; 0: 20 */
-    const char *cursor; /* the page before's next_cursor, or empty */
+    const char *cursor; /* next_cursor of the page before, or empty */
     /* If not empty, only the order placed under this key; limit and cursor must be
      * left out. */
     const char *idempotency_key;
@@ -227,7 +227,7 @@ struct checkout_cart_line {
     int64_t quantity; /* 1 to 10000 */
 };
 
-/* A user's cart, made or replaced; "cart_changed" when it is not as demanded. */
+/* Creates or replaces a user's cart; "cart_changed" when a condition does not hold. */
 struct checkout_put_cart {
     const char *user_id, *cart_id;
     size_t line_count; /* 0 to 100 */
@@ -245,7 +245,7 @@ struct checkout_cart {
     size_t line_count;
     const struct checkout_cart_line *lines;
     bool created;        /* by this put; false when it replaced one, and from get */
-    const char *version; /* names the lines: equal for equal lines in equal order */
+    const char *version; /* of the lines: equal for equal lines in equal order */
 };
 
 typedef void checkout_cart_done(void *arg, const struct checkout_error *error,
@@ -292,7 +292,7 @@ CHECKOUT_API checkout_call checkout_get_stock_start(
 
 struct checkout_list_products {
     int32_t limit;      /* 1 to 1000; 0: 100 */
-    const char *cursor; /* the page before's next_cursor, or empty */
+    const char *cursor; /* next_cursor of the page before, or empty */
     const char *q;      /* only those with this text in title or SKU; empty: all */
     size_t sku_count;   /* only those of these SKUs, 0 to 100; 0: all */
     const char *const *skus;

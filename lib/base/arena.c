@@ -98,7 +98,7 @@ void arena_reset(struct arena *arena)
     arena->memory_short = false;
     if (kept == NULL)
         return;
-    if (kept->size > KEPT_MAX) { /* one large request must not enlarge a pool for good */
+    if (kept->size > KEPT_MAX) { /* one large request must not enlarge a pool forever */
         free_blocks(kept);
         arena->blocks = NULL;
         arena->held = 0;

@@ -22,7 +22,7 @@ void arena_free(struct arena *arena);
 /* Frees everything allocated from it, but keeps one block of at most 64 KiB for reuse. */
 void arena_reset(struct arena *arena);
 
-/* Whether, since the last reset, malloc failed: the cap was not the reason. */
+/* Whether malloc has failed since the last reset, as opposed to reaching the cap. */
 bool arena_memory_short(const struct arena *arena) __attribute__((warn_unused_result));
 
 /* Zeroed bytes aligned for any type, living as long as the arena; NULL past the cap. */

@@ -71,7 +71,7 @@ enum err_code {
 
 /* What a failed call may have done; the values are those of rpc.v1.Effect. */
 enum err_effect {
-    EFFECT_NONE = 0,    /* nothing happened, and nothing will */
+    EFFECT_NONE = 0,    /* nothing happened, and nothing will happen */
     EFFECT_APPLIED = 1, /* it happened */
     /* It may have happened, or may still happen: retry with the same id. */
     EFFECT_UNKNOWN = 2,

@@ -12,7 +12,7 @@
 
 #include "base/err.h"
 
-/* Installs the observation.  Once per process, before the first JSON. */
+/* Installs the observing allocator.  Once per process, before the first JSON. */
 void json_memory_watch(void);
 
 /* Parses a whole text in which no object repeats a name; the caller frees `out`.

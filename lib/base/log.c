@@ -22,7 +22,7 @@
 static const char *const LEVELS[] = {"debug", "info", "warn", "error"};
 
 enum {
-    LINE_END = 24,  /* bytes kept for what ends a line that was cut */
+    LINE_END = 24,  /* bytes reserved for the end of a line that was cut */
     ESCAPE_MAX = 6, /* bytes of the longest: \u001f */
 };
 

@@ -98,7 +98,7 @@ struct log_record {
     char text[LOG_LINE_MAX];
 };
 
-/* False when the level is not written; the record is then not to be used. */
+/* False when the level is not written; the record must not be used then. */
 bool log_begin(struct log_record *record, enum log_level level, const char *event)
     __attribute__((warn_unused_result));
 

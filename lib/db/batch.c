@@ -14,9 +14,8 @@
 #include "db/connection/sqlstate.h"
 
 enum {
-    PATIENCE_MS =
-        30000,     /* above statement_timeout: after it the server is taken for dead */
-    SYNC_MS = 250, /* for the answer to the Sync when all others are there */
+    PATIENCE_MS = 30000, /* above statement_timeout: then the server is considered dead */
+    SYNC_MS = 250,       /* for the answer to the Sync when all others are there */
     PROBE_COMMIT_MS = 600000, /* the COMMIT of a probe */
     STOP_TICK_MS = 200,       /* how often stop() is called */
     MESSAGE_SIZE = 112,
@@ -98,8 +97,8 @@ static int by_id(const void *a, const void *b)
     return order != 0 ? order : x < y ? -1 : 1;
 }
 
-/* Sorts by kind and id the slots whose kind has `write_answers`; all still wait.  Holds back
- * all but the first of an id. */
+/* Sorts the slots whose kind has `write_answers` by kind and id; all still wait.  Of
+ * slots that share an id, all but the first are held back. */
 static void slots_sort(struct slot *slots, size_t count, struct slots_by_id *sorted)
 {
     sorted->count = 0;
@@ -145,8 +144,8 @@ static struct slot *find(const struct slots_by_id *sorted, const struct db_kind 
     return NULL; /* its deadline has passed meanwhile */
 }
 
-/* Finishes the operations of one kind of which a write with `write_answers` returned rows; the
- * others go on waiting. */
+/* Finishes operations of one kind for which a write with `write_answers` returned rows;
+ * the others keep waiting. */
 static void answer_written(struct slot *slots, size_t count, const struct db_kind *kind,
                            const void *result, struct slots_by_id *sorted)
 {
@@ -223,13 +222,13 @@ static const struct plain {
 } PLAIN[] = {
     {"begin", "BEGIN"},
     {"commit", "COMMIT"},
-    /* Written to the WAL with a batch that is run again: its COMMIT then waits for a
-     * synchronous standby, even if the rows are already there. */
+    /* A batch that is run again writes this to the WAL, so that its COMMIT waits for a
+     * synchronous standby even if the rows are already there. */
     {"barrier", "SELECT pg_logical_emit_message(true, 'checkout', 'again')"},
     {"hurry", "SELECT set_config('lock_timeout', '50ms', true)"},
-    /* Of a probe: uses a megabyte of disk while the statement runs, by not letting it fit into
-     * memory.  Where temporary files are limited none is made: that would say nothing
-     * about the disk. */
+    /* For a probe: with so little memory the statement uses a megabyte of disk while it
+     * runs.  Where temporary files are limited it uses none, because that limit says
+     * nothing about the disk. */
     {"little_memory", "SELECT set_config('work_mem', '64kB', true),"
                       "       set_config('temp_tablespaces', '', true)"},
     {"room", "SELECT count(*) FROM unnest(array_fill(repeat('x', 8000), ARRAY["
@@ -520,7 +519,7 @@ static bool is_libpqs_own(const PGresult *result)
            PQresultErrorField(result, PG_DIAG_SQLSTATE) == NULL;
 }
 
-/* Reads until the Sync is answered.  False: the connection is of no more use. */
+/* Reads until the Sync is answered.  False: the connection is unusable. */
 static bool receive_all(struct attempt *a)
 {
     int64_t patience = a->patience;
@@ -548,7 +547,7 @@ static bool receive_all(struct attempt *a)
             return true;
         }
         if (at >=
-            a->sent_count) { /* an error at the very end, with nothing to belong to */
+            a->sent_count) { /* an error at the very end, after the last statement */
             PQclear(result);
             return false;
         }
@@ -650,7 +649,7 @@ static void finish_kinds(struct attempt *a)
     clear_answers(a->answers);
 }
 
-/* Runs `answer` for committed operations of which no write has returned a row, if any. */
+/* Runs `answer` for committed operations for which no write returned a row, if any. */
 static struct verdict ask(struct attempt *committed)
 {
     const struct verdict done = {.kind = VERDICT_COMMITTED};

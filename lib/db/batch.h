@@ -1,12 +1,12 @@
 /*
  * batch.h - one group of operations through one transaction, in one round trip.
  *
- *   BEGIN; lock; {write; answer} a kind; COMMIT; Sync      all sent at once (pipeline mode)
+ *   BEGIN; lock; {write; answer} per kind; COMMIT; Sync  all sent at once (pipeline mode)
  *
  * Where a kind has `write_answers`, its `answer` runs in a second round trip, for those
- * operations of which `write` returned no row:
+ * operations for which `write` returned no row:
  *
- *   {answer} a kind; Sync
+ *   {answer} per kind; Sync
  *
  * Private to lib/db.  An attempt ends in a verdict; the writer decides what to do with
  * it.
@@ -38,8 +38,8 @@ enum verdict_kind {
      * could not be answered. */
     VERDICT_DATA,      /* some operation can never succeed: `error` */
     VERDICT_AGAIN,     /* a race: `error` */
-    VERDICT_LOCKED,    /* what some operation needs is locked for too long: `error` */
-    VERDICT_UNIQUE,    /* unique_violation: run again; if it stays, as DATA */
+    VERDICT_LOCKED,    /* a row that some operation needs stays locked: `error` */
+    VERDICT_UNIQUE,    /* unique_violation: run again; if it persists, like DATA */
     VERDICT_REFUSED,   /* the server cannot write now: `error` */
     VERDICT_READ_ONLY, /* this server is read-only; nothing was done: `error` */
     VERDICT_LOST,      /* the connection is gone; what was sent is in doubt */

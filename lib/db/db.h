@@ -1,7 +1,7 @@
 /*
  * db.h - one service's database: a writer that commits in groups, and a few readers.
  *
- *      db_submit --> queue --> [ lock; one set-based statement a kind; COMMIT ] --> done
+ *      db_submit -> queue -> [ lock; one set-based statement per kind; COMMIT ] -> done
  *
  * The writer takes everything queued, runs each kind's operations as one statement over
  * arrays, all in one transaction, and calls each operation's `done` after COMMIT.  Under
@@ -45,7 +45,7 @@ struct db_kind {
     const char *name;  /* of the prepared statements; a plain word */
     const char *head;  /* types of the head columns, "tti" */
     const char *lines; /* types of the line columns, or NULL */
-    const char *write; /* changes rows, and locks none without operations; or NULL */
+    const char *write; /* changes rows; without operations it locks none; or NULL */
     /* Returns the rows for each operation, sorted by column 0, the ordinal (bigint); those of
      * one operation are passed to its `done`.  NULL: none. */
     const char *answer;
@@ -81,7 +81,7 @@ struct db_value {
 
 typedef void db_done(void *arg, struct err error, const struct db_rows *rows);
 
-/* One operation: the caller's memory, untouched by it until `done` is called. */
+/* One operation: the caller's memory, which it must not touch until `done` is called. */
 struct db_op {
     const struct db_kind *kind;
     struct db_value head[DB_HEAD_MAX];
@@ -139,10 +139,10 @@ struct err db_open(const struct db_config *config, struct db **out)
 void db_close(struct db *db);
 
 /*
- * Whether an operation submitted now would be written, as far as is known: OK; or
- * UNAVAILABLE, with the reason for operators as the message and, as the subject, in words
- * that clients may see (static).  Kept up to date by probes, also while no operation
- * comes.
+ * Whether an operation submitted now would be written, as far as is known: OK or
+ * UNAVAILABLE.  The message has the reason for operators, the subject (static) the reason
+ * that clients may see.  Probes keep it up to date, also while there are no
+ * operations.
  */
 struct err db_health(struct db *db) __attribute__((warn_unused_result));
 
@@ -156,7 +156,7 @@ void db_read(struct db *db, struct db_query *query);
  * Block; never call them on an nng thread, a writer's or a reader's.  Run the query, or
  * all the operations together (their done and arg are set here), and call on_rows(arg,
  * rows), which may be NULL, for each that succeeds, on the database's thread, before
- * returning.  Return the first error, soon after the deadlines at the latest.
+ * returning.  Return the first error, at the latest soon after the deadlines.
  */
 struct err db_read_wait(struct db *db, struct db_query *query,
                         void (*on_rows)(void *arg, const struct db_rows *rows), void *arg)

@@ -217,7 +217,7 @@ static void *reader_main(void *arg)
         if (closing)
             finish(query, err_make(ERR_CANCELLED, "The service is stopping."), NULL);
         else if (cancel_requested(query->cancel))
-            finish(query, err_make(ERR_CANCELLED, "Nobody waits for it."), NULL);
+            finish(query, err_make(ERR_CANCELLED, "The caller is gone."), NULL);
         else
             run(reader, query);
     conn_end(&reader->conn);

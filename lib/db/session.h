@@ -1,12 +1,12 @@
 /*
- * session.h - a connection of one's own, for work under an advisory lock.
+ * session.h - a dedicated connection, for work under an advisory lock.
  *
  * The writer and the readers share their connections and replace them at any time.  The
  * holder of an advisory lock needs its own connection: everything it does under the lock
  * goes over the connection that holds it, so when the connection is lost, the lock and
  * the work are lost together.
  *
- * For a thread of its own: every function may wait, within the deadline.  Queries that
+ * Needs a dedicated thread: every function may wait, within the deadline.  Queries that
  * write have failpoints of the seam `commit` around them.
  */
 #pragma once

@@ -33,8 +33,8 @@ struct err statement_prepare_once(struct conn *conn, struct prepared *prepared,
                                   const struct db_query *query, int64_t deadline_ms)
     __attribute__((warn_unused_result));
 
-/* Sends a prepared query within its deadline.  False: the connection is of no more
- * use. */
+/* Sends a prepared query within its deadline.  False: the connection is
+ * unusable. */
 bool statement_send(struct conn *conn, const struct db_query *query)
     __attribute__((warn_unused_result));
 
@@ -65,7 +65,7 @@ struct db_rows rows_of(const PGresult *result);
 struct err rows_check(const struct db_query *query, const struct db_rows *rows)
     __attribute__((warn_unused_result));
 
-/* The same for rows of a batch; their column 0, which says whose they are, was used
- * already. */
+/* The same for rows of a batch; their column 0, which assigns them to operations, was
+ * already checked. */
 struct err rows_check_op(const struct db_op *op, const struct db_rows *rows)
     __attribute__((warn_unused_result));

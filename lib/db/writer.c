@@ -5,10 +5,10 @@
  *                               ^  ^---again / lost: until each deadline
  *                               |------data, locked: halves, until the bad one is alone
  *
- * Health: when the database could not write, or has just been connected to, a probe
- * (batch.h) runs before what is queued, and then once a second until one is committed.
- * Only that makes the writer serving again, because some operations succeed on a full
- * disk.
+ * Health: when the database could not write, and after each connect, a probe (batch.h)
+ * runs before what is queued, and then once a second until one is committed.  Only a
+ * committed probe makes the writer healthy again, because some operations succeed on a
+ * full disk.
  */
 #include <assert.h>
 #include <poll.h>
@@ -62,7 +62,7 @@ struct db {
     struct conn conn; /* from here on the writer thread's own */
     struct batch batch;
     struct slot *slots;           /* batch_max; those without an operation are free */
-    const struct slot *attempted; /* so many slots from here are with the database */
+    const struct slot *attempted; /* attempted_count slots from here are being run */
     size_t attempted_count;
     int64_t backoff_ms;
     bool unproven;        /* a probe must find out whether the database can write */
@@ -243,8 +243,8 @@ static void watch_answer(struct db *w)
 
 /* ---- deadlines ---------------------------------------------------------------------- */
 
-/* How operations end that were not sent in time: if the database is unhealthy, with the reason
- * and a little before their deadline, so that the caller receives it. */
+/* How an operation ends that was not sent in time: if the database is unhealthy, with the
+ * reason, and slightly before its deadline so that the caller still receives it. */
 struct lateness {
     int64_t until_ms; /* deadlines up to here */
     struct err error;
@@ -409,7 +409,7 @@ static size_t compact(struct db *w, struct slot *slots, size_t count, bool closi
         if (slot.op == NULL)
             continue;
         if (!slot.in_doubt && cancel_requested(slot.op->cancel)) {
-            slot_finish(&slot, err_make(ERR_CANCELLED, "Nobody waits for it; not done."),
+            slot_finish(&slot, err_make(ERR_CANCELLED, "The caller is gone; not done."),
                         NULL);
             continue;
         }
@@ -463,7 +463,7 @@ static void log_retry(const struct db *w, const struct slot *slots, size_t count
     const struct db_op *op = count == 1 ? slots[0].op : NULL;
     struct log_record line;
 
-    if (!log_begin_limited(&line, LOG_WARN, "batch_again"))
+    if (!log_begin_limited(&line, LOG_WARN, "batch_retried"))
         return;
     if (op != NULL)
         log_subject(&line, op->request, op->order);

@@ -15,7 +15,7 @@
 
 enum {
     KEPT_ROOM = 4096,    /* least size of an allocated buffer */
-    ROUND_REQUESTS = 16, /* of one connection before others get a turn */
+    ROUND_REQUESTS = 16, /* of one connection before the others are served */
     ROUND_LINGER = 16,   /* reads of a lingering connection, likewise */
     RECORD_MAX = 16384,  /* bytes of a TLS record */
 };
@@ -101,7 +101,7 @@ static void unlink_connection(struct connection *c)
     server->to_free = c;
 }
 
-/* A request that is being handled goes on. */
+/* Does not interrupt a request that is being handled. */
 void connection_close(struct connection *c)
 {
     if (c->state == CONNECTION_BROKEN || c->state == CONNECTION_DEAD)

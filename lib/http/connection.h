@@ -7,7 +7,7 @@
  *                            ANSWERING
  *
  * Requests are handled one at a time, so pipelined ones are answered in order; later
- * bytes stay in the kernel, which slows the sender down.  An idle connection has no
+ * bytes stay in the kernel, which throttles the sender.  An idle connection has no
  * buffer: bytes are read into the loop's scratch, and only an incomplete request is
  * copied.
  *

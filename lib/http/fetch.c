@@ -56,12 +56,12 @@ struct err fetch_check(const char *url)
     const bool http = scheme != NULL && strcmp(scheme, "http") == 0;
     if (!failed(e) && (user != NULL || password != NULL))
         e = err_make(ERR_INVALID_ARGUMENT,
-                     "a URL to fetch has no name and password in it; "
-                     "they would be in the log");
+                     "a URL to fetch must not contain a name or password; "
+                     "they would be logged");
     else if (!failed(e) && !https && !(http && is_local(host)))
         e = err_make(ERR_INVALID_ARGUMENT,
-                     "the URL \"%.100s\" is not https; on the way of plain http anyone "
-                     "could change what is read",
+                     "the URL \"%.100s\" is not https; over plain http anyone on the "
+                     "path could change the answer",
                      url);
     curl_free(scheme);
     curl_free(host);
@@ -94,7 +94,7 @@ static struct err check_status(CURL *curl, const char *url)
                ? ERR_NONE
                : err_make(
                      ERR_UNAVAILABLE,
-                     "cannot fetch %.100s: it answers %ld; redirections are not followed",
+                     "cannot fetch %.100s: status %ld; redirections are not followed",
                      url, status);
 }
 

@@ -1,5 +1,5 @@
 /*
- * listen.h - which clients get in: the listening socket, and a count of connections per
+ * listen.h - accepting clients: the listening socket, and a count of connections per
  * client address.  Not thread-safe.
  */
 #pragma once
@@ -21,12 +21,12 @@ struct err listen_tcp(const char *address, uint16_t port, int *fd, uint16_t *bou
  * support it, nothing changes. */
 void listen_end(int fd);
 
-/* The counts: a hash table under a random key, so that nobody can choose addresses that
- * collide.  IPv6 clients are counted by their /64, which one client commonly has. */
+/* The counts: a hash table with a random key, so that clients cannot choose colliding
+ * addresses.  IPv6 clients are counted by their /64, which one client commonly has. */
 struct addresses;
 struct address;
 
-/* NULL when memory is short.  connections: how many there may be in all. */
+/* NULL when memory is short.  connections: the limit over all addresses. */
 struct addresses *addresses_new(unsigned connections) __attribute__((warn_unused_result));
 
 /* All counts must be 0.  NULL is allowed. */

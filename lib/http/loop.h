@@ -1,6 +1,6 @@
 /*
- * loop.h - what the connections of one server share: deadlines, recycled arenas, the Date
- * line.
+ * loop.h - state that the connections of one server share: deadlines, recycled arenas,
+ * the Date line.
  *
  * All of it belongs to the loop's thread (server.c), except where said otherwise.
  */

@@ -133,8 +133,8 @@ struct err http_media_coding_check(const char *codings)
         size_t size = strcspn(codings, BETWEEN), plain = token_span(codings);
         if (!spells(codings, size, "identity"))
             return err_make(ERR_UNSUPPORTED_MEDIA_TYPE,
-                            "Content-Encoding %.*s is not supported: send the body as it "
-                            "is, which is called identity.",
+                            "Content-Encoding %.*s is not supported: send the body "
+                            "uncompressed (identity).",
                             (int)(plain < 32 ? plain : 32), codings);
         codings += size;
     }

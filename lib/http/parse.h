@@ -49,7 +49,7 @@ struct http_limits {
     X(CONNECT,               501, true,                                                    \
       "CONNECT is not served here; this is not a proxy.", none)                            \
     X(TARGET,                400, true,                                                    \
-      "The request target is not a path, an http URI or *, as RFC 9112 has them.", none)   \
+      "The request target is not a path, an http URI or * (RFC 9112).", none)              \
     X(TARGET_ENCODING,       400, true,                                                    \
       "The request target has a % that two hexadecimal digits do not follow.", none)       \
     X(TARGET_TOO_LONG,       414, true,                                                    \
@@ -60,7 +60,7 @@ struct http_limits {
     X(CONTROL,               400, true,                                                    \
       "The head has a control character.", none)                                           \
     X(FOLDED,                400, true,                                                    \
-      "A line of the head begins with a blank; folded lines are not taken.", none)         \
+      "A line of the head begins with a blank; folded lines are not accepted.", none)      \
     X(FIELD_NAME,            400, true,                                                    \
       "A header field has no name that is a token, directly followed by a colon.", none)   \
     X(TOO_MANY_FIELDS,       431, true,                                                    \
@@ -77,7 +77,7 @@ struct http_limits {
     X(HOST_TWICE,            400, true,                                                    \
       "The Host header field came more than once.", none)                                  \
     X(HOST,                  400, true,                                                    \
-      "The Host header field is not a host with an optional port, as RFC 3986 has it.",    \
+      "The Host header field is not a host with an optional port (RFC 3986).",             \
       none)                                                                                \
     X(LENGTH,                400, true,                                                    \
       "Content-Length is not one number in decimal digits.", none)                         \
@@ -90,11 +90,11 @@ struct http_limits {
     X(ENCODING_NOT_LAST,     400, true,                                                    \
       "The last transfer coding is not chunked, so the body has no certain end.", none)    \
     X(ENCODING_UNKNOWN,      501, true,                                                    \
-      "The only transfer coding served is chunked, alone.", none)                          \
+      "The only supported transfer coding is chunked, alone.", none)                       \
     X(ENCODING_IN_1_0,       400, true,                                                    \
       "Transfer-Encoding cannot be used with HTTP/1.0.", none)                             \
     X(EXPECTATION,           417, true,                                                    \
-      "The only expectation met is 100-continue.", none)                                   \
+      "The only supported expectation is 100-continue.", none)                             \
     /* the body */                                                                         \
     X(CHUNK_SIZE,            400, true,                                                    \
       "A chunk does not begin with its size in at most 15 hexadecimal digits.", none)      \

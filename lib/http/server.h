@@ -9,13 +9,13 @@
  * answered with the reason, and its connection is closed slowly enough for the client to
  * read that (RFC 9112, 9.6).
  *
- * Bounded are the connections, in all and per address; every part of a request (struct
- * http_limits); and the time for idling, a head, a body and an answer, by deadlines that
- * count from the start, not from the last byte.  While a request is handled no deadline
- * of the connection runs; the handler has its own.
+ * Limits bound the connections, in all and per address, and every part of a request
+ * (struct http_limits).  Deadlines bound idling, a head, a body and an answer; they count
+ * from the start, not from the last byte.  While a request is handled no deadline of the
+ * connection runs; the handler has its own.
  *
- * A client that closes only its sending half still gets its answer.  on_gone reports one
- * whose connection breaks.
+ * A client that closes only its sending half still gets its answer.  on_gone reports a
+ * broken connection.
  */
 #pragma once
 
@@ -55,8 +55,8 @@ struct http_handler {
      * after on_head. */
     void (*on_refusal)(void *arg, struct http_exchange *x, const struct http_head *head,
                        enum http_reason reason, struct http_answer *answer);
-    /* The connection broke while the request was handled.  Nobody will read the answer,
-     * but it must still be given. */
+    /* The connection broke while the request was handled.  An answer must still be given,
+     * although no client reads it. */
     void (*on_gone)(void *arg, struct http_exchange *x);
     /* The answer has been sent, or never will be; the request's memory is freed next. */
     void (*on_end)(void *arg, struct http_exchange *x);

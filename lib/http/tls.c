@@ -65,13 +65,14 @@ static struct err use_chain(SSL_CTX *context, BIO *pem, const char *path)
             X509_free(certificate);
             good = false;
         }
-    /* Only the end of the file is a good reason for the loop to end. */
+    /* The loop may end only because the file does. */
     unsigned long why = ERR_peek_last_error();
     good = good && ERR_GET_LIB(why) == ERR_LIB_PEM &&
            ERR_GET_REASON(why) == PEM_R_NO_START_LINE;
     ERR_clear_error();
     return good ? ERR_NONE
-                : err_make(ERR_INVALID_ARGUMENT, "%s is no PEM certificate chain", path);
+                : err_make(ERR_INVALID_ARGUMENT, "%s is not a PEM certificate chain",
+                           path);
 }
 
 static struct err use_key(SSL_CTX *context, BIO *pem, const struct http_tls *tls)
@@ -80,7 +81,7 @@ static struct err use_key(SSL_CTX *context, BIO *pem, const struct http_tls *tls
     struct err e = ERR_NONE;
 
     if (key == NULL)
-        e = err_make(ERR_INVALID_ARGUMENT, "%s is no PEM private key without a password",
+        e = err_make(ERR_INVALID_ARGUMENT, "%s is not an unencrypted PEM private key",
                      tls->key_file);
     else if (SSL_CTX_use_PrivateKey(context, key) != 1 ||
              SSL_CTX_check_private_key(context) != 1)
@@ -173,7 +174,7 @@ static struct err take(struct http_tls *tls, const struct files *f,
     tls->context = context;
     pthread_mutex_unlock(&tls->mutex);
     SSL_CTX_free(old); /* existing sessions keep a reference */
-    log_info("certificate_taken", "from=%s", tls->cert_file);
+    log_info("http_certificate_loaded", "from=%s", tls->cert_file);
     return ERR_NONE;
 }
 
@@ -206,8 +207,8 @@ static bool look_again(void *arg, bool asked)
 
     memcpy(tls->seen, hash, HASH_SIZE);
     if (failed(e) && (asked || (still && !tls->warned)))
-        log_line(LOG_WARN, "certificate_kept",
-                 "reason=%s note=\"the last good pair stays\"", e.message);
+        log_line(LOG_WARN, "http_certificate_reload_failed",
+                 "reason=%s note=\"the previous pair stays in use\"", e.message);
     tls->warned = failed(e) && (asked || still);
     return failed(e) && !tls->warned;
 }

@@ -260,7 +260,7 @@ class Outside(unittest.TestCase):
         before = len(stack.said("database_not_serving"))
         pooler.halt()
         pooler.start(mode)
-        sentence = "A pooler in transaction mode stands before the database"
+        sentence = "A pooler in transaction mode is in front of the database"
         wait_until(lambda: sum(sentence in line for line in
                                stack.said("database_not_serving")[before:]) >= 4, 60,
                    "all services have told of it")

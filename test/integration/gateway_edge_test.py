@@ -49,7 +49,7 @@ class Edge(StackTest):
     def does_not_start(self, **settings):
         """It ends by itself and says why."""
         gateway = Gateway(self.stack, "refused", **settings)
-        with self.assertRaisesRegex(AssertionError, "event=cannot_start"):
+        with self.assertRaisesRegex(AssertionError, "event=start_failed"):
             gateway.start()
         # nng may not have freed yet what was closed right after it was opened.
         gateway.log_file.unlink()
@@ -272,14 +272,15 @@ class Edge(StackTest):
             stays.request("GET", "/v1/products")
             self.assertEqual(stays.getresponse().status, 200)
             stays.close()
-            for bad, reason in ((b"", "no PEM certificate"),
-                                (second.read_bytes()[:-100], "no PEM certificate"),
+            event = "event=http_certificate_reload_failed"
+            for bad, reason in ((b"", "not a PEM certificate"),
+                                (second.read_bytes()[:-100], "not a PEM certificate"),
                                 (first.read_bytes(), "is not the certificate's")):
-                said = gateway.log().count("event=certificate_kept")
+                said = gateway.log().count(event)
                 served.write_bytes(bad)
-                wait_until(lambda: gateway.log().count("event=certificate_kept") > said, 30,
+                wait_until(lambda: gateway.log().count(event) > said, 30,
                            "the bad one is seen")
-                self.assertIn(reason, gateway.log().rsplit("event=certificate_kept", 1)[1])
+                self.assertIn(reason, gateway.log().rsplit(event, 1)[1])
                 self.assertTrue(self.shows(gateway, second))
             key.unlink()
             wait_until(lambda: "cannot open" in gateway.log(), 30, "the loss is seen")

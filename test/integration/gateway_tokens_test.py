@@ -272,13 +272,13 @@ class Tokens(StackTest):
                                ({"user_claim": ""}, "user_claim"),
                                ({"user_namespace": "shop.example"}, "user_namespace"),
                                ({"jwks_file": "", "jwks_url": "http://localhost:80@id.example/"},
-                                "name and password"),
+                                "name or password"),
                                ({"jwks_file": "", "jwks_url": "https://a:secret-b@id.example/"},
-                                "name and password"),
+                                "name or password"),
                                ({"jwks_file": "", "jwks_url": "id.example secret-b"},
                                 "not a URL")):
             gateway = Gateway(self.stack, "refused", **{"jwks_every_ms": 50, **settings})
-            with self.assertRaisesRegex(AssertionError, "event=cannot_start") as refused:
+            with self.assertRaisesRegex(AssertionError, "event=start_failed") as refused:
                 gateway.start()
             self.assertIn(said, str(refused.exception))
             self.assertNotIn("secret-b", str(refused.exception))

@@ -132,14 +132,14 @@ class Reload(StackTest):
         for _ in range(2):
             said = len(gateway.log())
             gateway.process.send_signal(signal.SIGHUP)
-            for event in ("keys_reload_failed", "certificate_kept"):
+            for event in ("keys_reload_failed", "http_certificate_reload_failed"):
                 wait_until(lambda: f"event={event} " in gateway.log()[said:], PATIENCE, event)
         said = len(gateway.log())
         keys.write_text(good[0] + "\n")
         with open(certificate, "w") as file:
             file.write(good[1] + "\n")
         gateway.process.send_signal(signal.SIGHUP)
-        for event in ("keys_loaded", "certificate_taken"):
+        for event in ("keys_loaded", "http_certificate_loaded"):
             wait_until(lambda: f"event={event} " in gateway.log()[said:], PATIENCE, event)
         gateway.stop()
 

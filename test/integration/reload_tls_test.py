@@ -246,7 +246,7 @@ class ReloadTls(StackTest):
                 ("not the certificate's", lambda: files.put(cert, files.cert)),
                 ("own.pem", lambda: files.put(garbage, files.cert)),
                 ("own.pem cannot be opened", files.cert.unlink),
-                ("is not good by", lambda: [files.put(source, target) for source, target in
+                ("is not valid by", lambda: [files.put(source, target) for source, target in
                                     zip(foreign[:2], (files.cert, files.key))]),
                 ("chmod 600", open_to_all)):
             with self.subTest(reason):

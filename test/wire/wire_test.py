@@ -362,7 +362,7 @@ class WireTest(StackTest):
 
     def refusal_lines(self):
         """When, and how many so far."""
-        found = re.findall(r"^ts=(\S+)Z .* event=refused .* total=(\d+)$",
+        found = re.findall(r"^ts=(\S+)Z .* event=rpc_rejected .* total=(\d+)$",
                            self.stack.log("inventory"), re.MULTILINE)
         return [(datetime.fromisoformat(moment), int(total)) for moment, total in found]
 

@@ -15,7 +15,7 @@ struct bucket {
 
 struct buckets {
     int64_t rate, burst;
-    uint8_t key[crypto_shorthash_KEYBYTES]; /* so that nobody can choose a set */
+    uint8_t key[crypto_shorthash_KEYBYTES]; /* random: no client can choose its set */
     size_t sets;                            /* a power of two */
     struct bucket table[];
 };

@@ -21,7 +21,7 @@ void random_take(void *out, size_t size);
 /* A new, unique ULID, NUL-terminated.  Thread-safe. */
 void ulid_make(char out[ULID_SIZE]);
 
-/* The least ULID of that time, Unix milliseconds; before 1970, the least of all. */
+/* The lowest ULID of that time, Unix milliseconds; before 1970, the lowest of all. */
 void ulid_floor(int64_t wall_ms, char out[ULID_SIZE]);
 
 /* The creation time, Unix milliseconds, of a valid ULID. */

@@ -149,8 +149,8 @@ static struct err read_arguments(struct conf_source *source, int argc, char **ar
 /* ---- 2. the environment ---- */
 
 /*
- * Every variable that begins with CHECKOUT_<PROGRAM>_ is taken for a setting, so an
- * unknown one is refused.  But Kubernetes sets variables with that prefix in every
+ * Every variable that begins with CHECKOUT_<PROGRAM>_ is treated as a setting, so an
+ * unknown one is rejected.  But Kubernetes sets variables with that prefix in every
  * container of a namespace that has a service named checkout-<program>
  * (https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables):
  *
@@ -161,7 +161,7 @@ static struct err read_arguments(struct conf_source *source, int argc, char **ar
  * These are ignored, with one log line.
  */
 
-/* NAME=VALUE, after the prefix.  The second needs its value to be told from a setting. */
+/* NAME=VALUE, after the prefix.  Only the value tells the second from a setting. */
 static const char INJECTED[] = "^((.*_)?SERVICE_HOST|(.*_)?SERVICE_PORT(_.*)?"
                                "|(.*_)?PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)=";
 static const char INJECTED_PORT[] = "^(.*_)?PORT=(tcp|udp|sctp)://";
@@ -181,7 +181,7 @@ static int length_of_name(const char *variable)
     return (int)(length < 80 ? length : 80);
 }
 
-/* False when memory is short, too: the variable is then refused. */
+/* Also false when memory is short: the variable is then rejected. */
 static bool matches(const char *text, const char *pattern)
 {
     regex_t compiled;
@@ -292,7 +292,7 @@ static struct err read_lines(struct conf_source *source, char *text, size_t size
     char *line;
 
     if (!failed(e) && strlen(text) != size)
-        e = err_make(ERR_INVALID_ARGUMENT, "%.120s has a zero byte: it is no text file",
+        e = err_make(ERR_INVALID_ARGUMENT, "%.120s has a zero byte, so it is not text",
                      source->file);
     for (int number = 1; !failed(e) && (line = strsep(&text, "\n")) != NULL; number++)
         e = read_line(source, line, number, lines);

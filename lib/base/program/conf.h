@@ -6,11 +6,11 @@
  *   2. in the environment           CHECKOUT_INVENTORY_LISTEN_URL=...
  *   3. in the file of --config FILE listen_url = ...                 (# starts a comment)
  *   4. in the row's default.
- * --help prints the table, --version the program's name and version.  Refused are: an
- * unknown name in any source, also in the environment after CHECKOUT_<PROGRAM>_, and a
- * name given twice in one source, since a typing error must not leave another value in
- * force; a file that is a folder, cannot be read to its end or is longer than 1 MiB.
- * Variables that Kubernetes injects are ignored, with one log line.
+ * --help prints the table, --version the program's name and version.  Unknown names (in
+ * the environment, after CHECKOUT_<PROGRAM>_) and names given twice in one source are
+ * rejected, because a typing error must not leave another value in force.  So is a file
+ * that is a folder, cannot be read to its end or is longer than 1 MiB.  Variables that
+ * Kubernetes injects are ignored, with one log line.
  */
 #pragma once
 
@@ -22,7 +22,7 @@
 enum conf_type {
     CONF_TEXT,   /* const char *; an empty default means "" */
     CONF_NUMBER, /* int64_t between least and most */
-    CONF_SECRET, /* as CONF_TEXT, refused on the command line, never printed */
+    CONF_SECRET, /* like CONF_TEXT; rejected on the command line, never printed */
     CONF_FLAG,   /* bool: true or false */
 };
 

@@ -58,8 +58,8 @@ static void *end_late(void *arg)
 
     while (nanosleep(&left, &left) != 0)
         ;
-    log_error("stop_hangs",
-              "after_ms=%" PRId64 " note=\"what it waits for never ends; what "
+    log_error("stop_timed_out",
+              "after_ms=%" PRId64 " note=\"the shutdown hangs; everything that "
               "was acknowledged is durable\"",
               *ms);
     _exit(EXIT_FAILURE);

@@ -20,8 +20,8 @@ struct err worker_start(const char *name, int64_t every_ms, void (*task)(void *a
 /*
  * The same for a task that mostly finds nothing to do.  The task returns 0 when it found
  * work, and is run again after every_ms; else the longest pause it allows, in
- * milliseconds.  Pauses double up to that, so work that nobody announces
- * (worker_reset_backoff) waits at most as long as the worker had been idle before.
+ * milliseconds.  Pauses double up to that, so work that is not announced
+ * (worker_reset_backoff) waits at most as long as the worker was idle before.
  */
 struct err worker_start_with_backoff(const char *name, int64_t every_ms,
                                      int64_t (*task)(void *arg), void *arg,
@@ -33,10 +33,10 @@ struct err worker_start_with_backoff(const char *name, int64_t every_ms,
  * allowed. */
 void worker_reset_backoff(struct worker *worker);
 
-/* Has the task run at that time (clock_monotonic_ms) at the latest. */
+/* Makes the task run no later than that time (clock_monotonic_ms). */
 void worker_run_by(struct worker *worker, int64_t at_ms);
 
-/* Has the task run at once, or once more after a run under way. */
+/* Runs the task at once or, if a run is under way, once more after it. */
 void worker_run_now(struct worker *worker);
 
 /* Waits for a run under way, then ends the thread.  NULL is allowed. */

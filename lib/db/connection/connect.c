@@ -246,11 +246,11 @@ static struct err connect_address(struct conn *conn, const PQconninfoOption *opt
 /*
  * ---- looking a name up -------------------------------------------------------------------
  *
- * getaddrinfo has no deadline: with a name server that is silent it takes ten seconds and
- * more.  So each look-up runs on a thread of its own and is waited for as long as there
- * is time; it goes on after that, and the next attempt fetches its result.  While a
- * look-up of a name runs, no second one is started, so that a name server that is down
- * collects no threads.
+ * getaddrinfo has no deadline: with a silent name server it takes ten seconds or more.
+ * So each look-up runs on its own thread, and an attempt waits for it only until its own
+ * deadline.  The look-up continues, and the next attempt takes its result.  A name never
+ * has two look-ups at once, so that threads do not pile up while a name server is
+ * down.
  */
 
 enum {
@@ -411,8 +411,8 @@ static struct err look_up(struct conn *conn, size_t i, const struct host *host,
             return ERR_NONE;
         }
     return err_make(ERR_UNAVAILABLE,
-                    "Cannot connect to the database: the name servers did not tell the "
-                    "address of \"%.90s\" in time.",
+                    "Cannot connect to the database: the name servers did not resolve "
+                    "\"%.90s\" in time.",
                     host->name);
 }
 
@@ -464,7 +464,7 @@ struct err connect_any(struct conn *conn, int64_t deadline_ms)
     size_t hosts = count_hosts(options);
     if (hosts > CONN_HOSTS_MAX)
         e = err_make(ERR_UNAVAILABLE,
-                     "The database URL names %zu hosts; %d are the most.", hosts,
+                     "The database URL names %zu hosts; at most %d are allowed.", hosts,
                      CONN_HOSTS_MAX);
     for (size_t i = 0; i < hosts && hosts <= CONN_HOSTS_MAX; i++) {
         int64_t share = clock_remaining_ms(deadline_ms) / (int64_t)(hosts - i);

@@ -3,16 +3,16 @@
  *
  *      hosts of the URL --> addresses of each name --> a connection, or the next
  *
- * libpq looks names up and tries their addresses without a clock when it connects without
- * blocking.  So both are done here, and libpq gets one address at a time: the time that
- * is left is divided between the hosts, and each host's share between its addresses.
+ * Even when libpq connects without blocking, it has no deadline for looking names up and
+ * trying their addresses.  So both are done here, and libpq gets one address at a time:
+ * the remaining time is divided between the hosts, and each share between the addresses.
  */
 #pragma once
 
 #include "db/connection/connection.h"
 
 /*
- * Sets conn->pg to an open connection, on which nothing was sent yet.  UNAVAILABLE with
+ * Sets conn->pg to an open connection, on which nothing is sent yet.  UNAVAILABLE with
  * the message of libpq or the resolver, never with the URL; then conn->pg is NULL.
  */
 struct err connect_any(struct conn *conn, int64_t deadline_ms)

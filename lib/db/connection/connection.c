@@ -32,10 +32,10 @@ int64_t conn_tick(struct conn *conn, int64_t deadline_ms)
 }
 
 /*
- * Whether the other machine's kernel is silent: it answers no keepalive, two of which
- * were sent (connect.c), or does not acknowledge what was sent, during which there are no
- * keepalives. (TCP_USER_TIMEOUT would take a server that does not read, as it waits for a
- * lock, for one that is gone.)
+ * Whether the other machine's kernel is silent: it left two keepalives (connect.c)
+ * unanswered, or does not acknowledge data; until it does, no keepalives are sent.
+ * (TCP_USER_TIMEOUT would also cut a server that does not read because it waits for a
+ * lock.)
  */
 static bool is_cut(int fd)
 {
@@ -129,7 +129,7 @@ bool conn_flush(struct conn *conn, int64_t deadline_ms)
     return conn_push(conn, deadline_ms) == 1;
 }
 
-/* A server that stops says so and hangs up; reading sees both. */
+/* A server that stops sends an error and disconnects; reading notices both. */
 bool conn_alive(struct conn *conn)
 {
     for (;;) {

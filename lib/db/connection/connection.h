@@ -32,7 +32,7 @@ struct conn {
     enum settings_of of;
     PGconn *pg;  /* NULL while not connected */
     bool warned; /* a WARNING arrived since this was last cleared */
-    /* Called every so often while the server is waited for, also to connect; or NULL. */
+    /* Called every so often during waits for the server, also to connect; or NULL. */
     void (*meanwhile)(void *arg);
     void *arg;
     int64_t tick_ms; /* when next */
@@ -43,10 +43,10 @@ struct conn {
 void conn_close(struct conn *conn);
 
 /*
- * Both are for use before pipeline mode, and UNAVAILABLE when they fail.  The last result
- * is in *out, which must be NULL before and is the caller's, also when failed.  conn_ask
- * runs SQL without parameters; conn_collect reads the results of what was sent, and
- * `refusal` says what the database then did not do: "cannot prepare x".
+ * For use before pipeline mode; UNAVAILABLE on failure.  *out must be NULL before; it
+ * gets the last result, also on failure, and the caller clears it.  conn_ask runs SQL
+ * without parameters.  conn_collect reads the results of what was sent; its error has
+ * `refusal` after "The database", such as "cannot prepare x".
  */
 struct err conn_ask(struct conn *conn, const char *sql, int64_t deadline_ms,
                     PGresult **out) __attribute__((warn_unused_result));
@@ -54,7 +54,7 @@ struct err conn_collect(struct conn *conn, const char *refusal, int64_t deadline
                         PGresult **out) __attribute__((warn_unused_result));
 
 /* Sends what is buffered, reading as it goes so that neither side stalls.  False: closed
- * by the other side, or the deadline passed; the connection is then of no more use. */
+ * by the other side, or the deadline passed; the connection is then unusable. */
 bool conn_flush(struct conn *conn, int64_t deadline_ms)
     __attribute__((warn_unused_result));
 

@@ -32,8 +32,8 @@ static const struct setting SETTINGS[] = {
     {SETTINGS_ALL, "client_min_messages", "warning", NULL, false},
     /* Text goes in and comes out as UTF-8. */
     {SETTINGS_ALL, "client_encoding", "UTF8", NULL, false},
-    /* Names in our SQL mean PostgreSQL's own functions, not those of whoever may create in
-     * a schema of the database's path.  (Migrations may create in `public`.) */
+    /* Names in our SQL mean PostgreSQL's own functions, not those that other roles create
+     * in a schema of the database's path.  (Migrations may create in `public`.) */
     {SERVICE, "search_path", "pg_catalog, pg_temp", NULL, false},
     /* A wait for a lock ends early enough that operations of the batch which do not need
      * that row keep their deadlines.  A statement that times out has had no effect: this
@@ -41,7 +41,7 @@ static const struct setting SETTINGS[] = {
     {WRITER, "lock_timeout", "1s", NULL, false},
     {SETTINGS_READER, "lock_timeout", "5s", NULL, false}, /* delays no other query */
     {SERVICE, "statement_timeout", "20s", NULL, false},
-    /* Locks of a process of ours that hangs or is gone are released after this long. */
+    /* The locks of a process of ours that hangs or died are released after this time. */
     {SERVICE, "idle_in_transaction_session_timeout", "20s", NULL, false},
     {SERVICE, "client_connection_check_interval", "1s", NULL, false},
     /* The same when its network connection was cut silently. */
@@ -109,7 +109,7 @@ static struct err refuse(int before, int now)
 {
     return err_make(
         ERR_UNAVAILABLE,
-        "A pooler in transaction mode stands before the database (server process "
+        "A pooler in transaction mode is in front of the database (server process "
         "%d served two sessions, or became %d): what a session sets and locks is "
         "lost there.  Use session mode (PgBouncer: pool_mode = session), or the "
         "server itself.",
@@ -194,7 +194,7 @@ static const struct need NEEDS[] = {
     {"data_sync_retry", "off", "what was acknowledged can be lost when the disk fails"},
     {"zero_damaged_pages", "off", "rows of a damaged page vanish without an error"},
     {"server_encoding", "UTF8", "letters that it lacks cannot be stored"},
-    {"session_replication_role", "origin", "foreign keys and triggers are not heeded"},
+    {"session_replication_role", "origin", "foreign keys and triggers are disabled"},
 };
 
 enum { NEEDS_COUNT = sizeof NEEDS / sizeof *NEEDS };
@@ -345,8 +345,8 @@ static struct err judge_roles(struct conn *conn, char text[TEXT_SIZE],
         const char *role = PQgetvalue(result, 0, 0), *database = PQgetvalue(result, 0, 1);
         const char *in = *database != '\0' ? " IN DATABASE " : "";
         say(text,
-            "session_replication_role is set by ALTER ROLE %s: foreign keys and triggers are "
-            "not heeded.  To do: ALTER ROLE %s%s%s RESET session_replication_role.",
+            "session_replication_role is set by ALTER ROLE %s: foreign keys and triggers "
+            "are disabled.  To do: ALTER ROLE %s%s%s RESET session_replication_role.",
             role, role, in, database);
     }
     PQclear(result);

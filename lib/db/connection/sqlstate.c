@@ -30,7 +30,7 @@ static const struct row {
                                              half of the batch may be fast enough */
     {"08", SQLSTATE_CONNECTION, AWAY},
     {"0A000", SQLSTATE_CONNECTION, AWAY}, /* feature_not_supported: a migration changed a column's
-                                             type; what was prepared before is of no more use */
+                                             type; prepared statements are then invalid */
     {"26", SQLSTATE_CONNECTION, AWAY},    /* invalid_sql_statement_name: the session was reset */
     {"53100", SQLSTATE_UNABLE, "the database's disk is full"},
     {"53200", SQLSTATE_UNABLE, "the database is out of memory"},

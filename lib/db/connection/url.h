@@ -1,5 +1,5 @@
 /*
- * url.h - where a database is, written out in full, for its owner or for another role.
+ * url.h - writes a database's URL out in full, for its owner or for another role.
  *
  * The URL is complete: its user needs none of libpq's environment variables.  A role's
  * URL has nothing that belongs to the owner.
@@ -15,10 +15,10 @@ enum {
 
 /*
  * Writes `url`, a URL or a keyword string as libpq takes them, as one URL into the arena.
- * What it leaves open comes from libpq's environment (PGHOST, PGSSLMODE, ...), and the
- * database's name, as libpq has it, from the user's.  With a `role` it is that role's
+ * Missing parts come from libpq's environment (PGHOST, PGSSLMODE, ...); the database's
+ * name defaults to the user's, as in libpq.  With a `role` the URL is for that role, and
  * without a password: the owner's user, password, passfile and client certificate are
- * left out.  NULL: the owner's, with all of it.  INVALID_ARGUMENT: it cannot be read,
+ * left out.  NULL: for the owner, with all of them.  INVALID_ARGUMENT: it cannot be read,
  * names a service of a pg_service.conf, or is too long; the message has no part of the
  * URL, for any part may be the password.
  */

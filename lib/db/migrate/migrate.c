@@ -249,14 +249,14 @@ static struct err compare_row(const PGresult *record, int row,
     if (strcmp(file->file, name) != 0)
         return err_make(
             ERR_FAILED_PRECONDITION,
-            "%s was applied as %s; migrations keep their names, so call it that "
-            "again",
+            "%s was applied as %s; an applied migration keeps its name, so rename "
+            "it back",
             file->file, name);
     if (strcmp(file->checksum, PQgetvalue(record, row, 2)) != 0)
         return err_make(
             ERR_FAILED_PRECONDITION,
-            "%s was edited after it was applied (%s); put it back as it was and "
-            "write a new migration",
+            "%s was edited after it was applied (%s); restore the file and write "
+            "a new migration",
             name, PQgetvalue(record, row, 3));
     return ERR_NONE;
 }
@@ -339,8 +339,8 @@ static struct err check_transaction(PGconn *conn, const struct migration *m,
         (PQtransactionStatus(conn) != PQTRANS_INTRANS || strcmp(before, after) != 0))
         e = err_make(
             ERR_INVALID_ARGUMENT,
-            "%s ends its transaction (COMMIT or ROLLBACK), which is not allowed; take "
-            "that out and look what it has left in the database",
+            "%s ends its transaction (COMMIT or ROLLBACK), which is not allowed; remove "
+            "that, and check what it has left in the database",
             m->file);
     return e;
 }

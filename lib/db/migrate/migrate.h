@@ -47,8 +47,8 @@ struct err migrate(const struct migrate_config *config)
  * a password.  All roles or none; may be repeated.  INVALID_ARGUMENT names file and line.
  *
  * A line "@owner = ID PLACE" (at most 399 bytes, before the roles) is stored in the
- * comment on each role that follows; FAILED_PRECONDITION when the comment has an owner of
- * which neither ID nor PLACE is the same.
+ * comment on each role that follows; FAILED_PRECONDITION when the comment names an owner
+ * that differs in both ID and PLACE.
  */
 struct err migrate_roles(const char *url, const char *file)
     __attribute__((warn_unused_result));

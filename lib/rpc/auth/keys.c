@@ -104,7 +104,7 @@ static struct err parse_key(const char *path, char *text, struct key *key)
         return err_make(ERR_INVALID_ARGUMENT, "%s lacks name, public or secret", path);
     if (crypto_scalarmult_base(public_key, key->secret) != 0 ||
         sodium_memcmp(public_key, key->public_key, KEY_PUBLIC_SIZE) != 0)
-        return err_make(ERR_INVALID_ARGUMENT, "%s: public is not the secret's", path);
+        return err_make(ERR_INVALID_ARGUMENT, "%s: public does not match secret", path);
     return ERR_NONE;
 }
 

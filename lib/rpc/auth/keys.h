@@ -1,5 +1,5 @@
 /*
- * keys.h - our own key pair, and the small text files that keys and access lists are.
+ * keys.h - our own key pair, and reading the text files of keys and access lists.
  *
  *      key file    name = inventory    (mode 0600, has the secret; '#' starts a comment)
  *                  public = BASE64
@@ -38,8 +38,8 @@ struct err key_create(const char *path, const char *name)
 struct err key_read(const char *path, struct key **out)
     __attribute__((warn_unused_result));
 
-/* Another reference.  The key lives until key_free was called for key_read and each of
- * these. */
+/* Another reference.  The key lives until key_free was called once for key_read and once
+ * for each of these. */
 struct key *key_share(const struct key *key);
 void key_free(struct key *key); /* NULL is allowed */
 
@@ -57,7 +57,7 @@ const uint8_t *key_public(const struct key *key);
 void key_derive(const struct key *key, const char *purpose, uint8_t *out);
 
 /* The key we share with the owner of a public key, into KEY_SHARED_SIZE guarded bytes.
- * False: anybody could compute it, since the public key is of small order. */
+ * False: the public key is of small order, so anybody could compute the shared one. */
 bool key_agree(const struct key *key, const uint8_t *public_key, uint8_t *shared)
     __attribute__((warn_unused_result));
 

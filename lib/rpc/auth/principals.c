@@ -198,7 +198,7 @@ struct err principals_of_service(const char *name, const char *public_base64,
 
     if (strlen(public_base64) >= KEYS_BASE64_SIZE ||
         strpbrk(public_base64, "#\n") != NULL)
-        return err_make(ERR_INVALID_ARGUMENT, "that is no public key (44 characters of "
+        return err_make(ERR_INVALID_ARGUMENT, "not a public key (44 characters of "
                                               "base64, as key new prints them)");
     snprintf(line, sizeof line, "%.*s %s", KEY_NAME_MAX, name, public_base64);
     return list_of(line, "the public key given", false, own, out);

@@ -1,13 +1,13 @@
 /*
- * principals.h - whom we call, and who may call us with which methods.
+ * principals.h - the services we call, and our callers with the methods they may call.
  *
- *      known_services      NAME PUBLIC                 (one line a service we may call)
- *      authorized_callers  NAME PUBLIC METHOD[,METHOD] (one line a caller)
+ *      known_services      NAME PUBLIC                 (one line per service)
+ *      authorized_callers  NAME PUBLIC METHOD[,METHOD] (one line per caller)
  *
  * '#' starts a comment.  A METHOD is a full name, or ends in '*':
- * inventory.v1.Inventory/Get* or just *.  No two callers in a list may have one key: each
- * could pass for the other (seal.h). But one caller may have two, on two lines, while its
- * key is being replaced.  A wrong line makes the whole list invalid: a list that is
+ * inventory.v1.Inventory/Get* or just *.  No two callers may share a key: each could pass
+ * for the other (seal.h).  One caller may have two keys, on two lines, while its key is
+ * being replaced.  A wrong line makes the whole list invalid, because a list that is
  * misread is worse than a service that does not start.
  */
 #pragma once

@@ -1,5 +1,5 @@
 /*
- * reload.h - files that are read again while the process runs: lists and certificates.
+ * reload.h - files that are reloaded while the process runs: lists and certificates.
  *
  *      watching --a file changed--> unchanged for settle_ms --> read and check --> use
  *          ^                                                          |
@@ -13,8 +13,8 @@
  * A list is one of principals.h.  Certificates are the three files of tls.h; rejected are
  * files that cannot be read or are no PEM, a key that does not belong to the certificate,
  * and a certificate that the CAs have not signed or that has expired.  Existing
- * connections keep the certificates they began with: removing a CA from the file
- * disconnects nobody.
+ * connections keep the certificates they began with: removing a CA from the file closes
+ * none.
  *
  * reload_lists.c is part of libcheckout-client; reload_certificates.c needs libcrypto and
  * is not.

@@ -79,9 +79,10 @@ static struct err parse(struct parsed *p, const struct tls_pem *pem)
     if (cert == NULL || key == NULL || ca == NULL)
         e = err_memory();
     else if (!parse_chain(p, cert))
-        e = err_make(ERR_INVALID_ARGUMENT, "%s is no PEM certificate", pem->files->cert);
+        e = err_make(ERR_INVALID_ARGUMENT, "%s is not a PEM certificate",
+                     pem->files->cert);
     else if ((p->key = PEM_read_bio_PrivateKey(key, NULL, no_password, NULL)) == NULL)
-        e = err_make(ERR_INVALID_ARGUMENT, "%s is no PEM private key without a password",
+        e = err_make(ERR_INVALID_ARGUMENT, "%s is not an unencrypted PEM private key",
                      pem->files->key);
     else if (!parse_authorities(p, ca))
         e = err_make(ERR_INVALID_ARGUMENT, "%s has no PEM certificate", pem->files->ca);
@@ -104,7 +105,7 @@ static struct err verify(const struct parsed *p, const struct tls_files *files)
     }
     X509_STORE_CTX_set_flags(context, X509_V_FLAG_PARTIAL_CHAIN);
     if (X509_verify_cert(context) != 1)
-        e = err_make(ERR_INVALID_ARGUMENT, "%.120s is not good by %.120s: %s",
+        e = err_make(ERR_INVALID_ARGUMENT, "%.120s is not valid by %.120s: %s",
                      files->cert, files->ca,
                      X509_verify_cert_error_string(X509_STORE_CTX_get_error(context)));
     X509_STORE_CTX_free(context);
@@ -192,7 +193,7 @@ static bool look(void *arg, bool asked)
     tls_pem_free(&pem);
     if (failed(e) && (asked || (still && !c->warned)))
         log_line(LOG_WARN, "rpc_certificate_reload_failed",
-                 "error=%s note=\"what was read before stays in use\"", e.message);
+                 "error=%s note=\"the previous files stay in use\"", e.message);
     c->warned = failed(e) && (asked || still);
     return !asked && !still;
 }

@@ -63,7 +63,7 @@ static void read_list(struct follow *follow)
         e = config->use(config->arg, list);
     if (failed(e))
         log_line(LOG_ERROR, "list_reload_failed",
-                 "path=%s error=%s note=\"the last good one stays in use\"", config->path,
+                 "path=%s error=%s note=\"the previous list stays in use\"", config->path,
                  e.message);
     else
         log_info("list_reloaded", "path=%s entries=%zu", config->path,

@@ -156,7 +156,7 @@ int tls_listen(nng_socket socket, const char *url, nng_tls_config *config,
         return rv;
     if (config != NULL)
         rv = nng_listener_set_ptr(listener, NNG_OPT_TLS_CONFIG, config);
-    /* A server's callers may be other users: they must be of its group to reach it. */
+    /* Callers may run as other users: those in the server's group can connect. */
     if (rv == 0 && strncasecmp(url, "ipc:", 4) == 0)
         rv = nng_listener_set_int(listener, NNG_OPT_IPC_PERMISSIONS, 0660);
     if (rv == 0)

@@ -1,9 +1,9 @@
 /*
  * tls.h - tls+tcp:// with certificates on both sides, beneath the seal.
  *
- * The certificate says that a machine belongs to us; who calls is proven by the seal, as
- * on every transport.  Both sides must show a certificate of the CA (its use must allow
- * server and client), and a server's must be for the host in the URL it is called by.
+ * The certificate proves that a machine is ours; the seal proves the caller, as on every
+ * transport.  Both sides must present a certificate of the CA (its key usage must allow
+ * server and client), and a server's must be for the host in the URL of its callers.
  * mbedTLS 2.28 compares that with DNS names only: a server called by its address must
  * have the address as a DNS name too.  TLS 1.2.
  */

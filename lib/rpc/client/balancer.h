@@ -1,5 +1,5 @@
 /*
- * balancer.h - which address the next attempt goes to, by how the earlier ones did.
+ * balancer.h - picks the address of the next attempt by the results of earlier ones.
  *
  * The channel's lock is held for all of these.
  */
@@ -7,18 +7,18 @@
 
 #include "rpc/client/subchannel.h"
 
-/* What an attempt says of its address. */
+/* What the result of an attempt says about its address. */
 enum balancer_report { ADDRESS_WELL, ADDRESS_FAILED, ADDRESS_UNKNOWN };
 
 /*
  * The best address for the next attempt: connected before not connected, in use before
- * resting, then the one with the least outstanding attempts.  `first` is where to begin, so
- * that equals take turns.
+ * resting, then the one with the least outstanding attempts.  The search begins at
+ * `first`, so that equals take turns.
  */
 struct subchannel *balancer_pick(struct subchannel *const *subchannels, size_t count,
                                  size_t first);
 
-/* Whether attempts go elsewhere if they can. */
+/* Whether attempts avoid the address if there is another. */
 bool balancer_rests(const struct subchannel *subchannel, int64_t now_ms);
 
 /* An attempt begins at the address. */

@@ -14,10 +14,10 @@
  * A hung server must not use up the time of a call that a replica could answer.  If another
  * address is connected, an attempt gets half of the remaining time, at least 250 ms;
  * otherwise it gets all of it.  A method that takes longer than half its deadline is then
- * asked twice, which its id makes safe.
+ * called twice; its id makes that safe.
  *
  * The effect of a call: none if nothing was sent.  Unknown if a request was sent and not
- * answered, until a later attempt is answered for good.  An answer that concerns only its
+ * answered, until a later attempt gets a final answer.  An answer that concerns only its
  * own attempt (marked as not run; overloaded, internal, ...) says nothing about earlier ones.
  *
  * A replica may reject us while others do not (it has an old list of callers, or not yet the
@@ -98,8 +98,8 @@ static struct call *call_new(struct channel *channel)
     return call;
 }
 
-/* The best address.  Calls in one cork (cork.h) go to the same one while it does well.
- * Divided they would be as many messages, and smaller batches, as there are replicas. */
+/* The best address.  Calls in one cork (cork.h) go to the same one while it does well:
+ * divided among the replicas they would be more messages and smaller batches. */
 static struct subchannel *pick(struct channel *channel)
 {
     uint64_t cork = cork_id();
@@ -423,7 +423,7 @@ static void free_arena(void *arena, struct err error, const ProtobufCMessage *re
     arena_free(arena);
 }
 
-/* Tells the server that has the call's request that its answer is no longer wanted. */
+/* Tells the server that the answer to the call's request is no longer wanted. */
 static void send_cancel(const struct call *of)
 {
     Rpc__V1__CancelRequest request = RPC__V1__CANCEL_REQUEST__INIT;
@@ -503,7 +503,7 @@ void client_call_lost(struct request *request, int result)
 
 /* ---------------------------------------------------------- answered */
 
-/* Notes that the attempt's address rejected the call; whether another may not. */
+/* Notes that the attempt's address rejected the call; true: another may accept it. */
 static bool ask_elsewhere(struct call *call)
 {
     struct channel *channel = call->channel;
@@ -527,7 +527,7 @@ static bool may_differ(enum err_code code)
 }
 
 /*
- * The callee's error: final, unless it asks us to come back, or another may answer.  DATA_LOSS
+ * The callee's error: final unless it asks for a retry or another may accept.  DATA_LOSS
  * is never retried: the row is gone, so a repeat would count as the first request and do the
  * work twice.
  */
@@ -554,7 +554,7 @@ static void take_response(struct call *call, const Rpc__V1__Response *response)
 
     if (strcmp(response->id, call->id) != 0) {
         end(call, ADDRESS_FAILED,
-            err_unknown(ERR_DATA_LOSS, "the answer of %s is to another call",
+            err_unknown(ERR_DATA_LOSS, "the answer of %s belongs to another call",
                         call->subchannel->url));
         return;
     }
@@ -567,7 +567,7 @@ static void take_response(struct call *call, const Rpc__V1__Response *response)
                                   response->payload.len, response->payload.data);
     if (reply == NULL && arena_memory_short(call->arena)) {
         e = err_memory();
-        e.effect = EFFECT_UNKNOWN; /* it was done; asked again, it says so again */
+        e.effect = EFFECT_UNKNOWN; /* it was done; a retry gets the same answer */
     } else if (reply == NULL) {
         e = err_make(ERR_DATA_LOSS,
                      "the answer of %s does not unpack as %s, or is too large",
@@ -577,8 +577,8 @@ static void take_response(struct call *call, const Rpc__V1__Response *response)
     finish(call, e, reply, response->replayed);
 }
 
-/* Opens the frame in place.  What is no answer ends the call, as the next attempt would get
- * the same. */
+/* Opens the frame in place.  Anything but an answer ends the call, because the next
+ * attempt would get the same. */
 static void take_answer(struct call *call, uint8_t *body, size_t size)
 {
     uint8_t *text = NULL;
@@ -639,7 +639,7 @@ static void leave(struct call *call, enum balancer_report report)
     pthread_mutex_unlock(&call->channel->lock);
 }
 
-/* The attempt got no answer, for a reason of our own finding. */
+/* The attempt got no answer; the error is our own. */
 static void attempt_failed(struct call *call, struct err e)
 {
     leave(call, ADDRESS_FAILED);
@@ -651,7 +651,7 @@ static void attempt_failed(struct call *call, struct err e)
 }
 
 /* The next attempt, after a pause: capped exponential backoff with full jitter, so that
- * clients that failed together come back apart.  Ends the call when there is no time for it. */
+ * clients that failed together do not retry together.  Ends the call if time is up. */
 static void retry(struct call *call)
 {
     int64_t most = call->pause_ms;
@@ -776,7 +776,7 @@ static void send_stray(const struct call *of, int64_t late_ms)
 }
 
 /* Before sending: the server is not there; the message is lost; it is sent twice; or it is
- * taken for lost and arrives late.  True: the attempt has failed. */
+ * treated as lost and arrives late.  True: the attempt has failed. */
 static bool fault_before(struct call *call)
 {
     struct fault fault = failpoint("call", call->method, "before");
@@ -806,7 +806,7 @@ static void on_late_answer(void *arg)
 }
 
 /* After receiving: the answer is lost, the request is sent again behind it, or it is late.
- * True: the answer was dealt with. */
+ * True: the answer is handled. */
 static bool fault_after(struct call *call, const uint8_t *body, size_t size)
 {
     struct fault fault = failpoint("call", call->method, "after");

@@ -24,10 +24,10 @@
 
 enum {
     ADDRESSES_MAX = 16,
-    CANCELS_MAX = 8, /* Cancel messages beside the calls in flight */
+    CANCELS_MAX = 8, /* Cancel messages in addition to the calls in flight */
 };
 
-/* Whose answers we accept, and the session our requests to it are sealed in. */
+/* The callee whose answers we accept, and the session that seals our requests to it. */
 struct callee {
     struct principals *list; /* a share; what `peer` lives in */
     const struct principal *peer;
@@ -53,7 +53,7 @@ struct channel {
     struct call *free;
     struct call **calls; /* all ever made, at most in_flight_max + CANCELS_MAX */
     size_t call_count, in_flight;
-    size_t cancels; /* Cancel messages among those in flight; they take no call's place */
+    size_t cancels; /* Cancel messages, not counted in in_flight_max */
     size_t turn;
     uint64_t cork; /* the latest cork (cork.h) in which an address was picked, */
     struct subchannel *picked; /* and that address */
@@ -75,7 +75,7 @@ struct call {
     nng_aio *pause;       /* between two attempts */
     pthread_mutex_t lock; /* see call.c */
 
-    /* What is asked, kept for every attempt. */
+    /* The request, kept for every attempt. */
     char method[ENVELOPE_METHOD_MAX + 1];
     char id[ENVELOPE_ID_MAX + 1];
     char traceparent[ENVELOPE_TRACEPARENT_MAX + 1];
@@ -90,14 +90,14 @@ struct call {
     void *arg;
 
     /* The attempt. */
-    struct subchannel *pin;        /* the only address that will do, or NULL */
+    struct subchannel *pin;        /* the only address allowed, or NULL */
     struct subchannel *subchannel; /* NULL between two attempts */
     struct callee *callee;
     uint8_t nonce[SEAL_NONCE_SIZE];
 
     /* What the attempts so far have shown. */
     int64_t pause_ms;    /* the most the next pause may take */
-    bool unknown;        /* an attempt was sent and not answered for good */
+    bool unknown;        /* an attempt was sent and got no final answer */
     bool answered;       /* `error` is the callee's own */
     bool not_run;        /* the latest attempt was refused before its handler */
     struct err error;    /* of the latest attempt */
@@ -115,5 +115,5 @@ void client_call_answered(struct request *request, uint8_t *body, size_t size);
 void client_call_unsent(struct request *request, int result);
 void client_call_lost(struct request *request, int result);
 
-/* One user of the callee less; NULL is allowed.  The channel's lock is held. */
+/* Drops one user of the callee; NULL is allowed.  The channel's lock is held. */
 void callee_release(struct callee *callee);

@@ -6,7 +6,7 @@
  *                        +---- backoff <-- UNAVAILABLE or effect unknown, time left
  *
  * Only the channel retries, and only what is UNAVAILABLE or of unknown effect.  Every method
- * is keyed by an id, so asking again is safe.  The channel waits for a callee's
+ * is keyed by an id, so a retry is safe.  The channel waits for a callee's
  * retry_after_ms.  It rests an address that fails, and uses it again when one attempt there
  * succeeded.  nng's own resending is off.
  */
@@ -60,9 +60,9 @@ typedef void channel_done(void *arg, struct err error, const ProtobufCMessage *r
 struct err channel_open(const struct channel_config *config, struct channel **out)
     __attribute__((warn_unused_result));
 
-/* From the next attempt on, the callee's key is this list's, and our own is the one the list
- * was read with, of the same name.  Takes a share.  INVALID_ARGUMENT when the service is not
- * in it: the earlier list stays. */
+/* From the next attempt on, uses the callee's key of this list, and our own key with
+ * which the list was read, of the same name.  Takes a share.  INVALID_ARGUMENT when the
+ * service is not in it: the earlier list stays. */
 struct err channel_set_services(struct channel *channel,
                                 const struct principals *services)
     __attribute__((warn_unused_result));

@@ -147,7 +147,7 @@ bool subchannel_may_answer(const struct subchannel *s)
 }
 
 /*
- * A dialer of nng 1.5.2 stops for good when its peer dies in the middle of a handshake (it
+ * A dialer of nng 1.5.2 stops forever when its peer dies in the middle of a handshake (it
  * takes EPIPE for its own closing).  Replacing one that still waits to try again does no
  * harm: no server listens there.
  */
@@ -167,7 +167,7 @@ void subchannel_set_tls(struct subchannel *s, nng_tls_config *config)
     int rv = nng_dialer_set_ptr(s->dialer, NNG_OPT_TLS_CONFIG, config);
 
     if (rv != 0 && rv != NNG_ENOENT)
-        log_error("certificate_not_used", "url=%s error=%s", s->url, nng_strerror(rv));
+        log_error("certificate_rejected", "url=%s error=%s", s->url, nng_strerror(rv));
     if (s->past_tls != NULL)
         nng_tls_config_free(s->past_tls);
     s->past_tls = s->tls;
@@ -329,7 +329,7 @@ static nng_msg *load(struct subchannel *s, struct batch *batch)
     return message;
 }
 
-/* Marks a loaded batch's requests as being sent; gives the time until the first is late. */
+/* Marks a loaded batch's requests as being sent; returns the time until one is late. */
 static int64_t mark_sending(struct batch *batch)
 {
     int64_t by_ms = INT64_MAX;
@@ -428,7 +428,7 @@ static void on_sent(struct batch *batch)
     pthread_mutex_unlock(&s->lock);
 }
 
-/* The request that was sent under that number, taken out; NULL when none waits under it. */
+/* Takes out the request that was sent under that number; NULL when there is none. */
 static struct request *find_sent(struct subchannel *s, uint32_t wire_id)
 {
     pthread_mutex_lock(&s->lock);
@@ -469,7 +469,7 @@ static void take_batch(struct batch *batch, nng_msg *message)
             s->owner->answered(request, frame, size);
 }
 
-/* The message is not a batch: it is taken for the answer to each request of the batch. */
+/* The message is not a batch: it is used as the answer to each request of the batch. */
 static void take_plain(struct batch *batch, nng_msg *message)
 {
     struct subchannel *s = batch->subchannel;

@@ -42,9 +42,8 @@ struct request {
     struct subchannel *subchannel; /* the latest; its lock guards what follows */
     enum request_place { NOWHERE, QUEUED, SENDING, SENT } place;
     TAILQ_ENTRY(request) beside;
-    struct batch
-        *batch;    /* that it was sent with; NULL: that one's answer is here already */
-    uint32_t pipe; /* then: the connection its answer comes through */
+    struct batch *batch; /* in which it was sent; NULL: that batch is answered already */
+    uint32_t pipe;       /* then: the connection its answer comes through */
     uint32_t wire_id;
     struct request *chained;
 };
@@ -83,7 +82,7 @@ struct subchannel {
 
     pthread_mutex_t lock; /* guards what follows */
     struct requests queued;
-    struct requests awaiting; /* sent; the answer to their own batch was without theirs */
+    struct requests awaiting; /* sent; their batch was answered without their answers */
     size_t sent;              /* requests that are SENT */
     uint32_t next_id;
     struct request *by_id[BY_ID_CHAINS]; /* all its requests, chained */
@@ -125,5 +124,5 @@ void subchannel_send(struct subchannel *subchannel);
 void subchannel_cancel(struct request *request);
 
 /* Ends requests that are late, cancelled, or whose connection is gone; `all`: every one.
- * Gives the time to look again, INT64_MAX when there is none. */
+ * Returns the time of the next sweep, INT64_MAX when there is none. */
 int64_t subchannel_sweep(struct subchannel *subchannel, bool all);

@@ -15,7 +15,7 @@
 #include "base/err.h"
 
 struct sweeper {
-    /* Sweeps, on an nng thread; gives the time of the next sweep, INT64_MAX: none. */
+    /* Sweeps, on an nng thread; returns the time of the next sweep, INT64_MAX: none. */
     int64_t (*sweep)(void *arg);
     void *arg;
     nng_aio *aio; /* only ever sleeps */

@@ -18,6 +18,6 @@ struct stats {
 void stats_open(struct stats *stats, struct metrics *metrics, const char *side,
                 const char *label);
 
-/* Gives the time, which stats_end takes. */
+/* Returns the start time, for stats_end. */
 int64_t stats_begin(const struct stats *stats);
 void stats_end(const struct stats *stats, int64_t begun_us, unsigned status);

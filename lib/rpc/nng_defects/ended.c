@@ -1,5 +1,5 @@
-/* ended.c - see nng_defects.h; a file of its own, for libcheckout-client has nothing else
- * here. */
+/* ended.c - see nng_defects.h; a separate file, because libcheckout-client takes nothing
+ * else from here. */
 #include "rpc/nng_defects/nng_defects.h"
 
 #include <stdatomic.h>

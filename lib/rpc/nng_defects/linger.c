@@ -57,7 +57,7 @@ void close_in_time(nng_socket socket)
         pthread_join(closer, NULL);
     } else {
         log_error("transport_hangs", "note=\"nng does not close a socket; the process "
-                                     "ends, to be started again\"");
+                                     "exits, to be restarted\"");
         _exit(CLOSE_EXIT_HANGS);
     }
     pthread_cond_destroy(&closing.changed);

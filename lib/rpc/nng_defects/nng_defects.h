@@ -1,16 +1,16 @@
 /*
  * nng_defects.h - the defects of nng that we work around, each with its versions.
  *
- *  1. The listener that stops (before 1.6).  nng takes an aborted handshake (connect,
- *     then close or reset) for the end of its listener.  Existing connections live on,
- *     and new clients even get their handshake, but none is ever handed to the socket
- *     again, and no error is reported.  The watchdog listens again.
+ *  1. The listener that stops (before 1.6).  After an aborted handshake (connect, then
+ *     close or reset) nng stops accepting.  Existing connections continue, and new
+ *     clients even complete their handshake, but the socket never gets them, and no
+ *     error is reported.  The watchdog listens again.
  *  2. The connection that is never given back (1.5.2; closing an ipc socket can hang in
  *     1.12.4 too).  A connection that ends just when a message comes in, or is half sent,
- *     may stay for ever: its aio was closed between two reads (ipc_pipe_recv_cb).  Then
- *     no connection of the process is freed any more, none is dialled again, and every
- *     nng_close waits for ever.  close_in_time finds it, at the latest when a watchdog
- *     closes its next probe, and ends the process.
+ *     may stay forever: its aio was closed between two reads (ipc_pipe_recv_cb).  From
+ *     then on the process frees no connection, dials none again, and every nng_close
+ *     waits forever.  close_in_time finds it, at the latest when a watchdog closes its
+ *     next probe, and ends the process.
  *  3. The close in a handshake (1.5.2, https://github.com/nanomsg/nng/issues/1543).  The
  *     socket may wait for ever for its own end.  So a probe never leaves a handshake.
  *  4. The certificate that is one late (every version from 1.5.2 to 1.12).  A listener
@@ -34,18 +34,18 @@
 /* ---- watchdog.c: a server's address stays open to new clients ---- */
 
 /*
- * A thread dials the server's own address.  When the server's socket is not given a
- * connection by that, it closes the listener and makes a new one.  (That the dialling
- * side is connected proves nothing.)  It does so with every nng: the listener that stops was
- * mended in 1.6, but closing a connection can still hang (defect 2), and only a probe finds it.
+ * A thread dials the server's own address.  If the socket then gets no connection, the
+ * thread closes the listener and makes a new one.  (That the dialling side is connected
+ * proves nothing.)  It does so with every nng: defect 1 was fixed in 1.6, but closing a
+ * connection can still hang (defect 2), and only a probe finds it.
  *
- * It does so within half a second of a connection of the process that came, ended or
- * failed (nng counts each, also an aborted handshake), within eight seconds when there
- * was none for long, and every five minutes in any case: a probe costs some fifty
- * switches between threads.
+ * It probes within half a second after a connection of the process came, ended or failed
+ * (nng counts each, also an aborted handshake), within eight seconds if there was none
+ * for long, and at least every five minutes: a probe costs some fifty switches between
+ * threads.
  *
  * Closing a listener closes every connection it has accepted: calls in progress then lose
- * their answers, and their channels ask again, with the same id, on a new connection.
+ * their answers, and their channels retry with the same id on a new connection.
  */
 struct watch;
 
@@ -58,8 +58,8 @@ struct err watch_start(nng_socket socket, const char *url, const struct tls_file
                        struct watch **out) __attribute__((warn_unused_result));
 
 /*
- * New connections are shown these certificates; existing ones keep theirs.  Not on an nng
- * thread: takes milliseconds as a rule, half a second at most, and as long again after it
+ * New connections get these certificates; existing ones keep theirs.  Must not be called
+ * on an nng thread: takes milliseconds, at most half a second, and as long again after it
  * has returned.  Not at the same time as watch_stop, nor after it.  Does nothing when the
  * URL has no TLS.  When failed, nothing has changed.
  */
@@ -74,9 +74,9 @@ void watch_stop(struct watch *watch);
 void watch_free(struct watch *watch);
 
 /*
- * Around what is sent to every connection of the socket, as a PUB socket does: one of
- * them is a probe's, and to close it just as a message comes in is defect 2.  Waits while
- * there is a probe, milliseconds as a rule; false when there is still one at the deadline
+ * Call them around a send to every connection of the socket, as a PUB socket does: one
+ * may be a probe's, and closing that just as a message comes in is defect 2.  Waits while
+ * there is a probe, usually milliseconds; false when there is still one at the deadline
  * (clock_monotonic_ms): watch_send_end must not be called then.
  */
 bool watch_send_begin(struct watch *watch, int64_t deadline_ms);

@@ -5,7 +5,7 @@
  *                                                        |
  *                               not connected: close listener -> listen, until it works
  *
- * Lock: one a watchdog.  It is never held while nng is called to dial, listen or close.
+ * Each watchdog has a lock, never held while nng is called to dial, listen or close.
  */
 #include "rpc/nng_defects/nng_defects.h"
 
@@ -124,8 +124,8 @@ static void set_probing(struct watch *watch, bool probing)
     pthread_mutex_unlock(&watch->lock);
 }
 
-/* Whether new clients are accepted.  True too when we could not even try: no reason to
- * act. */
+/* Whether new clients are accepted.  Also true if the probe could not be made: that is no
+ * reason to act. */
 static bool probe(struct watch *watch)
 {
     nng_socket socket;
@@ -296,11 +296,12 @@ static void take_certificates(struct watch *watch, const struct tls_pair *next)
     watch->tls.probe = next->probe;
     if (rv == 0)
         return;
-    log_warn("listening_again", "url=%s reason=\"the new certificate was not taken: %s\"",
-             watch->url, nng_strerror(rv));
+    log_warn("listener_restarted",
+             "url=%s reason=\"nng rejects the new certificate: %s\"", watch->url,
+             nng_strerror(rv));
     rv = listen_again(watch);
     if (rv != 0)
-        log_error("not_listening", "url=%s error=%s", watch->url, nng_strerror(rv));
+        log_error("listen_failed", "url=%s error=%s", watch->url, nng_strerror(rv));
 }
 
 struct err watch_set_tls(struct watch *watch, const struct tls_pem *pem)
@@ -371,10 +372,10 @@ static void *watch_run(void *arg)
         look.pause_ms = LOOK_LEAST_MS;
         int rv = listen_again(watch);
         if (rv == 0)
-            log_warn("listening_again", "url=%s reason=\"new clients could not connect\"",
+            log_warn("listener_restarted", "url=%s reason=\"new clients cannot connect\"",
                      watch->url);
         else if (!logged)
-            log_error("not_listening", "url=%s error=%s", watch->url, nng_strerror(rv));
+            log_error("listen_failed", "url=%s error=%s", watch->url, nng_strerror(rv));
         logged = rv != 0;
     }
     return NULL;

@@ -56,20 +56,20 @@ static void count_rejection(struct rejections *rejections, int rejection,
     if ((last != 0 && now - last < LOG_EVERY_MS) ||
         !atomic_compare_exchange_strong(&rejections->logged_ms, &last, now))
         return;
-    log_line(LOG_WARN, "refused", "request=%s reason=%s caller=%s total=%" PRIu64,
+    log_line(LOG_WARN, "rpc_rejected", "request=%s reason=%s caller=%s total=%" PRIu64,
              request, REJECTION_NAMES[rejection], caller, total);
 }
 
 /* ---------------------------------------------------------- replies */
 
-/* For want of memory there is no reply. */
+/* Out of memory: there is no reply. */
 static void end_cut(struct rpc_call *call)
 {
     connection_cut(call->pipe);
     call_end(call, NULL);
 }
 
-/* Before the caller is known for certain, there is only a number to send. */
+/* Before the caller is authenticated, only a reason number can be sent. */
 static void reject_unsealed(struct rpc_call *call, enum seal_refusal reason,
                             const char *caller)
 {
@@ -255,7 +255,7 @@ static void reply(const ProtobufCMessage *message, void *closure_data)
 
 /* ---------------------------------------------------------- to the handler */
 
-/* The list in force now.  The call keeps its reference until the list is another:
+/* The current list.  The call keeps its reference until the list is replaced:
  * handlers may use the list, and nothing is locked or counted while it is the same. */
 static const struct principals *current_callers(struct rpc_call *call)
 {
@@ -280,8 +280,8 @@ static void trust(struct rpc_call *call)
     pthread_mutex_unlock(&call->server->lock);
 }
 
-/* The time a request was on its way counts against its timeout.  The clocks of the two
- * must agree better than the timeout for that; if the caller's is ahead, the time counts
+/* The time a request was on its way counts against its timeout.  So the clocks of the two
+ * must differ by less than the timeout; if the caller's is ahead, the time counts
  * as 0. */
 static struct err check_deadline(struct rpc_call *call, int64_t now_ms)
 {
@@ -298,7 +298,7 @@ static struct err check_deadline(struct rpc_call *call, int64_t now_ms)
                     (long long)under_way, call->request->timeout_ms);
 }
 
-/* Sets call->served and its method's index; false when there is none of that name. */
+/* Sets call->served and its method's index; false when there is no such method. */
 static bool find_method(struct rpc_call *call, const char *name)
 {
     const struct rpc_server *server = call->server;
@@ -395,7 +395,7 @@ static void run_with_faults(struct rpc_call *call)
     }
 }
 
-/* One number for the caller and its id of the call, which nobody outside can predict. */
+/* A keyed hash of the caller and its id of the call: outsiders cannot predict it. */
 static uint64_t hash_owner(const struct rpc_server *server,
                            const struct principal *caller, const char *id)
 {

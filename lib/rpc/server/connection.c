@@ -17,9 +17,9 @@
  *      call replied -> connection->pending --+
  *
  * So no reply waits for a slower call: it goes with the first slot.  The client keeps one
- * request outstanding as long as it waits for replies.  Of a connection that has more
- * than a few slots, the others are sent back empty: they are free to receive, and no
- * client can hold what others need.
+ * request outstanding as long as it waits for replies.  A connection keeps a few slots;
+ * any more are sent back empty, so that they can receive again and no client holds slots
+ * that others need.
  *
  * Requests are taken in the order they came, each when a call is free for it.  Every slot
  * that is not IDLE and every call in use keeps the server's memory, and so does its owner
@@ -44,7 +44,7 @@ void connection_cut(nng_pipe pipe)
     nng_pipe_close(pipe);
 }
 
-/* One thing less keeps the server's memory; the last one frees an abandoned server. */
+/* Drops one user of the server's memory; the last one frees an abandoned server. */
 static void release_server(struct rpc_server *server)
 {
     pthread_mutex_lock(&server->lock);
@@ -282,8 +282,8 @@ static void hold_slot(struct reply_slot *slot)
         flush_or_hold(server);
 }
 
-/* The reply of a call that came in a bundle, NULL: none; takes the frame.  The call no
- * longer counts for the connection.  False: memory was short. */
+/* Adds the reply (NULL: none) of a call that came in a bundle; takes the frame.  The call
+ * no longer counts for the connection.  False: memory was short. */
 static bool add_pending(struct rpc_call *call, nng_msg *frame)
 {
     struct rpc_server *server = call->server;
@@ -323,7 +323,7 @@ void slot_frame_read(struct reply_slot *slot)
         hold_slot(slot);
 }
 
-/* A frame that arrived and a call for it; false when there is not both.  The lock is
+/* A frame that arrived and a free call for it; false when either is missing.  The lock is
  * held. */
 static bool next_frame(struct rpc_server *server, struct rpc_call **out,
                        struct reply_slot **from, uint8_t **frame, size_t *size)
@@ -441,7 +441,7 @@ static void on_sent(struct reply_slot *slot, int result)
     slot_receive(slot);
 }
 
-/* What is no bundle is taken for a frame: call.c finds out whether it is one. */
+/* Anything but a bundle is treated as a frame; call.c checks whether it is one. */
 static void on_received(struct reply_slot *slot, nng_msg *message)
 {
     struct rpc_server *server = slot->server;

@@ -1,5 +1,5 @@
 /*
- * rate_limiter.h - limits of each caller: calls in progress, and calls a second.
+ * rate_limiter.h - limits per caller: calls in progress, and calls per second.
  *
  * The latter is a token bucket that holds one second's worth: a caller may send n calls
  * at once and then one every 1/n second.  Callers are told apart by name, so counts

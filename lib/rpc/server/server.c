@@ -239,8 +239,8 @@ static void log_cut_call(const struct rpc_call *call)
     log_pair(&line, "method", method);
     log_pair(&line, "caller", call->opened.caller->name);
     log_pair(&line, "note",
-             "it was still being served when the time to stop was over; its outcome is "
-             "not known");
+             "it was still being served at the end of the drain time; its outcome is "
+             "unknown");
     log_end(&line);
 }
 

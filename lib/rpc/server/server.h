@@ -9,7 +9,7 @@
  * admit, requests past their deadline or not well-formed.
  *
  * With nng before 1.6 the server may have to listen again (nng_defects.h), which ends
- * every connection: channels connect and ask again.
+ * every connection: channels reconnect and retry.
  */
 #pragma once
 
@@ -29,7 +29,7 @@ struct rpc_call; /* one request being served: the closure_data of a handler */
 
 enum { RPC_HEALTH_PARTS_MAX = 72, RPC_HEALTH_NAME_SIZE = 64 };
 
-/* A part of a server whose health is reported apart (HealthPart of proto/rpc.proto). */
+/* A part of a server whose health is reported separately (HealthPart in rpc.proto). */
 struct rpc_health_part {
     char name[RPC_HEALTH_NAME_SIZE];
     struct err health;
@@ -47,16 +47,16 @@ struct rpc_server_config {
      * its subject (static or NULL), the summary.  NULL: it always can.  Called on an nng
      * thread: must not wait. */
     struct err (*health)(void *arg);
-    /* The health of its parts: fills in up to RPC_HEALTH_PARTS_MAX, gives how many.
+    /* The health of its parts: fills in up to RPC_HEALTH_PARTS_MAX, returns how many.
      * NULL: none. Must not wait. */
     size_t (*health_parts)(void *arg, struct rpc_health_part *parts);
     void *health_arg; /* of both */
-    /* What one caller may have of in_flight_max, and calls it may make a second; beyond
-     * either RESOURCE_EXHAUSTED.  0: no such limit.  Health and Cancel are not
+    /* Per caller: requests served at once, and calls per second; above either
+     * RESOURCE_EXHAUSTED.  0: no such limit.  Health and Cancel are not
      * limited. */
     size_t caller_in_flight_max;
     uint32_t caller_per_second;
-    bool access_log; /* one line a call that a handler ran for; not of package rpc.v1 */
+    bool access_log; /* one line per call that a handler ran; not for package rpc.v1 */
     struct metrics *metrics; /* borrowed, must outlive the server; NULL: one of its own */
 };
 
@@ -76,8 +76,8 @@ struct err rpc_server_set_tls(struct rpc_server *server, const struct tls_pem *p
 /*
  * Fails new requests with UNAVAILABLE, waits up to drain_ms for the calls being served
  * and a tenth of a second for their replies to be read, and closes.  NULL is allowed.
- * False when calls were still being served: each is logged (call_cut), and its caller
- * learns by the end of the connection that the outcome is not known, and asks again.
+ * False when calls were still being served: each is logged (call_cut).  Its caller sees
+ * the connection end, so the outcome is unknown to it, and retries.
  */
 bool rpc_server_stop(struct rpc_server *server, int64_t drain_ms);
 
@@ -87,7 +87,7 @@ int64_t rpc_call_deadline(const struct rpc_call *call); /* clock_monotonic_ms */
 const char *rpc_call_id(const struct rpc_call *call);
 const char *rpc_call_caller(const struct rpc_call *call);
 
-/* Our place in the call's trace (base/contract/trace.h), for the calls we make to serve it. */
+/* Our span in the call's trace (base/contract/trace.h), for calls we make to serve it. */
 void rpc_call_trace(const struct rpc_call *call, struct trace *out);
 
 /* The caller's metadata of that key; NULL when there is none. */

@@ -205,17 +205,17 @@ void call_end(struct rpc_call *call, nng_msg *frame);
 /* Whether a reply waits for a slot.  The lock is held. */
 bool connections_any_pending(const struct rpc_server *server);
 
-/* For want of memory there is no reply: the caller sees its connection end, and may ask
- * again. */
+/* Out of memory for a reply: ends the connection, so that the caller notices and may
+ * retry. */
 void connection_cut(nng_pipe pipe);
 
 /* ---- call.c ---- */
 
-/* Serves a frame of the slot's message; reads it, then says so (slot_frame_read). */
+/* Serves a frame of the slot's message; calls slot_frame_read once it is read. */
 void call_serve(struct rpc_call *call, struct reply_slot *slot, uint8_t *frame,
                 size_t size);
 
-/* Cancels the calls of a connection that ended: nobody can be answered through it. */
+/* Cancels the calls of a connection that ended: their replies cannot be sent. */
 void call_cancel_pipe(struct rpc_server *server, uint32_t pipe);
 
 /* Cancels the calls of `by`'s caller that have that id; how many. */

@@ -1,6 +1,6 @@
 /*
- * request_context.h - of a request that a store works for: memory, deadline, where to
- * reply.
+ * request_context.h - what a store function gets of its request: memory, deadline, where
+ * to reply.
  *
  * The same in every service: a handler opens the context, gives it to its store function,
  * and returns; the store calls `done` once, with a reply message or an error.

@@ -145,8 +145,7 @@ bool runtime_reload(struct runtime *runtime)
 
     if (failed(e))
         log_line(LOG_ERROR, "key_reload_failed",
-                 "error=%s note=\"the key that was read before stays in use\"",
-                 e.message);
+                 "error=%s note=\"the previous key stays in use\"", e.message);
     else
         changed = take_key(runtime, now);
     follow_now(runtime->follow, runtime->key);
@@ -230,7 +229,7 @@ int runtime_main(const struct runtime_program *program, int argc, char **argv)
         }
     }
     if (failed(e))
-        log_line(LOG_ERROR, "cannot_start", "error=%s", e.message);
+        log_line(LOG_ERROR, "start_failed", "error=%s", e.message);
     conf_free(program->table, program->settings);
     return whole ? EXIT_SUCCESS : EXIT_FAILURE;
 }

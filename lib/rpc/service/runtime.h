@@ -32,7 +32,7 @@ struct runtime {
 struct runtime_settings {
     const char *listen_url, *key_file;
     const char
-        *callers_file; /* "" for a program that is not called: no runtime_serve then */
+        *callers_file; /* "" for a program that serves nothing: no runtime_serve then */
     int64_t in_flight_max;                           /* requests served at once */
     int64_t caller_in_flight_max, caller_per_second; /* of one caller; 0: no limit */
     bool access_log;                                 /* see rpc/server/server.h */
@@ -43,17 +43,18 @@ struct runtime_settings {
 #define RUNTIME_ROWS_TLS                                                                 \
     CONF_ROW_TEXT(tls_cert, "", "for tls+tcp: our certificate, a PEM file"),             \
         CONF_ROW_TEXT(tls_key, "", "for tls+tcp: its key, a PEM file of mode 0600"),     \
-        CONF_ROW_TEXT(tls_ca, "", "for tls+tcp: who may have signed the others', PEM")
+        CONF_ROW_TEXT(tls_ca, "",                                                        \
+                      "for tls+tcp: CAs of the other side's certificate, PEM")
 
 /* The rows of the limits. */
 #define RUNTIME_ROWS_LIMITS                                                              \
     CONF_ROW_NUMBER(caller_in_flight_max, "0", 0, 65536,                                 \
                     "requests of one caller served at once; 0: no limit of its own"),    \
         CONF_ROW_NUMBER(caller_per_second, "0", 0, 1000000,                              \
-                        "requests a second of one caller; 0: no limit")
+                        "requests per second of one caller; 0: no limit")
 
 /* How long runtime_stop_serving may wait.  A call ends at its own deadline, so only one
- * that nobody answers takes the whole time; the default covers the most that
+ * that is never answered takes the whole time; the default covers the most that
  * place_timeout_ms of the gateway and step_timeout_ms of the orchestrator can be. */
 #define RUNTIME_ROW_DRAIN                                                                \
     CONF_ROW_NUMBER(drain_ms, "60000", 0, 600000,                                        \
@@ -62,7 +63,7 @@ struct runtime_settings {
 
 /* The row of the log of calls. */
 #define RUNTIME_ROW_ACCESS_LOG                                                           \
-    CONF_ROW_FLAG(access_log, "true", "one log line a call: true or false")
+    CONF_ROW_FLAG(access_log, "true", "one log line per call: true or false")
 
 /* The row that every program has, for runtime_main. */
 #define RUNTIME_ROW_LOG_FORMAT                                                           \
@@ -102,15 +103,15 @@ struct err runtime_follow_tls(struct runtime *runtime,
  */
 bool runtime_reload(struct runtime *runtime);
 
-/* A key for another purpose, of our own key as it is now (key_derive); a later own key
- * gives another.  Good until runtime_close; NULL: memory is short. */
+/* A key for another purpose, derived from our present key (key_derive); a new key of ours
+ * gives another.  Valid until runtime_close; NULL: memory is short. */
 const uint8_t *runtime_derive(struct runtime *runtime, const char *purpose);
 
 /* Waits for the calls being served, at most drain_ms; then receives no more, and reloads
  * nothing. False when some had not ended (rpc_server_stop). */
 bool runtime_stop_serving(struct runtime *runtime, int64_t drain_ms);
 
-/* Frees the keys and metrics; last, for channels and databases borrow them. */
+/* Frees the keys and metrics; call it last: channels and databases borrow them. */
 void runtime_close(struct runtime *runtime);
 
 /* A program, as runtime_main runs it. */
@@ -132,7 +133,7 @@ struct runtime_program {
 
 /*
  * A program's main: no core dumps, settings (RUNTIME_ROW_LOG_FORMAT is one), start, wait
- * for SIGTERM or SIGINT (at SIGHUP reload), stop. Gives main's exit status: not 0 when it
+ * for SIGTERM or SIGINT (at SIGHUP reload), stop. Returns the exit status: not 0 when it
  * could not start, or cut something off.
  */
 int runtime_main(const struct runtime_program *program, int argc, char **argv);

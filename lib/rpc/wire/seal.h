@@ -10,13 +10,13 @@
  * - The caller's name is in clear.  It is proven by the key that opens the box, because no two
  *   callers of a server share a key (keys.h ensures it).  While keys are replaced, a caller or
  *   we ourselves may have two; each key of the name is tried.
- * - A request's nonce is its session (16 bytes: random, chosen once a channel) and a
+ * - A request's nonce is its session (16 random bytes, chosen once per channel) and a
  *   counter from 1 (8 bytes, big-endian), so it never repeats and costs no randomness.
  * - The response's nonce is a hash of the request's nonce and the server's salt (16
- *   random bytes, chosen once a server).  That binds an answer to its request.
+ *   random bytes, chosen once per server).  That binds an answer to its request.
  *   Two servers, or one before and after a restart, never use one nonce for two answers,
- *   even if the same request is played to both.  A server must seal at most one response a
- *   request; so what the replay cache does not admit is refused unsealed.
+ *   even if one request is replayed to both.  A server must seal at most one response
+ *   per request; so what the replay cache does not admit is refused unsealed.
  * - Two parties that call each other share one key.  The first bits of a nonce say what kind a
  *   frame is, so that none opens as another kind: 0x80 a response, 0x40 a request from the
  *   party with the greater public key.  A frame sent back to its sender is refused.
@@ -53,7 +53,7 @@ enum seal_refusal {
     SEAL_REPEATED = 3,  /* seen before */
     SEAL_TOO_EARLY = 4, /* sent before the server started: seal it anew */
     SEAL_TOO_MANY = 5,  /* more sessions than the server remembers */
-    SEAL_NO_MEMORY = 6, /* the server has no memory to look at it */
+    SEAL_NO_MEMORY = 6, /* the server has no memory to open it */
 };
 
 /* Where a channel's nonces come from.  Thread-safe. */
@@ -87,7 +87,7 @@ struct seal_opened {
 const uint8_t *seal_session_of(const struct seal_opened *opened);
 uint64_t seal_counter_of(const struct seal_opened *opened);
 
-/* Opens in place.  False when it is no request, or not sealed by an authorized caller. */
+/* Opens in place.  False if it is not a request sealed by an authorized caller. */
 bool seal_open_request(uint8_t *frame, size_t size, const struct principals *callers,
                        struct seal_opened *out) __attribute__((warn_unused_result));
 

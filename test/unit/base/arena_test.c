@@ -66,7 +66,7 @@ static void a_reset_arena_gives_as_much_again_zeroed(void **state)
     arena_free(arena);
 }
 
-static void copies_are_of_their_own(void **state)
+static void copies_are_independent_of_the_original(void **state)
 {
     struct arena *arena = arena_new(10000);
     char text[] = "text";
@@ -91,7 +91,7 @@ int main(void)
         cmocka_unit_test(allocations_are_aligned_zeroed_and_apart),
         cmocka_unit_test(an_arena_never_holds_more_than_its_cap),
         cmocka_unit_test(a_reset_arena_gives_as_much_again_zeroed),
-        cmocka_unit_test(copies_are_of_their_own),
+        cmocka_unit_test(copies_are_independent_of_the_original),
     };
 
     return cmocka_run_group_tests_name("arena", tests, NULL, NULL);

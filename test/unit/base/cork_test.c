@@ -48,7 +48,7 @@ static void without_a_cork_nothing_is_held(void **state)
     assert_int_equal(calls[0], 0);
 }
 
-static void each_is_called_once_in_order_at_the_outermost_end(void **state)
+static void each_flush_runs_once_in_order_at_the_outermost_end(void **state)
 {
     (void)state;
     cork_begin();
@@ -74,7 +74,7 @@ static void a_flush_may_hold_again(void **state)
     assert_int_equal(calls[0], 3);
 }
 
-static void what_finds_no_room_is_told_to_flush_itself(void **state)
+static void at_a_full_cork_the_caller_must_flush(void **state)
 {
     int held = 0;
 
@@ -87,7 +87,7 @@ static void what_finds_no_room_is_told_to_flush_itself(void **state)
     assert_int_equal(told, held);
 }
 
-static void each_outermost_cork_is_a_moment_of_its_own(void **state)
+static void each_outermost_cork_has_its_own_id(void **state)
 {
     (void)state;
     assert_int_equal(cork_id(), 0);
@@ -108,10 +108,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(without_a_cork_nothing_is_held, set_up),
-        cmocka_unit_test_setup(each_is_called_once_in_order_at_the_outermost_end, set_up),
+        cmocka_unit_test_setup(each_flush_runs_once_in_order_at_the_outermost_end,
+                               set_up),
         cmocka_unit_test_setup(a_flush_may_hold_again, set_up),
-        cmocka_unit_test_setup(each_outermost_cork_is_a_moment_of_its_own, set_up),
-        cmocka_unit_test_setup(what_finds_no_room_is_told_to_flush_itself, set_up),
+        cmocka_unit_test_setup(each_outermost_cork_has_its_own_id, set_up),
+        cmocka_unit_test_setup(at_a_full_cork_the_caller_must_flush, set_up),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,7 +25,7 @@ static void every_code_has_its_own_reason_and_valid_statuses(void **state)
     assert_int_equal(err_of_reason("no such reason"), ERR_UNKNOWN);
 }
 
-static void what_can_change_by_asking_again_is_retryable(void **state)
+static void errors_that_a_retry_can_fix_are_retryable(void **state)
 {
     (void)state;
     assert_true(err_retryable(ERR_UNAVAILABLE) && err_retryable(ERR_RESOURCE_EXHAUSTED) &&
@@ -36,7 +36,7 @@ static void what_can_change_by_asking_again_is_retryable(void **state)
                  err_retryable(ERR_INVALID_ARGUMENT));
 }
 
-static void an_error_says_its_sentence_cut_to_size(void **state)
+static void an_error_message_is_cut_to_its_size(void **state)
 {
     char large[1000];
     struct err e = err_make(ERR_NOT_FOUND, "There is no %s.", "cart");
@@ -55,7 +55,7 @@ static void an_error_says_its_sentence_cut_to_size(void **state)
     assert_int_equal(strlen(e.message), sizeof e.message - 1);
 }
 
-static void money_is_told_and_read_by_the_same_words(void **state)
+static void money_states_have_the_same_words_both_ways(void **state)
 {
     (void)state;
     for (int m = MONEY_UNKNOWN; m <= MONEY_REFUND_PENDING; m++)
@@ -69,9 +69,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_code_has_its_own_reason_and_valid_statuses),
-        cmocka_unit_test(what_can_change_by_asking_again_is_retryable),
-        cmocka_unit_test(money_is_told_and_read_by_the_same_words),
-        cmocka_unit_test(an_error_says_its_sentence_cut_to_size),
+        cmocka_unit_test(errors_that_a_retry_can_fix_are_retryable),
+        cmocka_unit_test(money_states_have_the_same_words_both_ways),
+        cmocka_unit_test(an_error_message_is_cut_to_its_size),
     };
 
     return cmocka_run_group_tests_name("err", tests, NULL, NULL);

@@ -67,7 +67,7 @@ static void warn_many(void)
     log_warn("repeated", "i=%d", MANY);
 }
 
-static void a_kind_is_told_once_a_second_and_then_how_many_there_were(void **state)
+static void an_event_is_logged_once_a_second_with_its_total(void **state)
 {
     (void)state;
     char *text = said_by(warn_many);
@@ -93,7 +93,7 @@ static void warn_pair_by_pair(void)
     }
 }
 
-static void so_is_a_line_that_is_written_pair_by_pair(void **state)
+static void a_line_written_pair_by_pair_is_limited_too(void **state)
 {
     (void)state;
     char *text = said_by(warn_pair_by_pair);
@@ -108,7 +108,7 @@ static void tell_each(void)
         log_line(LOG_ERROR, "record", "i=%d", i);
 }
 
-static void records_are_each_told(void **state)
+static void log_line_is_not_limited(void **state)
 {
     (void)state;
     assert_int_equal(count(said_by(tell_each), "event=record"), MANY);
@@ -124,7 +124,7 @@ static void *pass_many(void *passed)
     return NULL;
 }
 
-static void threads_share_a_kind(void **state)
+static void threads_share_the_limit_of_an_event(void **state)
 {
     pthread_t threads[THREADS];
     atomic_int passed = 0;
@@ -139,7 +139,7 @@ static void threads_share_a_kind(void **state)
     assert_true(passed >= 1 && passed <= seconds + 2);
 }
 
-static void past_the_kinds_that_are_known_nothing_is_held_back(void **state)
+static void events_beyond_the_table_are_not_limited(void **state)
 {
     char name[32];
     uint64_t total;
@@ -156,11 +156,11 @@ static void past_the_kinds_that_are_known_nothing_is_held_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_kind_is_told_once_a_second_and_then_how_many_there_were),
-        cmocka_unit_test(so_is_a_line_that_is_written_pair_by_pair),
-        cmocka_unit_test(records_are_each_told),
-        cmocka_unit_test(threads_share_a_kind),
-        cmocka_unit_test(past_the_kinds_that_are_known_nothing_is_held_back),
+        cmocka_unit_test(an_event_is_logged_once_a_second_with_its_total),
+        cmocka_unit_test(a_line_written_pair_by_pair_is_limited_too),
+        cmocka_unit_test(log_line_is_not_limited),
+        cmocka_unit_test(threads_share_the_limit_of_an_event),
+        cmocka_unit_test(events_beyond_the_table_are_not_limited),
     };
 
     log_start("test", LOG_INFO);

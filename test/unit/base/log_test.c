@@ -130,7 +130,7 @@ static void write_debug(void)
     log_debug("hidden", "%s", "");
 }
 
-static void a_line_tells_time_level_program_and_event(void **state)
+static void a_line_has_time_level_program_and_event(void **state)
 {
     (void)state;
     capture(write_plain);
@@ -211,7 +211,7 @@ static void every_byte_is_read_back_by_a_parser(void **state)
     }
 }
 
-static void as_json_a_line_is_one_object(void **state)
+static void a_json_line_is_one_object(void **state)
 {
     (void)state;
     assert_int_equal(log_use_format("json").code, ERR_OK);
@@ -263,11 +263,11 @@ static void a_line_is_cut_at_2000_bytes_and_says_so(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_line_tells_time_level_program_and_event),
+        cmocka_unit_test(a_line_has_time_level_program_and_event),
         cmocka_unit_test(every_conversion_is_written_as_printf_would),
         cmocka_unit_test(a_parser_reads_back_whatever_a_value_holds),
         cmocka_unit_test(every_byte_is_read_back_by_a_parser),
-        cmocka_unit_test(as_json_a_line_is_one_object),
+        cmocka_unit_test(a_json_line_is_one_object),
         cmocka_unit_test(a_line_is_cut_at_2000_bytes_and_says_so),
     };
 

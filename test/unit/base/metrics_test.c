@@ -74,7 +74,7 @@ static int64_t seven(void *arg)
     return *(int64_t *)arg;
 }
 
-static void a_gauge_can_be_asked_for_its_value_until_it_is_forgotten(void **state)
+static void a_gauge_is_read_until_it_is_forgotten(void **state)
 {
     struct metrics *m = metrics_new();
     int64_t depth = 7;
@@ -161,7 +161,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_same_name_and_label_is_the_same_metric),
         cmocka_unit_test(counting_without_a_registry_or_past_its_room_does_nothing),
-        cmocka_unit_test(a_gauge_can_be_asked_for_its_value_until_it_is_forgotten),
+        cmocka_unit_test(a_gauge_is_read_until_it_is_forgotten),
         cmocka_unit_test(a_percentile_is_at_most_an_eighth_too_large),
         cmocka_unit_test(percentiles_are_where_they_belong),
         cmocka_unit_test(nothing_counted_by_several_threads_is_lost),

@@ -47,7 +47,7 @@ static void text_is_escaped_and_made_well_formed(void **state)
     }
 }
 
-static void a_text_the_arena_cannot_hold_says_so(void **state)
+static void a_text_larger_than_its_arena_is_marked_broken(void **state)
 {
     struct arena *small = arena_new(8192);
     struct text text = text_start(small, 16);
@@ -134,8 +134,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(text_is_escaped_and_made_well_formed, set_up,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(a_text_the_arena_cannot_hold_says_so, set_up,
-                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_text_larger_than_its_arena_is_marked_broken,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(numbers_are_written_whole, set_up, tear_down),
         cmocka_unit_test(a_value_has_one_base64_text),
         cmocka_unit_test(base64_that_does_not_fit_is_refused),

@@ -311,7 +311,7 @@ static void wait_parked(struct orders *orders)
     pthread_mutex_unlock(&orders->lock);
 }
 
-static void a_started_call_can_be_called_off(void **state)
+static void a_started_call_can_be_cancelled(void **state)
 {
     struct scene s;
     struct seen seen = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, 0, 0};
@@ -330,7 +330,7 @@ static void a_started_call_can_be_called_off(void **state)
     scene_end(&s);
 }
 
-static void what_is_no_call_can_be_called_off(void **state)
+static void cancelling_an_unknown_call_does_nothing(void **state)
 {
     static const checkout_call NONE[] = {
         0, 1, 2, 3, 1U << 20, 0xabcdef0123, UINT64_MAX, UINT64_MAX - 1};
@@ -434,7 +434,7 @@ static void many_threads_share_one_client(void **state)
     scene_end(&s);
 }
 
-static void what_is_wrong_with_a_configuration_is_said(void **state)
+static void an_error_names_what_is_wrong_with_a_configuration(void **state)
 {
     struct scene s;
     struct checkout_error error;
@@ -470,12 +470,12 @@ int main(void)
         cmocka_unit_test(an_error_says_what_went_wrong_and_what_it_did),
         cmocka_unit_test(a_cart_that_changed_is_an_error_with_the_version_it_has),
         cmocka_unit_test(a_call_without_an_answer_ends_at_its_time_and_is_unknown),
-        cmocka_unit_test(a_started_call_can_be_called_off),
-        cmocka_unit_test(what_is_no_call_can_be_called_off),
+        cmocka_unit_test(a_started_call_can_be_cancelled),
+        cmocka_unit_test(cancelling_an_unknown_call_does_nothing),
         cmocka_unit_test(a_reply_without_its_order_is_data_loss),
         cmocka_unit_test(closing_ends_what_was_started),
         cmocka_unit_test(many_threads_share_one_client),
-        cmocka_unit_test(what_is_wrong_with_a_configuration_is_said),
+        cmocka_unit_test(an_error_names_what_is_wrong_with_a_configuration),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -134,7 +134,7 @@ static int shuffled(int i)
     return i * 73 % MANY;
 }
 
-static void each_has_the_rows_of_its_own_id(void **state)
+static void each_operation_gets_the_rows_of_its_own_id(void **state)
 {
     static struct one ones[2 * MANY];
     struct latch latch;
@@ -153,7 +153,7 @@ static void each_has_the_rows_of_its_own_id(void **state)
     db_close(db);
 }
 
-static void who_changed_nothing_is_asked_about(void **state)
+static void operations_that_changed_nothing_are_answered_by_answer(void **state)
 {
     static struct one ones[MANY];
     struct latch latch;
@@ -176,7 +176,7 @@ static void who_changed_nothing_is_asked_about(void **state)
 
 /* Of those that ask for one id in one batch, the first is told; the others hear of its
  * row. */
-static void of_one_id_the_first_has_it(void **state)
+static void of_operations_with_one_id_the_first_is_written(void **state)
 {
     static struct one ones[MANY];
     struct latch latch;
@@ -294,9 +294,11 @@ rows_that_are_not_as_promised_are_data_loss_for_their_own_operation(void **state
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(each_has_the_rows_of_its_own_id, new_schema),
-        cmocka_unit_test_setup(who_changed_nothing_is_asked_about, new_schema),
-        cmocka_unit_test_setup(of_one_id_the_first_has_it, new_schema),
+        cmocka_unit_test_setup(each_operation_gets_the_rows_of_its_own_id, new_schema),
+        cmocka_unit_test_setup(operations_that_changed_nothing_are_answered_by_answer,
+                               new_schema),
+        cmocka_unit_test_setup(of_operations_with_one_id_the_first_is_written,
+                               new_schema),
         cmocka_unit_test_setup(a_connection_lost_while_asking_loses_no_answer,
                                new_schema),
         cmocka_unit_test_setup(an_answer_that_fails_is_unknown_and_fails_alone,

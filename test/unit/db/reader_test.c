@@ -119,7 +119,7 @@ static void a_slow_query_delays_no_other(void **state)
     db_close(db);
 }
 
-static void a_query_is_told_when_its_time_is_up(void **state)
+static void a_query_ends_at_its_deadline(void **state)
 {
     struct ask slow, next;
     struct db *db = open_db(1, 1000);
@@ -138,7 +138,7 @@ static void a_query_is_told_when_its_time_is_up(void **state)
     db_close(db);
 }
 
-static void a_waiting_query_is_told_while_every_reader_is_held_up(void **state)
+static void a_queued_query_ends_in_time_while_all_readers_are_busy(void **state)
 {
     struct ask slow, waiting;
     struct db *db = open_db(1, 1000);
@@ -300,8 +300,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_slow_query_delays_no_other),
-        TEST(a_query_is_told_when_its_time_is_up),
-        TEST(a_waiting_query_is_told_while_every_reader_is_held_up),
+        TEST(a_query_ends_at_its_deadline),
+        TEST(a_queued_query_ends_in_time_while_all_readers_are_busy),
         TEST(a_connection_that_died_idle_or_at_work_is_replaced),
         TEST(errors_say_what_they_mean),
         TEST(a_query_writes_nothing),

@@ -63,7 +63,7 @@ static void a_server_that_crashes_and_returns_loses_and_doubles_nothing(void **s
     db_close(db);
 }
 
-static void a_database_that_is_down_at_the_start_is_told_and_waited_for(void **state)
+static void a_database_down_at_start_is_reported_and_awaited(void **state)
 {
     struct one one, hasty;
     struct latch latch, hasty_latch;
@@ -122,7 +122,7 @@ static void assert_not_done(const struct one *one, const char *words)
 }
 
 /* A role of its own: a superuser may do everything. */
-static void a_right_that_is_revoked_is_told_and_found_to_be_back_by_itself(void **state)
+static void a_revoked_right_is_reported_and_its_return_noticed(void **state)
 {
     struct one one;
     struct latch latch;
@@ -151,7 +151,7 @@ static void a_right_that_is_revoked_is_told_and_found_to_be_back_by_itself(void 
     sql("DROP OWNED BY w_writer; DROP ROLE w_writer");
 }
 
-static void what_only_reads_has_done_nothing_and_is_left_for_another(void **state)
+static void a_read_only_server_is_left_for_another_one(void **state)
 {
     struct one one, hasty;
     struct latch latch, hasty_latch;
@@ -191,7 +191,7 @@ static void make_standby(void)
     pg_ctl("start");
 }
 
-static void a_standby_is_told_as_one_and_written_to_once_it_is_promoted(void **state)
+static void a_standby_is_reported_and_used_once_promoted(void **state)
 {
     struct one hasty, patient;
     struct latch latch, patient_latch;
@@ -212,7 +212,7 @@ static void a_standby_is_told_as_one_and_written_to_once_it_is_promoted(void **s
     db_close(db);
 }
 
-static void a_standby_that_is_not_there_is_told_until_it_is_not_waited_for(void **state)
+static void a_missing_standby_is_reported_until_it_is_not_required(void **state)
 {
     struct one first, next;
     struct latch latch;
@@ -380,7 +380,7 @@ static bool is_waited_on(int connection)
 }
 
 /* The server accepts and says nothing more: one attempt to connect lasts 3 s. */
-static void an_operation_is_told_in_time_while_a_hung_server_is_connected_to(void **state)
+static void an_operation_ends_in_time_while_connecting_hangs(void **state)
 {
     struct one queued, taken;
     struct latch latch;
@@ -509,17 +509,17 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_killed_connection_loses_and_doubles_nothing),
         TEST(a_server_that_crashes_and_returns_loses_and_doubles_nothing),
-        TEST(a_database_that_is_down_at_the_start_is_told_and_waited_for),
+        TEST(a_database_down_at_start_is_reported_and_awaited),
         TEST(an_idle_writer_notices_that_its_database_went_away),
-        TEST(a_right_that_is_revoked_is_told_and_found_to_be_back_by_itself),
-        TEST(what_only_reads_has_done_nothing_and_is_left_for_another),
-        TEST(a_standby_is_told_as_one_and_written_to_once_it_is_promoted),
-        TEST(a_standby_that_is_not_there_is_told_until_it_is_not_waited_for),
+        TEST(a_revoked_right_is_reported_and_its_return_noticed),
+        TEST(a_read_only_server_is_left_for_another_one),
+        TEST(a_standby_is_reported_and_used_once_promoted),
+        TEST(a_missing_standby_is_reported_until_it_is_not_required),
         TEST(a_writer_that_starts_without_its_standby_is_not_serving),
         TEST(a_commit_whose_answer_is_lost_is_run_again_without_a_second_effect),
         TEST(a_commit_whose_answer_never_comes_is_unknown),
         TEST(a_repeat_that_is_cancelled_leaves_it_unknown),
-        TEST(an_operation_is_told_in_time_while_a_hung_server_is_connected_to),
+        TEST(an_operation_ends_in_time_while_connecting_hangs),
     };
 
     return cmocka_run_group_tests_name("writer_outage", tests, NULL, NULL);

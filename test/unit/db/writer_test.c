@@ -43,7 +43,7 @@ static void no_transaction_holds_more_than_batch_max(void **state)
     db_close(db);
 }
 
-static void a_lone_operation_needs_no_company(void **state)
+static void a_single_operation_runs_at_once(void **state)
 {
     struct one one;
     struct latch latch;
@@ -224,7 +224,7 @@ static void assert_locked_out(const struct one *one)
     assert_true(one->error.retry_after_ms > 0);
 }
 
-static void a_row_that_stays_locked_fails_only_who_needs_it(void **state)
+static void a_locked_row_fails_only_operations_that_need_it(void **state)
 {
     static struct one ones[MANY];
     struct latch latch;
@@ -247,7 +247,7 @@ static void a_row_that_stays_locked_fails_only_who_needs_it(void **state)
 }
 
 /* Half of a batch wants it: told in a few attempts, not one an operation. */
-static void those_who_need_the_same_locked_row_fail_together(void **state)
+static void operations_that_need_one_locked_row_fail_together(void **state)
 {
     static const struct db_value X[] = {{.text = "x"}, {.number = 1}},
                                  Y[] = {{.text = "y"}, {.number = 1}};
@@ -323,7 +323,7 @@ static void a_deadline_that_passes_in_the_database_leaves_it_unknown(void **stat
     db_close(db);
 }
 
-static void those_who_wait_behind_it_are_told_in_time_as_well(void **state)
+static void operations_queued_behind_a_locked_row_end_in_time(void **state)
 {
     struct one busy, late, never;
     struct latch latch, late_latch, never_latch;
@@ -452,7 +452,7 @@ static void answers_stay_in_step_when_some_of_a_batch_are_late(void **state)
 /* ---- the queue ------------------------------------------------------------------------- */
 
 /* The first is in the database already when all three are cancelled; the others wait. */
-static void what_nobody_waits_for_is_dropped_until_it_has_begun(void **state)
+static void a_cancelled_operation_is_dropped_unless_it_has_begun(void **state)
 {
     static struct one begun, waiting[2];
     struct latch first, others;
@@ -551,7 +551,7 @@ static void closing_cancels_each_queued_operation_once(void **state)
     assert_each_took_effect_once("c", 1);
 }
 
-static void closing_does_not_wait_for_what_everybody_was_told(void **state)
+static void closing_does_not_wait_for_operations_that_have_ended(void **state)
 {
     struct one one;
     struct latch latch;
@@ -659,22 +659,22 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(queued_operations_share_one_transaction),
         TEST(no_transaction_holds_more_than_batch_max),
-        TEST(a_lone_operation_needs_no_company),
+        TEST(a_single_operation_runs_at_once),
         TEST(answers_reach_their_own_operations),
         TEST(ten_thousand_lines_go_in_one_operation),
         TEST(one_bad_operation_in_a_hundred_fails_alone),
         TEST(several_bad_operations_fail_alone),
-        TEST(a_row_that_stays_locked_fails_only_who_needs_it),
-        TEST(those_who_need_the_same_locked_row_fail_together),
+        TEST(a_locked_row_fails_only_operations_that_need_it),
+        TEST(operations_that_need_one_locked_row_fail_together),
         TEST(a_deadline_that_passes_in_the_database_leaves_it_unknown),
-        TEST(those_who_wait_behind_it_are_told_in_time_as_well),
+        TEST(operations_queued_behind_a_locked_row_end_in_time),
         TEST(a_server_that_hangs_makes_nobody_wait_past_the_deadline),
         TEST(an_operation_that_expired_in_the_queue_never_runs),
         TEST(answers_stay_in_step_when_some_of_a_batch_are_late),
-        TEST(what_nobody_waits_for_is_dropped_until_it_has_begun),
+        TEST(a_cancelled_operation_is_dropped_unless_it_has_begun),
         TEST(a_full_queue_refuses_at_once),
         TEST(closing_cancels_each_queued_operation_once),
-        TEST(closing_does_not_wait_for_what_everybody_was_told),
+        TEST(closing_does_not_wait_for_operations_that_have_ended),
         TEST(deadlocks_are_run_again_and_nothing_is_lost),
         TEST(a_serialization_failure_is_run_again),
         TEST(db_submit_wait_gives_every_answer_and_the_first_error),

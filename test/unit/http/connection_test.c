@@ -115,7 +115,7 @@ static void the_connection_ends_when_either_side_says_so(void **state)
     close_world(w);
 }
 
-static void a_client_that_has_said_all_still_gets_its_answers(void **state)
+static void a_half_closed_client_still_gets_its_answers(void **state)
 {
     struct world *w = open_default();
     int fd = connect_to(w);
@@ -136,7 +136,7 @@ static void a_client_that_has_said_all_still_gets_its_answers(void **state)
 }
 
 /* The server sees the end of what it says while the request is being handled. */
-static void saying_all_later_is_no_breaking_off_either(void **state)
+static void closing_the_sending_half_later_breaks_nothing(void **state)
 {
     struct world *w = open_default();
     int fd = connect_to(w), other = connect_to(w);
@@ -167,7 +167,7 @@ static void a_faults_test_can_lose_an_answer(void **state)
 }
 
 /* Room for what the handler keeps, and for no head of an answer. */
-static void without_memory_for_an_answer_there_is_the_one_made_before(void **state)
+static void without_memory_the_prepared_answer_is_sent(void **state)
 {
     struct http_server_config config = DEFAULTS;
     config.arena_max = 200;
@@ -200,7 +200,7 @@ static void an_answer_whose_memory_was_reserved_is_sent(void **state)
 
 /* ---- bodies ---- */
 
-static void continue_is_said_only_when_the_body_will_be_read(void **state)
+static void continue_is_sent_only_when_the_body_will_be_read(void **state)
 {
     static const char HEAD[] =
         "PUT %s HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n%s\r\n"
@@ -329,7 +329,7 @@ static void a_refusal_is_one_answer_and_the_end(void **state)
     close_world(w);
 }
 
-static void a_request_cut_short_is_told_so(void **state)
+static void a_truncated_request_is_refused_as_incomplete(void **state)
 {
     static const char *const CUT[] = {
         "G", "GET / HTTP/1.1\r\nHost: a\r\n", "\r\nGET",
@@ -356,7 +356,7 @@ static void a_request_cut_short_is_told_so(void **state)
 }
 
 /* What was parsed last was another's. */
-static void a_refusal_tells_of_its_own_request(void **state)
+static void a_refusal_describes_its_own_request(void **state)
 {
     struct world *w = open_default();
     int cut = connect_to(w), other = connect_to(w);
@@ -463,7 +463,7 @@ static void an_answer_has_a_deadline_and_a_request_being_handled_none(void **sta
     close_world(w);
 }
 
-static void an_idle_connection_is_closed_without_a_word(void **state)
+static void an_idle_connection_is_closed_without_an_answer(void **state)
 {
     struct http_server_config config = DEFAULTS;
     config.idle_timeout_ms = config.head_timeout_ms = SHORT_MS;
@@ -546,7 +546,7 @@ static void a_client_may_break_off_at_any_point(void **state)
     close_world(w);
 }
 
-static void a_break_while_it_is_handled_is_told_and_the_request_ends(void **state)
+static void a_connection_lost_during_handling_is_reported(void **state)
 {
     struct world *w = open_default();
     int fd = connect_to(w);
@@ -571,24 +571,24 @@ int main(void)
         cmocka_unit_test(answers_have_a_date_their_fields_and_a_length),
         cmocka_unit_test(head_204_and_304_have_no_body),
         cmocka_unit_test(the_connection_ends_when_either_side_says_so),
-        cmocka_unit_test(a_client_that_has_said_all_still_gets_its_answers),
-        cmocka_unit_test(saying_all_later_is_no_breaking_off_either),
+        cmocka_unit_test(a_half_closed_client_still_gets_its_answers),
+        cmocka_unit_test(closing_the_sending_half_later_breaks_nothing),
         cmocka_unit_test(a_faults_test_can_lose_an_answer),
-        cmocka_unit_test(without_memory_for_an_answer_there_is_the_one_made_before),
+        cmocka_unit_test(without_memory_the_prepared_answer_is_sent),
         cmocka_unit_test(an_answer_whose_memory_was_reserved_is_sent),
-        cmocka_unit_test(continue_is_said_only_when_the_body_will_be_read),
+        cmocka_unit_test(continue_is_sent_only_when_the_body_will_be_read),
         cmocka_unit_test(a_body_that_is_too_large_is_read_off_up_to_a_limit),
         cmocka_unit_test(a_refusal_is_one_answer_and_the_end),
-        cmocka_unit_test(a_request_cut_short_is_told_so),
-        cmocka_unit_test(a_refusal_tells_of_its_own_request),
+        cmocka_unit_test(a_truncated_request_is_refused_as_incomplete),
+        cmocka_unit_test(a_refusal_describes_its_own_request),
         cmocka_unit_test(a_client_that_goes_on_sending_still_reads_its_refusal),
         cmocka_unit_test(a_head_has_a_deadline_from_its_first_byte_on),
         cmocka_unit_test(a_body_has_a_deadline),
         cmocka_unit_test(an_answer_has_a_deadline_and_a_request_being_handled_none),
-        cmocka_unit_test(an_idle_connection_is_closed_without_a_word),
+        cmocka_unit_test(an_idle_connection_is_closed_without_an_answer),
         cmocka_unit_test(a_slow_reader_gets_everything_and_holds_nobody_up),
         cmocka_unit_test(a_client_may_break_off_at_any_point),
-        cmocka_unit_test(a_break_while_it_is_handled_is_told_and_the_request_ends),
+        cmocka_unit_test(a_connection_lost_during_handling_is_reported),
     };
 
     log_start("test", LOG_ERROR);

@@ -220,7 +220,7 @@ static const char *verdict(const char *bytes)
 }
 
 /* The last coding is chunked then, so that "not last" would be false. */
-static void codings_in_several_fields_are_told_as_such(void **state)
+static void codings_in_several_fields_have_their_own_reason(void **state)
 {
 #define PUT "PUT / HTTP/1.1\r\nHost: a\r\n"
     (void)state;
@@ -243,7 +243,7 @@ int main(void)
         cmocka_unit_test(a_cookie_of_16_kb_is_taken),
         cmocka_unit_test(sixty_fields_and_more_are_taken),
         cmocka_unit_test(a_query_may_hold_what_browsers_leave_unencoded),
-        cmocka_unit_test(codings_in_several_fields_are_told_as_such),
+        cmocka_unit_test(codings_in_several_fields_have_their_own_reason),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -94,7 +94,7 @@ static void another_type_or_charset_is_unsupported_and_named(void **state)
     }
 }
 
-static void a_body_is_read_only_as_it_is(void **state)
+static void only_an_uncompressed_body_is_read(void **state)
 {
     static const char *const READ[] = {
         NULL, "", "identity", "IDENTITY", "identity, identity", " ,\tidentity,"};
@@ -117,7 +117,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(json_in_utf_8_is_read_whatever_parameters_it_has),
         cmocka_unit_test(another_type_or_charset_is_unsupported_and_named),
-        cmocka_unit_test(a_body_is_read_only_as_it_is),
+        cmocka_unit_test(only_an_uncompressed_body_is_read),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -586,7 +586,7 @@ static void each_limit_is_kept_to_the_byte(void **state)
 }
 
 /* RFC 9110, 9.3.2: whoever sent HEAD gets no content, with a refusal neither. */
-static void the_method_is_told_as_soon_as_it_was_read(void **state)
+static void the_method_is_set_once_it_was_read(void **state)
 {
     static const struct {
         const char *bytes;
@@ -674,7 +674,7 @@ int main(void)
         cmocka_unit_test(the_framing_is_what_the_fields_say),
         cmocka_unit_test(no_expectation_but_100_continue_is_met),
         cmocka_unit_test(each_limit_is_kept_to_the_byte),
-        cmocka_unit_test(the_method_is_told_as_soon_as_it_was_read),
+        cmocka_unit_test(the_method_is_set_once_it_was_read),
         cmocka_unit_test(every_reason_that_a_head_can_have_was_reached),
         cmocka_unit_test(every_reason_has_a_status_and_a_sentence_with_its_limit),
     };

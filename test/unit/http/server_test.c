@@ -72,7 +72,7 @@ static void answers_come_from_any_thread(void **state)
 
 /* ---- limits on connections ---- */
 
-static void an_address_past_its_limit_is_told_so(void **state)
+static void an_address_above_its_limit_is_refused(void **state)
 {
     struct http_server_config config = DEFAULTS;
     config.per_address_max = 2;
@@ -129,7 +129,7 @@ past_those_that_wait_for_their_429_connections_are_dropped_and_counted(void **st
 }
 
 /* Only one that has nothing to do, and only after HTTP_FULL_IDLE_MS. */
-static void at_the_limit_an_idle_connection_makes_way(void **state)
+static void at_the_limit_an_idle_connection_is_closed(void **state)
 {
     struct http_server_config config = DEFAULTS;
     config.connections_max = 2;
@@ -244,7 +244,7 @@ static void an_address_within_its_limit_again_is_served(void **state)
 /* ---- draining ---- */
 
 /* The loop is in a handler while they come: they are in the kernel's queue. */
-static void what_the_kernel_has_let_in_is_served_while_draining(void **state)
+static void clients_that_the_kernel_accepted_are_served_while_draining(void **state)
 {
     enum { WAITING = 10 };
     struct http_server_config config = DEFAULTS;
@@ -326,7 +326,7 @@ static void closing_answers_what_has_come_and_ends_the_rest(void **state)
 }
 
 /* Both are one event for the loop, and none follows. */
-static void a_reset_that_comes_with_its_request_is_told(void **state)
+static void a_reset_that_comes_with_its_request_is_reported(void **state)
 {
     struct world *w = open_default();
     int blocked = connect_to(w), fd = connect_to(w);
@@ -414,17 +414,17 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_come_from_any_thread),
-        cmocka_unit_test(an_address_past_its_limit_is_told_so),
+        cmocka_unit_test(an_address_above_its_limit_is_refused),
         cmocka_unit_test(
             past_those_that_wait_for_their_429_connections_are_dropped_and_counted),
         cmocka_unit_test(an_address_within_its_limit_again_is_served),
         cmocka_unit_test(at_the_limit_none_is_closed_whose_request_has_come),
-        cmocka_unit_test(at_the_limit_an_idle_connection_makes_way),
+        cmocka_unit_test(at_the_limit_an_idle_connection_is_closed),
         cmocka_unit_test(without_descriptors_clients_wait_and_are_served_later),
-        cmocka_unit_test(what_the_kernel_has_let_in_is_served_while_draining),
+        cmocka_unit_test(clients_that_the_kernel_accepted_are_served_while_draining),
         cmocka_unit_test(draining_waits_for_what_runs_and_no_longer),
         cmocka_unit_test(closing_answers_what_has_come_and_ends_the_rest),
-        cmocka_unit_test(a_reset_that_comes_with_its_request_is_told),
+        cmocka_unit_test(a_reset_that_comes_with_its_request_is_reported),
         cmocka_unit_test(requests_that_came_in_time_are_answered_after_a_stop),
         cmocka_unit_test(
             a_request_that_comes_with_its_idle_deadline_keeps_its_connection),

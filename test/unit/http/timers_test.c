@@ -61,7 +61,7 @@ static void a_new_deadline_takes_the_place_of_the_old_one(void **state)
     assert_ptr_equal(timers_expired(&timers, 1000), &a);
 }
 
-static void a_cleared_one_never_expires(void **state)
+static void a_cleared_timer_never_expires(void **state)
 {
     struct timers timers;
     struct timer all[3];
@@ -98,7 +98,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(deadlines_expire_when_they_are_due_and_once),
         cmocka_unit_test(a_new_deadline_takes_the_place_of_the_old_one),
-        cmocka_unit_test(a_cleared_one_never_expires),
+        cmocka_unit_test(a_cleared_timer_never_expires),
         cmocka_unit_test(a_wait_of_weeks_is_cut_to_an_int),
     };
 

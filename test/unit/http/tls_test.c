@@ -140,7 +140,7 @@ static void tls_records_may_be_cut_anywhere(void **state)
     close_world(w);
 }
 
-static void a_tls_client_that_has_said_all_gets_a_large_answer(void **state)
+static void a_half_closed_tls_client_gets_a_large_answer(void **state)
 {
     static char answer[BIG + 4096];
     struct world *w = open_with_tls();
@@ -160,7 +160,7 @@ static void a_tls_client_that_has_said_all_gets_a_large_answer(void **state)
     close_world(w);
 }
 
-static void a_tls_client_that_says_no_more_is_told_that_it_was_not_all(void **state)
+static void a_tls_client_that_ends_mid_request_gets_a_refusal(void **state)
 {
     struct world *w = open_with_tls();
     struct tls_client c = tls_connect(w);
@@ -178,7 +178,7 @@ static void a_tls_client_that_says_no_more_is_told_that_it_was_not_all(void **st
     close_world(w);
 }
 
-static void a_tls_client_that_idles_is_told_the_end(void **state)
+static void an_idle_tls_client_gets_close_notify(void **state)
 {
     struct http_server_config config = DEFAULTS;
     config.idle_timeout_ms = 50;
@@ -199,7 +199,7 @@ static void a_tls_client_that_idles_is_told_the_end(void **state)
     close_world(w);
 }
 
-static void plain_http_on_a_tls_port_is_told_so(void **state)
+static void plain_http_on_a_tls_port_gets_an_error(void **state)
 {
     static const char *const STARTS[] = {
         "GET /echo HTTP/1.1\r\n\r\n",       "OPTIONS * HTTP/1.1\r\n\r\n",
@@ -223,7 +223,7 @@ static void plain_http_on_a_tls_port_is_told_so(void **state)
 }
 
 /* Nor is its alert lost when more lies unread behind. */
-static void what_is_no_tls_gets_an_alert(void **state)
+static void a_client_that_does_not_speak_tls_gets_an_alert(void **state)
 {
     static const char NONSENSE[] = "\x16\x03\x01\x00\x05hello and more";
     struct world *w = open_with_tls();
@@ -277,11 +277,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tls_records_may_be_cut_anywhere),
-        cmocka_unit_test(a_tls_client_that_has_said_all_gets_a_large_answer),
-        cmocka_unit_test(a_tls_client_that_says_no_more_is_told_that_it_was_not_all),
-        cmocka_unit_test(a_tls_client_that_idles_is_told_the_end),
-        cmocka_unit_test(plain_http_on_a_tls_port_is_told_so),
-        cmocka_unit_test(what_is_no_tls_gets_an_alert),
+        cmocka_unit_test(a_half_closed_tls_client_gets_a_large_answer),
+        cmocka_unit_test(a_tls_client_that_ends_mid_request_gets_a_refusal),
+        cmocka_unit_test(an_idle_tls_client_gets_close_notify),
+        cmocka_unit_test(plain_http_on_a_tls_port_gets_an_error),
+        cmocka_unit_test(a_client_that_does_not_speak_tls_gets_an_alert),
         cmocka_unit_test(a_tls_client_may_break_off_at_any_byte_of_its_handshake),
     };
 

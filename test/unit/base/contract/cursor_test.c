@@ -14,7 +14,7 @@ static const uint8_t OTHER_KEY[CURSOR_KEY_SIZE] = "A key of thirty-two bytes, no
 static const struct cursor_scope SCOPE = {KEY, "orders", "user-1"};
 static const char TEXT[] = "1700000000000000.01HF0000000000000000000000";
 
-static void what_was_sealed_opens(void **state)
+static void a_sealed_cursor_opens(void **state)
 {
     static const char *const TEXTS[] = {"", "a", "ab", "abc", "a.b/\xc3\xa9", TEXT};
     struct arena *arena = arena_new(1 << 16);
@@ -100,7 +100,7 @@ static void a_text_without_room_or_with_a_nul_does_not_open(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_was_sealed_opens),
+        cmocka_unit_test(a_sealed_cursor_opens),
         cmocka_unit_test(a_cursor_opens_only_in_its_scope),
         cmocka_unit_test(a_changed_or_cut_cursor_does_not_open),
         cmocka_unit_test(a_text_without_room_or_with_a_nul_does_not_open),

@@ -19,7 +19,7 @@ static void expect(const struct order_asked *asked, const char *hex)
     assert_string_equal(text, hex);
 }
 
-static void it_is_blake2b_over_the_fields_with_their_lengths(void **state)
+static void a_fingerprint_is_blake2b_over_length_prefixed_fields(void **state)
 {
     struct order_asked asked = {"u1", "cart", "pm_card_visa", false, 0, NULL, NULL};
 
@@ -40,7 +40,7 @@ static void it_is_blake2b_over_the_fields_with_their_lengths(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(it_is_blake2b_over_the_fields_with_their_lengths),
+        cmocka_unit_test(a_fingerprint_is_blake2b_over_length_prefixed_fields),
     };
 
     return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);

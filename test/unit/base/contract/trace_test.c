@@ -59,7 +59,7 @@ static void a_trace_goes_on_with_a_span_id_of_our_own(void **state)
     assert_string_not_equal(begin(GIVEN, NULL).parent, begin(GIVEN, NULL).parent);
 }
 
-static void what_cannot_be_followed_starts_a_new_trace(void **state)
+static void an_invalid_traceparent_starts_a_new_trace(void **state)
 {
     static const char *const GIVENS[] = {
         NULL,
@@ -100,7 +100,7 @@ static void what_cannot_be_followed_starts_a_new_trace(void **state)
     assert_string_not_equal(begin(NULL, NULL).parent, begin(NULL, NULL).parent);
 }
 
-static void a_traceparent_that_came_twice_is_not_followed(void **state)
+static void a_repeated_traceparent_starts_a_new_trace(void **state)
 {
     struct trace_fields fields = {0};
     struct trace trace;
@@ -117,7 +117,7 @@ static void a_traceparent_that_came_twice_is_not_followed(void **state)
 
 /* ---- tracestate ---- */
 
-static void a_tracestate_is_handed_on_as_one_list(void **state)
+static void tracestate_fields_are_forwarded_as_one_list(void **state)
 {
     static const struct {
         const char *given, *out;
@@ -186,7 +186,7 @@ static void keys_and_values_are_bounded(void **state)
     assert_string_equal(begin(GIVEN, member(text, 1, 257)).state, "");
 }
 
-static void no_more_than_32_members_are_handed_on(void **state)
+static void no_more_than_32_members_are_forwarded(void **state)
 {
     char text[400] = "";
     struct trace_fields fields = {0};
@@ -207,7 +207,7 @@ static void no_more_than_32_members_are_handed_on(void **state)
     assert_memory_equal(trace.parent, "00-" TRACE_ID "-", 36);
 }
 
-static void of_a_long_list_large_members_go_first_and_then_the_last(void **state)
+static void a_long_list_loses_large_members_first_then_the_last(void **state)
 {
     char large[200], text[1200], fits[1200];
     struct trace trace;
@@ -244,13 +244,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_trace_goes_on_with_a_span_id_of_our_own),
-        cmocka_unit_test(what_cannot_be_followed_starts_a_new_trace),
-        cmocka_unit_test(a_traceparent_that_came_twice_is_not_followed),
-        cmocka_unit_test(a_tracestate_is_handed_on_as_one_list),
+        cmocka_unit_test(an_invalid_traceparent_starts_a_new_trace),
+        cmocka_unit_test(a_repeated_traceparent_starts_a_new_trace),
+        cmocka_unit_test(tracestate_fields_are_forwarded_as_one_list),
         cmocka_unit_test(a_malformed_tracestate_is_dropped_and_the_trace_goes_on),
         cmocka_unit_test(keys_and_values_are_bounded),
-        cmocka_unit_test(no_more_than_32_members_are_handed_on),
-        cmocka_unit_test(of_a_long_list_large_members_go_first_and_then_the_last),
+        cmocka_unit_test(no_more_than_32_members_are_forwarded),
+        cmocka_unit_test(a_long_list_loses_large_members_first_then_the_last),
     };
 
     return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);

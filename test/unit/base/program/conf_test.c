@@ -146,7 +146,7 @@ static void assert_refused(const char *word, const char *a, const char *b)
     assert_null(s.url);
 }
 
-static void what_is_unknown_or_out_of_bounds_is_refused_by_name(void **state)
+static void an_unknown_or_out_of_bounds_setting_is_rejected_by_name(void **state)
 {
     char config[64];
 
@@ -252,7 +252,7 @@ static void assert_environment_refused(const char *name, const char *value)
     assert_null(strstr(e.message, value));
 }
 
-static void what_the_environment_has_for_us_and_we_do_not_know_is_refused(void **state)
+static void an_unknown_variable_with_our_prefix_is_rejected(void **state)
 {
     struct settings s;
 
@@ -270,7 +270,7 @@ static void what_the_environment_has_for_us_and_we_do_not_know_is_refused(void *
     unsetenv("CHECKOUT_TESTINGS_LIMIT");
 }
 
-static void what_kubernetes_sets_for_a_service_of_our_name_is_overlooked(void **state)
+static void kubernetes_service_variables_are_ignored(void **state)
 {
     static const char *const NAMES[][2] = {
         {"SERVICE_HOST", "10.0.0.1"},
@@ -302,7 +302,7 @@ static void what_kubernetes_sets_for_a_service_of_our_name_is_overlooked(void **
 }
 
 /* As CHECKOUT_GATEWAY_PORT is the gateway's own setting as well. */
-static void a_number_of_ours_that_kubernetes_sets_is_overlooked(void **state)
+static void a_number_setting_that_kubernetes_also_sets_is_ignored(void **state)
 {
     static const struct conf_row rows[] = {
         {"port", CONF_NUMBER, offsetof(struct settings, limit), "7", 1, 9, "where"}};
@@ -343,14 +343,14 @@ int main(void)
                                   clean),
         cmocka_unit_test_teardown(line_ends_and_blanks_around_a_value_are_not_part_of_it,
                                   clean),
-        cmocka_unit_test_teardown(what_is_unknown_or_out_of_bounds_is_refused_by_name,
+        cmocka_unit_test_teardown(an_unknown_or_out_of_bounds_setting_is_rejected_by_name,
                                   clean),
         cmocka_unit_test(a_file_that_cannot_be_read_whole_is_refused_by_its_name),
         cmocka_unit_test(a_line_of_any_length_is_one_line),
         cmocka_unit_test_teardown(a_setting_that_is_given_twice_is_refused, clean),
-        cmocka_unit_test(what_the_environment_has_for_us_and_we_do_not_know_is_refused),
-        cmocka_unit_test(what_kubernetes_sets_for_a_service_of_our_name_is_overlooked),
-        cmocka_unit_test(a_number_of_ours_that_kubernetes_sets_is_overlooked),
+        cmocka_unit_test(an_unknown_variable_with_our_prefix_is_rejected),
+        cmocka_unit_test(kubernetes_service_variables_are_ignored),
+        cmocka_unit_test(a_number_setting_that_kubernetes_also_sets_is_ignored),
         cmocka_unit_test_teardown(
             a_secret_on_the_command_line_is_refused_and_not_repeated, clean),
     };

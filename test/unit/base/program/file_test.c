@@ -58,7 +58,7 @@ static void wait_looks(int count)
     assert_true(looks >= count);
 }
 
-static void a_change_is_looked_at_until_it_is_settled(void **state)
+static void a_changed_file_is_checked_until_it_settles(void **state)
 {
     (void)state;
     begin(file);
@@ -68,7 +68,7 @@ static void a_change_is_looked_at_until_it_is_settled(void **state)
     file_watch_stop(notice);
 }
 
-static void whoever_asks_has_it_look(void **state)
+static void a_requested_check_looks_at_once(void **state)
 {
     (void)state;
     begin(file);
@@ -139,8 +139,8 @@ static int remove_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_change_is_looked_at_until_it_is_settled),
-        cmocka_unit_test(whoever_asks_has_it_look),
+        cmocka_unit_test(a_changed_file_is_checked_until_it_settles),
+        cmocka_unit_test(a_requested_check_looks_at_once),
         cmocka_unit_test(a_file_behind_links_is_followed),
     };
 

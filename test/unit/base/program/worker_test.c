@@ -26,7 +26,7 @@ static void run(void *arg)
     chore->inside--;
 }
 
-static void a_chore_runs_at_once_and_again(void **state)
+static void a_task_runs_at_once_and_periodically(void **state)
 {
     struct chore chore = {0};
     struct worker *worker;
@@ -40,7 +40,7 @@ static void a_chore_runs_at_once_and_again(void **state)
     assert_false(chore.overlapped);
 }
 
-static void stopping_does_not_wait_for_the_next_time(void **state)
+static void stopping_does_not_wait_for_the_next_run(void **state)
 {
     struct chore chore = {0};
     struct worker *worker;
@@ -91,7 +91,7 @@ a_chore_that_finds_something_is_run_again_as_often_as_it_was_said(void **state)
     worker_stop(worker);
 }
 
-static void one_that_finds_nothing_is_run_ever_less(void **state)
+static void a_task_that_finds_nothing_backs_off(void **state)
 {
     struct chore chore = {0};
     struct worker *worker;
@@ -106,7 +106,7 @@ static void one_that_finds_nothing_is_run_ever_less(void **state)
     worker_stop(worker);
 }
 
-static void whoever_sets_a_time_has_it_run_then(void **state)
+static void a_task_runs_by_the_time_that_was_set(void **state)
 {
     struct chore chore = {0};
     struct worker *worker;
@@ -130,12 +130,12 @@ static void whoever_sets_a_time_has_it_run_then(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_chore_runs_at_once_and_again),
+        cmocka_unit_test(a_task_runs_at_once_and_periodically),
         cmocka_unit_test(
             a_chore_that_finds_something_is_run_again_as_often_as_it_was_said),
-        cmocka_unit_test(one_that_finds_nothing_is_run_ever_less),
-        cmocka_unit_test(whoever_sets_a_time_has_it_run_then),
-        cmocka_unit_test(stopping_does_not_wait_for_the_next_time),
+        cmocka_unit_test(a_task_that_finds_nothing_backs_off),
+        cmocka_unit_test(a_task_runs_by_the_time_that_was_set),
+        cmocka_unit_test(stopping_does_not_wait_for_the_next_run),
     };
 
     return cmocka_run_group_tests_name("worker", tests, NULL, NULL);

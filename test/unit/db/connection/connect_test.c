@@ -231,7 +231,7 @@ static void a_silent_first_address_leaves_time_for_the_next(void **state)
     close(silent);
 }
 
-static void so_does_a_silent_first_host(void **state)
+static void a_silent_first_host_leaves_time_for_the_next(void **state)
 {
     char url[512], hosts[256];
     int silent = silent_server();
@@ -245,7 +245,7 @@ static void so_does_a_silent_first_host(void **state)
     close(silent);
 }
 
-static void what_is_silent_is_named(void **state)
+static void an_error_names_the_silent_host(void **state)
 {
     char url[512];
     int silent = silent_server();
@@ -326,7 +326,7 @@ static void a_name_that_is_not_there_is_named(void **state)
 
 /* ---- URLs ------------------------------------------------------------------------------ */
 
-static void urls_that_make_no_sense_are_told_without_being_shown(void **state)
+static void an_invalid_url_is_rejected_without_quoting_it(void **state)
 {
     static const struct {
         const char *url, *words;
@@ -394,7 +394,7 @@ static void expect_option(const struct conn *conn, int level, int option, int ex
     assert_int_equal(value, expected);
 }
 
-static void both_ends_ask_after_a_silent_link(void **state)
+static void both_ends_send_keepalives_on_a_silent_link(void **state)
 {
     char url[512], *text;
     struct conn conn = connection_to(url_of(GOOD, url));
@@ -441,16 +441,16 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_a_server_says_while_we_connect_is_no_line_of_the_log),
         cmocka_unit_test(a_silent_first_address_leaves_time_for_the_next),
-        cmocka_unit_test(so_does_a_silent_first_host),
-        cmocka_unit_test(what_is_silent_is_named),
+        cmocka_unit_test(a_silent_first_host_leaves_time_for_the_next),
+        cmocka_unit_test(an_error_names_the_silent_host),
         cmocka_unit_test(no_deadline_is_missed_for_a_name_server_that_is_silent),
         cmocka_unit_test(closing_does_not_wait_for_a_name_server),
         cmocka_unit_test(a_connection_has_one_look_up_of_a_name_at_a_time),
         cmocka_unit_test(a_name_that_is_not_there_is_named),
-        cmocka_unit_test(urls_that_make_no_sense_are_told_without_being_shown),
+        cmocka_unit_test(an_invalid_url_is_rejected_without_quoting_it),
         cmocka_unit_test(a_url_may_have_blanks_and_line_ends_around_it),
         cmocka_unit_test(a_service_file_may_name_the_host),
-        cmocka_unit_test(both_ends_ask_after_a_silent_link),
+        cmocka_unit_test(both_ends_send_keepalives_on_a_silent_link),
         cmocka_unit_test(a_refusal_has_detail_and_hint_on_one_line),
     };
 

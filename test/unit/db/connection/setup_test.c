@@ -237,20 +237,20 @@ static void set_worst(const char *whose)
     admin(statements, WORST_COUNT);
 }
 
-static void nothing_said_elsewhere_is_needed(void **state)
+static void a_session_needs_no_settings_from_elsewhere(void **state)
 {
     (void)state;
     expect_settings("");
 }
 
-static void the_databases_defaults_do_not_count(void **state)
+static void the_databases_defaults_do_not_override_a_session(void **state)
 {
     (void)state;
     set_worst("DATABASE checkout");
     expect_settings("");
 }
 
-static void the_roles_defaults_do_not_count(void **state)
+static void the_roles_defaults_do_not_override_a_session(void **state)
 {
     (void)state;
     set_worst("ROLE CURRENT_USER IN DATABASE checkout");
@@ -272,7 +272,7 @@ static void worst_options(char *out, size_t room)
     assert_true(used < room);
 }
 
-static void pgoptions_do_not_count(void **state)
+static void pgoptions_do_not_override_a_session(void **state)
 {
     char options[2048];
 
@@ -282,7 +282,7 @@ static void pgoptions_do_not_count(void **state)
     expect_settings("");
 }
 
-static void the_urls_options_do_not_count(void **state)
+static void the_urls_options_do_not_override_a_session(void **state)
 {
     char worst[2048], options[7168] = "&options=";
     size_t used = strlen(options);
@@ -296,7 +296,7 @@ static void the_urls_options_do_not_count(void **state)
     expect_settings(options);
 }
 
-static void a_commit_that_waits_for_more_is_left_so(void **state)
+static void a_stronger_synchronous_commit_is_kept(void **state)
 {
     struct db *db;
     char text[64];
@@ -450,7 +450,7 @@ static void our_limits_hold_where_the_database_has_none(void **state)
     conn_end(&idle);
 }
 
-static void a_statement_ends_when_nobody_waits_for_it(void **state)
+static void a_statement_ends_when_its_client_is_gone(void **state)
 {
     char query[128];
 
@@ -470,7 +470,7 @@ static void a_statement_ends_when_nobody_waits_for_it(void **state)
     wait_ended(pid);
 }
 
-static void who_waited_for_a_lock_sees_what_its_owner_wrote(void **state)
+static void after_a_lock_wait_a_statement_sees_its_owners_writes(void **state)
 {
     (void)state;
     sql("INSERT INTO w.rows VALUES ('a')");
@@ -595,19 +595,20 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_setting_has_a_worst_value_here),
-        cmocka_unit_test_setup(nothing_said_elsewhere_is_needed, reset),
-        cmocka_unit_test_setup(the_databases_defaults_do_not_count, reset),
-        cmocka_unit_test_setup(the_roles_defaults_do_not_count, reset),
-        cmocka_unit_test_setup(pgoptions_do_not_count, reset),
-        cmocka_unit_test_setup(the_urls_options_do_not_count, reset),
-        cmocka_unit_test_setup(a_commit_that_waits_for_more_is_left_so, reset),
+        cmocka_unit_test_setup(a_session_needs_no_settings_from_elsewhere, reset),
+        cmocka_unit_test_setup(the_databases_defaults_do_not_override_a_session, reset),
+        cmocka_unit_test_setup(the_roles_defaults_do_not_override_a_session, reset),
+        cmocka_unit_test_setup(pgoptions_do_not_override_a_session, reset),
+        cmocka_unit_test_setup(the_urls_options_do_not_override_a_session, reset),
+        cmocka_unit_test_setup(a_stronger_synchronous_commit_is_kept, reset),
         cmocka_unit_test_setup(a_reader_cannot_write_where_the_default_lets_it, reset),
         cmocka_unit_test_setup(a_writer_writes_where_the_default_forbids_it, reset),
         cmocka_unit_test_setup(text_is_stored_as_utf8, reset),
         cmocka_unit_test_setup(functions_of_others_are_not_called, reset),
         cmocka_unit_test_setup(our_limits_hold_where_the_database_has_none, reset),
-        cmocka_unit_test_setup(a_statement_ends_when_nobody_waits_for_it, reset),
-        cmocka_unit_test_setup(who_waited_for_a_lock_sees_what_its_owner_wrote, reset),
+        cmocka_unit_test_setup(a_statement_ends_when_its_client_is_gone, reset),
+        cmocka_unit_test_setup(after_a_lock_wait_a_statement_sees_its_owners_writes,
+                               reset),
         cmocka_unit_test_setup(no_write_is_acknowledged_before_it_is_durable, reset),
         cmocka_unit_test_setup(a_cancelled_wait_for_the_standby_is_unknown, reset),
         cmocka_unit_test_setup(

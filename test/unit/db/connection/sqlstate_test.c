@@ -54,7 +54,7 @@ static void each_state_has_its_meaning_and_its_error(void **state)
     }
 }
 
-static void what_a_server_cannot_do_is_said_in_words(void **state)
+static void each_state_that_stops_writes_has_words(void **state)
 {
     (void)state;
     assert_string_equal(sqlstate_words("53100"), "the database's disk is full");
@@ -68,7 +68,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_state_has_its_meaning_and_its_error),
-        cmocka_unit_test(what_a_server_cannot_do_is_said_in_words),
+        cmocka_unit_test(each_state_that_stops_writes_has_words),
     };
 
     return cmocka_run_group_tests_name("sqlstate", tests, NULL, NULL);

@@ -268,7 +268,7 @@ static void a_public_key_of_low_order_is_refused(void **state)
     folder_remove(&f);
 }
 
-static void letting_in_twice_changes_nothing_and_differently_is_refused(void **state)
+static void adding_twice_changes_nothing_and_differently_is_refused(void **state)
 {
     struct folder f;
     struct stat before, after;
@@ -311,7 +311,7 @@ int main(void)
         cmocka_unit_test(an_access_list_with_a_bad_line_is_refused_naming_the_line),
         cmocka_unit_test(a_caller_may_have_two_keys_and_no_third),
         cmocka_unit_test(a_public_key_of_low_order_is_refused),
-        cmocka_unit_test(letting_in_twice_changes_nothing_and_differently_is_refused),
+        cmocka_unit_test(adding_twice_changes_nothing_and_differently_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -168,7 +168,7 @@ static void a_server_whose_certificate_is_for_another_host_is_not_talked_to(void
     scene_end(&s);
 }
 
-static void who_speaks_no_tls_does_not_get_in(void **state)
+static void a_client_without_tls_is_rejected(void **state)
 {
     struct scene s;
 
@@ -181,7 +181,7 @@ static void who_speaks_no_tls_does_not_get_in(void **state)
     scene_end(&s);
 }
 
-static void files_that_lack_or_are_wrong_are_named(void **state)
+static void missing_or_wrong_files_are_named(void **state)
 {
     struct scene s;
     struct channel *channel;
@@ -279,8 +279,8 @@ int main(void)
         cmocka_unit_test(a_call_goes_through_between_two_certificates_of_our_ca),
         cmocka_unit_test(a_certificate_of_another_ca_does_not_get_in),
         cmocka_unit_test(a_server_whose_certificate_is_for_another_host_is_not_talked_to),
-        cmocka_unit_test(who_speaks_no_tls_does_not_get_in),
-        cmocka_unit_test(files_that_lack_or_are_wrong_are_named),
+        cmocka_unit_test(a_client_without_tls_is_rejected),
+        cmocka_unit_test(missing_or_wrong_files_are_named),
         cmocka_unit_test(certificates_are_replaced_and_no_connection_ends),
         cmocka_unit_test(a_server_survives_aborted_handshakes_beneath_tls),
     };

@@ -309,7 +309,7 @@ static void an_unavailable_callee_is_asked_again_and_others_are_not(void **state
     world_end(&s.w);
 }
 
-static void a_callee_that_stays_unavailable_is_believed_to_have_done_nothing(void **state)
+static void a_callee_that_stays_unavailable_has_effect_none(void **state)
 {
     struct scene s;
 
@@ -360,7 +360,7 @@ static void a_server_that_comes_back_answers_the_calls_in_flight(void **state)
 }
 
 /* Told to come back in a minute, a call of ten seconds does not ask again. */
-static void a_callee_s_hint_is_waited_for(void **state)
+static void a_callees_retry_after_is_waited_for(void **state)
 {
     struct scene s;
 
@@ -561,7 +561,7 @@ static void wait_healthy(struct channel *channel, atomic_int *asked)
     }
 }
 
-static void a_replica_that_will_not_have_us_is_passed_over(void **state)
+static void a_replica_that_rejects_us_is_passed_over(void **state)
 {
     struct scene s;
     char addresses[400];
@@ -783,7 +783,7 @@ static void closing_ends_every_call_with_cancelled(void **state)
 
 /* Calls that try again in the same moment: what one sends for all can be answered, and the
  * channel closed, while another is still on its way out of its attempt. */
-static void closing_waits_for_who_tries_again(void **state)
+static void closing_waits_for_calls_that_retry(void **state)
 {
     enum { ROUNDS = 100, CALLS = 8 };
     static struct answer answers[CALLS];
@@ -821,21 +821,20 @@ int main(void)
         cmocka_unit_test(without_an_answer_in_time_the_effect_is_unknown),
         cmocka_unit_test(a_deadline_already_over_is_not_sent),
         cmocka_unit_test(an_unavailable_callee_is_asked_again_and_others_are_not),
-        cmocka_unit_test(
-            a_callee_that_stays_unavailable_is_believed_to_have_done_nothing),
+        cmocka_unit_test(a_callee_that_stays_unavailable_has_effect_none),
         cmocka_unit_test(a_server_that_comes_back_answers_the_calls_in_flight),
-        cmocka_unit_test(a_callee_s_hint_is_waited_for),
+        cmocka_unit_test(a_callees_retry_after_is_waited_for),
         cmocka_unit_test(a_lost_attempt_stays_unknown_though_the_next_is_refused),
         cmocka_unit_test(a_dead_address_is_passed_over),
         cmocka_unit_test(a_server_that_dies_in_a_handshake_is_found_when_it_is_back),
         cmocka_unit_test(a_hung_address_does_not_take_the_time_of_another),
-        cmocka_unit_test(a_replica_that_will_not_have_us_is_passed_over),
+        cmocka_unit_test(a_replica_that_rejects_us_is_passed_over),
         cmocka_unit_test(what_every_replica_refuses_is_refused_before_the_deadline),
         cmocka_unit_test(calls_are_spread_over_the_replicas),
         cmocka_unit_test(calls_of_one_moment_stay_together),
         cmocka_unit_test(an_answer_nobody_sealed_proves_nothing),
         cmocka_unit_test(closing_ends_every_call_with_cancelled),
-        cmocka_unit_test(closing_waits_for_who_tries_again),
+        cmocka_unit_test(closing_waits_for_calls_that_retry),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -342,7 +342,7 @@ static void metrics_are_read_by_prefix_with_labels_and_without_zeros(void **stat
     scene_end(&s);
 }
 
-static void more_metrics_than_a_message_holds_are_cut_and_it_is_said(void **state)
+static void metrics_beyond_a_message_are_marked_truncated(void **state)
 {
     struct scene s;
     struct answer a;
@@ -374,7 +374,7 @@ int main(void)
         cmocka_unit_test(calls_are_counted_by_status_with_their_times),
         cmocka_unit_test(refusals_are_counted_by_their_reason),
         cmocka_unit_test(metrics_are_read_by_prefix_with_labels_and_without_zeros),
-        cmocka_unit_test(more_metrics_than_a_message_holds_are_cut_and_it_is_said),
+        cmocka_unit_test(metrics_beyond_a_message_are_marked_truncated),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

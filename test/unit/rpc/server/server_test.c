@@ -120,7 +120,7 @@ static void a_repeated_answer_says_that_it_is_one(void **state)
     scene_end(&s);
 }
 
-static void an_error_says_when_to_come_back(void **state)
+static void an_error_says_when_to_retry(void **state)
 {
     struct scene s;
 
@@ -206,7 +206,7 @@ static void metadata_out_of_bounds_is_refused_before_it_is_sent(void **state)
     scene_end(&s);
 }
 
-static void what_went_wrong_inside_is_not_told_outside(void **state)
+static void details_of_internal_errors_are_not_sent_to_callers(void **state)
 {
     struct scene s;
 
@@ -674,7 +674,7 @@ static void more_frames_than_a_batch_may_have_are_refused_whole(void **state)
 }
 
 /* More than there are exchanges, each with its connection: all are given back at once. */
-static void empty_bundles_of_a_stranger_hold_nothing(void **state)
+static void empty_bundles_of_a_stranger_hold_no_slots(void **state)
 {
     enum { CONNECTIONS = 80 };
     static struct raw r[CONNECTIONS];
@@ -786,10 +786,10 @@ int main(void)
         cmocka_unit_test(the_handler_knows_who_calls),
         cmocka_unit_test(an_error_comes_with_its_name_subject_and_effect),
         cmocka_unit_test(a_repeated_answer_says_that_it_is_one),
-        cmocka_unit_test(an_error_says_when_to_come_back),
+        cmocka_unit_test(an_error_says_when_to_retry),
         cmocka_unit_test(metadata_reaches_the_handler_of_its_own_call),
         cmocka_unit_test(metadata_out_of_bounds_is_refused_before_it_is_sent),
-        cmocka_unit_test(what_went_wrong_inside_is_not_told_outside),
+        cmocka_unit_test(details_of_internal_errors_are_not_sent_to_callers),
         cmocka_unit_test(an_unknown_method_is_unimplemented_and_a_forbidden_one_denied),
         cmocka_unit_test(an_unknown_caller_is_unauthenticated_and_nothing_runs),
         cmocka_unit_test(an_answer_too_large_to_send_is_an_error_that_says_it_happened),
@@ -802,7 +802,7 @@ int main(void)
         cmocka_unit_test(an_answer_does_not_wait_for_a_slower_one_of_its_batch),
         cmocka_unit_test(a_frame_that_does_not_open_is_refused_alone),
         cmocka_unit_test(more_frames_than_a_batch_may_have_are_refused_whole),
-        cmocka_unit_test(empty_bundles_of_a_stranger_hold_nothing),
+        cmocka_unit_test(empty_bundles_of_a_stranger_hold_no_slots),
         cmocka_unit_test(an_oversized_message_ends_its_own_connection_only),
         cmocka_unit_test(a_stopping_server_lets_its_calls_end),
         cmocka_unit_test(a_handler_may_answer_after_an_impatient_stop),

@@ -54,7 +54,7 @@ static void frames_come_out_in_order_as_they_were(void **state)
     rpc_batch_free(&batch);
 }
 
-static void without_frames_it_is_a_message_all_the_same(void **state)
+static void without_frames_a_batch_is_a_valid_message(void **state)
 {
     struct rpc_batch batch = {0};
     nng_msg *message = rpc_batch_take(&batch);
@@ -65,7 +65,7 @@ static void without_frames_it_is_a_message_all_the_same(void **state)
     nng_msg_free(message);
 }
 
-static void one_that_is_cut_or_has_bytes_over_is_none(void **state)
+static void a_batch_that_is_cut_or_has_extra_bytes_is_invalid(void **state)
 {
     struct rpc_batch batch = {0};
 
@@ -87,7 +87,7 @@ static void one_that_is_cut_or_has_bytes_over_is_none(void **state)
 }
 
 /* As many whole frames as a message holds; the rest follows in the next. */
-static void what_is_more_than_a_message_holds_is_split_between_frames(void **state)
+static void more_than_a_message_holds_is_split_between_frames(void **state)
 {
     enum { FRAMES = 40, SIZE = 100000 };
     uint8_t *frame = calloc(1, SIZE);
@@ -122,9 +122,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frames_come_out_in_order_as_they_were),
-        cmocka_unit_test(without_frames_it_is_a_message_all_the_same),
-        cmocka_unit_test(one_that_is_cut_or_has_bytes_over_is_none),
-        cmocka_unit_test(what_is_more_than_a_message_holds_is_split_between_frames),
+        cmocka_unit_test(without_frames_a_batch_is_a_valid_message),
+        cmocka_unit_test(a_batch_that_is_cut_or_has_extra_bytes_is_invalid),
+        cmocka_unit_test(more_than_a_message_holds_is_split_between_frames),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
