@@ -197,8 +197,8 @@ static void what_a_server_says_while_we_connect_is_no_line_of_the_log(void **sta
 
     (void)state;
     assert_non_null(file);
-    snprintf(url, sizeof url, "host=" SILENT " port=%s sslmode=disable gssencmode=disable",
-             port());
+    snprintf(url, sizeof url,
+             "host=" SILENT " port=%s sslmode=disable gssencmode=disable", port());
     struct conn conn = connection_to(url);
     assert_int_equal(pthread_create(&thread, NULL, go_away, &listener), 0);
     dup2(fileno(file), STDERR_FILENO);
