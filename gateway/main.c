@@ -328,7 +328,8 @@ static void raise_file_limit(void)
         return;
     limit.rlim_cur = limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-        log_warn("file_limit", "reason=\"the limit of open files cannot be raised\"");
+        log_warn("file_limit_not_raised",
+                 "reason=\"the limit of open files cannot be raised\"");
 }
 
 static struct err open_channels(const struct settings *s, struct parts *p)

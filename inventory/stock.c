@@ -485,7 +485,7 @@ int64_t stock_reap(void *arg)
     if (!failed(e) && found.count > 0)
         e = db_submit_wait(db, ops, found.count, NULL, NULL);
     if (failed(e))
-        log_warn("reaping_failed", "error=%s", e.message);
+        log_warn("expiry_failed", "error=%s", e.message);
     else if (found.count > 0)
         log_info("reservations_expired", "count=%zu", found.count);
     return failed(e) || found.count > 0 ? 0 : REAP_REST_MS;

@@ -432,7 +432,7 @@ static void reload_endpoints(struct environment *env)
         log_line(LOG_ERROR, "endpoints_reload_failed",
                  "error=%s note=\"the running senders continue unchanged\"", e.message);
     else if (failed(e = senders_set(&env->senders, endpoints)))
-        log_line(LOG_ERROR, "senders_not_started", "error=%s", e.message);
+        log_line(LOG_ERROR, "senders_start_failed", "error=%s", e.message);
     else
         log_info("endpoints_reloaded", "path=%s endpoints=%zu",
                  env->settings.endpoints_file, env->senders.count);

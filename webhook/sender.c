@@ -523,7 +523,7 @@ static void *sender_main(void *arg)
     }
     struct err e = pending_save(&s->pending);
     if (failed(e))
-        log_warn("pending_not_saved", "error=%s", e.message);
+        log_warn("pending_save_failed", "error=%s", e.message);
     return NULL;
 }
 

@@ -215,7 +215,8 @@ static bool may_give_session(const struct files_config *config)
         return false;
     if (strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0)
         return true;
-    log_warn("demo_session_off", "reason=\"other machines may reach %.64s\"", address);
+    log_warn("demo_session_disabled", "reason=\"other machines may reach %.64s\"",
+             address);
     return false;
 }
 

@@ -295,7 +295,7 @@ static int64_t read_end(struct feed *feed)
     struct err e = db_read_wait(feed->db, &query, on_end, &placed);
 
     if (failed(e))
-        log_debug("events_end_unknown", "error=%s", e.message);
+        log_debug("events_end_read_failed", "error=%s", e.message);
     return placed;
 }
 

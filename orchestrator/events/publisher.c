@@ -72,7 +72,7 @@ static int64_t next_pause(int64_t last_ms, enum trouble trouble)
 static void log_trouble(const struct publisher *p, struct err outcome)
 {
     if (p->trouble == TROUBLE_REFUSED)
-        log_error("bus_refuses",
+        log_error("publish_refused",
                   "error=%s published=%" PRId64
                   " note=\"events wait in the outbox until the server takes them\"",
                   outcome.message, p->published);

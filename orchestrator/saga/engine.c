@@ -49,7 +49,7 @@ static void finish(struct saga *saga)
 
 void saga_lost(struct saga *saga)
 {
-    log_info("checkout_lost", "request=%s order=%s epoch=%lld", saga->request,
+    log_info("lease_lost", "request=%s order=%s epoch=%lld", saga->request,
              saga->checkout.order_id, (long long)saga->checkout.epoch);
     for (struct waiter *waiter = saga_take_out(saga), *next; waiter != NULL;
          waiter = next) {
@@ -78,7 +78,7 @@ static void drop(struct saga *saga)
 
 void saga_damaged(struct saga *saga, struct err error)
 {
-    log_line(LOG_ERROR, "checkout_unfinished",
+    log_line(LOG_ERROR, "checkout_abandoned",
              "request=%s order=%s epoch=%lld error=%s note=\"what was done of it is "
              "not undone; look with: checkoutctl explain\"",
              saga->request, saga->checkout.order_id, (long long)saga->checkout.epoch,
@@ -158,7 +158,7 @@ static void on_attention_recorded(void *arg, struct err error, const struct db_r
 
     (void)rows;
     if (failed(error))
-        log_warn("attention_not_recorded", "request=%s order=%s error=%s", saga->request,
+        log_warn("incident_not_recorded", "request=%s order=%s error=%s", saga->request,
                  saga->checkout.order_id, error.message);
     pause_then(saga, undo_next);
 }
@@ -215,10 +215,10 @@ static void on_transition_written(void *arg, struct err error, const struct db_r
         return;
     }
     if (failed(error)) {
-        log_warn("transition_not_written",
-                 "request=%s order=%s to=%s attempt=%d error=%s", saga->request,
-                 saga->checkout.order_id, to == CHECKOUT_ABORTING ? "aborting" : "failed",
-                 saga->attempts + 1, error.message);
+        log_warn("transition_failed", "request=%s order=%s to=%s attempt=%d error=%s",
+                 saga->request, saga->checkout.order_id,
+                 to == CHECKOUT_ABORTING ? "aborting" : "failed", saga->attempts + 1,
+                 error.message);
         saga->attempts++;
         pause_then(saga, write_transition);
         return;

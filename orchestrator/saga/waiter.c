@@ -91,7 +91,7 @@ static void poll_again(struct waiter *waiter, const struct checkout *seen)
 /* The claim has found one. */
 static struct err missing(const struct waiter *waiter)
 {
-    log_line(LOG_ERROR, "checkout_missing", "request=%s order=%s",
+    log_line(LOG_ERROR, "checkout_row_missing", "request=%s order=%s",
              rpc_call_id(waiter->call), rpc_call_order(waiter->call));
     return err_make(ERR_DATA_LOSS, "The checkout that was waited for is gone.");
 }

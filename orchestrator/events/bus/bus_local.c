@@ -84,7 +84,7 @@ void bus_local_listen(struct bus_local *bus)
     if (!failed(e))
         log_info("events_listening", "url=%s", bus->url);
     else if (!bus->warned)
-        log_warn("events_not_listening", "url=%s error=%s", bus->url, e.message);
+        log_warn("events_listen_failed", "url=%s error=%s", bus->url, e.message);
     bus->warned = failed(e);
     if (failed(e))
         bus_local_unlisten(bus);

@@ -130,7 +130,8 @@ static struct err make_stream(jsCtx *jetstream, const struct bus_nats_config *co
     if (status != NATS_OK)
         return err_make(ERR_UNAVAILABLE, "NATS: the stream %s cannot be made: %s (%d).",
                         config->stream, nats_words(status), (int)code);
-    log_info("nats_stream_made", "stream=%s subjects=%s", config->stream, wildcard.text);
+    log_info("nats_stream_created", "stream=%s subjects=%s", config->stream,
+             wildcard.text);
     return ERR_NONE;
 }
 
