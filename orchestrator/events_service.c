@@ -1,5 +1,4 @@
-/* events_service.c - see events_service.h.  Nothing from outside goes further unchecked.
- */
+/* events_service.c - see events_service.h.  All input is validated here. */
 #include "orchestrator/events_service.h"
 
 #include "base/contract/ids.h"
@@ -164,7 +163,7 @@ static struct err check_newest(const Events__V1__ListDeadLettersRequest *in)
     return ERR_NONE;
 }
 
-/* Filters are of newest_first alone: without it they are an error, not ignored. */
+/* Filters need newest_first: without it they are an error, not ignored. */
 static bool has_filter(const Events__V1__ListDeadLettersRequest *in)
 {
     return in->before != 0 || in->order_id[0] != '\0' || in->user_id[0] != '\0' ||

@@ -137,7 +137,7 @@ static struct err health(void *arg)
     return db_health(env->db);
 }
 
-/* No order waits for the relay, so it is a part of its own. */
+/* Orders do not depend on the relay, so it is a health part of its own. */
 static size_t health_parts(void *arg, struct rpc_health_part *parts)
 {
     const struct environment *env = arg;
@@ -212,7 +212,7 @@ static int64_t count_sagas(void *sagas)
     return (int64_t)(sagas_config(sagas)->most - sagas_room(sagas));
 }
 
-/* Ends the pauses of the background tasks that have something to do. */
+/* Wakes the background tasks that have something to do. */
 static void on_work(void *arg)
 {
     struct environment *env = arg;
@@ -238,7 +238,7 @@ static struct err open_sagas(struct environment *env)
         .step_timeout_ms = env->settings.step_timeout_ms,
         .give_up_ms = env->settings.give_up_ms,
         .attention_after = env->settings.attention_after,
-        /* Calls that wait for a checkout leave room for those that do not. */
+        /* Calls that wait for a checkout must leave room for other calls. */
         .most = (size_t)env->settings.in_flight_max * 3 / 4 + 1,
         .on_work = on_work,
         .on_order = on_order,
@@ -253,10 +253,10 @@ static struct err open_sagas(struct environment *env)
     return e;
 }
 
-/* The recoverer is the last, as it starts sagas, which wake the others. */
+/* The recoverer starts last, because its sagas wake the others. */
 static struct err start_workers(struct environment *env)
 {
-    /* Often enough to renew the leases of what runs here, too. */
+    /* Often enough to renew the leases of the sagas here, too. */
     int64_t quarter = env->settings.lease_ms / 4,
             every_ms = env->settings.recover_every_ms;
 
@@ -371,7 +371,7 @@ static struct err start(void *arg)
     return failed(e) ? e : serve(env, &rpc);
 }
 
-/* From now on as a replica that starts now makes them. */
+/* From now on the same key that a newly started replica derives. */
 static void renew_cursors(struct environment *env)
 {
     const uint8_t *key = runtime_derive(&env->runtime, CURSORS);
@@ -403,8 +403,8 @@ static int64_t stop_ms(const void *arg)
 }
 
 /*
- * Calls being served get their answers if these come in time; sagas finish their step and
- * end.  What is left then is durable, and its lease will run out.
+ * Running calls get their answers if these come in time; sagas finish their step and end.  The
+ * unfinished checkouts are durable, and are taken over when their leases expire.
  */
 static bool stop(void *arg)
 {
@@ -421,7 +421,7 @@ static bool stop(void *arg)
     worker_stop(env->expirer);
     metrics_forget(env->runtime.metrics, env->sagas);
     if (!sagas_stop(env->sagas, step_ms(env)))
-        _exit(EXIT_FAILURE); /* they use what would be freed below */
+        _exit(EXIT_FAILURE); /* running sagas use what would be freed below */
     follow_stop(env->follow);
     channel_close(env->inventory);
     channel_close(env->payment);

@@ -1,4 +1,4 @@
-/* service.c - see service.h.  Nothing from outside goes further unchecked. */
+/* service.c - see service.h.  All input is validated here. */
 #include "orchestrator/service.h"
 
 #include <string.h>
@@ -57,7 +57,7 @@ static struct err check_key(const char *key)
                     IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX);
 }
 
-/* What the shopper was shown, by the caller. */
+/* The expected_ fields: what the caller showed to the shopper. */
 static struct err check_expected(const Orders__V1__PlaceRequest *in)
 {
     if (in->expected_total != NULL &&
@@ -256,7 +256,7 @@ static struct err check_list_checkouts(const Orders__V1__ListCheckoutsRequest *i
     return in->only_id[0] == '\0' ? ERR_NONE : check_order_id(in->only_id);
 }
 
-/* A key names one checkout, so there is no next page, nor a request to be found by. */
+/* A key names one checkout, so page fields and request_id are refused with it. */
 static struct err check_key_of_user(const Orders__V1__ListCheckoutsRequest *in)
 {
     if (in->idempotency_key[0] == '\0')
@@ -295,7 +295,7 @@ static struct err check_newest(const Orders__V1__ListCheckoutsRequest *in)
     return failed(e) ? e : check_key_of_user(in);
 }
 
-/* Filters are of newest_first alone: without it they are an error, not ignored. */
+/* Filters need newest_first: without it they are an error, not ignored. */
 static bool has_filter(const Orders__V1__ListCheckoutsRequest *in)
 {
     return in->before_id[0] != '\0' || in->user_id[0] != '\0' || in->cart_id[0] != '\0' ||

@@ -8,7 +8,7 @@
 
 enum {
     MARGIN_MS = 150,     /* before the caller's deadline, for the answer to reach it */
-    PAUSE_LEAST_MS = 20, /* between looks at the row, doubling */
+    PAUSE_LEAST_MS = 20, /* between polls of the row, doubling */
     PAUSE_MOST_MS = 320,
 };
 
@@ -73,7 +73,7 @@ void waiter_expire(struct waiter *waiter)
 
 static void poll_row(void *arg);
 
-/* Polls again after a pause; without time for that, answers with what was `seen` last. */
+/* Polls again after a pause; without time for that, answers with the state last `seen`. */
 static void poll_again(struct waiter *waiter, const struct checkout *seen)
 {
     int64_t pause = waiter->pause_ms;
@@ -88,7 +88,7 @@ static void poll_again(struct waiter *waiter, const struct checkout *seen)
         waiter_expire(waiter);
 }
 
-/* The claim has found one. */
+/* The claim found the row, so it must exist. */
 static struct err missing(const struct waiter *waiter)
 {
     log_line(LOG_ERROR, "checkout_row_missing", "request=%s order=%s",
@@ -111,7 +111,7 @@ static void on_found(void *arg, struct err error, const struct db_rows *rows)
     } else if (!failed(error) && (checkout.state == CHECKOUT_COMPLETED ||
                                   checkout.state == CHECKOUT_FAILED))
         waiter_finish(waiter, &checkout);
-    else /* also when the database could not be read just now */
+    else /* also when this read failed */
         poll_again(waiter, &checkout);
 }
 
