@@ -1,4 +1,4 @@
-/* main.c - the inventory service: serves, reaps, stops on SIGTERM. */
+/* main.c - the inventory service: serves, expires reservations, stops on SIGTERM. */
 #include "base/program/worker.h"
 #include "db/db.h"
 #include "inventory/service.h"
@@ -103,7 +103,7 @@ static struct err start(void *arg)
     return failed(e) ? e : runtime_follow_tls(&env->runtime, &rpc, NULL, NULL);
 }
 
-/* As a replica that starts now has them. */
+/* The same key that a newly started replica derives. */
 static void renew_cursors(struct environment *env)
 {
     const uint8_t *key = runtime_derive(&env->runtime, CURSORS);

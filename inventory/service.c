@@ -1,4 +1,4 @@
-/* service.c - see service.h.  Nothing from outside reaches the store unchecked. */
+/* service.c - see service.h.  All input is validated here. */
 #include "inventory/service.h"
 
 #include <string.h>
@@ -33,7 +33,7 @@ static struct err check_sku(const char *sku)
 
 /* ---- reservations ------------------------------------------------------------------- */
 
-/* Checks the i-th line's quantity, alone and summed with earlier lines of its SKU. */
+/* Checks the i-th line's quantity, and its sum with earlier lines of the same SKU. */
 static bool quantity_valid(const Inventory__V1__ReserveRequest *in, size_t i)
 {
     int64_t sum = 0;

@@ -1,4 +1,4 @@
-/* service.c - see service.h.  Nothing from outside reaches the ledger unchecked. */
+/* service.c - see service.h.  All input is validated here. */
 #include "payment/service.h"
 
 #include "base/contract/bounds.h"

@@ -24,7 +24,7 @@ enum {
 
 static const int64_t PUBLISHER_LOCK = 0x6f7574626f79; /* the sequencer's + 1 */
 
-/* How often the reason for not publishing is logged again. */
+/* Why nothing is published: logged when it begins, then periodically. */
 enum trouble { TROUBLE_NONE, TROUBLE_UNAVAILABLE, TROUBLE_REFUSED };
 
 struct publisher {

@@ -159,7 +159,7 @@ static const char PAGE[] =
     "    ORDER BY id LIMIT $2"
     ") AS ids " JOINS "ORDER BY ids.id";
 
-/* A small index holds all unfinished checkouts, which are only those that run now. */
+/* One small index holds all unfinished checkouts, which are few. */
 static const char UNFINISHED[] =
     "WITH unfinished AS MATERIALIZED ("
     "    SELECT order_id AS id FROM orders.checkouts WHERE state IN ('running', 'aborting')"

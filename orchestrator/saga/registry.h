@@ -65,7 +65,7 @@ struct sagas_config {
     int step_count;
     int64_t lease_ms;
     int64_t step_timeout_ms; /* of one attempt at a step */
-    int64_t give_up_ms;      /* age at which a checkout without progress is aborted */
+    int64_t give_up_ms;      /* age at which a failing checkout is aborted */
     int64_t attention_after; /* failed attempts to undo before needs_attention is set */
     size_t most;             /* sagas at once */
     /* Called on any thread, under the sagas' lock, to wake background tasks: on_work when a saga
