@@ -33,7 +33,7 @@ struct secret {
 };
 
 struct endpoint {
-    char name[ENDPOINT_NAME_SIZE]; /* A-Z a-z 0-9 _ -; of its cursor and its files */
+    char name[ENDPOINT_NAME_SIZE]; /* A-Z a-z 0-9 _ -; also of its cursor and files */
     char url[ENDPOINT_URL_SIZE];
     struct secret secrets[SECRETS_MAX];
     size_t secret_count;

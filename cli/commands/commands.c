@@ -11,12 +11,12 @@ const uint64_t OPTIONS_GLOBAL = OPT(STATE) | OPT(CONFIG) | OPT(PROFILE) | OPT(JS
                                 OPT(YES) | OPT(MAX_TIME) | OPT(CONNECT_TIMEOUT) |
                                 OPT(HEADER) | OPT(VERBOSE) | OPT(HELP) | OPT(VERSION);
 
-/* Which server; and where its types come from. */
+/* The server, and the source of its types. */
 #define TLS    (OPT(TLS_CERT) | OPT(TLS_KEY) | OPT(TLS_CA))
 #define SERVER (OPT(SERVICE) | OPT(URL) | OPT(SERVICE_KEY) | OPT(KEY) | TLS)
 #define TYPES  (SERVER | OPT(REFLECT) | OPT(PROTOSET))
 
-/* What lists of checkouts and their effects are narrowed by. */
+/* The filters of lists of checkouts and their effects. */
 #define FILTERS                                                                          \
     (OPT(ORDER) | OPT(STATUS) | OPT(SINCE) | OPT(UNTIL) | OPT(LIMIT) | OPT(AFTER) |      \
      OPT(DEFAULTS))

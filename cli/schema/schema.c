@@ -83,8 +83,8 @@ static size_t append(char *text, size_t used, const char *comment)
     return used;
 }
 
-/* A foreign comment must not harm a terminal or JSON: control characters become '?', and
- * so does all of a line that is not UTF-8. */
+/* An untrusted comment must not harm a terminal or JSON: control characters become '?', and so
+ * does every character of a line that is not UTF-8. */
 static void make_harmless(char *text)
 {
     while (*text != '\0') {
@@ -456,7 +456,7 @@ static bool counts(const struct symbol *symbol, const char *name, unsigned kinds
            !(part && strpbrk(name, "./") == NULL);
 }
 
-/* There is none of that name: which of those kinds is near? */
+/* The error for an unknown name, with a similar name of one of those kinds. */
 static struct err not_found(const struct schema *schema, const char *name, unsigned kinds)
 {
     struct suggestion near = suggest_start(name, strlen(name));

@@ -127,7 +127,7 @@ static bool reservation_is(const struct view *v, Inventory__V1__ReservationState
     return v->reservation != NULL && v->reservation->state == state;
 }
 
-/* Whether either book says that we have the shopper's money. */
+/* Whether our ledger or the provider's says that we have the shopper's money. */
 static bool money_kept(const struct view *v)
 {
     return charge_is(v, CHARGE_STATE(CAPTURED)) ||
@@ -205,8 +205,8 @@ static bool same_capture(const Payment__V1__ChargeEntry *c,
            c->refunded_cents == p->refunded_cents;
 }
 
-/* An intent is in our book before the provider is asked, so the provider never knows more
- * ids than we do; it need not know what never reached it. */
+/* An intent is in our ledger before the provider is called, so the provider never knows an id that
+ * we do not; it may lack ids whose call never reached it. */
 static bool books_agree(const struct view *v)
 {
     bool captured = provider_is(v, PROVIDER_STATUS(CAPTURED));
