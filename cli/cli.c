@@ -292,9 +292,8 @@ struct outcome cli_confirm(const struct cli *cli, const char *what)
     fprintf(cli->err, "%s changes %s, which is marked production.  Go on? [y/N] ", what,
             cli->stack);
     fflush(cli->err);
-    return says_yes()
-               ? done()
-               : local(err_make(ERR_CANCELLED, "nothing was done: no yes was given"));
+    return says_yes() ? done()
+                      : local(err_make(ERR_CANCELLED, "nothing was done: not confirmed"));
 }
 
 static struct outcome run(struct cli *cli, const struct command *command)

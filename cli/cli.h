@@ -26,7 +26,7 @@ enum { CLI_WORDS_MAX = 8, CLI_HEADERS_MAX = 16 };
     X(CONFIG, "config", 0, "FILE", "settings, instead of DIR/conf/checkoutctl.conf") \
     X(PROFILE, "profile", 0, "NAME", "a stack of profiles.conf (or CHECKOUT_PROFILE)") \
     X(JSON, "json", 0, NULL, "JSON on one line, also on a terminal") \
-    X(YES, "yes", 'y', NULL, "change a production stack without being asked") \
+    X(YES, "yes", 'y', NULL, "change a production stack without a question") \
     X(MAX_TIME, "max-time", 0, "SECONDS", "how long a call may take [10]") \
     X(CONNECT_TIMEOUT, "connect-timeout", 0, "SECONDS", \
       "how long to wait for the server's first answer") \
@@ -49,7 +49,7 @@ enum { CLI_WORDS_MAX = 8, CLI_HEADERS_MAX = 16 };
       "ask the server for its types; implied by --url") \
     X(PROTOSET, "protoset", 0, "FILE", "types from protoc --descriptor_set_out") \
     X(TEMPLATE, "template", 0, NULL, "print an example request, call nothing") \
-    X(WATCH, "watch", 0, NULL, "go on, and print what changes") \
+    X(WATCH, "watch", 0, NULL, "keep running, and print changes") \
     X(INTERVAL, "interval", 0, "SECONDS", "time between two looks [1]") \
     X(TIMES, "count", 0, "N", "how many times") \
     X(CONCURRENCY, "concurrency", 0, "N", "calls in flight at once, 1 to 256 [8]") \

@@ -76,7 +76,7 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_NUMBER(events_prune_every_ms, "60000", 10, 86400000,
                     "how often older events are looked for, milliseconds"),
     CONF_ROW_NUMBER(events_backlog_max, "10000", 1, 1000000000,
-                    "events waiting for the relay, past which health tells of it"),
+                    "events waiting for the relay, above which the health check fails"),
     {"nats_url", CONF_SECRET, offsetof(struct settings, nats_url), "", 0, 0,
      "NATS servers that events are published to, with commas; or none"},
     CONF_ROW_TEXT(nats_stream, "CHECKOUT",

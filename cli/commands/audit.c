@@ -374,7 +374,7 @@ static struct outcome audit_stock_page(struct audit *audit, struct remote *serve
         const char *sku = reply->stock[i]->sku;
         if (strlen(sku) >= AFTER_SIZE || strcmp(after, sku) >= 0)
             return remote(
-                err_make(ERR_DATA_LOSS, "ListStock is not in order at \"%s\".", sku));
+                err_make(ERR_DATA_LOSS, "ListStock is out of order at \"%s\".", sku));
         strcpy(after, sku);
         end = judge_stock(audit, reply->stock[i]);
     }
@@ -433,7 +433,7 @@ static struct outcome audit_dead_letters_page(struct audit *audit, struct remote
         (const Events__V1__ListDeadLettersReply *)message;
     for (size_t i = 0; end.status == 0 && i < reply->n_letters; i++) {
         if (reply->letters[i]->position <= *after)
-            return remote(err_make(ERR_DATA_LOSS, "ListDeadLetters is not in order."));
+            return remote(err_make(ERR_DATA_LOSS, "ListDeadLetters is out of order."));
         *after = reply->letters[i]->position;
         end = local(judge_dead_letter(&audit->findings, reply->letters[i]));
     }

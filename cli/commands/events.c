@@ -312,7 +312,8 @@ static void print_resent(const struct cli *cli, const void *message)
     int64_t count = ((const Events__V1__ResendDeadLettersReply *)message)->count;
 
     if (count == 0 && cli->word_count > 0)
-        fprintf(cli->out, "There is no dead letter %s, or the bus has it by now.\n",
+        fprintf(cli->out,
+                "There is no dead letter %s, or the bus has stored it by now.\n",
                 cli->words[0]);
     else
         fprintf(cli->out, "%" PRId64 " event%s given to the bus once more.\n", count,

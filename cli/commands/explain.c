@@ -134,7 +134,7 @@ static void add_reserved(struct timeline *t)
                  time_text(r->expires_at_ms, until));
     else if (r->state == RESERVATION_STATE(RELEASED))
         add_line(t, r->created_at_ms, "inventory",
-                 "barred: released before it was ever held");
+                 "blocked: released before it was reserved");
     if (r->state == RESERVATION_STATE(REFUSED))
         add_line(t, r->created_at_ms, "inventory",
                  "refused: not enough stock, or no such SKU");
@@ -158,7 +158,7 @@ static void add_intent(struct timeline *t)
         return;
     if (*c->user_id == '\0')
         add_line(t, c->created_at_ms, "payment",
-                 "barred: refunded before it was ever charged");
+                 "blocked: refunded before it was charged");
     else
         add_line(t, c->created_at_ms, "payment", "charge of %s intended",
                  money_text(c->amount_cents, c->currency, amount));
@@ -193,7 +193,7 @@ static void add_provider(struct timeline *t)
     money_text(p->amount_cents, p->currency, amount);
     if (p->status == PROVIDER_STATUS(VOIDED))
         add_line(t, p->created_at_ms, "provider",
-                 "barred: refunded before it was ever charged");
+                 "blocked: refunded before it was charged");
     else if (p->status == PROVIDER_STATUS(DECLINED))
         add_line(t, p->created_at_ms, "provider", "declined to charge %s", amount);
     else
