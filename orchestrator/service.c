@@ -277,7 +277,8 @@ static struct err check_newest(const Orders__V1__ListCheckoutsRequest *in)
     struct err e = check_time(in->since_ms, in->until_ms);
 
     if (!failed(e) && in->after_id[0] != '\0')
-        e = err_make(ERR_INVALID_ARGUMENT, "after_id cannot stand beside newest_first.");
+        e = err_make(ERR_INVALID_ARGUMENT,
+                     "after_id cannot be combined with newest_first.");
     if (!failed(e) && in->before_id[0] != '\0' &&
         !visible_ascii(in->before_id, 1, PAGE_AFTER_MAX))
         e = err_make(ERR_INVALID_ARGUMENT,
@@ -290,7 +291,7 @@ static struct err check_newest(const Orders__V1__ListCheckoutsRequest *in)
     if (!failed(e) && in->request_id[0] != '\0' && !ulid_valid(in->request_id))
         e = err_make(ERR_INVALID_ARGUMENT, "request_id must be a ULID of 26 characters.");
     if (!failed(e) && (in->state < 0 || in->state > ORDERS__V1__CHECKOUT_STATE__FAILED))
-        e = err_make(ERR_INVALID_ARGUMENT, "state %d is none of a checkout's.",
+        e = err_make(ERR_INVALID_ARGUMENT, "state %d is not a checkout's state.",
                      (int)in->state);
     return failed(e) ? e : check_key_of_user(in);
 }

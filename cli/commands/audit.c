@@ -145,9 +145,11 @@ static void findings_print(const struct findings *findings, FILE *out)
         fprintf(out, "\nand %" PRId64 " more.\n",
                 findings->total - (int64_t)findings->listed);
     if (findings->total == 0)
-        fprintf(out, is_complete(findings)
-                         ? "\nAll of it holds.\n"
-                         : "\nWhat could be looked at holds; that is not all of it.\n");
+        fprintf(
+            out,
+            is_complete(findings)
+                ? "\nAll of it holds.\n"
+                : "\nAll checks that were made passed, but some could not be made.\n");
 }
 
 static struct err findings_json(const struct cli *cli, const struct findings *findings)

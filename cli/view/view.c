@@ -427,7 +427,7 @@ static void describe_finished(const struct view *v, char out[FINDING_SIZE])
             checkout_state_text(c->state));
     else
         say(out,
-            "The checkout is %s; its lease ran out %" PRId64
+            "The checkout is %s; its lease expired %" PRId64
             " ms ago and no orchestrator took it over.",
             checkout_state_text(c->state), -c->lease_left_ms);
 }

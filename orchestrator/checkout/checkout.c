@@ -212,7 +212,7 @@ static struct err check_columns(const struct db_rows *rows, int row, int first,
     if (failed(e))
         return e;
     if (!checkout_state_of(db_text(rows, row, first + COLUMN_STATE), state))
-        return err_make(ERR_DATA_LOSS, "The checkout's state is none that there is.");
+        return err_make(ERR_DATA_LOSS, "The checkout's state is unknown.");
     if (db_size(rows, row, first + COLUMN_FINGERPRINT) != FINGERPRINT_SIZE)
         return err_make(ERR_DATA_LOSS, "The checkout's fingerprint has not %d bytes.",
                         FINGERPRINT_SIZE);

@@ -256,7 +256,7 @@ struct err checkouts_transitioned(const struct db_rows *rows, struct transitione
                                  .created_at_ms = db_number(rows, 0, 3)};
     return checkout_state_of(db_text(rows, 0, 1), &out->state)
                ? ERR_NONE
-               : err_make(ERR_DATA_LOSS, "The checkout's state is none that there is.");
+               : err_make(ERR_DATA_LOSS, "The checkout's state is unknown.");
 }
 
 /* ---- persist: the pivot ------------------------------------------------------------- */

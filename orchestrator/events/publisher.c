@@ -226,10 +226,11 @@ static bool add_refused(const struct batch *batch, size_t i,
                                 "an earlier event of its order was refused");
     if (bus_stored(delivery))
         return true;
-    log_error("event_refused",
-              "order=%s event_id=%s position=%" PRId64 " reason=%s"
-              " note=\"tried again, and others go on: checkoutctl events dead\"",
-              event->order_id, event->id, event->position, delivery->reason);
+    log_error(
+        "event_refused",
+        "order=%s event_id=%s position=%" PRId64 " reason=%s"
+        " note=\"it is retried, other orders do not wait: checkoutctl events dead\"",
+        event->order_id, event->id, event->position, delivery->reason);
     return dead_letters_add(refused, event, 1, delivery->reason);
 }
 

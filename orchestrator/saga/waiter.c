@@ -93,7 +93,7 @@ static struct err missing(const struct waiter *waiter)
 {
     log_line(LOG_ERROR, "checkout_row_missing", "request=%s order=%s",
              rpc_call_id(waiter->call), rpc_call_order(waiter->call));
-    return err_make(ERR_DATA_LOSS, "The checkout that was waited for is gone.");
+    return err_make(ERR_DATA_LOSS, "The checkout's row is missing.");
 }
 
 static void on_found(void *arg, struct err error, const struct db_rows *rows)

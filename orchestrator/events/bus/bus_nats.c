@@ -234,7 +234,7 @@ static struct err stream_ensure(jsCtx *jetstream, const struct bus_nats_config *
     if (status == NATS_NOT_FOUND)
         return make_stream(jetstream, config);
     if (status != NATS_OK)
-        return nats_unavailable("the stream cannot be looked at", status);
+        return nats_unavailable("the stream cannot be read", status);
     struct err e = check_stream(info->Config, config);
     jsStreamInfo_Destroy(info);
     return e;
