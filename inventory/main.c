@@ -23,7 +23,7 @@ static const struct conf_row ROWS[] = {
                     "how long a reservation is held, milliseconds"),
     CONF_ROW_NUMBER(
         reap_every_ms, "1000", 10, 3600000,
-        "how often expired reservations are given back, milliseconds; ever less "
+        "how often expired reservations are released, milliseconds; less often "
         "while there are none, but every 10 s"),
     CONF_ROW_NUMBER(in_flight_max, "1024", 1, 65536, "requests served at once"),
     RUNTIME_ROWS_LIMITS,

@@ -40,18 +40,19 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_TEXT(inventory_addresses, NULL, "nng URLs of inventory, with commas"),
     CONF_ROW_TEXT(payment_addresses, NULL, "nng URLs of payment, with commas"),
     CONF_ROW_SECRET(database_url, "libpq URL of the orders database"),
-    CONF_ROW_NUMBER(lease_ms, "10000", 500, 600000,
-                    "how long a checkout is left to a silent owner, milliseconds"),
+    CONF_ROW_NUMBER(
+        lease_ms, "10000", 500, 600000,
+        "silence after which an owner's checkout is taken over, milliseconds"),
     CONF_ROW_NUMBER(
         recover_every_ms, "1000", 10, 60000,
-        "how often checkouts past their lease are looked for, milliseconds; ever less "
-        "while none runs here, but once in a lease"),
+        "how often expired leases are checked, milliseconds; less often while none runs "
+        "here, but once per lease"),
     CONF_ROW_NUMBER(step_timeout_ms, "5000", 50, 60000,
                     "how long one attempt at a step may take, milliseconds"),
     CONF_ROW_NUMBER(give_up_ms, "30000", 100, 3600000,
-                    "age at which a checkout that cannot go on is aborted, milliseconds"),
+                    "age at which a failing checkout is aborted, milliseconds"),
     CONF_ROW_NUMBER(attention_after, "10", 1, 1000000,
-                    "failed attempts to undo a step, before an operator is called"),
+                    "failed attempts to undo a step before it needs an operator"),
     CONF_ROW_NUMBER(in_flight_max, "4096", 1, 65536, "requests and checkouts at once"),
     RUNTIME_ROWS_LIMITS,
     RUNTIME_ROW_ACCESS_LOG,
@@ -61,26 +62,26 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_NUMBER(keys_kept_ms, "259200000", 1000, 31536000000,
                     "how long a finished checkout's key is kept; 72 hours, milliseconds"),
     CONF_ROW_NUMBER(keys_prune_every_ms, "60000", 10, 3600000,
-                    "how often older ones are looked for, milliseconds"),
+                    "how often older keys are deleted, milliseconds"),
     CONF_ROW_NUMBER(readers, "2", 1, 16, "database connections for read-only queries"),
     CONF_ROW_TEXT(events_url, "",
-                  "where live listeners hear of events: ipc:///path; or none"),
+                  "address for live listeners to events: ipc:///path; or none"),
     CONF_ROW_NUMBER(
         relay_every_ms, "25", 1, 60000,
-        "how often new events are looked for, milliseconds; ever less while there "
-        "are none, but every seven tenths of relay_takeover_ms"),
+        "poll interval for new events, milliseconds; grows while there are none, up to "
+        "seven tenths of relay_takeover_ms"),
     CONF_ROW_NUMBER(relay_takeover_ms, "5000", 500, 600000,
                     "silence after which another replica relays events, milliseconds"),
     CONF_ROW_NUMBER(events_keep_ms, "1209600000", 1000, 315360000000,
                     "how long published events are kept, milliseconds"),
     CONF_ROW_NUMBER(events_prune_every_ms, "60000", 10, 86400000,
-                    "how often older events are looked for, milliseconds"),
+                    "how often older events are deleted, milliseconds"),
     CONF_ROW_NUMBER(events_backlog_max, "10000", 1, 1000000000,
                     "events waiting for the relay, above which the health check fails"),
     {"nats_url", CONF_SECRET, offsetof(struct settings, nats_url), "", 0, 0,
      "NATS servers that events are published to, with commas; or none"},
     CONF_ROW_TEXT(nats_stream, "CHECKOUT",
-                  "JetStream stream of events, made if not there"),
+                  "JetStream stream of events, created if missing"),
     CONF_ROW_TEXT(nats_prefix, "checkout",
                   "subjects are this, a dot, and the event's type"),
     CONF_ROW_TEXT(nats_credentials_file, "", "NATS .creds file, or none"),
@@ -89,11 +90,10 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_TEXT(nats_certificate_file, "", "our certificate for NATS, or none"),
     CONF_ROW_TEXT(nats_key_file, "", "and its key"),
     CONF_ROW_NUMBER(nats_replicas, "1", 1, 5, "of a stream that is made"),
-    CONF_ROW_NUMBER(
-        nats_keep_ms, "1209600000", 0, 315360000000,
-        "how long a stream keeps events, at least, milliseconds; 0: for ever"),
+    CONF_ROW_NUMBER(nats_keep_ms, "1209600000", 0, 315360000000,
+                    "how long a stream keeps events, at least, milliseconds; 0: forever"),
     CONF_ROW_NUMBER(nats_attempts, "10", 1, 1000000,
-                    "attempts at an event that NATS refuses while it takes others"),
+                    "attempts at an event that NATS refuses while it stores others"),
 };
 
 static const struct conf_table TABLE = {
