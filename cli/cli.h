@@ -196,7 +196,8 @@ struct command {
     struct outcome (*run)(struct cli *cli);
 };
 
-/* A heading of help and of the man page: it covers the commands up to the next one's first. */
+/* A heading of help and of the man page: it covers the commands up to the next one's
+ * first. */
 struct chapter {
     const char *title;
     const char *first; /* path of its first command */
@@ -213,8 +214,8 @@ extern const size_t COMMANDS_COUNT;
 void help_command(FILE *out, const struct command *command);
 void help_group(FILE *out, const char *group);
 
-/* Before a change on a stack marked production: asks on a terminal, refuses elsewhere, and
- * proceeds with --yes.  `what` describes the change. */
+/* Before a change on a stack marked production: asks on a terminal, refuses elsewhere,
+ * and proceeds with --yes.  `what` describes the change. */
 struct outcome cli_confirm(const struct cli *cli, const char *what)
     __attribute__((warn_unused_result));
 

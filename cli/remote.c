@@ -197,8 +197,8 @@ struct outcome remote_open(const struct cli *cli, const struct place *place,
 
 /*
  * nng 1.5.2 can hang when a socket is closed during its handshake
- * (https://github.com/nanomsg/nng/issues/1543): with --max-time 0.001 once in 20 calls.  So a
- * connection that was given up early is closed only after its handshake is over.
+ * (https://github.com/nanomsg/nng/issues/1543): with --max-time 0.001 once in 20 calls.
+ * So a connection that was given up early is closed only after its handshake is over.
  */
 static void outlast_handshake(const struct remote *server)
 {

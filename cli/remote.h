@@ -135,7 +135,8 @@ struct outcome remote_say(const struct cli *cli, const struct method *method,
 
 struct remote; /* a connection to one service, for many calls, several at once */
 
-/* A call in flight: the caller's memory; do not touch it from remote_start to remote_wait. */
+/* A call in flight: the caller's memory; do not touch it from remote_start to
+ * remote_wait. */
 struct pending_call {
     struct remote *server;
     int64_t deadline_ms;
@@ -170,9 +171,9 @@ struct outcome remote_wait(struct pending_call *call, const ProtobufCMessage **r
 /* ---- several services at once ------------------------------------------------------ */
 
 /*
- * A service that is down or hangs must not hide the answers of the others.  A command that needs
- * several rounds, each based on the one before, has one deadline for all: several_deadline() at
- * its beginning, several_share() for each round.
+ * A service that is down or hangs must not hide the answers of the others.  A command
+ * that needs several rounds, each based on the one before, has one deadline for all:
+ * several_deadline() at its beginning, several_share() for each round.
  */
 enum { SEVERAL_MS = 2000 }; /* for an answer, unless --max-time says otherwise */
 

@@ -27,7 +27,8 @@ static const char *profiles_path(struct arena *arena)
                         home != NULL ? home : "");
 }
 
-/* A file that is inaccessible for another reason is not missing: reading it reports that. */
+/* A file that is inaccessible for another reason is not missing: reading it reports
+ * that. */
 static bool is_missing(const char *path)
 {
     return access(path, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR);
@@ -299,7 +300,8 @@ static struct err find_file(struct cli *cli, struct profile *profile, char out[P
     return ERR_NONE;
 }
 
-/* A profile's settings as options (--key-file for key_file), which override the file's. */
+/* A profile's settings as options (--key-file for key_file), which override the
+ * file's. */
 static struct err add_options(struct cli *cli, const struct profile *profile, char **argv,
                               int *argc)
 {

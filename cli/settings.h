@@ -19,8 +19,8 @@
  *   services_file = /home/ann/keys/staging.services
  *   inventory_addresses = tcp://10.0.0.7:7002
  *
- * A section may have state or config, and every setting of conf/checkoutctl.conf, which it then
- * overrides.
+ * A section may have state or config, and every setting of conf/checkoutctl.conf, which
+ * it then overrides.
  */
 #pragma once
 

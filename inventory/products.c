@@ -1,8 +1,8 @@
 /*
  * products.c - lists, searches and looks up products; read-only.
  *
- * Whatever the filters, a page is read in SKU order: its cursor is the last SKU that was scanned,
- * sealed.  The cost of a page is bounded for every request:
+ * Whatever the filters, a page is read in SKU order: its cursor is the last SKU that was
+ * scanned, sealed.  The cost of a page is bounded for every request:
  *
  *   no filter   limit products, by the key's index
  *   skus        at most SKUS_MAX products, each by its key
@@ -37,9 +37,9 @@ enum { PAGE_DEFAULT = 100 };
     " OR strpos(lower(sku COLLATE " collation "), lower($2 COLLATE " collation ")) > 0)"
 
 /*
- * Scans `looks` products from a SKU on and returns where the scan ended; at least one row.
- * PostgreSQL compares a product in 1 us if the collation folds only A-Z, in 5 to 8 us if it folds
- * all letters.
+ * Scans `looks` products from a SKU on and returns where the scan ended; at least one
+ * row.  PostgreSQL compares a product in 1 us if the collation folds only A-Z, in 5 to 8
+ * us if it folds all letters.
  */
 #define SEARCH(looks, found)                                                             \
     "WITH seen AS MATERIALIZED ("                                                        \
@@ -90,8 +90,8 @@ static bool whole(const struct db_rows *rows, int row)
     return !failed(e);
 }
 
-/* The query reads one row more than the limit, to see if there is a next page.  Without that row
- * there is a next page if the search has not reached its end. */
+/* The query reads one row more than the limit, to see if there is a next page.  Without
+ * that row there is a next page if the search has not reached its end. */
 static struct err fill_page(struct page *page, const struct db_rows *rows,
                             Inventory__V1__ListProductsReply *reply)
 {

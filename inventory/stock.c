@@ -48,8 +48,9 @@ static struct work *begin(const struct request_context *ctx, const struct db_kin
 
 /*
  * Locks all stock rows that a batch will touch: those of the lines ($2), and those of the
- * reservations whose ids are heads ($1).  One sorted statement, so that batches of replicas cannot
- * deadlock.  LATERAL, so that each row is found by its key: a join might scan all SKUs.
+ * reservations whose ids are heads ($1).  One sorted statement, so that batches of
+ * replicas cannot deadlock.  LATERAL, so that each row is found by its key: a join might
+ * scan all SKUs.
  */
 static const char LOCK[] =
     "SELECT count(*) FROM ("
@@ -63,14 +64,14 @@ static const char LOCK[] =
 /* ---- reserve ------------------------------------------------------------------------ */
 
 /*
- * Requests are decided in arrival order.  A request is held if, for each of its SKUs, the stock
- * covers it and all earlier requests together; a request for more of a SKU than is available does
- * not count there.  A request that the stock would not cover even alone is refused.  Others stay
- * undecided and are submitted again; this ends, because each round decides at least its first
- * request.
+ * Requests are decided in arrival order.  A request is held if, for each of its SKUs, the
+ * stock covers it and all earlier requests together; a request for more of a SKU than is
+ * available does not count there.  A request that the stock would not cover even alone is
+ * refused.  Others stay undecided and are submitted again; this ends, because each round
+ * decides at least its first request.
  *
- * A line finds its request by array subscript, not by a join: for arrays of unknown length the
- * planner would choose a nested loop over all pairs.
+ * A line finds its request by array subscript, not by a join: for arrays of unknown
+ * length the planner would choose a nested loop over all pairs.
  */
 static const struct db_kind RESERVE = {
     .name = "reserve",
@@ -312,8 +313,8 @@ void stock_reserve(struct db *db, const struct request_context *ctx,
 
 /*
  * States are compared with IS NOT DISTINCT FROM so that the row is found by its id: with
- * `state = 'held'` the planner might read the whole index of held reservations, including dead
- * entries.
+ * `state = 'held'` the planner might read the whole index of held reservations, including
+ * dead entries.
  */
 
 static const struct db_kind CONFIRM = {

@@ -7,9 +7,9 @@
  *   (reserve) --> refused         (release first) --> released: the tombstone
  *
  * Promises: available never goes below zero; received = available + held + sold in every
- * committed state; a reservation holds all of its lines or none; each function may be repeated
- * with the same ids and then gives the same answer.  A batch first locks the stock rows it needs,
- * in SKU order.
+ * committed state; a reservation holds all of its lines or none; each function may be
+ * repeated with the same ids and then gives the same answer.  A batch first locks the
+ * stock rows it needs, in SKU order.
  *
  * Every function takes a request already validated, and the context it runs in.  The
  * request must live until the request context's `done`, which is called on a database
@@ -40,17 +40,19 @@ void stock_confirm(struct db *db, const struct request_context *ctx,
 void stock_release(struct db *db, const struct request_context *ctx,
                    const Inventory__V1__ReleaseRequest *request);
 
-/* The first fills a query for up to `limit` ids of held reservations past their end.  The second
- * fills an operation that expires such a reservation, and does nothing to any other. */
+/* The first fills a query for up to `limit` ids of held reservations past their end.  The
+ * second fills an operation that expires such a reservation, and does nothing to any
+ * other. */
 void stock_find_expired(struct db_query *query, int64_t limit);
 void stock_expire(struct db_op *op, const char *id);
 
 /*
- * One round of expiry: finds up to 256 reservations past their end, and releases their stock
- * through the writer.  `db` is a struct db.  A worker's task (base/program/worker.h): it blocks,
- * at most 20 seconds, and returns 0, or how long to pause when nothing had expired.  So a
- * reservation expires late by its own age or ten seconds at most, whichever is less.  Any number
- * of replicas may run it at once, since expiry is conditional on the state.
+ * One round of expiry: finds up to 256 reservations past their end, and releases their
+ * stock through the writer.  `db` is a struct db.  A worker's task
+ * (base/program/worker.h): it blocks, at most 20 seconds, and returns 0, or how long to
+ * pause when nothing had expired.  So a reservation expires late by its own age or ten
+ * seconds at most, whichever is less.  Any number of replicas may run it at once, since
+ * expiry is conditional on the state.
  */
 int64_t stock_reap(void *db);
 
@@ -70,9 +72,9 @@ void stock_get_reservation(struct db *db, const struct request_context *ctx,
                            const Inventory__V1__GetReservationRequest *request);
 
 /*
- * A page by SKU of the products that match the filters: products.c.  `cursor_key` seals the
- * cursors (CURSOR_KEY_SIZE bytes; copied).  INVALID_ARGUMENT for a cursor that was not
- * sealed with it for these filters.
+ * A page by SKU of the products that match the filters: products.c.  `cursor_key` seals
+ * the cursors (CURSOR_KEY_SIZE bytes; copied).  INVALID_ARGUMENT for a cursor that was
+ * not sealed with it for these filters.
  */
 void stock_list_products(struct db *db, const struct request_context *ctx,
                          const uint8_t *cursor_key,

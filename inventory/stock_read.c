@@ -2,8 +2,8 @@
  * stock_read.c - reads stock and reservations: one entry, or a page.
  *
  * Read-only, run by readers, never by the writer.  Pages of reservations are range scans
- * of the primary key.  A page of stock is one statement, so the figures that are compared come
- * from one snapshot: a difference is real even while orders are placed.
+ * of the primary key.  A page of stock is one statement, so the figures that are compared
+ * come from one snapshot: a difference is real even while orders are placed.
  */
 #include <string.h>
 

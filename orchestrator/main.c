@@ -403,8 +403,9 @@ static int64_t stop_ms(const void *arg)
 }
 
 /*
- * Running calls get their answers if these come in time; sagas finish their step and end.  The
- * unfinished checkouts are durable, and are taken over when their leases expire.
+ * Running calls get their answers if these come in time; sagas finish their step and
+ * end.  The unfinished checkouts are durable, and are taken over when their leases
+ * expire.
  */
 static bool stop(void *arg)
 {

@@ -120,8 +120,8 @@ static const struct db_kind SETTLE = {
 
 /*
  * The decline codes that a shopper may see, as "CODE,ADVICE".  Only codes that reveal no
- * suspicion of fraud are listed: the holder of a stolen card must not learn that the theft is
- * known.  Any other code becomes generic_decline.
+ * suspicion of fraud are listed: the holder of a stolen card must not learn that the
+ * theft is known.  Any other code becomes generic_decline.
  */
 static const struct {
     const char *code, *shown;

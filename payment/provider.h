@@ -83,8 +83,9 @@ struct provider {
     /* Its ledger by key, in byte order: for audits, which compare it with ours. */
     void (*list)(struct provider *provider, const struct provider_page *page,
                  provider_listed *done, void *arg);
-    /* Whether a charge would be accepted now, as far as is known.  UNAVAILABLE has the reason for
-     * operators and, as its subject, a static text that clients may see.  Never blocks. */
+    /* Whether a charge would be accepted now, as far as is known.  UNAVAILABLE has the
+     * reason for operators and, as its subject, a static text that clients may see.
+     * Never blocks. */
     struct err (*health)(struct provider *provider);
 };
 

@@ -24,7 +24,8 @@ struct faulty {
     struct provider *real;
 };
 
-/* One request on its way to the real provider; texts are copies, because it may be sent late. */
+/* One request on its way to the real provider; texts are copies, because it may be sent
+ * late. */
 struct passing {
     struct provider *real;
     const char *what; /* "charge" or "refund" */

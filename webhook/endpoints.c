@@ -74,8 +74,8 @@ static bool is_here(const char *rest)
     return false;
 }
 
-/* An @ before the host ends a user and a password.  A backslash is invalid in a URL, but some
- * parsers read it as a slash. */
+/* An @ before the host ends a user and a password.  A backslash is invalid in a URL, but
+ * some parsers read it as a slash. */
 static bool has_user(const char *url)
 {
     const char *authority = strstr(url, "://");

@@ -88,9 +88,9 @@ struct entry {
     struct sender *sender;
 };
 
-/* The running senders, one for each endpoint of the list.  When the list changes, senders of
- * removed or changed endpoints (another URL or secret) stop, new ones start, and all others keep
- * running.  Pending events of a removed endpoint stay in its files. */
+/* The running senders, one for each endpoint of the list.  When the list changes, senders
+ * of removed or changed endpoints (another URL or secret) stop, new ones start, and all
+ * others keep running.  Pending events of a removed endpoint stay in its files. */
 struct senders {
     struct sender_config common; /* everything except the endpoint; set it first */
     pthread_mutex_t lock;        /* guards the entries against senders_check_requests */
@@ -127,7 +127,8 @@ static void end(struct entry *entry)
     free(entry);
 }
 
-/* Stops the senders of endpoints that are not listed: signals all, then waits for each. */
+/* Stops the senders of endpoints that are not listed: signals all, then waits for
+ * each. */
 static void stop_unlisted(struct senders *senders, const struct endpoints *endpoints)
 {
     struct entry *ending[ENDPOINTS_MAX];
@@ -191,7 +192,8 @@ static void senders_check_requests(struct senders *senders)
     pthread_mutex_unlock(&senders->lock);
 }
 
-/* The error of the first sender that cannot read events or save pending ones; OK if none. */
+/* The error of the first sender that cannot read events or save pending ones; OK if
+ * none. */
 static struct err senders_source_health(struct senders *senders)
 {
     struct err e = ERR_NONE;

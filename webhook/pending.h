@@ -11,7 +11,8 @@
  * An event is in the pending file, on disk, before the cursor passes it, so a crash loses
  * nothing.  The file is bounded: when it is full, no more events are read.
  *
- * `checkoutctl webhooks` (cli/commands/webhooks.c) reads and writes these files; change both.
+ * `checkoutctl webhooks` (cli/commands/webhooks.c) reads and writes these files; change
+ * both.
  */
 #pragma once
 
@@ -64,10 +65,11 @@ struct err pending_dead_letter(const struct pending *pending, size_t i,
                                const char *problem) __attribute__((warn_unused_result));
 
 /*
- * Moves the dead letters requested by NAME.resend back to pending as if they were new: due at
- * once, and given up only after the full time.  Each is saved as pending before it is removed from
- * the list, so after a crash it is in one of them, or in both with the request still there.  If
- * pending is full, the others stay dead letters and the request stays.
+ * Moves the dead letters requested by NAME.resend back to pending as if they were new:
+ * due at once, and given up only after the full time.  Each is saved as pending before it
+ * is removed from the list, so after a crash it is in one of them, or in both with the
+ * request still there.  If pending is full, the others stay dead letters and the request
+ * stays.
  */
 struct err pending_resend(struct pending *pending) __attribute__((warn_unused_result));
 

@@ -360,7 +360,8 @@ static struct err handle_all(struct sender *s, const Events__V1__ReadReply *repl
     return failed(e) ? e : committed;
 }
 
-/* Logs that events were pruned before they were read, and continues with the oldest kept. */
+/* Logs that events were pruned before they were read, and continues with the oldest
+ * kept. */
 static struct err skip_pruned(struct sender *s, struct err error)
 {
     int64_t pruned = 0;
@@ -436,8 +437,8 @@ struct sender_health sender_health(struct sender *s)
 
 /* ---- 410 Gone ---------------------------------------------------------------------- */
 
-/* Marks the endpoint first.  After a crash in between, the mark or another 410 triggers this
- * again. */
+/* Marks the endpoint first.  After a crash in between, the mark or another 410 triggers
+ * this again. */
 static struct err dead_letter_all(struct sender *s)
 {
     struct err e = ERR_NONE;

@@ -1,23 +1,25 @@
 /*
- * audit.c - checkoutctl audit: checks that all books agree, on a live system, by reading only.
+ * audit.c - checkoutctl audit: checks that all books agree, on a live system, by reading
+ * only.
  *
  *      four books, merged by id --> rules --> fine: counted
  *                                        \--> suspect --> [grace] --> looked at again
  *                                                        --> still so: a violation
  *
- * The books are read at different times, so one difference proves nothing.  A suspect is therefore
- * read again on its own after the grace period: its checkout, its reservation, its charge and the
- * provider's entry, then its checkout again.  If the checkout is final and did not change
- * meanwhile, what was read in between is final too, and the difference is real.  The same holds
- * for an unfinished checkout whose lease expired more than the grace period ago.  A checkout in
- * progress is counted as under way and not judged; neither is an entry without checkout that is
- * younger than a lease.
+ * The books are read at different times, so one difference proves nothing.  A suspect is
+ * therefore read again on its own after the grace period: its checkout, its reservation,
+ * its charge and the provider's entry, then its checkout again.  If the checkout is final
+ * and did not change meanwhile, what was read in between is final too, and the difference
+ * is real.  The same holds for an unfinished checkout whose lease expired more than the
+ * grace period ago.  A checkout in progress is counted as under way and not judged;
+ * neither is an entry without checkout that is younger than a lease.
  *
- * Stock is judged immediately: a product's figures, and the rows they are computed from, come
- * from one snapshot.
+ * Stock is judged immediately: a product's figures, and the rows they are computed from,
+ * come from one snapshot.
  *
- * A service that does not answer at the start is left out, with every check that needs it.  If one
- * stops answering later, the findings so far are printed.  Either way the exit status is not 0.
+ * A service that does not answer at the start is left out, with every check that needs
+ * it.  If one stops answering later, the findings so far are printed.  Either way the
+ * exit status is not 0.
  *
  * Memory is bounded: two pages a book, SUSPECTS_MAX ids, FINDINGS_LISTED_MAX violations.
  */
@@ -471,7 +473,8 @@ static struct outcome find_services(struct audit *audit)
     return end;
 }
 
-/* Prints the findings; `missing`, the reason why they are incomplete, is then the outcome. */
+/* Prints the findings; `missing`, the reason why they are incomplete, is then the
+ * outcome. */
 static struct outcome conclude(const struct audit *audit, struct outcome missing)
 {
     const struct findings *f = &audit->findings;

@@ -1,10 +1,11 @@
 /*
- * call.c - checkoutctl call and bench: calls any method of any server once, or repeatedly to
- * measure it.
+ * call.c - checkoutctl call and bench: calls any method of any server once, or repeatedly
+ * to measure it.
  *
- * bench has a thread for each call in flight, all on one connection.  Each waits for its answer
- * before it calls again, so this measures latency at that concurrency (a closed loop).  Latencies
- * go into a histogram of fixed size, whose values are at most 1/32 too large.
+ * bench has a thread for each call in flight, all on one connection.  Each waits for its
+ * answer before it calls again, so this measures latency at that concurrency (a closed
+ * loop).  Latencies go into a histogram of fixed size, whose values are at most 1/32 too
+ * large.
  */
 #include <inttypes.h>
 #include <pthread.h>

@@ -1,6 +1,6 @@
 /*
- * describe.c - checkoutctl list and describe: lists services and methods, and shows a symbol as
- * .proto text or as JSON.
+ * describe.c - checkoutctl list and describe: lists services and methods, and shows a
+ * symbol as .proto text or as JSON.
  */
 #include <string.h>
 
@@ -74,7 +74,8 @@ static const char *server_of(const struct catalogue *catalogue, const char *serv
     return place != NULL ? place->name : "every";
 }
 
-/* The services of the selected server: from the server itself, or else from the contract. */
+/* The services of the selected server: from the server itself, or else from the
+ * contract. */
 static bool is_asked_for(const struct catalogue *catalogue, const char *service)
 {
     const struct place *home = place_serving(service);

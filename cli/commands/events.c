@@ -1,7 +1,7 @@
 /*
- * events.c - checkoutctl events and cursors: reads and follows the log, shows its lag, publishes
- * it again, moves and deletes consumers' cursors, and handles dead letters, which the bus
- * refused.
+ * events.c - checkoutctl events and cursors: reads and follows the log, shows its lag,
+ * publishes it again, moves and deletes consumers' cursors, and handles dead letters,
+ * which the bus refused.
  */
 #include <inttypes.h>
 #include <stdlib.h>

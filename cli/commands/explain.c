@@ -1,10 +1,11 @@
 /*
- * explain.c - checkoutctl explain: one order's history as a timeline, and what happens next.
+ * explain.c - checkoutctl explain: one order's history as a timeline, and what happens
+ * next.
  *
- * If the id may be of another kind, first finds its order.  Then reads claim, incidents, order and
- * events from the orchestrator, the reservation from inventory, and the charge and the provider's
- * entry from payment, and merges the answers into one timeline.  Each service's times are by its
- * own database's clock.
+ * If the id may be of another kind, first finds its order.  Then reads claim, incidents,
+ * order and events from the orchestrator, the reservation from inventory, and the charge
+ * and the provider's entry from payment, and merges the answers into one timeline.  Each
+ * service's times are by its own database's clock.
  */
 #include <inttypes.h>
 #include <jansson.h>

@@ -1,5 +1,6 @@
 /*
- * health.c - checkoutctl health, ping and top: health, round-trip times and load of the servers.
+ * health.c - checkoutctl health, ping and top: health, round-trip times and load of the
+ * servers.
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -312,9 +313,9 @@ struct outcome command_ping(struct cli *cli)
 /* ---- top: samples ------------------------------------------------------------------ */
 
 /*
- * A look (a sample) reads rpc.v1.Metrics of every server and counts the unfinished checkouts.
- * The gateway's routes are shown like methods.  Rates are differences between two looks; a server
- * that restarted in between starts from zero.
+ * A look (a sample) reads rpc.v1.Metrics of every server and counts the unfinished
+ * checkouts.  The gateway's routes are shown like methods.  Rates are differences between
+ * two looks; a server that restarted in between starts from zero.
  */
 enum { AGAIN_MS = 500 /* for a server that did not answer */ };
 
@@ -440,9 +441,9 @@ static void read_server(const struct question *q, struct look *look,
         take_metric(look, sample, reply->metrics[i]);
 }
 
-/* Reads all servers at once.  The outcome is that of the first server that could not be read; the
- * other answers are kept.  `before` is the previous look, or NULL: a server that did not answer
- * then gets less time. */
+/* Reads all servers at once.  The outcome is that of the first server that could not be
+ * read; the other answers are kept.  `before` is the previous look, or NULL: a server
+ * that did not answer then gets less time. */
 static struct outcome look_take(const struct cli *cli, const struct look *before,
                                 struct look *look)
 {

@@ -1,6 +1,7 @@
 /*
- * help.c - output made from the tables of commands and options: --help, checkoutctl completion
- * (scripts for bash and zsh), and checkoutctl manual (the man page, in mdoc(7)).
+ * help.c - output made from the tables of commands and options: --help, checkoutctl
+ * completion (scripts for bash and zsh), and checkoutctl manual (the man page, in
+ * mdoc(7)).
  *
  * Both scripts do the same: put the words typed so far, without options and their values,
  * into one string; find its row; offer the next words, or the options, of that row.

@@ -83,8 +83,8 @@ static size_t append(char *text, size_t used, const char *comment)
     return used;
 }
 
-/* An untrusted comment must not harm a terminal or JSON: control characters become '?', and so
- * does every character of a line that is not UTF-8. */
+/* An untrusted comment must not harm a terminal or JSON: control characters become '?',
+ * and so does every character of a line that is not UTF-8. */
 static void make_harmless(char *text)
 {
     while (*text != '\0') {

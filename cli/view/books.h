@@ -23,16 +23,16 @@ struct outcome books_open(const struct cli *cli, unsigned have, int64_t timeout_
 void books_close(struct books *books); /* NULL is allowed */
 
 /*
- * The next id in order and its row in each book; `view->id` is NULL at the end.  Valid until the
- * next call.  The times at which the books were read differ by a page or two.
+ * The next id in order and its row in each book; `view->id` is NULL at the end.  Valid
+ * until the next call.  The times at which the books were read differ by a page or two.
  * DATA_LOSS when a service does not keep the order.
  */
 struct outcome books_next(struct books *books, struct view *view)
     __attribute__((warn_unused_result));
 
 /*
- * Reads one id on its own: the checkout both before and after the other books; sets `*moved` when
- * it changed meanwhile.  The texts live in `arena`, also those of
+ * Reads one id on its own: the checkout both before and after the other books; sets
+ * `*moved` when it changed meanwhile.  The texts live in `arena`, also those of
  * `view->id`.
  */
 struct outcome books_look(struct books *books, const char *id, struct arena *arena,

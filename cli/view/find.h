@@ -1,6 +1,6 @@
 /*
- * find.h - selects the entries of a command: one order, by any of its ids, or a list, by --limit,
- * --since, --until and --status.
+ * find.h - selects the entries of a command: one order, by any of its ids, or a list, by
+ * --limit, --since, --until and --status.
  *
  *     order, checkout      26 characters, a ULID: what all commands show
  *     request              X-Request-Id of the answer to the order, a ULID too

@@ -205,8 +205,8 @@ static bool same_capture(const Payment__V1__ChargeEntry *c,
            c->refunded_cents == p->refunded_cents;
 }
 
-/* An intent is in our ledger before the provider is called, so the provider never knows an id that
- * we do not; it may lack ids whose call never reached it. */
+/* An intent is in our ledger before the provider is called, so the provider never knows
+ * an id that we do not; it may lack ids whose call never reached it. */
 static bool books_agree(const struct view *v)
 {
     bool captured = provider_is(v, PROVIDER_STATUS(CAPTURED));

@@ -1,8 +1,8 @@
 /*
  * view.h - one id as all services see it, and the rules that must hold for it.
  *
- * Makes no calls.  A checkout in progress is not judged, because on a live system only a final
- * state proves anything.
+ * Makes no calls.  A checkout in progress is not judged, because on a live system only a
+ * final state proves anything.
  *
  *   checkout final ----------------------> judged
  *   checkout unfinished, lease runs -----> in progress: its effects come and go

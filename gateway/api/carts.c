@@ -8,8 +8,8 @@
  * current cart.
  *
  * An answer has the current titles and prices of the cart's lines.  When the inventory is
- * unavailable, the lines are sent without them, which is better than no cart.  These prices only
- * inform: the inventory decides the price when the cart is ordered.
+ * unavailable, the lines are sent without them, which is better than no cart.  These
+ * prices only inform: the inventory decides the price when the cart is ordered.
  */
 #include <inttypes.h>
 #include <sodium.h>
@@ -154,8 +154,9 @@ static void call_products(struct pricing *pricing, char **skus)
 
 /*
  * In a completion (see request_call_next): reads the products of `cart`, which lives in
- * the request's arena, and calls `done` once, perhaps before it returns.  Succeeds even if the
- * products cannot be read.  RESOURCE_EXHAUSTED; DATA_LOSS when the cart has no version.
+ * the request's arena, and calls `done` once, perhaps before it returns.  Succeeds even
+ * if the products cannot be read.  RESOURCE_EXHAUSTED; DATA_LOSS when the cart has no
+ * version.
  */
 static void cart_price(struct request *r, const Orders__V1__Cart *cart, unsigned status,
                        cart_priced *done)
@@ -258,9 +259,9 @@ static size_t cart_room(const struct cart_view *view)
 }
 
 /* The fields of a cart's answer, in the arena.  Content-Location says that the answer to
- * a PUT is the cart itself, so its ETag is the cart's (RFC 9110, 8.7).  9.3.4 would omit the
- * ETag there, because the answer has prices that the client did not send; it is kept, because
- * the next change needs it. */
+ * a PUT is the cart itself, so its ETag is the cart's (RFC 9110, 8.7).  9.3.4 would omit
+ * the ETag there, because the answer has prices that the client did not send; it is kept,
+ * because the next change needs it. */
 static struct err set_cart_fields(struct request *r, const char *etag)
 {
     enum { FIELDS_COUNT = 3 };

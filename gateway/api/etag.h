@@ -31,9 +31,9 @@ struct etag_versions {
 };
 
 /*
- * Reads an If-Match, in the arena.  Weak tags never match (RFC 9110, 13.1.1), nor do tags of
- * another form: each is read as a version that no cart has.  INVALID_ARGUMENT when it is
- * not a list of tags, or has more than CART_VERSIONS_MAX.
+ * Reads an If-Match, in the arena.  Weak tags never match (RFC 9110, 13.1.1), nor do tags
+ * of another form: each is read as a version that no cart has.  INVALID_ARGUMENT when it
+ * is not a list of tags, or has more than CART_VERSIONS_MAX.
  */
 struct err etag_if_match(struct arena *arena, const char *field,
                          struct etag_versions *out) __attribute__((warn_unused_result));

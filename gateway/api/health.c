@@ -3,9 +3,9 @@
  *
  *     orchestrator --answered--> inventory --answered--> payment --answered--> answer
  *
- * An order needs all three services, so each is checked, one after another.  Faults that do not
- * prevent orders are only warnings: a load balancer that removed every gateway because of them
- * would cause an outage.
+ * An order needs all three services, so each is checked, one after another.  Faults that
+ * do not prevent orders are only warnings: a load balancer that removed every gateway
+ * because of them would cause an outage.
  *
  * No token is needed, so the answer has only the services' public summaries; details for
  * operators go to the log.

@@ -1,9 +1,9 @@
 /*
  * orders.c - /v1/orders: placing an order and reading orders back.
  *
- * The orchestrator stores the outcome of each key.  This file translates its reply to HTTP and
- * caches final answers.  The answer's bytes are a pure function of the order or the
- * error, so that a retry gets the same bytes from any gateway.
+ * The orchestrator stores the outcome of each key.  This file translates its reply to
+ * HTTP and caches final answers.  The answer's bytes are a pure function of the order or
+ * the error, so that a retry gets the same bytes from any gateway.
  */
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /*
- * jwks.c - see jwks.h.  From top to bottom: a key's material, a key, the set, and the use of a
- * set: choosing a key and verifying with it.
+ * jwks.c - see jwks.h.  From top to bottom: a key's material, a key, the set, and the use
+ * of a set: choosing a key and verifying with it.
  */
 #include "gateway/auth/jwks.h"
 

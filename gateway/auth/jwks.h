@@ -9,9 +9,9 @@
  * (RFC 8725, 3.1).  EdDSA and Ed25519 are two names of one algorithm (RFC 9864).
  *
  * A set may hold keys for other uses.  Keys that the gateway cannot or may not use are
- * ignored (RFC 7517, 5): one warning for each set lists them with kid and reason.  The set is
- * accepted if it has at least one usable key.  If one defect refused the whole set, a withdrawn
- * key would stay trusted.
+ * ignored (RFC 7517, 5): one warning for each set lists them with kid and reason.  The
+ * set is accepted if it has at least one usable key.  If one defect refused the whole
+ * set, a withdrawn key would stay trusted.
  */
 #pragma once
 

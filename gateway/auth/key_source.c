@@ -55,7 +55,8 @@ static struct err read_bytes(const struct key_source *s, char **bytes, size_t *s
     return fetch(s->url, FETCH_TIMEOUT_MS, JWKS_BYTES_MAX, bytes, size);
 }
 
-/* Parses only changed bytes; unchanged bytes keep their result, and are not logged again. */
+/* Parses only changed bytes; unchanged bytes keep their result, and are not logged
+ * again. */
 static struct err use(struct key_source *s, const char *bytes, size_t size)
 {
     uint8_t hash[HASH_SIZE];

@@ -137,7 +137,8 @@ static bool asked_by_own_page(const struct head *head)
            (head->fetch_site == NULL || is(head->fetch_site, "same-origin"));
 }
 
-/* Whether another site's page sent it.  "none" is the user: a bookmark, a typed address. */
+/* Whether another site's page sent it.  "none" is the user: a bookmark, a typed
+ * address. */
 static bool asked_by_other_site(const struct head *head)
 {
     return !asked_by_own_page(head) &&

@@ -3,12 +3,12 @@
  * identifies the user, and checks the user's rate and the body's type.
  *
  * The token comes in Authorization or in the session cookie.  A browser sends cookies
- * with every request, whichever page causes it, so a cookie alone proves nothing.  A change
- * is accepted with a cookie only if
+ * with every request, whichever page causes it, so a cookie alone proves nothing.  A
+ * change is accepted with a cookie only if
  *   - the browser says that a page of the same origin sent it (Origin, Sec-Fetch-Site), and
  *   - a POST has the Idempotency-Key header, which no HTML form can send.
- * A read is accepted unless the browser says that a page of another site sent it.  With an
- * Authorization header the cookie is ignored.
+ * A read is accepted unless the browser says that a page of another site sent it.  With
+ * an Authorization header the cookie is ignored.
  */
 #pragma once
 

@@ -71,8 +71,8 @@ struct answer {
 void answer_text(struct text *text, const char *raw, const char *value);
 void answer_number(struct text *text, const char *raw, int64_t value);
 
-/* For every answer but the shop page (files.c): it may load nothing, must not be framed, and
- * browsers must not guess its type. */
+/* For every answer but the shop page (files.c): it may load nothing, must not be framed,
+ * and browsers must not guess its type. */
 #define ANSWER_POLICIES(X)                                                               \
     X("X-Content-Type-Options", "nosniff")                                               \
     X("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")           \

@@ -206,7 +206,8 @@ static struct err read_session(struct files *files, const struct files_config *c
     return files->set_cookie != NULL ? ERR_NONE : err_memory();
 }
 
-/* The shared demo session is only enabled when no other machine can reach this address. */
+/* The shared demo session is only enabled when no other machine can reach this
+ * address. */
 static bool may_give_session(const struct files_config *config)
 {
     const char *address = config->listen_address;

@@ -1,15 +1,15 @@
 /*
  * files.h - serves the shop page's files and /openapi.yaml from memory.
  *
- * The folder is read once, at start.  A request's path is only compared with the names found
- * then, so a client's path never reaches the file system.
+ * The folder is read once, at start.  A request's path is only compared with the names
+ * found then, so a client's path never reaches the file system.
  *
  *   FOLDER/index.html      answers at  /
  *   FOLDER/NAME                        /shop/NAME
  *   FOLDER/pictures/NAME               /shop/pictures/NAME
  *
- * The Content-Security-Policy of every answer forbids inline scripts and styles, and everything
- * from other origins, so that injected text is never run.
+ * The Content-Security-Policy of every answer forbids inline scripts and styles, and
+ * everything from other origins, so that injected text is never run.
  */
 #pragma once
 

@@ -208,8 +208,8 @@ static struct err refuse_get_body(struct request *r, const struct http_head *hea
                     r->method);
 }
 
-/* Decodes characters that need no percent-encoding (RFC 3986, 6.2.2.2).  lib/http has checked
- * that two digits follow each %. */
+/* Decodes characters that need no percent-encoding (RFC 3986, 6.2.2.2).  lib/http has
+ * checked that two digits follow each %. */
 static void normalize(char *path)
 {
     char *to = path;

@@ -50,8 +50,8 @@ struct err http_start(const struct http_config *config, const struct gateway *ga
 /* The port listened on. */
 uint16_t http_port(const struct http *http);
 
-/* From now on /healthz answers 503, so that load balancers send no new requests; all other
- * requests are served as before. */
+/* From now on /healthz answers 503, so that load balancers send no new requests; all
+ * other requests are served as before. */
 void http_retire(struct http *http);
 
 /* Whether http_retire was called. */

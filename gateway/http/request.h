@@ -37,8 +37,8 @@ struct key_source;
 struct route;
 struct route_table;
 
-/* Built by main, used by every handler.  It holds no authoritative state, so any number of
- * gateways may run side by side. */
+/* Built by main, used by every handler.  It holds no authoritative state, so any number
+ * of gateways may run side by side. */
 struct gateway {
     const struct route_table *routes;
     struct channel *orchestrator;
@@ -108,8 +108,9 @@ struct request_call {
 /*
  * Starts a call.  `done` gets the request as its arg; it must answer or fail it, then
  * call http_send, and not touch it again.  When the connection breaks before that, the
- * call is cancelled: a change that has not begun is skipped, one that has begun is completed
- * (rpc.v1.Calls/Cancel).  A client that closes only its sending half still gets its answer.
+ * call is cancelled: a change that has not begun is skipped, one that has begun is
+ * completed (rpc.v1.Calls/Cancel).  A client that closes only its sending half still gets
+ * its answer.
  */
 void request_call(struct request *request, const struct request_call *call,
                   channel_done *done);

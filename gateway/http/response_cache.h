@@ -2,8 +2,8 @@
  * response_cache.h - recent final answers to POST /v1/orders, so that a repeated request
  * is answered without a call.
  *
- * Only an optimization: the orchestrator stores the authoritative answer, and a miss becomes a
- * call.  Only final answers may be put in.  Bounded in entries, in bytes of an
+ * Only an optimization: the orchestrator stores the authoritative answer, and a miss
+ * becomes a call.  Only final answers may be put in.  Bounded in entries, in bytes of an
  * entry and in age; in a full set the oldest entry is replaced.  Thread-safe.
  */
 #pragma once

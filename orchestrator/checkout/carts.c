@@ -25,7 +25,8 @@ static struct work *begin(struct db *db, const struct request_context *ctx,
 
 /* ---- put ---------------------------------------------------------------------------- */
 
-/* Whether the cart in row `c` (columns NULL: no cart) meets the conditions of the put `a`. */
+/* Whether the cart in row `c` (columns NULL: no cart) meets the conditions of the put
+ * `a`. */
 /* clang-format off */
 #define AS_DEMANDED                                                                      \
     "(a.versions IS NULL OR c.id IS NOT NULL AND (a.versions = '*'"                      \
@@ -34,15 +35,16 @@ static struct work *begin(struct db *db, const struct request_context *ctx,
 /* clang-format on */
 
 /*
- * If several puts in a batch change one cart, only one is written: the last unconditional put,
- * or else the last put.  A cart with a running or completed checkout is not changed.
+ * If several puts in a batch change one cart, only one is written: the last unconditional
+ * put, or else the last put.  A cart with a running or completed checkout is not changed.
  *
- * The snapshot of `write` may be older than a claim that committed before the row was locked;
- * the snapshot of `answer` is newer.  If `answer` finds that `write` changed a cart that is being
- * ordered, the transaction is run again, and does not change the cart then.
+ * The snapshot of `write` may be older than a claim that committed before the row was
+ * locked; the snapshot of `answer` is newer.  If `answer` finds that `write` changed a
+ * cart that is being ordered, the transaction is run again, and does not change the cart
+ * then.
  *
- * LATERAL with LIMIT, and OFFSET 0, make each put an index lookup.  A join planned while the
- * tables were empty may scan them.
+ * LATERAL with LIMIT, and OFFSET 0, make each put an index lookup.  A join planned while
+ * the tables were empty may scan them.
  */
 /* clang-format off */
 const struct db_kind CARTS_PUT = {

@@ -262,7 +262,8 @@ static struct err read_both_lines(const struct db_rows *rows, int row, int first
     return e;
 }
 
-/* A copy in the arena; NULL stays NULL.  Sets `*short_of_memory` when there is no memory. */
+/* A copy in the arena; NULL stays NULL.  Sets `*short_of_memory` when there is no
+ * memory. */
 static const char *copy(const struct db_rows *rows, int row, int column,
                         struct arena *arena, bool *short_of_memory)
 {

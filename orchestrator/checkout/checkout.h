@@ -77,8 +77,9 @@ char *checkout_key(struct arena *arena, const char *user_id, const char *key)
 /* The user's own key, within the stored text of either form. */
 const char *checkout_key_text(const char *stored);
 
-/* The same in SQL: the stored text of a user's key; the key without its user, as rows of the
- * old form hold it (a user's id has 36 characters); whether a column has the old form. */
+/* The same in SQL: the stored text of a user's key; the key without its user, as rows of
+ * the old form hold it (a user's id has 36 characters); whether a column has the old
+ * form. */
 #define KEY_OF(user, key)    "(" user " || ' ' || " key ")"
 #define KEY_ALONE(stored)    "substr(" stored ", 38)"
 #define IS_KEY_ALONE(column) "(strpos(" column ", ' ') = 0)"
@@ -91,9 +92,9 @@ const char *checkout_key_text(const char *stored);
     " AND " row ".user_id IS NOT DISTINCT FROM " user
 
 /*
- * The columns that checkout_read reads: of orders.checkouts `c`, then of orders.orders `o`,
- * which is joined only for a completed checkout; with their shapes (db.h) for a query that may
- * find no checkout.
+ * The columns that checkout_read reads: of orders.checkouts `c`, then of orders.orders
+ * `o`, which is joined only for a completed checkout; with their shapes (db.h) for a
+ * query that may find no checkout.
  */
 #define CHECKOUT_COLUMNS                                                                    \
     "c.order_id, c.idempotency_key, c.user_id::text, c.cart_id, c.payment_method_id,"       \
@@ -112,9 +113,9 @@ enum { CHECKOUT_COLUMN_COUNT = 22 }; /* of both */
 
 /*
  * Reads the columns from `first` on; the texts are in the arena.  DATA_LOSS, logged as
- * `checkout_damaged` with the request's and the order's id, when the row is damaged:
- * a column is NULL, a state is unknown, a list is empty, a completed
- * checkout has no order.  On failure `out` holds only the two ids, borrowed from the rows.
+ * `checkout_damaged` with the request's and the order's id, when the row is damaged: a
+ * column is NULL, a state is unknown, a list is empty, a completed checkout has no
+ * order.  On failure `out` holds only the two ids, borrowed from the rows.
  */
 struct err checkout_read(const struct db_rows *rows, int row, int first,
                          struct arena *arena, struct checkout *out)

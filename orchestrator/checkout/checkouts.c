@@ -5,7 +5,8 @@
 
 #include "base/contract/trace.h"
 
-/* Copies one value for each column of the kind's head; changes nothing else of the operation. */
+/* Copies one value for each column of the kind's head; changes nothing else of the
+ * operation. */
 static void fill(struct db_op *op, const struct db_kind *kind,
                  const struct db_value *head)
 {
@@ -16,23 +17,26 @@ static void fill(struct db_op *op, const struct db_kind *kind,
 /* ---- claim -------------------------------------------------------------------------- */
 
 /*
- * The unique indexes on key and cart decide; `answer` looks up why a row was not inserted.  After
- * an order's checkout is pruned, the order still has the key, and the cart is marked as ordered.
+ * The unique indexes on key and cart decide; `answer` looks up why a row was not
+ * inserted.  After an order's checkout is pruned, the order still has the key, and the
+ * cart is marked as ordered.
  *
- * A key has two forms (checkout_key).  Each table's unique index covers one form; `write` looks up
- * the other one: the old form in checkouts; the new form in orders, whose checkout may be pruned.
- * An order with the old form still has its checkout, also with the old form (migration 0014).
+ * A key has two forms (checkout_key).  Each table's unique index covers one form; `write`
+ * looks up the other one: the old form in checkouts; the new form in orders, whose
+ * checkout may be pruned.  An order with the old form still has its checkout, also with
+ * the old form (migration 0014).
  *
- * The claim locks the cart's row until it commits, so a put either comes before, and is part of
- * the order, or comes after, and finds the checkout (carts.c).  A claim never waits for a cart
- * lock, because its batch may hold other carts; it is retried a moment later.  A put waits, but
- * holds only carts that sort before: no deadlock.  What needs no lock is checked first, so that
- * the cart of a known key is not locked: by LATERAL, and OFFSET 0, which keeps the EXISTS from
- * becoming a join.  The cart's conditions are checked again once it is locked.
+ * The claim locks the cart's row until it commits, so a put either comes before, and is
+ * part of the order, or comes after, and finds the checkout (carts.c).  A claim never
+ * waits for a cart lock, because its batch may hold other carts; it is retried a moment
+ * later.  A put waits, but holds only carts that sort before: no deadlock.  What needs no
+ * lock is checked first, so that the cart of a known key is not locked: by LATERAL, and
+ * OFFSET 0, which keeps the EXISTS from becoming a join.  The cart's conditions are
+ * checked again once it is locked.
  *
  * `answer` looks up the order only for a completed checkout, and the cart only without a
- * checkout: a CASE that gives NULL skips the index lookup; a join's condition would be checked
- * only after it.
+ * checkout: a CASE that gives NULL skips the index lookup; a join's condition would be
+ * checked only after it.
  */
 /* clang-format off */
 const struct db_kind CHECKOUTS_CLAIM = {
@@ -199,9 +203,9 @@ struct err checkouts_found(const struct db_rows *rows, struct arena *arena,
 #define TRANSITIONED_SHAPE "+itiI"
 
 /*
- * The failure is written once: an aborting checkout keeps its first failure.  The state of the
- * money is written with each transition.  Here and below, states are compared
- * with IS NOT DISTINCT FROM so that the row is found by its key: `state = 'running'` would let
+ * The failure is written once: an aborting checkout keeps its first failure.  The state
+ * of the money is written with each transition.  Here and below, states are compared with
+ * IS NOT DISTINCT FROM so that the row is found by its key: `state = 'running'` would let
  * the planner read the whole index of unfinished checkouts, dead entries and all.
  */
 const struct db_kind CHECKOUTS_TRANSITION = {
@@ -351,9 +355,9 @@ void checkouts_need_attention(struct db_op *op, const char *order_id, int64_t ep
 }
 
 /*
- * now() is constant within a transaction, so it marks the rows that this one took over.  If the
- * answer to COMMIT is lost, no process runs them until their leases expire and they are taken
- * over again.
+ * now() is constant within a transaction, so it marks the rows that this one took over.
+ * If the answer to COMMIT is lost, no process runs them until their leases expire and
+ * they are taken over again.
  */
 const struct db_kind CHECKOUTS_TAKE_OVER = {
     .name = "take_over",

@@ -1,12 +1,13 @@
 /*
  * checkouts.h - the rows of orders.checkouts: claim, transition, persist, leases, take-over.
  *
- * Promises: a key always names the same checkout and order; a cart is ordered at most once; a
- * checkout is changed only by an owner with its current epoch; an order, its event and the end of
- * its checkout commit together.  Every operation may be repeated with the same result.
+ * Promises: a key always names the same checkout and order; a cart is ordered at most
+ * once; a checkout is changed only by an owner with its current epoch; an order, its
+ * event and the end of its checkout commit together.  Every operation may be repeated
+ * with the same result.
  *
- * A function that changes rows fills an operation's kind and head for db_submit; the function
- * below it reads the resulting rows.
+ * A function that changes rows fills an operation's kind and head for db_submit; the
+ * function below it reads the resulting rows.
  */
 #pragma once
 
@@ -69,8 +70,8 @@ void checkouts_transition(struct db_op *op, const struct checkout *c,
 void checkouts_persist(struct db_op *op, const struct checkout *c,
                        const char *lines_json);
 
-/* The checkout after a transition or persist, by this owner or another: its state and epoch, and
- * when its order was written. */
+/* The checkout after a transition or persist, by this owner or another: its state and
+ * epoch, and when its order was written. */
 struct transitioned {
     enum checkout_state state;
     int64_t epoch;

@@ -191,7 +191,8 @@ static void submit(struct db *db, const struct request_context *ctx, const char 
 static const char LIST[] =
     SELECT_LETTERS "WHERE d.position > $1 ORDER BY d.position LIMIT $2";
 
-/* Reads one row more than the page, to see if there is a next page.  The table is small. */
+/* Reads one row more than the page, to see if there is a next page.  The table is
+ * small. */
 static const char NEWEST[] = SELECT_LETTERS
     "WHERE ($1 = 0 OR d.position < $1) AND ($3 = '' OR d.order_id = $3)"
     "  AND ($4 = '' OR d.payload ->> 'user_id' = $4)"
@@ -278,7 +279,8 @@ void dead_letters_list(struct db *db, const struct request_context *ctx,
 
 /* ---- resend ------------------------------------------------------------------------ */
 
-/* Whether request `a` selects `d`: all, `d` itself, or a later dead letter of the same order. */
+/* Whether request `a` selects `d`: all, `d` itself, or a later dead letter of the same
+ * order. */
 #define ASKED                                                                            \
     "(a.id = '' OR EXISTS (SELECT FROM orders.dead_letters w"                            \
     " WHERE w.order_id = d.order_id AND w.sequence >= d.sequence"                        \

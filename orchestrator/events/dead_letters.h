@@ -1,5 +1,6 @@
 /*
- * dead_letters.h - events that NATS refused while it stored later ones: retried, then given up.
+ * dead_letters.h - events that NATS refused while it stored later ones: retried, then
+ * given up.
  *
  *      refused, a later one stored -> dead letter --> published again after 1, 2, 4 ... 300 s
  *                                              |  stored: deleted
@@ -8,9 +9,9 @@
  *                                          given up --resend--> published again
  *                                                   --drop----> deleted
  *
- * While an order has a dead letter, its later events become dead letters too and wait behind it,
- * so the events of one order stay in order.  Other orders do not wait.  If no later event was
- * stored, the bus itself may be at fault, and no event is added.
+ * While an order has a dead letter, its later events become dead letters too and wait
+ * behind it, so the events of one order stay in order.  Other orders do not wait.  If no
+ * later event was stored, the bus itself may be at fault, and no event is added.
  */
 #pragma once
 
@@ -58,9 +59,10 @@ bool dead_letters_add(json_t *refused, const struct event *event, int64_t attemp
                       const char *reason) __attribute__((warn_unused_result));
 
 /*
- * Publishes the due dead letters to the bus, which must be ready, and records the results.  An
- * event that was refused `attempts_most` times is given up; one without an answer is unchanged.
- * Returns a failure of the database connection; an error of the bus goes into `*bus`.
+ * Publishes the due dead letters to the bus, which must be ready, and records the
+ * results.  An event that was refused `attempts_most` times is given up; one without an
+ * answer is unchanged.  Returns a failure of the database connection; an error of the bus
+ * goes into `*bus`.
  */
 struct err dead_letters_retry(struct db_session *connection, struct bus_nats *nats,
                               int64_t attempts_most, struct err *bus)
@@ -72,8 +74,8 @@ struct err dead_letters_retry(struct db_session *connection, struct bus_nats *na
 void dead_letters_list(struct db *db, const struct request_context *ctx,
                        const Events__V1__ListDeadLettersRequest *request);
 
-/* Makes them due for publishing now.  May be repeated: an event that was stored meanwhile is no
- * dead letter any more. */
+/* Makes them due for publishing now.  May be repeated: an event that was stored meanwhile
+ * is no dead letter any more. */
 void dead_letters_resend(struct db *db, const struct request_context *ctx,
                          const Events__V1__ResendDeadLettersRequest *request);
 

@@ -47,8 +47,8 @@ struct feed {
 };
 
 /*
- * Reads after the caller's cursor or `after`, whichever is later.  0 means from the oldest event
- * kept.  $1 after, $2 caller, $3 cursor or "", $4 limit.
+ * Reads after the caller's cursor or `after`, whichever is later.  0 means from the
+ * oldest event kept.  $1 after, $2 caller, $3 cursor or "", $4 limit.
  */
 static const char READ[] =
     "SELECT s.placed, s.pruned, s.start, " EVENT_COLUMNS
@@ -158,8 +158,8 @@ static void start_query(struct reading *reading)
     db_read(feed->db, &reading->query);
 }
 
-/* Parks the call.  False when it cannot wait: *full if too many calls wait, *missed if events may
- * have been placed since its query. */
+/* Parks the call.  False when it cannot wait: *full if too many calls wait, *missed if
+ * events may have been placed since its query. */
 static bool park(struct reading *reading, bool *full, bool *missed)
 {
     struct feed *feed = reading->feed;
@@ -235,8 +235,8 @@ static void on_rows(void *arg, struct err error, const struct db_rows *rows)
     }
 }
 
-/* Removes the calls that are due: their wait is over, there are events after their start, or they
- * were cancelled. */
+/* Removes the calls that are due: their wait is over, there are events after their start,
+ * or they were cancelled. */
 static struct reading *take_due(struct feed *feed, int64_t now_ms, int64_t placed)
 {
     struct reading *due = NULL, **at = &feed->parked;

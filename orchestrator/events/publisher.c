@@ -163,9 +163,9 @@ static bool has_order(const struct event *events, size_t count, const char *orde
 }
 
 /*
- * Loads events until an order would have a second one, because no two may be published together
- * (bus_nats.h), or until a damaged event, whose error it returns.  Texts are borrowed from the
- * rows.  Free the batch in any case.
+ * Loads events until an order would have a second one, because no two may be published
+ * together (bus_nats.h), or until a damaged event, whose error it returns.  Texts are
+ * borrowed from the rows.  Free the batch in any case.
  */
 static struct err batch_load(struct batch *batch, const struct db_rows *rows, int first)
 {
@@ -235,16 +235,16 @@ static bool add_refused(const struct batch *batch, size_t i,
 }
 
 /*
- * After `deliveries` were filled: computes how many leading events the mark may pass, and which of
- * them become dead letters (`refused`).  Returns why the next event cannot be passed:
- * FAILED_PRECONDITION if the bus refuses it, else `error`, that of publishing.
+ * After `deliveries` were filled: computes how many leading events the mark may pass, and
+ * which of them become dead letters (`refused`).  Returns why the next event cannot be
+ * passed: FAILED_PRECONDITION if the bus refuses it, else `error`, that of publishing.
  *
  *      stored | stored | refused | stored | refused | silent
  *      ------------ passed ------------ >| the mark stops here
  *                        `-- dead letter
  *
- * If an event is refused while a later one is stored, the event is at fault.  If no later one is
- * stored, the bus may be at fault, and all events wait.
+ * If an event is refused while a later one is stored, the event is at fault.  If no later
+ * one is stored, the bus may be at fault, and all events wait.
  */
 static struct err batch_judge(const struct batch *batch, struct err error,
                               json_t *refused, size_t *passed)
@@ -278,8 +278,8 @@ static const char NEXT_BATCH[] =
 
 enum { COLUMN_PUBLISHED, COLUMN_PLACED, COLUMN_DUE, COLUMN_BATCH };
 
-/* The failpoint `bus`: an error before means an unavailable bus, an error after means a lost
- * acknowledgement. */
+/* The failpoint `bus`: an error before means an unavailable bus, an error after means a
+ * lost acknowledgement. */
 static struct err pass(const char *edge, bool *repeat)
 {
     struct fault fault = failpoint("bus", "deliver", edge);
@@ -387,7 +387,8 @@ static struct err publish_next(struct publisher *p, struct db_session *connectio
     return mark(p, connection);
 }
 
-/* The next batch is published in another round, since the bus may have to reconnect first. */
+/* The next batch is published in another round, since the bus may have to reconnect
+ * first. */
 static struct err retry_letters(struct publisher *p, struct db_session *connection,
                                 bool *more)
 {

@@ -1,9 +1,10 @@
 /*
  * sequencer.c - see sequencer.h.
  *
- * There are two leader tasks, so that readers do not wait for an unavailable bus.  The sequencer,
- * here, assigns positions, sends to live listeners and prunes.  The publisher (publisher.h), which
- * runs only with a bus, publishes placed events and marks the acknowledged ones.
+ * There are two leader tasks, so that readers do not wait for an unavailable bus.  The
+ * sequencer, here, assigns positions, sends to live listeners and prunes.  The publisher
+ * (publisher.h), which runs only with a bus, publishes placed events and marks the
+ * acknowledged ones.
  */
 #include "orchestrator/events/sequencer.h"
 
@@ -51,14 +52,14 @@ struct sequencer {
 /* ---- placing ----------------------------------------------------------------------- */
 
 /*
- * The partial index of unplaced rows still has dead entries for rows placed since the last VACUUM,
- * and very many during a long transaction.  So ids up to a floor are read only by the sweep, every
- * ten seconds, which finds transactions that committed long after higher ids were placed.
- * Neither order nor completeness depends on the floor: an event waits while an earlier one of its
- * order is unplaced.
+ * The partial index of unplaced rows still has dead entries for rows placed since the
+ * last VACUUM, and very many during a long transaction.  So ids up to a floor are read
+ * only by the sweep, every ten seconds, which finds transactions that committed long
+ * after higher ids were placed.  Neither order nor completeness depends on the floor: an
+ * event waits while an earlier one of its order is unplaced.
  *
- * Without a bus the published mark follows the placed events, so that old events are pruned; no
- * event is recorded as published then.
+ * Without a bus the published mark follows the placed events, so that old events are
+ * pruned; no event is recorded as published then.
  *
  * $1 how many, $2 the floor, $3 whether there is no bus, $4 whether to return rows.
  */
@@ -157,8 +158,8 @@ static struct err place(struct sequencer *s, struct db_session *connection, bool
 /* ---- pruning ----------------------------------------------------------------------- */
 
 /*
- * Deletes only a prefix, so that the rest has no gap: up to the first event not old enough.
- * $1 how long they are kept, $2 how many.
+ * Deletes only a prefix, so that the rest has no gap: up to the first event not old
+ * enough.  $1 how long they are kept, $2 how many.
  */
 static const char PRUNE[] =
     "WITH look AS ("

@@ -1,10 +1,10 @@
 /*
  * audit.c - checkouts as operators and audits read them, and their retry; see orders.h.
  *
- * A page merges range scans of two primary keys: checkouts, and orders whose checkout is gone;
- * the rest of each entry is found by index.  Pages from new to old may be filtered.  Indexes for
- * the filters would make each order more expensive, so a page scans PAGE_SCAN_MAX ids and returns
- * where to continue.  Reads run on the readers.
+ * A page merges range scans of two primary keys: checkouts, and orders whose checkout is
+ * gone; the rest of each entry is found by index.  Pages from new to old may be
+ * filtered.  Indexes for the filters would make each order more expensive, so a page
+ * scans PAGE_SCAN_MAX ids and returns where to continue.  Reads run on the readers.
  */
 #include <string.h>
 

@@ -16,8 +16,8 @@ enum {
 /* ---- the statements ------------------------------------------------------------------ */
 
 /*
- * Checkouts that finished long ago.  The cart of a completed one is not marked yet, or was marked
- * long ago.
+ * Checkouts that finished long ago.  The cart of a completed one is not marked yet, or
+ * was marked long ago.
  */
 #define PRUNABLE                                                                         \
     "FROM orders.checkouts k "                                                           \
@@ -29,12 +29,12 @@ enum {
     "          < now() - (SELECT settle_ms FROM ask) * interval '1 ms') "
 
 /*
- * Marks the carts of such checkouts, or deletes the checkout if its cart is marked or was not
- * ordered.  May be repeated: it then prunes more.  It skips locked rows and never waits for them,
- * because it may hold other locks; the next round takes them.
+ * Marks the carts of such checkouts, or deletes the checkout if its cart is marked or was
+ * not ordered.  May be repeated: it then prunes more.  It skips locked rows and never
+ * waits for them, because it may hold other locks; the next round takes them.
  *
- * An order stored with the old form of its key gets the new form before its checkout, by which
- * the old form is found, is deleted (migration 0014).
+ * An order stored with the old form of its key gets the new form before its checkout, by
+ * which the old form is found, is deleted (migration 0014).
  */
 /* clang-format off */
 const struct db_kind CHECKOUTS_PRUNE = {
@@ -80,7 +80,8 @@ const struct db_kind CHECKOUTS_PRUNE = {
 
 /* ---- a round ------------------------------------------------------------------------- */
 
-/* Selects ids below `before`, finished long enough ago; a cart's mark must be old enough. */
+/* Selects ids below `before`, finished long enough ago; a cart's mark must be old
+ * enough. */
 struct prunable {
     char before[ULID_SIZE];
     int64_t kept_ms, settle_ms;

@@ -29,9 +29,9 @@ static struct err key_reused(void)
 }
 
 /*
- * The ways to end without a saga of our own.  Once the call is answered, or given to a saga that
- * may answer it at any moment, its arena must not be touched.  So each function works on a copy,
- * `own`, of the placing.
+ * The ways to end without a saga of our own.  Once the call is answered, or given to a
+ * saga that may answer it at any moment, its arena must not be touched.  So each function
+ * works on a copy, `own`, of the placing.
  */
 static void leave(const struct placing *own)
 {
@@ -110,8 +110,9 @@ static void reply_changed(const struct placing *p, const struct cart_found *foun
 
 static void submit(void *placing);
 
-/* Retries after a pause, since changing the cart takes a moment.  Without time for that the call
- * ends here, where nothing was claimed; a claim past its deadline would have unknown outcome. */
+/* Retries after a pause, since changing the cart takes a moment.  Without time for that
+ * the call ends here, where nothing was claimed; a claim past its deadline would have
+ * unknown outcome. */
 static void claim_again(struct placing *p)
 {
     int64_t pause = p->pause_ms;

@@ -260,7 +260,8 @@ static enum err_money money_at_stake(const struct saga *saga)
     return MONEY_NONE;
 }
 
-/* Refuses the checkout finally.  `undo_from` is the last step that may have taken effect. */
+/* Refuses the checkout finally.  `undo_from` is the last step that may have taken
+ * effect. */
 static void abort_saga(struct saga *saga, struct err failure, int undo_from)
 {
     saga->checkout.failure = failure;
@@ -353,8 +354,8 @@ static void start(struct saga *saga)
 }
 
 /*
- * Sets the saga's name in logs and its span.  A saga that was taken over continues the request
- * and trace of its claim.
+ * Sets the saga's name in logs and its span.  A saga that was taken over continues the
+ * request and trace of its claim.
  */
 static void note_origin(struct saga *saga, const struct waiter *waiter)
 {

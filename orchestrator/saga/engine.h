@@ -6,10 +6,10 @@
  *                +--> [aborting is written] --> undo, undo ... --> failed
  *
  * Promises: a step is repeated until its outcome is known; aborting, with its failure, is
- * durable before the first compensation, and no caller gets a failure before that; the state of
- * the money that a caller gets is durable; compensations are repeated with capped, jittered
- * backoff, also after a crash of this process; a saga whose checkout was taken over by another
- * owner changes nothing more.
+ * durable before the first compensation, and no caller gets a failure before that; the
+ * state of the money that a caller gets is durable; compensations are repeated with
+ * capped, jittered backoff, also after a crash of this process; a saga whose checkout was
+ * taken over by another owner changes nothing more.
  *
  * One thread at a time touches a saga: each continuation ends by starting the next.
  */
@@ -28,9 +28,9 @@ void sagas_run(struct sagas *sagas, const struct checkout *checkout, struct aren
 /* ---- for steps ------------------------------------------------------------------------ */
 
 /*
- * Ends an attempt.  OK: the next step.  Effect unknown, or retryable: retry after a pause, until
- * the checkout is too old, then refused.  Otherwise refused: compensation, including this step
- * unless the effect is none.
+ * Ends an attempt.  OK: the next step.  Effect unknown, or retryable: retry after a
+ * pause, until the checkout is too old, then refused.  Otherwise refused: compensation,
+ * including this step unless the effect is none.
  */
 void saga_step_done(struct saga *saga, struct err error);
 
@@ -41,8 +41,9 @@ void saga_undo_done(struct saga *saga, struct err error);
 void saga_lost(struct saga *saga);
 
 /*
- * The checkout's row is missing or damaged, so its progress cannot be recorded.  It is left to an
- * operator, and the waiters get DATA_LOSS.  It is not undone, because its order may exist.
+ * The checkout's row is missing or damaged, so its progress cannot be recorded.  It is
+ * left to an operator, and the waiters get DATA_LOSS.  It is not undone, because its
+ * order may exist.
  */
 void saga_damaged(struct saga *saga, struct err error);
 

@@ -22,7 +22,8 @@ enum {
 
 typedef char order_name[ULID_SIZE];
 
-/* Copies the sagas that are due for renewal, since each may end once the lock is released. */
+/* Copies the sagas that are due for renewal, since each may end once the lock is
+ * released. */
 static size_t list_due(struct sagas *sagas, order_name *ids, struct db_op *ops)
 {
     int64_t now = clock_monotonic_ms();
@@ -56,9 +57,9 @@ static void set_all_due(struct sagas *sagas)
 }
 
 /*
- * Renews the leases of sagas here that were last renewed more than a quarter of a lease ago.
- * Blocks, at most as long as a lease.  Runs before each take-over, so that an owner that had lost
- * the database for a while does not take over its own checkouts.
+ * Renews the leases of sagas here that were last renewed more than a quarter of a lease
+ * ago.  Blocks, at most as long as a lease.  Runs before each take-over, so that an owner
+ * that had lost the database for a while does not take over its own checkouts.
  */
 static struct err renew_leases(struct sagas *sagas)
 {

@@ -4,8 +4,8 @@
  *   every so often: renew ours --> unfinished and past lease --> ours, epoch + 1 --> saga
  *
  * Running the steps again is safe: each participant repeats its answer.  Any number of
- * processes may run recovery at once; each row is taken by one (FOR UPDATE SKIP LOCKED), and
- * no process takes more than it has room for.
+ * processes may run recovery at once; each row is taken by one (FOR UPDATE SKIP LOCKED),
+ * and no process takes more than it has room for.
  */
 #pragma once
 

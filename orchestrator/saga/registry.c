@@ -141,8 +141,8 @@ static struct saga **bucket_of(struct sagas *sagas, const char *key)
 }
 
 /*
- * The newest saga of this key.  There are two if this process lost a lease and took over its own
- * checkout; the older saga then finds a higher epoch and ends.
+ * The newest saga of this key.  There are two if this process lost a lease and took over
+ * its own checkout; the older saga then finds a higher epoch and ends.
  */
 static struct saga *find(struct sagas *sagas, const char *key)
 {

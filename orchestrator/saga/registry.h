@@ -2,8 +2,8 @@
  * registry.h - the sagas that run in this process, by idempotency key, and the calls that
  * wait for each.  The engine (engine.h) runs them, recovery (recovery.h) renews their leases.
  *
- * One lock guards all of it.  It is held only to read and write memory, never during a call that
- * blocks.
+ * One lock guards all of it.  It is held only to read and write memory, never during a
+ * call that blocks.
  */
 #pragma once
 
@@ -68,8 +68,9 @@ struct sagas_config {
     int64_t give_up_ms;      /* age at which a failing checkout is aborted */
     int64_t attention_after; /* failed attempts to undo before needs_attention is set */
     size_t most;             /* sagas at once */
-    /* Called on any thread, under the sagas' lock, to wake background tasks: on_work when a saga
-     * starts or a call waits for one, on_order when an order was written.  May be NULL. */
+    /* Called on any thread, under the sagas' lock, to wake background tasks: on_work when
+     * a saga starts or a call waits for one, on_order when an order was written.  May be
+     * NULL. */
     void (*on_work)(void *arg);
     void (*on_order)(void *arg);
     void *arg;
@@ -93,8 +94,9 @@ struct err sagas_open(const struct sagas_config *config, struct sagas **out)
 /* After it returns, on_work and on_order are not called any more.  NULL is allowed. */
 void sagas_unsubscribe(struct sagas *sagas);
 
-/* Lets each saga finish its step and end; its checkout is taken over when its lease expires.
- * Waits up to drain_ms.  False when some still run: then do not free anything they use. */
+/* Lets each saga finish its step and end; its checkout is taken over when its lease
+ * expires.  Waits up to drain_ms.  False when some still run: then do not free anything
+ * they use. */
 bool sagas_stop(struct sagas *sagas, int64_t drain_ms)
     __attribute__((warn_unused_result));
 
@@ -111,17 +113,17 @@ void sagas_leave(struct sagas *sagas);
 enum saga_join { SAGA_JOINED, SAGA_NOT_HERE, SAGA_OTHER_REQUEST, SAGA_REFUSED };
 
 /*
- * Adds a waiter to the saga of this key, if it runs here for the same request.  A retry of the
- * call that started the saga does not count as joined.  SAGA_REFUSED: its failure is durable,
- * though its compensation may still run; `refusal` is set to it, in the waiter's arena, and the
- * caller keeps the waiter.
+ * Adds a waiter to the saga of this key, if it runs here for the same request.  A retry
+ * of the call that started the saga does not count as joined.  SAGA_REFUSED: its failure
+ * is durable, though its compensation may still run; `refusal` is set to it, in the
+ * waiter's arena, and the caller keeps the waiter.
  */
 enum saga_join sagas_join(struct sagas *sagas, const char *key, const char *user_id,
                           const uint8_t *fingerprint, struct waiter *waiter,
                           struct err *refusal) __attribute__((warn_unused_result));
 
-/* Answers the waiters whose time is up; returns 0, or how long to pause (base/program/worker.h).
- * `sagas` is a struct sagas. */
+/* Answers the waiters whose time is up; returns 0, or how long to pause
+ * (base/program/worker.h).  `sagas` is a struct sagas. */
 int64_t sagas_expire_waiters(void *sagas);
 
 /* ---- for the engine -------------------------------------------------------------------- */
@@ -146,6 +148,6 @@ bool saga_stopping(const struct saga *saga);
 /* An order and its event are durable: calls on_order. */
 void saga_ordered(struct saga *saga);
 
-/* Records the state of the money, which payment has made durable.  Callers get it from now on, and
- * it is written with the checkout's end. */
+/* Records the state of the money, which payment has made durable.  Callers get it from
+ * now on, and it is written with the checkout's end. */
 void saga_set_money(struct saga *saga, enum err_money money);

@@ -73,7 +73,8 @@ void waiter_expire(struct waiter *waiter)
 
 static void poll_row(void *arg);
 
-/* Polls again after a pause; without time for that, answers with the state last `seen`. */
+/* Polls again after a pause; without time for that, answers with the state last
+ * `seen`. */
 static void poll_again(struct waiter *waiter, const struct checkout *seen)
 {
     int64_t pause = waiter->pause_ms;

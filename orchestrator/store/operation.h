@@ -22,7 +22,8 @@ struct operation {
     };
 };
 
-/* Zeroed, of `size` bytes.  NULL when memory is short; the request is then already answered. */
+/* Zeroed, of `size` bytes.  NULL when memory is short; the request is then already
+ * answered. */
 void *operation_new(struct db *db, const struct request_context *ctx, size_t size)
     __attribute__((warn_unused_result));
 

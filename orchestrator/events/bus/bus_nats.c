@@ -17,7 +17,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-/* A call either connects and sends at most two requests, or publishes: BUS_NATS_WAIT_MS. */
+/* A call either connects and sends at most two requests, or publishes:
+ * BUS_NATS_WAIT_MS. */
 enum {
     CONNECT_MS = 1000,
     WRITE_MS = 500,         /* then a server that does not read is disconnected */
@@ -65,9 +66,9 @@ struct bus_nats {
 /* ---- errors ------------------------------------------------------------------------ */
 
 /*
- * The server's or libnats' text for `status` of this thread's last libnats call, without its
- * prefix "(file.c:123): "; valid until the thread's next call.  The text for an invalid argument
- * is not used, because it may quote a URL with its password.
+ * The server's or libnats' text for `status` of this thread's last libnats call, without
+ * its prefix "(file.c:123): "; valid until the thread's next call.  The text for an
+ * invalid argument is not used, because it may quote a URL with its password.
  */
 static const char *nats_words(natsStatus status)
 {
@@ -163,7 +164,8 @@ static struct err check_age(const jsStreamConfig *stream,
                     config->stream, keep_ms, config->keep_ms);
 }
 
-/* Fails when the limit of `most` bytes is below EVENT_SIZE_MAX; `what` is the setting to raise. */
+/* Fails when the limit of `most` bytes is below EVENT_SIZE_MAX; `what` is the setting to
+ * raise. */
 static struct err check_size(int64_t most, const char *what)
 {
     if (most >= EVENT_SIZE_MAX)
@@ -174,9 +176,9 @@ static struct err check_size(int64_t most, const char *what)
 }
 
 /*
- * Why a stream would drop events that it acknowledged, or never acknowledge.  Such a stream is
- * not used, because a dropped event would count as published.  With the discard policy "new" a
- * full stream refuses events, and they wait in the outbox.
+ * Why a stream would drop events that it acknowledged, or never acknowledge.  Such a
+ * stream is not used, because a dropped event would count as published.  With the discard
+ * policy "new" a full stream refuses events, and they wait in the outbox.
  * https://docs.nats.io/nats-concepts/jetstream/streams
  */
 static const char *find_loss(const jsStreamConfig *stream)
@@ -243,13 +245,13 @@ static struct err stream_ensure(jsCtx *jetstream, const struct bus_nats_config *
 /* ---- the answers ------------------------------------------------------------------- */
 
 /*
- * Answers arrive on threads of libnats, in any order, possibly late: from an earlier connection or
- * for events of an earlier batch.  An answer is matched to its event in the current batch, or
- * else ignored.
+ * Answers arrive on threads of libnats, in any order, possibly late: from an earlier
+ * connection or for events of an earlier batch.  An answer is matched to its event in the
+ * current batch, or else ignored.
  *
- * An event is stored if a PubAck of our stream has a sequence above 0.  Server 2.10 with replicas
- * answers the repeat of a message that it never stored with "duplicate" and sequence 0; that is
- * no acknowledgement.
+ * An event is stored if a PubAck of our stream has a sequence above 0.  Server 2.10 with
+ * replicas answers the repeat of a message that it never stored with "duplicate" and
+ * sequence 0; that is no acknowledgement.
  * https://docs.nats.io/reference/reference-protocols/nats_api_reference
  */
 static void answers_init(struct answers *answers, const char *stream, const char *prefix)
@@ -265,7 +267,8 @@ static void answers_destroy(struct answers *answers)
     pthread_mutex_destroy(&answers->lock);
 }
 
-/* Replaces bytes that are not printable ASCII by '?', because the text goes into logs and JSON. */
+/* Replaces bytes that are not printable ASCII by '?', because the text goes into logs and
+ * JSON. */
 static void copy_words(char out[BUS_REASON_SIZE], const char *words)
 {
     snprintf(out, BUS_REASON_SIZE, "%s", words);
@@ -348,8 +351,8 @@ static void on_acknowledged(jsCtx *jetstream, natsMsg *message, jsPubAck *ack,
     natsMsg_Destroy(message);
 }
 
-/* If we may not publish to a subject, the server answers none of its events, but sends one
- * error, `Permissions Violation for Publish to "SUBJECT"`. */
+/* If we may not publish to a subject, the server answers none of its events, but sends
+ * one error, `Permissions Violation for Publish to "SUBJECT"`. */
 static void refuse_subject(struct answers *answers, const char *words)
 {
     for (size_t i = 0; i < answers->count; i++) {
@@ -402,8 +405,9 @@ static void answers_set_handler(struct answers *answers, jsOptions *options)
     options->PublishAsync.AckHandlerClosure = answers;
 }
 
-/* From here on answers are recorded in `deliveries`, one for each event, at first BUS_SILENT.
- * Events are sorted by position; both arrays are borrowed until answers_end. */
+/* From here on answers are recorded in `deliveries`, one for each event, at first
+ * BUS_SILENT.  Events are sorted by position; both arrays are borrowed until
+ * answers_end. */
 static void answers_begin(struct answers *answers, const jsCtx *jetstream,
                           const natsConnection *connection, const struct event *events,
                           struct bus_delivery *deliveries, size_t count)

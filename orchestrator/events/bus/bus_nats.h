@@ -3,20 +3,20 @@
  *
  * An event is published to PREFIX.TYPE (checkout.order.created) with its id as
  * Nats-Msg-Id, by which the server drops repeats within two minutes.  The events of one
- * bus_nats_publish are sent together, and each gets its own result.  An event counts as stored
- * only when the server acknowledged it with its sequence in our stream.
+ * bus_nats_publish are sent together, and each gets its own result.  An event counts as
+ * stored only when the server acknowledged it with its sequence in our stream.
  *
  * No two events of one order may be published together: if the first were lost and the second
  * not, the stream would have them in the wrong order.
  *
- * A server or stream that cannot carry the largest event (EVENT_SIZE_MAX), or that would drop
- * events, is not used at all, so that the fault shows at start and not later.  An operator may
- * change the stream, so publishing checks it again ten seconds after the last check; an idle
- * publisher checks nothing.
+ * A server or stream that cannot carry the largest event (EVENT_SIZE_MAX), or that would
+ * drop events, is not used at all, so that the fault shows at start and not later.  An
+ * operator may change the stream, so publishing checks it again ten seconds after the
+ * last check; an idle publisher checks nothing.
  *
- * For use by one thread; a call blocks for at most BUS_NATS_WAIT_MS.  The library's own reconnect
- * is off, because it would resend buffered messages of unknown outcome.  A failed connection is
- * closed, and the next server of the list is tried.
+ * For use by one thread; a call blocks for at most BUS_NATS_WAIT_MS.  The library's own
+ * reconnect is off, because it would resend buffered messages of unknown outcome.  A
+ * failed connection is closed, and the next server of the list is tried.
  */
 #pragma once
 
