@@ -1,5 +1,5 @@
 /*
- * catalogue.h - the services, methods and types there are to be called.
+ * catalogue.h - the services, methods and types that can be called.
  *
  * They come from one of three sources,
  *   1. --protoset FILE, a FileDescriptorSet made by protoc
@@ -23,7 +23,7 @@ struct catalogue {
 struct outcome catalogue_open(struct cli *cli, struct catalogue *out)
     __attribute__((warn_unused_result));
 
-/* Whether a service of the schema is there to be called. */
+/* Whether a service of the schema can be called. */
 bool catalogue_serves(const struct catalogue *catalogue, const char *service);
 
 struct found_method {
@@ -41,11 +41,11 @@ struct found_method {
 struct err method_find(const struct catalogue *catalogue, const char *name,
                        struct found_method *out) __attribute__((warn_unused_result));
 
-/* The same, and the place it is to be called at is known.  INVALID_ARGUMENT. */
+/* The same; fails also when the place to call it at is unknown.  INVALID_ARGUMENT. */
 struct err method_place(const struct found_method *method)
     __attribute__((warn_unused_result));
 
-/* Whether a method only looks, by its name: Get..., List..., Check, Describe, Read. */
+/* Whether a method only reads, by its name: Get..., List..., Check, Describe, Read. */
 bool method_reads(const struct found_method *method);
 
 /* The method of the command's first word. */

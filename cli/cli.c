@@ -53,7 +53,7 @@ static struct err keep_header(struct cli *cli, const char *header)
     return ERR_NONE;
 }
 
-/* Stores an option whose value, if any, stands in the same word or in argv[*i + 1]. */
+/* Stores an option whose value, if any, is in the same word or in argv[*i + 1]. */
 static struct err store(struct cli *cli, int option, const char *value, int argc,
                         char **argv, int *i)
 {
@@ -140,7 +140,7 @@ enum { ARENA_MAX = 32 << 20 }; /* bytes: types, a request, its JSON, and a reply
 
 /* ---- finding the command ----------------------------------------------------------- */
 
-/* How many of the words make the command's path; 0 when they do not. */
+/* How many of the words form the command's path; 0 when they do not match it. */
 static int match(const struct command *command, const struct cli *cli)
 {
     const char *path = command->path;
@@ -158,7 +158,7 @@ static int match(const struct command *command, const struct cli *cli)
     return 0;
 }
 
-/* Takes the command's own words off the front; NULL when there is no such command. */
+/* Removes the command's own words from the front; NULL when there is no such command. */
 static const struct command *take_command(struct cli *cli)
 {
     for (size_t i = 0; i < COMMANDS_COUNT; i++) {
@@ -292,9 +292,8 @@ struct outcome cli_confirm(const struct cli *cli, const char *what)
     fprintf(cli->err, "%s changes %s, which is marked production.  Go on? [y/N] ", what,
             cli->stack);
     fflush(cli->err);
-    return says_yes()
-               ? done()
-               : local(err_make(ERR_CANCELLED, "nothing was done: no yes was given"));
+    return says_yes() ? done()
+                      : local(err_make(ERR_CANCELLED, "nothing was done: not confirmed"));
 }
 
 static struct outcome run(struct cli *cli, const struct command *command)
@@ -339,7 +338,7 @@ static struct outcome unknown_command(const struct cli *cli)
                            suggest_text(&near, otherwise, text)));
 }
 
-/* No command: help when it was asked for, else what was wrong. */
+/* Without a command: help if it was requested, else the error. */
 static struct outcome no_command(struct cli *cli)
 {
     const char *word = cli->word_count > 0 ? cli->words[0] : "";

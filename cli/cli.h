@@ -1,5 +1,5 @@
 /*
- * cli.h - what every command of checkoutctl is given, and what it gives back.
+ * cli.h - the input and the result of every command of checkoutctl.
  *
  * The options (OPTION_TABLE) and the commands (commands/commands.c) are tables: help,
  * shell completion and the man page are made from them.  cli.c parses the command
@@ -26,7 +26,7 @@ enum { CLI_WORDS_MAX = 8, CLI_HEADERS_MAX = 16 };
     X(CONFIG, "config", 0, "FILE", "settings, instead of DIR/conf/checkoutctl.conf") \
     X(PROFILE, "profile", 0, "NAME", "a stack of profiles.conf (or CHECKOUT_PROFILE)") \
     X(JSON, "json", 0, NULL, "JSON on one line, also on a terminal") \
-    X(YES, "yes", 'y', NULL, "change a production stack without being asked") \
+    X(YES, "yes", 'y', NULL, "change a production stack without a question") \
     X(MAX_TIME, "max-time", 0, "SECONDS", "how long a call may take [10]") \
     X(CONNECT_TIMEOUT, "connect-timeout", 0, "SECONDS", \
       "how long to wait for the server's first answer") \
@@ -49,7 +49,7 @@ enum { CLI_WORDS_MAX = 8, CLI_HEADERS_MAX = 16 };
       "ask the server for its types; implied by --url") \
     X(PROTOSET, "protoset", 0, "FILE", "types from protoc --descriptor_set_out") \
     X(TEMPLATE, "template", 0, NULL, "print an example request, call nothing") \
-    X(WATCH, "watch", 0, NULL, "go on, and print what changes") \
+    X(WATCH, "watch", 0, NULL, "keep running, and print changes") \
     X(INTERVAL, "interval", 0, "SECONDS", "time between two looks [1]") \
     X(TIMES, "count", 0, "N", "how many times") \
     X(CONCURRENCY, "concurrency", 0, "N", "calls in flight at once, 1 to 256 [8]") \
@@ -196,7 +196,8 @@ struct command {
     struct outcome (*run)(struct cli *cli);
 };
 
-/* A heading of help and of the man page: the commands from one path to the next's. */
+/* A heading of help and of the man page: it covers the commands up to the next one's
+ * first. */
 struct chapter {
     const char *title;
     const char *first; /* path of its first command */
@@ -213,8 +214,8 @@ extern const size_t COMMANDS_COUNT;
 void help_command(FILE *out, const struct command *command);
 void help_group(FILE *out, const char *group);
 
-/* Before something is changed on a stack marked production: asks on a terminal, refuses
- * elsewhere, is content with --yes.  `what` is what would be done. */
+/* Before a change on a stack marked production: asks on a terminal, refuses elsewhere,
+ * and proceeds with --yes.  `what` describes the change. */
 struct outcome cli_confirm(const struct cli *cli, const char *what)
     __attribute__((warn_unused_result));
 
@@ -225,10 +226,10 @@ int cli_main(int argc, char **argv, FILE *out, FILE *err);
 struct err cli_number(const char *text, const char *what, int64_t least, int64_t most,
                       int64_t *out) __attribute__((warn_unused_result));
 
-/* The same of an option; *out stays what it was when the option is not given. */
+/* The same for an option; *out is unchanged when the option is not given. */
 struct err cli_option(const struct cli *cli, enum option option, int64_t least,
                       int64_t most, int64_t *out) __attribute__((warn_unused_result));
 
-/* The error for a setting a command cannot do without. */
+/* The error for a required setting that is missing. */
 struct err cli_need(const char *value, const char *setting)
     __attribute__((warn_unused_result));

@@ -54,7 +54,7 @@ static bool write_all(int fd, const char *text, size_t size)
     return true;
 }
 
-/* The name lasts only once the folder itself is on the disk. */
+/* The name is durable only after the folder is synced. */
 static bool sync_folder(const char *path)
 {
     char copy[PATH_MAX];

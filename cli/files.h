@@ -15,9 +15,8 @@ struct err file_read(const char *path, size_t most, struct arena *arena, char **
                      size_t *size) __attribute__((warn_unused_result));
 
 /*
- * Writes a file so that there is all of it or nothing, also after a crash.  With
- * `replace` it takes the place of an earlier one; without, ALREADY_EXISTS when there is
- * one.
+ * Writes a file atomically, also in case of a crash.  With `replace` it replaces an
+ * existing file; without, an existing file gives ALREADY_EXISTS.
  */
 struct err file_write(const char *path, const char *text, size_t size, mode_t mode,
                       bool replace) __attribute__((warn_unused_result));

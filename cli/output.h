@@ -1,4 +1,4 @@
-/* output.h - what people and programs read: JSON, money, times, errors. */
+/* output.h - output for people and programs: JSON, money, times, errors. */
 #pragma once
 
 #include <jansson.h>
@@ -17,7 +17,7 @@ enum style { STYLE_PLAIN, STYLE_BOLD, STYLE_GOOD, STYLE_BAD, STYLE_DIM };
 /* The terminal's code for a style; "" when `out` is no terminal, or NO_COLOR is set. */
 const char *output_style(FILE *out, enum style style);
 
-/* Whether people read it: `out` is a terminal and --json was not given. */
+/* Whether the output is for people: `out` is a terminal and --json was not given. */
 bool output_for_people(const struct cli *cli);
 
 /* JSON that commands make themselves, on one line or, for people, on several; takes the

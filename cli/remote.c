@@ -196,9 +196,9 @@ struct outcome remote_open(const struct cli *cli, const struct place *place,
 }
 
 /*
- * nng 1.5.2 can wait forever when a socket is closed in the middle of its handshake
- * (https://github.com/nanomsg/nng/issues/1543): measured, with --max-time 0.001, once in
- * 20 calls.  So a connection given up at once is left alone until its handshake is over.
+ * nng 1.5.2 can hang when a socket is closed during its handshake
+ * (https://github.com/nanomsg/nng/issues/1543): with --max-time 0.001 once in 20 calls.
+ * So a connection that was given up early is closed only after its handshake is over.
  */
 static void outlast_handshake(const struct remote *server)
 {

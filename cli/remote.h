@@ -135,7 +135,8 @@ struct outcome remote_say(const struct cli *cli, const struct method *method,
 
 struct remote; /* a connection to one service, for many calls, several at once */
 
-/* A call in flight: the caller's memory, left alone from remote_start to remote_wait. */
+/* A call in flight: the caller's memory; do not touch it from remote_start to
+ * remote_wait. */
 struct pending_call {
     struct remote *server;
     int64_t deadline_ms;
@@ -170,9 +171,9 @@ struct outcome remote_wait(struct pending_call *call, const ProtobufCMessage **r
 /* ---- several services at once ------------------------------------------------------ */
 
 /*
- * So that one that is down or hangs takes nothing away from what the others know.  A
- * command that needs one round to know what to ask in the next gives all of them one
- * deadline: several_deadline() at its beginning, several_share() for each round.
+ * A service that is down or hangs must not hide the answers of the others.  A command
+ * that needs several rounds, each based on the one before, has one deadline for all:
+ * several_deadline() at its beginning, several_share() for each round.
  */
 enum { SEVERAL_MS = 2000 }; /* for an answer, unless --max-time says otherwise */
 
@@ -207,10 +208,10 @@ void several_ask(const struct cli *cli, struct question *questions, size_t count
 /* Frees what the questions hold, replies and subjects of errors too. */
 void several_close(struct question *questions, size_t count);
 
-/* Whether the service of a question did not answer it. */
+/* Whether the question got no answer from its service. */
 bool question_missing(const struct question *question);
 
-/* OK when none is missing, else the first one's outcome: to end with, also after
+/* OK when none is missing, else the outcome of the first missing one; valid also after
  * several_close. */
 struct outcome several_end(const struct question *questions, size_t count)
     __attribute__((warn_unused_result));

@@ -27,7 +27,8 @@ static const char *profiles_path(struct arena *arena)
                         home != NULL ? home : "");
 }
 
-/* Not missing if it cannot be seen for another reason: reading it reports that. */
+/* A file that is inaccessible for another reason is not missing: reading it reports
+ * that. */
 static bool is_missing(const char *path)
 {
     return access(path, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR);
@@ -220,7 +221,7 @@ const struct conf_table CLI_SETTINGS = {
     .count = sizeof ROWS / sizeof *ROWS,
 };
 
-/* Where ./up keeps its state when it is not told. */
+/* The default state folder of ./up. */
 static void default_state(char out[PATH_MAX])
 {
     const char *xdg = getenv("XDG_STATE_HOME");
@@ -241,7 +242,7 @@ static struct err file_of_state(struct cli *cli, const char *state, char out[PAT
     if (snprintf(out, PATH_MAX, "%s/conf/checkoutctl.conf", state) >= PATH_MAX)
         return invalid("the state folder's path is too long");
     if (access(out, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR))
-        return ERR_NONE; /* it is for the reader to say why it cannot be read */
+        return ERR_NONE; /* the reader reports why it cannot be read */
     return err_make(
         ERR_NOT_FOUND,
         "there is no stack in %.60s (no conf/checkoutctl.conf); make one with: ./up "
@@ -254,7 +255,7 @@ static struct err file_of_profile(struct cli *cli, const char *name,
 {
     struct err e = profile_read(name, cli->arena, profile);
 
-    *out = '\0'; /* its settings may be all there is */
+    *out = '\0'; /* the profile may have all settings */
     if (!failed(e) && profile->state != NULL)
         e = file_of_state(cli, profile->state, out);
     else if (!failed(e) && profile->config != NULL)
@@ -271,7 +272,7 @@ static const char *environment(const char *name)
     return value != NULL && *value != '\0' ? value : NULL;
 }
 
-/* An option goes before the environment, that before the default. */
+/* An option overrides the environment, which overrides the default. */
 static struct err find_file(struct cli *cli, struct profile *profile, char out[PATH_MAX])
 {
     const char *config = cli->options[OPT_CONFIG], *state = cli->options[OPT_STATE];
@@ -295,12 +296,12 @@ static struct err find_file(struct cli *cli, struct profile *profile, char out[P
     struct err e = file_of_state(cli, usual, out);
     if (e.code != ERR_NOT_FOUND)
         return e;
-    *out = '\0'; /* none: what needs a setting will say so */
+    *out = '\0'; /* none: commands that need a setting report it */
     return ERR_NONE;
 }
 
-/* A profile's settings as options, which go before the file's; --key-file for key_file.
- */
+/* A profile's settings as options (--key-file for key_file), which override the
+ * file's. */
 static struct err add_options(struct cli *cli, const struct profile *profile, char **argv,
                               int *argc)
 {

@@ -6,7 +6,7 @@
  *   folder ./up uses by itself when there is one (/var/lib/checkout as root, else
  *   ${XDG_STATE_HOME:-~/.local/state}/checkout).
  *
- * CHECKOUT_DATABASE_URL goes before the file's database_url; it is never an argument.
+ * CHECKOUT_DATABASE_URL overrides the file's database_url; it is never an argument.
  *
  * Profiles are several stacks under names, in one file: CHECKOUT_PROFILES, or else
  * ${XDG_CONFIG_HOME:-~/.config}/checkout/profiles.conf.
@@ -20,7 +20,7 @@
  *   inventory_addresses = tcp://10.0.0.7:7002
  *
  * A section may have state or config, and every setting of conf/checkoutctl.conf, which
- * then goes before the one there.
+ * it then overrides.
  */
 #pragma once
 

@@ -292,7 +292,7 @@ static struct err start_http(const struct settings *s, struct parts *p)
     return failed(e) ? e : http_start(&config, &p->gateway, &p->http);
 }
 
-/* Whether orders can be forwarded: looks at the connections only, and calls nobody. */
+/* Whether orders can be forwarded: checks only the connections, makes no call. */
 static struct err health(void *arg)
 {
     const struct parts *p = arg;
@@ -328,7 +328,8 @@ static void raise_file_limit(void)
         return;
     limit.rlim_cur = limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-        log_warn("file_limit", "reason=\"the limit of open files cannot be raised\"");
+        log_warn("file_limit_not_raised",
+                 "reason=\"the limit of open files cannot be raised\"");
 }
 
 static struct err open_channels(const struct settings *s, struct parts *p)
@@ -344,7 +345,7 @@ static struct err open_channels(const struct settings *s, struct parts *p)
     return e;
 }
 
-/* With an RPC server, that server's watch does this. */
+/* With an RPC server, the server's watch does this. */
 static struct err start_pulse(const struct settings *s, struct parts *p)
 {
     return s->rpc_url[0] == '\0' ? self_watch_start(&p->self_watch) : ERR_NONE;
@@ -397,7 +398,7 @@ static int64_t stop_ms(const void *arg)
     return s->drain_delay_ms + request_ms(s) + RPC_DRAIN_MS;
 }
 
-/* Load balancers poll /healthz, and send requests here until they have seen its 503. */
+/* Load balancers poll /healthz, and send requests here until they see its 503. */
 static void wait_for_load_balancers(const struct parts *p)
 {
     const int64_t ms = p->serving ? p->settings.drain_delay_ms : 0;

@@ -1,4 +1,4 @@
-/* routes.c - what the gateway answers to: every path and the function that handles it. */
+/* routes.c - the table of routes: every path and its handler. */
 #include "gateway/api/handlers.h"
 #include "gateway/http/admission.h"
 #include "gateway/http/files.h"

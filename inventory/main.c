@@ -1,4 +1,4 @@
-/* main.c - the inventory service: serves, reaps, stops on SIGTERM. */
+/* main.c - the inventory service: serves, expires reservations, stops on SIGTERM. */
 #include "base/program/worker.h"
 #include "db/db.h"
 #include "inventory/service.h"
@@ -23,7 +23,7 @@ static const struct conf_row ROWS[] = {
                     "how long a reservation is held, milliseconds"),
     CONF_ROW_NUMBER(
         reap_every_ms, "1000", 10, 3600000,
-        "how often expired reservations are given back, milliseconds; ever less "
+        "how often expired reservations are released, milliseconds; less often "
         "while there are none, but every 10 s"),
     CONF_ROW_NUMBER(in_flight_max, "1024", 1, 65536, "requests served at once"),
     RUNTIME_ROWS_LIMITS,
@@ -103,7 +103,7 @@ static struct err start(void *arg)
     return failed(e) ? e : runtime_follow_tls(&env->runtime, &rpc, NULL, NULL);
 }
 
-/* As a replica that starts now has them. */
+/* The same key that a newly started replica derives. */
 static void renew_cursors(struct environment *env)
 {
     const uint8_t *key = runtime_derive(&env->runtime, CURSORS);

@@ -1,14 +1,14 @@
 /*
  * products.c - lists, searches and looks up products; read-only.
  *
- * A page is read by SKU from a place on, whatever the filters: the cursor is the last SKU
- * that was looked at, sealed.  The cost of a page is bounded for every request:
+ * Whatever the filters, a page is read in SKU order: its cursor is the last SKU that was
+ * scanned, sealed.  The cost of a page is bounded for every request:
  *
  *   no filter   limit products, by the key's index
  *   skus        at most SKUS_MAX products, each by its key
  *   q           at most SEARCH_LOOKS products of the list, each compared
  *
- * So a page of a search may be short, or empty, with more to come.
+ * So a page of a search may be short or empty although more pages follow.
  */
 #include <string.h>
 
@@ -20,7 +20,7 @@
 
 enum { PAGE_DEFAULT = 100 };
 
-/* Greater than every SKU, and none. */
+/* Sorts after every SKU, and is not one. */
 #define END "~"
 
 /* What fill_page reads, in this order; of a table or subquery called `p`. */
@@ -28,18 +28,18 @@ enum { PAGE_DEFAULT = 100 };
     "p.sku, p.title, p.price_cents, p.currency,"                                         \
     " (SELECT s.available FROM inventory.stock s WHERE s.sku = p.sku)"
 
-/* Of the column before those, too; a row without a product is the end of a search. */
+/* With the column before them; a row without a product marks the end of a search. */
 #define PRODUCT_SHAPE "*tTTITI"
 
-/* $2 in title or SKU, whatever the case of its letters by the collation's rules. */
+/* $2 in title or SKU, ignoring case by the collation's rules. */
 #define FOUND(collation)                                                                 \
     "(strpos(lower(title COLLATE " collation "), lower($2 COLLATE " collation ")) > 0"   \
     " OR strpos(lower(sku COLLATE " collation "), lower($2 COLLATE " collation ")) > 0)"
 
 /*
- * `looks` products from a place on, and where that ends; at least one row.  PostgreSQL
- * takes 1 us to compare a product where only A-Z has cases, 5 to 8 us where all letters
- * have.
+ * Scans `looks` products from a SKU on and returns where the scan ended; at least one
+ * row.  PostgreSQL compares a product in 1 us if the collation folds only A-Z, in 5 to 8
+ * us if it folds all letters.
  */
 #define SEARCH(looks, found)                                                             \
     "WITH seen AS MATERIALIZED ("                                                        \
@@ -79,7 +79,7 @@ static struct err seal(struct page *page, const char *sku,
     return reply->next_cursor == NULL ? err_memory() : ERR_NONE;
 }
 
-/* A damaged product is left out: the others are still sold. */
+/* A damaged product is left out, so that the others can be sold. */
 static bool whole(const struct db_rows *rows, int row)
 {
     struct err e = db_row_check(rows, row, 1, "ttit");
@@ -90,8 +90,8 @@ static bool whole(const struct db_rows *rows, int row)
     return !failed(e);
 }
 
-/* The query asks for one row more than the limit, which shows that there is a next page.
- * Without it, the list goes on if the search has not reached its end. */
+/* The query reads one row more than the limit, to see if there is a next page.  Without
+ * that row there is a next page if the search has not reached its end. */
 static struct err fill_page(struct page *page, const struct db_rows *rows,
                             Inventory__V1__ListProductsReply *reply)
 {

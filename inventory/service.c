@@ -1,4 +1,4 @@
-/* service.c - see service.h.  Nothing from outside reaches the store unchecked. */
+/* service.c - see service.h.  All input is validated here. */
 #include "inventory/service.h"
 
 #include <string.h>
@@ -33,7 +33,7 @@ static struct err check_sku(const char *sku)
 
 /* ---- reservations ------------------------------------------------------------------- */
 
-/* Checks the i-th line's quantity, alone and summed with earlier lines of its SKU. */
+/* Checks the i-th line's quantity, and its sum with earlier lines of the same SKU. */
 static bool quantity_valid(const Inventory__V1__ReserveRequest *in, size_t i)
 {
     int64_t sum = 0;
@@ -232,7 +232,8 @@ static struct err check_newest(const Inventory__V1__ListReservationsRequest *in)
     struct err e = check_limit(in->limit);
 
     if (!failed(e) && in->after_id[0] != '\0')
-        e = err_make(ERR_INVALID_ARGUMENT, "after_id cannot stand beside newest_first.");
+        e = err_make(ERR_INVALID_ARGUMENT,
+                     "after_id cannot be combined with newest_first.");
     if (!failed(e) && in->only_id[0] != '\0')
         e = check_id(in->only_id);
     if (!failed(e) && in->before_id[0] != '\0' &&
@@ -246,7 +247,7 @@ static struct err check_newest(const Inventory__V1__ListReservationsRequest *in)
                      "since_ms and until_ms must be Unix milliseconds, or 0.");
     if (!failed(e) &&
         (in->state < 0 || in->state > INVENTORY__V1__RESERVATION_STATE__REFUSED))
-        e = err_make(ERR_INVALID_ARGUMENT, "state %d is none of a reservation's.",
+        e = err_make(ERR_INVALID_ARGUMENT, "state %d is not a reservation's state.",
                      (int)in->state);
     return e;
 }

@@ -11,8 +11,7 @@ struct inventory {
     Inventory__V1__Inventory_Service service; /* first: handlers get a pointer to it */
     struct db *db;
     int64_t reservation_ttl_ms;
-    struct worker
-        *reaper; /* stirred by each Reserve; NULL: none; set it before serving */
+    struct worker *reaper; /* woken by each Reserve; NULL: none; set it before serving */
     const uint8_t *_Atomic cursor_key; /* may be replaced while serving */
 };
 

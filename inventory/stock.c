@@ -1,5 +1,4 @@
-/* stock.c - all that changes stock and reservations; see stock.h.  stock_read.c reads
- * them. */
+/* stock.c - changes of stock and reservations; see stock.h.  stock_read.c reads them. */
 #include "inventory/stock.h"
 
 #include <stdio.h>
@@ -48,9 +47,10 @@ static struct work *begin(const struct request_context *ctx, const struct db_kin
 /* ---- locks -------------------------------------------------------------------------- */
 
 /*
- * All stock rows a batch will touch: named in lines ($2), or through reservations whose
- * ids are heads ($1).  One sorted statement, so that replicas' batches cannot deadlock.
- * LATERAL, so that each is found by its key: a join might scan all SKUs.
+ * Locks all stock rows that a batch will touch: those of the lines ($2), and those of the
+ * reservations whose ids are heads ($1).  One sorted statement, so that batches of
+ * replicas cannot deadlock.  LATERAL, so that each row is found by its key: a join might
+ * scan all SKUs.
  */
 static const char LOCK[] =
     "SELECT count(*) FROM ("
@@ -64,14 +64,14 @@ static const char LOCK[] =
 /* ---- reserve ------------------------------------------------------------------------ */
 
 /*
- * Requests are decided in the order they came.  A request is held if there is enough of
- * each of its SKUs for it and all requests before it together; a request for more of a
- * SKU than there is does not count for that SKU.  A request that could not be served even
- * alone is refused.  Any other stays undecided and is submitted again: the first of each
- * round is decided, so this ends.
+ * Requests are decided in arrival order.  A request is held if, for each of its SKUs, the
+ * stock covers it and all earlier requests together; a request for more of a SKU than is
+ * available does not count there.  A request that the stock would not cover even alone is
+ * refused.  Others stay undecided and are submitted again; this ends, because each round
+ * decides at least its first request.
  *
- * A line finds its request by subscript, not by a join: for arrays of unknown length the
- * planner would choose a nested loop over all pairs.
+ * A line finds its request by array subscript, not by a join: for arrays of unknown
+ * length the planner would choose a nested loop over all pairs.
  */
 static const struct db_kind RESERVE = {
     .name = "reserve",
@@ -312,9 +312,9 @@ void stock_reserve(struct db *db, const struct request_context *ctx,
 /* ---- confirm, release, expire ------------------------------------------------------- */
 
 /*
- * A state is compared with IS NOT DISTINCT FROM so that the row is found by its id:
- * `state = 'held'` would let the planner read the whole index of what is held, dead
- * entries and all.
+ * States are compared with IS NOT DISTINCT FROM so that the row is found by its id: with
+ * `state = 'held'` the planner might read the whole index of held reservations, including
+ * dead entries.
  */
 
 static const struct db_kind CONFIRM = {
@@ -435,7 +435,7 @@ void stock_release(struct db *db, const struct request_context *ctx,
     db_submit(db, &work->op);
 }
 
-/* ---- reaping ------------------------------------------------------------------------ */
+/* ---- expiry ------------------------------------------------------------------------- */
 
 enum { REAP_MAX = 256, REAP_PATIENCE_MS = 10000, REAP_REST_MS = 10000 };
 
@@ -485,7 +485,7 @@ int64_t stock_reap(void *arg)
     if (!failed(e) && found.count > 0)
         e = db_submit_wait(db, ops, found.count, NULL, NULL);
     if (failed(e))
-        log_warn("reaping_failed", "error=%s", e.message);
+        log_warn("expiry_failed", "error=%s", e.message);
     else if (found.count > 0)
         log_info("reservations_expired", "count=%zu", found.count);
     return failed(e) || found.count > 0 ? 0 : REAP_REST_MS;

@@ -7,9 +7,9 @@
  *   (reserve) --> refused         (release first) --> released: the tombstone
  *
  * Promises: available never goes below zero; received = available + held + sold in every
- * committed state; a reservation is all of its lines or none; each function may be
- * repeated with the same ids and then answers what it answered.  Locks are taken on the
- * stock rows a batch needs, in SKU order, before anything else.
+ * committed state; a reservation holds all of its lines or none; each function may be
+ * repeated with the same ids and then gives the same answer.  A batch first locks the
+ * stock rows it needs, in SKU order.
  *
  * Every function takes a request already validated, and the context it runs in.  The
  * request must live until the request context's `done`, which is called on a database
@@ -27,12 +27,12 @@ void stock_configure(struct db_config *config);
 /*
  * Lines are summed by SKU, in the arena.  Errors: OUT_OF_STOCK and UNKNOWN_SKU (subject:
  * the SKUs), FAILED_PRECONDITION for mixed currencies; ABORTED when the id was released
- * before, RESERVATION_EXPIRED when it ran out.
+ * before, RESERVATION_EXPIRED when it expired.
  */
 void stock_reserve(struct db *db, const struct request_context *ctx,
                    const Inventory__V1__ReserveRequest *request, int64_t ttl_ms);
 
-/* RESERVATION_EXPIRED, ABORTED (released), NOT_FOUND, or what it was refused for. */
+/* RESERVATION_EXPIRED, ABORTED (released), NOT_FOUND, or the error of its refusal. */
 void stock_confirm(struct db *db, const struct request_context *ctx,
                    const Inventory__V1__ConfirmRequest *request);
 
@@ -40,23 +40,24 @@ void stock_confirm(struct db *db, const struct request_context *ctx,
 void stock_release(struct db *db, const struct request_context *ctx,
                    const Inventory__V1__ReleaseRequest *request);
 
-/* Fills `query`: up to `limit` ids of held reservations past their end; and `op`: gives such a
- * reservation back, and does nothing to any other. */
+/* The first fills a query for up to `limit` ids of held reservations past their end.  The
+ * second fills an operation that expires such a reservation, and does nothing to any
+ * other. */
 void stock_find_expired(struct db_query *query, int64_t limit);
 void stock_expire(struct db_op *op, const char *id);
 
 /*
- * One round of giving back the stock of reservations that ran out: finds up to 256 and
- * expires them through the writer.  `db` is a struct db.  A worker's task
- * (base/program/worker.h): it blocks, at most 20 seconds, and returns 0, or how long to pause
- * when nothing had expired.  So a reservation is given back late by no more than its own
- * age, and by ten seconds at most.  Any number of replicas may do so at once, since
- * expiring is conditional on the state.
+ * One round of expiry: finds up to 256 reservations past their end, and releases their
+ * stock through the writer.  `db` is a struct db.  A worker's task
+ * (base/program/worker.h): it blocks, at most 20 seconds, and returns 0, or how long to
+ * pause when nothing had expired.  So a reservation expires late by its own age or ten
+ * seconds at most, whichever is less.  Any number of replicas may run it at once, since
+ * expiry is conditional on the state.
  */
 int64_t stock_reap(void *db);
 
-/* NOT_FOUND; ALREADY_EXISTS when the id booked something else; FAILED_PRECONDITION when
- * fewer are available than the delta takes away. */
+/* NOT_FOUND; ALREADY_EXISTS when the id was used for another adjustment;
+ * FAILED_PRECONDITION when available would go below zero. */
 void stock_adjust(struct db *db, const struct request_context *ctx,
                   const Inventory__V1__AdjustStockRequest *request,
                   const char *adjustment_id);
@@ -71,9 +72,9 @@ void stock_get_reservation(struct db *db, const struct request_context *ctx,
                            const Inventory__V1__GetReservationRequest *request);
 
 /*
- * A page by SKU, of those that fit the filters: products.c.  `cursor_key` seals the
- * cursors (CURSOR_KEY_SIZE bytes; copied).  INVALID_ARGUMENT for a cursor that was not
- * sealed with it for these filters.
+ * A page by SKU of the products that match the filters: products.c.  `cursor_key` seals
+ * the cursors (CURSOR_KEY_SIZE bytes; copied).  INVALID_ARGUMENT for a cursor that was
+ * not sealed with it for these filters.
  */
 void stock_list_products(struct db *db, const struct request_context *ctx,
                          const uint8_t *cursor_key,
@@ -81,7 +82,7 @@ void stock_list_products(struct db *db, const struct request_context *ctx,
 
 /* ---- for audits ---------------------------------------------------------------------- */
 
-/* A page by id, after `after_id`, or that of `only_id` if it exists. */
+/* A page by id, after `after_id`, or only `only_id` if it exists. */
 void stock_list_reservations(struct db *db, const struct request_context *ctx,
                              const Inventory__V1__ListReservationsRequest *request);
 

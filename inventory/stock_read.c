@@ -1,10 +1,9 @@
 /*
- * stock_read.c - stock and reservations as they are read: one of them, or a page of them.
+ * stock_read.c - reads stock and reservations: one entry, or a page.
  *
  * Read-only, run by readers, never by the writer.  Pages of reservations are range scans
- * of the primary key.  A page of stock is one statement, so its figures and those they
- * are compared with are of one snapshot: a difference is real, even while orders are
- * being placed.
+ * of the primary key.  A page of stock is one statement, so the figures that are compared
+ * come from one snapshot: a difference is real even while orders are placed.
  */
 #include <string.h>
 
@@ -226,7 +225,7 @@ static void on_reservations(void *arg, struct err error, const struct db_rows *r
     finish(reading, error, &reply.base);
 }
 
-/* There is at least one row; it has no id when nothing was found. */
+/* There is at least one row; its id is NULL when nothing was found. */
 static void on_newest(void *arg, struct err error, const struct db_rows *rows)
 {
     struct reading *reading = arg;
@@ -254,7 +253,7 @@ static void on_newest(void *arg, struct err error, const struct db_rows *rows)
     finish(reading, error, &reply.base);
 }
 
-/* Scans, because an index of states would slow each reservation down. */
+/* Scans, because an index on states would slow down each reservation. */
 static const char NEWEST[] =
     "WITH scanned AS MATERIALIZED ("
     "    SELECT id, state FROM inventory.reservations"

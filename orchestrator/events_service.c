@@ -1,5 +1,4 @@
-/* events_service.c - see events_service.h.  Nothing from outside goes further unchecked.
- */
+/* events_service.c - see events_service.h.  All input is validated here. */
 #include "orchestrator/events_service.h"
 
 #include "base/contract/ids.h"
@@ -145,7 +144,8 @@ static struct err check_event_id(const char *id)
 static struct err check_newest(const Events__V1__ListDeadLettersRequest *in)
 {
     if (in->after != 0)
-        return err_make(ERR_INVALID_ARGUMENT, "after cannot stand beside newest_first.");
+        return err_make(ERR_INVALID_ARGUMENT,
+                        "after cannot be combined with newest_first.");
     if (in->before < 0)
         return err_make(ERR_INVALID_ARGUMENT, "before must be 0 or a position, not %lld.",
                         (long long)in->before);
@@ -155,7 +155,7 @@ static struct err check_newest(const Events__V1__ListDeadLettersRequest *in)
     if (in->user_id[0] != '\0' && !uuid_valid(in->user_id))
         return err_make(ERR_INVALID_ARGUMENT, "user_id must be a UUID in lower case.");
     if (in->state < 0 || in->state > EVENTS__V1__DEAD_LETTER_STATE__WAITING)
-        return err_make(ERR_INVALID_ARGUMENT, "state %d is none of a dead letter's.",
+        return err_make(ERR_INVALID_ARGUMENT, "state %d is not a dead letter's state.",
                         (int)in->state);
     if (in->since_ms < 0 || in->until_ms < 0 || in->since_ms >= ULID_MS_END ||
         in->until_ms >= ULID_MS_END)
@@ -164,7 +164,7 @@ static struct err check_newest(const Events__V1__ListDeadLettersRequest *in)
     return ERR_NONE;
 }
 
-/* Filters are of newest_first alone: without it they are an error, not ignored. */
+/* Filters need newest_first: without it they are an error, not ignored. */
 static bool has_filter(const Events__V1__ListDeadLettersRequest *in)
 {
     return in->before != 0 || in->order_id[0] != '\0' || in->user_id[0] != '\0' ||

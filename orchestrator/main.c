@@ -40,18 +40,19 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_TEXT(inventory_addresses, NULL, "nng URLs of inventory, with commas"),
     CONF_ROW_TEXT(payment_addresses, NULL, "nng URLs of payment, with commas"),
     CONF_ROW_SECRET(database_url, "libpq URL of the orders database"),
-    CONF_ROW_NUMBER(lease_ms, "10000", 500, 600000,
-                    "how long a checkout is left to a silent owner, milliseconds"),
+    CONF_ROW_NUMBER(
+        lease_ms, "10000", 500, 600000,
+        "silence after which an owner's checkout is taken over, milliseconds"),
     CONF_ROW_NUMBER(
         recover_every_ms, "1000", 10, 60000,
-        "how often checkouts past their lease are looked for, milliseconds; ever less "
-        "while none runs here, but once in a lease"),
+        "how often expired leases are checked, milliseconds; less often while none runs "
+        "here, but once per lease"),
     CONF_ROW_NUMBER(step_timeout_ms, "5000", 50, 60000,
                     "how long one attempt at a step may take, milliseconds"),
     CONF_ROW_NUMBER(give_up_ms, "30000", 100, 3600000,
-                    "age at which a checkout that cannot go on is aborted, milliseconds"),
+                    "age at which a failing checkout is aborted, milliseconds"),
     CONF_ROW_NUMBER(attention_after, "10", 1, 1000000,
-                    "failed attempts to undo a step, before an operator is called"),
+                    "failed attempts to undo a step before it needs an operator"),
     CONF_ROW_NUMBER(in_flight_max, "4096", 1, 65536, "requests and checkouts at once"),
     RUNTIME_ROWS_LIMITS,
     RUNTIME_ROW_ACCESS_LOG,
@@ -61,26 +62,26 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_NUMBER(keys_kept_ms, "259200000", 1000, 31536000000,
                     "how long a finished checkout's key is kept; 72 hours, milliseconds"),
     CONF_ROW_NUMBER(keys_prune_every_ms, "60000", 10, 3600000,
-                    "how often older ones are looked for, milliseconds"),
+                    "how often older keys are deleted, milliseconds"),
     CONF_ROW_NUMBER(readers, "2", 1, 16, "database connections for read-only queries"),
     CONF_ROW_TEXT(events_url, "",
-                  "where live listeners hear of events: ipc:///path; or none"),
+                  "address for live listeners to events: ipc:///path; or none"),
     CONF_ROW_NUMBER(
         relay_every_ms, "25", 1, 60000,
-        "how often new events are looked for, milliseconds; ever less while there "
-        "are none, but every seven tenths of relay_takeover_ms"),
+        "poll interval for new events, milliseconds; grows while there are none, up to "
+        "seven tenths of relay_takeover_ms"),
     CONF_ROW_NUMBER(relay_takeover_ms, "5000", 500, 600000,
                     "silence after which another replica relays events, milliseconds"),
     CONF_ROW_NUMBER(events_keep_ms, "1209600000", 1000, 315360000000,
                     "how long published events are kept, milliseconds"),
     CONF_ROW_NUMBER(events_prune_every_ms, "60000", 10, 86400000,
-                    "how often older events are looked for, milliseconds"),
+                    "how often older events are deleted, milliseconds"),
     CONF_ROW_NUMBER(events_backlog_max, "10000", 1, 1000000000,
-                    "events waiting for the relay, past which health tells of it"),
+                    "events waiting for the relay, above which the health check fails"),
     {"nats_url", CONF_SECRET, offsetof(struct settings, nats_url), "", 0, 0,
      "NATS servers that events are published to, with commas; or none"},
     CONF_ROW_TEXT(nats_stream, "CHECKOUT",
-                  "JetStream stream of events, made if not there"),
+                  "JetStream stream of events, created if missing"),
     CONF_ROW_TEXT(nats_prefix, "checkout",
                   "subjects are this, a dot, and the event's type"),
     CONF_ROW_TEXT(nats_credentials_file, "", "NATS .creds file, or none"),
@@ -89,11 +90,10 @@ static const struct conf_row ROWS[] = {
     CONF_ROW_TEXT(nats_certificate_file, "", "our certificate for NATS, or none"),
     CONF_ROW_TEXT(nats_key_file, "", "and its key"),
     CONF_ROW_NUMBER(nats_replicas, "1", 1, 5, "of a stream that is made"),
-    CONF_ROW_NUMBER(
-        nats_keep_ms, "1209600000", 0, 315360000000,
-        "how long a stream keeps events, at least, milliseconds; 0: for ever"),
+    CONF_ROW_NUMBER(nats_keep_ms, "1209600000", 0, 315360000000,
+                    "how long a stream keeps events, at least, milliseconds; 0: forever"),
     CONF_ROW_NUMBER(nats_attempts, "10", 1, 1000000,
-                    "attempts at an event that NATS refuses while it takes others"),
+                    "attempts at an event that NATS refuses while it stores others"),
 };
 
 static const struct conf_table TABLE = {
@@ -137,7 +137,7 @@ static struct err health(void *arg)
     return db_health(env->db);
 }
 
-/* No order waits for the relay, so it is a part of its own. */
+/* Orders do not depend on the relay, so it is a health part of its own. */
 static size_t health_parts(void *arg, struct rpc_health_part *parts)
 {
     const struct environment *env = arg;
@@ -212,7 +212,7 @@ static int64_t count_sagas(void *sagas)
     return (int64_t)(sagas_config(sagas)->most - sagas_room(sagas));
 }
 
-/* Ends the pauses of the background tasks that have something to do. */
+/* Wakes the background tasks that have something to do. */
 static void on_work(void *arg)
 {
     struct environment *env = arg;
@@ -238,7 +238,7 @@ static struct err open_sagas(struct environment *env)
         .step_timeout_ms = env->settings.step_timeout_ms,
         .give_up_ms = env->settings.give_up_ms,
         .attention_after = env->settings.attention_after,
-        /* Calls that wait for a checkout leave room for those that do not. */
+        /* Calls that wait for a checkout must leave room for other calls. */
         .most = (size_t)env->settings.in_flight_max * 3 / 4 + 1,
         .on_work = on_work,
         .on_order = on_order,
@@ -253,10 +253,10 @@ static struct err open_sagas(struct environment *env)
     return e;
 }
 
-/* The recoverer is the last, as it starts sagas, which wake the others. */
+/* The recoverer starts last, because its sagas wake the others. */
 static struct err start_workers(struct environment *env)
 {
-    /* Often enough to renew the leases of what runs here, too. */
+    /* Often enough to renew the leases of the sagas here, too. */
     int64_t quarter = env->settings.lease_ms / 4,
             every_ms = env->settings.recover_every_ms;
 
@@ -371,7 +371,7 @@ static struct err start(void *arg)
     return failed(e) ? e : serve(env, &rpc);
 }
 
-/* From now on as a replica that starts now makes them. */
+/* From now on the same key that a newly started replica derives. */
 static void renew_cursors(struct environment *env)
 {
     const uint8_t *key = runtime_derive(&env->runtime, CURSORS);
@@ -403,8 +403,9 @@ static int64_t stop_ms(const void *arg)
 }
 
 /*
- * Calls being served get their answers if these come in time; sagas finish their step and
- * end.  What is left then is durable, and its lease will run out.
+ * Running calls get their answers if these come in time; sagas finish their step and
+ * end.  The unfinished checkouts are durable, and are taken over when their leases
+ * expire.
  */
 static bool stop(void *arg)
 {
@@ -421,7 +422,7 @@ static bool stop(void *arg)
     worker_stop(env->expirer);
     metrics_forget(env->runtime.metrics, env->sagas);
     if (!sagas_stop(env->sagas, step_ms(env)))
-        _exit(EXIT_FAILURE); /* they use what would be freed below */
+        _exit(EXIT_FAILURE); /* running sagas use what would be freed below */
     follow_stop(env->follow);
     channel_close(env->inventory);
     channel_close(env->payment);

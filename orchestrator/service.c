@@ -1,4 +1,4 @@
-/* service.c - see service.h.  Nothing from outside goes further unchecked. */
+/* service.c - see service.h.  All input is validated here. */
 #include "orchestrator/service.h"
 
 #include <string.h>
@@ -57,7 +57,7 @@ static struct err check_key(const char *key)
                     IDEMPOTENCY_KEY_MIN, IDEMPOTENCY_KEY_MAX);
 }
 
-/* What the shopper was shown, by the caller. */
+/* The expected_ fields: what the caller showed to the shopper. */
 static struct err check_expected(const Orders__V1__PlaceRequest *in)
 {
     if (in->expected_total != NULL &&
@@ -256,7 +256,7 @@ static struct err check_list_checkouts(const Orders__V1__ListCheckoutsRequest *i
     return in->only_id[0] == '\0' ? ERR_NONE : check_order_id(in->only_id);
 }
 
-/* A key names one checkout, so there is no next page, nor a request to be found by. */
+/* A key names one checkout, so page fields and request_id are refused with it. */
 static struct err check_key_of_user(const Orders__V1__ListCheckoutsRequest *in)
 {
     if (in->idempotency_key[0] == '\0')
@@ -277,7 +277,8 @@ static struct err check_newest(const Orders__V1__ListCheckoutsRequest *in)
     struct err e = check_time(in->since_ms, in->until_ms);
 
     if (!failed(e) && in->after_id[0] != '\0')
-        e = err_make(ERR_INVALID_ARGUMENT, "after_id cannot stand beside newest_first.");
+        e = err_make(ERR_INVALID_ARGUMENT,
+                     "after_id cannot be combined with newest_first.");
     if (!failed(e) && in->before_id[0] != '\0' &&
         !visible_ascii(in->before_id, 1, PAGE_AFTER_MAX))
         e = err_make(ERR_INVALID_ARGUMENT,
@@ -290,12 +291,12 @@ static struct err check_newest(const Orders__V1__ListCheckoutsRequest *in)
     if (!failed(e) && in->request_id[0] != '\0' && !ulid_valid(in->request_id))
         e = err_make(ERR_INVALID_ARGUMENT, "request_id must be a ULID of 26 characters.");
     if (!failed(e) && (in->state < 0 || in->state > ORDERS__V1__CHECKOUT_STATE__FAILED))
-        e = err_make(ERR_INVALID_ARGUMENT, "state %d is none of a checkout's.",
+        e = err_make(ERR_INVALID_ARGUMENT, "state %d is not a checkout's state.",
                      (int)in->state);
     return failed(e) ? e : check_key_of_user(in);
 }
 
-/* Filters are of newest_first alone: without it they are an error, not ignored. */
+/* Filters need newest_first: without it they are an error, not ignored. */
 static bool has_filter(const Orders__V1__ListCheckoutsRequest *in)
 {
     return in->before_id[0] != '\0' || in->user_id[0] != '\0' || in->cart_id[0] != '\0' ||

@@ -1,5 +1,5 @@
-/* ledger.c - all that changes charges and payment methods; see ledger.h.
- * ledger_read.c reads. */
+/* ledger.c - changes of charges and payment methods; see ledger.h.  ledger_read.c reads
+ * them. */
 #include "payment/ledger.h"
 
 #include <string.h>
@@ -16,7 +16,7 @@ struct work {
     struct provider *provider;
     struct request_context ctx;
     const char *id;
-    const char *key; /* what the provider knows the charge by */
+    const char *key; /* the provider's idempotency key of the charge */
 };
 
 static void finish(struct work *work, struct err error, const ProtobufCMessage *reply)
@@ -37,7 +37,7 @@ static struct work *begin(struct db *db, struct provider *provider,
     *work =
         (struct work){.db = db, .provider = provider, .ctx = *ctx, .id = id, .key = key};
     work->op.deadline_ms = ctx->deadline_ms;
-    work->op.cancel = ctx->cancel; /* until the provider was asked */
+    work->op.cancel = ctx->cancel; /* until the provider is called */
     work->op.request = ctx->request;
     work->op.order = ctx->order;
     work->op.arg = work;
@@ -52,7 +52,7 @@ static void submit(struct work *work, const struct db_kind *kind, db_done *done)
     db_submit(work->db, &work->op);
 }
 
-/* The provider's outcome is written even when the caller no longer waits for it. */
+/* The provider's outcome is written even when the caller has gone. */
 static void submit_outcome(struct work *work, const struct db_kind *kind, db_done *done)
 {
     int64_t least = clock_monotonic_ms() + OUTCOME_PATIENCE_MS;
@@ -119,9 +119,9 @@ static const struct db_kind SETTLE = {
 #define ANOTHER "another_payment_method"
 
 /*
- * What a shopper sees of a provider's decline code, "CODE,ADVICE".  Only codes that
- * reveal no suspicion of fraud are listed: the holder of a stolen card must not learn
- * that it is known to be stolen.  Any other code is a generic_decline.
+ * The decline codes that a shopper may see, as "CODE,ADVICE".  Only codes that reveal no
+ * suspicion of fraud are listed: the holder of a stolen card must not learn that the
+ * theft is known.  Any other code becomes generic_decline.
  */
 static const struct {
     const char *code, *shown;
@@ -163,7 +163,7 @@ static struct err declined(const char *code)
     return e;
 }
 
-/* A state that this program never writes there, or a row without what the state
+/* A state that is impossible there, or a row that lacks a column which its state
  * requires. */
 static struct err damaged(const struct work *work, const char *state)
 {
@@ -196,8 +196,7 @@ static void on_settled(void *arg, struct err error, const struct db_rows *rows)
     struct work *work = arg;
 
     if (failed(error)) {
-        error.effect =
-            EFFECT_UNKNOWN; /* the provider has the outcome; a repeat asks it again */
+        error.effect = EFFECT_UNKNOWN; /* the provider has the outcome; a retry gets it */
         finish(work, error, NULL);
     } else {
         answer_charge(work, rows);

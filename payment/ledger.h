@@ -5,10 +5,10 @@
  *                  |  \--> declined         ^
  *                  \-----------------------/         (refund first) --> refunded: tombstone
  *
- * Promises: an intent is in the ledger before the provider is asked, so the ledger knows
- * every charge; an outcome is written once; a refunded id is never charged, also if it
- * was refunded before it was charged.  Each function may be repeated with the same ids
- * and then returns the same answer.
+ * Promises: an intent is in the ledger before the provider is called, so the ledger has
+ * every charge; an outcome is written once; a refunded id is never charged, even if the
+ * refund came first.  Each function may be repeated with the same ids and then returns
+ * the same answer.
  *
  * Every function takes a request already validated, and the context it runs in.  The
  * request must live until the request context's `done`.
@@ -25,8 +25,8 @@ void ledger_configure(struct db_config *config);
 
 /*
  * Intent, then the provider, then the outcome.  PAYMENT_DECLINED, also for a method that
- * is not the user's; ABORTED when the id was refunded; ALREADY_EXISTS when the id charged
- * something else; effect unknown when the provider's answer did not come.
+ * is not the user's; ABORTED when the id was refunded; ALREADY_EXISTS when the id was
+ * used for another charge; effect unknown when the provider did not answer.
  */
 void ledger_charge(struct db *db, struct provider *provider,
                    const struct request_context *ctx,
@@ -50,7 +50,7 @@ void ledger_list_methods(struct db *db, const struct request_context *ctx,
 
 /* ---- for audits ---------------------------------------------------------------------- */
 
-/* A page by id, after `after_id`, or that of `only_id` if it exists. */
+/* A page by id, after `after_id`, or only `only_id` if it exists. */
 void ledger_list(struct db *db, const struct request_context *ctx,
                  const Payment__V1__ListChargesRequest *request);
 

@@ -1,10 +1,8 @@
 /*
- * ledger_read.c - charges and payment methods as they are read, and the provider's
- * ledger.
+ * ledger_read.c - reads charges, payment methods and the provider's ledger.
  *
  * Read-only, run by readers, never by the writer.  Pages are by key: ours are range scans
- * of the primary key; the provider's come through its interface, whichever provider it
- * is.
+ * of the primary key; the provider's come through provider.h.
  */
 #include <string.h>
 
@@ -204,7 +202,7 @@ static void on_charges(void *arg, struct err error, const struct db_rows *rows)
 
 /* ---- ours, from new to old ---------------------------------------------------------- */
 
-/* There is at least one row; it has no id when nothing was found. */
+/* There is at least one row; its id is NULL when nothing was found. */
 static void on_newest(void *arg, struct err error, const struct db_rows *rows)
 {
     struct reading *reading = arg;
@@ -231,8 +229,7 @@ static void on_newest(void *arg, struct err error, const struct db_rows *rows)
     finish(reading, error, &reply.base);
 }
 
-/* Scans, because an index of users or of the provider's ids would slow each charge
- * down. */
+/* Scans, because an index on users or provider ids would slow down each charge. */
 static const char NEWEST[] =
     "WITH scanned AS MATERIALIZED ("
     "    SELECT id, user_id, state, provider_charge_id FROM payment.charges"

@@ -45,7 +45,7 @@ struct environment {
     struct payment payment;
 };
 
-/* A charge needs both. */
+/* A charge needs both the database and the provider. */
 static struct err health(void *arg)
 {
     struct environment *env = arg;

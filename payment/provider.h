@@ -1,10 +1,9 @@
 /*
- * provider.h - a card provider as payment sees one: charge by key, refund by key, and
- * list.
+ * provider.h - what payment needs of a card provider: charge by key, refund by key, list.
  *
  * We derive the key from the charge's id.  The provider promises that one key is charged
- * at most once, and that a repeat returns the same answer.  An answer that does not come
- * in time is an error of unknown effect: repeat under the same key.
+ * at most once, and that a repeat returns the same answer.  A missing answer
+ * is an error of unknown effect: repeat with the same key.
  */
 #pragma once
 
@@ -26,7 +25,7 @@ struct provider_charge {
 struct provider_outcome {
     const char *provider_charge_id; /* when captured, else NULL */
     const char *decline_code;       /* when declined, else NULL */
-    int64_t refunded_cents; /* of a refund: 0 when there was nothing to give back */
+    int64_t refunded_cents;         /* of a refund: 0 when there was nothing to refund */
 };
 
 /* ABORTED: the key was refunded before it was charged, which prevents any charge. */
@@ -34,9 +33,9 @@ typedef void provider_done(void *arg, struct err error,
                            const struct provider_outcome *outcome);
 
 enum provider_status {
-    PROVIDER_CAPTURED, /* it took the money */
+    PROVIDER_CAPTURED, /* charged */
     PROVIDER_DECLINED,
-    PROVIDER_REFUNDED, /* it gave the money back */
+    PROVIDER_REFUNDED, /* refunded after it was charged */
     PROVIDER_VOIDED,   /* refunded before it was charged */
 };
 
@@ -84,8 +83,9 @@ struct provider {
     /* Its ledger by key, in byte order: for audits, which compare it with ours. */
     void (*list)(struct provider *provider, const struct provider_page *page,
                  provider_listed *done, void *arg);
-    /* Whether a charge would be accepted now, as far as is known; UNAVAILABLE with the reason
-     * for operators and, as its subject, in words that clients may see (static).  Never blocks. */
+    /* Whether a charge would be accepted now, as far as is known.  UNAVAILABLE has the
+     * reason for operators and, as its subject, a static text that clients may see.
+     * Never blocks. */
     struct err (*health)(struct provider *provider);
 };
 

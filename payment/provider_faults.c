@@ -3,9 +3,9 @@
  *
  * It wraps the real provider; the ledger does not know of it.
  *
- *   before  error: out of order, not asked     drop: not asked, no answer
- *           repeat: asked twice                late: no answer, and asked some time after
- *   after   error, drop, repeat, late: asked, and the answer lost
+ *   before  error: fails without a call        drop: no call, no answer
+ *           repeat: called twice               late: no answer, and called some time after
+ *   after   error, drop, repeat, late: called, and the answer is lost
  */
 #include "payment/provider.h"
 
@@ -24,7 +24,8 @@ struct faulty {
     struct provider *real;
 };
 
-/* One request on its way to the real provider; texts are copies, for it may come late. */
+/* One request on its way to the real provider; texts are copies, because it may be sent
+ * late. */
 struct passing {
     struct provider *real;
     const char *what; /* "charge" or "refund" */
@@ -70,7 +71,7 @@ static struct passing *stray(const struct passing *of, int64_t late_ms)
     struct passing *copy = malloc(sizeof *copy);
 
     if (copy == NULL)
-        abort(); /* a test build has nothing better to say */
+        abort(); /* acceptable in a test build */
     *copy = *of;
     copy->done = NULL;
     copy->deadline_ms = clock_monotonic_ms() + late_ms + 5000;

@@ -53,7 +53,7 @@ struct request {
     char token[65], currency[4];
     provider_done *done;
     void *arg;
-    struct err error; /* what a delayed answer will say */
+    struct err error; /* the error of a delayed answer */
     struct provider_outcome outcome;
 };
 
@@ -128,7 +128,7 @@ static void on_late(void *arg)
     finish(r, ERR_NONE, (struct provider_outcome){.provider_charge_id = r->charge_id});
 }
 
-/* Answers after a while; at once when no timer can be had. */
+/* Answers after a delay; at once when no timer can be created. */
 static void delay(struct request *r, int64_t ms, void (*then)(void *arg))
 {
     if (failed(timer_after(ms, then, r)))
@@ -326,7 +326,7 @@ static void on_listed(void *arg, struct err error, const struct db_rows *rows)
     struct provider_list list = {.entries = listing->entries};
 
     list.count = failed(error) ? 0 : (size_t)rows->count;
-    if (list.count > listing->room) /* an id that is there twice, without its index */
+    if (list.count > listing->room) /* duplicate ids, if the unique index is missing */
         list.count = listing->room;
     for (int i = 0; i < (int)list.count; i++) {
         list.now_ms = db_number(rows, i, 8);

@@ -1,9 +1,9 @@
 /*
  * sandbox.h - a card provider for tests and demonstrations, with a durable ledger.
  *
- * It behaves as a card network does: one charge a key, answers that are remembered, and
- * methods that decline, hang, or fail first.  What it really charged is in its own
- * schema, in sandbox.charges, whatever answer the callers got.
+ * It behaves like a card network: one charge for each key, stored answers, and methods
+ * that decline, hang, or fail first.  Its real charges are in sandbox.charges, in its own
+ * schema, whatever answer the caller got.
  *
  *   pm_card_visa               approves
  *   pm_card_chargeDeclined     declines: card_declined

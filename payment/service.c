@@ -1,4 +1,4 @@
-/* service.c - see service.h.  Nothing from outside reaches the ledger unchecked. */
+/* service.c - see service.h.  All input is validated here. */
 #include "payment/service.h"
 
 #include "base/contract/bounds.h"
@@ -152,7 +152,8 @@ static struct err check_newest(const Payment__V1__ListChargesRequest *in)
     struct err e = check_page(in->limit, in->before_id, "");
 
     if (!failed(e) && in->after_id[0] != '\0')
-        e = err_make(ERR_INVALID_ARGUMENT, "after_id cannot stand beside newest_first.");
+        e = err_make(ERR_INVALID_ARGUMENT,
+                     "after_id cannot be combined with newest_first.");
     if (!failed(e) && in->only_id[0] != '\0')
         e = check_id(in->only_id);
     if (!failed(e) && in->user_id[0] != '\0')
@@ -167,7 +168,7 @@ static struct err check_newest(const Payment__V1__ListChargesRequest *in)
                      "provider_charge_id must be 1 to %d visible ASCII characters.",
                      PROVIDER_ID_MAX);
     if (!failed(e) && (in->state < 0 || in->state > PAYMENT__V1__CHARGE_STATE__REFUNDED))
-        e = err_make(ERR_INVALID_ARGUMENT, "state %d is none of a charge's.",
+        e = err_make(ERR_INVALID_ARGUMENT, "state %d is not a charge's state.",
                      (int)in->state);
     return e;
 }

@@ -72,14 +72,14 @@ function pause(ms) {
     });
 }
 
-/* Retries until the answer is final; calls tell(answer, pause in ms) before each retry. */
-export async function askUntilSettled(method, path, options = {}, tell = () => {}) {
+/* Retries until the answer is final; calls onRetry(answer, pause in ms) before each retry. */
+export async function askUntilSettled(method, path, options = {}, onRetry = () => {}) {
     for (let round = 0; ; round++) {
         const answer = await ask(method, path, options);
         if (!mayChange(answer))
             return answer;
         const ms = pauseOf(round, answer.retryAfter);
-        tell(answer, ms);
+        onRetry(answer, ms);
         await pause(ms);
     }
 }

@@ -31,11 +31,11 @@ export function begin(order) {
     return attempt;
 }
 
-/* Returns the final answer; calls tell(answer, pause in ms) for those before it. */
-export function settle(attempt, tell) {
+/* Returns the final answer; calls onRetry(answer, pause in ms) for those before it. */
+export function settle(attempt, onRetry) {
     const options = {key: attempt.key, body: attempt.order, timeout: TIMEOUT_MS};
 
-    return askUntilSettled('POST', '/v1/orders', options, tell);
+    return askUntilSettled('POST', '/v1/orders', options, onRetry);
 }
 
 /* Removes the note, once the outcome was shown. */

@@ -1,14 +1,14 @@
 /*
  * cart.js - the shopper's cart.
  *
- * The gateway stores the cart; the browser only stores its id.  `told` is the gateway's latest
+ * The gateway stores the cart; the browser only stores its id.  `stored` is the gateway's latest
  * version, `wanted` is what is shown.  A change is shown at once and saved afterwards:
  *
- *     change ─► shown ─► PUT, if the cart is as told ─┬─ 200 ─► told; other windows are notified
+ *     change ─► shown ─► PUT If-Match the stored tag ─┬─ 200 ─► stored; other windows are notified
  *                                                     ├─ 412 ─► the gateway's cart is shown
  *                                                     └─ 409 ─► already ordered; a new cart
  *
- * so no window overwrites what it did not show.  One request runs at a time.  The cart is read
+ * so no window overwrites a cart it did not show.  One request runs at a time.  The cart is read
  * again when another window has changed it, and when this window becomes visible.
  */
 import {askUntilSettled} from './api.js';
@@ -20,7 +20,7 @@ const NOTE = 'shop.cart';
 const MOST = 10000; /* of one product, at the gateway */
 
 let id = null;
-let told;               /* the gateway's cart; null: none yet; undefined: not read */
+let stored;               /* the gateway's cart; null: none yet; undefined: not read */
 let wanted = new Map(); /* quantity by SKU */
 let unsaved = false;    /* `wanted` is not sent yet */
 let saving = false;     /* it was sent and is not answered */
@@ -28,7 +28,7 @@ let stale = false;      /* the cart must be read */
 let working = null;     /* the promise that the three above are done */
 let refused = false;    /* the last PUT was refused */
 let listener = null;
-let tellOthers = () => {};
+let notifyOthers = () => {};
 
 /*
  * Callbacks.  changed(): render.  delayed(what, answer): a request is being retried.
@@ -50,7 +50,7 @@ export function cartId() {
 
 /* The version of the shown lines, once they are saved. */
 export function cartTag() {
-    return told.etag;
+    return stored.etag;
 }
 
 export function quantityOf(sku) {
@@ -59,7 +59,7 @@ export function quantityOf(sku) {
 
 /* Unit price: from the gateway's cart, or else from the list of products. */
 function lineOf(sku, quantity) {
-    const line = told?.lines.find(one => one.sku === sku), item = product(sku);
+    const line = stored?.lines.find(one => one.sku === sku), item = product(sku);
 
     if (line !== undefined)
         return {...line, quantity, title: line.title ?? title(sku)};
@@ -89,8 +89,8 @@ function sumOf(lines) {
 export function cartTotal() {
     if (unsaved || saving)
         return sumOf(cartLines());
-    return told?.total_cents === undefined ? null
-        : {cents: told.total_cents, currency: told.currency};
+    return stored?.total_cents === undefined ? null
+        : {cents: stored.total_cents, currency: stored.currency};
 }
 
 /* Lines by SKU; a SKU may have several. */
@@ -120,9 +120,9 @@ export function differences(before, after) {
 
 /* Shows the gateway's cart; returns what changed since its previous version. */
 function accept(cart) {
-    const before = told;
+    const before = stored;
 
-    told = cart;
+    stored = cart;
     unsaved = false;
     wanted = new Map(Array.from(bySku(cart.lines), ([sku, line]) => [sku, line.quantity]));
     listener.changed();
@@ -131,7 +131,7 @@ function accept(cart) {
 
 function adopt(name, isNew) {
     id = name;
-    told = isNew ? null : undefined;
+    stored = isNew ? null : undefined;
     wanted = new Map();
     unsaved = refused = false;
     stale = !isNew;
@@ -143,10 +143,10 @@ function saved(cart) {
     const shown = cartLines();
 
     if (unsaved)
-        told = cart; /* and the next PUT goes at once */
+        stored = cart; /* and the next PUT goes at once */
     else
         accept(cart);
-    tellOthers({cart: id, etag: cart.etag});
+    notifyOthers({cart: id, etag: cart.etag});
     const changes = differences(shown, cartLines()); /* prices */
     if (changes.length > 0)
         listener.followed(changes);
@@ -161,14 +161,14 @@ function wasOrdered(order) {
     } else {
         refused = stale = true;
         unsaved = false;
-        told = undefined; /* so that it is read in full and shown */
+        stored = undefined; /* so that it is read in full and shown */
     }
     listener.ordered(order, name);
 }
 
 function notSaved(answer) {
     if (answer.status === 412 && answer.body.cart === null) {
-        told = null; /* expired: it is created again */
+        stored = null; /* expired: it is created again */
         unsaved = true;
     } else if (answer.status === 412) {
         listener.overtaken(accept(answer.body.cart));
@@ -195,7 +195,7 @@ async function save() {
     saving = true;
     const answer = await request('PUT', {
         body: {lines},
-        headers: told ? {'If-Match': told.etag} : {'If-None-Match': '*'},
+        headers: stored ? {'If-Match': stored.etag} : {'If-None-Match': '*'},
     });
     saving = false;
     if (name !== id)
@@ -211,7 +211,7 @@ async function read() {
     const name = id;
 
     stale = false;
-    const answer = await request('GET', {headers: told ? {'If-None-Match': told.etag} : {}});
+    const answer = await request('GET', {headers: stored ? {'If-None-Match': stored.etag} : {}});
     if (name !== id)
         return;
     listener.settled(false);
@@ -222,7 +222,7 @@ async function read() {
         if (changes.length > 0)
             listener.followed(changes);
     } else if (answer.status === 404) {
-        told = null;
+        stored = null;
         unsaved = wanted.size > 0;
     }
 }
@@ -314,8 +314,8 @@ function followNote() {
 }
 
 export function watchCart() {
-    tellOthers = store.openChannel(NOTE, message => {
-        if (message.cart === id && message.etag !== told?.etag)
+    notifyOthers = store.openChannel(NOTE, message => {
+        if (message.cart === id && message.etag !== stored?.etag)
             lookAgain();
     });
     store.watch(NOTE, followNote);

@@ -24,9 +24,9 @@ function inTurn(work) {
     return turn;
 }
 
-async function read(query, tell) {
+async function read(query, onRetry) {
     const answer = await askUntilSettled(
-        'GET', `/v1/products?${new URLSearchParams(query)}`, {}, tell);
+        'GET', `/v1/products?${new URLSearchParams(query)}`, {}, onRetry);
     return answer.ok ? answer.body : null;
 }
 
@@ -35,12 +35,12 @@ function bySku(found) {
 }
 
 /* `count` products from a cursor: {found, next}, or null. */
-async function readList(count, cursor, tell) {
+async function readList(count, cursor, onRetry) {
     const found = [];
 
     do {
         const limit = Math.min(count - found.length, MOST);
-        const page = await read({limit, ...cursor !== null && {cursor}}, tell);
+        const page = await read({limit, ...cursor !== null && {cursor}}, onRetry);
         if (page === null)
             return null;
         found.push(...page.products);
@@ -50,9 +50,9 @@ async function readList(count, cursor, tell) {
 }
 
 /* Reloads as many products as are listed. */
-export function loadProducts(tell) {
+export function loadProducts(onRetry) {
     return inTurn(async () => {
-        const list = await readList(Math.max(products.size, PAGE), null, tell);
+        const list = await readList(Math.max(products.size, PAGE), null, onRetry);
         if (list === null)
             return;
         products = bySku(list.found);
@@ -62,9 +62,9 @@ export function loadProducts(tell) {
 }
 
 /* The next page; the focus goes to its first product. */
-export function loadMoreProducts(tell) {
+export function loadMoreProducts(onRetry) {
     return inTurn(async () => {
-        const list = next === null ? null : await readList(PAGE, next, tell);
+        const list = next === null ? null : await readList(PAGE, next, onRetry);
         if (list === null)
             return;
         products = new Map([...products, ...bySku(list.found)]);

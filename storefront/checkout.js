@@ -123,7 +123,7 @@ function refusedForPrice(agreed, charged, changes) {
     notice({
         title: 'The price has changed',
         text: before + (now === ''
-            ? `What it costs now cannot be told. Nothing was ordered. ${charged}`.trim()
+            ? `The new price is not available. Nothing was ordered. ${charged}`.trim()
             : `The total is now ${now}. ${charged} Nothing was ordered; do you want it for the ` +
                 'new price?'),
     }, againActions(), changes.map(changeWords));
@@ -154,8 +154,8 @@ async function refusedForTotal() {
         notice(refusalWords({code: 'failed_precondition', body: {}}, {}));
     else
         notice({
-            title: 'The price cannot be told',
-            text: 'The shop cannot say just now what this costs, so nothing was ordered. ' +
+            title: 'The price is not available',
+            text: 'The shop cannot determine the price just now, so nothing was ordered. ' +
                 'Try again in a moment.',
         });
 }
@@ -216,14 +216,14 @@ async function orderedElsewhere(orderId, cart) {
     if (order === undefined) {
         banner(`The cart was ordered in another window, as order ${orderId}; here is a new one.`);
     } else {
-        banner('The cart was ordered in another window. The receipt stands in its place.');
+        banner('The cart was ordered in another window. The receipt is shown instead.');
         await ordered(order, 'Ordered in another window', 'This cart was ordered there, and is ' +
             'not ordered again. What you add now goes into a new cart.');
     }
 }
 
-/* The same in the background. */
-export function tellOrdered(orderId, cart) {
+/* The same in the background, unless an order is pending. */
+export function showOrderedElsewhere(orderId, cart) {
     return settling ? undefined : orderedElsewhere(orderId, cart);
 }
 

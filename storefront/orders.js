@@ -20,9 +20,9 @@ function item(order) {
             orderDetails(order)));
 }
 
-async function page(cursor, tell) {
+async function page(cursor, onRetry) {
     const more = cursor === null ? '' : `&cursor=${encodeURIComponent(cursor)}`;
-    const answer = await askUntilSettled('GET', `/v1/orders?limit=${PAGE}${more}`, {}, tell);
+    const answer = await askUntilSettled('GET', `/v1/orders?limit=${PAGE}${more}`, {}, onRetry);
 
     byId('orders-empty').textContent = answer.ok ? 'No orders yet.'
         : 'Your orders cannot be shown: you are not signed in.';
@@ -30,8 +30,8 @@ async function page(cursor, tell) {
 }
 
 /* Loads the first page. */
-export async function loadOrders(tell) {
-    const {orders, next_cursor: cursor} = await page(null, tell);
+export async function loadOrders(onRetry) {
+    const {orders, next_cursor: cursor} = await page(null, onRetry);
 
     next = cursor;
     byId('order-list').replaceChildren(...orders.map(item));
@@ -56,12 +56,12 @@ export function openOrder() {
 }
 
 /* The next page; the focus goes to its first order. */
-export async function loadOlderOrders(tell) {
+export async function loadOlderOrders(onRetry) {
     if (next === null)
         return;
     const from = next;
     next = null; /* a second click does nothing */
-    const {orders, next_cursor: cursor} = await page(from, tell);
+    const {orders, next_cursor: cursor} = await page(from, onRetry);
     const items = orders.map(item);
 
     next = cursor;

@@ -17,7 +17,7 @@ import {addOne, showCart, watchCartBar} from './cart-view.js';
 import * as cart from './cart.js';
 import {loadMoreProducts, loadProducts, showProducts, watchProducts} from './catalogue.js';
 import {
-    clearNotice, isOrdering, placeOrder, resumeOrder, showButton, tellOrdered,
+    clearNotice, isOrdering, placeOrder, resumeOrder, showButton, showOrderedElsewhere,
 } from './checkout.js';
 import {announce, banner, byId} from './dom.js';
 import {loadOlderOrders, loadOrders, openOrder} from './orders.js';
@@ -48,7 +48,7 @@ function show() {
 
 let late = false; /* the banner says that a request is being retried */
 
-function tellDelay(what, answer) {
+function showDelay(what, answer) {
     late = true;
     banner(delayedWords(what, answer));
 }
@@ -60,7 +60,7 @@ function endDelay() {
 }
 
 /* The cart was replaced; while an order is pending, checkout.js reports that. */
-function tellChanges(words) {
+function showChanges(words) {
     if (!isOrdering())
         banner(words);
     loadProducts(); /* prices and stock may have changed, too */
@@ -69,13 +69,13 @@ function tellChanges(words) {
 function listenToCart() {
     cart.listen({
         changed: show,
-        delayed: tellDelay,
+        delayed: showDelay,
         settled: saved => saved ? banner('') : endDelay(),
-        followed: changes => tellChanges(followedWords(changes)),
-        overtaken: changes => tellChanges(overtakenWords(changes)),
+        followed: changes => showChanges(followedWords(changes)),
+        overtaken: changes => showChanges(overtakenWords(changes)),
         ordered: (order, name) => order === undefined
             ? banner('The cart is just being ordered in another window, and cannot be changed.')
-            : tellOrdered(order, name),
+            : showOrderedElsewhere(order, name),
         refused: answer => banner(answer.status === 401
             ? 'You are not signed in, so the cart is not saved. Reload this page to sign in.'
             : `The cart could not be saved: ${answer.body.detail ?? 'the shop did not say why.'}`),
@@ -115,7 +115,7 @@ function listenToPage() {
 }
 
 async function start() {
-    const delayed = answer => tellDelay('It is shown', answer);
+    const delayed = answer => showDelay('It is shown', answer);
 
     listenToStore();
     showCards();

@@ -134,8 +134,8 @@ export function refusalWords(answer, order) {
             sentences('Their prices are in several currencies.', moneyWords(answer),
                 'Order them one after the other.')],
         data_loss: ['Something went wrong',
-            'The shop cannot tell what became of this order. Look at your orders before you ' +
-            'order again, and tell the shop.'],
+            'The shop does not know the outcome of this order. Look at your orders before you ' +
+            'order again, and contact the shop.'],
         unauthenticated: ['You are not signed in',
             'The shop no longer knows who you are. Sign in again; the order goes on where ' +
             'it is, and cannot be placed twice.'],

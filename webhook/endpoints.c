@@ -60,8 +60,7 @@ static struct err read_secrets(const char *path, struct endpoint *endpoint)
 
 /* ---- URLs -------------------------------------------------------------------------- */
 
-/* The host is one of those, and nothing else that begins so: "localhost.example" is not.
- */
+/* The whole host must match: "localhost.example" is not "localhost". */
 static bool is_here(const char *rest)
 {
     static const char *const HOSTS[] = {"127.0.0.1", "[::1]", "localhost"};
@@ -75,8 +74,8 @@ static bool is_here(const char *rest)
     return false;
 }
 
-/* Before the host, and nowhere else, an @ ends a user and a password.  A backslash is no
- * part of a URL, and taken for a slash by some. */
+/* An @ before the host ends a user and a password.  A backslash is invalid in a URL, but
+ * some parsers read it as a slash. */
 static bool has_user(const char *url)
 {
     const char *authority = strstr(url, "://");

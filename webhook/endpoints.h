@@ -33,7 +33,7 @@ struct secret {
 };
 
 struct endpoint {
-    char name[ENDPOINT_NAME_SIZE]; /* A-Z a-z 0-9 _ -; of its cursor and its files */
+    char name[ENDPOINT_NAME_SIZE]; /* A-Z a-z 0-9 _ -; also of its cursor and files */
     char url[ENDPOINT_URL_SIZE];
     struct secret secrets[SECRETS_MAX];
     size_t secret_count;
@@ -47,8 +47,8 @@ struct endpoints {
 };
 
 /*
- * INVALID_ARGUMENT names the file and line.  URLs are https://; http:// only to this very
- * machine, or to anywhere with allow_http.
+ * INVALID_ARGUMENT names the file and line.  URLs must be https://; http:// is allowed
+ * only to a loopback host, or with allow_http.
  */
 struct err endpoints_read(const char *path, bool allow_http, struct endpoints *out)
     __attribute__((warn_unused_result));
@@ -56,6 +56,6 @@ struct err endpoints_read(const char *path, bool allow_http, struct endpoints *o
 /* Whether it gets events of that type. */
 bool endpoint_wants(const struct endpoint *endpoint, const char *type);
 
-/* The length of the URL's scheme, host and port: what may be logged of it.  What follows,
- * path and query, is often the receiver's secret. */
+/* The length of the URL's scheme, host and port, which may be logged.  The path and query
+ * that follow are often a secret of the receiver. */
 size_t endpoint_origin(const char *url);

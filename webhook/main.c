@@ -29,7 +29,7 @@
 #include "webhook/sender.h"
 
 enum {
-    SENDERS_STOP_MS = 15000, /* longer than a commit may take; waits are ended at once */
+    SENDERS_STOP_MS = 15000, /* longer than a commit; waits end at once */
     STATE_SETTLE_MS = 200, /* least time between two checks for an operator's requests */
 };
 
@@ -88,12 +88,11 @@ struct entry {
     struct sender *sender;
 };
 
-/* The senders that run, one for each endpoint of the list.  When the list changes,
- * senders of endpoints that left or have another URL or secret end, new ones start,
- * and all others go on undisturbed.  What is pending for an endpoint that left stays
- * in its files. */
+/* The running senders, one for each endpoint of the list.  When the list changes, senders
+ * of removed or changed endpoints (another URL or secret) stop, new ones start, and all
+ * others keep running.  Pending events of a removed endpoint stay in its files. */
 struct senders {
-    struct sender_config common; /* all but the endpoint; set it first */
+    struct sender_config common; /* everything except the endpoint; set it first */
     pthread_mutex_t lock;        /* guards the entries against senders_check_requests */
     struct entry *entries[ENDPOINTS_MAX];
     size_t count;
@@ -169,8 +168,8 @@ static struct err begin(struct senders *senders, const struct endpoint *endpoint
 }
 
 /* Runs exactly the senders of the list (copied).  Waits for those that stop, each at
- * most as long as one call for events.  Failed: some could not be started; the others
- * run. */
+ * most as long as one call for events.  On failure some could not be started; the
+ * others run. */
 static struct err senders_set(struct senders *senders, const struct endpoints *endpoints)
 {
     struct err first = ERR_NONE;
@@ -193,7 +192,8 @@ static void senders_check_requests(struct senders *senders)
     pthread_mutex_unlock(&senders->lock);
 }
 
-/* The first sender that cannot read its events or keep pending ones; OK when all can. */
+/* The error of the first sender that cannot read events or save pending ones; OK if
+ * none. */
 static struct err senders_source_health(struct senders *senders)
 {
     struct err e = ERR_NONE;
@@ -366,7 +366,7 @@ static struct err notice_state(struct environment *env)
                             &env->notice);
 }
 
-/* Not serving if events cannot be read or kept: then no endpoint receives any. */
+/* Not serving if events cannot be read or saved, since then no endpoint receives any. */
 static struct err health(void *arg)
 {
     struct environment *env = arg;
@@ -432,7 +432,7 @@ static void reload_endpoints(struct environment *env)
         log_line(LOG_ERROR, "endpoints_reload_failed",
                  "error=%s note=\"the running senders continue unchanged\"", e.message);
     else if (failed(e = senders_set(&env->senders, endpoints)))
-        log_line(LOG_ERROR, "senders_not_started", "error=%s", e.message);
+        log_line(LOG_ERROR, "senders_start_failed", "error=%s", e.message);
     else
         log_info("endpoints_reloaded", "path=%s endpoints=%zu",
                  env->settings.endpoints_file, env->senders.count);

@@ -187,7 +187,7 @@ struct err pending_save(struct pending *pending)
     return e;
 }
 
-/* Appends a line.  If a crash left half a line, that is ended first. */
+/* Appends a line, after ending a partial line that a crash may have left. */
 static bool add_line(FILE *file, off_t size, const json_t *json)
 {
     if (size > 0) {
@@ -201,7 +201,7 @@ static bool add_line(FILE *file, off_t size, const json_t *json)
            fflush(file) == 0 && fsync(fileno(file)) == 0;
 }
 
-/* Appends a line, on disk; if that fails, the file is as it was before. */
+/* Appends a line durably; on failure the file is unchanged. */
 static struct err append(const char *path, const json_t *json)
 {
     struct stat before;
@@ -216,7 +216,7 @@ static struct err append(const char *path, const json_t *json)
     bool good = add_line(file, before.st_size, json);
     struct err e = good ? ERR_NONE : file_failed("written", path);
     fclose(file); /* flushes what is still buffered */
-    /* If truncate fails too, the next add_line ends the half line. */
+    /* If truncate fails too, the next add_line ends the partial line. */
     if (!good)
         (void)!truncate(path, before.st_size);
     return e;
@@ -238,7 +238,7 @@ struct err pending_dead_letter(const struct pending *pending, size_t i,
     return e;
 }
 
-/* ---- dead letters that are sent again ---------------------------------------------- */
+/* ---- resending dead letters --------------------------------------------------------- */
 
 enum { ASKED_MAX = 1 << 20 };
 
@@ -247,7 +247,7 @@ struct resend {
     char path[520]; /* of the request file */
     char *asked;    /* its text, with a newline before and after */
     FILE *dead, *kept;
-    size_t waiting; /* asked for, but pending is full */
+    size_t waiting; /* requested, but pending is full */
 };
 
 /* `asked` is NULL when there is no request. */
@@ -278,8 +278,7 @@ static bool is_asked(const struct resend *r, const char *id)
            strstr(r->asked, line) != NULL;
 }
 
-/* False when the line is no dead letter that was asked for; the line is then kept
- * unchanged. */
+/* False when the line is not a requested dead letter; the line is then kept unchanged. */
 static bool read_dead(const struct resend *r, const json_t *json, struct delivery *out)
 {
     json_int_t position;

@@ -1,7 +1,7 @@
 /*
  * pending.h - one endpoint's files: events it has not received yet, and events given up.
  *
- *      STATE/NAME.pending  JSON, replaced as a whole: complete, or as it was before
+ *      STATE/NAME.pending  JSON, replaced atomically
  *      STATE/NAME.dead     the dead-letter list: one JSON line each, appended
  *      STATE/NAME.resend   ids of dead letters to send again, one a line, or "*" for all;
  *                          written by checkoutctl, removed when done
@@ -11,7 +11,8 @@
  * An event is in the pending file, on disk, before the cursor passes it, so a crash loses
  * nothing.  The file is bounded: when it is full, no more events are read.
  *
- * `checkoutctl webhooks` (cli/webhooks*.c) reads and writes these files; change both.
+ * `checkoutctl webhooks` (cli/commands/webhooks.c) reads and writes these files; change
+ * both.
  */
 #pragma once
 
@@ -64,10 +65,11 @@ struct err pending_dead_letter(const struct pending *pending, size_t i,
                                const char *problem) __attribute__((warn_unused_result));
 
 /*
- * Moves the dead letters that NAME.resend asks for back to pending, as if they were new:
- * due at once, and given up after the full time again.  Each is pending, on disk, before
- * it leaves the list: a crash leaves it in one of them, or in both with the request still
- * there.  If pending is full, the rest stays dead and the request stays too.
+ * Moves the dead letters requested by NAME.resend back to pending as if they were new:
+ * due at once, and given up only after the full time.  Each is saved as pending before it
+ * is removed from the list, so after a crash it is in one of them, or in both with the
+ * request still there.  If pending is full, the others stay dead letters and the request
+ * stays.
  */
 struct err pending_resend(struct pending *pending) __attribute__((warn_unused_result));
 

@@ -54,8 +54,8 @@ struct post {
     const atomic_bool *stopping;
     CURL *curl;
     size_t body;         /* bytes of it */
-    int64_t answered_ms; /* when the head was there, clock_monotonic_ms; 0: not yet */
-    bool cut;            /* the body was */
+    int64_t answered_ms; /* when the head was complete, clock_monotonic_ms; 0: not yet */
+    bool cut;            /* the body was cut off */
 };
 
 static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
@@ -107,7 +107,7 @@ struct post *post_new(const struct endpoint *endpoint, int64_t timeout_ms,
     curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(curl, CURLOPT_PROXY, "");
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L); /* or the name server is waited for */
+    curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L); /* do not wait for the name server */
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
                      (long)(timeout_ms < CONNECT_MS ? timeout_ms : CONNECT_MS));
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
@@ -132,7 +132,7 @@ void post_free(struct post *post)
 
 /* ---- one delivery ------------------------------------------------------------------ */
 
-/* NULL when memory is short; what there was of the list is then freed. */
+/* NULL when memory is short; the list is then freed. */
 static struct curl_slist *add(struct curl_slist *list, const char *header)
 {
     struct curl_slist *more = list == NULL ? NULL : curl_slist_append(list, header);
@@ -160,7 +160,7 @@ static struct curl_slist *headers(const struct post *post, const char *id,
     return add(list, line);
 }
 
-/* An answer whose body was cut is one all the same. */
+/* An answer counts even if its body was cut off. */
 static struct posted judge(const struct post *post, CURLcode code)
 {
     CURL *curl = post->curl;

@@ -29,7 +29,7 @@ enum { POST_PROBLEM_SIZE = 160 };
 struct posted {
     bool received;
     bool gone;                       /* answered 410: the receiver wants no more events */
-    int64_t retry_after_ms;          /* what Retry-After asked for, or 0 */
+    int64_t retry_after_ms;          /* from Retry-After, or 0 */
     char problem[POST_PROBLEM_SIZE]; /* why not received; never the response's text */
 };
 

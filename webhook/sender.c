@@ -20,7 +20,7 @@
 
 enum {
     BATCH = 50,
-    WAIT_MS = 55000,  /* for an event, unless woken */
+    WAIT_MS = 55000,  /* of a call for events, unless woken */
     RETRY_MS = 500,   /* after the orchestrator or the disk failed */
     PAUSED_AFTER = 5, /* failed deliveries in a row */
     RETRY_AFTER_MAX_MS = 3600000,
@@ -66,8 +66,7 @@ static void source_wait_end(struct channel *channel, struct source_wait *wait)
     channel_cancel(channel, atomic_load(&wait->ticket));
 }
 
-/* Race-free: either we see that the wait was ended, or source_wait_end sees the
- * ticket. */
+/* No race: either we see that the wait was ended, or source_wait_end sees the ticket. */
 static void note_ticket(struct channel *channel, struct source_wait *wait,
                         channel_ticket ticket)
 {
@@ -107,7 +106,7 @@ static struct err call(struct channel *channel, const char *method,
 }
 
 /* Events after the cursor and `after`; the reply lives in the arena.  CANCELLED when
- * `wait` was ended; a NULL `wait` cannot be. */
+ * `wait` was ended; with a NULL `wait` the call cannot be ended. */
 static struct err source_read(struct channel *channel, const char *cursor, int64_t after,
                               int32_t limit, int32_t wait_ms, struct source_wait *wait,
                               struct arena *arena, const Events__V1__ReadReply **out)
@@ -126,7 +125,7 @@ static struct err source_read(struct channel *channel, const char *cursor, int64
     return e;
 }
 
-/* The oldest position that can still be read after. */
+/* The oldest position after which the log can still be read. */
 static struct err source_pruned(struct channel *channel, struct arena *arena,
                                 int64_t *out)
 {
@@ -168,8 +167,8 @@ struct sender {
     struct post *post;
     struct arena *arena;             /* reset each round */
     int failures;                    /* in a row */
-    char problem[POST_PROBLEM_SIZE]; /* of the last of them */
-    bool failing;                    /* and logged once */
+    char problem[POST_PROBLEM_SIZE]; /* of the last failure */
+    bool failing;                    /* was logged for this failure */
     atomic_bool gone;                /* the receiver answered 410 */
     bool marked;                     /* gone, and marked so on disk */
 };
@@ -272,7 +271,7 @@ static struct err retry(struct sender *s, size_t i, bool *done)
     *done = posted.received;
     if (posted.received && was_paused)
         for (size_t n = 0; n < s->pending.count; n++)
-            s->pending.items[n].next_ms = 0; /* it recovered: retry all now */
+            s->pending.items[n].next_ms = 0; /* the endpoint recovered: retry all now */
     if (posted.received || s->gone || atomic_load(&s->stopping) ||
         clock_wall_ms() - delivery->created_at_ms < s->config.give_up_ms)
         return e;
@@ -361,8 +360,8 @@ static struct err handle_all(struct sender *s, const Events__V1__ReadReply *repl
     return failed(e) ? e : committed;
 }
 
-/* Events were pruned before they were read: logs that, and continues with the oldest
- * left. */
+/* Logs that events were pruned before they were read, and continues with the oldest
+ * kept. */
 static struct err skip_pruned(struct sender *s, struct err error)
 {
     int64_t pruned = 0;
@@ -438,8 +437,8 @@ struct sender_health sender_health(struct sender *s)
 
 /* ---- 410 Gone ---------------------------------------------------------------------- */
 
-/* Marks the endpoint first.  After a crash in between, the mark or another 410 repeats
- * this. */
+/* Marks the endpoint first.  After a crash in between, the mark or another 410 triggers
+ * this again. */
 static struct err dead_letter_all(struct sender *s)
 {
     struct err e = ERR_NONE;
@@ -523,7 +522,7 @@ static void *sender_main(void *arg)
     }
     struct err e = pending_save(&s->pending);
     if (failed(e))
-        log_warn("pending_not_saved", "error=%s", e.message);
+        log_warn("pending_save_failed", "error=%s", e.message);
     return NULL;
 }
 

@@ -10,11 +10,11 @@
  *                                     v
  *                                  dead-letter list --resend--> pending
  *
- * Promises: every event is received at least once, under one webhook-id, or is in the
- * dead-letter list.  Events of one order are delivered in order; events of other orders
- * go ahead.  After several failures in a row the endpoint is paused: only pending events
- * are retried, and no new ones are read from the orchestrator, which keeps them.  After
- * 410 Gone nothing is sent until an operator resumes the endpoint.
+ * Promises: every event is received at least once, always with the same webhook-id, or is
+ * in the dead-letter list.  Events of one order are delivered in order, and do not delay
+ * other orders.  After several failures in a row the endpoint is paused: only pending
+ * events are retried, and no new ones are read from the orchestrator, which keeps them.
+ * After 410 Gone nothing is sent until an operator resumes the endpoint.
  */
 #pragma once
 

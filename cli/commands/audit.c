@@ -1,26 +1,25 @@
 /*
- * audit.c - checkoutctl audit: do all the books agree?  On a live system, by reading
- * alone.
+ * audit.c - checkoutctl audit: checks that all books agree, on a live system, by reading
+ * only.
  *
  *      four books, merged by id --> rules --> fine: counted
  *                                        \--> suspect --> [grace] --> looked at again
  *                                                        --> still so: a violation
  *
- * The books are read at different times, so one difference proves nothing.  A suspect
- * is therefore looked at again by itself after the grace: its checkout, then its
- * reservation, its charge and the provider's entry, then its checkout again.  If the
- * checkout did not change meanwhile and is final, what was read in between is final
- * too, and the difference is real.  The same holds for a checkout that is unfinished
- * and past its lease by more than the grace.  A checkout in progress is counted as
- * under way and not judged, nor is an entry without checkout that is younger than a
- * lease.
+ * The books are read at different times, so one difference proves nothing.  A suspect is
+ * therefore read again on its own after the grace period: its checkout, its reservation,
+ * its charge and the provider's entry, then its checkout again.  If the checkout is final
+ * and did not change meanwhile, what was read in between is final too, and the difference
+ * is real.  The same holds for an unfinished checkout whose lease expired more than the
+ * grace period ago.  A checkout in progress is counted as under way and not judged;
+ * neither is an entry without checkout that is younger than a lease.
  *
- * Stock is judged as it is read: a product's figures, and what they are computed from,
- * are of one snapshot.
+ * Stock is judged immediately: a product's figures, and the rows they are computed from,
+ * come from one snapshot.
  *
  * A service that does not answer at the start is left out, with every check that needs
- * it; if one stops answering later, what was found until then is printed.  Either way
- * the exit status is not 0.
+ * it.  If one stops answering later, the findings so far are printed.  Either way the
+ * exit status is not 0.
  *
  * Memory is bounded: two pages a book, SUSPECTS_MAX ids, FINDINGS_LISTED_MAX violations.
  */
@@ -148,9 +147,11 @@ static void findings_print(const struct findings *findings, FILE *out)
         fprintf(out, "\nand %" PRId64 " more.\n",
                 findings->total - (int64_t)findings->listed);
     if (findings->total == 0)
-        fprintf(out, is_complete(findings)
-                         ? "\nAll of it holds.\n"
-                         : "\nWhat could be looked at holds; that is not all of it.\n");
+        fprintf(
+            out,
+            is_complete(findings)
+                ? "\nAll of it holds.\n"
+                : "\nAll checks that were made passed, but some could not be made.\n");
 }
 
 static struct err findings_json(const struct cli *cli, const struct findings *findings)
@@ -232,7 +233,7 @@ static struct outcome report(struct audit *audit, const struct view *view, uint3
     return local(e);
 }
 
-/* Looks until the checkout does not change; one that always does is in progress. */
+/* Reads until the checkout does not change; one that always changes is in progress. */
 static struct outcome look_again(struct audit *audit, const struct suspect *suspect)
 {
     for (int look = 0; look < LOOKS; look++) {
@@ -293,7 +294,7 @@ static struct outcome judge(struct audit *audit, const struct view *view)
         audit->findings.under_way++;
     if (mask == 0)
         return done();
-    /* No service can be asked for an id that none of them made. */
+    /* No service accepts an id that none of them made. */
     return ulid_valid(view->id) ? suspect(audit, view->id) : report(audit, view, mask);
 }
 
@@ -377,7 +378,7 @@ static struct outcome audit_stock_page(struct audit *audit, struct remote *serve
         const char *sku = reply->stock[i]->sku;
         if (strlen(sku) >= AFTER_SIZE || strcmp(after, sku) >= 0)
             return remote(
-                err_make(ERR_DATA_LOSS, "ListStock is not in order at \"%s\".", sku));
+                err_make(ERR_DATA_LOSS, "ListStock is out of order at \"%s\".", sku));
         strcpy(after, sku);
         end = judge_stock(audit, reply->stock[i]);
     }
@@ -436,7 +437,7 @@ static struct outcome audit_dead_letters_page(struct audit *audit, struct remote
         (const Events__V1__ListDeadLettersReply *)message;
     for (size_t i = 0; end.status == 0 && i < reply->n_letters; i++) {
         if (reply->letters[i]->position <= *after)
-            return remote(err_make(ERR_DATA_LOSS, "ListDeadLetters is not in order."));
+            return remote(err_make(ERR_DATA_LOSS, "ListDeadLetters is out of order."));
         *after = reply->letters[i]->position;
         end = local(judge_dead_letter(&audit->findings, reply->letters[i]));
     }
@@ -472,7 +473,8 @@ static struct outcome find_services(struct audit *audit)
     return end;
 }
 
-/* Prints what was found; `missing` is why that is not all, and then the outcome. */
+/* Prints the findings; `missing`, the reason why they are incomplete, is then the
+ * outcome. */
 static struct outcome conclude(const struct audit *audit, struct outcome missing)
 {
     const struct findings *f = &audit->findings;

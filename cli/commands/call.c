@@ -1,11 +1,11 @@
 /*
- * call.c - checkoutctl call and bench: any method of any server, once, or over and
- * over and how fast it was.
+ * call.c - checkoutctl call and bench: calls any method of any server once, or repeatedly
+ * to measure it.
  *
- * bench has a thread for each call in flight, all on one connection; each waits for
- * its answer before it calls again, so what is measured is latency at that concurrency
- * (a closed loop).  Latencies go into a histogram of fixed size, at most a
- * thirty-second too large.
+ * bench has a thread for each call in flight, all on one connection.  Each waits for its
+ * answer before it calls again, so this measures latency at that concurrency (a closed
+ * loop).  Latencies go into a histogram of fixed size, whose values are at most 1/32 too
+ * large.
  */
 #include <inttypes.h>
 #include <pthread.h>
@@ -261,7 +261,7 @@ static void print_words(const struct bench *b, const struct worker *sum,
     }
 }
 
-/* Nothing but failures is a failure. */
+/* Fails if every call failed. */
 static struct outcome report(const struct bench *b, const struct worker *sum,
                              int64_t concurrency, double seconds)
 {
@@ -310,7 +310,7 @@ static struct outcome with_workers(struct bench *b, int64_t concurrency, int64_t
     bool fixed = strstr(b->text, PLACEHOLDER) == NULL;
 
     if (!failed(e))
-        e = make_request(b, b->cli->arena, &request); /* a wrong one fails here */
+        e = make_request(b, b->cli->arena, &request); /* an invalid request fails here */
     for (int64_t i = 0; !failed(e) && i < concurrency; i++) {
         workers[i] = (struct worker){.bench = b, .request = fixed ? request : NULL};
         workers[i].arena = arena_new(CALL_MEMORY_MAX);

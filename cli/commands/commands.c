@@ -11,12 +11,12 @@ const uint64_t OPTIONS_GLOBAL = OPT(STATE) | OPT(CONFIG) | OPT(PROFILE) | OPT(JS
                                 OPT(YES) | OPT(MAX_TIME) | OPT(CONNECT_TIMEOUT) |
                                 OPT(HEADER) | OPT(VERBOSE) | OPT(HELP) | OPT(VERSION);
 
-/* Which server; and where its types come from. */
+/* The server, and the source of its types. */
 #define TLS    (OPT(TLS_CERT) | OPT(TLS_KEY) | OPT(TLS_CA))
 #define SERVER (OPT(SERVICE) | OPT(URL) | OPT(SERVICE_KEY) | OPT(KEY) | TLS)
 #define TYPES  (SERVER | OPT(REFLECT) | OPT(PROTOSET))
 
-/* What lists of checkouts and their effects are narrowed by. */
+/* The filters of lists of checkouts and their effects. */
 #define FILTERS                                                                          \
     (OPT(ORDER) | OPT(STATUS) | OPT(SINCE) | OPT(UNTIL) | OPT(LIMIT) | OPT(AFTER) |      \
      OPT(DEFAULTS))
@@ -25,10 +25,10 @@ const uint64_t OPTIONS_GLOBAL = OPT(STATE) | OPT(CONFIG) | OPT(PROFILE) | OPT(JS
 #define ABOUT_IDS \
     "ID is an order's or checkout's id, or what people outside have: the X-Request-Id of the\n" \
     "order's answer, the cart's id, the provider's id of the charge, or the idempotency key,\n" \
-    "which needs --user.  Of several that match the newest is taken, and the others are named."
+    "which needs --user.  If several match, the newest is taken and the others are named."
 #define ABOUT_LISTS \
-    "Filters look at the newest 10000 entries before --after; when there are more, that is\n" \
-    "said, with the --after to go on."
+    "Filters look at the newest 10000 entries before --after; if there are more, the output\n" \
+    "says so, with the --after to continue."
 
 const struct chapter CHAPTERS[] = {
     {"Explore and call", "list"},
@@ -42,8 +42,8 @@ const struct command COMMANDS[] = {
     {.path = "list", .args = "[SERVICE]", .most = 1,
      .options = TYPES, .settings = true,
      .help = "list the services, or the methods of one",
-     .about = "Without --url or --reflect these are the services of the contract checkoutctl\n"
-              "was built with; with them, what the server says of itself.",
+     .about = "Without --url or --reflect, the services of the contract that checkoutctl was\n"
+              "built with; with them, those that the server describes.",
      .example = "list orders.v1.Orders", .run = command_list},
     {.path = "describe", .args = "SYMBOL", .least = 1, .most = 1,
      .options = TYPES, .settings = true,
@@ -69,8 +69,8 @@ const struct command COMMANDS[] = {
      .run = command_bench},
     {.path = "health", .args = "",
      .options = SERVER | OPT(WATCH) | OPT(INTERVAL) | OPT(TIMES), .settings = true,
-     .help = "ask every service whether it can do its work",
-     .about = "A service is SERVING when it could do its work now, and so write to its\n"
+     .help = "check whether every service can do its work",
+     .about = "A service is SERVING if it can do its work now, which includes writing to its\n"
               "database.  A line with a dot, such as orchestrator.events, is a part of a\n"
               "service.  All are asked at once and have 2 seconds to answer, or --max-time.  With\n"
               "--watch it goes on and prints a line when one changes.",
@@ -98,7 +98,7 @@ const struct command COMMANDS[] = {
      .about = "When a service does not answer, the checks that need it are left out and named.",
      .run = command_audit},
     {.path = "explain", .args = "ID", .least = 1, .most = 1, .options = OPT(USER),
-     .settings = true, .help = "what happened to an order, and what will",
+     .settings = true, .help = "show an order's history, and what happens next",
      .about = ABOUT_IDS, .run = command_explain},
     {.path = "checkouts list", .args = "",
      .options = OPT(UNFINISHED) | OPT(USER) | OPT(IDEMPOTENCY_KEY) | OPT(CART) | FILTERS,
@@ -109,7 +109,7 @@ const struct command COMMANDS[] = {
      .help = "show one checkout", .about = ABOUT_IDS, .run = command_checkouts_show},
     {.path = "checkouts retry", .args = "ID", .least = 1, .most = 1, .settings = true,
      .changes = true,
-     .help = "have an unfinished one taken over at once", .run = command_checkouts_retry},
+     .help = "take over an unfinished checkout at once", .run = command_checkouts_retry},
     {.path = "reservations list", .args = "", .options = FILTERS, .settings = true,
      .help = "list reservations of stock, newest first", .about = ABOUT_LISTS, .run = command_reservations_list},
     {.path = "reservations show", .args = "ID", .least = 1, .most = 1,
@@ -122,18 +122,18 @@ const struct command COMMANDS[] = {
      .help = "show one charge", .about = ABOUT_IDS, .run = command_charges_show},
     {.path = "refund", .args = "CHARGE", .least = 1, .most = 1, .settings = true,
      .changes = true,
-     .help = "give back all of what was charged",
+     .help = "refund a charge in full",
      .about = "Its order is not changed, and audit reports it from then on.  Refunding an\n"
               "unknown id prevents any later charge.  Repeating is safe.",
      .run = command_refund},
     {.path = "events read", .args = "",
      .options = OPT(AFTER) | OPT(CURSOR) | OPT(LIMIT) | OPT(WAIT), .settings = true,
-     .help = "events after a position, a line each, oldest first",
-     .about = "When there are more than --limit, it says how to go on.", .run = command_events_read},
+     .help = "print events after a position, one a line, oldest first",
+     .about = "If there are more than --limit, it prints how to continue.", .run = command_events_read},
     {.path = "events tail", .args = "", .options = OPT(AFTER), .settings = true,
      .help = "follow the events, from now on or after a position", .run = command_events_tail},
     {.path = "events lag", .args = "", .settings = true,
-     .help = "how far the relay, the bus and the cursors are", .run = command_events_lag},
+     .help = "show the lag of the relay, the bus and the cursors", .run = command_events_lag},
     {.path = "events replay", .args = "",
      .options = OPT(FROM), .required = OPT(FROM), .settings = true, .changes = true,
      .help = "publish events to the bus again, from a position on", .run = command_events_replay},
@@ -145,23 +145,23 @@ const struct command COMMANDS[] = {
      .run = command_events_dead},
     {.path = "events resend", .args = "[EVENT]", .most = 1, .settings = true,
      .changes = true,
-     .help = "give refused events to the bus again: one, or all",
+     .help = "publish refused events again: one, or all",
      .about = "Earlier refused events of its order are sent with it.", .run = command_events_resend},
     {.path = "events drop", .args = "EVENT", .least = 1, .most = 1, .settings = true,
      .changes = true,
-     .help = "forget an event that the bus refused",
-     .about = "The bus never gets it.  Later events of its order are given to the bus.",
+     .help = "delete a refused event; it is never published",
+     .about = "The bus never gets it.  Later events of its order are then published.",
      .run = command_events_drop},
     {.path = "cursors list", .args = "", .settings = true,
-     .help = "how far each consumer of events has come", .run = command_cursors_list},
+     .help = "list the position of each consumer of events", .run = command_cursors_list},
     {.path = "cursors reset", .args = "CALLER CURSOR", .least = 2, .most = 2,
      .options = OPT(AFTER), .required = OPT(AFTER), .settings = true, .changes = true,
-     .help = "have a consumer begin after another position",
-     .about = "A consumer that runs goes on from where it is: stop it first.",
+     .help = "move a consumer's cursor to another position",
+     .about = "A running consumer continues from its own position: stop it first.",
      .run = command_cursors_reset},
     {.path = "cursors delete", .args = "CALLER CURSOR", .least = 2, .most = 2, .settings = true,
      .changes = true,
-     .help = "forget the cursor of a consumer that is gone", .run = command_cursors_delete},
+     .help = "delete the cursor of a removed consumer", .run = command_cursors_delete},
     {.path = "webhooks dead", .args = "[ENDPOINT]", .most = 1,
      .options = OPT(DIR), .settings = true,
      .help = "list the events that an endpoint never received",
@@ -175,18 +175,18 @@ const struct command COMMANDS[] = {
      .example = "webhooks pending", .run = command_webhooks_pending},
     {.path = "webhooks resume", .args = "ENDPOINT", .least = 1, .most = 1,
      .options = OPT(DIR), .settings = true, .changes = true,
-     .help = "have an endpoint that answered 410 (Gone) sent events again",
+     .help = "send events again to an endpoint that answered 410 (Gone)",
      .run = command_webhooks_resume},
     {.path = "webhooks reload", .args = "",
      .options = OPT(DIR), .settings = true, .changes = true,
-     .help = "have the sender reload its endpoints",
+     .help = "make the sender reload its endpoints",
      .about = "On the sender's machine, by a SIGHUP.  A list with a mistake changes nothing.",
      .run = command_webhooks_reload},
     {.path = "webhooks resend", .args = "ENDPOINT [EVENT ...]", .least = 1, .most = 5,
      .options = OPT(DIR), .settings = true, .changes = true,
-     .help = "have dead letters sent again: four at most, or without EVENT all",
-     .about = "The sender takes them from its list within seconds, and tries as long as it did\n"
-              "at first.  They come later than the events of their order that followed.",
+     .help = "send dead letters again: four at most, or without EVENT all",
+     .about = "The sender takes them from its list within seconds, and retries them as long as\n"
+              "new events.  They arrive after later events of their order.",
      .run = command_webhooks_resend},
     {.path = "stock show", .args = "SKU", .least = 1, .most = 1,
      .options = OPT(DEFAULTS), .settings = true,
@@ -198,8 +198,8 @@ const struct command COMMANDS[] = {
     {.path = "products list", .args = "",
      .options = OPT(LIMIT) | OPT(AFTER) | OPT(QUERY) | OPT(SKU) | OPT(DEFAULTS),
      .settings = true, .help = "list products with prices and what is available",
-     .about = "By SKU.  When there are more, it says how to go on.  With --query a page may have\n"
-              "fewer than --limit and yet not be the last: each looks at a part of the list.",
+     .about = "By SKU.  If there are more, it prints how to continue.  With --query a page may have\n"
+              "fewer than --limit and not be the last, since each scans a part of the list.",
      .example = "products list --query teapot",
      .run = command_products_list},
     {.path = "products put", .args = "SKU", .least = 1, .most = 1,
@@ -234,8 +234,8 @@ const struct command COMMANDS[] = {
      .help = "bring the database's schema up to date", .run = command_migrate},
     {.path = "database url", .args = "[ROLE]", .most = 1, .settings = true,
      .help = "print the database's URL in full, of its owner or of a role",
-     .about = "What the URL leaves open is taken from libpq's environment (PGHOST, ...).  The\n"
-              "owner's has its password; a role's has none, and nothing else of the owner's.",
+     .about = "What the URL lacks is taken from libpq's environment (PGHOST, ...).  The owner's URL\n"
+              "has its password; a role's URL has no password and no other option of the owner's.",
      .example = "database url checkout_inventory", .run = command_database_url},
     {.path = "completion", .args = "bash|zsh", .least = 1, .most = 1,
      .help = "print a shell's completion script",

@@ -1,5 +1,5 @@
 /*
- * describe.c - checkoutctl list and describe: which services and methods there are, and a
+ * describe.c - checkoutctl list and describe: lists services and methods, and shows a
  * symbol as .proto text or as JSON.
  */
 #include <string.h>
@@ -74,7 +74,8 @@ static const char *server_of(const struct catalogue *catalogue, const char *serv
     return place != NULL ? place->name : "every";
 }
 
-/* Of the server asked for: as it says itself, else as the contract has it. */
+/* The services of the selected server: from the server itself, or else from the
+ * contract. */
 static bool is_asked_for(const struct catalogue *catalogue, const char *service)
 {
     const struct place *home = place_serving(service);
@@ -250,7 +251,7 @@ static void print_service(FILE *out, const struct schema *schema,
                                                : "METHOD");
 }
 
-/* Types to be shown, each once: those of the fields of those before. */
+/* The types to show, each once; fields of a type add their types to the list. */
 struct types {
     const void *list[TYPES_MAX];
     bool is_enum[TYPES_MAX];

@@ -1,7 +1,7 @@
 /*
- * events.c - checkoutctl events and cursors: read the log, follow it, see its lag,
- * publish it again, move and delete consumers' cursors, and the dead letters, which
- * the bus refused.
+ * events.c - checkoutctl events and cursors: reads and follows the log, shows its lag,
+ * publishes it again, moves and deletes consumers' cursors, and handles dead letters,
+ * which the bus refused.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -27,7 +27,7 @@ static void print_events(const struct cli *cli, const Events__V1__ReadReply *rep
     }
 }
 
-/* Says how to continue after a page that was cut. */
+/* Prints how to continue after an incomplete page. */
 static void print_more(const struct cli *cli, const Events__V1__ReadReply *reply)
 {
     if (reply->n_events > 0 && reply->last < reply->placed)
@@ -312,7 +312,8 @@ static void print_resent(const struct cli *cli, const void *message)
     int64_t count = ((const Events__V1__ResendDeadLettersReply *)message)->count;
 
     if (count == 0 && cli->word_count > 0)
-        fprintf(cli->out, "There is no dead letter %s, or the bus has it by now.\n",
+        fprintf(cli->out,
+                "There is no dead letter %s, or the bus has stored it by now.\n",
                 cli->words[0]);
     else
         fprintf(cli->out, "%" PRId64 " event%s given to the bus once more.\n", count,

@@ -1,11 +1,11 @@
 /*
- * explain.c - checkoutctl explain: one order's past in one timeline, and what happens
+ * explain.c - checkoutctl explain: one order's history as a timeline, and what happens
  * next.
  *
- * First finds the order, when the id may be another's.  Then asks the orchestrator for
- * the claim, its incidents, order and events, inventory for the reservation, payment
- * for the charge and the provider's entry, and makes one timeline of the answers.
- * Each service's times are by its own database's clock.
+ * If the id may be of another kind, first finds its order.  Then reads claim, incidents,
+ * order and events from the orchestrator, the reservation from inventory, and the charge
+ * and the provider's entry from payment, and merges the answers into one timeline.  Each
+ * service's times are by its own database's clock.
  */
 #include <inttypes.h>
 #include <jansson.h>
@@ -42,8 +42,7 @@ struct timeline {
     char next[TEXT_SIZE];
 };
 
-/* Adds a line to the timeline, unless it did not happen (at_ms is 0) or there is no
- * room. */
+/* Adds a line to the timeline, if it happened (at_ms is not 0) and there is room. */
 static void add_line(struct timeline *t, int64_t at_ms, const char *service,
                      const char *format, ...) __attribute__((format(printf, 4, 5)));
 
@@ -136,7 +135,7 @@ static void add_reserved(struct timeline *t)
                  time_text(r->expires_at_ms, until));
     else if (r->state == RESERVATION_STATE(RELEASED))
         add_line(t, r->created_at_ms, "inventory",
-                 "barred: released before it was ever held");
+                 "blocked: released before it was reserved");
     if (r->state == RESERVATION_STATE(REFUSED))
         add_line(t, r->created_at_ms, "inventory",
                  "refused: not enough stock, or no such SKU");
@@ -160,7 +159,7 @@ static void add_intent(struct timeline *t)
         return;
     if (*c->user_id == '\0')
         add_line(t, c->created_at_ms, "payment",
-                 "barred: refunded before it was ever charged");
+                 "blocked: refunded before it was charged");
     else
         add_line(t, c->created_at_ms, "payment", "charge of %s intended",
                  money_text(c->amount_cents, c->currency, amount));
@@ -195,7 +194,7 @@ static void add_provider(struct timeline *t)
     money_text(p->amount_cents, p->currency, amount);
     if (p->status == PROVIDER_STATUS(VOIDED))
         add_line(t, p->created_at_ms, "provider",
-                 "barred: refunded before it was ever charged");
+                 "blocked: refunded before it was charged");
     else if (p->status == PROVIDER_STATUS(DECLINED))
         add_line(t, p->created_at_ms, "provider", "declined to charge %s", amount);
     else
@@ -400,7 +399,7 @@ static const char *money_of(const struct timeline *t)
     return t->checkout != NULL ? t->checkout->money : "";
 }
 
-/* Of a request's id only the orchestrator knows that it is one. */
+/* Only the orchestrator knows that an id is a request's. */
 static void print_head(const struct timeline *t, const char *id)
 {
     const char *money = money_of(t);
@@ -482,8 +481,8 @@ static struct outcome explain(struct timeline *t, const char *id, int64_t deadli
     return end;
 }
 
-/* A ULID that is not known as a request's, also because the orchestrator does not answer,
- * may be an order's. */
+/* A ULID that is no known request id, or when the orchestrator does not answer, may be an
+ * order's. */
 static struct outcome find(const struct cli *cli, int64_t deadline_ms, char id[ULID_SIZE])
 {
     const char *text = cli->words[0];

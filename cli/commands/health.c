@@ -1,6 +1,6 @@
 /*
- * health.c - checkoutctl health, ping and top: whether the servers work, how far away
- * they are, and how busy.
+ * health.c - checkoutctl health, ping and top: health, round-trip times and load of the
+ * servers.
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -39,7 +39,7 @@ static struct err places_asked(const struct cli *cli, const struct place **out,
 
 /* ---- health ------------------------------------------------------------------------ */
 
-/* A server, or a part of it, as it is shown. */
+/* A row of the output: a server, or a part of one. */
 struct row {
     const char *name, *part; /* part: NULL for the server itself */
     const char *state;       /* SERVING, NOT_SERVING, UNREACHABLE */
@@ -119,8 +119,7 @@ static struct outcome end_of(const struct question *check, const struct row *row
     return local(err_make(ERR_UNAVAILABLE, "%s is not serving", name));
 }
 
-/* All are asked at once, so that the slowest decides how long it takes.  Free with
- * several_close. */
+/* Asks all at once, so the slowest determines the duration.  Free with several_close. */
 static void check_all(const struct cli *cli, const struct place *const *places,
                       size_t count, struct question *checks)
 {
@@ -153,7 +152,7 @@ static struct outcome check_once(const struct cli *cli, const struct place *cons
     return first;
 }
 
-/* How each row was when it was last printed. */
+/* The last printed state of each row. */
 struct memory {
     struct {
         char name[ROW_NAME_SIZE];
@@ -162,7 +161,7 @@ struct memory {
     size_t count;
 };
 
-/* Whether the row is another than before, or there is no room to remember it. */
+/* Whether the row has changed, or there is no room to remember it. */
 static bool has_changed(struct memory *memory, const struct row *row)
 {
     char name[ROW_NAME_SIZE];
@@ -311,12 +310,12 @@ struct outcome command_ping(struct cli *cli)
     return us == NULL ? local(err_memory()) : first;
 }
 
-/* ---- top: looks -------------------------------------------------------------------- */
+/* ---- top: samples ------------------------------------------------------------------ */
 
 /*
- * A look reads rpc.v1.Metrics of every server and counts the unfinished checkouts.
- * The gateway's routes are shown with the methods of the others.  Rates are
- * differences between two looks; a server that restarted in between starts from zero.
+ * A look (a sample) reads rpc.v1.Metrics of every server and counts the unfinished
+ * checkouts.  The gateway's routes are shown like methods.  Rates are differences between
+ * two looks; a server that restarted in between starts from zero.
  */
 enum { AGAIN_MS = 500 /* for a server that did not answer */ };
 
@@ -442,9 +441,9 @@ static void read_server(const struct question *q, struct look *look,
         take_metric(look, sample, reply->metrics[i]);
 }
 
-/* Reads all servers at once.  The outcome is that of the first server that could not
- * be read; what the others said is there all the same.  `before` is the look before,
- * or NULL: a server that did not answer then is given less time. */
+/* Reads all servers at once.  The outcome is that of the first server that could not be
+ * read; the other answers are kept.  `before` is the previous look, or NULL: a server
+ * that did not answer then gets less time. */
 static struct outcome look_take(const struct cli *cli, const struct look *before,
                                 struct look *look)
 {
@@ -459,7 +458,7 @@ static struct outcome look_take(const struct cli *cli, const struct look *before
             .place = &PLACES[i],
             .method = &READ_METRICS,
             .request = &metrics.base,
-            /* A server that did not answer before must not hold up the next look. */
+            /* A server that did not answer before must not delay this look. */
             .timeout_ms =
                 before != NULL && *before->servers[i].trouble != '\0' ? AGAIN_MS : 0};
     checkouts.unfinished = true;
@@ -511,7 +510,7 @@ static struct rate rate_of(const struct sample *before, const struct sample *now
                          .in_flight = row->in_flight};
 }
 
-/* All methods of a server together, but for what it answers about itself (rpc.v1). */
+/* All methods of a server together, except those of rpc.v1. */
 static struct rate rate_of_server(const struct sample *before, const struct sample *now,
                                   double seconds)
 {
@@ -674,7 +673,7 @@ static void sleep_until(int64_t us)
                   NULL);
 }
 
-/* Looks again and again; the first look is only what the second is compared with. */
+/* Samples repeatedly; the first look is only the base of the second. */
 static struct outcome loop(const struct cli *cli, struct look looks[2],
                            int64_t interval_s, int64_t times)
 {

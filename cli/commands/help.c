@@ -1,5 +1,5 @@
 /*
- * help.c - what is made from the tables of commands and options: --help, checkoutctl
+ * help.c - output made from the tables of commands and options: --help, checkoutctl
  * completion (scripts for bash and zsh), and checkoutctl manual (the man page, in
  * mdoc(7)).
  *
@@ -129,7 +129,7 @@ static void quote(FILE *out, const char *text)
         fputs(*text == '\'' ? "'\\''" : (char[]){*text, '\0'}, out);
 }
 
-/* One thing to offer: bash takes the word, zsh what it is for as well. */
+/* One word to offer; zsh shows its description as well. */
 static void offer(const struct script *s, const char *word, const char *help)
 {
     if (s->shell == BASH) {
@@ -163,7 +163,7 @@ static void offer_symbols(const struct script *s, unsigned kinds)
                   symbol_kind_name(s->schema->symbols[i]->kind));
 }
 
-/* What a command's first own word may be, as far as that is known beforehand. */
+/* The possible values of a command's first argument, if they are known in advance. */
 static void offer_words(const struct script *s, const struct command *command)
 {
     unsigned services = 1U << SYMBOL_SERVICE, methods = 1U << SYMBOL_METHOD;
@@ -220,7 +220,7 @@ static void print_valued(const struct script *s, const char *kind)
     }
 }
 
-/* One branch a command, one a group, and one for the beginning; the longest first. */
+/* A branch for each command and group, and one for the start; the longest path first. */
 static void print_cases(const struct script *s)
 {
     char group[32] = "";

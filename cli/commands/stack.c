@@ -35,7 +35,7 @@ struct progress {
     int applied;
 };
 
-/* At once, so that one sees how far it came when a later one fails or takes long. */
+/* Printed at once, to show the progress when a later migration fails or takes long. */
 static void on_applied(void *arg, const char *file)
 {
     struct progress *progress = arg;

@@ -237,7 +237,7 @@ struct outcome command_webhooks_pending(struct cli *cli)
 
 /* ---- resend ------------------------------------------------------------------------ */
 
-/* The ids, a line each, if they are in the list. */
+/* Collects the ids, one per line; fails if one is not in the list. */
 static struct err write_ids(const struct cli *cli, const char *dead, char *out,
                             size_t size)
 {
@@ -261,7 +261,7 @@ static struct err write_ids(const struct cli *cli, const char *dead, char *out,
     return ERR_NONE;
 }
 
-/* Root may run this for a sender of another user, which must be able to read the file. */
+/* Root may run this for another user's sender, which must be able to read the file. */
 static void give_to_owner(const char *path, const char *folder)
 {
     struct stat owner;

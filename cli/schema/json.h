@@ -15,7 +15,8 @@
  *   repeated          array                        array, null
  *   default value     left out                     null or left out
  *
- * Integers are read digit by digit: what the field cannot hold exactly is refused.
+ * Integers are read digit by digit; a number that the field cannot hold exactly is
+ * refused.
  *
  * Refused with the path of the field ("lines[2].quantity"): unknown fields, values out of
  * range or of another kind, a key given twice, two members of a oneof, text with a zero

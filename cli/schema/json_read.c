@@ -3,9 +3,9 @@
  *
  *      text --> a tree of jansson's, numbers as they were written --> values --> message
  *
- * The text is foreign: every name and value is checked against its type before it is
- * stored, and all memory comes from the arena, whose cap bounds what a small text can
- * grow into.
+ * The text is untrusted: every name and value is checked against its type before it is
+ * stored, and all memory comes from the arena, whose cap limits how far a small text can
+ * grow.
  */
 #include <assert.h>
 #include <math.h>
@@ -22,10 +22,9 @@ static const char MARK[] = "\"\\u0000", END[] = "\"";
 /* ---- numbers that keep their digits ------------------------------------------------ */
 
 /*
- * Jansson makes an int64 or a double of a number, and a double cannot tell
- * 9007199254740993.0 from ...992.0.  Here a number stays the text it was: in the tree
- * it is a string that begins with a zero character, which no text of a caller can
- * hold.
+ * Jansson reads a number as int64 or double, and as doubles 9007199254740993.0 and
+ * ...992.0 are equal.  So here a number keeps its text: in the tree it is a string that
+ * begins with a zero character, which no string of the caller can contain.
  */
 
 /* Skips a run of digits; false when there is none. */

@@ -83,8 +83,8 @@ static size_t append(char *text, size_t used, const char *comment)
     return used;
 }
 
-/* A foreign comment must not harm a terminal or JSON: control characters become '?', and
- * so does all of a line that is not UTF-8. */
+/* An untrusted comment must not harm a terminal or JSON: control characters become '?',
+ * and so does every character of a line that is not UTF-8. */
 static void make_harmless(char *text)
 {
     while (*text != '\0') {
@@ -180,7 +180,7 @@ static struct err add_symbol(struct schema_reader *r, enum symbol_kind kind,
     if (comment == NULL)
         return err_memory();
     if (!is_name(name, false))
-        return err_make(ERR_INVALID_ARGUMENT, "%s in %.80s has a name that is none",
+        return err_make(ERR_INVALID_ARGUMENT, "%s in %.80s has an invalid name",
                         symbol_kind_name(kind), scope);
     struct entry *entry = arena_alloc(r->arena, sizeof *entry);
     const char *between = *scope == '\0' ? "" : kind == SYMBOL_METHOD ? "/" : ".";
@@ -314,7 +314,7 @@ static struct err add_file(struct schema_reader *r,
     struct err e = comments_read(file->source_code_info, r->arena, &comments);
 
     if (!failed(e) && !is_name(p.package, true))
-        e = err_make(ERR_INVALID_ARGUMENT, "a file's package has a name that is none");
+        e = err_make(ERR_INVALID_ARGUMENT, "a file's package has an invalid name");
     p.proto3 = file->syntax != NULL && strcmp(file->syntax, "proto3") == 0;
     for (size_t i = 0; !failed(e) && i < file->n_message_type; i++)
         e = add_message(&p, p.package, FILE_MESSAGE, i, file->message_type[i]);
@@ -349,7 +349,7 @@ static struct err sort_symbols(struct schema_reader *r)
     qsort(sorted, count, sizeof *sorted, compare_symbols);
     for (size_t i = 1; i < count; i++)
         if (strcmp(sorted[i - 1]->name, sorted[i]->name) == 0)
-            return err_make(ERR_INVALID_ARGUMENT, "%.120s is there twice",
+            return err_make(ERR_INVALID_ARGUMENT, "%.120s is defined twice",
                             sorted[i]->name);
     r->schema = (struct schema){.symbols = sorted, .count = count};
     return ERR_NONE;
@@ -456,7 +456,7 @@ static bool counts(const struct symbol *symbol, const char *name, unsigned kinds
            !(part && strpbrk(name, "./") == NULL);
 }
 
-/* There is none of that name: which of those kinds is near? */
+/* The error for an unknown name, with a similar name of one of those kinds. */
 static struct err not_found(const struct schema *schema, const char *name, unsigned kinds)
 {
     struct suggestion near = suggest_start(name, strlen(name));

@@ -6,7 +6,7 @@
  *                     --> protobuf-c's own descriptors, built in memory, so that JSON,
  *                         packing and unpacking work as for compiled-in types
  *
- * The set may come from a server: nothing in it is trusted.  What protobuf-c could not
+ * The set may come from a server: nothing in it is trusted.  What protobuf-c cannot
  * handle safely is refused (INVALID_ARGUMENT names the symbol): names that are none,
  * field numbers out of range or twice, unknown types, groups, types nested deeper than
  * SCHEMA_DEPTH_MAX.  All memory is the arena's.

@@ -1,5 +1,5 @@
 /*
- * suggest.h - the name that was meant by one that is not there.
+ * suggest.h - suggests a similar name for an unknown one.
  *
  * Near: differs in case, or in few letters (one or two; a third of a longer word).
  */
@@ -8,7 +8,7 @@
 #include <stddef.h>
 
 struct suggestion {
-    const char *word; /* as it was given */
+    const char *word; /* the unknown name */
     size_t length;    /* of it, in bytes */
     const char *best; /* the nearest so far; NULL: none is near */
     size_t distance;  /* of it: letters to change */
@@ -16,7 +16,7 @@ struct suggestion {
 
 struct suggestion suggest_start(const char *word, size_t length);
 
-/* Takes note of a name; `name` is what is suggested when `form` of it is near. */
+/* Adds a candidate; `name` is suggested when its spelling `form` is near. */
 void suggest_offer(struct suggestion *suggestion, const char *form, const char *name);
 
 enum { SUGGEST_TEXT_SIZE = 160 };

@@ -245,7 +245,7 @@ static const char *id_at(const struct reader *r, bool *alone)
     return *alone ? r->kind->key(r->page, r->row) : id;
 }
 
-/* Which books have a row of the next id, as bits; the id in `view`. */
+/* The books that have a row of the next id, as bits; sets the id in `view`. */
 static unsigned find_next(const struct books *books, struct view *view)
 {
     unsigned which = 0;

@@ -23,7 +23,7 @@ struct outcome books_open(const struct cli *cli, unsigned have, int64_t timeout_
 void books_close(struct books *books); /* NULL is allowed */
 
 /*
- * The next id in order and what the books say of it; `view->id` is NULL at the end. Valid
+ * The next id in order and its row in each book; `view->id` is NULL at the end.  Valid
  * until the next call.  The times at which the books were read differ by a page or two.
  * DATA_LOSS when a service does not keep the order.
  */
@@ -31,7 +31,7 @@ struct outcome books_next(struct books *books, struct view *view)
     __attribute__((warn_unused_result));
 
 /*
- * One id looked at by itself: the checkout both before and after the other books,
+ * Reads one id on its own: the checkout both before and after the other books; sets
  * `*moved` when it changed meanwhile.  The texts live in `arena`, also those of
  * `view->id`.
  */

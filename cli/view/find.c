@@ -72,7 +72,7 @@ static void prepare(struct search *s, const struct cli *cli, const char *text)
         add_question(s, &LIST_CHARGES, &s->charge.base);
 }
 
-/* Takes what a reply names, and where the next page of it begins: into `before`. */
+/* Adds the orders of a reply, and sets `before` to the start of its next page. */
 static void take(const struct question *q, struct matches *matches, char *before,
                  size_t size)
 {
@@ -94,7 +94,7 @@ static void take(const struct question *q, struct matches *matches, char *before
     snprintf(before, size, "%s", next);
 }
 
-/* Asks all; when they have answered, there is time left for another round. */
+/* Asks all, and leaves time for another round. */
 static void ask(const struct cli *cli, struct search *s, int64_t deadline_ms)
 {
     for (size_t i = 0; i < s->count; i++)
@@ -102,7 +102,7 @@ static void ask(const struct cli *cli, struct search *s, int64_t deadline_ms)
     several_ask(cli, s->questions, s->count);
 }
 
-/* One page of each; false when there is nothing further to look at. */
+/* Reads one page of each; false when there are no more pages. */
 static bool look(const struct cli *cli, struct search *s, int64_t deadline_ms,
                  struct matches *matches, struct outcome *end,
                  char before[2][PAGE_AFTER_MAX + 1])

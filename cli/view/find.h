@@ -1,6 +1,6 @@
 /*
- * find.h - which entries a command is about: one order, by any id somebody has of it, or
- * a list, by --limit, --since, --until and --status.
+ * find.h - selects the entries of a command: one order, by any of its ids, or a list, by
+ * --limit, --since, --until and --status.
  *
  *     order, checkout      26 characters, a ULID: what all commands show
  *     request              X-Request-Id of the answer to the order, a ULID too
@@ -8,8 +8,7 @@
  *     provider's charge    as payment's provider calls it
  *     cart                 the cart's id, of any user or of --user
  *
- * A key is found however old it is, the others but for the first among the newest
- * checkouts.
+ * Orders and keys are found at any age, the others only among the newest checkouts.
  */
 #pragma once
 
@@ -18,13 +17,13 @@
 #include "cli/remote.h"
 
 /* The order that `text`, which is no ULID, names; when several do, the newest, and the
- * others are named on cli->err.  NOT_FOUND says where was looked.  Leaves some of the
- * time until `deadline_ms`, of several_deadline, to ask for the order. */
+ * others are named on cli->err.  NOT_FOUND says where it looked.  Leaves some of the
+ * time until `deadline_ms` (from several_deadline) to read the order. */
 struct outcome find_order(const struct cli *cli, const char *text, int64_t deadline_ms,
                           char out[ULID_SIZE]) __attribute__((warn_unused_result));
 
-/* The order that the request of that id, a ULID, claimed; NOT_FOUND.  The same holds
- * of the time. */
+/* The order that the request of that id, a ULID, claimed; NOT_FOUND.  Leaves time in
+ * the same way. */
 struct outcome find_of_request(const struct cli *cli, const char *request_id,
                                int64_t deadline_ms, char out[ULID_SIZE])
     __attribute__((warn_unused_result));
@@ -47,5 +46,5 @@ struct filters {
 struct err filters_read(const struct cli *cli, const ProtobufCEnumDescriptor *states,
                         struct filters *out) __attribute__((warn_unused_result));
 
-/* Says on cli->err how a list goes on that `next` continues; nothing when that is "". */
+/* Prints on cli->err how to continue a list after `next`; nothing when that is "". */
 void filters_print_more(const struct cli *cli, size_t count, const char *next);

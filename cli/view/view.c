@@ -127,7 +127,7 @@ static bool reservation_is(const struct view *v, Inventory__V1__ReservationState
     return v->reservation != NULL && v->reservation->state == state;
 }
 
-/* Whether either book says that we have the shopper's money. */
+/* Whether our ledger or the provider's says that we have the shopper's money. */
 static bool money_kept(const struct view *v)
 {
     return charge_is(v, CHARGE_STATE(CAPTURED)) ||
@@ -205,8 +205,8 @@ static bool same_capture(const Payment__V1__ChargeEntry *c,
            c->refunded_cents == p->refunded_cents;
 }
 
-/* An intent is in our book before the provider is asked, so the provider never knows more
- * ids than we do; it need not know what never reached it. */
+/* An intent is in our ledger before the provider is called, so the provider never knows
+ * an id that we do not; it may lack ids whose call never reached it. */
 static bool books_agree(const struct view *v)
 {
     bool captured = provider_is(v, PROVIDER_STATUS(CAPTURED));
@@ -319,11 +319,11 @@ const struct check_row CHECKS[CHECK_COUNT] = {
         "find what was received but not booked, then: checkoutctl stock adjust %s "
         "DELTA --reason TEXT"},
     [CHECK_STOCK_HELD] = {NEEDS_STOCK,
-        "stock.held", "held is what held reservations say",
+        "stock.held", "held is the sum of the held reservations",
         "inventory's tables were changed by hand; compare with: checkoutctl "
         "stock show %s"},
     [CHECK_STOCK_SOLD] = {NEEDS_STOCK,
-        "stock.sold", "sold is what confirmed reservations say",
+        "stock.sold", "sold is the sum of the confirmed reservations",
         "inventory's tables were changed by hand; compare with: checkoutctl "
         "stock show %s"},
     [CHECK_ORDER_CHECKOUT] = {NEEDS_ORDERS,
@@ -341,21 +341,21 @@ const struct check_row CHECKS[CHECK_COUNT] = {
         "charged with: checkoutctl explain %s"},
     [CHECK_ORDER_RESERVATION] = {NEEDS_ORDERS | NEEDS_STOCK,
         "order.reservation", "an order has one confirmed reservation of its total",
-        "see what became of it with: checkoutctl explain %s; when it is held still: "
+        "see its state with: checkoutctl explain %s; if it is still held: "
         "checkoutctl call Inventory/Confirm '{\"reservation_id\":\"%s\"}'"},
     [CHECK_ORDER_EVENT] = {NEEDS_ORDERS,
         "order.event", "an order has one order.created event",
-        "inform its consumers by hand; what it said: checkoutctl orders show "
+        "inform its consumers by hand; for its contents: checkoutctl orders show "
         "%s"},
     [CHECK_CHARGE_ORDER] = {NEEDS_ORDERS | NEEDS_MONEY,
         "charge.order", "captured money belongs to an order",
-        "give it back: checkoutctl call Payment/Refund '{\"charge_id\":\"%s\"}'"},
+        "refund it: checkoutctl call Payment/Refund '{\"charge_id\":\"%s\"}'"},
     [CHECK_CHARGE_REFUND] = {NEEDS_MONEY,
         "charge.refund", "no more is refunded than was charged",
         "see both books with: checkoutctl explain %s"},
     [CHECK_RESERVATION_ORDER] = {NEEDS_ORDERS | NEEDS_STOCK,
         "reservation.order", "reserved stock belongs to an order",
-        "give it back: checkoutctl call Inventory/Release "
+        "release it: checkoutctl call Inventory/Release "
         "'{\"reservation_id\":\"%s\"}'"},
     [CHECK_FAILED_UNDONE] = {NEEDS_ORDERS | NEEDS_STOCK | NEEDS_MONEY,
         "failed.undone", "a failed checkout keeps no stock and no money",
@@ -366,9 +366,9 @@ const struct check_row CHECKS[CHECK_COUNT] = {
         "see that an orchestrator runs (checkoutctl health), then: checkoutctl "
         "checkouts retry %s"},
     [CHECK_BOOKS_EQUAL] = {NEEDS_ORDERS | NEEDS_MONEY,
-        "books.equal", "payment's books and the provider's say the same",
-        "see both with: checkoutctl explain %s; what the provider says is what "
-        "happened"},
+        "books.equal", "payment's ledger and the provider's agree",
+        "see both with: checkoutctl explain %s; the provider's ledger is "
+        "authoritative"},
     [CHECK_EVENT_BUS] = {NEEDS_ORDERS,
         "event.bus", "no event was given up after the bus refused it",
         "fix what the bus reports, then: checkoutctl events resend %s; or, if nobody "
@@ -427,7 +427,7 @@ static void describe_finished(const struct view *v, char out[FINDING_SIZE])
             checkout_state_text(c->state));
     else
         say(out,
-            "The checkout is %s; its lease ran out %" PRId64
+            "The checkout is %s; its lease expired %" PRId64
             " ms ago and no orchestrator took it over.",
             checkout_state_text(c->state), -c->lease_left_ms);
 }

@@ -1,8 +1,8 @@
 /*
- * view.h - one id as all services see it, and the rules that must hold of it.
+ * view.h - one id as all services see it, and the rules that must hold for it.
  *
- * Pure: no call is made here.  A checkout in progress is not judged: on a live system
- * only a final state proves anything.
+ * Makes no calls.  A checkout in progress is not judged, because on a live system only a
+ * final state proves anything.
  *
  *   checkout final ----------------------> judged
  *   checkout unfinished, lease runs -----> in progress: its effects come and go
@@ -71,7 +71,7 @@ struct check_row {
 
 extern const struct check_row CHECKS[CHECK_COUNT];
 
-/* The checks that can be made with what those say (bits of NEEDS_...). */
+/* The checks that can be made with the answers of those services (bits of NEEDS_...). */
 uint32_t checks_possible(unsigned have);
 
 enum standing { STANDING_UNDER_WAY, STANDING_LATE, STANDING_FINAL };
@@ -79,11 +79,11 @@ enum standing { STANDING_UNDER_WAY, STANDING_LATE, STANDING_FINAL };
 /* `grace_ms` is how long after the lease's end a checkout is not yet late. */
 enum standing view_standing(const struct view *view, int64_t grace_ms);
 
-/* The checks there is something to look at for, and those of them that fail. */
+/* The checks that apply to this id, and those of them that fail. */
 uint32_t view_applies(const struct view *view);
 uint32_t view_violates(const struct view *view, enum standing standing);
 
-/* The same of a product's stock. */
+/* The same for a product's stock. */
 uint32_t stock_violates(const Inventory__V1__StockEntry *stock);
 
 enum { FINDING_SIZE = 512 };

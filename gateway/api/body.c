@@ -15,8 +15,8 @@ static const char *after_string(const char *at, const char *end)
     return at < end ? at + 1 : end;
 }
 
-/* The last member name before `end`, where the parser stopped; "" unless it is plain
- * enough to be shown. */
+/* The last member name before `end`, where the parser stopped; "" unless it is safe to
+ * show. */
 static const char *field_before(const char *bytes, const char *end, char out[32])
 {
     static const char PLAIN[] = "abcdefghijklmnopqrstuvwxyz_";

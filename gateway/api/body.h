@@ -1,9 +1,9 @@
 /*
  * body.h - strict reading of JSON bodies.
  *
- * Refused are: anything but one object, duplicate names, names the route does not know,
- * numbers that are not exact integers in range, invalid UTF-8, lone surrogates, NUL, and
- * trailing data.  Every error is INVALID_ARGUMENT and names the field or the place.
+ * Refuses anything but one object, duplicate names, unknown names, numbers that are not
+ * exact integers in range, invalid UTF-8, lone surrogates, NUL, and trailing data.  Every
+ * error is INVALID_ARGUMENT and names the field or the place.
  */
 #pragma once
 

@@ -1,5 +1,5 @@
 /*
- * carts.c - /v1/carts/{id}: what a shopper means to buy.
+ * carts.c - /v1/carts/{id}: shoppers' carts.
  *
  *      GET, PUT -> the orchestrator's cart -> the inventory's products -> tag -> answer
  *
@@ -7,10 +7,9 @@
  * ETag (etag.h); a change or an order that expects another tag is answered with the
  * current cart.
  *
- * Every cart is answered with the current titles and prices of its lines.  An answer only
- * says what was read: when the inventory cannot be asked, the lines have no titles and
- * prices, since that is better than no cart.  What is charged is decided by the inventory
- * when the cart is ordered, not here.
+ * An answer has the current titles and prices of the cart's lines.  When the inventory is
+ * unavailable, the lines are sent without them, which is better than no cart.  These
+ * prices only inform: the inventory decides the price when the cart is ordered.
  */
 #include <inttypes.h>
 #include <sodium.h>
@@ -29,7 +28,7 @@
 
 enum { PRICES_TIMEOUT_MS = 1000 }; /* then the cart is answered without prices */
 
-/* A cart as it is answered; borrowed from the request's arena and the messages there. */
+/* A cart to be sent; borrows from the request's arena and the messages there. */
 struct cart_view {
     const Orders__V1__Cart *cart;
     unsigned status; /* of the answer, as given to cart_price */
@@ -39,7 +38,7 @@ struct cart_view {
     const Inventory__V1__Product **products;
 };
 
-/* Answers or fails the request, and sends it; `view` is NULL on failure. */
+/* Answers or fails the request, and sends the answer; `view` is NULL on failure. */
 typedef void cart_priced(struct request *request, struct err error,
                          const struct cart_view *view);
 
@@ -68,8 +67,7 @@ static void hash_product(crypto_generichash_state *state,
     hash_text(state, product == NULL ? "" : product->currency);
 }
 
-/* A hash of everything the answer shows of the lines' products, in the arena; NULL when
- * that is full. */
+/* A hash of all product data in the answer, in the arena; NULL when that is full. */
 static char *prices_of(struct arena *arena, const struct cart_view *view)
 {
     crypto_generichash_state state;
@@ -156,9 +154,9 @@ static void call_products(struct pricing *pricing, char **skus)
 
 /*
  * In a completion (see request_call_next): reads the products of `cart`, which lives in
- * the request's arena, and calls `done` once, perhaps before it returns.  It is no
- * failure when the products cannot be read.  RESOURCE_EXHAUSTED; DATA_LOSS when the cart
- * has no version.
+ * the request's arena, and calls `done` once, perhaps before it returns.  Succeeds even
+ * if the products cannot be read.  RESOURCE_EXHAUSTED; DATA_LOSS when the cart has no
+ * version.
  */
 static void cart_price(struct request *r, const Orders__V1__Cart *cart, unsigned status,
                        cart_priced *done)
@@ -261,9 +259,9 @@ static size_t cart_room(const struct cart_view *view)
 }
 
 /* The fields of a cart's answer, in the arena.  Content-Location says that the answer to
- * a PUT is the cart itself, so the tag is the cart's (RFC 9110, 8.7).  By 9.3.4 the tag
- * should be left out there, as the answer has prices that were not sent; it is kept on
- * purpose, since the next change needs it. */
+ * a PUT is the cart itself, so its ETag is the cart's (RFC 9110, 8.7).  9.3.4 would omit
+ * the ETag there, because the answer has prices that the client did not send; it is kept,
+ * because the next change needs it. */
 static struct err set_cart_fields(struct request *r, const char *etag)
 {
     enum { FIELDS_COUNT = 3 };
@@ -403,7 +401,7 @@ static void on_put_priced(struct request *r, struct err e, const struct cart_vie
     if (!failed(e))
         e = answer_cart(r, view);
     if (failed(e)) {
-        e.effect = EFFECT_APPLIED; /* the cart is written, but cannot be answered */
+        e.effect = EFFECT_APPLIED; /* the cart is written, but cannot be sent */
         request_fail(r, problem_of_call(e, true));
     }
     http_send(r);

@@ -4,9 +4,8 @@
  *      "LINES.PRICES"      LINES    the cart's lines: its version (orders.v1.Cart)
  *                          PRICES   a hash of titles and prices; absent without them
  *
- * A change of the cart is guarded by LINES only: a changed price is no change of the
- * cart, and is guarded by expected_total_cents.  Conditions of a GET compare the whole
- * tag.
+ * Conditions of a change compare LINES only: a new price does not change the cart, and is
+ * guarded by expected_total_cents instead.  Conditions of a GET compare the whole tag.
  */
 #pragma once
 
@@ -33,8 +32,8 @@ struct etag_versions {
 
 /*
  * Reads an If-Match, in the arena.  Weak tags never match (RFC 9110, 13.1.1), nor do tags
- * of another form: each becomes a version that no cart has.  INVALID_ARGUMENT when it is
- * not a list of tags, or has more than CART_VERSIONS_MAX.
+ * of another form: each is read as a version that no cart has.  INVALID_ARGUMENT when it
+ * is not a list of tags, or has more than CART_VERSIONS_MAX.
  */
 struct err etag_if_match(struct arena *arena, const char *field,
                          struct etag_versions *out) __attribute__((warn_unused_result));

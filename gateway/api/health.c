@@ -3,12 +3,12 @@
  *
  *     orchestrator --answered--> inventory --answered--> payment --answered--> answer
  *
- * An order needs all three, so each is asked, one after another.  Faults that need
- * attention but do not keep orders from being placed are warnings: a load balancer that
- * removed every gateway because of them would cause an outage.
+ * An order needs all three services, so each is checked, one after another.  Faults that
+ * do not prevent orders are only warnings: a load balancer that removed every gateway
+ * because of them would cause an outage.
  *
- * Everyone may ask.  So the answer has only the services' summaries, which are meant for
- * the public; their details for operators go to the log.
+ * No token is needed, so the answer has only the services' public summaries; details for
+ * operators go to the log.
  */
 #include <stdio.h>
 
@@ -27,7 +27,7 @@ enum {
 
 struct checking {
     struct request *request;
-    size_t service;                 /* the index of the one being asked */
+    size_t service;                 /* the index of the one being checked */
     struct text failures, warnings; /* the elements of JSON arrays */
 };
 

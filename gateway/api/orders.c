@@ -1,9 +1,9 @@
 /*
  * orders.c - /v1/orders: placing an order and reading orders back.
  *
- * The orchestrator stores the outcome of each key.  Here its reply becomes HTTP, and
- * final answers are cached.  The answer's bytes are a pure function of the order or the
- * error, so that a retry gets the same bytes from any gateway.
+ * The orchestrator stores the outcome of each key.  This file translates its reply to
+ * HTTP and caches final answers.  The answer's bytes are a pure function of the order or
+ * the error, so that a retry gets the same bytes from any gateway.
  */
 #include <string.h>
 
@@ -129,7 +129,7 @@ static void on_placed(void *arg, struct err e, const ProtobufCMessage *message,
             arena_printf(r->arena, "/v1/orders/%s", reply->order->order_id);
         request_answer(r, status, &text);
     }
-    /* Not while the answer may still change, nor when the arena was too small for it. */
+    /* Not cached: an answer that may still change, or that did not fit into the arena. */
     if (final && e.money != MONEY_REFUND_PENDING && r->answer.status == status)
         response_cache_put(r->gateway->response_cache, r->cache_id, clock_monotonic_ms(),
                            &r->answer);

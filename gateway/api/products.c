@@ -124,7 +124,7 @@ static void on_product(void *arg, struct err e, const ProtobufCMessage *message,
     } else if (reply->n_products == 0) {
         request_fail(r, no_such_product());
     } else if (strcmp(reply->products[0]->sku, r->path_id) != 0) {
-        /* An inventory older than `skus` replies with its first product. */
+        /* An inventory that does not know `skus` replies with its first product. */
         request_fail(r, err_make(ERR_UNAVAILABLE,
                                  "The catalogue cannot look up one product just now."));
     } else {

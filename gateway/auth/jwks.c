@@ -1,6 +1,6 @@
 /*
- * jwks.c - see jwks.h.  Read downwards: one key's material, one key, the set, and then
- * the use of a set: choosing a key and verifying with it.
+ * jwks.c - see jwks.h.  From top to bottom: a key's material, a key, the set, and the use
+ * of a set: choosing a key and verifying with it.
  */
 #include "gateway/auth/jwks.h"
 
@@ -47,11 +47,11 @@ struct jwks {
     struct jwks_key keys[JWKS_KEYS_MAX];
 };
 
-/* What a key must be to serve an algorithm. */
+/* The requirements on a key for an algorithm. */
 static const struct kind {
     const char *kty, *crv, *alg;
-    const char *other_alg; /* another name of the same, or NULL */
-    bool secret;           /* else a private part must not be in it */
+    const char *other_alg; /* another name of the algorithm, or NULL */
+    bool secret;           /* else the key must not have a private part */
 } KINDS[] = {
     [JWKS_EDDSA] = {"OKP", "Ed25519", "EdDSA", "Ed25519", false},
     [JWKS_HS256] = {"oct", NULL, "HS256", NULL, true},
@@ -73,7 +73,7 @@ static const char *member(const json_t *object, const char *name)
     return text != NULL ? text : "";
 }
 
-/* A member made fit to stand between quotes in a log line; long ones are cut. */
+/* A member escaped for quotes in a log line; long ones are cut. */
 struct shown {
     char text[JWKS_KID_MAX + 1];
 };
@@ -269,7 +269,7 @@ static struct err find_alg(const json_t *json, enum jwks_alg *alg)
     return ERR_NONE;
 }
 
-/* RFC 7517, 4.2 and 4.3: what the key's owner allows it to be used for. */
+/* RFC 7517, 4.2 and 4.3: whether the key's owner allows this use. */
 static struct err check_use(const json_t *json)
 {
     const json_t *operations = json_object_get(json, "key_ops");
@@ -336,7 +336,7 @@ static void key_clear(struct jwks_key *key)
 
 /* ---- the set ---- */
 
-/* The ignored keys, as one log line has room for them. */
+/* The ignored keys, as far as one log line has room. */
 struct ignored {
     size_t count, left_off; /* left_off: of count, those not in the text */
     char text[1400];

@@ -10,8 +10,8 @@
  *
  * A set may hold keys for other uses.  Keys that the gateway cannot or may not use are
  * ignored (RFC 7517, 5): one warning for each set lists them with kid and reason.  The
- * set is accepted if at least one usable key is left.  So a key that was withdrawn from
- * the set never stays trusted because of a defect elsewhere in the set.
+ * set is accepted if it has at least one usable key.  If one defect refused the whole
+ * set, a withdrawn key would stay trusted.
  */
 #pragma once
 

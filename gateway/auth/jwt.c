@@ -432,7 +432,7 @@ static void use_next_keys(struct jwt *jwt)
     memset(jwt->table, 0, jwt->sets * WAYS * sizeof *jwt->table);
 }
 
-/* Where the token is remembered, else the place of its set that expires first. */
+/* The token's entry, or else the entry of its set that expires first. */
 static struct remembered *place_for(struct jwt *jwt, const uint8_t hash[HASH_SIZE])
 {
     uint64_t index;

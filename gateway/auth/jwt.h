@@ -4,9 +4,8 @@
  *      split -> header -> signature (jwks.h) -> claims -> user id -> remembered
  *
  * The signature is checked before anything in the payload is read.  base64url is strict:
- * no padding, white space or stray bits.  A header is refused that brings a key along or
- * says where to find one (jwk, jku, x5u, x5c), or uses an extension (crit, b64, zip,
- * enc).
+ * no padding, white space or stray bits.  A header that contains or points to a key
+ * (jwk, jku, x5u, x5c), or uses an extension (crit, b64, zip, enc), is refused.
  *
  * iss and aud must match exactly, exp is required, nbf and iat are honoured when present,
  * all with 60 s skew; fractions of a second are rounded against the token.
@@ -61,8 +60,8 @@ struct err jwt_open(const struct jwt_config *config, struct jwt **out)
     __attribute__((warn_unused_result));
 void jwt_close(struct jwt *jwt);
 
-/* Takes ownership of new keys.  From the next token on only they count, and all
- * remembered tokens are forgotten.  Any thread may call it. */
+/* Takes ownership of new keys.  They replace the old ones from the next token on, and
+ * all remembered tokens are forgotten.  Any thread may call it. */
 void jwt_renew(struct jwt *jwt, struct jwks *keys);
 
 /*

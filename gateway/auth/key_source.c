@@ -55,7 +55,8 @@ static struct err read_bytes(const struct key_source *s, char **bytes, size_t *s
     return fetch(s->url, FETCH_TIMEOUT_MS, JWKS_BYTES_MAX, bytes, size);
 }
 
-/* Parses new bytes only; the same bytes have the same result, and are not logged again. */
+/* Parses only changed bytes; unchanged bytes keep their result, and are not logged
+ * again. */
 static struct err use(struct key_source *s, const char *bytes, size_t size)
 {
     uint8_t hash[HASH_SIZE];
@@ -92,7 +93,7 @@ static struct err look(struct key_source *s)
     return e;
 }
 
-/* Logs when the set becomes stale and when it no longer is. */
+/* Logs when the set becomes stale and when it is fresh again. */
 static void log_staleness(struct key_source *s, struct err last)
 {
     const bool stale = key_source_stale(s);

@@ -5,9 +5,9 @@
  *                               |                  forgotten
  *                               '--> no: one warning, and the last good set stays in use
  *
- * So an issuer can change keys while the gateway runs, and an outage of the issuer
- * changes nothing at once.  But a key withdrawn during the outage stays trusted: if no
- * read has succeeded for stale_ms, that is an alarm.
+ * So an issuer can change keys while the gateway runs, and an outage of the issuer has no
+ * immediate effect.  But a key withdrawn during the outage stays trusted, so an alarm is
+ * raised when no read has succeeded for stale_ms.
  */
 #pragma once
 
@@ -27,9 +27,9 @@ struct key_source_config {
     struct metrics *metrics; /* for jwks_age_ms; NULL: none */
 };
 
-/* Reads the keys, fails when that fails, and then reads again every every_ms in a thread
- * of its own.  `jwt` is borrowed; the texts are copied.  INVALID_ARGUMENT names the
- * setting, or what is wrong with the keys. */
+/* Reads the keys, or fails; then reads them again every every_ms in its own thread.
+ * `jwt` is borrowed; the texts are copied.  INVALID_ARGUMENT names the setting, or what
+ * is wrong with the keys. */
 struct err key_source_open(const struct key_source_config *config, struct jwt *jwt,
                            struct key_source **out) __attribute__((warn_unused_result));
 

@@ -93,7 +93,7 @@ static bool is(const char *text, const char *value)
     return text != NULL && strcmp(text, value) == 0;
 }
 
-/* How many cookies have that name; *token is the last one's value. */
+/* Counts the cookies of that name; *token is the last one's value. */
 static int find_cookie(const char *header, const char *name, const char **token,
                        size_t *size)
 {
@@ -113,7 +113,7 @@ static int find_cookie(const char *header, const char *name, const char **token,
     return count;
 }
 
-/* Whether the origin is the one the request was sent to.  A proxy may terminate TLS, so
+/* Whether the origin is that of the request's target.  A proxy may terminate TLS, so
  * the scheme is unknown here; browsers do not send the cookie of an https page to an http
  * one. */
 static bool origin_is_ours(const char *origin, const char *host)
@@ -129,7 +129,7 @@ static bool origin_is_ours(const char *origin, const char *host)
     return false;
 }
 
-/* A page of ours asks: at least one field says so, and none contradicts. */
+/* Whether our own page sent it: at least one field says so, and none contradicts. */
 static bool asked_by_own_page(const struct head *head)
 {
     return (head->origin != NULL || head->fetch_site != NULL) &&
@@ -137,7 +137,8 @@ static bool asked_by_own_page(const struct head *head)
            (head->fetch_site == NULL || is(head->fetch_site, "same-origin"));
 }
 
-/* A page of another site asks.  "none" is the user: a bookmark, a typed address. */
+/* Whether another site's page sent it.  "none" is the user: a bookmark, a typed
+ * address. */
 static bool asked_by_other_site(const struct head *head)
 {
     return !asked_by_own_page(head) &&
@@ -205,7 +206,7 @@ static struct err check_rate(const struct request *r)
     return err_make(ERR_RATE_LIMITED, "the user's bucket is empty");
 }
 
-/* The body's coding and type, as the head declares them. */
+/* Checks the body's coding and type, as declared in the head. */
 static struct err check_body(struct request *r, enum method method)
 {
     if (method == METHOD_GET)

@@ -3,12 +3,12 @@
  * identifies the user, and checks the user's rate and the body's type.
  *
  * The token comes in Authorization or in the session cookie.  A browser sends cookies
- * with every request, whichever page causes it, so a cookie alone proves nothing.  It
- * counts on a request that changes something only if
- *   - the browser says that a page of this very origin asks (Origin, Sec-Fetch-Site), and
- *   - a POST carries the Idempotency-Key header, which no HTML form can send;
- * and on a read unless the browser says that a page of another site asks.  With an
- * Authorization header the cookie is ignored.
+ * with every request, whichever page causes it, so a cookie alone proves nothing.  A
+ * change is accepted with a cookie only if
+ *   - the browser says that a page of the same origin sent it (Origin, Sec-Fetch-Site), and
+ *   - a POST has the Idempotency-Key header, which no HTML form can send.
+ * A read is accepted unless the browser says that a page of another site sent it.  With
+ * an Authorization header the cookie is ignored.
  */
 #pragma once
 
@@ -31,7 +31,7 @@ struct route {
     struct err (*handle)(struct request *request);
 };
 
-/* What the gateway answers to: gateway/routes.c. */
+/* The gateway's routes: gateway/routes.c. */
 struct route_table {
     const struct route *rows;
     size_t count;
@@ -61,7 +61,7 @@ struct err route_find(const struct route_table *table, enum method method,
 /*
  * Finds the token, *token, of *size bytes, borrowed from the head.  UNAUTHENTICATED:
  * there is none, or the cookie came twice; the message is for the log only.  CROSS_SITE:
- * there is a cookie, but it does not count.
+ * there is a cookie, but it is not accepted here.
  */
 struct err session_token(const struct head *head, enum method method,
                          const char *cookie_name, const char **token, size_t *size)

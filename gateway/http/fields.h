@@ -1,6 +1,6 @@
 /*
  * fields.h - header fields: those of a request that the gateway reads, and those of an
- * answer.  lib/http checks their framing and syntax; here is their meaning.
+ * answer.  lib/http checks framing and syntax; this file interprets them.
  *
  * CORS (https://fetch.spec.whatwg.org/): pages of an exact list of origins may read
  * answers.  With an empty list, the default, no CORS field is ever added.  Cookies are
@@ -35,8 +35,8 @@ struct head {
     const char *wanted_method; /* Access-Control-Request-Method: a preflight */
 };
 
-/* Copies the fields' values, of a head that is refused: without the host.  Fails as
- * head_read does; values copied before the failure stay. */
+/* Copies the fields' values of a refused head, without the host.  Fails like head_read;
+ * values copied before the failure stay. */
 struct err head_read_fields(struct head *head, struct arena *arena,
                             const struct http_head *from);
 
@@ -71,8 +71,8 @@ struct answer {
 void answer_text(struct text *text, const char *raw, const char *value);
 void answer_number(struct text *text, const char *raw, int64_t value);
 
-/* Only the shop page (files.c) is a page: every other answer may load nothing, be framed
- * nowhere, and have its type guessed by no browser. */
+/* For every answer but the shop page (files.c): it may load nothing, must not be framed,
+ * and browsers must not guess its type. */
 #define ANSWER_POLICIES(X)                                                               \
     X("X-Content-Type-Options", "nosniff")                                               \
     X("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")           \
@@ -85,7 +85,7 @@ void answer_number(struct text *text, const char *raw, int64_t value);
 /*
  * The lines "NAME: VALUE\r\n" of an answer, in the arena; broken when that is full.
  * id: the request's.  head: the request's, for CORS; origins: the list.  tls: it is sent
- * over TLS, since only then may it demand TLS of later visits (RFC 6797, 7.2).
+ * over TLS; only then may it require TLS for later visits (RFC 6797, 7.2).
  */
 struct text answer_fields(struct arena *arena, const struct answer *answer,
                           const char *id, const struct head *head, const char *origins,

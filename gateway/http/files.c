@@ -206,7 +206,8 @@ static struct err read_session(struct files *files, const struct files_config *c
     return files->set_cookie != NULL ? ERR_NONE : err_memory();
 }
 
-/* A session for everyone is given only when no other machine can reach this one. */
+/* The shared demo session is only enabled when no other machine can reach this
+ * address. */
 static bool may_give_session(const struct files_config *config)
 {
     const char *address = config->listen_address;
@@ -215,7 +216,8 @@ static bool may_give_session(const struct files_config *config)
         return false;
     if (strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0)
         return true;
-    log_warn("demo_session_off", "reason=\"other machines may reach %.64s\"", address);
+    log_warn("demo_session_disabled", "reason=\"other machines may reach %.64s\"",
+             address);
     return false;
 }
 
@@ -266,7 +268,7 @@ static bool unchanged(const struct file *file, const char *if_none_match)
            (strcmp(if_none_match, "*") == 0 || strstr(if_none_match, file->etag) != NULL);
 }
 
-/* Whether the name can only mean this machine.  A foreign name that resolves to it (DNS
+/* Whether the name can only mean this machine.  Another name that resolves to it (DNS
  * rebinding) gets no session. */
 static bool host_is_local(const char *host)
 {
@@ -296,7 +298,7 @@ struct err files_get(struct request *r)
         .body = fresh ? "" : file->body,
         .size = fresh ? 0 : file->size,
         .content_type = file->type,
-        /* Revalidated each time, mostly by a 304: a new version shows at once. */
+        /* Revalidated each time, usually by a 304, so a new version shows at once. */
         .cache_control = with_session ? "no-store" : "no-cache",
         .fields = file->fields,
         .set_cookie = with_session ? files->set_cookie : NULL,

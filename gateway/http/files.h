@@ -1,16 +1,15 @@
 /*
- * files.h - what is served from memory: the shop page's files, and /openapi.yaml.
+ * files.h - serves the shop page's files and /openapi.yaml from memory.
  *
- * One folder is read once, at start.  A request's path is only compared with the names
- * that were found then: no path of a client ever reaches the file system.
+ * The folder is read once, at start.  A request's path is only compared with the names
+ * found then, so a client's path never reaches the file system.
  *
  *   FOLDER/index.html      answers at  /
  *   FOLDER/NAME                        /shop/NAME
  *   FOLDER/pictures/NAME               /shop/pictures/NAME
  *
- * Every answer forbids code, style and requests that are not of this origin, and inline
- * code and style (Content-Security-Policy), so that text injected into the page is never
- * run.
+ * The Content-Security-Policy of every answer forbids inline scripts and styles, and
+ * everything from other origins, so that injected text is never run.
  */
 #pragma once
 

@@ -102,7 +102,7 @@ static void count_answer(const struct request *r)
         log_access(r, us / 1000);
 }
 
-/* The drain timed out before the request was answered.  Status 0: it never will be. */
+/* The drain timed out before the request was answered.  Status 0: it gets no answer. */
 static void log_cut(const struct request *r)
 {
     struct log_record line;
@@ -120,7 +120,7 @@ static void log_cut(const struct request *r)
 
 /* ---- answering ---- */
 
-/* When the request's arena is full, and when there is none. */
+/* The answers when the request's arena is full, and when there is none. */
 #define NO_MEMORY_FIELDS                                                                 \
     ANSWER_USUAL "Content-Type: application/problem+json\r\nRetry-After: 1\r\n"
 static const struct http_answer NO_MEMORY = {
@@ -208,8 +208,8 @@ static struct err refuse_get_body(struct request *r, const struct http_head *hea
                     r->method);
 }
 
-/* Decodes what need not be percent-encoded (RFC 3986, 6.2.2.2).  lib/http has checked
- * that two digits follow each %. */
+/* Decodes characters that need no percent-encoding (RFC 3986, 6.2.2.2).  lib/http has
+ * checked that two digits follow each %. */
 static void normalize(char *path)
 {
     char *to = path;

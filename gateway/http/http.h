@@ -11,8 +11,8 @@
  *   http_server_latency_us{route}     from a request's first byte read to its answer
  *   http_server_in_flight{route}      requests whose handler was called
  *   http_server_left                  calls cancelled because the connection broke
- *   http_server_dropped               connections closed without a byte: 64 others wait
- *                                     for their 429 (per_address_max), or no memory
+ *   http_server_dropped               connections closed without an answer: 64 others
+ *                                     wait for a 429 (per_address_max), or no memory
  *
  * Requests without a route are counted as route "none".
  */
@@ -50,8 +50,8 @@ struct err http_start(const struct http_config *config, const struct gateway *ga
 /* The port listened on. */
 uint16_t http_port(const struct http *http);
 
-/* From now on /healthz answers 503, so that load balancers send no new requests; all else
- * is served as before. */
+/* From now on /healthz answers 503, so that load balancers send no new requests; all
+ * other requests are served as before. */
 void http_retire(struct http *http);
 
 /* Whether http_retire was called. */
@@ -67,7 +67,7 @@ void http_drain(struct http *http, int64_t limit_ms);
  * of them is logged (request_cut). */
 bool http_stop(struct http *http);
 
-/* Sends the answer of an answered request; a completion's last step.  Any thread. */
+/* Sends the request's answer; the last step of a completion.  Any thread. */
 void http_send(struct request *request);
 
 /* request_fail, then http_send. */

@@ -38,9 +38,9 @@ struct answer problem_answer(struct arena *arena, struct err error);
 void problem_open(struct text *text, unsigned status, struct err error);
 
 /*
- * The error for the client when a call has failed with `error`.  `changes`: the call was
- * to change something, so a failure of unknown effect becomes outcome_unknown (504); for
- * a read it becomes UNAVAILABLE.  Faults of our own (keys, rights, unpacking) become
+ * The error for the client when a call failed with `error`.  `changes`: the call may have
+ * changed something, so a failure of unknown effect becomes outcome_unknown (504); for a
+ * read it becomes UNAVAILABLE.  Faults of our own (keys, rights, unpacking) become
  * INTERNAL.
  */
 struct err problem_of_call(struct err error, bool changes);

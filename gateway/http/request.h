@@ -37,13 +37,13 @@ struct key_source;
 struct route;
 struct route_table;
 
-/* What main builds and every handler may use.  It holds no state that matters: any number
+/* Built by main, used by every handler.  It holds no authoritative state, so any number
  * of gateways may run side by side. */
 struct gateway {
     const struct route_table *routes;
     struct channel *orchestrator;
     struct channel *inventory;
-    struct channel *payment;       /* for its health only; NULL: not asked */
+    struct channel *payment;       /* for its health only; NULL: not checked */
     struct jwt *jwt;               /* used by the HTTP thread only */
     struct key_source *key_source; /* replaces jwt's keys; NULL: they never change */
     struct response_cache *response_cache;
@@ -85,8 +85,8 @@ struct request {
     uint8_t cache_id[RESPONSE_CACHE_ID_SIZE]; /* of POST /v1/orders */
 };
 
-/* A new request in the exchange's arena.  head: what could be read of it (method and
- * target may be empty).  NULL when memory is short. */
+/* A new request in the exchange's arena.  head: the part that could be read (method
+ * and target may be empty).  NULL when memory is short. */
 struct request *request_new(const struct gateway *gateway, struct http_exchange *exchange,
                             const struct http_head *head)
     __attribute__((warn_unused_result));
@@ -108,9 +108,9 @@ struct request_call {
 /*
  * Starts a call.  `done` gets the request as its arg; it must answer or fail it, then
  * call http_send, and not touch it again.  When the connection breaks before that, the
- * call is cancelled: a change that has not begun is not made, and one that has begun is
- * completed (rpc.v1.Calls/Cancel).  A client that closes only its sending half still
- * waits.
+ * call is cancelled: a change that has not begun is skipped, one that has begun is
+ * completed (rpc.v1.Calls/Cancel).  A client that closes only its sending half still gets
+ * its answer.
  */
 void request_call(struct request *request, const struct request_call *call,
                   channel_done *done);
@@ -118,7 +118,7 @@ void request_call(struct request *request, const struct request_call *call,
 /*
  * In a completion, instead of answering: starts another call.  `done` gets `arg` and has
  * the duties of the first completion; it may run before this returns, so do not touch the
- * request afterwards.  A client that leaves does not cancel this call: use it for short
+ * request afterwards.  A disconnect does not cancel this call, so use it for short
  * reads only.
  */
 void request_call_next(struct request *request, const struct request_call *call,

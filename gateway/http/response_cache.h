@@ -2,8 +2,8 @@
  * response_cache.h - recent final answers to POST /v1/orders, so that a repeated request
  * is answered without a call.
  *
- * Only a short cut: the orchestrator stores the authoritative answer, and a miss here is
- * asked for there.  Only final answers may be put in.  Bounded in entries, in bytes of an
+ * Only an optimization: the orchestrator stores the authoritative answer, and a miss
+ * becomes a call.  Only final answers may be put in.  Bounded in entries, in bytes of an
  * entry and in age; in a full set the oldest entry is replaced.  Thread-safe.
  */
 #pragma once
@@ -31,7 +31,7 @@ void response_cache_close(struct response_cache *cache);
 
 /*
  * The id of an answer: BLAKE2b over the user, the key and every byte of the body.  So a
- * repeat is found before its body is parsed; one with another spelling is a miss.
+ * repeat is found before its body is parsed; a body spelled differently is a miss.
  * `key`: the Idempotency-Key header, or NULL.
  */
 void response_cache_id(const char *user, const char *key, const char *body, size_t size,

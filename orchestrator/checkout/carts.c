@@ -25,7 +25,8 @@ static struct work *begin(struct db *db, const struct request_context *ctx,
 
 /* ---- put ---------------------------------------------------------------------------- */
 
-/* Whether a cart in the row `c` (its columns NULL: no cart) is as the put `a` demands. */
+/* Whether the cart in row `c` (columns NULL: no cart) meets the conditions of the put
+ * `a`. */
 /* clang-format off */
 #define AS_DEMANDED                                                                      \
     "(a.versions IS NULL OR c.id IS NOT NULL AND (a.versions = '*'"                      \
@@ -34,15 +35,16 @@ static struct work *begin(struct db *db, const struct request_context *ctx,
 /* clang-format on */
 
 /*
- * If several puts of a batch are of one cart, one is written: the last without a condition,
- * else the last.  A cart with a live checkout is left alone.
+ * If several puts in a batch change one cart, only one is written: the last unconditional
+ * put, or else the last put.  A cart with a running or completed checkout is not changed.
  *
- * The snapshot of `write` may be older than a claim that committed before the row was locked;
- * that of `answer` is not.  If `answer` finds that a cart was written that is being ordered,
- * the transaction is run again, and the cart is then left alone.
+ * The snapshot of `write` may be older than a claim that committed before the row was
+ * locked; the snapshot of `answer` is newer.  If `answer` finds that `write` changed a
+ * cart that is being ordered, the transaction is run again, and does not change the cart
+ * then.
  *
- * LATERAL with LIMIT, and OFFSET 0: found by index for each put.  A join planned while the
- * tables were empty may read all of them.
+ * LATERAL with LIMIT, and OFFSET 0, make each put an index lookup.  A join planned while
+ * the tables were empty may scan them.
  */
 /* clang-format off */
 const struct db_kind CARTS_PUT = {
@@ -110,7 +112,7 @@ enum {
     PUT_ASKED_VERSION, /* of the lines asked for */
 };
 
-/* The conditions do not hold: replies with the current cart, if there is one. */
+/* The put's conditions are not met: replies with the current cart, if any. */
 static struct err reply_changed(struct work *work, const struct db_rows *rows,
                                 Orders__V1__PutCartReply *reply)
 {
@@ -138,7 +140,7 @@ static void on_put(void *arg, struct err error, const struct db_rows *rows)
         reply.cart = work->cart;
         reply.cart->version = (char *)db_text(rows, 0, PUT_ASKED_VERSION);
     } else if (!failed(error) && db_bool(rows, 0, PUT_DEMANDED)) {
-        /* Another put of the batch came first, or a checkout that has failed since: again. */
+        /* Another put of the batch won, or a checkout that has failed since: retry. */
         db_submit(work->base.db, &work->base.op);
         return;
     } else if (!failed(error)) {

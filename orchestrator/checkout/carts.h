@@ -1,8 +1,8 @@
 /*
  * carts.h - carts as shoppers fill them.
  *
- * A cart is ordered once: while a checkout of it runs, and once it was ordered, it cannot be
- * changed.  Both functions may be repeated.
+ * A cart is ordered at most once.  It cannot be changed while a checkout of it runs, nor
+ * after it was ordered.  Both functions may be repeated.
  */
 #pragma once
 
@@ -10,8 +10,9 @@
 #include "proto/orders.pb-c.h"
 #include "rpc/service/request_context.h"
 
-/* A cart's version, in SQL: equal for equal lines in equal order, so it needs no column, and
- * a cart that was deleted and filled anew cannot pass for another.  `lines` is a jsonb. */
+/* A cart's version, in SQL, a hash of its lines in order.  It needs no column, and a cart
+ * that was deleted and filled again has the same version only with the same lines.
+ * `lines` is a jsonb. */
 #define CART_VERSION(lines)                                                              \
     "left(encode(sha256(convert_to(" lines "::text, 'UTF8')), 'hex'), 32)"
 

@@ -42,7 +42,7 @@ bool checkout_state_of(const char *name, enum checkout_state *out)
 
 /* ---- lines and their JSON ------------------------------------------------------------ */
 
-/* Bytes: a SKU, two numbers and the names around them; a title is twice its size at most. */
+/* Bytes of a SKU, two numbers and the member names; a title at most doubles in size. */
 enum { LINE_TEXT_MAX = 64 + 110 };
 
 static size_t lines_text_max(const struct lines *lines)
@@ -55,7 +55,7 @@ static size_t lines_text_max(const struct lines *lines)
     return size;
 }
 
-/* A text without control characters, which is what a title is; its end. */
+/* Writes a text without control characters, such as a title; returns the end. */
 static char *write_escaped(char *out, const char *text)
 {
     for (; *text != '\0'; text++) {
@@ -66,7 +66,7 @@ static char *write_escaped(char *out, const char *text)
     return out;
 }
 
-/* What the line was sold for and as; the bytes written. */
+/* Writes the line's price and title as sold; returns the number of bytes. */
 static size_t write_sold(char *out, size_t room, const struct line *line)
 {
     int used =
@@ -90,7 +90,7 @@ char *lines_to_json(struct arena *arena, const struct lines *lines, bool prices)
     json[used++] = '[';
     for (size_t i = 0; i < lines->count; i++) {
         const struct line *line = &lines->items[i];
-        /* SKUs are of a set that needs no escaping: sku_valid. */
+        /* A valid SKU needs no escaping: sku_valid. */
         used += (size_t)snprintf(json + used, room - used,
                                  "%s{\"sku\":\"%s\",\"quantity\":%" PRId64,
                                  i > 0 ? "," : "", line->sku, line->quantity);
@@ -104,7 +104,7 @@ char *lines_to_json(struct arena *arena, const struct lines *lines, bool prices)
     return json;
 }
 
-/* lines_to_json relies on it: whatever is read can be written again. */
+/* lines_to_json relies on these bounds: any lines read can be written again. */
 static bool line_valid(const struct line *line)
 {
     return line->sku != NULL && sku_valid(line->sku) && line->quantity >= 1 &&
@@ -212,14 +212,14 @@ static struct err check_columns(const struct db_rows *rows, int row, int first,
     if (failed(e))
         return e;
     if (!checkout_state_of(db_text(rows, row, first + COLUMN_STATE), state))
-        return err_make(ERR_DATA_LOSS, "The checkout's state is none that there is.");
+        return err_make(ERR_DATA_LOSS, "The checkout's state is unknown.");
     if (db_size(rows, row, first + COLUMN_FINGERPRINT) != FINGERPRINT_SIZE)
         return err_make(ERR_DATA_LOSS, "The checkout's fingerprint has not %d bytes.",
                         FINGERPRINT_SIZE);
     return check_state(rows, row, first, *state);
 }
 
-/* An earlier version left checkouts aborting without it: then it is not known. */
+/* Earlier versions wrote aborting checkouts without it: then it is unknown. */
 static enum err_money read_money(const struct db_rows *rows, int row, int first,
                                  enum checkout_state state)
 {
@@ -247,7 +247,7 @@ static struct err read_failure(const struct db_rows *rows, int row, int first,
     return out->subject == NULL && subject != NULL ? err_memory() : ERR_NONE;
 }
 
-/* Neither a checkout nor an order is ever without lines. */
+/* Every checkout and every order has at least one line. */
 static struct err read_both_lines(const struct db_rows *rows, int row, int first,
                                   struct arena *arena, struct checkout *out)
 {
@@ -262,7 +262,8 @@ static struct err read_both_lines(const struct db_rows *rows, int row, int first
     return e;
 }
 
-/* A copy in the arena; `*short_of_memory` is left alone when there was nothing to copy. */
+/* A copy in the arena; NULL stays NULL.  Sets `*short_of_memory` when there is no
+ * memory. */
 static const char *copy(const struct db_rows *rows, int row, int column,
                         struct arena *arena, bool *short_of_memory)
 {

@@ -1,11 +1,11 @@
 /*
- * checkout.h - one checkout as its row in orders.checkouts has it: all that a saga knows.
+ * checkout.h - one checkout, as its row in orders.checkouts: the whole state of a saga.
  *
  *   running --> completed                 its order is written
  *      |  \---> failed                    no step had an effect to undo
  *      \------> aborting --> failed       its steps are being undone
  *
- * A row that somebody damaged fails only the request that needs it.
+ * A damaged row fails only the requests that read it.
  */
 #pragma once
 
@@ -42,16 +42,16 @@ struct lines {
 
 /* The texts live in the arena of the holder of the checkout. */
 struct checkout {
-    const char *order_id;        /* every id of its effects derives from it */
-    const char *idempotency_key; /* as it is stored: see checkout_key */
+    const char *order_id;        /* the ids of all its effects derive from it */
+    const char *idempotency_key; /* in its stored form: see checkout_key */
     const char *user_id;
     const char *cart_id;
     const char *payment_method_id;
     const uint8_t *fingerprint;        /* FINGERPRINT_SIZE bytes */
-    struct lines cart;                 /* as it was when the checkout was claimed */
+    struct lines cart;                 /* copied when the checkout was claimed */
     int64_t expected_total_cents;      /* -1: the client named none */
     const char *expected_currency;     /* NULL: the client named none */
-    const char *expected_cart_version; /* to be claimed with it; NULL: any */
+    const char *expected_cart_version; /* required at the claim; NULL: any */
     const char *traceparent;           /* our place in the request's trace; or NULL */
     const char *request_id;            /* of the request that claimed it; or NULL */
     enum checkout_state state;
@@ -68,8 +68,8 @@ struct checkout {
 
 /*
  * The text of the columns idempotency_key: "USER KEY", so that each user has its own keys.
- * Rows from before migration 0014 hold the key alone; a key has no space, so the two forms
- * cannot be confused.  NULL when memory is short.
+ * Rows from before migration 0014 hold only the key; a key has no space, so the two forms
+ * differ.  NULL when memory is short.
  */
 char *checkout_key(struct arena *arena, const char *user_id, const char *key)
     __attribute__((warn_unused_result));
@@ -77,14 +77,14 @@ char *checkout_key(struct arena *arena, const char *user_id, const char *key)
 /* The user's own key, within the stored text of either form. */
 const char *checkout_key_text(const char *stored);
 
-/* The same in SQL: the stored text of a user's key; the key alone, taken out of such a text
- * (a user's id has 36 characters), as rows of the old form have it; whether a column holds
- * the key alone. */
+/* The same in SQL: the stored text of a user's key; the key without its user, as rows of
+ * the old form hold it (a user's id has 36 characters); whether a column has the old
+ * form. */
 #define KEY_OF(user, key)    "(" user " || ' ' || " key ")"
 #define KEY_ALONE(stored)    "substr(" stored ", 38)"
 #define IS_KEY_ALONE(column) "(strpos(" column ", ' ') = 0)"
 
-/* Whether `row` has that key: the stored text "USER KEY" or, of this user, the old form.
+/* Whether `row` has that key: the stored text "USER KEY", or the old form with this user.
  * IS NOT DISTINCT FROM, so that the key's index is used, not that of the user. */
 /* clang-format off */
 #define OF_KEY(row, stored, user)                                                        \
@@ -92,9 +92,9 @@ const char *checkout_key_text(const char *stored);
     " AND " row ".user_id IS NOT DISTINCT FROM " user
 
 /*
- * The columns that checkout_read reads: of orders.checkouts `c`, then of orders.orders `o`,
- * which is joined for a completed checkout alone; with their shapes (db.h) where there may be
- * no checkout.
+ * The columns that checkout_read reads: of orders.checkouts `c`, then of orders.orders
+ * `o`, which is joined only for a completed checkout; with their shapes (db.h) for a
+ * query that may find no checkout.
  */
 #define CHECKOUT_COLUMNS                                                                    \
     "c.order_id, c.idempotency_key, c.user_id::text, c.cart_id, c.payment_method_id,"       \
@@ -113,9 +113,9 @@ enum { CHECKOUT_COLUMN_COUNT = 22 }; /* of both */
 
 /*
  * Reads the columns from `first` on; the texts are in the arena.  DATA_LOSS, logged as
- * `checkout_damaged` with the request's and the order's id, when this program cannot have
- * written the row: a column is NULL, a state is unknown, a list is empty, a completed
- * checkout has no order.  When it fails, `out` holds the two ids alone, borrowed from the rows.
+ * `checkout_damaged` with the request's and the order's id, when the row is damaged: a
+ * column is NULL, a state is unknown, a list is empty, a completed checkout has no
+ * order.  On failure `out` holds only the two ids, borrowed from the rows.
  */
 struct err checkout_read(const struct db_rows *rows, int row, int first,
                          struct arena *arena, struct checkout *out)
@@ -130,7 +130,7 @@ bool checkout_state_of(const char *name, enum checkout_state *out)
 char *lines_to_json(struct arena *arena, const struct lines *lines, bool prices)
     __attribute__((warn_unused_result));
 
-/* And back; DATA_LOSS when the text is not what lines_to_json makes of lines in bounds. */
+/* The inverse; DATA_LOSS when lines_to_json cannot have written the text. */
 struct err lines_from_json(struct arena *arena, const char *json, struct lines *out)
     __attribute__((warn_unused_result));
 

@@ -5,7 +5,8 @@
 
 #include "base/contract/trace.h"
 
-/* Copies one value a column of the kind's head; the rest of the operation is left alone. */
+/* Copies one value for each column of the kind's head; changes nothing else of the
+ * operation. */
 static void fill(struct db_op *op, const struct db_kind *kind,
                  const struct db_value *head)
 {
@@ -16,25 +17,26 @@ static void fill(struct db_op *op, const struct db_kind *kind,
 /* ---- claim -------------------------------------------------------------------------- */
 
 /*
- * The unique indexes on key and cart decide; `answer` looks up what they refused.  Where the
- * checkout of an order was pruned, the order still has the key and its cart the mark.
+ * The unique indexes on key and cart decide; `answer` looks up why a row was not
+ * inserted.  After an order's checkout is pruned, the order still has the key, and the
+ * cart is marked as ordered.
  *
- * A key has two forms (checkout_key).  The unique indexes cover one form a table; `write` asks
- * for the other: in checkouts for the old form; in orders, whose checkout may be gone, for the
- * new form.  An order of the old form still has its checkout, which is of the old form, too
- * (migration 0014).
+ * A key has two forms (checkout_key).  Each table's unique index covers one form; `write`
+ * looks up the other one: the old form in checkouts; the new form in orders, whose
+ * checkout may be pruned.  An order with the old form still has its checkout, also with
+ * the old form (migration 0014).
  *
- * The claim locks the cart's row, so the lines it takes are the cart's until it commits: a put
- * comes before and is in the order, or comes after and finds the checkout (carts.c).  A claim
- * never waits for a cart, as it may hold others: a cart that is locked is claimed again a
- * moment later.  A put waits, but holds only carts before it in order: no deadlock.  Whatever
- * needs no lock is checked first: LATERAL, and OFFSET 0, which keeps the EXISTS from becoming
- * a join, so that the cart of a key that is known is not locked.  The cart's conditions are
- * read again once it is locked.
+ * The claim locks the cart's row until it commits, so a put either comes before, and is
+ * part of the order, or comes after, and finds the checkout (carts.c).  A claim never
+ * waits for a cart lock, because its batch may hold other carts; it is retried a moment
+ * later.  A put waits, but holds only carts that sort before: no deadlock.  What needs no
+ * lock is checked first, so that the cart of a known key is not locked: by LATERAL, and
+ * OFFSET 0, which keeps the EXISTS from becoming a join.  The cart's conditions are
+ * checked again once it is locked.
  *
  * `answer` looks up the order only for a completed checkout, and the cart only without a
- * checkout: a CASE that gives NULL ends an index lookup before it begins, a join's condition
- * only after it.
+ * checkout: a CASE that gives NULL skips the index lookup; a join's condition would be
+ * checked only after it.
  */
 /* clang-format off */
 const struct db_kind CHECKOUTS_CLAIM = {
@@ -94,7 +96,7 @@ const struct db_kind CHECKOUTS_CLAIM = {
         "    SELECT l.order_id, l.state FROM orders.checkouts l"
         "    WHERE l.user_id = k.user_id AND l.cart_id = k.id"
         "      AND l.state IN ('running', 'completed') LIMIT 1) AS live ON true "
-        /* If both forms of a key have a checkout: the one that became an order. */
+        /* If both forms of a key have a checkout, take the completed one. */
         "ORDER BY a.ordinal, c.state IS NOT DISTINCT FROM 'completed' DESC",
 };
 /* clang-format on */
@@ -127,7 +129,7 @@ void checkouts_claim(struct db_op *op, const struct checkout *c, const char *own
              db_t(named ? c->request_id : NULL)});
 }
 
-/* The key is unused, and yet nothing was claimed: why. */
+/* Why nothing was claimed although the key is unused. */
 static struct err read_unclaimed(const struct db_rows *rows, struct arena *arena,
                                  struct claimed *out)
 {
@@ -201,9 +203,9 @@ struct err checkouts_found(const struct db_rows *rows, struct arena *arena,
 #define TRANSITIONED_SHAPE "+itiI"
 
 /*
- * The failure is written once: an aborting checkout keeps the one it aborted for.  What
- * became of the money is written with each transition.  Here and below, states are compared
- * with IS NOT DISTINCT FROM so that the row is found by its key: `state = 'running'` would let
+ * The failure is written once: an aborting checkout keeps its first failure.  The state
+ * of the money is written with each transition.  Here and below, states are compared with
+ * IS NOT DISTINCT FROM so that the row is found by its key: `state = 'running'` would let
  * the planner read the whole index of unfinished checkouts, dead entries and all.
  */
 const struct db_kind CHECKOUTS_TRANSITION = {
@@ -258,7 +260,7 @@ struct err checkouts_transitioned(const struct db_rows *rows, struct transitione
                                  .created_at_ms = db_number(rows, 0, 3)};
     return checkout_state_of(db_text(rows, 0, 1), &out->state)
                ? ERR_NONE
-               : err_make(ERR_DATA_LOSS, "The checkout's state is none that there is.");
+               : err_make(ERR_DATA_LOSS, "The checkout's state is unknown.");
 }
 
 /* ---- persist: the pivot ------------------------------------------------------------- */
@@ -353,9 +355,9 @@ void checkouts_need_attention(struct db_op *op, const char *order_id, int64_t ep
 }
 
 /*
- * now() is the transaction's: rows marked with it were taken over in this transaction.  If the
- * answer to its COMMIT is lost, nobody runs them; their leases run out and they are taken over
- * again.
+ * now() is constant within a transaction, so it marks the rows that this one took over.
+ * If the answer to COMMIT is lost, no process runs them until their leases expire and
+ * they are taken over again.
  */
 const struct db_kind CHECKOUTS_TAKE_OVER = {
     .name = "take_over",

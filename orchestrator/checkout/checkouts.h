@@ -1,12 +1,13 @@
 /*
  * checkouts.h - the rows of orders.checkouts: claim, transition, persist, leases, take-over.
  *
- * Promises: a key names one checkout and one order for good; a cart is ordered once; a
- * checkout changes only under the epoch its owner knows; an order, its event and its
- * checkout's end commit together.  Every operation may be repeated and then gives the same.
+ * Promises: a key always names the same checkout and order; a cart is ordered at most
+ * once; a checkout is changed only by an owner with its current epoch; an order, its
+ * event and the end of its checkout commit together.  Every operation may be repeated
+ * with the same result.
  *
- * Functions that change rows fill an operation for db_submit; the function beside it reads
- * its rows.  What they fill: kind and head.
+ * A function that changes rows fills an operation's kind and head for db_submit; the
+ * function below it reads the resulting rows.
  */
 #pragma once
 
@@ -24,7 +25,7 @@ enum claim_result {
     CLAIM_CART_EMPTY,
     CLAIM_CART_CHANGED,    /* not the expected version */
     CLAIM_ALREADY_ORDERED, /* another key's checkout has the cart */
-    CLAIM_AGAIN,           /* the cart is being changed, or the key is free after all */
+    CLAIM_AGAIN,           /* retry: the cart is being changed, or the key became free */
 };
 
 /* Takes from `c`: order_id (new), idempotency_key, user_id, cart_id, payment_method_id,
@@ -37,10 +38,10 @@ struct claimed {
     enum claim_result result;
     struct checkout row;    /* on CLAIM_OURS and CLAIM_KNOWN */
     const char *order_id;   /* on CLAIM_ALREADY_ORDERED: its order; NULL: none yet */
-    struct cart_found cart; /* on CLAIM_CART_CHANGED: as it is */
+    struct cart_found cart; /* on CLAIM_CART_CHANGED: the current cart */
 };
 
-/* `c` is what was to be claimed. */
+/* `c` is the requested checkout, as given to the claim. */
 struct err checkouts_claimed(const struct db_rows *rows, struct arena *arena,
                              const struct checkout *c, struct claimed *out)
     __attribute__((warn_unused_result));
@@ -53,15 +54,15 @@ struct err checkouts_found(const struct db_rows *rows, struct arena *arena,
 
 /* ---- the owner's changes, each conditional on epoch ---------------------------------- */
 
-/* What went wrong with a step, for operators; the texts are borrowed. */
+/* Why a step failed, for operators; the texts are borrowed. */
 struct incident {
     const char *step;
     int64_t tries;
     const char *cause; /* a sentence */
 };
 
-/* To aborting or failed, with c->failure.  `why` is the step that was refused; NULL when that
- * was recorded before. */
+/* To aborting or failed, with c->failure.  `why` is the refused step; NULL when that is
+ * already recorded. */
 void checkouts_transition(struct db_op *op, const struct checkout *c,
                           enum checkout_state to, const struct incident *why);
 
@@ -69,8 +70,8 @@ void checkouts_transition(struct db_op *op, const struct checkout *c,
 void checkouts_persist(struct db_op *op, const struct checkout *c,
                        const char *lines_json);
 
-/* The checkout after a transition or persist, whoever made it: its state and epoch, and when
- * its order was written. */
+/* The checkout after a transition or persist, by this owner or another: its state and
+ * epoch, and when its order was written. */
 struct transitioned {
     enum checkout_state state;
     int64_t epoch;
@@ -83,7 +84,7 @@ struct err checkouts_transitioned(const struct db_rows *rows, struct transitione
 void checkouts_renew(struct db_op *op, const char *order_id, int64_t epoch,
                      int64_t lease_ms);
 
-/* Raises a flag for operators: undoing this checkout keeps failing. */
+/* Flags the checkout for operators: its compensation keeps failing. */
 void checkouts_need_attention(struct db_op *op, const char *order_id, int64_t epoch,
                               const struct incident *why);
 

@@ -72,7 +72,7 @@ void cursors_commit(struct db *db, const struct request_context *ctx, const char
 
 /* ---- replay ------------------------------------------------------------------------ */
 
-/* If it runs twice, the mark moves back twice: some events are published once more. */
+/* If it runs twice, the mark moves back twice: some events are published again. */
 const struct db_kind CURSORS_REPLAY = {
     .name = "replay",
     .head = "i", /* from */

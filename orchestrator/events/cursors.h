@@ -2,8 +2,8 @@
  * cursors.h - how far consumers, the bus and the relay have come: Commit, GetLag, Replay, and
  * the operators' Reset and Delete.
  *
- * A cursor belongs to its caller: no consumer can move another's.  A commit only moves it
- * forward, so it may be repeated and may come late.
+ * A cursor belongs to its caller: no consumer can move another's.  A commit moves it only
+ * forward, so a repeated or late commit is safe.
  */
 #pragma once
 

@@ -22,7 +22,7 @@ bool dead_letters_add(json_t *refused, const struct event *event, int64_t attemp
 
 /* ---- publishing again --------------------------------------------------------------- */
 
-/* The first of each order, so that no two of one order are published together. */
+/* Only the first of each order, so that no two of one order are published together. */
 static const char NEXT[] = "SELECT " EVENT_COLUMNS "FROM orders.dead_letters e "
                            "WHERE e.next_at <= now() AND " DEAD_LETTER_FIRST(
                                "e") " ORDER BY e.position LIMIT $1";
@@ -100,7 +100,7 @@ static const char SETTLE[] =
     "    d.next_at IS NULL,"
     "    (SELECT c.request_id FROM orders.checkouts c WHERE c.order_id = d.order_id)";
 
-/* The request is that of the checkout, unless that was pruned. */
+/* Logs the checkout's request id, unless the checkout was pruned. */
 static void log_given_up(const struct db_rows *rows, int row)
 {
     struct log_record line;
@@ -191,7 +191,8 @@ static void submit(struct db *db, const struct request_context *ctx, const char 
 static const char LIST[] =
     SELECT_LETTERS "WHERE d.position > $1 ORDER BY d.position LIMIT $2";
 
-/* One more than the page has: if it is there, there is a next page.  They are few. */
+/* Reads one row more than the page, to see if there is a next page.  The table is
+ * small. */
 static const char NEWEST[] = SELECT_LETTERS
     "WHERE ($1 = 0 OR d.position < $1) AND ($3 = '' OR d.order_id = $3)"
     "  AND ($4 = '' OR d.payload ->> 'user_id' = $4)"
@@ -278,7 +279,8 @@ void dead_letters_list(struct db *db, const struct request_context *ctx,
 
 /* ---- resend ------------------------------------------------------------------------ */
 
-/* The dead letter `d` is wanted by `a`: all are, it is, or it comes before the one that is. */
+/* Whether request `a` selects `d`: all, `d` itself, or a later dead letter of the same
+ * order. */
 #define ASKED                                                                            \
     "(a.id = '' OR EXISTS (SELECT FROM orders.dead_letters w"                            \
     " WHERE w.order_id = d.order_id AND w.sequence >= d.sequence"                        \

@@ -1,16 +1,17 @@
 /*
- * dead_letters.h - events that NATS refused while it took later ones: retried, then given up.
+ * dead_letters.h - events that NATS refused while it stored later ones: retried, then
+ * given up.
  *
- *      refused, a later one taken --> dead letter --> published again after 1, 2, 4 ... 300 s
+ *      refused, a later one stored -> dead letter --> published again after 1, 2, 4 ... 300 s
  *                                              |  stored: deleted
  *                                              |  refused for the last time
  *                                              v
  *                                          given up --resend--> published again
  *                                                   --drop----> deleted
  *
- * While an event of an order is here, later ones of that order are added as well, and wait for
- * it, so the events of one order stay in order.  Other orders do not wait.  If no later event
- * was taken, the refusal may be the bus's own trouble, and no event is added.
+ * While an order has a dead letter, its later events become dead letters too and wait
+ * behind it, so the events of one order stay in order.  Other orders do not wait.  If no
+ * later event was stored, the bus itself may be at fault, and no event is added.
  */
 #pragma once
 
@@ -34,12 +35,12 @@
     "NOT EXISTS (SELECT FROM orders.dead_letters b WHERE b.order_id = " d ".order_id"    \
     " AND b.sequence < " d ".sequence)"
 
-/* In SQL: whether one is to be published again now. */
+/* In SQL: whether a dead letter is due for another attempt. */
 #define DEAD_LETTERS_DUE                                                                 \
     "EXISTS (SELECT FROM orders.dead_letters d WHERE d.next_at <= now()"                 \
     " AND " DEAD_LETTER_FIRST("d") ")"
 
-/* In SQL: whether the event `o` of the outbox is one, or waits for an earlier one. */
+/* In SQL: whether event `o` of the outbox is a dead letter, or must wait behind one. */
 #define DEAD_LETTERS_HOLD                                                                \
     "EXISTS (SELECT FROM orders.dead_letters d WHERE d.order_id = o.order_id"            \
     " AND d.sequence <= o.sequence)"
@@ -58,9 +59,10 @@ bool dead_letters_add(json_t *refused, const struct event *event, int64_t attemp
                       const char *reason) __attribute__((warn_unused_result));
 
 /*
- * Publishes those that are due to the bus, which is ready, and records the results; an event
- * that was refused `attempts_most` times is given up, one without an answer is left as it was.
- * Returns a failure of the connection to the database; an error of the bus goes into `*bus`.
+ * Publishes the due dead letters to the bus, which must be ready, and records the
+ * results.  An event that was refused `attempts_most` times is given up; one without an
+ * answer is unchanged.  Returns a failure of the database connection; an error of the bus
+ * goes into `*bus`.
  */
 struct err dead_letters_retry(struct db_session *connection, struct bus_nats *nats,
                               int64_t attempts_most, struct err *bus)
@@ -72,8 +74,8 @@ struct err dead_letters_retry(struct db_session *connection, struct bus_nats *na
 void dead_letters_list(struct db *db, const struct request_context *ctx,
                        const Events__V1__ListDeadLettersRequest *request);
 
-/* Publishes them from now on again.  May be repeated: one that the bus has taken meanwhile is
- * no dead letter any more. */
+/* Makes them due for publishing now.  May be repeated: an event that was stored meanwhile
+ * is no dead letter any more. */
 void dead_letters_resend(struct db *db, const struct request_context *ctx,
                          const Events__V1__ResendDeadLettersRequest *request);
 

@@ -14,9 +14,9 @@
 enum {
     LIMIT_DEFAULT = 100,
     END_QUERY_MS = 1000,     /* for one read of the end of the log */
-    END_PAUSE_MS = 2000,     /* between two of them at most */
+    END_PAUSE_MS = 2000,     /* at most, between two such reads */
     IDLE_MS = 60000,         /* likewise, when no call is parked */
-    ANSWER_MS = 200,         /* of a call's time is kept for the answer to reach it */
+    ANSWER_MS = 200,         /* reserved of a call's time for its answer to arrive */
     REPLY_ROOM = 900 * 1024, /* bytes of events in one reply, of RPC_MESSAGE_MAX */
     EVENT_OVERHEAD = 128,    /* of an event's other fields, packed */
 };
@@ -26,10 +26,10 @@ struct reading {
     struct db_query query;
     struct request_context ctx;
     struct feed *feed;
-    int64_t until_ms; /* it waits so long; clock_monotonic_ms */
-    int64_t start;    /* after which position, by the last query */
+    int64_t until_ms; /* end of its wait; clock_monotonic_ms */
+    int64_t start;    /* the position to read after, from the last query */
     int64_t placed;
-    uint64_t placings; /* the feed's when the query began */
+    uint64_t placings; /* feed->placings when the query began */
     struct reading *next;
 };
 
@@ -43,12 +43,12 @@ struct feed {
     bool stopping;
     bool relayed;      /* by this process: feed_placed is called each time */
     uint64_t placings; /* calls of feed_placed and feed_relay so far */
-    uint64_t seen;     /* of these, up to the last read of the end of the log */
+    uint64_t seen;     /* `placings` at the last read of the end of the log */
 };
 
 /*
- * A cursor of the caller's and `after`, whichever is later.  Beginning at 0 means: with the
- * oldest that is kept.  $1 after, $2 caller, $3 cursor or "", $4 limit.
+ * Reads after the caller's cursor or `after`, whichever is later.  0 means from the
+ * oldest event kept.  $1 after, $2 caller, $3 cursor or "", $4 limit.
  */
 static const char READ[] =
     "SELECT s.placed, s.pruned, s.start, " EVENT_COLUMNS
@@ -147,7 +147,7 @@ static struct err check_range(const struct db_rows *rows)
 
 /* ---- parking ----------------------------------------------------------------------- */
 
-/* Runs the query.  Its answer may miss what is placed from here on. */
+/* Runs the query.  It may miss events that are placed after this point. */
 static void start_query(struct reading *reading)
 {
     struct feed *feed = reading->feed;
@@ -158,8 +158,8 @@ static void start_query(struct reading *reading)
     db_read(feed->db, &reading->query);
 }
 
-/* Parks the call; false when it may not wait, *full when too many do, *missed when events may
- * have been placed meanwhile. */
+/* Parks the call.  False when it cannot wait: *full if too many calls wait, *missed if
+ * events may have been placed since its query. */
 static bool park(struct reading *reading, bool *full, bool *missed)
 {
     struct feed *feed = reading->feed;
@@ -189,7 +189,7 @@ void feed_relay(void *arg, bool here)
 
     pthread_mutex_lock(&feed->lock);
     feed->relayed = here;
-    feed->placings++; /* events may have been placed before */
+    feed->placings++; /* the previous relay may have placed events */
     if (!feed->stopping)
         worker_reset_backoff(feed->worker);
     pthread_mutex_unlock(&feed->lock);
@@ -235,8 +235,8 @@ static void on_rows(void *arg, struct err error, const struct db_rows *rows)
     }
 }
 
-/* Takes out the calls that are due: their time is up, there are events after their start, or
- * they were cancelled. */
+/* Removes the calls that are due: their wait is over, there are events after their start,
+ * or they were cancelled. */
 static struct reading *take_due(struct feed *feed, int64_t now_ms, int64_t placed)
 {
     struct reading *due = NULL, **at = &feed->parked;
@@ -258,7 +258,7 @@ static struct reading *take_due(struct feed *feed, int64_t now_ms, int64_t place
     return due;
 }
 
-/* Whether to read the end of the log; and how long to rest after that. */
+/* Whether to read the end of the log, and how long to pause afterwards. */
 static bool end_due(struct feed *feed, int64_t *rest_ms)
 {
     int64_t now_ms = clock_monotonic_ms(), most = IDLE_MS;
@@ -295,7 +295,7 @@ static int64_t read_end(struct feed *feed)
     struct err e = db_read_wait(feed->db, &query, on_end, &placed);
 
     if (failed(e))
-        log_debug("events_end_unknown", "error=%s", e.message);
+        log_debug("events_end_read_failed", "error=%s", e.message);
     return placed;
 }
 

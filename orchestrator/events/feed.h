@@ -1,5 +1,6 @@
 /*
- * feed.h - events.v1.Events/Read: the log after a position, and a wait for what comes next.
+ * feed.h - events.v1.Events/Read: reads the log after a position, and waits for new
+ * events.
  *
  *      query --rows--> reply
  *        |none, and time to wait
@@ -7,9 +8,10 @@
  *      parked --the log has grown--> query
  *        `------time is up, or stopping--> empty reply
  *
- * A parked call holds no thread; one thread serves all of them.  If this process relays, the
- * sequencer calls feed_placed.  If another does (feed_relay), the thread reads the end of the
- * log while calls are parked: ever less often while nothing comes, but every two seconds.
+ * A parked call holds no thread; one thread serves all of them.  If this process is the
+ * relay, the sequencer calls feed_placed.  If another process is (feed_relay), the thread
+ * polls the end of the log while calls are parked, with growing pauses of two seconds at
+ * most.
  */
 #pragma once
 
@@ -26,8 +28,8 @@ struct feed;
 struct err feed_open(struct db *db, int64_t every_ms, size_t parked_max,
                      struct feed **out) __attribute__((warn_unused_result));
 
-/* For the sequencer, on its thread: whether this process relays, at first not; and that events
- * were placed. */
+/* For the sequencer, on its thread: sets whether this process is the relay (initially
+ * not), and reports that events were placed. */
 void feed_relay(void *feed, bool here);
 void feed_placed(void *feed);
 

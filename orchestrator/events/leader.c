@@ -62,7 +62,7 @@ struct err leader_health(struct leader *leader)
     return health;
 }
 
-/* How long the connection may be without a statement, with time to spare. */
+/* How long the connection may be idle, with a margin. */
 static int64_t keeps_lock_ms(const struct leader *leader)
 {
     return leader->config.takeover_ms * 7 / 10;
@@ -79,7 +79,7 @@ void leader_wake(struct leader *leader)
     pthread_mutex_unlock(&leader->lock);
 }
 
-/* Doubles the pause each time, as far as the lock is kept. */
+/* Doubles the pause each time, but stays below what would lose the lock. */
 static void rest(struct leader *leader)
 {
     int64_t begun = clock_monotonic_ms(), most = keeps_lock_ms(leader);
@@ -142,7 +142,7 @@ static struct err try_to_lead(struct leader *leader)
     return leader->config.begin(leader->config.arg, leader->connection);
 }
 
-/* Gives the lock up; the next try is on a new connection. */
+/* Releases the lock; the next attempt uses a new connection. */
 static void give_up(struct leader *leader, struct err why)
 {
     int64_t now = clock_monotonic_ms();

@@ -7,10 +7,10 @@
  *                    v
  *                  work, work, ... --connection lost, or failed--> connect
  *
- * The leader holds an advisory lock, on its own connection, over which all statements of the
- * work go as well.  When the leader dies the server ends the session; when it hangs
- * (`takeover_ms` without a statement), too.  Then the lock is free, and the old leader has no
- * connection left to write over.  So no epoch is needed.
+ * The leader holds an advisory lock on its own connection, and the work's statements use
+ * that same connection.  The server ends the session when the leader dies, or hangs
+ * (`takeover_ms` without a statement).  This frees the lock, and the old leader has no
+ * connection left to write with, so no epoch is needed.
  */
 #pragma once
 
@@ -23,36 +23,36 @@
 struct leader;
 
 struct leader_config {
-    const char *name; /* of the thread, the application and in logs; a plain word */
+    const char *name; /* of the thread, the application_name and in logs; one word */
     const char *database_url; /* borrowed */
     int64_t lock;             /* the advisory lock's key */
-    int64_t takeover_ms;      /* after so long without a statement another may lead */
+    int64_t takeover_ms; /* after so long without a statement another may become leader */
     /* How often `work` runs while it finds something; the pauses double while it does not, up
      * to seven tenths of takeover_ms. */
     int64_t every_ms;
-    /* Both may block, but run a statement at least every half of takeover_ms.  `begin` runs
-     * once the lock is taken, `work` again and again: at once if it sets *more.  A failure
-     * gives the lock up; then it is tried for again. */
+    /* Both may block, but must run a statement every takeover_ms / 2 or sooner.  `begin`
+     * runs once after the lock was taken; `work` runs repeatedly, without a pause if it
+     * sets *more.  A failure releases the lock; then the task tries to take it again. */
     struct err (*begin)(void *arg, struct db_session *connection);
     struct err (*work)(void *arg, struct db_session *connection, bool *more);
-    /* Runs after the lock was given up or lost, and at the end. */
+    /* Runs after the lock was released or lost, and at the end. */
     void (*end)(void *arg);
     void *arg;
 };
 
-/* Starts the thread; waits for nothing.  *out is set before `begin` and `work` may run. */
+/* Starts the thread; does not block.  *out is set before `begin` and `work` may run. */
 struct err leader_start(const struct leader_config *config, struct leader **out)
     __attribute__((warn_unused_result));
 
-/* There is work, or soon will be: the pauses are every_ms again.  Any thread, also in `work`;
- * waits for nothing.  NULL is allowed. */
+/* Resets the pause to every_ms, because there is work or soon will be.  Any thread, also
+ * in `work`; does not block.  NULL is allowed. */
 void leader_wake(struct leader *leader);
 
-/* Lets `work` finish, and gives the lock back.  NULL is allowed. */
+/* Waits for `work` to finish, and releases the lock.  NULL is allowed. */
 void leader_stop(struct leader *leader);
 
-/* OK when this process leads and its work succeeds, or another leads; else UNAVAILABLE with
- * why not.  From any thread. */
+/* OK when another process is leader, or this one is and its work succeeds; else
+ * UNAVAILABLE with the reason.  From any thread. */
 struct err leader_health(struct leader *leader) __attribute__((warn_unused_result));
 
 /* A query of the work, with its deadline; `rows` as in struct db_query. */

@@ -15,16 +15,16 @@
 
 enum {
     BATCH_MOST = 2000,    /* events published together */
-    PING_EVERY_MS = 1000, /* of the database, while the bus is not asked */
+    PING_EVERY_MS = 1000, /* of the database, while nothing is published */
     WARN_EVERY_MS = 10000,
     RETRY_FIRST_MS = 100, /* after the bus failed, doubling */
     RETRY_UNAVAILABLE_MS = 1600,
     RETRY_REFUSED_MS = 10000,
 };
 
-static const int64_t PUBLISHER_LOCK = 0x6f7574626f79; /* the sequencer's, and one more */
+static const int64_t PUBLISHER_LOCK = 0x6f7574626f79; /* the sequencer's + 1 */
 
-/* Why nothing is published: logged when it begins, and then now and then. */
+/* Why nothing is published: logged when it begins, then periodically. */
 enum trouble { TROUBLE_NONE, TROUBLE_UNAVAILABLE, TROUBLE_REFUSED };
 
 struct publisher {
@@ -33,18 +33,18 @@ struct publisher {
     struct gauge *active, *refused;
     pthread_mutex_t lock; /* guards what follows */
     struct err bus;       /* the last error of the bus */
-    /* from here on the leader's thread's own */
+    /* from here on used by the leader's thread only */
     int64_t published;      /* the mark: events up to here are published */
-    size_t passed;          /* of the batch, from the first on: stored, or refused */
-    json_t *refused_events; /* of these: become dead letters */
+    size_t passed;          /* leading events of the batch that are stored or refused */
+    json_t *refused_events; /* those of them that become dead letters */
     bool more;              /* there are events beyond what is passed */
     bool letters_due;       /* some dead letters are to be published again */
     struct err outcome;     /* of the batch */
     enum trouble trouble;
     struct err warned; /* of what, and when */
     int64_t warned_ms;
-    int64_t ping_ms;  /* when the database last heard of us */
-    int64_t retry_ms; /* not asked again before; clock_monotonic_ms */
+    int64_t ping_ms;  /* of the last statement */
+    int64_t retry_ms; /* earliest next attempt; clock_monotonic_ms */
     int64_t pause_ms; /* the last one */
 };
 
@@ -72,7 +72,7 @@ static int64_t next_pause(int64_t last_ms, enum trouble trouble)
 static void log_trouble(const struct publisher *p, struct err outcome)
 {
     if (p->trouble == TROUBLE_REFUSED)
-        log_error("bus_refuses",
+        log_error("publish_refused",
                   "error=%s published=%" PRId64
                   " note=\"events wait in the outbox until the server takes them\"",
                   outcome.message, p->published);
@@ -101,7 +101,7 @@ struct err publisher_health(struct publisher *p)
     return e;
 }
 
-/* No error of the bus is a reason to give up the lead. */
+/* An error of the bus never releases the leader lock. */
 static void record_bus(struct publisher *p, struct err outcome)
 {
     int64_t now = clock_monotonic_ms();
@@ -125,7 +125,7 @@ static void record_bus(struct publisher *p, struct err outcome)
 
 /* ---- loading a batch --------------------------------------------------------------- */
 
-/* What a batch's rows are read as; of a table called `e` with a column `held`, as below. */
+/* The columns of a batch's rows, from a table `e` with a column `held` (see below). */
 #define BATCH_COLUMNS "e.held, " EVENT_COLUMNS
 #define BATCH_SHAPE   "B" EVENT_SHAPE_MAYBE
 
@@ -147,13 +147,13 @@ static void batch_free(struct batch *batch)
     free(batch->deliveries);
 }
 
-/* Whether the rows, whose BATCH_COLUMNS begin at column `first`, hold an event at all. */
+/* Whether the rows, whose BATCH_COLUMNS begin at column `first`, contain any event. */
 static bool batch_any(const struct db_rows *rows, int first)
 {
     return rows->count > 0 && db_size(rows, 0, first + 1) > 0;
 }
 
-/* An order hardly ever has two events. */
+/* Few orders have two events. */
 static bool has_order(const struct event *events, size_t count, const char *order_id)
 {
     for (size_t i = 0; i < count; i++)
@@ -163,9 +163,9 @@ static bool has_order(const struct event *events, size_t count, const char *orde
 }
 
 /*
- * Takes the events of the rows, up to the second of one order, as no two may be published
- * together (bus_nats.h), and up to the first that is damaged, whose error it returns.  Texts are
- * borrowed from the rows.  To be freed either way.
+ * Loads events until an order would have a second one, because no two may be published
+ * together (bus_nats.h), or until a damaged event, whose error it returns.  Texts are
+ * borrowed from the rows.  Free the batch in any case.
  */
 static struct err batch_load(struct batch *batch, const struct db_rows *rows, int first)
 {
@@ -181,7 +181,7 @@ static struct err batch_load(struct batch *batch, const struct db_rows *rows, in
     for (int i = 0; i < rows->count; i++) {
         struct event event;
         struct err e = event_read(rows, i, first + 1, &event);
-        if (failed(e)) /* those before it can be published */
+        if (failed(e)) /* events before it can be published */
             return e;
         if (event.sequence > 1 && has_order(batch->events, batch->count, event.order_id))
             break;
@@ -193,9 +193,9 @@ static struct err batch_load(struct batch *batch, const struct db_rows *rows, in
     return ERR_NONE;
 }
 
-/* ---- what the answers say ---------------------------------------------------------- */
+/* ---- reading the answers ----------------------------------------------------------- */
 
-/* How many were given up to the last one that was stored just now. */
+/* The number of given events up to and including the last one that was stored. */
 static size_t count_taken(const struct batch *batch)
 {
     size_t taken = batch->given_count;
@@ -226,24 +226,25 @@ static bool add_refused(const struct batch *batch, size_t i,
                                 "an earlier event of its order was refused");
     if (bus_stored(delivery))
         return true;
-    log_error("event_refused",
-              "order=%s event_id=%s position=%" PRId64 " reason=%s"
-              " note=\"tried again, and others go on: checkoutctl events dead\"",
-              event->order_id, event->id, event->position, delivery->reason);
+    log_error(
+        "event_refused",
+        "order=%s event_id=%s position=%" PRId64 " reason=%s"
+        " note=\"it is retried, other orders do not wait: checkoutctl events dead\"",
+        event->order_id, event->id, event->position, delivery->reason);
     return dead_letters_add(refused, event, 1, delivery->reason);
 }
 
 /*
- * After `deliveries` were filled: how many of the first events may be passed, and in `refused`
- * those of them that become dead letters.  What is returned says why the next one cannot be
- * passed: FAILED_PRECONDITION, the bus refuses it; else `error`, that of publishing.
+ * After `deliveries` were filled: computes how many leading events the mark may pass, and
+ * which of them become dead letters (`refused`).  Returns why the next event cannot be
+ * passed: FAILED_PRECONDITION if the bus refuses it, else `error`, that of publishing.
  *
  *      stored | stored | refused | stored | refused | silent
  *      ------------ passed ------------ >| the mark stops here
  *                        `-- dead letter
  *
- * If an event is refused while a later one is stored, the refusal is the event's.  If no later
- * one is stored it may be the bus's trouble, and everything waits.
+ * If an event is refused while a later one is stored, the event is at fault.  If no later
+ * one is stored, the bus may be at fault, and all events wait.
  */
 static struct err batch_judge(const struct batch *batch, struct err error,
                               json_t *refused, size_t *passed)
@@ -277,8 +278,8 @@ static const char NEXT_BATCH[] =
 
 enum { COLUMN_PUBLISHED, COLUMN_PLACED, COLUMN_DUE, COLUMN_BATCH };
 
-/* The failpoint `bus`: an error before is a bus that is unavailable, one after is an
- * acknowledgement that was lost. */
+/* The failpoint `bus`: an error before means an unavailable bus, an error after means a
+ * lost acknowledgement. */
 static struct err pass(const char *edge, bool *repeat)
 {
     struct fault fault = failpoint("bus", "deliver", edge);
@@ -339,7 +340,7 @@ static void on_batch(void *arg, const struct db_rows *rows)
     batch_free(&batch);
 }
 
-/* Only if the mark was not moved meanwhile: a replay does.  $1 from, $2 to, $3 the new dead
+/* Only if a replay has not moved the mark meanwhile.  $1 from, $2 to, $3 the new dead
  * letters. */
 static const char PUBLISHED[] =
     "WITH aside AS ("
@@ -386,7 +387,8 @@ static struct err publish_next(struct publisher *p, struct db_session *connectio
     return mark(p, connection);
 }
 
-/* The bus may have to be made ready again, so the next batch is published in another round. */
+/* The next batch is published in another round, since the bus may have to reconnect
+ * first. */
 static struct err retry_letters(struct publisher *p, struct db_session *connection,
                                 bool *more)
 {
@@ -414,7 +416,7 @@ static struct err publisher_begin(void *arg, struct db_session *connection)
     return ERR_NONE;
 }
 
-/* A statement now and then, or the lock is lost (leader.h). */
+/* A periodic statement keeps the lock (leader.h). */
 static struct err keep_lock(struct publisher *p, struct db_session *connection)
 {
     struct db_query query = leader_query("ping", "", NULL, "SELECT");
@@ -425,14 +427,14 @@ static struct err keep_lock(struct publisher *p, struct db_session *connection)
     return db_session_run(connection, &query, false, NULL, NULL);
 }
 
-/* Connecting and publishing each take time, so a statement comes before. */
+/* Connecting and publishing each take time, so each is preceded by a statement. */
 static struct err publisher_work(void *arg, struct db_session *connection, bool *more)
 {
     struct publisher *p = arg;
 
     struct err e = keep_lock(p, connection);
     if (p->trouble != TROUBLE_NONE)
-        leader_wake(p->leader); /* it is tried again soon: no long pause */
+        leader_wake(p->leader); /* retry soon: no long pause */
     if (failed(e) || clock_monotonic_ms() < p->retry_ms)
         return e;
     e = bus_nats_ready(p->config.nats);
@@ -450,7 +452,7 @@ static void publisher_end(void *arg)
 
     gauge_set(p->active, 0);
     gauge_set(p->refused, 0);
-    set_bus(p, ERR_NONE); /* another replica's to report */
+    set_bus(p, ERR_NONE); /* the new leader reports it */
 }
 
 static void publisher_free(struct publisher *p)

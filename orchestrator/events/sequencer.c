@@ -1,9 +1,10 @@
 /*
  * sequencer.c - see sequencer.h.
  *
- * There are two leader tasks, so that readers do not wait for a bus that is unavailable: the
- * sequencer, here, gives positions, sends to live listeners and prunes; the publisher
- * (publisher.h), only with a bus, publishes what is placed and marks what was acknowledged.
+ * There are two leader tasks, so that readers do not wait for an unavailable bus.  The
+ * sequencer, here, assigns positions, sends to live listeners and prunes.  The publisher
+ * (publisher.h), which runs only with a bus, publishes placed events and marks the
+ * acknowledged ones.
  */
 #include "orchestrator/events/sequencer.h"
 
@@ -25,7 +26,7 @@ enum {
     REPORT_EVERY_MS = 2000,
     REPORT_AT_REST_MS = 10000,
     WARN_EVERY_MS = 10000,
-    BACKLOG_LOGGED = 2 * PLACE_MOST, /* from here on it is logged */
+    BACKLOG_LOGGED = 2 * PLACE_MOST, /* a larger backlog is logged */
     COUNTED_MOST = 100000,
 };
 
@@ -40,7 +41,7 @@ struct sequencer {
         oldest_ms; /* the same, for the health */
 
     /* Of the leader's thread. */
-    int64_t floor;   /* ids up to here are only looked at by the sweep */
+    int64_t floor;   /* only the sweep reads ids up to here */
     int64_t before;  /* the next floor: the highest id placed before the last sweep */
     int64_t highest; /* id placed so far */
     int64_t sweep_ms, prune_ms, report_ms, listen_ms; /* when due; clock_monotonic_ms */
@@ -51,16 +52,16 @@ struct sequencer {
 /* ---- placing ----------------------------------------------------------------------- */
 
 /*
- * The partial index of unplaced rows still has the entries of rows placed since the last
- * VACUUM; with a long transaction these are very many.  So ids up to a floor are only read by
- * the sweep, every ten seconds, for transactions that committed long after higher ids were
- * placed.  Neither order nor completeness depends on the floor: an event waits while an
- * earlier one of its order is unplaced.
+ * The partial index of unplaced rows still has dead entries for rows placed since the
+ * last VACUUM, and very many during a long transaction.  So ids up to a floor are read
+ * only by the sweep, every ten seconds, which finds transactions that committed long
+ * after higher ids were placed.  Neither order nor completeness depends on the floor: an
+ * event waits while an earlier one of its order is unplaced.
  *
- * Without a bus the mark of what is published moves along, so that old events are pruned; no
- * event is recorded as published then.
+ * Without a bus the published mark follows the placed events, so that old events are
+ * pruned; no event is recorded as published then.
  *
- * $1 how many, $2 the floor, $3 whether there is no bus, $4 whether rows are wanted.
+ * $1 how many, $2 the floor, $3 whether there is no bus, $4 whether to return rows.
  */
 static const char PLACE[] =
     "WITH next AS ("
@@ -84,7 +85,7 @@ static const char PLACE[] =
     "SELECT p.count, p.id, " EVENT_COLUMNS "FROM placed p LEFT JOIN e ON $4 "
     "ORDER BY e.position";
 
-/* Runs first: mostly there is none.  $1 the floor. */
+/* Runs first, since usually there is nothing to place.  $1 the floor. */
 static const char ANY_UNPLACED[] =
     "SELECT EXISTS (SELECT FROM orders.outbox WHERE position IS NULL AND id > $1)";
 
@@ -114,7 +115,7 @@ static void on_placed(void *arg, const struct db_rows *rows)
     }
 }
 
-/* More will come soon; the publisher and the readers can go on. */
+/* Wakes the publisher and the readers; more events are likely soon. */
 static void notify_placed(struct sequencer *s)
 {
     s->placed_ms = clock_monotonic_ms();
@@ -157,8 +158,8 @@ static struct err place(struct sequencer *s, struct db_session *connection, bool
 /* ---- pruning ----------------------------------------------------------------------- */
 
 /*
- * Always a prefix, so that the rest has no gap: up to the first that is not old enough.
- * $1 how long they are kept, $2 how many.
+ * Deletes only a prefix, so that the rest has no gap: up to the first event not old
+ * enough.  $1 how long they are kept, $2 how many.
  */
 static const char PRUNE[] =
     "WITH look AS ("
@@ -179,7 +180,7 @@ static const char PRUNE[] =
     "    WHERE g.count > 0 RETURNING r.pruned, g.count"
     ")"
     "SELECT m.pruned, m.count,"
-    "       (SELECT count(*) FROM orders.cursors c" /* that pruning passed just now */
+    "       (SELECT count(*) FROM orders.cursors c" /* that this pruning passed */
     "        WHERE c.position < m.pruned AND c.position >= m.pruned - m.count) "
     "FROM moved m";
 
@@ -343,7 +344,7 @@ static struct err sequencer_work(void *arg, struct db_session *connection, bool 
     if (!failed(e))
         e = place(s, connection, sweep, more);
     if (failed(e))
-        return e; /* what this sweep did not place stays above the floor */
+        return e; /* unplaced events stay above the floor */
     if (sweep && *more) {
         s->sweep_ms = 0; /* it did not reach the end */
     } else if (sweep) {

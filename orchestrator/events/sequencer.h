@@ -1,5 +1,6 @@
 /*
- * sequencer.h - the relay: makes of rows that committed with their orders a log to be read.
+ * sequencer.h - the relay: turns outbox rows, committed with their orders, into a
+ * readable log.
  *
  *      persist --> orders.sequencer, no position
  *                        |  placed: gets the next position, from the one sequencer (leader.h)
@@ -9,10 +10,10 @@
  *                        v
  *                  kept for keep_ms, then pruned
  *
- * A row cannot get its position when it is inserted: a transaction with a smaller one may
- * commit later, and a reader would have passed it by.  So one sequencer gives positions to rows
- * that have committed, in transactions one after another.  An event of an order is placed only
- * after all earlier ones of the same order.  No order ever waits for this.
+ * A row cannot get its position when it is inserted: a transaction with a smaller
+ * position might commit later, and readers would miss it.  So one sequencer assigns
+ * positions to committed rows, one transaction at a time.  An event is placed only after
+ * all earlier events of its order.  Placing an order never waits for this.
  *
  * The sequencer starts and stops the publisher, and its health includes the publisher's.
  */
@@ -39,8 +40,8 @@ struct sequencer_config {
     struct bus_local *local; /* live listeners, or NULL; borrowed */
     int64_t nats_attempts;   /* see publisher.h */
     struct bus_nats *nats;   /* or NULL: there is no bus; borrowed */
-    /* Called by the sequencer's thread, with `arg`: this process relays from now on, or no more;
-     * and it has placed events.  May be NULL. */
+    /* Called by the sequencer's thread, with `arg`: this process has become or is no
+     * longer the relay; it has placed events.  May be NULL. */
     void (*on_relay)(void *arg, bool here);
     void (*on_placed)(void *arg);
     void *arg;
@@ -54,9 +55,9 @@ struct err sequencer_start(const struct sequencer_config *config, struct sequenc
 void sequencer_stop(struct sequencer *sequencer); /* NULL is allowed */
 
 /*
- * From any thread: OK when this process relays, or another replica does; UNAVAILABLE with why
- * not: the database is unavailable, or more than backlog_max wait.  `events` is about positions,
- * so about readers; `nats` about NATS: OK when there is none.
+ * From any thread: OK when this process relays, or another replica does; UNAVAILABLE with
+ * the reason: the database is unavailable, or more than backlog_max wait.  `events`
+ * covers positions, hence readers; `nats` covers NATS, and is OK without a bus.
  */
 struct sequencer_health {
     struct err events, nats;
@@ -64,6 +65,6 @@ struct sequencer_health {
 
 struct sequencer_health sequencer_health(struct sequencer *sequencer);
 
-/* An event was written here: ends the pause of the relay, if it is this process's.  Any thread;
- * waits for nothing. */
+/* Ends the relay's pause, if it runs in this process, because an event was written.  Any
+ * thread; does not block. */
 void sequencer_wake(struct sequencer *sequencer); /* NULL is allowed */

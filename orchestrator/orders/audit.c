@@ -1,10 +1,10 @@
 /*
  * audit.c - checkouts as operators and audits read them, and their retry; see orders.h.
  *
- * A page merges range scans of two primary keys: checkouts, and orders whose checkout is gone;
- * the rest of each entry is found by index.  From new to old there are filters: indexes for
- * them would make each order more expensive, so a page looks at PAGE_SCAN_MAX ids and returns
- * where to go on.  Reads run on the readers.
+ * A page merges range scans of two primary keys: checkouts, and orders whose checkout is
+ * gone; the rest of each entry is found by index.  Pages from new to old may be
+ * filtered.  Indexes for the filters would make each order more expensive, so a page
+ * scans PAGE_SCAN_MAX ids and returns where to continue.  Reads run on the readers.
  */
 #include <string.h>
 
@@ -15,14 +15,14 @@
 enum { PAGE_MOST = 1000 };
 
 /* clang-format off */
-/* A key in every form that a row may have it in (checkout_key), from the form of this one. */
+/* A key in each form a row may store it in (checkout_key), from one form of it. */
 #define ANY_KEY "coalesce(c.idempotency_key, o.idempotency_key)"
 #define KEY_FORMS                                                                        \
     "ARRAY[" ANY_KEY ", " KEY_OF("coalesce(c.user_id, o.user_id)", ANY_KEY) ","          \
     " CASE WHEN NOT " IS_KEY_ALONE(ANY_KEY) " THEN " KEY_ALONE(ANY_KEY) " END]"
 
-/* What read_checkout reads, in this order, of an id in `ids`.  An event that is gone was
- * published before: the relay prunes nothing else, and notes how far it has pruned. */
+/* What read_checkout reads, in this order, of an id in `ids`.  A missing event was
+ * published: the relay prunes only published events, and stores how far it has pruned. */
 #define COLUMNS                                                                             \
     "ids.id, c.state, coalesce(c.idempotency_key, o.idempotency_key),"                      \
     " coalesce(c.user_id, o.user_id)::text, coalesce(c.cart_id, o.cart_id), c.epoch,"       \
@@ -52,7 +52,7 @@ enum { PAGE_MOST = 1000 };
 
 enum { COLUMN_NOW = 18, COLUMNS_END };
 #define SHAPE       "tTtttIIiIbtbItbiiii"
-#define SHAPE_MAYBE "TTTTTIIIIbtbItbiiii" /* of a page that may hold none */
+#define SHAPE_MAYBE "TTTTTIIIIbtbItbiiii" /* of a page that may be empty */
 
 enum { COLUMN_LAST_SCANNED = COLUMNS_END, COLUMN_SCAN_FULL };
 
@@ -159,7 +159,7 @@ static const char PAGE[] =
     "    ORDER BY id LIMIT $2"
     ") AS ids " JOINS "ORDER BY ids.id";
 
-/* All unfinished checkouts are in one small index; there are as many as run at once. */
+/* One small index holds all unfinished checkouts, which are few. */
 static const char UNFINISHED[] =
     "WITH unfinished AS MATERIALIZED ("
     "    SELECT order_id AS id FROM orders.checkouts WHERE state IN ('running', 'aborting')"
@@ -195,7 +195,7 @@ void orders_list_checkouts(struct db *db, const struct request_context *ctx,
 
 /* ---- pages from new to old ---------------------------------------------------------- */
 
-/* There is at least one row: without an id when nothing was found. */
+/* There is at least one row; its id is NULL when nothing was found. */
 static void on_newest(void *arg, struct err error, const struct db_rows *rows)
 {
     struct reading *reading = arg;
@@ -224,7 +224,7 @@ static void on_newest(void *arg, struct err error, const struct db_rows *rows)
     operation_finish(&reading->base, error, &reply.base);
 }
 
-/* Which checkout `c` and order `o` are wanted. */
+/* The filters on checkout `c` and order `o`. */
 #define FILTERED                                                                         \
     "($3 = '' OR coalesce(c.user_id, o.user_id)::text = $3)"                             \
     " AND ($4 = '' OR coalesce(c.cart_id, o.cart_id) = $4)"                              \
@@ -232,7 +232,7 @@ static void on_newest(void *arg, struct err error, const struct db_rows *rows)
     " AND ($6 = '' OR c.request_id = $6)"                                                \
     " AND (NOT $7 OR c.state IN ('running', 'aborting')) "
 
-/* Scans PAGE_SCAN_MAX ids and filters them before it looks up anything else of them. */
+/* Scans PAGE_SCAN_MAX ids and filters them before it looks up the rest of each entry. */
 static const char NEWEST[] =
     "WITH scanned AS MATERIALIZED ("
     "    (SELECT order_id AS id FROM orders.checkouts"
@@ -252,7 +252,7 @@ static const char NEWEST[] =
     "LEFT JOIN ids ON true " JOINS "ORDER BY ids.id DESC";
 _Static_assert(PAGE_SCAN_MAX == 10000, "as NEWEST says");
 
-/* Finds a key's by the unique indexes, however old, and then filters. */
+/* Finds a key's checkout of any age by the unique indexes, and then filters. */
 /* clang-format off */
 static const char OF_A_KEY[] =
     "WITH of_key AS MATERIALIZED ("
@@ -266,7 +266,7 @@ static const char OF_A_KEY[] =
     "SELECT " COLUMNS ", NULL::text, false FROM ids " JOINS "ORDER BY ids.id DESC";
 /* clang-format on */
 
-/* The parameters $1... of both statements but the last. */
+/* The parameters of both statements, except the last one. */
 static void submit(struct reading *reading, const Orders__V1__ListCheckoutsRequest *in,
                    struct db_query query, struct db_value last)
 {
@@ -332,7 +332,7 @@ void orders_list_newest(struct db *db, const struct request_context *ctx,
                db_t(key));
 }
 
-/* ---- one, with its past ------------------------------------------------------------- */
+/* ---- one, with its history ---------------------------------------------------------- */
 
 /* The rows are one checkout, repeated beside each of its incidents and events. */
 static const char DETAIL[] =
@@ -468,7 +468,7 @@ void orders_get_checkout(struct db *db, const struct request_context *ctx,
 
 /* ---- retry -------------------------------------------------------------------------- */
 
-/* A repeat raises the epoch once more, and the next take-over again: no harm in either. */
+/* A repeat raises the epoch once more, as the next take-over does: both are harmless. */
 const struct db_kind CHECKOUTS_RETRY = {
     .name = "retry_checkout",
     .head = "t", /* order */

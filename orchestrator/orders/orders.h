@@ -1,6 +1,6 @@
 /*
- * orders.h - orders and checkouts as they are read afterwards: by their user (read.c), and by
- * operators and audits (audit.c), who may also retry a checkout.
+ * orders.h - reads of orders and checkouts: by their user (read.c), and by operators and
+ * audits (audit.c), who may also retry a checkout.
  */
 #pragma once
 
@@ -14,8 +14,8 @@
 void orders_get(struct db *db, const struct request_context *ctx,
                 const Orders__V1__GetOrderRequest *request);
 
-/* Newest first, or the one of a key; INVALID_ARGUMENT for a cursor that was not made with
- * `cursor_key` (CURSOR_KEY_SIZE bytes) for this user. */
+/* Newest first, or the order of one key; INVALID_ARGUMENT for a cursor that was not
+ * sealed with `cursor_key` (CURSOR_KEY_SIZE bytes) for this user. */
 void orders_list(struct db *db, const struct request_context *ctx,
                  const uint8_t *cursor_key, const Orders__V1__ListOrdersRequest *request);
 
@@ -26,7 +26,7 @@ void orders_list_checkouts(struct db *db, const struct request_context *ctx,
                            const Orders__V1__ListCheckoutsRequest *request,
                            int64_t lease_ms);
 
-/* The same of newest_first; see proto/orders.proto. */
+/* The same for newest_first; see proto/orders.proto. */
 void orders_list_newest(struct db *db, const struct request_context *ctx,
                         const Orders__V1__ListCheckoutsRequest *request,
                         int64_t lease_ms);
@@ -35,8 +35,8 @@ void orders_list_newest(struct db *db, const struct request_context *ctx,
 void orders_get_checkout(struct db *db, const struct request_context *ctx,
                          const Orders__V1__GetCheckoutRequest *request, int64_t lease_ms);
 
-/* Ends the owner's lease and raises the epoch, so that the owner, should it live, changes
- * nothing more.  NOT_FOUND; FAILED_PRECONDITION when the checkout is finished. */
+/* Ends the owner's lease and raises the epoch, so that the owner, if still alive, can
+ * change nothing more.  NOT_FOUND; FAILED_PRECONDITION when the checkout is finished. */
 void orders_retry(struct db *db, const struct request_context *ctx,
                   const Orders__V1__RetryCheckoutRequest *request);
 

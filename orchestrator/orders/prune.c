@@ -16,7 +16,7 @@ enum {
 /* ---- the statements ------------------------------------------------------------------ */
 
 /*
- * Checkouts that finished long ago.  If one was ordered, its cart is still to be marked, or
+ * Checkouts that finished long ago.  The cart of a completed one is not marked yet, or
  * was marked long ago.
  */
 #define PRUNABLE                                                                         \
@@ -29,12 +29,12 @@ enum {
     "          < now() - (SELECT settle_ms FROM ask) * interval '1 ms') "
 
 /*
- * Marks the carts of such checkouts, or deletes those whose cart is marked or was not ordered;
- * run again, it prunes more of the same.  It never waits for a row that is locked, as it may
- * hold others: the next round does it.
+ * Marks the carts of such checkouts, or deletes the checkout if its cart is marked or was
+ * not ordered.  May be repeated: it then prunes more.  It skips locked rows and never
+ * waits for them, because it may hold other locks; the next round takes them.
  *
- * An order that was written under the old form of its key gets the new one before its
- * checkout, by which the old one is found, is deleted (migration 0014).
+ * An order stored with the old form of its key gets the new form before its checkout, by
+ * which the old form is found, is deleted (migration 0014).
  */
 /* clang-format off */
 const struct db_kind CHECKOUTS_PRUNE = {
@@ -72,7 +72,7 @@ const struct db_kind CHECKOUTS_PRUNE = {
         "FROM ask",
     .write_answers = true,
     .rows = "+ii",
-    /* Of another prune in the same batch: it changed nothing. */
+    /* A second prune in the same batch changes nothing. */
     .answer = "SELECT a.ordinal, 0::bigint FROM unnest($1) WITH ORDINALITY"
               "    AS a(before, ordinal) ORDER BY a.ordinal",
 };
@@ -80,7 +80,8 @@ const struct db_kind CHECKOUTS_PRUNE = {
 
 /* ---- a round ------------------------------------------------------------------------- */
 
-/* Which checkouts: ids below `before`, finished so long ago; a cart's mark must be so old. */
+/* Selects ids below `before`, finished long enough ago; a cart's mark must be old
+ * enough. */
 struct prunable {
     char before[ULID_SIZE];
     int64_t kept_ms, settle_ms;
@@ -98,7 +99,7 @@ static void on_looked(void *arg, const struct db_rows *rows)
     look->found = rows->count > 0;
 }
 
-/* Reading first saves a transaction: mostly there is nothing to prune. */
+/* Reading first saves a transaction: usually there is nothing to prune. */
 static struct err look_for_some(struct db *db, struct look *look)
 {
     const struct prunable *what = &look->what;
@@ -120,7 +121,7 @@ static void on_pruned(void *arg, const struct db_rows *rows)
 {
     bool *changed = arg;
 
-    *changed = db_number(rows, 0, 1) > 0; /* not when others hold all of them */
+    *changed = db_number(rows, 0, 1) > 0; /* 0 when others have locked all of them */
 }
 
 static struct err prune_some(struct db *db, const struct prunable *what, bool *changed)
@@ -147,9 +148,9 @@ void prune_checkouts(void *arg)
     bool changed;
     struct err e;
 
-    /* Ids begin with the time they were made: the old ones are a range of the key. */
+    /* Ids begin with their creation time, so the old ones are a range of the key. */
     ulid_floor(clock_wall_ms() - pruning->kept_ms, look.what.before);
-    /* Rows that others hold are left for the next round. */
+    /* Rows that others have locked are left for the next round. */
     do {
         changed = false;
         e = look_for_some(pruning->db, &look);

@@ -4,9 +4,9 @@
  *      completed --> kept_ms later: its cart is marked --> settle_ms later: gone
  *      failed -----> kept_ms later: gone
  *
- * An order is never deleted, and what it forbids stays forbidden: its key is spent (unique
- * in orders.orders) and its cart is ordered.  The mark is left alone for longer than any
- * statement lasts, so that none sees a cart neither marked nor held by its checkout.
+ * An order is never deleted, so its key cannot be used again (unique in orders.orders),
+ * nor can its cart be ordered again.  A checkout is deleted only when its cart's mark is
+ * older than any statement, so no statement sees a cart with neither mark nor checkout.
  *
  * Each transaction takes a bounded number of rows.  Any number of processes may prune at once.
  */

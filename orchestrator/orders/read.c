@@ -120,7 +120,7 @@ static char *write_cursor(struct arena *arena, const struct cursor_scope *scope,
     return cursor_seal(arena, scope, text);
 }
 
-/* Up to `most` orders, as many as fit into a message: at least one does. */
+/* Up to `most` orders, as many as fit into a message; one always fits. */
 static struct err fill_orders(struct arena *arena, const struct db_rows *rows, int most,
                               Orders__V1__ListOrdersReply *reply)
 {
@@ -142,7 +142,7 @@ static struct err fill_orders(struct arena *arena, const struct db_rows *rows, i
     return ERR_NONE;
 }
 
-/* The query asks for one row more than the limit: if it is there, there is a next page. */
+/* The query reads one row more than the limit, to see if there is a next page. */
 static struct err fill_page(struct reading *reading, const struct db_rows *rows,
                             Orders__V1__ListOrdersReply *reply)
 {
@@ -171,7 +171,7 @@ static void on_page(void *arg, struct err error, const struct db_rows *rows)
     operation_finish(&reading->base, error, &reply.base);
 }
 
-/* Which of a user's orders: the same conditions on every page. */
+/* Selects a user's orders: the same conditions on every page. */
 #define OF_USER                                                                          \
     "WHERE user_id = $1::uuid AND ($2 = '' OR cart_id = $2)"                             \
     " AND created_at >= 'epoch'::timestamptz + $3 * interval '1 ms'"                     \

@@ -8,10 +8,10 @@
 enum {
     SAGA_ARENA_MAX = 1 << 20,
     PAUSE_MOST_MS = 64, /* between claims of a cart that is being changed, doubling */
-    CLAIM_MS = 50,      /* no claim is tried with less time left */
+    CLAIM_MS = 50,      /* with less time left no claim is attempted */
 };
 
-/* A Place call until its checkout runs or is known: in the call's arena. */
+/* A Place call until its checkout runs or is found: in the call's arena. */
 struct placing {
     struct sagas *sagas;
     struct waiter *waiter;
@@ -29,9 +29,9 @@ static struct err key_reused(void)
 }
 
 /*
- * The ways to end without a saga of our own.  Once the call is answered, or given to a saga
- * that may answer it at any moment, nothing in its arena may be touched: so each works on a
- * copy, `own`, of the placing.
+ * The ways to end without a saga of our own.  Once the call is answered, or given to a
+ * saga that may answer it at any moment, its arena must not be touched.  So each function
+ * works on a copy, `own`, of the placing.
  */
 static void leave(const struct placing *own)
 {
@@ -47,7 +47,7 @@ static void refuse(const struct placing *p, struct err error)
     leave(&own);
 }
 
-/* The failure is durable: a replay, even if its steps are still being undone. */
+/* The failure is durable, so it is replayed even while steps are still being undone. */
 static void reply_refused(struct waiter *waiter, struct err refusal)
 {
     const struct checkout aborting = {.state = CHECKOUT_ABORTING, .failure = refusal};
@@ -110,8 +110,9 @@ static void reply_changed(const struct placing *p, const struct cart_found *foun
 
 static void submit(void *placing);
 
-/* The cart's change takes a moment.  If that is too long, the call ends here, while it is
- * known that nothing was claimed; a claim cut off by its deadline would leave that open. */
+/* Retries after a pause, since changing the cart takes a moment.  Without time for that
+ * the call ends here, where nothing was claimed; a claim past its deadline would have
+ * unknown outcome. */
 static void claim_again(struct placing *p)
 {
     int64_t pause = p->pause_ms;
@@ -253,7 +254,7 @@ void claim_place(struct sagas *sagas, struct rpc_call *call,
     case SAGA_JOINED:
         return;
     case SAGA_REFUSED:
-        /* Another owner may have refunded while this process was stopped. */
+        /* Another owner may have refunded while this process was suspended. */
         if (refusal.money == MONEY_REFUND_PENDING)
             begin(sagas, waiter, in);
         else

@@ -1,5 +1,5 @@
 /*
- * claim.h - the beginning of a Place call: is there a checkout of this key yet, and whose?
+ * claim.h - the beginning of a Place call: finds or creates the checkout of its key.
  *
  *   runs here already -> joins      no row -> claimed -> runs
  *   row, finished -> replayed       row, another owner's -> polls
@@ -11,7 +11,7 @@
 #include "proto/orders.pb-c.h"
 #include "rpc/server/server.h"
 
-/* Answers a validated request in the end.  `request` lives as long as the call. */
+/* Eventually answers a validated request.  `request` lives as long as the call. */
 void claim_place(struct sagas *sagas, struct rpc_call *call,
                  const Orders__V1__PlaceRequest *request,
                  Orders__V1__PlaceReply_Closure reply);

@@ -49,7 +49,7 @@ static void finish(struct saga *saga)
 
 void saga_lost(struct saga *saga)
 {
-    log_info("checkout_lost", "request=%s order=%s epoch=%lld", saga->request,
+    log_info("lease_lost", "request=%s order=%s epoch=%lld", saga->request,
              saga->checkout.order_id, (long long)saga->checkout.epoch);
     for (struct waiter *waiter = saga_take_out(saga), *next; waiter != NULL;
          waiter = next) {
@@ -69,7 +69,7 @@ static void fail(struct saga *saga, struct err error)
     free_saga(saga);
 }
 
-/* The process stops: what the checkout has reached is durable, and another owner goes on. */
+/* The process stops: the checkout's progress is durable, and another owner continues. */
 static void drop(struct saga *saga)
 {
     fail(saga, err_unknown(ERR_UNAVAILABLE,
@@ -78,7 +78,7 @@ static void drop(struct saga *saga)
 
 void saga_damaged(struct saga *saga, struct err error)
 {
-    log_line(LOG_ERROR, "checkout_unfinished",
+    log_line(LOG_ERROR, "checkout_abandoned",
              "request=%s order=%s epoch=%lld error=%s note=\"what was done of it is "
              "not undone; look with: checkoutctl explain\"",
              saga->request, saga->checkout.order_id, (long long)saga->checkout.epoch,
@@ -99,7 +99,7 @@ static void pause_then(struct saga *saga, void (*then)(void *saga))
     if (most > BACKOFF_MOST_MS)
         most = BACKOFF_MOST_MS;
     int64_t ms = most / 2 + randombytes_uniform((uint32_t)most / 2 + 1);
-    /* No memory even for a timer: the lease runs out, and the checkout is taken over. */
+    /* No memory for a timer: the lease expires, and the checkout is taken over. */
     if (failed(timer_after(ms, then, saga)))
         drop(saga);
 }
@@ -117,7 +117,7 @@ static void submit(struct saga *saga, db_done *done)
     db_submit(saga->sagas->config.db, &saga->op);
 }
 
-/* Keeps the error of an attempt: an operator needs more of it than the shopper gets. */
+/* Keeps an attempt's error for operators, with more detail than the shopper gets. */
 static void note_trouble(struct saga *saga, struct err error)
 {
     saga->trouble = error;
@@ -158,7 +158,7 @@ static void on_attention_recorded(void *arg, struct err error, const struct db_r
 
     (void)rows;
     if (failed(error))
-        log_warn("attention_not_recorded", "request=%s order=%s error=%s", saga->request,
+        log_warn("incident_not_recorded", "request=%s order=%s error=%s", saga->request,
                  saga->checkout.order_id, error.message);
     pause_then(saga, undo_next);
 }
@@ -176,7 +176,7 @@ void saga_undo_done(struct saga *saga, struct err error)
              saga->request, saga->checkout.order_id,
              saga->sagas->config.steps[saga->step].name, saga->attempts + 1,
              err_reason(error.code), error.message);
-    /* The failure is durable: no call need wait for the rest, now or later. */
+    /* The failure is durable, so no call needs to wait for the compensation. */
     saga_set_refused(saga);
     finish_waiters(saga_take_waiters(saga), &saga->checkout);
     if (++saga->attempts != saga->sagas->config.attention_after) {
@@ -215,10 +215,10 @@ static void on_transition_written(void *arg, struct err error, const struct db_r
         return;
     }
     if (failed(error)) {
-        log_warn("transition_not_written",
-                 "request=%s order=%s to=%s attempt=%d error=%s", saga->request,
-                 saga->checkout.order_id, to == CHECKOUT_ABORTING ? "aborting" : "failed",
-                 saga->attempts + 1, error.message);
+        log_warn("transition_failed", "request=%s order=%s to=%s attempt=%d error=%s",
+                 saga->request, saga->checkout.order_id,
+                 to == CHECKOUT_ABORTING ? "aborting" : "failed", saga->attempts + 1,
+                 error.message);
         saga->attempts++;
         pause_then(saga, write_transition);
         return;
@@ -251,7 +251,7 @@ static void write_transition(void *arg)
     submit(saga, on_transition_written);
 }
 
-/* What there is to tell of the money before anything is undone. */
+/* The state of the money before anything is undone. */
 static enum err_money money_at_stake(const struct saga *saga)
 {
     for (int i = 0; i <= saga->undo_from; i++)
@@ -260,11 +260,12 @@ static enum err_money money_at_stake(const struct saga *saga)
     return MONEY_NONE;
 }
 
-/* Refuses the checkout for good.  `undo_from` is the last step that may have taken effect. */
+/* Refuses the checkout finally.  `undo_from` is the last step that may have taken
+ * effect. */
 static void abort_saga(struct saga *saga, struct err failure, int undo_from)
 {
     saga->checkout.failure = failure;
-    saga->checkout.failure.effect = EFFECT_NONE; /* once undone, or nothing to undo */
+    saga->checkout.failure.effect = EFFECT_NONE; /* after the compensation, if any */
     if (failure.subject != NULL)
         saga->checkout.failure.subject = arena_strdup(saga->arena, failure.subject);
     /* An earlier owner may have reached any step. */
@@ -289,7 +290,7 @@ static void act(void *arg)
     saga->sagas->config.steps[saga->step].act(saga);
 }
 
-/* The failure that the client gets: any other error is our own trouble, not the order's. */
+/* The failure that the client gets: other errors are faults of ours, not of the order. */
 static struct err final_failure(struct err error)
 {
     switch (error.code) {
@@ -324,7 +325,7 @@ void saga_step_done(struct saga *saga, struct err error)
     }
     bool open = error.code != ERR_DATA_LOSS && /* a retry would give the same */
                 (error.effect == EFFECT_UNKNOWN || err_retryable(error.code));
-    /* A later attempt's answer does not undo what an earlier one may have done. */
+    /* An earlier attempt may have taken effect, whatever this one answered. */
     saga->touched |= error.effect != EFFECT_NONE;
     note_trouble(saga, error);
     log_info("step_failed", "request=%s order=%s step=%s attempt=%d reason=%s effect=%d",
@@ -353,8 +354,8 @@ static void start(struct saga *saga)
 }
 
 /*
- * Sets what the saga is called in logs, and its place in its trace.  One that was taken over
- * continues the request and the trace that it was claimed with.
+ * Sets the saga's name in logs and its span.  A saga that was taken over continues the
+ * request and trace of its claim.
  */
 static void note_origin(struct saga *saga, const struct waiter *waiter)
 {
@@ -381,7 +382,7 @@ void sagas_run(struct sagas *sagas, const struct checkout *checkout, struct aren
     struct saga *saga = calloc(1, sizeof *saga);
     struct arena *scratch = arena_new(SCRATCH_MAX);
 
-    if (saga == NULL || scratch == NULL) { /* it is taken over when its lease runs out */
+    if (saga == NULL || scratch == NULL) { /* taken over when its lease expires */
         if (waiter != NULL)
             waiter_poll(waiter);
         free(saga);

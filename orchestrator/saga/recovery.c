@@ -18,11 +18,12 @@ enum {
     ARENA_MAX = 1 << 20,
 };
 
-/* ---- leases of what runs here -------------------------------------------------------- */
+/* ---- leases of the sagas here ------------------------------------------------------- */
 
 typedef char order_name[ULID_SIZE];
 
-/* Copies the sagas whose lease is to be renewed: each may end once the lock is released. */
+/* Copies the sagas that are due for renewal, since each may end once the lock is
+ * released. */
 static size_t list_due(struct sagas *sagas, order_name *ids, struct db_op *ops)
 {
     int64_t now = clock_monotonic_ms();
@@ -45,7 +46,7 @@ static size_t list_due(struct sagas *sagas, order_name *ids, struct db_op *ops)
     return count;
 }
 
-/* A round failed: all are due again. */
+/* After a failed round all are due again. */
 static void set_all_due(struct sagas *sagas)
 {
     pthread_mutex_lock(&sagas->lock);
@@ -56,9 +57,9 @@ static void set_all_due(struct sagas *sagas)
 }
 
 /*
- * Renews the leases of the sagas that run here and have not been renewed for a quarter of
- * one; blocks, at most as long as a lease.  Before each take-over: an owner that was only cut
- * off from the database for a while must not take its own checkouts over.
+ * Renews the leases of sagas here that were last renewed more than a quarter of a lease
+ * ago.  Blocks, at most as long as a lease.  Runs before each take-over, so that an owner
+ * that had lost the database for a while does not take over its own checkouts.
  */
 static struct err renew_leases(struct sagas *sagas)
 {
@@ -157,7 +158,7 @@ int64_t recovery_run(void *arg)
 {
     struct sagas *sagas = arg;
     const int64_t rest_ms =
-        sagas_config(sagas)->lease_ms; /* others' are looked at so often */
+        sagas_config(sagas)->lease_ms; /* how often other owners' leases are checked */
     struct err e = renew_leases(sagas);
     bool more = !failed(e);
 

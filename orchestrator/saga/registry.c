@@ -141,8 +141,8 @@ static struct saga **bucket_of(struct sagas *sagas, const char *key)
 }
 
 /*
- * The newest of this key.  There are two if this process lost a lease and took over its own
- * checkout: the older saga then finds that it has lost it.
+ * The newest saga of this key.  There are two if this process lost a lease and took over
+ * its own checkout; the older saga then finds a higher epoch and ends.
  */
 static struct saga *find(struct sagas *sagas, const char *key)
 {
@@ -255,7 +255,7 @@ enum saga_join sagas_join(struct sagas *sagas, const char *key, const char *user
 
 /* ---- waiters whose time is up ------------------------------------------------------- */
 
-enum { NO_WAITER_MS = 60000 }; /* to rest; a call that begins to wait ends it */
+enum { NO_WAITER_MS = 60000 }; /* to pause; a new waiter ends the pause */
 
 int64_t sagas_expire_waiters(void *arg)
 {

@@ -2,8 +2,8 @@
  * registry.h - the sagas that run in this process, by idempotency key, and the calls that
  * wait for each.  The engine (engine.h) runs them, recovery (recovery.h) renews their leases.
  *
- * All of it is under one lock, which is held while memory is read and written and never
- * during a call that waits.
+ * One lock guards all of it.  It is held only to read and write memory, never during a
+ * call that blocks.
  */
 #pragma once
 
@@ -26,7 +26,7 @@ struct saga_step {
     void (*undo)(struct saga *saga); /* ends in saga_undo_done */
     const char *undone_by;           /* the earlier step whose undo covers this one */
     bool pivot;                      /* nothing is undone after it */
-    bool takes_money; /* its undo gives it back, and calls saga_set_money */
+    bool takes_money;                /* its undo refunds, and calls saga_set_money */
 };
 #define SAGA_UNDONE_BY(step) NULL, step, false, false
 #define SAGA_PIVOT           NULL, NULL, true, false
@@ -43,17 +43,16 @@ struct saga {
     struct db_op op;       /* of the current attempt */
 
     /* Of the engine; the sagas' lock guards `refused`, `renewed_ms`, `waiters` and `next`. */
-    int step;           /* being done, or being undone */
+    int step;           /* the step that runs or is being undone */
     bool touched;       /* an attempt of this step may have taken effect */
     int undo_from;      /* the last step that may need undoing; -1: none */
-    bool refused;       /* aborting is durable: calls that join are given the failure */
+    bool refused;       /* aborting is durable: calls that join get the failure */
     int64_t renewed_ms; /* when its lease was last renewed */
     int attempts;       /* of this step, so far */
     struct err trouble; /* the error of the last attempt that failed */
     int troubled_step;  /* the step of that attempt */
     int tries;          /* attempts at that step, up to that one */
-    int64_t
-        give_up_ms; /* clock_monotonic_ms: from then on a step that fails is refused */
+    int64_t give_up_ms; /* clock_monotonic_ms: after it a step that fails is refused */
     struct waiter *waiters;
     struct saga *next;
 };
@@ -66,11 +65,12 @@ struct sagas_config {
     int step_count;
     int64_t lease_ms;
     int64_t step_timeout_ms; /* of one attempt at a step */
-    int64_t give_up_ms;      /* age at which a checkout that cannot go on is aborted */
-    int64_t attention_after; /* attempts to undo, before an operator is called */
+    int64_t give_up_ms;      /* age at which a failing checkout is aborted */
+    int64_t attention_after; /* failed attempts to undo before needs_attention is set */
     size_t most;             /* sagas at once */
-    /* Called on any thread, under the sagas' lock, to wake background tasks: a saga starts or a
-     * call waits for one; an order and its event were written.  May be NULL. */
+    /* Called on any thread, under the sagas' lock, to wake background tasks: on_work when
+     * a saga starts or a call waits for one, on_order when an order was written.  May be
+     * NULL. */
     void (*on_work)(void *arg);
     void (*on_order)(void *arg);
     void *arg;
@@ -94,8 +94,9 @@ struct err sagas_open(const struct sagas_config *config, struct sagas **out)
 /* After it returns, on_work and on_order are not called any more.  NULL is allowed. */
 void sagas_unsubscribe(struct sagas *sagas);
 
-/* Lets each saga finish its step and end; its checkout is taken over when its lease runs out.
- * Waits up to drain_ms.  False when some still run: nothing they use may then be freed. */
+/* Lets each saga finish its step and end; its checkout is taken over when its lease
+ * expires.  Waits up to drain_ms.  False when some still run: then do not free anything
+ * they use. */
 bool sagas_stop(struct sagas *sagas, int64_t drain_ms)
     __attribute__((warn_unused_result));
 
@@ -106,23 +107,23 @@ const char *sagas_owner(const struct sagas *sagas);
 
 /* Reserves room for one more; sagas_leave or sagas_run gives it back. */
 bool sagas_admit(struct sagas *sagas) __attribute__((warn_unused_result));
-size_t sagas_room(struct sagas *sagas); /* how many more would be admitted now */
+size_t sagas_room(struct sagas *sagas); /* how many more can be admitted now */
 void sagas_leave(struct sagas *sagas);
 
 enum saga_join { SAGA_JOINED, SAGA_NOT_HERE, SAGA_OTHER_REQUEST, SAGA_REFUSED };
 
 /*
- * Adds a waiter to the saga of this key, if it runs here and is of the same request.  A retry
- * of the call that started the saga is not counted as joined.  SAGA_REFUSED: its failure is
- * durable, though not all is undone yet; `refusal` is set to it, in the waiter's arena, and
- * the waiter stays with the caller.
+ * Adds a waiter to the saga of this key, if it runs here for the same request.  A retry
+ * of the call that started the saga does not count as joined.  SAGA_REFUSED: its failure
+ * is durable, though its compensation may still run; `refusal` is set to it, in the
+ * waiter's arena, and the caller keeps the waiter.
  */
 enum saga_join sagas_join(struct sagas *sagas, const char *key, const char *user_id,
                           const uint8_t *fingerprint, struct waiter *waiter,
                           struct err *refusal) __attribute__((warn_unused_result));
 
-/* Answers the waiters whose time is up; returns 0, or how long to rest (base/program/worker.h).
- * `sagas` is a struct sagas. */
+/* Answers the waiters whose time is up; returns 0, or how long to pause
+ * (base/program/worker.h).  `sagas` is a struct sagas. */
 int64_t sagas_expire_waiters(void *sagas);
 
 /* ---- for the engine -------------------------------------------------------------------- */
@@ -130,16 +131,16 @@ int64_t sagas_expire_waiters(void *sagas);
 /* Puts an admitted saga into the registry, where it can be joined. */
 void saga_put(struct saga *saga);
 
-/* Takes the saga out of the registry; nobody joins it after.  Returns its waiters. */
+/* Removes the saga from the registry, so no call can join it.  Returns its waiters. */
 struct waiter *saga_take_out(struct saga *saga) __attribute__((warn_unused_result));
 
-/* Takes its waiters; it stays in the registry, and others may join. */
+/* Removes its waiters; the saga stays in the registry, and others may join. */
 struct waiter *saga_take_waiters(struct saga *saga) __attribute__((warn_unused_result));
 
-/* From now on a call that would join is given the failure instead. */
+/* From now on a call that would join gets the failure instead. */
 void saga_set_refused(struct saga *saga);
 
-/* Whether the process stops: the saga is then to end rather than to go on. */
+/* Whether the process stops: the saga must then end at its next step. */
 bool saga_stopping(const struct saga *saga);
 
 /* ---- for steps -------------------------------------------------------------------------- */
@@ -147,6 +148,6 @@ bool saga_stopping(const struct saga *saga);
 /* An order and its event are durable: calls on_order. */
 void saga_ordered(struct saga *saga);
 
-/* Records what became of the money, which payment has made durable: told to callers from now
- * on, and written with the checkout's end. */
+/* Records the state of the money, which payment has made durable.  Callers get it from
+ * now on, and it is written with the checkout's end. */
 void saga_set_money(struct saga *saga, enum err_money money);

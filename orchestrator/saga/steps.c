@@ -38,9 +38,9 @@ static void call(struct saga *s, struct channel *channel, const char *method,
     channel_call(channel, &c, done, s);
 }
 
-/* ---- reserve, and its undoing ------------------------------------------------------- */
+/* ---- reserve, and its undo ---------------------------------------------------------- */
 
-/* A title that PutProduct would have refused is left out: an order does not fail for it. */
+/* A title that PutProduct would refuse is left out, rather than failing the order. */
 static struct err keep_line(struct arena *arena, const Inventory__V1__PricedLine *from,
                             struct line *to)
 {
@@ -147,7 +147,7 @@ static void release(struct saga *s)
          &req.base, &inventory__v1__release_reply__descriptor, on_undone);
 }
 
-/* ---- charge, and its undoing -------------------------------------------------------- */
+/* ---- charge, and its undo ----------------------------------------------------------- */
 
 static void on_done(void *arg, struct err e, const ProtobufCMessage *reply, bool replayed)
 {
@@ -170,7 +170,7 @@ static void charge(struct saga *s)
          &payment__v1__charge_reply__descriptor, on_done);
 }
 
-/* Nothing is refunded of a charge that was declined, or prevented before it was made. */
+/* Nothing is refunded for a charge that was declined, or prevented before it was made. */
 static void on_refunded(void *arg, struct err e, const ProtobufCMessage *message,
                         bool replayed)
 {
@@ -217,7 +217,7 @@ static void on_persisted(void *arg, struct err e, const struct db_rows *rows)
         return;
     }
     if (failed(e)) {
-        e.effect = EFFECT_UNKNOWN; /* a retry gives what became of it */
+        e.effect = EFFECT_UNKNOWN; /* a retry gets the outcome */
         saga_step_done(s, e);
         return;
     }

@@ -8,7 +8,7 @@
 
 enum {
     MARGIN_MS = 150,     /* before the caller's deadline, for the answer to reach it */
-    PAUSE_LEAST_MS = 20, /* between looks at the row, doubling */
+    PAUSE_LEAST_MS = 20, /* between polls of the row, doubling */
     PAUSE_MOST_MS = 320,
 };
 
@@ -73,7 +73,8 @@ void waiter_expire(struct waiter *waiter)
 
 static void poll_row(void *arg);
 
-/* Polls again after a pause; without time for that, answers with what was `seen` last. */
+/* Polls again after a pause; without time for that, answers with the state last
+ * `seen`. */
 static void poll_again(struct waiter *waiter, const struct checkout *seen)
 {
     int64_t pause = waiter->pause_ms;
@@ -88,12 +89,12 @@ static void poll_again(struct waiter *waiter, const struct checkout *seen)
         waiter_expire(waiter);
 }
 
-/* The claim has found one. */
+/* The claim found the row, so it must exist. */
 static struct err missing(const struct waiter *waiter)
 {
-    log_line(LOG_ERROR, "checkout_missing", "request=%s order=%s",
+    log_line(LOG_ERROR, "checkout_row_missing", "request=%s order=%s",
              rpc_call_id(waiter->call), rpc_call_order(waiter->call));
-    return err_make(ERR_DATA_LOSS, "The checkout that was waited for is gone.");
+    return err_make(ERR_DATA_LOSS, "The checkout's row is missing.");
 }
 
 static void on_found(void *arg, struct err error, const struct db_rows *rows)
@@ -111,7 +112,7 @@ static void on_found(void *arg, struct err error, const struct db_rows *rows)
     } else if (!failed(error) && (checkout.state == CHECKOUT_COMPLETED ||
                                   checkout.state == CHECKOUT_FAILED))
         waiter_finish(waiter, &checkout);
-    else /* also when the database could not be read just now */
+    else /* also when this read failed */
         poll_again(waiter, &checkout);
 }
 

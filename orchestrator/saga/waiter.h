@@ -32,7 +32,7 @@ struct waiter *waiter_new(struct rpc_call *call, Orders__V1__PlaceReply_Closure 
 /* Answers with a checkout's end: completed, or aborting or failed with its failure. */
 void waiter_finish(struct waiter *waiter, const struct checkout *checkout);
 
-/* Answers with the current cart, which is not the one that was expected. */
+/* Answers with the current cart, which differs from the expected one. */
 void waiter_cart_changed(struct waiter *waiter, Orders__V1__Cart *cart);
 
 /* Answers with an error that is not the checkout's end. */

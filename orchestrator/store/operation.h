@@ -22,7 +22,8 @@ struct operation {
     };
 };
 
-/* Zeroed, of `size` bytes.  NULL when memory is short: the request was then answered. */
+/* Zeroed, of `size` bytes.  NULL when memory is short; the request is then already
+ * answered. */
 void *operation_new(struct db *db, const struct request_context *ctx, size_t size)
     __attribute__((warn_unused_result));
 
@@ -32,6 +33,6 @@ void operation_read(struct operation *operation, struct db_query query, db_done 
 /* Writes.  The operation has its kind, head and, if it may be cancelled, `cancel`. */
 void operation_write(struct operation *operation, struct db_op op, db_done *done);
 
-/* Answers the request.  `reply` is not looked at when `error` is one. */
+/* Answers the request.  `reply` is ignored when `error` failed. */
 void operation_finish(const struct operation *operation, struct err error,
                       const ProtobufCMessage *reply);

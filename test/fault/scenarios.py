@@ -235,7 +235,7 @@ def a_zombie(point, hold, method, *allowed):
 def said_end(world, order_id, epoch):
     """Whether some orchestrator said that it is done with that order of that epoch."""
     return any(f"order={order_id} " in line and line.rstrip().endswith(f"epoch={epoch}")
-               and ("checkout_lost" in line or "checkout_finished" in line)
+               and ("lease_lost" in line or "checkout_finished" in line)
                for name in ("orchestrator", "orchestrator-2")
                for line in world.log(name).splitlines()[-200:])
 

@@ -98,7 +98,7 @@ class Damage(StackTest):
                                  f"'{self.shopper.user}'")
         self.assertEqual(len(charges), 1, "asked again, it would have been charged twice")
         self.expect_logged("rows_damaged", f" order={charges[0][0]} ")
-        self.expect_logged("checkout_unfinished", charges[0][0])
+        self.expect_logged("checkout_abandoned", charges[0][0])
 
     def test_a_checkout_deleted_while_it_is_charged(self):
         self.order_that_is_lost()

@@ -75,7 +75,7 @@ class EventsDead(StackTest):
     def test_1_others_go_on_and_of_its_order_none_overtakes_it(self):
         self.order()
         bad = self.order(bad=True)
-        wait_until(lambda: "event=bus_refuses" in self.stack.log("orchestrator"), 30,
+        wait_until(lambda: "event=publish_refused" in self.stack.log("orchestrator"), 30,
                    "alone, it may be the bus")
         good = self.order()
         self.wait_taken(good)

@@ -238,7 +238,7 @@ class EventsNats(StackTest):
 
         def refused():
             return [line for line in self.stack.log("orchestrator").splitlines()
-                    if "event=bus_refuses" in line and said in line]
+                    if "event=publish_refused" in line and said in line]
         wait_until(refused, 30, f"the refusal is told: {said}")
         self.order()
         wait_until(lambda: self.metric("events_refused") == 1
@@ -358,7 +358,7 @@ class EventsNatsSecured(StackTest):
                    f"{words}, {times} times: {self.stack.log('orchestrator')[-1500:]}")
 
     def test_1_by_a_password(self):
-        self.wait_said("event=nats_stream_made")
+        self.wait_said("event=nats_stream_created")
         self.assertNotIn("horse", self.stack.log("orchestrator"))
 
     def test_2_by_the_credentials_as_they_are_now_and_by_no_others(self):
@@ -368,11 +368,11 @@ class EventsNatsSecured(StackTest):
         self.server.configure(self.files.server() + operator.server())
         self.server.start()
         self.wait_said("Authorization Violation")  # in the server's own words
-        self.assertEqual(self.stack.log("orchestrator").count("event=nats_stream_made"), 1)
+        self.assertEqual(self.stack.log("orchestrator").count("event=nats_stream_created"), 1)
         fresh = self.creds.with_suffix(".new")
         fresh.write_text(operator.credentials())
         fresh.rename(self.creds)  # as whoever renews it does
-        self.wait_said("event=nats_stream_made", 2)
+        self.wait_said("event=nats_stream_created", 2)
         self.wait_said("event=bus_recovered")
         for line in operator.credentials().splitlines()[1::2]:
             self.assertNotIn(line or "-----", self.stack.log("orchestrator"))

@@ -81,7 +81,7 @@ class EventsStream(StackTest):
         for config, said in UNFIT:
             with self.subTest(**config):
                 at = self.use_stream(config)
-                wait_until(lambda: "event=bus_refuses" in self.log()[at:], 30, "it is refused")
+                wait_until(lambda: "event=publish_refused" in self.log()[at:], 30, "it is refused")
                 self.assertIn(said, self.log()[at:])
                 self.assertGreater(self.unpublished(), 0)
                 self.assertIn(self.server.count(STREAM), (0, None))
@@ -103,7 +103,7 @@ class EventsStream(StackTest):
 
         def is_refused_the_next():
             self.order()
-            return "event=bus_refuses" in self.log()[at:]
+            return "event=publish_refused" in self.log()[at:]
 
         update({"max_msgs": 1000, "discard": "old"})
         wait_until(is_refused_the_next, 60, "it is refused")

@@ -14,16 +14,16 @@
 #include "rpc/nng_defects/nng_defects.h"
 
 enum {
-    SEND_BUFFER = 1024, /* messages kept for each listener that is behind */
+    SEND_BUFFER = 1024, /* messages buffered for each slow listener */
     TOPIC_ROOM = 96,
-    SEND_WAIT_MS = 1000, /* for a probe to end; after that the event is not sent */
+    SEND_WAIT_MS = 1000, /* wait for a probe to end; then the event is dropped */
 };
 
 struct bus_local {
     const char *url;
     nng_socket socket;
     bool open;   /* and listening */
-    bool warned; /* that it cannot listen */
+    bool warned; /* a failure to listen was logged */
     atomic_int listeners;
     struct watch *watch;
 };
@@ -84,7 +84,7 @@ void bus_local_listen(struct bus_local *bus)
     if (!failed(e))
         log_info("events_listening", "url=%s", bus->url);
     else if (!bus->warned)
-        log_warn("events_not_listening", "url=%s error=%s", bus->url, e.message);
+        log_warn("events_listen_failed", "url=%s error=%s", bus->url, e.message);
     bus->warned = failed(e);
     if (failed(e))
         bus_local_unlisten(bus);

@@ -1,7 +1,7 @@
 /*
  * bus_nats.c - see bus_nats.h.
  *
- *      bus_nats_ready:    connect --> stream_ensure: made, or checked that it drops nothing
+ *      bus_nats_ready:    connect --> stream_ensure: creates the stream or checks it
  *      bus_nats_publish:  answers_begin --> send each --> answers_wait --> answers_end
  *                                 on_acknowledged, on_error, on_closed: threads of libnats
  */
@@ -17,10 +17,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-/* A call connects and asks twice at most, or it publishes: BUS_NATS_WAIT_MS. */
+/* A call either connects and sends at most two requests, or publishes:
+ * BUS_NATS_WAIT_MS. */
 enum {
     CONNECT_MS = 1000,
-    WRITE_MS = 500,         /* until a server that reads nothing is given up */
+    WRITE_MS = 500,         /* then a server that does not read is disconnected */
     ACKNOWLEDGED_MS = 2000, /* for all that was published together */
     CHECK_EVERY_MS = 10000, /* of the stream, which an operator may change at any time */
     DUPLICATES_MS = 120000, /* how long the server knows a message's id */
@@ -28,11 +29,11 @@ enum {
     SUBJECT_SIZE = 128,
     POSITION_SIZE = 24,
     SERVERS_MAX = 16,
-    /* Of server 2.11 and later: published before, and not known yet to be stored. */
+    /* Server 2.11 and later: a repeat of a message that is not stored yet. */
     CODE_IN_PROCESS = 10158,
 };
 
-/* The header that an event's position is in; an answer is matched to its event by it. */
+/* The header with an event's position, by which an answer is matched to its event. */
 static const char POSITION_HEADER[] = "Checkout-Position";
 
 /* The answers to the events that are being published. */
@@ -65,9 +66,9 @@ struct bus_nats {
 /* ---- errors ------------------------------------------------------------------------ */
 
 /*
- * Why this thread's last call of libnats ended with `status`, in the words of the server or of
- * libnats; until the thread's next call.  libnats writes "(file.c:123): " before them.  It may
- * quote a URL with its password when an argument is invalid, so such words are not used.
+ * The server's or libnats' text for `status` of this thread's last libnats call, without
+ * its prefix "(file.c:123): "; valid until the thread's next call.  The text for an
+ * invalid argument is not used, because it may quote a URL with its password.
  */
 static const char *nats_words(natsStatus status)
 {
@@ -100,7 +101,7 @@ static struct wildcard wildcard_of(const struct bus_nats_config *config)
     return wildcard;
 }
 
-/* The server does not remember ids for longer than it keeps messages. */
+/* The server's duplicate window must not be longer than it keeps messages. */
 static int64_t duplicates_ms(const struct bus_nats_config *config)
 {
     return config->keep_ms != 0 && config->keep_ms < DUPLICATES_MS ? config->keep_ms
@@ -130,7 +131,8 @@ static struct err make_stream(jsCtx *jetstream, const struct bus_nats_config *co
     if (status != NATS_OK)
         return err_make(ERR_UNAVAILABLE, "NATS: the stream %s cannot be made: %s (%d).",
                         config->stream, nats_words(status), (int)code);
-    log_info("nats_stream_made", "stream=%s subjects=%s", config->stream, wildcard.text);
+    log_info("nats_stream_created", "stream=%s subjects=%s", config->stream,
+             wildcard.text);
     return ERR_NONE;
 }
 
@@ -162,7 +164,8 @@ static struct err check_age(const jsStreamConfig *stream,
                     config->stream, keep_ms, config->keep_ms);
 }
 
-/* A limit of `most` bytes must allow every event; `what` is the setting to be raised. */
+/* Fails when the limit of `most` bytes is below EVENT_SIZE_MAX; `what` is the setting to
+ * raise. */
 static struct err check_size(int64_t most, const char *what)
 {
     if (most >= EVENT_SIZE_MAX)
@@ -173,9 +176,9 @@ static struct err check_size(int64_t most, const char *what)
 }
 
 /*
- * Why a stream would lose what it acknowledged, or not acknowledge: such a stream is not used,
- * as an event that it dropped would count as published.  With the discard policy "new" a full
- * stream refuses, and events wait in the outbox.
+ * Why a stream would drop events that it acknowledged, or never acknowledge.  Such a
+ * stream is not used, because a dropped event would count as published.  With the discard
+ * policy "new" a full stream refuses events, and they wait in the outbox.
  * https://docs.nats.io/nats-concepts/jetstream/streams
  */
 static const char *find_loss(const jsStreamConfig *stream)
@@ -219,7 +222,7 @@ static struct err check_stream(const jsStreamConfig *stream,
     return e;
 }
 
-/* Makes the stream, or checks it.  Asks the server twice at most, BUS_NATS_ANSWER_MS each. */
+/* Creates the stream, or checks it: at most two requests of BUS_NATS_ANSWER_MS each. */
 static struct err stream_ensure(jsCtx *jetstream, const struct bus_nats_config *config)
 {
     jsOptions options;
@@ -233,7 +236,7 @@ static struct err stream_ensure(jsCtx *jetstream, const struct bus_nats_config *
     if (status == NATS_NOT_FOUND)
         return make_stream(jetstream, config);
     if (status != NATS_OK)
-        return nats_unavailable("the stream cannot be looked at", status);
+        return nats_unavailable("the stream cannot be read", status);
     struct err e = check_stream(info->Config, config);
     jsStreamInfo_Destroy(info);
     return e;
@@ -242,13 +245,13 @@ static struct err stream_ensure(jsCtx *jetstream, const struct bus_nats_config *
 /* ---- the answers ------------------------------------------------------------------- */
 
 /*
- * Answers come in threads of libnats, in any order, and late: of an earlier connection, or of
- * events published before.  Each is matched to its own event of what is being published now,
- * or else ignored.
+ * Answers arrive on threads of libnats, in any order, possibly late: from an earlier
+ * connection or for events of an earlier batch.  An answer is matched to its event in the
+ * current batch, or else ignored.
  *
- * Stored is what a PubAck of our stream with a sequence above 0 says so of.  A server 2.10 with
- * replicas answers the repeat of a message that it never stored with "duplicate" and sequence
- * 0; that is no acknowledgement.
+ * An event is stored if a PubAck of our stream has a sequence above 0.  Server 2.10 with
+ * replicas answers the repeat of a message that it never stored with "duplicate" and
+ * sequence 0; that is no acknowledgement.
  * https://docs.nats.io/reference/reference-protocols/nats_api_reference
  */
 static void answers_init(struct answers *answers, const char *stream, const char *prefix)
@@ -264,7 +267,8 @@ static void answers_destroy(struct answers *answers)
     pthread_mutex_destroy(&answers->lock);
 }
 
-/* Replaces what is not printable ASCII by question marks, as it goes into logs and JSON. */
+/* Replaces bytes that are not printable ASCII by '?', because the text goes into logs and
+ * JSON. */
 static void copy_words(char out[BUS_REASON_SIZE], const char *words)
 {
     snprintf(out, BUS_REASON_SIZE, "%s", words);
@@ -294,7 +298,7 @@ static int by_position(const void *key, const void *item)
     return (position > of) - (position < of);
 }
 
-/* The event that this answers; `count` when it is none of ours. */
+/* The index of the event that this message answers; `count` if none. */
 static size_t find(const struct answers *answers, natsMsg *message)
 {
     const char *text = NULL;
@@ -323,7 +327,7 @@ static void note_ack(struct answers *answers, size_t i, const jsPubAck *ack)
     }
 }
 
-/* Without a code libnats made the error: there was no responder, or it was no PubAck. */
+/* An error without a code is libnats' own: no responder, or the answer was no PubAck. */
 static bool is_decision(const jsPubAckErr *refusal)
 {
     return refusal->ErrCode != 0 && (int)refusal->ErrCode != CODE_IN_PROCESS;
@@ -347,8 +351,8 @@ static void on_acknowledged(jsCtx *jetstream, natsMsg *message, jsPubAck *ack,
     natsMsg_Destroy(message);
 }
 
-/* If we may not publish to a subject, the server answers none of its events: it sends one
- * error, `Permissions Violation for Publish to "SUBJECT"`. */
+/* If we may not publish to a subject, the server answers none of its events, but sends
+ * one error, `Permissions Violation for Publish to "SUBJECT"`. */
 static void refuse_subject(struct answers *answers, const char *words)
 {
     for (size_t i = 0; i < answers->count; i++) {
@@ -401,8 +405,9 @@ static void answers_set_handler(struct answers *answers, jsOptions *options)
     options->PublishAsync.AckHandlerClosure = answers;
 }
 
-/* From here on answers of that context go into `deliveries`, one an event, all BUS_SILENT.
- * Events are sorted by position; both are borrowed until answers_end. */
+/* From here on answers are recorded in `deliveries`, one for each event, at first
+ * BUS_SILENT.  Events are sorted by position; both arrays are borrowed until
+ * answers_end. */
 static void answers_begin(struct answers *answers, const jsCtx *jetstream,
                           const natsConnection *connection, const struct event *events,
                           struct bus_delivery *deliveries, size_t count)
@@ -417,7 +422,7 @@ static void answers_begin(struct answers *answers, const jsCtx *jetstream,
     pthread_mutex_unlock(&answers->lock);
 }
 
-/* Event `i` cannot be sent: why. */
+/* Records why event `i` cannot be sent. */
 static void answers_refuse(struct answers *answers, size_t i, const char *why)
 {
     pthread_mutex_lock(&answers->lock);
@@ -440,7 +445,7 @@ static void answers_wait(struct answers *answers, size_t sent, int64_t deadline_
     pthread_mutex_unlock(&answers->lock);
 }
 
-/* Later answers change nothing. */
+/* Later answers are ignored. */
 static void answers_end(struct answers *answers)
 {
     pthread_mutex_lock(&answers->lock);
@@ -458,7 +463,7 @@ static struct err check_file(natsStatus status, const char *what, const char *fi
                     nats_words(status));
 }
 
-/* No error has the URL: it may hold a password. */
+/* Errors never quote the URL, because it may hold a password. */
 static struct err read_servers(struct bus_nats *bus)
 {
     char *rest = bus->urls = strdup(bus->config.url), *part;
@@ -648,7 +653,7 @@ static natsStatus send_one(struct bus_nats *bus, const struct event *events, siz
     return NATS_OK;
 }
 
-/* The error of the first event of which it is not known whether it is stored. */
+/* The error of the first event whose outcome is unknown. */
 static struct err judge(const struct event *events, const struct bus_delivery *deliveries,
                         size_t count, natsStatus status)
 {
@@ -690,7 +695,7 @@ static struct err publish(struct bus_nats *bus, const struct event *events, size
     return judge(events, deliveries, count, status);
 }
 
-/* The time that the check takes is not left for publishing. */
+/* Time spent on the check is not available for publishing. */
 struct err bus_nats_publish(struct bus_nats *bus, const struct event *events,
                             size_t count, struct bus_delivery *deliveries)
 {

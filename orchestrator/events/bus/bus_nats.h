@@ -3,20 +3,20 @@
  *
  * An event is published to PREFIX.TYPE (checkout.order.created) with its id as
  * Nats-Msg-Id, by which the server drops repeats within two minutes.  The events of one
- * bus_nats_publish are sent together, and each gets its own result: it is stored when the
- * server acknowledged it with its place in our stream, and never otherwise.
+ * bus_nats_publish are sent together, and each gets its own result.  An event counts as
+ * stored only when the server acknowledged it with its sequence in our stream.
  *
  * No two events of one order may be published together: if the first were lost and the second
  * not, the stream would have them in the wrong order.
  *
- * A server or stream that could not carry the largest event (EVENT_SIZE_MAX), or that would
- * drop events, is not used at all: better to fail at once than some night.  An operator may
- * change the stream later, so publishing checks it again ten seconds after the last check; at
- * rest nothing is checked.
+ * A server or stream that cannot carry the largest event (EVENT_SIZE_MAX), or that would
+ * drop events, is not used at all, so that the fault shows at start and not later.  An
+ * operator may change the stream, so publishing checks it again ten seconds after the
+ * last check; an idle publisher checks nothing.
  *
- * For one thread, which a call may block for BUS_NATS_WAIT_MS.  The library's own reconnecting
- * is off: it would send later what was not known to be sent earlier.  A connection that fails
- * is closed, and the next server of the list is tried.
+ * For use by one thread; a call blocks for at most BUS_NATS_WAIT_MS.  The library's own
+ * reconnect is off, because it would resend buffered messages of unknown outcome.  A
+ * failed connection is closed, and the next server of the list is tried.
  */
 #pragma once
 
@@ -37,9 +37,9 @@ enum {
 
 struct bus_nats_config {
     const char *url;    /* nats:// or tls://, several with commas; may be secret */
-    const char *stream; /* the stream's name; made if it is not there */
+    const char *stream; /* the stream's name; created if missing */
     const char *prefix; /* of subjects; the stream's are PREFIX.> */
-    int64_t replicas;   /* of a stream that is made */
+    int64_t replicas;   /* of a stream that we create */
     int64_t keep_ms;    /* how long a stream keeps messages, at least; 0: for ever */
     /* "" for none. */
     const char *credentials_file;                      /* a .creds file: JWT and seed */
@@ -49,10 +49,10 @@ struct bus_nats_config {
 /* The result of one event. */
 enum bus_answer {
     BUS_SILENT,        /* no answer */
-    BUS_DOUBTFUL,      /* an answer that is no acknowledgement; publish it again */
-    BUS_STORED,        /* acknowledged, with its place in the stream */
-    BUS_STORED_BEFORE, /* likewise, of an earlier attempt */
-    BUS_REFUSED,       /* the server decided against it */
+    BUS_DOUBTFUL,      /* neither stored nor refused; publish it again */
+    BUS_STORED,        /* acknowledged, with its sequence in the stream */
+    BUS_STORED_BEFORE, /* likewise, by an earlier attempt */
+    BUS_REFUSED,       /* the server rejected it */
 };
 
 struct bus_delivery {
@@ -65,7 +65,7 @@ static inline bool bus_stored(const struct bus_delivery *delivery)
     return delivery->answer == BUS_STORED || delivery->answer == BUS_STORED_BEFORE;
 }
 
-/* Reads the files; does not connect.  INVALID_ARGUMENT says which file or setting it was. */
+/* Reads the files; does not connect.  INVALID_ARGUMENT names the file or setting. */
 struct err bus_nats_open(const struct bus_nats_config *config, struct bus_nats **out)
     __attribute__((warn_unused_result));
 

@@ -7,9 +7,9 @@
 #include "base/log.h"
 
 /*
- * Nothing here needs escaping: ids are ULIDs, the type is a constant of ours,
- * claim lets only a well-formed traceparent in, and the payload is JSON already.
- * `sequence` is a text that sorts, as its extension asks for.
+ * Nothing here needs escaping: ids are ULIDs, the type is one of our constants,
+ * claim stores only a well-formed traceparent, and the payload is already JSON.
+ * `sequence` is a text that sorts, as the extension requires.
  */
 /* clang-format off */
 #define FORMAT                                                                           \

@@ -17,7 +17,7 @@
     " to_char(e.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'),"    \
     " coalesce(e.traceparent, ''), (extract(epoch FROM e.created_at) * 1000)::bigint "
 
-/* Their shapes (db.h): of an event, and of one that may be there.  event_read checks. */
+/* Their shapes (db.h): of an event, and of an optional one.  event_read checks. */
 #define EVENT_SHAPE       "ititttti"
 #define EVENT_SHAPE_MAYBE "ITITTTTI"
 
@@ -35,7 +35,7 @@ struct event {
     int64_t sequence;
     const char *type, *payload, *time, *traceparent;
     int64_t created_at_ms;
-    char id[EVENT_ID_SIZE]; /* the order's id, a dot, the sequence: stable for good */
+    char id[EVENT_ID_SIZE]; /* the order's id, a dot, the sequence: never changes */
 };
 
 /* Reads EVENT_COLUMNS that begin at column `first`; DATA_LOSS, logged, for a damaged row. */
