@@ -532,7 +532,7 @@ class Audit(StackTest):
                           "payment: charge of 2.50 EUR intended",
                           "orchestrator: an operator ended its lease",
                           "orchestrator: taken over by", "orchestrator: refused at attempt",
-                          "provider: barred", "inventory: reservation released",
+                          "provider: blocked", "inventory: reservation released",
                           "orchestrator: failed: checkout_failed")
         self.expect_clean()
 
