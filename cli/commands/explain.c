@@ -172,7 +172,9 @@ static void add_outcome(struct timeline *t)
 
     if (c == NULL || *c->user_id == '\0')
         return;
-    if (c->state == CHARGE_STATE(REFUNDED))
+    if (c->state == CHARGE_STATE(REFUNDED) && *c->provider_charge_id == '\0')
+        add_line(t, c->settled_at_ms, "payment", "refunded before it was charged");
+    else if (c->state == CHARGE_STATE(REFUNDED))
         add_line(t, c->settled_at_ms, "payment", "charge %s refunded, %s given back",
                  c->provider_charge_id,
                  money_text(c->refunded_cents, c->currency, refunded));

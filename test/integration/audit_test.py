@@ -532,7 +532,8 @@ class Audit(StackTest):
                           "payment: charge of 2.50 EUR intended",
                           "orchestrator: an operator ended its lease",
                           "orchestrator: taken over by", "orchestrator: refused at attempt",
-                          "provider: blocked", "inventory: reservation released",
+                          "provider: blocked", "payment: refunded before it was charged",
+                          "inventory: reservation released",
                           "orchestrator: failed: checkout_failed")
         self.expect_clean()
 

@@ -125,7 +125,7 @@ class Partial(StackTest):
             done = self.ctl(options, "audit", "--grace", "0")
             self.assertIn(f"{missing} is missing: ", done.stderr)
             self.assertIn("not checked", done.stdout)
-            self.assertIn("that is not all of it", done.stdout)
+            self.assertIn("but some could not be made", done.stdout)
 
     def test_top_health_and_ping_tell_of_the_others(self):
         for missing, options in self.troubles():
