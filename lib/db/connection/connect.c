@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "db/connection/sqlstate.h"
 
 enum {
@@ -219,11 +220,19 @@ static struct err silent(const struct host *host, const char *address)
                     name, address);
 }
 
-/* While it connects: libpq would write what the server says to stderr, which is our log. */
-static void ignore_notice(void *arg, const PGresult *notice)
+/* Set before the first byte comes: libpq would write to stderr, which is our log. */
+static void on_notice(void *arg, const PGresult *notice)
 {
-    (void)arg;
-    (void)notice;
+    struct conn *conn = arg;
+    const char *severity = PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
+    char words[WORDS_SIZE];
+
+    if (severity == NULL || strcmp(severity, "WARNING") != 0)
+        return;
+    conn->warned = true;
+    words_for_log(conn->pg, notice, words);
+    log_warn("database_warning", "database=%s sqlstate=%s message=%s", conn->name,
+             PQresultErrorField(notice, PG_DIAG_SQLSTATE), words);
 }
 
 static struct err connect_address(struct conn *conn, const PQconninfoOption *options,
@@ -234,7 +243,7 @@ static struct err connect_address(struct conn *conn, const PQconninfoOption *opt
     if (conn->pg == NULL)
         return err_memory();
     if (conn->of != SETTINGS_MIGRATOR) /* whose notices go to the terminal */
-        PQsetNoticeReceiver(conn->pg, ignore_notice, NULL);
+        PQsetNoticeReceiver(conn->pg, on_notice, conn);
     int finished = finish_within(conn, deadline_ms);
     if (finished == 1)
         return ERR_NONE;

@@ -380,20 +380,6 @@ static struct err server_check(struct conn *conn, int64_t deadline_ms)
 
 /* ---- opening ------------------------------------------------------------------------- */
 
-static void on_notice(void *arg, const PGresult *notice)
-{
-    struct conn *conn = arg;
-    const char *severity = PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
-    char words[WORDS_SIZE];
-
-    if (severity == NULL || strcmp(severity, "WARNING") != 0)
-        return;
-    conn->warned = true;
-    words_for_log(conn->pg, notice, words);
-    log_warn("database_warning", "database=%s sqlstate=%s message=%s", conn->name,
-             PQresultErrorField(notice, PG_DIAG_SQLSTATE), words);
-}
-
 struct err conn_open(struct conn *conn, int64_t deadline_ms)
 {
     char sql[SETTINGS_SQL_SIZE];
@@ -403,8 +389,6 @@ struct err conn_open(struct conn *conn, int64_t deadline_ms)
     struct err e = connect_any(conn, deadline_ms);
     if (failed(e))
         return e;
-    if (conn->of != SETTINGS_MIGRATOR) /* whose notices go to the terminal */
-        PQsetNoticeReceiver(conn->pg, on_notice, conn);
     PQsetnonblocking(conn->pg, 1);
     settings_sql(conn->of, sql);
     e = server_check(conn, deadline_ms);
